@@ -1,0 +1,25 @@
+"""Owns the shapes that services ask of the outside world; each is named by its role."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+#: Takes the socket a message is for, then the message's arguments.
+Handler = Callable[..., Awaitable[None]]
+
+
+class Bus(Protocol):
+    """Carries messages to the worker that holds a socket; those from one worker to another arrive once and in order."""
+
+    worker_id: str
+
+    def on(self, kind: str, handler: Handler) -> None:
+        """Call `handler(socket, *arguments)` for each message of `kind` that is for a socket of this worker."""
+
+    async def send(self, socket: str, kind: str, *arguments: Any) -> None:
+        """Hand a message on; raise Unavailable where it could not be."""
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...

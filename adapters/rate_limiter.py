@@ -1,0 +1,61 @@
+"""Owns counting calls against limits, shared by all workers."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import OrderedDict, deque
+
+import redis.exceptions
+from redis.asyncio import Redis
+
+import errors
+
+# A log of the calls inside the window: exact at its edges, and as small as the limit.
+_TAKE = """
+local now, window, limit = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - window)
+if redis.call('ZCARD', KEYS[1]) >= limit then
+  return redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')[2]
+end
+redis.call('ZADD', KEYS[1], now, ARGV[4])
+redis.call('PEXPIRE', KEYS[1], window)
+return false
+"""
+#: How many keys the fallback remembers; the longest unused go first.
+_MEMORY = 100_000
+
+
+class RateLimiter:
+    """Sliding-window limits in Redis; in this process's memory while Redis is away, never open."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._take = redis.register_script(_TAKE)
+        self._memory: OrderedDict[str, deque[float]] = OrderedDict()
+        self._calls = 0
+
+    async def take(self, key: str, limit: int, seconds: float) -> None:
+        """Count one call; raise RateLimited, with the seconds to wait, where `limit` calls in `seconds` are spent."""
+        now = time.time() * 1000
+        self._calls += 1
+        try:
+            oldest = await self._take(
+                keys=[f"limit:{key}"], args=[now, int(seconds * 1000), limit, f"{now}:{id(self)}:{self._calls}"]
+            )
+        except (redis.exceptions.RedisError, OSError):
+            oldest = self._take_from_memory(key, limit, seconds * 1000, now)
+        if oldest is not None:
+            wait = max(1, math.ceil((float(oldest) + seconds * 1000 - now) / 1000))
+            raise errors.RateLimited(f"too many requests; try again in {wait} s", retry_after=wait)
+
+    def _take_from_memory(self, key: str, limit: int, window: float, now: float) -> float | None:
+        calls = self._memory.setdefault(key, deque())
+        self._memory.move_to_end(key)
+        while len(self._memory) > _MEMORY:
+            self._memory.popitem(last=False)
+        while calls and calls[0] <= now - window:
+            calls.popleft()
+        if len(calls) >= limit:
+            return calls[0]
+        calls.append(now)
+        return None

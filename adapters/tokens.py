@@ -1,0 +1,85 @@
+"""Owns access tokens: RS256 JWTs that anyone can verify with the published keys."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import KeySet, RSAKey
+
+import errors
+
+#: Seconds that clocks may differ.
+LEEWAY = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a verified access token says. `family_id` is the sign-in it belongs to (claim `sid`)."""
+
+    user_id: str
+    email: str
+    role: str
+    family_id: str
+    issued_at: int
+
+
+class AccessTokens:
+    """Signs with one key, verifies with every published one."""
+
+    def __init__(
+        self, signing_key: RSAKey, public_keys: list[RSAKey], *, issuer: str, audience: str, lifetime: timedelta
+    ) -> None:
+        self._signing_key = signing_key
+        self._public_keys = KeySet(list(public_keys))
+        self._issuer = issuer
+        self._audience = audience
+        self.lifetime = lifetime
+        self._claims = jwt.JWTClaimsRegistry(
+            leeway=LEEWAY,
+            iss={"essential": True, "value": issuer},
+            aud={"essential": True, "value": audience},
+            exp={"essential": True},
+            iat={"essential": True},
+            sub={"essential": True},
+            sid={"essential": True},
+        )
+
+    def issue(self, *, user_id: str, email: str, role: str, family_id: str) -> str:
+        """Sign a token that lives for `lifetime`."""
+        issued_at = int(time.time())
+        header = {"alg": "RS256", "kid": self._signing_key.kid, "typ": "JWT"}
+        claims = {
+            "sub": user_id,
+            "email": email,
+            "role": role,
+            "sid": family_id,
+            "iat": issued_at,
+            "exp": issued_at + int(self.lifetime.total_seconds()),
+            "iss": self._issuer,
+            "aud": self._audience,
+        }
+        return jwt.encode(header, claims, self._signing_key, algorithms=["RS256"])
+
+    def verify(self, token: str) -> Identity:
+        """Read a token, or raise Unauthenticated without saying which check failed."""
+        try:
+            decoded = jwt.decode(token, self._public_keys, algorithms=["RS256"])
+            # A missing kid would let the library pick a key by itself.
+            if not isinstance(decoded.header.get("kid"), str) or decoded.header.get("typ") != "JWT":
+                raise errors.Unauthenticated()
+            self._claims.validate(decoded.claims)
+            claims = decoded.claims
+            return Identity(claims["sub"], claims["email"], claims["role"], claims["sid"], claims["iat"])
+        except (JoseError, ValueError, KeyError, TypeError, AttributeError):
+            raise errors.Unauthenticated() from None
+
+    def jwks(self) -> dict[str, Any]:
+        """The published keys as a JSON Web Key Set (RFC 7517)."""
+        fields = ("kty", "use", "alg", "kid", "n", "e")
+        keys = [key.as_dict(private=False) for key in self._public_keys.keys]
+        return {"keys": [{field: key[field] for field in fields} for key in keys]}

@@ -1,0 +1,48 @@
+"""Runs migrations on the database of the settings that the CLI hands over, one runner at a time."""
+
+import alembic_postgresql_enum
+from alembic import context
+from sqlalchemy import create_engine, make_url, pool, text
+
+import models
+
+# Two deployments that start at once wait for each other here.
+LOCK = 5503_0001
+
+
+def include_name(name, kind, parents):
+    """The job queue's tables come with procrastinate's own schema."""
+    return not (name or "").startswith("procrastinate")
+
+
+alembic_postgresql_enum.set_configuration(
+    alembic_postgresql_enum.Config(include_name=lambda name: not name.startswith("procrastinate"))
+)
+
+
+def say(*, step, **_):
+    """Name each migration as it is run or taken back."""
+    print(f"{'ran' if step.is_upgrade else 'took back'} {step.up_revision_id} {step.up_revision.doc}")
+
+
+def run() -> None:
+    settings = context.config.attributes["settings"]
+    engine = create_engine(
+        make_url(settings.database_url).set(drivername="postgresql+psycopg"), poolclass=pool.NullPool
+    )
+    with engine.connect() as connection:
+        connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": LOCK})
+        connection.commit()
+        context.configure(
+            connection=connection,
+            target_metadata=models.metadata,
+            compare_server_default=True,
+            include_name=include_name,
+            transaction_per_migration=True,
+            on_version_apply=say,
+        )
+        with context.begin_transaction():
+            context.run_migrations()
+
+
+run()

@@ -1,0 +1,214 @@
+"""Owns `parlance dev`: the whole product on one machine, from nothing, in one command."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+import settings as configuration
+from errors import Refused
+from settings import Settings
+
+if TYPE_CHECKING:
+    from adapters.embedded import EmbeddedServices
+
+_ROOT = Path(__file__).resolve().parent.parent
+_START_SECONDS = 60
+_STOP_SECONDS = 5
+
+
+def dev(
+    reload: Annotated[bool, typer.Option("--reload", help="Start again when a source file changes.")] = False,
+    workers: Annotated[int, typer.Option(min=1, help="Server processes that share the port.")] = 1,
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets the network in.")] = "127.0.0.1",
+    directory: Annotated[Path, typer.Option(help="Data and logs of the embedded services.")] = Path(".parlance"),
+) -> None:
+    """Run the server and the worker, with embedded PostgreSQL, Redis and S3 for those not configured.
+
+    Makes signing keys and runs migrations too. Ctrl-C stops everything; the data stays for the next time.
+
+    Examples:
+
+      parlance dev
+
+      PORT=8080 parlance dev --reload
+
+      DB_HOST=localhost parlance dev
+    """
+    # Imported here: the other commands should not wait for the services' clients.
+    from adapters.embedded import EmbeddedServices, write_private
+    from adapters.keys import KeyFiles
+    from cli import migrations
+
+    settings = configuration.load()
+    if settings.is_production:
+        raise Refused("`parlance dev` is for development and APP_ENV is production; use `parlance serve`")
+    if reload and workers > 1:
+        raise typer.BadParameter("--reload runs one process; leave --workers out")
+    port = settings.port or _any_port()
+    _require_free(host, port)
+
+    missing = _not_configured(settings)
+    family = _Family(EmbeddedServices(directory, only=missing))
+    family.stop_on_signals()
+    environment_file = directory / "dev.env"
+    environment = None
+    try:
+        if missing:
+            _say(f"starting {', '.join(sorted(missing))} in {directory}")
+        environment = family.embedded.start()
+        os.environ.update(environment, PORT=str(port))
+        if "app_url" not in settings.model_fields_set:
+            os.environ["APP_URL"] = f"http://localhost:{port}"
+        settings = configuration.load()
+        if KeyFiles(settings).generate_if_missing():
+            _say(f"made the signing keys {settings.jwt_private_key_path} and {settings.jwt_public_key_path}")
+        migrations.upgrade_to_head(settings)
+        write_private(environment_file, "".join(f"{name}={value}\n" for name, value in environment.items()))
+
+        family.run("serve", f"--host={host}", f"--port={port}", f"--workers={workers}", *["--reload"] * reload)
+        family.run("worker")
+        # A server that reloads may wait as long as its source takes to be mended.
+        _wait_for_health(host, port, family, seconds=float("inf") if reload else _START_SECONDS)
+        _say(_welcome(port, directory))
+        while True:
+            family.watch()
+            time.sleep(0.2)
+    except KeyboardInterrupt:
+        _say("stopping")
+    finally:
+        family.stop()
+        if environment is not None:
+            environment_file.unlink(missing_ok=True)
+        family.embedded.stop()
+
+
+class _Family:
+    """The processes of one `parlance dev`: the product's own, and the services they live on."""
+
+    def __init__(self, embedded: EmbeddedServices) -> None:
+        self.embedded = embedded
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def stop_on_signals(self) -> None:
+        """Raise KeyboardInterrupt on the first signal to stop; on the second kill everything and exit."""
+        stops = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+        def kill(_number: int, _frame: object) -> None:
+            for process in self._processes.values():
+                _kill_group(process)
+            self.embedded.kill()
+            os._exit(1)
+
+        def stop(_number: int, _frame: object) -> None:
+            for number in stops:
+                signal.signal(number, kill)
+            raise KeyboardInterrupt
+
+        for number in stops:
+            signal.signal(number, stop)
+
+    def run(self, command: str, *arguments: str) -> None:
+        from adapters.embedded import die_with_parent
+
+        self._processes[command] = subprocess.Popen(  # noqa: S603 - our own command
+            [sys.executable, "-m", "cli", command, *arguments],
+            # Out of reach of the terminal's Ctrl-C: they are stopped before what they depend on.
+            start_new_session=True,
+            preexec_fn=die_with_parent(),
+        )
+
+    def watch(self) -> None:
+        """Raise Refused, naming it, if one has ended by itself. Never waits."""
+        self.embedded.watch()
+        for command, process in self._processes.items():
+            if process.poll() is not None:
+                raise Refused(
+                    f"`parlance {command}` ended by itself (exit {process.returncode}); its last words are above"
+                )
+
+    def stop(self) -> None:
+        """Stop the product's own processes, by force where it takes longer than five seconds."""
+        for process in self._processes.values():
+            if process.poll() is None:
+                process.terminate()
+        deadline = time.monotonic() + _STOP_SECONDS
+        for process in self._processes.values():
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.0, deadline - time.monotonic()))
+            # Also after it ended: a server killed by somebody else leaves children.
+            _kill_group(process)
+            process.wait()
+
+
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
+    with suppress(ProcessLookupError, PermissionError):  # macOS answers the latter for a group of zombies
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def _not_configured(settings: Settings) -> set[str]:
+    hosts = {"postgres": settings.db_host, "valkey": settings.redis_host, "s3": settings.storage_endpoint}
+    return {service for service, host in hosts.items() if host is None}
+
+
+def _any_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def _require_free(host: str, port: int) -> None:
+    with socket.socket() as probe:
+        # Asked first: some systems let two programs listen, one on every address and one on a single one.
+        if probe.connect_ex(("127.0.0.1", port)) == 0:
+            raise Refused(f"port {port} is taken by another program; stop it, or choose another port with PORT")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise Refused(f"cannot listen on {host} port {port}: {error.strerror}") from None
+
+
+def _wait_for_health(host: str, port: int, family: _Family, *, seconds: float) -> None:
+    address = "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104
+    deadline = time.monotonic() + seconds
+    while True:
+        family.watch()
+        try:
+            with urllib.request.urlopen(f"http://{address}:{port}/health", timeout=2):
+                return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise Refused(f"`parlance serve` does not answer after {seconds} seconds") from None
+        time.sleep(0.1)
+
+
+def _welcome(port: int, directory: Path) -> str:
+    site = f"http://localhost:{port}"
+    pages = {"API docs": f"{site}/docs", "Events docs": f"{site}/docs/events", "Health": f"{site}/health"}
+    if (_ROOT / "web" / "index.html").exists():
+        pages["Practice"] = f"{site}/"
+    return "\n".join(
+        [
+            "ready; open next",
+            "",
+            *(f"  {name:<12} {url}" for name, url in pages.items()),
+            "",
+            f"Ctrl-C stops everything; data and logs stay in {directory}. Operator commands, such as",
+            "`parlance migrations current`, find these services by themselves in another terminal.",
+        ]
+    )
+
+
+def _say(message: str) -> None:
+    print(f"parlance: {message}", flush=True)

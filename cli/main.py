@@ -1,0 +1,44 @@
+"""Owns the command line: which commands there are, and how a failure leaves (1 refused, 2 misused)."""
+
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
+import typer
+
+import errors
+from cli import dev, keys, migrations, serve, worker
+from settings import SettingsError
+
+
+app = typer.Typer(
+    name="parlance",
+    help="Run and operate Parlance, the backend of a speaking practice platform.",
+    epilog="Start with `parlance dev`; every command has --help with examples.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+app.add_typer(keys.app, name="keys")
+app.add_typer(migrations.app, name="migrations")
+app.command("serve")(serve.serve)
+app.command("worker")(worker.worker)
+app.command("dev")(dev.dev)
+
+
+def main() -> NoReturn:
+    """Run a command; print a refusal as one line on stderr, with the error's code where it has one."""
+    try:
+        app()
+    except errors.ProductError as error:
+        refuse(f"{error.code}: {error.detail}")
+    except (errors.Refused, SettingsError) as error:
+        refuse(str(error))
+    sys.exit(0)
+
+
+def refuse(message: str) -> NoReturn:
+    print(f"parlance: {message}", file=sys.stderr)
+    sys.exit(1)

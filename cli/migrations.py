@@ -1,0 +1,185 @@
+"""Owns `parlance migrations`: the way the schema changes."""
+
+from __future__ import annotations
+
+import difflib
+import secrets
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import psycopg
+import typer
+from alembic import command
+from alembic.config import Config
+from alembic.util import CommandError
+from psycopg import sql
+from sqlalchemy import create_engine, make_url
+
+import models
+import settings as configuration
+from cli.configured import settings_for_database
+from settings import Settings, SettingsError
+
+app = typer.Typer(help="Change the database schema. Every change is a migration file.", no_args_is_help=True)
+
+# What the models decide of the schema, a line each; `alembic check` sees no CHECK constraint and no index expression.
+_CATALOG = """
+SELECT format('column %s.%s %s%s%s', c.relname, a.attname, format_type(a.atttypid, a.atttypmod),
+              CASE WHEN a.attnotnull THEN ' not null' END, ' default ' || pg_get_expr(d.adbin, d.adrelid))
+  FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+  LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
+ WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped
+   AND c.relname NOT LIKE 'procrastinate%' AND c.relname <> 'alembic_version'
+UNION ALL
+SELECT format('constraint %s.%s %s', c.relname, k.conname, pg_get_constraintdef(k.oid))
+  FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
+ WHERE c.relnamespace = 'public'::regnamespace
+   AND c.relname NOT LIKE 'procrastinate%' AND c.relname <> 'alembic_version'
+UNION ALL
+SELECT 'index ' || indexdef FROM pg_indexes
+ WHERE schemaname = 'public' AND tablename NOT LIKE 'procrastinate%' AND tablename <> 'alembic_version'
+UNION ALL
+SELECT format('enum %s (%s)', t.typname, string_agg(e.enumlabel, ', ' ORDER BY e.enumsortorder))
+  FROM pg_type t JOIN pg_enum e ON e.enumtypid = t.oid
+ WHERE t.typnamespace = 'public'::regnamespace AND t.typname NOT LIKE 'procrastinate%' GROUP BY t.typname
+"""
+
+
+def _config(settings: Settings) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).resolve().parent.parent / "alembic"))
+    config.set_main_option("file_template", "%%(year)d%%(month).2d%%(day).2d_%%(hour).2d%%(minute).2d_%%(slug)s")
+    config.attributes["settings"] = settings
+    return config
+
+
+def upgrade_to_head(settings: Settings) -> None:
+    """Run what has not been run; safe to start twice at once."""
+    command.upgrade(_config(settings), "head")
+
+
+@app.command("upgrade")
+def upgrade(revision: Annotated[str, typer.Argument(help="Where to stop.")] = "head") -> None:
+    """Run every migration that has not been run.
+
+    Example: parlance migrations upgrade
+    """
+    with _refusals():
+        command.upgrade(_config(settings_for_database()), revision)
+
+
+@app.command("downgrade")
+def downgrade(revision: Annotated[str, typer.Argument(help="A revision, or -1 for one step.")] = "-1") -> None:
+    """Take the last migration back, with the data it holds.
+
+    Examples:
+
+      parlance migrations downgrade
+
+      parlance migrations downgrade base
+    """
+    with _refusals():
+        command.downgrade(_config(settings_for_database()), revision)
+
+
+@app.command("current")
+def current() -> None:
+    """Name the revision the database is at."""
+    with _refusals():
+        command.current(_config(settings_for_database()), verbose=False)
+
+
+@app.command("history")
+def history() -> None:
+    """List every migration, newest first."""
+    command.history(_config(configuration.load()))
+
+
+@app.command("create")
+def create(
+    name: Annotated[str, typer.Argument(help="What it does, in a few words.")],
+    empty: Annotated[bool, typer.Option("--empty", help="A blank file, for SQL by hand.")] = False,
+) -> None:
+    """Write a migration file from what the models say and the database lacks.
+
+    Read the file before running it: CHECK constraints are not detected.
+
+    Examples:
+
+      parlance migrations create "add reports"
+
+      parlance migrations create --empty "backfill streaks"
+    """
+    with _refusals():
+        command.revision(_config(settings_for_database()), name, autogenerate=not empty)
+
+
+@app.command("check")
+def check(
+    embedded: Annotated[
+        bool, typer.Option("--embedded", help="Use a PostgreSQL of its own, thrown away after.")
+    ] = False,
+) -> None:
+    """Say whether the migrations make exactly the schema that the models describe, and can be taken back.
+
+    Works in two databases that it makes and drops; the role needs CREATEDB.
+
+    Example: parlance migrations check --embedded
+    """
+    with _server(embedded) as settings, _scratch(settings) as migrated, _scratch(settings) as created:
+        command.upgrade(_config(migrated), "head")
+        command.downgrade(_config(migrated), "base")
+        command.upgrade(_config(migrated), "head")
+        engine = create_engine(make_url(created.database_url).set(drivername="postgresql+psycopg"))
+        models.metadata.create_all(engine)
+        engine.dispose()
+        different = list(
+            difflib.unified_diff(_catalog(migrated), _catalog(created), "migrations", "models", lineterm="", n=0)
+        )
+    if different:
+        print("\n".join(different))
+        raise SettingsError("the migrations and the models disagree; write the missing migration")
+    print("the migrations make the schema that the models describe")
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    try:
+        yield
+    except CommandError as error:
+        raise SettingsError(str(error)) from None
+
+
+@contextmanager
+def _server(embedded: bool) -> Iterator[Settings]:
+    if not embedded:
+        yield settings_for_database()
+        return
+    from adapters.embedded import EmbeddedServices
+
+    with tempfile.TemporaryDirectory(prefix="parlance-check-") as directory:
+        services = EmbeddedServices(Path(directory), durable=False, only={"postgres"})
+        environment = services.start()
+        try:
+            yield configuration.load(None, **{name.lower(): value for name, value in environment.items()})
+        finally:
+            services.stop()
+
+
+@contextmanager
+def _scratch(settings: Settings) -> Iterator[Settings]:
+    name = f"parlance_check_{secrets.token_hex(4)}"
+    with psycopg.connect(settings.database_url, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        try:
+            yield settings.model_copy(update={"db_name": name})
+        finally:
+            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def _catalog(settings: Settings) -> list[str]:
+    with psycopg.connect(settings.database_url) as connection:
+        return sorted(line for (line,) in connection.execute(_CATALOG).fetchall())

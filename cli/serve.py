@@ -1,0 +1,59 @@
+"""Owns `parlance serve`: the HTTP and socket server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import settings as configuration
+from adapters.keys import KeyFiles
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "0.0.0.0",  # noqa: S104
+    port: Annotated[int | None, typer.Option(help="Port to listen on; PORT when absent.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that share the port; one a core is right.")] = 1,
+    reload: Annotated[bool, typer.Option("--reload", help="Start again when a source file changes.")] = False,
+) -> None:
+    """Serve the REST and Socket.IO contracts. PostgreSQL, Redis and S3 must be configured.
+
+    Examples:
+
+      parlance serve --workers 4
+
+      PORT=8080 parlance serve --host 127.0.0.1
+    """
+    # Imported here: the other commands should not wait for the web stack.
+    import uvicorn
+
+    from contract import events
+
+    settings = configuration.load()
+    settings.require_services()
+    KeyFiles(settings).signing_key()  # a missing key is told once, here, and not by every worker
+    if reload and workers > 1:
+        raise typer.BadParameter("--reload runs one process; leave --workers out")
+    uvicorn.run(
+        "app:create",
+        factory=True,
+        host=host,
+        port=settings.port if port is None else port,
+        workers=workers,
+        reload=reload,
+        reload_includes=["*.py", "*.yaml", "*.lua"] if reload else None,
+        reload_excludes=[".venv", ".parlance", "node_modules", "tests"] if reload else None,
+        proxy_headers=True,
+        forwarded_allow_ips=settings.trusted_proxies,
+        ws="websockets-sansio",
+        ws_max_size=events.MAX_FRAME_BYTES,
+        ws_per_message_deflate=False,
+        ws_ping_interval=None,  # Engine.IO has its own
+        server_header=False,
+        access_log=False,
+        log_config=None,
+        timeout_graceful_shutdown=10,
+        timeout_keep_alive=30,
+        app_dir=str(Path(__file__).resolve().parent.parent),
+    )

@@ -1,0 +1,63 @@
+"""Owns `parlance worker`: which jobs there are, and the service method each calls."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+import settings as configuration
+
+if TYPE_CHECKING:
+    from procrastinate import App
+
+    from container import Container
+
+log = logging.getLogger("parlance.worker")
+
+
+def worker() -> None:
+    """Run background jobs until stopped; start as many as you like.
+
+    A job whose worker died is run again by another within a minute. Ctrl-C finishes what runs, then stops.
+
+    Example: parlance worker
+    """
+    # Imported here: the other commands should not wait for the whole product.
+    from adapters import logs
+    from container import Container
+
+    settings = configuration.load()
+    settings.require_services()
+    logs.configure(settings)
+    asyncio.run(_work(Container(settings)))
+
+
+def bind(queue: App, services: Container) -> None:
+    """Name every job and its schedule."""
+    from adapters.jobs import STALLED_AFTER
+
+    @queue.periodic(cron="* * * * *", periodic_id="sessions")
+    @queue.task(name="sessions.end_stale", queueing_lock="sessions.end_stale", pass_context=False)
+    async def end_stale(timestamp: int) -> None:
+        ended = await services.sessions.end_stale()
+        if ended:
+            log.info("ended %d calls that ran out of time", ended)
+
+    @queue.periodic(cron="* * * * *", periodic_id="jobs")
+    @queue.task(name="jobs.retry_stalled", queueing_lock="jobs.retry_stalled")
+    async def retry_stalled(timestamp: int) -> None:
+        for job in await queue.job_manager.get_stalled_jobs(seconds_since_heartbeat=STALLED_AFTER):
+            log.warning("job %s (%s) lost its worker and runs again", job.id, job.task_name)
+            await queue.job_manager.retry_job(job)
+
+
+async def _work(services: Container) -> None:
+    from adapters import jobs
+
+    queue = jobs.queue(services.settings)
+    bind(queue, services)
+    async with queue.open_async():
+        log.info("worker is ready")
+        await queue.run_worker_async(concurrency=4, delete_jobs="successful", shutdown_graceful_timeout=20)
+    await services.close()

@@ -1,0 +1,74 @@
+"""The only place that constructs services and adapters. Everything else is handed what it needs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from adapters import redis
+from adapters.bus import RedisBus
+from adapters.database import Database
+from adapters.keys import KeyFiles
+from adapters.passwords import Passwords
+from adapters.ports import Bus
+from adapters.rate_limiter import RateLimiter
+from adapters.storage import Storage
+from adapters.tokens import AccessTokens
+from adapters.turn import Turn
+from services.auth import AuthService
+from services.health import HealthService
+from services.matchmaking import MatchmakingService
+from services.rooms import Rooms
+from services.sessions import SessionsService
+from services.signaling import SignalingService
+from services.users import UsersService
+from settings import Settings
+
+
+class Container:
+    """One process's services. A test passes its own `bus`, `storage` and so on in place of the real ones."""
+
+    def __init__(self, settings: Settings, *, bus: Bus | None = None, storage: Storage | None = None) -> None:
+        self.settings = settings
+        self.database = Database(settings)
+        self.redis = redis.connect(settings)
+        self._reader = redis.connect(settings, read_timeout=10)
+        self.bus: Bus = bus or RedisBus(self.redis, self._reader)
+        self.rate_limiter = RateLimiter(self.redis)
+        self.storage = storage or Storage(settings)
+        self.turn = Turn(settings)
+
+        keys = KeyFiles(settings)
+        self._passwords = Passwords(settings.bcrypt_rounds)
+        tokens = AccessTokens(
+            keys.signing_key(),
+            keys.public_keys(),
+            issuer=settings.app_url,
+            audience=settings.jwt_audience,
+            lifetime=settings.jwt_access_expiry,
+        )
+        self.auth = AuthService(self.database, self._passwords, tokens, settings.jwt_refresh_expiry)
+        self.users = UsersService(self.database)
+        self.sessions = SessionsService(self.database)
+        rooms = Rooms(self.redis)
+        self.matchmaking = MatchmakingService(self.database, rooms, self.sessions)
+        self.signaling = SignalingService(self.bus, rooms, self.sessions)
+        self.health = HealthService(self.database, self.redis, self.storage)
+
+    @asynccontextmanager
+    async def lifespan(self, _app: Any) -> AsyncIterator[None]:
+        """Open what needs opening for as long as the server serves."""
+        await self.bus.start()
+        try:
+            yield
+        finally:
+            await self.bus.stop()
+            await self.close()
+
+    async def close(self) -> None:
+        """Close every connection."""
+        self._passwords.close()
+        await self._reader.aclose()
+        await self.redis.aclose()
+        await self.database.close()

@@ -1,0 +1,116 @@
+"""Owns what every HTTP exchange gets, whoever answers it: a request id, security headers, CORS, one line of log."""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Match
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+import errors
+from adapters.logs import request_id
+from contract import problems
+
+if TYPE_CHECKING:
+    from settings import Settings
+
+log = logging.getLogger("parlance.http")
+
+_SECURITY_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-site",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(self)",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+class Edge:
+    """Names each request and hardens each answer; a header that the answer sets itself stays."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self._app = app
+        self._headers = dict(_SECURITY_HEADERS)
+        if settings.app_url.startswith("https://"):
+            self._headers["Strict-Transport-Security"] = "max-age=31536000; includeSubDomains"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get("x-request-id", "")
+        name = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+        token = request_id.set(name)
+        started = time.perf_counter()
+        status = 0
+
+        async def send_hardened(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-Id"] = name
+                for header, value in self._headers.items():
+                    headers.setdefault(header, value)
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_hardened)
+        finally:
+            # The path alone: a query may carry a token.
+            log.info(
+                "%s %s %d",
+                scope["method"],
+                scope["path"],
+                status,
+                extra={"milliseconds": round((time.perf_counter() - started) * 1000, 1)},
+            )
+            request_id.reset(token)
+
+
+class Before:
+    """Answers with `routes`, which are read-only pages, where one fits, else with the app."""
+
+    def __init__(self, routes: Sequence[BaseRoute], app: ASGIApp) -> None:
+        self._routes = routes
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            for route in self._routes:
+                match, child_scope = route.matches(scope)
+                if match is Match.FULL:
+                    scope.update(child_scope)
+                    await route.handle(scope, receive, send)
+                    return
+                if match is Match.PARTIAL:
+                    body, headers = problems.problem_response(errors.MethodNotAllowed())
+                    headers["Allow"] = "GET, HEAD"
+                    await Response(body, errors.MethodNotAllowed.status, headers)(scope, receive, send)
+                    return
+        await self._app(scope, receive, send)
+
+
+def wrap(app: ASGIApp, settings: Settings) -> ASGIApp:
+    """Put the edge, and CORS where origins are configured, around the whole app."""
+    if settings.cors_origins:
+        app = CORSMiddleware(
+            app,
+            allow_origins=settings.cors_origins,
+            allow_credentials=True,
+            allow_methods=["GET", "PUT", "POST", "PATCH", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "Idempotency-Key"],
+            expose_headers=["X-Request-Id", "Retry-After"],
+        )
+    return Edge(app, settings)

@@ -1,0 +1,205 @@
+"""Binds asyncapi.yaml to functions and serves it over Socket.IO, every payload held to the spec.
+
+A `receive` operation's key is the import path of `async def f(services, caller, body)` in `realtime/`; what it returns
+is added to the ack. A `send` operation `emit.<event>` is a function of `realtime/emit.py`. Events of one socket are
+handled one after another, so a relay keeps their order.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import logging
+import pkgutil
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+import socketio
+from socketio.exceptions import ConnectionRefusedError as HandshakeRefused
+
+import errors
+from contract import problems, schemas
+from contract.rest import ContractError
+from realtime import connection, emit
+from realtime.caller import Caller
+from realtime.emit import Event
+
+if TYPE_CHECKING:
+    from container import Container
+
+log = logging.getLogger("parlance.events")
+
+#: Modules of realtime/ whose functions are not themselves events.
+_NOT_EVENTS = ("caller", "connection", "emit")
+#: What one WebSocket frame may hold, in bytes.
+MAX_FRAME_BYTES = 64 * 1024
+
+Function = Callable[["Container", Caller, dict[str, Any]], Awaitable["dict[str, Any] | None"]]
+
+
+class Bound:
+    """asyncapi.yaml compiled: each client event with its function and validators, each server event with its own."""
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        self.receives: dict[str, tuple[Function, schemas.Validator]] = {}
+        self.sends: dict[str, schemas.Validator] = {}
+        self.acks: dict[str, schemas.Validator] = {}
+        for key, operation in document["operations"].items():
+            message = _message(document, operation)
+            validator = schemas.compiled(message["payload"], document)
+            if operation["action"] == "send":
+                if key != f"emit.{message['name']}" or not callable(getattr(emit, message["name"], None)):
+                    raise ContractError(f"asyncapi.yaml names {key}, but realtime/emit.py has no function for it")
+                self.sends[message["name"]] = validator
+            else:
+                self.receives[message["name"]] = _function(key), validator
+                ack = _message(document, operation["reply"])
+                self.acks[message["name"]] = schemas.compiled(ack["payload"], document)
+        self._refuse_unnamed(document["operations"])
+
+    def _refuse_unnamed(self, operations: dict[str, Any]) -> None:
+        for name, function in inspect.getmembers(emit, inspect.isfunction):
+            if function.__module__ == emit.__name__ and name not in self.sends:
+                raise ContractError(f"realtime.emit.{name} writes an event that asyncapi.yaml does not name")
+        realtime = importlib.import_module("realtime")
+        for info in pkgutil.iter_modules(realtime.__path__):
+            if info.name in _NOT_EVENTS:
+                continue
+            module = importlib.import_module(f"realtime.{info.name}")
+            for name, function in inspect.getmembers(module, inspect.iscoroutinefunction):
+                if function.__module__ == module.__name__ and f"{module.__name__}.{name}" not in operations:
+                    raise ContractError(f"{module.__name__}.{name} takes events, but asyncapi.yaml does not name it")
+
+
+def _message(document: dict[str, Any], holder: dict[str, Any]) -> dict[str, Any]:
+    """The one message of an operation, or of its reply."""
+    return schemas.follow(holder["messages"][0], document)
+
+
+def _function(key: str) -> Function:
+    module_name, _, name = key.rpartition(".")
+    try:
+        function: Function = getattr(importlib.import_module(module_name), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ContractError(f"asyncapi.yaml names {key}, but there is no such function ({error})") from None
+    if list(inspect.signature(function).parameters) != ["services", "caller", "body"]:
+        raise ContractError(f"{key} should be `async def {name}(services, caller, body)`")
+    return function
+
+
+class Server(socketio.AsyncServer):  # type: ignore[misc]
+    """python-socketio, with an answer where it would be silent or trip: odd frames, reserved names, unknown events."""
+
+    async def _handle_eio_message(self, eio_sid: str, data: Any) -> None:
+        try:
+            await super()._handle_eio_message(eio_sid, data)
+        except Exception as error:
+            log.info("a frame that is no Socket.IO packet: %s", type(error).__name__)
+            await self._refuse(eio_sid, "that frame is not a Socket.IO packet")
+
+    async def _handle_event(self, eio_sid: str, namespace: str, id: int | None, data: Any) -> None:  # noqa: A002
+        if not (isinstance(data, list) and data and isinstance(data[0], str)) or data[0] in self.reserved_events:
+            await self._refuse(eio_sid, "an event is a name and a payload")
+        else:
+            await super()._handle_event(eio_sid, namespace, id, data)
+
+    async def _refuse(self, eio_sid: str, message: str) -> None:
+        sid = self.manager.sid_from_eio_sid(eio_sid, "/")
+        if sid is None or not self.manager.is_connected(sid, "/"):
+            await self.eio.disconnect(eio_sid)
+        else:
+            await self.emit("error", {"code": errors.BadPayload.code, "message": message}, to=sid)
+
+
+def build(services: Container) -> Server:
+    """Build the Socket.IO server of asyncapi.yaml; raise ContractError where spec and code disagree."""
+    bound = Bound(schemas.load(schemas.ASYNCAPI))
+    settings = services.settings
+    checks_output = not settings.is_production
+    callers: dict[str, Caller] = {}
+
+    def origin_allowed(origin: str, environ: dict[str, Any]) -> bool:
+        own = f"{environ.get('wsgi.url_scheme', 'http').replace('ws', 'http')}://{environ.get('HTTP_HOST', '')}"
+        return origin in (own, settings.app_url, *settings.cors_origins)
+
+    server = Server(
+        async_mode="asgi",
+        async_handlers=False,  # keeps the order of one socket's events
+        transports=["websocket"],
+        cors_allowed_origins=origin_allowed,
+        max_http_buffer_size=MAX_FRAME_BYTES,
+        ping_interval=20,
+        ping_timeout=15,
+    )
+    # The id says which worker holds the socket, so that an emit needs no look-up.
+    server.eio.generate_id = lambda: f"{services.bus.worker_id}.{secrets.token_urlsafe(15)}"
+
+    async def emit_to(socket: str, event: Event) -> None:
+        if checks_output and (problem := bound.sends[event.name](event.payload)):
+            raise ContractError(f"{event.name} as it would be sent is not what asyncapi.yaml says: {problem}")
+        await services.bus.send(socket, "emit", event.name, event.payload)
+
+    async def deliver(socket: str, name: str, payload: dict[str, Any]) -> None:
+        await server.emit(name, payload, to=socket)
+
+    services.bus.on("emit", deliver)
+
+    async def connected(socket: str, environ: dict[str, Any], auth: Any = None) -> None:
+        try:
+            user_id = await connection.connect(services, auth)
+        except Exception as exception:
+            raise HandshakeRefused(problems.as_product_error(exception).code) from None
+        callers[socket] = Caller(user_id, socket, emit_to)
+
+    async def disconnected(socket: str, reason: str) -> None:
+        caller = callers.pop(socket, None)
+        if caller is None:
+            return
+        try:
+            await connection.disconnect(services, caller)
+        except Exception as exception:
+            problems.as_product_error(exception)
+
+    def refusal(exception: Exception) -> dict[str, Any]:
+        return {"ok": False, "error": problems.socket_problem(exception)}
+
+    async def answer(socket: str, name: str, arguments: tuple[Any, ...]) -> dict[str, Any]:
+        caller = callers[socket]
+        try:
+            function, validator = bound.receives[name]
+            body = _payload(arguments)
+            if problem := schemas.unstorable(body) or validator(body):
+                raise errors.BadPayload(problem)
+            ack: dict[str, Any] = {"ok": True, **(await function(services, caller, body) or {})}
+            if checks_output and (problem := bound.acks[name](ack)):
+                raise ContractError(f"the ack of {name} is not what asyncapi.yaml says: {problem}")
+        except Exception as exception:
+            ack = refusal(exception)
+            await server.emit("error", ack["error"], to=socket)
+        return ack
+
+    async def unknown(name: str, socket: str, *arguments: Any) -> dict[str, Any]:
+        ack = refusal(errors.BadPayload(f"there is no event '{name[:64]}'"))
+        await server.emit("error", ack["error"], to=socket)
+        return ack
+
+    def handler(name: str) -> Callable[..., Awaitable[dict[str, Any]]]:
+        async def handle(socket: str, *arguments: Any) -> dict[str, Any]:
+            return await answer(socket, name, arguments)
+
+        return handle
+
+    server.on("connect", connected)
+    server.on("disconnect", disconnected)
+    server.on("*", unknown)
+    for name in bound.receives:
+        server.on(name, handler(name))
+    return server
+
+
+def _payload(arguments: tuple[Any, ...]) -> Any:
+    """Take an event's one payload; none and null count as an empty object."""
+    if len(arguments) > 1:
+        raise errors.BadPayload("an event takes one payload")
+    return arguments[0] if arguments and arguments[0] is not None else {}

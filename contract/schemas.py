@@ -1,0 +1,123 @@
+"""Owns compiled JSON Schema validators for both specs, and the words in which a mismatch is told.
+
+A message names the place and the rule that is broken, never the value: it may be a password.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+OPENAPI = ROOT / "openapi.yaml"
+ASYNCAPI = ROOT / "asyncapi.yaml"
+
+Validator = Callable[[Any], "str | None"]
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read a spec; YAML's dates and anchors come out as plain JSON."""
+    with path.open(encoding="utf-8") as stream:
+        document: dict[str, Any] = json.loads(json.dumps(yaml.safe_load(stream), default=str))
+    return document
+
+
+def _draft_2020(schema: Any) -> Any:
+    """Turn OpenAPI 3.0's `nullable` into a type that includes null, all the way down."""
+    if isinstance(schema, list):
+        return [_draft_2020(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    converted = {key: _draft_2020(value) for key, value in schema.items() if key != "nullable"}
+    if schema.get("nullable") is True and isinstance(schema.get("type"), str):
+        converted["type"] = [schema["type"], "null"]
+        if "enum" in converted and None not in converted["enum"]:
+            converted["enum"] = [*converted["enum"], None]
+    return converted
+
+
+def follow(node: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
+    """Follow a `$ref` inside the document to what it names."""
+    while "$ref" in node:
+        target: Any = document
+        for part in node["$ref"].removeprefix("#/").split("/"):
+            target = target[part.replace("~1", "/").replace("~0", "~")]
+        node = target
+    return node
+
+
+def compiled(schema: dict[str, Any], document: dict[str, Any]) -> Validator:
+    """Compile `schema`, whose `$ref`s point into `document`; the result tells what is wrong, or None."""
+    whole = {"components": _draft_2020(document.get("components", {})), **_draft_2020(schema)}
+    validator = jsonschema_rs.Draft202012Validator(whole, validate_formats=False)
+
+    def validate(instance: Any) -> str | None:
+        if validator.is_valid(instance):
+            return None
+        error = next(validator.iter_errors(instance))
+        return describe(list(error.instance_path), error.kind)
+
+    return validate
+
+
+def describe(path: list[str | int], kind: Any) -> str:
+    """Say in one sentence which rule is broken where."""
+    facts = kind.as_dict() if hasattr(kind, "as_dict") else {}
+    name = kind.name if hasattr(kind, "name") else str(kind)
+    where = ".".join(str(part) for part in path)
+    subject = f"'{where}'" if where else "the body"
+    match name:
+        case "required":
+            return f"{subject} lacks '{facts.get('property')}'"
+        case "additionalProperties":
+            unexpected = ", ".join(f"'{name}'" for name in facts.get("unexpected", []))
+            return f"{subject} has fields that are not in the contract: {unexpected[:200]}"
+        case "type":
+            return f"{subject} has the wrong type; it should be {_names(facts.get('types', facts.get('type')))}"
+        case "enum":
+            return f"{subject} should be one of {_names(facts.get('options'))}"
+        case "minLength":
+            return f"{subject} is too short; the least is {facts.get('limit')}"
+        case "maxLength":
+            return f"{subject} is too long; the most is {facts.get('limit')}"
+        case "minimum":
+            return f"{subject} is too small; the least is {facts.get('limit')}"
+        case "maximum":
+            return f"{subject} is too large; the most is {facts.get('limit')}"
+        case "minProperties":
+            return f"{subject} is empty"
+        case "pattern":
+            return f"{subject} does not have the right form"
+        case _:
+            return f"{subject} breaks the rule '{name}'"
+
+
+def _names(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return ", ".join(str(item) for item in value) if isinstance(value, list) else str(value)
+
+
+def unstorable(value: Any) -> str | None:
+    """Say where a string holds what PostgreSQL refuses: NUL or half of a surrogate pair."""
+    if isinstance(value, str):
+        if "\x00" in value:
+            return "text may not contain the NUL character"
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return "text may not contain half of a surrogate pair"
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            if problem := unstorable(key) or unstorable(item):
+                return problem
+    elif isinstance(value, list):
+        for item in value:
+            if problem := unstorable(item):
+                return problem
+    return None

@@ -1,0 +1,210 @@
+"""Every failure the product can name: one class each, with its status, code and title.
+
+    Refused                                  for operators, never on the wire
+    └── SettingsError, KeyFileError, ContractError, ...         beside what they are about
+    ProductError
+    ├── RequestInvalid, Unauthenticated, Forbidden, NotFound, MethodNotAllowed, NotAcceptable,
+    │   PayloadTooLarge, UnsupportedMediaType, RateLimited, Unavailable, Internal
+    ├── EmailTaken, InvalidCredentials, AccountBanned                     accounts
+    ├── UsernameTaken                                                     profiles
+    └── SocketError: Banned, ProfileIncomplete, AlreadySearching, ...     calls (the socket's `error` event)
+
+A REST answer carries `status`, `code`, `title` and `detail` (RFC 9457); the socket carries `code` and
+`detail` as `{code, message}`. `openapi.yaml` and `asyncapi.yaml` list the codes; a test holds them equal.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class Refused(Exception):
+    """The process cannot do what the operator asks; the message says why and what to do. Never on the wire."""
+
+
+class ProductError(Exception):
+    """A failure with a name. `detail` says what happened to this caller; it defaults to the title."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal"
+    title: ClassVar[str] = "Something went wrong on our side."
+
+    def __init__(self, detail: str | None = None, *, retry_after: int | None = None) -> None:
+        super().__init__(detail or self.title)
+        self.detail = detail or self.title
+        #: Seconds, sent as Retry-After.
+        self.retry_after = retry_after
+
+
+class RequestInvalid(ProductError):
+    status = 400
+    code = "request_invalid"
+    title = "The request does not match the contract."
+
+
+class Unauthenticated(ProductError):
+    status = 401
+    code = "unauthenticated"
+    title = "A valid access token is needed."
+
+
+class Forbidden(ProductError):
+    status = 403
+    code = "forbidden"
+    title = "This account may not do that."
+
+
+class NotFound(ProductError):
+    status = 404
+    code = "not_found"
+    title = "There is nothing here."
+
+
+class MethodNotAllowed(ProductError):
+    status = 405
+    code = "method_not_allowed"
+    title = "This address does not take that method."
+
+
+class NotAcceptable(ProductError):
+    status = 406
+    code = "not_acceptable"
+    title = "The answer cannot be given in that form."
+
+
+class PayloadTooLarge(ProductError):
+    status = 413
+    code = "payload_too_large"
+    title = "The body is too large."
+
+
+class UnsupportedMediaType(ProductError):
+    status = 415
+    code = "unsupported_media_type"
+    title = "The body has a content type that this address does not take."
+
+
+class RateLimited(ProductError):
+    status = 429
+    code = "rate_limited"
+    title = "Too many requests; wait before the next one."
+
+
+class Internal(ProductError):
+    pass
+
+
+class Unavailable(ProductError):
+    status = 503
+    code = "unavailable"
+    title = "A service we depend on is away; try again shortly."
+
+    def __init__(self, detail: str | None = None, *, retry_after: int | None = 2) -> None:
+        super().__init__(detail, retry_after=retry_after)
+
+
+# --- Accounts ---------------------------------------------------------------------------------
+
+
+class EmailTaken(ProductError):
+    status = 409
+    code = "email_taken"
+    title = "An account with this e-mail address exists."
+
+
+class InvalidCredentials(ProductError):
+    status = 401
+    code = "invalid_credentials"
+    title = "The e-mail address or the password is wrong."
+
+
+class AccountBanned(ProductError):
+    status = 403
+    code = "account_banned"
+    title = "This account is banned."
+
+
+# --- Profiles ---------------------------------------------------------------------------------
+
+
+class UsernameTaken(ProductError):
+    status = 409
+    code = "username_taken"
+    title = "This username belongs to somebody else."
+
+
+# --- Calls: what a socket can be told -----------------------------------------------------------
+
+
+class SocketError(ProductError):
+    """A failure that only the socket door answers with; the status is what REST would say."""
+
+    status = 409
+
+
+class Banned(SocketError):
+    status = 403
+    code = "banned"
+    title = "This account is banned."
+
+
+class ProfileIncomplete(SocketError):
+    code = "profile_incomplete"
+    title = "Choose a username and an English level before looking for a partner."
+
+
+class AlreadySearching(SocketError):
+    code = "already_searching"
+    title = "This account is already looking for a partner."
+
+
+class AlreadyInRoom(SocketError):
+    code = "already_in_room"
+    title = "This account is already in a call."
+
+
+class NotSearching(SocketError):
+    code = "not_searching"
+    title = "This account is not looking for a partner."
+
+
+class NotInRoom(SocketError):
+    status = 404
+    code = "not_in_room"
+    title = "You are not in that room."
+
+
+class PeerNotReady(SocketError):
+    code = "peer_not_ready"
+    title = "Your partner has not joined the room yet."
+
+
+class BadRole(SocketError):
+    code = "bad_role"
+    title = "The caller sends the offer and the receiver the answer."
+
+
+class RoomClosed(SocketError):
+    code = "room_closed"
+    title = "That call has ended."
+
+
+class BadPayload(SocketError):
+    status = 400
+    code = "bad_payload"
+    title = "The event does not match the contract."
+
+
+def leaves(root: type[ProductError] = ProductError) -> list[type[ProductError]]:
+    """List the error classes that own a code, depth first, `root`'s namesake base classes left out."""
+    found = []
+    for child in root.__subclasses__():
+        if "code" in child.__dict__ or child is Internal:
+            found.append(child)
+        found.extend(leaves(child))
+    return found
+
+
+#: Codes that a REST answer carries, and codes that the socket's `error` event and acks carry.
+SOCKET_CODES = frozenset({e.code for e in leaves(SocketError)} | {"rate_limited", "unavailable", "internal"})
+REST_CODES = frozenset(e.code for e in leaves() if not issubclass(e, SocketError))

@@ -1,0 +1,1 @@
+"""The HTTP door: one module per tag of openapi.yaml, one function per operation."""

@@ -1,0 +1,19 @@
+"""The calls one has had."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from handlers import shapes
+from services.auth import Identity
+
+if TYPE_CHECKING:
+    from container import Container
+
+
+async def list_mine(services: Container, caller: Identity, limit: int, cursor: str | None = None) -> dict[str, Any]:
+    return shapes.page(await services.sessions.list_of(caller.user_id, limit=limit, cursor=cursor), shapes.session)
+
+
+async def read(services: Container, caller: Identity, session_id: str) -> dict[str, Any]:
+    return shapes.session(await services.sessions.read(caller.user_id, session_id))

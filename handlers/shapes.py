@@ -1,0 +1,81 @@
+"""Owns the wire form of every row: a whitelist of fields, in camelCase. Nothing else decides what leaves the house."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from models import Platform, Profile, User
+from services.auth import SignedIn
+from services.paging import Page
+from services.sessions import Call
+
+T = TypeVar("T")
+
+
+def instant(value: datetime | None) -> str | None:
+    """RFC 3339 in UTC with `Z`."""
+    return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z") if value else None
+
+
+def page(page: Page[T], shape: Callable[[T], dict[str, Any]]) -> dict[str, Any]:
+    return {"items": [shape(item) for item in page.items], "nextCursor": page.next_cursor}
+
+
+def account(user: User) -> dict[str, Any]:
+    return {"id": str(user.id), "email": user.email, "role": user.role.value, "isVerified": user.is_verified}
+
+
+def tokens(signed_in: SignedIn) -> dict[str, Any]:
+    shape = {
+        "accessToken": signed_in.access_token,
+        "tokenType": "Bearer",
+        "expiresIn": signed_in.expires_in,
+        "user": account(signed_in.user),
+    }
+    if signed_in.platform is not Platform.WEB:
+        shape["refreshToken"] = signed_in.refresh_token
+    return shape
+
+
+def me(user: User, profile: Profile) -> dict[str, Any]:
+    return {
+        **account(user),
+        "username": profile.username,
+        "displayName": profile.display_name,
+        "avatarUrl": profile.avatar_url,
+        "bio": profile.bio,
+        "nativeLanguage": profile.native_language,
+        "englishLevel": profile.english_level,
+        "learningGoal": profile.learning_goal,
+        "country": profile.country,
+        "timezone": profile.timezone,
+        "totalPracticeMins": profile.total_practice_mins,
+        "totalSessions": profile.total_sessions,
+        "streakDays": profile.streak_days,
+        "lastSessionAt": instant(profile.last_session_at),
+        "lastActiveAt": instant(profile.last_active_at),
+        "createdAt": instant(user.created_at),
+    }
+
+
+def session(call: Call) -> dict[str, Any]:
+    row = call.session
+    return {
+        "id": str(row.id),
+        "roomId": row.room_id,
+        "partner": {
+            "userId": str(call.partner_id),
+            "displayName": call.partner_name,
+            "avatarUrl": call.partner_avatar_url,
+            "level": call.partner_level,
+        },
+        "topic": row.topic,
+        "level": row.level,
+        "startedAt": instant(row.started_at),
+        "connectedAt": instant(row.connected_at),
+        "endedAt": instant(row.ended_at),
+        "durationSeconds": row.duration_seconds,
+        "endedBy": call.ended_by,
+    }

@@ -1,0 +1,45 @@
+"""Call sessions: one row for each match, from `match_found` to the end of the call."""
+
+from __future__ import annotations
+
+import enum
+import uuid
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlmodel import Field, SQLModel
+
+from models.columns import instant, native_enum, primary_key
+
+
+class EndedBy(enum.StrEnum):
+    USER_A = "user_a"
+    USER_B = "user_b"
+    TIMEOUT = "timeout"
+    ERROR = "error"
+
+
+class CallSession(SQLModel, table=True):
+    __tablename__ = "call_sessions"
+    __table_args__ = (
+        sa.CheckConstraint("user_a_id <> user_b_id", name="call_sessions_two_users_check"),
+        sa.CheckConstraint("(ended_at IS NULL) = (ended_by IS NULL)", name="call_sessions_end_check"),
+        sa.CheckConstraint("duration_seconds >= 0", name="call_sessions_duration_check"),
+        # Each side's history, newest first: the keyset of GET /sessions.
+        sa.Index("call_sessions_user_a_idx", "user_a_id", sa.text("started_at DESC"), sa.text("id DESC")),
+        sa.Index("call_sessions_user_b_idx", "user_b_id", sa.text("started_at DESC"), sa.text("id DESC")),
+    )
+
+    id: uuid.UUID = primary_key()
+    room_id: str = Field(max_length=36, unique=True)
+    user_a_id: uuid.UUID = Field(foreign_key="users.id")
+    user_b_id: uuid.UUID = Field(foreign_key="users.id")
+    topic: str | None = Field(default=None, max_length=60)
+    level: str = Field(max_length=16)
+    started_at: datetime = instant(default=True)
+    #: When both had joined the room; null for a match that never became a call.
+    connected_at: datetime | None = instant(nullable=True)
+    ended_at: datetime | None = instant(nullable=True)
+    duration_seconds: int | None = Field(default=None)
+    ended_by: EndedBy | None = Field(default=None, sa_type=native_enum(EndedBy, "ended_by"))
+    created_at: datetime = instant(default=True)

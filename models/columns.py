@@ -1,0 +1,37 @@
+"""Owns the column shapes that tables share: ids, instants, native enums."""
+
+from __future__ import annotations
+
+import enum
+import uuid
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlmodel import Field
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def primary_key() -> Any:
+    return Field(default_factory=uuid.uuid4, primary_key=True)
+
+
+def instant(*, nullable: bool = False, default: bool = False, onupdate: bool = False) -> Any:
+    """A `timestamptz`; `default` sets it to now at insert, `onupdate` at each update."""
+    arguments: dict[str, Any] = {"sa_type": sa.DateTime(timezone=True), "nullable": nullable}
+    column: dict[str, Any] = {}
+    if default:
+        column["server_default"] = sa.func.now()
+    if onupdate:
+        column["onupdate"] = now
+    if column:
+        arguments["sa_column_kwargs"] = column
+    return Field(default_factory=now, **arguments) if default else Field(default=None, **arguments)
+
+
+def native_enum(kind: type[enum.Enum], name: str) -> sa.Enum:
+    """A PostgreSQL enum of the members' values."""
+    return sa.Enum(kind, name=name, values_callable=lambda members: [member.value for member in members])

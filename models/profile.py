@@ -1,0 +1,57 @@
+"""Profiles: what a learner tells about themself, and what practice has added up to."""
+
+from __future__ import annotations
+
+import enum
+import uuid
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlmodel import Field, SQLModel
+
+from models.columns import instant, native_enum
+
+
+class EnglishLevel(enum.StrEnum):
+    BEGINNER = "beginner"
+    INTERMEDIATE = "intermediate"
+    ADVANCED = "advanced"
+
+
+class LearningGoal(enum.StrEnum):
+    FLUENCY = "fluency"
+    BUSINESS = "business"
+    TRAVEL = "travel"
+    EXAM = "exam"
+
+
+_ZERO = {"server_default": sa.text("0")}
+
+
+class Profile(SQLModel, table=True):
+    __tablename__ = "profiles"
+    __table_args__ = (
+        sa.Index("profiles_username_key", sa.text("lower(username)"), unique=True),
+        sa.CheckConstraint(
+            "total_practice_mins >= 0 AND total_sessions >= 0 AND streak_days >= 0", name="profiles_statistics_check"
+        ),
+    )
+
+    user_id: uuid.UUID = Field(primary_key=True, foreign_key="users.id", ondelete="CASCADE")
+    #: Null until chosen, before the first call.
+    username: str | None = Field(default=None, max_length=30)
+    display_name: str | None = Field(default=None, max_length=60)
+    avatar_url: str | None = Field(default=None, max_length=512)
+    bio: str | None = Field(default=None, sa_type=sa.Text)
+    native_language: str | None = Field(default=None, max_length=35)
+    english_level: EnglishLevel | None = Field(default=None, sa_type=native_enum(EnglishLevel, "english_level"))
+    learning_goal: LearningGoal | None = Field(default=None, sa_type=native_enum(LearningGoal, "learning_goal"))
+    country: str | None = Field(default=None, max_length=2)
+    timezone: str | None = Field(default=None, max_length=64)
+    total_practice_mins: int = Field(default=0, sa_column_kwargs=_ZERO)
+    total_sessions: int = Field(default=0, sa_column_kwargs=_ZERO)
+    streak_days: int = Field(default=0, sa_column_kwargs=_ZERO)
+    last_session_at: datetime | None = instant(nullable=True)
+    last_active_at: datetime | None = instant(nullable=True)
+    created_at: datetime = instant(default=True)
+    updated_at: datetime = instant(default=True, onupdate=True)

@@ -1,0 +1,35 @@
+"""Refresh tokens: one family for each sign-in on a device; a rotated token is kept, so that its reuse is seen."""
+
+from __future__ import annotations
+
+import enum
+import uuid
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlmodel import Field, SQLModel
+
+from models.columns import instant, native_enum, primary_key
+
+
+class Platform(enum.StrEnum):
+    IOS = "ios"
+    ANDROID = "android"
+    WEB = "web"
+
+
+class RefreshToken(SQLModel, table=True):
+    __tablename__ = "refresh_tokens"
+
+    id: uuid.UUID = primary_key()
+    user_id: uuid.UUID = Field(foreign_key="users.id", ondelete="CASCADE", index=True)
+    #: The sign-in this token descends from; access tokens carry it as `sid`.
+    family_id: uuid.UUID = Field(index=True)
+    #: Hex of the SHA-256 of the token, which is shown once and never stored.
+    token_hash: str = Field(max_length=64, unique=True)
+    device_id: str = Field(max_length=128)
+    platform: Platform = Field(sa_type=native_enum(Platform, "platform"))
+    expires_at: datetime = Field(sa_type=sa.DateTime(timezone=True))
+    revoked: bool = Field(default=False, sa_column_kwargs={"server_default": sa.false()})
+    revoked_at: datetime | None = instant(nullable=True)
+    created_at: datetime = instant(default=True)

@@ -1,0 +1,1 @@
+"""The socket door: one function per event of asyncapi.yaml."""

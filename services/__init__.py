@@ -1,0 +1,1 @@
+"""The rules of the product: one class per noun, one method per use case, called by every door."""

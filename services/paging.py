@@ -1,0 +1,36 @@
+"""Owns cursors: where a list goes on, as an opaque string (keyset, never OFFSET)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import uuid
+from datetime import datetime
+from typing import Generic, NamedTuple, TypeVar
+
+import errors
+
+T = TypeVar("T")
+
+
+class Page(NamedTuple, Generic[T]):
+    items: list[T]
+    next_cursor: str | None
+
+
+def encode(at: datetime, row_id: uuid.UUID) -> str:
+    """Name the last row of a page by its instant and id."""
+    return base64.urlsafe_b64encode(f"{at.isoformat()}|{row_id}".encode()).rstrip(b"=").decode()
+
+
+def decode(cursor: str) -> tuple[datetime, uuid.UUID]:
+    """Read a cursor; raise RequestInvalid for anything that `encode` did not write."""
+    try:
+        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
+        at, row_id = text.split("|")
+        instant = datetime.fromisoformat(at)
+        if instant.tzinfo is None:
+            raise ValueError("no time zone")
+        return instant, uuid.UUID(row_id)
+    except (binascii.Error, ValueError):
+        raise errors.RequestInvalid("'cursor' is not one that this list gave out") from None

@@ -1,0 +1,132 @@
+"""Owns the server's record of who searches and who is in which room: the `match:*` keys of Redis.
+
+    match:queue:{level}           who waits, by user id, scored by when they began (ms)
+    match:queue:{level}:{topic}   the same, for those who named a topic
+    match:searching:{userId}      the ticket of a search, for 5 minutes: {userId, socket, level, topic, since, card}
+    match:rate:{level}:{minute}   matches made in that minute
+    match:in_room:{userId}        the room a user is in
+    match:room:{roomId}:users     its two members
+    match:room:{roomId}:meta      createdAt topic level sessionId userAId userBId caller search:{userId} socket:{userId}
+
+The brief's queue is a list; leaving a list costs its length, leaving a sorted set its logarithm. Each change is one Lua
+script, so it happens whole or not at all.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+from redis.asyncio import Redis
+
+import errors
+
+SEARCH_SECONDS = 5 * 60
+ROOM_SECONDS = 2 * 60 * 60
+
+_LUA = Path(__file__).parent / "lua"
+
+
+class Waiting(NamedTuple):
+    """A search that nobody fits yet; `recent_matches` are those of its level in the last 5 minutes."""
+
+    ahead: int
+    recent_matches: int
+
+
+class Paired(NamedTuple):
+    """A room that has just been made; `partner` is the ticket of the one who waited."""
+
+    partner: dict[str, Any]
+    level: str
+    topic: str | None
+
+
+class Seat(NamedTuple):
+    """A member's place in a room; `peer_socket` is empty until the peer has joined."""
+
+    role: str
+    peer_id: str
+    peer_socket: str
+    session_id: str
+    completed: bool
+
+
+class Closed(NamedTuple):
+    """A room that has just been closed by one of its members."""
+
+    peer_id: str
+    peer_socket: str
+    was_joined: bool
+
+
+class Rooms:
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._find, self._leave, self._put_back, self._join, self._close = (
+            redis.register_script((_LUA / f"{name}.lua").read_text())
+            for name in ("find_partner", "leave_queue", "put_back", "join_room", "close_room")
+        )
+
+    async def find(self, ticket: dict[str, Any], room_id: str, session_id: str) -> Waiting | Paired:
+        """Pair the ticket's user or put them in the queue; raise AlreadySearching or AlreadyInRoom."""
+        user_id = ticket["userId"]
+        answer = await self._find(
+            keys=[f"match:searching:{user_id}", f"match:in_room:{user_id}"],
+            args=[
+                ticket["since"],
+                user_id,
+                ticket["level"],
+                ticket["topic"],
+                orjson.dumps(ticket),
+                room_id,
+                session_id,
+                SEARCH_SECONDS,
+                ROOM_SECONDS,
+            ],
+        )
+        match answer:
+            case ["waiting", ahead, recent]:
+                return Waiting(int(ahead), int(recent))
+            case ["matched", partner, level, topic]:
+                return Paired(orjson.loads(partner), level, topic or None)
+            case ["already_in_room"]:
+                raise errors.AlreadyInRoom()
+            case _:
+                raise errors.AlreadySearching()
+
+    async def leave_queue(self, user_id: str, socket: str = "") -> bool:
+        """Take a user's search back, or only that of one socket; say whether there was one."""
+        return bool(await self._leave(keys=[f"match:searching:{user_id}"], args=[user_id, socket]))
+
+    async def put_back(self, ticket: dict[str, Any]) -> None:
+        """Give a search its old place in the queue, unless its user has moved on."""
+        user_id = ticket["userId"]
+        await self._put_back(
+            keys=[f"match:searching:{user_id}", f"match:in_room:{user_id}"], args=[orjson.dumps(ticket), SEARCH_SECONDS]
+        )
+
+    async def room_of(self, user_id: str) -> str | None:
+        room_id: Any = await self._redis.get(f"match:in_room:{user_id}")
+        return room_id or None
+
+    async def join(self, room_id: str, user_id: str, socket: str) -> Seat:
+        """Bind a member's socket to the room; raise NotInRoom."""
+        answer = await self._join(keys=_keys(room_id), args=[user_id, socket])
+        if answer[0] == "not_in_room":
+            raise errors.NotInRoom()
+        role, peer_id, peer_socket, session_id, completed = answer
+        return Seat(role, peer_id, peer_socket, session_id, bool(completed))
+
+    async def close(self, room_id: str, user_id: str, socket: str = "", *, only_unjoined: bool = False) -> Closed:
+        """Close a room for a member, or only if it is that socket's, or no call yet; raise NotInRoom."""
+        answer = await self._close(keys=_keys(room_id), args=[user_id, room_id, socket, int(only_unjoined)])
+        if answer[0] == "not_in_room":
+            raise errors.NotInRoom()
+        peer_id, peer_socket, was_joined = answer
+        return Closed(peer_id, peer_socket, bool(was_joined))
+
+
+def _keys(room_id: str) -> list[str]:
+    return [f"match:room:{room_id}:meta", f"match:room:{room_id}:users"]

@@ -1,0 +1,123 @@
+"""Owns rooms as their members live them: entering, relaying the WebRTC negotiation, leaving.
+
+The record of a room is in Redis (services/rooms.py). Each worker keeps a seat for each of its sockets that is in a
+room, bound when it joins and when its peer joins, so that relaying looks nothing up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import errors
+from adapters.ports import Bus
+from services.rooms import Closed, Rooms
+from services.sessions import SessionsService
+
+
+@dataclass(slots=True)
+class Seat:
+    """One socket's place in a room."""
+
+    room_id: str
+    role: str
+    peer_socket: str | None
+    closed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """`role` is that of the one who joined; `peer_socket` is who else should hear of it."""
+
+    role: str
+    peer_socket: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A room somebody left. `was_joined` says that it was a call; else it was a match not yet joined by both."""
+
+    peer_socket: str | None
+    was_joined: bool
+
+
+class SignalingService:
+    def __init__(self, bus: Bus, rooms: Rooms, sessions: SessionsService) -> None:
+        self._bus = bus
+        self._rooms = rooms
+        self._sessions = sessions
+        self._seats: dict[str, Seat] = {}
+        bus.on("seat", self._seat_peer)
+        bus.on("unseat", self._unseat)
+
+    async def join_room(self, user_id: str, socket: str, room_id: str) -> Joined:
+        """Enter a room one was matched into; raise NotInRoom."""
+        seat = await self._rooms.join(room_id, user_id, socket)
+        peer_socket = seat.peer_socket or None
+        self._seats[socket] = Seat(room_id, seat.role, peer_socket)
+        if peer_socket:
+            if seat.completed:
+                await self._sessions.connect(room_id)
+            await self._bus.send(peer_socket, "seat", room_id, socket)
+        return Joined(seat.role, peer_socket)
+
+    async def _seat_peer(self, socket: str, room_id: str, peer_socket: str) -> None:
+        seat = self._seats.get(socket)
+        if seat is not None and seat.room_id == room_id:
+            seat.peer_socket = peer_socket
+
+    async def _unseat(self, socket: str, room_id: str) -> None:
+        seat = self._seats.get(socket)
+        if seat is not None and seat.room_id == room_id:
+            seat.closed = True
+
+    def peer_for_offer(self, socket: str, room_id: str) -> str:
+        """Answer who hears the caller's offer; raise NotInRoom, RoomClosed, BadRole or PeerNotReady."""
+        return self._peer(socket, room_id, "caller")
+
+    def peer_for_answer(self, socket: str, room_id: str) -> str:
+        """Answer who hears the receiver's answer; raise NotInRoom, RoomClosed, BadRole or PeerNotReady."""
+        return self._peer(socket, room_id, "receiver")
+
+    def peer_for_candidate(self, socket: str, room_id: str) -> str:
+        """Answer who hears a candidate; raise NotInRoom, RoomClosed or PeerNotReady."""
+        return self._peer(socket, room_id, None)
+
+    def _peer(self, socket: str, room_id: str, role: str | None) -> str:
+        seat = self._seats.get(socket)
+        if seat is None or seat.room_id != room_id:
+            raise errors.NotInRoom()
+        if seat.closed:
+            raise errors.RoomClosed()
+        if role is not None and seat.role != role:
+            raise errors.BadRole()
+        if seat.peer_socket is None:
+            raise errors.PeerNotReady()
+        return seat.peer_socket
+
+    async def end_call(self, user_id: str, socket: str, room_id: str) -> Left:
+        """Hang up; raise NotInRoom, or RoomClosed where the partner was quicker."""
+        seat = self._seats.get(socket)
+        if seat is not None and seat.room_id == room_id and seat.closed:
+            raise errors.RoomClosed()
+        return await self._leave(user_id, socket, await self._rooms.close(room_id, user_id), room_id)
+
+    async def disconnect(self, user_id: str, socket: str) -> Left | None:
+        """End the search, the match or the call that this socket, and no other of the user, was part of."""
+        self._seats.pop(socket, None)
+        if await self._rooms.leave_queue(user_id, socket):
+            return None
+        room_id = await self._rooms.room_of(user_id)
+        if room_id is None:
+            return None
+        try:
+            closed = await self._rooms.close(room_id, user_id, socket)
+        except errors.NotInRoom:
+            return None
+        return await self._leave(user_id, socket, closed, room_id)
+
+    async def _leave(self, user_id: str, socket: str, closed: Closed, room_id: str) -> Left:
+        await self._sessions.end(room_id, ended_by=user_id)
+        await self._unseat(socket, room_id)
+        if closed.peer_socket:
+            await self._bus.send(closed.peer_socket, "unseat", room_id)
+        return Left(closed.peer_socket or None, closed.was_joined)

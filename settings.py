@@ -1,0 +1,130 @@
+"""Every environment variable the product reads, typed.
+
+Import nothing of ours here. `load()` is the only way in: it names each variable that is wrong.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+class SettingsError(Exception):
+    """A setting is missing or unreadable; the message names each one and what it should be."""
+
+
+def _duration(value: Any) -> Any:
+    """Read `15m`, `30d`, `90s`, `12h` as a timedelta."""
+    if isinstance(value, str):
+        match = re.fullmatch(r"(\d+)([smhd])", value.strip())
+        if not match:
+            raise ValueError("should be a number and a unit, such as 90s, 15m, 12h or 30d")
+        return timedelta(**{_UNITS[match[2]]: int(match[1])})
+    return value
+
+
+def _comma_separated(value: Any) -> Any:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+Duration = Annotated[timedelta, BeforeValidator(_duration)]
+Strings = Annotated[list[str], NoDecode, BeforeValidator(_comma_separated)]
+
+
+class Settings(BaseSettings):
+    """The configuration of one process. Field names are the variables' names in lower case."""
+
+    model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True)
+
+    # Server
+    app_env: Literal["development", "test", "production"] = "development"
+    port: int = Field(5503, ge=0, le=65535)
+    app_url: str = Field("http://localhost:5503", pattern=r"^https?://[^/]+$")
+    cors_origins: Strings = []
+    trusted_proxies: Strings = ["127.0.0.1"]
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    # PostgreSQL
+    db_host: str | None = None
+    db_port: int = Field(5432, ge=1, le=65535)
+    db_username: str = "root"
+    db_password: SecretStr = SecretStr("root")
+    db_name: str = "english_speaking_dev"
+    db_pool_size: int = Field(10, ge=1)
+
+    # Redis or Valkey
+    redis_host: str | None = None
+    redis_port: int = Field(6379, ge=1, le=65535)
+    redis_password: SecretStr | None = None
+
+    # Access and refresh tokens
+    jwt_private_key_path: Path = Path("./keys/private.pem")
+    jwt_public_key_path: Path = Path("./keys/public.pem")
+    jwt_access_expiry: Duration = timedelta(minutes=15)
+    jwt_refresh_expiry: Duration = timedelta(days=30)
+    jwt_key_id: str = Field("key-v1", pattern=r"^[A-Za-z0-9._-]{1,64}$")
+    jwt_audience: str = "parlance"
+    bcrypt_rounds: int = Field(12, ge=4, le=20)
+
+    # TURN (coturn, shared-secret credentials)
+    turn_secret: SecretStr = SecretStr("your_hmac_secret")
+    turn_host: str = "localhost"
+    turn_port: int = Field(3478, ge=1, le=65535)
+    turn_tls_port: int = Field(5349, ge=1, le=65535)
+
+    # S3-compatible storage
+    storage_endpoint: str | None = Field(None, pattern=r"^https?://[^/]+$")
+    storage_access_key: str = ""
+    storage_secret_key: SecretStr = SecretStr("")
+    storage_bucket_name: str = "parlance"
+    storage_public_url: str | None = None
+
+    @property
+    def is_production(self) -> bool:
+        return self.app_env == "production"
+
+    @property
+    def database_url(self) -> str:
+        """A libpq connection URI, password included: never log it."""
+        from urllib.parse import quote
+
+        password = quote(self.db_password.get_secret_value(), safe="")
+        return (
+            f"postgresql://{quote(self.db_username, safe='')}:{password}@{self.db_host}:{self.db_port}/{self.db_name}"
+        )
+
+    def require_services(self) -> None:
+        """Raise SettingsError, naming each, where a service that `serve` and `worker` need is not configured."""
+        missing = [
+            name for name in ("DB_HOST", "REDIS_HOST", "STORAGE_ENDPOINT") if getattr(self, name.lower()) is None
+        ]
+        problems = [f"{name} is not set" for name in missing]
+        if self.is_production and self.turn_secret.get_secret_value() == "your_hmac_secret":
+            problems.append("TURN_SECRET still has its example value; use the static-auth-secret of your coturn")
+        if self.bcrypt_rounds < 12 and self.app_env != "test":
+            problems.append("BCRYPT_ROUNDS is below 12, which only APP_ENV=test may use")
+        if problems:
+            hint = " (`parlance dev` starts its own services and needs none of this)" if missing else ""
+            raise SettingsError("; ".join(problems) + hint)
+
+
+def load(env_file: str | Path | None = ".env", **overrides: Any) -> Settings:
+    """Read the environment, then `env_file`; raise SettingsError naming every bad variable."""
+    path = os.environ.get("PARLANCE_ENV_FILE", env_file) if env_file == ".env" else env_file
+    try:
+        return Settings(_env_file=path, **overrides)
+    except ValidationError as error:
+        lines = []
+        for problem in error.errors():
+            name = str(problem["loc"][0]).upper()
+            # The value is left out on purpose: it may be a secret.
+            lines.append(f"{name}: {problem['msg'].removeprefix('Value error, ')}")
+        raise SettingsError("; ".join(lines)) from None

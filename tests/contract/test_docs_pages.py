@@ -1,0 +1,124 @@
+"""The documentation pages load what they need from here, from nowhere else, and are cached as they should be."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+from starlette.applications import Starlette
+
+from contract import docs
+
+ROOT = Path(__file__).resolve().parents[2]
+VENDORED = ROOT / "web" / "vendor" / "asyncapi"
+
+SAMPLE = (
+    {"openapi": "3.0.3", "info": {"title": "Tea & <biscuits>", "version": "1"}, "paths": {}},
+    {"asyncapi": "3.0.0", "info": {"title": "Tea & <biscuits>", "version": "1"}, "channels": {}, "operations": {}},
+)
+REAL = tuple(yaml.safe_load((ROOT / name).read_text()) for name in ("openapi.yaml", "asyncapi.yaml"))
+PAGES = ("/docs", "/docs/events")
+SPECS = ("/openapi.json", "/asyncapi.json")
+
+
+@pytest.fixture(params=[SAMPLE, REAL], ids=["sample", "real"])
+async def client(request: pytest.FixtureRequest) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(Starlette(routes=docs.routes(*request.param)))
+    async with httpx.AsyncClient(transport=transport, base_url="http://docs.test") as http:
+        yield http
+
+
+def references(html: str) -> list[str]:
+    return re.findall(r'\b(?:src|href|action|data|poster)="([^"]*)"', html)
+
+
+@pytest.mark.parametrize("page", PAGES)
+async def test_a_page_loads_only_what_is_served_here(client: httpx.AsyncClient, page: str) -> None:
+    answer = await client.get(page)
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert "//" not in answer.text, "an address of another host"
+    assert not re.search(r"<script(?! [^>]*src=)|<style|\son\w+=|\sstyle=", answer.text), "something inline"
+    loaded = references(answer.text)
+    assert {*PAGES, *SPECS} & set(loaded), "no link to the other page"
+    for reference in loaded:
+        assert (await client.get(reference)).status_code == 200, reference
+
+
+@pytest.mark.parametrize("page", PAGES)
+async def test_an_asset_loads_nothing_from_elsewhere(client: httpx.AsyncClient, page: str) -> None:
+    for reference in references((await client.get(page)).text):
+        if reference.endswith((".css", ".js", ".svg")):
+            asset = (await client.get(reference)).text
+            assert "sourceMappingURL=" not in asset.rsplit("\n", 1)[-1]
+            if reference.endswith(".css"):
+                assert "@import" not in asset
+                assert all(url.strip("\"'").startswith("data:") for url in re.findall(r"url\(([^)]{0,9})", asset))
+
+
+@pytest.mark.parametrize(("page", "evaluates"), [("/docs", False), ("/docs/events", True)])
+async def test_a_page_allows_no_more_than_it_needs(client: httpx.AsyncClient, page: str, evaluates: bool) -> None:
+    policy = (await client.get(page)).headers["content-security-policy"]
+    directives = dict(part.split(" ", 1) for part in policy.split("; "))
+    assert directives["default-src"] == "'none'"
+    assert directives["script-src"] == ("'self' 'unsafe-eval'" if evaluates else "'self'")
+    assert "unsafe-inline" not in policy
+    assert not re.search(r"https?:|\*", policy)
+
+
+@pytest.mark.parametrize(("path", "index"), [("/openapi.json", 0), ("/asyncapi.json", 1)])
+@pytest.mark.parametrize("specs", [SAMPLE, REAL], ids=["sample", "real"])
+async def test_a_spec_is_served_whole(specs: tuple[dict[str, Any], dict[str, Any]], path: str, index: int) -> None:
+    transport = httpx.ASGITransport(Starlette(routes=docs.routes(*specs)))
+    async with httpx.AsyncClient(transport=transport, base_url="http://docs.test") as http:
+        answer = await http.get(path)
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.json() == specs[index]
+
+
+async def test_assets_are_kept_and_the_rest_is_asked_for_again(client: httpx.AsyncClient) -> None:
+    loaded = references((await client.get("/docs")).text)
+    for path in (*PAGES, *SPECS, *(path for path in loaded if path.startswith("/docs/assets/"))):
+        answer = await client.get(path)
+        kept = answer.headers["cache-control"]
+        assert kept == ("public, max-age=31536000, immutable" if path.startswith("/docs/assets/") else "no-cache")
+        again = await client.get(path, headers={"If-None-Match": answer.headers["etag"]})
+        assert (again.status_code, again.content) == (304, b"")
+        assert (await client.get(path, headers={"If-None-Match": '"another"'})).status_code == 200
+
+
+async def test_gzip_is_for_those_who_take_it(client: httpx.AsyncClient) -> None:
+    plain = await client.get("/openapi.json", headers={"Accept-Encoding": "identity"})
+    packed = await client.get("/openapi.json", headers={"Accept-Encoding": "gzip, br"})
+    assert "content-encoding" not in plain.headers
+    assert packed.headers["content-encoding"] == "gzip"
+    assert packed.content == plain.content
+    assert plain.headers["vary"] == packed.headers["vary"] == "Accept-Encoding"
+
+
+@pytest.mark.parametrize("path", [*PAGES, *SPECS])
+async def test_pages_are_only_read(client: httpx.AsyncClient, path: str) -> None:
+    assert (await client.head(path)).status_code == 200
+    for method in ("POST", "PUT", "PATCH", "DELETE"):
+        assert (await client.request(method, path)).status_code == 405
+
+
+@pytest.mark.parametrize("path", ["/docs/assets/", "/docs/assets/x/index.html", "/docs/assets/../../settings.py"])
+async def test_nothing_else_is_served(client: httpx.AsyncClient, path: str) -> None:
+    assert (await client.get(path)).status_code == 404
+
+
+def test_the_vendored_files_are_those_the_readme_records() -> None:
+    rows = re.findall(r"^\| `(\S+)` \| `\S+` \| `([0-9a-f]{64})` \|$", (VENDORED / "README.md").read_text(), re.M)
+    files = {path.name: path for path in VENDORED.iterdir() if path.name != "README.md"}
+    assert {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items()} == dict(rows)
+
+
+def test_the_npm_lock_names_no_host() -> None:
+    assert '"resolved"' not in (ROOT / "package-lock.json").read_text()

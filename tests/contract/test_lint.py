@@ -1,0 +1,277 @@
+"""The real specs are clean, and each rule of the linter refuses a small spec that breaks it and nothing else."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from contract import lint
+
+OPENAPI = lint.load("""
+openapi: 3.0.3
+info: {title: Sample, version: "1"}
+tags: [{name: users}]
+paths:
+  /users:
+    post:
+      operationId: handlers.users.create
+      tags: [users]
+      summary: Create a user
+      x-rate-limit: [{limit: 5, window: 15m, per: ip}]
+      parameters: [{$ref: "#/components/parameters/limit"}]
+      requestBody:
+        content:
+          application/json:
+            schema: {$ref: "#/components/schemas/User"}
+            example: {name: Ada}
+      responses:
+        "201":
+          description: The user.
+          content:
+            application/json:
+              schema: {$ref: "#/components/schemas/User"}
+        "404": {$ref: "#/components/responses/Problem"}
+        default: {$ref: "#/components/responses/Problem"}
+components:
+  parameters:
+    limit: {name: limit, in: query, schema: {type: integer, maximum: 100}, example: 20}
+  responses:
+    Problem:
+      description: What went wrong.
+      content:
+        application/problem+json:
+          schema: {$ref: "#/components/schemas/Problem"}
+  schemas:
+    Problem: {type: object, properties: {code: {type: string}}}
+    User:
+      type: object
+      additionalProperties: false
+      properties:
+        name: {type: string, nullable: true, pattern: "^[A-Z]", example: Grace}
+        bornAt: {type: string, format: date-time, example: "1815-12-10T00:00:00Z"}
+        example: {$ref: "#/components/schemas/Address"}
+    Address: {type: object, additionalProperties: false, properties: {city: {type: string}}}
+""")
+
+ASYNCAPI = lint.load("""
+asyncapi: 3.0.0
+info: {title: Sample, version: "1"}
+channels:
+  root:
+    address: /
+    messages:
+      join: {$ref: "#/components/messages/join"}
+      joined: {$ref: "#/components/messages/joined"}
+      ack: {$ref: "#/components/messages/ack"}
+operations:
+  realtime.rooms.join:
+    action: receive
+    channel: {$ref: "#/channels/root"}
+    summary: Enter a room
+    messages: [{$ref: "#/channels/root/messages/join"}]
+    reply:
+      channel: {$ref: "#/channels/root"}
+      messages: [{$ref: "#/channels/root/messages/ack"}]
+  emit.joined:
+    action: send
+    channel: {$ref: "#/channels/root"}
+    summary: Somebody entered
+    messages: [{$ref: "#/channels/root/messages/joined"}]
+components:
+  messages:
+    join: {name: join, payload: {$ref: "#/components/schemas/Join"}, examples: [{payload: {room: blue}}]}
+    joined: {name: joined, payload: {$ref: "#/components/schemas/Joined"}}
+    ack: {name: ack, payload: {$ref: "#/components/schemas/Ack"}}
+  schemas:
+    Join:
+      type: object
+      additionalProperties: false
+      properties:
+        room: {type: string, examples: [red]}
+        seat:
+          oneOf: [{type: "null"}, {type: object, additionalProperties: false, properties: {row: {type: integer}}}]
+    Joined: {type: object, properties: {room: {type: string}}}
+    Ack: {type: object, properties: {ok: {type: boolean}}}
+""")
+
+ABSENT = object()
+SAME = ""
+POST = "paths | /users | post"
+JOIN = "operations | realtime.rooms.join"
+NAME = "components | schemas | User | properties | name"
+ROOM = "components | schemas | Join | properties | room"
+
+
+def changed(document: lint.Document, place: str, value: Any) -> lint.Document:
+    """Copy a document with one part set, or taken out."""
+    copy = deepcopy(document)
+    *holders, last = [int(key) if key in ("0", "1") else key for key in place.split(" | ")]
+    node: Any = copy
+    for key in holders:
+        node = node[key]
+    if value is ABSENT:
+        del node[last]
+    else:
+        node[last] = value
+    return copy
+
+
+def assert_refused(problems: list[lint.Problem], where: str, what: str) -> None:
+    """Find `what` said of `where`, and nothing of any other place but that it fell out of use."""
+    said = {" | ".join(map(str, place)): message for place, message in problems}
+    assert what in said.pop(where, "")
+    assert set(said.values()) <= {"nothing uses it"}
+
+
+def test_the_real_specs_are_clean(capsys: pytest.CaptureFixture[str]) -> None:
+    status = lint.main()
+    printed = capsys.readouterr().out
+    assert status == 0, printed
+    assert printed.count("\n") == 1
+    assert "openapi.yaml: " in printed
+    assert "asyncapi.yaml: " in printed
+
+
+def test_the_samples_are_clean() -> None:
+    assert lint.openapi_problems(OPENAPI) == []
+    assert lint.asyncapi_problems(ASYNCAPI) == []
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "where", "what"),
+    [
+        (f"{POST} | responses | 201 | description", ABSENT, f"{POST} | responses | 201", "'description' is a required"),
+        ("components | schemas | User | required", "name", SAME, "not of type 'array'"),
+        (f"{POST} | operationId", ABSENT, SAME, "should be handlers.users.<function>"),
+        (f"{POST} | operationId", "users.create", SAME, "should be handlers.users.<function>"),
+        (f"{POST} | operationId", "handlers.admin.create", SAME, "handlers.users.<function>"),
+        (f"{POST} | tags", ABSENT, SAME, "one tag"),
+        (f"{POST} | summary", ABSENT, SAME, "in one line"),
+        (f"{POST} | x-rate-limit", {"limit": 5}, SAME, "is a list of"),
+        (f"{POST} | x-rate-limit | 0 | window", "15 min", f"{POST} | x-rate-limit | 0", "is a list of"),
+        (f"{POST} | x-rate-limit | 0 | limit", 0, f"{POST} | x-rate-limit | 0", "is a list of"),
+        (f"{POST} | x-rate-limit | 0 | per", "planet", f"{POST} | x-rate-limit | 0", "is a list of"),
+        (f"{POST} | responses | 404", {"description": "No."}, SAME, "responses/Problem"),
+        (f"{POST} | responses | 5XX", {"description": "No."}, SAME, "responses/Problem"),
+        (f"{POST} | responses | default", {"description": "No."}, SAME, "responses/Problem"),
+        (f"{POST} | responses | default", {"$ref": "#/components/responses/Lost"}, SAME, "leads nowhere"),
+        (f"{POST} | responses | 404", {"$ref": "other.yaml#/Problem"}, SAME, "leads nowhere"),
+        ("components | schemas | User | additionalProperties", ABSENT, "components | schemas | User", "input object"),
+        (
+            "components | schemas | Address | additionalProperties",
+            True,
+            "components | schemas | Address",
+            "input object",
+        ),
+        ("components | schemas | Spare", {"type": "string"}, SAME, "nothing uses it"),
+        (
+            "components | parameters | spare",
+            {"name": "spare", "in": "query", "schema": {"type": "string"}},
+            SAME,
+            "nothing uses it",
+        ),
+        (
+            f"{POST} | responses | 201 | content | application/json | schema",
+            {"type": "object", "properties": {}},
+            SAME,
+            "belongs in components.schemas",
+        ),
+        (f"{NAME} | example", "grace", SAME, "does not fit"),
+        ("components | schemas | User | properties | bornAt | example", "10 December 1815", SAME, "does not fit"),
+        (f"{POST} | requestBody | content | application/json | example", {"nmae": "Ada"}, SAME, "does not fit"),
+        ("components | parameters | limit | example", 200, SAME, "does not fit"),
+    ],
+)
+def test_openapi_rule(place: str, value: Any, where: str, what: str) -> None:
+    assert_refused(lint.openapi_problems(changed(OPENAPI, place, value)), where or place, what)
+
+
+def test_an_operation_id_names_one_operation() -> None:
+    problems = lint.openapi_problems(changed(OPENAPI, "paths | /people", OPENAPI["paths"]["/users"]))
+    assert "handlers.users.create" in problems[0][1]
+
+
+def test_a_schema_that_only_unused_schemas_use_is_unused() -> None:
+    spare = changed(OPENAPI, "components | schemas | Spare", {"$ref": "#/components/schemas/Leaf"})
+    problems = lint.openapi_problems(changed(spare, "components | schemas | Leaf", {"type": "string"}))
+    assert [place[-1] for place, _ in problems] == ["Spare", "Leaf"]
+
+
+def test_a_reference_to_itself_leads_nowhere() -> None:
+    loop = {"$ref": "#/components/schemas/Address"}
+    assert "leads nowhere" in lint.openapi_problems(changed(OPENAPI, "components | schemas | Address", loop))[0][1]
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "where", "what"),
+    [
+        ("channels | root | address", "/calls", "channels", "one channel"),
+        (f"{JOIN} | summary", ABSENT, SAME, "in one line"),
+        (f"{JOIN} | reply", ABSENT, SAME, "acknowledged"),
+        (f"{JOIN} | reply | messages", [], f"{JOIN} | reply", "acknowledged"),
+        (f"{JOIN} | messages | 0 | $ref", "#/channels/root/messages/lost", f"{JOIN} | messages | 0", "leads nowhere"),
+        (f"{JOIN} | x-rate-limit", [{"limit": 30}], f"{JOIN} | x-rate-limit | 0", "is a list of"),
+        ("operations | emit.joined | reply", {}, SAME, "do not acknowledge"),
+        (
+            "components | messages | joined | name",
+            "enter",
+            "operations | emit.joined | messages",
+            "the event's, joined",
+        ),
+        ("components | messages | joined | payload", {"type": "object"}, SAME, "into components.schemas"),
+        ("components | schemas | Join | additionalProperties", ABSENT, "components | schemas | Join", "input object"),
+        (
+            "components | schemas | Join | properties | seat | oneOf | 1 | additionalProperties",
+            {"type": "integer"},
+            "components | schemas | Join | properties | seat | oneOf | 1",
+            "input object",
+        ),
+        ("components | schemas | Spare", {"type": "string"}, SAME, "nothing uses it"),
+        (
+            "components | messages | join | examples | 0 | payload",
+            {"room": 7},
+            "components | messages | join | examples | 0",
+            "does not fit",
+        ),
+        (f"{ROOM} | examples | 0", 7, SAME, "does not fit"),
+    ],
+)
+def test_asyncapi_rule(place: str, value: Any, where: str, what: str) -> None:
+    assert_refused(lint.asyncapi_problems(changed(ASYNCAPI, place, value)), where or place, what)
+
+
+@pytest.mark.parametrize("key", ["rooms.join", "realtime.join", "emit.join", "realtime.rooms.Join"])
+def test_a_receive_operation_is_named_by_its_function(key: str) -> None:
+    document = deepcopy(ASYNCAPI)
+    document["operations"][key] = document["operations"].pop("realtime.rooms.join")
+    assert ("operations", key) in dict(lint.asyncapi_problems(document))
+
+
+@pytest.mark.parametrize("key", ["joined", "realtime.rooms.joined", "emit.rooms.joined"])
+def test_a_send_operation_is_named_by_its_event(key: str) -> None:
+    document = deepcopy(ASYNCAPI)
+    document["operations"][key] = document["operations"].pop("emit.joined")
+    assert ("operations", key) in dict(lint.asyncapi_problems(document))
+
+
+def test_the_command_prints_one_line_for_each_problem(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "openapi.yaml").write_text(yaml.safe_dump(changed(OPENAPI, f"{POST} | summary", ABSENT)))
+    (tmp_path / "asyncapi.yaml").write_text(yaml.safe_dump(changed(ASYNCAPI, f"{JOIN} | action", "hear")))
+    assert lint.main(tmp_path) == 1
+    openapi, asyncapi = capsys.readouterr().out.splitlines()
+    assert openapi == "openapi.yaml: paths./users.post.summary: an operation says in one line what it does"
+    assert asyncapi.startswith("asyncapi.yaml: operations.realtime.rooms.join.action: ")
+
+
+@pytest.mark.parametrize("text", ["a: 1\nb: 2\na: 3\n", "a: [1", "- a\n", ""])
+def test_a_file_that_is_not_one_mapping_is_refused(
+    text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "openapi.yaml").write_text(text)
+    (tmp_path / "asyncapi.yaml").write_text(yaml.safe_dump(ASYNCAPI))
+    assert lint.main(tmp_path) == 1
+    assert capsys.readouterr().out.count("\n") == 1
