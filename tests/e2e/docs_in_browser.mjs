@@ -1,8 +1,8 @@
 // Opens both documentation pages as a reader does; prints what they show and every complaint of the browser as JSON.
-// Usage: docs_in_browser.mjs <base address> <path of Chromium> [<folder for screenshots>]
+// Usage: docs_in_browser.mjs <base address> <path of Chromium> <access token> <folder for screenshots>
 import { chromium } from "playwright-core";
 
-const [base, executablePath, screenshots] = process.argv.slice(2);
+const [base, executablePath, token, screenshots] = process.argv.slice(2);
 const browser = await chromium.launch({
   executablePath,
   args: [
@@ -34,7 +34,7 @@ async function open(path) {
 }
 
 async function leave(page, name) {
-  if (screenshots) await page.screenshot({ path: `${screenshots}/${name}.png` });
+  await page.screenshot({ path: `${screenshots}/${name}.png` });
   await page.close();
 }
 
@@ -47,7 +47,7 @@ const operations = await rest.locator(".opblock-summary").evaluateAll((summaries
   }),
 );
 await rest.locator("button.authorize").first().click();
-await rest.locator(".auth-container").first().locator("input").fill("a-token");
+await rest.locator(".auth-container").first().locator("input").fill(token);
 await rest.locator(".auth-container").first().locator("button.authorize").click();
 await rest.locator("button.btn-done").first().click();
 const profile = rest.locator(".opblock-get").filter({ has: rest.locator("[data-path='/users/me']") });
