@@ -44,7 +44,7 @@ _DATABASE = "english_speaking_dev"
 _BUCKET = "parlance"
 _INSTALL = "`make env` installs it"
 _START_SECONDS = 60
-_STOP_SECONDS = 10
+_ORPHAN_SECONDS = 5
 
 
 class EmbeddedError(errors.Refused):
@@ -71,6 +71,8 @@ class EmbeddedServices:
         if threading.current_thread() is not threading.main_thread():
             # Linux kills the children when the thread that made them ends, not when the process does.
             raise EmbeddedError("the embedded services have to be started from the main thread")
+        if self._services:
+            raise EmbeddedError(f"the embedded services in {self.directory} are running already")
         try:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             (self.directory / "logs").mkdir(mode=0o700, exist_ok=True)
@@ -95,7 +97,7 @@ class EmbeddedServices:
                 raise EmbeddedError(service.epitaph("died"))
 
     def stop(self) -> None:
-        """Stop every service, by force where it takes longer than ten seconds."""
+        """Stop every service, by force where it takes too long: ten seconds at most."""
         self._stop_all()
         for lock in (self._children_lock, self._owner_lock):
             if lock:
@@ -121,8 +123,7 @@ class EmbeddedServices:
             service = kind(self.directory, state, self._durable, self._children_lock.fileno())
             service.launch()
             self._services.append(service)
-        pids = "\n".join(str(service.process.pid) for service in self._services)
-        _rewrite(self._children_lock, pids)
+            _rewrite(self._children_lock, " ".join(str(service.process.pid) for service in self._services))
         environment: dict[str, str] = {}
         for service in self._services:
             environment |= service.wait()
@@ -131,9 +132,9 @@ class EmbeddedServices:
     def _stop_all(self) -> None:
         for service in self._services:
             service.ask_to_stop()
-        deadline = time.monotonic() + _STOP_SECONDS
+        asked = time.monotonic()
         while self._services:
-            self._services[-1].finish(deadline)
+            self._services[-1].finish(asked + self._services[-1].grace)
             self._services.pop()
 
     def _lock(self) -> None:
@@ -150,30 +151,31 @@ class EmbeddedServices:
         _rewrite(self._owner_lock, str(os.getpid()))
 
         self._children_lock = (self.directory / "children.lock").open("a+")
-        deadline = time.monotonic() + _STOP_SECONDS
-        if _try_lock(self._children_lock):
-            return
         self._children_lock.seek(0)
         pids = self._children_lock.read().split()
-        _interrupt(pids, self.directory)
-        while not _try_lock(self._children_lock):
-            if time.monotonic() > deadline:
-                raise EmbeddedError(
-                    f"services that an earlier start left in {self.directory} do not end; "
-                    f"kill the processes {', '.join(pids)}"
-                )
-            time.sleep(0.05)
+        for number in (signal.SIGINT, signal.SIGKILL):
+            if _try_lock(self._children_lock):
+                return
+            _signal(pids, self.directory, number)
+            deadline = time.monotonic() + _ORPHAN_SECONDS
+            while time.monotonic() < deadline:
+                if _try_lock(self._children_lock):
+                    return
+                time.sleep(0.05)
+        raise EmbeddedError(
+            f"services that an earlier start left in {self.directory} do not end; kill the processes {', '.join(pids)}"
+        )
 
 
-def die_with_parent() -> Callable[[], None] | None:
-    """Return what a child runs before exec so that it is interrupted when its parent ends; None off Linux."""
+def die_with_parent(number: signal.Signals = signal.SIGINT) -> Callable[[], None] | None:
+    """Return what a child runs before exec so that it gets the signal when its parent ends; None off Linux."""
     if not sys.platform.startswith("linux"):
         return None
     prctl = ctypes.CDLL(None).prctl
     parent = os.getpid()
 
     def before_exec() -> None:
-        prctl(1, signal.SIGINT)  # PR_SET_PDEATHSIG
+        prctl(1, number)  # PR_SET_PDEATHSIG
         if os.getppid() != parent:
             os._exit(1)
 
@@ -192,7 +194,9 @@ class _Service:
     port_count: ClassVar[int] = 1
     #: What `prepare` raises while the service is not ready.
     not_ready: ClassVar[tuple[type[Exception], ...]]
-    stop_signal: ClassVar[signal.Signals] = signal.SIGINT
+    #: Sent when the owner was killed, and how many seconds a stop waits before it kills.
+    orphan_signal: ClassVar[signal.Signals] = signal.SIGINT
+    grace: ClassVar[float] = 10
 
     process: subprocess.Popen[bytes]
 
@@ -239,13 +243,13 @@ class _Service:
                 stderr=subprocess.STDOUT,
                 # Away from the terminal's Ctrl-C, which is the owner's to answer.
                 start_new_session=True,
-                preexec_fn=die_with_parent(),
+                preexec_fn=die_with_parent(self.orphan_signal),
                 pass_fds=[self._lock],
             )
 
     def ask_to_stop(self) -> None:
         if self.process.poll() is None:
-            self.process.send_signal(self.stop_signal)
+            self.process.send_signal(signal.SIGINT)
 
     def finish(self, deadline: float) -> None:
         try:
@@ -375,6 +379,9 @@ class _S3(_Service):
         "admin.port.grpc",
     )
     port_count = len(port_flags)
+    # Now and then it waits for half a minute on an idle connection; what it has answered is safe with the kernel.
+    orphan_signal = signal.SIGKILL
+    grace = 2
     not_ready = (urllib3.exceptions.HTTPError, minio.error.MinioException)
 
     def launch(self) -> None:
@@ -391,7 +398,8 @@ class _S3(_Service):
                 program,
                 "-logtostderr=true",
                 "mini",
-                f"-dir={self.data}",
+                # Relative to the working directory: a comma in an absolute path would make it two,
+                f"-dir={self.data.name}",
                 "-ip=127.0.0.1",
                 "-ip.bind=127.0.0.1",
                 *(f"-{flag}={port}" for flag, port in zip(self.port_flags, self.ports, strict=True)),
@@ -400,12 +408,14 @@ class _S3(_Service):
                 "-s3.iam=false",
                 "-s3.port.iceberg=0",
                 "-s3.port.lance=0",
-                # Relative to the working directory: an absolute path can be too long for a socket.
+                # and too long a path would be no socket.
                 "-s3.localSocket=s3.sock",
                 "-filer.localSocket=filer.sock",
                 "-admin.ui=false",
                 "-webdav=false",
                 "-master.telemetry=false",
+                # Its volumes tell a fresh master all it needs; a resumed one makes every fifth start five seconds longer.
+                "-master.resumeState=false",
                 "-volume.preStopSeconds=0",
             ]
         )
@@ -419,11 +429,14 @@ class _S3(_Service):
             region="us-east-1",
             http_client=urllib3.PoolManager(retries=False, timeout=2),
         )
-        if not client.bucket_exists(_BUCKET):
-            client.make_bucket(_BUCKET)
-        client.set_bucket_policy(_BUCKET, json.dumps(public_read_policy(_BUCKET)))
-        # A listening S3 cannot store anything until its volume server has reported in.
-        client.put_object(_BUCKET, ".started", io.BytesIO(), 0)
+        make_bucket(client, _BUCKET)
+        # It listens before it can store, and after a restart it may store for seconds before it reads what it has.
+        try:
+            client.get_object(_BUCKET, ".started").close()
+        except minio.error.S3Error as error:
+            if error.code != "NoSuchKey":
+                raise
+        client.put_object(_BUCKET, ".started", io.BytesIO(b"yes"), 3)
         return {
             "STORAGE_ENDPOINT": f"http://127.0.0.1:{self.ports[0]}",
             "STORAGE_ACCESS_KEY": self.state["access_key"],
@@ -447,19 +460,17 @@ class _S3(_Service):
             left_over.unlink(missing_ok=True)
 
 
-def public_read_policy(bucket: str) -> dict[str, Any]:
-    """Return the bucket policy by which anybody reads avatars and thumbnails, and nothing else."""
-    return {
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Effect": "Allow",
-                "Principal": {"AWS": ["*"]},
-                "Action": ["s3:GetObject"],
-                "Resource": [f"arn:aws:s3:::{bucket}/{prefix}/*" for prefix in ("avatars", "thumbnails")],
-            }
-        ],
+def make_bucket(client: minio.Minio, bucket: str) -> None:
+    """Make the bucket if it is missing, and let anybody read its avatars and thumbnails, but list nothing."""
+    if not client.bucket_exists(bucket):
+        client.make_bucket(bucket)
+    public = {
+        "Effect": "Allow",
+        "Principal": {"AWS": ["*"]},
+        "Action": ["s3:GetObject"],
+        "Resource": [f"arn:aws:s3:::{bucket}/{prefix}/*" for prefix in ("avatars", "thumbnails")],
     }
+    client.set_bucket_policy(bucket, json.dumps({"Version": "2012-10-17", "Statement": [public]}))
 
 
 def _load_state(path: Path, kinds: list[type[_Service]]) -> dict[str, Any]:
@@ -549,10 +560,10 @@ def _rewrite(file: IO[str], content: str) -> None:
     file.flush()
 
 
-def _interrupt(pids: list[str], directory: Path) -> None:
-    """Interrupt those of `pids` that still are services of `directory`; off Linux nothing else does."""
+def _signal(pids: list[str], directory: Path, number: signal.Signals) -> None:
+    """Signal those of `pids` that still are services of `directory`; off Linux nothing else did."""
     for pid in pids:
         ps = ["ps", "-o", "command=", "-p", pid]
         command = subprocess.run(ps, check=False, capture_output=True, text=True).stdout  # noqa: S603
         if str(directory) in command:
-            os.kill(int(pid), signal.SIGINT)
+            os.kill(int(pid), number)

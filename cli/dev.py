@@ -46,6 +46,8 @@ def dev(
       DB_HOST=localhost parlance dev
     """
     # Imported here: the other commands should not wait for the services' clients.
+    from sqlalchemy.exc import OperationalError
+
     from adapters.embedded import EmbeddedServices, write_private
     from adapters.keys import KeyFiles
     from cli import migrations
@@ -73,7 +75,11 @@ def dev(
         settings = configuration.load()
         if KeyFiles(settings).generate_if_missing():
             _say(f"made the signing keys {settings.jwt_private_key_path} and {settings.jwt_public_key_path}")
-        migrations.upgrade_to_head(settings)
+        try:
+            migrations.upgrade_to_head(settings)
+        except OperationalError as error:
+            reason = " ".join(str(error.orig).split())
+            raise Refused(f"PostgreSQL at {settings.db_host}:{settings.db_port} cannot be used: {reason}") from None
         write_private(environment_file, "".join(f"{name}={value}\n" for name, value in environment.items()))
 
         family.run("serve", f"--host={host}", f"--port={port}", f"--workers={workers}", *["--reload"] * reload)
@@ -99,6 +105,7 @@ class _Family:
     def __init__(self, embedded: EmbeddedServices) -> None:
         self.embedded = embedded
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._asked_to_stop = False
 
     def stop_on_signals(self) -> None:
         """Raise KeyboardInterrupt on the first signal to stop; on the second kill everything and exit."""
@@ -113,6 +120,8 @@ class _Family:
         def stop(_number: int, _frame: object) -> None:
             for number in stops:
                 signal.signal(number, kill)
+            # Remembered too: raised inside a finaliser, it would be printed and forgotten.
+            self._asked_to_stop = True
             raise KeyboardInterrupt
 
         for number in stops:
@@ -129,7 +138,9 @@ class _Family:
         )
 
     def watch(self) -> None:
-        """Raise Refused, naming it, if one has ended by itself. Never waits."""
+        """Raise Refused, naming it, if one has ended by itself; KeyboardInterrupt if asked to stop. Never waits."""
+        if self._asked_to_stop:
+            raise KeyboardInterrupt
         self.embedded.watch()
         for command, process in self._processes.items():
             if process.poll() is not None:

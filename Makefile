@@ -1,0 +1,80 @@
+# What a developer types. `make` lists it. Needs make and Python 3.11 or newer; the rest comes from PyPI, by hash.
+
+BIN := .venv/bin
+UV := .parlance/uv/bin/uv
+LOCK := pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
+# Never a Python of uv's own: the one that runs make's tools runs the product.
+export UV_PYTHON_DOWNLOADS := never
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## List what can be made.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+.PHONY: run
+run: env ## Run everything: server, worker, PostgreSQL, Redis and S3 (ARGS=--reload).
+	@$(BIN)/parlance dev $(ARGS)
+
+.PHONY: test
+test: env ## Run the tests that need nothing but this folder (ARGS="-k auth").
+	$(BIN)/python -m pytest -m "not system" $(ARGS)
+
+.PHONY: test-system
+test-system: env ## Run the tests that need Debian packages: coturn, nginx, Chromium.
+	$(BIN)/python -m pytest -m system $(ARGS)
+
+.PHONY: check
+check: env ## Check style, types, layers, the two specs and the migrations.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m contract.lint
+	$(BIN)/parlance migrations check --embedded
+
+.PHONY: format
+format: env ## Format the source and mend what can be mended by itself.
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: lock
+lock: $(UV) ## Write requirements/*.txt from pyproject.toml (ARGS=--upgrade for new versions).
+	$(UV) $(LOCK) pyproject.toml --group development -o requirements/development.txt $(ARGS)
+	$(UV) $(LOCK) pyproject.toml -c requirements/development.txt -o requirements/production.txt
+	echo uv | $(UV) $(LOCK) - -o requirements/uv.txt $(ARGS)
+
+.PHONY: env
+env: .venv/.ready ## Make .venv, or bring it up to the lock file.
+
+.PHONY: hooks
+hooks: env ## Install the git hooks that check a commit.
+	$(BIN)/pre-commit install
+
+.PHONY: clean
+clean: ## Remove what these tools made; data (.parlance) and keys stay.
+	rm -rf .venv .parlance/uv node_modules dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/.ready: requirements/development.txt pyproject.toml $(UV)
+	@echo "Installing requirements/development.txt into .venv"
+	@$(BIN)/python -c "" 2>/dev/null || $(UV) venv --quiet --clear --python .parlance/uv/bin/python .venv
+	@$(UV) pip sync --quiet --require-hashes --python $(BIN)/python requirements/development.txt
+	@$(UV) pip install --quiet --no-deps --no-build-isolation --python $(BIN)/python --editable .
+	@touch $@
+
+$(UV): requirements/uv.txt
+	@python=; \
+	for name in python3 python3.14 python3.13 python3.12 python3.11; do \
+		if $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then python=$$name; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+		echo "Parlance needs Python 3.11 or newer, and neither python3 nor python3.11 to python3.14 is that." >&2; exit 1; \
+	fi; \
+	if ! $$python -c 'import ensurepip, venv' 2>/dev/null; then \
+		$$python -c 'import sys; print("%s lacks the venv module: apt-get install python%d.%d-venv" % (sys.executable, *sys.version_info[:2]))' >&2; \
+		exit 1; \
+	fi; \
+	mkdir -p -m 700 .parlance && rm -rf .parlance/uv && $$python -m venv .parlance/uv && \
+	.parlance/uv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@touch $@
