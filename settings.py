@@ -51,6 +51,8 @@ class Settings(BaseSettings):
     cors_origins: Strings = []
     trusted_proxies: Strings = ["127.0.0.1"]
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    #: Off: connexion answers every request, with the same answers, later.
+    rest_fast_path: bool = True
 
     # PostgreSQL
     db_host: str | None = None

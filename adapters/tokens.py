@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -15,6 +16,8 @@ import errors
 
 #: Seconds that clocks may differ.
 LEEWAY = 30
+#: How many verified tokens are remembered; the longest known go first.
+_REMEMBERED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +35,17 @@ class AccessTokens:
     """Signs with one key, verifies with every published one."""
 
     def __init__(
-        self, signing_key: RSAKey, public_keys: list[RSAKey], *, issuer: str, audience: str, lifetime: timedelta
+        self,
+        signing_key: RSAKey,
+        public_keys: list[RSAKey],
+        *,
+        issuer: str,
+        audience: str,
+        lifetime: timedelta,
+        is_revoked: Callable[[Identity], bool] = lambda _identity: False,
     ) -> None:
-        self._signing_key = signing_key
-        self._public_keys = KeySet(list(public_keys))
+        self.replace_keys(signing_key, public_keys)
+        self._is_revoked = is_revoked
         self._issuer = issuer
         self._audience = audience
         self.lifetime = lifetime
@@ -48,6 +58,13 @@ class AccessTokens:
             sub={"essential": True},
             sid={"essential": True},
         )
+
+    def replace_keys(self, signing_key: RSAKey, public_keys: list[RSAKey]) -> None:
+        """Sign with `signing_key` and accept what any of `public_keys` verifies, from now on."""
+        self._signing_key = signing_key
+        self._public_keys = KeySet(list(public_keys))
+        #: What each verified token says, and when it expires: checking a signature takes longer than a whole request.
+        self._verified: dict[str, tuple[Identity, float]] = {}
 
     def issue(self, *, user_id: str, email: str, role: str, family_id: str) -> str:
         """Sign a token that lives for `lifetime`."""
@@ -67,6 +84,21 @@ class AccessTokens:
 
     def verify(self, token: str) -> Identity:
         """Read a token, or raise Unauthenticated without saying which check failed."""
+        found = self._verified.get(token)
+        if found is None:
+            found = self._read(token)
+            if len(self._verified) >= _REMEMBERED:
+                self._verified.pop(next(iter(self._verified)))
+            self._verified[token] = found
+        identity, expires_at = found
+        if expires_at <= int(time.time()) - LEEWAY:
+            self._verified.pop(token, None)
+            raise errors.Unauthenticated()
+        if self._is_revoked(identity):
+            raise errors.Unauthenticated()
+        return identity
+
+    def _read(self, token: str) -> tuple[Identity, float]:
         try:
             decoded = jwt.decode(token, self._public_keys, algorithms=["RS256"])
             # A missing kid would let the library pick a key by itself.
@@ -74,7 +106,8 @@ class AccessTokens:
                 raise errors.Unauthenticated()
             self._claims.validate(decoded.claims)
             claims = decoded.claims
-            return Identity(claims["sub"], claims["email"], claims["role"], claims["sid"], claims["iat"])
+            identity = Identity(claims["sub"], claims["email"], claims["role"], claims["sid"], claims["iat"])
+            return identity, claims["exp"]
         except (JoseError, ValueError, KeyError, TypeError, AttributeError):
             raise errors.Unauthenticated() from None
 

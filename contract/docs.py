@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import Route
 from swagger_ui_bundle import swagger_ui_path
 
 _ASYNCAPI_BUNDLE = Path(__file__).parent.parent / "web" / "vendor" / "asyncapi"
@@ -170,9 +170,9 @@ def _viewer_file(path: Path) -> bytes:
     return re.sub(rb"\n(//|/\*)# sourceMappingURL=.*", b"", path.read_bytes())
 
 
-def routes(openapi: dict[str, Any], asyncapi: dict[str, Any]) -> list[BaseRoute]:
+def routes(openapi: dict[str, Any], asyncapi: dict[str, Any]) -> list[Route]:
     """Build the routes of `/docs`, `/docs/events`, `/openapi.json`, `/asyncapi.json` and of what the pages load."""
-    served: list[BaseRoute] = []
+    served: list[Route] = []
 
     def serve(path: str, body: bytes, media_type: str, **headers: str) -> None:
         served.append(Route(path, _File(body, media_type, **headers).respond, methods=["GET"]))

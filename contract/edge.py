@@ -9,10 +9,9 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Match
+from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import errors
@@ -41,16 +40,17 @@ class Edge:
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
-        self._headers = dict(_SECURITY_HEADERS)
+        headers = dict(_SECURITY_HEADERS)
         if settings.app_url.startswith("https://"):
-            self._headers["Strict-Transport-Security"] = "max-age=31536000; includeSubDomains"
+            headers["Strict-Transport-Security"] = "max-age=31536000; includeSubDomains"
+        self._headers = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+        self._names = {b"x-request-id", *(name for name, _ in self._headers)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = Headers(scope=scope).get("x-request-id", "")
-        name = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+        name = _given_name(scope) or secrets.token_hex(8)
         token = request_id.set(name)
         started = time.perf_counter()
         status = 0
@@ -59,46 +59,58 @@ class Edge:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = MutableHeaders(scope=message)
-                headers["X-Request-Id"] = name
-                for header, value in self._headers.items():
-                    headers.setdefault(header, value)
+                given = message.get("headers", ())
+                own = [(b"x-request-id", name.encode()), *self._headers]
+                if not self._names.isdisjoint(header for header, _ in given):
+                    names = {header for header, _ in given}
+                    own = [each for each in own if each[0] not in names]
+                message["headers"] = [*given, *own]
             await send(message)
 
         try:
             await self._app(scope, receive, send_hardened)
         finally:
             # The path alone: a query may carry a token.
-            log.info(
-                "%s %s %d",
-                scope["method"],
-                scope["path"],
-                status,
-                extra={"milliseconds": round((time.perf_counter() - started) * 1000, 1)},
-            )
+            if log.isEnabledFor(logging.INFO):
+                log.info(
+                    "%s %s %d",
+                    scope["method"],
+                    scope["path"],
+                    status,
+                    extra={"milliseconds": round((time.perf_counter() - started) * 1000, 1)},
+                )
             request_id.reset(token)
+
+
+def _given_name(scope: Scope) -> str | None:
+    """Return the X-Request-Id that came along, if it is one that may stand in a log."""
+    for header, value in scope["headers"]:
+        if header == b"x-request-id":
+            given = value.decode("latin-1")
+            return given if _REQUEST_ID.fullmatch(given) else None
+    return None
 
 
 class Before:
     """Answers with `routes`, which are read-only pages, where one fits, else with the app."""
 
-    def __init__(self, routes: Sequence[BaseRoute], app: ASGIApp) -> None:
-        self._routes = routes
+    def __init__(self, routes: Sequence[Route], app: ASGIApp) -> None:
+        self._routes = {route.path: route for route in routes}
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            for route in self._routes:
+            route = self._routes.get(scope["path"])
+            if route is not None:
                 match, child_scope = route.matches(scope)
                 if match is Match.FULL:
                     scope.update(child_scope)
                     await route.handle(scope, receive, send)
                     return
-                if match is Match.PARTIAL:
-                    body, headers = problems.problem_response(errors.MethodNotAllowed())
-                    headers["Allow"] = "GET, HEAD"
-                    await Response(body, errors.MethodNotAllowed.status, headers)(scope, receive, send)
-                    return
+                body, headers = problems.problem_response(errors.MethodNotAllowed())
+                headers["Allow"] = "GET, HEAD"
+                await Response(body, errors.MethodNotAllowed.status, headers)(scope, receive, send)
+                return
         await self._app(scope, receive, send)
 
 

@@ -20,7 +20,7 @@ from socketio.exceptions import ConnectionRefusedError as HandshakeRefused
 
 import errors
 from contract import problems, schemas
-from contract.rest import ContractError
+from contract.operations import ContractError
 from realtime import connection, emit
 from realtime.caller import Caller
 from realtime.emit import Event

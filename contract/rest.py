@@ -1,21 +1,15 @@
-"""Builds the REST app from openapi.yaml: every operation bound to its function, every request held to the spec.
+"""Builds the REST app from openapi.yaml: connexion, which holds every request to the spec.
 
-`operationId` is the import path of a function in `handlers/`. It takes `services` (the container), the path and
-query parameters in snake_case, `body` where the operation has one, and `caller` where it is secured. It returns the
-body, or `(body, headers)`; the status is the operation's only 2xx answer.
+Before it stands `contract/compiled.py`, which answers plain requests sooner and leaves all others to connexion.
 """
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import re
 import warnings
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import inflection
 import orjson
 
 with warnings.catch_warnings():
@@ -36,132 +30,58 @@ from connexion.validators.parameter import ParameterValidator
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 import errors
-from contract import problems, schemas
+from contract import compiled, schemas
+from contract.operations import (
+    MAX_JSON_BYTES,
+    METHODS,
+    UNKNOWN_CLIENT,
+    Answer,
+    Operation,
+    bind,
+    failure,
+    json_body_schemas,
+    security,
+)
 
 if TYPE_CHECKING:
     from container import Container
 
-METHODS = ("get", "put", "post", "delete", "patch")
-MAX_JSON_BYTES = 64 * 1024
 
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+class BoundResolver(Resolver):  # type: ignore[misc]
+    """Finds the function that connexion calls for an operation; it asks several times for each."""
 
-
-class ContractError(errors.Refused):
-    """The spec and the code disagree; the message says where. Raised at start."""
-
-
-def operations(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Map each operationId to its operation, with `path` and `method` added."""
-    found: dict[str, dict[str, Any]] = {}
-    for path, item in document["paths"].items():
-        for method in METHODS:
-            if method in item:
-                operation_id = item[method].get("operationId", "")
-                if operation_id in found:
-                    raise ContractError(
-                        f"openapi.yaml: {operation_id} names two operations, the second is {method} {path}"
-                    )
-                found[operation_id] = {**item[method], "path": path, "method": method}
-    return found
-
-
-def function_for(operation_id: str) -> Callable[..., Any]:
-    """Import the function an operationId names, or raise ContractError."""
-    module_name, _, name = operation_id.rpartition(".")
-    try:
-        module = importlib.import_module(module_name)
-        function: Callable[..., Any] = getattr(module, name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ContractError(f"openapi.yaml names {operation_id}, but there is no such function ({error})") from None
-    if (
-        not inspect.iscoroutinefunction(function)
-        or next(iter(inspect.signature(function).parameters), None) != "services"
-    ):
-        raise ContractError(f"{operation_id} should be `async def {name}(services, ...)`")
-    return function
-
-
-def check_bound(document: dict[str, Any]) -> None:
-    """Raise ContractError where an operation has no function or a handler no operation."""
-    import pkgutil
-
-    import handlers
-
-    ids = operations(document)
-    for operation_id in ids:
-        function_for(operation_id)
-    for info in pkgutil.iter_modules(handlers.__path__):
-        module = importlib.import_module(f"handlers.{info.name}")
-        for name, function in inspect.getmembers(module, inspect.iscoroutinefunction):
-            taken = next(iter(inspect.signature(function).parameters), None)
-            if function.__module__ != module.__name__ or taken != "services" or info.name == "security":
-                continue
-            if f"{module.__name__}.{name}" not in ids:
-                raise ContractError(f"{module.__name__}.{name} takes requests, but openapi.yaml does not name it")
-
-
-def rate_limits(operation: dict[str, Any]) -> list[tuple[int, float]]:
-    """Read `x-rate-limit` as (calls, seconds) pairs."""
-    limits = []
-    for entry in operation.get("x-rate-limit", []):
-        match = re.fullmatch(r"(\d+)([smhd])", entry["window"])
-        if match is None or entry["per"] != "ip":
-            raise ContractError(f"openapi.yaml: {operation['operationId']} has an x-rate-limit that is not understood")
-        limits.append((entry["limit"], timedelta(**{_UNITS[match[2]]: int(match[1])}).total_seconds()))
-    return limits
-
-
-class InjectingResolver(Resolver):  # type: ignore[misc]
-    """Finds an operation's function and hands it `services`; connexion calls it several times an operation."""
-
-    def __init__(self, services: Container, document: dict[str, Any]) -> None:
+    def __init__(self, operations: dict[str, Operation]) -> None:
         super().__init__()
-        self._services = services
-        self._operations = operations(document)
+        self._operations = operations
 
     def resolve_function_from_operation_id(self, operation_id: str) -> Callable[..., Awaitable[ConnexionResponse]]:
-        return bind(function_for(operation_id), self._services, self._operations[operation_id])
+        operation = self._operations[operation_id]
+
+        async def endpoint(token_info: Any = None, **arguments: Any) -> ConnexionResponse:
+            client = connexion.context.scope.get("client") or UNKNOWN_CLIENT
+            caller = token_info["identity"] if token_info else None
+            named = {operation.parameters[name]: value for name, value in arguments.items()}
+            return _response(await operation.call(client[0], caller, named))
+
+        keywords = [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in ("token_info", *operation.parameters)
+        ]
+        endpoint.__signature__ = inspect.Signature(keywords)  # type: ignore[attr-defined]
+        return endpoint
 
 
-def bind(function: Callable[..., Any], services: Container, operation: dict[str, Any]) -> Callable[..., Any]:
-    """Wrap a handler for connexion: inject `services` and `caller`, spell parameters, hold limits, set the status."""
-    status = next(int(code) for code in operation["responses"] if str(code).startswith("2"))
-    parameters = [name for name in inspect.signature(function).parameters if name not in ("services", "caller")]
-    wire_names = {inflection.camelize(name, uppercase_first_letter=False): name for name in parameters}
-    wants_caller = "caller" in inspect.signature(function).parameters
-    limits = rate_limits(operation)
-    operation_id = operation["operationId"]
-
-    async def endpoint(token_info: Any = None, **kwargs: Any) -> ConnexionResponse:
-        for limit, seconds in limits:
-            client = connexion.context.scope.get("client") or ("unknown", 0)
-            await services.rate_limiter.take(f"{operation_id}:ip:{client[0]}", limit, seconds)
-        arguments = {wire_names[name]: value for name, value in kwargs.items()}
-        if wants_caller:
-            arguments["caller"] = token_info["identity"]
-        result = await function(services, **arguments)
-        body, headers = result if isinstance(result, tuple) else (result, {})
-        return ConnexionResponse(
-            status_code=status,
-            content_type="application/json" if body is not None else None,
-            body=orjson.dumps(body) if body is not None else None,
-            headers=dict(headers),
-        )
-
-    keywords = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in ("token_info", *wire_names)]
-    endpoint.__signature__ = inspect.Signature(keywords)  # type: ignore[attr-defined]
-    return endpoint
+def _response(answer: Answer) -> ConnexionResponse:
+    return ConnexionResponse(status_code=answer.status, body=answer.body, headers=dict(answer.headers))
 
 
 class JsonBody:
     """Reads and validates a JSON body; takes the place of connexion's validator, which answers 500 to odd bytes."""
 
-    #: By operationId; filled when the app is built, for connexion makes a JsonBody for each request.
-    validators: ClassVar[dict[str, schemas.Validator]] = {}
+    #: By operationId, in the subclass that `build` makes: connexion makes a JsonBody for each request.
+    validators: ClassVar[dict[str, schemas.Validator]]
 
     def __init__(self, *, required: bool = False, **_: Any) -> None:
         self._required = required
@@ -170,7 +90,7 @@ class JsonBody:
         headers = Headers(scope=scope)
         raw = await _read(receive, headers)
         if not raw and not self._required:
-            return _replay(raw, receive), scope
+            return compiled.replay([{"type": "http.request", "body": raw}], receive), scope
         if not raw:
             raise errors.RequestInvalid("a JSON body is needed")
         if "content-type" not in headers:
@@ -182,7 +102,7 @@ class JsonBody:
         validator = self.validators[scope["extensions"][ROUTING_CONTEXT]["operation_id"]]
         if problem := schemas.unstorable(body) or validator(body):
             raise errors.RequestInvalid(problem)
-        return _replay(raw, receive), scope
+        return compiled.replay([{"type": "http.request", "body": raw}], receive), scope
 
 
 class Parameters(ParameterValidator):  # type: ignore[misc]
@@ -194,16 +114,6 @@ class Parameters(ParameterValidator):  # type: ignore[misc]
     ) -> str | None:
         problem: str | None = ParameterValidator.validate_parameter(parameter_type, value, param, param_name)
         return f"'{param['name']}' is not what the contract says" if problem else None
-
-
-def body_validators(document: dict[str, Any]) -> dict[str, schemas.Validator]:
-    """Compile the JSON body of each operation that takes one, by operationId."""
-    compiled = {}
-    for operation_id, operation in operations(document).items():
-        body = schemas.follow(operation.get("requestBody", {}), document)
-        if schema := body.get("content", {}).get("application/json", {}).get("schema"):
-            compiled[operation_id] = schemas.compiled(schema, document)
-    return compiled
 
 
 async def _read(receive: Receive, headers: Headers) -> bytes:
@@ -223,15 +133,6 @@ async def _read(receive: Receive, headers: Headers) -> bytes:
     return b"".join(chunks)
 
 
-def _replay(body: bytes, receive: Receive) -> Receive:
-    pending: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def replayed() -> Message:
-        return pending.pop() if pending else await receive()
-
-    return replayed
-
-
 class NoTrailingSlash:
     """Answers `/health/` like any address that is not there; Starlette would redirect to the Host header's word."""
 
@@ -247,11 +148,10 @@ class NoTrailingSlash:
 def _bearer_handler(services: Container) -> type[BearerSecurityHandler]:
     class InjectedBearer(BearerSecurityHandler):  # type: ignore[misc]
         def _resolve_func(self, security_scheme: dict[str, Any]) -> Callable[..., Any]:
-            module_name, _, name = security_scheme["x-bearerInfoFunc"].rpartition(".")
-            function = getattr(importlib.import_module(module_name), name)
+            check = security(security_scheme, services)
 
             async def verify(token: str) -> dict[str, Any]:
-                identity = await function(services, token)
+                identity = await check(token)
                 return {"sub": identity.user_id, "identity": identity}  # connexion asks for a dict
 
             return verify
@@ -259,28 +159,40 @@ def _bearer_handler(services: Container) -> type[BearerSecurityHandler]:
     return InjectedBearer
 
 
-def build(services: Container) -> AsyncApp:
-    """Build the ASGI app of openapi.yaml; raise ContractError where spec and code disagree."""
-    document = schemas.load(schemas.OPENAPI)
-    check_bound(document)
-    JsonBody.validators = body_validators(document)
+def build(services: Container, document: dict[str, Any] | None = None) -> ASGIApp:
+    """Build the ASGI app of `document`, else of openapi.yaml; raise ContractError where spec and code disagree."""
+    document = document or schemas.load(schemas.OPENAPI)
+    operations = bind(document, services)
+    validators = {
+        operation_id: schemas.compiled(schema, document) for operation_id, schema in json_body_schemas(document).items()
+    }
+    stock: ASGIApp = _connexion(services, document, operations, validators)
+    if not services.settings.rest_fast_path:
+        return stock
+    return compiled.FastPath(stock, services, document, operations, validators)
+
+
+def _connexion(
+    services: Container,
+    document: dict[str, Any],
+    operations: dict[str, Operation],
+    validators: dict[str, schemas.Validator],
+) -> AsyncApp:
     templates = [
         (compile_path(path)[0], [method.upper() for method in METHODS if method in item])
         for path, item in document["paths"].items()
     ]
 
     async def on_error(request: ConnexionRequest, exception: Exception) -> ConnexionResponse:
-        error = problems.as_product_error(exception)
-        body, headers = problems.problem_response(error)
-        if isinstance(error, errors.MethodNotAllowed):
+        answer = failure(exception)
+        if answer.status == errors.MethodNotAllowed.status:
             allowed = [
                 method for pattern, methods in templates if pattern.match(request.url.path) for method in methods
             ]
-            headers["Allow"] = ", ".join(sorted({*allowed, *(["HEAD"] if "GET" in allowed else [])}))
-        return ConnexionResponse(
-            status_code=error.status, content_type=headers.pop("Content-Type"), body=body, headers=headers
-        )
+            answer.headers["Allow"] = ", ".join(sorted({*allowed, *(["HEAD"] if "GET" in allowed else [])}))
+        return _response(answer)
 
+    body_validator = type("BoundJsonBody", (JsonBody,), {"validators": validators})
     app = AsyncApp(
         "parlance",
         specification_dir=str(schemas.ROOT),
@@ -288,9 +200,9 @@ def build(services: Container) -> AsyncApp:
         strict_validation=True,
         validate_responses=services.settings.app_env == "test",
         middlewares=[each for each in ConnexionMiddleware.default_middlewares if each is not SwaggerUIMiddleware],
-        resolver=InjectingResolver(services, document),
+        resolver=BoundResolver(operations),
         security_map={"bearer": _bearer_handler(services)},
-        validator_map={"body": MediaTypeDict({"*/*json": JsonBody}), "parameter": Parameters},
+        validator_map={"body": MediaTypeDict({"*/*json": body_validator}), "parameter": Parameters},
     )
     app.add_middleware(NoTrailingSlash, position=MiddlewarePosition.BEFORE_ROUTING)
     app.add_api(document)

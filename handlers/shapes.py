@@ -6,10 +6,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from models import Platform, Profile, User
+from models import Platform, User
 from services.auth import SignedIn
 from services.paging import Page
 from services.sessions import Call
+from services.users import Me
 
 T = TypeVar("T")
 
@@ -23,8 +24,8 @@ def page(page: Page[T], shape: Callable[[T], dict[str, Any]]) -> dict[str, Any]:
     return {"items": [shape(item) for item in page.items], "nextCursor": page.next_cursor}
 
 
-def account(user: User) -> dict[str, Any]:
-    return {"id": str(user.id), "email": user.email, "role": user.role.value, "isVerified": user.is_verified}
+def account(user: User | Me) -> dict[str, Any]:
+    return {"id": str(user.id), "email": user.email, "role": str(user.role), "isVerified": user.is_verified}
 
 
 def tokens(signed_in: SignedIn) -> dict[str, Any]:
@@ -39,24 +40,24 @@ def tokens(signed_in: SignedIn) -> dict[str, Any]:
     return shape
 
 
-def me(user: User, profile: Profile) -> dict[str, Any]:
+def me(row: Me) -> dict[str, Any]:
     return {
-        **account(user),
-        "username": profile.username,
-        "displayName": profile.display_name,
-        "avatarUrl": profile.avatar_url,
-        "bio": profile.bio,
-        "nativeLanguage": profile.native_language,
-        "englishLevel": profile.english_level,
-        "learningGoal": profile.learning_goal,
-        "country": profile.country,
-        "timezone": profile.timezone,
-        "totalPracticeMins": profile.total_practice_mins,
-        "totalSessions": profile.total_sessions,
-        "streakDays": profile.streak_days,
-        "lastSessionAt": instant(profile.last_session_at),
-        "lastActiveAt": instant(profile.last_active_at),
-        "createdAt": instant(user.created_at),
+        **account(row),
+        "username": row.username,
+        "displayName": row.display_name,
+        "avatarUrl": row.avatar_url,
+        "bio": row.bio,
+        "nativeLanguage": row.native_language,
+        "englishLevel": row.english_level,
+        "learningGoal": row.learning_goal,
+        "country": row.country,
+        "timezone": row.timezone,
+        "totalPracticeMins": row.total_practice_mins,
+        "totalSessions": row.total_sessions,
+        "streakDays": row.streak_days,
+        "lastSessionAt": instant(row.last_session_at),
+        "lastActiveAt": instant(row.last_active_at),
+        "createdAt": instant(row.created_at),
     }
 
 

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 async def me(services: Container, caller: Identity) -> dict[str, Any]:
-    return shapes.me(*await services.users.me(caller.user_id))
+    return shapes.me(await services.users.me(caller.user_id))
 
 
 async def update_me(services: Container, caller: Identity, body: dict[str, Any]) -> dict[str, Any]:
     changes = {inflection.underscore(name): value for name, value in body.items()}
-    return shapes.me(*await services.users.update_me(caller.user_id, changes))
+    return shapes.me(await services.users.update_me(caller.user_id, changes))

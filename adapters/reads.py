@@ -1,0 +1,227 @@
+"""Owns the connection on which small reads travel together.
+
+A pool gives every read a connection, a wait and a wake-up of its own, which cost more than the read. Here the reads of
+one turn of the event loop leave in one packet over one connection (libpq's pipeline mode) and their rows come back in
+order. For reads by an index only: a slow one holds up those behind it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg.adapt import Transformer
+from psycopg.pq import ExecStatus
+from psycopg.pq.abc import PGresult
+
+import errors
+
+log = logging.getLogger("parlance.database")
+
+#: Seconds after which PostgreSQL is taken to be away.
+TIMEOUT = 5
+#: How many reads may be under way; more are refused.
+LIMIT = 10_000
+
+Row = tuple[Any, ...]
+
+
+class _Statement:
+    """A statement prepared on this connection, and how to read its columns."""
+
+    def __init__(self, name: bytes, text: str, connection: psycopg.AsyncConnection[Any]) -> None:
+        self.name = name
+        self.text = text
+        #: Why it could not be prepared.
+        self.error: psycopg.Error | None = None
+        self._transformer = Transformer(connection)
+        self._loaders_known = False
+
+    def first_row(self, result: PGresult) -> Row | None:
+        self._transformer.set_pgresult(result, set_loaders=not self._loaders_known)
+        self._loaders_known = True
+        return self._transformer.load_row(0, tuple) if result.ntuples else None
+
+
+@dataclass(slots=True)
+class _Read:
+    text: str
+    parameters: list[bytes]
+    future: asyncio.Future[Row | None]
+    since: float
+    statement: _Statement | None = None
+
+    def refuse(self, reason: Exception) -> None:
+        if not self.future.done():
+            self.future.set_exception(reason)
+
+
+class Reads:
+    """One connection to PostgreSQL, opened by the first read and again by the first after it was lost."""
+
+    def __init__(self, conninfo: str) -> None:
+        self._conninfo = conninfo
+        self._connection: psycopg.AsyncConnection[Any] | None = None
+        self._opening: asyncio.Task[None] | None = None
+        self._statements: dict[str, _Statement] = {}
+        self._names = 0
+        #: Reads that leave at the end of this turn of the loop.
+        self._leaving: list[_Read] = []
+        #: What was sent, in the order in which answers come: reads, preparations, None for the end of a packet.
+        self._sent: deque[_Read | _Statement | None] = deque()
+        self._watch: asyncio.TimerHandle | None = None
+
+    async def fetch_one(self, statement: str, *parameters: str) -> Row | None:
+        """Return the first row of a statement whose parameters are $1, $2, ...; raise Unavailable or psycopg.Error."""
+        if len(self._sent) + len(self._leaving) >= LIMIT:
+            raise errors.Unavailable()
+        if self._connection is None:
+            await self._open()
+        loop = asyncio.get_running_loop()
+        read = _Read(statement, [value.encode() for value in parameters], loop.create_future(), loop.time())
+        self._leave(read)
+        return await read.future
+
+    async def close(self) -> None:
+        if self._opening:
+            self._opening.cancel()
+        self._lose("it was closed")
+
+    async def _open(self) -> None:
+        # Everybody who comes meanwhile waits for the same attempt, and one who goes away does not end it.
+        if self._opening is None:
+            self._opening = asyncio.create_task(self._connect())
+            self._opening.add_done_callback(self._opened)
+        await asyncio.shield(self._opening)
+
+    def _opened(self, opening: asyncio.Task[None]) -> None:
+        self._opening = None
+        if not opening.cancelled():
+            opening.exception()  # told to those who wait; nobody may be left
+
+    async def _connect(self) -> None:
+        connection = await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True)
+        connection.pgconn.nonblocking = 1
+        connection.pgconn.enter_pipeline_mode()
+        asyncio.get_running_loop().add_reader(connection.pgconn.socket, self._receive)
+        self._connection = connection
+
+    def _leave(self, read: _Read) -> None:
+        if not self._leaving:
+            asyncio.get_running_loop().call_soon(self._send)
+        self._leaving.append(read)
+
+    def _send(self) -> None:
+        reads, self._leaving = self._leaving, []
+        if not reads:
+            return
+        if self._connection is None:
+            for read in reads:
+                read.refuse(errors.Unavailable())
+            return
+        pgconn = self._connection.pgconn
+        try:
+            for read in reads:
+                read.statement = self._statements.get(read.text) or self._prepare(read.text, self._connection)
+                pgconn.send_query_prepared(read.statement.name, read.parameters)
+                self._sent.append(read)
+            pgconn.pipeline_sync()
+            self._sent.append(None)
+            if pgconn.flush():  # the socket is full
+                asyncio.get_running_loop().add_writer(pgconn.socket, self._flush)
+        except psycopg.Error as error:
+            self._leaving = reads
+            self._lose(error)
+            return
+        if self._watch is None:
+            self._watch = asyncio.get_running_loop().call_later(TIMEOUT, self._check)
+
+    def _prepare(self, text: str, connection: psycopg.AsyncConnection[Any]) -> _Statement:
+        self._names += 1
+        statement = _Statement(b"read_%d" % self._names, text, connection)
+        connection.pgconn.send_prepare(statement.name, text.encode())
+        self._sent.append(statement)
+        self._statements[text] = statement
+        return statement
+
+    def _flush(self) -> None:
+        assert self._connection
+        pgconn = self._connection.pgconn
+        try:
+            if not pgconn.flush():
+                asyncio.get_running_loop().remove_writer(pgconn.socket)
+        except psycopg.Error as error:
+            self._lose(error)
+
+    def _receive(self) -> None:
+        assert self._connection
+        pgconn = self._connection.pgconn
+        try:
+            pgconn.consume_input()
+            nothing = False
+            while self._sent and not pgconn.is_busy():
+                result = pgconn.get_result()
+                if result is not None:
+                    self._take(self._sent.popleft(), result)
+                elif nothing:
+                    raise psycopg.OperationalError("an answer is missing")
+                nothing = result is None  # once is what parts one answer from the next
+        except psycopg.Error as error:
+            self._lose(error)
+
+    def _take(self, item: _Read | _Statement | None, result: PGresult) -> None:
+        if isinstance(item, _Statement):
+            if result.status != ExecStatus.COMMAND_OK:
+                self._statements.pop(item.text, None)
+                if result.status != ExecStatus.PIPELINE_ABORTED:
+                    item.error = psycopg.errors.error_from_result(result)
+        elif item is not None and item.statement is not None:
+            if result.status == ExecStatus.TUPLES_OK:
+                row = item.statement.first_row(result)
+                if not item.future.done():
+                    item.future.set_result(row)
+            elif result.status != ExecStatus.PIPELINE_ABORTED:
+                error = psycopg.errors.error_from_result(result)
+                if isinstance(error, psycopg.errors.FeatureNotSupported):
+                    self._statements.pop(item.text, None)  # its plan is older than a migration
+                item.refuse(error)
+            elif item.statement.error:
+                item.refuse(item.statement.error)
+            else:
+                self._leave(item)  # it was another of its packet that failed
+
+    def _check(self) -> None:
+        """Give the connection up where the oldest read has waited too long."""
+        self._watch = None
+        oldest = next((item for item in self._sent if isinstance(item, _Read)), None)
+        if oldest is None:
+            return
+        loop = asyncio.get_running_loop()
+        if loop.time() - oldest.since >= TIMEOUT:
+            self._lose(f"no answer within {TIMEOUT} s")
+        else:
+            self._watch = loop.call_at(oldest.since + TIMEOUT, self._check)
+
+    def _lose(self, reason: object) -> None:
+        """Close the connection and tell everybody who waits for it."""
+        if self._watch:
+            self._watch.cancel()
+            self._watch = None
+        connection, self._connection = self._connection, None
+        if connection:
+            loop = asyncio.get_running_loop()
+            loop.remove_reader(connection.pgconn.socket)
+            loop.remove_writer(connection.pgconn.socket)
+            connection.pgconn.finish()
+        waiting = [item for item in (*self._sent, *self._leaving) if isinstance(item, _Read)]
+        self._sent.clear()
+        self._leaving = []
+        self._statements = {}
+        if waiting:
+            log.warning("the connection for reads was lost: %s", reason)
+        for read in waiting:
+            read.refuse(errors.Unavailable())

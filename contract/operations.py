@@ -1,0 +1,173 @@
+"""Owns the operations of openapi.yaml: each bound to its function, and the one way in which both servers call it.
+
+`operationId` is the import path of a function in `handlers/`. It takes `services` (the container), the path and
+query parameters in snake_case, `body` where the operation has one, and `caller` where it is secured. It returns the
+body, or `(body, headers)`; the status is the operation's only 2xx answer.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import pkgutil
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import inflection
+import orjson
+
+import errors
+import handlers
+from contract import problems, schemas
+
+if TYPE_CHECKING:
+    from container import Container
+    from services.auth import Identity
+
+METHODS = ("get", "put", "post", "delete", "patch")
+
+MAX_JSON_BYTES = 64 * 1024
+#: The client of a request whose server does not say who it is, as ASGI's (host, port).
+UNKNOWN_CLIENT = ("unknown", 0)
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+class ContractError(errors.Refused):
+    """The spec and the code disagree; the message says where. Raised at start."""
+
+
+class Answer(NamedTuple):
+    """What goes out, whoever sends it."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """An operation with its function.
+
+    `call(client, caller, arguments)` takes the client's address, the caller where the operation is secured, and the
+    arguments by the names of `parameters`, which maps those of the spec to those of the function.
+    """
+
+    id: str
+    path: str
+    method: str
+    definition: dict[str, Any]
+    status: int
+    parameters: dict[str, str]
+    call: Callable[[str, Any, dict[str, Any]], Awaitable[Answer]]
+
+
+def definitions(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Map each operationId to its operation, with `path` and `method` added."""
+    found: dict[str, dict[str, Any]] = {}
+    for path, item in document["paths"].items():
+        for method in METHODS:
+            if method in item:
+                operation_id = item[method].get("operationId", "")
+                if operation_id in found:
+                    raise ContractError(
+                        f"openapi.yaml: {operation_id} names two operations, the second is {method} {path}"
+                    )
+                found[operation_id] = {**item[method], "path": path, "method": method}
+    return found
+
+
+def bind(document: dict[str, Any], services: Container) -> dict[str, Operation]:
+    """Bind each operation, by its id; raise ContractError where it has no function or a handler no operation."""
+    found = definitions(document)
+    bound = {operation_id: _bind(function_for(operation_id), services, found[operation_id]) for operation_id in found}
+    for info in pkgutil.iter_modules(handlers.__path__):
+        module = importlib.import_module(f"handlers.{info.name}")
+        for name, function in inspect.getmembers(module, inspect.iscoroutinefunction):
+            taken = next(iter(inspect.signature(function).parameters), None)
+            if function.__module__ != module.__name__ or taken != "services" or info.name == "security":
+                continue
+            if f"{module.__name__}.{name}" not in found:
+                raise ContractError(f"{module.__name__}.{name} takes requests, but openapi.yaml does not name it")
+    return bound
+
+
+def function_for(operation_id: str) -> Callable[..., Any]:
+    """Import the function an operationId names, or raise ContractError."""
+    module_name, _, name = operation_id.rpartition(".")
+    try:
+        module = importlib.import_module(module_name)
+        function: Callable[..., Any] = getattr(module, name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ContractError(f"openapi.yaml names {operation_id}, but there is no such function ({error})") from None
+    if (
+        not inspect.iscoroutinefunction(function)
+        or next(iter(inspect.signature(function).parameters), None) != "services"
+    ):
+        raise ContractError(f"{operation_id} should be `async def {name}(services, ...)`")
+    return function
+
+
+def json_body_schemas(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Map the id of each operation that takes a JSON body to the body's schema."""
+    found = {}
+    for operation_id, definition in definitions(document).items():
+        body = schemas.follow(definition.get("requestBody", {}), document)
+        if schema := body.get("content", {}).get("application/json", {}).get("schema"):
+            found[operation_id] = schema
+    return found
+
+
+def security(scheme: dict[str, Any], services: Container) -> Callable[[str], Awaitable[Identity]]:
+    """Return what turns a bearer token into the caller, or raises, for a scheme of the spec."""
+    module_name, _, name = scheme["x-bearerInfoFunc"].rpartition(".")
+    return functools.partial(getattr(importlib.import_module(module_name), name), services)
+
+
+def rate_limits(operation: dict[str, Any]) -> list[tuple[int, float]]:
+    """Read `x-rate-limit` as (calls, seconds) pairs."""
+    limits = []
+    for entry in operation.get("x-rate-limit", []):
+        match = re.fullmatch(r"(\d+)([smhd])", entry["window"])
+        if match is None or entry["per"] != "ip":
+            raise ContractError(f"openapi.yaml: {operation['operationId']} has an x-rate-limit that is not understood")
+        limits.append((entry["limit"], timedelta(**{_UNITS[match[2]]: int(match[1])}).total_seconds()))
+    return limits
+
+
+def _bind(function: Callable[..., Any], services: Container, definition: dict[str, Any]) -> Operation:
+    """Wrap a handler: inject `services` and `caller`, hold limits, set the status."""
+    status = next(int(code) for code in definition["responses"] if str(code).startswith("2"))
+    names = list(inspect.signature(function).parameters)
+    parameters = {
+        inflection.camelize(name, uppercase_first_letter=False): name
+        for name in names
+        if name not in ("services", "caller")
+    }
+    wants_caller = "caller" in names
+    limits = rate_limits(definition)
+    operation_id = definition["operationId"]
+
+    async def call(client: str, caller: Any, arguments: dict[str, Any]) -> Answer:
+        for limit, seconds in limits:
+            await services.rate_limiter.take(f"{operation_id}:ip:{client}", limit, seconds)
+        if wants_caller:
+            arguments["caller"] = caller
+        result = await function(services, **arguments)
+        body, headers = result if isinstance(result, tuple) else (result, {})
+        if body is None:
+            return Answer(status, headers, None)
+        return Answer(status, {**headers, "Content-Type": "application/json"}, orjson.dumps(body))
+
+    return Operation(operation_id, definition["path"], definition["method"], definition, status, parameters, call)
+
+
+def failure(exception: Exception) -> Answer:
+    """Answer with the problem that an exception is."""
+    error = problems.as_product_error(exception)
+    body, headers = problems.problem_response(error)
+    return Answer(error.status, headers, body)
