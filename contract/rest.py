@@ -1,19 +1,21 @@
 """Builds the REST app from openapi.yaml: every operation bound to its function, every request held to the spec.
 
 `operationId` is the import path of a function in `handlers/`. It takes `services` (the container), the path and
-query parameters in snake_case, `body` where the operation has one, and `caller` where it is secured. It returns the
+query parameters in snake_case, `body` where the operation has one, `caller` where it is secured, and `request` for
+headers and cookies. It returns the
 body, or `(body, headers)`; the status is the operation's only 2xx answer.
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import inspect
 import re
 import warnings
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import inflection
 import orjson
@@ -35,6 +37,7 @@ from connexion.security import BearerSecurityHandler
 from connexion.validators.parameter import ParameterValidator
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -104,14 +107,31 @@ def check_bound(document: dict[str, Any]) -> None:
                 raise ContractError(f"{module.__name__}.{name} takes requests, but openapi.yaml does not name it")
 
 
-def rate_limits(operation: dict[str, Any]) -> list[tuple[int, float]]:
-    """Read `x-rate-limit` as (calls, seconds) pairs."""
+class Limit(NamedTuple):
+    """`calls` in `seconds`, counted for each `per`: `ip`, or `account` (the caller, else the e-mail of the body)."""
+
+    calls: int
+    seconds: float
+    per: str
+
+    async def take(self, services: Container, operation_id: str, client: str, caller: Any, body: Any) -> None:
+        """Count a call; raise RateLimited."""
+        who = client
+        if self.per == "account":
+            # Hashed: a store of counters should not be a list of addresses.
+            who = caller.user_id if caller else hashlib.sha256(body["email"].lower().encode()).hexdigest()[:32]
+        await services.rate_limiter.take(f"{operation_id}:{self.per}:{who}", self.calls, self.seconds)
+
+
+def rate_limits(operation: dict[str, Any]) -> list[Limit]:
+    """Read `x-rate-limit`."""
     limits = []
     for entry in operation.get("x-rate-limit", []):
         match = re.fullmatch(r"(\d+)([smhd])", entry["window"])
-        if match is None or entry["per"] != "ip":
+        if match is None or entry["per"] not in ("ip", "account"):
             raise ContractError(f"openapi.yaml: {operation['operationId']} has an x-rate-limit that is not understood")
-        limits.append((entry["limit"], timedelta(**{_UNITS[match[2]]: int(match[1])}).total_seconds()))
+        window = timedelta(**{_UNITS[match[2]]: int(match[1])})
+        limits.append(Limit(entry["limit"], window.total_seconds(), entry["per"]))
     return limits
 
 
@@ -130,19 +150,25 @@ class InjectingResolver(Resolver):  # type: ignore[misc]
 def bind(function: Callable[..., Any], services: Container, operation: dict[str, Any]) -> Callable[..., Any]:
     """Wrap a handler for connexion: inject `services` and `caller`, spell parameters, hold limits, set the status."""
     status = next(int(code) for code in operation["responses"] if str(code).startswith("2"))
-    parameters = [name for name in inspect.signature(function).parameters if name not in ("services", "caller")]
-    wire_names = {inflection.camelize(name, uppercase_first_letter=False): name for name in parameters}
-    wants_caller = "caller" in inspect.signature(function).parameters
+    signature = inspect.signature(function).parameters
+    injected = ("services", "caller", "request")
+    wire_names = {
+        inflection.camelize(name, uppercase_first_letter=False): name for name in signature if name not in injected
+    }
     limits = rate_limits(operation)
     operation_id = operation["operationId"]
 
     async def endpoint(token_info: Any = None, **kwargs: Any) -> ConnexionResponse:
-        for limit, seconds in limits:
-            client = connexion.context.scope.get("client") or ("unknown", 0)
-            await services.rate_limiter.take(f"{operation_id}:ip:{client[0]}", limit, seconds)
+        scope = connexion.context.scope
+        caller = token_info["identity"] if token_info else None
+        for limit in limits:
+            client = (scope.get("client") or ("unknown", 0))[0]
+            await limit.take(services, operation_id, client, caller, kwargs.get("body"))
         arguments = {wire_names[name]: value for name, value in kwargs.items()}
-        if wants_caller:
-            arguments["caller"] = token_info["identity"]
+        if "caller" in signature:
+            arguments["caller"] = caller
+        if "request" in signature:
+            arguments["request"] = Request(scope)
         result = await function(services, **arguments)
         body, headers = result if isinstance(result, tuple) else (result, {})
         return ConnexionResponse(
