@@ -4,23 +4,30 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 from adapters import redis
 from adapters.bus import RedisBus
 from adapters.database import Database
-from adapters.keys import KeyFiles
+from adapters.jobs import Jobs
+from adapters.keys import KeyFiles, KeyRing
+from adapters.mail.mailbox import Mailbox
+from adapters.mail.resend import ResendMailer
 from adapters.passwords import Passwords
-from adapters.ports import Bus
+from adapters.ports import Bus, Mailer
 from adapters.rate_limiter import RateLimiter
+from adapters.revocations import Revocations
 from adapters.storage import Storage
-from adapters.tokens import AccessTokens
+from adapters.tokens import LEEWAY, AccessTokens
 from adapters.turn import Turn
+from services.admins import AdminsService
 from services.auth import AuthService
 from services.health import HealthService
 from services.matchmaking import MatchmakingService
 from services.rooms import Rooms
 from services.sessions import SessionsService
+from services.sign_ins import SignInsService
 from services.signaling import SignalingService
 from services.users import UsersService
 from settings import Settings
@@ -29,7 +36,14 @@ from settings import Settings
 class Container:
     """One process's services. A test passes its own `bus`, `storage` and so on in place of the real ones."""
 
-    def __init__(self, settings: Settings, *, bus: Bus | None = None, storage: Storage | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        bus: Bus | None = None,
+        storage: Storage | None = None,
+        mailer: Mailer | None = None,
+    ) -> None:
         self.settings = settings
         self.database = Database(settings)
         self.redis = redis.connect(settings)
@@ -39,16 +53,22 @@ class Container:
         self.storage = storage or Storage(settings)
         self.turn = Turn(settings)
 
-        keys = KeyFiles(settings)
+        self.jobs = Jobs(settings)
+        mailer = mailer or (ResendMailer(settings) if settings.resend_api_key else Mailbox(settings))
         self._passwords = Passwords(settings.bcrypt_rounds)
         tokens = AccessTokens(
-            keys.signing_key(),
-            keys.public_keys(),
+            KeyRing(KeyFiles(settings)),
             issuer=settings.app_url,
             audience=settings.jwt_audience,
             lifetime=settings.jwt_access_expiry,
         )
-        self.auth = AuthService(self.database, self._passwords, tokens, settings.jwt_refresh_expiry)
+        token_lifetime = settings.jwt_access_expiry + timedelta(seconds=LEEWAY)
+        self.revocations = Revocations(self.database, self.redis, token_lifetime)
+        self.sign_ins = SignInsService(self.database, tokens, self.revocations, settings.jwt_refresh_expiry)
+        self.auth = AuthService(
+            self.database, self._passwords, tokens, self.sign_ins, self.jobs, mailer, settings.app_url
+        )
+        self.admins = AdminsService(self.database, self._passwords, self.sign_ins)
         self.users = UsersService(self.database)
         self.sessions = SessionsService(self.database)
         rooms = Rooms(self.redis)
@@ -60,9 +80,11 @@ class Container:
     async def lifespan(self, _app: Any) -> AsyncIterator[None]:
         """Open what needs opening for as long as the server serves."""
         await self.bus.start()
+        await self.revocations.start()
         try:
             yield
         finally:
+            await self.revocations.stop()
             await self.bus.stop()
             await self.close()
 

@@ -5,7 +5,8 @@
     ProductError
     ├── RequestInvalid, Unauthenticated, Forbidden, NotFound, MethodNotAllowed, NotAcceptable,
     │   PayloadTooLarge, UnsupportedMediaType, RateLimited, Unavailable, Internal
-    ├── EmailTaken, InvalidCredentials, AccountBanned                     accounts
+    ├── EmailTaken, InvalidCredentials, AccountBanned, RefreshTokenInvalid, RefreshTokenReused,
+    │   TokenInvalid, LastAdmin                                           accounts
     ├── UsernameTaken                                                     profiles
     └── SocketError: Banned, ProfileIncomplete, AlreadySearching, ...     calls (the socket's `error` event)
 
@@ -122,6 +123,30 @@ class AccountBanned(ProductError):
     status = 403
     code = "account_banned"
     title = "This account is banned."
+
+
+class RefreshTokenInvalid(ProductError):
+    status = 401
+    code = "refresh_token_invalid"
+    title = "This refresh token does not work; sign in again."
+
+
+class RefreshTokenReused(ProductError):
+    status = 401
+    code = "refresh_token_reused"
+    title = "This refresh token was used before; its device is signed out."
+
+
+class TokenInvalid(ProductError):
+    status = 400
+    code = "token_invalid"
+    title = "This link does not work: it is wrong, too old or already used."
+
+
+class LastAdmin(ProductError):
+    status = 409
+    code = "last_admin"
+    title = "This is the last administrator."
 
 
 # --- Profiles ---------------------------------------------------------------------------------

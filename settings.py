@@ -76,6 +76,12 @@ class Settings(BaseSettings):
     jwt_audience: str = "parlance"
     bcrypt_rounds: int = Field(12, ge=4, le=20)
 
+    # Mail: Resend with a key; without one each mail is a file
+    resend_api_key: SecretStr | None = None
+    resend_api_url: str = Field("https://api.resend.com", pattern=r"^https?://")
+    email_from: str = "Parlance <noreply@localhost>"
+    mail_directory: Path = Path("./.parlance/mail")
+
     # TURN (coturn, shared-secret credentials)
     turn_secret: SecretStr = SecretStr("your_hmac_secret")
     turn_host: str = "localhost"
@@ -111,6 +117,8 @@ class Settings(BaseSettings):
         problems = [f"{name} is not set" for name in missing]
         if self.is_production and self.turn_secret.get_secret_value() == "your_hmac_secret":
             problems.append("TURN_SECRET still has its example value; use the static-auth-secret of your coturn")
+        if self.is_production and self.resend_api_key is None:
+            problems.append("RESEND_API_KEY is not set; without it no mail leaves the house")
         if self.bcrypt_rounds < 12 and self.app_env != "test":
             problems.append("BCRYPT_ROUNDS is below 12, which only APP_ENV=test may use")
         if problems:

@@ -1,8 +1,21 @@
-"""Owns the RSA key files that sign and verify access tokens."""
+"""Owns the RSA key files that sign and verify access tokens.
+
+    private.pem             signs (JWT_PRIVATE_KEY_PATH), readable by its owner only
+    public.pem              its public half (JWT_PUBLIC_KEY_PATH)
+    published/{kid}.pem     every public key that verifies
+    published/{kid}.retired when that key stopped signing
+
+A rotation publishes the new public key before anything is signed with it, and every file is written by rename, so a
+server may read at any moment.
+"""
 
 from __future__ import annotations
 
 import os
+import re
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
@@ -17,27 +30,28 @@ class KeyFileError(errors.Refused):
     """A key file is missing, unreadable or in the way; the message says which and what to do."""
 
 
+@dataclass(frozen=True, slots=True)
+class PublishedKey:
+    key_id: str
+    signs: bool
+    retired_at: datetime | None
+
+
 class KeyFiles:
-    """The key pair at JWT_PRIVATE_KEY_PATH and JWT_PUBLIC_KEY_PATH, known to clients as JWT_KEY_ID."""
+    """The keys beside JWT_PRIVATE_KEY_PATH. JWT_KEY_ID names the first."""
 
     def __init__(self, settings: Settings) -> None:
         self.private_path = settings.jwt_private_key_path
         self.public_path = settings.jwt_public_key_path
-        self.key_id = settings.jwt_key_id
+        self.first_key_id = settings.jwt_key_id
+        self._published = self.private_path.parent / "published"
 
-    def generate(self) -> None:
-        """Write a new 2048-bit pair, the private key readable by its owner only; never overwrite one."""
+    def generate(self) -> str:
+        """Write the first 2048-bit pair and answer its id; never overwrite one."""
         if self.private_path.exists():
-            raise KeyFileError(f"{self.private_path} exists; moving it away makes every access token invalid")
-        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        private_pem = key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        public_pem = key.public_key().public_bytes(
-            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-        )
-        _write(self.public_path, public_pem, 0o644)
-        _write(self.private_path, private_pem, 0o600)
+            raise KeyFileError(f"{self.private_path} exists; `parlance keys rotate` makes a new key and keeps the old")
+        self._write_pair(self.first_key_id)
+        return self.first_key_id
 
     def generate_if_missing(self) -> bool:
         """Write a pair where there is none; say whether one was written."""
@@ -46,28 +60,120 @@ class KeyFiles:
         self.generate()
         return True
 
+    def rotate(self) -> str:
+        """Make a new signing key, keep publishing the old one, and answer the new id."""
+        old = self.signing_key().kid
+        assert old is not None
+        if not (self._published / f"{old}.pem").exists():  # a pair that was not made by us
+            _write(self._published / f"{old}.pem", self.public_path.read_bytes(), 0o644)
+        taken = {path.stem for path in self._published.iterdir()}
+        new = _next_id(old)
+        while new in taken:
+            new = _next_id(new)
+        self._write_pair(new)
+        _write(self._published / f"{old}.retired", datetime.now(UTC).isoformat().encode(), 0o644)
+        return new
+
+    def prune(self, token_lifetime: timedelta) -> list[str]:
+        """Stop publishing keys that retired so long ago that every token they signed has expired; answer their ids."""
+        pruned = []
+        for key in self.published():
+            if key.retired_at is not None and not key.signs and key.retired_at + token_lifetime < datetime.now(UTC):
+                (self._published / f"{key.key_id}.pem").unlink()
+                (self._published / f"{key.key_id}.retired").unlink()
+                pruned.append(key.key_id)
+        return pruned
+
+    def published(self) -> list[PublishedKey]:
+        """Every published key, the signing one first, then the latest retired."""
+        signing = self.signing_key().kid
+        keys = []
+        for key in self.public_keys():
+            note = self._published / f"{key.kid}.retired"
+            retired_at = datetime.fromisoformat(note.read_text()) if note.exists() else None
+            keys.append(PublishedKey(str(key.kid), key.kid == signing, retired_at))
+        never = datetime.max.replace(tzinfo=UTC)
+        return sorted(keys, key=lambda key: (key.signs, key.retired_at or never), reverse=True)
+
     def signing_key(self) -> RSAKey:
-        return self._read(self.private_path)
+        private = self._read(self.private_path, self.first_key_id)
+        if not private.is_private:
+            raise KeyFileError(f"{self.private_path} holds no private key")
+        modulus = private.as_dict(private=False)["n"]
+        for key in self.public_keys():
+            if key.as_dict(private=False)["n"] == modulus:
+                return self._read(self.private_path, str(key.kid))
+        raise KeyFileError(f"{self.private_path} has no public half in {self._published} nor in {self.public_path}")
 
     def public_keys(self) -> list[RSAKey]:
-        return [self._read(self.public_path)]
+        paths = sorted(self._published.glob("*.pem")) if self._published.is_dir() else []
+        return [self._read(path, path.stem) for path in paths] or [self._read(self.public_path, self.first_key_id)]
 
-    def _read(self, path: Path) -> RSAKey:
+    def fingerprint(self) -> tuple[int, ...]:
+        """Something that differs once a key file was written or removed."""
+        paths = (self.private_path, self._published)
+        return tuple(path.stat().st_mtime_ns for path in paths if path.exists())
+
+    def _write_pair(self, key_id: str) -> None:
+        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        private_pem = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        public_pem = key.public_key().public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+        _write(self._published / f"{key_id}.pem", public_pem, 0o644)
+        _write(self.public_path, public_pem, 0o644)
+        _write(self.private_path, private_pem, 0o600)
+
+    @staticmethod
+    def _read(path: Path, key_id: str) -> RSAKey:
         try:
-            key = RSAKey.import_key(path.read_bytes(), {"kid": self.key_id, "use": "sig", "alg": "RS256"})
+            return RSAKey.import_key(path.read_bytes(), {"kid": key_id, "use": "sig", "alg": "RS256"})
         except FileNotFoundError:
             raise KeyFileError(f"there is no key at {path}; `parlance keys generate` makes one") from None
         except (OSError, ValueError) as error:
             raise KeyFileError(f"{path} cannot be read as an RSA key: {error}") from None
-        if path == self.private_path and not key.is_private:
-            raise KeyFileError(f"{path} holds no private key")
-        return key
+
+
+class KeyRing:
+    """The keys in use, read again when the files change; looked at once a second at most."""
+
+    def __init__(self, files: KeyFiles) -> None:
+        self._files = files
+        self._looked = 0.0
+        self._fingerprint: tuple[int, ...] = ()
+        self.version = 0
+        self.signing_key: RSAKey
+        self.public_keys: dict[str, RSAKey]
+        self._load(files.fingerprint())
+
+    def refresh(self) -> None:
+        """Read the files again if they have changed and the last look was a second ago."""
+        now = time.monotonic()
+        if now - self._looked < 1:
+            return
+        self._looked = now
+        fingerprint = self._files.fingerprint()
+        if fingerprint != self._fingerprint:
+            self._load(fingerprint)
+
+    def _load(self, fingerprint: tuple[int, ...]) -> None:
+        self.signing_key = self._files.signing_key()
+        self.public_keys = {str(key.kid): key for key in self._files.public_keys()}
+        self._fingerprint = fingerprint
+        self.version += 1
+
+
+def _next_id(key_id: str) -> str:
+    match = re.fullmatch(r"(.*?)(\d+)", key_id)
+    return f"{match[1]}{int(match[2]) + 1}" if match else f"{key_id}-2"
 
 
 def _write(path: Path, content: bytes, mode: int) -> None:
     """Write by rename, so that a reader never sees half a key."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f"{path.name}.{os.getpid()}")
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     with os.fdopen(descriptor, "wb") as stream:
         stream.write(content)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 #: Takes the socket a message is for, then the message's arguments.
@@ -23,3 +24,21 @@ class Bus(Protocol):
     async def start(self) -> None: ...
 
     async def stop(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """A mail in both its forms. `link` is the one thing the reader is asked to open."""
+
+    to: str
+    subject: str
+    html: str
+    text: str
+    link: str
+
+
+class Mailer(Protocol):
+    """Sends mail."""
+
+    async def send(self, mail: Mail, *, idempotency_key: str) -> None:
+        """Hand a mail over; the same key twice is one mail. Raises whatever keeps it from leaving."""

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from joserfc import jwt
 from joserfc.errors import JoseError
-from joserfc.jwk import KeySet, RSAKey
+from joserfc.jwk import KeySet
 
 import errors
+from adapters.keys import KeyRing
 
 #: Seconds that clocks may differ.
 LEEWAY = 30
@@ -32,20 +32,10 @@ class Identity:
 
 
 class AccessTokens:
-    """Signs with one key, verifies with every published one."""
+    """Signs with the ring's signing key, verifies with every published one."""
 
-    def __init__(
-        self,
-        signing_key: RSAKey,
-        public_keys: list[RSAKey],
-        *,
-        issuer: str,
-        audience: str,
-        lifetime: timedelta,
-        is_revoked: Callable[[Identity], bool] = lambda _identity: False,
-    ) -> None:
-        self.replace_keys(signing_key, public_keys)
-        self._is_revoked = is_revoked
+    def __init__(self, keys: KeyRing, *, issuer: str, audience: str, lifetime: timedelta) -> None:
+        self._keys = keys
         self._issuer = issuer
         self._audience = audience
         self.lifetime = lifetime
@@ -58,18 +48,16 @@ class AccessTokens:
             sub={"essential": True},
             sid={"essential": True},
         )
-
-    def replace_keys(self, signing_key: RSAKey, public_keys: list[RSAKey]) -> None:
-        """Sign with `signing_key` and accept what any of `public_keys` verifies, from now on."""
-        self._signing_key = signing_key
-        self._public_keys = KeySet(list(public_keys))
         #: What each verified token says, and when it expires: checking a signature takes longer than a whole request.
         self._verified: dict[str, tuple[Identity, float]] = {}
+        self._keys_seen = keys.version
 
     def issue(self, *, user_id: str, email: str, role: str, family_id: str) -> str:
         """Sign a token that lives for `lifetime`."""
         issued_at = int(time.time())
-        header = {"alg": "RS256", "kid": self._signing_key.kid, "typ": "JWT"}
+        self._keys.refresh()
+        signing_key = self._keys.signing_key
+        header = {"alg": "RS256", "kid": signing_key.kid, "typ": "JWT"}
         claims = {
             "sub": user_id,
             "email": email,
@@ -80,10 +68,14 @@ class AccessTokens:
             "iss": self._issuer,
             "aud": self._audience,
         }
-        return jwt.encode(header, claims, self._signing_key, algorithms=["RS256"])
+        return jwt.encode(header, claims, signing_key, algorithms=["RS256"])
 
     def verify(self, token: str) -> Identity:
         """Read a token, or raise Unauthenticated without saying which check failed."""
+        self._keys.refresh()
+        if self._keys.version != self._keys_seen:
+            self._verified.clear()
+            self._keys_seen = self._keys.version
         found = self._verified.get(token)
         if found is None:
             found = self._read(token)
@@ -94,13 +86,11 @@ class AccessTokens:
         if expires_at <= int(time.time()) - LEEWAY:
             self._verified.pop(token, None)
             raise errors.Unauthenticated()
-        if self._is_revoked(identity):
-            raise errors.Unauthenticated()
         return identity
 
     def _read(self, token: str) -> tuple[Identity, float]:
         try:
-            decoded = jwt.decode(token, self._public_keys, algorithms=["RS256"])
+            decoded = jwt.decode(token, KeySet(list(self._keys.public_keys.values())), algorithms=["RS256"])
             # A missing kid would let the library pick a key by itself.
             if not isinstance(decoded.header.get("kid"), str) or decoded.header.get("typ") != "JWT":
                 raise errors.Unauthenticated()
@@ -114,5 +104,6 @@ class AccessTokens:
     def jwks(self) -> dict[str, Any]:
         """The published keys as a JSON Web Key Set (RFC 7517)."""
         fields = ("kty", "use", "alg", "kid", "n", "e")
-        keys = [key.as_dict(private=False) for key in self._public_keys.keys]
+        self._keys.refresh()
+        keys = [key.as_dict(private=False) for key in self._keys.public_keys.values()]
         return {"keys": [{field: key[field] for field in fields} for key in keys]}

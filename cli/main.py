@@ -8,9 +8,8 @@ from typing import NoReturn
 import typer
 
 import errors
-from cli import dev, keys, migrations, serve, worker
+from cli import admins, dev, keys, migrations, serve, worker
 from settings import SettingsError
-
 
 app = typer.Typer(
     name="parlance",
@@ -22,6 +21,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(keys.app, name="keys")
+app.add_typer(admins.app, name="admins")
 app.add_typer(migrations.app, name="migrations")
 app.command("serve")(serve.serve)
 app.command("worker")(worker.worker)

@@ -34,15 +34,33 @@ def worker() -> None:
 
 
 def bind(queue: App, services: Container) -> None:
-    """Name every job and its schedule."""
+    """Name every job, its schedule and how it is tried again."""
+    from procrastinate import RetryStrategy
+
     from adapters.jobs import STALLED_AFTER
 
+    # 5, 25, 125 seconds and so on: about an hour and a half in all.
+    mail = RetryStrategy(max_attempts=6, exponential_wait=5)
+
+    @queue.task(name="auth.send_password_reset", retry=mail)
+    async def send_password_reset(email: str) -> None:
+        await services.auth.send_password_reset(email)
+
+    @queue.task(name="auth.send_verification", retry=mail)
+    async def send_verification(user_id: str) -> None:
+        await services.auth.send_verification(user_id)
+
     @queue.periodic(cron="* * * * *", periodic_id="sessions")
-    @queue.task(name="sessions.end_stale", queueing_lock="sessions.end_stale", pass_context=False)
+    @queue.task(name="sessions.end_stale", queueing_lock="sessions.end_stale")
     async def end_stale(timestamp: int) -> None:
         ended = await services.sessions.end_stale()
         if ended:
             log.info("ended %d calls that ran out of time", ended)
+
+    @queue.periodic(cron="17 3 * * *", periodic_id="sign_ins")
+    @queue.task(name="sign_ins.forget_expired", queueing_lock="sign_ins.forget_expired")
+    async def forget_expired(timestamp: int) -> None:
+        log.info("forgot %d expired refresh tokens", await services.sign_ins.forget_expired())
 
     @queue.periodic(cron="* * * * *", periodic_id="jobs")
     @queue.task(name="jobs.retry_stalled", queueing_lock="jobs.retry_stalled")
@@ -53,9 +71,7 @@ def bind(queue: App, services: Container) -> None:
 
 
 async def _work(services: Container) -> None:
-    from adapters import jobs
-
-    queue = jobs.queue(services.settings)
+    queue = services.jobs.app
     bind(queue, services)
     async with queue.open_async():
         log.info("worker is ready")

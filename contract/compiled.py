@@ -19,7 +19,7 @@ import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from contract import schemas
-from contract.operations import MAX_JSON_BYTES, UNKNOWN_CLIENT, Answer, ContractError, Operation, failure, security
+from contract.operations import MAX_JSON_BYTES, Answer, ContractError, Operation, failure, security
 
 if TYPE_CHECKING:
     from container import Container
@@ -199,7 +199,7 @@ class FastPath:
         operation = plan.operation
         self.answered[operation.id] += 1
         try:
-            answer = await operation.call((scope.get("client") or UNKNOWN_CLIENT)[0], caller, arguments)
+            answer = await operation.call(scope, caller, arguments)
             if plan.answer_problem and (problem := plan.answer_problem(answer)):
                 raise ContractError(f"{operation.id} answered against the contract: {problem}")
         except Exception as exception:

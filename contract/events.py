@@ -7,6 +7,7 @@ handled one after another, so a relay keeps their order.
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import inspect
 import logging
@@ -118,6 +119,7 @@ def build(services: Container) -> Server:
     settings = services.settings
     checks_output = not settings.is_production
     callers: dict[str, Caller] = {}
+    cutting: set[asyncio.Task[None]] = set()
 
     def origin_allowed(origin: str, environ: dict[str, Any]) -> bool:
         own = f"{environ.get('wsgi.url_scheme', 'http').replace('ws', 'http')}://{environ.get('HTTP_HOST', '')}"
@@ -147,10 +149,10 @@ def build(services: Container) -> Server:
 
     async def connected(socket: str, environ: dict[str, Any], auth: Any = None) -> None:
         try:
-            user_id = await connection.connect(services, auth)
+            identity = await connection.connect(services, auth)
         except Exception as exception:
             raise HandshakeRefused(problems.as_product_error(exception).code) from None
-        callers[socket] = Caller(user_id, socket, emit_to)
+        callers[socket] = Caller(identity.user_id, identity.family_id, socket, emit_to)
 
     async def disconnected(socket: str, reason: str) -> None:
         caller = callers.pop(socket, None)
@@ -160,6 +162,16 @@ def build(services: Container) -> Server:
             await connection.disconnect(services, caller)
         except Exception as exception:
             problems.as_product_error(exception)
+
+    def cut_off(ended: set[str]) -> None:
+        """Disconnect every socket of the sign-ins that have ended."""
+        for socket, caller in list(callers.items()):
+            if caller.family_id in ended:
+                task = asyncio.create_task(server.disconnect(socket))
+                cutting.add(task)
+                task.add_done_callback(cutting.discard)
+
+    services.revocations.on_ended(cut_off)
 
     def refusal(exception: Exception) -> dict[str, Any]:
         return {"ok": False, "error": problems.socket_problem(exception)}

@@ -1,13 +1,14 @@
 """Owns the operations of openapi.yaml: each bound to its function, and the one way in which both servers call it.
 
 `operationId` is the import path of a function in `handlers/`. It takes `services` (the container), the path and
-query parameters in snake_case, `body` where the operation has one, and `caller` where it is secured. It returns the
-body, or `(body, headers)`; the status is the operation's only 2xx answer.
+query parameters in snake_case, `body` where the operation has one, `caller` where it is secured, and `request` for
+headers and cookies. It returns the body, or `(body, headers)`; the status is the operation's only 2xx answer.
 """
 
 from __future__ import annotations
 
 import functools
+import hashlib
 import importlib
 import inspect
 import pkgutil
@@ -19,6 +20,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import inflection
 import orjson
+from starlette.requests import Request
+from starlette.types import Scope
 
 import errors
 import handlers
@@ -26,13 +29,16 @@ from contract import problems, schemas
 
 if TYPE_CHECKING:
     from container import Container
-    from services.auth import Identity
+    from services.sign_ins import Identity
 
 METHODS = ("get", "put", "post", "delete", "patch")
 
 MAX_JSON_BYTES = 64 * 1024
 #: The client of a request whose server does not say who it is, as ASGI's (host, port).
 UNKNOWN_CLIENT = ("unknown", 0)
+
+#: What a handler may take beside the parameters and the body of its operation.
+_INJECTED = ("services", "caller", "request")
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -53,7 +59,7 @@ class Answer(NamedTuple):
 class Operation:
     """An operation with its function.
 
-    `call(client, caller, arguments)` takes the client's address, the caller where the operation is secured, and the
+    `call(scope, caller, arguments)` takes the request's ASGI scope, the caller where the operation is secured, and the
     arguments by the names of `parameters`, which maps those of the spec to those of the function.
     """
 
@@ -63,7 +69,7 @@ class Operation:
     definition: dict[str, Any]
     status: int
     parameters: dict[str, str]
-    call: Callable[[str, Any, dict[str, Any]], Awaitable[Answer]]
+    call: Callable[[Scope, Any, dict[str, Any]], Awaitable[Answer]]
 
 
 def definitions(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -128,14 +134,31 @@ def security(scheme: dict[str, Any], services: Container) -> Callable[[str], Awa
     return functools.partial(getattr(importlib.import_module(module_name), name), services)
 
 
-def rate_limits(operation: dict[str, Any]) -> list[tuple[int, float]]:
-    """Read `x-rate-limit` as (calls, seconds) pairs."""
+class Limit(NamedTuple):
+    """`calls` in `seconds`, counted for each `per`: `ip`, or `account` (the caller, else the e-mail of the body)."""
+
+    calls: int
+    seconds: float
+    per: str
+
+    async def take(self, services: Container, operation_id: str, client: str, caller: Any, body: Any) -> None:
+        """Count a call; raise RateLimited."""
+        who = client
+        if self.per == "account":
+            # Hashed: a store of counters should not be a list of addresses.
+            who = caller.user_id if caller else hashlib.sha256(body["email"].lower().encode()).hexdigest()[:32]
+        await services.rate_limiter.take(f"{operation_id}:{self.per}:{who}", self.calls, self.seconds)
+
+
+def rate_limits(operation: dict[str, Any]) -> list[Limit]:
+    """Read `x-rate-limit`."""
     limits = []
     for entry in operation.get("x-rate-limit", []):
         match = re.fullmatch(r"(\d+)([smhd])", entry["window"])
-        if match is None or entry["per"] != "ip":
+        if match is None or entry["per"] not in ("ip", "account"):
             raise ContractError(f"openapi.yaml: {operation['operationId']} has an x-rate-limit that is not understood")
-        limits.append((entry["limit"], timedelta(**{_UNITS[match[2]]: int(match[1])}).total_seconds()))
+        window = timedelta(**{_UNITS[match[2]]: int(match[1])})
+        limits.append(Limit(entry["limit"], window.total_seconds(), entry["per"]))
     return limits
 
 
@@ -144,19 +167,20 @@ def _bind(function: Callable[..., Any], services: Container, definition: dict[st
     status = next(int(code) for code in definition["responses"] if str(code).startswith("2"))
     names = list(inspect.signature(function).parameters)
     parameters = {
-        inflection.camelize(name, uppercase_first_letter=False): name
-        for name in names
-        if name not in ("services", "caller")
+        inflection.camelize(name, uppercase_first_letter=False): name for name in names if name not in _INJECTED
     }
-    wants_caller = "caller" in names
+    wants_caller, wants_request = "caller" in names, "request" in names
     limits = rate_limits(definition)
     operation_id = definition["operationId"]
 
-    async def call(client: str, caller: Any, arguments: dict[str, Any]) -> Answer:
-        for limit, seconds in limits:
-            await services.rate_limiter.take(f"{operation_id}:ip:{client}", limit, seconds)
+    async def call(scope: Scope, caller: Any, arguments: dict[str, Any]) -> Answer:
+        for limit in limits:
+            client = (scope.get("client") or UNKNOWN_CLIENT)[0]
+            await limit.take(services, operation_id, client, caller, arguments.get("body"))
         if wants_caller:
             arguments["caller"] = caller
+        if wants_request:
+            arguments["request"] = Request(scope)
         result = await function(services, **arguments)
         body, headers = result if isinstance(result, tuple) else (result, {})
         if body is None:

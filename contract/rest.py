@@ -37,7 +37,6 @@ from contract import compiled, schemas
 from contract.operations import (
     MAX_JSON_BYTES,
     METHODS,
-    UNKNOWN_CLIENT,
     Answer,
     Operation,
     bind,
@@ -61,10 +60,9 @@ class BoundResolver(Resolver):  # type: ignore[misc]
         operation = self._operations[operation_id]
 
         async def endpoint(token_info: Any = None, **arguments: Any) -> ConnexionResponse:
-            client = connexion.context.scope.get("client") or UNKNOWN_CLIENT
             caller = token_info["identity"] if token_info else None
             named = {operation.parameters[name]: value for name, value in arguments.items()}
-            return _response(await operation.call(client[0], caller, named))
+            return _response(await operation.call(connexion.context.scope, caller, named))
 
         keywords = [
             inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in ("token_info", *operation.parameters)

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from models import Platform, User
-from services.auth import SignedIn
 from services.paging import Page
 from services.sessions import Call
+from services.sign_ins import Device, SignedIn
 from services.users import Me
 
 T = TypeVar("T")
@@ -38,6 +38,16 @@ def tokens(signed_in: SignedIn) -> dict[str, Any]:
     if signed_in.platform is not Platform.WEB:
         shape["refreshToken"] = signed_in.refresh_token
     return shape
+
+
+def device(device: Device) -> dict[str, Any]:
+    return {
+        "deviceId": device.device_id,
+        "platform": device.platform,
+        "signedInAt": instant(device.signed_in_at),
+        "lastUsedAt": instant(device.last_used_at),
+        "current": device.current,
+    }
 
 
 def me(row: Me) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import inflection
 
 from handlers import shapes
-from services.auth import Identity
+from services.sign_ins import Identity
 
 if TYPE_CHECKING:
     from container import Container

@@ -3,6 +3,7 @@
 from sqlmodel import SQLModel
 
 from models.call_session import CallSession, EndedBy
+from models.one_time_token import EmailVerificationToken, PasswordResetToken
 from models.profile import EnglishLevel, LearningGoal, Profile
 from models.refresh_token import Platform, RefreshToken
 from models.user import Role, User
@@ -11,9 +12,11 @@ metadata = SQLModel.metadata
 
 __all__ = [
     "CallSession",
+    "EmailVerificationToken",
     "EndedBy",
     "EnglishLevel",
     "LearningGoal",
+    "PasswordResetToken",
     "Platform",
     "Profile",
     "RefreshToken",

@@ -20,6 +20,19 @@ class Platform(enum.StrEnum):
 
 class RefreshToken(SQLModel, table=True):
     __tablename__ = "refresh_tokens"
+    __table_args__ = (
+        # A family has one token that can still be used.
+        sa.Index(
+            "refresh_tokens_current_key",
+            "family_id",
+            unique=True,
+            postgresql_where=sa.text("rotated_at IS NULL AND NOT revoked"),
+        ),
+        # What every worker asks for: the families that died lately.
+        sa.Index("refresh_tokens_revoked_idx", "revoked_at", postgresql_where=sa.text("revoked")),
+        sa.CheckConstraint("revoked = (revoked_at IS NOT NULL)", name="refresh_tokens_revoked_check"),
+        sa.CheckConstraint("(rotated_at IS NULL) = (child_nonce IS NULL)", name="refresh_tokens_rotated_check"),
+    )
 
     id: uuid.UUID = primary_key()
     user_id: uuid.UUID = Field(foreign_key="users.id", ondelete="CASCADE", index=True)
@@ -30,6 +43,9 @@ class RefreshToken(SQLModel, table=True):
     device_id: str = Field(max_length=128)
     platform: Platform = Field(sa_type=native_enum(Platform, "platform"))
     expires_at: datetime = Field(sa_type=sa.DateTime(timezone=True))
+    #: When it was exchanged for its child, and what, with the token itself, makes that child again.
+    rotated_at: datetime | None = instant(nullable=True)
+    child_nonce: str | None = Field(default=None, max_length=64)
     revoked: bool = Field(default=False, sa_column_kwargs={"server_default": sa.false()})
     revoked_at: datetime | None = instant(nullable=True)
     created_at: datetime = instant(default=True)

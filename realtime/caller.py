@@ -16,6 +16,8 @@ class Caller:
     """One connected socket. `socket` is its Socket.IO id, which starts with the id of its worker."""
 
     user_id: str
+    #: The sign-in whose token opened the socket.
+    family_id: str
     socket: str
     emit: Emit
 

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from realtime import emit
 from realtime.caller import Caller
+from services.sign_ins import Identity
 
 if TYPE_CHECKING:
     from container import Container
 
 
-async def connect(services: Container, auth: Any) -> str:
-    """Answer the id of the user whose access token the handshake carries; raise Unauthenticated or Banned."""
+async def connect(services: Container, auth: Any) -> Identity:
+    """Answer whose access token the handshake carries; raise Unauthenticated or Banned."""
     token = auth.get("token") if isinstance(auth, dict) else None
     return await services.auth.admit_socket(token if isinstance(token, str) else "")
 

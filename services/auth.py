@@ -1,114 +1,191 @@
-"""Owns accounts and the tokens they sign in with."""
+"""Owns accounts: making one, signing in with a password, setting a new one, verifying the address."""
 
 from __future__ import annotations
 
 import hashlib
 import secrets
 import uuid
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 import errors
 from adapters.database import Database
+from adapters.jobs import Jobs
 from adapters.passwords import MAX_BYTES, Passwords
+from adapters.ports import Mailer
 from adapters.tokens import AccessTokens, Identity
-from models import Platform, Profile, RefreshToken, User
+from models import EmailVerificationToken, PasswordResetToken, Profile, User
 from models.columns import now
+from services import mails
+from services.sign_ins import SignedIn, SignInsService, lock
 
-__all__ = ["AuthService", "Identity", "SignedIn"]
-
-
-@dataclass(frozen=True, slots=True)
-class SignedIn:
-    """A device that has just signed in. `refresh_token` is shown here once; the database keeps its hash."""
-
-    access_token: str
-    expires_in: int
-    refresh_token: str
-    platform: Platform
-    user: User
+RESET_LIFETIME = timedelta(hours=1)
+VERIFICATION_LIFETIME = timedelta(days=1)
 
 
 class AuthService:
     def __init__(
-        self, database: Database, passwords: Passwords, tokens: AccessTokens, refresh_lifetime: timedelta
+        self,
+        database: Database,
+        passwords: Passwords,
+        tokens: AccessTokens,
+        sign_ins: SignInsService,
+        jobs: Jobs,
+        mailer: Mailer,
+        site: str,
     ) -> None:
+        """`site` is where the links in mails lead."""
         self._database = database
         self._passwords = passwords
         self._tokens = tokens
-        self._refresh_lifetime = refresh_lifetime
+        self._sign_ins = sign_ins
+        self._jobs = jobs
+        self._mailer = mailer
+        self._site = site
 
     async def register(self, email: str, password: str, device_id: str, platform: str) -> SignedIn:
-        """Create an account with its profile and sign the device in.
+        """Create an account with its profile, sign the device in and ask to verify the address.
 
         Raises EmailTaken, and RequestInvalid for a password of more than 72 bytes.
         """
-        if len(password.encode()) > MAX_BYTES:
-            raise errors.RequestInvalid(f"'password' is too long; the most is {MAX_BYTES} bytes")
-        user = User(email=email, password_hash=await self._passwords.hash(password))
+        user = User(email=email, password_hash=await self._hash(password, "password"))
         try:
             async with self._database.transaction() as session:
                 session.add(user)
                 await session.flush()
                 session.add(Profile(user_id=user.id, last_active_at=now()))
-                return self._sign_in(session, user, device_id, platform)
+                await self._jobs.enqueue(session, "auth.send_verification", user_id=str(user.id))
+                return await self._sign_ins.open(session, user, device_id, platform)
         except IntegrityError:
             raise errors.EmailTaken() from None
 
     async def login(self, email: str, password: str, device_id: str, platform: str) -> SignedIn:
         """Sign a device in; raise InvalidCredentials, or AccountBanned after a right password."""
         async with self._database.transaction() as session:
-            user = (await session.exec(select(User).where(sa.func.lower(User.email) == email.lower()))).first()
+            found = (await session.exec(select(User).where(sa.func.lower(User.email) == email.lower()))).first()
         # Outside the transaction: a check takes a quarter of a second, and no connection should wait for it.
-        if not await self._passwords.matches(password, user.password_hash if user else None) or user is None:
+        if not await self._passwords.matches(password, found.password_hash if found else None) or found is None:
             raise errors.InvalidCredentials()
-        if user.is_banned:
-            raise errors.AccountBanned()
         async with self._database.transaction() as session:
-            await session.exec(sa.update(Profile).where(col(Profile.user_id) == user.id).values(last_active_at=now()))
-            return self._sign_in(session, user, device_id, platform)
-
-    def _sign_in(self, session: AsyncSession, user: User, device_id: str, platform: str) -> SignedIn:
-        family_id = uuid.uuid4()
-        refresh_token = secrets.token_urlsafe(32)
-        session.add(
-            RefreshToken(
-                user_id=user.id,
-                family_id=family_id,
-                token_hash=hashlib.sha256(refresh_token.encode()).hexdigest(),
-                device_id=device_id,
-                platform=Platform(platform),
-                expires_at=now() + self._refresh_lifetime,
+            user = await lock(session, found.id)
+            # What was checked may have changed while it was checked: a ban, a new password.
+            if user is None or user.password_hash != found.password_hash:
+                raise errors.InvalidCredentials()
+            if user.is_banned:
+                raise errors.AccountBanned()
+            await session.execute(
+                sa.update(Profile).where(col(Profile.user_id) == user.id).values(last_active_at=now())
             )
-        )
-        access_token = self._tokens.issue(
-            user_id=str(user.id), email=user.email, role=user.role.value, family_id=str(family_id)
-        )
-        return SignedIn(
-            access_token, int(self._tokens.lifetime.total_seconds()), refresh_token, Platform(platform), user
-        )
+            return await self._sign_ins.open(session, user, device_id, platform)
 
-    def identify(self, access_token: str) -> Identity:
-        """Read an access token, or raise Unauthenticated."""
-        return self._tokens.verify(access_token)
-
-    async def admit_socket(self, access_token: str) -> str:
+    async def admit_socket(self, access_token: str) -> Identity:
         """Answer whose socket this is; raise Unauthenticated, or Banned."""
-        identity = self._tokens.verify(access_token)
+        identity = self._sign_ins.identify(access_token)
         async with self._database.transaction() as session:
-            found = (await session.exec(select(User.is_banned).where(User.id == uuid.UUID(identity.user_id)))).first()
-        if found is None:
+            banned = (await session.exec(select(User.is_banned).where(User.id == uuid.UUID(identity.user_id)))).first()
+        if banned is None:
             raise errors.Unauthenticated()
-        if found:
+        if banned:
             raise errors.Banned()
-        return identity.user_id
+        # The sign-in may have ended during the query, when nobody knew of this socket yet.
+        return self._sign_ins.identify(access_token)
+
+    async def forgot_password(self, email: str) -> None:
+        """Ask for a mail with a link; the same work for every address, so that nothing tells which are known."""
+        async with self._database.transaction() as session:
+            await self._jobs.enqueue(session, "auth.send_password_reset", email=email)
+
+    async def send_password_reset(self, email: str) -> None:
+        """Mail a link to set a new password, where the address has an account."""
+        token = secrets.token_urlsafe(32)
+        row = PasswordResetToken(token_hash=_hash(token), expires_at=now() + RESET_LIFETIME, user_id=uuid.UUID(int=0))
+        async with self._database.transaction() as session:
+            user = (await session.exec(select(User).where(sa.func.lower(User.email) == email.lower()))).first()
+            if user is None:
+                return
+            row.user_id = user.id
+            session.add(row)
+        mail = mails.password_reset(user.email, f"{self._site}/reset-password?token={token}")
+        await self._mailer.send(mail, idempotency_key=f"password-reset-{row.id}")
+
+    async def reset_password(self, token: str, new_password: str) -> None:
+        """Set a new password and end every sign-in; raise TokenInvalid, or RequestInvalid for more than 72 bytes."""
+        unused = (
+            col(PasswordResetToken.token_hash) == _hash(token),
+            ~col(PasswordResetToken.used),
+            col(PasswordResetToken.expires_at) > sa.func.now(),
+        )
+        async with self._database.transaction() as session:
+            user_id = (await session.exec(select(PasswordResetToken.user_id).where(*unused))).first()
+        if user_id is None:  # before the hashing, which is dear
+            raise errors.TokenInvalid()
+        password_hash = await self._hash(new_password, "newPassword")
+        async with self._database.transaction() as session:
+            user = await lock(session, user_id)
+            used = await session.execute(
+                sa.update(PasswordResetToken).where(*unused).values(used=True).returning(PasswordResetToken.id)  # type: ignore[call-overload]
+            )
+            if user is None or used.first() is None:
+                raise errors.TokenInvalid()
+            # The other links that were asked for die with this one.
+            await session.execute(
+                sa.update(PasswordResetToken).where(col(PasswordResetToken.user_id) == user_id).values(used=True)
+            )
+            user.password_hash = password_hash
+            session.add(user)
+            ended = await self._sign_ins.end_all_within(session, user_id)
+        await self._sign_ins.announce(ended)
+
+    async def resend_verification(self, user_id: str) -> None:
+        """Ask for another mail that verifies the address; does nothing for one that is verified."""
+        async with self._database.transaction() as session:
+            await self._jobs.enqueue(session, "auth.send_verification", user_id=user_id)
+
+    async def send_verification(self, user_id: str) -> None:
+        """Mail a link that verifies the address, unless it is verified."""
+        token = secrets.token_urlsafe(32)
+        row = EmailVerificationToken(
+            user_id=uuid.UUID(user_id), token_hash=_hash(token), expires_at=now() + VERIFICATION_LIFETIME
+        )
+        async with self._database.transaction() as session:
+            user = await session.get(User, uuid.UUID(user_id))
+            if user is None or user.is_verified:
+                return
+            session.add(row)
+        mail = mails.verification(user.email, f"{self._site}/verify-email?token={token}")
+        await self._mailer.send(mail, idempotency_key=f"verification-{row.id}")
+
+    async def verify_email(self, token: str) -> None:
+        """Mark the address as verified; raise TokenInvalid."""
+        statement = (
+            sa.update(EmailVerificationToken)
+            .where(
+                col(EmailVerificationToken.token_hash) == _hash(token),
+                ~col(EmailVerificationToken.used),
+                col(EmailVerificationToken.expires_at) > sa.func.now(),
+            )
+            .values(used=True)
+            .returning(col(EmailVerificationToken.user_id))
+        )
+        async with self._database.transaction() as session:
+            user_id = (await session.execute(statement)).scalar()
+            if user_id is None:
+                raise errors.TokenInvalid()
+            await session.execute(sa.update(User).where(col(User.id) == user_id).values(is_verified=True))
+
+    async def _hash(self, password: str, field: str) -> str:
+        if len(password.encode()) > MAX_BYTES:
+            raise errors.RequestInvalid(f"'{field}' is too long; the most is {MAX_BYTES} bytes")
+        return await self._passwords.hash(password)
 
     def jwks(self) -> dict[str, Any]:
         """The public keys that verify access tokens."""
         return self._tokens.jwks()
+
+
+def _hash(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()

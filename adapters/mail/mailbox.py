@@ -1,0 +1,36 @@
+"""Owns the developer's mailbox: each mail is an .eml file that a mail program opens, and its link is printed."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from email.message import EmailMessage
+from email.policy import SMTP
+from pathlib import Path
+
+from adapters.ports import Mail
+from settings import Settings
+
+
+class Mailbox:
+    def __init__(self, settings: Settings) -> None:
+        self._directory = settings.mail_directory
+        self._sender = settings.email_from
+
+    async def send(self, mail: Mail, *, idempotency_key: str) -> None:
+        path = await asyncio.to_thread(self._write, mail, idempotency_key)
+        # Printed, not logged: a log keeps no secrets, and this is for the eyes of whoever runs it.
+        print(f"parlance: mail to {mail.to}: {mail.subject}\n  {mail.link}\n  {path}", flush=True)
+
+    def _write(self, mail: Mail, idempotency_key: str) -> Path:
+        message = EmailMessage(policy=SMTP)
+        message["From"], message["To"], message["Subject"] = self._sender, mail.to, mail.subject
+        message["Date"] = datetime.now(UTC)
+        message["X-Idempotency-Key"] = idempotency_key
+        message.set_content(mail.text)
+        message.add_alternative(mail.html, subtype="html")
+        self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # The key names the file, so that a mail sent twice is one file.
+        path = self._directory / f"{idempotency_key}.eml"
+        path.write_bytes(message.as_bytes())
+        return path

@@ -1,0 +1,86 @@
+"""Owns `parlance admins`: who is an administrator."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from cli.configured import settings_for_database
+
+if TYPE_CHECKING:
+    from container import Container
+    from models import User
+
+app = typer.Typer(help="Make and unmake administrators.", no_args_is_help=True)
+
+Email = Annotated[str, typer.Argument(help="The account's e-mail address.")]
+T = TypeVar("T")
+
+
+@app.command("create")
+def create(email: Email) -> None:
+    """Make an administrator's account. The password is asked for, or read from standard input.
+
+    Examples:
+
+      parlance admins create ops@example.com
+
+      pass show parlance | parlance admins create ops@example.com
+    """
+    if sys.stdin.isatty():
+        password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
+    else:
+        password = sys.stdin.readline().rstrip("\r\n")
+    user = _with_services(lambda services: services.admins.create(email, password))
+    print(f"{user.email} is an administrator")
+
+
+@app.command("promote")
+def promote(email: Email) -> None:
+    """Make an existing account an administrator's. It has to sign in again.
+
+    Example: parlance admins promote ada@example.com
+    """
+    print(f"{_with_services(lambda services: services.admins.promote(email)).email} is an administrator")
+
+
+@app.command("demote")
+def demote(email: Email) -> None:
+    """Make an administrator a student again. It has to sign in again; the last one cannot be demoted.
+
+    Example: parlance admins demote ada@example.com
+    """
+    print(f"{_with_services(lambda services: services.admins.demote(email)).email} is a student")
+
+
+@app.command("list")
+def list_(as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False) -> None:
+    """List the administrators.
+
+    Example: parlance admins list --json
+    """
+    admins: list[User] = _with_services(lambda services: services.admins.list())
+    if as_json:
+        print(json.dumps([{"id": str(user.id), "email": user.email} for user in admins]))
+    else:
+        for user in admins:
+            print(user.email)
+
+
+def _with_services(use: Callable[[Container], Awaitable[T]]) -> T:
+    # Imported here: the other commands should not wait for the whole product.
+    from container import Container
+
+    async def run() -> T:
+        services = Container(settings_for_database())
+        try:
+            return await use(services)
+        finally:
+            await services.close()
+
+    return asyncio.run(run())

@@ -1,0 +1,33 @@
+"""Tokens that travel by mail and work once: to set a new password, to verify an address."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlmodel import Field, SQLModel
+
+from models.columns import instant, primary_key
+
+
+class _OneTimeToken(SQLModel):
+    id: uuid.UUID = primary_key()
+    user_id: uuid.UUID = Field(foreign_key="users.id", ondelete="CASCADE", index=True)
+    #: Hex of the SHA-256 of the token, which only the mail holds.
+    token_hash: str = Field(max_length=64, unique=True)
+    expires_at: datetime = Field(sa_type=sa.DateTime(timezone=True))
+    used: bool = Field(default=False, sa_column_kwargs={"server_default": sa.false()})
+    created_at: datetime = instant(default=True)
+
+
+class PasswordResetToken(_OneTimeToken, table=True):
+    """Works for an hour."""
+
+    __tablename__ = "password_reset_tokens"
+
+
+class EmailVerificationToken(_OneTimeToken, table=True):
+    """Works for a day."""
+
+    __tablename__ = "email_verification_tokens"

@@ -1,0 +1,221 @@
+"""Owns sign-ins: one family of refresh tokens for each, from signing in on a device to its end.
+
+A refresh token works once: it is exchanged for its child. The direct parent, presented again within ten seconds, gets
+the same child again, for a phone may lose an answer. Any other token that was already exchanged ends the family, for
+then two parties hold it. The child is made of its parent and a nonce that only the database knows, so it can be made
+again and is stored nowhere.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import secrets
+import uuid
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+import errors
+from adapters.database import Database
+from adapters.revocations import Revocations
+from adapters.tokens import AccessTokens, Identity
+from models import Platform, RefreshToken, User
+from models.columns import now
+
+__all__ = ["Device", "Identity", "SignInsService", "SignedIn"]
+
+#: How long an exchanged token still answers with its child.
+LOST_ANSWER = timedelta(seconds=10)
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """A device that may act. `refresh_token` is shown here once; the database keeps its hash."""
+
+    access_token: str
+    expires_in: int
+    refresh_token: str
+    platform: Platform
+    user: User
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A device that is signed in; `current` is the one that asks."""
+
+    device_id: str
+    platform: Platform
+    signed_in_at: datetime
+    last_used_at: datetime
+    current: bool
+
+
+class SignInsService:
+    def __init__(
+        self, database: Database, tokens: AccessTokens, revocations: Revocations, refresh_lifetime: timedelta
+    ) -> None:
+        self._database = database
+        self._tokens = tokens
+        self._revocations = revocations
+        self._refresh_lifetime = refresh_lifetime
+
+    def identify(self, access_token: str) -> Identity:
+        """Read an access token; raise Unauthenticated, also where its sign-in has ended."""
+        identity = self._tokens.verify(access_token)
+        self._revocations.check(identity.family_id)
+        return identity
+
+    async def open(self, session: AsyncSession, user: User, device_id: str, platform: str) -> SignedIn:
+        """Begin a sign-in inside the caller's transaction."""
+        family_id, refresh_token = uuid.uuid4(), secrets.token_urlsafe(32)
+        session.add(self._row(user.id, family_id, refresh_token, device_id, Platform(platform)))
+        return self._signed_in(user, family_id, refresh_token, Platform(platform))
+
+    async def refresh(self, refresh_token: str) -> SignedIn:
+        """Exchange a refresh token for its child; raise RefreshTokenInvalid or RefreshTokenReused."""
+        outcome: SignedIn | errors.ProductError = errors.RefreshTokenInvalid()
+        ended: list[str] = []
+        presented = select(RefreshToken).where(RefreshToken.token_hash == _hash(refresh_token))
+        async with self._database.transaction() as session:
+            found = (await session.exec(presented)).first()
+            user = await lock(session, found.user_id) if found else None
+            # Read again under the lock: another may have exchanged or ended it meanwhile.
+            row = (await session.exec(presented.execution_options(populate_existing=True))).first()
+            if user is None or row is None or row.revoked or row.expires_at <= now():
+                pass
+            elif row.rotated_at is None:
+                outcome = await self._rotate(session, user, row, refresh_token)
+            elif await self._lost_its_answer(session, row, refresh_token):
+                outcome = self._signed_in(user, row.family_id, _child(refresh_token, row.child_nonce), row.platform)
+            else:
+                # This commits although the answer is an error.
+                ended = await self._end(session, col(RefreshToken.family_id) == row.family_id)
+                outcome = errors.RefreshTokenReused()
+        await self._revocations.announce(ended)
+        if isinstance(outcome, errors.ProductError):
+            raise outcome
+        return outcome
+
+    async def _rotate(self, session: AsyncSession, user: User, row: RefreshToken, refresh_token: str) -> SignedIn:
+        nonce = secrets.token_hex(32)
+        child = _child(refresh_token, nonce)
+        # In this order: a family may have one token that can be used.
+        await session.execute(
+            sa.update(RefreshToken).where(col(RefreshToken.id) == row.id).values(rotated_at=now(), child_nonce=nonce)
+        )
+        session.add(self._row(row.user_id, row.family_id, child, row.device_id, row.platform))
+        return self._signed_in(user, row.family_id, child, row.platform)
+
+    async def _lost_its_answer(self, session: AsyncSession, row: RefreshToken, refresh_token: str) -> bool:
+        """Say whether this token's child has not been used either, and is seconds old."""
+        assert row.rotated_at is not None
+        if now() - row.rotated_at > LOST_ANSWER:
+            return False
+        child_hash = _hash(_child(refresh_token, row.child_nonce))
+        unused = select(RefreshToken.id).where(
+            RefreshToken.token_hash == child_hash, col(RefreshToken.rotated_at).is_(None)
+        )
+        return (await session.exec(unused)).first() is not None
+
+    def _row(
+        self, user_id: uuid.UUID, family_id: uuid.UUID, refresh_token: str, device_id: str, platform: Platform
+    ) -> RefreshToken:
+        return RefreshToken(
+            user_id=user_id,
+            family_id=family_id,
+            token_hash=_hash(refresh_token),
+            device_id=device_id,
+            platform=platform,
+            expires_at=now() + self._refresh_lifetime,
+        )
+
+    def _signed_in(self, user: User, family_id: uuid.UUID, refresh_token: str, platform: Platform) -> SignedIn:
+        access_token = self._tokens.issue(
+            user_id=str(user.id), email=user.email, role=user.role.value, family_id=str(family_id)
+        )
+        return SignedIn(access_token, int(self._tokens.lifetime.total_seconds()), refresh_token, platform, user)
+
+    async def end(self, identity: Identity) -> None:
+        """End the sign-in that asks."""
+        await self._end_of(identity.user_id, col(RefreshToken.family_id) == uuid.UUID(identity.family_id))
+
+    async def end_all(self, user_id: str) -> None:
+        """End every sign-in of a user."""
+        await self._end_of(user_id, sa.true())
+
+    async def end_device(self, user_id: str, device_id: str) -> None:
+        """End the sign-ins of one device; raise NotFound where it has none."""
+        if not await self._end_of(user_id, col(RefreshToken.device_id) == device_id):
+            raise errors.NotFound()
+
+    async def _end_of(self, user_id: str, which: Any) -> list[str]:
+        async with self._database.transaction() as session:
+            await lock(session, uuid.UUID(user_id))
+            ended = await self._end(session, sa.and_(col(RefreshToken.user_id) == uuid.UUID(user_id), which))
+        await self._revocations.announce(ended)
+        return ended
+
+    async def end_all_within(self, session: AsyncSession, user_id: uuid.UUID) -> list[str]:
+        """End every sign-in of a user whose row the caller has locked; `announce` the answer after the commit."""
+        return await self._end(session, col(RefreshToken.user_id) == user_id)
+
+    async def announce(self, ended: list[str]) -> None:
+        """Make known what `end_all_within` ended, once that is committed."""
+        await self._revocations.announce(ended)
+
+    async def forget_expired(self) -> int:
+        """Delete tokens that expired more than a day ago; say how many."""
+        statement = sa.delete(RefreshToken).where(col(RefreshToken.expires_at) < now() - timedelta(days=1))
+        async with self._database.transaction() as session:
+            return len((await session.execute(statement.returning(col(RefreshToken.id)))).all())
+
+    @staticmethod
+    async def _end(session: AsyncSession, which: Any) -> list[str]:
+        statement = (
+            sa.update(RefreshToken)
+            .where(which, ~col(RefreshToken.revoked))
+            .values(revoked=True, revoked_at=now())
+            .returning(col(RefreshToken.family_id))
+        )
+        return list({str(family_id) for family_id in (await session.execute(statement)).scalars()})
+
+    async def devices(self, identity: Identity) -> list[Device]:
+        """List the devices that are signed in, the latest used first."""
+        current = col(RefreshToken.rotated_at).is_(None) & ~col(RefreshToken.revoked)
+        families = (
+            sa.select(
+                col(RefreshToken.device_id),
+                sa.func.max(col(RefreshToken.platform)).label("platform"),
+                sa.func.min(col(RefreshToken.created_at)).label("signed_in_at"),
+                sa.func.max(col(RefreshToken.created_at)).label("last_used_at"),
+                sa.func.bool_or(col(RefreshToken.family_id) == uuid.UUID(identity.family_id)).label("is_current"),
+            )
+            .where(col(RefreshToken.user_id) == uuid.UUID(identity.user_id), ~col(RefreshToken.revoked))
+            .group_by(col(RefreshToken.device_id))
+            .having(sa.func.bool_or(current & (col(RefreshToken.expires_at) > sa.func.now())))
+            .order_by(sa.desc("last_used_at"))
+        )
+        async with self._database.transaction() as session:
+            return [Device(*row) for row in (await session.execute(families)).all()]
+
+
+async def lock(session: AsyncSession, user_id: uuid.UUID) -> User | None:
+    """Read an account and hold its row: signing in, exchanging and ending happen one after another for each user."""
+    statement = select(User).where(User.id == user_id).with_for_update(key_share=True)
+    return (await session.exec(statement.execution_options(populate_existing=True))).first()
+
+
+def _hash(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _child(parent: str, nonce: str | None) -> str:
+    assert nonce is not None
+    digest = hmac.new(bytes.fromhex(nonce), parent.encode(), hashlib.sha256).digest()
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
