@@ -1,8 +1,8 @@
 """Owns which sign-ins have ended before their access tokens expire, as every worker knows it within a second.
 
 PostgreSQL holds the facts (`refresh_tokens.revoked_at`). A number in Redis says that there are new ones; each worker
-looks at it several times a second and reads PostgreSQL when it has changed, is gone, or Redis does not answer, and every
-five seconds anyway. So checking a token costs no query, and neither store's restart forgets a revocation.
+looks at it several times a second and reads PostgreSQL when it has changed, is gone, or Redis does not answer, and
+every five seconds anyway. So checking a token costs no query, and neither store's restart forgets a revocation.
 """
 
 from __future__ import annotations

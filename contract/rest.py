@@ -211,6 +211,38 @@ class JsonBody:
         return _replay(raw, receive), scope
 
 
+class Upload:
+    """Bounds a multipart body while it streams; the form parser, which comes after, would take any size."""
+
+    #: Bytes by operationId (`x-max-bytes`); filled when the app is built.
+    limits: ClassVar[dict[str, int]] = {}
+
+    def __init__(self, **_: Any) -> None:
+        pass
+
+    async def wrap_receive(self, receive: Receive, *, scope: Scope) -> tuple[Receive, Scope]:
+        headers = Headers(scope=scope)
+        if "boundary=" not in headers.get("content-type", ""):
+            raise errors.RequestInvalid("the multipart body has no boundary")
+        limit = self.limits[scope["extensions"][ROUTING_CONTEXT]["operation_id"]]
+        # The file, and what multipart wraps around it.
+        left = limit + 4096
+        too_large = errors.PayloadTooLarge(f"the file may have {limit} bytes at most")
+        declared = headers.get("content-length", "0")
+        if declared.isdigit() and int(declared) > left:
+            raise too_large
+
+        async def counted() -> Message:
+            nonlocal left
+            message = await receive()
+            left -= len(message.get("body", b""))
+            if left < 0:
+                raise too_large
+            return message
+
+        return counted, scope
+
+
 class Parameters(ParameterValidator):  # type: ignore[misc]
     """Tells what is wrong with a parameter in our words; connexion's repeat the value and the schema."""
 
@@ -290,6 +322,11 @@ def build(services: Container) -> AsyncApp:
     document = schemas.load(schemas.OPENAPI)
     check_bound(document)
     JsonBody.validators = body_validators(document)
+    Upload.limits = {
+        operation_id: operation["requestBody"]["x-max-bytes"]
+        for operation_id, operation in operations(document).items()
+        if "x-max-bytes" in operation.get("requestBody", {})
+    }
     templates = [
         (compile_path(path)[0], [method.upper() for method in METHODS if method in item])
         for path, item in document["paths"].items()
@@ -316,7 +353,10 @@ def build(services: Container) -> AsyncApp:
         middlewares=[each for each in ConnexionMiddleware.default_middlewares if each is not SwaggerUIMiddleware],
         resolver=InjectingResolver(services, document),
         security_map={"bearer": _bearer_handler(services)},
-        validator_map={"body": MediaTypeDict({"*/*json": JsonBody}), "parameter": Parameters},
+        validator_map={
+            "body": MediaTypeDict({"*/*json": JsonBody, "multipart/form-data": Upload}),
+            "parameter": Parameters,
+        },
     )
     app.add_middleware(NoTrailingSlash, position=MiddlewarePosition.BEFORE_ROUTING)
     app.add_api(document)

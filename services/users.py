@@ -1,7 +1,8 @@
-"""Owns profiles."""
+"""Owns profiles: reading, changing, the picture."""
 
 from __future__ import annotations
 
+import time
 import uuid
 import zoneinfo
 from typing import Any
@@ -11,20 +12,40 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 import errors
+from adapters import images
 from adapters.database import Database
+from adapters.jobs import Jobs
+from adapters.storage import Storage
 from models import EnglishLevel, LearningGoal, Profile, User
 
 _ENUMS = {"english_level": EnglishLevel, "learning_goal": LearningGoal}
+#: Pixels of an avatar's side.
+AVATAR_SIDE = 400
 
 
 class UsersService:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, storage: Storage, jobs: Jobs) -> None:
         self._database = database
+        self._storage = storage
+        self._jobs = jobs
 
     async def me(self, user_id: str) -> tuple[User, Profile]:
         """Read an account with its profile; raise Unauthenticated where the account is gone."""
         async with self._database.transaction() as session:
             return await _read(session, user_id)
+
+    async def public(self, user_id: str) -> Profile:
+        """Read what anybody may know of a learner; raise NotFound."""
+        statement = (
+            select(Profile)
+            .join(User, col(User.id) == col(Profile.user_id))
+            .where(Profile.user_id == uuid.UUID(user_id), col(User.deleted_at).is_(None))
+        )
+        async with self._database.transaction() as session:
+            profile = (await session.exec(statement)).first()
+        if profile is None:
+            raise errors.NotFound()
+        return profile
 
     async def update_me(self, user_id: str, changes: dict[str, Any]) -> tuple[User, Profile]:
         """Change the profile fields in `changes` (by column name); raise UsernameTaken or RequestInvalid."""
@@ -41,10 +62,49 @@ class UsersService:
         except IntegrityError:
             raise errors.UsernameTaken() from None
 
+    async def set_avatar(self, user_id: str, data: bytes) -> str:
+        """Store a picture and answer its URL; raise UnsupportedMediaType or Unavailable.
+
+        The new one is there before the profile names it, and the old one goes when nothing names it any more.
+        """
+        picture = await images.square_webp(data, AVATAR_SIDE)
+        key = f"avatars/{user_id}/{time.time_ns() // 1_000_000}.webp"
+        await self._storage.put(key, picture, "image/webp")
+        url = self._storage.public_url(key)
+        try:
+            await self._point_avatar(user_id, url)
+        except BaseException:
+            await self._storage.delete(key)
+            raise
+        return url
+
+    async def remove_avatar(self, user_id: str) -> None:
+        """Take the picture away; without one there is nothing to do."""
+        await self._point_avatar(user_id, None)
+
+    async def _point_avatar(self, user_id: str, url: str | None) -> None:
+        async with self._database.transaction() as session:
+            statement = select(Profile).where(Profile.user_id == uuid.UUID(user_id)).with_for_update()
+            profile = (await session.exec(statement)).first()
+            if profile is None:
+                raise errors.Unauthenticated()
+            await forget_picture(session, self._jobs, self._storage, profile)
+            profile.avatar_url = url
+            session.add(profile)
+
+
+async def forget_picture(session: AsyncSession, jobs: Jobs, storage: Storage, profile: Profile) -> None:
+    """Have the picture of a profile deleted once the caller's transaction has committed."""
+    key = storage.key_of(profile.avatar_url) if profile.avatar_url else None
+    if key is not None:
+        await jobs.enqueue(session, "storage.delete", key=key)
+
 
 async def _read(session: AsyncSession, user_id: str) -> tuple[User, Profile]:
     statement = (
-        select(User, Profile).join(Profile, col(Profile.user_id) == col(User.id)).where(User.id == uuid.UUID(user_id))
+        select(User, Profile)
+        .join(Profile, col(Profile.user_id) == col(User.id))
+        .where(User.id == uuid.UUID(user_id), col(User.deleted_at).is_(None))
     )
     found = (await session.exec(statement)).first()
     if found is None:
