@@ -22,9 +22,14 @@ from adapters.storage import Storage
 from adapters.tokens import LEEWAY, AccessTokens
 from adapters.turn import Turn
 from services.admins import AdminsService
+from services.audit import AuditService
 from services.auth import AuthService
+from services.bans import BansService
+from services.blocks import BlocksService
 from services.health import HealthService
 from services.matchmaking import MatchmakingService
+from services.privacy import PrivacyService
+from services.reports import ReportsService
 from services.rooms import Rooms
 from services.sessions import SessionsService
 from services.sign_ins import SignInsService
@@ -68,8 +73,15 @@ class Container:
         self.auth = AuthService(
             self.database, self._passwords, tokens, self.sign_ins, self.jobs, mailer, settings.app_url
         )
-        self.admins = AdminsService(self.database, self._passwords, self.sign_ins)
-        self.users = UsersService(self.database)
+        self.audit = AuditService(self.database)
+        self.admins = AdminsService(self.database, self._passwords, self.sign_ins, self.audit)
+        self.bans = BansService(self.database, self.audit, self.sign_ins)
+        self.reports = ReportsService(self.database, self.audit, self.bans)
+        self.blocks = BlocksService(self.database)
+        self.users = UsersService(self.database, self.storage, self.jobs)
+        self.privacy = PrivacyService(
+            self.database, self._passwords, self.sign_ins, self.users, self.jobs, self.storage
+        )
         self.sessions = SessionsService(self.database)
         rooms = Rooms(self.redis)
         self.matchmaking = MatchmakingService(self.database, rooms, self.sessions)

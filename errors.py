@@ -8,6 +8,7 @@
     ├── EmailTaken, InvalidCredentials, AccountBanned, RefreshTokenInvalid, RefreshTokenReused,
     │   TokenInvalid, LastAdmin                                           accounts
     ├── UsernameTaken                                                     profiles
+    ├── AlreadyRated, SessionNotEnded, AlreadyReported                    history and safety
     └── SocketError: Banned, ProfileIncomplete, AlreadySearching, ...     calls (the socket's `error` event)
 
 A REST answer carries `status`, `code`, `title` and `detail` (RFC 9457); the socket carries `code` and
@@ -156,6 +157,27 @@ class UsernameTaken(ProductError):
     status = 409
     code = "username_taken"
     title = "This username belongs to somebody else."
+
+
+# --- Calls as history, and safety ---------------------------------------------------------------
+
+
+class AlreadyRated(ProductError):
+    status = 409
+    code = "already_rated"
+    title = "You have rated this call."
+
+
+class SessionNotEnded(ProductError):
+    status = 409
+    code = "session_not_ended"
+    title = "The call has not ended."
+
+
+class AlreadyReported(ProductError):
+    status = 409
+    code = "already_reported"
+    title = "You have reported this."
 
 
 # --- Calls: what a socket can be told -----------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import sqlalchemy as sa
 from procrastinate import App, PsycopgConnector
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -24,3 +25,13 @@ class Jobs:
         connection = await session.connection()
         raw = await connection.get_raw_connection()
         await self.app.configure_task(name, connection=raw.driver_connection).defer_async(**arguments)
+
+    async def forget(self, session: AsyncSession, *, email: str, user_id: str) -> None:
+        """Remove the jobs, done or not, whose arguments name a person, inside the caller's transaction."""
+        await session.execute(
+            sa.text(
+                "DELETE FROM procrastinate_jobs WHERE status <> 'doing'"
+                " AND (lower(args->>'email') = lower(:email) OR args->>'user_id' = :user_id)"
+            ),
+            {"email": email, "user_id": user_id},
+        )

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.configured import settings_for_database
+from cli.configured import with_services
 
 if TYPE_CHECKING:
-    from container import Container
     from models import User
 
 app = typer.Typer(help="Make and unmake administrators.", no_args_is_help=True)
 
 Email = Annotated[str, typer.Argument(help="The account's e-mail address.")]
-T = TypeVar("T")
 
 
 @app.command("create")
@@ -36,7 +32,7 @@ def create(email: Email) -> None:
         password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
     else:
         password = sys.stdin.readline().rstrip("\r\n")
-    user = _with_services(lambda services: services.admins.create(email, password))
+    user = with_services(lambda services: services.admins.create(email, password))
     print(f"{user.email} is an administrator")
 
 
@@ -46,7 +42,7 @@ def promote(email: Email) -> None:
 
     Example: parlance admins promote ada@example.com
     """
-    print(f"{_with_services(lambda services: services.admins.promote(email)).email} is an administrator")
+    print(f"{with_services(lambda services: services.admins.promote(email)).email} is an administrator")
 
 
 @app.command("demote")
@@ -55,7 +51,7 @@ def demote(email: Email) -> None:
 
     Example: parlance admins demote ada@example.com
     """
-    print(f"{_with_services(lambda services: services.admins.demote(email)).email} is a student")
+    print(f"{with_services(lambda services: services.admins.demote(email)).email} is a student")
 
 
 @app.command("list")
@@ -64,23 +60,9 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] 
 
     Example: parlance admins list --json
     """
-    admins: list[User] = _with_services(lambda services: services.admins.list())
+    admins: list[User] = with_services(lambda services: services.admins.list())
     if as_json:
         print(json.dumps([{"id": str(user.id), "email": user.email} for user in admins]))
     else:
         for user in admins:
             print(user.email)
-
-
-def _with_services(use: Callable[[Container], Awaitable[T]]) -> T:
-    # Imported here: the other commands should not wait for the whole product.
-    from container import Container
-
-    async def run() -> T:
-        services = Container(settings_for_database())
-        try:
-            return await use(services)
-        finally:
-            await services.close()
-
-    return asyncio.run(run())

@@ -8,7 +8,7 @@ from typing import NoReturn
 import typer
 
 import errors
-from cli import admins, dev, keys, migrations, serve, worker
+from cli import admins, audit, dev, keys, migrations, serve, worker
 from settings import SettingsError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app = typer.Typer(
 )
 app.add_typer(keys.app, name="keys")
 app.add_typer(admins.app, name="admins")
+app.add_typer(audit.app, name="audit")
 app.add_typer(migrations.app, name="migrations")
 app.command("serve")(serve.serve)
 app.command("worker")(worker.worker)

@@ -40,15 +40,19 @@ def bind(queue: App, services: Container) -> None:
     from adapters.jobs import STALLED_AFTER
 
     # 5, 25, 125 seconds and so on: about an hour and a half in all.
-    mail = RetryStrategy(max_attempts=6, exponential_wait=5)
+    later = RetryStrategy(max_attempts=6, exponential_wait=5)
 
-    @queue.task(name="auth.send_password_reset", retry=mail)
+    @queue.task(name="auth.send_password_reset", retry=later)
     async def send_password_reset(email: str) -> None:
         await services.auth.send_password_reset(email)
 
-    @queue.task(name="auth.send_verification", retry=mail)
+    @queue.task(name="auth.send_verification", retry=later)
     async def send_verification(user_id: str) -> None:
         await services.auth.send_verification(user_id)
+
+    @queue.task(name="storage.delete", retry=later)
+    async def delete_object(key: str) -> None:
+        await services.storage.delete(key)
 
     @queue.periodic(cron="* * * * *", periodic_id="sessions")
     @queue.task(name="sessions.end_stale", queueing_lock="sessions.end_stale")

@@ -30,7 +30,7 @@ from connexion.validators.parameter import ParameterValidator
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import errors
 from contract import compiled, schemas
@@ -101,6 +101,38 @@ class JsonBody:
         if problem := schemas.unstorable(body) or validator(body):
             raise errors.RequestInvalid(problem)
         return compiled.replay([{"type": "http.request", "body": raw}], receive), scope
+
+
+class Upload:
+    """Bounds a multipart body while it streams; the form parser, which comes after, would take any size."""
+
+    #: Bytes by operationId (`x-max-bytes`), in the subclass that `build` makes.
+    limits: ClassVar[dict[str, int]]
+
+    def __init__(self, **_: Any) -> None:
+        pass
+
+    async def wrap_receive(self, receive: Receive, *, scope: Scope) -> tuple[Receive, Scope]:
+        headers = Headers(scope=scope)
+        if "boundary=" not in headers.get("content-type", ""):
+            raise errors.RequestInvalid("the multipart body has no boundary")
+        limit = self.limits[scope["extensions"][ROUTING_CONTEXT]["operation_id"]]
+        # The file, and what multipart wraps around it.
+        left = limit + 4096
+        too_large = errors.PayloadTooLarge(f"the file may have {limit} bytes at most")
+        declared = headers.get("content-length", "0")
+        if declared.isdigit() and int(declared) > left:
+            raise too_large
+
+        async def counted() -> Message:
+            nonlocal left
+            message = await receive()
+            left -= len(message.get("body", b""))
+            if left < 0:
+                raise too_large
+            return message
+
+        return counted, scope
 
 
 class Parameters(ParameterValidator):  # type: ignore[misc]
@@ -191,6 +223,12 @@ def _connexion(
         return _response(answer)
 
     body_validator = type("BoundJsonBody", (JsonBody,), {"validators": validators})
+    limits = {
+        each.id: each.definition["requestBody"]["x-max-bytes"]
+        for each in operations.values()
+        if "x-max-bytes" in each.definition.get("requestBody", {})
+    }
+    upload = type("BoundUpload", (Upload,), {"limits": limits})
     app = AsyncApp(
         "parlance",
         specification_dir=str(schemas.ROOT),
@@ -200,7 +238,10 @@ def _connexion(
         middlewares=[each for each in ConnexionMiddleware.default_middlewares if each is not SwaggerUIMiddleware],
         resolver=BoundResolver(operations),
         security_map={"bearer": _bearer_handler(services)},
-        validator_map={"body": MediaTypeDict({"*/*json": body_validator}), "parameter": Parameters},
+        validator_map={
+            "body": MediaTypeDict({"*/*json": body_validator, "multipart/form-data": upload}),
+            "parameter": Parameters,
+        },
     )
     app.add_middleware(NoTrailingSlash, position=MiddlewarePosition.BEFORE_ROUTING)
     app.add_api(document)

@@ -17,3 +17,7 @@ async def list_mine(services: Container, caller: Identity, limit: int, cursor: s
 
 async def read(services: Container, caller: Identity, session_id: str) -> dict[str, Any]:
     return shapes.session(await services.sessions.read(caller.user_id, session_id))
+
+
+async def rate(services: Container, caller: Identity, session_id: str, body: dict[str, Any]) -> dict[str, Any]:
+    return shapes.session(await services.sessions.rate(caller.user_id, session_id, body["stars"]))

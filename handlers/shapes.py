@@ -6,8 +6,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from models import Platform, User
+from models import Block, Platform, Profile, Report, User
 from services.paging import Page
+from services.privacy import Copy
 from services.sessions import Call
 from services.sign_ins import Device, SignedIn
 from services.users import Me
@@ -89,4 +90,96 @@ def session(call: Call) -> dict[str, Any]:
         "endedAt": instant(row.ended_at),
         "durationSeconds": row.duration_seconds,
         "endedBy": call.ended_by,
+        "myRating": call.my_rating,
+    }
+
+
+def public_profile(profile: Profile) -> dict[str, Any]:
+    return {
+        "id": str(profile.user_id),
+        "username": profile.username,
+        "displayName": profile.display_name,
+        "avatarUrl": profile.avatar_url,
+        "bio": profile.bio,
+        "nativeLanguage": profile.native_language,
+        "englishLevel": profile.english_level,
+        "learningGoal": profile.learning_goal,
+        "country": profile.country,
+        "totalPracticeMins": profile.total_practice_mins,
+        "totalSessions": profile.total_sessions,
+        "streakDays": profile.streak_days,
+    }
+
+
+def block(row: tuple[Block, Profile]) -> dict[str, Any]:
+    made, profile = row
+    return {
+        "userId": str(made.blocked_id),
+        "username": profile.username,
+        "displayName": profile.display_name,
+        "avatarUrl": profile.avatar_url,
+        "blockedAt": instant(made.created_at),
+    }
+
+
+def report(row: Report) -> dict[str, Any]:
+    return {
+        "id": str(row.id),
+        "reportedId": str(row.reported_id),
+        "sessionId": str(row.session_id) if row.session_id else None,
+        "reason": row.reason,
+        "description": row.description,
+        "status": row.status,
+        "createdAt": instant(row.created_at),
+    }
+
+
+def admin_report(row: Report) -> dict[str, Any]:
+    return {
+        **report(row),
+        "reporterId": str(row.reporter_id),
+        "adminNote": row.admin_note,
+        "actionedAt": instant(row.actioned_at),
+    }
+
+
+def data_export(copy: Copy) -> dict[str, Any]:
+    mine = copy.me.id
+    return {
+        "exportedAt": instant(datetime.now(UTC)),
+        "me": me(copy.me),
+        "signIns": [
+            {
+                "deviceId": row.device_id,
+                "platform": row.platform,
+                "createdAt": instant(row.created_at),
+                "expiresAt": instant(row.expires_at),
+                "revokedAt": instant(row.revoked_at),
+            }
+            for row in copy.sign_ins
+        ],
+        "sessions": [
+            {
+                "id": str(row.id),
+                "partnerId": str(row.user_b_id if row.user_a_id == mine else row.user_a_id),
+                "topic": row.topic,
+                "level": row.level,
+                "startedAt": instant(row.started_at),
+                "connectedAt": instant(row.connected_at),
+                "endedAt": instant(row.ended_at),
+                "durationSeconds": row.duration_seconds,
+            }
+            for row in copy.sessions
+        ],
+        "ratings": [
+            {
+                "sessionId": str(row.session_id),
+                "ratedId": str(row.rated_id),
+                "stars": row.stars,
+                "createdAt": instant(row.created_at),
+            }
+            for row in copy.ratings
+        ],
+        "reports": [report(row) for row in copy.reports],
+        "blocks": [{"userId": str(row.blocked_id), "blockedAt": instant(row.created_at)} for row in copy.blocks],
     }

@@ -19,7 +19,12 @@ class Role(enum.StrEnum):
 
 class User(SQLModel, table=True):
     __tablename__ = "users"
-    __table_args__ = (sa.Index("users_email_key", sa.text("lower(email)"), unique=True),)
+    __table_args__ = (
+        sa.Index("users_email_key", sa.text("lower(email)"), unique=True),
+        sa.CheckConstraint(
+            "is_banned = (banned_at IS NOT NULL) AND is_banned = (ban_reason IS NOT NULL)", name="users_ban_check"
+        ),
+    )
 
     id: uuid.UUID = primary_key()
     email: str = Field(max_length=254)
@@ -29,5 +34,13 @@ class User(SQLModel, table=True):
     )
     is_verified: bool = Field(default=False, sa_column_kwargs={"server_default": sa.false()})
     is_banned: bool = Field(default=False, sa_column_kwargs={"server_default": sa.false()})
+    ban_reason: str | None = Field(default=None, sa_type=sa.Text)
+    banned_at: datetime | None = instant(nullable=True)
+    #: Null for a ban from the command line.
+    banned_by: uuid.UUID | None = Field(default=None, foreign_key="users.id")
+    #: When three different learners had pending reports of this one; null again once they are dealt with.
+    flagged_at: datetime | None = instant(nullable=True)
+    #: A deleted account keeps its row, without identity, for the calls and orders that refer to it.
+    deleted_at: datetime | None = instant(nullable=True)
     created_at: datetime = instant(default=True)
     updated_at: datetime = instant(default=True, onupdate=True)

@@ -22,5 +22,6 @@ async def disconnect(services: Container, caller: Caller) -> None:
     """End what the socket was part of, and tell the partner."""
     left = await services.signaling.disconnect(caller.user_id, caller.socket)
     if left is not None and left.peer_socket is not None:
-        event = emit.peer_left("disconnected") if left.was_joined else emit.partner_cancelled()
+        reason = "banned" if await services.bans.is_banned(caller.user_id) else "disconnected"
+        event = emit.peer_left(reason) if left.was_joined else emit.partner_cancelled()
         await caller.emit(left.peer_socket, event)

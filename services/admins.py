@@ -10,14 +10,16 @@ import errors
 from adapters.database import Database
 from adapters.passwords import MAX_BYTES, Passwords
 from models import Profile, Role, User
+from services.audit import AuditService
 from services.sign_ins import SignInsService, lock
 
 
 class AdminsService:
-    def __init__(self, database: Database, passwords: Passwords, sign_ins: SignInsService) -> None:
+    def __init__(self, database: Database, passwords: Passwords, sign_ins: SignInsService, audit: AuditService) -> None:
         self._database = database
         self._passwords = passwords
         self._sign_ins = sign_ins
+        self._audit = audit
 
     async def create(self, email: str, password: str) -> User:
         """Make an administrator's account, verified; raise EmailTaken or RequestInvalid."""
@@ -31,6 +33,7 @@ class AdminsService:
                 session.add(user)
                 await session.flush()
                 session.add(Profile(user_id=user.id))
+                await self._audit.write(session, None, "admin.create", user.id)
         except IntegrityError:
             raise errors.EmailTaken("an account with this address exists; promote it") from None
         return user
@@ -63,6 +66,7 @@ class AdminsService:
                 user.role = role
                 session.add(user)
                 ended = await self._sign_ins.end_all_within(session, user.id)
+                await self._audit.write(session, None, "admin.role", user.id, role=role.value)
         await self._sign_ins.announce(ended)
         return user
 

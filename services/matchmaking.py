@@ -12,7 +12,7 @@ from sqlmodel import col
 
 import errors
 from adapters.database import Database
-from models import Profile, User
+from models import Block, Profile, Report, User
 from services.rooms import SEARCH_SECONDS, Rooms, Waiting
 from services.sessions import SessionsService
 
@@ -66,7 +66,7 @@ class MatchmakingService:
 
         Raises Banned, ProfileIncomplete, AlreadySearching, AlreadyInRoom.
         """
-        seeker = await self._partner(user_id, socket)
+        seeker, avoid = await self._partner(user_id, socket)
         ticket = {
             "userId": user_id,
             "socket": socket,
@@ -76,7 +76,7 @@ class MatchmakingService:
             "card": {"displayName": seeker.display_name, "avatarUrl": seeker.avatar_url, "level": seeker.level},
         }
         room_id, session_id = str(uuid.uuid4()), str(uuid.uuid4())
-        outcome = await self._rooms.find(ticket, room_id, session_id)
+        outcome = await self._rooms.find(ticket, room_id, session_id, avoid)
         if isinstance(outcome, Waiting):
             return Searching(_estimate(outcome))
         held = outcome.partner
@@ -108,7 +108,9 @@ class MatchmakingService:
         await self._sessions.end(room_id, ended_by=user_id)
         return Refused(closed.peer_socket)
 
-    async def _partner(self, user_id: str, socket: str) -> Partner:
+    async def _partner(self, user_id: str, socket: str) -> tuple[Partner, list[str]]:
+        """Read who searches, and whom they must not meet: blocks and reports count both ways."""
+        me = uuid.UUID(user_id)
         async with self._database.transaction() as session:
             statement = (
                 sa.select(
@@ -119,9 +121,16 @@ class MatchmakingService:
                     col(Profile.english_level),
                 )
                 .join(Profile, col(Profile.user_id) == col(User.id))
-                .where(col(User.id) == uuid.UUID(user_id))
+                .where(col(User.id) == me)
             )
             found = (await session.execute(statement)).first()
+            avoid = sa.union(
+                sa.select(col(Block.blocked_id)).where(col(Block.blocker_id) == me),
+                sa.select(col(Block.blocker_id)).where(col(Block.blocked_id) == me),
+                sa.select(col(Report.reported_id)).where(col(Report.reporter_id) == me),
+                sa.select(col(Report.reporter_id)).where(col(Report.reported_id) == me),
+            )
+            avoided = [str(other) for other in (await session.execute(avoid)).scalars()]
         if found is None:
             raise errors.Banned("This account is gone.")
         is_banned, username, display_name, avatar_url, english_level = found
@@ -129,7 +138,7 @@ class MatchmakingService:
             raise errors.Banned()
         if username is None or english_level is None:
             raise errors.ProfileIncomplete()
-        return Partner(user_id, display_name or username, avatar_url, english_level.value, socket)
+        return Partner(user_id, display_name or username, avatar_url, english_level.value, socket), avoided
 
 
 def _estimate(waiting: Waiting) -> int:

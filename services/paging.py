@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import uuid
+from collections.abc import Callable
 from datetime import datetime
 from typing import Generic, NamedTuple, TypeVar
 
@@ -16,6 +17,12 @@ T = TypeVar("T")
 class Page(NamedTuple, Generic[T]):
     items: list[T]
     next_cursor: str | None
+
+
+def page(rows: list[T], limit: int, key: Callable[[T], tuple[datetime, uuid.UUID]]) -> Page[T]:
+    """Make a page of `limit` rows at most from a query that asked for one more."""
+    more = len(rows) > limit
+    return Page(rows[:limit], encode(*key(rows[limit - 1])) if more else None)
 
 
 def encode(at: datetime, row_id: uuid.UUID) -> str:

@@ -4,6 +4,7 @@
     match:queue:{level}:{topic}   the same, for those who named a topic
     match:searching:{userId}      the ticket of a search, for 5 minutes: {userId, socket, level, topic, since, card}
     match:rate:{level}:{minute}   matches made in that minute
+    match:recent:{a}:{b}          that two learners met in the last ten minutes
     match:in_room:{userId}        the room a user is in
     match:room:{roomId}:users     its two members
     match:room:{roomId}:meta      createdAt topic level sessionId userAId userBId caller search:{userId} socket:{userId}
@@ -14,6 +15,7 @@ script, so it happens whole or not at all.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -69,8 +71,13 @@ class Rooms:
             for name in ("find_partner", "leave_queue", "put_back", "join_room", "close_room")
         )
 
-    async def find(self, ticket: dict[str, Any], room_id: str, session_id: str) -> Waiting | Paired:
-        """Pair the ticket's user or put them in the queue; raise AlreadySearching or AlreadyInRoom."""
+    async def find(
+        self, ticket: dict[str, Any], room_id: str, session_id: str, avoid: Iterable[str] = ()
+    ) -> Waiting | Paired:
+        """Pair the ticket's user, with nobody of `avoid`, or put them in the queue.
+
+        Raises AlreadySearching or AlreadyInRoom.
+        """
         user_id = ticket["userId"]
         answer = await self._find(
             keys=[f"match:searching:{user_id}", f"match:in_room:{user_id}"],
@@ -84,6 +91,7 @@ class Rooms:
                 session_id,
                 SEARCH_SECONDS,
                 ROOM_SECONDS,
+                *avoid,
             ],
         )
         match answer:

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 import errors
 from adapters.database import Database
-from models import CallSession, EndedBy, EnglishLevel, Profile
-from services import paging
+from models import CallSession, EndedBy, EnglishLevel, Profile, SessionRating
+from services import paging, streaks
 from services.paging import Page
 from services.rooms import ROOM_SECONDS
 
-#: Whole seconds from `connected_at` to now; 0 for a match that never became a call.
+#: Whole seconds from `connected_at` to now, two hours at most; 0 for a match that never became a call.
 _DURATION = sa.func.coalesce(
-    sa.cast(sa.func.floor(sa.extract("epoch", sa.func.now() - col(CallSession.connected_at))), sa.Integer), 0
+    sa.func.least(
+        sa.cast(sa.func.floor(sa.extract("epoch", sa.func.now() - col(CallSession.connected_at))), sa.Integer),
+        ROOM_SECONDS,
+    ),
+    0,
 )
+#: What a learner whose account is gone is called.
+FORMER_LEARNER = "Former learner"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +41,7 @@ class Call:
     partner_avatar_url: str | None
     partner_level: EnglishLevel | None
     ended_by: str | None
+    my_rating: int | None
 
 
 class SessionsService:
@@ -66,7 +75,10 @@ class SessionsService:
             await session.exec(statement)
 
     async def end(self, room_id: str, *, ended_by: str) -> bool:
-        """End a call for good; `ended_by` is a user's id, `timeout` or `error`. Say whether it was still open."""
+        """End a call for good and count it for both; `ended_by` is a user's id, `timeout` or `error`.
+
+        Says whether it was still open: whoever comes second changes nothing.
+        """
         if ended_by in (EndedBy.TIMEOUT, EndedBy.ERROR):
             by: Any = EndedBy(ended_by)
         else:
@@ -74,28 +86,45 @@ class SessionsService:
                 (col(CallSession.user_a_id) == uuid.UUID(ended_by), sa.cast(EndedBy.USER_A, CallSession.ended_by.type)),  # type: ignore[union-attr]
                 else_=sa.cast(EndedBy.USER_B, CallSession.ended_by.type),  # type: ignore[union-attr]
             )
-        statement = (
-            sa.update(CallSession)
-            .where(col(CallSession.room_id) == room_id, col(CallSession.ended_at).is_(None))
-            .values(ended_at=sa.func.now(), ended_by=by, duration_seconds=_DURATION)
-            .returning(col(CallSession.id))
-        )
-        async with self._database.transaction() as session:
-            return (await session.exec(statement)).first() is not None
+        return await self._end(by, col(CallSession.room_id) == room_id) > 0
 
     async def end_stale(self) -> int:
         """End as `timeout` the calls that have outlived their room; say how many."""
+        stale = col(CallSession.started_at) < sa.func.now() - timedelta(seconds=ROOM_SECONDS)
+        return await self._end(EndedBy.TIMEOUT, stale)
+
+    async def _end(self, by: Any, which: Any) -> int:
         statement = (
             sa.update(CallSession)
-            .where(
-                col(CallSession.ended_at).is_(None),
-                col(CallSession.started_at) < sa.func.now() - timedelta(seconds=ROOM_SECONDS),
-            )
-            .values(ended_at=sa.func.now(), ended_by=EndedBy.TIMEOUT, duration_seconds=_DURATION)
-            .returning(col(CallSession.id))
+            .where(which, col(CallSession.ended_at).is_(None))
+            .values(ended_at=sa.func.now(), ended_by=by, duration_seconds=_DURATION)
+            .returning(CallSession)
         )
         async with self._database.transaction() as session:
-            return len((await session.exec(statement)).all())
+            ended = (await session.execute(statement)).scalars().all()
+            for call in ended:
+                if call.connected_at is not None:
+                    await _count(session, call)
+            return len(ended)
+
+    async def rate(self, user_id: str, session_id: str, stars: int) -> Call:
+        """Rate the partner of a call one was in; raise NotFound, SessionNotEnded or AlreadyRated."""
+        me = uuid.UUID(user_id)
+        try:
+            async with self._database.transaction() as session:
+                call = await _read(session, me, session_id)
+                if call.session.ended_at is None:
+                    raise errors.SessionNotEnded()
+                if call.session.connected_at is None:
+                    raise errors.SessionNotEnded("The call never began.")
+                rating = SessionRating(
+                    session_id=call.session.id, rater_id=me, rated_id=call.partner_id, stars=int(stars)
+                )
+                session.add(rating)
+                await session.flush()
+                return replace(call, my_rating=rating.stars)
+        except IntegrityError:
+            raise errors.AlreadyRated() from None
 
     async def list_of(self, user_id: str, *, limit: int, cursor: str | None) -> Page[Call]:
         """Read a page of one's calls, newest first; raise RequestInvalid for a cursor that is none."""
@@ -113,42 +142,60 @@ class SessionsService:
         statement = _calls(me).join(newest, newest.c.id == col(CallSession.id)).limit(limit + 1)
         async with self._database.transaction() as session:
             calls = [_call(row, me) for row in (await session.exec(statement)).all()]
-        more = len(calls) > limit
-        calls = calls[:limit]
-        last = calls[-1].session if more else None
-        return Page(calls, paging.encode(last.started_at, last.id) if last else None)
+        return paging.page(calls, limit, lambda call: (call.session.started_at, call.session.id))
 
     async def read(self, user_id: str, session_id: str) -> Call:
         """Read one of one's calls; raise NotFound, also for a call between others."""
-        me = uuid.UUID(user_id)
-        statement = _calls(me).where(
-            col(CallSession.id) == uuid.UUID(session_id),
-            sa.or_(col(CallSession.user_a_id) == me, col(CallSession.user_b_id) == me),
-        )
         async with self._database.transaction() as session:
-            row = (await session.exec(statement)).first()
-        if row is None:
-            raise errors.NotFound()
-        return _call(row, me)
+            return await _read(session, uuid.UUID(user_id), session_id)
+
+
+async def _read(session: AsyncSession, me: uuid.UUID, session_id: str) -> Call:
+    statement = _calls(me).where(
+        col(CallSession.id) == uuid.UUID(session_id),
+        sa.or_(col(CallSession.user_a_id) == me, col(CallSession.user_b_id) == me),
+    )
+    row = (await session.exec(statement)).first()
+    if row is None:
+        raise errors.NotFound()
+    return _call(row, me)
+
+
+async def _count(session: AsyncSession, call: CallSession) -> None:
+    """Add a call to what both have practised."""
+    assert call.ended_at is not None and call.duration_seconds is not None
+    # Always in the same order, so that two calls that end at once cannot wait for each other.
+    profiles = (
+        select(Profile)
+        .where(col(Profile.user_id).in_([call.user_a_id, call.user_b_id]))
+        .order_by(col(Profile.user_id))
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    for profile in (await session.exec(profiles)).all():
+        streaks.add_call(profile, call.ended_at, call.duration_seconds)
+        session.add(profile)
 
 
 def _calls(me: uuid.UUID) -> Any:
-    """Select calls with the profile of the other, newest first."""
+    """Select calls with the profile of the other and one's own rating, newest first."""
     partner_id = sa.case(
         (col(CallSession.user_a_id) == me, col(CallSession.user_b_id)), else_=col(CallSession.user_a_id)
     )
+    mine = sa.and_(col(SessionRating.session_id) == col(CallSession.id), col(SessionRating.rater_id) == me)
     return (
-        select(CallSession, Profile)
+        select(CallSession, Profile, SessionRating.stars)
         .join(Profile, col(Profile.user_id) == partner_id)
+        .outerjoin(SessionRating, mine)
         .order_by(col(CallSession.started_at).desc(), col(CallSession.id).desc())
     )
 
 
-def _call(row: tuple[CallSession, Profile], me: uuid.UUID) -> Call:
-    session, partner = row
+def _call(row: tuple[CallSession, Profile, int | None], me: uuid.UUID) -> Call:
+    session, partner, my_rating = row
     ended_by: str | None = session.ended_by.value if session.ended_by else None
     if session.ended_by in (EndedBy.USER_A, EndedBy.USER_B):
         mine = (session.ended_by is EndedBy.USER_A) == (session.user_a_id == me)
         ended_by = "me" if mine else "partner"
-    name = partner.display_name or partner.username or ""
-    return Call(session, partner.user_id, name, partner.avatar_url, partner.english_level, ended_by)
+    name = partner.display_name or partner.username or FORMER_LEARNER
+    return Call(session, partner.user_id, name, partner.avatar_url, partner.english_level, ended_by, my_rating)

@@ -1,26 +1,34 @@
-"""Owns profiles."""
+"""Owns profiles: reading, changing, the picture."""
 
 from __future__ import annotations
 
+import time
 import uuid
 import zoneinfo
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy.exc import IntegrityError
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 import errors
+from adapters import images
 from adapters.database import Database
-from models import EnglishLevel, LearningGoal, Profile
+from adapters.jobs import Jobs
+from adapters.storage import Storage
+from models import EnglishLevel, LearningGoal, Profile, User
 
 _ENUMS = {"english_level": EnglishLevel, "learning_goal": LearningGoal}
+#: Pixels of an avatar's side.
+AVATAR_SIDE = 400
 #: The columns of `Me`, in its order.
 _ME = """
     SELECT users.id, email, role, is_verified, username, display_name, avatar_url, bio, native_language,
            english_level, learning_goal, country, timezone, total_practice_mins, total_sessions, streak_days,
            last_session_at, last_active_at, users.created_at
     FROM users JOIN profiles ON user_id = users.id
-    WHERE users.id = $1
+    WHERE users.id = $1 AND deleted_at IS NULL
 """
 
 
@@ -49,8 +57,10 @@ class Me(NamedTuple):
 
 
 class UsersService:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, storage: Storage, jobs: Jobs) -> None:
         self._database = database
+        self._storage = storage
+        self._jobs = jobs
 
     async def me(self, user_id: str) -> Me:
         """Read an account with its profile; raise Unauthenticated where the account is gone.
@@ -61,6 +71,19 @@ class UsersService:
         if row is None:
             raise errors.Unauthenticated()
         return Me._make(row)
+
+    async def public(self, user_id: str) -> Profile:
+        """Read what anybody may know of a learner; raise NotFound."""
+        statement = (
+            select(Profile)
+            .join(User, col(User.id) == col(Profile.user_id))
+            .where(Profile.user_id == uuid.UUID(user_id), col(User.deleted_at).is_(None))
+        )
+        async with self._database.transaction() as session:
+            profile = (await session.exec(statement)).first()
+        if profile is None:
+            raise errors.NotFound()
+        return profile
 
     async def update_me(self, user_id: str, changes: dict[str, Any]) -> Me:
         """Change the profile fields in `changes` (by column name); raise UsernameTaken or RequestInvalid."""
@@ -78,3 +101,40 @@ class UsersService:
         except IntegrityError:
             raise errors.UsernameTaken() from None
         return await self.me(user_id)
+
+    async def set_avatar(self, user_id: str, data: bytes) -> str:
+        """Store a picture and answer its URL; raise UnsupportedMediaType or Unavailable.
+
+        The new one is there before the profile names it, and the old one goes when nothing names it any more.
+        """
+        picture = await images.square_webp(data, AVATAR_SIDE)
+        key = f"avatars/{user_id}/{time.time_ns() // 1_000_000}.webp"
+        await self._storage.put(key, picture, "image/webp")
+        url = self._storage.public_url(key)
+        try:
+            await self._point_avatar(user_id, url)
+        except BaseException:
+            await self._storage.delete(key)
+            raise
+        return url
+
+    async def remove_avatar(self, user_id: str) -> None:
+        """Take the picture away; without one there is nothing to do."""
+        await self._point_avatar(user_id, None)
+
+    async def _point_avatar(self, user_id: str, url: str | None) -> None:
+        async with self._database.transaction() as session:
+            statement = select(Profile).where(Profile.user_id == uuid.UUID(user_id)).with_for_update()
+            profile = (await session.exec(statement)).first()
+            if profile is None:
+                raise errors.Unauthenticated()
+            await forget_picture(session, self._jobs, self._storage, profile)
+            profile.avatar_url = url
+            session.add(profile)
+
+
+async def forget_picture(session: AsyncSession, jobs: Jobs, storage: Storage, profile: Profile) -> None:
+    """Have the picture of a profile deleted once the caller's transaction has committed."""
+    key = storage.key_of(profile.avatar_url) if profile.avatar_url else None
+    if key is not None:
+        await jobs.enqueue(session, "storage.delete", key=key)

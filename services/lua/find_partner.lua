@@ -2,7 +2,7 @@
 --
 -- KEYS[1] match:searching:{user}   KEYS[2] match:in_room:{user}
 -- ARGV    now (ms), user, level, topic ('' for none), ticket (JSON), room id, session id,
---         search seconds, room seconds
+--         search seconds, room seconds, then everybody the user must not meet
 -- returns {'already_searching'} | {'already_in_room'} | {'waiting', people ahead, matches of the last 5 minutes}
 --         | {'matched', partner's ticket, level, topic}
 
@@ -11,6 +11,16 @@ local room, session, search_seconds, room_seconds = ARGV[6], ARGV[7], ARGV[8], A
 
 -- How many of those waiting one search looks at.
 local WINDOW = 64
+-- For how long a partner is met again only when nobody else waits (seconds).
+local RECENT = 600
+
+local avoided = {[user] = true}
+for index = 10, #ARGV do avoided[ARGV[index]] = true end
+
+local function pair(other)
+  if user < other then return 'match:recent:' .. user .. ':' .. other end
+  return 'match:recent:' .. other .. ':' .. user
+end
 
 if redis.call('EXISTS', KEYS[2]) == 1 then return {'already_in_room'} end
 if redis.call('EXISTS', KEYS[1]) == 1 then return {'already_searching'} end
@@ -22,6 +32,9 @@ local function forget(waiting, held_level, held_topic)
   redis.call('ZREM', 'match:queue:' .. held_level, waiting)
   if held_topic ~= '' then redis.call('ZREM', 'match:queue:' .. held_level .. ':' .. held_topic, waiting) end
 end
+
+-- Someone met a moment ago, in case nobody else waits.
+local again = nil
 
 -- Walk several queues as one, oldest first, until `left` people have been looked at.
 local function first_that_fits(queues, left)
@@ -46,7 +59,10 @@ local function first_that_fits(queues, left)
         forget(found, partner.level, partner.topic)
         redis.call('DEL', 'match:searching:' .. found)
       end
-    elseif found == user then
+    elseif avoided[found] then
+      position[oldest] = position[oldest] + 1
+    elseif redis.call('EXISTS', pair(found)) == 1 then
+      again = again or partner
       position[oldest] = position[oldest] + 1
     else
       return partner, left
@@ -64,6 +80,7 @@ end
 local partner, left = nil, WINDOW
 if topic ~= '' then partner, left = first_that_fits(same_topic, left) end
 if not partner then partner, left = first_that_fits(general, left) end
+partner = partner or again
 
 local minute = math.floor(tonumber(now) / 60000)
 
@@ -78,6 +95,7 @@ if not partner then
   return {'waiting', redis.call('ZRANK', 'match:queue:' .. level, user), recent}
 end
 
+redis.call('SET', pair(partner.userId), '1', 'EX', RECENT)
 redis.call('DEL', 'match:searching:' .. partner.userId)
 forget(partner.userId, partner.level, partner.topic)
 

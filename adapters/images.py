@@ -1,0 +1,79 @@
+"""Owns picture work: a stranger's bytes are decoded in a process of their own, with little memory and little time.
+
+`python -m adapters.images` is that process: bytes come in on standard input, WebP goes out on standard output; exit 3
+says that the bytes are no picture we take.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import sys
+import warnings
+
+import errors
+
+#: Megapixels read from the header, before anything is decoded.
+MAX_PIXELS = 25_000_000
+_FORMATS = ("JPEG", "PNG", "WEBP")
+_MEMORY_BYTES = 768 * 1024 * 1024
+_SECONDS = 10
+_REFUSED = 3
+
+
+async def square_webp(data: bytes, side: int) -> bytes:
+    """Crop and scale a JPEG, PNG or WebP to a square WebP without metadata; raise UnsupportedMediaType."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "adapters.images",
+        str(side),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        async with asyncio.timeout(_SECONDS * 2):
+            picture, _ = await process.communicate(data)
+    finally:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+    if process.returncode != 0 or not picture:
+        raise errors.UnsupportedMediaType("the file is not a JPEG, PNG or WebP picture of at most 25 megapixels")
+    return picture
+
+
+def _convert(data: bytes, side: int) -> bytes:
+    from PIL import Image, ImageOps
+
+    warnings.simplefilter("error", Image.DecompressionBombWarning)
+    Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+    with Image.open(io.BytesIO(data), formats=_FORMATS) as picture:
+        if picture.width * picture.height > MAX_PIXELS:
+            raise ValueError("too many pixels")
+        # JPEG decodes small at once; the others ignore it.
+        picture.draft("RGB", (side * 2, side * 2))
+        upright = ImageOps.exif_transpose(picture)
+        mode = "RGBA" if upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info else "RGB"
+        square = ImageOps.fit(upright.convert(mode), (side, side), Image.Resampling.LANCZOS)
+        output = io.BytesIO()
+        square.save(output, "WEBP", quality=82, exif=b"", icc_profile=b"", xmp=b"")
+        return output.getvalue()
+
+
+def _limit() -> None:
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_CPU, (_SECONDS, _SECONDS))
+    with contextlib.suppress(ValueError, OSError):  # macOS has no such limit
+        resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
+
+
+if __name__ == "__main__":
+    _limit()
+    try:
+        sys.stdout.buffer.write(_convert(sys.stdin.buffer.read(), int(sys.argv[1])))
+    except Exception:
+        sys.exit(_REFUSED)

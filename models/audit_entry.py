@@ -1,0 +1,28 @@
+"""The audit log: what administrators did, each entry sealed by the hash of the one before. The database lets nobody
+change or remove an entry (a trigger, in the migration)."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlmodel import Field, SQLModel
+
+
+class AuditEntry(SQLModel, table=True):
+    __tablename__ = "audit_log"
+
+    #: Without gaps: 1 is the first.
+    number: int = Field(primary_key=True, sa_type=sa.BigInteger, sa_column_kwargs={"autoincrement": False})
+    at: datetime = Field(sa_type=sa.DateTime(timezone=True))
+    #: Null for an operator at the command line. No foreign key: an entry outlives everything.
+    actor_id: uuid.UUID | None = Field(default=None)
+    action: str = Field(max_length=64)
+    subject_id: uuid.UUID | None = Field(default=None, index=True)
+    detail: dict[str, Any] = Field(default_factory=dict, sa_type=JSONB, sa_column_kwargs={"server_default": "{}"})
+    #: Hex of SHA-256 over the entry and `previous_hash`.
+    hash: str = Field(max_length=64, unique=True)
+    previous_hash: str = Field(max_length=64, unique=True)

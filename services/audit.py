@@ -1,0 +1,83 @@
+"""Owns the audit log: one entry for each thing an administrator does, in the transaction that does it.
+
+Entries form a chain: each holds the hash of the one before, so one that is changed, removed or slipped in is found.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import sqlalchemy as sa
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from adapters.database import Database
+from models import AuditEntry
+from models.columns import now
+
+GENESIS = "0" * 64
+#: Writers queue up here, so that each knows the entry before its own.
+_LOCK = 5503_0002
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`broken_at` is the number of the first entry that does not fit, or None."""
+
+    entries: int
+    broken_at: int | None
+
+
+class AuditService:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def write(
+        self, session: AsyncSession, actor_id: uuid.UUID | None, action: str, subject_id: uuid.UUID, **detail: Any
+    ) -> None:
+        """Add an entry inside the caller's transaction. `detail` must hold no personal data: entries are for ever."""
+        await session.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+        last = (await session.exec(select(AuditEntry).order_by(col(AuditEntry.number).desc()).limit(1))).first()
+        entry = AuditEntry(
+            number=last.number + 1 if last else 1,
+            at=now(),
+            actor_id=actor_id,
+            action=action,
+            subject_id=subject_id,
+            detail=detail,
+            hash="",
+            previous_hash=last.hash if last else GENESIS,
+        )
+        entry.hash = seal(entry)
+        session.add(entry)
+
+    async def verify(self) -> Verdict:
+        """Walk the chain from its beginning."""
+        expected, previous = 1, GENESIS
+        async with self._database.transaction() as session:
+            entries = await session.stream_scalars(
+                sa.select(AuditEntry).order_by(col(AuditEntry.number)).execution_options(yield_per=1000)
+            )
+            async for entry in entries:
+                if entry.number != expected or entry.previous_hash != previous or entry.hash != seal(entry):
+                    return Verdict(expected - 1, expected)
+                expected, previous = expected + 1, entry.hash
+        return Verdict(expected - 1, None)
+
+
+def seal(entry: AuditEntry) -> str:
+    """The hash of an entry: SHA-256 over its fields and the hash before it."""
+    fields = [
+        entry.previous_hash,
+        entry.number,
+        entry.at.isoformat(),
+        str(entry.actor_id) if entry.actor_id else None,
+        entry.action,
+        str(entry.subject_id) if entry.subject_id else None,
+        entry.detail,
+    ]
+    return hashlib.sha256(orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)).hexdigest()

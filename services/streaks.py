@@ -1,0 +1,36 @@
+"""Owns what practice adds up to: days are those of the learner's own time zone."""
+
+from __future__ import annotations
+
+import zoneinfo
+from datetime import UTC, date, datetime, timedelta
+
+from models import Profile
+
+
+def local_day(at: datetime, timezone: str | None) -> date:
+    """The calendar day of an instant where the learner lives; UTC where that is unknown."""
+    try:
+        zone = zoneinfo.ZoneInfo(timezone) if timezone else UTC
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError):
+        zone = UTC
+    return at.astimezone(zone).date()
+
+
+def streak_after(profile: Profile, at: datetime) -> int:
+    """Days in a row with a call: the same day keeps the streak, the next adds one, a gap starts again at one."""
+    if profile.last_session_at is None:
+        return 1
+    last, today = local_day(profile.last_session_at, profile.timezone), local_day(at, profile.timezone)
+    if today - last == timedelta(days=1):
+        return profile.streak_days + 1
+    # A day earlier than the last is a learner who flew west: the same streak.
+    return max(1, profile.streak_days) if today <= last else 1
+
+
+def add_call(profile: Profile, at: datetime, seconds: int) -> None:
+    """Count a call that ended at `at` and lasted `seconds`."""
+    profile.streak_days = streak_after(profile, at)
+    profile.total_sessions += 1
+    profile.total_practice_mins += round(seconds / 60)
+    profile.last_session_at = at
