@@ -75,7 +75,7 @@ class Edge:
                 log.info(
                     "%s %s %d",
                     scope["method"],
-                    scope["path"],
+                    scope.get("raw_path", b"").decode("latin-1") or scope["path"],
                     status,
                     extra={"milliseconds": round((time.perf_counter() - started) * 1000, 1)},
                 )

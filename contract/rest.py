@@ -163,14 +163,17 @@ async def _read(receive: Receive, headers: Headers) -> bytes:
     return b"".join(chunks)
 
 
-class NoTrailingSlash:
-    """Answers `/health/` like any address that is not there; Starlette would redirect to the Host header's word."""
+class PlainPaths:
+    """Answers odd paths like any address that is not there.
+
+    Starlette would redirect `/health/` to the Host header's word, and connexion's patterns overlook a last line break.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"].endswith("/"):
+        if scope["type"] == "http" and (scope["path"].endswith("/") or not scope["path"].isprintable()):
             raise errors.NotFound()
         await self._app(scope, receive, send)
 
@@ -243,7 +246,7 @@ def _connexion(
             "parameter": Parameters,
         },
     )
-    app.add_middleware(NoTrailingSlash, position=MiddlewarePosition.BEFORE_ROUTING)
+    app.add_middleware(PlainPaths, position=MiddlewarePosition.BEFORE_ROUTING)
     app.add_api(document)
     for kind in (errors.ProductError, ProblemException, HTTPException, Exception):
         app.add_error_handler(kind, on_error)

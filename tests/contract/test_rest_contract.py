@@ -1,0 +1,119 @@
+"""openapi.yaml and the code say the same."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import httpx
+import jsonschema_rs
+import pytest
+
+import errors
+from container import Container
+from contract import operations, schemas
+from contract.operations import ContractError
+
+DOCUMENT = schemas.load(schemas.OPENAPI)
+EVENTS = schemas.load(schemas.ASYNCAPI)
+OPERATIONS = operations.definitions(DOCUMENT)
+
+#: What anybody may call. Whoever adds to it says why in the review.
+PUBLIC = {
+    "handlers.health.health",
+    "handlers.health.ready",
+    "handlers.auth.jwks",
+    "handlers.auth.register",
+    "handlers.auth.login",
+    "handlers.auth.refresh",
+    "handlers.auth.forgot_password",
+    "handlers.auth.reset_password",
+    "handlers.auth.verify_email",
+}
+
+
+def test_every_operation_is_bound(container: Container) -> None:
+    assert set(operations.bind(DOCUMENT, container)) == set(OPERATIONS)
+
+
+def test_an_operation_without_a_function_stops_the_start(container: Container) -> None:
+    document = copy.deepcopy(DOCUMENT)
+    document["paths"]["/health"]["get"]["operationId"] = "handlers.health.pulse"
+    with pytest.raises(ContractError, match=r"handlers\.health\.pulse, but there is no such function"):
+        operations.bind(document, container)
+
+
+def test_a_handler_without_an_operation_stops_the_start(container: Container) -> None:
+    document = copy.deepcopy(DOCUMENT)
+    del document["paths"]["/health"]
+    with pytest.raises(ContractError, match=r"handlers\.health\.health takes requests"):
+        operations.bind(document, container)
+
+
+def test_two_operations_cannot_share_a_function(container: Container) -> None:
+    document = copy.deepcopy(DOCUMENT)
+    document["paths"]["/pulse"] = document["paths"]["/health"]
+    with pytest.raises(ContractError, match="names two operations"):
+        operations.bind(document, container)
+
+
+def test_a_rate_limit_that_cannot_be_read_stops_the_start(container: Container) -> None:
+    document = copy.deepcopy(DOCUMENT)
+    document["paths"]["/auth/login"]["post"]["x-rate-limit"] = [{"limit": 5, "window": "soon", "per": "ip"}]
+    with pytest.raises(ContractError, match=r"handlers\.auth\.login has an x-rate-limit"):
+        operations.bind(document, container)
+
+
+def test_the_codes_of_the_specs_are_those_of_the_errors() -> None:
+    assert set(DOCUMENT["components"]["schemas"]["ErrorCode"]["enum"]) == errors.REST_CODES
+    assert set(EVENTS["components"]["schemas"]["ErrorCode"]["enum"]) == errors.SOCKET_CODES
+
+
+def test_every_code_is_one_error() -> None:
+    codes = [error.code for error in errors.leaves()]
+    assert len(codes) == len(set(codes))
+
+
+@pytest.mark.parametrize("operation_id", sorted(OPERATIONS))
+def test_what_is_not_public_asks_for_a_token(operation_id: str) -> None:
+    security = OPERATIONS[operation_id].get("security", [])
+    assert (operation_id in PUBLIC) == (security == [])
+    assert all(set(requirement) <= {"bearer", "admin"} and requirement for requirement in security)
+    if operation_id.startswith("handlers.admin."):
+        assert security == [{"admin": []}]
+
+
+@pytest.mark.parametrize("operation_id", sorted(OPERATIONS))
+async def test_anonymous_callers_get_a_problem_that_fits_the_spec(operation_id: str, api: httpx.AsyncClient) -> None:
+    operation = OPERATIONS[operation_id]
+    if operation_id in PUBLIC:
+        return
+    path = operation["path"]
+    for parameter in operation.get("parameters", []):
+        name = schemas.follow(parameter, DOCUMENT)["name"]
+        path = path.replace(f"{{{name}}}", "7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0")
+    answer = await api.request(operation["method"], path)
+    assert answer.status_code == 401
+    assert answer.headers["WWW-Authenticate"] == "Bearer"
+    assert_problem(answer, "unauthenticated")
+
+
+def assert_problem(answer: httpx.Response, code: str) -> None:
+    """Check an answer against the Problem of the spec: errors are not response-validated by the server."""
+    assert answer.headers["Content-Type"] == "application/problem+json", answer.text
+    body = answer.json()
+    schema = {"$ref": "#/components/schemas/Problem", "components": DOCUMENT["components"]}
+    jsonschema_rs.Draft202012Validator(schema).validate(body)
+    assert body["code"] == code, body
+    assert body["status"] == answer.status_code
+
+
+async def test_an_answer_against_the_spec_is_not_sent_in_tests(container: Container) -> None:
+    from contract import rest
+    from tests.world import client
+
+    document: dict[str, Any] = copy.deepcopy(DOCUMENT)
+    document["components"]["schemas"]["Health"]["properties"]["status"]["enum"] = ["well"]
+    async with client(rest.build(container, document)) as api:
+        answer = await api.get("/health")
+    assert answer.status_code == 500
