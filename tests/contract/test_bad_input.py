@@ -115,7 +115,9 @@ async def test_parameters_that_are_not_the_spec_s(query: str, make_learner: Make
     assert_problem(await ada.http.get(f"/sessions?{query}"), "request_invalid")
 
 
-@pytest.mark.parametrize("cursor", ["2020-01-01|x", "2020-01-01T00:00:00|7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0", "|", ""])
+@pytest.mark.parametrize(
+    "cursor", ["2020-01-01|x", "2020-01-01T00:00:00|7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0", "|", ""]
+)
 async def test_cursors_that_nobody_gave_out(cursor: str, make_learner: MakeLearner) -> None:
     ada = await make_learner(ready=False)
     encoded = base64.urlsafe_b64encode(cursor.encode()).rstrip(b"=").decode()
@@ -163,7 +165,17 @@ async def test_a_request_id_is_kept(api: httpx.AsyncClient) -> None:
 
 @pytest.mark.parametrize(
     "header",
-    ["Bearer", "Bearer ", "Bearer a.b.c", "Basic YTpi", "bearer", "Bearer a b", "Bearer " + "x" * 9000, "\xff", "Bearer ü"],
+    [
+        "Bearer",
+        "Bearer ",
+        "Bearer a.b.c",
+        "Basic YTpi",
+        "bearer",
+        "Bearer a b",
+        "Bearer " + "x" * 9000,
+        "\xff",
+        "Bearer ü",
+    ],
 )
 async def test_authorization_headers_that_hold_no_token(header: str, api: httpx.AsyncClient) -> None:
     answer = await api.get("/users/me", headers={"Authorization": header.encode("latin-1")})  # type: ignore[dict-item]

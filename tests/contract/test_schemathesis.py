@@ -8,16 +8,19 @@ from typing import Any
 import httpx
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, Phase, settings
-from schemathesis import Case
+from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis.generation import GenerationMode
+from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from contract import schemas
 from tests.world import PASSWORD, Server, address
 
 DOCUMENT = schemas.load(schemas.OPENAPI)
 OPERATIONS = [
-    (path, method) for path, item in DOCUMENT["paths"].items() for method in ("get", "put", "post", "delete", "patch") if method in item
+    (path, method)
+    for path, item in DOCUMENT["paths"].items()
+    for method in ("get", "put", "post", "delete", "patch")
+    if method in item
 ]
 #: Operations that end the account or its sign-in: each request would need an account of its own. Tested by journeys.
 ENDING = {
@@ -43,10 +46,12 @@ def token(server: Server) -> str:
 def test_generated_requests_get_documented_answers(path: str, method: str, server: Server, token: str) -> None:
     schema = schemathesis.openapi.from_dict(DOCUMENT)
     schema.config.base_url = server.url
-    schema.config.generation.update(modes=[GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
     operation = schema[path][method.upper()]
+    strategy = operation.as_strategy(generation_mode=GenerationMode.POSITIVE) | operation.as_strategy(
+        generation_mode=GenerationMode.NEGATIVE
+    )
 
-    @schema.given(case=operation.as_strategy())  # type: ignore[untyped-decorator, unused-ignore]
+    @given(case=strategy)
     @settings(
         max_examples=12,
         derandomize=True,
@@ -60,7 +65,8 @@ def test_generated_requests_get_documented_answers(path: str, method: str, serve
         bearer = new_account(server) if (path, method) in ENDING else token
         answer = case.call(headers={"X-Forwarded-For": address(), "Authorization": f"Bearer {bearer}"})
         assert answer.status_code < 500 or path == "/ready", answer.text
-        case.validate_response(answer)
+        # A 400 to what the schema allows is right where the schema cannot say it: a cursor that this list gave out, a
+        # token of a mail, a time zone that exists, a password's bytes.
+        case.validate_response(answer, excluded_checks=[positive_data_acceptance])
 
-    assert isinstance(Case, type)
     check()
