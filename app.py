@@ -1,5 +1,7 @@
 """The ASGI app: the container, the REST contract, the events contract, and the edge around them."""
 
+from typing import Any
+
 import socketio
 from starlette.types import ASGIApp
 
@@ -9,10 +11,11 @@ from container import Container
 from contract import docs, edge, events, rest, schemas
 
 
-def create(container: Container | None = None) -> ASGIApp:
-    """Compose the app; uvicorn calls this in each worker."""
+def create(container: Container | None = None, openapi: dict[str, Any] | None = None) -> ASGIApp:
+    """Compose the app; uvicorn calls this in each worker. Benchmarks pass an `openapi` with an operation of theirs."""
     services = container or Container(configuration.load())
     logs.configure(services.settings)
-    documents = docs.routes(schemas.load(schemas.OPENAPI), schemas.load(schemas.ASYNCAPI))
-    http = edge.Before(documents, rest.build(services))
+    openapi = openapi or schemas.load(schemas.OPENAPI)
+    documents = docs.routes(openapi, schemas.load(schemas.ASYNCAPI))
+    http = edge.Before(documents, rest.build(services, openapi))
     return edge.wrap(socketio.ASGIApp(events.build(services), http), services.settings)

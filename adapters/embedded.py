@@ -414,7 +414,7 @@ class _S3(_Service):
                 "-admin.ui=false",
                 "-webdav=false",
                 "-master.telemetry=false",
-                # Its volumes tell a fresh master all it needs; a resumed one makes every fifth start five seconds longer.
+                # The volumes tell a fresh master all it needs; resumed, it makes every fifth start 5 s longer.
                 "-master.resumeState=false",
                 "-volume.preStopSeconds=0",
             ]

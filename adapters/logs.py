@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import logging.config
+import time
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TextIO
 
 import orjson
 
@@ -15,7 +17,53 @@ from settings import Settings
 #: The request, or the socket, that is being served.
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 
+_requests = logging.getLogger("parlance.http")
+_TEMPLATE = logging.LogRecord(_requests.name, logging.INFO, __file__, 0, "%s %s %d", None, None).__dict__
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "color_message", "taskName"}
+
+
+class _RequestRecord(logging.LogRecord):
+    """A copy of one record: to look up the line of code, thread and process again takes longer than the line itself."""
+
+    def __init__(self, arguments: tuple[str, str, int], milliseconds: float) -> None:
+        now = time.time()
+        self.__dict__.update(_TEMPLATE, args=arguments, created=now, msecs=now % 1 * 1000, milliseconds=milliseconds)
+
+
+def request(method: str, path: str, status: int, seconds: float) -> None:
+    """Log that a request was answered. The path comes without its query, which may carry a token."""
+    if _requests.isEnabledFor(logging.INFO):
+        _requests.handle(_RequestRecord((method, path, status), round(seconds * 1000, 1)))
+
+
+class Lines(logging.StreamHandler[TextIO]):
+    """Writes the lines of one turn of the event loop together, and whatever is worse than info at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._waiting: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._waiting.append(self.format(record))
+            if record.levelno > logging.INFO or len(self._waiting) >= 100:
+                self.flush()
+            elif len(self._waiting) == 1:
+                asyncio.get_running_loop().call_soon(self.flush)
+        except RuntimeError:  # no loop runs in this thread
+            self.flush()
+        except Exception:
+            self.handleError(record)
+
+    def flush(self) -> None:
+        self.acquire()
+        try:
+            lines, self._waiting = self._waiting, []
+            if lines:
+                self.stream.write("\n".join([*lines, ""]))
+            super().flush()
+        finally:
+            self.release()
 
 
 class JsonFormatter(logging.Formatter):
@@ -56,7 +104,7 @@ def configure(settings: Settings) -> None:
             "version": 1,
             "disable_existing_loggers": False,
             "formatters": {"line": formatter},
-            "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+            "handlers": {"stderr": {"()": Lines, "formatter": "line"}},
             "root": {"level": "WARNING", "handlers": ["stderr"]},
             "loggers": {
                 "parlance": {"level": settings.log_level.upper()},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 
@@ -12,7 +12,10 @@ from settings import Settings
 def connect(settings: Settings, *, read_timeout: float = 5) -> Redis:
     """Make a client; `read_timeout` in seconds bounds the wait for one answer."""
     password = settings.redis_password.get_secret_value() if settings.redis_password else None
-    return Redis(
+    pool = BlockingConnectionPool(
+        # More commands than this wait for each other; redis-py's own pool refuses them.
+        max_connections=64,
+        timeout=5,
         host=settings.redis_host or "localhost",
         port=settings.redis_port,
         password=password,
@@ -23,3 +26,4 @@ def connect(settings: Settings, *, read_timeout: float = 5) -> Redis:
         retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), 2),
         health_check_interval=30,
     )
+    return Redis.from_pool(pool)

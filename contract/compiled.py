@@ -19,7 +19,15 @@ import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from contract import schemas
-from contract.operations import MAX_JSON_BYTES, Answer, ContractError, Operation, failure, security
+from contract.operations import (
+    JSON_HEADERS,
+    MAX_JSON_BYTES,
+    Answer,
+    ContractError,
+    Operation,
+    failure,
+    security,
+)
 
 if TYPE_CHECKING:
     from container import Container
@@ -176,11 +184,12 @@ class FastPath:
         _check_order(operations)
         self._stock = stock
         self._root = _Node()
-        #: How many requests were answered here, by operationId.
-        self.answered = dict.fromkeys(operations, 0)
+        #: How many requests of each operation were answered here, by operationId.
+        self.answered: dict[str, int] = {}
         for operation in operations.values():
             with suppress(_NotPlain):
                 self._root.add(_plan(operation, services, document, validators.get(operation.id)))
+                self.answered[operation.id] = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         plan = None
@@ -221,7 +230,10 @@ def replay(messages: list[Message], receive: Receive) -> Receive:
 
 
 def _raw_headers(answer: Answer) -> list[tuple[bytes, bytes]]:
-    headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers.items()]
+    if answer.headers is JSON_HEADERS:
+        headers = [(b"content-type", b"application/json")]
+    else:
+        headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers.items()]
     if answer.status != 204:
         headers.append((b"content-length", b"%d" % len(answer.body or b"")))
     return headers

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import logging
+import os
 import re
-import secrets
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -15,13 +14,11 @@ from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import errors
-from adapters.logs import request_id
+from adapters import logs
 from contract import problems
 
 if TYPE_CHECKING:
     from settings import Settings
-
-log = logging.getLogger("parlance.http")
 
 _SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -50,8 +47,8 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        name = _given_name(scope) or secrets.token_hex(8)
-        token = request_id.set(name)
+        name = _given_name(scope) or os.urandom(8).hex()
+        token = logs.request_id.set(name)
         started = time.perf_counter()
         status = 0
 
@@ -70,16 +67,14 @@ class Edge:
         try:
             await self._app(scope, receive, send_hardened)
         finally:
-            # The path alone: a query may carry a token.
-            if log.isEnabledFor(logging.INFO):
-                log.info(
-                    "%s %s %d",
-                    scope["method"],
-                    scope.get("raw_path", b"").decode("latin-1") or scope["path"],
-                    status,
-                    extra={"milliseconds": round((time.perf_counter() - started) * 1000, 1)},
-                )
-            request_id.reset(token)
+            logs.request(scope["method"], _raw_path(scope), status, time.perf_counter() - started)
+            logs.request_id.reset(token)
+
+
+def _raw_path(scope: Scope) -> str:
+    """Return the path as it was sent: decoded, a line break in it would begin a log line of its own."""
+    raw: bytes = scope.get("raw_path") or scope["path"].encode()
+    return raw.partition(b"?")[0].decode("latin-1")
 
 
 def _given_name(scope: Scope) -> str | None:

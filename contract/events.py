@@ -12,11 +12,14 @@ import importlib
 import inspect
 import logging
 import pkgutil
+import re
 import secrets
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 import socketio
+from engineio.async_drivers import asgi  # type: ignore[import-untyped]
+from socketio import packet
 from socketio.exceptions import ConnectionRefusedError as HandshakeRefused
 
 import errors
@@ -35,6 +38,13 @@ log = logging.getLogger("parlance.events")
 _NOT_EVENTS = ("caller", "connection", "emit")
 #: What one WebSocket frame may hold, in bytes.
 MAX_FRAME_BYTES = 64 * 1024
+#: Binary parts that are awaited before the event that announced them is refused; no event takes any.
+_MAX_ATTACHMENTS = 8
+#: What a client may send as text: an Engine.IO close, a pong, or a message that is a Socket.IO packet.
+_READABLE = re.compile(r"1|3|4[0-9].*", re.DOTALL)
+_CLOSE = "1"
+#: What a function that answers an event takes.
+_PARAMETERS = ["services", "caller", "body"]
 
 Function = Callable[["Container", Caller, dict[str, Any]], Awaitable["dict[str, Any] | None"]]
 
@@ -84,33 +94,76 @@ def _function(key: str) -> Function:
         function: Function = getattr(importlib.import_module(module_name), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise ContractError(f"asyncapi.yaml names {key}, but there is no such function ({error})") from None
-    if list(inspect.signature(function).parameters) != ["services", "caller", "body"]:
+    if not inspect.iscoroutinefunction(function) or [*inspect.signature(function).parameters] != _PARAMETERS:
         raise ContractError(f"{key} should be `async def {name}(services, caller, body)`")
     return function
 
 
+class Frames(asgi.WebSocket):  # type: ignore[misc]
+    """Engine.IO's WebSocket, which ends where Engine.IO would trip, be silent, or leave hanging up to the client."""
+
+    async def wait(self) -> str | bytes:
+        frame: str | bytes = await super().wait()
+        if isinstance(frame, str) and not _READABLE.fullmatch(frame):
+            raise OSError("that frame is not an Engine.IO packet")
+        return frame
+
+    async def send(self, message: str | bytes) -> None:
+        await super().send(message)
+        if message == _CLOSE:
+            await self.close()
+
+
 class Server(socketio.AsyncServer):  # type: ignore[misc]
-    """python-socketio, with an answer where it would be silent or trip: odd frames, reserved names, unknown events."""
+    """python-socketio, with an answer where it would be silent or trip: odd frames, reserved names, unasked acks."""
 
     async def _handle_eio_message(self, eio_sid: str, data: Any) -> None:
+        if eio_sid in self._binary_packet and not isinstance(data, bytes):
+            await self._refuse_binary(eio_sid, "that event lacks a binary part")
         try:
             await super()._handle_eio_message(eio_sid, data)
+            awaiting = self._binary_packet.get(eio_sid)
+            if awaiting is not None and not 0 < awaiting.attachment_count <= _MAX_ATTACHMENTS:
+                await self._refuse_binary(eio_sid, "an event takes no binary parts")
         except Exception as error:
             log.info("a frame that is no Socket.IO packet: %s", type(error).__name__)
-            await self._refuse(eio_sid, "that frame is not a Socket.IO packet")
+            await self._refuse_binary(eio_sid, "that frame is not a Socket.IO packet")
 
-    async def _handle_event(self, eio_sid: str, namespace: str, id: int | None, data: Any) -> None:  # noqa: A002
-        if not (isinstance(data, list) and data and isinstance(data[0], str)) or data[0] in self.reserved_events:
-            await self._refuse(eio_sid, "an event is a name and a payload")
+    async def _handle_event(self, eio_sid: str, namespace: str | None, id: int | None, data: Any) -> None:  # noqa: A002
+        if namespace not in (None, "/"):
+            await self._refuse(eio_sid, "there is no namespace but the default one")
+        elif not self._is_connected(eio_sid):
+            await self._refuse(eio_sid, "an event comes after the handshake")
+        elif not (isinstance(data, list) and data and isinstance(data[0], str)):
+            await self._refuse(eio_sid, "an event is a name and a payload", id)
+        elif data[0] in (*self.reserved_events, "*"):  # python-socketio would call the handler of that name
+            await self._refuse(eio_sid, f"there is no event '{data[0]}'", id)
         else:
             await super()._handle_event(eio_sid, namespace, id, data)
 
-    async def _refuse(self, eio_sid: str, message: str) -> None:
+    async def _handle_ack(self, eio_sid: str, namespace: str | None, id: int | None, data: Any) -> None:  # noqa: A002
+        await self._refuse(eio_sid, "nobody asked for an acknowledgement")
+
+    def _is_connected(self, eio_sid: str) -> bool:
         sid = self.manager.sid_from_eio_sid(eio_sid, "/")
-        if sid is None or not self.manager.is_connected(sid, "/"):
+        return sid is not None and bool(self.manager.is_connected(sid, "/"))
+
+    async def _refuse_binary(self, eio_sid: str, message: str) -> None:
+        """Refuse a frame, and the event that was waiting for its binary parts, if one was."""
+        waited = self._binary_packet.pop(eio_sid, None)
+        await self._refuse(
+            eio_sid, message, waited.id if waited is not None and waited.packet_type == packet.BINARY_EVENT else None
+        )
+
+    async def _refuse(self, eio_sid: str, message: str, ack_id: int | None = None) -> None:
+        if not self._is_connected(eio_sid):
             await self.eio.disconnect(eio_sid)
-        else:
-            await self.emit("error", {"code": errors.BadPayload.code, "message": message}, to=sid)
+            return
+        problem = problems.socket_problem(errors.BadPayload(message))
+        await self.emit("error", problem, to=self.manager.sid_from_eio_sid(eio_sid, "/"))
+        if ack_id is not None:
+            ack = self.packet_class(packet.ACK, id=ack_id, data=[{"ok": False, "error": problem}])
+            await self._send_packet(eio_sid, ack)
 
 
 def build(services: Container) -> Server:
@@ -134,6 +187,7 @@ def build(services: Container) -> Server:
         ping_interval=20,
         ping_timeout=15,
     )
+    server.eio._async = {**server.eio._async, "websocket": Frames}
     # The id says which worker holds the socket, so that an emit needs no look-up.
     server.eio.generate_id = lambda: f"{services.bus.worker_id}.{secrets.token_urlsafe(15)}"
 
@@ -181,7 +235,7 @@ def build(services: Container) -> Server:
         try:
             function, validator = bound.receives[name]
             body = _payload(arguments)
-            if problem := schemas.unstorable(body) or validator(body):
+            if problem := _broken(body, validator):
                 raise errors.BadPayload(problem)
             ack: dict[str, Any] = {"ok": True, **(await function(services, caller, body) or {})}
             if checks_output and (problem := bound.acks[name](ack)):
@@ -215,3 +269,11 @@ def _payload(arguments: tuple[Any, ...]) -> Any:
     if len(arguments) > 1:
         raise errors.BadPayload("an event takes one payload")
     return arguments[0] if arguments and arguments[0] is not None else {}
+
+
+def _broken(body: Any, validator: schemas.Validator) -> str | None:
+    """Say what is wrong with a payload, also where it is nothing that JSON Schema speaks of: binary, or too deep."""
+    try:
+        return schemas.unstorable(body) or validator(body)
+    except (ValueError, RecursionError):
+        return "the payload is not plain JSON"

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 METHODS = ("get", "put", "post", "delete", "patch")
 
 MAX_JSON_BYTES = 64 * 1024
+JSON_HEADERS = {"Content-Type": "application/json"}
 #: The client of a request whose server does not say who it is, as ASGI's (host, port).
 UNKNOWN_CLIENT = ("unknown", 0)
 
@@ -185,7 +186,7 @@ def _bind(function: Callable[..., Any], services: Container, definition: dict[st
         body, headers = result if isinstance(result, tuple) else (result, {})
         if body is None:
             return Answer(status, headers, None)
-        return Answer(status, {**headers, "Content-Type": "application/json"}, orjson.dumps(body))
+        return Answer(status, {**headers, **JSON_HEADERS} if headers else JSON_HEADERS, orjson.dumps(body))
 
     return Operation(operation_id, definition["path"], definition["method"], definition, status, parameters, call)
 

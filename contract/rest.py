@@ -192,9 +192,8 @@ def _bearer_handler(services: Container) -> type[BearerSecurityHandler]:
     return InjectedBearer
 
 
-def build(services: Container, document: dict[str, Any] | None = None) -> ASGIApp:
-    """Build the ASGI app of `document`, else of openapi.yaml; raise ContractError where spec and code disagree."""
-    document = document or schemas.load(schemas.OPENAPI)
+def build(services: Container, document: dict[str, Any]) -> ASGIApp:
+    """Build the ASGI app of openapi.yaml; raise ContractError where spec and code disagree."""
     operations = bind(document, services)
     validators = {
         operation_id: schemas.compiled(schema, document) for operation_id, schema in json_body_schemas(document).items()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -18,6 +19,8 @@ from services.sessions import SessionsService
 
 #: Seconds told to the first searcher of a quiet hour, when there is no rate to go by.
 UNKNOWN_WAIT = 60
+#: What the row of a call holds of its topic.
+TOPIC_LENGTH = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,28 +74,31 @@ class MatchmakingService:
             "userId": user_id,
             "socket": socket,
             "level": level,
-            "topic": " ".join((topic or "").split()).casefold(),
+            # Folding case can make a text longer than it was.
+            "topic": " ".join((topic or "").split()).casefold()[:TOPIC_LENGTH],
             "since": int(time.time() * 1000),
             "card": {"displayName": seeker.display_name, "avatarUrl": seeker.avatar_url, "level": seeker.level},
         }
-        room_id, session_id = str(uuid.uuid4()), str(uuid.uuid4())
-        outcome = await self._rooms.find(ticket, room_id, session_id, avoid)
-        if isinstance(outcome, Waiting):
-            return Searching(_estimate(outcome))
-        held = outcome.partner
-        card = held["card"]
-        waiting = Partner(held["userId"], card["displayName"], card["avatarUrl"], card["level"], held["socket"])
-        match = Match(room_id, session_id, outcome.level, outcome.topic, waiting, seeker)
-        try:
-            await self._sessions.start(
-                match.session_id, room_id, waiting.user_id, user_id, outcome.topic, outcome.level
-            )
-        except BaseException:
-            # No row, no call: the one who waited goes back to where they stood.
-            await self._rooms.close(room_id, user_id)
-            await self._rooms.put_back(held)
-            raise
-        return match
+        while True:
+            room_id, session_id = str(uuid.uuid4()), str(uuid.uuid4())
+            outcome = await self._rooms.find(ticket, room_id, session_id, avoid)
+            if isinstance(outcome, Waiting):
+                return Searching(_estimate(outcome))
+            held = outcome.partner
+            card = held["card"]
+            waiting = Partner(held["userId"], card["displayName"], card["avatarUrl"], card["level"], held["socket"])
+            try:
+                await self._sessions.start(session_id, room_id, waiting.user_id, user_id, outcome.topic, outcome.level)
+            except BaseException:
+                # No row, no call: the one who waited goes back to where they stood, unless they have gone away.
+                with suppress(errors.NotInRoom):
+                    await self._rooms.close(room_id, user_id)
+                    await self._rooms.put_back(held)
+                raise
+            if await self._rooms.room_of(user_id) == room_id:
+                return Match(room_id, session_id, outcome.level, outcome.topic, waiting, seeker)
+            # The one who waited went away before there was a row to end.
+            await self._sessions.end(room_id, ended_by=waiting.user_id)
 
     async def cancel_search(self, user_id: str) -> Refused | None:
         """Stop searching, or refuse a match that has not become a call; raise NotSearching."""

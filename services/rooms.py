@@ -52,15 +52,15 @@ class Seat(NamedTuple):
     peer_id: str
     peer_socket: str
     session_id: str
-    completed: bool
 
 
 class Closed(NamedTuple):
-    """A room that has just been closed by one of its members."""
+    """A room that has just been closed by one of its members; `own_socket` is empty where they had not joined."""
 
     peer_id: str
     peer_socket: str
     was_joined: bool
+    own_socket: str
 
 
 class Rooms:
@@ -124,16 +124,15 @@ class Rooms:
         answer = await self._join(keys=_keys(room_id), args=[user_id, socket])
         if answer[0] == "not_in_room":
             raise errors.NotInRoom()
-        role, peer_id, peer_socket, session_id, completed = answer
-        return Seat(role, peer_id, peer_socket, session_id, bool(completed))
+        return Seat(*answer)
 
     async def close(self, room_id: str, user_id: str, socket: str = "", *, only_unjoined: bool = False) -> Closed:
         """Close a room for a member, or only if it is that socket's, or no call yet; raise NotInRoom."""
         answer = await self._close(keys=_keys(room_id), args=[user_id, room_id, socket, int(only_unjoined)])
         if answer[0] == "not_in_room":
             raise errors.NotInRoom()
-        peer_id, peer_socket, was_joined = answer
-        return Closed(peer_id, peer_socket, bool(was_joined))
+        peer_id, peer_socket, was_joined, own_socket = answer
+        return Closed(peer_id, peer_socket, bool(was_joined), own_socket)
 
 
 def _keys(room_id: str) -> list[str]:

@@ -46,29 +46,36 @@ class SignalingService:
         self._rooms = rooms
         self._sessions = sessions
         self._seats: dict[str, Seat] = {}
+        self._arriving: dict[str, Seat] = {}
         bus.on("seat", self._seat_peer)
         bus.on("unseat", self._unseat)
 
     async def join_room(self, user_id: str, socket: str, room_id: str) -> Joined:
         """Enter a room one was matched into; raise NotInRoom."""
-        seat = await self._rooms.join(room_id, user_id, socket)
-        peer_socket = seat.peer_socket or None
-        self._seats[socket] = Seat(room_id, seat.role, peer_socket)
-        if peer_socket:
-            if seat.completed:
-                await self._sessions.connect(room_id)
-            await self._bus.send(peer_socket, "seat", room_id, socket)
-        return Joined(seat.role, peer_socket)
+        # The peer may join, and say so, before Redis's answer is here: there must be a seat to tell.
+        seat = self._arriving[socket] = Seat(room_id, "", None)
+        try:
+            place = await self._rooms.join(room_id, user_id, socket)
+        finally:
+            del self._arriving[socket]
+        seat.role, seat.peer_socket = place.role, seat.peer_socket or place.peer_socket or None
+        self._seats[socket] = seat
+        if place.peer_socket:
+            await self._sessions.connect(room_id)
+            await self._bus.send(place.peer_socket, "seat", room_id, socket)
+        return Joined(place.role, place.peer_socket or None)
 
     async def _seat_peer(self, socket: str, room_id: str, peer_socket: str) -> None:
-        seat = self._seats.get(socket)
-        if seat is not None and seat.room_id == room_id:
+        for seat in self._seats_of(socket, room_id):
             seat.peer_socket = peer_socket
 
     async def _unseat(self, socket: str, room_id: str) -> None:
-        seat = self._seats.get(socket)
-        if seat is not None and seat.room_id == room_id:
+        for seat in self._seats_of(socket, room_id):
             seat.closed = True
+
+    def _seats_of(self, socket: str, room_id: str) -> list[Seat]:
+        held = (self._seats.get(socket), self._arriving.get(socket))
+        return [seat for seat in held if seat is not None and seat.room_id == room_id]
 
     def peer_for_offer(self, socket: str, room_id: str) -> str:
         """Answer who hears the caller's offer; raise NotInRoom, RoomClosed, BadRole or PeerNotReady."""
@@ -96,10 +103,13 @@ class SignalingService:
 
     async def end_call(self, user_id: str, socket: str, room_id: str) -> Left:
         """Hang up; raise NotInRoom, or RoomClosed where the partner was quicker."""
-        seat = self._seats.get(socket)
-        if seat is not None and seat.room_id == room_id and seat.closed:
-            raise errors.RoomClosed()
-        return await self._leave(user_id, socket, await self._rooms.close(room_id, user_id), room_id)
+        try:
+            closed = await self._rooms.close(room_id, user_id)
+        except errors.NotInRoom:
+            if self._seats_of(socket, room_id):
+                raise errors.RoomClosed() from None
+            raise
+        return await self._leave(user_id, socket, closed, room_id)
 
     async def disconnect(self, user_id: str, socket: str) -> Left | None:
         """End the search, the match or the call that this socket, and no other of the user, was part of."""
@@ -118,6 +128,7 @@ class SignalingService:
     async def _leave(self, user_id: str, socket: str, closed: Closed, room_id: str) -> Left:
         await self._sessions.end(room_id, ended_by=user_id)
         await self._unseat(socket, room_id)
-        if closed.peer_socket:
-            await self._bus.send(closed.peer_socket, "unseat", room_id)
+        # One's own seat may be that of another device.
+        for seated in {closed.own_socket, closed.peer_socket} - {socket, ""}:
+            await self._bus.send(seated, "unseat", room_id)
         return Left(closed.peer_socket or None, closed.was_joined)

@@ -3,7 +3,7 @@
 -- KEYS[1] match:room:{room}:meta   KEYS[2] match:room:{room}:users
 -- ARGV    user, room, socket ('' for any: else the room closes only for the socket that searched or joined),
 --         1 to close it only while not both have joined
--- returns {'not_in_room'} | {peer's user id, peer's socket, 1 where both had joined}
+-- returns {'not_in_room'} | {peer's user id, peer's socket, 1 where both had joined, own socket in it or ''}
 
 if redis.call('SISMEMBER', KEYS[2], ARGV[1]) == 0 then return {'not_in_room'} end
 local meta = redis.call('HMGET', KEYS[1], 'userAId', 'userBId')
@@ -17,4 +17,4 @@ redis.call('DEL', KEYS[1], KEYS[2])
 for _, user in ipairs({ARGV[1], peer}) do
   if redis.call('GET', 'match:in_room:' .. user) == ARGV[2] then redis.call('DEL', 'match:in_room:' .. user) end
 end
-return {peer, theirs[1] or theirs[2] or '', both}
+return {peer, theirs[1] or theirs[2] or '', both, mine[1] or ''}

@@ -36,6 +36,12 @@ end
 -- Someone met a moment ago, in case nobody else waits.
 local again = nil
 
+-- Nobody waits longer than a search lasts, so a queue that nobody joins may go.
+local function wait_in(queue)
+  redis.call('ZADD', queue, now, user)
+  redis.call('EXPIRE', queue, search_seconds)
+end
+
 -- Walk several queues as one, oldest first, until `left` people have been looked at.
 local function first_that_fits(queues, left)
   local position = {}
@@ -52,13 +58,14 @@ local function first_that_fits(queues, left)
     left = left - 1
     local held = redis.call('GET', 'match:searching:' .. found)
     local partner = held and cjson.decode(held)
-    if not partner or redis.call('EXISTS', 'worker:' .. string.match(partner.socket, '^[^.]*')) == 0 then
-      -- The search ran out, or its socket died with its worker.
+    local queue = partner and 'match:queue:' .. partner.level
+    if not partner or (queues[oldest] ~= queue and queues[oldest] ~= queue .. ':' .. partner.topic) then
+      -- The search ran out; its user may have begun another one, which waits elsewhere.
       redis.call('ZREM', queues[oldest], found)
-      if partner then
-        forget(found, partner.level, partner.topic)
-        redis.call('DEL', 'match:searching:' .. found)
-      end
+    elseif redis.call('EXISTS', 'worker:' .. string.match(partner.socket, '^[^.]*')) == 0 then
+      -- Its socket died with its worker.
+      forget(found, partner.level, partner.topic)
+      redis.call('DEL', 'match:searching:' .. found)
     elseif avoided[found] then
       position[oldest] = position[oldest] + 1
     elseif redis.call('EXISTS', pair(found)) == 1 then
@@ -86,8 +93,8 @@ local minute = math.floor(tonumber(now) / 60000)
 
 if not partner then
   redis.call('SET', KEYS[1], ticket, 'EX', search_seconds)
-  redis.call('ZADD', 'match:queue:' .. level, now, user)
-  if topic ~= '' then redis.call('ZADD', 'match:queue:' .. level .. ':' .. topic, now, user) end
+  wait_in('match:queue:' .. level)
+  if topic ~= '' then wait_in('match:queue:' .. level .. ':' .. topic) end
   local recent = 0
   for back = 0, 4 do
     recent = recent + tonumber(redis.call('GET', 'match:rate:' .. level .. ':' .. (minute - back)) or 0)

@@ -7,8 +7,10 @@
 if redis.call('EXISTS', KEYS[1], KEYS[2]) > 0 then return 0 end
 local ticket = cjson.decode(ARGV[1])
 redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
-redis.call('ZADD', 'match:queue:' .. ticket.level, ticket.since, ticket.userId)
-if ticket.topic ~= '' then
-  redis.call('ZADD', 'match:queue:' .. ticket.level .. ':' .. ticket.topic, ticket.since, ticket.userId)
+local queues = {'match:queue:' .. ticket.level}
+if ticket.topic ~= '' then queues[2] = queues[1] .. ':' .. ticket.topic end
+for _, queue in ipairs(queues) do
+  redis.call('ZADD', queue, ticket.since, ticket.userId)
+  redis.call('EXPIRE', queue, ARGV[2])
 end
 return 1

@@ -1,0 +1,1 @@
+"""REST beside Fastify: `python -m bench.rest.run`."""

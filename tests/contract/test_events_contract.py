@@ -1,0 +1,290 @@
+"""Owns that asyncapi.yaml and the code say the same, both ways, and that the server sends what the spec says."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import inspect
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+import socketio
+import uvicorn
+
+import errors
+from adapters.turn import Turn
+from container import Container
+from contract import events, schemas
+from contract.events import Bound
+from contract.operations import ContractError
+from realtime import emit
+from realtime.caller import Caller
+from realtime.emit import Event
+from services.matchmaking import Match, Partner, Searching
+from settings import Settings
+from tests.world import free_port
+
+Document = dict[str, Any]
+
+IDS = [f"00000000-0000-4000-8000-00000000000{digit}" for digit in range(4)]
+
+
+@pytest.fixture
+def document() -> Document:
+    return copy.deepcopy(schemas.load(schemas.ASYNCAPI))
+
+
+# --- Spec and functions ---------------------------------------------------------------------------
+
+
+def test_every_operation_has_its_function_and_every_function_its_operation(document: Document) -> None:
+    bound = Bound(document)
+    operations = document["operations"]
+    assert {key for key, operation in operations.items() if operation["action"] == "receive"} == {
+        f"{function.__module__}.{function.__name__}" for function, _ in bound.receives.values()
+    }
+    assert {key for key, operation in operations.items() if operation["action"] == "send"} == {
+        f"emit.{name}" for name in bound.sends
+    }
+    assert set(bound.acks) == set(bound.receives)
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["realtime.matchmaking.find_friend", "realtime.lobby.find_partner", "find_partner", "", "sys.no", "os.path.no"],
+)
+def test_an_operation_without_a_function_fails_by_name(document: Document, key: str) -> None:
+    document["operations"][key] = document["operations"].pop("realtime.matchmaking.find_partner")
+    with pytest.raises(ContractError) as refused:
+        Bound(document)
+    assert f"asyncapi.yaml names {key}," in str(refused.value)
+
+
+async def takes_too_little(services: Container, caller: Caller) -> None:
+    """A function with the signature of no event."""
+
+
+def waits_for_nothing(services: Container, caller: Caller, body: dict[str, Any]) -> None:
+    """A function that is not async."""
+
+
+NOT_A_FUNCTION = 42
+
+
+@pytest.mark.parametrize("function", ["takes_too_little", "waits_for_nothing", "NOT_A_FUNCTION"])
+def test_an_operation_whose_function_cannot_take_events_fails_by_name(document: Document, function: str) -> None:
+    key = f"{__name__}.{function}"
+    document["operations"][key] = document["operations"].pop("realtime.matchmaking.find_partner")
+    with pytest.raises(ContractError) as refused:
+        Bound(document)
+    assert str(refused.value).startswith(f"{key} should be ")
+
+
+def test_a_function_without_an_operation_fails_by_name(document: Document) -> None:
+    keys = [key for key, operation in document["operations"].items() if operation["action"] == "receive"]
+    for key in keys:
+        lacking = {**document, "operations": {k: v for k, v in document["operations"].items() if k != key}}
+        with pytest.raises(ContractError) as refused:
+            Bound(lacking)
+        assert str(refused.value).startswith(f"{key} takes events")
+
+
+def test_an_event_to_send_without_a_function_fails_by_name(document: Document) -> None:
+    document["components"]["messages"]["applause"] = {"name": "applause", "payload": {"type": "object"}}
+    document["channels"]["root"]["messages"]["applause"] = {"$ref": "#/components/messages/applause"}
+    document["operations"]["emit.applause"] = {
+        **document["operations"]["emit.searching"],
+        "messages": [{"$ref": "#/channels/root/messages/applause"}],
+    }
+    with pytest.raises(ContractError) as refused:
+        Bound(document)
+    assert "names emit.applause," in str(refused.value)
+
+
+def test_an_event_to_send_under_another_name_than_its_function_fails_by_name(document: Document) -> None:
+    document["operations"]["emit.search"] = document["operations"].pop("emit.searching")
+    with pytest.raises(ContractError) as refused:
+        Bound(document)
+    assert "names emit.search," in str(refused.value)
+
+
+def test_a_function_that_writes_an_event_the_spec_lacks_fails_by_name(document: Document) -> None:
+    for name in Bound(document).sends:
+        lacking = {**document, "operations": {k: v for k, v in document["operations"].items() if k != f"emit.{name}"}}
+        with pytest.raises(ContractError) as refused:
+            Bound(lacking)
+        assert str(refused.value).startswith(f"realtime.emit.{name} ")
+
+
+# --- The document in itself -------------------------------------------------------------------------
+
+
+def test_the_messages_of_the_channel_are_the_events_and_the_ack(document: Document) -> None:
+    bound = Bound(document)
+    channel = document["channels"]["root"]["messages"]
+    assert all(message == {"$ref": f"#/components/messages/{key}"} for key, message in channel.items())
+    assert set(channel) == set(document["components"]["messages"])
+    names = {schemas.follow(message, document)["name"] for message in channel.values()}
+    assert names == {*bound.receives, *bound.sends, "ack"}
+
+    used = [
+        message["$ref"].rpartition("/")[2]
+        for operation in document["operations"].values()
+        for message in [*operation["messages"], *operation.get("reply", {"messages": []})["messages"]]
+    ]
+    assert set(used) == set(channel), "a message that no operation uses"
+    assert all(len(operation["messages"]) == 1 for operation in document["operations"].values())
+
+
+def test_an_operation_is_titled_after_its_event(document: Document) -> None:
+    for operation in document["operations"].values():
+        assert operation["title"] == schemas.follow(operation["messages"][0], document)["name"]
+
+
+def test_every_example_is_valid(document: Document) -> None:
+    checked = 0
+    for name, message in document["components"]["messages"].items():
+        validate = schemas.compiled(message["payload"], document)
+        for example in message.get("examples", []):
+            checked += 1
+            assert validate(example["payload"]) is None, name
+    for name, schema in document["components"]["schemas"].items():
+        validate = schemas.compiled({"$ref": f"#/components/schemas/{name}"}, document)
+        for example in schema.get("examples", []):
+            checked += 1
+            assert validate(example) is None, name
+    assert checked >= 4
+
+
+def test_whatever_a_client_may_send_is_closed_to_unknown_fields(document: Document) -> None:
+    for name, (_, validate) in Bound(document).receives.items():
+        room = {"roomId": IDS[0]} if "lacks 'roomId'" in (validate({}) or "") else {}
+        described = {**room, "sdp": "v=0"} if "'sdp'" in (validate(room) or "") else room
+        whole = {**described, "candidate": None} if "'candidate'" in (validate(described) or "") else described
+        assert validate(whole) is None and validate({**whole, "unheard_of": 1}), name
+
+
+def test_the_codes_of_the_spec_are_those_of_the_code(document: Document) -> None:
+    assert set(document["components"]["schemas"]["ErrorCode"]["enum"]) == errors.SOCKET_CODES
+
+
+# --- What the server sends ----------------------------------------------------------------------------
+
+
+def what_is_sent(settings: Settings) -> list[Event]:
+    """Every function of realtime/emit.py, with everything it may be given."""
+    ada = Partner(IDS[0], "Ada", None, "beginner", "worker.a")
+    bob = Partner(IDS[1], "Bob", "https://cdn.example/bob.webp", "advanced", "worker.b")
+    ice_servers = Turn(settings).ice_servers(ada.user_id)
+    return [
+        emit.searching(0),
+        emit.searching(300),
+        *(
+            emit.match_found(Match(IDS[2], IDS[3], "all", topic, ada, bob), bob, ice_servers)
+            for topic in (None, "travel")
+        ),
+        emit.match_found(Match(IDS[2], IDS[3], "all", None, ada, bob), ada, []),
+        emit.partner_cancelled(),
+        *(emit.peer_joined(role, IDS[0]) for role in ("caller", "receiver")),
+        emit.webrtc_offer("v=0"),
+        emit.webrtc_answer("v=0"),
+        emit.webrtc_ice(None),
+        emit.webrtc_ice({"candidate": "", "sdpMid": None, "sdpMLineIndex": None, "usernameFragment": None}),
+        emit.webrtc_ice({"candidate": "candidate:1", "sdpMid": "0", "sdpMLineIndex": 0, "usernameFragment": "x"}),
+        *(emit.peer_left(reason) for reason in ("ended", "disconnected", "timeout", "banned")),
+        *(emit.error(code, "A sentence.") for code in errors.SOCKET_CODES),
+    ]
+
+
+def test_what_each_emit_function_writes_is_what_the_spec_says(document: Document, settings: Settings) -> None:
+    bound = Bound(document)
+    sent = what_is_sent(settings)
+    for event in sent:
+        assert bound.sends[event.name](event.payload) is None, event
+    functions = {name for name, f in inspect.getmembers(emit, inspect.isfunction) if f.__module__ == emit.__name__}
+    assert {event.name for event in sent} == functions
+
+
+def test_a_field_too_many_or_too_few_is_told(document: Document, settings: Settings) -> None:
+    bound = Bound(document)
+    for name, payload in what_is_sent(settings):
+        assert bound.sends[name]({**payload, "more": 1}), name
+        for field in payload:
+            assert bound.sends[name]({key: value for key, value in payload.items() if key != field}), (name, field)
+
+
+class LocalBus:
+    """A bus between no workers: everything is for a socket of this one."""
+
+    worker_id = "only"
+
+    def __init__(self) -> None:
+        self._handlers: dict[str, Any] = {}
+
+    def on(self, kind: str, handler: Any) -> None:
+        self._handlers[kind] = handler
+
+    async def send(self, socket: str, kind: str, *arguments: Any) -> None:
+        await self._handlers[kind](socket, *arguments)
+
+
+class OddServices:
+    """Services whose facts break the contract: a wait of less than nothing."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.bus = LocalBus()
+        self.auth = SimpleNamespace(admit_socket=self._admit)
+        self.matchmaking = SimpleNamespace(find_partner=self._find_partner)
+        self.signaling = SimpleNamespace(disconnect=self._disconnect)
+
+    async def _admit(self, token: str) -> str:
+        return IDS[0]
+
+    async def _find_partner(self, user_id: str, socket: str, *, level: str, topic: str | None) -> Searching:
+        return Searching(-1)
+
+    async def _disconnect(self, user_id: str, socket: str) -> None:
+        return None
+
+
+@asynccontextmanager
+async def talking_to(services: OddServices) -> AsyncIterator[socketio.AsyncClient]:
+    """Serve the events contract over these services, and connect to it."""
+    app = socketio.ASGIApp(events.build(cast(Container, services)))
+    port = free_port()
+    config = uvicorn.Config(app, host="127.0.0.1", port=port, ws="websockets-sansio", log_config=None, lifespan="off")
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.01)
+    client = socketio.AsyncClient(reconnection=False)
+    try:
+        await client.connect(f"http://127.0.0.1:{port}", auth={"token": "any"}, transports=["websocket"])
+        yield client
+    finally:
+        await client.disconnect()
+        server.should_exit = True
+        await serving
+
+
+async def test_a_payload_that_breaks_the_spec_is_not_sent(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    heard: list[str] = []
+    async with talking_to(OddServices(settings)) as client:
+        client.on("*", lambda name, payload: heard.append(name))
+        ack = await client.call("find_partner", {}, timeout=5)
+    assert ack["error"]["code"] == "internal" and heard == ["error"]
+    (record,) = [record for record in caplog.records if record.name == "parlance.contract"]
+    assert record.exc_info is not None and isinstance(record.exc_info[1], ContractError)
+    assert "searching as it would be sent is not what asyncapi.yaml says" in str(record.exc_info[1])
+
+
+async def test_production_does_not_pay_for_checking_what_it_sends(settings: Settings) -> None:
+    heard: list[Any] = []
+    async with talking_to(OddServices(settings.model_copy(update={"app_env": "production"}))) as client:
+        client.on("*", lambda name, payload: heard.append((name, payload)))
+        assert await client.call("find_partner", {}, timeout=5) == {"ok": True}
+    assert heard == [("searching", {"estimated_wait_seconds": -1})]

@@ -1,0 +1,172 @@
+"""Owns who may connect a socket, from where and how, and what the refused are told."""
+
+from __future__ import annotations
+
+import base64
+import json
+import uuid
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+import socketio
+import sqlalchemy as sa
+import websockets
+from joserfc import jwt
+from joserfc.jwk import RSAKey
+from sqlmodel import col
+from websockets.asyncio.client import connect
+
+from adapters.keys import KeyFiles
+from adapters.tokens import LEEWAY, AccessTokens
+from container import Container
+from models import Profile, RefreshToken, User
+from settings import Settings
+from tests.calls import MakePhone, ban
+from tests.world import Learner, Server
+
+
+async def refusal(server: Server, auth: Any, *, headers: dict[str, str] | None = None) -> Any:
+    """Try to connect; answer what the client's `connect_error` is given, or None where it connected."""
+    told: list[Any] = []
+    client = socketio.AsyncClient(reconnection=False)
+    client.on("connect_error", told.append)
+    try:
+        await client.connect(server.url, auth=auth, headers=headers or {}, transports=["websocket"])
+    except socketio.exceptions.ConnectionError:
+        assert len(told) == 1
+        return told[0]
+    finally:
+        await client.disconnect()
+    return None
+
+
+UNAUTHENTICATED = {"message": "unauthenticated"}
+
+
+@pytest.fixture
+async def learner(make_phone: MakePhone) -> Learner:
+    return (await make_phone()).learner
+
+
+async def test_a_right_token_connects(server: Server, learner: Learner) -> None:
+    assert await refusal(server, {"token": learner.access_token}) is None
+    assert await refusal(server, {"token": learner.access_token, "device": "phone"}) is None
+
+
+@pytest.mark.parametrize(
+    "auth",
+    [
+        None,
+        {},
+        [],
+        "token",
+        7,
+        {"token": None},
+        {"token": ""},
+        {"token": 7},
+        {"token": ["a"]},
+        {"token": {"token": "a"}},
+        {"token": "nonsense"},
+        {"token": "a.b.c"},
+        {"token": "\x00\ud83d.é.☃"},
+        {"token": "." * 60_000},
+        {"Token": "a.b.c"},
+    ],
+    ids=lambda auth: str(auth)[:24].encode("unicode_escape").decode(),
+)
+async def test_a_handshake_without_a_token_is_unauthenticated(server: Server, auth: Any) -> None:
+    assert await refusal(server, auth) == UNAUTHENTICATED
+
+
+def part(content: Any) -> str:
+    text = content if isinstance(content, str) else json.dumps(content)
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+async def test_a_forged_token_is_unauthenticated(server: Server, settings: Settings, learner: Learner) -> None:
+    header, claims, signature = learner.access_token.split(".")
+    named = jwt.decode(learner.access_token, KeyFiles(settings).signing_key(), algorithms=["RS256"])
+    foreign = RSAKey.generate_key(2048, {"kid": named.header["kid"]})
+    forgeries = {
+        "another's signature": jwt.encode(named.header, named.claims, foreign, algorithms=["RS256"]),
+        "no signature": f"{part({'alg': 'none', 'kid': named.header['kid'], 'typ': 'JWT'})}.{claims}.",
+        "a cut signature": f"{header}.{claims}.{signature[:-8]}",
+        "other claims": f"{header}.{part({**named.claims, 'sub': str(uuid.uuid4())})}.{signature}",
+        "an unknown key": f"{part({**named.header, 'kid': 'other'})}.{claims}.{signature}",
+        "a header nested beyond any parser": f"{part('[' * 20_000)}.{claims}.{signature}",
+        "claims that are no object": f"{header}.{part([])}.{signature}",
+    }
+    told = {name: await refusal(server, {"token": token}) for name, token in forgeries.items()}
+    assert told == dict.fromkeys(forgeries, UNAUTHENTICATED)
+
+
+async def test_an_expired_token_is_unauthenticated(server: Server, settings: Settings, learner: Learner) -> None:
+    async def told_after(lifetime: timedelta, *, issuer: str = "", audience: str = "") -> Any:
+        keys = KeyFiles(settings)
+        tokens = AccessTokens(
+            keys.signing_key(),
+            keys.public_keys(),
+            issuer=issuer or settings.app_url,
+            audience=audience or settings.jwt_audience,
+            lifetime=lifetime,
+        )
+        token = tokens.issue(user_id=learner.id, email=learner.email, role="student", family_id=str(uuid.uuid4()))
+        return await refusal(server, {"token": token})
+
+    assert await told_after(timedelta(minutes=1)) is None
+    assert await told_after(timedelta(seconds=-LEEWAY - 1)) == UNAUTHENTICATED
+    assert await told_after(timedelta(minutes=1), issuer="https://elsewhere.example") == UNAUTHENTICATED
+    assert await told_after(timedelta(minutes=1), audience="elsewhere") == UNAUTHENTICATED
+
+
+async def test_a_banned_user_is_told_so(server: Server, container: Container, learner: Learner) -> None:
+    await ban(container, learner.id)
+    assert await refusal(server, {"token": learner.access_token}) == {"message": "banned"}
+
+
+async def test_a_user_who_is_gone_is_unauthenticated(server: Server, container: Container, learner: Learner) -> None:
+    user_id = uuid.UUID(learner.id)
+    async with container.database.transaction() as session:
+        for table, column in ((RefreshToken, RefreshToken.user_id), (Profile, Profile.user_id), (User, User.id)):
+            await session.exec(sa.delete(table).where(col(column) == user_id))
+    assert await refusal(server, {"token": learner.access_token}) == UNAUTHENTICATED
+
+
+async def test_a_page_of_another_origin_does_not_connect(server: Server, settings: Settings, learner: Learner) -> None:
+    address = f"{server.url.replace('http', 'ws')}/socket.io/?EIO=4&transport=websocket"
+    own = server.url.removeprefix("http://")
+    for origin in (
+        "https://evil.example",
+        "null",
+        f"https://{own}",
+        f"http://{own}.evil.example",
+        f"http://evil.example/{own}",
+        server.url.rpartition(":")[0],
+        settings.app_url.rpartition(":")[0],
+    ):
+        with pytest.raises(websockets.InvalidStatus) as refused:
+            await connect(address, additional_headers={"Origin": origin})
+        assert refused.value.response.status_code == 403, origin
+    for origin in (server.url, settings.app_url):
+        assert await refusal(server, {"token": learner.access_token}, headers={"Origin": origin}) is None
+
+
+async def test_the_polling_transport_is_refused(server: Server, learner: Learner) -> None:
+    client = socketio.AsyncClient(reconnection=False)
+    with pytest.raises(socketio.exceptions.ConnectionError):
+        await client.connect(server.url, auth={"token": learner.access_token}, transports=["polling"])
+    async with httpx.AsyncClient(base_url=server.url) as http:
+        for query in ("EIO=4&transport=polling", "EIO=4", "EIO=4&transport=websocket", "transport=polling&j=0"):
+            for method in ("GET", "POST"):
+                answer = await http.request(method, f"/socket.io/?{query}")
+                assert answer.status_code == 400, (method, query)
+
+
+async def test_each_socket_has_a_name_of_its_own_that_starts_with_its_worker(make_phone: MakePhone) -> None:
+    one = await make_phone()
+    other = await make_phone(learner=one.learner, apart_from=one)
+    third = await make_phone(learner=one.learner, together_with=one)
+    assert len({phone.client.get_sid() for phone in (one, other, third)}) == 3
+    assert one.worker == third.worker != other.worker

@@ -1,0 +1,436 @@
+"""Owns who finds whom, who may not look, and what becomes of a match that one side gives up."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import pytest
+import sqlalchemy.exc
+
+import errors
+from adapters import redis
+from container import Container
+from contract import problems
+from models import EndedBy
+from services.matchmaking import UNKNOWN_WAIT, Match, MatchmakingService, Searching
+from services.rooms import SEARCH_SECONDS, Rooms
+from services.sessions import SessionsService
+from tests.calls import MakePhone, Room, ban, becomes, call, ended_row, match, row
+from tests.world import Learner, free_port
+
+MakeLearner = Callable[..., Awaitable[Learner]]
+
+
+@dataclass
+class Device:
+    """A learner's device as the services see it: a user and a socket."""
+
+    services: Container
+    user_id: str
+    socket: str
+
+    async def finds(self, level: str = "all", topic: str | None = None) -> Searching | Match:
+        """Search, at a later millisecond than whoever searched before."""
+        begun = time.time_ns() // 1_000_000
+        while time.time_ns() // 1_000_000 == begun:
+            await asyncio.sleep(0)
+        return await self.services.matchmaking.find_partner(self.user_id, self.socket, level=level, topic=topic)
+
+    async def waits(self, level: str = "all", topic: str | None = None) -> Searching:
+        outcome = await self.finds(level, topic)
+        assert isinstance(outcome, Searching), f"matched with {outcome.waiting.user_id}"
+        return outcome
+
+    async def meets(self, other: Device, level: str = "all", topic: str | None = None) -> Match:
+        outcome = await self.finds(level, topic)
+        assert isinstance(outcome, Match), "waits"
+        assert (outcome.waiting.user_id, outcome.seeker.user_id) == (other.user_id, self.user_id)
+        assert (outcome.waiting.socket, outcome.seeker.socket) == (other.socket, self.socket)
+        return outcome
+
+
+MakeDevice = Callable[..., Awaitable[Device]]
+
+
+@pytest.fixture
+def make_device(container: Container, make_learner: MakeLearner) -> MakeDevice:
+    numbers = itertools.count()
+
+    async def make(*, of: Device | None = None, ready: bool = True) -> Device:
+        user_id = of.user_id if of else (await make_learner(ready=ready)).id
+        return Device(container, user_id, f"{container.bus.worker_id}.{next(numbers)}")
+
+    return make
+
+
+# --- Who may look ------------------------------------------------------------------------------------
+
+
+async def test_without_a_username_and_a_level_nobody_looks_for_a_partner(make_phone: MakePhone) -> None:
+    phone = await make_phone(ready=False)
+    for profile in ({}, {"username": f"x{uuid.uuid4().hex[:18]}"}):
+        assert (await phone.learner.http.patch("/users/me", json={**profile, "bio": "hello"})).status_code == 200
+        ack = await phone.send("find_partner", {})
+        assert ack["error"]["code"] == "profile_incomplete"
+        assert await phone.hears("error") == ack["error"]
+    assert (await phone.learner.http.patch("/users/me", json={"englishLevel": "beginner"})).status_code == 200
+    assert await phone.send("find_partner", {}) == {"ok": True}
+    await phone.hears("searching")
+
+
+async def test_a_user_banned_while_connected_does_not_find_a_partner(
+    make_phone: MakePhone, container: Container
+) -> None:
+    phone = await make_phone()
+    await ban(container, phone.learner.id)
+    assert (await phone.send("find_partner", {}))["error"]["code"] == "banned"
+
+
+async def test_one_searches_once_on_whatever_device(make_phone: MakePhone) -> None:
+    phone = await make_phone()
+    tablet = await make_phone(learner=phone.learner, apart_from=phone)
+    assert await phone.send("find_partner", {"level": "beginner"}) == {"ok": True}
+    for device in (phone, tablet):
+        for search in ({"level": "beginner"}, {"level": "advanced"}, {}):
+            assert (await device.send("find_partner", search))["error"]["code"] == "already_searching"
+    assert [name for name, _ in phone.heard].count("match_found") == 0
+    assert await tablet.send("cancel_search") == {"ok": True}
+    assert await tablet.send("find_partner", {}) == {"ok": True}
+
+
+async def test_who_is_matched_or_in_a_call_does_not_search_on_whatever_device(make_phone: MakePhone) -> None:
+    ada, bob = await make_phone(), await make_phone()
+    tablet = await make_phone(learner=ada.learner)
+    room: Room = {"roomId": (await match(ada, bob))["roomId"]}
+    for join in (ada, bob, None):
+        for device in (ada, bob, tablet):
+            assert (await device.send("find_partner", {}))["error"]["code"] == "already_in_room"
+        if join:
+            await join.send("join_room", room)
+    assert await bob.send("end_call", room) == {"ok": True}
+    await match(tablet, bob)
+
+
+async def test_who_does_not_search_has_nothing_to_cancel(make_phone: MakePhone) -> None:
+    ada, bob = await make_phone(), await make_phone()
+    assert (await ada.send("cancel_search"))["error"]["code"] == "not_searching"
+    await call(ada, bob)
+    for phone in (ada, bob):
+        assert (await phone.send("cancel_search"))["error"]["code"] == "not_searching"
+    assert "peer_left" not in [name for name, _ in (*ada.heard, *bob.heard)]
+
+
+# --- Who finds whom ----------------------------------------------------------------------------------
+
+LEVELS = ["all", "beginner", "intermediate", "advanced"]
+
+
+@pytest.mark.parametrize(("waiting", "seeking"), [*itertools.product(LEVELS, LEVELS)])
+async def test_equal_levels_meet_and_all_meets_any(make_device: MakeDevice, waiting: str, seeking: str) -> None:
+    ada, bob = await make_device(), await make_device()
+    await ada.waits(waiting)
+    if waiting == seeking or "all" in (waiting, seeking):
+        found = await bob.meets(ada, seeking)
+        assert found.level == (seeking if waiting == "all" else waiting)
+        assert found.topic is None
+    else:
+        await bob.waits(seeking)
+
+
+async def test_the_level_of_the_search_counts_and_not_that_of_the_profile(make_phone: MakePhone) -> None:
+    ada, bob, eve = await make_phone(level="beginner"), await make_phone(level="advanced"), await make_phone()
+    await eve.send("find_partner", {"level": "intermediate"})
+    found = await match(ada, bob, level="advanced")
+    assert found["partner"]["level"] == "advanced" and found["topic"] is None
+    assert await bob.hears("match_found") and "match_found" not in [name for name, _ in eve.heard]
+
+
+async def test_the_same_topic_comes_first_even_where_others_have_waited_longer(make_device: MakeDevice) -> None:
+    oldest, old, cook, seeker = [await make_device() for _ in range(4)]
+    await oldest.waits("beginner")
+    await old.waits("intermediate", "sports")
+    await cook.waits("advanced", "cooking")
+    found = await seeker.meets(cook, "all", "Cooking")
+    assert found.topic == "cooking" and found.level == "advanced"
+
+
+async def test_the_same_topic_at_another_level_does_not_match(make_device: MakeDevice) -> None:
+    cook, other, seeker = [await make_device() for _ in range(3)]
+    await cook.waits("advanced", "cooking")
+    await other.waits("beginner", "sports")
+    await seeker.meets(other, "beginner", "cooking")
+
+
+async def test_without_a_common_topic_the_longest_waiting_comes_first(make_device: MakeDevice) -> None:
+    first, second, third = [await make_device() for _ in range(3)]
+    await first.waits("intermediate", "a")
+    await second.waits("beginner")
+    await third.waits("advanced", "b")
+    for expected, topic in ((first, "z"), (second, None), (third, "y")):
+        await (await make_device()).meets(expected, "all", topic)
+
+
+async def test_of_those_with_the_same_topic_the_longest_waiting_comes_first(make_device: MakeDevice) -> None:
+    first, second, seeker = [await make_device() for _ in range(3)]
+    await first.waits("advanced", "cooking")
+    await second.waits("beginner", "cooking")
+    await seeker.meets(first, "all", "cooking")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Street Food", "  street   food "),
+        ("ÜBER UNS", "über uns"),
+        ("STRASSE", "straße"),
+        ("旅行", "旅行"),
+        ("a:b", "A:B"),
+        ("*", "*"),
+    ],
+)
+async def test_topics_are_compared_without_regard_to_case_and_spaces(
+    make_device: MakeDevice, one: str, other: str
+) -> None:
+    ada, bob, eve = [await make_device() for _ in range(3)]
+    await eve.waits("beginner", "something else")
+    await ada.waits("intermediate", one)
+    await bob.meets(ada, "all", other)
+
+
+@pytest.mark.parametrize("topic", ["ß" * 60, "ΐ" * 60, "ﬃ" * 60, "𝒜" * 60, "x" * 60])
+async def test_the_longest_topic_makes_a_match_in_whatever_script(
+    make_device: MakeDevice, container: Container, topic: str
+) -> None:
+    ada, bob = await make_device(), await make_device()
+    await ada.waits("all", topic)
+    found = await bob.meets(ada, "all", topic)
+    made = await row(container, found.room_id)
+    assert made is not None and made.topic == found.topic
+
+
+async def test_a_topic_of_nothing_but_spaces_is_none(make_device: MakeDevice) -> None:
+    ada, bob = await make_device(), await make_device()
+    await ada.waits("all", "   ")
+    assert (await bob.meets(ada, "all", " ")).topic is None
+
+
+async def test_one_never_meets_oneself(make_device: MakeDevice, container: Container) -> None:
+    phone = await make_device()
+    tablet = await make_device(of=phone)
+    await phone.waits("all", "cooking")
+    outcomes = await asyncio.gather(*(tablet.finds("all", "cooking") for _ in range(10)), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [errors.AlreadySearching] * 10
+    # Neither does a search that ran out and is still in the queue.
+    await container.redis.delete(f"match:searching:{phone.user_id}")
+    await tablet.waits("all", "cooking")
+    await (await make_device()).meets(tablet, "all", "cooking")
+
+
+async def test_a_match_is_told_to_the_sockets_that_searched(make_phone: MakePhone) -> None:
+    phone = await make_phone()
+    tablet = await make_phone(learner=phone.learner, apart_from=phone)
+    other = await make_phone(apart_from=phone)
+    found = await match(tablet, other)
+    assert found["partner"]["userId"] == other.learner.id
+    servers = found["iceServers"]
+    assert servers[0]["urls"] and all(":" in url for server in servers for url in server["urls"])
+    assert servers[1]["username"].endswith(f":{phone.learner.id}")
+    assert "match_found" not in [name for name, _ in phone.heard]
+
+
+async def test_a_match_has_a_row_that_waits_for_the_call(make_device: MakeDevice, container: Container) -> None:
+    ada, bob = await make_device(), await make_device()
+    await ada.waits("beginner", "Cooking")
+    found = await bob.meets(ada, "all")
+    made = await row(container, found.room_id)
+    assert made is not None
+    assert (str(made.id), made.level, made.topic) == (found.session_id, "beginner", "cooking")
+    assert (str(made.user_a_id), str(made.user_b_id)) == (ada.user_id, bob.user_id)
+    assert (made.connected_at, made.ended_at, made.ended_by, made.duration_seconds) == (None, None, None, None)
+
+
+async def test_the_wait_is_told_from_the_matches_of_the_last_minutes(
+    make_device: MakeDevice, container: Container
+) -> None:
+    seeker = await make_device()
+
+    async def told(level: str) -> int:
+        seconds = (await seeker.waits(level)).estimated_wait_seconds
+        await container.matchmaking.cancel_search(seeker.user_id)
+        return seconds
+
+    assert await told("beginner") == UNKNOWN_WAIT
+    minute = int(time.time() // 60)
+    await container.redis.set(f"match:rate:beginner:{minute - 10}", 100)  # long ago
+    assert await told("beginner") == UNKNOWN_WAIT
+    await container.redis.set(f"match:rate:beginner:{minute - 3}", 7)
+    for _ in range(3):
+        ada, bob = await make_device(), await make_device()
+        await ada.waits("beginner")
+        await bob.meets(ada, "all")
+    assert await told("beginner") == 30  # ten matches in five minutes
+    assert await told("all") == 100  # three of them were for anybody, too
+    assert await told("advanced") == UNKNOWN_WAIT
+    await container.redis.set(f"match:rate:advanced:{minute - 1}", 100_000)
+    assert await told("advanced") == 1
+    await container.redis.set(f"match:rate:advanced:{minute - 1}", 1)
+    assert await told("advanced") == SEARCH_SECONDS
+
+
+# --- Giving up ------------------------------------------------------------------------------------------
+
+
+async def test_who_cancels_is_found_by_nobody(make_device: MakeDevice, container: Container) -> None:
+    ada, bob = await make_device(), await make_device()
+    await ada.waits("beginner", "cooking")
+    assert await container.matchmaking.cancel_search(ada.user_id) is None
+    with pytest.raises(errors.NotSearching):
+        await container.matchmaking.cancel_search(ada.user_id)
+    await bob.waits("beginner", "cooking")
+
+
+async def test_a_match_refused_before_both_joined_is_cancelled_and_its_row_ends(
+    make_phone: MakePhone, container: Container
+) -> None:
+    ada, bob = await make_phone(), await make_phone()
+    if ada.worker == bob.worker:
+        bob = await make_phone(learner=bob.learner, apart_from=ada)
+    for refuser, other, ended_by in ((ada, bob, EndedBy.USER_A), (bob, ada, EndedBy.USER_B)):
+        for joined in (None, refuser, other):
+            room: Room = {"roomId": (await match(ada, bob))["roomId"]}
+            if joined:
+                await joined.send("join_room", room)
+            assert await refuser.send("cancel_search") == {"ok": True}
+            assert await other.hears("partner_cancelled") == {}
+            ended = await ended_row(container, room["roomId"])
+            assert (ended.ended_by, ended.connected_at, ended.duration_seconds) == (ended_by, None, 0)
+            for phone in (refuser, other):
+                assert (await phone.send("cancel_search"))["error"]["code"] == "not_searching"
+                assert (await phone.send("join_room", room))["error"]["code"] == "not_in_room"
+            assert "partner_cancelled" not in [name for name, _ in refuser.heard]
+
+
+async def test_both_who_refuse_at_once_end_the_match_once(make_phone: MakePhone, container: Container) -> None:
+    ada, bob = await make_phone(), await make_phone()
+    for _ in range(5):
+        room_id = (await match(ada, bob))["roomId"]
+        acks = await asyncio.gather(ada.send("cancel_search"), bob.send("cancel_search"))
+        assert sorted(ack["ok"] for ack in acks) == [False, True]
+        assert next(ack for ack in acks if not ack["ok"])["error"]["code"] == "not_searching"
+        assert (await ended_row(container, room_id)).ended_by is (EndedBy.USER_A if acks[0]["ok"] else EndedBy.USER_B)
+
+
+async def test_who_goes_away_while_searching_is_found_by_nobody(make_phone: MakePhone, container: Container) -> None:
+    ada, bob = await make_phone(), await make_phone()
+    await ada.send("find_partner", {"level": "beginner"})
+    await ada.client.disconnect()
+
+    async def has_left() -> bool:
+        return not await container.redis.exists(f"match:searching:{ada.learner.id}")
+
+    await becomes(has_left)
+    assert await bob.send("find_partner", {}) == {"ok": True}
+    await bob.hears("searching")
+
+
+async def test_another_device_that_goes_away_leaves_the_search_alone(make_device: MakeDevice) -> None:
+    phone = await make_device()
+    tablet = await make_device(of=phone)
+    other = await make_device()
+    await phone.waits("beginner")
+    assert await phone.services.signaling.disconnect(tablet.user_id, tablet.socket) is None
+    await other.meets(phone, "beginner")
+    assert await phone.services.signaling.disconnect(tablet.user_id, tablet.socket) is None
+    with pytest.raises(errors.AlreadyInRoom):
+        await phone.finds()
+
+
+# --- Where PostgreSQL fails -----------------------------------------------------------------------------
+
+
+class NoDatabase(SessionsService):
+    """Sessions whose PostgreSQL is away when a match should be written."""
+
+    async def start(self, *arguments: object) -> None:
+        raise sqlalchemy.exc.OperationalError("INSERT", {}, ConnectionError("away"))
+
+
+async def test_a_match_that_cannot_be_written_puts_the_waiting_one_back(
+    make_device: MakeDevice, container: Container
+) -> None:
+    first, second, seeker, later = [await make_device() for _ in range(4)]
+    await first.waits("beginner", "cooking")
+    await second.waits("advanced", "cooking")
+    broken = MatchmakingService(container.database, Rooms(container.redis), NoDatabase(container.database))
+    with pytest.raises(sqlalchemy.exc.OperationalError) as failure:
+        await broken.find_partner(seeker.user_id, seeker.socket, level="all", topic="cooking")
+    assert problems.socket_problem(failure.value)["code"] == "unavailable"
+    assert [key async for key in container.redis.scan_iter("match:room:*")] == []
+    # The seeker is free, and the first still stands before the second.
+    with pytest.raises(errors.NotSearching):
+        await container.matchmaking.cancel_search(seeker.user_id)
+    await later.meets(first, "all", "cooking")
+    await seeker.meets(second, "all", "cooking")
+
+
+class GoneMeanwhile(SessionsService):
+    """Sessions that are slow to write the row of the first match: its waiting one has gone away by then."""
+
+    def __init__(self, container: Container, waiting: Device, *, fails: bool) -> None:
+        super().__init__(container.database)
+        self._goes = [waiting]
+        self._services = container
+        self._fails = fails
+
+    async def start(self, session_id: str, room_id: str, *facts: str | None) -> None:
+        goes = self._goes.pop() if self._goes else None
+        if goes:
+            left = await self._services.signaling.disconnect(goes.user_id, goes.socket)
+            assert left is not None and not left.was_joined
+        if goes and self._fails:
+            raise sqlalchemy.exc.OperationalError("INSERT", {}, ConnectionError("away"))
+        await super().start(session_id, room_id, *facts)  # type: ignore[arg-type]
+
+
+async def test_a_partner_who_goes_away_while_the_match_is_written_is_no_match(
+    make_device: MakeDevice, container: Container
+) -> None:
+    gone, seeker, second = [await make_device() for _ in range(3)]
+    await gone.waits()
+    sessions = GoneMeanwhile(container, gone, fails=False)
+    matchmaking = MatchmakingService(container.database, Rooms(container.redis), sessions)
+    outcome = await matchmaking.find_partner(seeker.user_id, seeker.socket, level="all", topic=None)
+    assert isinstance(outcome, Searching)
+    page = await container.sessions.list_of(seeker.user_id, limit=10, cursor=None)
+    assert [call.session.ended_at is not None for call in page.items] == [True]
+    await second.meets(seeker)
+
+
+async def test_a_partner_who_goes_away_while_the_match_fails_is_not_put_back(
+    make_device: MakeDevice, container: Container
+) -> None:
+    gone, seeker, second = [await make_device() for _ in range(3)]
+    await gone.waits()
+    sessions = GoneMeanwhile(container, gone, fails=True)
+    matchmaking = MatchmakingService(container.database, Rooms(container.redis), sessions)
+    with pytest.raises(sqlalchemy.exc.OperationalError):
+        await matchmaking.find_partner(seeker.user_id, seeker.socket, level="all", topic=None)
+    await second.waits()
+    await seeker.meets(second)
+
+
+async def test_a_search_without_redis_is_told_that_a_service_is_away(
+    make_device: MakeDevice, container: Container
+) -> None:
+    device = await make_device()
+    nowhere = redis.connect(container.settings.model_copy(update={"redis_port": free_port()}))
+    matchmaking = MatchmakingService(container.database, Rooms(nowhere), container.sessions)
+    with pytest.raises(Exception) as failure:
+        await matchmaking.find_partner(device.user_id, device.socket, level="all", topic=None)
+    assert problems.socket_problem(failure.value)["code"] == "unavailable"
+    await nowhere.aclose()

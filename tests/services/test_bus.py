@@ -1,0 +1,330 @@
+"""Owns what the bus promises: messages between workers arrive once and in order, and a sender knows when they can't."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+import pytest
+
+import errors
+from adapters import bus as bus_module
+from adapters import redis
+from adapters.bus import RedisBus
+from container import Container
+from settings import Settings
+from tests.world import free_port
+
+
+@dataclass
+class Worker:
+    """One bus, the sockets it delivered to, and its connections to Redis."""
+
+    bus: RedisBus
+    connections: list[Any]
+    heard: list[tuple[Any, ...]] = field(default_factory=list)
+
+    @property
+    def socket(self) -> str:
+        return f"{self.bus.worker_id}.socket"
+
+    async def note(self, socket: str, *arguments: Any) -> None:
+        self.heard.append((socket, *arguments))
+
+    async def has_heard(self, count: int, within: float = 20) -> None:
+        deadline = time.monotonic() + within
+        while len(self.heard) < count and time.monotonic() < deadline:
+            await asyncio.sleep(0.01)
+        assert len(self.heard) >= count, f"{len(self.heard)} of {count} messages after {within} s"
+
+    @property
+    def numbers(self) -> list[int]:
+        return [arguments[-1] for arguments in self.heard]
+
+
+MakeWorker = Callable[..., Awaitable[Worker]]
+
+
+@pytest.fixture
+async def make_worker(settings: Settings) -> AsyncIterator[MakeWorker]:
+    """Start workers' buses; `port` is where they send to Redis, or to what stands in between, and `reads_from`."""
+    workers: list[Worker] = []
+
+    async def make(port: int | None = None, *, reads_from: int | None = None) -> Worker:
+        there, reading = (
+            settings.model_copy(update={"redis_port": number or settings.redis_port}) for number in (port, reads_from)
+        )
+        connections = [redis.connect(there), redis.connect(reading, read_timeout=10)]
+        worker = Worker(RedisBus(*connections), connections)
+        worker.bus.on("note", worker.note)
+        workers.append(worker)
+        await worker.bus.start()
+        return worker
+
+    yield make
+    for worker in workers:
+        await worker.bus.stop()
+        for connection in worker.connections:
+            await connection.aclose()
+
+
+class Line:
+    """A TCP line to Redis that can be cut, and can lose what Redis answers first."""
+
+    def __init__(self, target: int) -> None:
+        self._target = target
+        self._pairs: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+        self.port = 0
+        #: Cut before the answer to a command that holds these bytes, so many times.
+        self.loses_answer_to = b""
+        self.losses = 0
+        self.lost = 0
+
+    async def open(self) -> None:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        upstream_reader, upstream = await asyncio.open_connection("127.0.0.1", self._target)
+        pair = (writer, upstream)
+        self._pairs.add(pair)
+        is_to_be_lost = False
+
+        async def forward() -> None:
+            nonlocal is_to_be_lost
+            while data := await reader.read(65536):
+                if self.losses and self.loses_answer_to and self.loses_answer_to in data:
+                    self.losses -= 1
+                    is_to_be_lost = True
+                upstream.write(data)
+
+        async def back() -> None:
+            while data := await upstream_reader.read(65536):
+                if is_to_be_lost:
+                    self.lost += 1
+                    return
+                writer.write(data)
+
+        tasks = {asyncio.create_task(self._run(way())) for way in (forward, back)}
+        self._tasks |= tasks
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        self._pairs.discard(pair)
+        for end in pair:
+            end.close()
+
+    @staticmethod
+    async def _run(way: Awaitable[None]) -> None:
+        with suppress(OSError):
+            await way
+
+    async def redis_side(self) -> list[str]:
+        """The addresses under which Redis knows the connections of this line."""
+        return ["{}:{}".format(*upstream.get_extra_info("sockname")) for _, upstream in self._pairs]
+
+    def cut(self) -> None:
+        for pair in tuple(self._pairs):
+            for end in pair:
+                end.transport.abort()
+
+    async def close(self) -> None:
+        assert self._server is not None
+        self._server.close()
+        self.cut()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+@pytest.fixture
+async def line(settings: Settings) -> AsyncIterator[Line]:
+    made = Line(settings.redis_port)
+    await made.open()
+    yield made
+    await made.close()
+
+
+async def test_five_thousand_messages_each_way_arrive_once_and_in_order(make_worker: MakeWorker) -> None:
+    one, other = await make_worker(), await make_worker()
+
+    async def send(sender: Worker, receiver: Worker) -> None:
+        for start in range(0, 5000, 100):
+            await asyncio.gather(
+                *(sender.bus.send(receiver.socket, "note", number) for number in range(start, start + 100))
+            )
+
+    await asyncio.gather(send(one, other), send(other, one))
+    for worker in (one, other):
+        await worker.has_heard(5000)
+        assert worker.heard == [(worker.socket, number) for number in range(5000)]
+
+
+async def test_messages_sent_in_one_turn_travel_as_one_entry(make_worker: MakeWorker, container: Container) -> None:
+    one, other = await make_worker(), await make_worker()
+    await one.bus.send(other.socket, "note", -1)
+    await asyncio.gather(*(one.bus.send(other.socket, "note", number) for number in range(500)))
+    await other.has_heard(501)
+    assert other.numbers == list(range(-1, 500))
+    entries: Any = await container.redis.xrange(f"bus:{other.bus.worker_id}")
+    assert [len(orjson.loads(entry["messages"])) for _, entry in entries] == [1, 500]
+
+
+async def test_a_message_for_a_socket_of_this_worker_takes_no_journey(make_worker: MakeWorker) -> None:
+    one = await make_worker()
+    for connection in one.connections:
+        await connection.aclose()
+    await one.bus.send(one.socket, "note", {"any": ["thing"]})
+    assert one.heard == [(one.socket, {"any": ["thing"]})]
+
+
+async def test_each_worker_hears_what_is_for_it_and_nothing_else(make_worker: MakeWorker) -> None:
+    workers = [await make_worker() for _ in range(4)]
+    await asyncio.gather(
+        *(
+            sender.bus.send(receiver.socket, "note", place, number)
+            for number in range(50)
+            for place, sender in enumerate(workers)
+            for receiver in workers
+        )
+    )
+    for worker in workers:
+        await worker.has_heard(200)
+        for place in range(4):
+            assert [number for _, sender, number in worker.heard if sender == place] == list(range(50))
+
+
+async def test_what_is_sent_before_a_worker_reads_is_kept_for_it(make_worker: MakeWorker, line: Line) -> None:
+    one, other = await make_worker(), await make_worker(reads_from=line.port)
+    await one.bus.send(other.socket, "note", 0)
+    await other.has_heard(1)
+    await line.close()
+    for number in range(1, 300):
+        await one.bus.send(other.socket, "note", number)
+    await line.open()
+    await other.has_heard(300)
+    assert other.numbers == list(range(300))
+
+
+async def test_connections_that_redis_kills_lose_and_double_nothing(
+    make_worker: MakeWorker, line: Line, container: Container
+) -> None:
+    one, other = [await make_worker(line.port, reads_from=line.port) for _ in range(2)]
+
+    async def send(sender: Worker, receiver: Worker) -> None:
+        for number in range(1500):
+            await sender.bus.send(receiver.socket, "note", number)
+
+    sending = asyncio.gather(send(one, other), send(other, one))
+    for progress in range(200, 1300, 200):
+        await other.has_heard(progress)
+        async with asyncio.timeout(10):
+            while len(await line.redis_side()) < 4:  # each side's reader and commands, connected again
+                await asyncio.sleep(0.01)
+        assert not sending.done()
+        killed = [await container.redis.client_kill_filter(addr=address) for address in await line.redis_side()]
+        assert sum(killed) >= 4
+    await sending
+    for worker in (one, other):
+        await worker.has_heard(1500)
+        assert worker.numbers == list(range(1500))
+
+
+async def test_a_command_whose_answer_is_lost_is_repeated_and_delivered_once(
+    make_worker: MakeWorker, line: Line
+) -> None:
+    one, other = await make_worker(line.port), await make_worker()
+    line.loses_answer_to = f"bus:{other.bus.worker_id}".encode()
+    for number in range(200):
+        if number % 20 == 10:
+            line.losses = 1
+        await one.bus.send(other.socket, "note", number)
+    assert line.lost == 10
+    await other.has_heard(200)
+    assert other.numbers == list(range(200))
+
+
+async def test_a_sender_who_was_told_unavailable_may_send_again_without_disorder(
+    make_worker: MakeWorker, line: Line
+) -> None:
+    one, other = await make_worker(line.port), await make_worker()
+    told: list[int] = []
+    for number in range(60):
+        if number == 30:
+            await line.close()
+        try:
+            await one.bus.send(other.socket, "note", number)
+        except errors.Unavailable:
+            told.append(number)
+            await line.open()
+    assert told == [30]
+    await other.has_heard(59)
+    assert other.numbers == [number for number in range(60) if number != 30]
+
+
+async def test_without_redis_every_sender_is_told_soon(settings: Settings) -> None:
+    nowhere = settings.model_copy(update={"redis_port": free_port()})
+    connections = [redis.connect(nowhere), redis.connect(nowhere)]
+    bus = RedisBus(*connections)
+    started = time.monotonic()
+    outcomes = await asyncio.gather(
+        *(bus.send("elsewhere.socket", "note", 1) for _ in range(20)), return_exceptions=True
+    )
+    assert [type(outcome) for outcome in outcomes] == [errors.Unavailable] * 20
+    assert time.monotonic() - started < 3
+    with pytest.raises(errors.Unavailable):
+        await bus.send("elsewhere.socket", "note", 1)
+    await bus.stop()
+    for connection in connections:
+        await connection.aclose()
+
+
+async def test_a_message_that_trips_its_handler_keeps_the_next_ones_coming(make_worker: MakeWorker) -> None:
+    one, other = await make_worker(), await make_worker()
+
+    async def trip(socket: str) -> None:
+        raise ZeroDivisionError
+
+    other.bus.on("trip", trip)
+    await one.bus.send(other.socket, "note", 1)
+    await one.bus.send(other.socket, "trip")
+    await one.bus.send(other.socket, "a kind that a newer worker knows")
+    await one.bus.send(other.socket, "note", 2)
+    await other.has_heard(2)
+    assert other.numbers == [1, 2]
+
+
+async def test_a_sender_that_goes_away_takes_nothing_with_it(make_worker: MakeWorker) -> None:
+    one, other = await make_worker(), await make_worker()
+    sending = [asyncio.create_task(one.bus.send(other.socket, "note", number)) for number in range(3)]
+    await asyncio.sleep(0)
+    sending[1].cancel()
+    await asyncio.gather(*sending, return_exceptions=True)
+    await one.bus.send(other.socket, "note", 3)
+    await other.has_heard(4)
+    assert other.numbers == [0, 1, 2, 3]
+
+
+async def test_a_worker_lives_while_its_bus_runs_and_its_stream_holds_only_what_is_unread(
+    make_worker: MakeWorker, container: Container
+) -> None:
+    one, other = await make_worker(), await make_worker()
+    alive, stream = f"worker:{other.bus.worker_id}", f"bus:{other.bus.worker_id}"
+    await one.bus.send(other.socket, "note", 1)
+    assert await container.redis.ttl(alive) in range(1, bus_module.DEAD_AFTER + 1)
+    assert await container.redis.ttl(stream) > 0
+    await other.has_heard(1)
+    for number in range(500):
+        await one.bus.send(other.socket, "note", number)
+    await other.has_heard(501)
+    deadline = time.monotonic() + bus_module.HEARTBEAT + 2
+    while await container.redis.xlen(stream) > 100 and time.monotonic() < deadline:  # Redis trims by the hundred
+        await asyncio.sleep(0.05)
+    assert await container.redis.xlen(stream) <= 100
+    await other.bus.stop()
+    assert await container.redis.exists(alive, stream) == 0

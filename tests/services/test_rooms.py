@@ -1,0 +1,352 @@
+"""Owns the queue and the rooms as Redis keeps them: one script each, whole or not at all, whoever comes at once."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+import uuid
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+import errors
+from container import Container
+from services.rooms import ROOM_SECONDS, SEARCH_SECONDS, Paired, Rooms, Waiting
+from tests.calls import empty_queue
+
+Ticket = dict[str, Any]
+MakeTicket = Callable[..., Ticket]
+
+
+@pytest.fixture(autouse=True)
+async def nobody_else(container: Container) -> AsyncIterator[None]:
+    await empty_queue(container)
+    yield
+    await empty_queue(container)
+
+
+@pytest.fixture
+def rooms(container: Container) -> Rooms:
+    return Rooms(container.redis)
+
+
+@pytest.fixture
+def ticket(container: Container) -> MakeTicket:
+    """Make tickets of users who exist nowhere else, each a millisecond younger than the one before."""
+    begun = int(time.time() * 1000)
+    made = 0
+
+    def make(level: str = "all", topic: str = "", *, user: str = "", worker: str = "") -> Ticket:
+        nonlocal made
+        made += 1
+        user_id = user or str(uuid.uuid4())
+        socket = f"{worker or container.bus.worker_id}.{uuid.uuid4().hex}"
+        card = {"displayName": "Ada", "avatarUrl": None, "level": "beginner"}
+        return {
+            "userId": user_id,
+            "socket": socket,
+            "level": level,
+            "topic": topic,
+            "since": begun + made,
+            "card": card,
+        }
+
+    return make
+
+
+async def find(rooms: Rooms, ticket: Ticket) -> Waiting | Paired:
+    return await rooms.find(ticket, str(uuid.uuid4()), str(uuid.uuid4()))
+
+
+async def matched(rooms: Rooms, waiting: Ticket, seeker: Ticket) -> str:
+    """Put two in a room; answer its id."""
+    room_id = str(uuid.uuid4())
+    await rooms.find(waiting, str(uuid.uuid4()), str(uuid.uuid4()))
+    outcome = await rooms.find(seeker, room_id, str(uuid.uuid4()))
+    assert isinstance(outcome, Paired) and outcome.partner == waiting
+    return room_id
+
+
+async def keys(container: Container, pattern: str = "match:*") -> set[str]:
+    return {key async for key in container.redis.scan_iter(pattern, count=1000)}
+
+
+# --- Finding ------------------------------------------------------------------------------------
+
+
+async def test_two_hundred_who_search_at_once_become_a_hundred_pairs(
+    container: Container, rooms: Rooms, ticket: MakeTicket
+) -> None:
+    tickets = [ticket() for _ in range(200)]
+    outcomes = await asyncio.gather(*(find(rooms, each) for each in tickets))
+    pairs = [
+        (own["userId"], outcome.partner["userId"])
+        for own, outcome in zip(tickets, outcomes, strict=True)
+        if isinstance(outcome, Paired)
+    ]
+    assert len(pairs) == 100
+    assert all(one != other for one, other in pairs), "matched with oneself"
+    met = Counter(user for pair in pairs for user in pair)
+    assert set(met.values()) == {1} and set(met) == {each["userId"] for each in tickets}
+    assert await keys(container, "match:searching:*") == set() and await keys(container, "match:queue:*") == set()
+    rooms_of = [await rooms.room_of(each["userId"]) for each in tickets]
+    assert set(Counter(rooms_of).values()) == {2}
+
+
+async def test_at_most_one_of_each_kind_is_left_when_two_hundred_of_many_kinds_search_at_once(
+    container: Container, rooms: Rooms, ticket: MakeTicket
+) -> None:
+    choose = random.Random(7)
+    kinds = [(level, topic) for level in ("beginner", "intermediate", "advanced") for topic in ("", "food", "work")]
+    tickets = [ticket(*choose.choice(kinds)) for _ in range(200)]
+    choose.shuffle(tickets)
+    outcomes = await asyncio.gather(*(find(rooms, each) for each in tickets))
+    met: Counter[str] = Counter()
+    for own, outcome in zip(tickets, outcomes, strict=True):
+        if isinstance(outcome, Paired):
+            assert outcome.partner["level"] == own["level"] == outcome.level
+            met.update([own["userId"], outcome.partner["userId"]])
+    assert set(met.values()) == {1}
+    left = Counter(each["level"] for each in tickets if each["userId"] not in met)
+    assert all(count == 1 for count in left.values()), "two who fit each other both wait"
+    for level in ("beginner", "intermediate", "advanced"):
+        assert await container.redis.zcard(f"match:queue:{level}") == left[level]
+
+
+async def test_one_user_who_searches_from_many_devices_at_once_waits_once(
+    container: Container, rooms: Rooms, ticket: MakeTicket
+) -> None:
+    user = str(uuid.uuid4())
+    outcomes = await asyncio.gather(*(find(rooms, ticket(user=user)) for _ in range(50)), return_exceptions=True)
+    assert Counter(type(outcome) for outcome in outcomes) == {Waiting: 1, errors.AlreadySearching: 49}
+    assert await container.redis.zrange("match:queue:all", 0, -1) == [user]
+
+
+async def test_a_room_knows_its_two_and_both_know_their_room(
+    container: Container, rooms: Rooms, ticket: MakeTicket
+) -> None:
+    ada, bob = ticket("beginner", "food"), ticket("all", "food")
+    await find(rooms, ada)
+    outcome = await rooms.find(bob, "the-room", "the-session")
+    assert outcome == Paired(ada, "beginner", "food")
+    meta = await container.redis.hgetall("match:room:the-room:meta")
+    assert meta == {
+        "createdAt": str(bob["since"]),
+        "topic": "food",
+        "level": "beginner",
+        "sessionId": "the-session",
+        "userAId": ada["userId"],
+        "userBId": bob["userId"],
+        f"search:{ada['userId']}": ada["socket"],
+        f"search:{bob['userId']}": bob["socket"],
+    }
+    assert await container.redis.smembers("match:room:the-room:users") == {ada["userId"], bob["userId"]}
+    for each in (ada, bob):
+        assert await rooms.room_of(each["userId"]) == "the-room"
+        with pytest.raises(errors.AlreadyInRoom):
+            await find(rooms, each)
+    assert await keys(container, "match:queue:*") == await keys(container, "match:searching:*") == set()
+
+
+async def test_everything_of_the_queue_and_of_rooms_expires(
+    container: Container, rooms: Rooms, ticket: MakeTicket
+) -> None:
+    await matched(rooms, ticket("advanced", "food"), ticket("advanced", "food"))
+    await find(rooms, ticket("beginner", "work"))
+    for key in await keys(container):
+        seconds = await container.redis.ttl(key)
+        limit = ROOM_SECONDS if ":room:" in key or ":in_room:" in key else max(SEARCH_SECONDS, 360)
+        assert limit - 60 <= seconds <= limit, f"{key} expires in {seconds} s"
+
+
+@pytest.mark.parametrize("topic", ["", "food"])
+async def test_a_search_that_ran_out_matches_nobody_and_is_swept_up(
+    container: Container, rooms: Rooms, ticket: MakeTicket, topic: str
+) -> None:
+    gone = ticket("all", topic)
+    await find(rooms, gone)
+    await container.redis.delete(f"match:searching:{gone['userId']}")  # what its expiry does
+    seeker = ticket("all", topic)
+    assert isinstance(await find(rooms, seeker), Waiting)
+    for key in await keys(container, "match:queue:*"):
+        assert await container.redis.zrange(key, 0, -1) == [seeker["userId"]], key
+
+
+async def test_a_search_that_ran_out_is_not_found_in_its_old_queue_when_its_user_searches_anew(
+    rooms: Rooms, container: Container, ticket: MakeTicket
+) -> None:
+    old = ticket("beginner", "food")
+    await find(rooms, old)
+    await container.redis.delete(f"match:searching:{old['userId']}")  # what its expiry does
+    await find(rooms, ticket("advanced", "work", user=old["userId"]))
+    assert isinstance(await find(rooms, ticket("beginner", "food")), Waiting), "matched across levels"
+    outcome = await find(rooms, ticket("advanced", "work"))
+    assert isinstance(outcome, Paired) and outcome.partner["userId"] == old["userId"]
+
+
+async def test_a_search_whose_worker_is_dead_is_skipped_and_removed(
+    container: Container, rooms: Rooms, ticket: MakeTicket
+) -> None:
+    dead, alive = ticket("all", "food", worker="deadbeef"), ticket("all", "food")
+    await find(rooms, dead)
+    assert isinstance(await find(rooms, alive), Waiting)
+    assert await keys(container, "match:searching:*") == {f"match:searching:{alive['userId']}"}
+    for key in await keys(container, "match:queue:*"):
+        assert await container.redis.zrange(key, 0, -1) == [alive["userId"]], key
+    outcome = await find(rooms, ticket("all", "food"))
+    assert isinstance(outcome, Paired) and outcome.partner == alive
+
+
+async def test_one_find_looks_at_sixty_four_and_no_more(container: Container, rooms: Rooms, ticket: MakeTicket) -> None:
+    dead = [ticket("beginner", worker="deadbeef") for _ in range(100)]
+    for each in dead:
+        await rooms.put_back(each)
+    alive, seeker = ticket("beginner"), ticket("beginner")
+    await rooms.put_back(alive)
+    assert isinstance(await find(rooms, seeker), Waiting)
+    left = await container.redis.zrange("match:queue:beginner", 0, -1)
+    assert left == [each["userId"] for each in dead[64:]] + [alive["userId"], seeker["userId"]]
+    outcome = await find(rooms, ticket("beginner"))
+    assert isinstance(outcome, Paired) and outcome.partner == alive
+    assert await container.redis.zrange("match:queue:beginner", 0, -1) == [seeker["userId"]]
+
+
+async def test_who_is_ahead_and_how_many_matches_were_made_is_told(rooms: Rooms, ticket: MakeTicket) -> None:
+    assert await find(rooms, ticket("advanced")) == Waiting(ahead=0, recent_matches=0)
+    await matched(rooms, ticket("beginner"), ticket("beginner"))
+    await matched(rooms, ticket("beginner"), ticket("beginner"))
+    assert await find(rooms, ticket("beginner")) == Waiting(ahead=0, recent_matches=2)
+
+
+# --- Leaving and going back ------------------------------------------------------------------------
+
+
+async def test_leaving_takes_a_search_out_of_every_queue_once(
+    container: Container, rooms: Rooms, ticket: MakeTicket
+) -> None:
+    ada = ticket("beginner", "food")
+    await find(rooms, ada)
+    assert not await rooms.leave_queue(ada["userId"], "another.socket")
+    assert await rooms.leave_queue(ada["userId"], ada["socket"])
+    assert not await rooms.leave_queue(ada["userId"])
+    assert await keys(container) == set()
+
+
+async def test_leaving_and_being_found_at_once_is_one_or_the_other(rooms: Rooms, ticket: MakeTicket) -> None:
+    for _ in range(50):
+        ada, bob = ticket(), ticket()
+        await find(rooms, ada)
+        left, outcome = await asyncio.gather(rooms.leave_queue(ada["userId"]), find(rooms, bob))
+        assert left is isinstance(outcome, Waiting)
+        if left:
+            await rooms.leave_queue(bob["userId"])
+
+
+async def test_a_search_that_is_put_back_stands_where_it_stood(
+    container: Container, rooms: Rooms, ticket: MakeTicket
+) -> None:
+    first, second = ticket("advanced", "food"), ticket("advanced", "food")
+    await find(rooms, first)
+    await rooms.leave_queue(first["userId"])
+    await find(rooms, second)
+    await rooms.put_back(first)
+    for queue in ("match:queue:advanced", "match:queue:advanced:food"):
+        assert await container.redis.zrange(queue, 0, -1) == [first["userId"], second["userId"]]
+    assert SEARCH_SECONDS - 5 <= await container.redis.ttl(f"match:searching:{first['userId']}") <= SEARCH_SECONDS
+    outcome = await find(rooms, ticket("advanced"))
+    assert isinstance(outcome, Paired) and outcome.partner == first
+
+
+async def test_a_search_is_not_put_back_when_its_user_has_moved_on(rooms: Rooms, ticket: MakeTicket) -> None:
+    old = ticket("beginner")
+    new = ticket("advanced", user=old["userId"])
+    await find(rooms, new)
+    await rooms.put_back(old)
+    assert isinstance(await find(rooms, ticket("beginner")), Waiting)
+    outcome = await find(rooms, ticket("advanced"))
+    assert isinstance(outcome, Paired) and outcome.partner == new
+    await rooms.put_back(old)  # in a room by now
+    await rooms.put_back(new)
+    assert not await rooms.leave_queue(old["userId"])
+
+
+# --- Rooms --------------------------------------------------------------------------------------
+
+
+async def test_the_first_to_join_is_the_caller_whoever_it_is_and_stays_it(rooms: Rooms, ticket: MakeTicket) -> None:
+    for first_is_waiting in (True, False):
+        one, other = ticket(), ticket()
+        room_id = await matched(rooms, one, other)
+        first, second = (one, other) if first_is_waiting else (other, one)
+        alone = await rooms.join(room_id, first["userId"], "w.first")
+        assert (alone.role, alone.peer_id, alone.peer_socket) == ("caller", second["userId"], "")
+        both = await rooms.join(room_id, second["userId"], "w.second")
+        assert (both.role, both.peer_id, both.peer_socket) == ("receiver", first["userId"], "w.first")
+        again = await rooms.join(room_id, first["userId"], "w.again")
+        assert (again.role, again.peer_socket) == ("caller", "w.second")
+        assert (await rooms.join(room_id, second["userId"], "w.second")).peer_socket == "w.again"
+
+
+async def test_of_two_who_join_at_once_one_is_the_caller_and_the_other_sees_it(
+    rooms: Rooms, ticket: MakeTicket
+) -> None:
+    for _ in range(50):
+        one, other = ticket(), ticket()
+        room_id = await matched(rooms, one, other)
+        seats = await asyncio.gather(
+            rooms.join(room_id, one["userId"], "w.one"), rooms.join(room_id, other["userId"], "w.other")
+        )
+        assert {(seat.role, bool(seat.peer_socket)) for seat in seats} == {("caller", False), ("receiver", True)}
+
+
+async def test_a_room_is_closed_once_by_whoever_is_first(
+    container: Container, rooms: Rooms, ticket: MakeTicket
+) -> None:
+    for _ in range(20):
+        one, other = ticket(), ticket()
+        room_id = await matched(rooms, one, other)
+        for each in (one, other):
+            await rooms.join(room_id, each["userId"], each["socket"])
+        ends = [rooms.close(room_id, each["userId"]) for each in (one, other) for _ in range(5)]
+        outcomes = await asyncio.gather(*ends, return_exceptions=True)
+        closed = [outcome for outcome in outcomes if not isinstance(outcome, errors.NotInRoom)]
+        assert len(closed) == 1
+        assert await rooms.room_of(one["userId"]) is await rooms.room_of(other["userId"]) is None
+    assert await keys(container, "match:room:*") == set()
+
+
+async def test_a_room_is_shut_to_whoever_is_not_in_it(container: Container, rooms: Rooms, ticket: MakeTicket) -> None:
+    one, other, stranger = ticket(), ticket(), ticket()
+    room_id = await matched(rooms, one, other)
+    before = await container.redis.hgetall(f"match:room:{room_id}:meta")
+    for room in (room_id, str(uuid.uuid4())):
+        with pytest.raises(errors.NotInRoom):
+            await rooms.join(room, stranger["userId"], stranger["socket"])
+        with pytest.raises(errors.NotInRoom):
+            await rooms.close(room, stranger["userId"])
+    assert await container.redis.hgetall(f"match:room:{room_id}:meta") == before
+
+
+async def test_a_room_closes_for_the_socket_that_is_in_it_and_for_no_other(rooms: Rooms, ticket: MakeTicket) -> None:
+    one, other = ticket(), ticket()
+    room_id = await matched(rooms, one, other)
+    with pytest.raises(errors.NotInRoom):
+        await rooms.close(room_id, one["userId"], "w.tablet")
+    await rooms.join(room_id, one["userId"], "w.phone")
+    with pytest.raises(errors.NotInRoom):  # the socket that searched has handed over to the one that joined
+        await rooms.close(room_id, one["userId"], one["socket"])
+    closed = await rooms.close(room_id, one["userId"], "w.phone")
+    assert closed == (other["userId"], other["socket"], False, "w.phone")
+
+
+async def test_a_match_can_be_refused_until_both_have_joined(rooms: Rooms, ticket: MakeTicket) -> None:
+    one, other = ticket(), ticket()
+    room_id = await matched(rooms, one, other)
+    for each in (one, other):
+        await rooms.join(room_id, each["userId"], each["socket"])
+    with pytest.raises(errors.NotInRoom):
+        await rooms.close(room_id, one["userId"], only_unjoined=True)
+    assert (await rooms.close(room_id, one["userId"])).was_joined
