@@ -6,14 +6,18 @@
     published/{kid}.retired when that key stopped signing
 
 A rotation publishes the new public key before anything is signed with it, and every file is written by rename, so a
-server may read at any moment.
+server may read at any moment. Those who write hold `.lock`, one at a time.
 """
 
 from __future__ import annotations
 
+import fcntl
+import logging
 import os
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,6 +28,8 @@ from joserfc.jwk import RSAKey
 
 import errors
 from settings import Settings
+
+log = logging.getLogger("parlance.keys")
 
 
 class KeyFileError(errors.Refused):
@@ -48,9 +54,12 @@ class KeyFiles:
 
     def generate(self) -> str:
         """Write the first 2048-bit pair and answer its id; never overwrite one."""
-        if self.private_path.exists():
-            raise KeyFileError(f"{self.private_path} exists; `parlance keys rotate` makes a new key and keeps the old")
-        self._write_pair(self.first_key_id)
+        with self._alone():
+            if self.private_path.exists():
+                raise KeyFileError(
+                    f"{self.private_path} exists; `parlance keys rotate` makes a new key and keeps the old"
+                )
+            self._write_pair(self.first_key_id)
         return self.first_key_id
 
     def generate_if_missing(self) -> bool:
@@ -62,26 +71,30 @@ class KeyFiles:
 
     def rotate(self) -> str:
         """Make a new signing key, keep publishing the old one, and answer the new id."""
-        old = self.signing_key().kid
-        assert old is not None
-        if not (self._published / f"{old}.pem").exists():  # a pair that was not made by us
-            _write(self._published / f"{old}.pem", self.public_path.read_bytes(), 0o644)
-        taken = {path.stem for path in self._published.iterdir()}
-        new = _next_id(old)
-        while new in taken:
-            new = _next_id(new)
-        self._write_pair(new)
-        _write(self._published / f"{old}.retired", datetime.now(UTC).isoformat().encode(), 0o644)
-        return new
+        self.signing_key()  # nothing is written beside a pair that cannot be read
+        with self._alone():
+            old = self.signing_key().kid
+            assert old is not None
+            if not (self._published / f"{old}.pem").exists():  # a pair that was not made by us
+                _write(self._published / f"{old}.pem", self.public_path.read_bytes(), 0o644)
+            taken = {path.stem for path in self._published.iterdir()}
+            new = _next_id(old)
+            while new in taken:
+                new = _next_id(new)
+            self._write_pair(new)
+            _write(self._published / f"{old}.retired", datetime.now(UTC).isoformat().encode(), 0o644)
+            return new
 
     def prune(self, token_lifetime: timedelta) -> list[str]:
         """Stop publishing keys that retired so long ago that every token they signed has expired; answer their ids."""
         pruned = []
-        for key in self.published():
-            if key.retired_at is not None and not key.signs and key.retired_at + token_lifetime < datetime.now(UTC):
-                (self._published / f"{key.key_id}.pem").unlink()
-                (self._published / f"{key.key_id}.retired").unlink()
-                pruned.append(key.key_id)
+        self.signing_key()
+        with self._alone():
+            for key in self.published():
+                if key.retired_at is not None and not key.signs and key.retired_at + token_lifetime < datetime.now(UTC):
+                    (self._published / f"{key.key_id}.pem").unlink()
+                    (self._published / f"{key.key_id}.retired").unlink()
+                    pruned.append(key.key_id)
         return pruned
 
     def published(self) -> list[PublishedKey]:
@@ -96,18 +109,23 @@ class KeyFiles:
         return sorted(keys, key=lambda key: (key.signs, key.retired_at or never), reverse=True)
 
     def signing_key(self) -> RSAKey:
-        private = self._read(self.private_path, self.first_key_id)
+        # Read once: a rotation may replace the file before it could be read again under the old name.
+        pem = _content(self.private_path)
+        private = _key(self.private_path, pem, self.first_key_id)
         if not private.is_private:
             raise KeyFileError(f"{self.private_path} holds no private key")
         modulus = private.as_dict(private=False)["n"]
         for key in self.public_keys():
             if key.as_dict(private=False)["n"] == modulus:
-                return self._read(self.private_path, str(key.kid))
+                return _key(self.private_path, pem, str(key.kid))
         raise KeyFileError(f"{self.private_path} has no public half in {self._published} nor in {self.public_path}")
 
     def public_keys(self) -> list[RSAKey]:
-        paths = sorted(self._published.glob("*.pem")) if self._published.is_dir() else []
-        return [self._read(path, path.stem) for path in paths] or [self._read(self.public_path, self.first_key_id)]
+        keys = []
+        for path in sorted(self._published.glob("*.pem")) if self._published.is_dir() else []:
+            with suppress(FileNotFoundError):  # pruned since it was listed
+                keys.append(_key(path, path.read_bytes(), path.stem))
+        return keys or [_key(self.public_path, _content(self.public_path), self.first_key_id)]
 
     def fingerprint(self) -> tuple[int, ...]:
         """Something that differs once a key file was written or removed."""
@@ -126,18 +144,17 @@ class KeyFiles:
         _write(self.public_path, public_pem, 0o644)
         _write(self.private_path, private_pem, 0o600)
 
-    @staticmethod
-    def _read(path: Path, key_id: str) -> RSAKey:
-        try:
-            return RSAKey.import_key(path.read_bytes(), {"kid": key_id, "use": "sig", "alg": "RS256"})
-        except FileNotFoundError:
-            raise KeyFileError(f"there is no key at {path}; `parlance keys generate` makes one") from None
-        except (OSError, ValueError) as error:
-            raise KeyFileError(f"{path} cannot be read as an RSA key: {error}") from None
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Wait for other commands that write keys, and keep them waiting."""
+        self.private_path.parent.mkdir(parents=True, exist_ok=True)
+        with (self.private_path.parent / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
 
 class KeyRing:
-    """The keys in use, read again when the files change; looked at once a second at most."""
+    """The keys in use, read again when the files change; looked at once a second, and for a key that is unknown."""
 
     def __init__(self, files: KeyFiles) -> None:
         self._files = files
@@ -151,18 +168,46 @@ class KeyRing:
     def refresh(self) -> None:
         """Read the files again if they have changed and the last look was a second ago."""
         now = time.monotonic()
-        if now - self._looked < 1:
-            return
-        self._looked = now
-        fingerprint = self._files.fingerprint()
-        if fingerprint != self._fingerprint:
-            self._load(fingerprint)
+        if now - self._looked >= 1:
+            self._looked = now
+            self._look()
+
+    def find(self, key_id: str) -> RSAKey | None:
+        """Return the public key of that id, if it is published."""
+        if key_id not in self.public_keys:  # another worker may have seen a rotation first, and signed with it
+            self._look()
+        return self.public_keys.get(key_id)
+
+    def _look(self) -> None:
+        try:
+            fingerprint = self._files.fingerprint()
+            if fingerprint != self._fingerprint:
+                self._load(fingerprint)
+        except (KeyFileError, OSError) as error:
+            log.warning("the key files have changed and cannot be read; the keys known so far stay in use: %s", error)
 
     def _load(self, fingerprint: tuple[int, ...]) -> None:
-        self.signing_key = self._files.signing_key()
-        self.public_keys = {str(key.kid): key for key in self._files.public_keys()}
+        signing_key, public_keys = self._files.signing_key(), self._files.public_keys()
+        self.signing_key = signing_key
+        self.public_keys = {str(key.kid): key for key in public_keys}
         self._fingerprint = fingerprint
         self.version += 1
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise KeyFileError(f"there is no key at {path}; `parlance keys generate` makes one") from None
+    except OSError as error:
+        raise KeyFileError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _key(path: Path, pem: bytes, key_id: str) -> RSAKey:
+    try:
+        return RSAKey.import_key(pem, {"kid": key_id, "use": "sig", "alg": "RS256"})
+    except ValueError as error:
+        raise KeyFileError(f"{path} cannot be read as an RSA key: {error}") from None
 
 
 def _next_id(key_id: str) -> str:

@@ -76,9 +76,10 @@ class Revocations:
         self._task = asyncio.create_task(self._watch())
 
     async def stop(self) -> None:
-        if self._task:
+        while self._task and not self._task.done():
+            # Again and again: Python 3.11's `wait_for`, in which psycopg waits, may swallow a cancellation.
             self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await asyncio.wait({self._task}, timeout=1)
 
     async def _watch(self) -> None:
         seen: Any = None

@@ -9,7 +9,7 @@ from typing import Any
 
 from joserfc import jwt
 from joserfc.errors import JoseError
-from joserfc.jwk import KeySet
+from joserfc.jwk import GuestProtocol, RSAKey
 
 import errors
 from adapters.keys import KeyRing
@@ -90,16 +90,26 @@ class AccessTokens:
 
     def _read(self, token: str) -> tuple[Identity, float]:
         try:
-            decoded = jwt.decode(token, KeySet(list(self._keys.public_keys.values())), algorithms=["RS256"])
-            # A missing kid would let the library pick a key by itself.
-            if not isinstance(decoded.header.get("kid"), str) or decoded.header.get("typ") != "JWT":
+            decoded = jwt.decode(token, self._key_of, algorithms=["RS256"])
+            if decoded.header.get("typ") != "JWT":
                 raise errors.Unauthenticated()
             self._claims.validate(decoded.claims)
             claims = decoded.claims
             identity = Identity(claims["sub"], claims["email"], claims["role"], claims["sid"], claims["iat"])
+            words = (identity.user_id, identity.email, identity.role, identity.family_id)
+            if not all(isinstance(word, str) for word in words):
+                raise errors.Unauthenticated()
             return identity, claims["exp"]
         except (JoseError, ValueError, KeyError, TypeError, AttributeError):
             raise errors.Unauthenticated() from None
+
+    def _key_of(self, token: GuestProtocol) -> RSAKey:
+        # Not a key set: for a missing kid the library would pick a key by itself.
+        key_id = token.headers().get("kid")
+        key = self._keys.find(key_id) if isinstance(key_id, str) else None
+        if key is None:
+            raise errors.Unauthenticated()
+        return key
 
     def jwks(self) -> dict[str, Any]:
         """The published keys as a JSON Web Key Set (RFC 7517)."""

@@ -1,0 +1,352 @@
+"""Families of refresh tokens: one child for each token, reuse seen, and an end that nothing outruns."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import random
+import uuid
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+import errors
+from container import Container
+from services.sign_ins import SignedIn
+from settings import Settings
+from tests.accounts import Outbox, an_email, eventually, own_database, query, run_jobs, running
+from tests.world import PASSWORD
+
+
+@pytest.fixture(scope="module")
+async def other_worker(settings: Settings) -> AsyncIterator[Container]:
+    """What a second worker process has."""
+    async with running(settings) as services:
+        yield services
+
+
+async def register(services: Container, *, device: str = "phone") -> SignedIn:
+    return await services.auth.register(an_email(), PASSWORD, device, "ios")
+
+
+def family(services: Container, signed_in: SignedIn) -> uuid.UUID:
+    return uuid.UUID(services.sign_ins.identify(signed_in.access_token).family_id)
+
+
+def digest(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+async def age_exchange(services: Container, token: str, seconds: float) -> None:
+    """Move the moment at which a token was exchanged into the past."""
+    await query(
+        services,
+        "UPDATE refresh_tokens SET rotated_at = rotated_at - make_interval(secs => :seconds) WHERE token_hash = :hash",
+        seconds=seconds,
+        hash=digest(token),
+    )
+
+
+async def usable(services: Container, signed_in: SignedIn) -> list[Any]:
+    """The tokens of a user that could still be exchanged, or that nobody has ended."""
+    return await query(
+        services, "SELECT id, rotated_at FROM refresh_tokens WHERE user_id = :id AND NOT revoked", id=signed_in.user.id
+    )
+
+
+async def refused(services: Container, token: str) -> str:
+    with pytest.raises(errors.ProductError) as caught:
+        await services.sign_ins.refresh(token)
+    return caught.value.code
+
+
+# --- Exchanging -------------------------------------------------------------------------------
+
+
+async def test_fifty_refreshes_at_once_on_two_workers_get_one_child(
+    container: Container, other_worker: Container
+) -> None:
+    parent = await register(container)
+    children = await asyncio.gather(
+        *(services.sign_ins.refresh(parent.refresh_token) for services in [container, other_worker] * 25)
+    )
+    assert len(children) == 50 and len({child.refresh_token for child in children}) == 1
+    rows = await query(
+        container, "SELECT rotated_at, revoked FROM refresh_tokens WHERE family_id = :id", id=family(container, parent)
+    )
+    assert len(rows) == 2 and [row.rotated_at for row in rows].count(None) == 1
+    assert not any(row.revoked for row in rows)
+    assert (await container.sign_ins.refresh(children[0].refresh_token)).refresh_token != children[0].refresh_token
+
+
+async def test_a_lost_answer_is_given_again_and_its_child_works(container: Container) -> None:
+    parent = await register(container)
+    lost = await container.sign_ins.refresh(parent.refresh_token)
+    again = await container.sign_ins.refresh(parent.refresh_token)
+    assert again.refresh_token == lost.refresh_token != parent.refresh_token
+    assert family(container, again) == family(container, parent)
+    await container.sign_ins.refresh(again.refresh_token)
+
+
+async def test_an_answer_can_be_lost_for_ten_seconds_and_no_longer(container: Container) -> None:
+    parent = await register(container)
+    child = await container.sign_ins.refresh(parent.refresh_token)
+    await age_exchange(container, parent.refresh_token, 8)
+    assert (await container.sign_ins.refresh(parent.refresh_token)).refresh_token == child.refresh_token
+    await age_exchange(container, parent.refresh_token, 2.1)
+    assert await refused(container, parent.refresh_token) == "refresh_token_reused"
+
+
+async def test_a_parent_sent_too_late_ends_its_family_for_good_on_every_worker(
+    container: Container, other_worker: Container
+) -> None:
+    parent = await register(container)
+    child = await container.sign_ins.refresh(parent.refresh_token)
+    await age_exchange(container, parent.refresh_token, 11)
+
+    assert await refused(container, parent.refresh_token) == "refresh_token_reused"
+
+    # The answer was an error; what it did is committed all the same.
+    assert await usable(container, parent) == []
+    for _ in range(2):
+        assert await refused(container, child.refresh_token) == "refresh_token_invalid"
+        assert await refused(other_worker, parent.refresh_token) == "refresh_token_invalid"
+    for token in (parent.access_token, child.access_token):
+        with pytest.raises(errors.Unauthenticated):
+            container.sign_ins.identify(token)
+    await eventually(lambda: is_ended(other_worker, child), within=1, what="known to the other worker")
+
+
+async def test_a_stolen_grandparent_ends_the_family_within_the_ten_seconds_too(container: Container) -> None:
+    grandparent = await register(container)
+    parent = await container.sign_ins.refresh(grandparent.refresh_token)
+    child = await container.sign_ins.refresh(parent.refresh_token)
+    assert await refused(container, grandparent.refresh_token) == "refresh_token_reused"
+    assert await usable(container, child) == []
+    for token in (grandparent, parent, child):
+        assert await refused(container, token.refresh_token) == "refresh_token_invalid"
+
+
+async def test_an_expired_token_is_refused_and_ends_nothing(container: Container) -> None:
+    parent = await register(container)
+    await query(
+        container,
+        "UPDATE refresh_tokens SET expires_at = now() - interval '1 second' WHERE token_hash = :hash",
+        hash=digest(parent.refresh_token),
+    )
+    assert await refused(container, parent.refresh_token) == "refresh_token_invalid"
+    assert len(await usable(container, parent)) == 1
+    assert await container.sign_ins.devices(container.sign_ins.identify(parent.access_token)) == []
+
+
+@pytest.mark.parametrize("token", ["", "x", "ü" * 64, "a" * 43], ids=["empty", "short", "not ascii", "unknown"])
+async def test_a_token_that_was_never_given_is_refused(container: Container, token: str) -> None:
+    assert await refused(container, token) == "refresh_token_invalid"
+
+
+async def test_the_database_allows_one_usable_token_in_a_family(container: Container) -> None:
+    parent = await register(container)
+    with pytest.raises(Exception, match="refresh_tokens_current_key"):
+        await query(
+            container,
+            "INSERT INTO refresh_tokens (id, user_id, family_id, token_hash, device_id, platform, expires_at) "
+            "SELECT gen_random_uuid(), user_id, family_id, repeat('0', 64), device_id, platform, expires_at "
+            "FROM refresh_tokens WHERE token_hash = :hash",
+            hash=digest(parent.refresh_token),
+        )
+
+
+# --- Other devices ------------------------------------------------------------------------------
+
+
+async def test_what_ends_one_device_leaves_the_others_signed_in(container: Container) -> None:
+    phone = await register(container)
+    email = phone.user.email
+    tablet = await container.auth.login(email, PASSWORD, "tablet", "android")
+    laptop = await container.auth.login(email, PASSWORD, "laptop", "web")
+    stranger = await register(container)
+    user_id = str(phone.user.id)
+
+    grandchild = await container.sign_ins.refresh((await container.sign_ins.refresh(phone.refresh_token)).refresh_token)
+    assert await refused(container, phone.refresh_token) == "refresh_token_reused"
+    for ended in (phone, grandchild):
+        assert is_ended(container, ended)
+    await container.sign_ins.end_device(user_id, "tablet")
+    assert is_ended(container, tablet)
+
+    assert not is_ended(container, laptop)
+    laptop = await container.sign_ins.refresh(laptop.refresh_token)
+    await container.sign_ins.end(container.sign_ins.identify(laptop.access_token))
+    assert is_ended(container, laptop)
+
+    assert not is_ended(container, stranger)
+    await container.sign_ins.refresh(stranger.refresh_token)
+
+
+async def test_a_device_of_somebody_else_with_the_same_name_is_not_touched(container: Container) -> None:
+    mine, theirs = await register(container, device="same-name"), await register(container, device="same-name")
+    await container.sign_ins.end_device(str(mine.user.id), "same-name")
+    assert is_ended(container, mine) and not is_ended(container, theirs)
+    await container.sign_ins.refresh(theirs.refresh_token)
+
+
+# --- Races --------------------------------------------------------------------------------------
+
+
+def is_ended(services: Container, signed_in: SignedIn) -> bool:
+    try:
+        services.sign_ins.identify(signed_in.access_token)
+    except errors.Unauthenticated:
+        return True
+    return False
+
+
+async def soon(work: Any, *, within: float = 0.002) -> Any:
+    """Begin within some seconds, so that each round of a race begins another way; answer errors as values."""
+    await asyncio.sleep(random.random() * within)
+    try:
+        return await work
+    except errors.ProductError as error:
+        return error
+
+
+async def assert_nothing_left(services: Container, user: SignedIn, outcomes: list[Any]) -> None:
+    assert await usable(services, user) == []
+    for outcome in outcomes:
+        if isinstance(outcome, SignedIn):
+            assert is_ended(services, outcome)
+            assert await refused(services, outcome.refresh_token) == "refresh_token_invalid"
+        else:
+            assert outcome is None or isinstance(outcome, errors.ProductError), outcome
+
+
+@pytest.mark.parametrize("how", ["end_all", "end_device", "end"])
+async def test_a_refresh_that_races_with_the_end_of_its_sign_in_leaves_nothing_that_works(
+    container: Container, other_worker: Container, how: str
+) -> None:
+    first = await register(container)
+    user_id, won = str(first.user.id), 0
+    await container.sign_ins.end_all(user_id)
+    for _ in range(100):
+        parent = await container.auth.login(first.user.email, PASSWORD, "phone", "ios")
+        ways = {
+            "end_all": lambda: container.sign_ins.end_all(user_id),
+            "end_device": lambda: container.sign_ins.end_device(user_id, "phone"),
+            "end": lambda token=parent.access_token: container.sign_ins.end(container.sign_ins.identify(token)),
+        }
+        outcomes = await asyncio.gather(
+            soon(other_worker.sign_ins.refresh(parent.refresh_token)),
+            soon(container.sign_ins.refresh(parent.refresh_token)),
+            soon(ways[how]()),
+        )
+        assert outcomes[2] is None
+        won += isinstance(outcomes[0], SignedIn)
+        await assert_nothing_left(container, first, outcomes)
+    assert won, "the refresh never came first: this was no race"
+
+
+async def test_a_login_that_races_with_a_ban_leaves_nothing_signed_in(container: Container) -> None:
+    user = await register(container)
+    won, window = 0, 0.01
+
+    async def ban() -> None:
+        async with container.database.transaction() as session:
+            connection = await session.connection()
+            await connection.execute(sa.text("UPDATE users SET is_banned = true WHERE id = :id"), {"id": user.user.id})
+            ended = await container.sign_ins.end_all_within(session, user.user.id)
+        await container.sign_ins.announce(ended)
+
+    for _ in range(100):
+        await query(container, "UPDATE users SET is_banned = false WHERE id = :id", id=user.user.id)
+        outcomes = await asyncio.gather(
+            soon(container.auth.login(user.user.email, PASSWORD, "phone", "ios")),
+            soon(container.auth.login(user.user.email, PASSWORD, "tablet", "ios")),
+            soon(ban(), within=window),
+        )
+        # Whoever comes first gets the worse start in the next round.
+        won += (login_came_first := isinstance(outcomes[0], SignedIn))
+        window *= 0.8 if login_came_first else 1.25
+        await assert_nothing_left(container, user, outcomes)
+    assert 0 < won < 100, f"one side always came first: this was no race ({won})"
+
+
+async def test_a_login_with_the_old_password_that_races_with_its_reset_leaves_nothing_signed_in(
+    container: Container,
+) -> None:
+    user = await register(container)
+    old, won, window = PASSWORD, 0, 0.005
+    for number in range(50):
+        new, token = f"new password {number}", f"reset-{uuid.uuid4().hex}"
+        await query(
+            container,
+            "INSERT INTO password_reset_tokens (id, user_id, token_hash, expires_at) "
+            "VALUES (gen_random_uuid(), :user, :hash, now() + interval '1 hour')",
+            user=user.user.id,
+            hash=digest(token),
+        )
+        outcomes = await asyncio.gather(
+            soon(container.auth.login(user.user.email, old, "phone", "ios")),
+            soon(container.auth.reset_password(token, new), within=window),
+        )
+        assert outcomes[1] is None
+        won += (login_came_first := isinstance(outcomes[0], SignedIn))
+        window *= 0.8 if login_came_first else 1.25
+        await assert_nothing_left(container, user, outcomes)
+        old = new
+    assert 0 < won < 50, f"one side always came first: this was no race ({won})"
+
+
+# --- What is kept -------------------------------------------------------------------------------
+
+
+async def test_no_token_and_no_password_is_ever_in_the_database(settings: Settings) -> None:
+    outbox, email, password = Outbox(), an_email(), f"canary {uuid.uuid4().hex}"
+    with own_database(settings) as own:
+        async with running(own, mailer=outbox) as services:
+            parent = await services.auth.register(email, password, "phone", "ios")
+            child = await services.sign_ins.refresh(parent.refresh_token)
+            await services.auth.forgot_password(email)
+            waiting = await everything(services)
+            outbox.broken = RuntimeError("the mail provider is away")
+            await run_jobs(services)  # each has failed once, and waits for its next try
+            failed = await everything(services)
+            outbox.broken = None
+            await query(services, "UPDATE procrastinate_jobs SET scheduled_at = now() WHERE status = 'todo'")
+            await run_jobs(services)
+            mailed = outbox.tokens(email, "reset-password") + outbox.tokens(email, "verify-email")
+            assert len(mailed) == 2
+            sent = await everything(services)
+            new = f"another {uuid.uuid4().hex}"
+            await services.auth.reset_password(mailed[0], new)
+            after = await everything(services)
+    assert "auth.send_password_reset" in waiting and "RuntimeError" not in failed and digest(mailed[0]) in sent
+    secrets = [password, new, parent.access_token, *mailed]
+    for signed_in in (parent, child):
+        assert digest(signed_in.refresh_token) in waiting
+        secrets += [signed_in.refresh_token, signed_in.access_token.rpartition(".")[2]]
+    for dump in (waiting, failed, sent, after):
+        assert [secret for secret in secrets if secret in dump] == []
+
+
+async def everything(services: Container) -> str:
+    """Every row of every table, as text."""
+    tables = await query(services, "SELECT quote_ident(tablename) AS name FROM pg_tables WHERE schemaname = 'public'")
+    rows = []
+    for table in tables:
+        rows += await query(services, f"SELECT t::text FROM {table.name} t")
+    return "\n".join(row[0] for row in rows)
+
+
+async def test_tokens_are_forgotten_a_day_after_they_expire(container: Container) -> None:
+    kept, forgotten = await register(container), await register(container)
+    for signed_in, age in ((kept, "23 hours"), (forgotten, "25 hours")):
+        await query(
+            container,
+            "UPDATE refresh_tokens SET expires_at = now() - CAST(CAST(:age AS text) AS interval) WHERE user_id = :id",
+            age=age,
+            id=signed_in.user.id,
+        )
+    assert await container.sign_ins.forget_expired() >= 1
+    assert len(await usable(container, kept)) == 1 and await usable(container, forgotten) == []
