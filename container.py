@@ -26,6 +26,7 @@ from services.audit import AuditService
 from services.auth import AuthService
 from services.bans import BansService
 from services.blocks import BlocksService
+from services.demo import DemoService
 from services.health import HealthService
 from services.matchmaking import MatchmakingService
 from services.privacy import PrivacyService
@@ -78,6 +79,7 @@ class Container:
         self.bans = BansService(self.database, self.audit, self.sign_ins)
         self.reports = ReportsService(self.database, self.audit, self.bans)
         self.blocks = BlocksService(self.database)
+        self.demo = DemoService(self.database, self._passwords, self.audit, self.bans)
         self.users = UsersService(self.database, self.storage, self.jobs)
         self.privacy = PrivacyService(
             self.database, self._passwords, self.sign_ins, self.users, self.jobs, self.storage

@@ -11,6 +11,7 @@ import contextlib
 import io
 import sys
 import warnings
+from pathlib import Path
 
 import errors
 
@@ -20,26 +21,31 @@ _FORMATS = ("JPEG", "PNG", "WEBP")
 _MEMORY_BYTES = 768 * 1024 * 1024
 _SECONDS = 10
 _REFUSED = 3
+#: Pictures that one worker has made at a time: each may take as much memory as the limit says.
+_AT_ONCE = asyncio.Semaphore(2)
+_ROOT = Path(__file__).resolve().parent.parent
 
 
 async def square_webp(data: bytes, side: int) -> bytes:
     """Crop and scale a JPEG, PNG or WebP to a square WebP without metadata; raise UnsupportedMediaType."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "adapters.images",
-        str(side),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    try:
-        async with asyncio.timeout(_SECONDS * 2):
-            picture, _ = await process.communicate(data)
-    finally:
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
+    async with _AT_ONCE:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "adapters.images",
+            str(side),
+            cwd=_ROOT,  # where `-m` finds this module, wherever the server was started
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        try:
+            async with asyncio.timeout(_SECONDS * 2):
+                picture, _ = await process.communicate(data)
+        finally:
+            if process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
     if process.returncode != 0 or not picture:
         raise errors.UnsupportedMediaType("the file is not a JPEG, PNG or WebP picture of at most 25 megapixels")
     return picture
@@ -56,6 +62,8 @@ def _convert(data: bytes, side: int) -> bytes:
         # JPEG decodes small at once; the others ignore it.
         picture.draft("RGB", (side * 2, side * 2))
         upright = ImageOps.exif_transpose(picture)
+        if upright.mode.startswith("I"):  # 16 bits a grey: `convert` would cut them off instead of scaling them
+            upright = upright.point(lambda grey: grey / 256).convert("L")
         mode = "RGBA" if upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info else "RGB"
         square = ImageOps.fit(upright.convert(mode), (side, side), Image.Resampling.LANCZOS)
         output = io.BytesIO()

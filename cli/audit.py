@@ -14,15 +14,29 @@ app = typer.Typer(help="Check the audit log.", no_args_is_help=True)
 
 
 @app.command("verify")
-def verify(as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False) -> None:
+def verify(
+    holds: Annotated[
+        str | None, typer.Option(metavar="HASH", help="A hash that an earlier run printed; it has to be there still.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+) -> None:
     """Walk the chain of hashes; exit 1, naming the first entry that does not fit, where it was tampered with.
 
-    Example: parlance audit verify
+    A chain that lost its last entries fits all the same: keep the hash that this prints somewhere else, and ask for it
+    the next time.
+
+    Examples:
+
+      parlance audit verify
+
+      parlance audit verify --holds 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
     """
-    verdict = with_services(lambda services: services.audit.verify())
+    verdict = with_services(lambda services: services.audit.verify(holds))
     if as_json:
-        print(json.dumps({"entries": verdict.entries, "brokenAt": verdict.broken_at}))
+        print(json.dumps({"entries": verdict.entries, "brokenAt": verdict.broken_at, "lastHash": verdict.last_hash}))
     if verdict.broken_at is not None:
         raise errors.Refused(f"entry {verdict.broken_at} of the audit log does not fit the one before it")
+    if not verdict.knows:
+        raise errors.Refused("no entry of the audit log has that hash: entries were removed, or all were written anew")
     if not as_json:
-        print(f"the audit log is whole: {verdict.entries} entries")
+        print(f"the audit log is whole: {verdict.entries} entries, the last sealed {verdict.last_hash}")

@@ -216,7 +216,8 @@ def _welcome(port: int, directory: Path) -> str:
             *(f"  {name:<12} {url}" for name, url in pages.items()),
             "",
             f"Ctrl-C stops everything; data and logs stay in {directory}. Operator commands, such as",
-            "`parlance migrations current`, find these services by themselves in another terminal.",
+            "`parlance migrations current`, find these services by themselves in another terminal;",
+            "`parlance seed` fills the database with learners, calls and reports to look at.",
         ]
     )
 

@@ -8,7 +8,7 @@ from typing import NoReturn
 import typer
 
 import errors
-from cli import admins, audit, dev, keys, migrations, serve, worker
+from cli import admins, audit, dev, keys, migrations, seed, serve, worker
 from settings import SettingsError
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app.add_typer(migrations.app, name="migrations")
 app.command("serve")(serve.serve)
 app.command("worker")(worker.worker)
 app.command("dev")(dev.dev)
+app.command("seed")(seed.seed)
 
 
 def main() -> NoReturn:

@@ -27,6 +27,7 @@ from connexion.middleware.swagger_ui import SwaggerUIMiddleware
 from connexion.resolver import Resolver
 from connexion.security import BearerSecurityHandler
 from connexion.validators.parameter import ParameterValidator
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
@@ -104,7 +105,7 @@ class JsonBody:
 
 
 class Upload:
-    """Bounds a multipart body while it streams; the form parser, which comes after, would take any size."""
+    """Holds a multipart body to one part of a size while it streams; the form parser would take any, and drop parts."""
 
     #: Bytes by operationId (`x-max-bytes`), in the subclass that `build` makes.
     limits: ClassVar[dict[str, int]]
@@ -114,8 +115,12 @@ class Upload:
 
     async def wrap_receive(self, receive: Receive, *, scope: Scope) -> tuple[Receive, Scope]:
         headers = Headers(scope=scope)
-        if "boundary=" not in headers.get("content-type", ""):
+        _, options = parse_options_header(headers.get("content-type", ""))
+        if not options.get(b"boundary"):
             raise errors.RequestInvalid("the multipart body has no boundary")
+        delimiter = b"\r\n--" + options[b"boundary"]
+        # The body begins with a delimiter, without the line break that belongs to the others.
+        tail, delimiters = b"\r\n", 0
         limit = self.limits[scope["extensions"][ROUTING_CONTEXT]["operation_id"]]
         # The file, and what multipart wraps around it.
         left = limit + 4096
@@ -125,11 +130,17 @@ class Upload:
             raise too_large
 
         async def counted() -> Message:
-            nonlocal left
+            nonlocal left, tail, delimiters
             message = await receive()
-            left -= len(message.get("body", b""))
+            body = message.get("body", b"")
+            left -= len(body)
             if left < 0:
                 raise too_large
+            seen = tail + body
+            delimiters += seen.count(delimiter)
+            tail = seen[-len(delimiter) + 1 :]
+            if delimiters > 2:  # the one before the part, and the one that closes
+                raise errors.RequestInvalid("the form should have one part")
             return message
 
         return counted, scope

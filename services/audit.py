@@ -26,10 +26,16 @@ _LOCK = 5503_0002
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`broken_at` is the number of the first entry that does not fit, or None."""
+    """`broken_at` is the number of the first entry that does not fit, or None; `last_hash` seals all that fit.
+
+    `knows` says whether an entry has the hash that was asked for. A chain whose end was cut off fits, but no longer
+    holds a hash that it once ended with.
+    """
 
     entries: int
     broken_at: int | None
+    last_hash: str
+    knows: bool
 
 
 class AuditService:
@@ -55,18 +61,18 @@ class AuditService:
         entry.hash = seal(entry)
         session.add(entry)
 
-    async def verify(self) -> Verdict:
-        """Walk the chain from its beginning."""
-        expected, previous = 1, GENESIS
+    async def verify(self, known: str | None = None) -> Verdict:
+        """Walk the chain from its beginning, looking for an entry with the hash `known`."""
+        expected, previous, knows = 1, GENESIS, known in (None, GENESIS)
         async with self._database.transaction() as session:
             entries = await session.stream_scalars(
                 sa.select(AuditEntry).order_by(col(AuditEntry.number)).execution_options(yield_per=1000)
             )
             async for entry in entries:
                 if entry.number != expected or entry.previous_hash != previous or entry.hash != seal(entry):
-                    return Verdict(expected - 1, expected)
-                expected, previous = expected + 1, entry.hash
-        return Verdict(expected - 1, None)
+                    return Verdict(expected - 1, expected, previous, knows)
+                expected, previous, knows = expected + 1, entry.hash, knows or entry.hash == known
+        return Verdict(expected - 1, None, previous, knows)
 
 
 def seal(entry: AuditEntry) -> str:

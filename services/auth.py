@@ -84,14 +84,15 @@ class AuthService:
 
     async def admit_socket(self, access_token: str) -> Identity:
         """Answer whose socket this is; raise Unauthenticated, or Banned."""
-        identity = self._sign_ins.identify(access_token)
+        identity = self._tokens.verify(access_token)
         async with self._database.transaction() as session:
             banned = (await session.exec(select(User.is_banned).where(User.id == uuid.UUID(identity.user_id)))).first()
         if banned is None:
             raise errors.Unauthenticated()
         if banned:
             raise errors.Banned()
-        # The sign-in may have ended during the query, when nobody knew of this socket yet.
+        # Last: whoever is banned should hear so, although their sign-ins have ended too; and this one may have ended
+        # during the query, when nobody knew of this socket yet.
         return self._sign_ins.identify(access_token)
 
     async def forgot_password(self, email: str) -> None:

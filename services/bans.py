@@ -48,7 +48,7 @@ class BansService:
         """Let an account back in; raise NotFound."""
         async with self._database.transaction() as session:
             user = await lock(session, uuid.UUID(user_id))
-            if user is None:
+            if user is None or user.deleted_at is not None:
                 raise errors.NotFound()
             if user.is_banned:
                 user.is_banned, user.ban_reason, user.banned_at, user.banned_by = False, None, None, None

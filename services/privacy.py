@@ -92,7 +92,7 @@ class PrivacyService:
         if user is None or not await self._passwords.matches(password, user.password_hash):
             raise errors.InvalidCredentials("The password is wrong.")
         async with self._database.transaction() as session:
-            user, profile = await lock(session, me), await session.get(Profile, me)
+            user, profile = await lock(session, me), await session.get(Profile, me, with_for_update=True)
             if user is None or profile is None or user.deleted_at is not None:
                 raise errors.Unauthenticated()
             if user.role == "admin":

@@ -64,7 +64,7 @@ class ReportsService:
                     raise errors.NotFound()
                 session.add(report)
                 await session.flush()
-                await _flag(session, user)
+                await flag(session, user)
         except IntegrityError:
             raise errors.AlreadyReported() from None
         return report
@@ -93,39 +93,45 @@ class ReportsService:
     async def review(
         self, actor_id: str, report_id: str, *, status: str | None, admin_note: str | None, ban: bool
     ) -> Report:
-        """Settle a report, and ban the reported on demand, all at once; raise NotFound."""
+        """Settle a report, and ban the reported on demand, all at once.
+
+        Raises NotFound, Forbidden where the reported is an administrator, and AlreadyReported where the report would be
+        pending again although its reporter has made another since.
+        """
         actor = uuid.UUID(actor_id)
         ended: list[str] = []
-        async with self._database.transaction() as session:
-            report = (
-                await session.exec(select(Report).where(Report.id == uuid.UUID(report_id)).with_for_update())
-            ).first()
-            if report is None:
-                raise errors.NotFound()
-            before = report.status
-            if ban:
-                report.status = ReportStatus.ACTIONED
-            elif status is not None:
-                report.status = ReportStatus(status)
-            if admin_note is not None:
-                report.admin_note = admin_note
-            if report.status is ReportStatus.ACTIONED and report.actioned_at is None:
-                report.actioned_at = now()
-            session.add(report)
-            await session.flush()
-            user = await lock(session, report.reported_id)
-            assert user is not None
-            if ban:
-                ended = await self._bans.ban_within(session, actor, user, admin_note or report.reason.value)
-            await _flag(session, user)
-            await self._audit.write(
-                session, actor, "report.review", report.id, before=before.value, after=report.status.value, banned=ban
-            )
+        try:
+            async with self._database.transaction() as session:
+                report = (
+                    await session.exec(select(Report).where(Report.id == uuid.UUID(report_id)).with_for_update())
+                ).first()
+                if report is None:
+                    raise errors.NotFound()
+                before = report.status
+                if ban:
+                    report.status = ReportStatus.ACTIONED
+                elif status is not None:
+                    report.status = ReportStatus(status)
+                if admin_note is not None:
+                    report.admin_note = admin_note
+                if report.status is ReportStatus.ACTIONED and report.actioned_at is None:
+                    report.actioned_at = now()
+                session.add(report)
+                await session.flush()
+                user = await lock(session, report.reported_id)
+                assert user is not None
+                if ban:
+                    ended = await self._bans.ban_within(session, actor, user, admin_note or report.reason.value)
+                await flag(session, user)
+                outcome = {"before": before.value, "after": report.status.value, "banned": ban}
+                await self._audit.write(session, actor, "report.review", report.id, **outcome)
+        except IntegrityError:
+            raise errors.AlreadyReported("The reporter has another pending report of the same learner.") from None
         await self._bans.announce(ended)
         return report
 
 
-async def _flag(session: AsyncSession, user: User) -> None:
+async def flag(session: AsyncSession, user: User) -> None:
     """Put an account before the operators, or take it away, by its pending reporters."""
     reporters = select(sa.func.count(sa.distinct(col(Report.reporter_id)))).where(
         Report.reported_id == user.id, Report.status == ReportStatus.PENDING

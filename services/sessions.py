@@ -14,18 +14,20 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 import errors
 from adapters.database import Database
-from models import CallSession, EndedBy, EnglishLevel, Profile, SessionRating
+from models import CallSession, EndedBy, EnglishLevel, Profile, SessionRating, User
 from services import paging, streaks
 from services.paging import Page
 from services.rooms import ROOM_SECONDS
 
-#: Whole seconds from `connected_at` to now, two hours at most; 0 for a match that never became a call.
+_BEGAN = sa.func.coalesce(col(CallSession.connected_at), col(CallSession.started_at))
+#: Now, but no later than the room can have lived: a call that was forgotten ended back then. And no earlier than the
+#: call began, which it may have done since this transaction did.
+_ENDED_AT = sa.func.greatest(
+    sa.func.least(sa.func.now(), _BEGAN + timedelta(seconds=ROOM_SECONDS)), _BEGAN, type_=sa.DateTime(timezone=True)
+)
+#: Whole seconds from `connected_at` to the end; 0 for a match that never became a call.
 _DURATION = sa.func.coalesce(
-    sa.func.least(
-        sa.cast(sa.func.floor(sa.extract("epoch", sa.func.now() - col(CallSession.connected_at))), sa.Integer),
-        ROOM_SECONDS,
-    ),
-    0,
+    sa.cast(sa.func.floor(sa.extract("epoch", _ENDED_AT - col(CallSession.connected_at))), sa.Integer), 0
 )
 #: What a learner whose account is gone is called.
 FORMER_LEARNER = "Former learner"
@@ -68,7 +70,11 @@ class SessionsService:
         """Note that both have joined; the duration counts from here."""
         statement = (
             sa.update(CallSession)
-            .where(col(CallSession.room_id) == room_id, col(CallSession.connected_at).is_(None))
+            .where(
+                col(CallSession.room_id) == room_id,
+                col(CallSession.connected_at).is_(None),
+                col(CallSession.ended_at).is_(None),
+            )
             .values(connected_at=sa.func.now())
         )
         async with self._database.transaction() as session:
@@ -91,13 +97,17 @@ class SessionsService:
     async def end_stale(self) -> int:
         """End as `timeout` the calls that have outlived their room; say how many."""
         stale = col(CallSession.started_at) < sa.func.now() - timedelta(seconds=ROOM_SECONDS)
-        return await self._end(EndedBy.TIMEOUT, stale)
+        async with self._database.transaction() as session:
+            found = select(CallSession.id).where(stale, col(CallSession.ended_at).is_(None))
+            ids = (await session.exec(found.order_by(col(CallSession.started_at)))).all()
+        # One by one: a transaction that held the profiles of many calls could wait in a circle with another.
+        return sum([await self._end(EndedBy.TIMEOUT, col(CallSession.id) == each) for each in ids])
 
     async def _end(self, by: Any, which: Any) -> int:
         statement = (
             sa.update(CallSession)
             .where(which, col(CallSession.ended_at).is_(None))
-            .values(ended_at=sa.func.now(), ended_by=by, duration_seconds=_DURATION)
+            .values(ended_at=_ENDED_AT, ended_by=by, duration_seconds=_DURATION)
             .returning(CallSession)
         )
         async with self._database.transaction() as session:
@@ -167,9 +177,11 @@ async def _count(session: AsyncSession, call: CallSession) -> None:
     # Always in the same order, so that two calls that end at once cannot wait for each other.
     profiles = (
         select(Profile)
-        .where(col(Profile.user_id).in_([call.user_a_id, call.user_b_id]))
+        .join(User, col(User.id) == col(Profile.user_id))
+        # What is left of a deleted account stays as it is.
+        .where(col(Profile.user_id).in_([call.user_a_id, call.user_b_id]), col(User.deleted_at).is_(None))
         .order_by(col(Profile.user_id))
-        .with_for_update()
+        .with_for_update(of=Profile)
         .execution_options(populate_existing=True)
     )
     for profile in (await session.exec(profiles)).all():

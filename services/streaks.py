@@ -32,5 +32,7 @@ def add_call(profile: Profile, at: datetime, seconds: int) -> None:
     """Count a call that ended at `at` and lasted `seconds`."""
     profile.streak_days = streak_after(profile, at)
     profile.total_sessions += 1
-    profile.total_practice_mins += round(seconds / 60)
-    profile.last_session_at = at
+    # Half a minute counts as one, always: `round` would take 90 seconds for two minutes, and 30 for none.
+    profile.total_practice_mins += (seconds + 30) // 60
+    # Calls are not always counted in the order in which they ended.
+    profile.last_session_at = max(at, profile.last_session_at or at)

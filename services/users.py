@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 import uuid
 import zoneinfo
@@ -18,10 +19,13 @@ from adapters.database import Database
 from adapters.jobs import Jobs
 from adapters.storage import Storage
 from models import EnglishLevel, LearningGoal, Profile, User
+from services.sign_ins import lock
 
 _ENUMS = {"english_level": EnglishLevel, "learning_goal": LearningGoal}
 #: Pixels of an avatar's side.
 AVATAR_SIDE = 400
+#: What an uploaded picture may have; `x-max-bytes` of the contract says the same.
+AVATAR_BYTES = 5 * 1024 * 1024
 #: The columns of `Me`, in its order.
 _ME = """
     SELECT users.id, email, role, is_verified, username, display_name, avatar_url, bio, native_language,
@@ -92,9 +96,7 @@ class UsersService:
             raise errors.RequestInvalid("'timezone' is not a time zone of the IANA database")
         try:
             async with self._database.transaction() as session:
-                profile = await session.get(Profile, uuid.UUID(user_id))
-                if profile is None:
-                    raise errors.Unauthenticated()
+                profile = await _hold(session, user_id)
                 for name, value in changes.items():
                     setattr(profile, name, _ENUMS[name](value) if name in _ENUMS and value is not None else value)
                 session.add(profile)
@@ -103,12 +105,15 @@ class UsersService:
         return await self.me(user_id)
 
     async def set_avatar(self, user_id: str, data: bytes) -> str:
-        """Store a picture and answer its URL; raise UnsupportedMediaType or Unavailable.
+        """Store a picture and answer its URL; raise UnsupportedMediaType, PayloadTooLarge or Unavailable.
 
         The new one is there before the profile names it, and the old one goes when nothing names it any more.
         """
+        if len(data) > AVATAR_BYTES:
+            raise errors.PayloadTooLarge(f"the file may have {AVATAR_BYTES} bytes at most")
         picture = await images.square_webp(data, AVATAR_SIDE)
-        key = f"avatars/{user_id}/{time.time_ns() // 1_000_000}.webp"
+        # Two uploads of one moment are two objects: one's going must not take the other along.
+        key = f"avatars/{user_id}/{time.time_ns() // 1_000_000}-{secrets.token_hex(4)}.webp"
         await self._storage.put(key, picture, "image/webp")
         url = self._storage.public_url(key)
         try:
@@ -124,10 +129,7 @@ class UsersService:
 
     async def _point_avatar(self, user_id: str, url: str | None) -> None:
         async with self._database.transaction() as session:
-            statement = select(Profile).where(Profile.user_id == uuid.UUID(user_id)).with_for_update()
-            profile = (await session.exec(statement)).first()
-            if profile is None:
-                raise errors.Unauthenticated()
+            profile = await _hold(session, user_id)
             await forget_picture(session, self._jobs, self._storage, profile)
             profile.avatar_url = url
             session.add(profile)
@@ -138,3 +140,12 @@ async def forget_picture(session: AsyncSession, jobs: Jobs, storage: Storage, pr
     key = storage.key_of(profile.avatar_url) if profile.avatar_url else None
     if key is not None:
         await jobs.enqueue(session, "storage.delete", key=key)
+
+
+async def _hold(session: AsyncSession, user_id: str) -> Profile:
+    """Read for writing: an account that is being deleted meanwhile must not be written to again."""
+    user = await lock(session, uuid.UUID(user_id))
+    profile = await session.get(Profile, uuid.UUID(user_id), with_for_update=True)
+    if user is None or profile is None or user.deleted_at is not None:
+        raise errors.Unauthenticated()
+    return profile

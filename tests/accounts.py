@@ -37,7 +37,9 @@ def an_email() -> str:
     return f"u{uuid.uuid4().hex[:20]}@example.com"
 
 
-def credentials(email: str, *, password: str = PASSWORD, device: str = "phone", platform: str = "ios") -> dict[str, str]:
+def credentials(
+    email: str, *, password: str = PASSWORD, device: str = "phone", platform: str = "ios"
+) -> dict[str, str]:
     """The body of a registration or a login."""
     return {"email": email, "password": password, "deviceId": device, "platform": platform}
 

@@ -129,9 +129,7 @@ async def test_a_cookie_from_a_foreign_origin_or_none_is_refused_and_not_spent(
     for body in (None, {}):
         refused = await http.post("/auth/refresh", headers=headers, json=body)
         assert code(refused) == (403, "forbidden") and "set-cookie" not in refused.headers
-    rows = await query(
-        house.services, "SELECT rotated_at, revoked FROM refresh_tokens WHERE user_id = :id", id=user_id
-    )
+    rows = await query(house.services, "SELECT rotated_at, revoked FROM refresh_tokens WHERE user_id = :id", id=user_id)
     assert [tuple(row) for row in rows] == [(None, False)]
     allowed = await http.post("/auth/refresh", headers={**headers, "Origin": ALLOWED[0]})
     assert allowed.status_code == 200
@@ -320,9 +318,7 @@ async def test_one_link_used_kills_those_asked_for_before_and_after(house: House
     assert (await reset(http, second, "the second password")).status_code == 204
     for token in (first, second, third):
         assert code(await reset(http, token, "a thief's password")) == (400, "token_invalid")
-    assert (
-        await http.post("/auth/login", json=credentials(email, password="the second password"))
-    ).status_code == 200
+    assert (await http.post("/auth/login", json=credentials(email, password="the second password"))).status_code == 200
 
 
 async def test_a_link_for_a_new_password_works_for_an_hour(house: House, visit: Visit) -> None:

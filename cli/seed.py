@@ -1,0 +1,37 @@
+"""Owns `parlance seed`: demo data to look at."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cli.configured import settings_for_database, with_services
+from errors import Refused
+
+
+def seed(
+    learners: Annotated[int, typer.Option(min=20, max=2000, help="How many learners there should be.")] = 60,
+    seed: Annotated[int, typer.Option(help="The same number makes the same people and the same weeks.")] = 1,
+) -> None:
+    """Fill the database with demo data: learners, weeks of calls, ratings, reports, blocks, an administrator.
+
+    Refuses in production, and where it has run before. Prints the password of all the accounts it makes.
+
+    Examples:
+
+      parlance seed
+
+      parlance seed --learners 200 --seed 7
+    """
+    if settings_for_database().is_production:
+        raise Refused("demo data is not for production, and APP_ENV is production")
+    demo = with_services(lambda services: services.demo.fill(learners, seed))
+    print(
+        f"{demo.learners} learners, {demo.calls} calls, {demo.ratings} ratings, {demo.reports} reports,"
+        f" {demo.blocks} blocks"
+    )
+    print(f"a learner         {demo.learner_email}")
+    if demo.admin_email:
+        print(f"an administrator  {demo.admin_email}")
+    print(f"password of all   {demo.password}")

@@ -1,0 +1,342 @@
+"""Owns demo data: learners who could exist, and the weeks they have practised, so that no list is empty.
+
+The same seed makes the same people and the same weeks, counted back from now.
+"""
+
+from __future__ import annotations
+
+import random
+import secrets
+import unicodedata
+import uuid
+import zoneinfo
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+from sqlmodel import SQLModel, col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+import errors
+from adapters.database import Database
+from adapters.passwords import Passwords
+from models import (
+    Block,
+    CallSession,
+    EndedBy,
+    EnglishLevel,
+    LearningGoal,
+    Profile,
+    Report,
+    ReportReason,
+    ReportStatus,
+    Role,
+    SessionRating,
+    User,
+)
+from models.columns import now
+from services import streaks
+from services.audit import AuditService
+from services.bans import BansService
+from services.reports import flag
+
+_WEEKS = 6
+#: By which demo accounts are known; the domain is reserved (RFC 2606) and takes no mail.
+_DOMAIN = ".demo@example.com"
+#: One seeding at a time.
+_LOCK = 5503_0003
+
+#: Country, language, time zone, and names that are common there.
+_PLACES = [
+    ("BR", "pt-BR", "America/Sao_Paulo", "Ana João Beatriz Lucas Larissa Rafael", "Silva Souza Oliveira Costa"),
+    ("JP", "ja", "Asia/Tokyo", "Yuki Haruto Sakura Ren Aoi Daiki", "Sato Suzuki Tanaka Watanabe"),
+    ("IN", "hi", "Asia/Kolkata", "Priya Arjun Ananya Rohan Kavya Vikram", "Sharma Patel Gupta Reddy"),
+    ("ES", "es", "Europe/Madrid", "Lucía Hugo Carmen Pablo Marta Javier", "García Fernández López Romero"),
+    ("MX", "es-MX", "America/Mexico_City", "Valentina Diego Ximena Emiliano Regina Mateo", "Hernández Ramírez Torres"),
+    ("TR", "tr", "Europe/Istanbul", "Elif Mehmet Zeynep Emre Defne Can", "Yılmaz Kaya Demir Şahin"),
+    ("PL", "pl", "Europe/Warsaw", "Zofia Jakub Maja Kacper Hanna Michał", "Nowak Kowalska Wójcik Zielińska"),
+    ("VN", "vi", "Asia/Ho_Chi_Minh", "Linh Minh Trang Huy Lan Nam", "Nguyễn Trần Phạm Hoàng"),
+    ("EG", "ar", "Africa/Cairo", "Mariam Omar Nour Youssef Salma Karim", "Hassan Ibrahim Mahmoud Farouk"),
+    ("UA", "uk", "Europe/Kyiv", "Olena Andriy Daryna Taras Iryna Bohdan", "Shevchenko Bondarenko Kovalenko"),
+    ("ID", "id", "Asia/Jakarta", "Dewi Budi Putri Agus Sari Rizky", "Wijaya Santoso Pratama Halim"),
+    ("DE", "de", "Europe/Berlin", "Lena Jonas Mia Felix Emma Paul", "Müller Schmidt Fischer Weber"),
+    ("NP", "ne", "Asia/Kathmandu", "Asha Bibek Sunita Prakash Maya Suraj", "Thapa Gurung Shrestha Rai"),
+    ("CO", "es-CO", "America/Bogota", "Isabella Santiago Camila Andrés Daniela Felipe", "Rodríguez Gómez Vargas"),
+]
+_BIOS = {
+    LearningGoal.FLUENCY: "I understand films but lose my words when I speak. Patient partners welcome!",
+    LearningGoal.BUSINESS: "I have calls with customers abroad every week and want to sound like myself in them.",
+    LearningGoal.TRAVEL: "Planning a long trip. I would love to hear about the place you live in.",
+    LearningGoal.EXAM: "My speaking exam is this autumn. Ask me anything, and stop me when I make mistakes.",
+}
+_TOPICS = ["travel", "food", "work", "films", "music", "sport", "books", "family", "technology", "weekend"]
+_NOTES = {
+    ReportStatus.REVIEWED: "Spoke to both; nothing more to do.",
+    ReportStatus.ACTIONED: "Third time. Banned.",
+    ReportStatus.DISMISSED: "A misunderstanding, says the reporter.",
+}
+_COMPLAINTS = {
+    ReportReason.HARASSMENT: "Shouted at me when I did not understand.",
+    ReportReason.SPAM: "Tried to sell me a course for the whole call.",
+    ReportReason.INAPPROPRIATE: "Asked for my private number again and again.",
+    ReportReason.OTHER: "Only played loud music.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """What was made, and how to sign in: one password for all of them."""
+
+    learners: int
+    calls: int
+    ratings: int
+    reports: int
+    blocks: int
+    password: str
+    learner_email: str
+    #: None where there was an administrator already.
+    admin_email: str | None
+
+
+@dataclass(slots=True)
+class _Person:
+    user: User
+    profile: Profile
+    #: How likely a call is on a day.
+    zeal: float
+
+
+class DemoService:
+    def __init__(self, database: Database, passwords: Passwords, audit: AuditService, bans: BansService) -> None:
+        self._database = database
+        self._passwords = passwords
+        self._audit = audit
+        self._bans = bans
+
+    async def fill(self, learners: int, seed: int) -> Demo:
+        """Make demo data, all of it or none; raise Refused where there is some already."""
+        chance = random.Random(seed)  # noqa: S311 - repeatable on purpose
+        password = secrets.token_urlsafe(9)
+        password_hash = await self._passwords.hash(password)
+        async with self._database.transaction() as session:
+            await session.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+            there = select(User.id).where(col(User.email).endswith(_DOMAIN, autoescape=True)).limit(1)
+            if (await session.exec(there)).first() is not None:
+                raise errors.Refused("the demo data is there already; seed an empty database to have it anew")
+            admin, made_admin = await self._admin(session, password_hash)
+            taken = {name.lower() for name in (await session.exec(select(Profile.username))).all() if name}
+            people = _people(chance, learners, password_hash, taken)
+            calls = _calls(chance, people)
+            ratings = _ratings(chance, calls)
+            reports = _reports(chance, calls)
+            blocks = _blocks(ratings)
+            groups: tuple[list[SQLModel], ...] = (
+                [each.user for each in people],
+                [each.profile for each in people],
+                [*calls],
+                [*ratings, *reports, *blocks],
+            )
+            for group in groups:  # rows that others refer to go first
+                session.add_all(group)
+                await session.flush()
+            await self._settle(session, admin, reports)
+            for reported in {each.reported_id for each in reports}:
+                await flag(session, await session.get_one(User, reported))
+        keen = max(people, key=lambda each: (not each.user.is_banned, each.profile.total_sessions))
+        return Demo(
+            len(people),
+            len(calls),
+            len(ratings),
+            len(reports),
+            len(blocks),
+            password,
+            keen.user.email,
+            admin.email if made_admin else None,
+        )
+
+    async def _admin(self, session: AsyncSession, password_hash: str) -> tuple[User, bool]:
+        there = select(User).where(User.role == Role.ADMIN).order_by(col(User.created_at)).limit(1)
+        if (admin := (await session.exec(there)).first()) is not None:
+            return admin, False
+        admin = User(email=f"admin{_DOMAIN}", password_hash=password_hash, role=Role.ADMIN, is_verified=True)
+        session.add(admin)
+        await session.flush()
+        session.add(Profile(user_id=admin.id))
+        await self._audit.write(session, None, "admin.create", admin.id)
+        return admin, True
+
+    async def _settle(self, session: AsyncSession, admin: User, reports: list[Report]) -> None:
+        """Do what an administrator did about the reports, with the entries that it leaves in the audit log."""
+        for report in reports:
+            if report.status is ReportStatus.PENDING:
+                continue
+            report.admin_note = _NOTES[report.status]
+            banned = report.status is ReportStatus.ACTIONED
+            if banned:
+                report.actioned_at = now()
+                user = await session.get_one(User, report.reported_id)
+                await self._bans.ban_within(session, admin.id, user, report.admin_note)
+            session.add(report)
+            outcome = {"before": ReportStatus.PENDING.value, "after": report.status.value, "banned": banned}
+            await self._audit.write(session, admin.id, "report.review", report.id, **outcome)
+
+
+def _id(chance: random.Random) -> uuid.UUID:
+    return uuid.UUID(int=chance.getrandbits(128), version=4)
+
+
+def _people(chance: random.Random, count: int, password_hash: str, taken: set[str]) -> list[_Person]:
+    people: list[_Person] = []
+    emails: set[str] = set()
+    joined = now() - timedelta(weeks=_WEEKS)
+    while len(people) < count:
+        country, language, zone, firsts, lasts = chance.choice(_PLACES)
+        first, last = chance.choice(firsts.split()), chance.choice(lasts.split())
+        plain = _plain(f"{first}.{last}")
+        name, number = plain, 1
+        while name.replace(".", "_") in taken or name in emails:
+            number += 1
+            name = f"{plain}{number}"
+        emails.add(name)
+        taken.add(name.replace(".", "_"))
+        goal = chance.choice(list(LearningGoal))
+        began = joined + timedelta(days=chance.triangular(0, _WEEKS * 7 - 3, 0), hours=chance.uniform(0, 24))
+        user = User(
+            id=_id(chance),
+            email=f"{name}{_DOMAIN}",
+            password_hash=password_hash,
+            is_verified=chance.random() < 0.8,
+            created_at=began,
+        )
+        profile = Profile(
+            user_id=user.id,
+            username=name.replace(".", "_"),
+            display_name=f"{first} {last[0]}." if chance.random() < 0.6 else first,
+            bio=_BIOS[goal] if chance.random() < 0.7 else None,
+            native_language=language,
+            english_level=chance.choices(list(EnglishLevel), weights=[3, 5, 2])[0],
+            learning_goal=goal,
+            country=country,
+            timezone=zone,
+            created_at=began,
+            last_active_at=began,
+        )
+        people.append(_Person(user, profile, chance.betavariate(2, 3)))
+    return people
+
+
+def _plain(name: str) -> str:
+    """ASCII letters alone, in lower case."""
+    letters = name.lower().translate(str.maketrans("ıłđ", "ild"))
+    return unicodedata.normalize("NFKD", letters).encode("ascii", "ignore").decode()
+
+
+def _calls(chance: random.Random, people: list[_Person]) -> list[CallSession]:
+    """Evenings of calls; whoever is in one is in no other. Counts them for both, in the order in which they ended."""
+    today = now()
+    wishes: list[tuple[datetime, _Person]] = []
+    for person in people:
+        zone = zoneinfo.ZoneInfo(person.profile.timezone or "UTC")
+        for day in range(_WEEKS * 7 + 1):
+            wall = (today - timedelta(days=day)).astimezone(zone)
+            at = wall.replace(hour=chance.choice([7, 12, 18, 19, 20, 21, 22]), minute=chance.randrange(60), second=0)
+            if chance.random() < person.zeal and person.user.created_at < at < today - timedelta(hours=1):
+                wishes.append((at.astimezone(today.tzinfo), person))
+    free_from: dict[uuid.UUID, datetime] = {}
+    calls: list[CallSession] = []
+    by_id = {person.user.id: person for person in people}
+    for began, person in sorted(wishes, key=lambda wish: (wish[0], wish[1].user.id)):
+        partner = chance.choices(people, weights=[each.zeal for each in people])[0]
+        both = (person, partner)
+        there = all(each.user.created_at < began and free_from.get(each.user.id, began) <= began for each in both)
+        if partner is person or not there:
+            continue
+        became_call = chance.random() < 0.92
+        connected = began + timedelta(seconds=chance.uniform(2, 15)) if became_call else None
+        seconds = int(min(7200, chance.lognormvariate(6.4, 0.8))) if became_call else 0
+        ended = (connected or began) + timedelta(seconds=seconds or chance.uniform(5, 20))
+        if ended > today:
+            continue
+        calls.append(
+            CallSession(
+                id=_id(chance),
+                room_id=str(_id(chance)),
+                user_a_id=person.user.id,
+                user_b_id=partner.user.id,
+                topic=chance.choice(_TOPICS) if chance.random() < 0.6 else None,
+                level=chance.choice(["all", "all", person.profile.english_level or "all"]),
+                started_at=began,
+                connected_at=connected,
+                ended_at=ended,
+                duration_seconds=seconds,
+                ended_by=EndedBy.TIMEOUT if seconds == 7200 else chance.choice([EndedBy.USER_A, EndedBy.USER_B]),
+                created_at=began,
+            )
+        )
+        for each in both:
+            free_from[each.user.id] = ended
+    for call in sorted(calls, key=lambda call: call.ended_at or today):
+        for user_id in (call.user_a_id, call.user_b_id):
+            profile = by_id[user_id].profile
+            profile.last_active_at = call.ended_at
+            if call.connected_at and call.ended_at and call.duration_seconds is not None:
+                streaks.add_call(profile, call.ended_at, call.duration_seconds)
+    return calls
+
+
+def _ratings(chance: random.Random, calls: list[CallSession]) -> list[SessionRating]:
+    ratings = []
+    for call in calls:
+        for rater, rated in ((call.user_a_id, call.user_b_id), (call.user_b_id, call.user_a_id)):
+            if call.connected_at is not None and chance.random() < 0.6:
+                stars = chance.choices([1, 2, 3, 4, 5], weights=[1, 2, 6, 20, 30])[0]
+                at = (call.ended_at or now()) + timedelta(seconds=20)
+                ratings.append(
+                    SessionRating(
+                        id=_id(chance), session_id=call.id, rater_id=rater, rated_id=rated, stars=stars, created_at=at
+                    )
+                )
+    return ratings
+
+
+def _reports(chance: random.Random, calls: list[CallSession]) -> list[Report]:
+    """Reports in each status: three pending about the one who is flagged, an actioned one about the banned."""
+    met: dict[uuid.UUID, dict[uuid.UUID, CallSession]] = {}
+    for call in calls:
+        for one, other in ((call.user_a_id, call.user_b_id), (call.user_b_id, call.user_a_id)):
+            if call.connected_at is not None:
+                met.setdefault(one, {})[other] = call
+    # Few partners, so that those who practise most stay out of trouble.
+    known = sorted((each for each in met if len(met[each]) >= 3), key=lambda each: (len(met[each]), each))
+    if len(known) < 4:
+        raise errors.Refused("so few learners have not met often enough; ask for more of them")
+    flagged, banned, dismissed, reviewed = known[:4]
+    wanted = [
+        (flagged, [ReportStatus.PENDING] * 3),
+        (banned, [ReportStatus.ACTIONED]),
+        (dismissed, [ReportStatus.DISMISSED, ReportStatus.PENDING]),
+        (reviewed, [ReportStatus.REVIEWED, ReportStatus.DISMISSED]),
+    ]
+    reports = []
+    for reported, statuses in wanted:
+        for status, (reporter, call) in zip(statuses, met[reported].items(), strict=False):
+            reason = chance.choice(list(_COMPLAINTS))
+            reports.append(
+                Report(
+                    id=_id(chance),
+                    reporter_id=reporter,
+                    reported_id=reported,
+                    session_id=call.id,
+                    reason=reason,
+                    description=_COMPLAINTS[reason],
+                    status=status,
+                    created_at=(call.ended_at or now()) + timedelta(minutes=2),
+                )
+            )
+    return reports
+
+
+def _blocks(ratings: list[SessionRating]) -> list[Block]:
+    """Who gave one star does not want to meet again."""
+    pairs = {(each.rater_id, each.rated_id): each.created_at for each in ratings if each.stars == 1}
+    return [Block(blocker_id=one, blocked_id=other, created_at=at) for (one, other), at in pairs.items()]

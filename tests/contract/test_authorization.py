@@ -1,0 +1,211 @@
+"""Who may do what: every operation of openapi.yaml, walked as everybody who could try.
+
+The table below says what each operation answers its owner, and a stranger who names somebody else's row. An operation
+that is not in it fails the test: whoever adds one decides here who may.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import uuid
+from collections.abc import AsyncIterator
+from typing import Any, NamedTuple
+
+import httpx
+import pytest
+
+from container import Container
+from contract import rest, schemas
+from tests.history import MakeLearner, had_call, make_admin, until
+from tests.pictures import picture, upload
+from tests.world import Learner, address, client
+
+OPERATIONS = rest.operations(schemas.load(schemas.OPENAPI))
+NOBODY = "7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0"
+
+
+class Case(NamedTuple):
+    """`owner` is the status for who may. `stranger` is that for another learner; None where no row is somebody's."""
+
+    owner: int
+    stranger: int | None = None
+    body: dict[str, Any] | None = None
+    #: Arguments of the request beside the body.
+    more: dict[str, Any] | None = None
+
+
+#: Operations that anybody may call, with a token or without one.
+OPEN = {
+    "handlers.health.health",
+    "handlers.health.ready",
+    "handlers.auth.jwks",
+    "handlers.auth.register",
+    "handlers.auth.login",
+    "handlers.auth.refresh",
+    "handlers.auth.forgot_password",
+    "handlers.auth.reset_password",
+    "handlers.auth.verify_email",
+}
+#: Operations on oneself or on one's own rows. {placeholders} are filled in from the world below.
+LEARNERS: dict[str, Case] = {
+    "handlers.auth.logout": Case(204),
+    "handlers.auth.logout_all": Case(204),
+    "handlers.auth.resend_verification": Case(202),
+    "handlers.auth.list_devices": Case(200),
+    "handlers.auth.end_device": Case(204, 404),
+    "handlers.users.me": Case(200),
+    "handlers.users.update_me": Case(200, body={"bio": "Hello."}),
+    "handlers.users.delete_me": Case(401, body={"password": "not the password"}),
+    "handlers.users.export_me": Case(200),
+    "handlers.users.set_avatar": Case(200, more=upload(picture())),
+    "handlers.users.remove_avatar": Case(204),
+    "handlers.users.list_blocks": Case(200),
+    "handlers.users.public": Case(200),
+    "handlers.users.block": Case(204),
+    "handlers.users.unblock": Case(204, 404),
+    "handlers.sessions.list_mine": Case(200),
+    "handlers.sessions.read": Case(200, 404),
+    "handlers.sessions.rate": Case(201, 404, body={"stars": 4}),
+    "handlers.reports.create": Case(201, 404, body={"reportedId": "{userId}", "reason": "spam"}),
+    "handlers.reports.list_mine": Case(200),
+}
+#: Operations for administrators; every learner is a stranger to them.
+ADMINS: dict[str, Case] = {
+    "handlers.admin.list_reports": Case(200, 403),
+    "handlers.admin.review_report": Case(200, 403, body={"status": "reviewed"}),
+    "handlers.admin.ban_user": Case(204, 403, body={"reason": "Spam."}),
+    "handlers.admin.unban_user": Case(204, 403),
+}
+#: Paths whose row belongs to nobody, so that only a missing one is a 404.
+SHARED = {"handlers.users.public", "handlers.users.block"}
+SECURED = {**LEARNERS, **ADMINS}
+
+
+@dataclasses.dataclass
+class World:
+    """Ada, who owns the rows, and bob, whom they are about; a stranger, an administrator, and one who was banned."""
+
+    ada: Learner
+    bob: Learner
+    stranger: Learner
+    admin: Learner
+    banned: Learner
+    ids: dict[str, str]
+
+    async def ask(
+        self, http: httpx.AsyncClient, operation_id: str, ids: dict[str, str], *, as_is: bool = False
+    ) -> httpx.Response:
+        """Call an operation with the ids filled in; `as_is` without its body."""
+        operation, case = OPERATIONS[operation_id], SECURED[operation_id]
+        body = {
+            name: value.format(**ids) if isinstance(value, str) else value for name, value in (case.body or {}).items()
+        }
+        more: dict[str, Any] = {} if as_is else dict(case.more or {})
+        if body and not as_is:
+            more["json"] = body
+        return await http.request(operation["method"], operation["path"].format(**ids), **more)
+
+
+@pytest.fixture
+async def world(container: Container, make_learner: MakeLearner) -> World:
+    ada, bob, stranger, banned = [await make_learner() for _ in range(4)]
+    admin = await make_admin(container, (await make_learner(ready=False)).http)
+    session = await had_call(container, ada, bob)
+    await ada.http.put(f"/users/{bob.id}/block")
+    other = await had_call(container, ada, bob)
+    made = await ada.http.post("/reports", json={"reportedId": bob.id, "sessionId": other, "reason": "spam"})
+    device = f"tablet-{uuid.uuid4().hex[:12]}"
+    login = {"email": ada.email, "password": "correct horse battery", "deviceId": device, "platform": "ios"}
+    assert (await ada.http.post("/auth/login", json=login)).status_code == 200
+    await container.bans.ban(admin.id, banned.id, "Spam.")
+    ids = {"userId": bob.id, "sessionId": session, "reportId": made.json()["id"], "deviceId": device}
+    return World(ada, bob, stranger, admin, banned, ids)
+
+
+@pytest.fixture
+async def anonymous(asgi: Any) -> AsyncIterator[httpx.AsyncClient]:
+    async with client(asgi) as http:
+        yield http
+
+
+def test_every_operation_is_in_the_table() -> None:
+    assert OPEN | LEARNERS.keys() | ADMINS.keys() == OPERATIONS.keys(), "decide who may call it"
+    for operation_id, operation in OPERATIONS.items():
+        needed: list[dict[str, list[str]]] = (
+            [] if operation_id in OPEN else [{"bearer" if operation_id in LEARNERS else "admin": []}]
+        )
+        assert operation.get("security", []) == needed, operation_id
+        if "{" in operation["path"] and operation_id not in SHARED:
+            assert SECURED[operation_id].stranger is not None, f"{operation_id}: what does a stranger get?"
+
+
+@pytest.mark.parametrize("operation_id", SECURED)
+async def test_without_a_token_nothing_is_told(anonymous: httpx.AsyncClient, world: World, operation_id: str) -> None:
+    tokens = (None, "Bearer", "Bearer nonsense", f"Basic {world.ada.access_token}", f"Bearer {world.ada.refresh_token}")
+    for token in tokens:
+        anonymous.headers = httpx.Headers({"Authorization": token} if token else {})
+        for ids in (world.ids, dict.fromkeys(world.ids, NOBODY)):
+            for as_is in (False, True):  # who may not ask does not learn how to ask
+                answer = await world.ask(anonymous, operation_id, ids, as_is=as_is)
+                assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated"), token
+    assert answer.headers["www-authenticate"].startswith("Bearer")
+
+
+@pytest.mark.parametrize("operation_id", SECURED)
+async def test_the_banned_are_out_whatever_they_ask(world: World, operation_id: str) -> None:
+    answer = await world.ask(world.banned.http, operation_id, world.ids)
+    assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
+
+
+@pytest.mark.parametrize("operation_id", SECURED)
+async def test_who_may_may_and_nobody_else(world: World, operation_id: str) -> None:
+    case = SECURED[operation_id]
+    owner = world.admin if operation_id in ADMINS else world.ada
+    missing = dict.fromkeys(world.ids, NOBODY)
+    if case.stranger is not None:
+        theirs = await world.ask(world.stranger.http, operation_id, world.ids)
+        assert theirs.status_code == case.stranger, theirs.text
+        nowhere = await world.ask(world.stranger.http, operation_id, missing)
+        # Somebody else's row answers to the letter like one that is not there.
+        assert (nowhere.status_code, nowhere.content) == (theirs.status_code, theirs.content)
+    takes_ids = "{" in OPERATIONS[operation_id]["path"]
+    if takes_ids:
+        answer = await world.ask(owner.http, operation_id, missing)
+        assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+    if operation_id in ADMINS:
+        refused = await world.ask(world.ada.http, operation_id, world.ids)
+        assert (refused.status_code, refused.json()["code"]) == (403, "forbidden")
+    answer = await world.ask(owner.http, operation_id, world.ids)
+    assert answer.status_code == case.owner, answer.text
+    # Being an administrator opens nobody's rows to them.
+    if operation_id in LEARNERS and case.stranger is not None:
+        again = await world.ask(world.admin.http, operation_id, world.ids)
+        assert again.status_code == case.stranger
+
+
+@pytest.mark.parametrize("operation_id", sorted(OPEN))
+async def test_what_is_open_asks_for_no_token(anonymous: httpx.AsyncClient, world: World, operation_id: str) -> None:
+    operation = OPERATIONS[operation_id]
+    anonymous.headers["X-Forwarded-For"] = address()
+    for token in ("", f"Bearer {world.banned.access_token}"):
+        if token:
+            anonymous.headers["Authorization"] = token
+        answer = await anonymous.request(
+            operation["method"], operation["path"], json={} if "requestBody" in operation else None
+        )
+        assert answer.status_code in (200, 400, 401)
+        if answer.status_code == 401:
+            assert answer.json()["code"] == "refresh_token_invalid"
+
+
+async def test_a_token_of_a_deleted_account_opens_nothing(world: World) -> None:
+    learner = world.stranger
+    gone = await learner.http.request("DELETE", "/users/me", json={"password": "correct horse battery"})
+    assert gone.status_code == 204
+
+    async def refused() -> bool:
+        return (await learner.http.get("/users/me")).status_code == 401
+
+    await until(refused, "the token is refused", within=1)
+    for operation_id in LEARNERS:
+        assert (await world.ask(learner.http, operation_id, world.ids)).status_code == 401, operation_id

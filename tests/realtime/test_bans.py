@@ -1,0 +1,190 @@
+"""A ban on a running server with two workers: within a second it is as if the banned had never been here."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import httpx
+import pytest
+import socketio
+import socketio.exceptions
+
+from container import Container
+from tests.history import make_admin, until, value
+from tests.world import PASSWORD, Learner, Phone, Server
+
+MakePhone = Callable[..., Awaitable[Phone]]
+#: What the house promises, and what this machine may take on top of it.
+WITHIN = 1.0
+SLACK = 1.0
+
+
+@pytest.fixture
+async def admin(server: Server, container: Container) -> AsyncIterator[Learner]:
+    async with httpx.AsyncClient(base_url=server.url) as http:
+        yield await make_admin(container, http)
+
+
+async def ban(admin: Learner, banned: Learner) -> None:
+    answer = await admin.http.patch(f"/admin/users/{banned.id}/ban", json={"reason": "Spam."})
+    assert answer.status_code == 204, answer.text
+
+
+async def cut(*phones: Phone) -> None:
+    async def all_cut() -> bool:
+        return not any(phone.client.connected for phone in phones)
+
+    await until(all_cut, "the sockets are cut", within=WITHIN + SLACK)
+
+
+async def call_between(ada: Phone, bob: Phone) -> dict[str, str]:
+    """Bring two into a call; answer its room."""
+    topic = f"bans {ada.learner.username}"
+    await ada.send("find_partner", {"topic": topic})
+    await bob.send("find_partner", {"topic": topic})
+    room = {"roomId": (await ada.hears("match_found"))["roomId"]}
+    await bob.hears("match_found")
+    await ada.send("join_room", room)
+    await bob.send("join_room", room)
+    await ada.hears("peer_joined", count=2)
+    return room
+
+
+async def handshake(url: str, token: str) -> str:
+    """Try to connect; answer with what it was refused."""
+    client = socketio.AsyncClient(reconnection=False)
+    refusals: list[str] = []
+    client.on("connect_error", lambda reason: refusals.append(reason["message"]))
+    with pytest.raises(socketio.exceptions.ConnectionError):
+        await client.connect(url, auth={"token": token}, transports=["websocket"])
+    return refusals[0]
+
+
+async def test_a_banned_searcher_leaves_the_queue(make_phone: MakePhone, admin: Learner, container: Container) -> None:
+    bob = await make_phone()
+    topic = f"lonely {bob.learner.username}"
+    assert await bob.send("find_partner", {"topic": topic}) == {"ok": True}
+    await bob.hears("searching")
+    await ban(admin, bob.learner)
+    await cut(bob)
+
+    async def gone() -> bool:
+        return not await container.redis.exists(f"match:searching:{bob.learner.id}")
+
+    await until(gone, "the search is gone", within=SLACK)
+    assert await container.redis.zscore("match:queue:all", bob.learner.id) is None
+    assert await container.redis.zscore(f"match:queue:all:{topic}", bob.learner.id) is None
+    carol = await make_phone()
+    assert await carol.send("find_partner", {"topic": topic}) == {"ok": True}
+    await carol.hears("searching")
+    assert not [name for name, _ in carol.heard if name == "match_found"]
+    await carol.send("cancel_search")
+
+
+@pytest.mark.parametrize("same_worker", [True, False])
+async def test_a_ban_ends_the_call_and_the_partner_hears_why(
+    make_phone: MakePhone, admin: Learner, container: Container, same_worker: bool
+) -> None:
+    ada = await make_phone()
+    bob = await make_phone(**{"together_with" if same_worker else "apart_from": ada})
+    room = await call_between(ada, bob)
+    await ban(admin, bob.learner)
+    assert await ada.hears("peer_left", within=WITHIN + SLACK) == {"reason": "banned"}
+    await cut(bob)
+    assert ada.client.connected
+    row = "SELECT {} FROM call_sessions WHERE room_id = :r"
+    assert await value(container, row.format("ended_at IS NOT NULL"), r=room["roomId"])
+    (call,) = (await ada.learner.http.get("/sessions")).json()["items"]
+    assert call["endedBy"] == "partner"
+    assert (await ada.send("webrtc_ice", {**room, "candidate": None}))["error"]["code"] in (
+        "room_closed",
+        "not_in_room",
+    )
+    assert not await container.redis.exists(f"match:in_room:{ada.learner.id}", f"match:in_room:{bob.learner.id}")
+    # Whoever talked to them may look for somebody else at once.
+    assert await ada.send("find_partner", {"topic": f"next {ada.learner.username}"}) == {"ok": True}
+    await ada.send("cancel_search")
+
+
+async def test_a_ban_between_match_and_call_frees_the_partner(
+    make_phone: MakePhone, admin: Learner, container: Container
+) -> None:
+    ada = await make_phone()
+    bob = await make_phone(apart_from=ada)
+    topic = f"almost {ada.learner.username}"
+    await ada.send("find_partner", {"topic": topic})
+    await bob.send("find_partner", {"topic": topic})
+    await bob.hears("match_found")
+    await ban(admin, bob.learner)
+    await ada.hears("partner_cancelled", within=WITHIN + SLACK)
+    sessions = await value(container, "SELECT total_sessions FROM profiles WHERE user_id = :i", i=ada.learner.id)
+    assert sessions == 0
+    assert await ada.send("find_partner", {"topic": topic}) == {"ok": True}
+    await ada.send("cancel_search")
+
+
+async def test_within_a_second_no_worker_lets_the_banned_in(
+    server: Server, make_phone: MakePhone, admin: Learner
+) -> None:
+    first = await make_phone()
+    bob = first.learner
+    second = await make_phone(learner=bob, apart_from=first)
+    third = await make_phone(learner=bob)
+    bystander = await make_phone()
+    bearer = {"Authorization": f"Bearer {bob.access_token}"}
+    # Connections that stay open, on both workers: each is asked again and again until it refuses.
+    clients = [httpx.AsyncClient(base_url=server.url, headers=bearer) for _ in range(12)]
+    try:
+        answers = await asyncio.gather(*(client.get("/users/me") for client in clients))
+        assert {answer.status_code for answer in answers} == {200}
+        await ban(admin, bob)
+        banned_at = time.monotonic()
+
+        async def refused_after(client: httpx.AsyncClient) -> float:
+            while (answer := await client.get("/users/me")).status_code == 200:
+                assert time.monotonic() - banned_at < 5, "still let in after 5 s"
+                await asyncio.sleep(0.02)
+            assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
+            return time.monotonic() - banned_at
+
+        slowest = max(await asyncio.gather(*(refused_after(client) for client in clients)))
+        assert slowest < WITHIN, f"the slowest worker took {slowest:.2f} s"
+        await cut(first, second, third)
+        for client in clients:
+            assert (await client.get("/users/me")).status_code == 401
+    finally:
+        for client in clients:
+            await client.aclose()
+    assert bystander.client.connected and (await bystander.learner.http.get("/users/me")).status_code == 200
+
+    login = {"email": bob.email, "password": PASSWORD, "deviceId": "phone", "platform": "ios"}
+    async with httpx.AsyncClient(base_url=server.url) as http:
+        answer = await http.post("/auth/login", json=login)
+        assert (answer.status_code, answer.json()["code"]) == (403, "account_banned")
+        answer = await http.post("/auth/refresh", json={"refreshToken": bob.refresh_token})
+        assert answer.status_code == 401
+    for _ in range(4):  # on whichever worker
+        assert await handshake(server.url, bob.access_token) == "banned"
+
+
+async def test_a_socket_that_connects_while_the_ban_falls_does_not_stay(
+    server: Server, make_phone: MakePhone, admin: Learner
+) -> None:
+    bob = (await make_phone()).learner
+    clients = [socketio.AsyncClient(reconnection=False) for _ in range(8)]
+
+    async def connect(client: socketio.AsyncClient, after: float) -> None:
+        await asyncio.sleep(after)
+        try:
+            await client.connect(server.url, auth={"token": bob.access_token}, transports=["websocket"])
+        except socketio.exceptions.ConnectionError:
+            assert not client.connected
+
+    await asyncio.gather(ban(admin, bob), *(connect(client, 0.02 * at) for at, client in enumerate(clients)))
+
+    async def all_cut() -> bool:
+        return not any(client.connected for client in clients)
+
+    await until(all_cut, "no socket of the banned stays", within=WITHIN + SLACK)

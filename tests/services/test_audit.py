@@ -1,0 +1,187 @@
+"""The audit log: what administrators do is written down with what they do, and stays as it was written."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+
+import psycopg
+import pytest
+import sqlalchemy.exc
+
+import errors
+from cli import migrations
+from container import Container
+from services.audit import GENESIS
+from settings import Settings
+from tests.history import MakeLearner, had_call, make_admin, rows, value
+from tests.world import Learner
+
+ENTRIES = "SELECT count(*) FROM audit_log"
+
+
+@pytest.fixture
+async def admin(container: Container, make_learner: MakeLearner) -> Learner:
+    return await make_admin(container, (await make_learner(ready=False)).http)
+
+
+async def test_every_mutation_by_an_administrator_writes_one_entry(
+    container: Container, make_learner: MakeLearner, admin: Learner
+) -> None:
+    ada, bob = await make_learner(), await make_learner()
+    await had_call(container, ada, bob)
+    report = (await ada.http.post("/reports", json={"reportedId": bob.id, "reason": "spam"})).json()["id"]
+
+    async def written(doing: object) -> list[tuple[str, str | None, str]]:
+        before = await value(container, "SELECT coalesce(max(number), 0) FROM audit_log")
+        await doing  # type: ignore[misc]
+        found = await rows(
+            container,
+            "SELECT action, actor_id, subject_id FROM audit_log WHERE number > :n ORDER BY number",
+            n=before,
+        )
+        return [(action, str(actor) if actor else None, str(subject)) for action, actor, subject in found]
+
+    bans, reports, admins = container.bans, container.reports, container.admins
+    note = {"status": "reviewed", "admin_note": "Seen.", "ban": False}
+    assert await written(reports.review(admin.id, report, **note)) == [("report.review", admin.id, report)]  # type: ignore[arg-type]
+    assert await written(bans.ban(admin.id, bob.id, "Spam.")) == [("user.ban", admin.id, bob.id)]
+    assert await written(bans.ban(admin.id, bob.id, "Spam.")) == []
+    assert await written(bans.unban(admin.id, bob.id)) == [("user.unban", admin.id, bob.id)]
+    assert await written(bans.unban(admin.id, bob.id)) == []
+    both = reports.review(admin.id, report, status=None, admin_note=None, ban=True)
+    # Two things done to two subjects.
+    assert await written(both) == [("user.ban", admin.id, bob.id), ("report.review", admin.id, report)]
+    assert await written(admins.promote(ada.email)) == [("admin.role", None, ada.id)]
+    assert await written(admins.promote(ada.email)) == []
+    assert await written(admins.demote(ada.email)) == [("admin.role", None, ada.id)]
+    (created,) = await written(admins.create(f"{uuid.uuid4().hex}@example.com", "a good password"))
+    assert created[:2] == ("admin.create", None)
+    detail = await value(container, "SELECT detail FROM audit_log WHERE subject_id = :s LIMIT 1", s=report)
+    assert detail == {"before": "pending", "after": "reviewed", "banned": False}
+
+
+async def test_a_mutation_that_is_rolled_back_writes_none(
+    container: Container, make_learner: MakeLearner, admin: Learner
+) -> None:
+    bob = await make_learner()
+    before = await value(container, ENTRIES)
+    with pytest.raises(sqlalchemy.exc.IntegrityError):  # nobody has that id
+        await container.bans.ban(str(uuid.uuid4()), bob.id, "By nobody.")
+    with pytest.raises(errors.Forbidden):
+        await container.bans.ban(admin.id, admin.id, "Oneself.")
+    with pytest.raises(RuntimeError):
+        async with container.database.transaction() as session:
+            await container.audit.write(session, uuid.UUID(admin.id), "test.broken", uuid.UUID(bob.id))
+            await session.flush()
+            raise RuntimeError
+    assert await value(container, ENTRIES) == before
+    assert (await bob.http.get("/users/me")).status_code == 200
+    await container.bans.ban(admin.id, bob.id, "Spam.")
+    assert (await container.audit.verify()).broken_at is None
+
+
+async def test_thirty_writers_at_once_make_one_unbroken_chain(
+    container: Container, make_learner: MakeLearner, admin: Learner
+) -> None:
+    learners = [await make_learner(ready=False) for _ in range(30)]
+    before = await container.audit.verify()
+    answers = await asyncio.gather(
+        *(admin.http.patch(f"/admin/users/{each.id}/ban", json={"reason": "Spam."}) for each in learners)
+    )
+    assert {answer.status_code for answer in answers} == {204}
+    after = await container.audit.verify(before.last_hash)
+    assert after.broken_at is None and after.knows and after.entries == before.entries + 30
+    assert await value(container, "SELECT max(number) - count(*) FROM audit_log") == 0
+    assert not (await container.audit.verify("0" * 63 + "1")).knows
+
+
+async def test_entries_hold_no_address(container: Container, admin: Learner) -> None:
+    assert await value(container, ENTRIES) > 0
+    assert await value(container, "SELECT count(*) FROM audit_log WHERE audit_log::text LIKE '%@%'") == 0
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["UPDATE audit_log SET action = 'x'", "DELETE FROM audit_log", "TRUNCATE audit_log", "TRUNCATE audit_log CASCADE"],
+)
+async def test_the_database_itself_refuses_to_change_an_entry(
+    container: Container, settings: Settings, admin: Learner, statement: str
+) -> None:
+    before = await value(container, ENTRIES)
+    with psycopg.connect(settings.database_url) as connection:
+        with pytest.raises(psycopg.errors.RaiseException, match="append-only"):
+            connection.execute(statement)
+        connection.rollback()
+    assert await value(container, ENTRIES) == before
+
+
+@pytest.fixture(scope="module")
+async def chain(settings: Settings) -> AsyncIterator[Container]:
+    """A log of five entries in a database of its own, and a copy to restore it from."""
+    with migrations._scratch(settings) as scratch:
+        await asyncio.to_thread(migrations.upgrade_to_head, scratch)
+        services = Container(scratch)
+        for number in range(5):
+            async with services.database.transaction() as session:
+                await services.audit.write(session, uuid.uuid4(), "user.ban", uuid.uuid4(), number=number, word="é")
+        await run(scratch, "CREATE TABLE kept AS TABLE audit_log")
+        yield services
+        await services.close()
+
+
+async def run(settings: Settings, *statements: str) -> None:
+    """Do what only the owner of the database can: with the trigger off."""
+    async with await psycopg.AsyncConnection.connect(settings.database_url) as connection:
+        await connection.execute("ALTER TABLE audit_log DISABLE TRIGGER audit_log_append_only")
+        for statement in statements:
+            await connection.execute(statement)
+        await connection.execute("ALTER TABLE audit_log ENABLE TRIGGER audit_log_append_only")
+
+
+@pytest.mark.parametrize(
+    ("tampering", "found_at"),
+    [
+        ("""UPDATE audit_log SET detail = '{"number": 9}' WHERE number = 3""", 3),
+        ("UPDATE audit_log SET at = at + interval '1 microsecond' WHERE number = 2", 2),
+        ("UPDATE audit_log SET actor_id = gen_random_uuid() WHERE number = 1", 1),
+        ("UPDATE audit_log SET actor_id = NULL WHERE number = 5", 5),
+        ("UPDATE audit_log SET subject_id = gen_random_uuid() WHERE number = 4", 4),
+        ("UPDATE audit_log SET action = 'user.unban' WHERE number = 4", 4),
+        ("UPDATE audit_log SET hash = repeat('a', 64) WHERE number = 5", 5),
+        ("DELETE FROM audit_log WHERE number = 3", 3),
+        ("DELETE FROM audit_log WHERE number = 1", 1),
+        ("DELETE FROM audit_log WHERE number = 2; UPDATE audit_log SET number = number - 1 WHERE number > 2", 2),
+        (
+            "INSERT INTO audit_log SELECT 6, at, actor_id, action, subject_id, detail, repeat('b', 64), hash"
+            " FROM audit_log WHERE number = 5",
+            6,
+        ),
+        (
+            "UPDATE audit_log SET number = 9 WHERE number = 2; UPDATE audit_log SET number = 2 WHERE number = 3;"
+            " UPDATE audit_log SET number = 3 WHERE number = 9",
+            2,
+        ),
+    ],
+)
+async def test_tampering_is_found_and_named(chain: Container, tampering: str, found_at: int) -> None:
+    assert (await chain.audit.verify()).broken_at is None
+    try:
+        await run(chain.settings, *tampering.split("; "))
+        verdict = await chain.audit.verify()
+        assert verdict.broken_at == found_at and verdict.entries == found_at - 1
+    finally:
+        await run(chain.settings, "DELETE FROM audit_log", "INSERT INTO audit_log SELECT * FROM kept")
+
+
+async def test_an_end_that_was_cut_off_is_found_by_the_hash_it_had(chain: Container) -> None:
+    whole = await chain.audit.verify()
+    assert (await chain.audit.verify(GENESIS)).knows
+    try:
+        await run(chain.settings, "DELETE FROM audit_log WHERE number > 3")
+        verdict = await chain.audit.verify(whole.last_hash)
+        assert verdict.broken_at is None and verdict.entries == 3 and not verdict.knows
+    finally:
+        await run(chain.settings, "DELETE FROM audit_log", "INSERT INTO audit_log SELECT * FROM kept")
+    assert (await chain.audit.verify(whole.last_hash)).knows
