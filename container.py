@@ -17,7 +17,6 @@ from adapters.mail.resend import ResendMailer
 from adapters.passwords import Passwords
 from adapters.ports import Bus, Mailer
 from adapters.rate_limiter import RateLimiter
-from adapters.revocations import Revocations
 from adapters.storage import Storage
 from adapters.tokens import LEEWAY, AccessTokens
 from adapters.turn import Turn
@@ -31,6 +30,7 @@ from services.health import HealthService
 from services.matchmaking import MatchmakingService
 from services.privacy import PrivacyService
 from services.reports import ReportsService
+from services.revocations import Revocations
 from services.rooms import Rooms
 from services.sessions import SessionsService
 from services.sign_ins import SignInsService

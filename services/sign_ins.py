@@ -23,10 +23,10 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 import errors
 from adapters.database import Database
-from adapters.revocations import Revocations
 from adapters.tokens import AccessTokens, Identity
 from models import Platform, RefreshToken, User
 from models.columns import now
+from services.revocations import Revocations
 
 __all__ = ["Device", "Identity", "SignInsService", "SignedIn"]
 

@@ -1,4 +1,4 @@
-"""Owns what tests of accounts add to the world: a database of their own, mails caught, the command line, more workers."""
+"""Owns what tests of accounts add to the world: a database of their own, mails caught, the CLI, more workers."""
 
 from __future__ import annotations
 

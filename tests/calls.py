@@ -78,4 +78,8 @@ async def ended_row(container: Container, room_id: str) -> CallSession:
 
 async def ban(container: Container, user_id: str) -> None:
     async with container.database.transaction() as session:
-        await session.exec(sa.update(User).where(col(User.id) == uuid.UUID(user_id)).values(is_banned=True))
+        await session.exec(
+            sa.update(User)
+            .where(col(User.id) == uuid.UUID(user_id))
+            .values(is_banned=True, banned_at=sa.func.now(), ban_reason="a test")
+        )

@@ -21,7 +21,7 @@ import app
 import errors
 from cli import migrations
 from container import Container
-from contract import rest, schemas
+from contract import operations, schemas
 from settings import Settings
 from tests.history import every_page, rows, value
 from tests.world import address, client
@@ -89,7 +89,7 @@ def lists() -> set[str]:
     document = schemas.load(schemas.OPENAPI)
     return {
         operation["path"]
-        for operation in rest.operations(document).values()
+        for operation in operations.definitions(document).values()
         if any(each.get("$ref", "").endswith("/cursor") for each in operation.get("parameters", []))
     }
 

@@ -15,12 +15,12 @@ import httpx
 import pytest
 
 from container import Container
-from contract import rest, schemas
+from contract import operations, schemas
 from tests.history import MakeLearner, had_call, make_admin, until
 from tests.pictures import picture, upload
 from tests.world import Learner, address, client
 
-OPERATIONS = rest.operations(schemas.load(schemas.OPENAPI))
+OPERATIONS = operations.definitions(schemas.load(schemas.OPENAPI))
 NOBODY = "7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0"
 
 

@@ -178,7 +178,7 @@ async def test_a_request_id_is_kept(api: httpx.AsyncClient) -> None:
     ],
 )
 async def test_authorization_headers_that_hold_no_token(header: str, api: httpx.AsyncClient) -> None:
-    answer = await api.get("/users/me", headers={"Authorization": header.encode("latin-1")})  # type: ignore[dict-item]
+    answer = await api.get("/users/me", headers=[(b"Authorization", header.encode("latin-1"))])
     assert answer.status_code == 401
     assert_problem(answer, "unauthenticated")
 

@@ -17,7 +17,7 @@ from container import Container
 from contract import edge, rest, schemas
 from contract.compiled import FastPath
 from contract.operations import ContractError, definitions
-from services.auth import Identity
+from services.sign_ins import Identity
 from settings import Settings
 from tests.world import PASSWORD, Learner, address
 

@@ -8,14 +8,14 @@ import httpx
 import pytest
 
 from container import Container
-from contract import rest, schemas
+from contract import operations, schemas
 from tests.history import MakeLearner, every_page, had_call, make_admin, rows, until, value
 from tests.world import PASSWORD, Learner
 
 NOWHERE = "7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0"
 OPERATIONS = {
     operation_id: operation
-    for operation_id, operation in rest.operations(schemas.load(schemas.OPENAPI)).items()
+    for operation_id, operation in operations.definitions(schemas.load(schemas.OPENAPI)).items()
     if "admin" in operation["tags"]
 }
 
@@ -43,7 +43,7 @@ async def audited(container: Container, subject: str) -> list[tuple[str, str]]:
 
 def test_every_operation_under_admin_asks_for_an_administrator() -> None:
     document = schemas.load(schemas.OPENAPI)
-    for operation in rest.operations(document).values():
+    for operation in operations.definitions(document).values():
         is_admin = operation["path"].startswith("/admin/")
         assert is_admin == (operation.get("security") == [{"admin": []}]) == ("admin" in operation["tags"])
 

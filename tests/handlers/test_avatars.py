@@ -16,7 +16,7 @@ from PIL import Image
 import app
 from adapters.storage import Storage
 from container import Container
-from contract import rest, schemas
+from contract import operations, schemas
 from services.users import AVATAR_BYTES
 from settings import Settings
 from tests.history import MakeLearner, codes, value
@@ -135,7 +135,7 @@ async def test_a_form_holds_one_file(ada: Learner, content: bytes, content_type:
 
 
 async def test_a_file_may_have_five_megabytes_and_not_one_byte_more(ada: Learner) -> None:
-    operation = rest.operations(schemas.load(schemas.OPENAPI))["handlers.users.set_avatar"]
+    operation = operations.definitions(schemas.load(schemas.OPENAPI))["handlers.users.set_avatar"]
     assert operation["requestBody"]["x-max-bytes"] == AVATAR_BYTES == 5 * 1024 * 1024
     small = picture("JPEG")
     fits = small + bytes(AVATAR_BYTES - len(small))

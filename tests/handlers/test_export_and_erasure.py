@@ -60,9 +60,9 @@ async def redis_traces(container: Container, *needles: str) -> list[str]:
             case "list":
                 content = await redis.lrange(key, 0, -1)
             case kind:
-                assert kind in ("stream", "none"), f"{key} is a {kind}"
+                assert kind in ("stream", "none"), f"{key!r} is a {kind!r}"
                 content = ""
-        said = f"{key} {json.dumps(content)}".lower()
+        said = (str(key) + " " + json.dumps(content)).lower()
         found += [key for needle in needles if needle.lower() in said]
     return found
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -126,7 +126,7 @@ async def test_a_cookie_from_a_foreign_origin_or_none_is_refused_and_not_spent(
     answer = await enter(http, an_email(), platform="web", new=True)
     user_id = answer.json()["user"]["id"]
     headers = {"Cookie": f"refresh_token={cookie(answer)}"} | ({"Origin": origin} if origin else {})
-    for body in (None, {}):
+    for body in (None, dict[str, str]()):
         refused = await http.post("/auth/refresh", headers=headers, json=body)
         assert code(refused) == (403, "forbidden") and "set-cookie" not in refused.headers
     rows = await query(house.services, "SELECT rotated_at, revoked FROM refresh_tokens WHERE user_id = :id", id=user_id)

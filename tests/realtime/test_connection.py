@@ -18,7 +18,7 @@ from joserfc.jwk import RSAKey
 from sqlmodel import col
 from websockets.asyncio.client import connect
 
-from adapters.keys import KeyFiles
+from adapters.keys import KeyFiles, KeyRing
 from adapters.tokens import LEEWAY, AccessTokens
 from container import Container
 from models import Profile, RefreshToken, User
@@ -104,10 +104,9 @@ async def test_a_forged_token_is_unauthenticated(server: Server, settings: Setti
 
 async def test_an_expired_token_is_unauthenticated(server: Server, settings: Settings, learner: Learner) -> None:
     async def told_after(lifetime: timedelta, *, issuer: str = "", audience: str = "") -> Any:
-        keys = KeyFiles(settings)
+        keys = KeyRing(KeyFiles(settings))
         tokens = AccessTokens(
-            keys.signing_key(),
-            keys.public_keys(),
+            keys,
             issuer=issuer or settings.app_url,
             audience=audience or settings.jwt_audience,
             lifetime=lifetime,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
 import random
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -18,6 +19,9 @@ from services.sign_ins import SignedIn
 from settings import Settings
 from tests.accounts import Outbox, an_email, eventually, own_database, query, run_jobs, running
 from tests.world import PASSWORD
+
+BAN = "UPDATE users SET is_banned = true, banned_at = now(), ban_reason = 'a test' WHERE id = :id"
+UNBAN = "UPDATE users SET is_banned = false, banned_at = NULL, ban_reason = NULL WHERE id = :id"
 
 
 @pytest.fixture(scope="module")
@@ -231,10 +235,10 @@ async def test_a_refresh_that_races_with_the_end_of_its_sign_in_leaves_nothing_t
     await container.sign_ins.end_all(user_id)
     for _ in range(100):
         parent = await container.auth.login(first.user.email, PASSWORD, "phone", "ios")
-        ways = {
+        ways: dict[str, Callable[[], Awaitable[object]]] = {
             "end_all": lambda: container.sign_ins.end_all(user_id),
             "end_device": lambda: container.sign_ins.end_device(user_id, "phone"),
-            "end": lambda token=parent.access_token: container.sign_ins.end(container.sign_ins.identify(token)),
+            "end": functools.partial(container.sign_ins.end, container.sign_ins.identify(parent.access_token)),
         }
         outcomes = await asyncio.gather(
             soon(other_worker.sign_ins.refresh(parent.refresh_token)),
@@ -243,7 +247,7 @@ async def test_a_refresh_that_races_with_the_end_of_its_sign_in_leaves_nothing_t
         )
         assert outcomes[2] is None
         won += isinstance(outcomes[0], SignedIn)
-        await assert_nothing_left(container, first, outcomes)
+        await assert_nothing_left(container, first, list(outcomes))
     assert won, "the refresh never came first: this was no race"
 
 
@@ -254,12 +258,12 @@ async def test_a_login_that_races_with_a_ban_leaves_nothing_signed_in(container:
     async def ban() -> None:
         async with container.database.transaction() as session:
             connection = await session.connection()
-            await connection.execute(sa.text("UPDATE users SET is_banned = true WHERE id = :id"), {"id": user.user.id})
+            await connection.execute(sa.text(BAN), {"id": user.user.id})
             ended = await container.sign_ins.end_all_within(session, user.user.id)
         await container.sign_ins.announce(ended)
 
     for _ in range(100):
-        await query(container, "UPDATE users SET is_banned = false WHERE id = :id", id=user.user.id)
+        await query(container, UNBAN, id=user.user.id)
         outcomes = await asyncio.gather(
             soon(container.auth.login(user.user.email, PASSWORD, "phone", "ios")),
             soon(container.auth.login(user.user.email, PASSWORD, "tablet", "ios")),
@@ -268,7 +272,7 @@ async def test_a_login_that_races_with_a_ban_leaves_nothing_signed_in(container:
         # Whoever comes first gets the worse start in the next round.
         won += (login_came_first := isinstance(outcomes[0], SignedIn))
         window *= 0.8 if login_came_first else 1.25
-        await assert_nothing_left(container, user, outcomes)
+        await assert_nothing_left(container, user, list(outcomes))
     assert 0 < won < 100, f"one side always came first: this was no race ({won})"
 
 
@@ -293,7 +297,7 @@ async def test_a_login_with_the_old_password_that_races_with_its_reset_leaves_no
         assert outcomes[1] is None
         won += (login_came_first := isinstance(outcomes[0], SignedIn))
         window *= 0.8 if login_came_first else 1.25
-        await assert_nothing_left(container, user, outcomes)
+        await assert_nothing_left(container, user, list(outcomes))
         old = new
     assert 0 < won < 50, f"one side always came first: this was no race ({won})"
 
