@@ -21,6 +21,7 @@ import redis.exceptions
 from redis.asyncio import Redis
 
 import errors
+from adapters import tasks
 from adapters.ports import Handler
 
 log = logging.getLogger("parlance.bus")
@@ -132,8 +133,6 @@ class RedisBus:
                 log.exception("a '%s' message could not be delivered", kind)
 
     async def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await tasks.end(*self._tasks)
         with suppress(redis.exceptions.RedisError, OSError):  # both keys expire by themselves
             await self._redis.delete(f"worker:{self.worker_id}", f"bus:{self.worker_id}")

@@ -20,6 +20,7 @@ from redis.asyncio import Redis
 from sqlmodel import col
 
 import errors
+from adapters import tasks
 from adapters.database import Database
 from models import RefreshToken
 
@@ -76,10 +77,8 @@ class Revocations:
         self._task = asyncio.create_task(self._watch())
 
     async def stop(self) -> None:
-        while self._task and not self._task.done():
-            # Again and again: Python 3.11's `wait_for`, in which psycopg waits, may swallow a cancellation.
-            self._task.cancel()
-            await asyncio.wait({self._task}, timeout=1)
+        if self._task:
+            await tasks.end(self._task)
 
     async def _watch(self) -> None:
         seen: Any = None
