@@ -24,6 +24,7 @@ from realtime import emit
 from realtime.caller import Caller
 from realtime.emit import Event
 from services.matchmaking import Match, Partner, Searching
+from services.sign_ins import Identity
 from settings import Settings
 from tests.world import free_port
 
@@ -240,9 +241,10 @@ class OddServices:
         self.auth = SimpleNamespace(admit_socket=self._admit)
         self.matchmaking = SimpleNamespace(find_partner=self._find_partner)
         self.signaling = SimpleNamespace(disconnect=self._disconnect)
+        self.revocations = SimpleNamespace(on_ended=lambda listener: None)
 
-    async def _admit(self, token: str) -> str:
-        return IDS[0]
+    async def _admit(self, token: str) -> Identity:
+        return Identity(IDS[0], "ada@example.com", "student", IDS[1], 0)
 
     async def _find_partner(self, user_id: str, socket: str, *, level: str, topic: str | None) -> Searching:
         return Searching(-1)
