@@ -67,7 +67,11 @@ class Edge:
         try:
             await self._app(scope, receive, send_hardened)
         finally:
-            logs.request(scope["method"], scope["path"], status, time.perf_counter() - started)
+            path = scope["path"]
+            # A line break in it, percent-encoded by the client, would begin another line of log.
+            logs.request(
+                scope["method"], path if path.isprintable() else ascii(path), status, time.perf_counter() - started
+            )
             logs.request_id.reset(token)
 
 

@@ -64,7 +64,7 @@ class AuthService:
     async def login(self, email: str, password: str, device_id: str, platform: str) -> SignedIn:
         """Sign a device in; raise InvalidCredentials, or AccountBanned after a right password."""
         async with self._database.transaction() as session:
-            user = (await session.exec(select(User).where(sa.func.lower(User.email) == email.lower()))).first()
+            user = (await session.exec(select(User).where(sa.func.lower(User.email) == sa.func.lower(email)))).first()
         # Outside the transaction: a check takes a quarter of a second, and no connection should wait for it.
         if not await self._passwords.matches(password, user.password_hash if user else None) or user is None:
             raise errors.InvalidCredentials()
