@@ -38,10 +38,7 @@ class Database:
             yield session
 
     async def fetch_one(self, statement: str, *parameters: str) -> Row | None:
-        """Return the first row that a statement finds by an index; its parameters are $1, $2, ...
-
-        Raises Unavailable where PostgreSQL is away. Nothing is shared with a transaction that is open.
-        """
+        """Return the first row that a statement finds by an index; see `adapters/reads.py`."""
         return await self._reads.fetch_one(statement, *parameters)
 
     async def ping(self) -> None:

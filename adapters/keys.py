@@ -11,7 +11,6 @@ server may read at any moment. Those who write hold `.lock`, one at a time.
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import re
@@ -149,7 +148,6 @@ class KeyFiles:
         """Wait for other commands that write keys, and keep them waiting."""
         self.private_path.parent.mkdir(parents=True, exist_ok=True)
         with (self.private_path.parent / ".lock").open("w") as lock:
-            pass
             yield
 
 

@@ -38,12 +38,13 @@ class _Statement:
         self.text = text
         #: Why it could not be prepared.
         self.error: psycopg.Error | None = None
+        #: Whether it has been answered, so that the types of its columns are known.
+        self.worked = False
         self._transformer = Transformer(connection)
-        self._loaders_known = False
 
     def first_row(self, result: PGresult) -> Row | None:
-        self._transformer.set_pgresult(result, set_loaders=not self._loaders_known)
-        self._loaders_known = True
+        self._transformer.set_pgresult(result, set_loaders=not self.worked)
+        self.worked = True
         return self._transformer.load_row(0, tuple) if result.ntuples else None
 
 
@@ -63,9 +64,12 @@ class _Read:
 class Reads:
     """One connection to PostgreSQL, opened by the first read and again by the first after it was lost."""
 
-    def __init__(self, conninfo: str) -> None:
+    def __init__(self, conninfo: str, timeout: float = TIMEOUT) -> None:
         self._conninfo = conninfo
+        self._timeout = timeout
         self._connection: psycopg.AsyncConnection[Any] | None = None
+        #: Its file descriptor, which a connection that was lost no longer tells.
+        self._socket = -1
         self._opening: asyncio.Task[None] | None = None
         self._statements: dict[str, _Statement] = {}
         self._names = 0
@@ -76,7 +80,10 @@ class Reads:
         self._watch: asyncio.TimerHandle | None = None
 
     async def fetch_one(self, statement: str, *parameters: str) -> Row | None:
-        """Return the first row of a statement whose parameters are $1, $2, ...; raise Unavailable or psycopg.Error."""
+        """Return the first row that a statement finds; its parameters are $1, $2, ...
+
+        Raises Unavailable where PostgreSQL is away, and psycopg.Error for what it has against the statement.
+        """
         if len(self._sent) + len(self._leaving) >= LIMIT:
             raise errors.Unavailable()
         if self._connection is None:
@@ -104,11 +111,15 @@ class Reads:
             opening.exception()  # told to those who wait; nobody may be left
 
     async def _connect(self) -> None:
-        connection = await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True)
+        try:
+            connection = await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True)
+        except psycopg.OperationalError as error:
+            log.warning("PostgreSQL is away: %s", error)
+            raise errors.Unavailable() from None
         connection.pgconn.nonblocking = 1
         connection.pgconn.enter_pipeline_mode()
-        asyncio.get_running_loop().add_reader(connection.pgconn.socket, self._receive)
-        self._connection = connection
+        self._connection, self._socket = connection, connection.pgconn.socket
+        asyncio.get_running_loop().add_reader(self._socket, self._receive)
 
     def _leave(self, read: _Read) -> None:
         if not self._leaving:
@@ -132,13 +143,13 @@ class Reads:
             pgconn.pipeline_sync()
             self._sent.append(None)
             if pgconn.flush():  # the socket is full
-                asyncio.get_running_loop().add_writer(pgconn.socket, self._flush)
+                asyncio.get_running_loop().add_writer(self._socket, self._flush)
         except psycopg.Error as error:
             self._leaving = reads
             self._lose(error)
             return
         if self._watch is None:
-            self._watch = asyncio.get_running_loop().call_later(TIMEOUT, self._check)
+            self._watch = asyncio.get_running_loop().call_later(self._timeout, self._check)
 
     def _prepare(self, text: str, connection: psycopg.AsyncConnection[Any]) -> _Statement:
         self._names += 1
@@ -153,7 +164,7 @@ class Reads:
         pgconn = self._connection.pgconn
         try:
             if not pgconn.flush():
-                asyncio.get_running_loop().remove_writer(pgconn.socket)
+                asyncio.get_running_loop().remove_writer(self._socket)
         except psycopg.Error as error:
             self._lose(error)
 
@@ -186,9 +197,12 @@ class Reads:
                     item.future.set_result(row)
             elif result.status != ExecStatus.PIPELINE_ABORTED:
                 error = psycopg.errors.error_from_result(result)
-                if isinstance(error, psycopg.errors.FeatureNotSupported):
-                    self._statements.pop(item.text, None)  # its plan is older than a migration
-                item.refuse(error)
+                if isinstance(error, psycopg.errors.FeatureNotSupported) and item.statement.worked:
+                    # Its plan is older than a migration: it is prepared anew.
+                    self._statements.pop(item.text, None)
+                    self._leave(item)
+                else:
+                    item.refuse(error)
             elif item.statement.error:
                 item.refuse(item.statement.error)
             else:
@@ -201,10 +215,10 @@ class Reads:
         if oldest is None:
             return
         loop = asyncio.get_running_loop()
-        if loop.time() - oldest.since >= TIMEOUT:
-            self._lose(f"no answer within {TIMEOUT} s")
+        if loop.time() - oldest.since >= self._timeout:
+            self._lose(f"no answer within {self._timeout} s")
         else:
-            self._watch = loop.call_at(oldest.since + TIMEOUT, self._check)
+            self._watch = loop.call_at(oldest.since + self._timeout, self._check)
 
     def _lose(self, reason: object) -> None:
         """Close the connection and tell everybody who waits for it."""
@@ -214,8 +228,8 @@ class Reads:
         connection, self._connection = self._connection, None
         if connection:
             loop = asyncio.get_running_loop()
-            loop.remove_reader(connection.pgconn.socket)
-            loop.remove_writer(connection.pgconn.socket)
+            loop.remove_reader(self._socket)
+            loop.remove_writer(self._socket)
             connection.pgconn.finish()
         waiting = [item for item in (*self._sent, *self._leaving) if isinstance(item, _Read)]
         self._sent.clear()

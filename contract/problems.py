@@ -53,7 +53,8 @@ def as_product_error(exception: BaseException) -> errors.ProductError:
     if isinstance(exception, HTTPException) and exception.status_code in _BY_STATUS:
         # The framework's words for these two add nothing to ours.
         detail = None if exception.status_code in (404, 405) else exception.detail
-        return _BY_STATUS[exception.status_code](detail)
+        # What the framework says may repeat a header or a name of the request, however long.
+        return _BY_STATUS[exception.status_code](detail and detail[:200])
     log.error("unexpected %s", type(exception).__name__, exc_info=exception)
     return errors.Internal()
 
@@ -70,7 +71,7 @@ def problem_response(error: errors.ProductError) -> tuple[bytes, dict[str, str]]
     headers = {"Content-Type": "application/problem+json", "Cache-Control": "no-store"}
     if error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)
-    if isinstance(error, errors.Unauthenticated):
+    if error.status == errors.Unauthenticated.status:  # RFC 9110, 15.5.2
         headers["WWW-Authenticate"] = "Bearer"
     return orjson.dumps(body), headers
 

@@ -100,7 +100,7 @@ def describe(path: list[str | int], kind: Any) -> str:
 def _names(value: Any) -> str:
     if isinstance(value, str):
         return value
-    return ", ".join(str(item) for item in value) if isinstance(value, list) else str(value)
+    return ", ".join("null" if item is None else str(item) for item in value) if isinstance(value, list) else str(value)
 
 
 def unstorable(value: Any) -> str | None:

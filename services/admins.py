@@ -56,7 +56,7 @@ class AdminsService:
                     select(User).where(User.role == Role.ADMIN).order_by(col(User.id)).with_for_update(key_share=True)
                 )
             ).all()
-            found = (await session.exec(select(User).where(sa.func.lower(User.email) == email.lower()))).first()
+            found = (await session.exec(select(User).where(sa.func.lower(User.email) == sa.func.lower(email)))).first()
             user = await lock(session, found.id) if found else None
             if user is None:
                 raise errors.NotFound(f"there is no account {email}")

@@ -66,7 +66,7 @@ class AuthService:
     async def login(self, email: str, password: str, device_id: str, platform: str) -> SignedIn:
         """Sign a device in; raise InvalidCredentials, or AccountBanned after a right password."""
         async with self._database.transaction() as session:
-            found = (await session.exec(select(User).where(sa.func.lower(User.email) == email.lower()))).first()
+            found = (await session.exec(select(User).where(sa.func.lower(User.email) == sa.func.lower(email)))).first()
         # Outside the transaction: a check takes a quarter of a second, and no connection should wait for it.
         if not await self._passwords.matches(password, found.password_hash if found else None) or found is None:
             raise errors.InvalidCredentials()
@@ -105,7 +105,7 @@ class AuthService:
         token = secrets.token_urlsafe(32)
         row = PasswordResetToken(token_hash=_hash(token), expires_at=now() + RESET_LIFETIME, user_id=uuid.UUID(int=0))
         async with self._database.transaction() as session:
-            user = (await session.exec(select(User).where(sa.func.lower(User.email) == email.lower()))).first()
+            user = (await session.exec(select(User).where(sa.func.lower(User.email) == sa.func.lower(email)))).first()
             if user is None:
                 return
             row.user_id = user.id

@@ -36,8 +36,9 @@ def decode(cursor: str) -> tuple[datetime, uuid.UUID]:
         text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
         at, row_id = text.split("|")
         instant = datetime.fromisoformat(at)
-        if instant.tzinfo is None:
-            raise ValueError("no time zone")
-        return instant, uuid.UUID(row_id)
+        position = instant, uuid.UUID(row_id)
+        if instant.tzinfo is None or encode(*position) != cursor:
+            raise ValueError("no cursor of ours")
+        return position
     except (binascii.Error, ValueError):
         raise errors.RequestInvalid("'cursor' is not one that this list gave out") from None

