@@ -23,7 +23,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
-from joserfc.jwk import RSAKey
+from joserfc.jwk import KeyParameters, RSAKey
 
 import errors
 from settings import Settings
@@ -109,14 +109,13 @@ class KeyFiles:
 
     def signing_key(self) -> RSAKey:
         # Read once: a rotation may replace the file before it could be read again under the old name.
-        pem = _content(self.private_path)
-        private = _key(self.private_path, pem, self.first_key_id)
+        private = _key(self.private_path, _content(self.private_path), self.first_key_id)
         if not private.is_private:
             raise KeyFileError(f"{self.private_path} holds no private key")
         modulus = private.as_dict(private=False)["n"]
         for key in self.public_keys():
             if key.as_dict(private=False)["n"] == modulus:
-                return _key(self.private_path, pem, str(key.kid))
+                return _key(self.private_path, _content(self.private_path), str(key.kid))
         raise KeyFileError(f"{self.private_path} has no public half in {self._published} nor in {self.public_path}")
 
     def public_keys(self) -> list[RSAKey]:
@@ -148,6 +147,7 @@ class KeyFiles:
         """Wait for other commands that write keys, and keep them waiting."""
         self.private_path.parent.mkdir(parents=True, exist_ok=True)
         with (self.private_path.parent / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
 
@@ -203,9 +203,13 @@ def _content(path: Path) -> bytes:
 
 def _key(path: Path, pem: bytes, key_id: str) -> RSAKey:
     try:
-        return RSAKey.import_key(pem, {"kid": key_id, "use": "sig", "alg": "RS256"})
+        return RSAKey.import_key(pem, _parameters(key_id))
     except ValueError as error:
         raise KeyFileError(f"{path} cannot be read as an RSA key: {error}") from None
+
+
+def _parameters(key_id: str) -> KeyParameters:
+    return {"kid": key_id, "use": "sig", "alg": "RS256"}
 
 
 def _next_id(key_id: str) -> str:
