@@ -11,6 +11,7 @@ server may read at any moment. Those who write hold `.lock`, one at a time.
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import re

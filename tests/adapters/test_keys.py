@@ -196,7 +196,8 @@ def test_whoever_reads_while_keys_rotate_sees_whole_keys_that_fit_together(files
 
     def write() -> list[str]:
         try:
-            made, until = [], time.monotonic() + 3
+            made: list[str] = []
+            until = time.monotonic() + 3
             while len(made) < 4 or time.monotonic() < until:
                 made.append(keys.rotate())
                 keys.prune(timedelta(seconds=2))
