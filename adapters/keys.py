@@ -71,7 +71,7 @@ class KeyFiles:
 
     def rotate(self) -> str:
         """Make a new signing key, keep publishing the old one, and answer the new id."""
-        self.signing_key()  # nothing is written beside a pair that cannot be read
+        _content(self.private_path)  # nothing is written where there is no key
         with self._alone():
             old = self.signing_key().kid
             assert old is not None
@@ -88,7 +88,7 @@ class KeyFiles:
     def prune(self, token_lifetime: timedelta) -> list[str]:
         """Stop publishing keys that retired so long ago that every token they signed has expired; answer their ids."""
         pruned = []
-        self.signing_key()
+        _content(self.private_path)
         with self._alone():
             for key in self.published():
                 if key.retired_at is not None and not key.signs and key.retired_at + token_lifetime < datetime.now(UTC):
@@ -116,7 +116,7 @@ class KeyFiles:
         modulus = private.as_dict(private=False)["n"]
         for key in self.public_keys():
             if key.as_dict(private=False)["n"] == modulus:
-                return _key(self.private_path, _content(self.private_path), str(key.kid))
+                return RSAKey(private.raw_value, None, _parameters(str(key.kid)))
         raise KeyFileError(f"{self.private_path} has no public half in {self._published} nor in {self.public_path}")
 
     def public_keys(self) -> list[RSAKey]:

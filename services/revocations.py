@@ -1,6 +1,6 @@
 """Owns which sign-ins have ended before their access tokens expire, as every worker knows it within a second.
 
-PostgreSQL holds the facts (`refresh_tokens.revoked_at`). A number in Redis says that there are new ones; each worker
+PostgreSQL holds the facts (`refresh_tokens.revoked_at`). A mark in Redis changes when there are new ones; each worker
 looks at it several times a second and reads PostgreSQL when it has changed, is gone, or Redis does not answer, and
 every five seconds anyway. So checking a token costs no query, and neither store's restart forgets a revocation.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -28,6 +29,8 @@ log = logging.getLogger("parlance.revocations")
 
 #: Seconds between two looks at the mark, and between two reads of PostgreSQL without a sign.
 _LOOK, _READ = 0.3, 5.0
+#: Seconds that Redis has to answer before it counts as away.
+_PATIENCE = 1.0
 #: `revoked_at` is when a transaction began; one that commits later must not be missed.
 _OVERLAP = timedelta(seconds=60)
 _MARK = "auth:revocations"
@@ -62,7 +65,9 @@ class Revocations:
             return
         self._note(dict.fromkeys(ended, datetime.now(UTC)))
         with suppress(redis.exceptions.RedisError, OSError):  # every worker reads PostgreSQL while Redis is away
-            await self._redis.incr(_MARK)
+            async with asyncio.timeout(_PATIENCE):
+                # Not a counter: one that is lost and begins again may come to the number that was seen last.
+                await self._redis.set(_MARK, secrets.token_hex(8))
 
     def _note(self, ended: dict[str, datetime]) -> None:
         fresh = ended.keys() - self._ended.keys()
@@ -86,9 +91,9 @@ class Revocations:
         while True:
             await asyncio.sleep(_LOOK)
             try:
-                async with asyncio.timeout(1):
+                async with asyncio.timeout(_PATIENCE):
                     mark = await self._redis.get(_MARK)
-            except (redis.exceptions.RedisError, OSError, TimeoutError):
+            except (redis.exceptions.RedisError, OSError):
                 mark = None
             now = asyncio.get_running_loop().time()
             if mark is not None and mark == seen and now - read_at < _READ:

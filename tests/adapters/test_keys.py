@@ -232,6 +232,14 @@ def test_whoever_reads_while_keys_rotate_sees_whole_keys_that_fit_together(files
     assert made == [f"key-v{number + 2}" for number in range(len(made))] and min(rounds) > 5
 
 
+def test_a_key_that_is_pruned_while_the_keys_are_read_is_no_failure(files: Files) -> None:
+    keys = files()
+    keys.generate()
+    # Listed, and gone when it is read.
+    (keys.private_path.parent / "published" / "key-v0.pem").symlink_to("gone.pem")
+    assert [key.kid for key in keys.public_keys()] == ["key-v1"] and keys.signing_key().kid == "key-v1"
+
+
 def test_rotations_at_once_happen_one_after_another(files: Files) -> None:
     keys = files()
     keys.generate()

@@ -1,0 +1,315 @@
+"""A sign-in that has ended works nowhere within a second: not over HTTP, not on a live socket, on no worker."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+import redis
+from socketio.exceptions import ConnectionError as HandshakeRefused
+
+import errors
+from adapters.embedded import EmbeddedServices
+from container import Container
+from tests.accounts import bearer, credentials, eventually, execute, load, parlance, running, servers
+from tests.world import Learner, Phone, Server, address, dial, register
+
+#: What RULES.md promises, in seconds.
+PROMISED = 1.0
+#: What is good enough while Redis is away.
+WITHOUT_REDIS = 4.0
+
+
+@dataclass
+class Deployment:
+    """Two workers, told apart by their ports, on a Redis of their own that a test may stop."""
+
+    workers: list[Server]
+    environment: dict[str, str]
+    valkey: EmbeddedServices
+
+    def redis(self) -> redis.Redis:
+        return redis.Redis(port=int(self.environment["REDIS_PORT"]))
+
+
+@pytest.fixture(scope="module")
+def deployment(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    directory = tmp_path_factory.mktemp("deployment")
+    valkey = EmbeddedServices(directory / "valkey", durable=False, only={"valkey"})
+    variables = {**environment, **valkey.start()}
+    try:
+        with servers([variables, variables], directory) as workers:
+            yield Deployment(workers, variables, valkey)
+    finally:
+        valkey.stop()
+
+
+@pytest.fixture
+async def call(deployment: Deployment) -> AsyncIterator[Callable[[Server, Learner], Awaitable[Phone]]]:
+    """Connect a learner's socket to a worker."""
+    phones: list[Phone] = []
+
+    async def connect(worker: Server, learner: Learner) -> Phone:
+        phones.append(await dial(worker.url, learner))
+        return phones[-1]
+
+    yield connect
+    for phone in phones:
+        if phone.client.connected:
+            await phone.client.disconnect()
+
+
+Call = Callable[[Server, Learner], Awaitable[Phone]]
+
+
+@pytest.fixture
+async def newcomer(deployment: Deployment) -> AsyncIterator[Callable[..., Awaitable[Learner]]]:
+    """Make learners; their `http` talks to the first worker."""
+    clients: list[httpx.AsyncClient] = []
+
+    async def make() -> Learner:
+        clients.append(httpx.AsyncClient(base_url=deployment.workers[0].url, timeout=30))
+        return await register(clients[-1], ready=False)
+
+    yield make
+    for each in clients:
+        await each.aclose()
+
+
+Newcomer = Callable[..., Awaitable[Learner]]
+
+
+async def sign_in(learner: Learner, device: str) -> Learner:
+    """The same account on another device."""
+    answer = await learner.http.post(
+        "/auth/login", json=credentials(learner.email, device=device), headers={"X-Forwarded-For": address()}
+    )
+    assert answer.status_code == 200, answer.text
+    tokens = answer.json()
+    return Learner(
+        learner.id, learner.email, learner.username, tokens["accessToken"], tokens["refreshToken"], learner.http
+    )
+
+
+async def seconds_until_refused(url: str, token: str, *, within: float) -> float:
+    started = time.monotonic()
+    async with httpx.AsyncClient(timeout=30) as http:
+
+        async def refused() -> bool:
+            answer = await http.get(f"{url}/users/me", headers=bearer(token))
+            assert answer.status_code in (200, 401), answer.text
+            return answer.status_code == 401
+
+        await eventually(refused, within=within, what=f"{url} refuses the token")
+    return time.monotonic() - started
+
+
+async def seconds_until_cut(phone: Phone, *, within: float) -> float:
+    started = time.monotonic()
+    await eventually(lambda: not phone.client.connected, within=within, what="the socket is cut")
+    return time.monotonic() - started
+
+
+async def assert_ended(deployment: Deployment, learner: Learner, phones: list[Phone], *, within: float) -> float:
+    """Wait until no worker takes the learner's token and the sockets are gone; answer the seconds of the slowest."""
+    took = await asyncio.gather(
+        *(seconds_until_refused(worker.url, learner.access_token, within=within) for worker in deployment.workers),
+        *(seconds_until_cut(phone, within=within) for phone in phones),
+    )
+    for worker in deployment.workers:
+        with pytest.raises(HandshakeRefused):
+            await dial(worker.url, learner)
+    return max(took)
+
+
+async def logout(deployment: Deployment, learner: Learner) -> None:
+    answer = await learner.http.post("/auth/logout", headers=bearer(learner.access_token))
+    assert answer.status_code == 204, answer.text
+
+
+async def logout_all(deployment: Deployment, learner: Learner) -> None:
+    answer = await learner.http.post("/auth/logout-all", headers=bearer(learner.access_token))
+    assert answer.status_code == 204
+
+
+async def end_the_device(deployment: Deployment, learner: Learner) -> None:
+    answer = await learner.http.delete("/auth/devices/phone", headers=bearer(learner.access_token))
+    assert answer.status_code == 204
+
+
+async def reset_the_password(deployment: Deployment, learner: Learner) -> None:
+    token = f"mailed-{uuid.uuid4().hex}"
+    execute(
+        load(deployment.environment),
+        "INSERT INTO password_reset_tokens (id, user_id, token_hash, expires_at) "
+        "VALUES (gen_random_uuid(), %s, %s, now() + interval '1 hour')",
+        learner.id,
+        hashlib.sha256(token.encode()).hexdigest(),
+    )
+    answer = await learner.http.post(
+        "/auth/reset-password",
+        json={"token": token, "newPassword": "a brand new password"},
+        headers={"X-Forwarded-For": address()},
+    )
+    assert answer.status_code == 204
+
+
+async def promote(deployment: Deployment, learner: Learner) -> None:
+    ran = await parlance(deployment.environment, "admins", "promote", learner.email)
+    assert ran.code == 0, ran.err
+
+
+async def use_a_stolen_token(deployment: Deployment, learner: Learner) -> None:
+    async def refresh(token: str) -> httpx.Response:
+        return await learner.http.post(
+            "/auth/refresh", json={"refreshToken": token}, headers={"X-Forwarded-For": address()}
+        )
+
+    child = (await refresh(learner.refresh_token)).json()["refreshToken"]
+    await refresh(child)
+    assert (await refresh(learner.refresh_token)).json()["code"] == "refresh_token_reused"
+
+
+@pytest.mark.parametrize(
+    "end", [logout, logout_all, end_the_device, reset_the_password, promote, use_a_stolen_token], ids=lambda f: f.__name__
+)
+async def test_an_ended_sign_in_is_refused_and_its_sockets_are_cut_on_every_worker_within_a_second(
+    deployment: Deployment, newcomer: Newcomer, call: Call, end: Callable[[Deployment, Learner], Awaitable[None]]
+) -> None:
+    learner, stranger = await newcomer(), await newcomer()
+    tablet = await sign_in(learner, "tablet")
+    phones = [await call(worker, learner) for worker in deployment.workers]
+    tablets = [await call(worker, tablet) for worker in deployment.workers]
+    strangers = [await call(worker, stranger) for worker in deployment.workers]
+
+    await end(deployment, learner)
+    await assert_ended(deployment, learner, phones, within=PROMISED)
+
+    whole_account = end in (logout_all, reset_the_password, promote)
+    if whole_account:
+        await assert_ended(deployment, tablet, tablets, within=PROMISED)
+    else:
+        assert all(phone.client.connected for phone in tablets)
+    assert all(phone.client.connected for phone in strangers)
+    for worker in deployment.workers:
+        async with httpx.AsyncClient(base_url=worker.url) as http:
+            assert (await http.get("/users/me", headers=bearer(stranger.access_token))).status_code == 200
+            answer = await http.get("/users/me", headers=bearer(tablet.access_token))
+            assert answer.status_code == (401 if whole_account else 200)
+
+
+async def test_logging_out_reaches_both_processes_of_one_server(
+    make_phone: Callable[..., Awaitable[Phone]], server: Server
+) -> None:
+    here = await make_phone()
+    there = await make_phone(learner=here.learner, apart_from=here)
+    other = await make_phone(together_with=there)
+    assert (await here.learner.http.post("/auth/logout")).status_code == 204
+    for phone in (here, there):
+        await eventually(lambda phone=phone: not phone.client.connected, within=PROMISED, what="cut")  # type: ignore[misc]
+    async with httpx.AsyncClient(base_url=server.url) as http:
+        answers = await asyncio.gather(
+            *(
+                http.get("/users/me", headers={**bearer(here.learner.access_token), "Connection": "close"})
+                for _ in range(20)
+            )
+        )
+    assert {answer.status_code for answer in answers} == {401}
+    assert other.client.connected
+
+
+async def test_a_worker_that_starts_later_knows_who_has_signed_out(deployment: Deployment, newcomer: Newcomer) -> None:
+    learner, stranger = await newcomer(), await newcomer()
+    await logout(deployment, learner)
+    async with running(load(deployment.environment)) as later:
+        with pytest.raises(errors.Unauthenticated):
+            later.sign_ins.identify(learner.access_token)
+        assert later.sign_ins.identify(stranger.access_token).user_id == stranger.id
+
+
+async def test_a_worker_that_cannot_ask_who_has_signed_out_lets_nobody_in(
+    deployment: Deployment, newcomer: Newcomer
+) -> None:
+    learner = await newcomer()
+    services = Container(load({**deployment.environment, "DB_PORT": "1"}))
+    try:
+        with pytest.raises(errors.Unavailable):
+            services.sign_ins.identify(learner.access_token)
+        await services.revocations.start()
+        with pytest.raises(errors.Unavailable):
+            services.sign_ins.identify(learner.access_token)
+    finally:
+        await services.revocations.stop()
+        await services.close()
+
+
+async def test_nothing_that_has_ended_works_again_after_redis_was_emptied(
+    deployment: Deployment, newcomer: Newcomer, call: Call
+) -> None:
+    before, after, at_once = await newcomer(), await newcomer(), await newcomer()
+    await logout(deployment, before)
+    await assert_ended(deployment, before, [], within=PROMISED)
+    with deployment.redis() as client:
+        client.flushall()
+        # In the same moment: no worker has looked in between.
+        await logout(deployment, at_once)
+    await assert_ended(deployment, at_once, [], within=PROMISED)
+    phones = [await call(worker, after) for worker in deployment.workers]
+    await logout(deployment, after)
+    await assert_ended(deployment, after, phones, within=PROMISED)
+    for worker in deployment.workers:
+        for learner in (before, at_once):
+            assert await seconds_until_refused(worker.url, learner.access_token, within=0.5) < 0.5
+
+
+async def test_an_end_is_not_missed_when_redis_loses_its_mark_between_two_looks(
+    deployment: Deployment, newcomer: Newcomer
+) -> None:
+    first, second = await newcomer(), await newcomer()
+    with deployment.redis() as client:
+        client.flushall()
+        for learner in (first, second):
+            await logout(deployment, learner)
+            await assert_ended(deployment, learner, [], within=PROMISED)
+            client.flushall()
+
+
+async def test_a_redis_that_hangs_delays_neither_the_logout_nor_its_reach_for_long(
+    deployment: Deployment, newcomer: Newcomer, call: Call
+) -> None:
+    learner = await newcomer()
+    phones = [await call(worker, learner) for worker in deployment.workers]
+    with deployment.redis() as client:
+        client.execute_command("CLIENT", "PAUSE", "5000", "ALL")
+        started = time.monotonic()
+        await logout(deployment, learner)
+        assert time.monotonic() - started < 2.5
+        await assert_ended(deployment, learner, phones, within=WITHOUT_REDIS)
+        client.ping()  # waits until it answers again
+
+
+async def test_an_end_reaches_every_worker_while_redis_is_away_and_stays_when_it_is_back(
+    deployment: Deployment, newcomer: Newcomer, call: Call
+) -> None:
+    learner, stranger, last = await newcomer(), await newcomer(), await newcomer()
+    phones = [await call(worker, learner) for worker in deployment.workers]
+    strangers = [await call(worker, stranger) for worker in deployment.workers]
+    deployment.valkey.stop()
+    try:
+        await logout(deployment, learner)
+        await assert_ended(deployment, learner, phones, within=WITHOUT_REDIS)
+        assert all(phone.client.connected for phone in strangers)
+    finally:
+        restarted = deployment.valkey.start()
+    assert restarted["REDIS_PORT"] == deployment.environment["REDIS_PORT"]
+    for worker in deployment.workers:
+        assert await seconds_until_refused(worker.url, learner.access_token, within=0.5) < 0.5
+    await logout(deployment, last)
+    await assert_ended(deployment, last, [], within=PROMISED)
