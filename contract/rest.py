@@ -9,7 +9,7 @@ import inspect
 import re
 import warnings
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Set
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import parse_qsl
 
@@ -200,16 +200,24 @@ async def _read(receive: Receive, headers: Headers) -> bytes:
     return b"".join(chunks)
 
 
-class UsualMediaType:
-    """Writes the media type as connexion looks for it: in `Application/JSON ; charset=utf-8` it would find none."""
+class ContentType:
+    """Says what a body is in the one form that connexion looks for, and nothing where the spec names no body.
 
-    def __init__(self, app: ASGIApp) -> None:
+    In `Application/JSON ; charset=utf-8` connexion would find no JSON; and it reads a form, files of any size included,
+    wherever one comes.
+    """
+
+    def __init__(self, app: ASGIApp, with_body: Set[str]) -> None:
         self._app = app
+        self._with_body = with_body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
+            wanted = scope["extensions"][ROUTING_CONTEXT]["operation_id"] in self._with_body
             scope["headers"] = [
-                (name, _usual(value) if name == b"content-type" else value) for name, value in scope["headers"]
+                (name, _usual(value) if name == b"content-type" else value)
+                for name, value in scope["headers"]
+                if wanted or name != b"content-type"
             ]
         await self._app(scope, receive, send)
 
@@ -302,7 +310,8 @@ def _connexion(
         },
     )
     app.add_middleware(PlainPaths, position=MiddlewarePosition.BEFORE_ROUTING)
-    app.add_middleware(UsualMediaType, position=MiddlewarePosition.BEFORE_ROUTING)
+    with_body = {each.id for each in operations.values() if "requestBody" in each.definition}
+    app.add_middleware(ContentType, position=MiddlewarePosition.BEFORE_VALIDATION, with_body=with_body)
     app.add_api(document)
     for kind in (errors.ProductError, ProblemException, HTTPException, Exception):
         app.add_error_handler(kind, on_error)

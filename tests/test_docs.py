@@ -47,5 +47,10 @@ def test_every_file_that_the_documents_name_is_there() -> None:
 
 
 def test_no_file_names_a_package_host() -> None:
-    for path in [*ROOT.glob("requirements/*.txt"), ROOT / "package-lock.json", ROOT / "pyproject.toml", ROOT / "Makefile"]:
+    for path in [
+        *ROOT.glob("requirements/*.txt"),
+        ROOT / "package-lock.json",
+        ROOT / "pyproject.toml",
+        ROOT / "Makefile",
+    ]:
         assert not re.search(r"pypi\.org|pythonhosted|registry\.npmjs", path.read_text()), path.name

@@ -76,8 +76,10 @@ def main() -> None:
         learners = _register(servers[0])
         samples: dict[tuple[str, str], list[Sample]] = {}
         for round_number in range(ROUNDS + 1):
-            for server in servers:
-                for operation in server.operations:
+            for operation in TITLES:
+                for server in servers:
+                    if operation not in server.operations:
+                        continue
                     # The first round warms up: compilers, caches, pools.
                     sample = _measure(server, operation, learners, SECONDS if round_number else 1)
                     if round_number:

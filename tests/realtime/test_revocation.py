@@ -8,7 +8,6 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import httpx
 import pytest
@@ -178,7 +177,9 @@ async def use_a_stolen_token(deployment: Deployment, learner: Learner) -> None:
 
 
 @pytest.mark.parametrize(
-    "end", [logout, logout_all, end_the_device, reset_the_password, promote, use_a_stolen_token], ids=lambda f: f.__name__
+    "end",
+    [logout, logout_all, end_the_device, reset_the_password, promote, use_a_stolen_token],
+    ids=lambda f: f.__name__,
 )
 async def test_an_ended_sign_in_is_refused_and_its_sockets_are_cut_on_every_worker_within_a_second(
     deployment: Deployment, newcomer: Newcomer, call: Call, end: Callable[[Deployment, Learner], Awaitable[None]]

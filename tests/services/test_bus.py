@@ -199,13 +199,18 @@ async def test_each_worker_hears_what_is_for_it_and_nothing_else(make_worker: Ma
             assert [number for _, sender, number in worker.heard if sender == place] == list(range(50))
 
 
-async def test_what_is_sent_before_a_worker_reads_is_kept_for_it(make_worker: MakeWorker, line: Line) -> None:
+async def test_what_is_sent_while_a_worker_cannot_read_is_kept_for_it(
+    make_worker: MakeWorker, line: Line, caplog: pytest.LogCaptureFixture
+) -> None:
     one, other = await make_worker(), await make_worker(reads_from=line.port)
     await one.bus.send(other.socket, "note", 0)
     await other.has_heard(1)
     await line.close()
     for number in range(1, 300):
         await one.bus.send(other.socket, "note", number)
+    async with asyncio.timeout(10):
+        while "Redis does not answer this worker's reader" not in caplog.text:
+            await asyncio.sleep(0.01)
     await line.open()
     await other.has_heard(300)
     assert other.numbers == list(range(300))
