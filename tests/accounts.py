@@ -110,14 +110,14 @@ def execute(settings: Settings, statement: str, *values: Any) -> None:
         connection.execute(statement.encode(), values)
 
 
-async def eventually(check: Callable[[], Awaitable[T] | T], *, within: float, what: str) -> T:
+async def eventually(check: Callable[[], Any], *, within: float, what: str) -> Any:
     """Repeat `check` until it answers something true, and answer that."""
     deadline = asyncio.get_running_loop().time() + within
     while True:
         found = check()
         answer: Any = await found if isinstance(found, Awaitable) else found
         if answer:
-            return answer  # type: ignore[no-any-return]
+            return answer
         assert asyncio.get_running_loop().time() < deadline, f"after {within} s still not: {what}"
         await asyncio.sleep(0.02)
 
