@@ -57,9 +57,12 @@ def compiled(schema: dict[str, Any], document: dict[str, Any]) -> Validator:
     validator = jsonschema_rs.Draft202012Validator(whole, validate_formats=False)
 
     def validate(instance: Any) -> str | None:
-        if validator.is_valid(instance):
-            return None
-        error = next(validator.iter_errors(instance))
+        try:
+            if validator.is_valid(instance):
+                return None
+            error = next(validator.iter_errors(instance))
+        except ValueError:  # nesting is all that it says this of
+            return "the body is nested too deep"
         return describe(list(error.instance_path), error.kind)
 
     return validate
@@ -104,20 +107,20 @@ def _names(value: Any) -> str:
 
 
 def unstorable(value: Any) -> str | None:
-    """Say where a string holds what PostgreSQL refuses: NUL or half of a surrogate pair."""
-    if isinstance(value, str):
-        if "\x00" in value:
-            return "text may not contain the NUL character"
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            return "text may not contain half of a surrogate pair"
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            if problem := unstorable(key) or unstorable(item):
-                return problem
-    elif isinstance(value, list):
-        for item in value:
-            if problem := unstorable(item):
-                return problem
+    """Say what a string somewhere in `value` holds that PostgreSQL refuses: NUL or half of a surrogate pair."""
+    unread = [value]  # no recursion: JSON nests deeper than Python calls
+    while unread:
+        each = unread.pop()
+        if isinstance(each, str):
+            if "\x00" in each:
+                return "text may not contain the NUL character"
+            try:
+                each.encode()
+            except UnicodeEncodeError:
+                return "text may not contain half of a surrogate pair"
+        elif isinstance(each, dict):
+            unread.extend(each)
+            unread.extend(each.values())
+        elif isinstance(each, list):
+            unread.extend(each)
     return None

@@ -26,7 +26,7 @@ async def empty_queue(container: Container) -> None:
         await container.redis.delete(*keys)
 
 
-async def becomes(condition: Callable[[], Awaitable[Any]], *, within: float = 5) -> Any:
+async def becomes(condition: Callable[[], Awaitable[Any]], *, within: float = 10) -> Any:
     """Wait until `condition` answers something true; answer it."""
     deadline = time.monotonic() + within
     while not (answer := await condition()):

@@ -254,7 +254,7 @@ async def test_raw_shapes_are_acknowledged_and_the_socket_lives_on(make_phone: M
             else:
                 is_good = not isinstance(payload, tuple) and is_storable(payload) and accepts(payload)
             try:
-                ack = await phone.client.call(event, payload, timeout=5)
+                ack = await phone.client.call(event, payload, timeout=15)
                 check_ack(ack, (event, shape))
                 is_refused = not ack["ok"] and ack["error"]["code"] == "bad_payload"
                 assert is_refused is not is_good, f"{event} with {shape} was answered {ack}"
@@ -287,7 +287,7 @@ async def test_an_event_that_is_not_in_the_contract_is_a_bad_payload(make_phone:
     phone, bystander = await make_phone(), await make_phone()
     shapes: tuple[Any, ...] = ({}, None, (), bystander.client.get_sid(), ({}, {}))
     for payload in shapes:
-        ack = await phone.client.call(name, payload, timeout=5)
+        ack = await phone.client.call(name, payload, timeout=15)
         check_ack(ack, (name, payload))
         assert ack["error"]["code"] == "bad_payload"
     assert (await bystander.send("cancel_search"))["error"]["code"] == "not_searching"
@@ -306,7 +306,7 @@ class Wire:
     async def send(self, frame: str | bytes | list[str | bytes]) -> None:
         await self.socket.send(frame)
 
-    async def hears(self, *, within: float = 3) -> str | None:
+    async def hears(self, *, within: float = 10) -> str | None:
         """The next frame that is not a ping; None where the connection is closed. Fails on silence."""
         try:
             async with asyncio.timeout(within):
@@ -529,7 +529,7 @@ async def test_a_searcher_who_is_cut_off_for_an_odd_frame_leaves_the_queue(
     assert heard is not None and heard.startswith('42["searching"')
     await one.send(frame)
     assert await one.hears() is None
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(10):
         while (await phone.send("find_partner", {"topic": topic}))["ok"] is False:
             await asyncio.sleep(0.02)
     await phone.hears("searching")
