@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import logging.config
 import time
@@ -18,22 +19,7 @@ from settings import Settings
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 _requests = logging.getLogger("parlance.http")
-_TEMPLATE = logging.LogRecord(_requests.name, logging.INFO, __file__, 0, "%s %s %d", None, None).__dict__
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "color_message", "taskName"}
-
-
-class _RequestRecord(logging.LogRecord):
-    """A copy of one record: to look up the line of code, thread and process again takes longer than the line itself."""
-
-    def __init__(self, arguments: tuple[str, str, int], milliseconds: float) -> None:
-        now = time.time()
-        self.__dict__.update(_TEMPLATE, args=arguments, created=now, msecs=now % 1 * 1000, milliseconds=milliseconds)
-
-
-def request(method: str, path: str, status: int, seconds: float) -> None:
-    """Log that a request was answered. The path comes without its query, which may carry a token."""
-    if _requests.isEnabledFor(logging.INFO):
-        _requests.handle(_RequestRecord((method, path, status), round(seconds * 1000, 1)))
 
 
 class Lines(logging.StreamHandler[TextIO]):
@@ -45,15 +31,19 @@ class Lines(logging.StreamHandler[TextIO]):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            self._waiting.append(self.format(record))
-            if record.levelno > logging.INFO or len(self._waiting) >= 100:
-                self.flush()
-            elif len(self._waiting) == 1:
-                asyncio.get_running_loop().call_soon(self.flush)
-        except RuntimeError:  # no loop runs in this thread
-            self.flush()
+            self.add(self.format(record), urgent=record.levelno > logging.INFO)
         except Exception:
             self.handleError(record)
+
+    def add(self, line: str, *, urgent: bool = False) -> None:
+        self._waiting.append(line)
+        if urgent or len(self._waiting) >= 100:
+            self.flush()
+        elif len(self._waiting) == 1:
+            try:
+                asyncio.get_running_loop().call_soon(self.flush)
+            except RuntimeError:  # no loop runs in this thread
+                self.flush()
 
     def flush(self) -> None:
         self.acquire()
@@ -66,19 +56,45 @@ class Lines(logging.StreamHandler[TextIO]):
             self.release()
 
 
+#: Takes production's lines about requests.
+_json_lines: Lines | None = None
+
+
+def request(method: str, path: str, status: int, seconds: float) -> None:
+    """Log that a request was answered. The path comes without its query, which may carry a token."""
+    if not _requests.isEnabledFor(logging.INFO):
+        return
+    message, milliseconds = f"{method} {path} {status}", round(seconds * 1000, 1)
+    if _json_lines is None:
+        _requests.info(message, extra={"milliseconds": milliseconds})
+    else:
+        # A record looks up its line of code, thread and process, which takes longer than to answer.
+        _json_lines.add(_json(time.time(), "info", _requests.name, message, {"milliseconds": milliseconds}))
+
+
+def _json(created: float, level: str, logger: str, message: str, more: dict[str, Any]) -> str:
+    line = {
+        "time": f"{_second(int(created))}.{int(created % 1 * 1000):03d}+00:00",
+        "level": level,
+        "logger": logger,
+        "message": message,
+        "request_id": request_id.get(),
+        **more,
+    }
+    return orjson.dumps(line, default=str).decode()
+
+
+@functools.lru_cache(maxsize=2)
+def _second(created: int) -> str:
+    return datetime.fromtimestamp(created, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
 class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        line: dict[str, Any] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-            "request_id": request_id.get(),
-            **{key: value for key, value in record.__dict__.items() if key not in _STANDARD},
-        }
+        more = {key: value for key, value in record.__dict__.items() if key not in _STANDARD}
         if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        return orjson.dumps(line, default=str).decode()
+            more["exception"] = self.formatException(record.exc_info)
+        return _json(record.created, record.levelname.lower(), record.name, record.getMessage(), more)
 
 
 class ReadableFormatter(logging.Formatter):
@@ -90,6 +106,8 @@ class ReadableFormatter(logging.Formatter):
 
 def configure(settings: Settings) -> None:
     """Send every logger to standard error, at LOG_LEVEL; libraries speak from warning on."""
+    global _json_lines
+    lines = Lines()
     formatter = (
         {"()": JsonFormatter}
         if settings.is_production
@@ -104,7 +122,7 @@ def configure(settings: Settings) -> None:
             "version": 1,
             "disable_existing_loggers": False,
             "formatters": {"line": formatter},
-            "handlers": {"stderr": {"()": Lines, "formatter": "line"}},
+            "handlers": {"stderr": {"()": lambda: lines, "formatter": "line"}},
             "root": {"level": "WARNING", "handlers": ["stderr"]},
             "loggers": {
                 "parlance": {"level": settings.log_level.upper()},
@@ -115,3 +133,4 @@ def configure(settings: Settings) -> None:
             },
         }
     )
+    _json_lines = lines if settings.is_production else None

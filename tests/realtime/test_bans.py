@@ -13,7 +13,7 @@ import socketio.exceptions
 
 from container import Container
 from tests.history import make_admin, until, value
-from tests.world import PASSWORD, Learner, Phone, Server
+from tests.world import PASSWORD, Learner, Phone, Server, address
 
 MakePhone = Callable[..., Awaitable[Phone]]
 #: What the house promises, and what this machine may take on top of it.
@@ -160,7 +160,7 @@ async def test_within_a_second_no_worker_lets_the_banned_in(
     assert bystander.client.connected and (await bystander.learner.http.get("/users/me")).status_code == 200
 
     login = {"email": bob.email, "password": PASSWORD, "deviceId": "phone", "platform": "ios"}
-    async with httpx.AsyncClient(base_url=server.url) as http:
+    async with httpx.AsyncClient(base_url=server.url, headers={"X-Forwarded-For": address()}) as http:
         answer = await http.post("/auth/login", json=login)
         assert (answer.status_code, answer.json()["code"]) == (403, "account_banned")
         answer = await http.post("/auth/refresh", json={"refreshToken": bob.refresh_token})

@@ -242,6 +242,27 @@ async def test_what_a_partner_sends_comes_in_the_order_it_was_sent_whatever_it_i
     assert caller.heard == []
 
 
+async def test_whoever_does_not_wait_for_answers_is_served_in_order_too(pair: Pair) -> None:
+    caller, receiver = pair
+    room = {"roomId": (await match(caller, receiver))["roomId"]}
+    await caller.send("join_room", room)
+    caller.heard.clear()
+    receiver.heard.clear()
+    for event, payload in (
+        ("join_room", room),
+        ("webrtc_ice", {**room, "candidate": None}),
+        ("webrtc_answer", {**room, "sdp": "v=0"}),
+        ("end_call", room),
+        ("find_partner", {"topic": f"next {receiver.learner.username}"}),
+        ("cancel_search", {}),
+    ):
+        await receiver.client.emit(event, payload)
+    await caller.hears("peer_left")
+    assert names(caller) == ["peer_joined", "webrtc_ice", "webrtc_answer", "peer_left"]
+    assert (await receiver.send("cancel_search"))["error"]["code"] == "not_searching"
+    assert names(receiver) == ["peer_joined", "searching", "error"]
+
+
 async def test_a_description_of_32768_characters_passes_and_one_more_does_not(pair: Pair) -> None:
     caller, receiver = pair
     room = await call(caller, receiver)
