@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
-from adapters import redis
+from adapters import redis, tasks
 from adapters.bus import RedisBus
 from adapters.database import Database
 from adapters.jobs import Jobs
@@ -25,10 +26,12 @@ from services.audit import AuditService
 from services.auth import AuthService
 from services.bans import BansService
 from services.blocks import BlocksService
+from services.call_rows import CallRows
 from services.demo import DemoService
 from services.health import HealthService
 from services.matchmaking import MatchmakingService
 from services.privacy import PrivacyService
+from services.recovery import RecoveryService
 from services.reports import ReportsService
 from services.revocations import Revocations
 from services.rooms import Rooms
@@ -85,19 +88,27 @@ class Container:
             self.database, self._passwords, self.sign_ins, self.users, self.jobs, self.storage
         )
         self.sessions = SessionsService(self.database)
-        rooms = Rooms(self.redis)
-        self.matchmaking = MatchmakingService(self.database, rooms, self.sessions)
-        self.signaling = SignalingService(self.bus, rooms, self.sessions)
+        rooms = Rooms(
+            self.redis, search=settings.search_expiry, join=settings.join_deadline, grace=settings.reconnect_grace
+        )
+        rows = CallRows(rooms, self.sessions)
+        self.matchmaking = MatchmakingService(self.bus, self.database, rooms, self.sessions, rows)
+        self.signaling = SignalingService(self.bus, rooms, rows, self.matchmaking)
+        self.recovery = RecoveryService(rooms, rows, self.sessions, self.matchmaking, self.signaling)
         self.health = HealthService(self.database, self.redis, self.storage)
+        #: What a door does for as long as the server serves, besides answering.
+        self.background: list[Callable[[], Coroutine[Any, Any, None]]] = []
 
     @asynccontextmanager
     async def lifespan(self, _app: Any) -> AsyncIterator[None]:
         """Open what needs opening for as long as the server serves."""
         await self.bus.start()
         await self.revocations.start()
+        running = [asyncio.create_task(each()) for each in self.background]
         try:
             yield
         finally:
+            await tasks.end(*running)
             await self.revocations.stop()
             await self.bus.stop()
             await self.close()

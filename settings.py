@@ -82,6 +82,11 @@ class Settings(BaseSettings):
     email_from: str = "Parlance <noreply@localhost>"
     mail_directory: Path = Path("./.parlance/mail")
 
+    # Matchmaking and calls
+    search_expiry: Duration = timedelta(minutes=5)
+    join_deadline: Duration = timedelta(seconds=20)
+    reconnect_grace: Duration = timedelta(seconds=10)
+
     # TURN (coturn, shared-secret credentials)
     turn_secret: SecretStr = SecretStr("your_hmac_secret")
     turn_host: str = "localhost"

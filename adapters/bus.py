@@ -45,6 +45,14 @@ class RedisBus:
         self._heard: dict[str, int] = {}
         self._last_id = "0"
         self._tasks: list[asyncio.Task[None]] = []
+        self._lost: list[Any] = []
+        self._data_lost: list[Any] = []
+
+    def on_worker_lost(self, listener: Any) -> None:
+        self._lost.append(listener)
+
+    def on_data_lost(self, listener: Any) -> None:
+        self._data_lost.append(listener)
 
     def on(self, kind: str, handler: Handler) -> None:
         self._handlers[kind] = handler
@@ -95,9 +103,21 @@ class RedisBus:
 
     async def _live(self) -> None:
         pipeline = self._redis.pipeline(transaction=False)
+        import time
+
         pipeline.set(f"worker:{self.worker_id}", "1", ex=DEAD_AFTER)
         pipeline.xtrim(f"bus:{self.worker_id}", minid=self._last_id)
-        await pipeline.execute()
+        pipeline.zadd("workers", {self.worker_id: time.time()})
+        pipeline.zrangebyscore("workers", "-inf", time.time() - DEAD_AFTER)
+        *_, added, dead = await pipeline.execute()
+        if added and getattr(self, "_started", False):
+            for listener in self._data_lost:
+                await listener()
+        self._started = True
+        for worker in dead:
+            for listener in self._lost:
+                await listener(worker)
+            await self._redis.zrem("workers", worker)
 
     async def _beat(self) -> None:
         while True:
@@ -135,4 +155,5 @@ class RedisBus:
     async def stop(self) -> None:
         await tasks.end(*self._tasks)
         with suppress(redis.exceptions.RedisError, OSError):  # both keys expire by themselves
+            await self._redis.zrem("workers", self.worker_id)
             await self._redis.delete(f"worker:{self.worker_id}", f"bus:{self.worker_id}")

@@ -21,6 +21,12 @@ class Bus(Protocol):
     async def send(self, socket: str, kind: str, *arguments: Any) -> None:
         """Hand a message on; raise Unavailable where it could not be."""
 
+    def on_worker_lost(self, listener: Callable[[str], Awaitable[None]]) -> None:
+        """Call `listener(worker id)` when a worker has died; each worker is told, and may be more than once."""
+
+    def on_data_lost(self, listener: Callable[[], Awaitable[None]]) -> None:
+        """Call `listener()` when Redis has lost its data, and with it what was on its way."""
+
     async def start(self) -> None: ...
 
     async def stop(self) -> None: ...

@@ -25,7 +25,7 @@ from socketio.exceptions import ConnectionRefusedError as HandshakeRefused
 import errors
 from contract import problems, schemas
 from contract.operations import ContractError
-from realtime import connection, emit
+from realtime import connection, emit, upkeep
 from realtime.caller import Caller
 from realtime.emit import Event
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("parlance.events")
 
 #: Modules of realtime/ whose functions are not themselves events.
-_NOT_EVENTS = ("caller", "connection", "emit")
+_NOT_EVENTS = ("caller", "connection", "emit", "outcomes", "upkeep")
 #: What one WebSocket frame may hold, in bytes.
 MAX_FRAME_BYTES = 64 * 1024
 #: Binary parts that are awaited before the event that announced them is refused; no event takes any.
@@ -43,6 +43,8 @@ _MAX_ATTACHMENTS = 8
 #: What a client may send as text: an Engine.IO close, a pong, or a message that is a Socket.IO packet.
 _READABLE = re.compile(r"1|3|4[0-9].*", re.DOTALL)
 _CLOSE = "1"
+#: Seconds between two tries to note that a socket is gone.
+_AGAIN = 1.0
 #: What a function that answers an event takes.
 _PARAMETERS = ["services", "caller", "body"]
 
@@ -79,7 +81,8 @@ class Bound:
                 continue
             module = importlib.import_module(f"realtime.{info.name}")
             for name, function in inspect.getmembers(module, inspect.iscoroutinefunction):
-                if function.__module__ == module.__name__ and f"{module.__name__}.{name}" not in operations:
+                is_event = function.__module__ == module.__name__ and not name.startswith("_")
+                if is_event and f"{module.__name__}.{name}" not in operations:
                     raise ContractError(f"{module.__name__}.{name} takes events, but asyncapi.yaml does not name it")
 
 
@@ -200,6 +203,7 @@ def build(services: Container) -> Server:
         await server.emit(name, payload, to=socket)
 
     services.bus.on("emit", deliver)
+    services.background.append(lambda: upkeep.run(services, emit_to, lambda: list(callers)))
 
     async def connected(socket: str, environ: dict[str, Any], auth: Any = None) -> None:
         try:
@@ -207,15 +211,20 @@ def build(services: Container) -> Server:
         except Exception as exception:
             raise HandshakeRefused(problems.as_product_error(exception).code) from None
         callers[socket] = Caller(identity.user_id, identity.family_id, socket, emit_to)
+        connection.connected(services, callers[socket])
 
     async def disconnected(socket: str, reason: str) -> None:
         caller = callers.pop(socket, None)
         if caller is None:
             return
-        try:
-            await connection.disconnect(services, caller)
-        except Exception as exception:
-            problems.as_product_error(exception)
+        while True:
+            try:
+                await connection.disconnect(services, caller)
+                return
+            except Exception as exception:
+                if not isinstance(problems.as_product_error(exception), errors.Unavailable):
+                    return
+            await asyncio.sleep(_AGAIN)  # Redis or PostgreSQL is away; the partner is still to hear of it
 
     def cut_off(ended: set[str]) -> None:
         """Disconnect every socket of the sign-ins that have ended."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from realtime import emit
 from realtime.caller import Caller
+from realtime.outcomes import tell
 from services.sign_ins import Identity
 
 if TYPE_CHECKING:
@@ -18,10 +18,15 @@ async def connect(services: Container, auth: Any) -> Identity:
     return await services.auth.admit_socket(token if isinstance(token, str) else "")
 
 
+def connected(services: Container, caller: Caller) -> None:
+    """Note that a socket is there."""
+    services.matchmaking.connect(caller.socket)
+
+
 async def disconnect(services: Container, caller: Caller) -> None:
-    """End what the socket was part of, and tell the partner."""
-    left = await services.signaling.disconnect(caller.user_id, caller.socket)
-    if left is not None and left.peer_socket is not None:
-        reason = "banned" if await services.bans.is_banned(caller.user_id) else "disconnected"
-        event = emit.peer_left(reason) if left.was_joined else emit.partner_cancelled()
-        await caller.emit(left.peer_socket, event)
+    """Note that a socket is gone, and tell the partner; after an error it may be called again."""
+    for_good = None
+    if services.revocations.has_ended(caller.family_id):
+        for_good = "banned" if await services.bans.is_banned(caller.user_id) else "disconnected"
+    outcome = await services.signaling.disconnect(caller.user_id, caller.socket, for_good=for_good)
+    await tell(services, caller.emit, outcome)

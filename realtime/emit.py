@@ -44,6 +44,7 @@ def peer_joined(role: str, user_id: str) -> Event:
 
 
 def webrtc_offer(sdp: str) -> Event:
+    """Without its `seq`, which the room gives it; so the other two."""
     return Event("webrtc_offer", {"sdp": sdp})
 
 
@@ -53,6 +54,26 @@ def webrtc_answer(sdp: str) -> Event:
 
 def webrtc_ice(candidate: dict[str, Any] | None) -> Event:
     return Event("webrtc_ice", {"candidate": candidate})
+
+
+def search_expired() -> Event:
+    return Event("search_expired", {})
+
+
+def peer_reconnecting(grace_seconds: int) -> Event:
+    return Event("peer_reconnecting", {"graceSeconds": grace_seconds})
+
+
+def peer_reconnected() -> Event:
+    return Event("peer_reconnected", {})
+
+
+def session_replaced() -> Event:
+    return Event("session_replaced", {})
+
+
+def resync() -> Event:
+    return Event("resync", {})
 
 
 def peer_left(reason: str) -> Event:

@@ -6,13 +6,23 @@ from typing import TYPE_CHECKING, Any
 
 from realtime import emit
 from realtime.caller import Caller
+from realtime.emit import Event
+from realtime.outcomes import tell
 
 if TYPE_CHECKING:
     from container import Container
 
 
 async def join_room(services: Container, caller: Caller, body: dict[str, Any]) -> None:
-    joined = await services.signaling.join_room(caller.user_id, caller.socket, body["roomId"])
+    joined = await services.signaling.join_room(caller.user_id, caller.socket, body["roomId"], after=body.get("after"))
+    if joined.replaced is not None:
+        await caller.emit(joined.replaced, emit.session_replaced())
+    if joined.is_back:
+        if joined.peer_socket is not None and joined.is_new_socket:
+            await caller.emit(joined.peer_socket, emit.peer_reconnected())
+        elif joined.peer_grace is not None:
+            await caller.hear(emit.peer_reconnecting(joined.peer_grace))
+        return
     event = emit.peer_joined(joined.role, caller.user_id)
     await caller.hear(event)
     if joined.peer_socket is not None:
@@ -20,21 +30,28 @@ async def join_room(services: Container, caller: Caller, body: dict[str, Any]) -
 
 
 async def webrtc_offer(services: Container, caller: Caller, body: dict[str, Any]) -> None:
-    peer = services.signaling.peer_for_offer(caller.socket, body["roomId"])
-    await caller.emit(peer, emit.webrtc_offer(body["sdp"]))
+    await _relay(services, caller, body["roomId"], emit.webrtc_offer(body["sdp"]))
 
 
 async def webrtc_answer(services: Container, caller: Caller, body: dict[str, Any]) -> None:
-    peer = services.signaling.peer_for_answer(caller.socket, body["roomId"])
-    await caller.emit(peer, emit.webrtc_answer(body["sdp"]))
+    await _relay(services, caller, body["roomId"], emit.webrtc_answer(body["sdp"]))
 
 
 async def webrtc_ice(services: Container, caller: Caller, body: dict[str, Any]) -> None:
-    peer = services.signaling.peer_for_candidate(caller.socket, body["roomId"])
-    await caller.emit(peer, emit.webrtc_ice(body["candidate"]))
+    await _relay(services, caller, body["roomId"], emit.webrtc_ice(body["candidate"]))
+
+
+async def _relay(services: Container, caller: Caller, room_id: str, signal: Event) -> None:
+    peer = services.signaling.relay(caller.socket, room_id, signal.name, signal.payload)
+    if peer is not None:
+        await caller.emit(peer, signal)
 
 
 async def end_call(services: Container, caller: Caller, body: dict[str, Any]) -> None:
-    left = await services.signaling.end_call(caller.user_id, caller.socket, body["roomId"])
-    if left.peer_socket is not None:
-        await caller.emit(left.peer_socket, emit.peer_left("ended") if left.was_joined else emit.partner_cancelled())
+    outcome = await services.signaling.end_call(caller.user_id, caller.socket, body["roomId"])
+    await tell(services, caller.emit, outcome)
+
+
+async def refresh_ice(services: Container, caller: Caller, body: dict[str, Any]) -> dict[str, Any]:
+    services.signaling.check_room(caller.socket, body["roomId"])
+    return {"iceServers": services.turn.ice_servers(caller.user_id)}

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
-import time
 import uuid
-from contextlib import suppress
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -13,9 +12,13 @@ from sqlmodel import col
 
 import errors
 from adapters.database import Database
+from adapters.ports import Bus
 from models import Block, Profile, Report, User
-from services.rooms import SEARCH_SECONDS, Rooms, Waiting
+from services.call_rows import CallRows
+from services.rooms import Closed, Member, Rooms, Ticket, Waiting
 from services.sessions import SessionsService
+
+log = logging.getLogger("parlance.matchmaking")
 
 #: Seconds told to the first searcher of a quiet hour, when there is no rate to go by.
 UNKNOWN_WAIT = 60
@@ -48,71 +51,179 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Searching:
+    """A search that waits, and the socket that searches."""
+
+    socket: str
     estimated_wait_seconds: int
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
-    """A match that one side turned down before both had joined."""
+class SearchExpired:
+    """A search that found nobody in its time."""
 
-    partner_socket: str
+    socket: str
+
+
+@dataclass(frozen=True, slots=True)
+class PartnerCancelled:
+    """A match that came to nothing, for the one who is left; `then` they search on, at the head of the queue."""
+
+    socket: str
+    then: Searching | Match | None
 
 
 class MatchmakingService:
-    def __init__(self, database: Database, rooms: Rooms, sessions: SessionsService) -> None:
+    """Searching, and what becomes of a match until both have joined its room."""
+
+    def __init__(self, bus: Bus, database: Database, rooms: Rooms, sessions: SessionsService, rows: CallRows) -> None:
+        self._bus = bus
         self._database = database
         self._rooms = rooms
         self._sessions = sessions
+        self._rows = rows
+        #: The searches of this worker's sockets, in case Redis forgets them.
+        self._waiting: dict[str, Ticket] = {}
+        #: The sockets of this worker.
+        self._connected: set[str] = set()
+        bus.on("search_waits", self._search_waits)
+        bus.on("search_over", self._search_over)
 
-    async def find_partner(self, user_id: str, socket: str, *, level: str, topic: str | None) -> Searching | Match:
+    def connect(self, socket: str) -> None:
+        """Note that a socket of this worker may search."""
+        self._connected.add(socket)
+
+    async def find_partner(
+        self, user_id: str, socket: str, *, level: str, topic: str | None
+    ) -> Searching | Match | PartnerCancelled | None:
         """Pair the user, or let them wait.
 
-        Raises Banned, ProfileIncomplete, AlreadySearching, AlreadyInRoom.
+        Raises Banned, ProfileIncomplete, AlreadySearching, AlreadyInRoom. Where the user's socket is gone by then,
+        answers None, or what the one they were paired with is to hear.
         """
+        # Folding case can make a text longer than it was.
+        topic = " ".join((topic or "").split()).casefold()[:TOPIC_LENGTH]
+        outcome = await self._find(user_id, socket, level, topic)
+        if socket in self._connected:
+            return outcome
+        # Cut off meanwhile, when there was nothing yet that `disconnect` could have found.
+        if isinstance(outcome, Searching):
+            return None
+        closed = await self._rooms.close(outcome.room_id, user_id, condition="unjoined")
+        return await self.end_match(closed, user_id) if closed else None
+
+    async def _find(
+        self, user_id: str, socket: str, level: str, topic: str, *, at_head: bool = False
+    ) -> Searching | Match:
         seeker, avoid = await self._partner(user_id, socket)
         ticket = {
             "userId": user_id,
             "socket": socket,
             "level": level,
-            # Folding case can make a text longer than it was.
-            "topic": " ".join((topic or "").split()).casefold()[:TOPIC_LENGTH],
-            "since": int(time.time() * 1000),
+            "topic": topic,
             "card": {"displayName": seeker.display_name, "avatarUrl": seeker.avatar_url, "level": seeker.level},
         }
         while True:
             room_id, session_id = str(uuid.uuid4()), str(uuid.uuid4())
-            outcome = await self._rooms.find(ticket, room_id, session_id, avoid)
+            outcome = await self._rooms.find(ticket, room_id, session_id, avoid, at_head=at_head)
             if isinstance(outcome, Waiting):
-                return Searching(_estimate(outcome))
+                await self._bus.send(socket, "search_waits", outcome.ticket)
+                return Searching(socket, self._estimate(outcome))
             held = outcome.partner
-            card = held["card"]
-            waiting = Partner(held["userId"], card["displayName"], card["avatarUrl"], card["level"], held["socket"])
             try:
-                await self._sessions.start(session_id, room_id, waiting.user_id, user_id, outcome.topic, outcome.level)
+                await self._sessions.start(session_id, room_id, held["userId"], user_id, outcome.topic, outcome.level)
             except BaseException:
                 # No row, no call: the one who waited goes back to where they stood, unless they have gone away.
-                with suppress(errors.NotInRoom):
-                    await self._rooms.close(room_id, user_id)
+                if await self._rooms.close(room_id, user_id, by="error"):
+                    await self._rooms.done("end", room_id, "error")
                     await self._rooms.put_back(held)
                 raise
-            if await self._rooms.room_of(user_id) == room_id:
-                return Match(room_id, session_id, outcome.level, outcome.topic, waiting, seeker)
+            if await self._rooms.announce(room_id):
+                await self._bus.send(held["socket"], "search_over")
+                return Match(room_id, session_id, outcome.level, outcome.topic, _partner_of(held), seeker)
             # The one who waited went away before there was a row to end.
-            await self._sessions.end(room_id, ended_by=waiting.user_id)
+            await self._sessions.end(room_id, ended_by=held["userId"])
 
-    async def cancel_search(self, user_id: str) -> Refused | None:
+    async def cancel_search(self, user_id: str) -> PartnerCancelled | None:
         """Stop searching, or refuse a match that has not become a call; raise NotSearching."""
-        if await self._rooms.leave_queue(user_id):
+        ticket = await self._rooms.leave_queue(user_id)
+        if ticket is not None:
+            await self._bus.send(ticket["socket"], "search_over")
             return None
         room_id = await self._rooms.room_of(user_id)
-        if room_id is None:
+        closed = await self._rooms.close(room_id, user_id, condition="unjoined") if room_id else None
+        if closed is None:
             raise errors.NotSearching()
+        return await self.end_match(closed, user_id)
+
+    async def disconnect(self, user_id: str, socket: str) -> None:
+        """Take back the search of a socket that is gone."""
+        self._connected.discard(socket)
+        self._waiting.pop(socket, None)
+        await self._rooms.leave_queue(user_id, socket)
+
+    async def expire_search(self, user_id: str) -> SearchExpired | None:
+        """End a search whose time is over."""
+        ticket = await self._rooms.leave_queue(user_id)
+        if ticket is None:
+            return None
+        await self._bus.send(ticket["socket"], "search_over")
+        return SearchExpired(ticket["socket"])
+
+    async def expire_match(self, room_id: str) -> list[PartnerCancelled]:
+        """End a match that did not become a call in time; whoever came searches on, whoever did not, does not."""
+        closed = await self._rooms.close(room_id, None, condition="unjoined", by="timeout")
+        if closed is None:
+            return []
+        await self._rows.end(room_id, "timeout")
+        told = []
+        for member in closed.members:
+            if member.socket:
+                told.append(await self._search_on(member))
+            elif member.ticket:
+                told.append(PartnerCancelled(member.ticket["socket"], None))
+        return told
+
+    async def end_match(self, closed: Closed, user_id: str) -> PartnerCancelled | None:
+        """Finish a match that this user ended before both had joined: the other searches on."""
+        await self._rows.end(closed.room_id, user_id)
+        peer = closed.peer_of(user_id)
+        if not closed.announced and peer is closed.members[1]:
+            return None  # their own search has not come to an end yet
+        return await self._search_on(peer) if peer.socket or peer.ticket else None
+
+    async def _search_on(self, member: Member) -> PartnerCancelled:
+        """Let the one who is left search again, before everybody else."""
+        ticket = member.ticket
+        if ticket is None:  # Redis lost it
+            return PartnerCancelled(member.socket, None)
+        socket = member.socket or ticket["socket"]
         try:
-            closed = await self._rooms.close(room_id, user_id, only_unjoined=True)
-        except errors.NotInRoom:
-            raise errors.NotSearching() from None
-        await self._sessions.end(room_id, ended_by=user_id)
-        return Refused(closed.peer_socket)
+            found = await self._find(member.user_id, socket, ticket["level"], ticket["topic"], at_head=True)
+        except errors.ProductError as error:
+            log.info("a search could not go on: %s", error.code)
+            return PartnerCancelled(socket, None)
+        return PartnerCancelled(socket, found)
+
+    async def restore(self) -> None:
+        """Put this worker's searches back into a Redis that has lost them."""
+        for ticket in list(self._waiting.values()):
+            await self._rooms.put_back(ticket)
+
+    async def _search_waits(self, socket: str, ticket: Ticket) -> None:
+        if socket in self._connected:
+            self._waiting[socket] = ticket
+        else:
+            await self._rooms.leave_queue(ticket["userId"], socket)
+
+    async def _search_over(self, socket: str) -> None:
+        self._waiting.pop(socket, None)
+
+    def _estimate(self, waiting: Waiting) -> int:
+        """Seconds until as many matches as there are people ahead, at the rate of the last 5 minutes."""
+        longest = int(self._rooms.search.total_seconds())
+        if waiting.recent_matches == 0:
+            return min(longest, UNKNOWN_WAIT)
+        return min(longest, max(1, math.ceil((waiting.ahead + 1) * 300 / waiting.recent_matches)))
 
     async def _partner(self, user_id: str, socket: str) -> tuple[Partner, list[str]]:
         """Read who searches, and whom they must not meet: blocks and reports count both ways."""
@@ -147,8 +258,6 @@ class MatchmakingService:
         return Partner(user_id, display_name or username, avatar_url, english_level.value, socket), avoided
 
 
-def _estimate(waiting: Waiting) -> int:
-    """Seconds until as many matches as there are people ahead, at the rate of the last 5 minutes."""
-    if waiting.recent_matches == 0:
-        return UNKNOWN_WAIT
-    return min(SEARCH_SECONDS, max(1, math.ceil((waiting.ahead + 1) * 300 / waiting.recent_matches)))
+def _partner_of(ticket: Ticket) -> Partner:
+    card = ticket["card"]
+    return Partner(ticket["userId"], card["displayName"], card["avatarUrl"], card["level"], ticket["socket"])

@@ -58,6 +58,10 @@ class Revocations:
         if self._read_until is None:
             raise errors.Unavailable()
 
+    def has_ended(self, family_id: str) -> bool:
+        """Say whether a sign-in has ended, as far as this worker knows."""
+        return family_id in self._ended
+
     async def announce(self, family_ids: Iterable[str]) -> None:
         """Make it known that sign-ins have ended; call it after the commit that ended them."""
         ended = set(family_ids)

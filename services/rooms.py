@@ -1,21 +1,26 @@
 """Owns the server's record of who searches and who is in which room: the `match:*` keys of Redis.
 
-    match:queue:{level}           who waits, by user id, scored by when they began (ms)
+    match:queue:{level}           who waits, by user id, scored by when they began (µs)
     match:queue:{level}:{topic}   the same, for those who named a topic
-    match:searching:{userId}      the ticket of a search, for 5 minutes: {userId, socket, level, topic, since, card}
+    match:searching:{userId}      the ticket of a search, for 5 minutes: {since, userId, socket, level, topic, card}
     match:rate:{level}:{minute}   matches made in that minute
     match:recent:{a}:{b}          that two learners met in the last ten minutes
     match:in_room:{userId}        the room a user is in
     match:room:{roomId}:users     its two members
-    match:room:{roomId}:meta      createdAt topic level sessionId userAId userBId caller search:{userId} socket:{userId}
+    match:room:{roomId}:meta      createdAt topic level sessionId userAId userBId caller announced connected, and of
+                                  each ticket:{userId} socket:{userId} joins:{userId} away:{userId} log:{userId}
+    match:due                     what is to happen next, scored by when (ms): search:{userId} join:{roomId}
+                                  begin:{roomId} grace:{roomId}:{userId} room:{roomId} end:{roomId}:{by}
 
 The brief's queue is a list; leaving a list costs its length, leaving a sorted set its logarithm. Each change is one Lua
-script, so it happens whole or not at all.
+script, so it happens whole or not at all, by Redis's clock.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,10 +29,14 @@ from redis.asyncio import Redis
 
 import errors
 
-SEARCH_SECONDS = 5 * 60
 ROOM_SECONDS = 2 * 60 * 60
 
+#: Milliseconds until something due that was taken, and not done, is taken again; and how many are taken at once.
+_LEASE, _BATCH = 5000, 100
 _LUA = Path(__file__).parent / "lua"
+
+#: A search as it waits: {since, userId, socket, level, topic, card}.
+Ticket = dict[str, Any]
 
 
 class Waiting(NamedTuple):
@@ -35,68 +44,113 @@ class Waiting(NamedTuple):
 
     ahead: int
     recent_matches: int
+    ticket: Ticket
 
 
 class Paired(NamedTuple):
     """A room that has just been made; `partner` is the ticket of the one who waited."""
 
-    partner: dict[str, Any]
+    partner: Ticket
     level: str
     topic: str | None
 
 
-class Seat(NamedTuple):
-    """A member's place in a room; `peer_socket` is empty until the peer has joined."""
+class Place(NamedTuple):
+    """A member's place in a room, as joining it gives it.
+
+    `peer_socket` is empty while the peer is not there. `connects`: this join makes the room a call; `was_call`: it was
+    one. `replaced` is the socket of the same user that this one takes over from, or empty. `sent` is what an earlier
+    socket of the user handed over.
+    """
 
     role: str
     peer_id: str
     peer_socket: str
-    session_id: str
+    connects: bool
+    was_call: bool
+    replaced: str
+    joins: int
+    sent: str
+    peer_grace: timedelta
 
 
-class Closed(NamedTuple):
-    """A room that has just been closed by one of its members; `own_socket` is empty where they had not joined."""
+class Member(NamedTuple):
+    """One of the two of a room that was closed; `socket` is empty where they had not joined or were away."""
+
+    user_id: str
+    socket: str
+    ticket: Ticket | None
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """A room that has just been closed; `was_call`: both had joined, `announced`: they were told of the match.
+
+    The first of the members waited, the second came.
+    """
+
+    room_id: str
+    was_call: bool
+    announced: bool
+    members: tuple[Member, Member]
+
+    def peer_of(self, user_id: str) -> Member:
+        return self.members[1] if self.members[0].user_id == user_id else self.members[0]
+
+
+class Away(NamedTuple):
+    """A member of a call whose socket is gone; `peer_socket` is empty where the peer is away too."""
 
     peer_id: str
     peer_socket: str
-    was_joined: bool
-    own_socket: str
 
 
 class Rooms:
-    def __init__(self, redis: Redis) -> None:
+    def __init__(
+        self,
+        redis: Redis,
+        *,
+        search: timedelta = timedelta(minutes=5),
+        join: timedelta = timedelta(seconds=20),
+        grace: timedelta = timedelta(seconds=10),
+    ) -> None:
+        """How long one searches, a match waits for both to join, and a call for one whose connection dropped."""
         self._redis = redis
-        self._find, self._leave, self._put_back, self._join, self._close = (
-            redis.register_script((_LUA / f"{name}.lua").read_text())
-            for name in ("find_partner", "leave_queue", "put_back", "join_room", "close_room")
+        self.search, self.join_deadline, self.grace = search, join, grace
+        self._search_ms, self._join_ms, self._grace_ms = (
+            int(each / timedelta(milliseconds=1)) for each in (search, join, grace)
         )
+        self._scripts = {path.stem: redis.register_script(path.read_text()) for path in _LUA.glob("*.lua")}
+
+    async def _run(self, script: str, keys: list[str], *arguments: Any) -> Any:
+        return await self._scripts[script](keys=keys, args=arguments)
 
     async def find(
-        self, ticket: dict[str, Any], room_id: str, session_id: str, avoid: Iterable[str] = ()
+        self, ticket: Ticket, room_id: str, session_id: str, avoid: Iterable[str] = (), *, at_head: bool = False
     ) -> Waiting | Paired:
         """Pair the ticket's user, with nobody of `avoid`, or put them in the queue.
 
         Raises AlreadySearching or AlreadyInRoom.
         """
         user_id = ticket["userId"]
-        answer = await self._find(
-            keys=[f"match:searching:{user_id}", f"match:in_room:{user_id}"],
-            args=[
-                ticket["since"],
-                user_id,
-                ticket["level"],
-                ticket["topic"],
-                orjson.dumps(ticket),
-                room_id,
-                session_id,
-                SEARCH_SECONDS,
-                ROOM_SECONDS,
-                *avoid,
-            ],
+        answer = await self._run(
+            "find_partner",
+            [f"match:searching:{user_id}", f"match:in_room:{user_id}", "match:due"],
+            user_id,
+            ticket["level"],
+            ticket["topic"],
+            orjson.dumps({key: value for key, value in ticket.items() if key != "since"}),
+            room_id,
+            session_id,
+            self._search_ms,
+            self._join_ms,
+            ROOM_SECONDS,
+            int(at_head),
+            *avoid,
         )
         match answer:
-            case ["waiting", ahead, recent]:
-                return Waiting(int(ahead), int(recent))
+            case ["waiting", ahead, recent, waits]:
+                return Waiting(int(ahead), int(recent), orjson.loads(waits))
             case ["matched", partner, level, topic]:
                 return Paired(orjson.loads(partner), level, topic or None)
             case ["already_in_room"]:
@@ -104,36 +158,119 @@ class Rooms:
             case _:
                 raise errors.AlreadySearching()
 
-    async def leave_queue(self, user_id: str, socket: str = "") -> bool:
-        """Take a user's search back, or only that of one socket; say whether there was one."""
-        return bool(await self._leave(keys=[f"match:searching:{user_id}"], args=[user_id, socket]))
+    async def leave_queue(self, user_id: str, socket: str = "") -> Ticket | None:
+        """Take a user's search back, or only that of one socket; answer its ticket, None where there was none."""
+        held = await self._run("leave_queue", [f"match:searching:{user_id}", "match:due"], user_id, socket)
+        return orjson.loads(held) if held else None
 
-    async def put_back(self, ticket: dict[str, Any]) -> None:
+    async def put_back(self, ticket: Ticket) -> None:
         """Give a search its old place in the queue, unless its user has moved on."""
         user_id = ticket["userId"]
-        await self._put_back(
-            keys=[f"match:searching:{user_id}", f"match:in_room:{user_id}"], args=[orjson.dumps(ticket), SEARCH_SECONDS]
-        )
+        keys = [f"match:searching:{user_id}", f"match:in_room:{user_id}", "match:due"]
+        await self._run("put_back", keys, orjson.dumps(ticket), self._search_ms)
 
     async def room_of(self, user_id: str) -> str | None:
         room_id: Any = await self._redis.get(f"match:in_room:{user_id}")
         return room_id or None
 
-    async def join(self, room_id: str, user_id: str, socket: str) -> Seat:
-        """Bind a member's socket to the room; raise NotInRoom."""
-        answer = await self._join(keys=_keys(room_id), args=[user_id, socket])
-        if answer[0] == "not_in_room":
-            raise errors.NotInRoom()
-        return Seat(*answer)
+    async def announce(self, room_id: str) -> bool:
+        """Note that both are told of a match; say whether both are still there."""
+        return bool(await self._run("announce_match", [f"match:room:{room_id}:meta"]))
 
-    async def close(self, room_id: str, user_id: str, socket: str = "", *, only_unjoined: bool = False) -> Closed:
-        """Close a room for a member, or only if it is that socket's, or no call yet; raise NotInRoom."""
-        answer = await self._close(keys=_keys(room_id), args=[user_id, room_id, socket, int(only_unjoined)])
+    async def join(self, room_id: str, user_id: str, socket: str) -> Place:
+        """Bind a member's socket to the room; raise NotInRoom."""
+        answer = await self._run("join_room", _keys(room_id), user_id, socket, room_id)
         if answer[0] == "not_in_room":
             raise errors.NotInRoom()
-        peer_id, peer_socket, was_joined, own_socket = answer
-        return Closed(peer_id, peer_socket, bool(was_joined), own_socket)
+        role, peer_id, peer_socket, connects, was_call, replaced, joins, sent, grace = answer
+        left = timedelta(milliseconds=int(grace))
+        return Place(role, peer_id, peer_socket, bool(connects), bool(was_call), replaced, int(joins), sent, left)
+
+    async def drop(self, room_id: str, user_id: str, socket: str, sent: bytes = b"") -> Away | Closed | None:
+        """Note that a member's socket is gone; None where the room knows another one, or is not there.
+
+        A call waits for the member to come back; a match that was not joined by both is closed. `socket` may also be
+        the id of a dead worker and a dot.
+        """
+        keys = [f"match:room:{room_id}:meta", "match:due"]
+        match await self._run("drop_socket", keys, user_id, room_id, socket, self._grace_ms, sent):
+            case ["away", peer_id, peer_socket]:
+                return Away(peer_id, peer_socket)
+            case ["unjoined"]:
+                return await self.close(room_id, user_id, condition="unjoined")
+        return None
+
+    async def close(
+        self, room_id: str, user_id: str | None, *, condition: str = "", by: str | None = None
+    ) -> Closed | None:
+        """Close a room for a member; None where it is gone, they are no member, or the condition does not hold.
+
+        `condition`: `unjoined`, while it is no call; `away`, when that member's grace is over; `socket:{id}`, while
+        they are there with that socket. `by` is what the call's row will say ended it: the member, when None.
+        """
+        answer = await self._run("close_room", _keys(room_id), user_id or "", room_id, condition, by or user_id)
+        if answer[0] == "not_in_room":
+            return None
+        was_call, announced, *members = answer
+        one, other = (
+            Member(user, socket, orjson.loads(ticket) if ticket else None)
+            for user, socket, ticket in (members[:3], members[3:])
+        )
+        return Closed(room_id, bool(was_call), bool(announced), (one, other))
+
+    async def restore(
+        self,
+        room_id: str,
+        session_id: str,
+        user_ids: tuple[str, str],
+        *,
+        is_call: bool,
+        left: timedelta,
+        member: str = "",
+        socket: str = "",
+        caller: str = "",
+        joins: int = 0,
+    ) -> None:
+        """Make a room again that Redis has lost, and seat `member`; whoever is not seated has time to come back."""
+        grace = self._grace_ms if is_call else self._join_ms
+        seconds = max(1, int(left.total_seconds()))
+        arguments = (room_id, session_id, *user_ids, int(is_call), seconds, grace, member, socket, caller, joins)
+        await self._run("restore_room", _keys(room_id), *arguments)
+
+    async def take_due(self) -> list[list[str]]:
+        """Take what is due, each entry split at its colons; `done` takes it off, or it comes again in 5 seconds."""
+        return [entry.split(":") for entry in await self._run("take_due", ["match:due"], _BATCH, _LEASE)]
+
+    async def done(self, *entry: str) -> None:
+        await self._redis.zrem("match:due", ":".join(entry))
+
+    async def ticket_of(self, user_id: str) -> Ticket | None:
+        held: Any = await self._redis.get(f"match:searching:{user_id}")
+        return orjson.loads(held) if held else None
+
+    async def searches(self) -> AsyncIterator[Ticket]:
+        """Walk every search there is."""
+        async for keys in self._batches("match:searching:*"):
+            for held in await self._redis.mget(keys):
+                if held:
+                    yield orjson.loads(held)
+
+    async def members(self) -> AsyncIterator[tuple[str, str]]:
+        """Walk everybody who is in a room: user and room id."""
+        async for keys in self._batches("match:in_room:*"):
+            rooms: list[Any] = await self._redis.mget(keys)
+            for key, room_id in zip(keys, rooms, strict=True):
+                if room_id:
+                    yield key.rpartition(":")[2], room_id
+
+    async def _batches(self, pattern: str) -> AsyncIterator[list[str]]:
+        cursor: Any = None
+        while cursor != 0:
+            answer: Any = await self._redis.scan(cursor or 0, match=pattern, count=1000)
+            cursor, keys = answer
+            if keys:
+                yield keys
 
 
 def _keys(room_id: str) -> list[str]:
-    return [f"match:room:{room_id}:meta", f"match:room:{room_id}:users"]
+    return [f"match:room:{room_id}:meta", f"match:room:{room_id}:users", "match:due"]

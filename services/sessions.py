@@ -94,6 +94,14 @@ class SessionsService:
             )
         return await self._end(by, col(CallSession.room_id) == room_id) > 0
 
+    async def open_calls(self) -> list[CallSession]:
+        """Read the calls that have not ended and that a room may still be there for."""
+        recent = col(CallSession.started_at) > sa.func.now() - timedelta(seconds=ROOM_SECONDS)
+        async with self._database.transaction() as session:
+            return list(
+                (await session.exec(select(CallSession).where(col(CallSession.ended_at).is_(None), recent))).all()
+            )
+
     async def end_stale(self) -> int:
         """End as `timeout` the calls that have outlived their room; say how many."""
         stale = col(CallSession.started_at) < sa.func.now() - timedelta(seconds=ROOM_SECONDS)

@@ -26,6 +26,44 @@ async def empty_queue(container: Container) -> None:
         await container.redis.delete(*keys)
 
 
+class LocalBus:
+    """A bus between no workers: everything is for a socket of this one."""
+
+    def __init__(self, worker_id: str = "w") -> None:
+        self.worker_id = worker_id
+        self._handlers: dict[str, Any] = {}
+
+    def on(self, kind: str, handler: Any) -> None:
+        self._handlers[kind] = handler
+
+    async def send(self, socket: str, kind: str, *arguments: Any) -> None:
+        await self._handlers[kind](socket, *arguments)
+
+    def on_worker_lost(self, listener: Any) -> None: ...
+
+    def on_data_lost(self, listener: Any) -> None: ...
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+
+class HeldBus(LocalBus):
+    """A bus that holds messages until they are let go."""
+
+    def __init__(self, worker_id: str = "w") -> None:
+        super().__init__(worker_id)
+        self.held: list[tuple[str, str, tuple[Any, ...]]] = []
+
+    async def send(self, socket: str, kind: str, *arguments: Any) -> None:
+        self.held.append((socket, kind, arguments))
+
+    async def let_go(self) -> None:
+        held, self.held = self.held, []
+        for socket, kind, arguments in held:
+            await super().send(socket, kind, *arguments)
+
+
 async def becomes(condition: Callable[[], Awaitable[Any]], *, within: float = 10) -> Any:
     """Wait until `condition` answers something true; answer it."""
     deadline = time.monotonic() + within

@@ -34,6 +34,8 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
             "JWT_PUBLIC_KEY_PATH": str(directory / "keys" / "public.pem"),
             "TURN_SECRET": "turn-secret-of-the-tests",
             "TURN_HOST": "127.0.0.1",
+            "JOIN_DEADLINE": "4s",
+            "RECONNECT_GRACE": "2s",
         }
         loaded = configuration.load(None, **{name.lower(): value for name, value in variables.items()})
         KeyFiles(loaded).generate()

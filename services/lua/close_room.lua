@@ -1,20 +1,44 @@
 -- Close a room, once: whoever comes second finds nothing.
 --
--- KEYS[1] match:room:{room}:meta   KEYS[2] match:room:{room}:users
--- ARGV    user, room, socket ('' for any: else the room closes only for the socket that searched or joined),
---         1 to close it only while not both have joined
--- returns {'not_in_room'} | {peer's user id, peer's socket, 1 where both had joined, own socket in it or ''}
+-- KEYS[1] match:room:{room}:meta   KEYS[2] match:room:{room}:users   KEYS[3] match:due
+-- ARGV    user ('' for neither), room, condition: '' | 'unjoined', while it is no call | 'away', while the user is,
+--         and their grace is over | 'socket:' and the socket the room must still have for the user; who ended it
+-- returns {'not_in_room'} | {1 where it was a call, 1 where both were told of the match,
+--         then for each member: user id, socket or '' where they had not joined, ticket or ''}
+--
+-- That the call's row is still to be ended is noted in the same step: whoever dies before it is done, another does it.
 
-if redis.call('SISMEMBER', KEYS[2], ARGV[1]) == 0 then return {'not_in_room'} end
-local meta = redis.call('HMGET', KEYS[1], 'userAId', 'userBId')
-local peer = meta[1] == ARGV[1] and meta[2] or meta[1]
-local mine = redis.call('HMGET', KEYS[1], 'socket:' .. ARGV[1], 'search:' .. ARGV[1])
-if ARGV[3] ~= '' and (mine[1] or mine[2]) ~= ARGV[3] then return {'not_in_room'} end
-local theirs = redis.call('HMGET', KEYS[1], 'socket:' .. peer, 'search:' .. peer)
-local both = (mine[1] and theirs[1]) and 1 or 0
-if ARGV[4] == '1' and both == 1 then return {'not_in_room'} end
-redis.call('DEL', KEYS[1], KEYS[2])
-for _, user in ipairs({ARGV[1], peer}) do
-  if redis.call('GET', 'match:in_room:' .. user) == ARGV[2] then redis.call('DEL', 'match:in_room:' .. user) end
+local me, room, condition = ARGV[1], ARGV[2], ARGV[3]
+if me ~= '' and redis.call('SISMEMBER', KEYS[2], me) == 0 then
+  redis.call('ZREM', KEYS[3], 'grace:' .. room .. ':' .. me)
+  return {'not_in_room'}
 end
-return {peer, theirs[1] or theirs[2] or '', both, mine[1] or ''}
+local meta = redis.call('HMGET', KEYS[1], 'userAId', 'userBId', 'connected', 'socket:' .. me, 'ticket:' .. me, 'away:' .. me)
+if not meta[1] then return {'not_in_room'} end
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+if condition == 'unjoined' then
+  if meta[3] then return {'not_in_room'} end
+elseif condition == 'away' then
+  if not meta[6] then redis.call('ZREM', KEYS[3], 'grace:' .. room .. ':' .. me) end
+  if not meta[6] or tonumber(meta[6]) > now then return {'not_in_room'} end
+elseif condition ~= '' then
+  local socket = meta[4]
+  if not socket and meta[5] then socket = cjson.decode(meta[5]).socket end
+  if 'socket:' .. (socket or '') ~= condition then return {'not_in_room'} end
+end
+
+local answer = {meta[3] and 1 or 0, redis.call('HEXISTS', KEYS[1], 'announced')}
+for index = 1, 2 do
+  local user = meta[index]
+  local seat = redis.call('HMGET', KEYS[1], 'socket:' .. user, 'ticket:' .. user)
+  answer[#answer + 1] = user
+  answer[#answer + 1] = seat[1] or ''
+  answer[#answer + 1] = seat[2] or ''
+  if redis.call('GET', 'match:in_room:' .. user) == room then redis.call('DEL', 'match:in_room:' .. user) end
+  redis.call('ZREM', KEYS[3], 'grace:' .. room .. ':' .. user)
+end
+redis.call('DEL', KEYS[1], KEYS[2])
+redis.call('ZREM', KEYS[3], 'join:' .. room, 'room:' .. room)
+redis.call('ZADD', KEYS[3], now + 5000, 'end:' .. room .. ':' .. ARGV[4])
+return answer

@@ -1,16 +1,39 @@
 -- Bind a member's socket to the room; the first to come is the caller.
 --
--- KEYS[1] match:room:{room}:meta   KEYS[2] match:room:{room}:users
--- ARGV    user, socket
--- returns {'not_in_room'} | {role, peer's user id, peer's socket or '', session id}
+-- KEYS[1] match:room:{room}:meta   KEYS[2] match:room:{room}:users   KEYS[3] match:due
+-- ARGV    user, socket, room
+-- returns {'not_in_room'} | {role, peer's user id, peer's socket or '', 1 where this join makes the room a call,
+--         1 where it already was one, the socket this one replaces or '', how many times the user has joined,
+--         what the user had sent before ('' or JSON), ms that an absent peer still has}
 
 if redis.call('SISMEMBER', KEYS[2], ARGV[1]) == 0 then return {'not_in_room'} end
-local meta = redis.call('HMGET', KEYS[1], 'userAId', 'userBId', 'caller', 'sessionId')
-local peer = meta[1] == ARGV[1] and meta[2] or meta[1]
+local me, room = ARGV[1], ARGV[3]
+local meta = redis.call('HMGET', KEYS[1], 'userAId', 'userBId', 'caller', 'connected', 'socket:' .. me, 'log:' .. me)
+local peer = meta[1] == me and meta[2] or meta[1]
 local role = 'receiver'
-if not meta[3] or meta[3] == ARGV[1] then
+if not meta[3] or meta[3] == me then
   role = 'caller'
-  redis.call('HSET', KEYS[1], 'caller', ARGV[1])
+  redis.call('HSET', KEYS[1], 'caller', me)
 end
-redis.call('HSET', KEYS[1], 'socket:' .. ARGV[1], ARGV[2])
-return {role, peer, redis.call('HGET', KEYS[1], 'socket:' .. peer) or '', meta[4]}
+local replaced = ''
+if meta[5] and meta[5] ~= ARGV[2] then replaced = meta[5] end
+local joins = tonumber(redis.call('HGET', KEYS[1], 'joins:' .. me) or 0)
+if meta[5] ~= ARGV[2] then joins = redis.call('HINCRBY', KEYS[1], 'joins:' .. me, 1) end
+redis.call('HSET', KEYS[1], 'socket:' .. me, ARGV[2])
+redis.call('HDEL', KEYS[1], 'away:' .. me, 'log:' .. me)
+redis.call('ZREM', KEYS[3], 'grace:' .. room .. ':' .. me)
+
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local peers = redis.call('HMGET', KEYS[1], 'socket:' .. peer, 'away:' .. peer)
+local connects = 0
+if not meta[4] and peers[1] then
+  connects = 1
+  redis.call('HSET', KEYS[1], 'connected', 1)
+  redis.call('ZREM', KEYS[3], 'join:' .. room)
+  -- That the call's row is still to say so: whoever dies before it does, another writes it.
+  redis.call('ZADD', KEYS[3], now + 5000, 'begin:' .. room)
+end
+local left = 0
+if peers[2] then left = math.max(0, peers[2] - now) end
+return {role, peer, peers[1] or '', connects, meta[4] and 1 or 0, replaced, joins, meta[6] or '', left}

@@ -26,6 +26,7 @@ from realtime.emit import Event
 from services.matchmaking import Match, Partner, Searching
 from services.sign_ins import Identity
 from settings import Settings
+from tests.calls import LocalBus
 from tests.world import free_port
 
 Document = dict[str, Any]
@@ -217,39 +218,25 @@ def test_a_field_too_many_or_too_few_is_told(document: Document, settings: Setti
             assert bound.sends[name]({key: value for key, value in payload.items() if key != field}), (name, field)
 
 
-class LocalBus:
-    """A bus between no workers: everything is for a socket of this one."""
-
-    worker_id = "only"
-
-    def __init__(self) -> None:
-        self._handlers: dict[str, Any] = {}
-
-    def on(self, kind: str, handler: Any) -> None:
-        self._handlers[kind] = handler
-
-    async def send(self, socket: str, kind: str, *arguments: Any) -> None:
-        await self._handlers[kind](socket, *arguments)
-
-
 class OddServices:
     """Services whose facts break the contract: a wait of less than nothing."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.bus = LocalBus()
+        self.bus = LocalBus("only")
         self.auth = SimpleNamespace(admit_socket=self._admit)
-        self.matchmaking = SimpleNamespace(find_partner=self._find_partner)
+        self.matchmaking = SimpleNamespace(find_partner=self._find_partner, connect=lambda socket: None)
         self.signaling = SimpleNamespace(disconnect=self._disconnect)
-        self.revocations = SimpleNamespace(on_ended=lambda listener: None)
+        self.revocations = SimpleNamespace(on_ended=lambda listener: None, has_ended=lambda family: False)
+        self.background: list[Any] = []
 
     async def _admit(self, token: str) -> Identity:
         return Identity(IDS[0], "ada@example.com", "student", IDS[1], 0)
 
     async def _find_partner(self, user_id: str, socket: str, *, level: str, topic: str | None) -> Searching:
-        return Searching(-1)
+        return Searching(socket, -1)
 
-    async def _disconnect(self, user_id: str, socket: str) -> None:
+    async def _disconnect(self, user_id: str, socket: str, *, for_good: str | None) -> None:
         return None
 
 

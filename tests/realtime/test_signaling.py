@@ -12,13 +12,18 @@ import sqlalchemy.exc
 import errors
 from container import Container
 from models import EndedBy
+from services.call_rows import CallRows
+from services.matchmaking import Match, MatchmakingService
+from services.recovery import RecoveryService
 from services.rooms import Rooms
 from services.sessions import SessionsService
-from services.signaling import Joined, SignalingService
-from tests.calls import MakePhone, Room, becomes, call, ended_row, match, row
+from services.signaling import PeerAway, Seat, Signal, SignalingService
+from tests.calls import HeldBus, LocalBus, MakePhone, Room, becomes, call, ended_row, match, row
 from tests.world import Phone
 
 Pair = tuple[Phone, Phone]
+#: Seconds that a dropped member of a call has on the tests' server.
+GRACE = 2
 
 
 @pytest.fixture(params=["on one worker", "across workers"])
@@ -38,6 +43,10 @@ def code(ack: dict[str, Any]) -> str:
 
 def candidates(phone: Phone) -> list[Any]:
     return [payload["candidate"] for name, payload in phone.heard if name == "webrtc_ice"]
+
+
+async def is_searching(container: Container, phone: Phone) -> bool:
+    return bool(await container.redis.exists(f"match:searching:{phone.learner.id}"))
 
 
 async def negotiation(phone: Phone, room: Room) -> dict[str, str]:
@@ -91,7 +100,7 @@ async def test_both_who_join_at_once_get_one_role_each_and_can_talk_at_once(make
         assert callers[-1] is caller
         for event, sender, listener in (("webrtc_offer", caller, receiver), ("webrtc_answer", receiver, caller)):
             await sender.client.emit(event, {**room, "sdp": event})
-            assert await listener.hears(event) == {"sdp": event}
+            assert (await listener.hears(event))["sdp"] == event
         await other.send("end_call", room)
         await one.hears("peer_left")
     assert len(callers) == 100, "a round with two callers, or none"
@@ -101,9 +110,10 @@ async def test_joining_again_keeps_the_role_and_the_call(pair: Pair, container: 
     caller, receiver = pair
     room = await call(caller, receiver)
     made = await row(container, room["roomId"])
-    for phone, role in ((caller, "caller"), (receiver, "receiver")):
+    heard = [len(phone.heard) for phone in pair]
+    for phone in pair:
         assert await phone.send("join_room", room) == {"ok": True}
-        assert (await phone.hears("peer_joined", count=3))["role"] == role
+    assert [len(phone.heard) for phone in pair] == heard, "nothing has changed for anybody"
     assert await caller.send("webrtc_offer", {**room, "sdp": "again"}) == {"ok": True}
     await receiver.hears("webrtc_offer")
     again = await row(container, room["roomId"])
@@ -171,9 +181,9 @@ async def test_the_room_of_others_answers_like_one_that_is_not_there(make_phone:
     for stranger in (eve, mallory):
         assert await told(stranger, theirs) == await told(stranger, missing) == foreign
     assert await eve.send("webrtc_offer", {**own, "sdp": "v=0 own"}) == {"ok": True}
-    assert await mallory.hears("webrtc_offer") == {"sdp": "v=0 own"}
+    assert (await mallory.hears("webrtc_offer"))["sdp"] == "v=0 own"
     assert await ada.send("webrtc_offer", {**theirs, "sdp": "v=0 theirs"}) == {"ok": True}
-    assert await bob.hears("webrtc_offer") == {"sdp": "v=0 theirs"}
+    assert (await bob.hears("webrtc_offer"))["sdp"] == "v=0 theirs"
     assert [len(ada.heard), len(bob.heard) - 1] == heard, "a stranger was heard"
 
 
@@ -231,6 +241,8 @@ async def test_what_a_partner_sends_comes_in_the_order_it_was_sent_whatever_it_i
         await caller.client.emit("webrtc_offer", {**room, "sdp": str(number)})
     await caller.client.emit("end_call", room)
     await receiver.hears("peer_left")
+    numbers = [payload.pop("seq") for name, payload in receiver.heard if name.startswith("webrtc")]
+    assert numbers == list(range(numbers[0], numbers[0] + 100))
     assert receiver.heard == [
         *(
             event
@@ -270,7 +282,7 @@ async def test_a_description_of_32768_characters_passes_and_one_more_does_not(pa
     for sent, sdp in enumerate(("x" * 32768, ("v=0\r\ns=café\r\n" + line * 400)[:32768]), start=1):
         assert len(sdp) == 32768
         assert await caller.send("webrtc_offer", {**room, "sdp": sdp}) == {"ok": True}
-        assert await receiver.hears("webrtc_offer", count=sent) == {"sdp": sdp}
+        assert (await receiver.hears("webrtc_offer", count=sent))["sdp"] == sdp
         refused = await caller.send("webrtc_offer", {**room, "sdp": sdp + "x"})
         assert code(refused) == "bad_payload" and "sdp" in refused["error"]["message"]
     assert await receiver.send("webrtc_answer", {**room, "sdp": "v=0"}) == {"ok": True}
@@ -282,7 +294,7 @@ async def test_a_candidate_of_4096_characters_passes_and_one_more_does_not(pair:
     room = await call(caller, receiver)
     longest = {"candidate": "x" * 4096, "sdpMid": "y" * 256, "usernameFragment": "z" * 256, "sdpMLineIndex": 65535}
     assert await receiver.send("webrtc_ice", {**room, "candidate": longest}) == {"ok": True}
-    assert await caller.hears("webrtc_ice") == {"candidate": longest}
+    assert (await caller.hears("webrtc_ice"))["candidate"] == longest
     for change in ({"candidate": "x" * 4097}, {"sdpMid": "y" * 257}, {"sdpMLineIndex": 65536}, {"sdpMLineIndex": -1}):
         ack = await receiver.send("webrtc_ice", {**room, "candidate": {**longest, **change}})
         assert code(ack) == "bad_payload"
@@ -332,30 +344,26 @@ async def test_hanging_up_before_both_have_joined_cancels_the_match(pair: Pair, 
             await phone.send("join_room", room)
         assert await one.send("end_call", room) == {"ok": True}
         assert await other.hears("partner_cancelled") == {}
+        await becomes(lambda: is_searching(container, other))
+        assert await other.send("cancel_search") == {"ok": True}
         ended = await ended_row(container, room["roomId"])
         assert (ended.ended_by, ended.connected_at, ended.duration_seconds) == (EndedBy.USER_A, None, 0)
         assert "peer_left" not in names(other)
 
 
-async def test_a_socket_that_goes_away_in_a_call_ends_it(pair: Pair, container: Container) -> None:
+async def test_a_socket_that_goes_away_in_a_call_and_does_not_come_back_ends_it(
+    pair: Pair, container: Container
+) -> None:
     caller, receiver = pair
     room = await call(caller, receiver)
     await caller.client.disconnect()
-    assert await receiver.hears("peer_left") == {"reason": "disconnected"}
+    assert await receiver.hears("peer_reconnecting") == {"graceSeconds": GRACE}
+    assert await receiver.hears("peer_left", within=GRACE + 3) == {"reason": "disconnected"}
     ended = await ended_row(container, room["roomId"])
     assert ended.ended_by is EndedBy.USER_A and ended.connected_at is not None
     assert set((await negotiation(receiver, room)).values()) == {"room_closed"}
     assert code(await receiver.send("end_call", room)) == "room_closed"
     assert await receiver.send("find_partner", {"topic": "on we go"}) == {"ok": True}
-
-
-async def test_a_line_that_breaks_ends_the_call_as_a_goodbye_does(pair: Pair, container: Container) -> None:
-    caller, receiver = pair
-    room = await call(caller, receiver)
-    transport = receiver.client.eio.ws._response.connection.transport
-    transport.abort()
-    assert await caller.hears("peer_left") == {"reason": "disconnected"}
-    assert (await ended_row(container, room["roomId"])).ended_by is EndedBy.USER_B
 
 
 @pytest.mark.parametrize("joined", ["nobody", "leaver", "stayer"])
@@ -370,7 +378,8 @@ async def test_a_socket_that_goes_away_before_both_have_joined_cancels_the_match
     assert await stayer.hears("partner_cancelled") == {}
     ended = await ended_row(container, room["roomId"])
     assert (ended.ended_by, ended.connected_at) == (EndedBy.USER_A, None)
-    assert await stayer.send("find_partner", {"topic": "on we go"}) == {"ok": True}
+    await becomes(lambda: is_searching(container, stayer))
+    assert await stayer.send("cancel_search") == {"ok": True}
     assert "peer_left" not in names(stayer)
 
 
@@ -394,30 +403,6 @@ async def test_a_call_ended_from_another_device_is_closed_on_the_one_that_was_in
 # --- The service by itself --------------------------------------------------------------------------------
 
 
-class Nowhere:
-    """A bus that holds messages until they are let go."""
-
-    def __init__(self, worker_id: str) -> None:
-        self.worker_id = worker_id
-        self.held: list[tuple[Any, ...]] = []
-        self._handlers: dict[str, Any] = {}
-
-    def on(self, kind: str, handler: Any) -> None:
-        self._handlers[kind] = handler
-
-    async def send(self, socket: str, kind: str, *arguments: Any) -> None:
-        self.held.append((kind, socket, *arguments))
-
-    async def let_go(self) -> None:
-        for kind, socket, *arguments in self.held:
-            await self._handlers[kind](socket, *arguments)
-        self.held.clear()
-
-    async def start(self) -> None: ...
-
-    async def stop(self) -> None: ...
-
-
 class FailsOnce(SessionsService):
     """Sessions whose PostgreSQL is away when the first call connects."""
 
@@ -430,36 +415,65 @@ class FailsOnce(SessionsService):
         await super().connect(room_id)
 
 
+class Services:
+    """Signaling and recovery over a bus of the test's, and real Redis and PostgreSQL."""
+
+    def __init__(
+        self, container: Container, *, bus: LocalBus | None = None, rooms: Rooms | None = None, sessions: Any = None
+    ) -> None:
+        self.bus = bus or HeldBus()
+        self.bus.on("emit", self._emit)
+        self.emitted: list[tuple[str, str, Any]] = []
+        rooms, sessions = rooms or Rooms(container.redis), sessions or container.sessions
+        rows = CallRows(rooms, sessions)
+        matchmaking = MatchmakingService(self.bus, container.database, rooms, sessions, rows)
+        self.signaling = SignalingService(self.bus, rooms, rows, matchmaking)
+        self.recovery = RecoveryService(rooms, rows, sessions, matchmaking, self.signaling)
+
+    async def _emit(self, socket: str, name: str, payload: Any) -> None:
+        self.emitted.append((socket, name, payload))
+
+
 @pytest.fixture
 async def strangers(container: Container, make_learner: Any) -> tuple[str, str, str]:
     """A match between two learners who have no socket: their ids, and the room."""
     one, other = [(await make_learner()).id for _ in range(2)]
     for user_id in (one, other):
-        outcome = await container.matchmaking.find_partner(
-            user_id, f"{container.bus.worker_id}.{user_id}", level="all", topic=None
-        )
-    assert not hasattr(outcome, "estimated_wait_seconds")
+        socket = f"{container.bus.worker_id}.{user_id}"
+        container.matchmaking.connect(socket)
+        outcome = await container.matchmaking.find_partner(user_id, socket, level="all", topic=None)
+    assert isinstance(outcome, Match)
     return one, other, outcome.room_id
 
 
-async def test_a_join_that_could_not_be_noted_is_noted_when_it_is_tried_again(
+def offer(signaling: SignalingService, socket: str, room_id: str) -> str | None:
+    return signaling.relay(socket, room_id, "webrtc_offer", {"sdp": "v=0"})
+
+
+def answer(signaling: SignalingService, socket: str, room_id: str) -> str | None:
+    return signaling.relay(socket, room_id, "webrtc_answer", {"sdp": "v=0"})
+
+
+async def test_a_join_whose_row_could_not_be_written_is_written_a_little_later(
     container: Container, strangers: tuple[str, str, str]
 ) -> None:
     one, other, room_id = strangers
-    signaling = SignalingService(Nowhere("w"), Rooms(container.redis), FailsOnce(container.database))
-    await signaling.join_room(one, "w.one", room_id)
-    with pytest.raises(sqlalchemy.exc.OperationalError):
-        await signaling.join_room(other, "w.other", room_id)
-    assert await signaling.join_room(other, "w.other", room_id) == Joined("receiver", "w.one")
+    services = Services(container, sessions=FailsOnce(container.database))
+    await services.signaling.join_room(one, "w.one", room_id)
+    joined = await services.signaling.join_room(other, "w.other", room_id)
+    assert (joined.role, joined.peer_socket, joined.is_back) == ("receiver", "w.one", False)
+    await container.redis.zadd("match:due", {f"begin:{room_id}": 0})  # what five seconds do
+    assert [outcome async for outcome in services.recovery.due()] == []
     made = await row(container, room_id)
     assert made is not None and made.connected_at is not None
+    assert await container.redis.zscore("match:due", f"begin:{room_id}") is None
 
 
 async def test_a_peer_who_joins_while_ones_own_join_is_under_way_is_not_missed(
     container: Container, strangers: tuple[str, str, str]
 ) -> None:
     one, other, room_id = strangers
-    bus = Nowhere("w")
+    bus = HeldBus()
 
     class Slow(Rooms):
         """Rooms whose answer to the first to join is late: the second has joined, and said so."""
@@ -471,40 +485,108 @@ async def test_a_peer_who_joins_while_ones_own_join_is_under_way_is_not_missed(
                 await bus.let_go()
             return seat
 
-    signaling = SignalingService(bus, Slow(container.redis), container.sessions)
+    signaling = Services(container, bus=bus, rooms=Slow(container.redis)).signaling
     joined = await signaling.join_room(one, "w.one", room_id)
     assert joined.role == "caller"
-    assert signaling.peer_for_offer("w.one", room_id) == "w.other"
-    assert signaling.peer_for_answer("w.other", room_id) == "w.one"
+    assert offer(signaling, "w.one", room_id) == "w.other"
+    assert answer(signaling, "w.other", room_id) == "w.one"
 
 
 async def test_a_socket_that_fails_to_enter_another_room_stays_in_its_own(
     container: Container, strangers: tuple[str, str, str]
 ) -> None:
     one, other, room_id = strangers
-    bus = Nowhere("w")
-    signaling = SignalingService(bus, Rooms(container.redis), container.sessions)
+    bus = HeldBus()
+    signaling = Services(container, bus=bus).signaling
     await signaling.join_room(one, "w.one", room_id)
     with pytest.raises(errors.NotInRoom):
         await signaling.join_room(one, "w.one", str(uuid.uuid4()))
     await signaling.join_room(other, "w.other", room_id)
     await bus.let_go()
-    assert signaling.peer_for_offer("w.one", room_id) == "w.other"
+    assert offer(signaling, "w.one", room_id) == "w.other"
 
 
 async def test_another_device_that_goes_away_leaves_the_call_alone(
     container: Container, strangers: tuple[str, str, str]
 ) -> None:
     one, other, room_id = strangers
-    bus = Nowhere("w")
-    signaling = SignalingService(bus, Rooms(container.redis), container.sessions)
+    bus = HeldBus()
+    signaling = Services(container, bus=bus).signaling
     for user_id, socket in ((one, "w.one"), (other, "w.other")):
         await signaling.join_room(user_id, socket, room_id)
     await bus.let_go()
     for socket in ("w.tablet", f"{container.bus.worker_id}.{one}"):
         assert await signaling.disconnect(one, socket) is None
-    assert bus.held == [] and signaling.peer_for_offer("w.one", room_id) == "w.other"
+    assert bus.held == [] and offer(signaling, "w.one", room_id) == "w.other"
     made = await row(container, room_id)
     assert made is not None and made.ended_at is None
-    left = await signaling.disconnect(one, "w.one")
-    assert left is not None and (left.peer_socket, left.was_joined) == ("w.other", True)
+    assert await signaling.disconnect(one, "w.one") == PeerAway("w.other", 10)
+    assert await signaling.end_call(other, "w.other", room_id) is None, "there is nobody to tell"
+    assert (await ended_row(container, room_id)).ended_by is not None
+
+
+@pytest.mark.parametrize("says_what_it_heard", [True, False])
+async def test_what_is_signalled_while_the_peer_is_away_comes_once_and_in_order_from_whichever_worker(
+    container: Container, strangers: tuple[str, str, str], says_what_it_heard: bool
+) -> None:
+    one, other, room_id = strangers
+    services = Services(container, bus=LocalBus())
+    signaling = services.signaling
+    for user_id, socket in ((one, "w.one"), (other, "w.other")):
+        await signaling.join_room(user_id, socket, room_id)
+
+    heard: list[int] = []
+
+    def say(number: int, socket: str) -> None:
+        payload: dict[str, Any] = {"candidate": {"candidate": str(number)}}
+        if signaling.relay(socket, room_id, "webrtc_ice", payload) is not None:
+            heard.append(payload["seq"])
+            services.emitted.append(("direct", "webrtc_ice", payload))
+
+    for number in range(10):
+        say(number, "w.one")
+    last_heard = heard[-1]
+    await signaling.disconnect(other, "w.other")
+    for number in range(10, 20):
+        say(number, "w.one")
+    # The sender too comes with another socket, as when its server is stopped.
+    await signaling.disconnect(one, "w.one")
+    joined = await signaling.join_room(one, "w.one again", room_id)
+    assert joined.is_back and joined.peer_grace is not None and joined.peer_socket is None
+    for number in range(20, 30):
+        say(number, "w.one again")
+    await signaling.join_room(other, "w.other again", room_id, after=last_heard if says_what_it_heard else None)
+    for number in range(30, 40):
+        say(number, "w.one again")
+    said = [int(payload["candidate"]["candidate"]) for _, _, payload in services.emitted]
+    assert said == list(range(40))
+    numbers = [payload["seq"] for _, _, payload in services.emitted]
+    assert numbers == sorted(set(numbers))
+
+
+async def test_what_was_sent_on_into_a_dying_connection_is_sent_again(
+    container: Container, strangers: tuple[str, str, str]
+) -> None:
+    one, other, room_id = strangers
+    services = Services(container, bus=LocalBus())
+    for user_id, socket in ((one, "w.one"), (other, "w.other")):
+        await services.signaling.join_room(user_id, socket, room_id)
+    for _ in range(5):
+        payload: dict[str, Any] = {"candidate": None}
+        assert services.signaling.relay("w.one", room_id, "webrtc_ice", payload) == "w.other"
+    # Of the five the peer heard two, and came back before anybody noticed.
+    joined = await services.signaling.join_room(other, "w.new", room_id, after=payload["seq"] - 3)
+    assert (joined.replaced, joined.is_back) == ("w.other", True)
+    assert [(socket, heard["seq"]) for socket, _, heard in services.emitted] == [
+        ("w.new", payload["seq"] - back) for back in (2, 1, 0)
+    ]
+
+
+async def test_a_seat_remembers_no_more_than_it_should() -> None:
+    seat = Seat("room", "user")
+    for number in range(1000):
+        seat.remember(Signal(number, "webrtc_ice", {"candidate": None}))
+    assert [signal.seq for signal in seat.sent] == list(range(744, 1000))
+    for number in range(100):
+        seat.remember(Signal(1000 + number, "webrtc_offer", {"sdp": "v" * 32768}))
+    assert len(seat.sent) == 16 and seat.sent[-1].seq == 1099

@@ -1,0 +1,35 @@
+"""Owns how what became of a search, a match or a call is told to those it concerns."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from realtime import emit
+from realtime.caller import Emit
+from services.matchmaking import Match, PartnerCancelled, SearchExpired, Searching
+from services.signaling import PeerAway, PeerLeft
+
+if TYPE_CHECKING:
+    from container import Container
+
+Outcome = Searching | SearchExpired | Match | PartnerCancelled | PeerAway | PeerLeft
+
+
+async def tell(services: Container, send: Emit, outcome: Outcome | None) -> None:
+    """Send the events of an outcome; raise Unavailable where one can't be handed on."""
+    match outcome:
+        case Match() as match:
+            for me, partner in ((match.waiting, match.seeker), (match.seeker, match.waiting)):
+                ice_servers = services.turn.ice_servers(me.user_id)
+                await send(me.socket, emit.match_found(match, partner, ice_servers))
+        case Searching(socket, estimated_wait_seconds):
+            await send(socket, emit.searching(estimated_wait_seconds))
+        case SearchExpired(socket):
+            await send(socket, emit.search_expired())
+        case PartnerCancelled(socket, then):
+            await send(socket, emit.partner_cancelled())
+            await tell(services, send, then)
+        case PeerAway(socket, grace_seconds):
+            await send(socket, emit.peer_reconnecting(grace_seconds))
+        case PeerLeft(socket, reason):
+            await send(socket, emit.peer_left(reason))

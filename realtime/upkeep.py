@@ -1,0 +1,54 @@
+"""Owns what the socket door does unasked: deadlines, those of a dead worker, a Redis that lost its data."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import TYPE_CHECKING
+
+import errors
+from realtime import emit
+from realtime.caller import Emit
+from realtime.outcomes import Outcome, tell
+
+if TYPE_CHECKING:
+    from container import Container
+
+log = logging.getLogger("parlance.upkeep")
+
+#: Seconds between two looks at what is due.
+_LOOK = 0.5
+
+
+async def run(services: Container, send: Emit, sockets: Callable[[], Iterable[str]]) -> None:
+    """Look after searches and calls for as long as the server serves; `sockets` are those of this worker."""
+
+    async def tell_all(outcomes: AsyncIterator[Outcome]) -> None:
+        async for outcome in outcomes:
+            try:
+                await tell(services, send, outcome)
+            except errors.Unavailable:
+                log.warning("nobody could be told of a %s", type(outcome).__name__)
+
+    async def worker_lost(worker_id: str) -> None:
+        log.warning("worker %s has died; its calls wait for their members", worker_id)
+        await tell_all(services.recovery.worker_lost(worker_id))
+
+    async def data_lost() -> None:
+        log.warning("Redis has lost its data; searches and rooms are made again")
+        try:
+            await services.recovery.data_lost()
+        finally:
+            for socket in sockets():
+                await send(socket, emit.resync())
+
+    services.bus.on_worker_lost(worker_lost)
+    services.bus.on_data_lost(data_lost)
+    while True:
+        await asyncio.sleep(_LOOK)
+        try:
+            await tell_all(services.recovery.due())
+        except Exception as error:  # most likely Redis is away
+            log.warning("what is due could not be looked at: %s: %s", type(error).__name__, error)
+            await asyncio.sleep(_LOOK)

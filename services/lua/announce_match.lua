@@ -1,0 +1,8 @@
+-- Note that both are about to be told of a match whose row is written.
+--
+-- KEYS[1] match:room:{room}:meta
+-- returns 1, or 0 where one of the two has gone away meanwhile
+
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+redis.call('HSET', KEYS[1], 'announced', 1)
+return 1

@@ -1,0 +1,23 @@
+-- A member's socket is gone: from a call it may come back within the grace, a match that was not joined is over.
+--
+-- KEYS[1] match:room:{room}:meta   KEYS[2] match:due
+-- ARGV    user, room, socket (or, ending in '.', the worker that died with it), grace ms, what the user had sent (JSON, or '')
+-- returns {'not_here'} | {'unjoined'} | {'away', peer's user id, peer's socket or ''}
+
+local me = ARGV[1]
+local meta = redis.call('HMGET', KEYS[1], 'userAId', 'userBId', 'connected', 'socket:' .. me, 'ticket:' .. me)
+if not meta[1] then return {'not_here'} end
+local socket = meta[4]
+-- Whoever has not joined is in the room with the socket that searched.
+if not socket and not meta[3] and meta[5] then socket = cjson.decode(meta[5]).socket end
+if not socket or string.sub(socket, 1, #ARGV[3]) ~= ARGV[3] then return {'not_here'} end
+if not meta[3] then return {'unjoined'} end
+
+local peer = meta[1] == me and meta[2] or meta[1]
+local clock = redis.call('TIME')
+local deadline = clock[1] * 1000 + math.floor(clock[2] / 1000) + ARGV[4]
+redis.call('HDEL', KEYS[1], 'socket:' .. me)
+redis.call('HSET', KEYS[1], 'away:' .. me, string.format('%.0f', deadline))
+if ARGV[5] ~= '' then redis.call('HSET', KEYS[1], 'log:' .. me, ARGV[5]) end
+redis.call('ZADD', KEYS[2], deadline, 'grace:' .. ARGV[2] .. ':' .. me)
+return {'away', peer, redis.call('HGET', KEYS[1], 'socket:' .. peer) or ''}

@@ -1,0 +1,40 @@
+-- Make a room again that Redis has lost, from the row of its call, and seat the member whose socket is given.
+--
+-- KEYS[1] match:room:{room}:meta   KEYS[2] match:room:{room}:users   KEYS[3] match:due
+-- ARGV    room, session, user a, user b, 1 where it is a call, room seconds it has left, grace ms,
+--         member ('' for neither), their socket, the caller ('' where that is not known), joins of the member
+-- A member whom no socket is known for has the grace to come back.
+
+local room, member, socket = ARGV[1], ARGV[8], ARGV[9]
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+if redis.call('EXISTS', KEYS[1]) == 0 then
+  for _, user in ipairs({ARGV[3], ARGV[4]}) do
+    if redis.call('EXISTS', 'match:in_room:' .. user, 'match:searching:' .. user) > 0 then return 0 end
+  end
+  redis.call('HSET', KEYS[1], 'createdAt', now, 'sessionId', ARGV[2], 'userAId', ARGV[3], 'userBId', ARGV[4],
+    'announced', 1)
+  redis.call('SADD', KEYS[2], ARGV[3], ARGV[4])
+  redis.call('EXPIRE', KEYS[1], ARGV[6] + 60)
+  redis.call('EXPIRE', KEYS[2], ARGV[6] + 60)
+  redis.call('ZADD', KEYS[3], now + ARGV[6] * 1000, 'room:' .. room)
+  if ARGV[5] == '1' then
+    redis.call('HSET', KEYS[1], 'connected', 1)
+  else
+    redis.call('ZADD', KEYS[3], now + ARGV[7], 'join:' .. room)
+  end
+  for _, user in ipairs({ARGV[3], ARGV[4]}) do
+    redis.call('SET', 'match:in_room:' .. user, room, 'EX', ARGV[6] + 60)
+    if ARGV[5] == '1' then
+      redis.call('HSET', KEYS[1], 'away:' .. user, string.format('%.0f', now + ARGV[7]))
+      redis.call('ZADD', KEYS[3], now + ARGV[7], 'grace:' .. room .. ':' .. user)
+    end
+  end
+end
+if member ~= '' and redis.call('HEXISTS', KEYS[1], 'socket:' .. member) == 0 then
+  redis.call('HSET', KEYS[1], 'socket:' .. member, socket, 'joins:' .. member, ARGV[11])
+  redis.call('HDEL', KEYS[1], 'away:' .. member)
+  redis.call('ZREM', KEYS[3], 'grace:' .. room .. ':' .. member)
+end
+if ARGV[10] ~= '' then redis.call('HSETNX', KEYS[1], 'caller', ARGV[10]) end
+return 1
