@@ -44,6 +44,13 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
 
 
 @pytest.fixture(scope="session")
+def own_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The variables of a Valkey that no server uses: for whoever empties it, or fills it with what is due."""
+    with EmbeddedServices(tmp_path_factory.mktemp("valkey"), durable=False, only=("valkey",)) as connections:
+        yield connections
+
+
+@pytest.fixture(scope="session")
 def settings(environment: dict[str, str]) -> Settings:
     return configuration.load(None, **{name.lower(): value for name, value in environment.items()})
 

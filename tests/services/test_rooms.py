@@ -15,8 +15,10 @@ import orjson
 import pytest
 
 import errors
+from adapters import redis
 from container import Container
 from services.rooms import ROOM_SECONDS, Closed, Paired, Rooms, Waiting
+from settings import Settings
 from tests.calls import empty_queue
 
 Ticket = dict[str, Any]
@@ -260,6 +262,18 @@ async def test_a_search_that_is_put_back_stands_where_it_stood(
     assert isinstance(outcome, Paired) and outcome.partner == first
 
 
+async def test_a_search_may_go_before_all_others_of_its_level(
+    container: Container, rooms: Rooms, ticket: MakeTicket
+) -> None:
+    waiting, first = [ticket("advanced", "food") for _ in range(2)], ticket("advanced", "food")
+    avoided = [each["userId"] for each in waiting]
+    await find(rooms, waiting[0])
+    await rooms.find(waiting[1], "room", "session", avoided)
+    assert isinstance(await rooms.find(first, "room", "session", avoided, at_head=True), Waiting)
+    outcome = await find(rooms, ticket("advanced", "food"))
+    assert isinstance(outcome, Paired) and outcome.partner["userId"] == first["userId"]
+
+
 async def test_a_search_is_not_put_back_when_its_user_has_moved_on(rooms: Rooms, ticket: MakeTicket) -> None:
     old = ticket("beginner")
     new = ticket("advanced", user=old["userId"])
@@ -368,10 +382,14 @@ async def test_a_match_of_which_nobody_was_told_can_be_told_once_it_is_there_and
 
 
 @pytest.fixture
-def brief(container: Container) -> Rooms:
-    """Rooms in which everything is over soon."""
+async def brief(settings: Settings, own_valkey: dict[str, str]) -> AsyncIterator[Rooms]:
+    """Rooms in which everything is over soon, and nobody else looks at what is due."""
+    own = redis.connect(settings.model_copy(update={"redis_port": int(own_valkey["REDIS_PORT"])}))
+    await own.flushall()
+    await own.set("worker:here", "1")
     soon = timedelta(milliseconds=50)
-    return Rooms(container.redis, search=soon, join=soon, grace=soon)
+    yield Rooms(own, search=soon, join=soon, grace=soon)
+    await own.aclose()
 
 
 async def in_call(rooms: Rooms, one: Ticket, other: Ticket) -> str:
@@ -411,11 +429,11 @@ async def test_both_may_be_away_and_each_is_told_how_long_the_other_still_has(ro
 
 
 async def test_what_is_due_is_taken_once_and_comes_again_unless_it_is_done(brief: Rooms, ticket: MakeTicket) -> None:
-    alone, one, other = ticket("beginner"), ticket("advanced"), ticket("advanced")
+    alone, one, other = (ticket(level, worker="here") for level in ("beginner", "advanced", "advanced"))
     await find(brief, alone)
     room_id = await in_call(brief, one, other)
     await brief.drop(room_id, one["userId"], one["socket"])
-    unjoined = await matched(brief, ticket("intermediate"), ticket("intermediate"))
+    unjoined = await matched(brief, *(ticket("intermediate", worker="here") for _ in range(2)))
     await asyncio.sleep(0.1)
     taken = await asyncio.gather(*(brief.take_due() for _ in range(5)))
     due = sorted(":".join(entry) for entries in taken for entry in entries)

@@ -1,0 +1,304 @@
+"""Owns that searches and calls outlive what dies around them: a worker, Redis, PostgreSQL for a while."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import pytest
+import socketio.exceptions
+
+from adapters.embedded import EmbeddedServices
+from container import Container
+from settings import Settings
+from tests.accounts import load, own_database
+from tests.calls import Room, call, ended_row, match, row
+from tests.world import Learner, Phone, Server, dial, register, start_server, stop_server
+
+GRACE = 4
+
+
+@dataclass
+class Deployment:
+    """Servers of one worker each, with a Redis and a database of their own; what is killed can be started again."""
+
+    environment: dict[str, str]
+    directory: Path
+    valkey: EmbeddedServices
+    servers: list[Server] = field(default_factory=list)
+
+    def start(self, at: int) -> None:
+        log = self.directory / f"server-{at}-{len(list(self.directory.glob('*.log')))}.log"
+        self.servers[at : at + 1] = [start_server(self.environment, log, workers=1)]
+
+    def kill(self, at: int) -> None:
+        os.killpg(self.servers[at].process.pid, signal.SIGKILL)
+        self.servers[at].process.wait()
+
+    def restart_redis(self) -> None:
+        self.valkey.kill()
+        self.valkey.stop()
+        self.valkey = EmbeddedServices(self.valkey.directory, only=("valkey",))
+        self.valkey.start()
+
+    def stop(self) -> None:
+        for server in self.servers:
+            stop_server(server)
+        self.valkey.stop()
+
+
+@pytest.fixture(scope="module")
+def deployment(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    directory = tmp_path_factory.mktemp("deployment")
+    with ExitStack() as stack:
+        own = stack.enter_context(own_database(load(environment)))
+        valkey = EmbeddedServices(directory / "valkey", only=("valkey",))
+        variables = {
+            **environment,
+            **valkey.start(),
+            "DB_NAME": own.db_name,
+            "RECONNECT_GRACE": f"{GRACE}s",
+            "SEARCH_EXPIRY": "60s",
+        }
+        deployed = Deployment(variables, directory, valkey)
+        stack.callback(deployed.stop)
+        for at in range(2):
+            deployed.start(at)
+        yield deployed
+
+
+@pytest.fixture
+async def services(deployment: Deployment) -> AsyncIterator[Container]:
+    """The deployment's services, to look at what is in its database and its Redis; they serve nobody."""
+    container = Container(load(deployment.environment))
+    yield container
+    await container.close()
+
+
+@dataclass
+class Client:
+    """A learner who comes back by themselves when the connection drops, as a good client does."""
+
+    learner: Learner
+    urls: Callable[[], list[str]]
+    phones: list[Phone] = field(default_factory=list)
+
+    @property
+    def phone(self) -> Phone:
+        return self.phones[-1]
+
+    @property
+    def heard(self) -> list[str]:
+        return [name for phone in self.phones for name, _ in phone.heard]
+
+    @property
+    def said_to(self) -> list[str]:
+        """The candidates heard over all connections, in order."""
+        return [
+            payload["candidate"]["candidate"]
+            for phone in self.phones
+            for name, payload in phone.heard
+            if name == "webrtc_ice"
+        ]
+
+    async def connect(self, *, at: int | None = None, within: float = 15) -> Phone:
+        """Connect to some server that takes us."""
+        deadline = asyncio.get_running_loop().time() + within
+        turn = len(self.phones) if at is None else at
+        while True:
+            urls = self.urls()
+            try:
+                phone = await dial(urls[turn % len(urls)], self.learner)
+            except socketio.exceptions.ConnectionError:
+                assert asyncio.get_running_loop().time() < deadline, f"no server takes us within {within} s"
+                turn += at is None
+                await asyncio.sleep(0.1)
+                continue
+            self.phones.append(phone)
+            return phone
+
+    async def rejoin(self, room: Room) -> str:
+        """Come back to a call; answer `ok`, or the code of the refusal."""
+        after = max(
+            (payload["seq"] for phone in self.phones for name, payload in phone.heard if name.startswith("webrtc_")),
+            default=0,
+        )
+        while True:
+            phone = self.phone if self.phone.client.connected else await self.connect()
+            try:
+                ack = await phone.send("join_room", {**room, "after": after})
+            except (socketio.exceptions.SocketIOError, OSError):
+                continue
+            if ack["ok"]:
+                return "ok"
+            if ack["error"]["code"] != "unavailable":
+                return str(ack["error"]["code"])
+            await asyncio.sleep(0.2)
+
+    async def hears(self, event: str, *, within: float = 10) -> None:
+        deadline = asyncio.get_running_loop().time() + within
+        while event not in self.heard:
+            assert asyncio.get_running_loop().time() < deadline, f"no {event} within {within} s; heard {self.heard}"
+            await asyncio.sleep(0.01)
+
+    def forget(self) -> None:
+        """What was heard before is of no interest."""
+        self.phones = [self.phone]
+        self.phone.heard.clear()
+
+    async def close(self) -> None:
+        for phone in self.phones:
+            if phone.client.connected:
+                await phone.client.disconnect()
+        await self.learner.http.aclose()
+
+
+@pytest.fixture
+async def make_client(deployment: Deployment) -> AsyncIterator[Callable[..., object]]:
+    made: list[Client] = []
+
+    async def make(*, at: int) -> Client:
+        learner = await register(httpx.AsyncClient(base_url=deployment.servers[1].url))
+        client = Client(learner, lambda: [server.url for server in deployment.servers])
+        made.append(client)
+        await client.connect(at=at)
+        return client
+
+    yield make
+    for client in made:
+        await client.close()
+
+
+async def is_gone(phone: Phone) -> None:
+    while phone.client.connected:
+        await asyncio.sleep(0.01)
+
+
+async def say(client: Client, room: Room, text: str) -> None:
+    ack = await client.phone.send("webrtc_ice", {**room, "candidate": {"candidate": text}})
+    assert ack == {"ok": True}, ack
+
+
+async def test_a_killed_worker_interrupts_its_calls_and_frees_its_searchers(
+    deployment: Deployment, make_client: Callable[..., object], services: Container
+) -> None:
+    ada, bob, carol, dave = [await make_client(at=at) for at in (0, 1, 0, 0)]  # type: ignore[misc]
+    room = await call(ada.phone, bob.phone)
+    unjoined = {"roomId": (await match(carol.phone, dave.phone))["roomId"]}
+    searcher = await make_client(at=0)  # type: ignore[misc]
+    assert await searcher.phone.send("find_partner", {"level": "beginner"}) == {"ok": True}
+    deployment.kill(0)
+    await bob.hears("peer_reconnecting")
+    await say(bob, room, "while you were away")
+    assert await ada.rejoin(room) == "ok"
+    await asyncio.to_thread(deployment.start, 0)
+    await bob.hears("peer_reconnected")
+    await say(ada, room, "back")
+    await bob.hears("webrtc_ice")
+    await ada.hears("webrtc_ice")
+    assert (ada.said_to, bob.said_to) == (["while you were away"], ["back"])
+    # Whoever searched there may search again, and the match of two who were there is over.
+    await searcher.connect()
+    assert await searcher.phone.send("find_partner", {"level": "beginner"}) == {"ok": True}
+    await searcher.phone.hears("searching")
+    assert (await ended_row(services, unjoined["roomId"])).connected_at is None
+    for client in (carol, dave):
+        assert await client.rejoin(unjoined) == "not_in_room"
+        assert (await client.phone.send("cancel_search"))["error"]["code"] == "not_searching"
+    assert await ada.phone.send("end_call", room) == {"ok": True}
+    assert (await ended_row(services, room["roomId"])).connected_at is not None
+
+
+async def test_a_worker_that_is_stopped_ends_no_call(
+    deployment: Deployment, make_client: Callable[..., object], services: Container
+) -> None:
+    pairs = [[await make_client(at=at) for at in (0, number % 2)] for number in range(6)]  # type: ignore[misc]
+    rooms = [await call(one.phone, other.phone) for one, other in pairs]
+    os.kill(deployment.servers[0].process.pid, signal.SIGTERM)
+    there = [client for pair in pairs for client in pair if client.urls()[0] in client.phone.client.connection_url]
+
+    async def comes_back(client: Client, room: Room) -> str:
+        await is_gone(client.phone)
+        return await client.rejoin(room)
+
+    back = await asyncio.gather(
+        *(
+            comes_back(client, room)
+            for pair, room in zip(pairs, rooms, strict=True)
+            for client in pair
+            if client in there
+        )
+    )
+    assert back == ["ok"] * len(there) and len(there) >= 6
+    deployment.servers[0].process.wait(15)
+    await asyncio.sleep(GRACE + 1)
+    for (one, other), room in zip(pairs, rooms, strict=True):
+        await say(one, room, "hello")
+        await other.hears("webrtc_ice")
+        assert not {"peer_left", "error"} & {*one.heard, *other.heard}
+        made = await row(services, room["roomId"])
+        assert made is not None and made.ended_at is None
+    await asyncio.to_thread(deployment.start, 0)
+
+
+@pytest.mark.parametrize("how", ["FLUSHALL", "restart"])
+async def test_a_redis_that_forgets_or_restarts_ends_no_call_and_loses_no_search(
+    deployment: Deployment, make_client: Callable[..., object], services: Container, how: str
+) -> None:
+    ada, bob, carol = [await make_client(at=at) for at in (0, 1, 1)]  # type: ignore[misc]
+    room = await call(ada.phone, bob.phone)
+    away, there = [await make_client(at=at) for at in (0, 1)]  # type: ignore[misc]
+    interrupted = await call(away.phone, there.phone)
+    topic = {"level": "advanced", "topic": how}
+    assert await carol.phone.send("find_partner", topic) == {"ok": True}
+    if how == "FLUSHALL":
+        await services.redis.flushall()
+        await ada.hears("resync")
+        await carol.hears("resync")
+    else:
+        deployment.restart_redis()
+    # Somebody's line breaks at the worst time.
+    await away.phone.client.disconnect()
+    await say(ada, room, "hello")
+    await bob.hears("webrtc_ice")
+    for client in (ada, bob):
+        assert await client.rejoin(room) == "ok"
+    await away.connect()
+    assert await away.rejoin(interrupted) == "ok"
+    await say(there, interrupted, "hello again")
+    await away.hears("webrtc_ice")
+    dave = await make_client(at=0)  # type: ignore[misc]
+    assert await dave.phone.send("find_partner", topic) == {"ok": True}
+    await carol.hears("match_found")
+    await asyncio.sleep(GRACE + 1)
+    assert not {"peer_left", "search_expired"} & {*ada.heard, *bob.heard, *carol.heard, *there.heard}
+    for client, their in ((bob, room), (there, interrupted)):
+        assert await client.phone.send("end_call", their) == {"ok": True}
+        ended = await ended_row(services, their["roomId"])
+        assert ended.duration_seconds is not None and ended.duration_seconds >= GRACE
+
+
+async def test_a_search_ends_after_its_time_and_leaves_nothing(
+    environment: dict[str, str], own_valkey: dict[str, str], tmp_path: Path, settings: Settings
+) -> None:
+    brief = {**environment, **own_valkey, "SEARCH_EXPIRY": "1s"}
+    server = await asyncio.to_thread(start_server, brief, tmp_path / "server.log", workers=1)
+    container = Container(load(brief))
+    try:
+        async with httpx.AsyncClient(base_url=server.url) as http:
+            phone = await dial(server.url, await register(http))
+            for number in (1, 2):
+                assert await phone.send("find_partner", {"topic": "nobody"}) == {"ok": True}
+                assert await phone.hears("search_expired", count=number) == {}
+            assert [key async for key in container.redis.scan_iter("match:queue:*")] == []
+            assert (await phone.send("cancel_search"))["error"]["code"] == "not_searching"
+            await phone.client.disconnect()
+    finally:
+        await container.close()
+        await asyncio.to_thread(stop_server, server)
