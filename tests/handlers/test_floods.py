@@ -83,9 +83,9 @@ async def test_a_flood_of_logins_is_answered_or_put_off_while_health_stays_quick
 
         watching = asyncio.create_task(watch())
         tries, start = [], time.perf_counter()
-        for number, each in enumerate(flood):
+        for number, (email, password, expected) in enumerate(flood):
             await asyncio.sleep(start + number / rate - time.perf_counter())
-            tries.append(asyncio.create_task(login(*each)))
+            tries.append(asyncio.create_task(login(email, password, expected)))
         answered = await asyncio.gather(*tries)
         assert not watching.done(), watching.exception()
         watching.cancel()
