@@ -10,7 +10,7 @@ export UV_PYTHON_DOWNLOADS := never
 
 .PHONY: help
 help: ## List what can be made.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
 
 .PHONY: run
 run: env ## Run everything: server, worker, PostgreSQL, Redis and S3 (ARGS=--reload).
@@ -19,6 +19,12 @@ run: env ## Run everything: server, worker, PostgreSQL, Redis and S3 (ARGS=--rel
 .PHONY: test
 test: env ## Run the tests that need nothing but this folder (ARGS="-k auth").
 	$(BIN)/python -m pytest -m "not system" $(ARGS)
+	$(if $(ARGS),,$(MAKE) --no-print-directory test-connexion)
+
+.PHONY: test-connexion
+test-connexion: env ## Run the contract and HTTP tests with connexion answering all (part of a whole `make test`).
+	REST_FAST_PATH=false $(BIN)/python -m pytest -m "not system" tests/contract tests/handlers \
+		--ignore=tests/contract/test_lint.py --ignore=tests/contract/test_layers.py $(ARGS)
 
 .PHONY: test-system
 test-system: env ## Run the tests that need Debian packages: coturn, nginx, Chromium.

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import psycopg
 from psycopg.conninfo import make_conninfo
-from sqlalchemy import make_url, text
+from sqlalchemy import event, make_url, text
+from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -25,8 +27,11 @@ class Database:
             max_overflow=0,
             pool_timeout=5,
             pool_pre_ping=True,
+            # An error that nobody expected is logged, and parameters are hashes of passwords and tokens.
+            hide_parameters=True,
             connect_args={"connect_timeout": 5, "options": "-c timezone=UTC -c statement_timeout=15000"},
         )
+        event.listen(self.engine.sync_engine, "handle_error", _leave_out_rows)
         self._reads = Reads(
             make_conninfo(settings.database_url, connect_timeout=5, options="-c timezone=UTC -c statement_timeout=5000")
         )
@@ -48,3 +53,13 @@ class Database:
     async def close(self) -> None:
         await self._reads.close()
         await self.engine.dispose()
+
+
+def _leave_out_rows(context: ExceptionContext) -> None:
+    """Shorten an error to PostgreSQL's first line: its DETAIL quotes whole rows, password hashes included."""
+    original, raised = context.original_exception, context.sqlalchemy_exception
+    if isinstance(original, psycopg.Error) and original.diag.message_primary:
+        original.args = (original.diag.message_primary,)
+        if raised is not None:
+            kind = type(original)
+            raised.args = (f"({kind.__module__}.{kind.__qualname__}) {original.diag.message_primary}",)

@@ -104,6 +104,24 @@ class ReadableFormatter(logging.Formatter):
         return f"{text}  [{name}]" if name else text
 
 
+class WithoutQuery(logging.Filter):
+    """Takes the query off the addresses that uvicorn tells of sockets: some clients put their token there."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple):
+            record.args = tuple(each.partition("?")[0] if isinstance(each, str) else each for each in record.args)
+        return True
+
+
+class FailedJobs(logging.Filter):
+    """Lets failed jobs through, those that are tried again too, which procrastinate tells at info like all others."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if getattr(record, "action", None) == "job_error_retry":
+            record.levelno, record.levelname = logging.WARNING, "WARNING"
+        return record.levelno >= logging.WARNING
+
+
 def configure(settings: Settings) -> None:
     """Send every logger to standard error, at LOG_LEVEL; libraries speak from warning on."""
     global _json_lines
@@ -122,11 +140,15 @@ def configure(settings: Settings) -> None:
             "version": 1,
             "disable_existing_loggers": False,
             "formatters": {"line": formatter},
+            "filters": {"without_query": {"()": WithoutQuery}, "failed_jobs": {"()": FailedJobs}},
             "handlers": {"stderr": {"()": lambda: lines, "formatter": "line"}},
             "root": {"level": "WARNING", "handlers": ["stderr"]},
             "loggers": {
                 "parlance": {"level": settings.log_level.upper()},
-                "uvicorn.error": {"level": "INFO"},
+                "uvicorn.error": {"level": "INFO", "filters": ["without_query"]},
+                "procrastinate.worker": {"level": "INFO", "filters": ["failed_jobs"]},
+                # The one above speaks of what became of jobs, this one of all else.
+                "procrastinate.worker.worker": {"level": "WARNING"},
                 # Both tell of every odd client, and at info write packets, tokens included.
                 "engineio.server": {"level": "CRITICAL"},
                 "socketio.server": {"level": "CRITICAL"},

@@ -5,6 +5,7 @@ Tests share one database and keep apart by making their own learners; nothing is
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
@@ -30,6 +31,8 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
             **connections,
             "APP_ENV": "test",
             "BCRYPT_ROUNDS": "4",
+            # Named here, so that it is the same for the app in this process and for every server.
+            "REST_FAST_PATH": os.environ.get("REST_FAST_PATH", "true"),
             "JWT_PRIVATE_KEY_PATH": str(directory / "keys" / "private.pem"),
             "JWT_PUBLIC_KEY_PATH": str(directory / "keys" / "public.pem"),
             "TURN_SECRET": "turn-secret-of-the-tests",

@@ -5,12 +5,7 @@ from __future__ import annotations
 import asyncio
 import email
 import email.policy
-import json
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -19,46 +14,13 @@ from adapters.mail.mailbox import Mailbox
 from adapters.mail.resend import ResendMailer
 from services import mails
 from settings import Settings
+from tests.accounts import ResendStandIn
 
 LINK = "https://parlance.example/reset-password?token=abc_DEF-123"
 
 
-class StandIn(ThreadingHTTPServer):
-    """Resend's HTTP API, as far as sending goes. `answer` is what it says next."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.requests: list[tuple[dict[str, str], dict[str, Any]]] = []
-        self.answer: tuple[int, dict[str, Any]] = (200, {"id": "49a3999c-0ce1-4ea6-ab68-afcd6dc2e794"})
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: StandIn
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.requests.append(({k.lower(): v for k, v in self.headers.items()}, json.loads(body)))
-        status, answer = self.server.answer
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.end_headers()
-        self.wfile.write(json.dumps(answer).encode())
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        pass
-
-
 @pytest.fixture
-def resend_api() -> Iterator[StandIn]:
-    server = StandIn()
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
-
-
-@pytest.fixture
-def mailer(resend_api: StandIn, settings: Settings) -> ResendMailer:
+def mailer(resend_api: ResendStandIn, settings: Settings) -> ResendMailer:
     update = {
         "resend_api_key": SecretStr("re_key_of_the_tests"),
         "resend_api_url": f"http://127.0.0.1:{resend_api.server_address[1]}",
@@ -68,7 +30,7 @@ def mailer(resend_api: StandIn, settings: Settings) -> ResendMailer:
 
 
 async def test_resend_gets_both_parts_and_the_key_that_makes_a_repeat_harmless(
-    mailer: ResendMailer, resend_api: StandIn
+    mailer: ResendMailer, resend_api: ResendStandIn
 ) -> None:
     await mailer.send(mails.password_reset("ada@example.com", LINK), idempotency_key="password-reset-1")
     ((headers, body),) = resend_api.requests
@@ -80,7 +42,7 @@ async def test_resend_gets_both_parts_and_the_key_that_makes_a_repeat_harmless(
 
 @pytest.mark.parametrize("status", [422, 429, 500])
 async def test_what_resend_refuses_is_raised_so_that_the_job_tries_again(
-    status: int, mailer: ResendMailer, resend_api: StandIn
+    status: int, mailer: ResendMailer, resend_api: ResendStandIn
 ) -> None:
     resend_api.answer = (status, {"statusCode": status, "name": "application_error", "message": "no"})
     with pytest.raises(Exception, match="no"):

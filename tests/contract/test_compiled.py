@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
 from collections.abc import Awaitable, Callable
@@ -247,6 +248,12 @@ def credentials(**changes: Any) -> bytes:
 
 
 # --- Tests --------------------------------------------------------------------------------------------
+
+
+def test_the_other_tests_ask_whom_this_run_is_about(container: Container) -> None:
+    """`make test-connexion` would show nothing if the fast path answered all the same."""
+    wanted = os.environ.get("REST_FAST_PATH", "true") == "true"
+    assert isinstance(rest.build(container, schemas.load(schemas.OPENAPI)), FastPath) is wanted
 
 
 async def test_plain_requests_do_not_reach_connexion(pair: Pair, token: bytes) -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import httpx
 import pytest
-from redis.asyncio import Redis
 
 import errors
+from adapters import redis
 from adapters.rate_limiter import RateLimiter
-from container import Container
+from settings import Settings
 from tests.world import Server, address, start_server, stop_server
 
 
@@ -62,8 +62,8 @@ def test_a_thousand_claimed_addresses_are_one(strict_server: Server) -> None:
     assert statuses == [401] * 5 + [429] * 995
 
 
-async def test_limits_hold_in_memory_while_redis_is_away(container: Container) -> None:
-    away = Redis(host="127.0.0.1", port=1, socket_connect_timeout=0.2)
+async def test_limits_hold_in_memory_while_redis_is_away(settings: Settings) -> None:
+    away = redis.connect(settings.model_copy(update={"redis_port": 1}))
     limiter = RateLimiter(away)
     for _ in range(3):
         await limiter.take("key", 3, 60)

@@ -1,0 +1,19 @@
+"""Owns what tests of adapters share: Resend's HTTP API, as far as sending goes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from tests.accounts import ResendStandIn
+
+
+@pytest.fixture
+def resend_api() -> Iterator[ResendStandIn]:
+    server = ResendStandIn()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()

@@ -1,0 +1,443 @@
+"""No secret reaches a log line: planted ones are driven through every door, the broken paths above all, and sought."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import hashlib
+import json
+import os
+import re
+import secrets
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+import socketio
+from psycopg import sql
+from websockets.asyncio.client import connect
+
+from container import Container
+from settings import Settings
+from tests.accounts import ResendStandIn, an_email, bearer, eventually, execute, load, own_database
+from tests.calls import empty_queue, match
+from tests.world import Learner, Phone, Server, address, dial, start_server, stop_server
+
+_ROOT = Path(__file__).resolve().parent.parent.parent
+#: Long enough to be nobody's but ours, and the same in JSON, in a URL and in a traceback.
+_CANARY = "canary"
+
+
+def canary(name: str) -> str:
+    return f"{_CANARY}-{name}-{secrets.token_hex(12)}"
+
+
+@dataclass
+class House:
+    """A server and a worker of one deployment that log all they can, and the secrets that went through them."""
+
+    url: str
+    own: Settings
+    logs: list[Path]
+    resend: ResendStandIn
+    #: What must not be found, by what it is.
+    planted: dict[str, str] = field(default_factory=dict)
+
+    def log(self) -> str:
+        return "\n".join(path.read_text() for path in self.logs)
+
+    def plant(self, name: str, value: str) -> str:
+        assert len(value) >= 20, f"{name} is too short to be told from other text"
+        self.planted[f"{name} {len(self.planted)}"] = value
+        return value
+
+    def password(self) -> str:
+        return self.plant("password", canary("password"))
+
+    def tokens(self, answer: httpx.Response) -> dict[str, Any]:
+        """Plant the tokens of an answer, and what the database keeps of them."""
+        body: dict[str, Any] = answer.json()
+        _, claims, signature = body["accessToken"].split(".")
+        self.plant("claims of an access token", claims)
+        self.plant("signature of an access token", signature)
+        refresh = body.get("refreshToken") or cookie(answer)
+        self.plant("refresh token", refresh)
+        self.plant("hash of a refresh token", digest(refresh))
+        return {**body, "refreshToken": refresh}
+
+    async def mailed(self, email: str, page: str) -> str:
+        """Wait for the link to `page` that is mailed to an address; plant its token."""
+
+        def tokens() -> list[str]:
+            texts = [body["text"] for _, body in self.resend.requests if body["to"] == [email]]
+            return [found[1] for text in texts if (found := re.search(rf"/{page}\?token=([\w-]+)", text))]
+
+        token = self.plant(f"{page} token", (await eventually(tokens, within=20, what=f"a mail to {page}"))[-1])
+        self.plant(f"hash of a {page} token", digest(token))
+        return token
+
+
+def digest(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def cookie(answer: httpx.Response) -> str:
+    return answer.headers["set-cookie"].partition("=")[2].partition(";")[0]
+
+
+@contextmanager
+def worker(environment: dict[str, str], log: Path) -> Iterator[None]:
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "cli", "worker"],
+            env={**os.environ, **environment},
+            cwd=_ROOT,
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        yield
+    finally:
+        # It may be stopping by itself: its database was away.
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(30)
+        finally:
+            process.kill()
+
+
+@pytest.fixture(params=["production", "test"])
+async def house(
+    request: pytest.FixtureRequest,
+    environment: dict[str, str],
+    settings: Settings,
+    resend_api: ResendStandIn,
+    tmp_path: Path,
+) -> AsyncIterator[House]:
+    """In production lines are JSON and most requests are answered by the fast path; in the other, neither."""
+    production = request.param == "production"
+    keys = {
+        "TURN_SECRET": canary("turn"),
+        "RESEND_API_KEY": canary("resend"),
+        # Of another's software on the same machine, or of ours one day: an environment is never logged.
+        "STRIPE_SECRET_KEY": f"sk_live_{canary('stripe')}",
+    }
+    with own_database(settings) as own:
+        variables = {
+            **environment,
+            **keys,
+            "DB_NAME": own.db_name,
+            "APP_ENV": request.param,
+            "LOG_LEVEL": "debug",
+            "BCRYPT_ROUNDS": "12" if production else "4",
+            "REST_FAST_PATH": str(production).lower(),
+            "RESEND_API_URL": f"http://127.0.0.1:{resend_api.server_address[1]}",
+        }
+        own = load(variables)
+        server: Server | None = None
+        logs = [tmp_path / "server.log", tmp_path / "worker.log"]
+        with worker(variables, logs[1]):
+            server = start_server(variables, logs[0], workers=1)
+            made = House(server.url, own, logs, resend_api)
+            for name, value in keys.items():
+                made.plant(name, value)
+            made.plant("DB_PASSWORD", own.db_password.get_secret_value())
+            made.plant("STORAGE_SECRET_KEY", own.storage_secret_key.get_secret_value())
+            for line in own.jwt_private_key_path.read_text().splitlines():
+                if len(line) >= 40 and "KEY" not in line:
+                    made.plant("line of the private key", line)
+            try:
+                yield made
+            finally:
+                stop_server(server)
+
+
+@asynccontextmanager
+async def visitor(house: House) -> AsyncIterator[httpx.AsyncClient]:
+    """A client from an address of its own."""
+    async with httpx.AsyncClient(
+        base_url=house.url, headers={"X-Forwarded-For": address()}, timeout=20, trust_env=False
+    ) as http:
+        yield http
+
+
+def credentials(email: str, password: str, platform: str = "ios") -> dict[str, str]:
+    return {"email": email, "password": password, "deviceId": "phone", "platform": platform}
+
+
+async def test_no_secret_reaches_a_log_line(house: House, container: Container) -> None:
+    await empty_queue(container)
+    ada, bob = an_email(), an_email()
+    password = house.password()
+    await sign_in_and_refresh(house, ada, password)
+    password = await follow_the_mails(house, ada, password)
+    await send_what_is_malformed(house, ada, password)
+    await connect_sockets(house, ada, bob, password)
+    await break_the_mail_provider(house, ada)
+    await break_the_database(house, ada, password)
+
+    log = house.log()
+    # First that everything was there to be seen: every door, every way to fail.
+    for evidence in (
+        "POST /auth/register 201",
+        "POST /auth/login 200",
+        "POST /auth/login 401",
+        "POST /auth/login 503",
+        "POST /auth/refresh 200",
+        "POST /auth/refresh 500",
+        "POST /auth/reset-password 204",
+        "POST /auth/reset-password 500",
+        "Traceback (most recent call last)",
+        "CheckViolation",
+        "UndefinedColumn",
+        "a dependency is away",
+        "a frame that is no Socket.IO packet",
+        "auth.send_password_reset",
+        "worker is ready",
+        "/socket.io/",
+    ):
+        assert evidence in log, f"the log should tell of '{evidence}'"
+    assert [name for name, value in house.planted.items() if value in log] == []
+    # Whatever the canaries missed: a token, a password's hash.
+    assert re.findall(r"eyJ[\w-]{10,}|\$2[aby]\$\d\d\$", log) == []
+    assert _CANARY not in log
+    if house.own.is_production:
+        for line in log.splitlines():
+            assert not line or {"time", "level", "logger", "message"} <= json.loads(line).keys(), line
+
+
+# --- What goes through the doors ----------------------------------------------------------------
+
+
+async def sign_in_and_refresh(house: House, email: str, password: str) -> None:
+    async with visitor(house) as http:
+        new = house.tokens(await http.post("/auth/register", json=credentials(email, password)))
+        assert (await http.post("/auth/register", json=credentials(email, password))).status_code == 409
+        assert (await http.post("/auth/login", json=credentials(email, house.password()))).status_code == 401
+        web = await http.post("/auth/login", json=credentials(email, password, platform="web"))
+        refresh_token = house.tokens(web)["refreshToken"]
+
+        fresh = house.tokens(await http.post("/auth/refresh", json={"refreshToken": new["refreshToken"]}))
+        house.tokens(await http.post("/auth/refresh", json={"refreshToken": fresh["refreshToken"]}))
+        reused = await http.post("/auth/refresh", json={"refreshToken": new["refreshToken"]})
+        assert reused.json()["code"] == "refresh_token_reused"
+
+        headers = {"Cookie": f"refresh_token={refresh_token}"}
+        assert (await http.post("/auth/refresh", headers=headers)).status_code == 403
+        by_cookie = await http.post("/auth/refresh", headers={**headers, "Origin": house.own.app_url})
+        house.tokens(by_cookie)
+        house.plant("unknown refresh token", unknown := canary("refresh"))
+        assert (await http.post("/auth/refresh", json={"refreshToken": unknown})).status_code == 401
+
+        signed_in = bearer(by_cookie.json()["accessToken"])
+        assert (await http.get("/users/me", headers=signed_in)).status_code == 200
+        assert (await http.get("/ready")).status_code == 200
+        assert (await http.post("/auth/logout", headers=signed_in)).status_code == 204
+        assert (await http.get("/users/me", headers=signed_in)).status_code == 401
+
+
+async def follow_the_mails(house: House, email: str, password: str) -> str:
+    """Verify the address and set a new password, which is returned."""
+    verification = await house.mailed(email, "verify-email")
+    async with visitor(house) as http:
+        await http.get(f"/verify-email?token={verification}")
+        assert (await http.post("/auth/verify-email", json={"token": verification})).status_code == 204
+        assert (await http.post("/auth/verify-email", json={"token": verification})).status_code == 400
+
+        assert (await http.post("/auth/forgot-password", json={"email": email})).status_code == 202
+        token = await house.mailed(email, "reset-password")
+        await http.get(f"/reset-password?token={token}")
+        await http.post(f"/auth/reset-password?token={token}", json={"newPassword": password})
+        too_long = {"token": token, "newPassword": house.plant("long password", canary("long") * 3)}
+        assert (await http.post("/auth/reset-password", json=too_long)).status_code == 400
+        new = house.password()
+        assert (await http.post("/auth/reset-password", json={"token": token, "newPassword": new})).status_code == 204
+        again = {"token": token, "newPassword": house.password()}
+        assert (await http.post("/auth/reset-password", json=again)).status_code == 400
+    return new
+
+
+async def send_what_is_malformed(house: House, email: str, password: str) -> None:
+    async with visitor(house) as http:
+        tokens = house.tokens(await http.post("/auth/login", json=credentials(email, password)))
+        access, refresh = tokens["accessToken"], tokens["refreshToken"]
+        body = json.dumps(credentials(email, password))
+        as_json = {"Content-Type": "application/json"}
+        for content, headers in (
+            (body[:-1], as_json),
+            (body.replace('"email"', "email"), as_json),
+            (body.replace('"ios"', f'"{password}"'), as_json),
+            (body.replace('"deviceId"', f'"{password}"'), as_json),
+            (json.dumps([password]), as_json),
+            (body.replace(password, password + "\\ud800"), as_json),
+            (body.encode() + b"\xff", as_json),
+            (f"email={email}&password={password}", {"Content-Type": "application/x-www-form-urlencoded"}),
+            (body, {"Content-Type": f"text/plain; password={password}"}),
+        ):
+            answer = await http.post("/auth/login", content=content, headers=headers)
+            assert answer.status_code in (400, 415), answer.text
+
+        basic = house.plant("basic credentials", base64.b64encode(f"{email}:{password}".encode()).decode())
+        for authorization in (
+            access,
+            f"Bearer {access}x",
+            f"Bearer {access} {access}",
+            f"Bearer {refresh}",
+            f"Bearer {access[:-20]}",
+            f"Token {access}",
+            f"Basic {basic}",
+        ):
+            answer = await http.get("/users/me", headers={"Authorization": authorization})
+            assert answer.status_code == 401, answer.text
+
+        signed_in = bearer(access)
+        for method, target in (
+            ("GET", f"/users/me?access_token={access}"),
+            ("GET", f"/users/me?{refresh}"),
+            ("GET", f"/sessions?cursor={access}"),
+            ("POST", f"/auth/refresh?refreshToken={refresh}"),
+            ("GET", f"/nowhere?token={refresh}&password={password}"),
+            ("GET", f"/users/me#{refresh}"),
+            ("GET", f"/docs?token={refresh}"),
+            ("PROPFIND", f"/users/me?token={refresh}"),
+        ):
+            answer = await http.request(method, target, headers={**signed_in, "Cookie": f"refresh_token={refresh}"})
+            assert answer.status_code < 500, (target, answer.text)
+        for multipart in (b"--x\r\n" + password.encode(), password.encode()):
+            headers = {**signed_in, "Content-Type": "multipart/form-data; boundary=x"}
+            assert (await http.post("/users/me/avatar", content=multipart, headers=headers)).status_code == 400
+
+    host, port = house.url.removeprefix("http://").split(":")
+    for request in (f"GET /users/me?token={access}\r\n\r\n", f"{password} {refresh}\r\nCookie: {refresh}\r\n\r\n"):
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(request.encode())
+        await reader.read()
+        writer.close()
+
+
+async def connect_sockets(house: House, ada: str, bob: str, password: str) -> None:
+    phones = []
+    async with visitor(house) as one, visitor(house) as other:
+        for http, email, path in ((one, ada, "/auth/login"), (other, bob, "/auth/register")):
+            tokens = house.tokens(await http.post(path, json=credentials(email, password)))
+            http.headers.update(bearer(tokens["accessToken"]))
+            name = f"u{secrets.token_hex(8)}"
+            profile = {"username": name, "displayName": "Ada", "englishLevel": "beginner"}
+            assert (await http.patch("/users/me", json=profile)).status_code == 200
+            learner = Learner(tokens["user"]["id"], email, name, tokens["accessToken"], tokens["refreshToken"], http)
+            phones.append(await dial(house.url, learner))
+        first, second = phones
+        token = first.learner.access_token
+        await talk(house, first, second)
+        for phone in phones:
+            await phone.client.disconnect()
+
+        # As some clients do it: in the address. Once with the right token in its place too, else refused.
+        for auth in ({"token": token}, None, {"token": token[:-8]}, {"token": {"token": token}}, token):
+            client = socketio.AsyncClient(reconnection=False)
+            with contextlib.suppress(socketio.exceptions.ConnectionError):
+                await client.connect(
+                    f"{house.url}?token={token}",
+                    auth=auth,
+                    headers={"Cookie": f"refresh_token={first.learner.refresh_token}"},
+                    transports=["websocket"],
+                )
+                await client.disconnect()
+        ws = house.url.replace("http", "ws")
+        for query in (f"EIO=4&transport=websocket&token={token}", f"EIO=3&transport=websocket&token={token}"):
+            with contextlib.suppress(Exception):
+                await connect(f"{ws}/socket.io/?{query}", additional_headers={"Origin": "https://evil.example"})
+            with contextlib.suppress(Exception):
+                await connect(f"{ws}/elsewhere?{query}")
+        await one.get(f"/socket.io/?EIO=4&transport=polling&token={token}")
+        for frame in (f'40{{"token": "{token}', f'42["find_partner", "{token}', f"4{token}", token, f"40/{token},{{}}"):
+            async with connect(f"{ws}/socket.io/?EIO=4&transport=websocket") as raw:
+                await raw.recv()
+                await raw.send(f'40{{"token":"{token}"}}' if frame.startswith("42") else frame)
+                with contextlib.suppress(Exception):
+                    await asyncio.wait_for(raw.recv(), 2)
+                    await raw.send(frame)
+                    await asyncio.wait_for(raw.recv(), 2)
+
+
+async def talk(house: House, one: Phone, other: Phone) -> None:
+    """Call, with session descriptions that hold ICE passwords, and send payloads that are refused."""
+    await match(one, other)
+    for phone in (one, other):
+        heard = await phone.hears("match_found")
+        [turn] = [each for each in heard["iceServers"] if "credential" in each]
+        house.plant("TURN credential", turn["credential"])
+        room = {"roomId": heard["roomId"]}
+        assert (await phone.send("join_room", room))["ok"]
+    sdp = house.plant("ICE password", canary("ice"))
+    assert (await one.send("webrtc_offer", {**room, "sdp": f"v=0\r\na=ice-pwd:{sdp}\r\n"}))["ok"]
+    await other.hears("webrtc_offer")
+    for name, payload in (
+        ("webrtc_offer", {**room, "sdp": sdp, "token": one.learner.access_token}),
+        ("webrtc_offer", {"roomId": sdp, "sdp": sdp}),
+        ("webrtc_ice", {**room, "candidate": sdp}),
+        ("find_partner", {"level": one.learner.access_token}),
+        ("authenticate", {"token": one.learner.access_token}),
+        ("refresh_ice", [one.learner.access_token]),
+    ):
+        assert not (await one.send(name, payload))["ok"], name
+    assert (await one.send("end_call", room))["ok"]
+
+
+# --- What breaks ----------------------------------------------------------------------------------
+
+
+async def break_the_mail_provider(house: House, email: str) -> None:
+    house.resend.answer = (500, {"statusCode": 500, "name": "application_error", "message": "we are down"})
+    before = len(house.resend.requests)
+    async with visitor(house) as http:
+        assert (await http.post("/auth/forgot-password", json={"email": email})).status_code == 202
+    await eventually(lambda: len(house.resend.requests) > before, within=20, what="a try to send")
+    await house.mailed(email, "reset-password")
+    await eventually(lambda: "we are down" in house.log(), within=10, what="a line about the failed job")
+    house.resend.answer = (200, {"id": "49a3999c-0ce1-4ea6-ab68-afcd6dc2e794"})
+
+
+async def break_the_database(house: House, email: str, password: str) -> None:
+    """Let PostgreSQL refuse a row, not know a column, and be away."""
+    async with visitor(house) as http:
+        tokens = house.tokens(await http.post("/auth/login", json=credentials(email, password)))
+        sent = len(house.resend.requests)
+        assert (await http.post("/auth/forgot-password", json={"email": email})).status_code == 202
+        await eventually(lambda: len(house.resend.requests) > sent, within=20, what="another mail")
+        token = await house.mailed(email, "reset-password")
+
+        execute(house.own, "ALTER TABLE users ADD CONSTRAINT frozen CHECK (password_hash = '') NOT VALID")
+        reset = {"token": token, "newPassword": house.password()}
+        assert (await http.post("/auth/reset-password", json=reset)).status_code == 500
+        execute(house.own, "ALTER TABLE users DROP CONSTRAINT frozen")
+
+        execute(house.own, "ALTER TABLE refresh_tokens RENAME COLUMN child_nonce TO something_else")
+        answer = await http.post("/auth/refresh", json={"refreshToken": tokens["refreshToken"]})
+        assert answer.status_code == 500
+        assert (await http.post("/auth/login", json=credentials(email, password))).status_code == 500
+        execute(house.own, "ALTER TABLE refresh_tokens RENAME COLUMN something_else TO child_nonce")
+
+    name = sql.Identifier(house.own.db_name)
+    elsewhere = house.own.model_copy(update={"db_name": "postgres"})
+    with psycopg.connect(elsewhere.database_url, autocommit=True) as connection:
+        connection.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(name))
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (house.own.db_name,)
+        )
+        async with visitor(house) as http:
+            for _ in range(3):
+                answer = await http.post("/auth/login", json=credentials(email, password))
+                assert answer.status_code == 503, answer.text
+            answer = await http.post("/auth/refresh", json={"refreshToken": tokens["refreshToken"]})
+            assert answer.status_code == 503, answer.text
+        connection.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(name))
