@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 _PARAMETER_KEYS = {"name", "in", "required", "description", "example", "schema"}
 _SCHEMA_KEYS = {"type", "enum", "pattern", "minLength", "maxLength", "minimum", "maximum", "default"}
 _ANNOTATIONS = {"title", "description", "example"}
+_NONE: list[str] = []
+_CONTENT_TYPE = (b"content-type", b"application/json")
 _JSON = frozenset((b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8"))
 
 
@@ -95,8 +97,9 @@ class _Plan:
                 raise _NotPlain
             caller = await self.check_token(token.decode("latin-1"))
         arguments = self.defaults.copy()
-        for parameter, segment in zip(self.path, segments, strict=True):
-            arguments[parameter.name] = parameter.read(segment)
+        if segments:
+            for parameter, segment in zip(self.path, segments, strict=True):
+                arguments[parameter.name] = parameter.read(segment)
         if scope["query_string"]:
             pairs = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
             texts = dict(pairs)
@@ -105,7 +108,7 @@ class _Plan:
             for name, text in texts.items():
                 parameter = self.query[name]
                 arguments[parameter.name] = parameter.read(text)
-        if not self.required <= arguments.keys():
+        if self.required and not self.required <= arguments.keys():
             raise _NotPlain
         if self.body:
             arguments["body"] = await _read_body(self.body, headers, receive, received)
@@ -184,17 +187,24 @@ class FastPath:
         _check_order(operations)
         self._stock = stock
         self._root = _Node()
+        #: The plans of paths without parameters, found without walking the tree.
+        self._exact: dict[tuple[str, str], _Plan] = {}
         #: How many requests of each operation were answered here, by operationId.
         self.answered: dict[str, int] = {}
         for operation in operations.values():
             with suppress(_NotPlain):
-                self._root.add(_plan(operation, services, document, validators.get(operation.id)))
+                plan = _plan(operation, services, document, validators.get(operation.id))
+                self._root.add(plan)
+                if not plan.path:
+                    self._exact[operation.method.upper(), operation.path] = plan
                 self.answered[operation.id] = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        plan = None
+        plan, segments = None, _NONE
         if scope["type"] == "http" and not scope.get("root_path"):
-            plan, segments = self._root.find(scope["method"], scope["path"])
+            plan = self._exact.get((scope["method"], scope["path"]))
+            if plan is None:
+                plan, segments = self._root.find(scope["method"], scope["path"])
         if plan is None:
             await self._stock(scope, receive, send)
             return
@@ -230,10 +240,9 @@ def replay(messages: list[Message], receive: Receive) -> Receive:
 
 
 def _raw_headers(answer: Answer) -> list[tuple[bytes, bytes]]:
-    if answer.headers is JSON_HEADERS:
-        headers = [(b"content-type", b"application/json")]
-    else:
-        headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers.items()]
+    if answer.headers is JSON_HEADERS and answer.body is not None:
+        return [_CONTENT_TYPE, (b"content-length", b"%d" % len(answer.body))]
+    headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers.items()]
     if answer.status != 204:
         headers.append((b"content-length", b"%d" % len(answer.body or b"")))
     return headers

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from collections.abc import Sequence
+from random import getrandbits
 from typing import TYPE_CHECKING
 
 from starlette.middleware.cors import CORSMiddleware
@@ -47,7 +47,7 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        name = _given_name(scope) or os.urandom(8).hex()
+        name = _given_name(scope) or f"{getrandbits(64):016x}"  # told apart, not guessed at
         token = logs.request_id.set(name)
         started = time.perf_counter()
         status = 0
@@ -57,11 +57,11 @@ class Edge:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 given = message.get("headers", ())
-                own = [(b"x-request-id", name.encode()), *self._headers]
-                if not self._names.isdisjoint(header for header, _ in given):
-                    names = {header for header, _ in given}
-                    own = [each for each in own if each[0] not in names]
-                message["headers"] = [*given, *own]
+                message["headers"] = [*given, (b"x-request-id", name.encode()), *self._headers]
+                for header, _ in given:
+                    if header in self._names:
+                        message["headers"] = self._without_doubles(message["headers"])
+                        break
             await send(message)
 
         try:
@@ -70,11 +70,24 @@ class Edge:
             logs.request(scope["method"], _raw_path(scope), status, time.perf_counter() - started)
             logs.request_id.reset(token)
 
+    def _without_doubles(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        """Leave out what the answer has set itself, which comes first."""
+        seen: set[bytes] = set()
+        kept = []
+        for name, value in headers:
+            if name not in seen:
+                kept.append((name, value))
+            if name in self._names:
+                seen.add(name)
+        return kept
+
 
 def _raw_path(scope: Scope) -> str:
     """Return the path as it was sent: decoded, a line break in it would begin a log line of its own."""
     raw: bytes = scope.get("raw_path") or scope["path"].encode()
-    return raw.partition(b"?")[0].decode("latin-1")
+    if b"?" in raw:
+        raw = raw.partition(b"?")[0]
+    return raw.decode("latin-1")
 
 
 def _given_name(scope: Scope) -> str | None:
