@@ -130,7 +130,7 @@ def test_the_messages_of_the_channel_are_the_events_and_the_ack(document: Docume
     assert all(message == {"$ref": f"#/components/messages/{key}"} for key, message in channel.items())
     assert set(channel) == set(document["components"]["messages"])
     names = {schemas.follow(message, document)["name"] for message in channel.values()}
-    assert names == {*bound.receives, *bound.sends, "ack"}
+    assert names == {*bound.receives, *bound.sends, "ack", "ice_ack"}
 
     used = [
         message["$ref"].rpartition("/")[2]
@@ -181,6 +181,12 @@ def what_is_sent(settings: Settings) -> list[Event]:
     ada = Partner(IDS[0], "Ada", None, "beginner", "worker.a")
     bob = Partner(IDS[1], "Bob", "https://cdn.example/bob.webp", "advanced", "worker.b")
     ice_servers = Turn(settings).ice_servers(ada.user_id)
+
+    def numbered(event: Event) -> Event:
+        """A signal as its room hands it on."""
+        event.payload["seq"] = 1048577
+        return event
+
     return [
         emit.searching(0),
         emit.searching(300),
@@ -191,11 +197,21 @@ def what_is_sent(settings: Settings) -> list[Event]:
         emit.match_found(Match(IDS[2], IDS[3], "all", None, ada, bob), ada, []),
         emit.partner_cancelled(),
         *(emit.peer_joined(role, IDS[0]) for role in ("caller", "receiver")),
-        emit.webrtc_offer("v=0"),
-        emit.webrtc_answer("v=0"),
-        emit.webrtc_ice(None),
-        emit.webrtc_ice({"candidate": "", "sdpMid": None, "sdpMLineIndex": None, "usernameFragment": None}),
-        emit.webrtc_ice({"candidate": "candidate:1", "sdpMid": "0", "sdpMLineIndex": 0, "usernameFragment": "x"}),
+        numbered(emit.webrtc_offer("v=0")),
+        numbered(emit.webrtc_answer("v=0")),
+        numbered(emit.webrtc_ice(None)),
+        *(
+            numbered(emit.webrtc_ice(candidate))
+            for candidate in (
+                {"candidate": "", "sdpMid": None, "sdpMLineIndex": None, "usernameFragment": None},
+                {"candidate": "candidate:1", "sdpMid": "0", "sdpMLineIndex": 0, "usernameFragment": "x"},
+            )
+        ),
+        emit.search_expired(),
+        emit.peer_reconnecting(10),
+        emit.peer_reconnected(),
+        emit.session_replaced(),
+        emit.resync(),
         *(emit.peer_left(reason) for reason in ("ended", "disconnected", "timeout", "banned")),
         *(emit.error(code, "A sentence.") for code in errors.SOCKET_CODES),
     ]
