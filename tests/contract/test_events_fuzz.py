@@ -188,7 +188,7 @@ async def test_whatever_is_relayed_reaches_the_partner_as_it_was_sent(make_phone
                 assert not is_storable(payload) and ack["error"]["code"] == "bad_payload"
         assert len(relayed) > EXAMPLES / 4
         await other.hears(event, count=before + len(relayed))
-        heard = [payload for name, payload in other.heard if name == event][before:]
+        heard = [dict(payload) for name, payload in other.heard if name == event][before:]
         numbers = [payload.pop("seq") for payload in heard]
         assert heard == relayed and numbers == sorted(set(numbers))
     check_heard(caller, receiver)
