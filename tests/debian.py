@@ -134,3 +134,52 @@ def coturn(directory: Path, secret: str, *options: str, relay: str = "127.0.0.1"
     ]
     with running(command, started.log, lambda: answers(started.port) and answers(started.tls_port)):
         yield started
+
+
+@dataclass(frozen=True)
+class Nginx:
+    """A running nginx; `url` is its TLS side."""
+
+    url: str
+    plain_url: str
+    certificate: Path
+    configuration: Path
+
+
+@contextmanager
+def nginx(directory: Path, upstream: str, *, socket_timeout: str | None = None) -> Iterator[Nginx]:
+    """Run nginx with deploy/nginx.conf before `upstream` (host:port); `socket_timeout` takes the place of its 90s."""
+    executable = program("nginx", "nginx")
+    chain = certificate(directory / "tls")
+    port, plain_port = free_port(), free_port()
+    configuration = (DEPLOY / "nginx.conf").read_text()
+
+    def replace(old: str, new: str) -> None:
+        nonlocal configuration
+        assert old in configuration, f"deploy/nginx.conf no longer says `{old}`"
+        configuration = configuration.replace(old, new)
+
+    # Ports, files and the upstream; every other line is the deployed one.
+    replace("listen 80 default_server", f"listen 127.0.0.1:{plain_port} default_server")
+    replace("listen 443 ssl", f"listen 127.0.0.1:{port} ssl")
+    replace("        listen [::]:80 default_server;\n", "")
+    replace("        listen [::]:443 ssl http2 default_server;\n", "")
+    replace("server api:5503", f"server {upstream}")
+    replace("pid /run/nginx.pid", f"pid {directory / 'nginx.pid'}")
+    # The folders that are compiled in belong to root.
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    replace("http {\n", "http {\n" + "".join(f"{kind}_temp_path {directory / kind};\n" for kind in kinds))
+    if socket_timeout:
+        replace("_timeout 90s", f"_timeout {socket_timeout}")
+    if os.geteuid() == 0:
+        # Its workers would be somebody who may not look into a test's folders.
+        configuration = f"user root;\n{configuration}"
+    path = directory / "nginx.conf"
+    path.write_text(configuration)
+    shutil.copy("/etc/nginx/mime.types", directory)
+
+    command = [executable, "-p", str(directory), "-c", str(path)]
+    checked = subprocess.run([*command, "-t"], capture_output=True, text=True)
+    assert checked.returncode == 0 and "warn" not in checked.stderr, checked.stderr
+    with running([*command, "-g", "daemon off;"], directory / "nginx.log", lambda: answers(port)):
+        yield Nginx(f"https://127.0.0.1:{port}", f"http://127.0.0.1:{plain_port}", chain, path)
