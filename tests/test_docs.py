@@ -14,8 +14,6 @@ from cli.main import app
 from settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
-
-
 LOCK_FILES = [ROOT / "package-lock.json", ROOT / "clients" / "typescript" / "package-lock.json"]
 
 

@@ -136,4 +136,6 @@ async def test_two_clients_make_a_call(server: Server, container: Container) -> 
         "left": "ended",
         "history": [[True, "partner"]],
         "rating": 201,
+        "afterDrop": "not_in_room",
+        "askedAgain": True,
     }

@@ -16,8 +16,10 @@ export interface AccessTokens {
 
 /** Milliseconds that an ack may take. */
 const PATIENCE = 10_000;
-/** A search ends with one of these too; compared as text, for a server may be older or newer than these types. */
+// Compared as text, for a server may be older or newer than these types.
 const ENDS_SEARCH = ["search_expired", "session_replaced"];
+/** After these the room is over for this socket: the other side left, or another socket of this account took it. */
+const ENDS_ROOM = ["peer_left", "partner_cancelled", "session_replaced"];
 
 export class Practice {
   /** Hear events here: `socket.on("peer_left", ({ reason }) => ...)`. */
@@ -54,7 +56,7 @@ export class Practice {
       }
     });
     this.socket.onAny((event: string, payload: unknown) => {
-      if (event === "peer_left" || event === "partner_cancelled") this.#leave();
+      if (ENDS_ROOM.includes(event)) this.#leave();
       if (typeof payload === "object" && payload !== null && "seq" in payload && typeof payload.seq === "number") {
         this.#heard = payload.seq;
       }

@@ -8,15 +8,21 @@ const [url = ""] = process.argv.slice(2);
 const PASSWORD = "correct horse battery";
 const refusal = (reason: unknown) => (reason instanceof Refused ? reason.code : String(reason));
 
-async function learner(): Promise<Parlance> {
+async function newcomer(): Promise<Parlance> {
   const name = `u${randomUUID().replaceAll("-", "").slice(0, 20)}`;
   const email = `${name}@example.com`;
-  const first = new Parlance({ url, platform: "android", deviceId: "phone" });
-  await first.register(email, PASSWORD);
-  await first.signOut();
+  const parlance = new Parlance({ url, platform: "android", deviceId: "phone" });
+  await parlance.register(email, PASSWORD);
+  value(await parlance.rest.PATCH("/users/me", { body: { username: name, englishLevel: "intermediate" } }));
+  return parlance;
+}
+
+async function returning(): Promise<Parlance> {
+  const before = await newcomer();
+  const email = before.account?.email ?? "";
+  await before.signOut();
   const parlance = new Parlance({ url, platform: "android", deviceId: "phone" });
   await parlance.signIn(email, PASSWORD);
-  value(await parlance.rest.PATCH("/users/me", { body: { username: name, englishLevel: "intermediate" } }));
   return parlance;
 }
 
@@ -25,7 +31,7 @@ const next = <T>(practice: Practice, event: string) =>
   new Promise<T>((resolve) => practice.socket.once(event as never, resolve as never));
 
 const seen: Record<string, unknown> = {};
-const [ada, bob] = await Promise.all([learner(), learner()]);
+const [ada, bob] = await Promise.all([returning(), returning()]);
 
 // Another run of the program has the refresh token only; what it asks at once shares one exchange.
 const resumed = new Parlance({ url, platform: "android", deviceId: "phone", refreshToken: ada.refreshToken ?? "" });
@@ -87,4 +93,21 @@ const rated = { params: { path: { sessionId: match.sessionId } }, body: { stars:
 seen.rating = (await bob.rest.POST("/sessions/{sessionId}/rate", rated)).response.status;
 
 for (const phone of phones) phone.close();
+
+// A connection is lost in the middle of a call: the client comes back and asks for its room by itself.
+const others = (await Promise.all([newcomer(), newcomer()])).map((each) => each.practise());
+const [dropped, waiting] = others;
+if (dropped === undefined || waiting === undefined) throw new Error("no sockets");
+const matches = await Promise.all(others.map((phone) => phone.findPartner({ topic: randomUUID() })));
+await Promise.all(others.map((phone, index) => phone.join(matches[index]?.roomId ?? "")));
+const sent: unknown[] = [];
+dropped.socket.onAnyOutgoing((event, payload) => event === "join_room" && sent.push(payload));
+const outcome = Promise.race([
+  new Promise((resolve) => (dropped.onLost = ({ code }) => resolve(code))),
+  next(waiting, "peer_reconnected").then(() => "back"),
+]);
+dropped.socket.io.engine.close();
+seen.afterDrop = await outcome;
+seen.askedAgain = sent.length === 1 && (sent[0] as { roomId: string }).roomId === matches[0]?.roomId;
+for (const phone of others) phone.close();
 console.log(JSON.stringify(seen));
