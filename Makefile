@@ -31,13 +31,18 @@ test-system: env ## Run the tests that need Debian packages: coturn, nginx, Chro
 	$(BIN)/python -m pytest -m system $(ARGS)
 
 .PHONY: check
-check: env ## Check style, types, layers, the two specs and the migrations.
+check: env ## Check style, types, layers, the two specs, their client and the migrations.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m contract.lint
+	$(BIN)/python -m contract.typescript --check
 	$(BIN)/parlance migrations check --embedded
+
+.PHONY: types
+types: env ## Write the TypeScript types of both specs into clients/typescript.
+	$(BIN)/python -m contract.typescript
 
 .PHONY: bench-rest
 bench-rest: env ## Measure REST beside Fastify, in one run (about four minutes).
@@ -63,7 +68,7 @@ hooks: env ## Install the git hooks that check a commit.
 
 .PHONY: clean
 clean: ## Remove what these tools made; data (.parlance) and keys stay.
-	rm -rf .venv .parlance/uv node_modules dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .parlance/uv node_modules clients/typescript/node_modules dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.ready: requirements/development.txt pyproject.toml $(UV)

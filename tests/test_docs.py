@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from cli.main import app
 from settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
+LOCK_FILES = [ROOT / "package-lock.json", ROOT / "clients" / "typescript" / "package-lock.json"]
 
 
 def commands() -> list[str]:
@@ -49,8 +51,14 @@ def test_every_file_that_the_documents_name_is_there() -> None:
 def test_no_file_names_a_package_host() -> None:
     for path in [
         *ROOT.glob("requirements/*.txt"),
-        ROOT / "package-lock.json",
+        *LOCK_FILES,
         ROOT / "pyproject.toml",
         ROOT / "Makefile",
     ]:
         assert not re.search(r"pypi\.org|pythonhosted|registry\.npmjs", path.read_text()), path.name
+
+
+@pytest.mark.parametrize("lock", LOCK_FILES, ids=lambda lock: lock.parent.name)
+def test_every_node_package_is_pinned_by_hash(lock: Path) -> None:
+    packages = json.loads(lock.read_text())["packages"]
+    assert [name for name, package in packages.items() if name and "integrity" not in package] == []

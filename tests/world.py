@@ -143,13 +143,14 @@ class Phone:
         raise AssertionError(f"no {event} within {within} s; heard {[name for name, _ in self.heard]}")
 
 
-async def dial(url: str, learner: Learner) -> Phone:
-    """Connect a learner's socket."""
-    phone = Phone(learner, socketio.AsyncClient(reconnection=False))
+async def dial(url: str, learner: Learner, *, headers: dict[str, str] | None = None, **options: Any) -> Phone:
+    """Connect a learner's socket; `options` are those of the client."""
+    phone = Phone(learner, socketio.AsyncClient(reconnection=False, **options))
 
     async def note(event: str, payload: Any = None) -> None:
         phone.heard.append((event, payload))
 
     phone.client.on("*", note)
-    await phone.client.connect(url, auth={"token": learner.access_token}, transports=["websocket"])
+    auth = {"token": learner.access_token}
+    await phone.client.connect(url, headers or {}, auth=auth, transports=["websocket"])
     return phone

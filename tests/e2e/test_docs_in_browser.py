@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import pytest
 import yaml
 
 from contract import lint
+from tests.debian import program
 from tests.world import Server, register
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,8 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.mark.system
 async def test_docs_in_browser(server: Server, tmp_path: Path) -> None:
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    assert chromium, "this test drives a real browser; install it with: apt-get install chromium"
+    chromium = program("chromium", "chromium", "google-chrome")
     await asyncio.to_thread(lint.install_node_packages)
     async with httpx.AsyncClient(base_url=server.url) as http:
         learner = await register(http)

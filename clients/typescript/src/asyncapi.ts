@@ -1,0 +1,209 @@
+// Generated from asyncapi.yaml by `make types`; edit the contract, not this file.
+
+export interface components {
+    schemas: {
+        /**
+         * @description A UUID.
+         * @example 7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0
+         */
+        Id: string;
+        /** @description Compared without regard to case and surrounding spaces. */
+        Topic: string;
+        /** @enum {string} */
+        Level: "all" | "beginner" | "intermediate" | "advanced";
+        /** @description The `sdp` of an RTCSessionDescription. */
+        Sdp: string;
+        /** @description An RTCIceCandidateInit; null says that there are no more. */
+        Candidate: null | {
+            candidate: string;
+            sdpMid?: string | null;
+            sdpMLineIndex?: number | null;
+            usernameFragment?: string | null;
+        };
+        /** @description No payload; an empty object is taken too. */
+        Nothing: Record<string, never>;
+        FindPartner: {
+            level?: components["schemas"]["Level"];
+            topic?: components["schemas"]["Topic"];
+        };
+        RoomRef: {
+            roomId: components["schemas"]["Id"];
+        };
+        SendDescription: {
+            roomId: components["schemas"]["Id"];
+            sdp: components["schemas"]["Sdp"];
+        };
+        SendCandidate: {
+            roomId: components["schemas"]["Id"];
+            candidate: components["schemas"]["Candidate"];
+        };
+        /**
+         * @description Stable across releases; new ones may appear.
+         * @enum {string}
+         */
+        ErrorCode: "banned" | "profile_incomplete" | "already_searching" | "already_in_room" | "not_searching" | "not_in_room" | "peer_not_ready" | "bad_role" | "room_closed" | "bad_payload" | "rate_limited" | "unavailable" | "internal";
+        Error: {
+            code: components["schemas"]["ErrorCode"];
+            /** @description For people. */
+            message: string;
+        };
+        Ack: {
+            /** @constant */
+            ok: true;
+        } | {
+            /** @constant */
+            ok: false;
+            error: components["schemas"]["Error"];
+        };
+        Searching: {
+            estimated_wait_seconds: number;
+        };
+        Partner: {
+            userId: components["schemas"]["Id"];
+            displayName: string;
+            avatarUrl: string | null;
+            /**
+             * @description The partner's own English level.
+             * @enum {unknown}
+             */
+            level: "beginner" | "intermediate" | "advanced";
+        };
+        /** @description An RTCIceServer. */
+        IceServer: {
+            urls: string[];
+            /** @description `{unix expiry}:{userId}`; valid for an hour. */
+            username?: string;
+            /** @description Base64 of HMAC-SHA1 of the username. */
+            credential?: string;
+        };
+        MatchFound: {
+            roomId: components["schemas"]["Id"];
+            sessionId: components["schemas"]["Id"];
+            partner: components["schemas"]["Partner"];
+            topic: string | null;
+            iceServers: components["schemas"]["IceServer"][];
+        };
+        PeerJoined: {
+            /**
+             * @description Of the peer that joined.
+             * @enum {unknown}
+             */
+            role: "caller" | "receiver";
+            userId: components["schemas"]["Id"];
+        };
+        Description: {
+            sdp: components["schemas"]["Sdp"];
+        };
+        CandidateMessage: {
+            candidate: components["schemas"]["Candidate"];
+        };
+        PeerLeft: {
+            /** @enum {unknown} */
+            reason: "ended" | "disconnected" | "timeout" | "banned";
+        };
+    };
+    responses: never;
+    parameters: never;
+    requestBodies: never;
+    headers: never;
+    pathItems: never;
+}
+export type Id = components['schemas']['Id'];
+export type Topic = components['schemas']['Topic'];
+export type Level = components['schemas']['Level'];
+export type Sdp = components['schemas']['Sdp'];
+export type Candidate = components['schemas']['Candidate'];
+export type Nothing = components['schemas']['Nothing'];
+export type FindPartner = components['schemas']['FindPartner'];
+export type RoomRef = components['schemas']['RoomRef'];
+export type SendDescription = components['schemas']['SendDescription'];
+export type SendCandidate = components['schemas']['SendCandidate'];
+export type ErrorCode = components['schemas']['ErrorCode'];
+export type Error = components['schemas']['Error'];
+export type Ack = components['schemas']['Ack'];
+export type Searching = components['schemas']['Searching'];
+export type Partner = components['schemas']['Partner'];
+export type IceServer = components['schemas']['IceServer'];
+export type MatchFound = components['schemas']['MatchFound'];
+export type PeerJoined = components['schemas']['PeerJoined'];
+export type Description = components['schemas']['Description'];
+export type CandidateMessage = components['schemas']['CandidateMessage'];
+export type PeerLeft = components['schemas']['PeerLeft'];
+
+/** What a client sends, for socket.io-client's `Socket<ServerEvents, ClientEvents>`. */
+export interface ClientEvents {
+  /**
+   * Look for a partner
+   *
+   * Answered with `searching` or, at once, with `match_found`. `level` is the level of the conversation, `all` when
+   * absent; equal levels match and `all` matches any. A partner with the same `topic` comes first, then the one who has
+   * waited longest.
+   */
+  find_partner: (payload: FindPartner, ack: (answer: Ack) => void) => void;
+  /**
+   * Stop looking, or refuse the match before joining its room
+   *
+   * After `match_found` and before both have joined, the partner hears `partner_cancelled`.
+   */
+  cancel_search: (payload: Nothing, ack: (answer: Ack) => void) => void;
+  /**
+   * Enter the room of a match
+   */
+  join_room: (payload: RoomRef, ack: (answer: Ack) => void) => void;
+  /**
+   * Send the offer to the partner; the caller's part
+   */
+  webrtc_offer: (payload: SendDescription, ack: (answer: Ack) => void) => void;
+  /**
+   * Send the answer to the partner; the receiver's part
+   */
+  webrtc_answer: (payload: SendDescription, ack: (answer: Ack) => void) => void;
+  /**
+   * Send an ICE candidate to the partner
+   */
+  webrtc_ice: (payload: SendCandidate, ack: (answer: Ack) => void) => void;
+  /**
+   * Hang up
+   */
+  end_call: (payload: RoomRef, ack: (answer: Ack) => void) => void;
+}
+
+/** What a client hears. */
+export interface ServerEvents {
+  /**
+   * You are in the queue
+   */
+  searching: (payload: Searching) => void;
+  /**
+   * A partner is there; join the room
+   */
+  match_found: (payload: MatchFound) => void;
+  /**
+   * The partner left before both had joined
+   */
+  partner_cancelled: (payload: Nothing) => void;
+  /**
+   * A peer, you included, joined the room
+   */
+  peer_joined: (payload: PeerJoined) => void;
+  /**
+   * The partner's offer
+   */
+  webrtc_offer: (payload: Description) => void;
+  /**
+   * The partner's answer
+   */
+  webrtc_answer: (payload: Description) => void;
+  /**
+   * One of the partner's ICE candidates
+   */
+  webrtc_ice: (payload: CandidateMessage) => void;
+  /**
+   * The partner left; the call is over
+   */
+  peer_left: (payload: PeerLeft) => void;
+  /**
+   * What you sent was refused
+   */
+  error: (payload: Error) => void;
+}

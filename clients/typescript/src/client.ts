@@ -1,0 +1,125 @@
+/** Owns an account's sign-in: every REST operation typed, with an access token that is renewed when it ends. */
+import createClient, { type Client } from "openapi-fetch";
+import type { Account, AuthTokens, Platform, Problem, paths } from "./openapi.ts";
+import { Practice } from "./practice.ts";
+
+/** What the API or the socket refused; branch on `code`, show the message. */
+export class Refused extends Error {
+  override readonly name = "Refused";
+  readonly code: string;
+
+  constructor(code: string, message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+export interface Options {
+  /** Where the API is: scheme, host and port. */
+  url: string;
+  /** On `web` the refresh token is a cookie that no script reads; elsewhere keep `refreshToken` where secrets are kept. */
+  platform: Platform;
+  /** Names this installation; the same one signs the same device in again. */
+  deviceId: string;
+  /** Of an earlier run, outside of browsers. */
+  refreshToken?: string;
+}
+
+/** Access tokens are renewed this many milliseconds before they end. */
+const MARGIN = 30_000;
+/** Answer 401 for other reasons than an access token that has ended. */
+const SIGN_IN = /\/auth\/(login|register|refresh)$/;
+
+export class Parlance {
+  readonly url: string;
+  /** Every operation of openapi.yaml: `rest.GET("/users/me")` answers `{data, error, response}`. */
+  readonly rest: Client<paths>;
+  refreshToken: string | undefined;
+  account: Account | undefined;
+  readonly #device: { platform: Platform; deviceId: string };
+  #accessToken: string | undefined;
+  #endsAt = 0;
+  #refreshing: Promise<string> | undefined;
+
+  constructor({ url, platform, deviceId, refreshToken }: Options) {
+    this.url = url;
+    this.refreshToken = refreshToken;
+    this.#device = { platform, deviceId };
+    this.rest = createClient<paths>({
+      baseUrl: url,
+      fetch: (request) => this.#fetch(request),
+      ...(platform === "web" && { credentials: "include" }),
+    });
+  }
+
+  async register(email: string, password: string): Promise<Account> {
+    return this.#keep(value(await this.rest.POST("/auth/register", { body: { email, password, ...this.#device } })));
+  }
+
+  async signIn(email: string, password: string): Promise<Account> {
+    return this.#keep(value(await this.rest.POST("/auth/login", { body: { email, password, ...this.#device } })));
+  }
+
+  async signOut(): Promise<void> {
+    value(await this.rest.POST("/auth/logout"));
+    this.#accessToken = this.refreshToken = this.account = undefined;
+  }
+
+  /** An access token that still holds for a while. */
+  async accessToken(): Promise<string> {
+    return this.#accessToken !== undefined && Date.now() < this.#endsAt - MARGIN ? this.#accessToken : this.refresh();
+  }
+
+  /** Exchange the refresh token. It works once, so whoever asks at the same time shares one exchange. */
+  refresh(): Promise<string> {
+    this.#refreshing ??= this.#exchange().finally(() => {
+      this.#refreshing = undefined;
+    });
+    return this.#refreshing;
+  }
+
+  /** Open the socket on which partners are found and calls are signalled. */
+  practise(): Practice {
+    return new Practice(this.url, {
+      current: () => this.accessToken(),
+      renewed: () => this.refresh(),
+    });
+  }
+
+  async #exchange(): Promise<string> {
+    // Without a body a browser sends its cookie.
+    const body = this.refreshToken === undefined ? {} : { body: { refreshToken: this.refreshToken } };
+    const tokens = value(await this.rest.POST("/auth/refresh", body));
+    this.#keep(tokens);
+    return tokens.accessToken;
+  }
+
+  #keep(tokens: AuthTokens): Account {
+    this.#accessToken = tokens.accessToken;
+    this.#endsAt = Date.now() + tokens.expiresIn * 1000;
+    this.refreshToken = tokens.refreshToken;
+    this.account = tokens.user;
+    return tokens.user;
+  }
+
+  async #fetch(request: Request): Promise<Response> {
+    const token = this.#accessToken;
+    if (SIGN_IN.test(new URL(request.url).pathname)) return fetch(request);
+    const again = request.clone();
+    if (token !== undefined) request.headers.set("Authorization", `Bearer ${token}`);
+    const response = await fetch(request);
+    if (response.status !== 401) return response;
+    // Somebody else may have renewed it meanwhile.
+    const renewed = token === this.#accessToken ? await this.refresh() : this.#accessToken;
+    again.headers.set("Authorization", `Bearer ${renewed}`);
+    return fetch(again);
+  }
+}
+
+/** The body of a success; raise Refused with the problem's code otherwise. */
+export function value<T>(answer: { data?: T; error?: Problem | undefined; response: Response }): T {
+  if (answer.error !== undefined || !answer.response.ok) {
+    throw new Refused(answer.error?.code ?? "internal", answer.error?.detail ?? answer.response.statusText);
+  }
+  return answer.data as T;
+}

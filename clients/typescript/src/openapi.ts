@@ -1,0 +1,1783 @@
+// Generated from openapi.yaml by `make types`; edit the contract, not this file.
+
+export interface paths {
+    "/health": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Say that the process lives
+         * @description Touches nothing else; for load balancers and container health checks.
+         */
+        get: operations["handlers.health.health"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/ready": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Check each service this process depends on */
+        get: operations["handlers.health.ready"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/.well-known/jwks.json": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Publish the keys that verify access tokens
+         * @description JSON Web Key Set (RFC 7517). Cache it; fetch it again when a token names an unknown `kid`.
+         */
+        get: operations["handlers.auth.jwks"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/auth/register": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Create an account and sign in
+         * @description For `web` the refresh token travels only in an HttpOnly cookie on `/auth`.
+         */
+        post: operations["handlers.auth.register"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/auth/login": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Sign in on a device
+         * @description An unknown address and a wrong password get the same answer. `account_banned` comes only after a right password.
+         */
+        post: operations["handlers.auth.login"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/auth/refresh": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Exchange a refresh token for new tokens
+         * @description A refresh token works once. The same one sent again within ten seconds gets the same answer, for an answer may be
+         *     lost; sent later, it ends the sign-in (`refresh_token_reused`). Browsers send the cookie and no body; their
+         *     `Origin` has to be an allowed one.
+         */
+        post: operations["handlers.auth.refresh"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/auth/logout": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Sign this device out */
+        post: operations["handlers.auth.logout"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/auth/logout-all": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Sign every device out */
+        post: operations["handlers.auth.logout_all"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/auth/forgot-password": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Ask for a mail to set a new password
+         * @description The answer is the same whether or not the address has an account.
+         */
+        post: operations["handlers.auth.forgot_password"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/auth/reset-password": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Set a new password with the token of the mail
+         * @description Every device is signed out.
+         */
+        post: operations["handlers.auth.reset_password"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/auth/verify-email": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Verify the address with the token of the mail */
+        post: operations["handlers.auth.verify_email"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/auth/resend-verification": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Ask for another mail that verifies the address */
+        post: operations["handlers.auth.resend_verification"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/auth/devices": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List the devices that are signed in, the latest used first */
+        get: operations["handlers.auth.list_devices"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/auth/devices/{deviceId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Sign one device out */
+        delete: operations["handlers.auth.end_device"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/users/me": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Read one's own profile */
+        get: operations["handlers.users.me"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete one's account
+         * @description Personal data, picture, tokens and devices are erased; calls and orders stay without identity. Administrators
+         *     are demoted first.
+         */
+        delete: operations["handlers.users.delete_me"];
+        options?: never;
+        head?: never;
+        /**
+         * Change one's own profile
+         * @description Fields that are absent keep their value; `null` clears a field.
+         */
+        patch: operations["handlers.users.update_me"];
+        trace?: never;
+    };
+    "/users/me/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Download everything held about oneself */
+        get: operations["handlers.users.export_me"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/users/me/avatar": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Upload a picture of oneself
+         * @description JPEG, PNG or WebP by its bytes, 25 megapixels at most; it becomes a square of 400 pixels without metadata.
+         */
+        post: operations["handlers.users.set_avatar"];
+        /** Remove one's picture */
+        delete: operations["handlers.users.remove_avatar"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/users/me/blocks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List those one has blocked, newest first */
+        get: operations["handlers.users.list_blocks"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/users/{userId}/public": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Read another learner's public profile */
+        get: operations["handlers.users.public"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/users/{userId}/block": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Never be paired with somebody again */
+        put: operations["handlers.users.block"];
+        post?: never;
+        /** Take a block back */
+        delete: operations["handlers.users.unblock"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sessions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List one's calls, newest first */
+        get: operations["handlers.sessions.list_mine"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sessions/{sessionId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Read one of one's calls */
+        get: operations["handlers.sessions.read"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sessions/{sessionId}/rate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Rate the partner after a call */
+        post: operations["handlers.sessions.rate"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/reports": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Report somebody one has been in a call with */
+        post: operations["handlers.reports.create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/reports/mine": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List the reports one has made, newest first */
+        get: operations["handlers.reports.list_mine"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/reports": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List reports, newest first */
+        get: operations["handlers.admin.list_reports"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/reports/{reportId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /**
+         * Settle a report
+         * @description With `ban` the reported is banned too, for the note or else the report's reason, and the report is `actioned`.
+         */
+        patch: operations["handlers.admin.review_report"];
+        trace?: never;
+    };
+    "/admin/users/{userId}/ban": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /**
+         * Ban an account
+         * @description Its sign-ins end, its sockets are cut, search and room are left, all within a second.
+         */
+        patch: operations["handlers.admin.ban_user"];
+        trace?: never;
+    };
+    "/admin/users/{userId}/unban": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /** Let an account back in */
+        patch: operations["handlers.admin.unban_user"];
+        trace?: never;
+    };
+}
+export type webhooks = Record<string, never>;
+export interface components {
+    schemas: {
+        /** @example 7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0 */
+        Id: string;
+        NullableId: string | null;
+        /**
+         * Format: date-time
+         * @description RFC 3339, UTC.
+         * @example 2026-03-14T09:26:53.589Z
+         */
+        Time: string;
+        /**
+         * Format: date-time
+         * @description RFC 3339, UTC; null when it has not happened.
+         */
+        NullableTime: string | null;
+        /**
+         * @description Stable across releases; new ones may appear.
+         * @enum {string}
+         */
+        ErrorCode: "request_invalid" | "unauthenticated" | "forbidden" | "not_found" | "method_not_allowed" | "not_acceptable" | "payload_too_large" | "unsupported_media_type" | "rate_limited" | "internal" | "unavailable" | "email_taken" | "invalid_credentials" | "account_banned" | "refresh_token_invalid" | "refresh_token_reused" | "token_invalid" | "last_admin" | "username_taken" | "already_rated" | "session_not_ended" | "already_reported";
+        Problem: {
+            /**
+             * @description A URI that names the kind of problem.
+             * @example urn:parlance:problem:email_taken
+             */
+            type: string;
+            /** @description The kind of problem, the same for every occurrence. */
+            title: string;
+            status: number;
+            /** @description What happened this time. */
+            detail: string;
+            code: components["schemas"]["ErrorCode"];
+        };
+        Health: {
+            /** @enum {string} */
+            status: "ok";
+            timestamp: components["schemas"]["Time"];
+        };
+        Readiness: {
+            /** @enum {string} */
+            status: "ok";
+            /** @description One entry for each dependency. */
+            checks: {
+                database: components["schemas"]["Check"];
+                redis: components["schemas"]["Check"];
+                storage: components["schemas"]["Check"];
+            };
+        };
+        Check: {
+            ok: boolean;
+            milliseconds: number;
+        };
+        JsonWebKeySet: {
+            keys: components["schemas"]["JsonWebKey"][];
+        };
+        JsonWebKey: {
+            /** @enum {string} */
+            kty: "RSA";
+            /** @enum {string} */
+            use: "sig";
+            /** @enum {string} */
+            alg: "RS256";
+            kid: string;
+            n: string;
+            e: string;
+        };
+        /** @enum {string} */
+        Role: "student" | "admin";
+        /** @enum {string} */
+        Platform: "ios" | "android" | "web";
+        /**
+         * Format: email
+         * @description Compared without regard to case.
+         * @example ada@example.com
+         */
+        Email: string;
+        /**
+         * Format: password
+         * @description 8 characters at least, 72 bytes of UTF-8 at most.
+         * @example correct horse
+         */
+        Password: string;
+        /**
+         * @description Chosen by the app, the same for each sign-in of an installation.
+         * @example pixel-9
+         */
+        DeviceId: string;
+        /** @description The `token` of a mail's link. */
+        MailedToken: string;
+        Credentials: {
+            email: components["schemas"]["Email"];
+            password: components["schemas"]["Password"];
+            deviceId: components["schemas"]["DeviceId"];
+            platform: components["schemas"]["Platform"];
+        };
+        RefreshRequest: {
+            refreshToken?: string;
+        };
+        ForgotPassword: {
+            email: components["schemas"]["Email"];
+        };
+        ResetPassword: {
+            token: components["schemas"]["MailedToken"];
+            newPassword: components["schemas"]["Password"];
+        };
+        VerifyEmail: {
+            token: components["schemas"]["MailedToken"];
+        };
+        DeviceList: {
+            items: components["schemas"]["Device"][];
+        };
+        Device: {
+            deviceId: components["schemas"]["DeviceId"];
+            platform: components["schemas"]["Platform"];
+            signedInAt: components["schemas"]["Time"];
+            lastUsedAt: components["schemas"]["Time"];
+            /** @description The device that asks. */
+            current: boolean;
+        };
+        AuthTokens: {
+            /** @description JWT, RS256; verify it with the JWKS. */
+            accessToken: string;
+            /** @enum {string} */
+            tokenType: "Bearer";
+            /** @description Seconds until the access token expires. */
+            expiresIn: number;
+            /** @description Shown once; absent for `web`, which gets a cookie. */
+            refreshToken?: string;
+            user: components["schemas"]["Account"];
+        };
+        Account: {
+            id: components["schemas"]["Id"];
+            email: string;
+            role: components["schemas"]["Role"];
+            isVerified: boolean;
+        };
+        /**
+         * @description The learner's own level; null until chosen.
+         * @enum {string|null}
+         */
+        EnglishLevel: "beginner" | "intermediate" | "advanced" | null;
+        /** @enum {string|null} */
+        LearningGoal: "fluency" | "business" | "travel" | "exam" | null;
+        Me: {
+            id: components["schemas"]["Id"];
+            email: string;
+            role: components["schemas"]["Role"];
+            isVerified: boolean;
+            username: string | null;
+            displayName: string | null;
+            avatarUrl: string | null;
+            bio: string | null;
+            nativeLanguage: string | null;
+            englishLevel: components["schemas"]["EnglishLevel"];
+            learningGoal: components["schemas"]["LearningGoal"];
+            country: string | null;
+            timezone: string | null;
+            totalPracticeMins: number;
+            totalSessions: number;
+            streakDays: number;
+            lastSessionAt: components["schemas"]["NullableTime"];
+            lastActiveAt: components["schemas"]["NullableTime"];
+            createdAt: components["schemas"]["Time"];
+        };
+        MeUpdate: {
+            /**
+             * @description Unique whatever the case; chosen before the first call.
+             * @example ada_lovelace
+             */
+            username?: string;
+            /** @example Ada */
+            displayName?: string | null;
+            bio?: string | null;
+            /**
+             * @description BCP 47 language tag.
+             * @example pt-BR
+             */
+            nativeLanguage?: string | null;
+            englishLevel?: components["schemas"]["EnglishLevel"];
+            learningGoal?: components["schemas"]["LearningGoal"];
+            /**
+             * @description ISO 3166-1 alpha-2.
+             * @example BR
+             */
+            country?: string | null;
+            /**
+             * @description IANA time zone; streaks are counted in it.
+             * @example America/Sao_Paulo
+             */
+            timezone?: string | null;
+        };
+        AccountDeletion: {
+            /** Format: password */
+            password: string;
+        };
+        AvatarUpload: {
+            /** Format: binary */
+            file: string;
+        };
+        Avatar: {
+            avatarUrl: string;
+        };
+        PublicProfile: {
+            id: components["schemas"]["Id"];
+            username: string | null;
+            displayName: string | null;
+            avatarUrl: string | null;
+            bio: string | null;
+            nativeLanguage: string | null;
+            englishLevel: components["schemas"]["EnglishLevel"];
+            learningGoal: components["schemas"]["LearningGoal"];
+            country: string | null;
+            totalPracticeMins: number;
+            totalSessions: number;
+            streakDays: number;
+        };
+        Block: {
+            userId: components["schemas"]["Id"];
+            username: string | null;
+            displayName: string | null;
+            avatarUrl: string | null;
+            blockedAt: components["schemas"]["Time"];
+        };
+        BlockPage: {
+            items: components["schemas"]["Block"][];
+            nextCursor: string | null;
+        };
+        /** @description Everything held about one person. Others appear by id only. */
+        DataExport: {
+            exportedAt: components["schemas"]["Time"];
+            me: components["schemas"]["Me"];
+            signIns: components["schemas"]["ExportedSignIn"][];
+            sessions: components["schemas"]["ExportedSession"][];
+            ratings: components["schemas"]["ExportedRating"][];
+            reports: components["schemas"]["Report"][];
+            blocks: components["schemas"]["ExportedBlock"][];
+        };
+        ExportedSignIn: {
+            deviceId: string;
+            platform: components["schemas"]["Platform"];
+            createdAt: components["schemas"]["Time"];
+            expiresAt: components["schemas"]["Time"];
+            revokedAt: components["schemas"]["NullableTime"];
+        };
+        ExportedSession: {
+            id: components["schemas"]["Id"];
+            partnerId: components["schemas"]["Id"];
+            topic: string | null;
+            level: components["schemas"]["Level"];
+            startedAt: components["schemas"]["Time"];
+            connectedAt: components["schemas"]["NullableTime"];
+            endedAt: components["schemas"]["NullableTime"];
+            durationSeconds: number | null;
+        };
+        ExportedRating: {
+            sessionId: components["schemas"]["Id"];
+            ratedId: components["schemas"]["Id"];
+            stars: number;
+            createdAt: components["schemas"]["Time"];
+        };
+        ExportedBlock: {
+            userId: components["schemas"]["Id"];
+            blockedAt: components["schemas"]["Time"];
+        };
+        Rating: {
+            stars: number;
+        };
+        /** @enum {string} */
+        ReportReason: "harassment" | "spam" | "inappropriate" | "hate_speech" | "other";
+        /** @enum {string} */
+        ReportStatus: "pending" | "reviewed" | "actioned" | "dismissed";
+        ReportRequest: {
+            reportedId: components["schemas"]["Id"];
+            sessionId?: components["schemas"]["Id"];
+            reason: components["schemas"]["ReportReason"];
+            description?: string;
+        };
+        Report: {
+            id: components["schemas"]["Id"];
+            reportedId: components["schemas"]["Id"];
+            sessionId: components["schemas"]["NullableId"];
+            reason: components["schemas"]["ReportReason"];
+            description: string | null;
+            status: components["schemas"]["ReportStatus"];
+            createdAt: components["schemas"]["Time"];
+        };
+        ReportPage: {
+            items: components["schemas"]["Report"][];
+            nextCursor: string | null;
+        };
+        AdminReport: {
+            id: components["schemas"]["Id"];
+            reporterId: components["schemas"]["Id"];
+            reportedId: components["schemas"]["Id"];
+            sessionId: components["schemas"]["NullableId"];
+            reason: components["schemas"]["ReportReason"];
+            description: string | null;
+            status: components["schemas"]["ReportStatus"];
+            adminNote: string | null;
+            actionedAt: components["schemas"]["NullableTime"];
+            createdAt: components["schemas"]["Time"];
+        };
+        AdminReportPage: {
+            items: components["schemas"]["AdminReport"][];
+            nextCursor: string | null;
+        };
+        ReportReview: {
+            status?: components["schemas"]["ReportStatus"];
+            adminNote?: string;
+            /** @description Ban the reported. */
+            ban?: boolean;
+        };
+        BanRequest: {
+            reason: string;
+        };
+        /**
+         * @description The level of a conversation.
+         * @enum {string}
+         */
+        Level: "all" | "beginner" | "intermediate" | "advanced";
+        /** @description What a learner sees of the other. */
+        Partner: {
+            userId: components["schemas"]["Id"];
+            displayName: string;
+            avatarUrl: string | null;
+            level: components["schemas"]["EnglishLevel"];
+        };
+        Session: {
+            id: components["schemas"]["Id"];
+            roomId: components["schemas"]["Id"];
+            partner: components["schemas"]["Partner"];
+            topic: string | null;
+            level: components["schemas"]["Level"];
+            startedAt: components["schemas"]["Time"];
+            connectedAt: components["schemas"]["NullableTime"];
+            endedAt: components["schemas"]["NullableTime"];
+            /** @description From `connectedAt` to `endedAt`. */
+            durationSeconds: number | null;
+            /**
+             * @description Seen from the reader.
+             * @enum {string|null}
+             */
+            endedBy: "me" | "partner" | "timeout" | "error" | null;
+            /** @description The stars one gave the partner. */
+            myRating: number | null;
+        };
+        SessionPage: {
+            items: components["schemas"]["Session"][];
+            nextCursor: string | null;
+        };
+    };
+    responses: {
+        /** @description One's own profile. */
+        Me: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Me"];
+            };
+        };
+        /** @description What went wrong; `code` tells programs, `detail` tells people. */
+        Problem: {
+            headers: {
+                /** @description Seconds to wait, with 429 and 503. */
+                "Retry-After"?: number;
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+    };
+    parameters: {
+        userId: components["schemas"]["Id"];
+        sessionId: components["schemas"]["Id"];
+        /** @description How many items a page holds. */
+        limit: number;
+        /** @description The `nextCursor` of the page before. */
+        cursor: string;
+    };
+    requestBodies: {
+        Credentials: {
+            content: {
+                "application/json": components["schemas"]["Credentials"];
+            };
+        };
+    };
+    headers: never;
+    pathItems: never;
+}
+export type Id = components['schemas']['Id'];
+export type NullableId = components['schemas']['NullableId'];
+export type Time = components['schemas']['Time'];
+export type NullableTime = components['schemas']['NullableTime'];
+export type ErrorCode = components['schemas']['ErrorCode'];
+export type Problem = components['schemas']['Problem'];
+export type Health = components['schemas']['Health'];
+export type Readiness = components['schemas']['Readiness'];
+export type Check = components['schemas']['Check'];
+export type JsonWebKeySet = components['schemas']['JsonWebKeySet'];
+export type JsonWebKey = components['schemas']['JsonWebKey'];
+export type Role = components['schemas']['Role'];
+export type Platform = components['schemas']['Platform'];
+export type Email = components['schemas']['Email'];
+export type Password = components['schemas']['Password'];
+export type DeviceId = components['schemas']['DeviceId'];
+export type MailedToken = components['schemas']['MailedToken'];
+export type Credentials = components['schemas']['Credentials'];
+export type RefreshRequest = components['schemas']['RefreshRequest'];
+export type ForgotPassword = components['schemas']['ForgotPassword'];
+export type ResetPassword = components['schemas']['ResetPassword'];
+export type VerifyEmail = components['schemas']['VerifyEmail'];
+export type DeviceList = components['schemas']['DeviceList'];
+export type Device = components['schemas']['Device'];
+export type AuthTokens = components['schemas']['AuthTokens'];
+export type Account = components['schemas']['Account'];
+export type EnglishLevel = components['schemas']['EnglishLevel'];
+export type LearningGoal = components['schemas']['LearningGoal'];
+export type Me = components['schemas']['Me'];
+export type MeUpdate = components['schemas']['MeUpdate'];
+export type AccountDeletion = components['schemas']['AccountDeletion'];
+export type AvatarUpload = components['schemas']['AvatarUpload'];
+export type Avatar = components['schemas']['Avatar'];
+export type PublicProfile = components['schemas']['PublicProfile'];
+export type Block = components['schemas']['Block'];
+export type BlockPage = components['schemas']['BlockPage'];
+export type DataExport = components['schemas']['DataExport'];
+export type ExportedSignIn = components['schemas']['ExportedSignIn'];
+export type ExportedSession = components['schemas']['ExportedSession'];
+export type ExportedRating = components['schemas']['ExportedRating'];
+export type ExportedBlock = components['schemas']['ExportedBlock'];
+export type Rating = components['schemas']['Rating'];
+export type ReportReason = components['schemas']['ReportReason'];
+export type ReportStatus = components['schemas']['ReportStatus'];
+export type ReportRequest = components['schemas']['ReportRequest'];
+export type Report = components['schemas']['Report'];
+export type ReportPage = components['schemas']['ReportPage'];
+export type AdminReport = components['schemas']['AdminReport'];
+export type AdminReportPage = components['schemas']['AdminReportPage'];
+export type ReportReview = components['schemas']['ReportReview'];
+export type BanRequest = components['schemas']['BanRequest'];
+export type Level = components['schemas']['Level'];
+export type Partner = components['schemas']['Partner'];
+export type Session = components['schemas']['Session'];
+export type SessionPage = components['schemas']['SessionPage'];
+export type ResponseMe = components['responses']['Me'];
+export type ResponseProblem = components['responses']['Problem'];
+export type ParameterUserId = components['parameters']['userId'];
+export type ParameterSessionId = components['parameters']['sessionId'];
+export type ParameterLimit = components['parameters']['limit'];
+export type ParameterCursor = components['parameters']['cursor'];
+export type RequestBodyCredentials = components['requestBodies']['Credentials'];
+export type $defs = Record<string, never>;
+export interface operations {
+    "handlers.health.health": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The process answers. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Health"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.health.ready": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Every dependency answers. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Readiness"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.auth.jwks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The public keys. */
+            200: {
+                headers: {
+                    "Cache-Control"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["JsonWebKeySet"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.auth.register": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: components["requestBodies"]["Credentials"];
+        responses: {
+            /** @description The account exists and this device is signed in. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuthTokens"];
+                };
+            };
+            409: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.auth.login": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: components["requestBodies"]["Credentials"];
+        responses: {
+            /** @description This device is signed in. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuthTokens"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.auth.refresh": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["RefreshRequest"];
+            };
+        };
+        responses: {
+            /** @description New tokens; the old refresh token is spent. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuthTokens"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.auth.logout": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The sign-in has ended: its tokens stop working within a second. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.auth.logout_all": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Every sign-in has ended: their tokens stop working within a second. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.auth.forgot_password": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ForgotPassword"];
+            };
+        };
+        responses: {
+            /** @description If the address has an account, a mail is on its way. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.auth.reset_password": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ResetPassword"];
+            };
+        };
+        responses: {
+            /** @description The new password is set. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.auth.verify_email": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["VerifyEmail"];
+            };
+        };
+        responses: {
+            /** @description The address is verified. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.auth.resend_verification": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Unless the address is verified, a mail is on its way. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.auth.list_devices": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The devices. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeviceList"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.auth.end_device": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                deviceId: components["schemas"]["DeviceId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The device is signed out: its tokens stop working within a second. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.users.me": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: components["responses"]["Me"];
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.users.delete_me": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AccountDeletion"];
+            };
+        };
+        responses: {
+            /** @description The account is gone. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.users.update_me": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MeUpdate"];
+            };
+        };
+        responses: {
+            200: components["responses"]["Me"];
+            401: components["responses"]["Problem"];
+            409: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.users.export_me": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The data. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DataExport"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.users.set_avatar": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "multipart/form-data": components["schemas"]["AvatarUpload"];
+            };
+        };
+        responses: {
+            /** @description Where the picture is. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Avatar"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            413: components["responses"]["Problem"];
+            415: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.users.remove_avatar": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description There is no picture. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.users.list_blocks": {
+        parameters: {
+            query?: {
+                /** @description How many items a page holds. */
+                limit?: components["parameters"]["limit"];
+                /** @description The `nextCursor` of the page before. */
+                cursor?: components["parameters"]["cursor"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of blocks. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BlockPage"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.users.public": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                userId: components["parameters"]["userId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What anybody may know. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PublicProfile"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.users.block": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                userId: components["parameters"]["userId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Blocked. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.users.unblock": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                userId: components["parameters"]["userId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No longer blocked. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.sessions.list_mine": {
+        parameters: {
+            query?: {
+                /** @description How many items a page holds. */
+                limit?: components["parameters"]["limit"];
+                /** @description The `nextCursor` of the page before. */
+                cursor?: components["parameters"]["cursor"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of calls. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionPage"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.sessions.read": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                sessionId: components["parameters"]["sessionId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The call. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Session"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.sessions.rate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                sessionId: components["parameters"]["sessionId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Rating"];
+            };
+        };
+        responses: {
+            /** @description The call, rated. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Session"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
+            409: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.reports.create": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ReportRequest"];
+            };
+        };
+        responses: {
+            /** @description The report. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Report"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
+            409: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.reports.list_mine": {
+        parameters: {
+            query?: {
+                /** @description How many items a page holds. */
+                limit?: components["parameters"]["limit"];
+                /** @description The `nextCursor` of the page before. */
+                cursor?: components["parameters"]["cursor"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of reports. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReportPage"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.admin.list_reports": {
+        parameters: {
+            query?: {
+                status?: components["schemas"]["ReportStatus"];
+                /** @description How many items a page holds. */
+                limit?: components["parameters"]["limit"];
+                /** @description The `nextCursor` of the page before. */
+                cursor?: components["parameters"]["cursor"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of reports. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AdminReportPage"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.admin.review_report": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                reportId: components["schemas"]["Id"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ReportReview"];
+            };
+        };
+        responses: {
+            /** @description The report, settled. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AdminReport"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
+            409: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.admin.ban_user": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                userId: components["parameters"]["userId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["BanRequest"];
+            };
+        };
+        responses: {
+            /** @description Banned. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.admin.unban_user": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                userId: components["parameters"]["userId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Not banned. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+}

@@ -1,0 +1,137 @@
+/** Owns the socket: events and acks as asyncapi.yaml types them, and a room that outlives a lost connection. */
+import { type Socket, io } from "socket.io-client";
+import type { ClientEvents, FindPartner, MatchFound, RoomRef, ServerEvents } from "./asyncapi.ts";
+import { Refused } from "./client.ts";
+
+export type ClientEvent = keyof ClientEvents;
+export type Payload<E extends ClientEvent> = Parameters<ClientEvents[E]>[0];
+export type Answer<E extends ClientEvent> = Parameters<Parameters<ClientEvents[E]>[1]>[0];
+/** What an ack adds when the event was taken. */
+export type Success<E extends ClientEvent> = Extract<Answer<E>, { ok: true }>;
+
+export interface AccessTokens {
+  current(): Promise<string>;
+  renewed(): Promise<string>;
+}
+
+/** Milliseconds that an ack may take. */
+const PATIENCE = 10_000;
+// Compared as text, for a server may be older or newer than these types.
+const ENDS_SEARCH = ["search_expired", "session_replaced"];
+/** After these the room is over for this socket: the other side left, or another socket of this account took it. */
+const ENDS_ROOM = ["peer_left", "partner_cancelled", "session_replaced"];
+
+export class Practice {
+  /** Hear events here: `socket.on("peer_left", ({ reason }) => ...)`. */
+  readonly socket: Socket<ServerEvents, ClientEvents>;
+  /** Told when the room could not be entered again after the connection was lost. */
+  onLost: (reason: Refused) => void = () => {};
+  #room: string | undefined;
+  /** The number of the last signaling event heard in this room, so that the server knows what was missed. */
+  #heard: number | undefined;
+
+  constructor(url: string, tokens: AccessTokens) {
+    let refused = false;
+    this.socket = io(url, {
+      transports: ["websocket"],
+      // Two accounts of one page are two connections.
+      forceNew: true,
+      // Asked at every attempt: a connection may come back after its token has ended.
+      auth: (give) => {
+        void (refused ? tokens.renewed() : tokens.current()).then(
+          (token) => give({ token }),
+          () => give({}),
+        );
+      },
+    });
+    this.socket.on("connect", () => {
+      refused = false;
+      if (this.#room !== undefined) this.#enter(this.#room).catch((reason: Refused) => this.#lose(reason));
+    });
+    this.socket.on("connect_error", ({ message }) => {
+      // What the server refuses is not tried again by itself; a token that it no longer takes is worth one more try.
+      if (message === "unauthenticated" && !refused) {
+        refused = true;
+        this.socket.connect();
+      }
+    });
+    this.socket.onAny((event: string, payload: unknown) => {
+      if (ENDS_ROOM.includes(event)) this.#leave();
+      if (typeof payload === "object" && payload !== null && "seq" in payload && typeof payload.seq === "number") {
+        this.#heard = payload.seq;
+      }
+    });
+  }
+
+  /** Send an event and wait for its ack; raise Refused with the code of a refusal. */
+  async send<E extends ClientEvent>(event: E, payload: Payload<E>): Promise<Success<E>> {
+    const answer = await new Promise<Answer<E>>((resolve, reject) => {
+      const acknowledged = (late: Error | null, answer: Answer<E>) => (late ? reject(late) : resolve(answer));
+      // TypeScript does not see through E that the two belong together; the signature above does.
+      this.socket.timeout(PATIENCE).emit(event, ...([payload, acknowledged] as never));
+    });
+    if (!answer.ok) throw new Refused(answer.error.code, answer.error.message);
+    return answer as Success<E>;
+  }
+
+  /** Wait for a partner; aborting the signal leaves the queue. */
+  findPartner(search: FindPartner = {}, signal?: AbortSignal): Promise<MatchFound> {
+    return new Promise((resolve, reject) => {
+      const settled = new AbortController();
+      const settle = (done: () => void) => {
+        settled.abort();
+        this.socket.off("match_found", found).off("disconnect", dropped).offAny(ended);
+        done();
+      };
+      const found = (match: MatchFound) => settle(() => resolve(match));
+      const dropped = () => settle(() => reject(new Refused("disconnected", "The connection was lost.")));
+      const ended = (event: string) => {
+        if (ENDS_SEARCH.includes(event)) settle(() => reject(new Refused(event, "The search has ended.")));
+      };
+      this.socket.on("match_found", found).on("disconnect", dropped).onAny(ended);
+      const abort = () => {
+        this.send("cancel_search", {}).then(
+          () => settle(() => reject(signal?.reason)),
+          // Too late: the match is on its way.
+          () => {},
+        );
+      };
+      signal?.addEventListener("abort", abort, { signal: settled.signal });
+      this.send("find_partner", search).catch((reason) => settle(() => reject(reason)));
+    });
+  }
+
+  /** Enter a room, and enter it again whenever the connection comes back, until the call ends. */
+  async join(roomId: string): Promise<Success<"join_room">> {
+    this.#heard = undefined;
+    const answer = await this.#enter(roomId);
+    this.#room = roomId;
+    return answer;
+  }
+
+  async end(): Promise<void> {
+    const roomId = this.#room;
+    this.#leave();
+    if (roomId !== undefined) await this.send("end_call", { roomId });
+  }
+
+  close(): void {
+    this.#leave();
+    this.socket.disconnect();
+  }
+
+  #enter(roomId: string): Promise<Success<"join_room">> {
+    const room: RoomRef = { roomId };
+    // A server that numbers its events takes `after`; one that does not is never sent it.
+    return this.send("join_room", this.#heard === undefined ? room : Object.assign(room, { after: this.#heard }));
+  }
+
+  #leave(): void {
+    this.#room = this.#heard = undefined;
+  }
+
+  #lose(reason: Refused): void {
+    this.#leave();
+    this.onLost(reason);
+  }
+}

