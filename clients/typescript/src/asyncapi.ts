@@ -29,6 +29,13 @@ export interface components {
         RoomRef: {
             roomId: components["schemas"]["Id"];
         };
+        /** @description Rises with each signal of the same partner in a room, not by one. */
+        Seq: number;
+        JoinRoom: {
+            roomId: components["schemas"]["Id"];
+            /** @description The highest `seq` heard in this room. Without it, what comes again begins where the drop was noticed. */
+            after?: components["schemas"]["Seq"];
+        };
         SendDescription: {
             roomId: components["schemas"]["Id"];
             sdp: components["schemas"]["Sdp"];
@@ -50,6 +57,15 @@ export interface components {
         Ack: {
             /** @constant */
             ok: true;
+        } | {
+            /** @constant */
+            ok: false;
+            error: components["schemas"]["Error"];
+        };
+        IceAck: {
+            /** @constant */
+            ok: true;
+            iceServers: components["schemas"]["IceServer"][];
         } | {
             /** @constant */
             ok: false;
@@ -93,9 +109,15 @@ export interface components {
         };
         Description: {
             sdp: components["schemas"]["Sdp"];
+            seq: components["schemas"]["Seq"];
         };
         CandidateMessage: {
             candidate: components["schemas"]["Candidate"];
+            seq: components["schemas"]["Seq"];
+        };
+        PeerReconnecting: {
+            /** @description How long the partner still has. */
+            graceSeconds: number;
         };
         PeerLeft: {
             /** @enum {unknown} */
@@ -116,11 +138,14 @@ export type Candidate = components['schemas']['Candidate'];
 export type Nothing = components['schemas']['Nothing'];
 export type FindPartner = components['schemas']['FindPartner'];
 export type RoomRef = components['schemas']['RoomRef'];
+export type Seq = components['schemas']['Seq'];
+export type JoinRoom = components['schemas']['JoinRoom'];
 export type SendDescription = components['schemas']['SendDescription'];
 export type SendCandidate = components['schemas']['SendCandidate'];
 export type ErrorCode = components['schemas']['ErrorCode'];
 export type Error = components['schemas']['Error'];
 export type Ack = components['schemas']['Ack'];
+export type IceAck = components['schemas']['IceAck'];
 export type Searching = components['schemas']['Searching'];
 export type Partner = components['schemas']['Partner'];
 export type IceServer = components['schemas']['IceServer'];
@@ -128,6 +153,7 @@ export type MatchFound = components['schemas']['MatchFound'];
 export type PeerJoined = components['schemas']['PeerJoined'];
 export type Description = components['schemas']['Description'];
 export type CandidateMessage = components['schemas']['CandidateMessage'];
+export type PeerReconnecting = components['schemas']['PeerReconnecting'];
 export type PeerLeft = components['schemas']['PeerLeft'];
 
 /** What a client sends, for socket.io-client's `Socket<ServerEvents, ClientEvents>`. */
@@ -141,15 +167,18 @@ export interface ClientEvents {
    */
   find_partner: (payload: FindPartner, ack: (answer: Ack) => void) => void;
   /**
-   * Stop looking, or refuse the match before joining its room
+   * Stop looking, or refuse the match
    *
    * After `match_found` and before both have joined, the partner hears `partner_cancelled`.
    */
   cancel_search: (payload: Nothing, ack: (answer: Ack) => void) => void;
   /**
-   * Enter the room of a match
+   * Enter the room of a match, or come back to it
+   *
+   * The user's other socket in the room, if there is one, hears `session_replaced`. Where the partner is away at that
+   * moment, `peer_reconnecting` follows.
    */
-  join_room: (payload: RoomRef, ack: (answer: Ack) => void) => void;
+  join_room: (payload: JoinRoom, ack: (answer: Ack) => void) => void;
   /**
    * Send the offer to the partner; the caller's part
    */
@@ -166,6 +195,10 @@ export interface ClientEvents {
    * Hang up
    */
   end_call: (payload: RoomRef, ack: (answer: Ack) => void) => void;
+  /**
+   * Ask for new TURN credentials, which last an hour; the ack carries them
+   */
+  refresh_ice: (payload: RoomRef, ack: (answer: IceAck) => void) => void;
 }
 
 /** What a client hears. */
@@ -175,11 +208,17 @@ export interface ServerEvents {
    */
   searching: (payload: Searching) => void;
   /**
+   * Nobody came within five minutes; you are no longer in the queue
+   */
+  search_expired: (payload: Nothing) => void;
+  /**
    * A partner is there; join the room
    */
   match_found: (payload: MatchFound) => void;
   /**
-   * The partner left before both had joined
+   * The partner refused, left or did not come before both had joined
+   *
+   * You are back at the head of the queue, and hear `searching`, or the next `match_found` at once.
    */
   partner_cancelled: (payload: Nothing) => void;
   /**
@@ -199,9 +238,29 @@ export interface ServerEvents {
    */
   webrtc_ice: (payload: CandidateMessage) => void;
   /**
+   * The partner's connection dropped; the call goes on if they come back in time
+   */
+  peer_reconnecting: (payload: PeerReconnecting) => void;
+  /**
+   * The partner is back; what you signalled meanwhile is on its way to them
+   */
+  peer_reconnected: (payload: Nothing) => void;
+  /**
    * The partner left; the call is over
    */
   peer_left: (payload: PeerLeft) => void;
+  /**
+   * Another of your devices took this one's place
+   *
+   * In the room of a call, or as one of the three sockets of an account; then the connection is closed.
+   */
+  session_replaced: (payload: Nothing) => void;
+  /**
+   * The server may have lost what it had for you
+   *
+   * In a call, send `join_room` again; `not_in_room` says that it is over. A search goes on by itself.
+   */
+  resync: (payload: Nothing) => void;
   /**
    * What you sent was refused
    */

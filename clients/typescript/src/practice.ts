@@ -1,6 +1,6 @@
 /** Owns the socket: events and acks as asyncapi.yaml types them, and a room that outlives a lost connection. */
 import { type Socket, io } from "socket.io-client";
-import type { ClientEvents, FindPartner, MatchFound, RoomRef, ServerEvents } from "./asyncapi.ts";
+import type { ClientEvents, FindPartner, MatchFound, ServerEvents } from "./asyncapi.ts";
 import { Refused } from "./client.ts";
 
 export type ClientEvent = keyof ClientEvents;
@@ -44,10 +44,14 @@ export class Practice {
         );
       },
     });
+    const enterAgain = () => {
+      if (this.#room !== undefined) this.#enter(this.#room).catch((reason: Refused) => this.#lose(reason));
+    };
     this.socket.on("connect", () => {
       refused = false;
-      if (this.#room !== undefined) this.#enter(this.#room).catch((reason: Refused) => this.#lose(reason));
+      enterAgain();
     });
+    this.socket.on("resync", enterAgain);
     this.socket.on("connect_error", ({ message }) => {
       // What the server refuses is not tried again by itself; a token that it no longer takes is worth one more try.
       if (message === "unauthenticated" && !refused) {
@@ -121,9 +125,7 @@ export class Practice {
   }
 
   #enter(roomId: string): Promise<Success<"join_room">> {
-    const room: RoomRef = { roomId };
-    // A server that numbers its events takes `after`; one that does not is never sent it.
-    return this.send("join_room", this.#heard === undefined ? room : Object.assign(room, { after: this.#heard }));
+    return this.send("join_room", this.#heard === undefined ? { roomId } : { roomId, after: this.#heard });
   }
 
   #leave(): void {
