@@ -136,6 +136,7 @@ async def test_two_clients_make_a_call(server: Server, container: Container) -> 
         "left": "ended",
         "history": [[True, "partner"]],
         "rating": 201,
-        "afterDrop": "not_in_room",
+        "afterDrop": "back",
+        "heard": ["before", "the drop", "after", "it"],
         "askedAgain": True,
     }

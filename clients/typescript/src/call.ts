@@ -32,6 +32,7 @@ export class Call {
       webrtc_offer: ({ sdp }) => this.#queue(() => this.#offered(sdp)),
       webrtc_answer: ({ sdp }) => this.#queue(() => this.#describe({ type: "answer", sdp })),
       webrtc_ice: ({ candidate }) => this.#queue(() => this.#candidate(candidate)),
+      peer_reconnected: () => this.#queue(() => this.#mend()),
     };
     const names = Object.keys(handlers) as (keyof ServerEvents)[];
     for (const name of names) practice.socket.on(name, handlers[name] as never);
@@ -74,6 +75,17 @@ export class Call {
       await this.peer.setLocalDescription();
       await this.#practice.send("webrtc_offer", { roomId: this.match.roomId, sdp: this.#sdp() });
     }
+  }
+
+  /** Whoever's network changed needs new paths; the voices may also have gone on all the while. */
+  async #mend(): Promise<void> {
+    if (!this.#isCaller || this.peer.connectionState === "connected") return;
+    const { roomId } = this.match;
+    const { iceServers } = await this.#practice.send("refresh_ice", { roomId });
+    this.peer.setConfiguration({ ...this.peer.getConfiguration(), iceServers });
+    this.peer.restartIce();
+    await this.peer.setLocalDescription();
+    await this.#practice.send("webrtc_offer", { roomId, sdp: this.#sdp() });
   }
 
   async #offered(sdp: string): Promise<void> {

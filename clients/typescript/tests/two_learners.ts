@@ -103,12 +103,24 @@ const matches = await Promise.all(others.map((phone) => phone.findPartner({ topi
 await Promise.all(others.map((phone, index) => phone.join(matches[index]?.roomId ?? "")));
 const sent: unknown[] = [];
 dropped.socket.onAnyOutgoing((event, payload) => event === "join_room" && sent.push(payload));
+const heard: unknown[] = [];
+dropped.socket.on("webrtc_ice", ({ candidate }) => heard.push(candidate?.candidate));
+const say = (...texts: string[]) =>
+  Promise.all(
+    texts.map((candidate) => waiting.send("webrtc_ice", { roomId: matches[1]?.roomId ?? "", candidate: { candidate } })),
+  );
+await say("before", "the drop");
 const outcome = Promise.race([
   new Promise((resolve) => (dropped.onLost = ({ code }) => resolve(code))),
   next(waiting, "peer_reconnected").then(() => "back"),
 ]);
+const away = next(waiting, "peer_reconnecting");
 dropped.socket.io.engine.close();
+await away;
+await say("after", "it");
 seen.afterDrop = await outcome;
+while (heard.length < 4) await new Promise((resolve) => setTimeout(resolve, 10));
+seen.heard = heard;
 seen.askedAgain = sent.length === 1 && (sent[0] as { roomId: string }).roomId === matches[0]?.roomId;
 for (const phone of others) phone.close();
 console.log(JSON.stringify(seen));
