@@ -35,6 +35,7 @@ from services.rooms import Rooms
 from services.sessions import SessionsService
 from services.sign_ins import SignInsService
 from services.signaling import SignalingService
+from services.sockets import SocketsService
 from services.users import UsersService
 from settings import Settings
 
@@ -88,6 +89,7 @@ class Container:
         rooms = Rooms(self.redis)
         self.matchmaking = MatchmakingService(self.database, rooms, self.sessions)
         self.signaling = SignalingService(self.bus, rooms, self.sessions)
+        self.sockets = SocketsService(self.redis, self.bus, settings.sockets_per_user)
         self.health = HealthService(self.database, self.redis, self.storage)
 
     @asynccontextmanager
@@ -99,6 +101,7 @@ class Container:
             yield
         finally:
             await self.revocations.stop()
+            await self.sockets.stop()
             await self.bus.stop()
             await self.close()
 

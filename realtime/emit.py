@@ -59,5 +59,9 @@ def peer_left(reason: str) -> Event:
     return Event("peer_left", {"reason": reason})
 
 
+def session_replaced() -> Event:
+    return Event("session_replaced", {})
+
+
 def error(code: str, message: str) -> Event:
     return Event("error", {"code": code, "message": message})

@@ -20,18 +20,24 @@ async def join_room(services: Container, caller: Caller, body: dict[str, Any]) -
 
 
 async def webrtc_offer(services: Container, caller: Caller, body: dict[str, Any]) -> None:
-    peer = services.signaling.peer_for_offer(caller.socket, body["roomId"])
-    await caller.emit(peer, emit.webrtc_offer(body["sdp"]))
+    event = emit.webrtc_offer(body["sdp"])
+    peer = services.signaling.relay(caller.socket, body["roomId"], event.name, event.payload)
+    if peer is not None:
+        await caller.emit(peer, event)
 
 
 async def webrtc_answer(services: Container, caller: Caller, body: dict[str, Any]) -> None:
-    peer = services.signaling.peer_for_answer(caller.socket, body["roomId"])
-    await caller.emit(peer, emit.webrtc_answer(body["sdp"]))
+    event = emit.webrtc_answer(body["sdp"])
+    peer = services.signaling.relay(caller.socket, body["roomId"], event.name, event.payload)
+    if peer is not None:
+        await caller.emit(peer, event)
 
 
 async def webrtc_ice(services: Container, caller: Caller, body: dict[str, Any]) -> None:
-    peer = services.signaling.peer_for_candidate(caller.socket, body["roomId"])
-    await caller.emit(peer, emit.webrtc_ice(body["candidate"]))
+    event = emit.webrtc_ice(body["candidate"])
+    peer = services.signaling.relay(caller.socket, body["roomId"], event.name, event.payload)
+    if peer is not None:
+        await caller.emit(peer, event)
 
 
 async def end_call(services: Container, caller: Caller, body: dict[str, Any]) -> None:

@@ -7,11 +7,15 @@ room, bound when it joins and when its peer joins, so that relaying looks nothin
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import errors
 from adapters.ports import Bus
 from services.rooms import Closed, Rooms
 from services.sessions import SessionsService
+
+#: Who may send an event; either, where None.
+_SENDERS = {"webrtc_offer": "caller", "webrtc_answer": "receiver", "webrtc_ice": None}
 
 
 @dataclass(slots=True)
@@ -77,19 +81,9 @@ class SignalingService:
         held = (self._seats.get(socket), self._arriving.get(socket))
         return [seat for seat in held if seat is not None and seat.room_id == room_id]
 
-    def peer_for_offer(self, socket: str, room_id: str) -> str:
-        """Answer who hears the caller's offer; raise NotInRoom, RoomClosed, BadRole or PeerNotReady."""
-        return self._peer(socket, room_id, "caller")
-
-    def peer_for_answer(self, socket: str, room_id: str) -> str:
-        """Answer who hears the receiver's answer; raise NotInRoom, RoomClosed, BadRole or PeerNotReady."""
-        return self._peer(socket, room_id, "receiver")
-
-    def peer_for_candidate(self, socket: str, room_id: str) -> str:
-        """Answer who hears a candidate; raise NotInRoom, RoomClosed or PeerNotReady."""
-        return self._peer(socket, room_id, None)
-
-    def _peer(self, socket: str, room_id: str, role: str | None) -> str:
+    def relay(self, socket: str, room_id: str, name: str, payload: dict[str, Any]) -> str | None:
+        """Answer who hears an event of the negotiation; raise NotInRoom, RoomClosed, BadRole or PeerNotReady."""
+        role = _SENDERS[name]
         seat = self._seats.get(socket)
         if seat is None or seat.room_id != room_id:
             raise errors.NotInRoom()

@@ -20,6 +20,7 @@ from container import Container
 from contract import events, schemas
 from contract.events import Bound
 from contract.operations import ContractError
+from contract.transport import Connection
 from realtime import emit
 from realtime.caller import Caller
 from realtime.emit import Event
@@ -189,6 +190,7 @@ def what_is_sent(settings: Settings) -> list[Event]:
         ),
         emit.match_found(Match(IDS[2], IDS[3], "all", None, ada, bob), ada, []),
         emit.partner_cancelled(),
+        emit.session_replaced(),
         *(emit.peer_joined(role, IDS[0]) for role in ("caller", "receiver")),
         emit.webrtc_offer("v=0"),
         emit.webrtc_answer("v=0"),
@@ -231,6 +233,9 @@ class LocalBus:
     async def send(self, socket: str, kind: str, *arguments: Any) -> None:
         await self._handlers[kind](socket, *arguments)
 
+    def post(self, socket: str, kind: str, *arguments: Any) -> None:
+        raise errors.Unavailable()
+
 
 class OddServices:
     """Services whose facts break the contract: a wait of less than nothing."""
@@ -240,7 +245,8 @@ class OddServices:
         self.bus = LocalBus()
         self.auth = SimpleNamespace(admit_socket=self._admit)
         self.matchmaking = SimpleNamespace(find_partner=self._find_partner)
-        self.signaling = SimpleNamespace(disconnect=self._disconnect)
+        self.signaling = SimpleNamespace(disconnect=self._disconnect, relay=None)
+        self.sockets = SimpleNamespace(enter=lambda *_: None, leave=lambda *_: None)
         self.revocations = SimpleNamespace(on_ended=lambda listener: None)
 
     async def _admit(self, token: str) -> Identity:
@@ -258,7 +264,7 @@ async def talking_to(services: OddServices) -> AsyncIterator[socketio.AsyncClien
     """Serve the events contract over these services, and connect to it."""
     app = socketio.ASGIApp(events.build(cast(Container, services)))
     port = free_port()
-    config = uvicorn.Config(app, host="127.0.0.1", port=port, ws="websockets-sansio", log_config=None, lifespan="off")
+    config = uvicorn.Config(app, host="127.0.0.1", port=port, ws=Connection, log_config=None, lifespan="off")
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve())
     while not server.started:

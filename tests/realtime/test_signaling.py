@@ -474,8 +474,8 @@ async def test_a_peer_who_joins_while_ones_own_join_is_under_way_is_not_missed(
     signaling = SignalingService(bus, Slow(container.redis), container.sessions)
     joined = await signaling.join_room(one, "w.one", room_id)
     assert joined.role == "caller"
-    assert signaling.peer_for_offer("w.one", room_id) == "w.other"
-    assert signaling.peer_for_answer("w.other", room_id) == "w.one"
+    assert signaling.relay("w.one", room_id, "webrtc_offer", {"sdp": "v=0"}) == "w.other"
+    assert signaling.relay("w.other", room_id, "webrtc_answer", {"sdp": "v=0"}) == "w.one"
 
 
 async def test_a_socket_that_fails_to_enter_another_room_stays_in_its_own(
@@ -489,7 +489,7 @@ async def test_a_socket_that_fails_to_enter_another_room_stays_in_its_own(
         await signaling.join_room(one, "w.one", str(uuid.uuid4()))
     await signaling.join_room(other, "w.other", room_id)
     await bus.let_go()
-    assert signaling.peer_for_offer("w.one", room_id) == "w.other"
+    assert signaling.relay("w.one", room_id, "webrtc_offer", {"sdp": "v=0"}) == "w.other"
 
 
 async def test_another_device_that_goes_away_leaves_the_call_alone(
@@ -503,7 +503,7 @@ async def test_another_device_that_goes_away_leaves_the_call_alone(
     await bus.let_go()
     for socket in ("w.tablet", f"{container.bus.worker_id}.{one}"):
         assert await signaling.disconnect(one, socket) is None
-    assert bus.held == [] and signaling.peer_for_offer("w.one", room_id) == "w.other"
+    assert bus.held == [] and signaling.relay("w.one", room_id, "webrtc_offer", {"sdp": "v=0"}) == "w.other"
     made = await row(container, room_id)
     assert made is not None and made.ended_at is None
     left = await signaling.disconnect(one, "w.one")
