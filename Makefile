@@ -37,6 +37,10 @@ check: env ## Check style, types, layers, the two specs and the migrations.
 bench-rest: env ## Measure REST beside Fastify, in one run (about four minutes).
 	$(BIN)/python -m bench.rest.run
 
+.PHONY: bench-sockets
+bench-sockets: env ## Measure sockets beside socket.io, in one run (about four minutes).
+	$(BIN)/python -m bench.sockets.run
+
 .PHONY: format
 format: env ## Format the source and mend what can be mended by itself.
 	$(BIN)/ruff check --fix .
