@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,9 +17,26 @@ from services.rooms import Rooms
 from services.sessions import SessionsService
 from services.signaling import Joined, SignalingService
 from tests.calls import MakePhone, Room, becomes, call, ended_row, match, row
-from tests.world import Phone
+from tests.world import Phone, Server, start_server, stop_server
 
 Pair = tuple[Phone, Phone]
+
+
+@pytest.fixture(scope="module", params=["fast lane", "no fast lane"])
+def server(
+    request: pytest.FixtureRequest,
+    server: Server,
+    environment: dict[str, str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Server]:
+    """The running server, and one that sends signaling the way of all events: nobody may notice."""
+    if request.param == "fast lane":
+        yield server
+        return
+    log = tmp_path_factory.mktemp("ordinary") / "server.log"
+    running = start_server({**environment, "EVENTS_FAST_LANE": "false"}, log, workers=2)
+    yield running
+    stop_server(running)
 
 
 @pytest.fixture(params=["on one worker", "across workers"])
@@ -406,6 +424,9 @@ class Nowhere:
         self._handlers[kind] = handler
 
     async def send(self, socket: str, kind: str, *arguments: Any) -> None:
+        self.held.append((kind, socket, *arguments))
+
+    def post(self, socket: str, kind: str, *arguments: Any) -> None:
         self.held.append((kind, socket, *arguments))
 
     async def let_go(self) -> None:
