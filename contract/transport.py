@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from realtime.caller import Caller
 
 log = logging.getLogger("parlance.events")
+#: Takes what the WebSocket library has to say, which is two lines for each connection.
+_quiet = logging.getLogger("parlance.websockets")
+_quiet.setLevel(logging.WARNING)
 
 #: What one WebSocket frame may hold, in bytes.
 MAX_FRAME_BYTES = 64 * 1024
@@ -87,6 +90,7 @@ class Connection(WebSocketsSansIOProtocol):
     close_timeout: float
 
     def handle_connect(self, event: Any) -> None:
+        self.conn.logger = _quiet
         super().handle_connect(event)
         self.close_timeout = 3.0
         if not self.close_sent:
@@ -109,6 +113,16 @@ class Connection(WebSocketsSansIOProtocol):
                 self.transport.close()
         else:
             del self.scope, self.request, self.response
+
+    def accept(self) -> None:
+        """Complete the WebSocket's handshake; what ASGI's `websocket.accept` does, without its line of log."""
+        if self.disconnected or self.transport.is_closing():
+            return
+        del self.response.headers["Date"]
+        self.response.headers.update([(name.decode(), value.decode()) for name, value in self.default_headers])
+        self.handshake_complete = True
+        self.conn.send_response(self.response)
+        self.transport.write(b"".join(self.conn.data_to_send()))
 
     def adopt(self, socket: Socket) -> None:
         """Give every frame to `socket` from now on, those that came early first."""
@@ -435,7 +449,7 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
         if connection is None:
             raise RuntimeError("uvicorn should be run with ws=contract.transport.Connection")
         socket = Socket(self, self.generate_id(), connection)
-        await environ["asgi.send"]({"type": "websocket.accept"})
+        connection.accept()
         self.sockets[socket.sid] = socket
         turn = self._turns[len(self._turn_of) % PING_INTERVAL]
         turn.add(socket)

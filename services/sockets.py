@@ -32,7 +32,6 @@ class SocketsService:
         self._redis = redis
         self._bus = bus
         self._most = most
-        self._script = redis.register_script(_ENTER)
         #: What Redis is to hear, in order: the user, the socket, when it came (ms) or None where it went.
         self._changes: list[tuple[str, str, int | None]] = []
         self._counting: asyncio.Task[None] | None = None
@@ -75,7 +74,8 @@ class SocketsService:
             if at is None:
                 pipeline.zrem(key, socket)
             else:
-                await self._script(keys=[key], args=[socket, at, self._most, _KEPT_SECONDS], client=pipeline)
+                # Not a registered script: redis-py asks about those before each pipeline.
+                pipeline.eval(_ENTER, 1, key, socket, at, self._most, _KEPT_SECONDS)
         answers = await pipeline.execute()
         return [socket for answer in answers if isinstance(answer, list) for socket in answer]
 
