@@ -102,6 +102,10 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
         if socket is not None:
             socket.write(b'42["%b",%b]' % (name.encode(), encoded(payload)))
 
+    def awaits_binary(self, socket: Socket) -> bool:
+        """Whether an event of this socket still lacks binary parts that it announced."""
+        return socket.sid in self._binary_packet
+
     def send_refusal(self, sid: str, problem: dict[str, Any]) -> None:
         self.send_event(sid, "error", problem)
 

@@ -218,7 +218,7 @@ class Connection(WebSocketsSansIOProtocol):
     def flush(self) -> None:
         """Hand on what was written; cut off a client that leaves too much unread."""
         unsent, self._unsent = self._unsent, None
-        if unsent is None or not self.is_open:
+        if unsent is None or not self.is_open or self.transport.is_closing():
             return
         self.transport.write(b"".join(unsent) if len(unsent) > 1 else unsent[0])
         if self.is_congested and self.transport.get_write_buffer_size() > MAX_UNSENT_BYTES:
@@ -230,7 +230,7 @@ class Connection(WebSocketsSansIOProtocol):
         """Close from our side; a client that does not answer in time is cut off."""
         self.resume_reading()
         self.flush()
-        if not self.is_open:
+        if not self.is_open or self.transport.is_closing():
             return
         self.is_open = False
         self.conn.send_close(code)

@@ -109,6 +109,18 @@ async def test_an_event_in_fragments_is_not_overtaken(ends: Ends) -> None:
     assert acks(caller) == [0, *range(10, 60)]
 
 
+async def test_an_event_that_waits_for_its_binary_part_is_not_overtaken(ends: Ends) -> None:
+    caller, receiver, room = ends
+    for number, end in enumerate((caller, receiver)):
+        await end.send(event("join_room", room, number))
+        await end.hears(f"43{number}[")
+    await caller.send('451-7["webrtc_ice",{"_placeholder":true,"num":0}]', event("webrtc_ice", ice(room, 8), 8))
+    await receiver.hears('42["webrtc_ice"')
+    assert "bad_payload" in await caller.hears("437[")
+    await caller.hears("438[")
+    assert acks(caller) == [0, 7, 8]
+
+
 async def test_hanging_up_does_not_overtake_what_was_said(ends: Ends) -> None:
     caller, receiver, room = ends
     for number, end in enumerate((caller, receiver)):
