@@ -116,10 +116,6 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
         if socket is not None:
             await socket.close()
 
-    async def _handle_eio_connect(self, eio_sid: str, environ: dict[str, Any]) -> None:
-        # The environment of the handshake is not kept for as long as its socket lives: it is 5 KB, and nobody reads it.
-        await super()._handle_eio_connect(eio_sid, {})
-
     async def _handle_connect(self, eio_sid: str, namespace: str | None, data: Any) -> None:
         await super()._handle_connect(eio_sid, namespace, data)
         if self._is_connected(eio_sid):

@@ -14,6 +14,7 @@ import struct
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
 
 import engineio  # type: ignore[import-untyped]
 import orjson
@@ -50,6 +51,8 @@ _EXTENSION = "parlance.connection"
 #: What a client may send as text: an Engine.IO close, a pong, or a message that is a Socket.IO packet.
 _READABLE = re.compile(r"1|3|4[0-9].*", re.DOTALL)
 _CLOSE, _PING, _PONG = b"1", b"2", b"3"
+#: Parameters that only a session which polls has.
+_ODD = {"sid", "j"}
 #: The first byte of a text message in one frame, and the bytes of an empty frame of a client (RFC 6455, 5.2).
 _WHOLE_TEXT, _SHORTEST = 0x81, 6
 #: Stands in an inbox for the end of the connection.
@@ -444,8 +447,21 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
         self._unflushed: list[Connection] = []
         self._sweeping: asyncio.TimerHandle | None = None
 
+    async def handle_request(self, scope: Any, receive: Any, send: Any) -> None:
+        """Open a session at once where an app asks plainly; a page, whose origin counts, takes Engine.IO's way."""
+        if scope["type"] == "websocket" and not any(name == b"origin" for name, _ in scope["headers"]):
+            query = parse_qs(scope["query_string"].decode("latin-1"))
+            if query.get("EIO") == ["4"] and query.get("transport") == ["websocket"] and query.keys().isdisjoint(_ODD):
+                await receive()
+                await self._open(scope)
+                return
+        await super().handle_request(scope, receive, send)
+
     async def _handle_connect(self, environ: dict[str, Any], transport: str, jsonp_index: int | None = None) -> Any:
-        connection = environ["asgi.scope"]["extensions"].get(_EXTENSION)
+        await self._open(environ["asgi.scope"])
+
+    async def _open(self, scope: Any) -> None:
+        connection = scope["extensions"].get(_EXTENSION)
         if connection is None:
             raise RuntimeError("uvicorn should be run with ws=contract.transport.Connection")
         socket = Socket(self, self.generate_id(), connection)
@@ -455,7 +471,7 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
         turn.add(socket)
         self._turn_of[socket] = turn
         self.expect_handshake(socket)
-        await self._trigger_event("connect", socket.sid, environ, run_async=False)
+        await self._trigger_event("connect", socket.sid, {}, run_async=False)
         connection.adopt(socket)
         socket.write(b'0{"sid":"%b",%b' % (socket.sid.encode(), self._opening[1:]))
         if self._sweeping is None:
