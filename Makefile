@@ -48,6 +48,10 @@ types: env ## Write the TypeScript types of both specs into clients/typescript.
 bench-rest: env ## Measure REST beside Fastify, in one run (about four minutes).
 	$(BIN)/python -m bench.rest.run
 
+.PHONY: bench-sockets
+bench-sockets: env ## Measure sockets beside socket.io, in one run (about four minutes).
+	$(BIN)/python -m bench.sockets.run
+
 .PHONY: format
 format: env ## Format the source and mend what can be mended by itself.
 	$(BIN)/ruff check --fix .

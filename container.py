@@ -38,6 +38,7 @@ from services.rooms import Rooms
 from services.sessions import SessionsService
 from services.sign_ins import SignInsService
 from services.signaling import SignalingService
+from services.sockets import SocketsService
 from services.users import UsersService
 from settings import Settings
 
@@ -95,6 +96,7 @@ class Container:
         self.matchmaking = MatchmakingService(self.bus, self.database, rooms, self.sessions, rows)
         self.signaling = SignalingService(self.bus, rooms, rows, self.matchmaking)
         self.recovery = RecoveryService(rooms, rows, self.sessions, self.matchmaking, self.signaling)
+        self.sockets = SocketsService(self.redis, self.bus, settings.sockets_per_user)
         self.health = HealthService(self.database, self.redis, self.storage)
         #: What a door does for as long as the server serves, besides answering.
         self.background: list[Callable[[], Coroutine[Any, Any, None]]] = []
@@ -110,6 +112,7 @@ class Container:
         finally:
             await tasks.end(*running)
             await self.revocations.stop()
+            await self.sockets.stop()
             await self.bus.stop()
             await self.close()
 

@@ -54,6 +54,14 @@ class Settings(BaseSettings):
     #: Off: connexion answers every request, with the same answers, later.
     rest_fast_path: bool = True
 
+    # Sockets
+    #: Off: signaling events go the way of all others, with the same answers, later.
+    events_fast_lane: bool = True
+    socket_events_per_second: int = Field(30, ge=1)
+    socket_event_burst: int = Field(60, ge=1)
+    sockets_per_user: int = Field(3, ge=1)
+    socket_handshake_timeout: Duration = timedelta(seconds=10)
+
     # PostgreSQL
     db_host: str | None = None
     db_port: int = Field(5432, ge=1, le=65535)

@@ -62,12 +62,18 @@ class RedisBus:
         if worker == self.worker_id:
             await self._handlers[kind](socket, *arguments)
             return
-        self._outbox[worker].append((kind, socket, *arguments))
+        # The future is shared by everything sent until the flush takes the outbox.
+        await asyncio.shield(self._queue(worker, (kind, socket, *arguments)))
+
+    def post(self, socket: str, kind: str, *arguments: Any) -> None:
+        self._queue(socket.partition(".")[0], (kind, socket, *arguments))
+
+    def _queue(self, worker: str, message: tuple[Any, ...]) -> asyncio.Future[None]:
+        self._outbox[worker].append(message)
         if self._flushed is None:
             self._flushed = asyncio.get_running_loop().create_future()
             self._tasks.append(asyncio.create_task(self._flush()))
-        # The future is shared by everything sent until the flush takes the outbox.
-        await asyncio.shield(self._flushed)
+        return self._flushed
 
     async def _flush(self) -> None:
         """Send until nothing is left; one flush runs at a time, so entries keep their order."""

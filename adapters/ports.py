@@ -21,6 +21,9 @@ class Bus(Protocol):
     async def send(self, socket: str, kind: str, *arguments: Any) -> None:
         """Hand a message on; raise Unavailable where it could not be."""
 
+    def post(self, socket: str, kind: str, *arguments: Any) -> None:
+        """Hand a message on without waiting for it to go; raise Unavailable where it is known that it can't."""
+
     def on_worker_lost(self, listener: Callable[[str], Awaitable[None]]) -> None:
         """Call `listener(worker id)` when a worker has died; each worker is told, and may be more than once."""
 

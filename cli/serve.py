@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import settings as configuration
 from adapters.keys import KeyFiles
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+
+def application() -> ASGIApp:
+    """Make what each process serves."""
+    from app import create
+
+    # A socket is a hundred objects that stay, and Python looks through what stays again and again: with its own
+    # thresholds a connection costs half as much again where three thousand sockets are open (bench/sockets).
+    gc.set_threshold(50_000, 20, 100)
+    return create()
 
 
 def serve(
@@ -28,7 +42,7 @@ def serve(
     # Imported here: the other commands should not wait for the web stack.
     import uvicorn
 
-    from contract import events
+    from contract import transport
 
     settings = configuration.load()
     settings.require_services()
@@ -36,7 +50,7 @@ def serve(
     if reload and workers > 1:
         raise typer.BadParameter("--reload runs one process; leave --workers out")
     uvicorn.run(
-        "app:create",
+        "cli.serve:application",
         factory=True,
         host=host,
         port=settings.port if port is None else port,
@@ -46,8 +60,9 @@ def serve(
         reload_excludes=[".venv", ".parlance", "node_modules", "tests"] if reload else None,
         proxy_headers=True,
         forwarded_allow_ips=settings.trusted_proxies,
-        ws="websockets-sansio",
-        ws_max_size=events.MAX_FRAME_BYTES,
+        http=transport.FirstRequest,
+        ws=transport.Connection,
+        ws_max_size=transport.MAX_FRAME_BYTES,
         ws_per_message_deflate=False,
         ws_ping_interval=None,  # Engine.IO has its own
         server_header=False,

@@ -10,21 +10,20 @@ from __future__ import annotations
 import asyncio
 import importlib
 import inspect
-import logging
 import pkgutil
-import re
 import secrets
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-import socketio
-from engineio.async_drivers import asgi  # type: ignore[import-untyped]
-from socketio import packet
 from socketio.exceptions import ConnectionRefusedError as HandshakeRefused
 
 import errors
 from contract import problems, schemas
+from contract.event_rate import EventLimit
+from contract.fast_lane import FastLane
 from contract.operations import ContractError
+from contract.socket_server import Server
+from contract.transport import MAX_FRAME_BYTES
 from realtime import connection, emit, upkeep
 from realtime.caller import Caller
 from realtime.emit import Event
@@ -32,17 +31,8 @@ from realtime.emit import Event
 if TYPE_CHECKING:
     from container import Container
 
-log = logging.getLogger("parlance.events")
-
 #: Modules of realtime/ whose functions are not themselves events.
 _NOT_EVENTS = ("caller", "connection", "emit", "outcomes", "upkeep")
-#: What one WebSocket frame may hold, in bytes.
-MAX_FRAME_BYTES = 64 * 1024
-#: Binary parts that are awaited before the event that announced them is refused; no event takes any.
-_MAX_ATTACHMENTS = 8
-#: What a client may send as text: an Engine.IO close, a pong, or a message that is a Socket.IO packet.
-_READABLE = re.compile(r"1|3|4[0-9].*", re.DOTALL)
-_CLOSE = "1"
 #: Seconds between two tries to note that a socket is gone.
 _AGAIN = 1.0
 #: What a function that answers an event takes.
@@ -102,95 +92,26 @@ def _function(key: str) -> Function:
     return function
 
 
-class Frames(asgi.WebSocket):  # type: ignore[misc]
-    """Engine.IO's WebSocket, which ends where Engine.IO would trip, be silent, or leave hanging up to the client."""
-
-    async def wait(self) -> str | bytes:
-        frame: str | bytes = await super().wait()
-        if isinstance(frame, str) and not _READABLE.fullmatch(frame):
-            raise OSError("that frame is not an Engine.IO packet")
-        return frame
-
-    async def send(self, message: str | bytes) -> None:
-        await super().send(message)
-        if message == _CLOSE:
-            await self.close()
-
-
-class Server(socketio.AsyncServer):  # type: ignore[misc]
-    """python-socketio, with an answer where it would be silent or trip: odd frames, reserved names, unasked acks."""
-
-    async def _handle_eio_message(self, eio_sid: str, data: Any) -> None:
-        if eio_sid in self._binary_packet and not isinstance(data, bytes):
-            await self._refuse_binary(eio_sid, "that event lacks a binary part")
-        try:
-            await super()._handle_eio_message(eio_sid, data)
-            awaiting = self._binary_packet.get(eio_sid)
-            if awaiting is not None and not 0 < awaiting.attachment_count <= _MAX_ATTACHMENTS:
-                await self._refuse_binary(eio_sid, "an event takes no binary parts")
-        except Exception as error:
-            log.info("a frame that is no Socket.IO packet: %s", type(error).__name__)
-            await self._refuse_binary(eio_sid, "that frame is not a Socket.IO packet")
-
-    async def _handle_event(self, eio_sid: str, namespace: str | None, id: int | None, data: Any) -> None:  # noqa: A002
-        if namespace not in (None, "/"):
-            await self._refuse(eio_sid, "there is no namespace but the default one")
-        elif not self._is_connected(eio_sid):
-            await self._refuse(eio_sid, "an event comes after the handshake")
-        elif not (isinstance(data, list) and data and isinstance(data[0], str)):
-            await self._refuse(eio_sid, "an event is a name and a payload", id)
-        elif data[0] in (*self.reserved_events, "*"):  # python-socketio would call the handler of that name
-            await self._refuse(eio_sid, f"there is no event '{data[0]}'", id)
-        else:
-            await super()._handle_event(eio_sid, namespace, id, data)
-
-    async def _handle_ack(self, eio_sid: str, namespace: str | None, id: int | None, data: Any) -> None:  # noqa: A002
-        await self._refuse(eio_sid, "nobody asked for an acknowledgement")
-
-    def _is_connected(self, eio_sid: str) -> bool:
-        sid = self.manager.sid_from_eio_sid(eio_sid, "/")
-        return sid is not None and bool(self.manager.is_connected(sid, "/"))
-
-    async def _refuse_binary(self, eio_sid: str, message: str) -> None:
-        """Refuse a frame, and the event that was waiting for its binary parts, if one was."""
-        waited = self._binary_packet.pop(eio_sid, None)
-        await self._refuse(
-            eio_sid, message, waited.id if waited is not None and waited.packet_type == packet.BINARY_EVENT else None
-        )
-
-    async def _refuse(self, eio_sid: str, message: str, ack_id: int | None = None) -> None:
-        if not self._is_connected(eio_sid):
-            await self.eio.disconnect(eio_sid)
-            return
-        problem = problems.socket_problem(errors.BadPayload(message))
-        await self.emit("error", problem, to=self.manager.sid_from_eio_sid(eio_sid, "/"))
-        if ack_id is not None:
-            ack = self.packet_class(packet.ACK, id=ack_id, data=[{"ok": False, "error": problem}])
-            await self._send_packet(eio_sid, ack)
-
-
 def build(services: Container) -> Server:
     """Build the Socket.IO server of asyncapi.yaml; raise ContractError where spec and code disagree."""
     bound = Bound(schemas.load(schemas.ASYNCAPI))
     settings = services.settings
     checks_output = not settings.is_production
-    callers: dict[str, Caller] = {}
     cutting: set[asyncio.Task[None]] = set()
+    leaving: set[asyncio.Task[None]] = set()
 
     def origin_allowed(origin: str, environ: dict[str, Any]) -> bool:
         own = f"{environ.get('wsgi.url_scheme', 'http').replace('ws', 'http')}://{environ.get('HTTP_HOST', '')}"
         return origin in (own, settings.app_url, *settings.cors_origins)
 
     server = Server(
-        async_mode="asgi",
+        EventLimit(settings.socket_events_per_second, settings.socket_event_burst),
         async_handlers=False,  # keeps the order of one socket's events
-        transports=["websocket"],
         cors_allowed_origins=origin_allowed,
         max_http_buffer_size=MAX_FRAME_BYTES,
-        ping_interval=20,
-        ping_timeout=15,
     )
-    server.eio._async = {**server.eio._async, "websocket": Frames}
+    server.eio.handshake_seconds = settings.socket_handshake_timeout.total_seconds()
+    sockets = server.directory.sockets
     # The id says which worker holds the socket, so that an emit needs no look-up.
     server.eio.generate_id = lambda: f"{services.bus.worker_id}.{secrets.token_urlsafe(15)}"
 
@@ -200,36 +121,62 @@ def build(services: Container) -> Server:
         await services.bus.send(socket, "emit", event.name, event.payload)
 
     async def deliver(socket: str, name: str, payload: dict[str, Any]) -> None:
-        await server.emit(name, payload, to=socket)
+        server.send_event(socket, name, payload)
+
+    async def replace(socket: str) -> None:
+        if socket in sockets:
+            server.send_event(socket, *emit.session_replaced())
+            await server.disconnect(socket)
 
     services.bus.on("emit", deliver)
-    services.background.append(lambda: upkeep.run(services, emit_to, lambda: list(callers)))
+    services.bus.on("replace", replace)
+
+    def present() -> list[str]:
+        return [socket for socket, held in sockets.items() if held.caller is not None]
+
+    services.background.append(lambda: upkeep.run(services, emit_to, present))
 
     async def connected(socket: str, environ: dict[str, Any], auth: Any = None) -> None:
         try:
             identity = await connection.connect(services, auth)
         except Exception as exception:
             raise HandshakeRefused(problems.as_product_error(exception).code) from None
-        callers[socket] = Caller(identity.user_id, identity.family_id, socket, emit_to)
-        connection.connected(services, callers[socket])
+        if socket in sockets:  # it may have gone away meanwhile
+            caller = sockets[socket].caller = Caller(identity.user_id, identity.family_id, socket, emit_to)
+            services.sockets.enter(identity.user_id, socket)
+            connection.connected(services, caller)
 
     async def disconnected(socket: str, reason: str) -> None:
-        caller = callers.pop(socket, None)
-        if caller is None:
+        held = sockets.get(socket)
+        if held is None or held.caller is None:
             return
+        caller, held.caller = held.caller, None
+        services.sockets.leave(caller.user_id, socket)
+        if await noted(caller):
+            return
+        # The connection is not kept for it: whoever is cut off is cut off, also while Redis or PostgreSQL is away.
+        task = asyncio.create_task(note(caller))
+        leaving.add(task)
+        task.add_done_callback(leaving.discard)
+
+    async def noted(caller: Caller) -> bool:
+        """Note that a socket is gone; False where that has to be tried again."""
+        try:
+            await connection.disconnect(services, caller)
+        except Exception as exception:
+            return not isinstance(problems.as_product_error(exception), errors.Unavailable)
+        return True
+
+    async def note(caller: Caller) -> None:
         while True:
-            try:
-                await connection.disconnect(services, caller)
+            await asyncio.sleep(_AGAIN)
+            if await noted(caller):
                 return
-            except Exception as exception:
-                if not isinstance(problems.as_product_error(exception), errors.Unavailable):
-                    return
-            await asyncio.sleep(_AGAIN)  # Redis or PostgreSQL is away; the partner is still to hear of it
 
     def cut_off(ended: set[str]) -> None:
         """Disconnect every socket of the sign-ins that have ended."""
-        for socket, caller in list(callers.items()):
-            if caller.family_id in ended:
+        for socket, held in list(sockets.items()):
+            if held.caller is not None and held.caller.family_id in ended:
                 task = asyncio.create_task(server.disconnect(socket))
                 cutting.add(task)
                 task.add_done_callback(cutting.discard)
@@ -240,7 +187,8 @@ def build(services: Container) -> Server:
         return {"ok": False, "error": problems.socket_problem(exception)}
 
     async def answer(socket: str, name: str, arguments: tuple[Any, ...]) -> dict[str, Any]:
-        caller = callers[socket]
+        caller = sockets[socket].caller
+        assert caller is not None
         try:
             function, validator = bound.receives[name]
             body = _payload(arguments)
@@ -251,12 +199,12 @@ def build(services: Container) -> Server:
                 raise ContractError(f"the ack of {name} is not what asyncapi.yaml says: {problem}")
         except Exception as exception:
             ack = refusal(exception)
-            await server.emit("error", ack["error"], to=socket)
+            server.send_refusal(socket, ack["error"])
         return ack
 
     async def unknown(name: str, socket: str, *arguments: Any) -> dict[str, Any]:
         ack = refusal(errors.BadPayload(f"there is no event '{name[:64]}'"))
-        await server.emit("error", ack["error"], to=socket)
+        server.send_refusal(socket, ack["error"])
         return ack
 
     def handler(name: str) -> Callable[..., Awaitable[dict[str, Any]]]:
@@ -270,6 +218,9 @@ def build(services: Container) -> Server:
     server.on("*", unknown)
     for name in bound.receives:
         server.on(name, handler(name))
+    if settings.events_fast_lane:
+        validators = {name: validator for name, (_, validator) in bound.receives.items()}
+        server.eio.lane = FastLane(services, server, validators, bound.sends if checks_output else None)
     return server
 
 

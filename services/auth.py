@@ -26,6 +26,8 @@ from services.sign_ins import SignedIn, SignInsService, lock
 RESET_LIFETIME = timedelta(hours=1)
 VERIFICATION_LIFETIME = timedelta(days=1)
 
+_IS_BANNED = "SELECT is_banned FROM users WHERE id = $1"
+
 
 class AuthService:
     def __init__(
@@ -85,11 +87,11 @@ class AuthService:
     async def admit_socket(self, access_token: str) -> Identity:
         """Answer whose socket this is; raise Unauthenticated, or Banned."""
         identity = self._tokens.verify(access_token)
-        async with self._database.transaction() as session:
-            banned = (await session.exec(select(User.is_banned).where(User.id == uuid.UUID(identity.user_id)))).first()
-        if banned is None:
+        # A restart brings every phone back at once: hence `fetch_one`.
+        found = await self._database.fetch_one(_IS_BANNED, identity.user_id)
+        if found is None:
             raise errors.Unauthenticated()
-        if banned:
+        if found[0]:
             raise errors.Banned()
         # Last: whoever is banned should hear so, although their sign-ins have ended too; and this one may have ended
         # during the query, when nobody knew of this socket yet.

@@ -23,8 +23,9 @@ from services.rooms import Away, Closed, Rooms
 
 log = logging.getLogger("parlance.signaling")
 
-#: What a seat remembers of what its member has signalled: so many, and so many characters of session descriptions.
-_REMEMBERED, _REMEMBERED_CHARACTERS = 256, 512 * 1024
+#: What a seat remembers of what its member has signalled: more than a socket may send while its peer has time to come
+#: back, and so many characters of session descriptions.
+_REMEMBERED, _REMEMBERED_CHARACTERS = 512, 512 * 1024
 #: `seq` counts on from here with each time a member joins the same room, so that it rises from one worker to the next.
 _SEQ_OF_A_JOIN = 1 << 20
 #: Who may send what; a candidate may come from both.

@@ -11,6 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlmodel import col, select
 
+import errors
 from container import Container
 from models import CallSession, User
 from tests.world import Phone
@@ -38,6 +39,9 @@ class LocalBus:
 
     async def send(self, socket: str, kind: str, *arguments: Any) -> None:
         await self._handlers[kind](socket, *arguments)
+
+    def post(self, socket: str, kind: str, *arguments: Any) -> None:
+        raise errors.Unavailable()
 
     def on_worker_lost(self, listener: Any) -> None: ...
 

@@ -39,6 +39,10 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
             "TURN_HOST": "127.0.0.1",
             "JOIN_DEADLINE": "4s",
             "RECONNECT_GRACE": "2s",
+            # Tests hurry; those of the limits serve with others.
+            "SOCKET_EVENTS_PER_SECOND": "100000",
+            "SOCKET_EVENT_BURST": "100000",
+            "SOCKETS_PER_USER": "1000",
         }
         loaded = configuration.load(None, **{name.lower(): value for name, value in variables.items()})
         KeyFiles(loaded).generate()

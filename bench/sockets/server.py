@@ -1,0 +1,50 @@
+"""One process of what is measured: `python -m bench.sockets.server parlance|echo PORT`.
+
+`echo` is the limit: uvicorn's WebSocket alone, whose app sends back what it hears.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from contract import transport
+
+
+def echo() -> ASGIApp:
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+            await send({"type": "http.response.body", "body": b"{}"})
+            return
+        await receive()
+        await send({"type": "websocket.accept"})
+        while (message := await receive())["type"] == "websocket.receive":
+            await send({"type": "websocket.send", "text": message["text"]})
+
+    return answer
+
+
+if __name__ == "__main__":
+    is_parlance = sys.argv[1] == "parlance"
+    # As `parlance serve` has it.
+    uvicorn.run(
+        "cli.serve:application" if is_parlance else "bench.sockets.server:echo",
+        factory=True,
+        host="127.0.0.1",
+        port=int(sys.argv[2]),
+        proxy_headers=True,
+        forwarded_allow_ips=["127.0.0.1"],
+        http=transport.FirstRequest,
+        ws=transport.Connection if is_parlance else "websockets-sansio",
+        ws_max_size=transport.MAX_FRAME_BYTES,
+        ws_per_message_deflate=False,
+        ws_ping_interval=None,
+        server_header=False,
+        access_log=False,
+        log_config=None,
+        lifespan="on" if is_parlance else "off",
+        timeout_keep_alive=30,
+    )

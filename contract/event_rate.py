@@ -1,0 +1,58 @@
+"""Owns how many events one socket may send: a bucket of tokens, and what becomes of those who empty it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+#: Whoever has this many seconds' worth of events refused, without a pause, is cut off.
+_FLOOD_SECONDS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class EventLimit:
+    """What every socket of a server may send."""
+
+    per_second: float
+    burst: float
+
+
+class EventRate:
+    """One socket's events so far."""
+
+    __slots__ = ("_at", "_refused", "_spent", "_told_at")
+
+    def __init__(self) -> None:
+        #: Events sent and not yet forgiven, as of when.
+        self._spent = 0.0
+        self._at = 0.0
+        self._refused = 0
+        self._told_at = 0.0
+
+    def spend(self, limit: EventLimit) -> bool:
+        """Count an event; say whether it may be."""
+        now = time.monotonic()
+        spent = self._spent - (now - self._at) * limit.per_second
+        self._at = now
+        if spent <= 0:
+            spent, self._refused = 0.0, 0
+        if spent > limit.burst - 1:
+            self._spent = spent
+            self._refused += 1
+            return False
+        self._spent = spent + 1
+        return True
+
+    def give_back(self) -> None:
+        """Forget the last event: it is going to be counted again."""
+        self._spent -= 1
+
+    def is_flood(self, limit: EventLimit) -> bool:
+        return self._refused >= limit.per_second * _FLOOD_SECONDS
+
+    def may_be_told(self) -> bool:
+        """Say whether the sender may hear an `error` of its refused events now: once a second."""
+        if self._at - self._told_at < 1:
+            return False
+        self._told_at = self._at
+        return True

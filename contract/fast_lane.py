@@ -1,0 +1,91 @@
+"""Owns the short way of an offer, an answer or a candidate: read, validated, relayed and acknowledged in one go.
+
+The ordinary way (`events.py`) costs a task and several layers for each event. It remains the one that refuses: what is
+not plain here, or not to be relayed, is left to it as if nobody had looked, so there is one set of refusals. A frame
+comes here only while nothing that its socket sent before is unanswered, and what leaves is written at once, so no event
+overtakes another.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+import errors
+from contract import problems, schemas
+from contract.operations import ContractError
+from contract.socket_server import Server
+from contract.transport import Socket, text_frame
+
+if TYPE_CHECKING:
+    from container import Container
+
+#: A whole frame: Engine.IO message, Socket.IO event, id of the ack if one is asked for, name, payload.
+_FRAME = re.compile(rb'42(0|[1-9][0-9]{0,15})?\["(webrtc_(?:offer|answer|ice))",(\{.*\})\]', re.DOTALL)
+#: PostgreSQL refuses NUL in a text, and so does the contract; orjson refuses all else that is no text.
+_NUL = b"\\u0000"
+_OK = b'[{"ok":true}]'
+#: The events, and what of each is relayed.
+_FIELDS = {"webrtc_offer": "sdp", "webrtc_answer": "sdp", "webrtc_ice": "candidate"}
+
+
+class FastLane:
+    def __init__(
+        self,
+        services: Container,
+        server: Server,
+        receives: dict[str, schemas.Validator],
+        sends: dict[str, schemas.Validator] | None,
+    ) -> None:
+        """`sends` holds what leaves to the contract, where that is to be checked."""
+        self._relay = services.signaling.relay
+        self._post = services.bus.post
+        self._worker = f"{services.bus.worker_id}."
+        self._sockets = server.directory.sockets
+        self._server = server
+        self._sends = sends
+        self._events = {
+            name.encode(): (name, field, receives[name], b'42["%b",' % name.encode()) for name, field in _FIELDS.items()
+        }
+
+    def __call__(self, socket: Socket, frame: bytes) -> bool:
+        """Answer a frame of an idle socket; False leaves it, as if it had not been looked at, to the ordinary way."""
+        match = _FRAME.fullmatch(frame)
+        caller = socket.caller
+        if match is None or caller is None or socket.closing or _NUL in frame or self._server.awaits_binary(socket):
+            return False
+        ack_id, event, content = match.groups()
+        name, field, validate, head = self._events[event]
+        try:
+            body = orjson.loads(content)
+        except orjson.JSONDecodeError:
+            return False
+        if validate(body) is not None or not socket.rate.spend(self._server.limit):
+            return False
+        payload = {field: body[field]}
+        try:
+            peer = self._relay(caller.socket, body["roomId"], name, payload)
+        except errors.ProductError:
+            socket.rate.give_back()
+            return False
+        try:
+            if peer is not None:
+                self._send(peer, name, payload, head)
+            ack = _OK
+        except Exception as exception:  # relayed already, so not to be tried again the ordinary way
+            problem = problems.socket_problem(exception)
+            self._server.send_refusal(caller.socket, problem)
+            ack = orjson.dumps([{"ok": False, "error": problem}])
+        if ack_id is not None:
+            socket.connection.write(text_frame(b"43%b%b" % (ack_id, ack)))
+        return True
+
+    def _send(self, peer: str, name: str, payload: dict[str, Any], head: bytes) -> None:
+        if self._sends is not None and (problem := self._sends[name](payload)):
+            raise ContractError(f"{name} as it would be sent is not what asyncapi.yaml says: {problem}")
+        if not peer.startswith(self._worker):
+            self._post(peer, "emit", name, payload)
+        elif (partner := self._sockets.get(peer)) is not None:
+            partner.connection.write(text_frame(b"%b%b]" % (head, orjson.dumps(payload))))

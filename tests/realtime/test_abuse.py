@@ -1,0 +1,276 @@
+"""Owns what one hostile or broken client costs the others: nothing. Each test abuses while two good phones talk."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket as sockets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from container import Container
+from tests.calls import MakePhone, Room, call
+from tests.wire import BareSocket, dial_bare, event
+from tests.world import Learner, Phone, Server, dial, start_server, stop_server
+
+#: How long, in seconds, what a good phone sends may take while others misbehave; both cores are shared with them.
+BOUND = 1.5
+#: How much, in MB, the server may grow over an abuse that does not last.
+GROWTH = 60
+
+Dial = Callable[..., Awaitable[BareSocket]]
+
+
+@pytest.fixture(scope="module")
+def server(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server of one worker with the limits of the contract, so that nobody gets away to another worker."""
+    limits = ("SOCKET_EVENTS_PER_SECOND", "SOCKET_EVENT_BURST", "SOCKETS_PER_USER")
+    variables = {name: value for name, value in environment.items() if name not in limits}
+    variables["SOCKET_HANDSHAKE_TIMEOUT"] = "2s"
+    running = start_server(variables, tmp_path_factory.mktemp("strict") / "server.log", workers=1)
+    yield running
+    stop_server(running)
+
+
+@pytest.fixture
+async def bare(server: Server) -> AsyncIterator[Dial]:
+    opened: list[BareSocket] = []
+
+    async def make(learner: Learner | None = None) -> BareSocket:
+        opened.append(await dial_bare(server, learner))
+        return opened[-1]
+
+    yield make
+    for each in opened:
+        await each.hang_up()
+
+
+@asynccontextmanager
+async def good_call(caller: Phone, receiver: Phone, *, bound: float = BOUND) -> AsyncIterator[Room]:
+    """Bring two into a call in which, while this is open, each event arrives once, in order and in time."""
+    room = await call(caller, receiver)
+    is_over = False
+    slowest = 0.0
+    sent = 0
+
+    async def talk() -> None:
+        nonlocal slowest, sent
+        while not is_over:
+            candidate = {"candidate": f"candidate:{sent}"}
+            began = time.perf_counter()
+            assert await caller.send("webrtc_ice", {**room, "candidate": candidate}) == {"ok": True}
+            sent += 1
+            await receiver.hears("webrtc_ice", count=sent)
+            slowest = max(slowest, time.perf_counter() - began)
+            await asyncio.sleep(0.05)
+
+    talking = asyncio.create_task(talk())
+    try:
+        yield room
+    finally:
+        is_over = True
+        await talking
+    heard = [payload["candidate"]["candidate"] for name, payload in receiver.heard if name == "webrtc_ice"]
+    assert heard == [f"candidate:{number}" for number in range(sent)] and sent > 0
+    assert slowest < bound, f"an event took {slowest:.2f} s"
+
+
+def resident(server: Server) -> float:
+    """Megabytes of the server's process."""
+    status = Path(f"/proc/{server.process.pid}/status").read_text()
+    return float(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) / 1024
+
+
+@pytest.fixture
+async def good(make_phone: MakePhone) -> tuple[Phone, Phone]:
+    return await make_phone(), await make_phone()
+
+
+async def test_oversized_frames_end_their_connection_alone(
+    good: tuple[Phone, Phone], bare: Dial, server: Server
+) -> None:
+    before = resident(server)
+    async with good_call(*good):
+        for size in (66_000, 1_000_000, 8_000_000):
+            for _ in range(5):
+                abuser = await bare(good[0].learner if size == 66_000 else None)
+                await abuser.send("42" + "x" * size)
+                await abuser.is_cut_off(within=10)
+    assert resident(server) - before < GROWTH
+
+
+async def test_events_beyond_the_limit_are_refused_and_told_once_a_second(make_phone: MakePhone, bare: Dial) -> None:
+    learner = (await make_phone()).learner
+    sender = await bare(learner)
+    await sender.send(*(event("cancel_search", {}, number) for number in range(100)))
+    await sender.hears("4399")
+    acks = [
+        json.loads(frame[2 + len(str(number)) :])[0]
+        for number, frame in enumerate(frame for frame in sender.heard if frame.startswith("43"))
+    ]
+    codes = [ack["error"]["code"] for ack in acks]
+    accepted = codes.count("not_searching")
+    # The handshake is one message of the burst, and while the hundred travel the bucket fills again.
+    assert 55 <= accepted <= 80 and codes.count("rate_limited") == 100 - accepted
+    assert codes[:55] == ["not_searching"] * 55
+    told = [frame for frame in sender.heard if frame.startswith('42["error"') and "rate_limited" in frame]
+    assert len(told) in (1, 2)
+    await asyncio.sleep(1)
+    await sender.send(event("cancel_search", {}, 100))
+    assert "not_searching" in await sender.hears("43100")
+
+
+async def test_a_flood_is_cut_off(good: tuple[Phone, Phone], make_phone: MakePhone, bare: Dial, server: Server) -> None:
+    strangers = [(await make_phone()).learner for _ in range(3)]
+    before = resident(server)
+    async with good_call(*good):
+        for learner in strangers:
+            abuser = await bare(learner)
+            flood = [event("find_partner", {"topic": "x" * 50}, number) for number in range(2000)]
+            await abuser.send(*flood)
+            await abuser.is_cut_off(within=10)
+            assert any(frame.startswith("41") for frame in abuser.heard), "nothing says that it should not come back"
+    assert resident(server) - before < GROWTH
+
+
+async def test_signaling_is_limited_like_all_else(make_phone: MakePhone, good: tuple[Phone, Phone], bare: Dial) -> None:
+    partner = await make_phone()
+    learner = (await make_phone()).learner
+    abuser = await bare(learner)
+    topic = {"topic": f"flood of {learner.username}"}
+    await partner.send("find_partner", topic)
+    await abuser.send(event("find_partner", topic))
+    room = {"roomId": (await partner.hears("match_found"))["roomId"]}
+    await partner.send("join_room", room)
+    await abuser.send(event("join_room", room, 1))
+    await abuser.hears("431[")
+    async with good_call(*good):
+        await abuser.send(*(event("webrtc_ice", {**room, "candidate": None}) for _ in range(5000)))
+        await abuser.is_cut_off(within=10)
+        await partner.hears("peer_left", within=15)
+    assert 40 < len([name for name, _ in partner.heard if name == "webrtc_ice"]) < 300
+
+
+async def test_a_socket_that_never_names_itself_is_closed(good: tuple[Phone, Phone], bare: Dial) -> None:
+    async with good_call(*good):
+        silent = [await bare() for _ in range(50)]
+        began = time.monotonic()
+        await asyncio.gather(*(each.is_cut_off(within=8) for each in silent))
+        assert time.monotonic() - began > 0.5
+
+
+async def test_refused_handshakes_do_not_buy_time(bare: Dial) -> None:
+    stubborn = await bare()
+    for _ in range(8):
+        await stubborn.send('40{"token":"nonsense"}')
+        await asyncio.sleep(0.4)
+    await stubborn.is_cut_off(within=4)
+
+
+async def test_a_connection_that_asks_for_nothing_is_closed(good: tuple[Phone, Phone], server: Server) -> None:
+    port = int(server.url.rpartition(":")[2])
+    writers = []
+    readers = []
+    for start in (b"", b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nUpgrade: webso"):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(start)
+        readers.append(reader)
+        writers.append(writer)
+    async with good_call(*good), asyncio.timeout(14):
+        assert [await reader.read() for reader in readers] == [b"", b""]
+    for writer in writers:
+        writer.close()
+
+
+async def test_whoever_speaks_before_the_handshake_is_cut_off(good: tuple[Phone, Phone], bare: Dial) -> None:
+    async with good_call(*good) as room:
+        for _ in range(20):
+            early = await bare()
+            await early.send(*(event("webrtc_ice", {**room, "candidate": None}, number) for number in range(200)))
+            await early.is_cut_off(within=10)
+            assert not [frame for frame in early.heard if frame.startswith("4")]
+
+
+async def test_a_foreign_room_cannot_be_spoken_into(
+    good: tuple[Phone, Phone], make_phone: MakePhone, bare: Dial
+) -> None:
+    learner = (await make_phone()).learner
+    async with good_call(*good) as room:
+        for _ in range(4):
+            intruder = await bare(learner)
+            names = ("webrtc_ice", "join_room", "end_call", "webrtc_ice")
+            for number in range(40):
+                name = names[number % 4]
+                payload = {**room, "candidate": None} if name == "webrtc_ice" else room
+                await intruder.send(event(name, payload, number))
+            await intruder.hears("4339[")
+            acks = [frame for frame in intruder.heard if frame.startswith("43")]
+            assert len(acks) == 40 and all("not_in_room" in ack for ack in acks)
+            await intruder.hang_up()
+
+
+async def test_a_partner_who_does_not_read_is_cut_off_and_nobody_else_waits(
+    good: tuple[Phone, Phone], make_phone: MakePhone, server: Server, container: Container
+) -> None:
+    deaf, talker = await make_phone(), await make_phone()
+    room = await call(talker, deaf)
+    underlying = deaf.client.eio.ws._response.connection.transport
+    underlying.pause_reading()
+    underlying.get_extra_info("socket").setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 4096)
+    before = resident(server)
+    sdp = "v=0" + "x" * 30_000
+    async with good_call(*good):
+        deadline = time.monotonic() + 45
+        told: dict[str, Any] = {"ok": True}
+        while told["ok"] and time.monotonic() < deadline:
+            told = await talker.send("webrtc_offer", {**room, "sdp": sdp})
+            if any(name in ("peer_left", "peer_reconnecting") for name, _ in talker.heard):
+                break
+            await asyncio.sleep(0.034)
+    assert any(name in ("peer_left", "peer_reconnecting") for name, _ in talker.heard), "the deaf was not cut off"
+    assert resident(server) - before < GROWTH
+    underlying.resume_reading()
+
+
+async def test_a_user_has_three_sockets_and_the_oldest_makes_room(
+    server: Server, make_phone: MakePhone, container: Container
+) -> None:
+    first = await make_phone()
+    learner = first.learner
+    others = [await dial(server.url, learner) for _ in range(2)]
+    await asyncio.sleep(0.3)
+    assert first.client.connected
+    fourth = await dial(server.url, learner)
+    assert await first.hears("session_replaced") == {}
+    async with asyncio.timeout(5):
+        while first.client.connected:
+            await asyncio.sleep(0.01)
+    for phone in (*others, fourth):
+        assert (await phone.send("cancel_search"))["error"]["code"] == "not_searching"
+        assert "session_replaced" not in [name for name, _ in phone.heard]
+    await others[0].client.disconnect()
+    await asyncio.sleep(0.3)
+    fifth = await dial(server.url, learner)
+    await asyncio.sleep(0.3)
+    assert fourth.client.connected and others[1].client.connected, "one that hung up still counted"
+    for phone in (others[1], fourth, fifth):
+        await phone.client.disconnect()
+
+
+async def test_sockets_of_a_worker_that_was_killed_do_not_count(
+    server: Server, make_phone: MakePhone, container: Container
+) -> None:
+    phone = await make_phone()
+    key = f"user:{phone.learner.id}:sockets"
+    await container.redis.zadd(key, {f"0dead0{number}.x": time.time() * 1000 + 60_000 for number in range(3)})
+    other = await dial(server.url, phone.learner)
+    async with asyncio.timeout(5):
+        while await container.redis.zcard(key) != 2:
+            await asyncio.sleep(0.01)
+    assert phone.client.connected and other.client.connected
+    await other.client.disconnect()
