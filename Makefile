@@ -10,7 +10,7 @@ export UV_PYTHON_DOWNLOADS := never
 
 .PHONY: help
 help: ## List what can be made.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
 .PHONY: run
 run: env ## Run everything: server, worker, PostgreSQL, Redis and S3 (ARGS=--reload).
@@ -36,6 +36,14 @@ check: env ## Check style, types, layers, the two specs and the migrations.
 .PHONY: bench-rest
 bench-rest: env ## Measure REST beside Fastify, in one run (about four minutes).
 	$(BIN)/python -m bench.rest.run
+
+.PHONY: bench-matching
+bench-matching: env ## Measure matching beside the same on Node (about three minutes).
+	$(BIN)/python -m bench.matching.run
+
+.PHONY: bench-bus
+bench-bus: env ## Measure messages between workers beside Node's (about two minutes).
+	$(BIN)/python -m bench.bus.run
 
 .PHONY: format
 format: env ## Format the source and mend what can be mended by itself.

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from adapters import redis
-from adapters.bus import RedisBus
+from adapters.bus import WorkerBus, directory
 from adapters.database import Database
 from adapters.jobs import Jobs
 from adapters.keys import KeyFiles, KeyRing
@@ -17,6 +17,7 @@ from adapters.mail.resend import ResendMailer
 from adapters.passwords import Passwords
 from adapters.ports import Bus, Mailer
 from adapters.rate_limiter import RateLimiter
+from adapters.scripts import Scripts
 from adapters.storage import Storage
 from adapters.tokens import LEEWAY, AccessTokens
 from adapters.turn import Turn
@@ -31,7 +32,7 @@ from services.matchmaking import MatchmakingService
 from services.privacy import PrivacyService
 from services.reports import ReportsService
 from services.revocations import Revocations
-from services.rooms import Rooms
+from services.rooms import LUA, Rooms
 from services.sessions import SessionsService
 from services.sign_ins import SignInsService
 from services.signaling import SignalingService
@@ -54,7 +55,10 @@ class Container:
         self.database = Database(settings)
         self.redis = redis.connect(settings)
         self._reader = redis.connect(settings, read_timeout=10)
-        self.bus: Bus = bus or RedisBus(self.redis, self._reader)
+        self.scripts = Scripts(settings, LUA)
+        self.bus: Bus = bus or WorkerBus(
+            self.redis, self._reader, directory=directory(settings), required=settings.bus_directory is not None
+        )
         self.rate_limiter = RateLimiter(self.redis)
         self.storage = storage or Storage(settings)
         self.turn = Turn(settings)
@@ -85,7 +89,7 @@ class Container:
             self.database, self._passwords, self.sign_ins, self.users, self.jobs, self.storage
         )
         self.sessions = SessionsService(self.database)
-        rooms = Rooms(self.redis)
+        rooms = Rooms(self.scripts)
         self.matchmaking = MatchmakingService(self.database, rooms, self.sessions)
         self.signaling = SignalingService(self.bus, rooms, self.sessions)
         self.health = HealthService(self.database, self.redis, self.storage)
@@ -105,6 +109,7 @@ class Container:
     async def close(self) -> None:
         """Close every connection."""
         self._passwords.close()
+        await self.scripts.close()
         await self._reader.aclose()
         await self.redis.aclose()
         await self.database.close()

@@ -20,14 +20,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import orjson
-from redis.asyncio import Redis
 
 import errors
+from adapters.scripts import Scripts
 
 SEARCH_SECONDS = 5 * 60
 ROOM_SECONDS = 2 * 60 * 60
 
-_LUA = Path(__file__).parent / "lua"
+LUA = Path(__file__).parent / "lua"
 
 
 class Waiting(NamedTuple):
@@ -64,12 +64,8 @@ class Closed(NamedTuple):
 
 
 class Rooms:
-    def __init__(self, redis: Redis) -> None:
-        self._redis = redis
-        self._find, self._leave, self._put_back, self._join, self._close = (
-            redis.register_script((_LUA / f"{name}.lua").read_text())
-            for name in ("find_partner", "leave_queue", "put_back", "join_room", "close_room")
-        )
+    def __init__(self, scripts: Scripts) -> None:
+        self._scripts = scripts
 
     async def find(
         self, ticket: dict[str, Any], room_id: str, session_id: str, avoid: Iterable[str] = ()
@@ -79,7 +75,8 @@ class Rooms:
         Raises AlreadySearching or AlreadyInRoom.
         """
         user_id = ticket["userId"]
-        answer = await self._find(
+        answer = await self._scripts.call(
+            "find_partner",
             keys=[f"match:searching:{user_id}", f"match:in_room:{user_id}"],
             args=[
                 ticket["since"],
@@ -106,29 +103,36 @@ class Rooms:
 
     async def leave_queue(self, user_id: str, socket: str = "") -> bool:
         """Take a user's search back, or only that of one socket; say whether there was one."""
-        return bool(await self._leave(keys=[f"match:searching:{user_id}"], args=[user_id, socket]))
+        return bool(
+            await self._scripts.call("leave_queue", keys=[f"match:searching:{user_id}"], args=[user_id, socket])
+        )
 
     async def put_back(self, ticket: dict[str, Any]) -> None:
         """Give a search its old place in the queue, unless its user has moved on."""
         user_id = ticket["userId"]
-        await self._put_back(
-            keys=[f"match:searching:{user_id}", f"match:in_room:{user_id}"], args=[orjson.dumps(ticket), SEARCH_SECONDS]
+        await self._scripts.call(
+            "put_back",
+            keys=[f"match:searching:{user_id}", f"match:in_room:{user_id}"],
+            args=[orjson.dumps(ticket), SEARCH_SECONDS],
+            idempotent=True,
         )
 
     async def room_of(self, user_id: str) -> str | None:
-        room_id: Any = await self._redis.get(f"match:in_room:{user_id}")
+        room_id: Any = await self._scripts.execute("GET", f"match:in_room:{user_id}", idempotent=True)
         return room_id or None
 
     async def join(self, room_id: str, user_id: str, socket: str) -> Seat:
         """Bind a member's socket to the room; raise NotInRoom."""
-        answer = await self._join(keys=_keys(room_id), args=[user_id, socket])
+        answer = await self._scripts.call("join_room", keys=_keys(room_id), args=[user_id, socket], idempotent=True)
         if answer[0] == "not_in_room":
             raise errors.NotInRoom()
         return Seat(*answer)
 
     async def close(self, room_id: str, user_id: str, socket: str = "", *, only_unjoined: bool = False) -> Closed:
         """Close a room for a member, or only if it is that socket's, or no call yet; raise NotInRoom."""
-        answer = await self._close(keys=_keys(room_id), args=[user_id, room_id, socket, int(only_unjoined)])
+        answer = await self._scripts.call(
+            "close_room", keys=_keys(room_id), args=[user_id, room_id, socket, int(only_unjoined)]
+        )
         if answer[0] == "not_in_room":
             raise errors.NotInRoom()
         peer_id, peer_socket, was_joined, own_socket = answer

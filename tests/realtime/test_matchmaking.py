@@ -13,12 +13,12 @@ import pytest
 import sqlalchemy.exc
 
 import errors
-from adapters import redis
+from adapters.scripts import Scripts
 from container import Container
 from contract import problems
 from models import EndedBy
 from services.matchmaking import UNKNOWN_WAIT, Match, MatchmakingService, Searching
-from services.rooms import SEARCH_SECONDS, Rooms
+from services.rooms import LUA, SEARCH_SECONDS, Rooms
 from services.sessions import SessionsService
 from tests.calls import MakePhone, Room, ban, becomes, call, ended_row, match, row
 from tests.world import Learner, free_port
@@ -366,7 +366,7 @@ async def test_a_match_that_cannot_be_written_puts_the_waiting_one_back(
     first, second, seeker, later = [await make_device() for _ in range(4)]
     await first.waits("beginner", "cooking")
     await second.waits("advanced", "cooking")
-    broken = MatchmakingService(container.database, Rooms(container.redis), NoDatabase(container.database))
+    broken = MatchmakingService(container.database, Rooms(container.scripts), NoDatabase(container.database))
     with pytest.raises(sqlalchemy.exc.OperationalError) as failure:
         await broken.find_partner(seeker.user_id, seeker.socket, level="all", topic="cooking")
     assert problems.socket_problem(failure.value)["code"] == "unavailable"
@@ -403,7 +403,7 @@ async def test_a_partner_who_goes_away_while_the_match_is_written_is_no_match(
     gone, seeker, second = [await make_device() for _ in range(3)]
     await gone.waits()
     sessions = GoneMeanwhile(container, gone, fails=False)
-    matchmaking = MatchmakingService(container.database, Rooms(container.redis), sessions)
+    matchmaking = MatchmakingService(container.database, Rooms(container.scripts), sessions)
     outcome = await matchmaking.find_partner(seeker.user_id, seeker.socket, level="all", topic=None)
     assert isinstance(outcome, Searching)
     page = await container.sessions.list_of(seeker.user_id, limit=10, cursor=None)
@@ -417,7 +417,7 @@ async def test_a_partner_who_goes_away_while_the_match_fails_is_not_put_back(
     gone, seeker, second = [await make_device() for _ in range(3)]
     await gone.waits()
     sessions = GoneMeanwhile(container, gone, fails=True)
-    matchmaking = MatchmakingService(container.database, Rooms(container.redis), sessions)
+    matchmaking = MatchmakingService(container.database, Rooms(container.scripts), sessions)
     with pytest.raises(sqlalchemy.exc.OperationalError):
         await matchmaking.find_partner(seeker.user_id, seeker.socket, level="all", topic=None)
     await second.waits()
@@ -428,9 +428,9 @@ async def test_a_search_without_redis_is_told_that_a_service_is_away(
     make_device: MakeDevice, container: Container
 ) -> None:
     device = await make_device()
-    nowhere = redis.connect(container.settings.model_copy(update={"redis_port": free_port()}))
+    nowhere = Scripts(container.settings.model_copy(update={"redis_port": free_port()}), LUA)
     matchmaking = MatchmakingService(container.database, Rooms(nowhere), container.sessions)
     with pytest.raises(Exception) as failure:
         await matchmaking.find_partner(device.user_id, device.socket, level="all", topic=None)
     assert problems.socket_problem(failure.value)["code"] == "unavailable"
-    await nowhere.aclose()
+    await nowhere.close()

@@ -406,7 +406,14 @@ class Nowhere:
         self._handlers[kind] = handler
 
     async def send(self, socket: str, kind: str, *arguments: Any) -> None:
+        self.post(socket, kind, *arguments)
+
+    def post(self, socket: str, kind: str, *arguments: Any) -> None:
         self.held.append((kind, socket, *arguments))
+
+    def on_worker_lost(self, listener: Any) -> None: ...
+
+    def on_data_lost(self, listener: Any) -> None: ...
 
     async def let_go(self) -> None:
         for kind, socket, *arguments in self.held:
@@ -446,7 +453,7 @@ async def test_a_join_that_could_not_be_noted_is_noted_when_it_is_tried_again(
     container: Container, strangers: tuple[str, str, str]
 ) -> None:
     one, other, room_id = strangers
-    signaling = SignalingService(Nowhere("w"), Rooms(container.redis), FailsOnce(container.database))
+    signaling = SignalingService(Nowhere("w"), Rooms(container.scripts), FailsOnce(container.database))
     await signaling.join_room(one, "w.one", room_id)
     with pytest.raises(sqlalchemy.exc.OperationalError):
         await signaling.join_room(other, "w.other", room_id)
@@ -471,7 +478,7 @@ async def test_a_peer_who_joins_while_ones_own_join_is_under_way_is_not_missed(
                 await bus.let_go()
             return seat
 
-    signaling = SignalingService(bus, Slow(container.redis), container.sessions)
+    signaling = SignalingService(bus, Slow(container.scripts), container.sessions)
     joined = await signaling.join_room(one, "w.one", room_id)
     assert joined.role == "caller"
     assert signaling.peer_for_offer("w.one", room_id) == "w.other"
@@ -483,7 +490,7 @@ async def test_a_socket_that_fails_to_enter_another_room_stays_in_its_own(
 ) -> None:
     one, other, room_id = strangers
     bus = Nowhere("w")
-    signaling = SignalingService(bus, Rooms(container.redis), container.sessions)
+    signaling = SignalingService(bus, Rooms(container.scripts), container.sessions)
     await signaling.join_room(one, "w.one", room_id)
     with pytest.raises(errors.NotInRoom):
         await signaling.join_room(one, "w.one", str(uuid.uuid4()))
@@ -497,7 +504,7 @@ async def test_another_device_that_goes_away_leaves_the_call_alone(
 ) -> None:
     one, other, room_id = strangers
     bus = Nowhere("w")
-    signaling = SignalingService(bus, Rooms(container.redis), container.sessions)
+    signaling = SignalingService(bus, Rooms(container.scripts), container.sessions)
     for user_id, socket in ((one, "w.one"), (other, "w.other")):
         await signaling.join_room(user_id, socket, room_id)
     await bus.let_go()

@@ -30,7 +30,7 @@ async def nobody_else(container: Container) -> AsyncIterator[None]:
 
 @pytest.fixture
 def rooms(container: Container) -> Rooms:
-    return Rooms(container.redis)
+    return Rooms(container.scripts)
 
 
 @pytest.fixture
