@@ -10,7 +10,7 @@ export UV_PYTHON_DOWNLOADS := never
 
 .PHONY: help
 help: ## List what can be made.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
 .PHONY: run
 run: env ## Run everything: server, worker, PostgreSQL, Redis and S3 (ARGS=--reload).
@@ -51,6 +51,14 @@ bench-rest: env ## Measure REST beside Fastify, in one run (about four minutes).
 .PHONY: bench-sockets
 bench-sockets: env ## Measure sockets beside socket.io, in one run (about four minutes).
 	$(BIN)/python -m bench.sockets.run
+
+.PHONY: bench-matching
+bench-matching: env ## Measure matching beside the same on Node (about three minutes).
+	$(BIN)/python -m bench.matching.run
+
+.PHONY: bench-bus
+bench-bus: env ## Measure messages between workers beside Node's (about two minutes).
+	$(BIN)/python -m bench.bus.run
 
 .PHONY: format
 format: env ## Format the source and mend what can be mended by itself.

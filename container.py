@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from adapters import redis, tasks
-from adapters.bus import RedisBus
+from adapters.bus import WorkerBus, directory
 from adapters.database import Database
 from adapters.jobs import Jobs
 from adapters.keys import KeyFiles, KeyRing
@@ -18,6 +18,7 @@ from adapters.mail.resend import ResendMailer
 from adapters.passwords import Passwords
 from adapters.ports import Bus, Mailer
 from adapters.rate_limiter import RateLimiter
+from adapters.scripts import Scripts
 from adapters.storage import Storage
 from adapters.tokens import LEEWAY, AccessTokens
 from adapters.turn import Turn
@@ -34,7 +35,7 @@ from services.privacy import PrivacyService
 from services.recovery import RecoveryService
 from services.reports import ReportsService
 from services.revocations import Revocations
-from services.rooms import Rooms
+from services.rooms import LUA, Rooms
 from services.sessions import SessionsService
 from services.sign_ins import SignInsService
 from services.signaling import SignalingService
@@ -58,7 +59,10 @@ class Container:
         self.database = Database(settings)
         self.redis = redis.connect(settings)
         self._reader = redis.connect(settings, read_timeout=10)
-        self.bus: Bus = bus or RedisBus(self.redis, self._reader)
+        self.scripts = Scripts(settings, LUA)
+        self.bus: Bus = bus or WorkerBus(
+            self.redis, self._reader, directory=directory(settings), required=settings.bus_directory is not None
+        )
         self.rate_limiter = RateLimiter(self.redis)
         self.storage = storage or Storage(settings)
         self.turn = Turn(settings)
@@ -90,7 +94,7 @@ class Container:
         )
         self.sessions = SessionsService(self.database)
         rooms = Rooms(
-            self.redis, search=settings.search_expiry, join=settings.join_deadline, grace=settings.reconnect_grace
+            self.scripts, search=settings.search_expiry, join=settings.join_deadline, grace=settings.reconnect_grace
         )
         rows = CallRows(rooms, self.sessions)
         self.matchmaking = MatchmakingService(self.bus, self.database, rooms, self.sessions, rows)
@@ -119,6 +123,7 @@ class Container:
     async def close(self) -> None:
         """Close every connection."""
         self._passwords.close()
+        await self.scripts.close()
         await self._reader.aclose()
         await self.redis.aclose()
         await self.database.close()

@@ -11,7 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -75,6 +75,9 @@ class Settings(BaseSettings):
     redis_port: int = Field(6379, ge=1, le=65535)
     redis_password: SecretStr | None = None
 
+    # Sockets between the workers of a host; a private directory under the temporary one when unset
+    bus_directory: Path | None = None
+
     # Access and refresh tokens
     jwt_private_key_path: Path = Path("./keys/private.pem")
     jwt_public_key_path: Path = Path("./keys/public.pem")
@@ -107,6 +110,13 @@ class Settings(BaseSettings):
     storage_secret_key: SecretStr = SecretStr("")
     storage_bucket_name: str = "parlance"
     storage_public_url: str | None = None
+
+    @field_validator("bus_directory")
+    @classmethod
+    def _fits_unix_sockets(cls, value: Path | None) -> Path | None:
+        if value is not None and len(os.fsencode(value.absolute())) > 85:
+            raise ValueError("should be a path of at most 85 bytes: addresses of Unix sockets are short")
+        return value
 
     @property
     def is_production(self) -> bool:

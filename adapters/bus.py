@@ -1,165 +1,160 @@
-"""Owns messages between workers: a Redis stream for each worker, read by that worker alone.
+"""Owns messages between workers: over Unix sockets within a host (mesh.py), over Redis between hosts (streams.py).
 
-A stream, unlike publish and subscribe, keeps what comes while a worker's connection is being made again. What is sent
-in one turn of the event loop goes out as one entry. Entries are numbered by their sender, so that a command which
-redis-py repeats after a broken connection is not delivered twice.
-
-Keys: `worker:{id}` says that the worker lives; `bus:{id}` is its stream.
+Which of the two leads to a worker is settled with the first message to it, and never changes: so messages from one
+worker to another keep their order. Who lives is Redis's word (workers.py); within a host, the end of a connection's.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
+import os
 import secrets
-from collections import defaultdict
-from contextlib import suppress
+import socket as sockets
+import tempfile
+from collections import deque
+from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import orjson
-import redis.exceptions
 from redis.asyncio import Redis
 
 import errors
 from adapters import tasks
+from adapters.deliveries import Delivery, Handlers, Message
+from adapters.mesh import Mesh
 from adapters.ports import Handler
+from adapters.streams import Streams
+from adapters.workers import Workers
+from settings import Settings
 
 log = logging.getLogger("parlance.bus")
 
-#: Seconds between two signs of life, and after how many without one a worker counts as dead.
-HEARTBEAT, DEAD_AFTER = 2, 6
-_STREAM_SECONDS = 60
-_MAX_ENTRIES = 20_000
+
+def directory(settings: Settings) -> Path | None:
+    """Answer where the workers of this host that share one Redis meet; None where there are no Unix sockets."""
+    if not hasattr(sockets, "AF_UNIX"):
+        return None
+    if settings.bus_directory is not None:
+        return settings.bus_directory
+    redis_ = f"{settings.redis_host}:{settings.redis_port}".encode()
+    return Path(tempfile.gettempdir()) / f"parlance-{os.getuid()}-{hashlib.sha256(redis_).hexdigest()[:8]}"
 
 
-class RedisBus:
-    def __init__(self, commands: Redis, reader: Redis) -> None:
-        """`commands` is shared; `reader` is this bus's own, for it waits on it."""
+class WorkerBus:
+    def __init__(
+        self, commands: Redis, reader: Redis, *, directory: Path | None = None, required: bool = False
+    ) -> None:
+        """`commands` is shared; `reader` is this bus's own, for it waits on it.
+
+        Without a `directory`, or with one that won't do and is not `required`, everything goes over Redis.
+        """
         self.worker_id = secrets.token_hex(4)
-        self._redis = commands
-        self._reader = reader
-        self._handlers: dict[str, Handler] = {}
-        self._outbox: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
-        self._flushed: asyncio.Future[None] | None = None
-        self._sequence = 0
-        self._heard: dict[str, int] = {}
-        self._last_id = "0"
-        self._tasks: list[asyncio.Task[None]] = []
-        self._lost: list[Any] = []
-        self._data_lost: list[Any] = []
-
-    def on_worker_lost(self, listener: Any) -> None:
-        self._lost.append(listener)
-
-    def on_data_lost(self, listener: Any) -> None:
-        self._data_lost.append(listener)
+        self._handlers = Handlers()
+        self._streams = Streams(commands, reader, self.worker_id, self._handlers)
+        self._workers = Workers(
+            commands, self.worker_id, on_lost=self._report_lost, on_data_lost=self._report_data_lost
+        )
+        self._mesh = Mesh(directory, self.worker_id, self._handlers, self._died) if directory else None
+        self._mesh_is_required = required
+        self._own: deque[Message] = deque()
+        self._own_delivery = Delivery(self._handlers, lambda: self._own.popleft() if self._own else None)
+        self._lost_listeners: list[Callable[[str], Awaitable[None]]] = []
+        self._data_lost_listeners: list[Callable[[], Awaitable[None]]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def on(self, kind: str, handler: Handler) -> None:
-        self._handlers[kind] = handler
+        self._handlers.set(kind, handler)
 
-    async def send(self, socket: str, kind: str, *arguments: Any) -> None:
-        worker = socket.partition(".")[0]
-        if worker == self.worker_id:
-            await self._handlers[kind](socket, *arguments)
-            return
-        # The future is shared by everything sent until the flush takes the outbox.
-        await asyncio.shield(self._queue(worker, (kind, socket, *arguments)))
+    def on_worker_lost(self, listener: Callable[[str], Awaitable[None]]) -> None:
+        self._lost_listeners.append(listener)
+
+    def on_data_lost(self, listener: Callable[[], Awaitable[None]]) -> None:
+        self._data_lost_listeners.append(listener)
 
     def post(self, socket: str, kind: str, *arguments: Any) -> None:
-        self._queue(socket.partition(".")[0], (kind, socket, *arguments))
+        worker_id = socket.partition(".")[0]
+        if worker_id == self.worker_id:
+            self._own.append([kind, socket, *arguments])
+            self._own_delivery.proceed()
+            return
+        message = orjson.dumps((kind, socket, *arguments))
+        if worker_id in self._workers.lost:
+            raise errors.Unavailable()
+        link = self._mesh.link_to(worker_id) if self._mesh else None
+        if link is not None:
+            link.post(message)
+        elif self._streams.is_away:
+            raise errors.Unavailable()
+        else:
+            self._streams.post(worker_id, message)
 
-    def _queue(self, worker: str, message: tuple[Any, ...]) -> asyncio.Future[None]:
-        self._outbox[worker].append(message)
-        if self._flushed is None:
-            self._flushed = asyncio.get_running_loop().create_future()
-            self._tasks.append(asyncio.create_task(self._flush()))
-        return self._flushed
+    async def send(self, socket: str, kind: str, *arguments: Any) -> None:
+        worker_id = socket.partition(".")[0]
+        if worker_id == self.worker_id:
+            unfinished = self._handlers.call(kind, socket, *arguments)
+            if unfinished is not None:
+                await unfinished
+            return
+        if worker_id in self._workers.lost:
+            raise errors.Unavailable()
+        message = orjson.dumps((kind, socket, *arguments))
+        link = self._mesh.link_to(worker_id) if self._mesh else None
+        if link is not None:
+            link.post(message)
+            await link.drained()
+        else:
+            await asyncio.shield(self._streams.post(worker_id, message))
 
-    async def _flush(self) -> None:
-        """Send until nothing is left; one flush runs at a time, so entries keep their order."""
-        while self._outbox:
-            outbox, flushed = self._outbox, self._flushed
-            assert flushed is not None
-            self._outbox = defaultdict(list)
-            self._flushed = asyncio.get_running_loop().create_future()
+    def _died(self, worker_id: str) -> None:
+        log.warning("worker %s of this host has died", worker_id)
+        self._spawn(self._workers.declare_dead(worker_id))
+        self._report_lost(worker_id)
+
+    def _report_lost(self, worker_id: str) -> None:
+        for listener in self._lost_listeners:
+            self._spawn(listener(worker_id))
+
+    def _report_data_lost(self) -> None:
+        log.warning("Redis has lost this worker's records")
+        self._streams.begin_again()
+        for listener in self._data_lost_listeners:
+            self._spawn(listener())
+
+    def _spawn(self, work: Awaitable[None]) -> None:
+        async def finish() -> None:
             try:
-                pipeline = self._redis.pipeline(transaction=False)
-                for worker, messages in outbox.items():
-                    self._sequence += 1
-                    entry: dict[Any, Any] = {
-                        "from": self.worker_id,
-                        "number": self._sequence,
-                        "messages": orjson.dumps(messages),
-                    }
-                    pipeline.xadd(f"bus:{worker}", entry, maxlen=_MAX_ENTRIES, approximate=True)
-                    pipeline.expire(f"bus:{worker}", _STREAM_SECONDS)
-                await pipeline.execute()
-            except (redis.exceptions.RedisError, OSError) as error:
-                log.warning("messages to %d workers could not be sent: %s", len(outbox), error)
-                flushed.set_exception(errors.Unavailable())
-                flushed.exception()  # a sender may have gone away; the others still raise it
-            else:
-                flushed.set_result(None)
-        self._flushed = None
-        self._tasks = [task for task in self._tasks if not task.done() and task is not asyncio.current_task()]
+                await work
+            except Exception:
+                log.exception("a listener of the bus failed")
+
+        task = asyncio.create_task(finish())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def start(self) -> None:
-        await self._live()
-        self._tasks += [asyncio.create_task(self._read()), asyncio.create_task(self._beat())]
-
-    async def _live(self) -> None:
-        pipeline = self._redis.pipeline(transaction=False)
-        import time
-
-        pipeline.set(f"worker:{self.worker_id}", "1", ex=DEAD_AFTER)
-        pipeline.xtrim(f"bus:{self.worker_id}", minid=self._last_id)
-        pipeline.zadd("workers", {self.worker_id: time.time()})
-        pipeline.zrangebyscore("workers", "-inf", time.time() - DEAD_AFTER)
-        *_, added, dead = await pipeline.execute()
-        if added and getattr(self, "_started", False):
-            for listener in self._data_lost:
-                await listener()
-        self._started = True
-        for worker in dead:
-            for listener in self._lost:
-                await listener(worker)
-            await self._redis.zrem("workers", worker)
-
-    async def _beat(self) -> None:
-        while True:
-            await asyncio.sleep(HEARTBEAT)
+        if self._mesh is not None:
             try:
-                await self._live()
-            except (redis.exceptions.RedisError, OSError) as error:
-                log.warning("Redis does not take this worker's sign of life: %s", error)
-
-    async def _read(self) -> None:
-        stream = f"bus:{self.worker_id}"
-        while True:
-            try:
-                answer: Any = await self._reader.xread({stream: self._last_id}, count=256, block=2000)
-            except (redis.exceptions.RedisError, OSError) as error:
-                log.warning("Redis does not answer this worker's reader: %s", error)
-                await asyncio.sleep(0.5)
-                continue
-            for _, entries in answer:
-                for entry_id, entry in entries:
-                    self._last_id = entry_id
-                    await self._deliver(entry)
-
-    async def _deliver(self, entry: dict[str, str]) -> None:
-        sender, number = entry["from"], int(entry["number"])
-        if number <= self._heard.get(sender, 0):
-            return
-        self._heard[sender] = number
-        for kind, socket, *arguments in orjson.loads(entry["messages"]):
-            try:
-                await self._handlers[kind](socket, *arguments)
-            except Exception:
-                log.exception("a '%s' message could not be delivered", kind)
+                await self._mesh.start()
+            except OSError as error:
+                if self._mesh_is_required:
+                    raise
+                log.warning("workers of this host speak over Redis: %s", error)
+        # Only now: whoever learns of this worker finds it listening.
+        try:
+            await self._workers.start()
+        except BaseException:
+            if self._mesh is not None:
+                await self._mesh.stop()
+            raise
+        self._streams.start()
 
     async def stop(self) -> None:
         await tasks.end(*self._tasks)
-        with suppress(redis.exceptions.RedisError, OSError):  # both keys expire by themselves
-            await self._redis.zrem("workers", self.worker_id)
-            await self._redis.delete(f"worker:{self.worker_id}", f"bus:{self.worker_id}")
+        await self._workers.stop()
+        if self._mesh is not None:
+            await self._mesh.stop()
+        await self._streams.stop()
+        await self._own_delivery.stop()

@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-#: Takes the socket a message is for, then the message's arguments.
-Handler = Callable[..., Awaitable[None]]
+#: Takes the socket a message is for, then the message's arguments. One that answers None is done at once.
+Handler = Callable[..., Awaitable[None] | None]
 
 
 class Bus(Protocol):
@@ -19,16 +19,19 @@ class Bus(Protocol):
         """Call `handler(socket, *arguments)` for each message of `kind` that is for a socket of this worker."""
 
     async def send(self, socket: str, kind: str, *arguments: Any) -> None:
-        """Hand a message on; raise Unavailable where it could not be."""
+        """Hand a message on; raise Unavailable where it could not be. To an own socket: call the handler."""
 
     def post(self, socket: str, kind: str, *arguments: Any) -> None:
-        """Hand a message on without waiting for it to go; raise Unavailable where it is known that it can't."""
+        """Hand a message on at the end of this turn of the event loop.
+
+        Raises Unavailable where it is known that it can't go: a dead worker, a full queue, Redis away.
+        """
 
     def on_worker_lost(self, listener: Callable[[str], Awaitable[None]]) -> None:
-        """Call `listener(worker id)` when a worker has died; each worker is told, and may be more than once."""
+        """Call `listener` with the id of a worker that died; in every worker, and perhaps more than once."""
 
     def on_data_lost(self, listener: Callable[[], Awaitable[None]]) -> None:
-        """Call `listener()` when Redis has lost its data, and with it what was on its way."""
+        """Call `listener` when Redis has lost what this worker told it, or the others took this worker for dead."""
 
     async def start(self) -> None: ...
 

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
+import errors
 from realtime import emit
 from realtime.caller import Emit
+from realtime.emit import Event
 from services.matchmaking import Match, PartnerCancelled, SearchExpired, Searching
 from services.signaling import PeerAway, PeerLeft
 
 if TYPE_CHECKING:
     from container import Container
 
+log = logging.getLogger("parlance.events")
+
 Outcome = Searching | SearchExpired | Match | PartnerCancelled | PeerAway | PeerLeft
 
 
-async def tell(services: Container, send: Emit, outcome: Outcome | None) -> None:
-    """Send the events of an outcome; raise Unavailable where one can't be handed on."""
+async def tell(services: Container, emit_to: Emit, outcome: Outcome | None) -> None:
+    """Send the events of an outcome, which stands also where somebody can't be reached."""
+
+    async def send(socket: str, event: Event) -> None:
+        try:
+            await emit_to(socket, event)
+        except errors.Unavailable:
+            log.warning("somebody could not be sent %s", event.name)
+
     match outcome:
         case Match() as match:
             for me, partner in ((match.waiting, match.seeker), (match.seeker, match.waiting)):
@@ -28,7 +40,7 @@ async def tell(services: Container, send: Emit, outcome: Outcome | None) -> None
             await send(socket, emit.search_expired())
         case PartnerCancelled(socket, then):
             await send(socket, emit.partner_cancelled())
-            await tell(services, send, then)
+            await tell(services, emit_to, then)
         case PeerAway(socket, grace_seconds):
             await send(socket, emit.peer_reconnecting(grace_seconds))
         case PeerLeft(socket, reason):

@@ -7,7 +7,6 @@ import logging
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import TYPE_CHECKING
 
-import errors
 from realtime import emit
 from realtime.caller import Emit
 from realtime.outcomes import Outcome, tell
@@ -26,10 +25,7 @@ async def run(services: Container, send: Emit, sockets: Callable[[], Iterable[st
 
     async def tell_all(outcomes: AsyncIterator[Outcome]) -> None:
         async for outcome in outcomes:
-            try:
-                await tell(services, send, outcome)
-            except errors.Unavailable:
-                log.warning("nobody could be told of a %s", type(outcome).__name__)
+            await tell(services, send, outcome)
 
     async def worker_lost(worker_id: str) -> None:
         log.warning("worker %s has died; its calls wait for their members", worker_id)

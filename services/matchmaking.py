@@ -6,6 +6,7 @@ import logging
 import math
 import uuid
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 from sqlmodel import col
@@ -72,6 +73,14 @@ class PartnerCancelled:
     then: Searching | Match | None
 
 
+async def notify(bus: Bus, socket: str, kind: str, *arguments: Any) -> None:
+    """Let the worker that holds a socket know; where it can't be reached, its sockets are gone or will ask again."""
+    try:
+        await bus.send(socket, kind, *arguments)
+    except errors.Unavailable:
+        log.warning("the worker of a socket could not be told '%s'", kind)
+
+
 class MatchmakingService:
     """Searching, and what becomes of a match until both have joined its room."""
 
@@ -126,7 +135,7 @@ class MatchmakingService:
             room_id, session_id = str(uuid.uuid4()), str(uuid.uuid4())
             outcome = await self._rooms.find(ticket, room_id, session_id, avoid, at_head=at_head)
             if isinstance(outcome, Waiting):
-                await self._bus.send(socket, "search_waits", outcome.ticket)
+                await notify(self._bus, socket, "search_waits", outcome.ticket)
                 return Searching(socket, self._estimate(outcome))
             held = outcome.partner
             try:
@@ -138,7 +147,7 @@ class MatchmakingService:
                     await self._rooms.put_back(held)
                 raise
             if await self._rooms.announce(room_id):
-                await self._bus.send(held["socket"], "search_over")
+                await notify(self._bus, held["socket"], "search_over")
                 return Match(room_id, session_id, outcome.level, outcome.topic, _partner_of(held), seeker)
             # The one who waited went away before there was a row to end.
             await self._sessions.end(room_id, ended_by=held["userId"])
@@ -147,7 +156,7 @@ class MatchmakingService:
         """Stop searching, or refuse a match that has not become a call; raise NotSearching."""
         ticket = await self._rooms.leave_queue(user_id)
         if ticket is not None:
-            await self._bus.send(ticket["socket"], "search_over")
+            await notify(self._bus, ticket["socket"], "search_over")
             return None
         room_id = await self._rooms.room_of(user_id)
         closed = await self._rooms.close(room_id, user_id, condition="unjoined") if room_id else None
@@ -166,7 +175,7 @@ class MatchmakingService:
         ticket = await self._rooms.leave_queue(user_id)
         if ticket is None:
             return None
-        await self._bus.send(ticket["socket"], "search_over")
+        await notify(self._bus, ticket["socket"], "search_over")
         return SearchExpired(ticket["socket"])
 
     async def expire_match(self, room_id: str) -> list[PartnerCancelled]:

@@ -25,15 +25,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import orjson
-from redis.asyncio import Redis
 
 import errors
+from adapters.scripts import Scripts
 
 ROOM_SECONDS = 2 * 60 * 60
 
 #: Milliseconds until something due that was taken, and not done, is taken again; and how many are taken at once.
 _LEASE, _BATCH = 5000, 100
-_LUA = Path(__file__).parent / "lua"
+#: Scripts that may be run again where a connection broke before their answer came.
+_IDEMPOTENT = {"put_back", "announce_match", "join_room", "take_due", "restore_room"}
+LUA = Path(__file__).parent / "lua"
 
 #: A search as it waits: {since, userId, socket, level, topic, card}.
 Ticket = dict[str, Any]
@@ -108,22 +110,21 @@ class Away(NamedTuple):
 class Rooms:
     def __init__(
         self,
-        redis: Redis,
+        scripts: Scripts,
         *,
         search: timedelta = timedelta(minutes=5),
         join: timedelta = timedelta(seconds=20),
         grace: timedelta = timedelta(seconds=10),
     ) -> None:
         """How long one searches, a match waits for both to join, and a call for one whose connection dropped."""
-        self._redis = redis
+        self._scripts = scripts
         self.search, self.join_deadline, self.grace = search, join, grace
         self._search_ms, self._join_ms, self._grace_ms = (
             int(each / timedelta(milliseconds=1)) for each in (search, join, grace)
         )
-        self._scripts = {path.stem: redis.register_script(path.read_text()) for path in _LUA.glob("*.lua")}
 
-    async def _run(self, script: str, keys: list[str], *arguments: Any) -> Any:
-        return await self._scripts[script](keys=keys, args=arguments)
+    async def _run(self, script: str, keys: list[str], *arguments: str | bytes | int) -> Any:
+        return await self._scripts.call(script, keys, arguments, idempotent=script in _IDEMPOTENT)
 
     async def find(
         self, ticket: Ticket, room_id: str, session_id: str, avoid: Iterable[str] = (), *, at_head: bool = False
@@ -170,7 +171,7 @@ class Rooms:
         await self._run("put_back", keys, orjson.dumps(ticket), self._search_ms)
 
     async def room_of(self, user_id: str) -> str | None:
-        room_id: Any = await self._redis.get(f"match:in_room:{user_id}")
+        room_id: Any = await self._scripts.execute("GET", f"match:in_room:{user_id}", idempotent=True)
         return room_id or None
 
     async def announce(self, room_id: str) -> bool:
@@ -208,7 +209,7 @@ class Rooms:
         `condition`: `unjoined`, while it is no call; `away`, when that member's grace is over; `socket:{id}`, while
         they are there with that socket. `by` is what the call's row will say ended it: the member, when None.
         """
-        answer = await self._run("close_room", _keys(room_id), user_id or "", room_id, condition, by or user_id)
+        answer = await self._run("close_room", _keys(room_id), user_id or "", room_id, condition, by or user_id or "")
         if answer[0] == "not_in_room":
             return None
         was_call, announced, *members = answer
@@ -242,34 +243,28 @@ class Rooms:
         return [entry.split(":") for entry in await self._run("take_due", ["match:due"], _BATCH, _LEASE)]
 
     async def done(self, *entry: str) -> None:
-        await self._redis.zrem("match:due", ":".join(entry))
-
-    async def ticket_of(self, user_id: str) -> Ticket | None:
-        held: Any = await self._redis.get(f"match:searching:{user_id}")
-        return orjson.loads(held) if held else None
+        await self._scripts.execute("ZREM", "match:due", ":".join(entry), idempotent=True)
 
     async def searches(self) -> AsyncIterator[Ticket]:
         """Walk every search there is."""
-        async for keys in self._batches("match:searching:*"):
-            for held in await self._redis.mget(keys):
-                if held:
-                    yield orjson.loads(held)
+        async for _, held in self._walk("match:searching:*"):
+            yield orjson.loads(held)
 
     async def members(self) -> AsyncIterator[tuple[str, str]]:
         """Walk everybody who is in a room: user and room id."""
-        async for keys in self._batches("match:in_room:*"):
-            rooms: list[Any] = await self._redis.mget(keys)
-            for key, room_id in zip(keys, rooms, strict=True):
-                if room_id:
-                    yield key.rpartition(":")[2], room_id
+        async for key, room_id in self._walk("match:in_room:*"):
+            yield key.rpartition(":")[2], room_id
 
-    async def _batches(self, pattern: str) -> AsyncIterator[list[str]]:
-        cursor: Any = None
-        while cursor != 0:
-            answer: Any = await self._redis.scan(cursor or 0, match=pattern, count=1000)
-            cursor, keys = answer
-            if keys:
-                yield keys
+    async def _walk(self, pattern: str) -> AsyncIterator[tuple[str, str]]:
+        cursor = "0"
+        while True:
+            cursor, keys = await self._scripts.execute("SCAN", cursor, "MATCH", pattern, "COUNT", 1000, idempotent=True)
+            values = await self._scripts.execute("MGET", *keys, idempotent=True) if keys else []
+            for key, value in zip(keys, values, strict=True):
+                if value is not None:
+                    yield key, value
+            if cursor == "0":
+                return
 
 
 def _keys(room_id: str) -> list[str]:

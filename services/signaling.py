@@ -18,7 +18,7 @@ import orjson
 import errors
 from adapters.ports import Bus
 from services.call_rows import CallRows
-from services.matchmaking import MatchmakingService, PartnerCancelled
+from services.matchmaking import MatchmakingService, PartnerCancelled, notify
 from services.rooms import Away, Closed, Rooms
 
 log = logging.getLogger("parlance.signaling")
@@ -156,9 +156,9 @@ class SignalingService:
         if place.connects:
             await self._rows.begin(room_id)
         if place.peer_socket:
-            await self._bus.send(place.peer_socket, "peer_here", room_id, socket, after)
+            await notify(self._bus, place.peer_socket, "peer_here", room_id, socket, after)
         if place.replaced:
-            await self._bus.send(place.replaced, "unseat", room_id)
+            await notify(self._bus, place.replaced, "unseat", room_id)
         grace = math.ceil(place.peer_grace.total_seconds()) if place.was_call and not place.peer_socket else None
         return Joined(
             place.role,
@@ -276,7 +276,7 @@ class SignalingService:
             case Away(_, peer_socket):
                 if not peer_socket:
                     return None
-                await self._bus.send(peer_socket, "peer_away", room_id)
+                await notify(self._bus, peer_socket, "peer_away", room_id)
                 return PeerAway(peer_socket, math.ceil(self._rooms.grace.total_seconds()))
             case Closed() as closed:
                 return await self._leave(user_id, closed, "disconnected")
@@ -318,5 +318,5 @@ class SignalingService:
     async def _end(self, closed: Closed, by: str) -> None:
         for member in closed.members:
             if member.socket:
-                await self._bus.send(member.socket, "unseat", closed.room_id)
+                await notify(self._bus, member.socket, "unseat", closed.room_id)
         await self._rows.end(closed.room_id, by)

@@ -11,16 +11,15 @@ from dataclasses import dataclass
 
 import pytest
 import sqlalchemy.exc
-from redis.asyncio import Redis
 
 import errors
-from adapters import redis
+from adapters.scripts import Scripts
 from container import Container
 from contract import problems
 from models import EndedBy
 from services.call_rows import CallRows
 from services.matchmaking import UNKNOWN_WAIT, Match, MatchmakingService, Searching
-from services.rooms import Rooms
+from services.rooms import LUA, Rooms
 from services.sessions import SessionsService
 from tests.calls import LocalBus, MakePhone, Room, ban, becomes, call, ended_row, match, row
 from tests.world import Learner, free_port
@@ -365,10 +364,10 @@ async def test_another_device_that_goes_away_leaves_the_search_alone(make_device
 
 
 def matchmaking_with(
-    container: Container, sessions: SessionsService, redis_: Redis | None = None
+    container: Container, sessions: SessionsService, scripts: Scripts | None = None
 ) -> MatchmakingService:
     """A service like the container's, but for its sessions or its Redis."""
-    rooms = Rooms(redis_ or container.redis)
+    rooms = Rooms(scripts or container.scripts)
     rows = CallRows(rooms, sessions)
     return MatchmakingService(LocalBus(container.bus.worker_id), container.database, rooms, sessions, rows)
 
@@ -452,9 +451,9 @@ async def test_a_search_without_redis_is_told_that_a_service_is_away(
     make_device: MakeDevice, container: Container
 ) -> None:
     device = await make_device()
-    nowhere = redis.connect(container.settings.model_copy(update={"redis_port": free_port()}))
+    nowhere = Scripts(container.settings.model_copy(update={"redis_port": free_port()}), LUA)
     matchmaking = matchmaking_with(container, container.sessions, nowhere)
     with pytest.raises(Exception) as failure:
         await matchmaking.find_partner(device.user_id, device.socket, level="all", topic=None)
     assert problems.socket_problem(failure.value)["code"] == "unavailable"
-    await nowhere.aclose()
+    await nowhere.close()

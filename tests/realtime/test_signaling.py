@@ -442,7 +442,7 @@ class Services:
         self.bus = bus or HeldBus()
         self.bus.on("emit", self._emit)
         self.emitted: list[tuple[str, str, Any]] = []
-        rooms, sessions = rooms or Rooms(container.redis), sessions or container.sessions
+        rooms, sessions = rooms or Rooms(container.scripts), sessions or container.sessions
         rows = CallRows(rooms, sessions)
         matchmaking = MatchmakingService(self.bus, container.database, rooms, sessions, rows)
         self.signaling = SignalingService(self.bus, rooms, rows, matchmaking)
@@ -503,7 +503,7 @@ async def test_a_peer_who_joins_while_ones_own_join_is_under_way_is_not_missed(
                 await bus.let_go()
             return seat
 
-    signaling = Services(container, bus=bus, rooms=Slow(container.redis)).signaling
+    signaling = Services(container, bus=bus, rooms=Slow(container.scripts)).signaling
     joined = await signaling.join_room(one, "w.one", room_id)
     assert joined.role == "caller"
     assert offer(signaling, "w.one", room_id) == "w.other"

@@ -1,4 +1,7 @@
-"""Owns what the bus promises: messages between workers arrive once and in order, and a sender knows when they can't."""
+"""Owns what the bus promises: messages between workers arrive once and in order, and a sender knows when they can't.
+
+Here workers speak over Redis, as those of different hosts do; test_mesh.py has those of one host.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,9 @@ import orjson
 import pytest
 
 import errors
-from adapters import bus as bus_module
 from adapters import redis
-from adapters.bus import RedisBus
+from adapters.bus import WorkerBus
+from adapters.workers import DEAD_AFTER, HEARTBEAT
 from container import Container
 from settings import Settings
 from tests.world import free_port
@@ -25,7 +28,7 @@ from tests.world import free_port
 class Worker:
     """One bus, the sockets it delivered to, and its connections to Redis."""
 
-    bus: RedisBus
+    bus: WorkerBus
     connections: list[Any]
     heard: list[tuple[Any, ...]] = field(default_factory=list)
 
@@ -60,7 +63,7 @@ async def make_worker(settings: Settings) -> AsyncIterator[MakeWorker]:
             settings.model_copy(update={"redis_port": number or settings.redis_port}) for number in (port, reads_from)
         )
         connections = [redis.connect(there), redis.connect(reading, read_timeout=10)]
-        worker = Worker(RedisBus(*connections), connections)
+        worker = Worker(WorkerBus(*connections), connections)
         worker.bus.on("note", worker.note)
         workers.append(worker)
         await worker.bus.start()
@@ -275,7 +278,7 @@ async def test_a_sender_who_was_told_unavailable_may_send_again_without_disorder
 async def test_without_redis_every_sender_is_told_soon(settings: Settings) -> None:
     nowhere = settings.model_copy(update={"redis_port": free_port()})
     connections = [redis.connect(nowhere), redis.connect(nowhere)]
-    bus = RedisBus(*connections)
+    bus = WorkerBus(*connections)
     started = time.monotonic()
     outcomes = await asyncio.gather(
         *(bus.send("elsewhere.socket", "note", 1) for _ in range(20)), return_exceptions=True
@@ -321,13 +324,13 @@ async def test_a_worker_lives_while_its_bus_runs_and_its_stream_holds_only_what_
     one, other = await make_worker(), await make_worker()
     alive, stream = f"worker:{other.bus.worker_id}", f"bus:{other.bus.worker_id}"
     await one.bus.send(other.socket, "note", 1)
-    assert await container.redis.ttl(alive) in range(1, bus_module.DEAD_AFTER + 1)
+    assert await container.redis.ttl(alive) in range(1, DEAD_AFTER + 1)
     assert await container.redis.ttl(stream) > 0
     await other.has_heard(1)
     for number in range(500):
         await one.bus.send(other.socket, "note", number)
     await other.has_heard(501)
-    deadline = time.monotonic() + bus_module.HEARTBEAT + 2
+    deadline = time.monotonic() + HEARTBEAT + 2
     while await container.redis.xlen(stream) > 100 and time.monotonic() < deadline:  # Redis trims by the hundred
         await asyncio.sleep(0.05)
     assert await container.redis.xlen(stream) <= 100

@@ -15,9 +15,9 @@ import orjson
 import pytest
 
 import errors
-from adapters import redis
+from adapters.scripts import Scripts
 from container import Container
-from services.rooms import ROOM_SECONDS, Closed, Paired, Rooms, Waiting
+from services.rooms import LUA, ROOM_SECONDS, Closed, Paired, Rooms, Waiting
 from settings import Settings
 from tests.calls import empty_queue
 
@@ -34,7 +34,7 @@ async def nobody_else(container: Container) -> AsyncIterator[None]:
 
 @pytest.fixture
 def rooms(container: Container) -> Rooms:
-    return Rooms(container.redis)
+    return Rooms(container.scripts)
 
 
 @pytest.fixture
@@ -384,12 +384,12 @@ async def test_a_match_of_which_nobody_was_told_can_be_told_once_it_is_there_and
 @pytest.fixture
 async def brief(settings: Settings, own_valkey: dict[str, str]) -> AsyncIterator[Rooms]:
     """Rooms in which everything is over soon, and nobody else looks at what is due."""
-    own = redis.connect(settings.model_copy(update={"redis_port": int(own_valkey["REDIS_PORT"])}))
-    await own.flushall()
-    await own.set("worker:here", "1")
+    own = Scripts(settings.model_copy(update={"redis_port": int(own_valkey["REDIS_PORT"])}), LUA)
+    await own.execute("FLUSHALL")
+    await own.execute("SET", "worker:here", "1")
     soon = timedelta(milliseconds=50)
     yield Rooms(own, search=soon, join=soon, grace=soon)
-    await own.aclose()
+    await own.close()
 
 
 async def in_call(rooms: Rooms, one: Ticket, other: Ticket) -> str:

@@ -1,0 +1,140 @@
+"""Owns messages to workers of other hosts: a Redis stream for each worker (`bus:{id}`), read by that worker alone.
+
+A stream, unlike publish and subscribe, keeps what comes while a worker's connection is being made again. What is sent
+in one turn of the event loop goes out as one entry. Entries are numbered by their sender, so that a command which
+redis-py repeats after a broken connection is not delivered twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from contextlib import suppress
+from typing import Any
+
+import orjson
+import redis.exceptions
+from redis.asyncio import Redis
+
+import errors
+from adapters import tasks
+from adapters.deliveries import Handlers
+
+log = logging.getLogger("parlance.bus")
+
+_STREAM_SECONDS = 60
+#: Seconds between two trims of what has been read, and between two tries while Redis does not answer.
+_TRIM, _TRY_AGAIN = 2.0, 0.5
+_MAX_ENTRIES = 20_000
+#: Bytes that may wait for Redis to take them.
+_LIMIT = 32 * 2**20
+
+
+class Streams:
+    def __init__(self, commands: Redis, reader: Redis, worker_id: str, handlers: Handlers) -> None:
+        """`commands` is shared; `reader` is this worker's own, for it waits on it."""
+        self._redis = commands
+        self._reader = reader
+        self._worker_id = worker_id
+        self._handlers = handlers
+        self._outbox: dict[str, list[bytes]] = defaultdict(list)
+        self._outbox_bytes = 0
+        self._flushed: asyncio.Future[None] | None = None
+        self._flush_task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._sequence = 0
+        self._heard: dict[str, int] = {}
+        self._last_id = "0"
+        #: Redis did not take what it was given last.
+        self.is_away = False
+
+    def post(self, worker_id: str, message: bytes) -> asyncio.Future[None]:
+        """Send a message at the end of this turn; answer what tells whether Redis took it. Raises Unavailable."""
+        if self._outbox_bytes + len(message) > _LIMIT:
+            raise errors.Unavailable()
+        self._outbox[worker_id].append(message)
+        self._outbox_bytes += len(message)
+        if self._flushed is None:
+            self._flushed = asyncio.get_running_loop().create_future()
+            self._flush_task = asyncio.create_task(self._flush())
+        # Shared by everything sent until the flush takes the outbox.
+        return self._flushed
+
+    async def _flush(self) -> None:
+        """Send until nothing is left; one flush runs at a time, so entries keep their order."""
+        while self._outbox:
+            outbox, flushed = self._outbox, self._flushed
+            assert flushed is not None
+            self._outbox, self._outbox_bytes = defaultdict(list), 0
+            self._flushed = asyncio.get_running_loop().create_future()
+            try:
+                pipeline = self._redis.pipeline(transaction=False)
+                for worker_id, messages in outbox.items():
+                    self._sequence += 1
+                    entry: dict[Any, Any] = {
+                        "from": self._worker_id,
+                        "number": self._sequence,
+                        "messages": b"[%b]" % b",".join(messages),
+                    }
+                    pipeline.xadd(f"bus:{worker_id}", entry, maxlen=_MAX_ENTRIES, approximate=True)
+                    pipeline.expire(f"bus:{worker_id}", _STREAM_SECONDS)
+                await pipeline.execute()
+            except (redis.exceptions.RedisError, OSError) as error:
+                self.is_away = True
+                log.warning("messages to %d workers could not be sent: %s", len(outbox), error)
+                flushed.set_exception(errors.Unavailable())
+                flushed.exception()  # a sender may have gone away; the others still raise it
+            else:
+                self.is_away = False
+                flushed.set_result(None)
+        self._flushed = None
+
+    def start(self) -> None:
+        self._tasks = [asyncio.create_task(self._read()), asyncio.create_task(self._trim())]
+
+    async def _trim(self) -> None:
+        while True:
+            await asyncio.sleep(_TRY_AGAIN if self.is_away else _TRIM)
+            try:
+                await self._redis.xtrim(f"bus:{self._worker_id}", minid=self._last_id)
+            except (redis.exceptions.RedisError, OSError):
+                self.is_away = True
+            else:
+                self.is_away = False
+
+    def begin_again(self) -> None:
+        """Read a stream from its beginning that Redis has lost; numbers tell what has been heard already."""
+        self._last_id = "0"
+
+    async def _read(self) -> None:
+        stream = f"bus:{self._worker_id}"
+        while True:
+            try:
+                answer: Any = await self._reader.xread({stream: self._last_id}, count=256, block=2000)
+            except (redis.exceptions.RedisError, OSError) as error:
+                log.warning("Redis does not answer this worker's reader: %s", error)
+                await asyncio.sleep(_TRY_AGAIN)
+                continue
+            for _, entries in answer:
+                for entry_id, entry in entries:
+                    self._last_id = entry_id
+                    await self._deliver(entry)
+
+    async def _deliver(self, entry: dict[str, str]) -> None:
+        sender, number = entry["from"], int(entry["number"])
+        if number <= self._heard.get(sender, 0):
+            return
+        self._heard[sender] = number
+        for message in orjson.loads(entry["messages"]):
+            unfinished = self._handlers.deliver(message)
+            if unfinished is not None:
+                await unfinished
+
+    async def stop(self) -> None:
+        """Send what was taken, and remove the stream."""
+        if self._flush_task is not None and not self._flush_task.done():
+            await asyncio.wait([self._flush_task], timeout=1)
+        await tasks.end(*self._tasks, *([self._flush_task] if self._flush_task else []))
+        with suppress(redis.exceptions.RedisError, OSError):  # it expires by itself
+            await self._redis.delete(f"bus:{self._worker_id}")

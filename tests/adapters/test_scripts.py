@@ -1,0 +1,163 @@
+"""Owns what callers of shared scripts are promised: one's trouble is nobody else's, nothing is done twice."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import redis.exceptions
+
+from adapters.scripts import Scripts
+from container import Container
+from settings import Settings
+from tests.services.test_bus import Line
+from tests.world import free_port
+
+SCRIPTS = {
+    "count": "return redis.call('INCR', KEYS[1])",
+    "answer": "return {ARGV[1], {1, false, 'é'}}",
+    "fail": "return redis.error_reply('REFUSED not today')",
+}
+Directory = Path
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Directory:
+    for name, source in SCRIPTS.items():
+        (tmp_path / f"{name}.lua").write_text(source)
+    return tmp_path
+
+
+@pytest.fixture
+async def line(settings: Settings) -> AsyncIterator[Line]:
+    made = Line(settings.redis_port)
+    await made.open()
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def scripts(settings: Settings, line: Line, directory: Directory) -> AsyncIterator[Scripts]:
+    made = Scripts(settings.model_copy(update={"redis_port": line.port}), directory)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def key(container: Container, request: pytest.FixtureRequest) -> AsyncIterator[str]:
+    name = f"test:scripts:{request.node.name}"
+    yield name
+    await container.redis.delete(name)
+
+
+async def test_callers_of_one_turn_get_each_their_own_answer(scripts: Scripts, key: str) -> None:
+    counts = await asyncio.gather(*(scripts.call("count", [key]) for _ in range(1000)))
+    assert counts == list(range(1, 1001))
+    answers = await asyncio.gather(*(scripts.call("answer", args=[number]) for number in range(100)))
+    assert answers == [[str(number), [1, None, "é"]] for number in range(100)]
+    assert await scripts.execute("GET", key) == "1000"
+
+
+async def test_one_callers_error_is_nobody_elses(scripts: Scripts, key: str) -> None:
+    calls = [scripts.call("fail") if number % 2 else scripts.call("count", [key]) for number in range(20)]
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+    assert answers[::2] == list(range(1, 11))
+    assert all(
+        isinstance(error, redis.exceptions.ResponseError) and "not today" in str(error) for error in answers[1::2]
+    )
+
+
+async def test_a_caller_that_goes_away_takes_nobody_along(scripts: Scripts, key: str) -> None:
+    await scripts.execute("PING")
+    calls = [asyncio.create_task(scripts.call("count", [key])) for _ in range(20)]
+    await asyncio.sleep(0)
+    calls[3].cancel()  # before it is sent: it does not happen
+    await asyncio.sleep(0)
+    calls[7].cancel()  # after: it has happened
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+    assert [answer for answer in answers if isinstance(answer, int)] == [
+        number for number in range(1, 20) if number != 7
+    ]
+
+
+async def test_scripts_that_redis_has_forgotten_are_loaded_and_only_they_are_repeated(
+    scripts: Scripts, container: Container, key: str
+) -> None:
+    for _ in range(5):
+        await container.redis.script_flush()
+        before = int(await container.redis.get(key) or 0)
+        calls = [scripts.execute("INCR", key) if number % 2 else scripts.call("count", [key]) for number in range(100)]
+        answers = await asyncio.gather(*calls)
+        assert sorted(answers) == list(range(before + 1, before + 101))
+
+
+async def test_what_may_have_been_done_is_not_done_again_unless_it_may_be(
+    scripts: Scripts, container: Container, line: Line, key: str
+) -> None:
+    await scripts.call("count", [key])
+    line.loses_answer_to, line.losses = key.encode(), 1
+    with pytest.raises(redis.exceptions.ConnectionError):
+        await scripts.call("count", [key])
+    assert await container.redis.get(key) == "2"
+    line.losses = 1
+    assert await scripts.call("count", [key], idempotent=True) == 4  # its counting is how one sees it twice
+    line.losses = 2
+    with pytest.raises(redis.exceptions.ConnectionError):
+        await scripts.call("count", [key], idempotent=True)
+    assert line.lost == 4
+    assert await scripts.call("count", [key]) == 7
+
+
+async def test_a_connection_lost_while_idle_costs_no_caller_anything(scripts: Scripts, line: Line, key: str) -> None:
+    for number in range(1, 20):
+        assert await scripts.call("count", [key]) == number
+        line.cut()
+        await asyncio.sleep(0.01)
+
+
+async def test_all_of_one_turn_are_told_when_the_connection_breaks(
+    scripts: Scripts, container: Container, line: Line, key: str
+) -> None:
+    await scripts.call("count", [key])
+    line.loses_answer_to, line.losses = key.encode(), 1
+    answers = await asyncio.gather(*(scripts.call("count", [key]) for _ in range(50)), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [redis.exceptions.ConnectionError] * 50
+    assert await container.redis.get(key) == "51"
+
+
+async def test_without_redis_callers_are_told_soon_and_served_when_it_is_there(
+    settings: Settings, directory: Directory, key: str
+) -> None:
+    line = Line(settings.redis_port)
+    line.port = free_port()
+    scripts = Scripts(settings.model_copy(update={"redis_port": line.port}), directory)
+    started = time.monotonic()
+    answers = await asyncio.gather(*(scripts.call("count", [key]) for _ in range(50)), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [redis.exceptions.ConnectionError] * 50
+    assert time.monotonic() - started < 2
+    await line.open()
+    assert await scripts.call("count", [key]) == 1
+    await scripts.close()
+    await line.close()
+
+
+async def test_a_wrong_password_is_named(settings: Settings, directory: Directory) -> None:
+    from pydantic import SecretStr
+
+    scripts = Scripts(settings.model_copy(update={"redis_password": SecretStr("wrong")}), directory)
+    with pytest.raises(redis.exceptions.ConnectionError, match="cannot be reached"):
+        await scripts.execute("PING")
+    await scripts.close()
+
+
+async def test_what_waits_when_it_closes_is_told(settings: Settings, directory: Directory, key: str) -> None:
+    scripts = Scripts(settings, directory)
+    await scripts.execute("PING")
+    waiting = asyncio.create_task(scripts.execute("BLPOP", key, 3))
+    await asyncio.sleep(0.05)
+    await scripts.close()
+    with pytest.raises(redis.exceptions.ConnectionError):
+        await waiting
