@@ -2,7 +2,8 @@
 
     match:queue:{level}           who waits, by user id, scored by when they began (ms)
     match:queue:{level}:{topic}   the same, for those who named a topic
-    match:searching:{userId}      the ticket of a search, for 5 minutes: {userId, socket, level, topic, since, card}
+    match:searching:{userId}      a search, for 5 minutes: level, topic and socket, a line each, then its ticket
+                                  {userId, socket, level, topic, since, card}
     match:rate:{level}:{minute}   matches made in that minute
     match:recent:{a}:{b}          that two learners met in the last ten minutes
     match:in_room:{userId}        the room a user is in
@@ -79,11 +80,7 @@ class Rooms:
             "find_partner",
             keys=[f"match:searching:{user_id}", f"match:in_room:{user_id}"],
             args=[
-                ticket["since"],
-                user_id,
-                ticket["level"],
-                ticket["topic"],
-                orjson.dumps(ticket),
+                *_held(ticket),
                 room_id,
                 session_id,
                 SEARCH_SECONDS,
@@ -113,7 +110,7 @@ class Rooms:
         await self._scripts.call(
             "put_back",
             keys=[f"match:searching:{user_id}", f"match:in_room:{user_id}"],
-            args=[orjson.dumps(ticket), SEARCH_SECONDS],
+            args=[*_held(ticket), SEARCH_SECONDS],
             idempotent=True,
         )
 
@@ -137,6 +134,18 @@ class Rooms:
             raise errors.NotInRoom()
         peer_id, peer_socket, was_joined, own_socket = answer
         return Closed(peer_id, peer_socket, bool(was_joined), own_socket)
+
+
+def _held(ticket: dict[str, Any]) -> list[Any]:
+    """What the scripts read of a ticket, and the ticket, which they only keep."""
+    return [
+        ticket["since"],
+        ticket["userId"],
+        ticket["level"],
+        ticket["topic"],
+        ticket["socket"],
+        orjson.dumps(ticket),
+    ]
 
 
 def _keys(room_id: str) -> list[str]:

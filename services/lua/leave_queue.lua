@@ -4,11 +4,14 @@
 -- ARGV    user, socket ('' for any)
 -- returns 1 where there was one, else 0
 
-local held = redis.call('GET', KEYS[1])
+local held = redis.call(ARGV[2] == '' and 'GETDEL' or 'GET', KEYS[1])
 if not held then return 0 end
-local ticket = cjson.decode(held)
-if ARGV[2] ~= '' and ticket.socket ~= ARGV[2] then return 0 end
-redis.call('DEL', KEYS[1])
-redis.call('ZREM', 'match:queue:' .. ticket.level, ARGV[1])
-if ticket.topic ~= '' then redis.call('ZREM', 'match:queue:' .. ticket.level .. ':' .. ticket.topic, ARGV[1]) end
+local level, topic, socket = string.match(held, '^(%a+)\n([^\n]*)\n([^\n]*)\n')
+if ARGV[2] ~= '' then
+  if socket ~= ARGV[2] then return 0 end
+  redis.call('DEL', KEYS[1])
+end
+local queue = 'match:queue:' .. level
+redis.call('ZREM', queue, ARGV[1])
+if topic ~= '' then redis.call('ZREM', queue .. ':' .. topic, ARGV[1]) end
 return 1
