@@ -2,7 +2,8 @@
 
     match:queue:{level}           who waits, by user id, scored by when they began (µs)
     match:queue:{level}:{topic}   the same, for those who named a topic
-    match:searching:{userId}      the ticket of a search, for 5 minutes: {since, userId, socket, level, topic, card}
+    match:searching:{userId}      a search, for 5 minutes: level, topic, socket and beginning (µs), a line each, and the
+                                  ticket: {userId, socket, level, topic, card}
     match:rate:{level}:{minute}   matches made in that minute
     match:recent:{a}:{b}          that two learners met in the last ten minutes
     match:in_room:{userId}        the room a user is in
@@ -37,7 +38,7 @@ _LEASE, _BATCH = 5000, 100
 _IDEMPOTENT = {"put_back", "announce_match", "join_room", "take_due", "restore_room"}
 LUA = Path(__file__).parent / "lua"
 
-#: A search as it waits: {since, userId, socket, level, topic, card}.
+#: A search: {userId, socket, level, topic, card}, and `since` (µs) while it waits.
 Ticket = dict[str, Any]
 
 
@@ -140,7 +141,8 @@ class Rooms:
             user_id,
             ticket["level"],
             ticket["topic"],
-            orjson.dumps({key: value for key, value in ticket.items() if key != "since"}),
+            ticket["socket"],
+            _packed(ticket),
             room_id,
             session_id,
             self._search_ms,
@@ -150,10 +152,10 @@ class Rooms:
             *avoid,
         )
         match answer:
-            case ["waiting", ahead, recent, waits]:
-                return Waiting(int(ahead), int(recent), orjson.loads(waits))
-            case ["matched", partner, level, topic]:
-                return Paired(orjson.loads(partner), level, topic or None)
+            case ["waiting", ahead, recent, since]:
+                return Waiting(int(ahead), int(recent), {**ticket, "since": int(since)})
+            case ["matched", partner, since, level, topic]:
+                return Paired({**orjson.loads(partner), "since": int(since)}, level, topic or None)
             case ["already_in_room"]:
                 raise errors.AlreadyInRoom()
             case _:
@@ -168,7 +170,8 @@ class Rooms:
         """Give a search its old place in the queue, unless its user has moved on."""
         user_id = ticket["userId"]
         keys = [f"match:searching:{user_id}", f"match:in_room:{user_id}", "match:due"]
-        await self._run("put_back", keys, orjson.dumps(ticket), self._search_ms)
+        place = (user_id, ticket["level"], ticket["topic"], ticket["socket"], ticket["since"])
+        await self._run("put_back", keys, *place, _packed(ticket), self._search_ms)
 
     async def room_of(self, user_id: str) -> str | None:
         room_id: Any = await self._scripts.execute("GET", f"match:in_room:{user_id}", idempotent=True)
@@ -248,7 +251,7 @@ class Rooms:
     async def searches(self) -> AsyncIterator[Ticket]:
         """Walk every search there is."""
         async for _, held in self._walk("match:searching:*"):
-            yield orjson.loads(held)
+            yield orjson.loads(held.split("\n", 4)[4])
 
     async def members(self) -> AsyncIterator[tuple[str, str]]:
         """Walk everybody who is in a room: user and room id."""
@@ -265,6 +268,11 @@ class Rooms:
                     yield key, value
             if cursor == "0":
                 return
+
+
+def _packed(ticket: Ticket) -> bytes:
+    """A ticket as Redis keeps it, which has its place in the queue beside it."""
+    return orjson.dumps({key: value for key, value in ticket.items() if key != "since"})
 
 
 def _keys(room_id: str) -> list[str]:

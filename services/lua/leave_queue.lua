@@ -4,15 +4,18 @@
 -- ARGV    user, socket ('' for any)
 -- returns the ticket, or nil where there was none
 
-local held = redis.call('GET', KEYS[1])
+local held = redis.call(ARGV[2] == '' and 'GETDEL' or 'GET', KEYS[1])
 if not held then
   redis.call('ZREM', KEYS[2], 'search:' .. ARGV[1])
   return nil
 end
-local ticket = cjson.decode(held)
-if ARGV[2] ~= '' and ticket.socket ~= ARGV[2] then return nil end
-redis.call('DEL', KEYS[1])
+local level, topic, socket, ticket = string.match(held, '^(%a+)\n([^\n]*)\n([^\n]*)\n%d+\n(.*)')
+if ARGV[2] ~= '' then
+  if socket ~= ARGV[2] then return nil end
+  redis.call('DEL', KEYS[1])
+end
+local queue = 'match:queue:' .. level
+redis.call('ZREM', queue, ARGV[1])
+if topic ~= '' then redis.call('ZREM', queue .. ':' .. topic, ARGV[1]) end
 redis.call('ZREM', KEYS[2], 'search:' .. ARGV[1])
-redis.call('ZREM', 'match:queue:' .. ticket.level, ARGV[1])
-if ticket.topic ~= '' then redis.call('ZREM', 'match:queue:' .. ticket.level .. ':' .. ticket.topic, ARGV[1]) end
-return held
+return ticket

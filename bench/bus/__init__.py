@@ -1,0 +1,1 @@
+"""The bus beside Node: `python -m bench.bus.run`."""

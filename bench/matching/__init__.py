@@ -1,0 +1,1 @@
+"""Matching beside Node: `python -m bench.matching.run`."""

@@ -1,0 +1,66 @@
+// The product brief's matchmaking with ioredis: lists, LPOP, RPUSH, SET and LREM. Takes one order a line, as client.py.
+import { randomUUID } from "node:crypto";
+import { createInterface } from "node:readline";
+import Redis from "ioredis";
+
+const redis = new Redis({
+  host: process.env.REDIS_HOST,
+  port: Number(process.env.REDIS_PORT),
+  enableAutoPipelining: process.env.AUTO_PIPELINING === "1",
+});
+const QUEUE = "match:queue:all";
+
+async function find(user) {
+  const [searching, inRoom] = await Promise.all([
+    redis.exists(`match:searching:${user}`),
+    redis.exists(`match:in_room:${user}`),
+  ]);
+  if (searching || inRoom) throw new Error("refused");
+  const partner = await redis.lpop(QUEUE);
+  if (partner === null) {
+    await Promise.all([redis.rpush(QUEUE, user), redis.set(`match:searching:${user}`, "1", "EX", 300)]);
+    return;
+  }
+  const room = randomUUID();
+  await redis
+    .pipeline()
+    .del(`match:searching:${partner}`)
+    .sadd(`match:room:${room}:users`, partner, user)
+    .expire(`match:room:${room}:users`, 7200)
+    .hset(`match:room:${room}:meta`, {
+      createdAt: Date.now(), topic: "", level: "all", userAId: partner, userBId: user,
+    })
+    .expire(`match:room:${room}:meta`, 7200)
+    .set(`match:in_room:${partner}`, room, "EX", 7200)
+    .set(`match:in_room:${user}`, room, "EX", 7200)
+    .exec();
+}
+
+async function leave(user) {
+  await Promise.all([redis.lrem(QUEUE, 0, user), redis.del(`match:searching:${user}`)]);
+}
+
+async function run({ operation, users, concurrency }) {
+  const operations = { find, leave };
+  const todo = [...users].reverse();
+  const latencies = [];
+  async function caller() {
+    while (todo.length) {
+      const user = todo.pop();
+      const began = performance.now();
+      await operations[operation](user);
+      latencies.push(performance.now() - began);
+    }
+  }
+  const cpu = process.cpuUsage();
+  const began = performance.now();
+  await Promise.all(Array.from({ length: concurrency }, caller));
+  const seconds = (performance.now() - began) / 1000;
+  const used = process.cpuUsage(cpu);
+  return { seconds, cpu: (used.user + used.system) / 1e6, latencies };
+}
+
+for await (const line of createInterface({ input: process.stdin })) {
+  console.log(JSON.stringify(await run(JSON.parse(line))));
+}
+redis.disconnect();
