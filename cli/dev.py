@@ -36,6 +36,8 @@ def dev(
 ) -> None:
     """Run the server and the worker, with embedded PostgreSQL, Redis and S3 for those not configured.
 
+    Without keys of Stripe or Razorpay, stand-ins of both take payments: no money moves.
+
     Makes signing keys and runs migrations too. Ctrl-C stops everything; the data stays for the next time.
 
     Examples:

@@ -522,6 +522,8 @@ class Razorpay:
 def shown(stored: Json) -> Json:
     """A copy of an entity as the API shows it: names with a leading underscore are the stand-in's own."""
     public: Json = json.loads(json.dumps({name: value for name, value in stored.items() if name[0] != "_"}))
+    if public.get("notes") == {}:
+        public["notes"] = []  # as PHP writes an empty array: what reads notes has to expect it
     return public
 
 

@@ -29,6 +29,7 @@ def decode(encoded: str) -> Json:
 def _listed(node: Any) -> Any:
     if not isinstance(node, dict):
         return node
-    if node and all(key.isdecimal() for key in node):
-        return [_listed(node[key]) for key in sorted(node, key=int)]
+    # Only 0, 1, 2...: metadata may have a key such as 2026.
+    if node and sorted(node) == sorted(str(index) for index in range(len(node))):
+        return [_listed(node[str(index)]) for index in range(len(node))]
     return {key: _listed(value) for key, value in node.items()}

@@ -111,6 +111,7 @@ def test_refunds(stand_ins: StandIns, razorpay_client: razorpay.Client) -> None:
     with pytest.raises(BadRequestError, match="greater than"):
         razorpay_client.payment.refund(payment, {"amount": 99_901})
     assert razorpay_client.payment.fetch(payment)["refund_status"] == "partial"
+    assert razorpay_client.refund.fetch(first["id"])["notes"] == []
 
     stand_ins.pace.refund = None
     waiting = razorpay_client.payment.refund(payment, {"amount": 99_900})

@@ -194,10 +194,15 @@ async def test_disputes(stand_ins: StandIns, stripe_client: stripe.StripeClient)
     dispute_id = stand_ins.stripe.dispute(session.id)
     intent = stand_ins.standing(session.id).payment
     assert intent and stand_ins.standing(session.id).dispute == "open"
+    refund: Any = {"payment_intent": intent}
     with pytest.raises(stripe.InvalidRequestError) as disputed:
-        await stripe_client.v1.refunds.create_async({"payment_intent": intent})
+        await stripe_client.v1.refunds.create_async(refund, {"idempotency_key": "refund-1"})
     assert disputed.value.code == "charge_disputed"
     stand_ins.stripe.resolve_dispute(session.id, won=True)
+    # A refusal that came of executing the call is kept for its key like any answer.
+    with pytest.raises(stripe.InvalidRequestError) as replayed:
+        await stripe_client.v1.refunds.create_async(refund, {"idempotency_key": "refund-1"})
+    assert replayed.value.code == "charge_disputed"
     assert (await stripe_client.v1.disputes.retrieve_async(dispute_id)).status == "won"
     await stripe_client.v1.refunds.create_async({"payment_intent": intent})
 

@@ -168,6 +168,6 @@ class Courier:
             answer = await http.post(
                 url, content=row["body"].encode(), headers=self.headers(row), timeout=self.delivery.timeout
             )
-        except httpx.HTTPError:
+        except (httpx.HTTPError, httpx.InvalidURL):
             return 0
         return answer.status_code
