@@ -484,27 +484,28 @@ def _load_state(path: Path, kinds: list[type[_Service]]) -> dict[str, Any]:
         for kind in kinds:
             # The ports of the last start are kept: links to files that a browser still shows stay good.
             kept = ports.get(kind.name, [])
-            if len(kept) != kind.port_count or not all(_is_free(port) for port in kept):
+            if len(kept) != kind.port_count or not all(is_free(port) for port in kept):
                 taken = {port for numbers in ports.values() for port in numbers}
-                ports[kind.name] = _free_ports(kind.port_count, taken)
+                ports[kind.name] = free_ports(kind.port_count, taken)
     except (ValueError, TypeError, AttributeError):
         raise EmbeddedError(f"{path} is not readable as JSON; remove {path.parent} to start afresh") from None
     write_private(path, json.dumps(state, indent=2))
     return state
 
 
-def _free_ports(count: int, taken: set[int]) -> list[int]:
+def free_ports(count: int, taken: set[int]) -> list[int]:
+    """Find ports of 127.0.0.1 that nobody listens on, and that are not `taken`."""
     found: list[int] = []
     # Below the ephemeral range: an outgoing connection never gets one of these between now and the start.
     for port in random.sample(range(10240, 32768), 5000):
-        if port not in taken and _is_free(port):
+        if port not in taken and is_free(port):
             found.append(port)
             if len(found) == count:
                 return found
     raise EmbeddedError("no free ports were found between 10240 and 32768")
 
 
-def _is_free(port: int) -> bool:
+def is_free(port: int) -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import settings as configuration
+from cli import payment_stand_ins
 from errors import Refused
 from settings import Settings
 
@@ -34,6 +35,8 @@ def dev(
     directory: Annotated[Path, typer.Option(help="Data and logs of the embedded services.")] = Path(".parlance"),
 ) -> None:
     """Run the server and the worker, with embedded PostgreSQL, Redis and S3 for those not configured.
+
+    Without keys of Stripe or Razorpay, stand-ins of both take payments: no money moves.
 
     Makes signing keys and runs migrations too. Ctrl-C stops everything; the data stays for the next time.
 
@@ -65,10 +68,17 @@ def dev(
     family.stop_on_signals()
     environment_file = directory / "dev.env"
     environment = None
+    payments = None
     try:
         if missing:
             _say(f"starting {', '.join(sorted(missing))} in {directory}")
         environment = family.embedded.start()
+        if not payment_stand_ins.replaced_by_real_keys():
+            if payment_stand_ins.installed():
+                payments = payment_stand_ins.plan(directory, f"http://{_reachable(host)}:{port}")
+                environment |= payments.environment
+            else:
+                _say(payment_stand_ins.MISSING)
         os.environ.update(environment, PORT=str(port))
         if "app_url" not in settings.model_fields_set:
             os.environ["APP_URL"] = f"http://localhost:{port}"
@@ -82,11 +92,14 @@ def dev(
             raise Refused(f"PostgreSQL at {settings.db_host}:{settings.db_port} cannot be used: {reason}") from None
         write_private(environment_file, "".join(f"{name}={value}\n" for name, value in environment.items()))
 
-        family.run("serve", f"--host={host}", f"--port={port}", f"--workers={workers}", *["--reload"] * reload)
-        family.run("worker")
+        if payments:
+            family.run("the payment stand-ins", *payments.command, cwd=payment_stand_ins.ROOT)
+        serve = ("serve", f"--host={host}", f"--port={port}", f"--workers={workers}", *["--reload"] * reload)
+        family.run("`parlance serve`", "cli", *serve)
+        family.run("`parlance worker`", "cli", "worker")
         # A server that reloads may wait as long as its source takes to be mended.
         _wait_for_health(host, port, family, seconds=float("inf") if reload else _START_SECONDS)
-        _say(_welcome(port, directory))
+        _say(_welcome(port, directory, payments))
         while True:
             family.watch()
             time.sleep(0.2)
@@ -127,11 +140,13 @@ class _Family:
         for number in stops:
             signal.signal(number, stop)
 
-    def run(self, command: str, *arguments: str) -> None:
+    def run(self, title: str, module: str, *arguments: str, cwd: Path | None = None) -> None:
+        """Start a module of ours as a process, which messages call by its title."""
         from adapters.embedded import die_with_parent
 
-        self._processes[command] = subprocess.Popen(  # noqa: S603 - our own command
-            [sys.executable, "-m", "cli", command, *arguments],
+        self._processes[title] = subprocess.Popen(  # noqa: S603 - our own command
+            [sys.executable, "-m", module, *arguments],
+            cwd=cwd,
             # Out of reach of the terminal's Ctrl-C: they are stopped before what they depend on.
             start_new_session=True,
             preexec_fn=die_with_parent(),
@@ -142,11 +157,9 @@ class _Family:
         if self._asked_to_stop:
             raise KeyboardInterrupt
         self.embedded.watch()
-        for command, process in self._processes.items():
+        for title, process in self._processes.items():
             if process.poll() is not None:
-                raise Refused(
-                    f"`parlance {command}` ended by itself (exit {process.returncode}); its last words are above"
-                )
+                raise Refused(f"{title} ended by itself (exit {process.returncode}); its last words are above")
 
     def stop(self) -> None:
         """Stop the product's own processes, by force where it takes longer than five seconds."""
@@ -191,12 +204,11 @@ def _require_free(host: str, port: int) -> None:
 
 
 def _wait_for_health(host: str, port: int, family: _Family, *, seconds: float) -> None:
-    address = "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104
     deadline = time.monotonic() + seconds
     while True:
         family.watch()
         try:
-            with urllib.request.urlopen(f"http://{address}:{port}/health", timeout=2):
+            with urllib.request.urlopen(f"http://{_reachable(host)}:{port}/health", timeout=2):
                 return
         except OSError:
             if time.monotonic() > deadline:
@@ -204,11 +216,17 @@ def _wait_for_health(host: str, port: int, family: _Family, *, seconds: float) -
         time.sleep(0.1)
 
 
-def _welcome(port: int, directory: Path) -> str:
+def _reachable(host: str) -> str:
+    return "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104
+
+
+def _welcome(port: int, directory: Path, payments: payment_stand_ins.Plan | None) -> str:
     site = f"http://localhost:{port}"
     pages = {"API docs": f"{site}/docs", "Events docs": f"{site}/docs/events", "Health": f"{site}/health"}
     if (_ROOT / "web" / "index.html").exists():
         pages["Practice"] = f"{site}/"
+    if payments:
+        pages["Payments"] = f"{payments.dashboard} (Stripe and Razorpay, stand-ins)"
     return "\n".join(
         [
             "ready; open next",

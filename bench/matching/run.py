@@ -73,7 +73,8 @@ class Queue:
                 held = "1"
                 if not self._is_list:
                     kept = ticket(user, self._since)
-                    held = f"{kept['level']}\n{kept['topic']}\n{kept['socket']}\n{json.dumps(kept)}"
+                    place = (kept["level"], kept["topic"], kept["socket"], str(self._since))
+                    held = "\n".join((*place, json.dumps(kept)))
                 pipeline.set(f"match:searching:{user}", held, ex=600)
                 if not self._is_list:
                     pipeline.zadd("match:queue:all", {user: self._since})

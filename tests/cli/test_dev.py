@@ -13,11 +13,17 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import httpx
 import psycopg
+import pytest
+import stripe
+
+from cli import payment_stand_ins
 
 ROOT = Path(__file__).parents[2]
-CONFIGURED = ("DB_", "REDIS_", "STORAGE_", "JWT_", "APP_", "PARLANCE_")
+CONFIGURED = ("DB_", "REDIS_", "STORAGE_", "JWT_", "APP_", "PARLANCE_", "STRIPE_", "RAZORPAY_", "PAYMENT_")
 
 
 @contextmanager
@@ -86,6 +92,7 @@ def test_a_run_a_stop_and_a_run_that_finds_its_data_again(tmp_path: Path) -> Non
         assert dev_env.stat().st_mode & 0o777 == 0o600
         with database(dev_env) as connection:
             connection.execute("CREATE TABLE kept ()")
+        checkout = pay_for_something(dev_env)
         key = (tmp_path / "keys" / "private.pem").read_bytes()
 
         process.send_signal(signal.SIGINT)
@@ -97,6 +104,7 @@ def test_a_run_a_stop_and_a_run_that_finds_its_data_again(tmp_path: Path) -> Non
         wait_until_ready(tmp_path, process)
         with database(dev_env) as connection:
             connection.execute("SELECT FROM kept")
+        assert standing_of(dev_env, checkout)["status"] == "paid"
         assert (tmp_path / "keys" / "private.pem").read_bytes() == key
 
         # A service that dies takes the rest along, with a sentence that names it.
@@ -108,8 +116,50 @@ def test_a_run_a_stop_and_a_run_that_finds_its_data_again(tmp_path: Path) -> Non
     assert listeners(tmp_path, port) == []
 
 
+def test_real_keys_replace_the_payment_stand_ins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("STRIPE_SECRET_KEY", "RAZORPAY_KEY_ID", "PARLANCE_ENV_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    assert not payment_stand_ins.replaced_by_real_keys()
+    (tmp_path / ".env").write_text("STRIPE_SECRET_KEY=\nRAZORPAY_KEY_ID=rzp_test_real\n")
+    assert payment_stand_ins.replaced_by_real_keys()
+    (tmp_path / ".env").write_text("PAYMENT_PROVIDER=razorpay\n")
+    assert not payment_stand_ins.replaced_by_real_keys()
+
+    plan = payment_stand_ins.plan(tmp_path, "http://127.0.0.1:5503")
+    assert plan.environment["PAYMENT_PROVIDER"] == "razorpay"
+    assert payment_stand_ins.plan(tmp_path, "http://127.0.0.1:5503").dashboard == plan.dashboard
+    monkeypatch.setenv("STRIPE_SECRET_KEY", "sk_test_real")
+    assert payment_stand_ins.replaced_by_real_keys()
+
+
+def pay_for_something(dev_env: Path) -> str:
+    """Make a checkout session with the keys that the server was given, pay it, answer its id."""
+    values = variables(dev_env)
+    client = stripe.StripeClient(values["STRIPE_SECRET_KEY"], base_addresses={"api": values["STRIPE_API_URL"]})
+    price: Any = {"currency": "inr", "unit_amount": 149_900, "product_data": {"name": "Fluent"}}
+    items: Any = [{"price_data": price, "quantity": 1}]
+    session = client.v1.checkout.sessions.create(
+        {"mode": "payment", "line_items": items, "success_url": "https://app.example/paid"}
+    )
+    assert session.url
+    httpx.post(session.url, data={"action": "pay"}, trust_env=False)
+    assert standing_of(dev_env, session.id)["status"] == "paid"
+    return session.id
+
+
+def standing_of(dev_env: Path, checkout: str) -> dict[str, Any]:
+    ledger = f"{variables(dev_env)['STRIPE_API_URL']}/control/ledger/{checkout}"
+    standing: dict[str, Any] = httpx.get(ledger, trust_env=False).json()
+    return standing
+
+
+def variables(dev_env: Path) -> dict[str, str]:
+    return dict(line.split("=", 1) for line in dev_env.read_text().splitlines())
+
+
 def database(dev_env: Path) -> psycopg.Connection[tuple[object, ...]]:
-    values = dict(line.split("=", 1) for line in dev_env.read_text().splitlines())
+    values = variables(dev_env)
     return psycopg.connect(
         host=values["DB_HOST"],
         port=values["DB_PORT"],
