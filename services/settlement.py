@@ -111,11 +111,11 @@ async def _differs(session: AsyncSession, order: Order, fact: Fact) -> bool:
     wrong: list[tuple[AlertKind, str, Any, Any]] = []
     if fact.live is not None and fact.live != order.live:
         wrong.append((AlertKind.MODE_DIFFERS, "live", order.live, fact.live))
-    if fact.currency != order.currency:
-        wrong.append((AlertKind.CURRENCY_DIFFERS, "currency", order.currency, fact.currency))
     reference = fact.payment_id or ""
     if isinstance(fact, CheckoutFact):
         reference = fact.session_id
+        if fact.currency != order.currency:
+            wrong.append((AlertKind.CURRENCY_DIFFERS, "currency", order.currency, fact.currency))
         if not fact.once:
             wrong.append((AlertKind.MODE_DIFFERS, "once", True, False))
         if fact.amount != order.amount:
@@ -124,8 +124,8 @@ async def _differs(session: AsyncSession, order: Order, fact: Fact) -> bool:
             wrong.append((AlertKind.SESSION_DIFFERS, "session", order.provider_session_id, fact.session_id))
         if order.provider_payment_id and fact.payment_id and order.provider_payment_id != fact.payment_id:
             wrong.append((AlertKind.PAID_TWICE, "payment", order.provider_payment_id, fact.payment_id))
-    elif fact.amount > order.amount and isinstance(fact, RefundFact):
-        wrong.append((AlertKind.AMOUNT_DIFFERS, "amount", order.amount, fact.amount))
+    elif await _misfits(session, order, fact, fact.payment_id):
+        return True
     for kind, what, expected, told in wrong:
         await _alert(session, order, kind, reference, what=what, expected=expected, told=told)
     return bool(wrong)
@@ -151,22 +151,41 @@ async def _record_checkout(session: AsyncSession, order: Order, fact: CheckoutFa
             .where(col(Order.id) == order.id, col(Order.status).in_(_UNPAID))
             .values(status=OrderStatus.PAID, paid_at=now(), provider_payment_id=fact.payment_id)
         )
-        for table in (Refund, Dispute):
-            # What came too early.
-            came = await session.execute(
-                sa.update(table)
-                .where(
-                    col(table.provider) == order.provider,
-                    col(table.provider_payment_id) == fact.payment_id,
-                    col(table.order_id).is_(None),
-                    col(table.currency) == order.currency,
-                )
-                .values(order_id=order.id)
-                .returning(table)
-            )
-            for row in came.scalars():
-                await _alert_about(session, order, row)
+        await _adopt(session, order, fact.payment_id)
     await session.refresh(order)
+
+
+async def _adopt(session: AsyncSession, order: Order, payment_id: str) -> None:
+    """Make refunds and disputes that came before their payment the order's."""
+    for table in (Refund, Dispute):
+        early: Any = select(table).where(
+            col(table.provider) == order.provider,
+            col(table.provider_payment_id) == payment_id,
+            col(table.order_id).is_(None),
+        )
+        for row in (await session.exec(early)).all():
+            if not await _misfits(session, order, row, payment_id):
+                row.order_id = order.id
+                session.add(row)
+                await _alert_about(session, order, row)
+    await session.flush()
+
+
+async def _misfits(
+    session: AsyncSession, order: Order, told: RefundFact | DisputeFact | Refund | Dispute, payment_id: str
+) -> bool:
+    """Say whether a refund or a dispute cannot be of this order's money, and if so have somebody look at it."""
+    if told.currency != order.currency:
+        kind, what, expected, found = AlertKind.CURRENCY_DIFFERS, "currency", order.currency, told.currency
+        await _alert(session, order, kind, payment_id, what=what, expected=expected, told=found)
+    elif isinstance(told, RefundFact | Refund) and told.amount > order.amount:
+        at_most = order.amount
+        await _alert(
+            session, order, AlertKind.AMOUNT_DIFFERS, payment_id, what="refund", expected=at_most, told=told.amount
+        )
+    else:
+        return False
+    return True
 
 
 async def _record_refund(session: AsyncSession, provider: ProviderName, order: Order | None, fact: RefundFact) -> None:
