@@ -432,6 +432,7 @@ class PaymentsService:
                 )
                 settled = await session.get_one(Order, order.id)
                 if dry_run:
+                    session.expunge_all()  # or the rollback would take what was found out along
                     raise _DryRun
         except _DryRun:
             pass
@@ -444,6 +445,7 @@ class PaymentsService:
                 for fact in facts:
                     settled = await settlement.apply(session, order.provider, fact) or settled
                 if dry_run:
+                    session.expunge_all()  # or the rollback would take what was found out along
                     raise _DryRun
         except _DryRun:
             pass

@@ -306,7 +306,9 @@ async def _alert(session: AsyncSession, order: Order, kind: AlertKind, reference
         .returning(col(PaymentAlert.id))
     )
     if raised.first() is not None:
-        log.error("payment alert: %s about order %s (%s)", kind, order.id, reference)
+        text = f"payment alert: {kind} about order {order.id} ({reference})"
+        # Once it is true: a transaction may yet fail, and be tried again.
+        sa.event.listen(session.sync_session, "after_commit", lambda _: log.error(text), once=True)
 
 
 def _uuid(text: str | None) -> uuid.UUID | None:

@@ -116,8 +116,7 @@ class RazorpayProvider:
             try:
                 return client.payment.refund(
                     payment_id,
-                    amount,
-                    dict(request),
+                    request,
                     timeout=TIMEOUT,
                     headers={"X-Refund-Idempotency": f"refund-{refund_id}"},
                 )

@@ -45,6 +45,8 @@ OPEN = {
     "handlers.auth.forgot_password",
     "handlers.auth.reset_password",
     "handlers.auth.verify_email",
+    # Providers have no account here; their signature is checked instead.
+    "handlers.payments.webhook",
 }
 #: Operations on oneself or on one's own rows. {placeholders} are filled in from the world below.
 LEARNERS: dict[str, Case] = {
@@ -68,6 +70,12 @@ LEARNERS: dict[str, Case] = {
     "handlers.sessions.rate": Case(201, 404, body={"stars": 4}),
     "handlers.reports.create": Case(201, 404, body={"reportedId": "{userId}", "reason": "spam"}),
     "handlers.reports.list_mine": Case(200),
+    "handlers.payments.create_checkout_session": Case(201, body={"courseId": "{courseId}"}),
+    "handlers.payments.list_orders": Case(200),
+    "handlers.payments.read_order": Case(200, 404),
+    "handlers.courses.list_all": Case(200),
+    "handlers.courses.read": Case(200),
+    "handlers.courses.enroll": Case(201),
 }
 #: Operations for administrators; every learner is a stranger to them.
 ADMINS: dict[str, Case] = {
@@ -75,9 +83,11 @@ ADMINS: dict[str, Case] = {
     "handlers.admin.review_report": Case(200, 403, body={"status": "reviewed"}),
     "handlers.admin.ban_user": Case(204, 403, body={"reason": "Spam."}),
     "handlers.admin.unban_user": Case(204, 403),
+    "handlers.admin.list_orders": Case(200, 403),
+    "handlers.admin.refund_order": Case(201, 403, body={"amount": 100}),
 }
 #: Paths whose row belongs to nobody, so that only a missing one is a 404.
-SHARED = {"handlers.users.public", "handlers.users.block"}
+SHARED = {"handlers.users.public", "handlers.users.block", "handlers.courses.read", "handlers.courses.enroll"}
 SECURED = {**LEARNERS, **ADMINS}
 
 
