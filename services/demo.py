@@ -401,7 +401,7 @@ def _orders(chance: random.Random, people: list[_Person], courses: list[Course])
     keen_first = sorted(people, key=lambda each: (-each.profile.total_sessions, each.user.id))
     priced = [course for course in courses if course.is_published and course.price]
     today = now()
-    orders = []
+    orders: list[Order] = []
     for rank, person in enumerate(keen_first):
         if rank and chance.random() > 0.4:
             continue

@@ -123,7 +123,6 @@ class PaymentsService:
         raise errors.Unavailable()
 
     async def _open(self, user_id: uuid.UUID, course_id: uuid.UUID) -> Order:
-        provider = self._provider(self._selling)
         try:
             async with self._database.transaction() as session:
                 # Held, as by whatever enrolls: what is read below stays so until the commit.
@@ -165,7 +164,7 @@ class PaymentsService:
                     amount=course.price,
                     currency=course.currency,
                     provider=self._selling,
-                    live=provider.live,
+                    live=self._provider(self._selling).live,
                     # Whole seconds: providers take no less.
                     checkout_expires_at=(now() + self._checkout_expiry).replace(microsecond=0),
                 )

@@ -17,6 +17,7 @@ import pytest
 from container import Container
 from contract import operations, schemas
 from tests.history import MakeLearner, had_call, make_admin, until
+from tests.payments import a_course, completed, deliver
 from tests.pictures import picture, upload
 from tests.world import Learner, address, client
 
@@ -128,7 +129,17 @@ async def world(container: Container, make_learner: MakeLearner) -> World:
     login = {"email": ada.email, "password": "correct horse battery", "deviceId": device, "platform": "ios"}
     assert (await ada.http.post("/auth/login", json=login)).status_code == 200
     await container.bans.ban(admin.id, banned.id, "Spam.")
-    ids = {"userId": bob.id, "sessionId": session, "reportId": made.json()["id"], "deviceId": device}
+    course = await a_course(container)
+    order = await container.payments.checkout(ada.id, await a_course(container))
+    await deliver(container, completed(order))
+    ids = {
+        "userId": bob.id,
+        "courseId": course,
+        "orderId": str(order.id),
+        "sessionId": session,
+        "reportId": made.json()["id"],
+        "deviceId": device,
+    }
     return World(ada, bob, stranger, admin, banned, ids)
 
 
