@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
@@ -16,7 +16,9 @@ from adapters.keys import KeyFiles, KeyRing
 from adapters.mail.mailbox import Mailbox
 from adapters.mail.resend import ResendMailer
 from adapters.passwords import Passwords
-from adapters.ports import Bus, Mailer
+from adapters.payments.razorpay import RazorpayProvider
+from adapters.payments.stripe import StripeProvider
+from adapters.ports import Bus, Mailer, PaymentProvider
 from adapters.rate_limiter import RateLimiter
 from adapters.scripts import Scripts
 from adapters.storage import Storage
@@ -28,9 +30,12 @@ from services.auth import AuthService
 from services.bans import BansService
 from services.blocks import BlocksService
 from services.call_rows import CallRows
+from services.courses import CoursesService
 from services.demo import DemoService
 from services.health import HealthService
+from services.idempotency import IdempotencyService
 from services.matchmaking import MatchmakingService
+from services.payments import PaymentsService
 from services.privacy import PrivacyService
 from services.recovery import RecoveryService
 from services.reports import ReportsService
@@ -41,6 +46,7 @@ from services.sign_ins import SignInsService
 from services.signaling import SignalingService
 from services.sockets import SocketsService
 from services.users import UsersService
+from services.webhooks import WebhooksService
 from settings import Settings
 
 
@@ -54,6 +60,7 @@ class Container:
         bus: Bus | None = None,
         storage: Storage | None = None,
         mailer: Mailer | None = None,
+        payment_providers: Mapping[str, PaymentProvider] | None = None,
     ) -> None:
         self.settings = settings
         self.database = Database(settings)
@@ -92,6 +99,18 @@ class Container:
         self.privacy = PrivacyService(
             self.database, self._passwords, self.sign_ins, self.users, self.jobs, self.storage
         )
+        self._providers = _providers(settings) if payment_providers is None else payment_providers
+        self.idempotency = IdempotencyService(self.redis)
+        self.payments = PaymentsService(
+            self.database,
+            self.jobs,
+            self.audit,
+            self._providers,
+            settings.payment_provider,
+            settings.checkout_expiry,
+        )
+        self.webhooks = WebhooksService(self.database, self.redis, self.jobs, self._providers)
+        self.courses = CoursesService(self.database, self.payments)
         self.sessions = SessionsService(self.database)
         rooms = Rooms(
             self.scripts, search=settings.search_expiry, join=settings.join_deadline, grace=settings.reconnect_grace
@@ -123,7 +142,19 @@ class Container:
     async def close(self) -> None:
         """Close every connection."""
         self._passwords.close()
+        for provider in self._providers.values():
+            await provider.close()
         await self.scripts.close()
         await self._reader.aclose()
         await self.redis.aclose()
         await self.database.close()
+
+
+def _providers(settings: Settings) -> dict[str, PaymentProvider]:
+    """The payment providers that are configured, by name."""
+    providers: dict[str, PaymentProvider] = {}
+    if settings.stripe_secret_key:
+        providers["stripe"] = StripeProvider(settings)
+    if settings.razorpay_key_id and settings.razorpay_key_secret:
+        providers["razorpay"] = RazorpayProvider(settings)
+    return providers

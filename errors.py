@@ -9,6 +9,9 @@
     │   TokenInvalid, LastAdmin                                           accounts
     ├── UsernameTaken                                                     profiles
     ├── AlreadyRated, SessionNotEnded, AlreadyReported                    history and safety
+    ├── CourseIsFree, AlreadyEnrolled, PaymentPending, SignatureInvalid, PaymentRefused,
+    │   OrderNotRefundable, RefundPending, RefundTooLarge                  payments
+    ├── IdempotencyKeyReused, IdempotencyInFlight                         repeats
     └── SocketError: Banned, ProfileIncomplete, AlreadySearching, ...     calls (the socket's `error` event)
 
 A REST answer carries `status`, `code`, `title` and `detail` (RFC 9457); the socket carries `code` and
@@ -178,6 +181,72 @@ class AlreadyReported(ProductError):
     status = 409
     code = "already_reported"
     title = "You have reported this."
+
+
+# --- Payments -----------------------------------------------------------------------------------
+
+
+class CourseIsFree(ProductError):
+    status = 409
+    code = "course_is_free"
+    title = "This course costs nothing: enroll in it."
+
+
+class AlreadyEnrolled(ProductError):
+    status = 409
+    code = "already_enrolled"
+    title = "You are enrolled in this course."
+
+
+class PaymentPending(ProductError):
+    status = 409
+    code = "payment_pending"
+    title = "A payment for this course is on its way; wait for it to arrive."
+
+
+class SignatureInvalid(ProductError):
+    status = 400
+    code = "signature_invalid"
+    title = "This was not signed by a payment provider just now."
+
+
+class PaymentRefused(ProductError):
+    status = 502
+    code = "payment_refused"
+    title = "The payment provider refused this."
+
+
+class OrderNotRefundable(ProductError):
+    status = 409
+    code = "order_not_refundable"
+    title = "There is no payment to give back."
+
+
+class RefundPending(ProductError):
+    status = 409
+    code = "refund_pending"
+    title = "Another refund of this order is under way."
+
+
+class RefundTooLarge(ProductError):
+    status = 409
+    code = "refund_too_large"
+    title = "More than what is left of the payment cannot be given back."
+
+
+# --- Repeats ------------------------------------------------------------------------------------
+
+
+class IdempotencyKeyReused(ProductError):
+    status = 422
+    code = "idempotency_key_reused"
+    title = "This Idempotency-Key belongs to another request."
+
+
+class IdempotencyInFlight(ProductError):
+    status = 409
+    code = "idempotency_in_flight"
+    title = "The first request with this Idempotency-Key is still running."
 
 
 # --- Calls: what a socket can be told -----------------------------------------------------------

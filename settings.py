@@ -98,6 +98,20 @@ class Settings(BaseSettings):
     join_deadline: Duration = timedelta(seconds=20)
     reconnect_grace: Duration = timedelta(seconds=10)
 
+    # Payments: the provider of new orders, and the accounts of both
+    payment_provider: Literal["stripe", "razorpay"] = "stripe"
+    checkout_expiry: Duration = Field(timedelta(hours=2), ge=timedelta(hours=1), le=timedelta(hours=23))
+    stripe_secret_key: SecretStr | None = None
+    stripe_webhook_secret: SecretStr | None = None
+    stripe_success_url: str = Field("http://localhost:3000/payment/success", pattern=r"^[a-z][a-z0-9+.-]*://")
+    stripe_cancel_url: str = Field("http://localhost:3000/payment/cancel", pattern=r"^[a-z][a-z0-9+.-]*://")
+    stripe_api_url: str = Field("https://api.stripe.com", pattern=r"^https?://[^/]+$")
+    razorpay_key_id: str | None = None
+    razorpay_key_secret: SecretStr | None = None
+    razorpay_webhook_secret: SecretStr | None = None
+    razorpay_callback_url: str = Field("http://localhost:3000/payment/success", pattern=r"^[a-z][a-z0-9+.-]*://")
+    razorpay_api_url: str = Field("https://api.razorpay.com", pattern=r"^https?://[^/]+$")
+
     # TURN (coturn, shared-secret credentials)
     turn_secret: SecretStr = SecretStr("your_hmac_secret")
     turn_host: str = "localhost"
@@ -142,11 +156,25 @@ class Settings(BaseSettings):
             problems.append("TURN_SECRET still has its example value; use the static-auth-secret of your coturn")
         if self.is_production and self.resend_api_key is None:
             problems.append("RESEND_API_KEY is not set; without it no mail leaves the house")
+        problems += self._payment_problems()
         if self.bcrypt_rounds < 12 and self.app_env != "test":
             problems.append("BCRYPT_ROUNDS is below 12, which only APP_ENV=test may use")
         if problems:
             hint = " (`parlance dev` starts its own services and needs none of this)" if missing else ""
             raise SettingsError("; ".join(problems) + hint)
+
+    def _payment_problems(self) -> list[str]:
+        """Name what a provider lacks: one that has a key needs the rest, and production needs the one that sells."""
+        accounts = {
+            "stripe": ("stripe_secret_key", "stripe_webhook_secret"),
+            "razorpay": ("razorpay_key_id", "razorpay_key_secret", "razorpay_webhook_secret"),
+        }
+        problems = []
+        for provider, names in accounts.items():
+            missing = [name.upper() for name in names if getattr(self, name) is None]
+            wanted = len(missing) < len(names) or (self.is_production and provider == self.payment_provider)
+            problems += [f"{name} is not set; payments by {provider} need it" for name in missing if wanted]
+        return problems
 
 
 def load(env_file: str | Path | None = ".env", **overrides: Any) -> Settings:

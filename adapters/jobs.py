@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
+import psycopg
 import sqlalchemy as sa
 from procrastinate import App, PsycopgConnector
+from procrastinate.exceptions import ConnectorException
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from settings import Settings
@@ -20,11 +23,24 @@ class Jobs:
     def __init__(self, settings: Settings) -> None:
         self.app = App(connector=PsycopgConnector(conninfo=settings.database_url, min_size=1, max_size=4))
 
-    async def enqueue(self, session: AsyncSession, name: str, **arguments: Any) -> None:
-        """Add a job inside the caller's transaction: it exists exactly if the transaction commits."""
+    async def enqueue(
+        self, session: AsyncSession, name: str, *, wait: timedelta | None = None, **arguments: Any
+    ) -> None:
+        """Add a job inside the caller's transaction: it exists exactly if the transaction commits.
+
+        With `wait` it is due only then.
+        """
         connection = await session.connection()
         raw = await connection.get_raw_connection()
-        await self.app.configure_task(name, connection=raw.driver_connection).defer_async(**arguments)
+        due = {"seconds": int(wait.total_seconds())} if wait else None
+        job = self.app.configure_task(name, connection=raw.driver_connection, schedule_in=due)
+        try:
+            await job.defer_async(**arguments)
+        except ConnectorException as error:
+            # A database that is away should look the same whichever library noticed.
+            if isinstance(error.__cause__, psycopg.OperationalError):
+                raise error.__cause__ from None
+            raise
 
     async def forget(self, session: AsyncSession, *, email: str, user_id: str) -> None:
         """Remove the jobs, done or not, whose arguments name a person, inside the caller's transaction."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from datetime import datetime
+from typing import Any, Literal, Protocol
 
 #: Takes the socket a message is for, then the message's arguments. One that answers None is done at once.
 Handler = Callable[..., Awaitable[None] | None]
@@ -54,3 +55,105 @@ class Mailer(Protocol):
 
     async def send(self, mail: Mail, *, idempotency_key: str) -> None:
         """Hand a mail over; the same key twice is one mail. Raises whatever keeps it from leaving."""
+
+
+# --- Payments: what is asked of a provider, and the facts it tells ------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Purchase:
+    """What a learner is asked to pay. All of it comes from the order's row, so that a repeat is the same request."""
+
+    order_id: str
+    user_id: str
+    course_id: str
+    title: str
+    #: In the smallest unit of the currency.
+    amount: int
+    currency: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Checkout:
+    """The provider's page on which a purchase is paid."""
+
+    session_id: str
+    url: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class CheckoutFact:
+    """How a checkout went. `order_id` is what we had the provider note, where it tells."""
+
+    session_id: str
+    order_id: str | None
+    payment_id: str | None
+    #: `open`: still to be paid; `processing`: paid by a method that takes days.
+    outcome: Literal["open", "processing", "paid", "failed", "expired"]
+    amount: int
+    currency: str
+    #: Whether it is a purchase, not a subscription or a set-up.
+    once: bool
+    #: Whether it is real money; None where the provider does not say.
+    live: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class RefundFact:
+    """Where a refund stands. `our_id` is the row's that asked for it; None for one made on the provider's pages."""
+
+    refund_id: str
+    payment_id: str
+    our_id: str | None
+    amount: int
+    currency: str
+    status: Literal["pending", "succeeded", "failed"]
+    live: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DisputeFact:
+    """Where a dispute stands; `won` is any end without loss."""
+
+    dispute_id: str
+    payment_id: str
+    amount: int
+    currency: str
+    status: Literal["open", "won", "lost"]
+    reason: str | None
+    live: bool | None = None
+
+
+Fact = CheckoutFact | RefundFact | DisputeFact
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderEvent:
+    """A webhook that the provider has signed. `fact` is None for a type that says nothing about an order."""
+
+    id: str
+    type: str
+    fact: Fact | None
+
+
+class PaymentProvider(Protocol):
+    """Takes money and gives it back. Each call to it fails as Unavailable (try again) or PaymentRefused (do not)."""
+
+    #: Whether it is real money.
+    live: bool
+
+    async def create_checkout(self, purchase: Purchase) -> Checkout:
+        """Make the page of a purchase; the same purchase twice is one page."""
+
+    def parse_webhook(self, body: bytes, headers: Mapping[str, str]) -> ProviderEvent:
+        """Read what the provider sent, byte for byte; raise SignatureInvalid where it did not send it."""
+
+    async def refund(self, refund_id: str, payment_id: str, amount: int) -> RefundFact:
+        """Give back part of a payment, or all; the same `refund_id` twice is one refund."""
+
+    async def look_up(self, session_id: str) -> list[Fact]:
+        """Tell all that is known of a checkout and its payment, the checkout first."""
+
+    async def close(self) -> None: ...

@@ -8,7 +8,7 @@ from typing import NoReturn
 import typer
 
 import errors
-from cli import admins, audit, dev, keys, migrations, seed, serve, worker
+from cli import admins, audit, dev, keys, migrations, payments, refunds, seed, serve, worker
 from settings import SettingsError
 
 app = typer.Typer(
@@ -24,6 +24,8 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(admins.app, name="admins")
 app.add_typer(audit.app, name="audit")
 app.add_typer(migrations.app, name="migrations")
+app.add_typer(refunds.app, name="refunds")
+app.add_typer(payments.app, name="payments")
 app.command("serve")(serve.serve)
 app.command("worker")(worker.worker)
 app.command("dev")(dev.dev)

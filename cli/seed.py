@@ -14,7 +14,7 @@ def seed(
     learners: Annotated[int, typer.Option(min=20, max=2000, help="How many learners there should be.")] = 60,
     seed: Annotated[int, typer.Option(help="The same number makes the same people and the same weeks.")] = 1,
 ) -> None:
-    """Fill the database with demo data: learners, weeks of calls, ratings, reports, blocks, an administrator.
+    """Fill the database with demo data: learners, weeks of calls, ratings, reports, courses, orders, an administrator.
 
     Refuses in production, and where it has run before. Prints the password of all the accounts it makes.
 
@@ -29,7 +29,7 @@ def seed(
     demo = with_services(lambda services: services.demo.fill(learners, seed))
     print(
         f"{demo.learners} learners, {demo.calls} calls, {demo.ratings} ratings, {demo.reports} reports,"
-        f" {demo.blocks} blocks"
+        f" {demo.blocks} blocks, {demo.courses} courses, {demo.orders} orders"
     )
     print(f"a learner         {demo.learner_email}")
     if demo.admin_email:

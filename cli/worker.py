@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import errors
 import settings as configuration
 
 if TYPE_CHECKING:
@@ -53,6 +56,30 @@ def bind(queue: App, services: Container) -> None:
     @queue.task(name="storage.delete", retry=later)
     async def delete_object(key: str) -> None:
         await services.storage.delete(key)
+
+    @queue.task(name="payments.handle_event", retry=later)
+    async def handle_event(event_id: str) -> None:
+        await services.webhooks.handle(event_id)
+
+    @queue.task(name="payments.send_refund", retry=later)
+    async def send_refund(refund_id: str) -> None:
+        # What the provider refuses is noted; asking again would not help.
+        with suppress(errors.PaymentRefused):
+            await services.payments.send_refund(refund_id)
+
+    @queue.periodic(cron="* * * * *", periodic_id="payments.overdue")
+    @queue.task(name="payments.handle_overdue", queueing_lock="payments.handle_overdue")
+    async def handle_overdue(timestamp: int) -> None:
+        handled = await services.webhooks.handle_overdue()
+        if handled:
+            log.warning("handled %d payment events whose job was gone", handled)
+
+    @queue.periodic(cron="*/10 * * * *", periodic_id="payments.reconcile")
+    @queue.task(name="payments.reconcile", queueing_lock="payments.reconcile")
+    async def reconcile(timestamp: int) -> None:
+        # Younger ones hear from the provider by themselves.
+        for each in await services.payments.reconcile(before=timedelta(minutes=10)):
+            log.warning("order %s: %s", each.order_id, each.error or f"{each.before} -> {each.after}")
 
     @queue.periodic(cron="* * * * *", periodic_id="sessions")
     @queue.task(name="sessions.end_stale", queueing_lock="sessions.end_stale")

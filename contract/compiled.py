@@ -218,7 +218,7 @@ class FastPath:
         operation = plan.operation
         self.answered[operation.id] += 1
         try:
-            answer = await operation.call(scope, caller, arguments)
+            answer = await operation.call(scope, replay(received, receive), caller, arguments)
             if plan.answer_problem and (problem := plan.answer_problem(answer)):
                 raise ContractError(f"{operation.id} answered against the contract: {problem}")
         except Exception as exception:

@@ -237,6 +237,14 @@ def _operation_rules(operation: Document, tags: set[str]) -> Iterator[Problem]:
         if (status == "default" or status[0] in "45") and response != {"$ref": _PROBLEM}:
             yield ("responses", status), f"an error is answered with {_PROBLEM}"
     yield from _rate_limit(operation)
+    yield from _idempotent(operation)
+
+
+def _idempotent(operation: Document) -> Iterator[Problem]:
+    """An operation is `x-idempotent: true` exactly if it takes the header that says so."""
+    declared = {"$ref": "#/components/parameters/idempotencyKey"} in operation.get("parameters", [])
+    if operation.get("x-idempotent") is not (True if declared else None):
+        yield ("x-idempotent",), "goes with the parameter #/components/parameters/idempotencyKey, and is true"
 
 
 def _inputs(document: Document, place: Place, holder: Document) -> Iterator[Part]:

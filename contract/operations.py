@@ -2,7 +2,8 @@
 
 `operationId` is the import path of a function in `handlers/`. It takes `services` (the container), the path and
 query parameters in snake_case, `body` where the operation has one, `caller` where it is secured, and `request` for
-headers and cookies. It returns the body, or `(body, headers)`; the status is the operation's only 2xx answer.
+headers, cookies and, where the spec names no body, the bytes that came. It returns the body, or `(body, headers)`; the
+status is the operation's only 2xx answer.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import inflection
 import orjson
 from starlette.requests import Request
-from starlette.types import Scope
+from starlette.types import Receive, Scope
 
 import errors
 import handlers
@@ -60,8 +61,8 @@ class Answer(NamedTuple):
 class Operation:
     """An operation with its function.
 
-    `call(scope, caller, arguments)` takes the request's ASGI scope, the caller where the operation is secured, and the
-    arguments by the names of `parameters`, which maps those of the spec to those of the function.
+    `call(scope, receive, caller, arguments)` takes the request in ASGI's terms, the caller where the operation is
+    secured, and the arguments by the names of `parameters`, which maps those of the spec to those of the function.
     """
 
     id: str
@@ -70,7 +71,7 @@ class Operation:
     definition: dict[str, Any]
     status: int
     parameters: dict[str, str]
-    call: Callable[[Scope, Any, dict[str, Any]], Awaitable[Answer]]
+    call: Callable[[Scope, Receive, Any, dict[str, Any]], Awaitable[Answer]]
 
 
 def definitions(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -163,8 +164,12 @@ def rate_limits(operation: dict[str, Any]) -> list[Limit]:
     return limits
 
 
+#: The header that makes a repeat of an operation with `x-idempotent` harmless, as ASGI has it.
+_IDEMPOTENCY_KEY = b"idempotency-key"
+
+
 def _bind(function: Callable[..., Any], services: Container, definition: dict[str, Any]) -> Operation:
-    """Wrap a handler: inject `services` and `caller`, hold limits, set the status."""
+    """Wrap a handler: inject `services` and `caller`, hold limits, answer repeats, set the status."""
     status = next(int(code) for code in definition["responses"] if str(code).startswith("2"))
     names = list(inspect.signature(function).parameters)
     parameters = {
@@ -174,20 +179,41 @@ def _bind(function: Callable[..., Any], services: Container, definition: dict[st
     limits = rate_limits(definition)
     operation_id = definition["operationId"]
 
-    async def call(scope: Scope, caller: Any, arguments: dict[str, Any]) -> Answer:
+    idempotent = definition.get("x-idempotent", False)
+
+    async def call(scope: Scope, receive: Receive, caller: Any, arguments: dict[str, Any]) -> Answer:
         for limit in limits:
             client = (scope.get("client") or UNKNOWN_CLIENT)[0]
             await limit.take(services, operation_id, client, caller, arguments.get("body"))
+        key = dict(scope["headers"]).get(_IDEMPOTENCY_KEY) if idempotent else None
+        if key is None:
+            return await answer(scope, receive, caller, arguments)
+        attempt = await services.idempotency.begin(caller.user_id, operation_id, key.decode("latin-1"), arguments)
+        if attempt.answer is not None:
+            return Answer(status, {**JSON_HEADERS, "Idempotent-Replayed": "true"}, attempt.answer.encode())
+        try:
+            answered = await answer(scope, receive, caller, arguments)
+        except BaseException:
+            await services.idempotency.abandon(attempt)
+            raise
+        await services.idempotency.finish(attempt, (answered.body or b"").decode())
+        return answered
+
+    async def answer(scope: Scope, receive: Receive, caller: Any, arguments: dict[str, Any]) -> Answer:
+        # Copied: what belongs to the request alone is no part of what a repeat is compared by.
+        given = dict(arguments)
         if wants_caller:
-            arguments["caller"] = caller
+            given["caller"] = caller
         if wants_request:
-            arguments["request"] = Request(scope)
-        result = await function(services, **arguments)
+            given["request"] = Request(scope, receive)
+        result = await function(services, **given)
         body, headers = result if isinstance(result, tuple) else (result, {})
         if body is None:
             return Answer(status, headers, None)
         return Answer(status, {**headers, **JSON_HEADERS} if headers else JSON_HEADERS, orjson.dumps(body))
 
+    if idempotent and not (wants_caller and status != 204):
+        raise ContractError(f"openapi.yaml: {operation_id} is x-idempotent, but has no caller or no answer to repeat")
     return Operation(operation_id, definition["path"], definition["method"], definition, status, parameters, call)
 
 

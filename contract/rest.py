@@ -68,7 +68,7 @@ class BoundResolver(Resolver):  # type: ignore[misc]
         async def endpoint(token_info: Any = None, **arguments: Any) -> ConnexionResponse:
             caller = token_info["identity"] if token_info else None
             named = {operation.parameters[name]: value for name, value in arguments.items()}
-            return _response(await operation.call(connexion.context.scope, caller, named))
+            return _response(await operation.call(connexion.context.scope, connexion.context.receive, caller, named))
 
         keywords = [
             inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in ("token_info", *operation.parameters)

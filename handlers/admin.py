@@ -34,3 +34,14 @@ async def ban_user(services: Container, caller: Identity, user_id: str, body: di
 
 async def unban_user(services: Container, caller: Identity, user_id: str) -> None:
     await services.bans.unban(caller.user_id, user_id)
+
+
+async def list_orders(
+    services: Container, limit: int, status: str | None = None, cursor: str | None = None
+) -> dict[str, Any]:
+    return shapes.page(await services.payments.list_all(status, limit=limit, cursor=cursor), shapes.admin_order)
+
+
+async def refund_order(services: Container, caller: Identity, order_id: str, body: dict[str, Any]) -> dict[str, Any]:
+    refund = await services.payments.refund(caller.user_id, order_id, body.get("amount"), body.get("reason"))
+    return shapes.refund(refund)

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from models import Block, Platform, Profile, Report, User
+from models import Block, Order, Platform, Profile, Refund, Report, User
+from services.courses import Offer
 from services.paging import Page
+from services.payments import AdminOrder
 from services.privacy import Copy
 from services.sessions import Call
 from services.sign_ins import Device, SignedIn
@@ -143,6 +145,64 @@ def admin_report(row: Report) -> dict[str, Any]:
     }
 
 
+def checkout(row: Order) -> dict[str, Any]:
+    return {"orderId": str(row.id), "url": row.checkout_url}
+
+
+def order(row: Order) -> dict[str, Any]:
+    return {
+        "id": str(row.id),
+        "receiptId": row.receipt_id,
+        "courseId": str(row.course_id),
+        "amount": row.amount,
+        "amountRefunded": row.amount_refunded,
+        "currency": row.currency,
+        "status": row.status,
+        "provider": row.provider,
+        "disputed": row.disputed,
+        "paidAt": instant(row.paid_at),
+        "createdAt": instant(row.created_at),
+    }
+
+
+def admin_order(row: AdminOrder) -> dict[str, Any]:
+    return {
+        **order(row.order),
+        "userId": str(row.order.user_id),
+        "providerPaymentId": row.order.provider_payment_id,
+        "alerts": row.alerts,
+    }
+
+
+def refund(row: Refund) -> dict[str, Any]:
+    return {
+        "id": str(row.id),
+        "orderId": str(row.order_id),
+        "amount": row.amount,
+        "currency": row.currency,
+        "status": row.status,
+        "reason": row.reason,
+        "createdAt": instant(row.created_at),
+    }
+
+
+def course(offer: Offer) -> dict[str, Any]:
+    row = offer.course
+    return {
+        "id": str(row.id),
+        "title": row.title,
+        "slug": row.slug,
+        "description": row.description,
+        "thumbnailUrl": row.thumbnail_url,
+        "price": row.price,
+        "currency": row.currency,
+        "level": row.level,
+        "isPublished": row.is_published,
+        "enrolled": offer.enrolled,
+        "createdAt": instant(row.created_at),
+    }
+
+
 def data_export(copy: Copy) -> dict[str, Any]:
     mine = copy.me.id
     return {
@@ -182,4 +242,13 @@ def data_export(copy: Copy) -> dict[str, Any]:
         ],
         "reports": [report(row) for row in copy.reports],
         "blocks": [{"userId": str(row.blocked_id), "blockedAt": instant(row.created_at)} for row in copy.blocks],
+        "orders": [order(row) for row in copy.orders],
+        "enrollments": [
+            {
+                "courseId": str(row.course_id),
+                "orderId": str(row.order_id) if row.order_id else None,
+                "enrolledAt": instant(row.enrolled_at),
+            }
+            for row in copy.enrollments
+        ],
     }

@@ -5,32 +5,51 @@ from sqlmodel import SQLModel
 from models.audit_entry import AuditEntry
 from models.block import Block
 from models.call_session import CallSession, EndedBy
+from models.course import Course
+from models.dispute import Dispute, DisputeStatus
+from models.enrollment import Enrollment
 from models.one_time_token import EmailVerificationToken, PasswordResetToken
+from models.order import Order, OrderStatus, ProviderName
+from models.payment_alert import AlertKind, PaymentAlert
 from models.profile import EnglishLevel, LearningGoal, Profile
 from models.refresh_token import Platform, RefreshToken
+from models.refund import Refund, RefundStatus
 from models.report import Report, ReportReason, ReportStatus
 from models.session_rating import SessionRating
 from models.user import Role, User
+from models.webhook_event import WebhookEvent
 
 metadata = SQLModel.metadata
 
 __all__ = [
+    "AlertKind",
     "AuditEntry",
     "Block",
     "CallSession",
+    "Course",
+    "Dispute",
+    "DisputeStatus",
     "EmailVerificationToken",
     "EndedBy",
     "EnglishLevel",
+    "Enrollment",
     "LearningGoal",
+    "Order",
+    "OrderStatus",
     "PasswordResetToken",
+    "PaymentAlert",
     "Platform",
     "Profile",
+    "ProviderName",
     "RefreshToken",
+    "Refund",
+    "RefundStatus",
     "Report",
     "ReportReason",
     "ReportStatus",
     "Role",
     "SessionRating",
     "User",
+    "WebhookEvent",
     "metadata",
 ]

@@ -1,4 +1,4 @@
-"""Owns demo data: learners who could exist, and the weeks they have practised, so that no list is empty.
+"""Owns demo data: learners who could exist, the weeks they have practised, what they bought: no list is empty.
 
 The same seed makes the same people and the same weeks, counted back from now.
 """
@@ -10,6 +10,7 @@ import secrets
 import unicodedata
 import uuid
 import zoneinfo
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -23,10 +24,17 @@ from adapters.passwords import Passwords
 from models import (
     Block,
     CallSession,
+    Course,
     EndedBy,
     EnglishLevel,
+    Enrollment,
     LearningGoal,
+    Order,
+    OrderStatus,
     Profile,
+    ProviderName,
+    Refund,
+    RefundStatus,
     Report,
     ReportReason,
     ReportStatus,
@@ -70,6 +78,20 @@ _BIOS = {
     LearningGoal.EXAM: "My speaking exam is this autumn. Ask me anything, and stop me when I make mistakes.",
 }
 _TOPICS = ["travel", "food", "work", "films", "music", "sport", "books", "family", "technology", "weekend"]
+#: Title, description, price in the smallest unit of rupees, level. The last one is being written.
+_COURSES = [
+    ("Small talk that works", "Begin, keep going, and end without a pause.", 49900, EnglishLevel.BEGINNER),
+    ("First words on the phone", "Spelling names, asking again, taking a number.", 0, EnglishLevel.BEGINNER),
+    ("Meetings without fear", "Disagree politely, ask for the floor, sum up.", 149900, EnglishLevel.INTERMEDIATE),
+    ("Travel in English", "From the check-in desk to the lost suitcase.", 79900, EnglishLevel.INTERMEDIATE),
+    ("The speaking exam", "All three parts, with the examiner's questions.", 199900, EnglishLevel.ADVANCED),
+    ("Telling a good story", "Tension, timing and the last line.", 99900, EnglishLevel.ADVANCED),
+]
+#: What becomes of one order after the other.
+_FATES = (
+    [OrderStatus.PAID, OrderStatus.EXPIRED, OrderStatus.REFUNDED, OrderStatus.PAID, OrderStatus.FAILED]
+    + [OrderStatus.PAID] * 5
+)  # fmt: skip
 _NOTES = {
     ReportStatus.REVIEWED: "Spoke to both; nothing more to do.",
     ReportStatus.ACTIONED: "Third time. Banned.",
@@ -92,6 +114,8 @@ class Demo:
     ratings: int
     reports: int
     blocks: int
+    courses: int
+    orders: int
     password: str
     learner_email: str
     #: None where there was an administrator already.
@@ -130,16 +154,22 @@ class DemoService:
             ratings = _ratings(chance, calls)
             reports = _reports(chance, calls)
             blocks = _blocks(ratings)
+            courses = _courses(chance, admin)
+            orders = _orders(chance, people, courses)
+            enrollments = list(_enrollments(chance, people, courses, orders))
             groups: tuple[list[SQLModel], ...] = (
                 [each.user for each in people],
                 [each.profile for each in people],
                 [*calls],
-                [*ratings, *reports, *blocks],
+                [*ratings, *reports, *blocks, *courses],
+                [*orders],
+                [*enrollments],
             )
             for group in groups:  # rows that others refer to go first
                 session.add_all(group)
                 await session.flush()
             await self._settle(session, admin, reports)
+            await _refund(session, chance, orders, self._audit, admin)
             for reported in {each.reported_id for each in reports}:
                 await flag(session, await session.get_one(User, reported))
         keen = max(people, key=lambda each: (not each.user.is_banned, each.profile.total_sessions))
@@ -149,6 +179,8 @@ class DemoService:
             len(ratings),
             len(reports),
             len(blocks),
+            len(courses),
+            len(orders),
             password,
             keen.user.email,
             admin.email if made_admin else None,
@@ -340,3 +372,105 @@ def _blocks(ratings: list[SessionRating]) -> list[Block]:
     """Who gave one star does not want to meet again."""
     pairs = {(each.rater_id, each.rated_id): each.created_at for each in ratings if each.stars == 1}
     return [Block(blocker_id=one, blocked_id=other, created_at=at) for (one, other), at in pairs.items()]
+
+
+def _courses(chance: random.Random, admin: User) -> list[Course]:
+    """A small catalogue: most have a price, one is free, one is being written."""
+    began = now() - timedelta(weeks=_WEEKS)
+    courses = []
+    for index, (title, description, price, level) in enumerate(_COURSES):
+        courses.append(
+            Course(
+                id=_id(chance),
+                title=title,
+                slug="demo-" + title.lower().replace(" ", "-"),
+                description=description,
+                price=price,
+                currency="inr",
+                level=level,
+                is_published=index < len(_COURSES) - 1,
+                created_by=admin.id,
+                created_at=began + timedelta(days=index),
+            )
+        )
+    return courses
+
+
+def _orders(chance: random.Random, people: list[_Person], courses: list[Course]) -> list[Order]:
+    """Orders that came to an end, in each way."""
+    keen_first = sorted(people, key=lambda each: (-each.profile.total_sessions, each.user.id))
+    priced = [course for course in courses if course.is_published and course.price]
+    today = now()
+    orders: list[Order] = []
+    for rank, person in enumerate(keen_first):
+        if rank and chance.random() > 0.4:
+            continue
+        for course in chance.sample(priced, k=3 if rank == 0 else 1):
+            at = max(person.user.created_at, course.created_at)
+            at += (today - at) * chance.uniform(0.1, 0.9)
+            order = Order(
+                id=_id(chance),
+                user_id=person.user.id,
+                course_id=course.id,
+                course_title=course.title,
+                amount=course.price,
+                currency=course.currency,
+                provider=chance.choice([ProviderName.STRIPE, ProviderName.STRIPE, ProviderName.RAZORPAY]),
+                live=False,
+                checkout_expires_at=at + timedelta(hours=2),
+                created_at=at,
+            )
+            order.provider_session_id = f"demo_session_{order.id.hex}"
+            # The keenest has three, and has paid them all.
+            order.status = _FATES[(len(orders) - 3) % len(_FATES)] if rank else OrderStatus.PAID
+            if order.status in (OrderStatus.PAID, OrderStatus.REFUNDED):
+                order.paid_at = at + timedelta(minutes=3)
+                order.provider_payment_id = f"demo_payment_{order.id.hex}"
+            if order.status is OrderStatus.REFUNDED:
+                order.amount_refunded = order.amount
+            orders.append(order)
+    return orders
+
+
+def _enrollments(
+    chance: random.Random, people: list[_Person], courses: list[Course], orders: list[Order]
+) -> Iterator[Enrollment]:
+    for order in orders:
+        if order.status is OrderStatus.PAID and order.paid_at:
+            yield Enrollment(
+                id=_id(chance),
+                user_id=order.user_id,
+                course_id=order.course_id,
+                order_id=order.id,
+                enrolled_at=order.paid_at,
+            )
+    for course in courses:
+        if course.is_published and course.price == 0:
+            for person in people:
+                if chance.random() < 0.5:
+                    at = max(person.user.created_at, course.created_at)
+                    yield Enrollment(id=_id(chance), user_id=person.user.id, course_id=course.id, enrolled_at=at)
+
+
+async def _refund(
+    session: AsyncSession, chance: random.Random, orders: list[Order], audit: AuditService, admin: User
+) -> None:
+    """Write the refunds of the orders that say so, with the entries that they leave in the audit log."""
+    for order in orders:
+        if order.status is OrderStatus.REFUNDED and order.provider_payment_id:
+            refund = Refund(
+                id=_id(chance),
+                order_id=order.id,
+                provider=order.provider,
+                provider_payment_id=order.provider_payment_id,
+                provider_refund_id=f"demo_refund_{order.id.hex}",
+                amount=order.amount,
+                currency=order.currency,
+                status=RefundStatus.SUCCEEDED,
+                issued_here=True,
+                reason="Asked within a week",
+                created_at=(order.paid_at or order.created_at) + timedelta(days=1),
+            )
+            session.add(refund)
+            entry = {"refund": str(refund.id), "amount": refund.amount, "currency": refund.currency}
+            await audit.write(session, admin.id, "order.refund", order.id, **entry)

@@ -17,6 +17,8 @@ from models import (
     Block,
     CallSession,
     EmailVerificationToken,
+    Enrollment,
+    Order,
     PasswordResetToken,
     Profile,
     RefreshToken,
@@ -42,6 +44,8 @@ class Copy:
     ratings: list[SessionRating]
     reports: list[Report]
     blocks: list[Block]
+    orders: list[Order]
+    enrollments: list[Enrollment]
 
 
 class PrivacyService:
@@ -79,6 +83,10 @@ class PrivacyService:
                 list((await session.exec(select(SessionRating).where(SessionRating.rater_id == me))).all()),
                 list((await session.exec(select(Report).where(Report.reporter_id == me))).all()),
                 list((await session.exec(select(Block).where(Block.blocker_id == me))).all()),
+                list(
+                    (await session.exec(select(Order).where(Order.user_id == me).order_by(col(Order.created_at)))).all()
+                ),
+                list((await session.exec(select(Enrollment).where(Enrollment.user_id == me))).all()),
             )
 
     async def erase(self, user_id: str, password: str) -> None:

@@ -19,6 +19,7 @@ from adapters.keys import KeyFiles
 from cli.migrations import upgrade_to_head
 from container import Container
 from settings import Settings
+from tests.payments import paying, tills
 from tests.world import Learner, Phone, Server, client, dial, register, start_server, stop_server
 
 
@@ -64,7 +65,7 @@ def settings(environment: dict[str, str]) -> Settings:
 
 @pytest.fixture(scope="session")
 async def container(settings: Settings) -> AsyncIterator[Container]:
-    services = Container(settings)
+    services = Container(settings, payment_providers=tills(paying(settings)))
     async with services.lifespan(None):
         yield services
 

@@ -107,12 +107,19 @@ async def test_every_list_shows_something(seeded: tuple[Container, str], sign_in
         "/reports/mine": await sign_in(reporter),
         "/users/me/blocks": await sign_in(blocker),
         "/admin/reports": admin,
+        "/courses": ada,
+        "/payments/orders": ada,
+        "/admin/orders": admin,
     }
     assert shown.keys() == lists(), "a list is missing here, and perhaps its demo data"
     for path, http in shown.items():
         assert await every_page(http, path, limit=100), path
     for status in ("pending", "reviewed", "actioned", "dismissed"):
         assert (await admin.get("/admin/reports", params={"status": status})).json()["items"], status
+    for status in ("paid", "expired", "refunded"):
+        assert (await admin.get("/admin/orders", params={"status": status})).json()["items"], status
+    courses = await every_page(ada, "/courses", limit=100)
+    assert {each["price"] == 0 for each in courses} == {each["enrolled"] for each in courses} == {True, False}
     calls = await every_page(ada, "/sessions", limit=100)
     assert len(calls) > 10 and {call["myRating"] is None for call in calls} == {True, False}
     assert {call["topic"] is None for call in calls} == {True, False}
@@ -148,6 +155,18 @@ async def test_the_figures_agree_with_the_calls(seeded: tuple[Container, str]) -
         assert person.last_session_at == (had[-1].ended_at if had else None)
         streaks.append(streak)
     assert max(streaks) >= 3
+
+
+async def test_who_has_paid_is_enrolled(seeded: tuple[Container, str]) -> None:
+    container, _ = seeded
+    for order in await rows(
+        container, "SELECT id, user_id, course_id, status::text, amount, amount_refunded FROM orders"
+    ):
+        found = await rows(container, "SELECT 1 FROM enrollments WHERE order_id = :o", o=order.id)
+        assert bool(found) == (order.status == "paid")
+        given = "SELECT coalesce(sum(amount), 0) FROM refunds WHERE order_id = :o AND status = 'succeeded'"
+        assert await value(container, given, o=order.id) == order.amount_refunded
+        assert (order.amount == order.amount_refunded) == (order.status == "refunded")
 
 
 async def test_one_learner_is_flagged_and_one_banned(seeded: tuple[Container, str]) -> None:

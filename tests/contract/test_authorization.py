@@ -17,6 +17,7 @@ import pytest
 from container import Container
 from contract import operations, schemas
 from tests.history import MakeLearner, had_call, make_admin, until
+from tests.payments import a_course, completed, deliver
 from tests.pictures import picture, upload
 from tests.world import Learner, address, client
 
@@ -45,6 +46,8 @@ OPEN = {
     "handlers.auth.forgot_password",
     "handlers.auth.reset_password",
     "handlers.auth.verify_email",
+    # Providers have no account here; their signature is checked instead.
+    "handlers.payments.webhook",
 }
 #: Operations on oneself or on one's own rows. {placeholders} are filled in from the world below.
 LEARNERS: dict[str, Case] = {
@@ -68,6 +71,12 @@ LEARNERS: dict[str, Case] = {
     "handlers.sessions.rate": Case(201, 404, body={"stars": 4}),
     "handlers.reports.create": Case(201, 404, body={"reportedId": "{userId}", "reason": "spam"}),
     "handlers.reports.list_mine": Case(200),
+    "handlers.payments.create_checkout_session": Case(201, body={"courseId": "{courseId}"}),
+    "handlers.payments.list_orders": Case(200),
+    "handlers.payments.read_order": Case(200, 404),
+    "handlers.courses.list_all": Case(200),
+    "handlers.courses.read": Case(200),
+    "handlers.courses.enroll": Case(201),
 }
 #: Operations for administrators; every learner is a stranger to them.
 ADMINS: dict[str, Case] = {
@@ -75,9 +84,11 @@ ADMINS: dict[str, Case] = {
     "handlers.admin.review_report": Case(200, 403, body={"status": "reviewed"}),
     "handlers.admin.ban_user": Case(204, 403, body={"reason": "Spam."}),
     "handlers.admin.unban_user": Case(204, 403),
+    "handlers.admin.list_orders": Case(200, 403),
+    "handlers.admin.refund_order": Case(201, 403, body={"amount": 100}),
 }
 #: Paths whose row belongs to nobody, so that only a missing one is a 404.
-SHARED = {"handlers.users.public", "handlers.users.block"}
+SHARED = {"handlers.users.public", "handlers.users.block", "handlers.courses.read", "handlers.courses.enroll"}
 SECURED = {**LEARNERS, **ADMINS}
 
 
@@ -118,7 +129,17 @@ async def world(container: Container, make_learner: MakeLearner) -> World:
     login = {"email": ada.email, "password": "correct horse battery", "deviceId": device, "platform": "ios"}
     assert (await ada.http.post("/auth/login", json=login)).status_code == 200
     await container.bans.ban(admin.id, banned.id, "Spam.")
-    ids = {"userId": bob.id, "sessionId": session, "reportId": made.json()["id"], "deviceId": device}
+    course = await a_course(container)
+    order = await container.payments.checkout(ada.id, await a_course(container))
+    await deliver(container, completed(order))
+    ids = {
+        "userId": bob.id,
+        "courseId": course,
+        "orderId": str(order.id),
+        "sessionId": session,
+        "reportId": made.json()["id"],
+        "deviceId": device,
+    }
     return World(ada, bob, stranger, admin, banned, ids)
 
 

@@ -29,6 +29,7 @@ PUBLIC = {
     "handlers.auth.forgot_password",
     "handlers.auth.reset_password",
     "handlers.auth.verify_email",
+    "handlers.payments.webhook",
 }
 
 

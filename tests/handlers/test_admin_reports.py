@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import httpx
@@ -53,7 +54,7 @@ async def test_students_and_strangers_are_refused(
     api: httpx.AsyncClient, make_learner: MakeLearner, operation_id: str
 ) -> None:
     operation = OPERATIONS[operation_id]
-    path = operation["path"].replace("{reportId}", NOWHERE).replace("{userId}", NOWHERE)
+    path = re.sub(r"\{\w+\}", NOWHERE, operation["path"])
     anonymous = await api.request(operation["method"], path, json={})
     assert (anonymous.status_code, anonymous.json()["code"]) == (401, "unauthenticated")
     student = await (await make_learner(ready=False)).http.request(operation["method"], path, json={})

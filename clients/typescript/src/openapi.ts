@@ -463,6 +463,83 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/payments/create-checkout-session": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Buy a course
+         * @description Price and currency are the course's. Open `url` in a browser; the course opens when the provider has told that it
+         *     is paid, not when the browser comes back. While an order is open, buying again answers with the same one.
+         */
+        post: operations["handlers.payments.create_checkout_session"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/payments/orders": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List one's orders, newest first */
+        get: operations["handlers.payments.list_orders"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/payments/orders/{orderId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Read one of one's orders */
+        get: operations["handlers.payments.read_order"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/payments/webhook": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Take what a payment provider tells
+         * @description For Stripe (`Stripe-Signature`) and Razorpay (`X-Razorpay-Signature`, `X-Razorpay-Event-Id`), which sign the bytes
+         *     of the body; it is the provider's own JSON, 1 MiB at most. 200 means that the event is kept and will be acted
+         *     upon; anything else, that it has to be sent again.
+         */
+        post: operations["handlers.payments.webhook"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/admin/reports": {
         parameters: {
             query?: never;
@@ -537,6 +614,101 @@ export interface paths {
         patch: operations["handlers.admin.unban_user"];
         trace?: never;
     };
+    "/admin/orders": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List orders, newest first */
+        get: operations["handlers.admin.list_orders"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/orders/{orderId}/refund": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Give a payment back, or part of it
+         * @description One refund of an order at a time, and never more than was paid. `pending` means that the provider has not said yet;
+         *     the order follows when it does. Giving all back ends the enrollment.
+         */
+        post: operations["handlers.admin.refund_order"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/courses": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List courses, newest first
+         * @description Administrators see those that are not published too.
+         */
+        get: operations["handlers.courses.list_all"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/courses/{courseId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Read a course */
+        get: operations["handlers.courses.read"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/courses/{courseId}/enroll": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Enroll in a free course, or buy another
+         * @description A course with a price answers like `POST /payments/create-checkout-session`.
+         */
+        post: operations["handlers.courses.enroll"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -559,7 +731,7 @@ export interface components {
          * @description Stable across releases; new ones may appear.
          * @enum {string}
          */
-        ErrorCode: "request_invalid" | "unauthenticated" | "forbidden" | "not_found" | "method_not_allowed" | "not_acceptable" | "payload_too_large" | "unsupported_media_type" | "rate_limited" | "internal" | "unavailable" | "email_taken" | "invalid_credentials" | "account_banned" | "refresh_token_invalid" | "refresh_token_reused" | "token_invalid" | "last_admin" | "username_taken" | "already_rated" | "session_not_ended" | "already_reported";
+        ErrorCode: "request_invalid" | "unauthenticated" | "forbidden" | "not_found" | "method_not_allowed" | "not_acceptable" | "payload_too_large" | "unsupported_media_type" | "rate_limited" | "internal" | "unavailable" | "email_taken" | "invalid_credentials" | "account_banned" | "refresh_token_invalid" | "refresh_token_reused" | "token_invalid" | "last_admin" | "username_taken" | "already_rated" | "session_not_ended" | "already_reported" | "course_is_free" | "already_enrolled" | "payment_pending" | "signature_invalid" | "payment_refused" | "order_not_refundable" | "refund_pending" | "refund_too_large" | "idempotency_key_reused" | "idempotency_in_flight";
         Problem: {
             /**
              * @description A URI that names the kind of problem.
@@ -776,6 +948,8 @@ export interface components {
             ratings: components["schemas"]["ExportedRating"][];
             reports: components["schemas"]["Report"][];
             blocks: components["schemas"]["ExportedBlock"][];
+            orders: components["schemas"]["Order"][];
+            enrollments: components["schemas"]["ExportedEnrollment"][];
         };
         ExportedSignIn: {
             deviceId: string;
@@ -890,6 +1064,120 @@ export interface components {
             items: components["schemas"]["Session"][];
             nextCursor: string | null;
         };
+        /**
+         * @description In the smallest unit of the currency.
+         * @example 49900
+         */
+        Money: number;
+        /**
+         * @description ISO 4217, lower case.
+         * @example inr
+         */
+        Currency: string;
+        CheckoutRequest: {
+            courseId: components["schemas"]["Id"];
+        };
+        Checkout: {
+            orderId: components["schemas"]["Id"];
+            /** @description The provider's page. */
+            url: string;
+        };
+        /** @enum {string} */
+        OrderStatus: "pending" | "paid" | "failed" | "expired" | "refunded";
+        /** @enum {string} */
+        PaymentProvider: "stripe" | "razorpay";
+        Order: {
+            id: components["schemas"]["Id"];
+            /** @example PL-7KQ2M9XW4TBD */
+            receiptId: string;
+            courseId: components["schemas"]["Id"];
+            amount: components["schemas"]["Money"];
+            amountRefunded: components["schemas"]["Money"];
+            currency: components["schemas"]["Currency"];
+            status: components["schemas"]["OrderStatus"];
+            provider: components["schemas"]["PaymentProvider"];
+            /** @description Whether a dispute is open or lost. */
+            disputed: boolean;
+            paidAt: components["schemas"]["NullableTime"];
+            createdAt: components["schemas"]["Time"];
+        };
+        OrderPage: {
+            items: components["schemas"]["Order"][];
+            nextCursor: string | null;
+        };
+        AdminOrder: {
+            id: components["schemas"]["Id"];
+            receiptId: string;
+            userId: components["schemas"]["Id"];
+            courseId: components["schemas"]["Id"];
+            amount: components["schemas"]["Money"];
+            amountRefunded: components["schemas"]["Money"];
+            currency: components["schemas"]["Currency"];
+            status: components["schemas"]["OrderStatus"];
+            provider: components["schemas"]["PaymentProvider"];
+            /** @description What the provider's pages call the payment. */
+            providerPaymentId: string | null;
+            disputed: boolean;
+            /** @description What somebody has to look at. */
+            alerts: ("amount_differs" | "currency_differs" | "mode_differs" | "session_differs" | "paid_twice" | "disputed" | "refund_failed")[];
+            paidAt: components["schemas"]["NullableTime"];
+            createdAt: components["schemas"]["Time"];
+        };
+        AdminOrderPage: {
+            items: components["schemas"]["AdminOrder"][];
+            nextCursor: string | null;
+        };
+        RefundRequest: {
+            /** @description In the smallest unit of the currency; all that is left where it is absent. */
+            amount?: number;
+            reason?: string;
+        };
+        Refund: {
+            id: components["schemas"]["Id"];
+            orderId: components["schemas"]["Id"];
+            amount: components["schemas"]["Money"];
+            currency: components["schemas"]["Currency"];
+            /** @enum {string} */
+            status: "pending" | "succeeded" | "failed";
+            reason: string | null;
+            createdAt: components["schemas"]["Time"];
+        };
+        WebhookReceipt: {
+            /** @enum {boolean} */
+            received: true;
+        };
+        Course: {
+            id: components["schemas"]["Id"];
+            title: string;
+            /** @example small-talk-that-works */
+            slug: string;
+            description: string;
+            thumbnailUrl: string | null;
+            price: components["schemas"]["Money"];
+            currency: components["schemas"]["Currency"];
+            /** @enum {string} */
+            level: "beginner" | "intermediate" | "advanced";
+            isPublished: boolean;
+            /** @description Whether the reader is. */
+            enrolled: boolean;
+            createdAt: components["schemas"]["Time"];
+        };
+        CoursePage: {
+            items: components["schemas"]["Course"][];
+            nextCursor: string | null;
+        };
+        /** @description `orderId` and `url` come with a course that has to be paid. */
+        EnrollmentAnswer: {
+            enrolled: boolean;
+            orderId?: components["schemas"]["Id"];
+            /** @description The provider's page. */
+            url?: string;
+        };
+        ExportedEnrollment: {
+            courseId: components["schemas"]["Id"];
+            orderId: components["schemas"]["NullableId"];
+            enrolledAt: components["schemas"]["Time"];
+        };
     };
     responses: {
         /** @description One's own profile. */
@@ -916,6 +1204,13 @@ export interface components {
     parameters: {
         userId: components["schemas"]["Id"];
         sessionId: components["schemas"]["Id"];
+        orderId: components["schemas"]["Id"];
+        courseId: components["schemas"]["Id"];
+        /**
+         * @description A value of the client's own, such as a UUID. For 24 hours the same key with the same request gets the first answer
+         *     again; with another one it is refused (`idempotency_key_reused`).
+         */
+        idempotencyKey: string;
         /** @description How many items a page holds. */
         limit: number;
         /** @description The `nextCursor` of the page before. */
@@ -928,7 +1223,10 @@ export interface components {
             };
         };
     };
-    headers: never;
+    headers: {
+        /** @description `true` where this answers a repeat. */
+        IdempotentReplayed: "true";
+    };
     pathItems: never;
 }
 export type Id = components['schemas']['Id'];
@@ -986,13 +1284,34 @@ export type Level = components['schemas']['Level'];
 export type Partner = components['schemas']['Partner'];
 export type Session = components['schemas']['Session'];
 export type SessionPage = components['schemas']['SessionPage'];
+export type Money = components['schemas']['Money'];
+export type Currency = components['schemas']['Currency'];
+export type CheckoutRequest = components['schemas']['CheckoutRequest'];
+export type Checkout = components['schemas']['Checkout'];
+export type OrderStatus = components['schemas']['OrderStatus'];
+export type PaymentProvider = components['schemas']['PaymentProvider'];
+export type Order = components['schemas']['Order'];
+export type OrderPage = components['schemas']['OrderPage'];
+export type AdminOrder = components['schemas']['AdminOrder'];
+export type AdminOrderPage = components['schemas']['AdminOrderPage'];
+export type RefundRequest = components['schemas']['RefundRequest'];
+export type Refund = components['schemas']['Refund'];
+export type WebhookReceipt = components['schemas']['WebhookReceipt'];
+export type Course = components['schemas']['Course'];
+export type CoursePage = components['schemas']['CoursePage'];
+export type EnrollmentAnswer = components['schemas']['EnrollmentAnswer'];
+export type ExportedEnrollment = components['schemas']['ExportedEnrollment'];
 export type ResponseMe = components['responses']['Me'];
 export type ResponseProblem = components['responses']['Problem'];
 export type ParameterUserId = components['parameters']['userId'];
 export type ParameterSessionId = components['parameters']['sessionId'];
+export type ParameterOrderId = components['parameters']['orderId'];
+export type ParameterCourseId = components['parameters']['courseId'];
+export type ParameterIdempotencyKey = components['parameters']['idempotencyKey'];
 export type ParameterLimit = components['parameters']['limit'];
 export type ParameterCursor = components['parameters']['cursor'];
 export type RequestBodyCredentials = components['requestBodies']['Credentials'];
+export type HeaderIdempotentReplayed = components['headers']['IdempotentReplayed'];
 export type $defs = Record<string, never>;
 export interface operations {
     "handlers.health.health": {
@@ -1668,6 +1987,118 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    "handlers.payments.create_checkout_session": {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description A value of the client's own, such as a UUID. For 24 hours the same key with the same request gets the first answer
+                 *     again; with another one it is refused (`idempotency_key_reused`).
+                 */
+                "Idempotency-Key"?: components["parameters"]["idempotencyKey"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CheckoutRequest"];
+            };
+        };
+        responses: {
+            /** @description The order, and the page on which it is paid. */
+            201: {
+                headers: {
+                    "Idempotent-Replayed": components["headers"]["IdempotentReplayed"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Checkout"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
+            409: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.payments.list_orders": {
+        parameters: {
+            query?: {
+                /** @description How many items a page holds. */
+                limit?: components["parameters"]["limit"];
+                /** @description The `nextCursor` of the page before. */
+                cursor?: components["parameters"]["cursor"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of orders. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OrderPage"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.payments.read_order": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                orderId: components["parameters"]["orderId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The order. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Order"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.payments.webhook": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The event is kept. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebhookReceipt"];
+                };
+            };
+            400: components["responses"]["Problem"];
+            413: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
     "handlers.admin.list_reports": {
         parameters: {
             query?: {
@@ -1777,6 +2208,160 @@ export interface operations {
             401: components["responses"]["Problem"];
             403: components["responses"]["Problem"];
             404: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.admin.list_orders": {
+        parameters: {
+            query?: {
+                status?: components["schemas"]["OrderStatus"];
+                /** @description How many items a page holds. */
+                limit?: components["parameters"]["limit"];
+                /** @description The `nextCursor` of the page before. */
+                cursor?: components["parameters"]["cursor"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of orders. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AdminOrderPage"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.admin.refund_order": {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description A value of the client's own, such as a UUID. For 24 hours the same key with the same request gets the first answer
+                 *     again; with another one it is refused (`idempotency_key_reused`).
+                 */
+                "Idempotency-Key"?: components["parameters"]["idempotencyKey"];
+            };
+            path: {
+                orderId: components["parameters"]["orderId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RefundRequest"];
+            };
+        };
+        responses: {
+            /** @description The refund. */
+            201: {
+                headers: {
+                    "Idempotent-Replayed": components["headers"]["IdempotentReplayed"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refund"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
+            409: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.courses.list_all": {
+        parameters: {
+            query?: {
+                /** @description How many items a page holds. */
+                limit?: components["parameters"]["limit"];
+                /** @description The `nextCursor` of the page before. */
+                cursor?: components["parameters"]["cursor"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of courses. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoursePage"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.courses.read": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                courseId: components["parameters"]["courseId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The course. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Course"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.courses.enroll": {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description A value of the client's own, such as a UUID. For 24 hours the same key with the same request gets the first answer
+                 *     again; with another one it is refused (`idempotency_key_reused`).
+                 */
+                "Idempotency-Key"?: components["parameters"]["idempotencyKey"];
+            };
+            path: {
+                courseId: components["parameters"]["courseId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Enrolled, or the order to be paid. */
+            201: {
+                headers: {
+                    "Idempotent-Replayed": components["headers"]["IdempotentReplayed"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EnrollmentAnswer"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
+            409: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
             default: components["responses"]["Problem"];
         };
     };

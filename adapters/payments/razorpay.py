@@ -1,0 +1,245 @@
+"""Owns payments by Razorpay: Payment Links, refunds, disputes, signed events; through its SDK, in threads."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import orjson
+import razorpay
+import requests
+from razorpay.errors import BadRequestError, SignatureVerificationError
+
+import errors
+from adapters.ports import Checkout, CheckoutFact, DisputeFact, Fact, ProviderEvent, Purchase, RefundFact
+from settings import Settings
+
+log = logging.getLogger("parlance.payments")
+
+#: Seconds that Razorpay has to answer.
+TIMEOUT = 5
+#: How often it is asked where it does not.
+_ATTEMPTS = 2
+
+_LINKS = {"payment_link.paid", "payment_link.expired", "payment_link.cancelled"}
+_REFUNDS = {"refund.created", "refund.processed", "refund.failed"}
+_DISPUTES = {
+    "payment.dispute.created",
+    "payment.dispute.under_review",
+    "payment.dispute.action_required",
+    "payment.dispute.won",
+    "payment.dispute.lost",
+    "payment.dispute.closed",
+}
+
+
+class _Away(Exception):
+    """Razorpay did not answer, or not in its own words."""
+
+
+class _Session(requests.Session):
+    """Raises what the SDK lets through: it prints a network failure to standard output, which is not ours to use."""
+
+    def request(self, *args: Any, **options: Any) -> requests.Response:
+        try:
+            answer = super().request(*args, **options)
+            answer.json()
+        except requests.RequestException as error:
+            raise _Away(type(error).__name__) from None
+        return answer
+
+
+class RazorpayProvider:
+    def __init__(self, settings: Settings) -> None:
+        assert settings.razorpay_key_id is not None and settings.razorpay_key_secret is not None
+        self._auth = (settings.razorpay_key_id, settings.razorpay_key_secret.get_secret_value())
+        self.live = settings.razorpay_key_id.startswith("rzp_live_")
+        self._base_url = settings.razorpay_api_url
+        self._webhook_secret = settings.razorpay_webhook_secret
+        self._callback_url = settings.razorpay_callback_url
+
+    async def create_checkout(self, purchase: Purchase) -> Checkout:
+        request = {
+            "amount": purchase.amount,
+            "currency": purchase.currency.upper(),
+            "accept_partial": False,
+            "reference_id": purchase.order_id,
+            "description": purchase.title,
+            "expire_by": int(purchase.expires_at.timestamp()),
+            "notes": {
+                "internalOrderId": purchase.order_id,
+                "userId": purchase.user_id,
+                "courseId": purchase.course_id,
+            },
+            "notify": {"sms": False, "email": False},
+            "reminder_enable": False,
+            "callback_url": self._callback_url,
+            "callback_method": "get",
+        }
+
+        def create(client: Any) -> Any:
+            try:
+                return client.payment_link.create(request, timeout=TIMEOUT)
+            except BadRequestError:
+                # A link is refused where its reference has one: the answer to an earlier request was lost.
+                found = client.payment_link.all({"reference_id": purchase.order_id}, timeout=TIMEOUT)
+                links = [each for each in found["payment_links"] if each["reference_id"] == purchase.order_id]
+                if not links:
+                    raise
+                return links[0]
+
+        link = await self._ask(create)
+        return Checkout(link["id"], link["short_url"], datetime.fromtimestamp(link["expire_by"], UTC))
+
+    def parse_webhook(self, body: bytes, headers: Mapping[str, str]) -> ProviderEvent:
+        secret = self._webhook_secret.get_secret_value() if self._webhook_secret else ""
+        try:
+            if not secret:
+                raise SignatureVerificationError("no webhook secret")
+            razorpay.Utility().verify_webhook_signature(body.decode(), headers.get("x-razorpay-signature", ""), secret)
+        except (SignatureVerificationError, UnicodeDecodeError, TypeError):  # TypeError: not ASCII
+            raise errors.SignatureInvalid() from None
+        event = orjson.loads(body)
+        # The id stands in a header that is not signed: by itself it would let one event pass for another.
+        digest = hashlib.sha256(body).hexdigest()
+        event_id = f"{headers.get('x-razorpay-event-id', '')[:128]}:{digest[:32]}"
+        return ProviderEvent(event_id, event["event"], _fact(event))
+
+    async def refund(self, refund_id: str, payment_id: str, amount: int) -> RefundFact:
+        request = {"amount": amount, "notes": {"internalRefundId": refund_id}, "receipt": refund_id}
+
+        def create(client: Any) -> Any:
+            try:
+                return client.payment.refund(
+                    payment_id,
+                    request,
+                    timeout=TIMEOUT,
+                    headers={"X-Refund-Idempotency": f"refund-{refund_id}"},
+                )
+            except BadRequestError:
+                # Also said of a payment that this very refund has used up, once its key is forgotten.
+                for each in self._refunds(client, payment_id):
+                    if _notes(each).get("internalRefundId") == refund_id:
+                        return each
+                raise
+
+        return _refund(await self._ask(create))
+
+    async def look_up(self, session_id: str) -> list[Fact]:
+        def fetch(client: Any) -> list[Fact]:
+            checkout = _checkout(client.payment_link.fetch(session_id, timeout=TIMEOUT), None)
+            facts: list[Fact] = [checkout]
+            if checkout.payment_id:
+                facts += [_refund(each) for each in self._refunds(client, checkout.payment_id)]
+                facts += [_dispute(each) for each in self._disputes(client, checkout.payment_id)]
+            return facts
+
+        facts: list[Fact] = await self._ask(fetch)
+        return facts
+
+    async def close(self) -> None:
+        pass
+
+    @staticmethod
+    def _refunds(client: Any, payment_id: str) -> list[dict[str, Any]]:
+        found = client.payment.fetch_multiple_refund(payment_id, {"count": 100}, timeout=TIMEOUT)
+        return list(found["items"])
+
+    @staticmethod
+    def _disputes(client: Any, payment_id: str) -> list[dict[str, Any]]:
+        # Disputes cannot be asked for by their payment; there are few.
+        found: list[dict[str, Any]] = []
+        while True:
+            page = client.dispute.all({"count": 100, "skip": len(found)}, timeout=TIMEOUT)["items"]
+            found += page
+            if len(page) < 100:
+                return [each for each in found if each["payment_id"] == payment_id]
+
+    async def _ask(self, call: Callable[[Any], Any]) -> Any:
+        """Call Razorpay in a thread; raise Unavailable or PaymentRefused."""
+        try:
+            return await asyncio.to_thread(self._call, call)
+        except BadRequestError as error:
+            log.error("Razorpay refuses: %s", error)
+            raise errors.PaymentRefused("Razorpay refuses the request") from None
+        except (_Away, razorpay.errors.GatewayError, razorpay.errors.ServerError) as error:
+            log.warning("Razorpay is away: %s", error)
+            raise errors.Unavailable("Razorpay is away; try again shortly.") from None
+
+    def _call(self, call: Callable[[Any], Any]) -> Any:
+        for attempt in range(1, _ATTEMPTS + 1):
+            # A session and a client are not for several threads at once.
+            with _Session() as session:
+                client = razorpay.Client(session, self._auth, base_url=self._base_url)
+                try:
+                    return call(client)
+                except (_Away, razorpay.errors.GatewayError, razorpay.errors.ServerError):
+                    if attempt == _ATTEMPTS:
+                        raise
+        raise AssertionError
+
+
+def _notes(row: dict[str, Any]) -> dict[str, Any]:
+    notes = row.get("notes")
+    return notes if isinstance(notes, dict) else {}  # without notes it is an empty list
+
+
+def _fact(event: dict[str, Any]) -> Fact | None:
+    kind, payload = event["event"], event["payload"]
+    if kind in _LINKS:
+        return _checkout(payload["payment_link"]["entity"], payload.get("payment", {}).get("entity"))
+    if kind in _REFUNDS:
+        return _refund(payload["refund"]["entity"])
+    if kind in _DISPUTES:
+        return _dispute(payload["dispute"]["entity"])
+    # `payment.failed` is one of them: the link stays open, and the learner may try another card.
+    return None
+
+
+def _checkout(link: dict[str, Any], payment: dict[str, Any] | None) -> CheckoutFact:
+    outcomes: dict[str, Literal["paid", "expired"]] = {"paid": "paid", "expired": "expired", "cancelled": "expired"}
+    captured = [each for each in link.get("payments") or [] if each["status"] == "captured"]
+    payment_id = payment["id"] if payment else captured[0]["payment_id"] if captured else None
+    outcome: Literal["open", "paid", "expired"] = outcomes.get(link["status"], "open")
+    return CheckoutFact(
+        session_id=link["id"],
+        order_id=link.get("reference_id") or None,
+        payment_id=payment_id,
+        outcome=outcome,
+        amount=link["amount_paid"] if outcome == "paid" else link["amount"],
+        currency=link["currency"].lower(),
+        once=True,
+        live=None,
+    )
+
+
+def _refund(refund: dict[str, Any]) -> RefundFact:
+    statuses: dict[str, Literal["succeeded", "failed"]] = {"processed": "succeeded", "failed": "failed"}
+    return RefundFact(
+        refund_id=refund["id"],
+        payment_id=refund["payment_id"],
+        our_id=_notes(refund).get("internalRefundId"),
+        amount=refund["amount"],
+        currency=refund["currency"].lower(),
+        status=statuses.get(refund["status"], "pending"),
+    )
+
+
+def _dispute(dispute: dict[str, Any]) -> DisputeFact:
+    status: Literal["open", "won", "lost"] = "open"
+    if dispute["status"] == "lost" or (dispute["status"] == "closed" and dispute.get("amount_deducted")):
+        status = "lost"
+    elif dispute["status"] in ("won", "closed"):
+        status = "won"
+    return DisputeFact(
+        dispute_id=dispute["id"],
+        payment_id=dispute["payment_id"],
+        amount=dispute["amount"],
+        currency=dispute["currency"].lower(),
+        status=status,
+        reason=dispute.get("reason_code"),
+    )

@@ -1,0 +1,217 @@
+"""Owns payments by Stripe: Checkout Sessions, refunds, disputes, signed events; through its SDK, asynchronously."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import orjson
+import stripe
+
+import errors
+from adapters.ports import Checkout, CheckoutFact, DisputeFact, Fact, ProviderEvent, Purchase, RefundFact
+from settings import Settings
+
+log = logging.getLogger("parlance.payments")
+
+#: Seconds that Stripe has to answer; asked once more, with the same idempotency key, where it does not.
+TIMEOUT = 5
+#: Seconds by which an event may be older than now, and, for clocks that differ, younger.
+OLDEST, YOUNGEST = 300, 60
+
+_CHECKOUTS = {
+    "checkout.session.completed",
+    "checkout.session.async_payment_succeeded",
+    "checkout.session.async_payment_failed",
+    "checkout.session.expired",
+}
+_REFUNDS = {"refund.created", "refund.updated", "refund.failed", "charge.refund.updated"}
+_DISPUTES = {"charge.dispute.created", "charge.dispute.updated", "charge.dispute.closed"}
+
+#: A payment that did not come about although its session is complete.
+_PAYMENT_FAILED = ("requires_payment_method", "canceled")
+
+
+class StripeProvider:
+    def __init__(self, settings: Settings) -> None:
+        assert settings.stripe_secret_key is not None
+        key = settings.stripe_secret_key.get_secret_value()
+        self.live = key.startswith(("sk_live_", "rk_live_"))
+        self._http = stripe.HTTPXClient(timeout=TIMEOUT)
+        self._client = stripe.StripeClient(
+            key,
+            base_addresses={"api": settings.stripe_api_url},
+            http_client=self._http,
+            max_network_retries=1,
+        )
+        self._webhook_secret = settings.stripe_webhook_secret
+        separator = "&" if "?" in settings.stripe_success_url else "?"
+        self._success_url = f"{settings.stripe_success_url}{separator}session_id={{CHECKOUT_SESSION_ID}}"
+        self._cancel_url = settings.stripe_cancel_url
+
+    async def create_checkout(self, purchase: Purchase) -> Checkout:
+        metadata = {
+            "internalOrderId": purchase.order_id,
+            "userId": purchase.user_id,
+            "courseId": purchase.course_id,
+        }
+        request: Any = {
+            "mode": "payment",
+            "payment_method_types": ["card"],
+            "line_items": [
+                {
+                    "price_data": {
+                        "currency": purchase.currency,
+                        "product_data": {"name": purchase.title},
+                        "unit_amount": purchase.amount,
+                    },
+                    "quantity": 1,
+                }
+            ],
+            "success_url": self._success_url,
+            "cancel_url": self._cancel_url,
+            "client_reference_id": purchase.order_id,
+            "metadata": metadata,
+            "payment_intent_data": {"metadata": metadata},
+            "expires_at": int(purchase.expires_at.timestamp()),
+        }
+        async with _told():
+            session = await self._client.v1.checkout.sessions.create_async(
+                request, {"idempotency_key": f"checkout-{purchase.order_id}"}
+            )
+        if not session.url:
+            raise errors.Unavailable("Stripe made a checkout without a page")
+        return Checkout(session.id, session.url, datetime.fromtimestamp(session.expires_at, UTC))
+
+    def parse_webhook(self, body: bytes, headers: Mapping[str, str]) -> ProviderEvent:
+        secret = self._webhook_secret.get_secret_value() if self._webhook_secret else None
+        header = headers.get("stripe-signature")
+        try:
+            stripe.WebhookSignature.verify_header(body, header, secret, OLDEST)
+        except (stripe.SignatureVerificationError, UnicodeDecodeError):
+            raise errors.SignatureInvalid() from None
+        # The SDK takes what was signed for next year; whoever got hold of such a one could use it until then.
+        stamp = next(part[2:] for part in (header or "").split(",") if part.startswith("t="))
+        if int(stamp) > time.time() + YOUNGEST:
+            raise errors.SignatureInvalid()
+        event = orjson.loads(body)
+        return ProviderEvent(event["id"], event["type"], _fact(event))
+
+    async def refund(self, refund_id: str, payment_id: str, amount: int) -> RefundFact:
+        async with _told():
+            refund = await self._client.v1.refunds.create_async(
+                {"payment_intent": payment_id, "amount": amount, "metadata": {"internalRefundId": refund_id}},
+                {"idempotency_key": f"refund-{refund_id}"},
+            )
+        fact = _refund(refund.to_dict(), None)
+        assert fact is not None
+        return fact
+
+    async def look_up(self, session_id: str) -> list[Fact]:
+        async with _told():
+            session = (
+                await self._client.v1.checkout.sessions.retrieve_async(session_id, {"expand": ["payment_intent"]})
+            ).to_dict()
+            checkout = _checkout(session)
+            facts: list[Fact] = [checkout]
+            if checkout.payment_id:
+                of_payment: Any = {"payment_intent": checkout.payment_id, "limit": 100}
+                refunds = await self._client.v1.refunds.list_async(of_payment)
+                facts += [fact for each in refunds.data if (fact := _refund(each.to_dict(), None)) is not None]
+                disputes = await self._client.v1.disputes.list_async(of_payment)
+                facts += [told for each in disputes.data if (told := _dispute(each.to_dict(), None)) is not None]
+        return facts
+
+    async def close(self) -> None:
+        await self._http.close_async()  # type: ignore[no-untyped-call]
+
+
+@asynccontextmanager
+async def _told() -> AsyncIterator[None]:
+    """Tell a failure of Stripe's as ours. What it says may name a customer, so only its code is passed on."""
+    try:
+        yield
+    except (stripe.InvalidRequestError, stripe.CardError, stripe.IdempotencyError) as error:
+        log.error("Stripe refuses: %s (%s)", error.code or "no code", error.request_id)
+        raise errors.PaymentRefused(f"Stripe refuses: {error.code or 'the request is invalid'}") from None
+    except stripe.StripeError as error:
+        log.warning("Stripe is away: %s %s", type(error).__name__, error.http_status)
+        raise errors.Unavailable("Stripe is away; try again shortly.") from None
+
+
+def _fact(event: dict[str, Any]) -> Fact | None:
+    kind, row, live = event["type"], event["data"]["object"], event["livemode"]
+    if kind in _CHECKOUTS:
+        return _checkout(row, failed=kind == "checkout.session.async_payment_failed")
+    if kind in _REFUNDS:
+        return _refund(row, live)
+    if kind in _DISPUTES:
+        return _dispute(row, live)
+    return None
+
+
+def _checkout(session: dict[str, Any], *, failed: bool = False) -> CheckoutFact:
+    payment = session.get("payment_intent")
+    if isinstance(payment, dict):
+        failed = failed or (session["status"] == "complete" and payment["status"] in _PAYMENT_FAILED)
+    outcome: Literal["open", "processing", "paid", "failed", "expired"]
+    if session["payment_status"] == "paid":
+        outcome = "paid"
+    elif failed:
+        outcome = "failed"
+    elif session["status"] == "expired":
+        outcome = "expired"
+    else:
+        outcome = "processing" if session["status"] == "complete" else "open"
+    return CheckoutFact(
+        session_id=session["id"],
+        order_id=(session.get("metadata") or {}).get("internalOrderId"),
+        payment_id=payment["id"] if isinstance(payment, dict) else payment,
+        outcome=outcome,
+        amount=session["amount_total"],
+        currency=session["currency"],
+        once=session["mode"] == "payment",
+        live=session["livemode"],
+    )
+
+
+def _refund(refund: dict[str, Any], live: bool | None) -> RefundFact | None:
+    if refund.get("object") != "refund" or not refund.get("payment_intent"):
+        return None  # of a charge that no checkout made
+    status: Literal["pending", "succeeded", "failed"] = "pending"
+    if refund["status"] == "succeeded":
+        status = "succeeded"
+    elif refund["status"] in ("failed", "canceled"):
+        status = "failed"
+    return RefundFact(
+        refund_id=refund["id"],
+        payment_id=refund["payment_intent"],
+        our_id=(refund.get("metadata") or {}).get("internalRefundId"),
+        amount=refund["amount"],
+        currency=refund["currency"],
+        status=status,
+        live=live,
+    )
+
+
+def _dispute(dispute: dict[str, Any], live: bool | None) -> DisputeFact | None:
+    if not dispute.get("payment_intent"):
+        return None
+    status: Literal["open", "won", "lost"] = "open"
+    if dispute["status"] == "lost":
+        status = "lost"
+    elif dispute["status"] in ("won", "warning_closed", "prevented"):
+        status = "won"
+    return DisputeFact(
+        dispute_id=dispute["id"],
+        payment_id=dispute["payment_intent"],
+        amount=dispute["amount"],
+        currency=dispute["currency"],
+        status=status,
+        reason=dispute.get("reason"),
+        live=live,
+    )

@@ -1,0 +1,43 @@
+"""Buying courses."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from starlette.requests import ClientDisconnect, Request
+
+import errors
+from handlers import shapes
+from services.sign_ins import Identity
+
+if TYPE_CHECKING:
+    from container import Container
+
+#: What an event may have; Stripe's and Razorpay's have a few thousand.
+_WEBHOOK_BYTES = 1024 * 1024
+
+
+async def create_checkout_session(services: Container, caller: Identity, body: dict[str, Any]) -> dict[str, Any]:
+    return shapes.checkout(await services.payments.checkout(caller.user_id, body["courseId"]))
+
+
+async def list_orders(services: Container, caller: Identity, limit: int, cursor: str | None = None) -> dict[str, Any]:
+    return shapes.page(await services.payments.list_mine(caller.user_id, limit=limit, cursor=cursor), shapes.order)
+
+
+async def read_order(services: Container, caller: Identity, order_id: str) -> dict[str, Any]:
+    return shapes.order(await services.payments.read(caller.user_id, order_id))
+
+
+async def webhook(services: Container, request: Request) -> dict[str, Any]:
+    # As it came: a signature is of bytes, and JSON that is read and written again has others.
+    body = b""
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > _WEBHOOK_BYTES:
+                raise errors.PayloadTooLarge(f"an event may have {_WEBHOOK_BYTES} bytes at most")
+    except ClientDisconnect:
+        raise errors.RequestInvalid("the body broke off") from None
+    await services.webhooks.receive(body, request.headers)
+    return {"received": True}

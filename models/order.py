@@ -1,0 +1,91 @@
+"""Orders: one learner buying one course, and what has come of it."""
+
+from __future__ import annotations
+
+import enum
+import secrets
+import uuid
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlmodel import Field, SQLModel
+
+from models.columns import instant, native_enum, primary_key
+
+#: Without letters and digits that are mistaken for each other.
+_RECEIPT_ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
+
+
+class ProviderName(enum.StrEnum):
+    STRIPE = "stripe"
+    RAZORPAY = "razorpay"
+
+
+class OrderStatus(enum.StrEnum):
+    """In the order in which one may follow another: nothing undoes a payment, and a payment undoes an expiry."""
+
+    PENDING = "pending"
+    EXPIRED = "expired"
+    FAILED = "failed"
+    PAID = "paid"
+    REFUNDED = "refunded"
+
+
+def new_receipt() -> str:
+    """A number that a person can read out."""
+    return "PL-" + "".join(secrets.choice(_RECEIPT_ALPHABET) for _ in range(12))
+
+
+class Order(SQLModel, table=True):
+    __tablename__ = "orders"
+    __table_args__ = (
+        # One open order for each learner and course, whatever Redis remembers.
+        sa.Index(
+            "orders_open_key", "user_id", "course_id", unique=True, postgresql_where=sa.text("status = 'pending'")
+        ),
+        sa.UniqueConstraint("provider", "provider_session_id", name="orders_session_key"),
+        sa.UniqueConstraint("provider", "provider_payment_id", name="orders_payment_key"),
+        sa.CheckConstraint("amount > 0", name="orders_amount_check"),
+        sa.CheckConstraint("amount_refunded BETWEEN 0 AND amount", name="orders_amount_refunded_check"),
+        sa.CheckConstraint(
+            "(status IN ('paid', 'refunded')) = (paid_at IS NOT NULL)"
+            " AND (paid_at IS NULL) = (provider_payment_id IS NULL)",
+            name="orders_paid_check",
+        ),
+        sa.CheckConstraint("(status = 'refunded') = (amount_refunded = amount)", name="orders_refunded_check"),
+        sa.CheckConstraint("paid_at IS NOT NULL OR amount_refunded = 0", name="orders_refund_of_payment_check"),
+        sa.Index("orders_mine_idx", "user_id", sa.text("created_at DESC"), sa.text("id DESC")),
+        sa.Index("orders_newest_idx", sa.text("created_at DESC"), sa.text("id DESC")),
+        sa.Index("orders_by_status_idx", "status", sa.text("created_at DESC"), sa.text("id DESC")),
+    )
+
+    id: uuid.UUID = primary_key()
+    receipt_id: str = Field(default_factory=new_receipt, max_length=40, unique=True)
+    user_id: uuid.UUID = Field(foreign_key="users.id")
+    course_id: uuid.UUID = Field(foreign_key="courses.id", index=True)
+    #: What the course was called then. The provider is told this each time, or it would take a repeat for another.
+    course_title: str = Field(max_length=200)
+    #: In the smallest unit of the currency.
+    amount: int
+    amount_refunded: int = Field(default=0, sa_column_kwargs={"server_default": sa.text("0")})
+    currency: str = Field(max_length=3)
+    status: OrderStatus = Field(
+        default=OrderStatus.PENDING,
+        sa_type=native_enum(OrderStatus, "order_status"),
+        sa_column_kwargs={"server_default": "pending"},
+    )
+    #: Whether a dispute is open or lost.
+    disputed: bool = Field(default=False, sa_column_kwargs={"server_default": sa.false()})
+    provider: ProviderName = Field(sa_type=native_enum(ProviderName, "payment_provider"))
+    #: Whether it is for real money; keys for tests make orders that are not.
+    live: bool
+    #: The provider's page on which this is paid: Stripe's Checkout Session, Razorpay's Payment Link.
+    provider_session_id: str | None = Field(default=None, max_length=255)
+    checkout_url: str | None = Field(default=None, sa_type=sa.Text)
+    checkout_expires_at: datetime = Field(sa_type=sa.DateTime(timezone=True))
+    #: When a process last set out to have the page made; null when that failed.
+    checkout_asked_at: datetime | None = instant(nullable=True)
+    provider_payment_id: str | None = Field(default=None, max_length=255)
+    paid_at: datetime | None = instant(nullable=True)
+    created_at: datetime = instant(default=True)
+    updated_at: datetime = instant(default=True, onupdate=True)

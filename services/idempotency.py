@@ -1,0 +1,86 @@
+"""Owns repeats of a request by its Idempotency-Key: for a day the first answer is given again.
+
+Redis remembers; where it has forgotten, or is away, the constraints of the database hold.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import secrets
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import orjson
+import redis.exceptions
+from redis.asyncio import Redis
+
+import errors
+
+log = logging.getLogger("parlance.idempotency")
+
+#: How long an answer is given again.
+_REMEMBERED = timedelta(hours=24)
+#: How long a request may run before it is taken to have died with its process.
+_RUNNING = timedelta(seconds=60)
+
+# Replaces or removes only what this very request has put there: after a minute another may have begun.
+_SETTLE = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+if ARGV[2] == '' then return redis.call('DEL', KEYS[1]) end
+redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
+return 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A request under a key. `answer` is what an earlier one was told; None where this is the first."""
+
+    key: str
+    fingerprint: str
+    marker: str
+    answer: Any | None = None
+
+
+class IdempotencyService:
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._settle = redis.register_script(_SETTLE)
+
+    async def begin(self, user_id: str, operation_id: str, key: str, request: Any) -> Attempt:
+        """Begin a request, or find that it was answered; raise IdempotencyKeyReused or IdempotencyInFlight."""
+        # Hashed: what a client chose should not shape a key of ours.
+        name = f"idempotency:{operation_id}:{user_id}:{hashlib.sha256(key.encode()).hexdigest()}"
+        fingerprint = hashlib.sha256(orjson.dumps(request, option=orjson.OPT_SORT_KEYS)).hexdigest()
+        marker = orjson.dumps({"fingerprint": fingerprint, "attempt": secrets.token_hex(8)}).decode()
+        attempt = Attempt(name, fingerprint, marker)
+        try:
+            found: Any = await self._redis.set(name, marker, nx=True, get=True, ex=_RUNNING)
+        except (redis.exceptions.RedisError, OSError):
+            log.warning("Redis is away; an Idempotency-Key counts for nothing")
+            return attempt
+        if found is None:
+            return attempt
+        earlier = orjson.loads(found)
+        if earlier["fingerprint"] != fingerprint:
+            raise errors.IdempotencyKeyReused()
+        if "answer" not in earlier:
+            raise errors.IdempotencyInFlight(retry_after=1)
+        return Attempt(name, fingerprint, marker, earlier["answer"])
+
+    async def finish(self, attempt: Attempt, answer: Any) -> None:
+        """Remember the answer to a request that succeeded."""
+        await self._end(attempt, orjson.dumps({"fingerprint": attempt.fingerprint, "answer": answer}).decode())
+
+    async def abandon(self, attempt: Attempt) -> None:
+        """Forget a request that failed: the same one may be tried again."""
+        await self._end(attempt, "")
+
+    async def _end(self, attempt: Attempt, value: str) -> None:
+        seconds = int(_REMEMBERED.total_seconds())
+        try:
+            await self._settle(keys=[attempt.key], args=[attempt.marker, value, seconds])
+        except (redis.exceptions.RedisError, OSError):
+            log.warning("Redis is away; the answer to a request is not remembered")

@@ -1,0 +1,461 @@
+"""Owns orders: buying a course, giving money back, asking the provider what a lost webhook would have said."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+import errors
+from adapters.database import Database
+from adapters.jobs import Jobs
+from adapters.ports import Fact, PaymentProvider, Purchase
+from models import (
+    Course,
+    Dispute,
+    DisputeStatus,
+    Enrollment,
+    Order,
+    OrderStatus,
+    PaymentAlert,
+    ProviderName,
+    Refund,
+    RefundStatus,
+)
+from models.columns import now
+from services import paging, settlement
+from services.audit import AuditService
+from services.paging import Page
+from services.sign_ins import lock
+
+log = logging.getLogger("parlance.payments")
+
+#: How long one process may take to have a payment page made before another tries: both tries of a provider, and more.
+_ASKING = timedelta(seconds=15)
+#: How long a request waits for a page that another one is having made.
+_PATIENCE = 20
+#: Stripe makes no page that closes within half an hour; an order without a page is given up before.
+_SHORTEST = timedelta(minutes=31)
+#: When the job looks after a refund that was sent at once, and when the sweeper looks after either.
+_RESEND = timedelta(seconds=20)
+_OVERDUE = timedelta(minutes=5)
+#: How often an order is read again where it turns out to be over.
+_ROUNDS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class AdminOrder:
+    """An order as operators see it; `alerts` are the kinds of what somebody has to look at."""
+
+    order: Order
+    alerts: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciled:
+    """What asking the provider about an order did, or would do; `error` where it could not be asked."""
+
+    order_id: uuid.UUID
+    receipt_id: str
+    before: str
+    after: str
+    error: str | None = None
+
+
+class _DryRun(Exception):
+    """Rolls back what was only tried."""
+
+
+class PaymentsService:
+    def __init__(
+        self,
+        database: Database,
+        jobs: Jobs,
+        audit: AuditService,
+        providers: Mapping[str, PaymentProvider],
+        selling: str,
+        checkout_expiry: timedelta,
+    ) -> None:
+        """`providers` by name, those that are configured; `selling` takes new orders."""
+        self._database = database
+        self._jobs = jobs
+        self._audit = audit
+        self._providers = providers
+        self._selling = ProviderName(selling)
+        self._checkout_expiry = checkout_expiry
+
+    def _provider(self, name: str) -> PaymentProvider:
+        try:
+            return self._providers[name]
+        except KeyError:
+            log.error("payments by %s are not configured", name)
+            raise errors.Unavailable("Payments are not configured.") from None
+
+    # --- Buying -----------------------------------------------------------------------------------
+
+    async def checkout(self, user_id: str, course_id: str) -> Order:
+        """Open an order for a course, or find the open one; answer it with the page on which it is paid.
+
+        Raises NotFound, CourseIsFree, AlreadyEnrolled, PaymentPending, PaymentRefused, Unavailable.
+        """
+        for _ in range(_ROUNDS):
+            order = await self._open(uuid.UUID(user_id), uuid.UUID(course_id))
+            if order.checkout_url is None:
+                order = await self._with_page(order)
+            if order.status is not OrderStatus.PENDING:
+                continue
+            if order.checkout_expires_at > now():
+                return order
+            # The page has closed. Only the provider knows whether somebody paid in its last minute.
+            facts = await self._provider(order.provider).look_up(order.provider_session_id or "")
+            order = await self._apply(order, facts) or order
+            if order.status is OrderStatus.PENDING:
+                raise errors.PaymentPending()
+        raise errors.Unavailable()
+
+    async def _open(self, user_id: uuid.UUID, course_id: uuid.UUID) -> Order:
+        try:
+            async with self._database.transaction() as session:
+                # Held, as by whatever enrolls: what is read below stays so until the commit.
+                user = await lock(session, user_id)
+                if user is None or user.deleted_at is not None:
+                    raise errors.Unauthenticated()
+                course = (
+                    await session.exec(select(Course).where(Course.id == course_id, col(Course.is_published)))
+                ).first()
+                if course is None:
+                    raise errors.NotFound()
+                enrolled = select(Enrollment.id).where(Enrollment.user_id == user_id, Enrollment.course_id == course_id)
+                if (await session.exec(enrolled)).first() is not None:
+                    raise errors.AlreadyEnrolled()
+                mine = (
+                    col(Order.user_id) == user_id,
+                    col(Order.course_id) == course_id,
+                    col(Order.status) == OrderStatus.PENDING,
+                )
+                # Nobody was ever told of its page, so nobody can have paid.
+                await session.execute(
+                    sa.update(Order)
+                    .where(
+                        *mine,
+                        col(Order.checkout_url).is_(None),
+                        col(Order.checkout_expires_at) < now() + _SHORTEST,
+                    )
+                    .values(status=OrderStatus.EXPIRED)
+                )
+                order = (await session.exec(select(Order).where(*mine))).first()
+                if order is not None:
+                    return order
+                if course.price == 0:
+                    raise errors.CourseIsFree()
+                order = Order(
+                    user_id=user_id,
+                    course_id=course_id,
+                    course_title=course.title,
+                    amount=course.price,
+                    currency=course.currency,
+                    provider=self._selling,
+                    live=self._provider(self._selling).live,
+                    # Whole seconds: providers take no less.
+                    checkout_expires_at=(now() + self._checkout_expiry).replace(microsecond=0),
+                )
+                session.add(order)
+            return order
+        except IntegrityError:
+            # The constraint knew better; whoever asks again finds the open order.
+            raise errors.Unavailable() from None
+
+    async def _with_page(self, order: Order) -> Order:
+        """Have the order's page made by one process, and wait for it in all others."""
+        deadline = asyncio.get_running_loop().time() + _PATIENCE
+        while asyncio.get_running_loop().time() < deadline:
+            if await self._claim(order.id):
+                return await self._make_page(order)
+            await asyncio.sleep(0.1)
+            row = await self._database.fetch_one(
+                "SELECT checkout_url IS NULL AND status = 'pending' FROM orders WHERE id = $1", str(order.id)
+            )
+            if row is None or not row[0]:
+                async with self._database.transaction() as session:
+                    return await session.get_one(Order, order.id)
+        raise errors.Unavailable()
+
+    async def _claim(self, order_id: uuid.UUID) -> bool:
+        unasked = sa.or_(col(Order.checkout_asked_at).is_(None), col(Order.checkout_asked_at) < now() - _ASKING)
+        statement = (
+            sa.update(Order)
+            .where(
+                col(Order.id) == order_id,
+                col(Order.status) == OrderStatus.PENDING,
+                col(Order.checkout_url).is_(None),
+                unasked,
+            )
+            .values(checkout_asked_at=now())
+            .returning(col(Order.id))
+        )
+        async with self._database.transaction() as session:
+            return (await session.execute(statement)).first() is not None
+
+    async def _make_page(self, order: Order) -> Order:
+        purchase = Purchase(
+            order_id=str(order.id),
+            user_id=str(order.user_id),
+            course_id=str(order.course_id),
+            title=order.course_title,
+            amount=order.amount,
+            currency=order.currency,
+            expires_at=order.checkout_expires_at,
+        )
+        still_pageless = (
+            col(Order.id) == order.id,
+            col(Order.status) == OrderStatus.PENDING,
+            col(Order.checkout_url).is_(None),
+        )
+        try:
+            checkout = await self._provider(order.provider).create_checkout(purchase)
+        except errors.ProductError as error:
+            # Refused is refused for good: the next attempt is another order. Otherwise the next may try at once.
+            outcome: dict[str, Any] = (
+                {"status": OrderStatus.FAILED}
+                if isinstance(error, errors.PaymentRefused)
+                else {"checkout_asked_at": None}
+            )
+            async with self._database.transaction() as session:
+                await session.execute(sa.update(Order).where(*still_pageless).values(**outcome))
+            raise
+        async with self._database.transaction() as session:
+            await session.execute(
+                sa.update(Order)
+                .where(*still_pageless)
+                .values(
+                    provider_session_id=checkout.session_id,
+                    checkout_url=checkout.url,
+                    checkout_expires_at=checkout.expires_at,
+                )
+            )
+            return await session.get_one(Order, order.id)
+
+    # --- Reading ----------------------------------------------------------------------------------
+
+    async def list_mine(self, user_id: str, *, limit: int, cursor: str | None) -> Page[Order]:
+        """Read a page of one's orders, newest first."""
+        return await self._page(Order, col(Order.user_id) == uuid.UUID(user_id), limit, cursor)
+
+    async def read(self, user_id: str, order_id: str) -> Order:
+        """Read one of one's orders; raise NotFound."""
+        async with self._database.transaction() as session:
+            order = await session.get(Order, uuid.UUID(order_id))
+        if order is None or order.user_id != uuid.UUID(user_id):
+            raise errors.NotFound()
+        return order
+
+    async def list_all(self, status: str | None, *, limit: int, cursor: str | None) -> Page[AdminOrder]:
+        """Read a page of all orders, or those of one status, newest first."""
+        which = col(Order.status) == OrderStatus(status) if status else sa.true()
+        page = await self._page(Order, which, limit, cursor)
+        alerts: dict[uuid.UUID, list[str]] = {order.id: [] for order in page.items}
+        async with self._database.transaction() as session:
+            found = await session.exec(
+                select(PaymentAlert.order_id, PaymentAlert.kind)
+                .where(col(PaymentAlert.order_id).in_(alerts))
+                .distinct()
+                .order_by(PaymentAlert.kind)
+            )
+            for order_id, kind in found:
+                alerts[order_id].append(kind)
+        return Page([AdminOrder(order, alerts[order.id]) for order in page.items], page.next_cursor)
+
+    async def list_refunds(self, *, limit: int, cursor: str | None) -> Page[Refund]:
+        """Read a page of all refunds, newest first."""
+        return await self._page(Refund, sa.true(), limit, cursor)
+
+    async def _page(self, table: Any, which: Any, limit: int, cursor: str | None) -> Page[Any]:
+        newest = select(table).where(which).order_by(col(table.created_at).desc(), col(table.id).desc())
+        if cursor:
+            newest = newest.where(sa.tuple_(col(table.created_at), col(table.id)) < sa.tuple_(*paging.decode(cursor)))
+        async with self._database.transaction() as session:
+            rows = list((await session.exec(newest.limit(limit + 1))).all())
+        return paging.page(rows, limit, lambda row: (row.created_at, row.id))
+
+    # --- Giving back ------------------------------------------------------------------------------
+
+    async def refund(self, actor_id: str | None, order_id: str, amount: int | None, reason: str | None) -> Refund:
+        """Give back part of a payment, or what is left of it; `actor_id` is None at the command line.
+
+        The refund is `pending` where the provider is away or slow; a job keeps asking. Raises NotFound,
+        OrderNotRefundable, RefundPending, RefundTooLarge, PaymentRefused.
+        """
+        try:
+            async with self._database.transaction() as session:
+                order = await settlement.hold(session, uuid.UUID(order_id))
+                if order is None:
+                    raise errors.NotFound()
+                refund = await self._new_refund(session, order, amount, reason)
+                session.add(refund)
+                await session.flush()
+                await self._audit.write(
+                    session,
+                    uuid.UUID(actor_id) if actor_id else None,
+                    "order.refund",
+                    order.id,
+                    refund=str(refund.id),
+                    amount=refund.amount,
+                    currency=refund.currency,
+                )
+                # Should this process die, or the provider be away. As a rule it finds the refund sent.
+                await self._jobs.enqueue(session, "payments.send_refund", wait=_RESEND, refund_id=str(refund.id))
+        except IntegrityError:
+            raise errors.RefundPending() from None
+        try:
+            return await self.send_refund(str(refund.id))
+        except errors.Unavailable:
+            return refund
+
+    async def _new_refund(self, session: AsyncSession, order: Order, amount: int | None, reason: str | None) -> Refund:
+        if order.status is not OrderStatus.PAID or order.provider_payment_id is None:
+            raise errors.OrderNotRefundable()
+        if order.disputed:
+            raise errors.OrderNotRefundable("The payment is disputed: the bank decides who keeps it.")
+        of_order = select(Refund).where(Refund.order_id == order.id, Refund.status == RefundStatus.PENDING)
+        if (await session.exec(of_order)).first() is not None:
+            raise errors.RefundPending()
+        left = order.amount - order.amount_refunded
+        if amount is not None and amount > left:
+            raise errors.RefundTooLarge(f"{left} is left of the payment.")
+        return Refund(
+            order_id=order.id,
+            provider=order.provider,
+            provider_payment_id=order.provider_payment_id,
+            amount=left if amount is None else amount,
+            currency=order.currency,
+            issued_here=True,
+            reason=reason,
+        )
+
+    async def send_refund(self, refund_id: str) -> Refund:
+        """Ask the provider for a refund that it has not taken yet; raise PaymentRefused or Unavailable."""
+        async with self._database.transaction() as session:
+            refund = await session.get_one(Refund, uuid.UUID(refund_id))
+        if refund.provider_refund_id is not None or refund.status is not RefundStatus.PENDING:
+            return refund
+        provider = self._provider(refund.provider)
+        try:
+            fact = await provider.refund(str(refund.id), refund.provider_payment_id, refund.amount)
+        except errors.PaymentRefused:
+            async with self._database.transaction() as session:
+                await session.execute(
+                    sa.update(Refund)
+                    .where(
+                        col(Refund.id) == refund.id,
+                        col(Refund.status) == RefundStatus.PENDING,
+                        col(Refund.provider_refund_id).is_(None),
+                    )
+                    .values(status=RefundStatus.FAILED)
+                )
+            raise
+        async with self._database.transaction() as session:
+            await settlement.apply(session, refund.provider, fact)
+            return await session.get_one(Refund, refund.id, populate_existing=True)
+
+    # --- What a lost webhook left -----------------------------------------------------------------
+
+    async def reconcile(self, *, dry_run: bool = False, before: timedelta = timedelta()) -> list[Reconciled]:
+        """Ask the providers about every order that waits for news, made `before` that long ago or earlier.
+
+        Those are orders that are pending, or whose refund or dispute is. Answers for each that changed, or would, and
+        for each that could not be asked about.
+        """
+        refunding = sa.exists().where(col(Refund.order_id) == Order.id, col(Refund.status) == RefundStatus.PENDING)
+        disputing = sa.exists().where(col(Dispute.order_id) == Order.id, col(Dispute.status) == DisputeStatus.OPEN)
+        waiting = sa.or_(col(Order.status) == OrderStatus.PENDING, refunding, disputing)
+        async with self._database.transaction() as session:
+            orders = (
+                await session.exec(
+                    select(Order)
+                    .where(waiting, col(Order.created_at) <= now() - before)
+                    .order_by(col(Order.created_at), col(Order.id))
+                )
+            ).all()
+        outcomes = [await self._reconcile(order, dry_run) for order in orders]
+        return [outcome for outcome in outcomes if outcome.error or outcome.before != outcome.after]
+
+    async def _reconcile(self, order: Order, dry_run: bool) -> Reconciled:
+        before = _state(order)
+        try:
+            if order.provider_session_id is None:
+                settled: Order | None = await self._give_up(order, dry_run)
+            else:
+                facts = await self._provider(order.provider).look_up(order.provider_session_id)
+                if not dry_run:
+                    await self._send_unsent(order)
+                settled = await self._apply(order, facts, dry_run)
+        except (errors.Unavailable, errors.PaymentRefused) as error:
+            return Reconciled(order.id, order.receipt_id, before, before, error.detail)
+        return Reconciled(order.id, order.receipt_id, before, _state(settled or order))
+
+    async def _send_unsent(self, order: Order) -> None:
+        unsent = select(Refund.id).where(
+            Refund.order_id == order.id,
+            Refund.status == RefundStatus.PENDING,
+            col(Refund.provider_refund_id).is_(None),
+            Refund.created_at < now() - _OVERDUE,
+        )
+        async with self._database.transaction() as session:
+            refunds = (await session.exec(unsent)).all()
+        for refund_id in refunds:
+            await self.send_refund(str(refund_id))
+
+    async def _give_up(self, order: Order, dry_run: bool) -> Order | None:
+        """Expire an order that never had a page and is too old to get one."""
+        settled: Order | None = None
+        try:
+            async with self._database.transaction() as session:
+                await session.execute(
+                    sa.update(Order)
+                    .where(
+                        col(Order.id) == order.id,
+                        col(Order.status) == OrderStatus.PENDING,
+                        col(Order.checkout_url).is_(None),
+                        col(Order.checkout_expires_at) < now() + _SHORTEST,
+                    )
+                    .values(status=OrderStatus.EXPIRED)
+                )
+                settled = await session.get_one(Order, order.id)
+                if dry_run:
+                    session.expunge_all()  # or the rollback would take what was found out along
+                    raise _DryRun
+        except _DryRun:
+            pass
+        return settled
+
+    async def _apply(self, order: Order, facts: list[Fact], dry_run: bool = False) -> Order | None:
+        settled: Order | None = None
+        try:
+            async with self._database.transaction() as session:
+                for fact in facts:
+                    settled = await settlement.apply(session, order.provider, fact) or settled
+                if dry_run:
+                    session.expunge_all()  # or the rollback would take what was found out along
+                    raise _DryRun
+        except _DryRun:
+            pass
+        return settled
+
+
+def _state(order: Order) -> str:
+    """An order in a few words, for operators."""
+    words = [order.status.value]
+    if 0 < order.amount_refunded < order.amount:
+        words.append(f"{order.amount_refunded} given back")
+    if order.disputed:
+        words.append("disputed")
+    return ", ".join(words)

@@ -1,0 +1,586 @@
+"""Buying a course, as an app does it, and giving the money back, as an operator does."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+import app
+import errors
+from adapters.ports import CheckoutFact
+from container import Container
+from models import Order
+from settings import Settings
+from tests.accounts import own_database, run_jobs, running
+from tests.history import codes, every_page, make_admin, rows, value
+from tests.payments import (
+    STRIPE_SECRET,
+    Till,
+    Webhook,
+    a_course,
+    completed,
+    deliver,
+    disputed,
+    expired,
+    is_enrolled,
+    lapse,
+    paying,
+    payment_of,
+    razorpay_link,
+    razorpay_webhook,
+    refunded,
+    state_of,
+    stripe_session,
+    stripe_webhook,
+    tills,
+)
+from tests.world import Learner, client, register
+
+PRICE = 49900
+NOWHERE = "7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0"
+MakeLearner = Callable[..., Awaitable[Learner]]
+
+
+@pytest.fixture(scope="module")
+async def house(settings: Settings) -> AsyncIterator[Container]:
+    with own_database(settings) as own:
+        own = paying(own)
+        async with running(own, payment_providers=tills(own)) as services:
+            yield services
+
+
+@pytest.fixture
+def till(house: Container) -> Any:
+    """Stripe's till, as it is on a good day."""
+    stripe = house._providers["stripe"]
+    assert isinstance(stripe, Till)
+    stripe.away, stripe.mute, stripe.slow, stripe.refund_calls = None, False, 0, 0
+    stripe.purchases.clear()
+    return stripe
+
+
+@pytest.fixture(scope="module")
+def asgi(house: Container) -> Any:
+    return app.create(house)
+
+
+@pytest.fixture
+async def http(asgi: Any) -> AsyncIterator[httpx.AsyncClient]:
+    async with client(asgi) as anonymous:
+        yield anonymous
+
+
+@pytest.fixture
+async def learner(asgi: Any) -> AsyncIterator[MakeLearner]:
+    clients: list[httpx.AsyncClient] = []
+
+    async def make(**options: Any) -> Learner:
+        clients.append(client(asgi))
+        return await register(clients[-1], ready=False, **options)
+
+    yield make
+    for each in clients:
+        await each.aclose()
+
+
+@pytest.fixture
+async def ada(learner: MakeLearner, till: Till) -> Learner:
+    return await learner()
+
+
+@pytest.fixture
+async def admin(house: Container, learner: MakeLearner) -> Learner:
+    return await make_admin(house, (await learner()).http)
+
+
+async def buy(who: Learner, course: str, key: str | None = None) -> httpx.Response:
+    headers = {"Idempotency-Key": key} if key else {}
+    return await who.http.post("/payments/create-checkout-session", json={"courseId": course}, headers=headers)
+
+
+async def order_of(house: Container, answer: httpx.Response) -> Order:
+    assert answer.status_code == 201, answer.text
+    async with house.database.transaction() as session:
+        return await session.get_one(Order, uuid.UUID(answer.json()["orderId"]))
+
+
+async def paid(house: Container, who: Learner, course: str | None = None) -> Order:
+    order = await order_of(house, await buy(who, course or await a_course(house)))
+    await deliver(house, completed(order))
+    return order
+
+
+async def send(http: httpx.AsyncClient, webhook: Webhook) -> httpx.Response:
+    return await http.post(
+        "/payments/webhook", content=webhook.body, headers=httpx.Headers(webhook.headers, encoding="latin-1")
+    )
+
+
+def problem(answer: httpx.Response) -> tuple[int, str]:
+    return answer.status_code, answer.json()["code"]
+
+
+# --- Buying ---------------------------------------------------------------------------------------------
+
+
+async def test_a_course_is_bought_by_the_webhook_and_by_nothing_else(
+    house: Container, ada: Learner, http: httpx.AsyncClient, till: Till
+) -> None:
+    course = await a_course(house)
+    answer = await buy(ada, course)
+    assert answer.status_code == 201 and answer.json().keys() == {"orderId", "url"}
+    (purchase,) = till.purchases
+    assert (purchase.amount, purchase.currency, purchase.user_id) == (PRICE, "inr", ada.id)
+    order = await order_of(house, answer)
+    listed = (await ada.http.get("/payments/orders")).json()
+    (row,) = listed["items"]
+    assert row == {
+        "id": str(order.id),
+        "receiptId": order.receipt_id,
+        "courseId": course,
+        "amount": PRICE,
+        "amountRefunded": 0,
+        "currency": "inr",
+        "status": "pending",
+        "provider": "stripe",
+        "disputed": False,
+        "paidAt": None,
+        "createdAt": row["createdAt"],
+    }
+    assert (await ada.http.get(f"/courses/{course}")).json()["enrolled"] is False
+    assert (await send(http, completed(order))).json() == {"received": True}
+    assert (await ada.http.get(f"/payments/orders/{order.id}")).json()["status"] == "pending"
+    await run_jobs(house)
+    row = (await ada.http.get(f"/payments/orders/{order.id}")).json()
+    assert row["status"] == "paid" and row["paidAt"]
+    assert (await ada.http.get(f"/courses/{course}")).json()["enrolled"] is True
+    assert problem(await buy(ada, course)) == (409, "already_enrolled")
+    assert problem(await ada.http.post(f"/courses/{course}/enroll")) == (409, "already_enrolled")
+
+
+async def test_an_open_order_is_found_again_with_its_page(house: Container, ada: Learner, till: Till) -> None:
+    course = await a_course(house)
+    first = await buy(ada, course)
+    assert (await buy(ada, course)).json() == first.json()
+    assert (await ada.http.post(f"/courses/{course}/enroll")).json() == {"enrolled": False, **first.json()}
+    assert len(till.purchases) == 1
+
+
+async def test_courses_as_far_as_they_are_sold(
+    house: Container, ada: Learner, admin: Learner, learner: MakeLearner
+) -> None:
+    free, draft = await a_course(house, price=0), await a_course(house, published=False)
+    assert (await ada.http.post(f"/courses/{free}/enroll")).json() == {"enrolled": True}
+    assert problem(await ada.http.post(f"/courses/{free}/enroll")) == (409, "already_enrolled")
+    assert (await ada.http.get(f"/courses/{free}")).json()["enrolled"] is True
+    bob = await learner()
+    assert problem(await buy(bob, free)) == (409, "course_is_free")
+    for course in (draft, NOWHERE):
+        assert problem(await ada.http.get(f"/courses/{course}")) == (404, "not_found")
+        assert problem(await ada.http.post(f"/courses/{course}/enroll")) == (404, "not_found")
+        assert problem(await buy(ada, course)) == (404, "not_found")
+    listed = {each["id"]: each for each in await every_page(ada.http, "/courses", limit=100)}
+    assert free in listed and draft not in listed
+    assert draft in {each["id"] for each in await every_page(admin.http, "/courses", limit=100)}
+    assert (await admin.http.get(f"/courses/{draft}")).json()["isPublished"] is False
+
+
+async def test_what_the_client_says_of_the_price_is_refused(house: Container, ada: Learner) -> None:
+    body = {"courseId": await a_course(house), "amount": 1}
+    answer = await ada.http.post("/payments/create-checkout-session", json=body)
+    assert problem(answer) == (400, "request_invalid")
+
+
+async def test_anothers_order_is_like_none(house: Container, ada: Learner, learner: MakeLearner) -> None:
+    order, bob = await paid(house, ada), await learner()
+    theirs = await bob.http.get(f"/payments/orders/{order.id}")
+    nowhere = await bob.http.get(f"/payments/orders/{NOWHERE}")
+    assert problem(theirs) == (404, "not_found") and theirs.content == nowhere.content
+    assert (await bob.http.get("/payments/orders")).json()["items"] == []
+
+
+async def test_fifty_checkouts_with_one_key_or_with_fifty_are_one_open_order(
+    house: Container, ada: Learner, till: Till
+) -> None:
+    till.slow = 0.2
+    for keys in ([None] * 50, [uuid.uuid4().hex for _ in range(50)], ["the-same"] * 50):
+        course = await a_course(house)
+        till.purchases.clear()
+        answers = await asyncio.gather(*(buy(ada, course, key) for key in keys))
+        good = [each for each in answers if each.status_code == 201]
+        assert len({each.text for each in good}) == 1
+        assert len(till.purchases) == 1, "one page was asked for"
+        count = "SELECT count(*) FROM orders WHERE course_id = :c"
+        assert await value(house, count, c=course) == 1
+        if keys[0] == "the-same":
+            rest = {problem(each) for each in answers if each.status_code != 201}
+            assert rest <= {(409, "idempotency_in_flight")}
+        else:
+            assert codes(answers) == {201: 50}
+
+
+# --- Idempotency-Key ------------------------------------------------------------------------------------
+
+
+async def test_a_key_gets_the_first_answer_again_and_serves_one_request(
+    house: Container, ada: Learner, learner: MakeLearner
+) -> None:
+    course, other, key = await a_course(house), await a_course(house), str(uuid.uuid4())
+    first = await buy(ada, course, key)
+    order = await order_of(house, first)
+    await deliver(house, expired(order))
+    again = await buy(ada, course, key)
+    assert (again.status_code, again.content) == (201, first.content)
+    assert again.headers["Idempotent-Replayed"] == "true" and "Idempotent-Replayed" not in first.headers
+    assert problem(await buy(ada, other, key)) == (422, "idempotency_key_reused")
+    # Another learner's key, and another operation's, are others.
+    bob = await learner()
+    theirs = await buy(bob, course, key)
+    assert theirs.status_code == 201 and theirs.json()["orderId"] != first.json()["orderId"]
+    enrolled = await ada.http.post(f"/courses/{course}/enroll", headers={"Idempotency-Key": key})
+    assert enrolled.json()["orderId"] != first.json()["orderId"]
+    for bad in ("", "a b", "schlüssel", "x" * 256):
+        headers = httpx.Headers({"Idempotency-Key": bad}, encoding="latin-1")
+        answer = await ada.http.post("/payments/create-checkout-session", json={"courseId": course}, headers=headers)
+        assert answer.status_code == 400, bad
+
+
+async def test_a_key_is_free_again_after_a_failure(house: Container, ada: Learner, till: Till) -> None:
+    course, key = await a_course(house), str(uuid.uuid4())
+    till.away = errors.Unavailable()
+    assert problem(await buy(ada, course, key)) == (503, "unavailable")
+    till.away = None
+    assert (await buy(ada, course, key)).status_code == 201
+
+
+async def test_a_request_that_still_runs_is_told_so(house: Container, ada: Learner, till: Till) -> None:
+    course, key = await a_course(house), str(uuid.uuid4())
+    till.slow = 1
+    running_one = asyncio.create_task(buy(ada, course, key))
+    await asyncio.sleep(0.4)
+    busy = await buy(ada, course, key)
+    assert problem(busy) == (409, "idempotency_in_flight") and busy.headers["Retry-After"] == "1"
+    assert (await running_one).status_code == 201
+
+
+async def test_the_database_holds_where_redis_forgot(house: Container, ada: Learner) -> None:
+    course, key = await a_course(house), str(uuid.uuid4())
+    first = await buy(ada, course, key)
+    forgotten = [each async for each in house.redis.scan_iter(f"idempotency:*:{ada.id}:*")]
+    assert await house.redis.delete(*forgotten) == 1
+    assert (await buy(ada, course, key)).json() == first.json()
+
+
+# --- A provider that fails ------------------------------------------------------------------------------
+
+
+async def test_a_provider_that_succeeds_and_then_times_out_has_made_one_page(
+    house: Container, ada: Learner, till: Till
+) -> None:
+    course = await a_course(house)
+    till.mute = True
+    assert problem(await buy(ada, course)) == (503, "unavailable")
+    till.mute = False
+    order = await order_of(house, await buy(ada, course))
+    assert {each.order_id for each in till.purchases} == {str(order.id)}
+    assert till.pages[str(order.id)].session_id == order.provider_session_id
+    assert len({(each.title, each.amount, each.expires_at) for each in till.purchases}) == 1, "the same request"
+    assert await value(house, "SELECT count(*) FROM orders WHERE course_id = :c", c=course) == 1
+
+
+async def test_what_the_provider_refuses_does_not_stay_open(house: Container, ada: Learner, till: Till) -> None:
+    course = await a_course(house)
+    till.away = errors.PaymentRefused()
+    assert problem(await buy(ada, course)) == (502, "payment_refused")
+    till.away = None
+    assert (await buy(ada, course)).status_code == 201
+    statuses = await rows(house, "SELECT status::text FROM orders WHERE course_id = :c ORDER BY created_at", c=course)
+    assert [each.status for each in statuses] == ["failed", "pending"]
+
+
+async def test_a_page_that_closed_is_asked_about_before_there_is_another(
+    house: Container, ada: Learner, till: Till
+) -> None:
+    course = await a_course(house)
+    first = await order_of(house, await buy(ada, course))
+    session = first.provider_session_id or ""
+
+    def is_now(outcome: Any, payment: str | None = None) -> None:
+        fact = CheckoutFact(session, str(first.id), payment, outcome, PRICE, "inr", True, False)
+        till.known[session] = [fact]
+
+    await lapse(house, first, datetime.now(UTC) - timedelta(seconds=1))
+    is_now("processing")
+    assert problem(await buy(ada, course)) == (409, "payment_pending")
+    is_now("expired")
+    second = await order_of(house, await buy(ada, course))
+    assert second.id != first.id and (await state_of(house, first))["status"] == "expired"
+    # Paid in its last minute after all: nobody has to pay again.
+    session = second.provider_session_id or ""
+    fact = CheckoutFact(session, str(second.id), "pi_late", "paid", PRICE, "inr", True, False)
+    till.known[session] = [fact]
+    await lapse(house, second, datetime.now(UTC) - timedelta(seconds=1))
+    assert problem(await buy(ada, course)) == (409, "already_enrolled")
+    assert (await state_of(house, second))["status"] == "paid"
+
+
+async def test_without_accounts_nothing_is_sold(settings: Settings, house: Container, ada: Learner) -> None:
+    bare = Container(house.settings, payment_providers={})
+    try:
+        with pytest.raises(errors.Unavailable, match="not configured"):
+            await bare.payments.checkout(ada.id, await a_course(house))
+    finally:
+        await bare.close()
+
+
+# --- Webhooks -------------------------------------------------------------------------------------------
+
+
+async def test_what_the_provider_did_not_sign_just_now_is_refused(
+    house: Container, ada: Learner, http: httpx.AsyncClient
+) -> None:
+    order = await order_of(house, await buy(ada, await a_course(house)))
+    good = completed(order)
+    row = stripe_session(order)
+    kind = "checkout.session.completed"
+    signature = good.headers["Stripe-Signature"]
+    stamp, digest = signature.split(",")
+    paid_link = {"payment_link": razorpay_link(order), "payment": {"id": "pay_1"}}
+    razorpays = razorpay_webhook("payment_link.paid", paid_link)
+    bad = {
+        "no signature": Webhook(good.body, {}),
+        "another secret": stripe_webhook(kind, row, secret="whsec_of_somebody"),
+        "an old one": stripe_webhook(kind, row, stamp=time.time() - 301),
+        "one from the future": stripe_webhook(kind, row, stamp=time.time() + 120),
+        "one for next year": stripe_webhook(kind, row, stamp=time.time() + 31_536_000),
+        "written again": Webhook(json.dumps(json.loads(good.body)).encode(), good.headers),
+        "a space more": Webhook(good.body + b" ", good.headers),
+        "another time": Webhook(good.body, {"Stripe-Signature": f"t={int(time.time()) + 1},{digest}"}),
+        "two times": Webhook(good.body, {"Stripe-Signature": f"t={int(time.time()) + 2},{stamp},{digest}"}),
+        "no digest": Webhook(good.body, {"Stripe-Signature": stamp}),
+        "an old scheme": Webhook(good.body, {"Stripe-Signature": f"{stamp},{digest.replace('v1', 'v0')}"}),
+        "nonsense": Webhook(good.body, {"Stripe-Signature": "nonsense"}),
+        "not UTF-8": Webhook(b"\xff" + good.body, good.headers),
+        "nothing": Webhook(b"", good.headers),
+        "both providers": Webhook(good.body, {**good.headers, **razorpays.headers}),
+        "Razorpay by Stripe's": Webhook(razorpays.body, good.headers),
+        "Razorpay by another": razorpay_webhook("payment_link.paid", paid_link, secret=STRIPE_SECRET),
+        "Razorpay, changed": Webhook(razorpays.body.replace(b"49900", b"49901"), razorpays.headers),
+        "Razorpay, not ASCII": Webhook(razorpays.body, {"X-Razorpay-Signature": "\xff"}),
+    }
+    for what, webhook in bad.items():
+        answer = await send(http, webhook)
+        assert problem(answer) == (400, "signature_invalid"), what
+    assert await value(house, "SELECT count(*) FROM webhook_events WHERE fact->>'order_id' = :o", o=str(order.id)) == 0
+    assert (await send(http, Webhook(b"x" * (1024 * 1024 + 1), good.headers))).status_code == 413
+    assert (await send(http, good)).status_code == 200
+    # A clock may be a little ahead of ours.
+    assert (await send(http, stripe_webhook(kind, row, stamp=time.time() + 30))).status_code == 200
+    await run_jobs(house)
+    assert await is_enrolled(house, order)
+
+
+async def test_a_repeat_is_answered_without_postgresql(house: Container, ada: Learner, http: httpx.AsyncClient) -> None:
+    order = await order_of(house, await buy(ada, await a_course(house)))
+    webhook = completed(order)
+    key = f"webhook:stripe:{json.loads(webhook.body)['id']}"
+    assert not await house.redis.exists(key)
+    assert (await send(http, webhook)).status_code == 200
+    assert await house.redis.get(key) == "1" and 259_000 < await house.redis.ttl(key) <= 259_200
+    away = Container(house.settings.model_copy(update={"db_port": 1}), payment_providers=house._providers)
+    try:
+        async with client(app.create(away)) as elsewhere:
+            assert (await send(elsewhere, webhook)).status_code == 200
+            # What is new cannot be kept: the provider has to send it again.
+            answer = await send(elsewhere, disputed(order))
+            assert problem(answer) == (503, "unavailable") and answer.headers["Retry-After"]
+    finally:
+        await away.redis.aclose()
+    assert await value(house, "SELECT count(*) FROM disputes WHERE provider_payment_id = :p", p=payment_of(order)) == 0
+
+
+async def test_without_redis_webhooks_and_checkouts_go_on(house: Container, ada: Learner) -> None:
+    bare = house.settings.model_copy(update={"redis_port": 1})
+    away = Container(bare, payment_providers=house._providers)
+    try:
+        order = await away.payments.checkout(ada.id, await a_course(house))
+        webhook = completed(order)
+        headers = {name.lower(): text for name, text in webhook.headers.items()}
+        for _ in range(2):
+            await away.webhooks.receive(webhook.body, headers)
+        attempt = await away.idempotency.begin(ada.id, "handlers.payments.create_checkout_session", "k", {})
+        assert attempt.answer is None
+        await away.idempotency.finish(attempt, "{}")
+    finally:
+        await away.database.close()
+    await run_jobs(house)
+    assert await is_enrolled(house, order)
+
+
+# --- Giving back ----------------------------------------------------------------------------------------
+
+
+async def test_an_administrator_gives_back_part_and_then_the_rest(
+    house: Container, ada: Learner, admin: Learner, till: Till
+) -> None:
+    order = await paid(house, ada)
+    path = f"/admin/orders/{order.id}/refund"
+    answer = await admin.http.post(path, json={"amount": 10000, "reason": "Half of it was missing"})
+    assert answer.status_code == 201, answer.text
+    refund = answer.json()
+    assert (refund["orderId"], refund["amount"], refund["currency"]) == (str(order.id), 10000, "inr")
+    assert (refund["status"], refund["reason"]) == ("succeeded", "Half of it was missing")
+    shown = (await ada.http.get(f"/payments/orders/{order.id}")).json()
+    assert (shown["status"], shown["amountRefunded"]) == ("paid", 10000) and await is_enrolled(house, order)
+    assert problem(await admin.http.post(path, json={"amount": PRICE - 9999})) == (409, "refund_too_large")
+    assert (await admin.http.post(path, json={})).json()["amount"] == PRICE - 10000
+    shown = (await ada.http.get(f"/payments/orders/{order.id}")).json()
+    assert (shown["status"], shown["amountRefunded"]) == ("refunded", PRICE) and not await is_enrolled(house, order)
+    assert problem(await admin.http.post(path, json={})) == (409, "order_not_refundable")
+    entries = await rows(
+        house, "SELECT actor_id, action, detail FROM audit_log WHERE subject_id = :o ORDER BY number", o=order.id
+    )
+    assert [(str(each.actor_id), each.action, each.detail["amount"]) for each in entries] == [
+        (admin.id, "order.refund", 10000),
+        (admin.id, "order.refund", PRICE - 10000),
+    ]
+    # What the provider then tells of its own changes nothing.
+    (first, second) = till.refunds.values()
+    for fact in (first, second, first):
+        row = {
+            "id": fact.refund_id,
+            "object": "refund",
+            "amount": fact.amount,
+            "currency": "inr",
+            "payment_intent": fact.payment_id,
+            "metadata": {"internalRefundId": fact.our_id},
+            "status": "succeeded",
+        }
+        await deliver(house, stripe_webhook("refund.created", row))
+    assert (await state_of(house, order))["refunds"] == [(10000, "succeeded"), (PRICE - 10000, "succeeded")]
+
+
+async def test_fifty_refunds_at_once_are_one(house: Container, ada: Learner, admin: Learner, till: Till) -> None:
+    order = await paid(house, ada)
+    till.slow = 0.2
+    answers = await asyncio.gather(*(admin.http.post(f"/admin/orders/{order.id}/refund", json={}) for _ in range(50)))
+    assert codes(answers) == {201: 1, 409: 49}
+    assert {problem(each)[1] for each in answers if each.status_code == 409} <= {
+        "refund_pending",
+        "order_not_refundable",
+    }
+    await run_jobs(house)
+    assert till.refund_calls == 1
+    assert (await state_of(house, order))["refunds"] == [(PRICE, "succeeded")]
+
+
+async def test_a_refund_by_key_is_one_however_often_it_is_asked_for(
+    house: Container, ada: Learner, admin: Learner, till: Till
+) -> None:
+    order = await paid(house, ada)
+    key = {"Idempotency-Key": str(uuid.uuid4())}
+    answers = [
+        await admin.http.post(f"/admin/orders/{order.id}/refund", json={"amount": 100}, headers=key) for _ in range(5)
+    ]
+    assert {each.text for each in answers} == {answers[0].text} and till.refund_calls == 1
+    assert (await state_of(house, order))["amount_refunded"] == 100
+
+
+async def test_a_refund_that_timed_out_is_asked_for_again_and_given_once(
+    house: Container, ada: Learner, admin: Learner, till: Till
+) -> None:
+    order = await paid(house, ada)
+    till.mute = True
+    answer = await admin.http.post(f"/admin/orders/{order.id}/refund", json={})
+    assert (answer.status_code, answer.json()["status"]) == (201, "pending")
+    assert await is_enrolled(house, order)
+    again = await admin.http.post(f"/admin/orders/{order.id}/refund", json={})
+    assert problem(again) == (409, "refund_pending")
+    till.mute = False
+    await rows(
+        house,
+        "UPDATE procrastinate_jobs SET scheduled_at = now() WHERE task_name = 'payments.send_refund'"
+        " AND status = 'todo' RETURNING id",
+    )
+    await run_jobs(house)
+    assert till.refund_calls == 2
+    assert len([each for each in till.refunds.values() if each.payment_id == payment_of(order)]) == 1
+    state = await state_of(house, order)
+    assert (state["status"], state["refunds"], state["enrolled"]) == ("refunded", [(PRICE, "succeeded")], False)
+
+
+async def test_a_refund_that_is_refused_leaves_the_order_paid(
+    house: Container, ada: Learner, admin: Learner, till: Till
+) -> None:
+    order = await paid(house, ada)
+    till.away = errors.PaymentRefused()
+    answer = await admin.http.post(f"/admin/orders/{order.id}/refund", json={})
+    assert problem(answer) == (502, "payment_refused")
+    assert (await state_of(house, order))["refunds"] == [(PRICE, "failed")]
+    till.away = None
+    assert (await admin.http.post(f"/admin/orders/{order.id}/refund", json={})).json()["status"] == "succeeded"
+
+
+async def test_what_cannot_be_given_back_is_refused(house: Container, ada: Learner, admin: Learner) -> None:
+    pending = await order_of(house, await buy(ada, await a_course(house)))
+    refused = await admin.http.post(f"/admin/orders/{pending.id}/refund", json={})
+    assert problem(refused) == (409, "order_not_refundable")
+    order = await paid(house, ada)
+    await deliver(house, disputed(order))
+    assert problem(await admin.http.post(f"/admin/orders/{order.id}/refund", json={})) == (409, "order_not_refundable")
+    await deliver(house, disputed(order, status="won", kind="charge.dispute.closed"))
+    assert (await admin.http.post(f"/admin/orders/{order.id}/refund", json={})).status_code == 201
+    assert problem(await admin.http.post(f"/admin/orders/{NOWHERE}/refund", json={})) == (404, "not_found")
+    for body in ({"amount": 0}, {"amount": -5}, {"amount": 1.5}, {"amount": 2**31}, {"all": True}):
+        assert (await admin.http.post(f"/admin/orders/{order.id}/refund", json=body)).status_code == 400
+
+
+async def test_an_orders_own_provider_serves_its_refund(
+    settings: Settings, house: Container, ada: Learner, till: Till
+) -> None:
+    order = await paid(house, ada)
+    switched = Container(
+        house.settings.model_copy(update={"payment_provider": "razorpay"}), payment_providers=house._providers
+    )
+    try:
+        refund = await switched.payments.refund(None, str(order.id), 100, None)
+        assert refund.provider == "stripe" and till.refund_calls == 1
+        other = await switched.payments.checkout(ada.id, await a_course(house))
+        assert other.provider == "razorpay"
+    finally:
+        await switched.redis.aclose()
+        await switched.database.close()
+
+
+async def test_operators_see_every_order_and_what_to_look_at(
+    house: Container, ada: Learner, admin: Learner, learner: MakeLearner
+) -> None:
+    order, other = await paid(house, ada), await order_of(house, await buy(await learner(), await a_course(house)))
+    await deliver(house, disputed(order), completed(other, amount_total=1))
+    shown = {each["id"]: each for each in await every_page(admin.http, "/admin/orders", limit=100)}
+    mine = shown[str(order.id)]
+    assert (mine["userId"], mine["alerts"], mine["disputed"]) == (ada.id, ["disputed"], True)
+    assert mine["providerPaymentId"] == payment_of(order)
+    assert (shown[str(other.id)]["status"], shown[str(other.id)]["alerts"]) == ("pending", ["amount_differs"])
+    pending = await every_page(admin.http, "/admin/orders", limit=100, status="pending")
+    assert str(other.id) in {each["id"] for each in pending} and {each["status"] for each in pending} == {"pending"}
+    assert problem(await ada.http.get("/admin/orders")) == (403, "forbidden")
+
+
+async def test_a_copy_of_ones_data_has_the_orders_and_a_deletion_keeps_them(house: Container, ada: Learner) -> None:
+    order = await paid(house, ada)
+    copy = (await ada.http.get("/users/me/export")).json()
+    assert [each["id"] for each in copy["orders"]] == [str(order.id)]
+    assert [each["courseId"] for each in copy["enrollments"]] == [str(order.course_id)]
+    gone = await ada.http.request("DELETE", "/users/me", json={"password": "correct horse battery"})
+    assert gone.status_code == 204
+    await deliver(house, refunded(order, PRICE))
+    assert (await state_of(house, order))["status"] == "refunded"

@@ -1,0 +1,325 @@
+"""An order becomes the same of the same facts, whatever order they come in, however often, however many at once."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import uuid
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from container import Container
+from models import Order, Profile, User
+from settings import Settings
+from tests.accounts import own_database, run_jobs, running
+from tests.history import rows, value
+from tests.payments import (
+    Webhook,
+    a_course,
+    completed,
+    deliver,
+    disputed,
+    expired,
+    paying,
+    payment_of,
+    razorpay_link,
+    razorpay_webhook,
+    refunded,
+    state_of,
+    stripe_session,
+    stripe_webhook,
+    tills,
+)
+
+PRICE = 49900
+Told = Callable[[Order], Webhook]
+MakeOrder = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+async def house(settings: Settings) -> AsyncIterator[Container]:
+    """A container with a database of its own: no other test's jobs are in it."""
+    with own_database(settings) as own:
+        own = paying(own)
+        async with running(own, payment_providers=tills(own)) as services:
+            yield services
+
+
+@pytest.fixture
+def order(house: Container) -> MakeOrder:
+    async def make(price: int = PRICE, learner: str | None = None, course: str | None = None) -> Order:
+        learner = learner or await a_learner(house)
+        return await house.payments.checkout(learner, course or await a_course(house, price=price))
+
+    return make
+
+
+async def a_learner(house: Container) -> str:
+    user = User(email=f"{uuid.uuid4().hex}@example.com", password_hash="")
+    async with house.database.transaction() as session:
+        session.add(user)
+        await session.flush()
+        session.add(Profile(user_id=user.id))
+    return str(user.id)
+
+
+def full(order: Order) -> Webhook:
+    return refunded(order, PRICE)
+
+
+def part(status: str, kind: str) -> Told:
+    return lambda order: refunded(order, 10000, status=status, kind=kind, refund="re_part")
+
+
+def rest(order: Order) -> Webhook:
+    return refunded(order, PRICE - 10000, refund="re_rest")
+
+
+def closed(status: str) -> Told:
+    return lambda order: disputed(order, status=status, kind="charge.dispute.closed")
+
+
+def processing(order: Order) -> Webhook:
+    return completed(order, payment_status="unpaid")
+
+
+def arrived(order: Order) -> Webhook:
+    return stripe_webhook("checkout.session.async_payment_succeeded", stripe_session(order))
+
+
+def bounced(order: Order) -> Webhook:
+    row = stripe_session(order, payment_status="unpaid")
+    return stripe_webhook("checkout.session.async_payment_failed", row)
+
+
+NOTHING: dict[str, Any] = {"refunds": [], "disputes": [], "alerts": []}
+PAID = {"status": "paid", "paid": True, "amount_refunded": 0, "disputed": False, "enrolled": True, **NOTHING}
+UNPAID = {"paid": False, "amount_refunded": 0, "disputed": False, "enrolled": False, **NOTHING}
+STORIES: dict[str, tuple[list[Told], dict[str, Any]]] = {
+    "paid, expired, refunded, disputed": (
+        [completed, expired, full, disputed],
+        {
+            **PAID,
+            "status": "refunded",
+            "amount_refunded": PRICE,
+            "disputed": True,
+            "enrolled": False,
+            "refunds": [(PRICE, "succeeded")],
+            "disputes": ["open"],
+            "alerts": ["disputed"],
+        },
+    ),
+    "refunded in two parts": (
+        [completed, part("succeeded", "refund.updated"), rest, part("pending", "refund.created")],
+        {
+            **PAID,
+            "status": "refunded",
+            "amount_refunded": PRICE,
+            "enrolled": False,
+            "refunds": [(10000, "succeeded"), (PRICE - 10000, "succeeded")],
+        },
+    ),
+    "a refund that came back": (
+        [
+            completed,
+            part("pending", "refund.created"),
+            part("succeeded", "refund.updated"),
+            part("failed", "refund.failed"),
+        ],
+        {**PAID, "refunds": [(10000, "failed")], "alerts": ["refund_failed"]},
+    ),
+    "a dispute that is won": (
+        [completed, disputed, closed("won"), expired],
+        {**PAID, "disputes": ["won"], "alerts": ["disputed"]},
+    ),
+    "a dispute that is lost": (
+        [completed, disputed, closed("lost"), part("succeeded", "refund.created")],
+        {
+            **PAID,
+            "amount_refunded": 10000,
+            "disputed": True,
+            "enrolled": False,
+            "refunds": [(10000, "succeeded")],
+            "disputes": ["lost"],
+            "alerts": ["disputed"],
+        },
+    ),
+    "money that takes days": ([processing, arrived, expired], PAID),
+    "money that never comes": ([processing, bounced, expired], {**UNPAID, "status": "failed"}),
+    "nobody pays": ([expired], {**UNPAID, "status": "expired"}),
+    "a completed checkout that is not paid": ([processing], {**UNPAID, "status": "pending"}),
+}
+
+
+@pytest.mark.parametrize("name", STORIES)
+async def test_every_order_of_events_with_repeats_ends_the_same(house: Container, order: MakeOrder, name: str) -> None:
+    told, expected = STORIES[name]
+    for permutation in itertools.permutations(told):
+        made = await order()
+        webhooks = [each(made) for each in permutation]
+        # Each again by its id, and at the end all of them as events of other ids.
+        for each in webhooks:
+            await deliver(house, each, each)
+        await deliver(house, *(each(made) for each in permutation))
+        assert await state_of(house, made) == expected, [each.__name__ for each in permutation]
+
+
+@pytest.mark.parametrize("name", STORIES)
+async def test_eight_at_once_end_the_same(house: Container, order: MakeOrder, name: str) -> None:
+    told, expected = STORIES[name]
+    for _ in range(5):
+        made = await order()
+        webhooks = [each(made) for each, _ in zip(itertools.cycle(told), range(8), strict=False)]
+        await asyncio.gather(
+            *(
+                house.webhooks.receive(each.body, {name.lower(): text for name, text in each.headers.items()})
+                for each in webhooks
+            )
+        )
+        await house.jobs.app.run_worker_async(
+            wait=False, install_signal_handlers=False, concurrency=8, delete_jobs="successful"
+        )
+        assert await state_of(house, made) == expected
+
+
+async def test_the_event_of_an_id_is_kept_and_acted_upon_once(house: Container, order: MakeOrder) -> None:
+    made = await order()
+    webhook = completed(made)
+    headers = {name.lower(): text for name, text in webhook.headers.items()}
+    await asyncio.gather(*(house.webhooks.receive(webhook.body, headers) for _ in range(20)))
+    count = "SELECT count(*) FROM webhook_events WHERE fact->>'order_id' = :o"
+    assert await value(house, count, o=str(made.id)) == 1
+    jobs = "SELECT count(*) FROM procrastinate_jobs WHERE task_name = 'payments.handle_event' AND status = 'todo'"
+    assert await value(house, jobs) == 1
+    await run_jobs(house)
+    assert (await state_of(house, made))["enrolled"]
+    # The inbox holds whatever Redis has forgotten.
+    assert await house.redis.delete(*[key async for key in house.redis.scan_iter("webhook:stripe:*")])
+    await house.webhooks.receive(webhook.body, headers)
+    assert await value(house, count, o=str(made.id)) == 1 and await value(house, jobs) == 0
+
+
+async def test_the_inbox_holds_nothing_about_a_person(house: Container, order: MakeOrder) -> None:
+    made = await order()
+    await deliver(house, completed(made))
+    kept = await rows(house, "SELECT fact::text FROM webhook_events WHERE fact->>'order_id' = :o", o=str(made.id))
+    assert len(kept) == 1 and "ada" not in kept[0].fact.lower()
+
+
+async def test_an_event_whose_job_is_gone_is_acted_upon_by_the_sweeper(house: Container, order: MakeOrder) -> None:
+    made = await order()
+    webhook = completed(made)
+    await house.webhooks.receive(webhook.body, {name.lower(): text for name, text in webhook.headers.items()})
+    await rows(house, "DELETE FROM procrastinate_jobs WHERE status = 'todo' RETURNING id")
+    assert await house.webhooks.handle_overdue() == 0, "it is not overdue yet"
+    await rows(
+        house,
+        "UPDATE webhook_events SET received_at = now() - interval '6 minutes' WHERE handled_at IS NULL RETURNING id",
+    )
+    assert await house.webhooks.handle_overdue() == 1
+    assert (await state_of(house, made))["status"] == "paid"
+
+
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "less": ({"amount_total": PRICE - 1}, "amount_differs"),
+    "more": ({"amount_total": PRICE + 1}, "amount_differs"),
+    "another currency": ({"currency": "usd"}, "currency_differs"),
+    "real money": ({"livemode": True}, "mode_differs"),
+    "a subscription": ({"mode": "subscription"}, "mode_differs"),
+    "another session": ({"id": "cs_test_of_somebody_else"}, "session_differs"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+async def test_what_differs_from_the_order_unlocks_nothing_and_is_told(
+    house: Container, order: MakeOrder, name: str
+) -> None:
+    changes, alert = WRONG[name]
+    made = await order()
+    for _ in range(2):
+        await deliver(house, completed(made, **changes))
+    assert await state_of(house, made) == {**UNPAID, "status": "pending", "alerts": [alert]}
+    # The right one still does.
+    await deliver(house, completed(made))
+    assert await state_of(house, made) == {**PAID, "alerts": [alert]}
+
+
+async def test_a_session_is_found_by_what_we_had_it_note_where_its_id_was_lost(
+    house: Container, order: MakeOrder
+) -> None:
+    made = await order()
+    await rows(
+        house,
+        "UPDATE orders SET provider_session_id = NULL, checkout_url = NULL WHERE id = :o RETURNING id",
+        o=made.id,
+    )
+    await deliver(house, completed(made))
+    assert await state_of(house, made) == PAID
+
+
+async def test_what_is_not_ours_is_taken_and_changes_nothing(house: Container, order: MakeOrder) -> None:
+    made = await order()
+    before = await value(house, "SELECT count(*) FROM orders WHERE status <> 'pending'")
+    stranger = made.model_copy(update={"id": uuid.uuid4(), "provider_session_id": "cs_test_of_a_shop"})
+    row = stripe_session(stranger, metadata={})
+    await deliver(house, stripe_webhook("checkout.session.completed", row), refunded(stranger, 100), disputed(stranger))
+    await deliver(house, stripe_webhook("invoice.paid", {"id": "in_1"}))
+    assert await value(house, "SELECT count(*) FROM orders WHERE status <> 'pending'") == before
+    assert await value(house, "SELECT count(*) FROM webhook_events WHERE type = 'invoice.paid'") == 0
+
+
+async def test_who_pays_twice_is_enrolled_once_and_somebody_is_told(house: Container, order: MakeOrder) -> None:
+    learner, course = await a_learner(house), await a_course(house, price=PRICE)
+    first = await order(learner=learner, course=course)
+    await deliver(house, expired(first))
+    second = await order(learner=learner, course=course)
+    assert second.id != first.id
+    # The first was paid in its last minute, and the news came late.
+    await deliver(house, completed(second), completed(first))
+    assert await state_of(house, second) == PAID
+    assert await state_of(house, first) == {**PAID, "alerts": ["paid_twice"]}
+    # Giving back either one leaves the other.
+    await deliver(house, refunded(second, PRICE))
+    assert (await state_of(house, second))["status"] == "refunded"
+    assert (await state_of(house, first))["enrolled"]
+    await deliver(house, refunded(first, PRICE))
+    assert not (await state_of(house, first))["enrolled"]
+
+
+async def test_razorpay_tells_the_same_stories(settings: Settings) -> None:
+    with own_database(settings) as own:
+        own = paying(own, payment_provider="razorpay")
+        async with running(own, payment_providers=tills(own)) as house:
+            for permutation in itertools.permutations(range(4)):
+                made = await house.payments.checkout(await a_learner(house), await a_course(house, price=PRICE))
+                assert made.provider == "razorpay"
+                payment = {"id": f"pay_{made.id.hex[:14]}", "amount": PRICE, "currency": "INR", "status": "captured"}
+                money = {"payment_id": payment["id"], "amount": PRICE, "currency": "INR"}
+                refund = {"id": f"rfnd_{made.id.hex[:14]}", "status": "processed", "notes": [], **money}
+                dispute = {"id": f"disp_{made.id.hex[:13]}", "status": "open", "reason_code": "fraud", **money}
+                expiry = razorpay_link(made, status="expired", amount_paid=0)
+                told = [
+                    razorpay_webhook("payment_link.paid", {"payment_link": razorpay_link(made), "payment": payment}),
+                    razorpay_webhook("payment_link.expired", {"payment_link": expiry}),
+                    razorpay_webhook("refund.processed", {"refund": refund, "payment": payment}),
+                    razorpay_webhook("payment.dispute.created", {"payment": payment, "dispute": dispute}),
+                ]
+                attempt = {**payment, "id": "pay_declined", "status": "failed"}
+                await deliver(house, razorpay_webhook("payment.failed", {"payment": attempt}))
+                for index in permutation:
+                    await deliver(house, told[index], told[index])
+                assert await state_of(house, made) == STORIES["paid, expired, refunded, disputed"][1]
+
+
+async def test_no_amount_is_ever_given_back_that_was_not_paid(house: Container, order: MakeOrder) -> None:
+    for too_much_first in (True, False):
+        made = await order()
+        told = [completed(made), refunded(made, PRICE + 1)]
+        await deliver(house, *(reversed(told) if too_much_first else told))
+        assert await state_of(house, made) == {**PAID, "alerts": ["amount_differs"]}
+    await deliver(house, refunded(made, 40000, refund="re_a"), refunded(made, 40000, refund="re_b"))
+    state = await state_of(house, made)
+    assert (state["status"], state["amount_refunded"], state["enrolled"]) == ("refunded", PRICE, False)
+    assert payment_of(made) == await value(house, "SELECT provider_payment_id FROM orders WHERE id = :o", o=made.id)
