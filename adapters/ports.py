@@ -156,4 +156,7 @@ class PaymentProvider(Protocol):
     async def look_up(self, session_id: str) -> list[Fact]:
         """Tell all that is known of a checkout and its payment, the checkout first."""
 
+    async def changes(self, since: datetime) -> list[RefundFact | DisputeFact]:
+        """Tell the refunds and disputes that were made since then, whosever they are."""
+
     async def close(self) -> None: ...

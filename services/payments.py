@@ -48,6 +48,8 @@ _SHORTEST = timedelta(minutes=31)
 #: When the job looks after a refund that was sent at once, and when the sweeper looks after either.
 _RESEND = timedelta(seconds=20)
 _OVERDUE = timedelta(minutes=5)
+#: How far back refunds and disputes are asked for: the providers repeat a webhook for days, people look after weeks.
+_LOOK_BACK = timedelta(days=30)
 #: How often an order is read again where it turns out to be over.
 _ROUNDS = 3
 
@@ -371,8 +373,9 @@ class PaymentsService:
     async def reconcile(self, *, dry_run: bool = False, before: timedelta = timedelta()) -> list[Reconciled]:
         """Ask the providers about every order that waits for news, made `before` that long ago or earlier.
 
-        Those are orders that are pending, or whose refund or dispute is. Answers for each that changed, or would, and
-        for each that could not be asked about.
+        Those are orders that are pending, or whose refund or dispute is. For paid ones nothing waits: the providers are
+        asked for the refunds and disputes of the last month, which others may have made. Answers for each order that
+        changed, or would, and for each that could not be asked about.
         """
         refunding = sa.exists().where(col(Refund.order_id) == Order.id, col(Refund.status) == RefundStatus.PENDING)
         disputing = sa.exists().where(col(Dispute.order_id) == Order.id, col(Dispute.status) == DisputeStatus.OPEN)
@@ -386,7 +389,35 @@ class PaymentsService:
                 )
             ).all()
         outcomes = [await self._reconcile(order, dry_run) for order in orders]
+        asked = {order.id for order in orders}
+        for name in self._providers:
+            outcomes += await self._reconcile_paid(ProviderName(name), asked, dry_run)
         return [outcome for outcome in outcomes if outcome.error or outcome.before != outcome.after]
+
+    async def _reconcile_paid(self, provider: ProviderName, asked: set[uuid.UUID], dry_run: bool) -> list[Reconciled]:
+        """Record refunds and disputes that were made at the provider, of orders that were not asked about."""
+        try:
+            facts = await self._providers[provider].changes(now() - _LOOK_BACK)
+        except (errors.Unavailable, errors.PaymentRefused) as error:
+            log.warning("refunds and disputes by %s are not reconciled: %s", provider, error.detail)
+            return []
+        told: dict[str, list[Fact]] = {}
+        for fact in facts:
+            told.setdefault(fact.payment_id, []).append(fact)
+        async with self._database.transaction() as session:
+            orders = (
+                await session.exec(
+                    select(Order)
+                    .where(Order.provider == provider, col(Order.provider_payment_id).in_(told))
+                    .order_by(col(Order.created_at), col(Order.id))
+                )
+            ).all()
+        outcomes = []
+        for order in orders:
+            if order.id not in asked:
+                settled = await self._apply(order, told[order.provider_payment_id or ""], dry_run)
+                outcomes.append(Reconciled(order.id, order.receipt_id, _state(order), _state(settled or order)))
+        return outcomes
 
     async def _reconcile(self, order: Order, dry_run: bool) -> Reconciled:
         before = _state(order)

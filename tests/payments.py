@@ -18,7 +18,16 @@ from pydantic import SecretStr
 import errors
 from adapters.payments.razorpay import RazorpayProvider
 from adapters.payments.stripe import StripeProvider
-from adapters.ports import Checkout, CheckoutFact, Fact, PaymentProvider, ProviderEvent, Purchase, RefundFact
+from adapters.ports import (
+    Checkout,
+    CheckoutFact,
+    DisputeFact,
+    Fact,
+    PaymentProvider,
+    ProviderEvent,
+    Purchase,
+    RefundFact,
+)
 from container import Container
 from models import Course, EnglishLevel, Order
 from settings import Settings
@@ -95,6 +104,10 @@ class Till:
             session_id, purchase.order_id, None, "open", purchase.amount, purchase.currency, True, self.live
         )
         return self.known.get(session_id, [opened])
+
+    async def changes(self, since: datetime) -> list[RefundFact | DisputeFact]:
+        self._fail()
+        return []
 
     async def close(self) -> None:
         await self.reader.close()

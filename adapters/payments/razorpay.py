@@ -25,6 +25,9 @@ TIMEOUT = 5
 #: How often it is asked where it does not.
 _ATTEMPTS = 2
 
+#: Statuses that say nothing about the request: our key, the same request still running, too many of them.
+_NOT_NOW = (401, 409, 429)
+
 _LINKS = {"payment_link.paid", "payment_link.expired", "payment_link.cancelled"}
 _REFUNDS = {"refund.created", "refund.processed", "refund.failed"}
 _DISPUTES = {
@@ -50,6 +53,10 @@ class _Session(requests.Session):
             answer.json()
         except requests.RequestException as error:
             raise _Away(type(error).__name__) from None
+        # The SDK tells by the body's code alone, and to these Razorpay gives that of a request that makes no sense.
+        # Taken for a refusal, a refund that is only busy would be given up, and given a second time.
+        if answer.status_code in _NOT_NOW:
+            raise _Away(f"HTTP {answer.status_code}")
         return answer
 
 
@@ -141,6 +148,15 @@ class RazorpayProvider:
         facts: list[Fact] = await self._ask(fetch)
         return facts
 
+    async def changes(self, since: datetime) -> list[RefundFact | DisputeFact]:
+        def fetch(client: Any) -> list[RefundFact | DisputeFact]:
+            made = {"from": int(since.timestamp())}
+            refunds = [_refund(each) for each in _pages(client.refund.all, made)]
+            return [*refunds, *(_dispute(each) for each in _pages(client.dispute.all, made))]
+
+        facts: list[RefundFact | DisputeFact] = await self._ask(fetch)
+        return facts
+
     async def close(self) -> None:
         pass
 
@@ -152,12 +168,7 @@ class RazorpayProvider:
     @staticmethod
     def _disputes(client: Any, payment_id: str) -> list[dict[str, Any]]:
         # Disputes cannot be asked for by their payment; there are few.
-        found: list[dict[str, Any]] = []
-        while True:
-            page = client.dispute.all({"count": 100, "skip": len(found)}, timeout=TIMEOUT)["items"]
-            found += page
-            if len(page) < 100:
-                return [each for each in found if each["payment_id"] == payment_id]
+        return [each for each in _pages(client.dispute.all, {}) if each["payment_id"] == payment_id]
 
     async def _ask(self, call: Callable[[Any], Any]) -> Any:
         """Call Razorpay in a thread; raise Unavailable or PaymentRefused."""
@@ -181,6 +192,16 @@ class RazorpayProvider:
                     if attempt == _ATTEMPTS:
                         raise
         raise AssertionError
+
+
+def _pages(read: Callable[..., Any], query: dict[str, int]) -> list[dict[str, Any]]:
+    """All of a collection that Razorpay answers a hundred at a time."""
+    found: list[dict[str, Any]] = []
+    while True:
+        page = read({**query, "count": 100, "skip": len(found)}, timeout=TIMEOUT)["items"]
+        found += page
+        if len(page) < 100:
+            return found
 
 
 def _notes(row: dict[str, Any]) -> dict[str, Any]:

@@ -126,6 +126,16 @@ class StripeProvider:
                 facts += [told for each in disputes.data if (told := _dispute(each.to_dict(), None)) is not None]
         return facts
 
+    async def changes(self, since: datetime) -> list[RefundFact | DisputeFact]:
+        made: Any = {"created": {"gte": int(since.timestamp())}, "limit": 100}
+        facts: list[RefundFact | DisputeFact] = []
+        async with _told():
+            async for refund in (await self._client.v1.refunds.list_async(made)).auto_paging_iter():
+                facts += [told for told in [_refund(refund.to_dict(), None)] if told is not None]
+            async for dispute in (await self._client.v1.disputes.list_async(made)).auto_paging_iter():
+                facts += [told for told in [_dispute(dispute.to_dict(), None)] if told is not None]
+        return facts
+
     async def close(self) -> None:
         await self._http.close_async()  # type: ignore[no-untyped-call]
 

@@ -44,9 +44,9 @@ class _Handler(BaseHTTPRequestHandler):
         if url.path.startswith("/v1/checkout/sessions/"):
             self._answer(self.server.sessions[url.path.rpartition("/")[2]])
             return
-        payment = parse_qs(url.query)["payment_intent"][0]
+        payment = parse_qs(url.query).get("payment_intent")
         of_refunds = url.path == "/v1/refunds"
-        found = [each for each in self.server.refunds if of_refunds and each["payment_intent"] == payment]
+        found = [each for each in self.server.refunds if of_refunds and payment in (None, [each["payment_intent"]])]
         self._answer({"object": "list", "data": found, "has_more": False, "url": url.path})
 
     def do_POST(self) -> None:
