@@ -1,4 +1,4 @@
-"""Owns a shop that runs: a server, a job worker and the providers' stand-ins, each as in production, on one database."""
+"""Owns a shop that runs: a server, a job worker and the providers' stand-ins, as in production, on one database."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ PRICE = 49900
 SUBSCRIBED = (
     "checkout.session.*",
     "refund.*",
-    "charge.dispute.*",
+    "charge.dispute.created",
+    "charge.dispute.closed",
     "payment_link.*",
     "payment.dispute.*",
     "payment.failed",

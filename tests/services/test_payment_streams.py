@@ -1,0 +1,233 @@
+"""Random streams of what happens at a provider, badly delivered to a product that crashes, end as its ledger says.
+
+PAYMENT_SEED replays a run (it is printed), PAYMENT_STREAMS makes it longer.
+
+Two ways, both on PostgreSQL. In the first each stream takes the whole way: signed bytes, inbox, handling, several at
+once, with a crash before any statement, before a commit or after it. That takes a tenth of a second a stream. In the
+second, for ten thousand, what handling does is looked up where the same was done before: to settle a fact is a function
+of the fact and of what the database holds about its order, so each pair of the two is settled once, in PostgreSQL, and
+its outcome is used for every stream that comes by.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import os
+import random
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from adapters.payments.razorpay import RazorpayProvider
+from adapters.payments.stripe import StripeProvider
+from adapters.ports import Fact, PaymentProvider
+from container import Container
+from models import Order, ProviderName
+from services import settlement
+from settings import Settings
+from tests.accounts import load, own_database, running
+from tests.history import rows, value
+from tests.payments import a_course, state_of
+from tests.services.test_settlement import a_learner
+from tests.shop import PRICE, SUBSCRIBED, agrees
+from tests.standins import Keys, Refused, StandIns, Standing
+from tests.standins import running as stand_ins_running
+
+SEED = int(os.environ.get("PAYMENT_SEED", "20261123"))
+WHOLE_WAY = int(os.environ.get("PAYMENT_STREAMS", "240"))
+LOOKED_UP = max(10_000, WHOLE_WAY)
+AT_ONCE = 8
+
+
+class Crash(Exception):
+    """The process died here: what it had not committed is gone."""
+
+
+#: How many steps of the database the task that runs now has left to live; None for ever.
+_left: ContextVar[list[int] | None] = ContextVar("left", default=None)
+
+
+def _step(*_: Any) -> None:
+    left = _left.get()
+    if left is not None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise Crash
+
+
+@contextmanager
+def crashing(container: Container) -> Iterator[None]:
+    """Let tasks that have a number of steps left die at the last, be it a statement or a commit."""
+    engine = container.database.engine.sync_engine
+    sa.event.listen(engine, "before_cursor_execute", _step)
+    sa.event.listen(engine, "commit", _step)
+    try:
+        yield
+    finally:
+        sa.event.remove(engine, "before_cursor_execute", _step)
+        sa.event.remove(engine, "commit", _step)
+
+
+def happens(stand_ins: StandIns, checkout: str, chance: random.Random) -> None:
+    """Have something happen to a checkout that may happen to it now."""
+    shop, standing = stand_ins.provider_of(checkout), stand_ins.standing(checkout)
+    stand_ins.pace.refund = chance.choice([0, None])
+    with suppress(Refused):  # by a provider that knows better; then nothing happens
+        if standing.refunds_pending and chance.random() < 0.5:
+            shop.settle_refunds(checkout, succeeded=chance.random() < 0.7)
+        elif standing.dispute == "open":
+            shop.resolve_dispute(checkout, won=chance.random() < 0.5)
+        elif standing.paid:
+            if standing.dispute is None and chance.random() < 0.25:
+                shop.dispute(checkout)
+            else:
+                shop.refund(checkout, chance.choice([None, PRICE // 4, PRICE // 2]))
+        elif standing.status == "processing":
+            shop.settle(checkout, succeeded=chance.random() < 0.7)
+        else:
+            action = chance.choices(
+                [shop.pay, shop.pay_later, shop.decline, shop.settle, shop.expire], [5, 2, 1, 2, 1]
+            )[0]
+            action(checkout)
+
+
+def delivered(told: list[Any], chance: random.Random) -> list[Any]:
+    """What arrives of what was told: shuffled by a little or wholly, some twice, some never."""
+    arriving = [each for each in told for _ in range(chance.choice([0, 1, 1, 1, 2]))]
+    reach = chance.choice([0, 2, 100])
+    return [each for _, each in sorted(enumerate(arriving), key=lambda one: one[0] + chance.uniform(0, reach))]
+
+
+def entitled(standing: Standing) -> bool:
+    return bool(standing.paid) and standing.refunded < standing.amount and standing.dispute != "lost"
+
+
+# --- The whole way ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+async def house(settings: Settings, environment: dict[str, str]) -> AsyncIterator[tuple[Container, StandIns]]:
+    with own_database(settings) as own, stand_ins_running() as stand_ins:
+        stand_ins.courier.configure(enabled=SUBSCRIBED)
+        variables = {**environment, **stand_ins.environment, "DB_NAME": own.db_name}
+        async with running(load(variables)) as container:
+            yield container, stand_ins
+
+
+async def test_streams_converge_whatever_is_lost_repeated_late_or_crashes(
+    house: tuple[Container, StandIns],
+) -> None:
+    container, stand_ins = house
+    print(f"PAYMENT_SEED={SEED} PAYMENT_STREAMS={WHOLE_WAY}")
+    other = Container(container.settings.model_copy(update={"payment_provider": "razorpay"}))
+    course = await a_course(container, price=PRICE)
+    turns = asyncio.Semaphore(AT_ONCE)
+    crashes = 0
+
+    async def stream(number: int) -> Order:
+        nonlocal crashes
+        async with turns:
+            chance = random.Random(f"{SEED}/{number}")
+            shop = chance.choice([container, other])
+            order = await shop.payments.checkout(await a_learner(container), course)
+            checkout = order.provider_session_id or ""
+            told: list[Any] = []
+            for _ in range(chance.randint(1, 5)):
+                happens(stand_ins, checkout, chance)
+            # Several at once: two that arrive together are received and acted upon side by side.
+            told = [row for row in stand_ins.courier.deliveries() if checkout in row["body"] or _of(row, stand_ins, checkout)]
+            arriving = delivered(told, chance)
+            while arriving:
+                together = [arriving.pop(0) for _ in range(min(len(arriving), chance.randint(1, 3)))]
+                outcomes = await asyncio.gather(*(_deliver(container, stand_ins, row, chance) for row in together))
+                crashes += sum(outcomes)
+            if chance.random() < 0.5:
+                # The provider repeats until each was thanked for.
+                for row in told:
+                    while await _deliver(container, stand_ins, row, chance):
+                        crashes += 1
+            return order
+
+    try:
+        with crashing(container):
+            orders = await asyncio.gather(*(stream(number) for number in range(WHOLE_WAY)))
+            # What was lost for good, the provider is asked about.
+            await _reconcile(container, random.Random(SEED))
+        # Jobs whose worker died run again.
+        for row in await rows(container, "SELECT id FROM webhook_events WHERE handled_at IS NULL"):
+            await container.webhooks.handle(str(row.id))
+        await container.payments.reconcile()
+    finally:
+        await other.close()
+    print(f"{crashes} crashes")
+    assert crashes > WHOLE_WAY // 4
+    for number, order in enumerate(orders):
+        await _compare(container, stand_ins, order, f"stream {number}")
+    assert await container.payments.reconcile() == [], "nothing is left to repair"
+
+
+def _of(row: dict[str, Any], stand_ins: StandIns, checkout: str) -> bool:
+    payment = stand_ins.standing(checkout).payment
+    return payment is not None and payment in row["body"]
+
+
+async def _deliver(container: Container, stand_ins: StandIns, row: dict[str, Any], chance: random.Random) -> bool:
+    """Receive a webhook and act upon it; say whether a crash came between."""
+    crashed = False
+    headers = {name.lower(): text for name, text in stand_ins.courier.headers(row).items()}
+    deaths = [chance.randint(0, 30) if chance.random() < 0.25 else None for _ in range(3)]
+    receiving = _left.set(None if deaths[0] is None else [deaths[0]])
+    try:
+        await container.webhooks.receive(row["body"].encode(), headers)
+    except Crash:
+        return True
+    finally:
+        _left.reset(receiving)
+    event = "SELECT id FROM webhook_events WHERE event_id LIKE :e"
+    (found,) = await rows(container, event, e=f"{row['event']}%")
+    # The job: run again where its worker died, and sometimes although it had come to its end.
+    for death in deaths[1:]:
+        working = _left.set(None if death is None else [death])
+        try:
+            await container.webhooks.handle(str(found.id))
+        except Crash:
+            crashed = True
+        finally:
+            _left.reset(working)
+    return crashed
+
+
+async def _reconcile(container: Container, chance: random.Random) -> None:
+    """Reconcile, dying now and then in the middle, until it comes to its end."""
+    for lives in (40, 400):
+        dying = _left.set([chance.randint(lives // 2, lives)])
+        try:
+            with suppress(Crash):
+                await container.payments.reconcile()
+        finally:
+            _left.reset(dying)
+
+
+async def _compare(container: Container, stand_ins: StandIns, order: Order, what: str) -> None:
+    async with container.database.transaction() as session:
+        order = await session.get_one(Order, order.id)
+    standing = stand_ins.standing(order.provider_session_id or "")
+    assert agrees(order, standing), (what, order, standing)
+    state = await state_of(container, order)
+    assert state["enrolled"] is entitled(standing), (what, state, standing)
+    table = stand_ins.store.table(f"{standing.provider}.refunds").values()
+    key = "payment_intent" if standing.provider == "stripe" else "payment_id"
+    words = {"processed": "succeeded"}
+    given = sorted((row["amount"], words.get(row["status"], row["status"])) for row in table if row[key] == standing.payment)
+    assert sorted(state["refunds"]) == given, (what, state, given)
+    assert state["disputes"] == ([standing.dispute] if standing.dispute else []), (what, state, standing)
+
+
+# --- Ten thousand ----------------------------------------------------------------------------------------
