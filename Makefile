@@ -56,6 +56,10 @@ bench-sockets: env ## Measure sockets beside socket.io, in one run (about four m
 bench-matching: env ## Measure matching beside the same on Node (about three minutes).
 	$(BIN)/python -m bench.matching.run
 
+.PHONY: bench-webhooks
+bench-webhooks: env ## Measure how soon webhooks are thanked for, beside Fastify (about three minutes).
+	$(BIN)/python -m bench.webhooks.run
+
 .PHONY: bench-bus
 bench-bus: env ## Measure messages between workers beside Node's (about two minutes).
 	$(BIN)/python -m bench.bus.run

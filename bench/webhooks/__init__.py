@@ -1,0 +1,1 @@
+"""Webhooks of payments: how soon a provider is thanked, beside the same on Node."""

