@@ -25,8 +25,8 @@ def reconcile(
 ) -> None:
     """Ask the providers about every order that waits for news, and repair what a lost webhook left.
 
-    `parlance worker` does the same every ten minutes. Prints the orders that changed; exit 1 where one could not be
-    asked about.
+    That includes refunds and disputes of the last month that were made on the provider's own pages. `parlance worker`
+    does the same every ten minutes. Prints the orders that changed; exit 1 where a provider could not be asked.
 
     Examples:
 
@@ -38,7 +38,7 @@ def reconcile(
     if as_json:
         fields = [
             {
-                "orderId": str(each.order_id),
+                "orderId": str(each.order_id) if each.order_id else None,
                 "receiptId": each.receipt_id,
                 "before": each.before,
                 "after": each.after,
@@ -49,9 +49,10 @@ def reconcile(
         print(json.dumps(fields))
     else:
         for each in outcomes:
-            print(f"{each.receipt_id}  {each.order_id}  {each.error or f'{each.before} -> {each.after}'}")
+            name = f"{each.receipt_id}  {each.order_id or 'any order'}"
+            print(f"{name}  {each.error or f'{each.before} -> {each.after}'}")
         changed = sum(each.error is None for each in outcomes)
         print(f"{changed} orders {'would change' if dry_run else 'changed'}")
     failed = sum(each.error is not None for each in outcomes)
     if failed:
-        raise errors.Refused(f"{failed} orders could not be asked about")
+        raise errors.Refused(f"{failed} questions could not be asked; try again when the provider answers")

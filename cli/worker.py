@@ -79,7 +79,9 @@ def bind(queue: App, services: Container) -> None:
     async def reconcile(timestamp: int) -> None:
         # Younger ones hear from the provider by themselves.
         for each in await services.payments.reconcile(before=timedelta(minutes=10)):
-            log.warning("order %s: %s", each.order_id, each.error or f"{each.before} -> {each.after}")
+            log.warning(
+                "order %s: %s", each.order_id or each.receipt_id, each.error or f"{each.before} -> {each.after}"
+            )
 
     @queue.periodic(cron="* * * * *", periodic_id="sessions")
     @queue.task(name="sessions.end_stale", queueing_lock="sessions.end_stale")

@@ -64,9 +64,12 @@ class AdminOrder:
 
 @dataclass(frozen=True, slots=True)
 class Reconciled:
-    """What asking the provider about an order did, or would do; `error` where it could not be asked."""
+    """What asking the provider about an order did, or would do; `error` where it could not be asked.
 
-    order_id: uuid.UUID
+    Without an order it is about all paid ones of a provider, by whose name it goes.
+    """
+
+    order_id: uuid.UUID | None
     receipt_id: str
     before: str
     after: str
@@ -399,8 +402,7 @@ class PaymentsService:
         try:
             facts = await self._providers[provider].changes(now() - _LOOK_BACK)
         except (errors.Unavailable, errors.PaymentRefused) as error:
-            log.warning("refunds and disputes by %s are not reconciled: %s", provider, error.detail)
-            return []
+            return [Reconciled(None, f"paid by {provider}", "", "", error.detail)]
         told: dict[str, list[Fact]] = {}
         for fact in facts:
             told.setdefault(fact.payment_id, []).append(fact)

@@ -294,7 +294,7 @@ class Settled:
             await session.flush()
             session.add_all(others)
             await session.flush()
-            named = {
+            named: Any = {
                 name: f"{label}{mark}"
                 for name in ("session_id", "payment_id", "refund_id", "dispute_id")
                 if (label := getattr(fact, name, None)) is not None
@@ -419,7 +419,7 @@ def _labels(told: list[Fact]) -> dict[str, str]:
 
 def _labelled(fact: Fact, labels: dict[str, str]) -> Fact:
     names = ("session_id", "payment_id", "refund_id", "dispute_id")
-    ids = {name: labels[found] for name in names if (found := getattr(fact, name, None))}
+    ids: Any = {name: labels[found] for name in names if (found := getattr(fact, name, None))}
     return dataclasses.replace(fact, **ids)
 
 
