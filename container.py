@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
+from adapters import bus as buses
 from adapters import redis
-from adapters.bus import WorkerBus, directory
 from adapters.database import Database
 from adapters.jobs import Jobs
 from adapters.keys import KeyFiles, KeyRing
@@ -54,10 +54,10 @@ class Container:
         self.settings = settings
         self.database = Database(settings)
         self.redis = redis.connect(settings)
-        self._reader = redis.connect(settings, read_timeout=10)
+        self._bus_connections = Scripts(settings, buses.LUA), Scripts(settings, buses.LUA)
         self.scripts = Scripts(settings, LUA)
-        self.bus: Bus = bus or WorkerBus(
-            self.redis, self._reader, directory=directory(settings), required=settings.bus_directory is not None
+        self.bus: Bus = bus or buses.WorkerBus(
+            *self._bus_connections, directory=buses.directory(settings), required=settings.bus_directory is not None
         )
         self.rate_limiter = RateLimiter(self.redis)
         self.storage = storage or Storage(settings)
@@ -109,7 +109,7 @@ class Container:
     async def close(self) -> None:
         """Close every connection."""
         self._passwords.close()
-        await self.scripts.close()
-        await self._reader.aclose()
+        for connection in (self.scripts, *self._bus_connections):
+            await connection.close()
         await self.redis.aclose()
         await self.database.close()

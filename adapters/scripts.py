@@ -139,21 +139,21 @@ class Scripts:
         self._connecting: asyncio.Task[None] | None = None
         self._loading: set[str] = set()
 
-    async def call(
+    def call(
         self, name: str, keys: Iterable[str] = (), args: Iterable[Argument] = (), *, idempotent: bool = False
-    ) -> Any:
+    ) -> asyncio.Future[Any]:
         """Run a script and answer what it does; raises redis-py's errors."""
         keys = tuple(keys)
         packed = _pack("EVALSHA", self._hashes[name], len(keys), *keys, *args)
         command = _Command(packed, name, is_idempotent=idempotent)
         self._submit(command)
-        return await command.answer
+        return command.answer
 
-    async def execute(self, *arguments: Argument, idempotent: bool = False) -> Any:
+    def execute(self, *arguments: Argument, idempotent: bool = False) -> asyncio.Future[Any]:
         """Give a single command."""
         command = _Command(_pack(*arguments), is_idempotent=idempotent)
         self._submit(command)
-        return await command.answer
+        return command.answer
 
     def _submit(self, command: _Command) -> None:
         self._waiting.append(command)

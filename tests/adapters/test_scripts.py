@@ -72,8 +72,7 @@ async def test_one_callers_error_is_nobody_elses(scripts: Scripts, key: str) -> 
 
 async def test_a_caller_that_goes_away_takes_nobody_along(scripts: Scripts, key: str) -> None:
     await scripts.execute("PING")
-    calls = [asyncio.create_task(scripts.call("count", [key])) for _ in range(20)]
-    await asyncio.sleep(0)
+    calls = [scripts.call("count", [key]) for _ in range(20)]
     calls[3].cancel()  # before it is sent: it does not happen
     await asyncio.sleep(0)
     calls[7].cancel()  # after: it has happened
@@ -156,7 +155,7 @@ async def test_a_wrong_password_is_named(settings: Settings, directory: Director
 async def test_what_waits_when_it_closes_is_told(settings: Settings, directory: Directory, key: str) -> None:
     scripts = Scripts(settings, directory)
     await scripts.execute("PING")
-    waiting = asyncio.create_task(scripts.execute("BLPOP", key, 3))
+    waiting = scripts.execute("BLPOP", key, 3)
     await asyncio.sleep(0.05)
     await scripts.close()
     with pytest.raises(redis.exceptions.ConnectionError):
