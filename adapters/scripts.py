@@ -191,15 +191,23 @@ class Scripts:
                     loop = asyncio.get_running_loop()
                     _, connection = await loop.create_connection(lambda: _Connection(self), *self._address)
                     if self._password is not None:
-                        command = _Command(_pack("AUTH", self._password))
-                        connection.send([command])
-                        await command.answer
+                        await self._authenticate(connection, self._password)
                     return connection
             except (OSError, TimeoutError, redis.exceptions.ConnectionError):
                 if pause is None:
                     raise
                 await asyncio.sleep(pause)
         raise AssertionError
+
+    @staticmethod
+    async def _authenticate(connection: _Connection, password: str) -> None:
+        command = _Command(_pack("AUTH", password))
+        connection.send([command])
+        try:
+            await command.answer
+        except BaseException:
+            connection.close()
+            raise
 
     def load_and_repeat(self, command: _Command) -> None:
         """Send a call again that Redis did not know the script of, behind the script."""

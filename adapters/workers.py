@@ -53,7 +53,8 @@ class Workers:
         keys = ["workers", "workers:lost", f"worker:{self._worker_id}"]
         args: list[str | int] = [self._worker_id, DEAD_AFTER, _REMEMBER_LOST, int(joins)]
         is_known, now, lost = await self._scripts.call("beat", keys, args, idempotent=True)
-        before, self.lost = self.lost, frozenset(lost)
+        # Taken for dead itself, this worker learns it by its missing entry.
+        before, self.lost = self.lost, frozenset(lost) - {self._worker_id}
         for lost_id in self.lost - before:
             self._on_lost(lost_id)
         return int(now) if is_known else None

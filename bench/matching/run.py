@@ -30,7 +30,7 @@ from bench.matching.client import ticket
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE.parent / "results" / "matching.md"
 ROUNDS = 5
-CONCURRENCY = 64
+CONCURRENCY = 256
 WAITING = (100, 10_000, 100_000)
 CORES = sorted(os.sched_getaffinity(0))
 CLIENT_CORE, VALKEY_CORE = CORES[0], CORES[-1]

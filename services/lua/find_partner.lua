@@ -69,16 +69,19 @@ local function first_that_fits(queues, left)
       -- The search ran out; its user may have begun another one, which waits elsewhere.
       call('ZREM', queue, found)
       kept[oldest] = kept[oldest] - 1
-    elseif call('EXISTS', 'worker:' .. string.match(held_socket, '^[^.]*')) == 0 then
-      -- Its socket died with its worker.
-      call('ZREM', own, found)
-      if held_topic ~= '' then call('ZREM', own .. ':' .. held_topic, found) end
-      call('DEL', 'match:searching:' .. found)
-      kept[oldest] = kept[oldest] - 1
-    elseif found ~= user and not (avoided and avoided[found]) then
-      local partner = {found, held_level, held_topic, held_socket, ticket}
-      if call('EXISTS', pair(found)) == 0 then return partner, left end
-      again = again or partner
+    else
+      local marks = call('MGET', 'worker:' .. string.match(held_socket, '^[^.]*'), pair(found))
+      if not marks[1] then
+        -- Its socket died with its worker.
+        call('ZREM', own, found)
+        if held_topic ~= '' then call('ZREM', own .. ':' .. held_topic, found) end
+        call('DEL', 'match:searching:' .. found)
+        kept[oldest] = kept[oldest] - 1
+      elseif found ~= user and not (avoided and avoided[found]) then
+        local partner = {found, held_level, held_topic, held_socket, ticket}
+        if not marks[2] then return partner, left end
+        again = again or partner
+      end
     end
   end
   return nil, 0

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 import redis.exceptions
+from pydantic import SecretStr
 
+from adapters.embedded import EmbeddedServices
 from adapters.scripts import Scripts
 from container import Container
 from settings import Settings
@@ -143,13 +145,21 @@ async def test_without_redis_callers_are_told_soon_and_served_when_it_is_there(
     await line.close()
 
 
-async def test_a_wrong_password_is_named(settings: Settings, directory: Directory) -> None:
-    from pydantic import SecretStr
-
-    scripts = Scripts(settings.model_copy(update={"redis_password": SecretStr("wrong")}), directory)
-    with pytest.raises(redis.exceptions.ConnectionError, match="cannot be reached"):
-        await scripts.execute("PING")
-    await scripts.close()
+async def test_a_password_opens_the_door_and_a_wrong_one_is_named(
+    settings: Settings, directory: Directory, tmp_path: Path
+) -> None:
+    with EmbeddedServices(tmp_path / "valkey", durable=False, only={"valkey"}) as variables:
+        there = settings.model_copy(update={"redis_port": int(variables["REDIS_PORT"])})
+        for password in (None, SecretStr("right"), SecretStr("wrong")):
+            scripts = Scripts(there.model_copy(update={"redis_password": password}), directory)
+            if password is None:
+                await scripts.execute("CONFIG", "SET", "requirepass", "right")
+            elif password.get_secret_value() == "right":
+                assert await scripts.execute("PING") == "PONG"
+            else:
+                with pytest.raises(redis.exceptions.ConnectionError, match="WRONGPASS"):
+                    await scripts.execute("PING")
+            await scripts.close()
 
 
 async def test_what_waits_when_it_closes_is_told(settings: Settings, directory: Directory, key: str) -> None:

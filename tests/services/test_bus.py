@@ -303,9 +303,14 @@ async def test_a_message_that_trips_its_handler_keeps_the_next_ones_coming(make_
     async def trip(socket: str) -> None:
         raise ZeroDivisionError
 
+    async def give_up(socket: str) -> None:
+        raise asyncio.CancelledError
+
     other.bus.on("trip", trip)
+    other.bus.on("give up", give_up)
     await one.bus.send(other.socket, "note", 1)
     await one.bus.send(other.socket, "trip")
+    await one.bus.send(other.socket, "give up")
     await one.bus.send(other.socket, "a kind that a newer worker knows")
     await one.bus.send(other.socket, "note", 2)
     await other.has_heard(2)

@@ -83,6 +83,7 @@ class Child:
         async with asyncio.timeout(within):
             while (said := (await self.process.stdout.readline()).decode().strip()) != line:
                 assert said, f"ended before it said {line!r}"
+                assert said != f"lost {self.worker_id}", "it heard of its own death"
 
 
 Valkey = tuple[EmbeddedServices, dict[str, str]]
