@@ -161,7 +161,8 @@ def _report(median: dict[tuple[str, int], Sample], seconds: float) -> str:
         "",
         f"`make bench-bus`: {ROUNDS} interleaved rounds of {SECONDS} s at each rate, a sender on one core, the receiver"
         f" and Valkey on {'the other' if SENDER_CORE != OTHER_CORE else 'the same'}; {seconds:.0f} s in all. Python"
-        f" {platform.python_version()}, {len(CORES)} cores, load average {os.getloadavg()[1]:.1f}, {time.strftime('%Y-%m-%d')}.",
+        f" {platform.python_version()}, {len(CORES)} cores, load average"
+        f" {os.getloadavg()[1]:.1f}, {time.strftime('%Y-%m-%d')}.",
         "",
         "A message is an ICE candidate on its way to the partner's worker. *socket.io's Redis adapter* does what"
         " `@socket.io/redis-adapter` does with ioredis and notepack.io, without socket.io around it: publish to the"
