@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import Annotated
 
 import typer
@@ -21,20 +22,24 @@ def payments() -> None:
 @app.command("reconcile")
 def reconcile(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+    paid_within: Annotated[
+        int, typer.Option(min=0, max=3650, metavar="DAYS", help="Ask about orders paid in the last so many days too.")
+    ] = 7,
     as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
 ) -> None:
     """Ask the providers about every order that waits for news, and repair what a lost webhook left.
 
-    `parlance worker` does the same every ten minutes. Prints the orders that changed; exit 1 where one could not be
-    asked about.
+    An order waits that is pending, or whose refund or dispute is; `parlance worker` asks about those every ten minutes.
+    Prints the orders that changed; exit 1 where one could not be asked about.
 
     Examples:
 
       parlance payments reconcile --dry-run
 
-      parlance payments reconcile
+      parlance payments reconcile --paid-within 90
     """
-    outcomes = with_services(lambda services: services.payments.reconcile(dry_run=dry_run))
+    window = timedelta(days=paid_within)
+    outcomes = with_services(lambda services: services.payments.reconcile(dry_run=dry_run, paid_within=window))
     if as_json:
         fields = [
             {

@@ -48,6 +48,8 @@ _SHORTEST = timedelta(minutes=31)
 #: When the job looks after a refund that was sent at once, and when the sweeper looks after either.
 _RESEND = timedelta(seconds=20)
 _OVERDUE = timedelta(minutes=5)
+#: How many orders are asked about at once.
+_AT_ONCE = 4
 #: How often an order is read again where it turns out to be over.
 _ROUNDS = 3
 
@@ -368,15 +370,19 @@ class PaymentsService:
 
     # --- What a lost webhook left -----------------------------------------------------------------
 
-    async def reconcile(self, *, dry_run: bool = False, before: timedelta = timedelta()) -> list[Reconciled]:
+    async def reconcile(
+        self, *, dry_run: bool = False, before: timedelta = timedelta(), paid_within: timedelta = timedelta()
+    ) -> list[Reconciled]:
         """Ask the providers about every order that waits for news, made `before` that long ago or earlier.
 
-        Those are orders that are pending, or whose refund or dispute is. Answers for each that changed, or would, and
-        for each that could not be asked about.
+        Those are orders that are pending, or whose refund or dispute is; and all that were paid not longer ago than
+        `paid_within`. Answers for each that changed, or would, and for each that could not be asked about.
         """
         refunding = sa.exists().where(col(Refund.order_id) == Order.id, col(Refund.status) == RefundStatus.PENDING)
         disputing = sa.exists().where(col(Dispute.order_id) == Order.id, col(Dispute.status) == DisputeStatus.OPEN)
-        waiting = sa.or_(col(Order.status) == OrderStatus.PENDING, refunding, disputing)
+        waiting = sa.or_(
+            col(Order.status) == OrderStatus.PENDING, refunding, disputing, col(Order.paid_at) > now() - paid_within
+        )
         async with self._database.transaction() as session:
             orders = (
                 await session.exec(
@@ -385,7 +391,13 @@ class PaymentsService:
                     .order_by(col(Order.created_at), col(Order.id))
                 )
             ).all()
-        outcomes = [await self._reconcile(order, dry_run) for order in orders]
+        some = asyncio.Semaphore(_AT_ONCE)
+
+        async def ask(order: Order) -> Reconciled:
+            async with some:
+                return await self._reconcile(order, dry_run)
+
+        outcomes = await asyncio.gather(*(ask(order) for order in orders))
         return [outcome for outcome in outcomes if outcome.error or outcome.before != outcome.after]
 
     async def _reconcile(self, order: Order, dry_run: bool) -> Reconciled:
@@ -395,14 +407,15 @@ class PaymentsService:
                 settled: Order | None = await self._give_up(order, dry_run)
             else:
                 facts = await self._provider(order.provider).look_up(order.provider_session_id)
-                if not dry_run:
-                    await self._send_unsent(order)
                 settled = await self._apply(order, facts, dry_run)
+                if not dry_run:
+                    settled = await self._send_unsent(order) or settled
         except (errors.Unavailable, errors.PaymentRefused) as error:
             return Reconciled(order.id, order.receipt_id, before, before, error.detail)
         return Reconciled(order.id, order.receipt_id, before, _state(settled or order))
 
-    async def _send_unsent(self, order: Order) -> None:
+    async def _send_unsent(self, order: Order) -> Order | None:
+        """Send refunds that the provider has not heard of, now that it has told of those it has."""
         unsent = select(Refund.id).where(
             Refund.order_id == order.id,
             Refund.status == RefundStatus.PENDING,
@@ -411,8 +424,12 @@ class PaymentsService:
         )
         async with self._database.transaction() as session:
             refunds = (await session.exec(unsent)).all()
+        if not refunds:
+            return None
         for refund_id in refunds:
             await self.send_refund(str(refund_id))
+        async with self._database.transaction() as session:
+            return await session.get_one(Order, order.id)
 
     async def _give_up(self, order: Order, dry_run: bool) -> Order | None:
         """Expire an order that never had a page and is too old to get one."""
