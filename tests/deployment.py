@@ -114,12 +114,10 @@ class Client:
 
     async def rejoin(self, room: Room) -> str:
         """Come back to a call; answer `ok`, or the code of the refusal."""
-        after = max(
-            (payload["seq"] for phone in self.phones for name, payload in phone.heard if name.startswith("webrtc_")),
-            default=0,
-        )
         while True:
             phone = self.phone if self.phone.client.connected else await self.connect()
+            numbers = [payload["seq"] for each in self.phones for name, payload in each.heard if "webrtc_" in name]
+            after = max(numbers, default=0)
             try:
                 ack = await phone.send("join_room", {**room, "after": after})
             except (socketio.exceptions.SocketIOError, OSError):
