@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
+from adapters import bus as buses
 from adapters import redis, tasks
-from adapters.bus import WorkerBus, directory
 from adapters.database import Database
 from adapters.jobs import Jobs
 from adapters.keys import KeyFiles, KeyRing
@@ -65,10 +65,10 @@ class Container:
         self.settings = settings
         self.database = Database(settings)
         self.redis = redis.connect(settings)
-        self._reader = redis.connect(settings, read_timeout=10)
+        self._bus_connections = Scripts(settings, buses.LUA), Scripts(settings, buses.LUA)
         self.scripts = Scripts(settings, LUA)
-        self.bus: Bus = bus or WorkerBus(
-            self.redis, self._reader, directory=directory(settings), required=settings.bus_directory is not None
+        self.bus: Bus = bus or buses.WorkerBus(
+            *self._bus_connections, directory=buses.directory(settings), required=settings.bus_directory is not None
         )
         self.rate_limiter = RateLimiter(self.redis)
         self.storage = storage or Storage(settings)
@@ -144,8 +144,8 @@ class Container:
         self._passwords.close()
         for provider in self._providers.values():
             await provider.close()
-        await self.scripts.close()
-        await self._reader.aclose()
+        for connection in (self.scripts, *self._bus_connections):
+            await connection.close()
         await self.redis.aclose()
         await self.database.close()
 

@@ -19,18 +19,20 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from redis.asyncio import Redis
 
 import errors
 from adapters import tasks
 from adapters.deliveries import Delivery, Handlers, Message
 from adapters.mesh import Mesh
 from adapters.ports import Handler
+from adapters.scripts import Scripts
 from adapters.streams import Streams
 from adapters.workers import Workers
 from settings import Settings
 
 log = logging.getLogger("parlance.bus")
+
+LUA = Path(__file__).parent / "lua"
 
 
 def directory(settings: Settings) -> Path | None:
@@ -45,9 +47,9 @@ def directory(settings: Settings) -> Path | None:
 
 class WorkerBus:
     def __init__(
-        self, commands: Redis, reader: Redis, *, directory: Path | None = None, required: bool = False
+        self, commands: Scripts, reader: Scripts, *, directory: Path | None = None, required: bool = False
     ) -> None:
-        """`commands` is shared; `reader` is this bus's own, for it waits on it.
+        """Both hold the scripts of LUA; `reader` is for waiting only.
 
         Without a `directory`, or with one that won't do and is not `required`, everything goes over Redis.
         """

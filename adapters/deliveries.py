@@ -42,6 +42,12 @@ class Handlers:
     async def _finish(kind: str, unfinished: Awaitable[None]) -> None:
         try:
             await unfinished
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            # Something that the handler waited for was cancelled, which is no reason to deliver nothing any more.
+            log.warning("a '%s' message was given up", kind)
         except Exception:
             log.exception("a '%s' message could not be delivered", kind)
 

@@ -122,6 +122,7 @@ class Link(asyncio.Protocol):
 
     def abort(self) -> None:
         self.has_ended = True
+        self._waiting.clear()
         if self._transport is not None:
             self._transport.abort()
 

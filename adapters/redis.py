@@ -9,8 +9,8 @@ from redis.backoff import ExponentialBackoff
 from settings import Settings
 
 
-def connect(settings: Settings, *, read_timeout: float = 5) -> Redis:
-    """Make a client; `read_timeout` in seconds bounds the wait for one answer."""
+def connect(settings: Settings) -> Redis:
+    """Make a client for what may be done twice: counts of limits, marks, questions. Else there is scripts.py."""
     password = settings.redis_password.get_secret_value() if settings.redis_password else None
     pool = BlockingConnectionPool(
         # More commands than this wait for each other; redis-py's own pool refuses them.
@@ -21,8 +21,9 @@ def connect(settings: Settings, *, read_timeout: float = 5) -> Redis:
         password=password,
         decode_responses=True,
         socket_connect_timeout=3,
-        socket_timeout=read_timeout,
-        # One retry carries a command over a connection that a restart of Redis has closed.
+        socket_timeout=5,
+        # Carries a command over a connection that a restart of Redis has closed: it is sent again, twice at most,
+        # though it may have been carried out and only its answer lost.
         retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), 2),
         health_check_interval=30,
     )

@@ -139,21 +139,21 @@ class Scripts:
         self._connecting: asyncio.Task[None] | None = None
         self._loading: set[str] = set()
 
-    async def call(
+    def call(
         self, name: str, keys: Iterable[str] = (), args: Iterable[Argument] = (), *, idempotent: bool = False
-    ) -> Any:
+    ) -> asyncio.Future[Any]:
         """Run a script and answer what it does; raises redis-py's errors."""
         keys = tuple(keys)
         packed = _pack("EVALSHA", self._hashes[name], len(keys), *keys, *args)
         command = _Command(packed, name, is_idempotent=idempotent)
         self._submit(command)
-        return await command.answer
+        return command.answer
 
-    async def execute(self, *arguments: Argument, idempotent: bool = False) -> Any:
+    def execute(self, *arguments: Argument, idempotent: bool = False) -> asyncio.Future[Any]:
         """Give a single command."""
         command = _Command(_pack(*arguments), is_idempotent=idempotent)
         self._submit(command)
-        return await command.answer
+        return command.answer
 
     def _submit(self, command: _Command) -> None:
         self._waiting.append(command)
@@ -191,15 +191,23 @@ class Scripts:
                     loop = asyncio.get_running_loop()
                     _, connection = await loop.create_connection(lambda: _Connection(self), *self._address)
                     if self._password is not None:
-                        command = _Command(_pack("AUTH", self._password))
-                        connection.send([command])
-                        await command.answer
+                        await self._authenticate(connection, self._password)
                     return connection
             except (OSError, TimeoutError, redis.exceptions.ConnectionError):
                 if pause is None:
                     raise
                 await asyncio.sleep(pause)
         raise AssertionError
+
+    @staticmethod
+    async def _authenticate(connection: _Connection, password: str) -> None:
+        command = _Command(_pack("AUTH", password))
+        connection.send([command])
+        try:
+            await command.answer
+        except BaseException:
+            connection.close()
+            raise
 
     def load_and_repeat(self, command: _Command) -> None:
         """Send a call again that Redis did not know the script of, behind the script."""

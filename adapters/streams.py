@@ -1,8 +1,8 @@
 """Owns messages to workers of other hosts: a Redis stream for each worker (`bus:{id}`), read by that worker alone.
 
 A stream, unlike publish and subscribe, keeps what comes while a worker's connection is being made again. What is sent
-in one turn of the event loop goes out as one entry. Entries are numbered by their sender, so that a command which
-redis-py repeats after a broken connection is not delivered twice.
+in one turn of the event loop goes out as one entry. Entries are numbered by their sender, so that a command which is
+repeated after a broken connection is not delivered twice.
 """
 
 from __future__ import annotations
@@ -10,16 +10,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
 import orjson
 import redis.exceptions
-from redis.asyncio import Redis
 
 import errors
 from adapters import tasks
 from adapters.deliveries import Handlers
+from adapters.scripts import Scripts
 
 log = logging.getLogger("parlance.bus")
 
@@ -32,9 +33,9 @@ _LIMIT = 32 * 2**20
 
 
 class Streams:
-    def __init__(self, commands: Redis, reader: Redis, worker_id: str, handlers: Handlers) -> None:
+    def __init__(self, commands: Scripts, reader: Scripts, worker_id: str, handlers: Handlers) -> None:
         """`commands` is shared; `reader` is this worker's own, for it waits on it."""
-        self._redis = commands
+        self._commands = commands
         self._reader = reader
         self._worker_id = worker_id
         self._handlers = handlers
@@ -69,17 +70,7 @@ class Streams:
             self._outbox, self._outbox_bytes = defaultdict(list), 0
             self._flushed = asyncio.get_running_loop().create_future()
             try:
-                pipeline = self._redis.pipeline(transaction=False)
-                for worker_id, messages in outbox.items():
-                    self._sequence += 1
-                    entry: dict[Any, Any] = {
-                        "from": self._worker_id,
-                        "number": self._sequence,
-                        "messages": b"[%b]" % b",".join(messages),
-                    }
-                    pipeline.xadd(f"bus:{worker_id}", entry, maxlen=_MAX_ENTRIES, approximate=True)
-                    pipeline.expire(f"bus:{worker_id}", _STREAM_SECONDS)
-                await pipeline.execute()
+                await asyncio.gather(*self._add(outbox))
             except (redis.exceptions.RedisError, OSError) as error:
                 self.is_away = True
                 log.warning("messages to %d workers could not be sent: %s", len(outbox), error)
@@ -90,6 +81,14 @@ class Streams:
                 flushed.set_result(None)
         self._flushed = None
 
+    def _add(self, outbox: dict[str, list[bytes]]) -> Iterator[asyncio.Future[Any]]:
+        for worker_id, messages in outbox.items():
+            stream = f"bus:{worker_id}"
+            self._sequence += 1
+            entry = ("from", self._worker_id, "number", self._sequence, "messages", b"[%b]" % b",".join(messages))
+            yield self._commands.execute("XADD", stream, "MAXLEN", "~", _MAX_ENTRIES, "*", *entry, idempotent=True)
+            yield self._commands.execute("EXPIRE", stream, _STREAM_SECONDS, idempotent=True)
+
     def start(self) -> None:
         self._tasks = [asyncio.create_task(self._read()), asyncio.create_task(self._trim())]
 
@@ -97,7 +96,9 @@ class Streams:
         while True:
             await asyncio.sleep(_TRY_AGAIN if self.is_away else _TRIM)
             try:
-                await self._redis.xtrim(f"bus:{self._worker_id}", minid=self._last_id)
+                await self._commands.execute(
+                    "XTRIM", f"bus:{self._worker_id}", "MINID", "~", self._last_id, idempotent=True
+                )
             except (redis.exceptions.RedisError, OSError):
                 self.is_away = True
             else:
@@ -111,15 +112,17 @@ class Streams:
         stream = f"bus:{self._worker_id}"
         while True:
             try:
-                answer: Any = await self._reader.xread({stream: self._last_id}, count=256, block=2000)
+                answer = await self._reader.execute(
+                    "XREAD", "COUNT", 256, "BLOCK", 2000, "STREAMS", stream, self._last_id
+                )
             except (redis.exceptions.RedisError, OSError) as error:
                 log.warning("Redis does not answer this worker's reader: %s", error)
                 await asyncio.sleep(_TRY_AGAIN)
                 continue
-            for _, entries in answer:
+            for _, entries in answer or ():
                 for entry_id, entry in entries:
                     self._last_id = entry_id
-                    await self._deliver(entry)
+                    await self._deliver(dict(zip(entry[::2], entry[1::2], strict=True)))
 
     async def _deliver(self, entry: dict[str, str]) -> None:
         sender, number = entry["from"], int(entry["number"])
@@ -137,4 +140,4 @@ class Streams:
             await asyncio.wait([self._flush_task], timeout=1)
         await tasks.end(*self._tasks, *([self._flush_task] if self._flush_task else []))
         with suppress(redis.exceptions.RedisError, OSError):  # it expires by itself
-            await self._redis.delete(f"bus:{self._worker_id}")
+            await self._commands.execute("DEL", f"bus:{self._worker_id}")

@@ -14,12 +14,11 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 
 import redis.exceptions
-from redis.asyncio import Redis
 
 from adapters import tasks
+from adapters.scripts import Scripts
 
 log = logging.getLogger("parlance.bus")
 
@@ -29,20 +28,17 @@ _REMEMBER_LOST = 60
 #: Seconds between two tries while Redis does not answer; and an answer that takes longer is none to judge others by.
 _TRY_AGAIN, _PROMPT = 0.5, 1.0
 
-_LUA = Path(__file__).parent / "lua"
+_ALL = ("workers", "workers:lost")
 
 
 class Workers:
     def __init__(
-        self, redis_: Redis, worker_id: str, *, on_lost: Callable[[str], None], on_data_lost: Callable[[], None]
+        self, scripts: Scripts, worker_id: str, *, on_lost: Callable[[str], None], on_data_lost: Callable[[], None]
     ) -> None:
-        self._redis = redis_
+        self._scripts = scripts
         self._worker_id = worker_id
         self._on_lost = on_lost
         self._on_data_lost = on_data_lost
-        self._beat, self._bury = (
-            redis_.register_script((_LUA / f"{name}.lua").read_text()) for name in ("beat", "bury")
-        )
         self._healthy_since: float | None = None
         self._task: asyncio.Task[None] | None = None
         #: Workers that Redis says are dead.
@@ -56,8 +52,9 @@ class Workers:
         """Give a sign of life; answer Redis's time (ms), or None where this worker's entry is gone."""
         keys = ["workers", "workers:lost", f"worker:{self._worker_id}"]
         args: list[str | int] = [self._worker_id, DEAD_AFTER, _REMEMBER_LOST, int(joins)]
-        is_known, now, lost = await self._beat(keys=keys, args=args)
-        before, self.lost = self.lost, frozenset(lost)
+        is_known, now, lost = await self._scripts.call("beat", keys, args, idempotent=True)
+        # Taken for dead itself, this worker learns it by its missing entry.
+        before, self.lost = self.lost, frozenset(lost) - {self._worker_id}
         for lost_id in self.lost - before:
             self._on_lost(lost_id)
         return int(now) if is_known else None
@@ -89,20 +86,20 @@ class Workers:
                 log.warning("Redis does not take this worker's sign of life: %s", error)
 
     async def _bury_silent(self, since: int) -> None:
-        for worker_id in await self._bury(keys=["workers", "workers:lost"], args=[since, ""]):
+        for worker_id in await self._scripts.call("bury", _ALL, [since, ""]):
             self.lost |= {worker_id}
             self._on_lost(worker_id)
 
     async def declare_dead(self, worker_id: str) -> None:
         """Let everybody know of a death that is certain."""
         with suppress(redis.exceptions.RedisError, OSError):  # its sign of life will be too old for whoever looks
-            await self._bury(keys=["workers", "workers:lost"], args=["+inf", worker_id])
+            await self._scripts.call("bury", _ALL, ["+inf", worker_id], idempotent=True)
 
     async def stop(self) -> None:
         if self._task is not None:
             await tasks.end(self._task)
         with suppress(redis.exceptions.RedisError, OSError):
-            pipeline = self._redis.pipeline(transaction=False)
-            pipeline.zrem("workers", self._worker_id)
-            pipeline.delete(f"worker:{self._worker_id}")
-            await pipeline.execute()
+            await asyncio.gather(
+                self._scripts.execute("ZREM", "workers", self._worker_id),
+                self._scripts.execute("DEL", f"worker:{self._worker_id}"),
+            )

@@ -32,7 +32,7 @@ def reconcile(
 
       parlance payments reconcile --dry-run
 
-      parlance payments reconcile
+      parlance payments reconcile --json
     """
     outcomes = with_services(lambda services: services.payments.reconcile(dry_run=dry_run))
     if as_json:

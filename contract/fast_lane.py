@@ -41,6 +41,7 @@ class FastLane:
     ) -> None:
         """`sends` holds what leaves to the contract, where that is to be checked."""
         self._relay = services.signaling.relay
+        self._take_back = services.signaling.take_back
         self._post = services.bus.post
         self._worker = f"{services.bus.worker_id}."
         self._sockets = server.directory.sockets
@@ -74,7 +75,8 @@ class FastLane:
             if peer is not None:
                 self._send(peer, name, payload, head)
             ack = _OK
-        except Exception as exception:  # relayed already, so not to be tried again the ordinary way
+        except Exception as exception:  # numbered already, so not to be tried again the ordinary way
+            self._take_back(caller.socket, payload["seq"])
             problem = problems.socket_problem(exception)
             self._server.send_refusal(caller.socket, problem)
             ack = orjson.dumps([{"ok": False, "error": problem}])

@@ -20,14 +20,19 @@ log = logging.getLogger("parlance.events")
 Outcome = Searching | SearchExpired | Match | PartnerCancelled | PeerAway | PeerLeft
 
 
+async def send_if_there(emit_to: Emit, socket: str, event: Event) -> None:
+    """Send an event to a socket whose worker may have died meanwhile."""
+    try:
+        await emit_to(socket, event)
+    except errors.Unavailable:
+        log.warning("somebody could not be sent %s", event.name)
+
+
 async def tell(services: Container, emit_to: Emit, outcome: Outcome | None) -> None:
     """Send the events of an outcome, which stands also where somebody can't be reached."""
 
     async def send(socket: str, event: Event) -> None:
-        try:
-            await emit_to(socket, event)
-        except errors.Unavailable:
-            log.warning("somebody could not be sent %s", event.name)
+        await send_if_there(emit_to, socket, event)
 
     match outcome:
         case Match() as match:

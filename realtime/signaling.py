@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import errors
 from realtime import emit
 from realtime.caller import Caller
 from realtime.emit import Event
-from realtime.outcomes import tell
+from realtime.outcomes import send_if_there, tell
 
 if TYPE_CHECKING:
     from container import Container
@@ -16,17 +17,17 @@ if TYPE_CHECKING:
 async def join_room(services: Container, caller: Caller, body: dict[str, Any]) -> None:
     joined = await services.signaling.join_room(caller.user_id, caller.socket, body["roomId"], after=body.get("after"))
     if joined.replaced is not None:
-        await caller.emit(joined.replaced, emit.session_replaced())
+        await send_if_there(caller.emit, joined.replaced, emit.session_replaced())
     if joined.is_back:
         if joined.peer_socket is not None and joined.is_new_socket:
-            await caller.emit(joined.peer_socket, emit.peer_reconnected())
+            await send_if_there(caller.emit, joined.peer_socket, emit.peer_reconnected())
         elif joined.peer_grace is not None:
             await caller.hear(emit.peer_reconnecting(joined.peer_grace))
         return
     event = emit.peer_joined(joined.role, caller.user_id)
     await caller.hear(event)
     if joined.peer_socket is not None:
-        await caller.emit(joined.peer_socket, event)
+        await send_if_there(caller.emit, joined.peer_socket, event)
 
 
 async def webrtc_offer(services: Container, caller: Caller, body: dict[str, Any]) -> None:
@@ -44,7 +45,11 @@ async def webrtc_ice(services: Container, caller: Caller, body: dict[str, Any]) 
 async def _relay(services: Container, caller: Caller, room_id: str, signal: Event) -> None:
     peer = services.signaling.relay(caller.socket, room_id, signal.name, signal.payload)
     if peer is not None:
-        await caller.emit(peer, signal)
+        try:
+            await caller.emit(peer, signal)
+        except errors.Unavailable:
+            services.signaling.take_back(caller.socket, signal.payload["seq"])
+            raise
 
 
 async def end_call(services: Container, caller: Caller, body: dict[str, Any]) -> None:

@@ -50,6 +50,8 @@ _RESEND = timedelta(seconds=20)
 _OVERDUE = timedelta(minutes=5)
 #: How far back refunds and disputes are asked for: the providers repeat a webhook for days, people look after weeks.
 _LOOK_BACK = timedelta(days=30)
+#: How many orders are asked about at once.
+_AT_ONCE = 4
 #: How often an order is read again where it turns out to be over.
 _ROUNDS = 3
 
@@ -391,7 +393,13 @@ class PaymentsService:
                     .order_by(col(Order.created_at), col(Order.id))
                 )
             ).all()
-        outcomes = [await self._reconcile(order, dry_run) for order in orders]
+        some = asyncio.Semaphore(_AT_ONCE)
+
+        async def ask(order: Order) -> Reconciled:
+            async with some:
+                return await self._reconcile(order, dry_run)
+
+        outcomes = list(await asyncio.gather(*(ask(order) for order in orders)))
         asked = {order.id for order in orders}
         for name in self._providers:
             outcomes += await self._reconcile_paid(ProviderName(name), asked, dry_run)
@@ -428,14 +436,15 @@ class PaymentsService:
                 settled: Order | None = await self._give_up(order, dry_run)
             else:
                 facts = await self._provider(order.provider).look_up(order.provider_session_id)
-                if not dry_run:
-                    await self._send_unsent(order)
                 settled = await self._apply(order, facts, dry_run)
+                if not dry_run:
+                    settled = await self._send_unsent(order) or settled
         except (errors.Unavailable, errors.PaymentRefused) as error:
             return Reconciled(order.id, order.receipt_id, before, before, error.detail)
         return Reconciled(order.id, order.receipt_id, before, _state(settled or order))
 
-    async def _send_unsent(self, order: Order) -> None:
+    async def _send_unsent(self, order: Order) -> Order | None:
+        """Send refunds that the provider has not heard of, now that it has told of those it has."""
         unsent = select(Refund.id).where(
             Refund.order_id == order.id,
             Refund.status == RefundStatus.PENDING,
@@ -444,8 +453,12 @@ class PaymentsService:
         )
         async with self._database.transaction() as session:
             refunds = (await session.exec(unsent)).all()
+        if not refunds:
+            return None
         for refund_id in refunds:
             await self.send_refund(str(refund_id))
+        async with self._database.transaction() as session:
+            return await session.get_one(Order, order.id)
 
     async def _give_up(self, order: Order, dry_run: bool) -> Order | None:
         """Expire an order that never had a page and is too old to get one."""

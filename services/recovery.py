@@ -18,8 +18,6 @@ log = logging.getLogger("parlance.recovery")
 
 #: What a socket is to hear of it.
 Outcome = SearchExpired | PartnerCancelled | PeerAway | PeerLeft
-#: Seconds in which every worker seats its own sockets again, before rooms that nobody is in are made.
-_OTHERS_COME_FIRST = 3.0
 #: How many members of a dead worker's rooms are looked after at once, and how many due things are done at once.
 _MEMBERS_AT_ONCE, _DUE_AT_ONCE = 50, 8
 
@@ -32,12 +30,16 @@ class RecoveryService:
         sessions: SessionsService,
         matchmaking: MatchmakingService,
         signaling: SignalingService,
+        *,
+        others_come_first: float = 3.0,
     ) -> None:
+        """`others_come_first`: seconds for every worker to seat its own sockets, before rooms nobody is in are made."""
         self._rooms = rooms
         self._rows = rows
         self._sessions = sessions
         self._matchmaking = matchmaking
         self._signaling = signaling
+        self._others_come_first = others_come_first
         self._at_once = asyncio.Semaphore(_DUE_AT_ONCE)
 
     async def due(self) -> AsyncIterator[Outcome]:
@@ -118,7 +120,7 @@ class RecoveryService:
         still_open = {call.room_id for call in calls}
         for room_id in seated.keys() - still_open:
             await self._signaling.close_seats(room_id)
-        await asyncio.sleep(_OTHERS_COME_FIRST)
+        await asyncio.sleep(self._others_come_first)
         for call in await self._sessions.open_calls():
             if call.room_id in still_open:
                 await self._restore(call)

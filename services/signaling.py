@@ -227,6 +227,12 @@ class SignalingService:
         seat.remember(Signal(seq, name, payload))
         return None if seat.is_peer_away or seat.is_catching_up else seat.peer_socket
 
+    def take_back(self, socket: str, seq: int) -> None:
+        """Forget the last signal of a socket: it could not be sent on, and its sender is told to send it again."""
+        seat = self._seats.get(socket)
+        if seat is not None and seat.sent and seat.sent[-1].seq == seq:
+            seat.characters -= len(seat.sent.pop().payload.get("sdp", ""))
+
     def check_room(self, socket: str, room_id: str) -> None:
         """Raise NotInRoom or RoomClosed unless the socket is in that room."""
         seat = self._seats.get(socket)

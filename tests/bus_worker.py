@@ -12,13 +12,13 @@ import sys
 from pathlib import Path
 
 import settings as configuration
-from adapters import redis
-from adapters.bus import WorkerBus
+from adapters.bus import LUA, WorkerBus
+from adapters.scripts import Scripts
 
 
 async def run(host: str, port: str, directory: str = "") -> None:
     settings = configuration.load(None, redis_host=host, redis_port=int(port))
-    connections = [redis.connect(settings), redis.connect(settings, read_timeout=10)]
+    connections = [Scripts(settings, LUA), Scripts(settings, LUA)]
     bus = WorkerBus(*connections, directory=Path(directory) if directory else None, required=bool(directory))
 
     def echo(socket: str, to: str, number: int, *_ballast: str) -> None:
@@ -40,7 +40,7 @@ async def run(host: str, port: str, directory: str = "") -> None:
     await asked_to_stop.wait()
     await bus.stop()
     for connection in connections:
-        await connection.aclose()
+        await connection.close()
 
 
 if __name__ == "__main__":

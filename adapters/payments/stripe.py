@@ -17,6 +17,8 @@ from adapters.ports import Checkout, CheckoutFact, DisputeFact, Fact, ProviderEv
 from settings import Settings
 
 log = logging.getLogger("parlance.payments")
+# At `debug` the SDK writes down all that Stripe answers, customers included.
+logging.getLogger("stripe").setLevel(logging.WARNING)
 
 #: Seconds that Stripe has to answer; asked once more, with the same idempotency key, where it does not.
 TIMEOUT = 5

@@ -1,4 +1,6 @@
-"""The load, over bare WebSocket frames: `python -m bench.sockets.load PORT COMMAND ARGUMENTS...`.
+"""The load, over bare WebSocket frames: `python -m bench.sockets.load PORT[+PORT] COMMAND ARGUMENTS...`.
+
+With two ports, the partners of a call are on one each.
 
 Tokens come on standard input, a JSON list in one line.
 
@@ -137,8 +139,8 @@ async def sign_in(port: int, token: str) -> Phone:
     return phone
 
 
-async def call(port: int, tokens: list[str], number: int) -> tuple[Phone, Phone, str]:
-    one, other = [await sign_in(port, token) for token in tokens]
+async def call(ports: list[int], tokens: list[str], number: int) -> tuple[Phone, Phone, str]:
+    one, other = await sign_in(ports[0], tokens[0]), await sign_in(ports[-1], tokens[1])
     topic = json.dumps({"topic": f"{os.getpid()} {number}"})
     found = one.hears(b'42["match_found"')
     for phone in (one, other):
@@ -214,12 +216,12 @@ class Talk:
         }
 
 
-async def relay(port: int, tokens: list[str], seconds: float, rate: float) -> dict[str, Any]:
+async def relay(ports: list[int], tokens: list[str], seconds: float, rate: float) -> dict[str, Any]:
     pairs = [tokens[at : at + 2] for at in range(0, len(tokens), 2)]
     talk = Talk()
     phones = []
     for number, pair in enumerate(pairs):
-        one, other, room = await call(port, pair, number)
+        one, other, room = await call(ports, pair, number)
         await asyncio.sleep(0.01)
         for sender, listener in ((one, other), (other, one)):
             talk.add(sender, listener, room, "1", closed_loop=not rate)
@@ -229,9 +231,9 @@ async def relay(port: int, tokens: list[str], seconds: float, rate: float) -> di
     return result
 
 
-async def echo(port: int, tokens: list[str], seconds: float, rate: float) -> dict[str, Any]:
+async def echo(ports: list[int], tokens: list[str], seconds: float, rate: float) -> dict[str, Any]:
     talk = Talk()
-    phones = [await dial(port, "/") for _ in tokens]
+    phones = [await dial(ports[0], "/") for _ in tokens]
     for phone in phones:
         talk.add(phone, phone, "7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0", "", closed_loop=not rate)
     result = await talk.run(seconds, rate)
@@ -273,17 +275,17 @@ async def idle(port: int, tokens: list[str], count: int) -> Any:
     return await connect(port, tokens, count, hold)
 
 
-async def main(port: int, command: str, *arguments: str) -> None:
+async def main(ports: list[int], command: str, *arguments: str) -> None:
     tokens = json.loads(sys.stdin.readline())
     if command in ("relay", "echo"):
         play = relay if command == "relay" else echo
-        result = await play(port, tokens, float(arguments[0]), float(arguments[1]))
+        result = await play(ports, tokens, float(arguments[0]), float(arguments[1]))
     else:
-        result = await (idle if command == "idle" else connect)(port, tokens, int(arguments[0]))
+        result = await (idle if command == "idle" else connect)(ports[0], tokens, int(arguments[0]))
     print(json.dumps(result), flush=True)
 
 
 if __name__ == "__main__":
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    uvloop.run(main(int(sys.argv[1]), *sys.argv[2:]))
+    uvloop.run(main([int(port) for port in sys.argv[1].split("+")], *sys.argv[2:]))

@@ -36,12 +36,6 @@ local function pair(other)
   return 'match:recent:' .. other .. ':' .. user
 end
 
-local lives = {}
-local function is_alive(worker)
-  if lives[worker] == nil then lives[worker] = call('EXISTS', 'worker:' .. worker) == 1 end
-  return lives[worker]
-end
-
 -- Someone met a moment ago, in case nobody else waits.
 local again = nil
 
@@ -83,11 +77,14 @@ local function first_that_fits(queues, left)
       -- The search ran out; its user may have begun another one, which waits elsewhere.
       call('ZREM', queue, found)
       kept[oldest] = kept[oldest] - 1
-    -- Whoever was on a worker that died is looked after by another; it may also be Redis that was away.
-    elseif found ~= user and not (avoided and avoided[found]) and is_alive(worker) then
-      local partner = {found, their_level, their_topic, began, their_ticket}
-      if call('EXISTS', pair(found)) == 0 then return partner, left end
-      again = again or partner
+    elseif found ~= user and not (avoided and avoided[found]) then
+      local marks = call('MGET', 'worker:' .. worker, pair(found))
+      -- Whoever was on a worker that died is looked after by another; it may also be Redis that was away.
+      if marks[1] then
+        local partner = {found, their_level, their_topic, began, their_ticket}
+        if not marks[2] then return partner, left end
+        again = again or partner
+      end
     end
   end
   return nil, 0

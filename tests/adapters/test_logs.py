@@ -30,7 +30,7 @@ from container import Container
 from settings import Settings
 from tests.accounts import ResendStandIn, an_email, bearer, eventually, execute, load, own_database
 from tests.calls import empty_queue, match
-from tests.world import Learner, Phone, Server, address, dial, start_server, stop_server
+from tests.world import Learner, Phone, Server, address, dial, free_port, start_server, stop_server
 
 _ROOT = Path(__file__).resolve().parent.parent.parent
 #: Long enough to be nobody's but ours, and the same in JSON, in a URL and in a traceback.
@@ -128,8 +128,10 @@ async def house(
     keys = {
         "TURN_SECRET": canary("turn"),
         "RESEND_API_KEY": canary("resend"),
-        # Of another's software on the same machine, or of ours one day: an environment is never logged.
         "STRIPE_SECRET_KEY": f"sk_live_{canary('stripe')}",
+        "STRIPE_WEBHOOK_SECRET": f"whsec_{canary('stripe webhook')}",
+        "RAZORPAY_KEY_SECRET": canary("razorpay"),
+        "RAZORPAY_WEBHOOK_SECRET": canary("razorpay webhook"),
     }
     with own_database(settings) as own:
         variables = {
@@ -140,6 +142,10 @@ async def house(
             "LOG_LEVEL": "debug",
             "BCRYPT_ROUNDS": "12" if production else "4",
             "REST_FAST_PATH": str(production).lower(),
+            # Where nobody listens.
+            "STRIPE_API_URL": f"http://127.0.0.1:{free_port()}",
+            "RAZORPAY_API_URL": f"http://127.0.0.1:{free_port()}",
+            "RAZORPAY_KEY_ID": "rzp_live_key",
             "RESEND_API_URL": f"http://127.0.0.1:{resend_api.server_address[1]}",
         }
         own = load(variables)

@@ -198,6 +198,9 @@ async def test_reconciling_repairs_what_lost_webhooks_left(
     assert await reconcile() == expected
     assert await reconcile() == {}
     assert (await state_of(house, paid))["enrolled"] and not (await state_of(house, given_back))["enrolled"]
+    # One given back on the provider's pages, with nothing here that waits for it.
+    stripe_api.refunds.append({**stripe_api.refunds[0], "id": "re_later", "payment_intent": payment_of(paid)})
+    assert await reconcile() == {str(paid.id): "paid -> refunded"}
     stripe_api.down = True
     away = await run("payments", "reconcile")
     assert away.code == 1 and "2 questions could not be asked" in away.err

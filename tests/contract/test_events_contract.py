@@ -243,7 +243,7 @@ class OddServices:
         self.bus = LocalBus("only")
         self.auth = SimpleNamespace(admit_socket=self._admit)
         self.matchmaking = SimpleNamespace(find_partner=self._find_partner, connect=lambda socket: None)
-        self.signaling = SimpleNamespace(disconnect=self._disconnect, relay=None)
+        self.signaling = SimpleNamespace(disconnect=self._disconnect, relay=None, take_back=None)
         self.sockets = SimpleNamespace(enter=lambda *_: None, leave=lambda *_: None)
         self.revocations = SimpleNamespace(on_ended=lambda listener: None, has_ended=lambda family: False)
         self.background: list[Any] = []

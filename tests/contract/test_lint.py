@@ -155,6 +155,8 @@ def test_the_samples_are_clean() -> None:
         (f"{POST} | x-rate-limit | 0 | window", "15 min", f"{POST} | x-rate-limit | 0", "is a list of"),
         (f"{POST} | x-rate-limit | 0 | limit", 0, f"{POST} | x-rate-limit | 0", "is a list of"),
         (f"{POST} | x-rate-limit | 0 | per", "planet", f"{POST} | x-rate-limit | 0", "is a list of"),
+        (f"{POST} | x-idempotent", True, SAME, "#/components/parameters/idempotencyKey"),
+        (f"{POST} | x-idempotent", False, SAME, "#/components/parameters/idempotencyKey"),
         (f"{POST} | responses | 404", {"description": "No."}, SAME, "responses/Problem"),
         (f"{POST} | responses | 5XX", {"description": "No."}, SAME, "responses/Problem"),
         (f"{POST} | responses | default", {"description": "No."}, SAME, "responses/Problem"),

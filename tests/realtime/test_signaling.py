@@ -600,6 +600,20 @@ async def test_what_was_sent_on_into_a_dying_connection_is_sent_again(
     ]
 
 
+async def test_a_signal_that_could_not_be_sent_on_is_its_senders_to_send_again(
+    container: Container, strangers: tuple[str, str, str]
+) -> None:
+    one, other, room_id = strangers
+    services = Services(container, bus=LocalBus())
+    for user_id, socket in ((one, "w.one"), (other, "w.other")):
+        await services.signaling.join_room(user_id, socket, room_id)
+    payload: dict[str, Any] = {"candidate": None}
+    services.signaling.relay("w.one", room_id, "webrtc_ice", payload)
+    services.signaling.take_back("w.one", payload["seq"])
+    await services.signaling.join_room(other, "w.new", room_id, after=0)
+    assert services.emitted == []
+
+
 async def test_a_seat_remembers_no_more_than_it_should() -> None:
     seat = Seat("room", "user")
     for number in range(1000):

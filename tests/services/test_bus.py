@@ -16,8 +16,8 @@ import orjson
 import pytest
 
 import errors
-from adapters import redis
-from adapters.bus import WorkerBus
+from adapters.bus import LUA, WorkerBus
+from adapters.scripts import Scripts
 from adapters.workers import DEAD_AFTER, HEARTBEAT
 from container import Container
 from settings import Settings
@@ -29,7 +29,7 @@ class Worker:
     """One bus, the sockets it delivered to, and its connections to Redis."""
 
     bus: WorkerBus
-    connections: list[Any]
+    connections: list[Scripts]
     heard: list[tuple[Any, ...]] = field(default_factory=list)
 
     @property
@@ -62,7 +62,7 @@ async def make_worker(settings: Settings) -> AsyncIterator[MakeWorker]:
         there, reading = (
             settings.model_copy(update={"redis_port": number or settings.redis_port}) for number in (port, reads_from)
         )
-        connections = [redis.connect(there), redis.connect(reading, read_timeout=10)]
+        connections = [Scripts(there, LUA), Scripts(reading, LUA)]
         worker = Worker(WorkerBus(*connections), connections)
         worker.bus.on("note", worker.note)
         workers.append(worker)
@@ -73,7 +73,7 @@ async def make_worker(settings: Settings) -> AsyncIterator[MakeWorker]:
     for worker in workers:
         await worker.bus.stop()
         for connection in worker.connections:
-            await connection.aclose()
+            await connection.close()
 
 
 class Line:
@@ -181,7 +181,7 @@ async def test_messages_sent_in_one_turn_travel_as_one_entry(make_worker: MakeWo
 async def test_a_message_for_a_socket_of_this_worker_takes_no_journey(make_worker: MakeWorker) -> None:
     one = await make_worker()
     for connection in one.connections:
-        await connection.aclose()
+        await connection.close()
     await one.bus.send(one.socket, "note", {"any": ["thing"]})
     assert one.heard == [(one.socket, {"any": ["thing"]})]
 
@@ -224,23 +224,28 @@ async def test_connections_that_redis_kills_lose_and_double_nothing(
 ) -> None:
     one, other = [await make_worker(line.port, reads_from=line.port) for _ in range(2)]
 
-    async def send(sender: Worker, receiver: Worker) -> None:
-        for number in range(1500):
+    is_enough = asyncio.Event()
+
+    async def send(sender: Worker, receiver: Worker) -> int:
+        number = 0
+        while not is_enough.is_set():
             await sender.bus.send(receiver.socket, "note", number)
+            number += 1
+        return number
 
     sending = asyncio.gather(send(one, other), send(other, one))
-    for progress in range(200, 1300, 200):
-        await other.has_heard(progress)
+    for _ in range(6):
+        await other.has_heard(len(other.heard) + 200)
         async with asyncio.timeout(10):
             while len(await line.redis_side()) < 4:  # each side's reader and commands, connected again
                 await asyncio.sleep(0.01)
         assert not sending.done()
         killed = [await container.redis.client_kill_filter(addr=address) for address in await line.redis_side()]
         assert sum(killed) >= 4
-    await sending
-    for worker in (one, other):
-        await worker.has_heard(1500)
-        assert worker.numbers == list(range(1500))
+    is_enough.set()
+    for worker, sent in zip((other, one), await sending, strict=True):
+        await worker.has_heard(sent)
+        assert worker.numbers == list(range(sent))
 
 
 async def test_a_command_whose_answer_is_lost_is_repeated_and_delivered_once(
@@ -277,7 +282,7 @@ async def test_a_sender_who_was_told_unavailable_may_send_again_without_disorder
 
 async def test_without_redis_every_sender_is_told_soon(settings: Settings) -> None:
     nowhere = settings.model_copy(update={"redis_port": free_port()})
-    connections = [redis.connect(nowhere), redis.connect(nowhere)]
+    connections = [Scripts(nowhere, LUA), Scripts(nowhere, LUA)]
     bus = WorkerBus(*connections)
     started = time.monotonic()
     outcomes = await asyncio.gather(
@@ -289,7 +294,7 @@ async def test_without_redis_every_sender_is_told_soon(settings: Settings) -> No
         await bus.send("elsewhere.socket", "note", 1)
     await bus.stop()
     for connection in connections:
-        await connection.aclose()
+        await connection.close()
 
 
 async def test_a_message_that_trips_its_handler_keeps_the_next_ones_coming(make_worker: MakeWorker) -> None:
@@ -298,9 +303,14 @@ async def test_a_message_that_trips_its_handler_keeps_the_next_ones_coming(make_
     async def trip(socket: str) -> None:
         raise ZeroDivisionError
 
+    async def give_up(socket: str) -> None:
+        raise asyncio.CancelledError
+
     other.bus.on("trip", trip)
+    other.bus.on("give up", give_up)
     await one.bus.send(other.socket, "note", 1)
     await one.bus.send(other.socket, "trip")
+    await one.bus.send(other.socket, "give up")
     await one.bus.send(other.socket, "a kind that a newer worker knows")
     await one.bus.send(other.socket, "note", 2)
     await other.has_heard(2)

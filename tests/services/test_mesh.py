@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 
 import errors
-from adapters import mesh, redis
-from adapters.bus import WorkerBus, directory
+from adapters import mesh
+from adapters.bus import LUA, WorkerBus, directory
 from adapters.embedded import EmbeddedServices
+from adapters.scripts import Scripts
 from adapters.workers import DEAD_AFTER, HEARTBEAT
 from settings import Settings
 
@@ -29,7 +30,7 @@ class Worker:
     """A bus in this process, and what it was told."""
 
     bus: WorkerBus
-    connections: list[Any]
+    connections: list[Scripts]
     heard: list[int] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
     data_losses: int = 0
@@ -39,7 +40,7 @@ class Worker:
         return f"{self.bus.worker_id}.socket"
 
     @property
-    def redis(self) -> Any:
+    def redis(self) -> Scripts:
         return self.connections[0]
 
     def note(self, _socket: str, number: int, *_ballast: str) -> None:
@@ -60,7 +61,7 @@ class Worker:
     async def stop(self) -> None:
         await self.bus.stop()
         for connection in self.connections:
-            await connection.aclose()
+            await connection.close()
 
 
 @dataclass
@@ -82,6 +83,7 @@ class Child:
         async with asyncio.timeout(within):
             while (said := (await self.process.stdout.readline()).decode().strip()) != line:
                 assert said, f"ended before it said {line!r}"
+                assert said != f"lost {self.worker_id}", "it heard of its own death"
 
 
 Valkey = tuple[EmbeddedServices, dict[str, str]]
@@ -112,9 +114,9 @@ async def own(valkey: Valkey, settings: Settings) -> Settings:
     found = settings.model_copy(
         update={"redis_host": variables["REDIS_HOST"], "redis_port": int(variables["REDIS_PORT"])}
     )
-    connection = redis.connect(found)
-    await connection.flushall()
-    await connection.aclose()
+    connection = Scripts(found, LUA)
+    await connection.execute("FLUSHALL")
+    await connection.close()
     return found
 
 
@@ -123,7 +125,7 @@ async def make_worker(own: Settings, tmp_path: Path) -> AsyncIterator[MakeWorker
     workers: list[Worker] = []
 
     async def make(place: Path | None = tmp_path / "mesh") -> Worker:
-        connections = [redis.connect(own), redis.connect(own, read_timeout=10)]
+        connections = [Scripts(own, LUA), Scripts(own, LUA)]
         worker = Worker(WorkerBus(*connections, directory=place, required=place is not None), connections)
         worker.bus.on("note", worker.note)
         worker.bus.on_worker_lost(worker.note_lost)
@@ -159,7 +161,7 @@ async def make_child(own: Settings, tmp_path: Path) -> AsyncIterator[MakeChild]:
 
 
 async def streams(worker: Worker) -> list[str]:
-    return [key async for key in worker.redis.scan_iter("bus:*")]
+    return list(await worker.redis.execute("KEYS", "bus:*"))
 
 
 # --- Messages -----------------------------------------------------------------------------------
@@ -271,7 +273,7 @@ async def test_a_killed_worker_is_noticed_at_once_though_nothing_was_sent(
             worker.bus.post(child.socket, "note", 1)
     # The other hosts' workers hear of it at their next beat, long before the sign of life is too old.
     await becomes(lambda: elsewhere.lost == [child.worker_id], within=HEARTBEAT + 1)
-    assert not await before.redis.exists(f"worker:{child.worker_id}")
+    assert not await before.redis.execute("EXISTS", f"worker:{child.worker_id}")
     # One that starts later learns from what is left in the directory, or from Redis.
     late = await make_worker()
     await becomes(lambda: child.worker_id in late.lost, within=1)
@@ -376,9 +378,9 @@ def _resident() -> int:
 
 async def test_whoever_redis_has_forgotten_is_told_and_joins_again(make_worker: MakeWorker) -> None:
     one, other = await make_worker(), await make_worker(None)
-    await one.redis.flushall()
+    await one.redis.execute("FLUSHALL")
     await becomes(lambda: one.data_losses == other.data_losses == 1, within=HEARTBEAT + 1)
-    assert await one.redis.zcard("workers") == 2
+    assert await one.redis.execute("ZCARD", "workers") == 2
     other.bus.post(one.socket, "note", 1)
     one.bus.post(other.socket, "note", 2)
     await becomes(lambda: one.heard == [1] and other.heard == [2])
@@ -419,7 +421,7 @@ async def test_a_directory_open_to_others_is_refused(make_worker: MakeWorker, tm
 
 async def test_where_none_was_asked_for_an_unfit_directory_means_redis(own: Settings, tmp_path: Path) -> None:
     (tmp_path / "open").mkdir(mode=0o755)
-    connections = [redis.connect(own), redis.connect(own, read_timeout=10)]
+    connections = [Scripts(own, LUA), Scripts(own, LUA)]
     bus = WorkerBus(*connections, directory=tmp_path / "open")
     worker = Worker(bus, connections)
     await bus.start()

@@ -1,0 +1,427 @@
+"""Owns that matching keeps its promises over a hundred thousand operations of many users on workers that die.
+
+The services and their scripts are real, over a real Valkey; what PostgreSQL would answer comes from the model, which
+knows who exists, who must not meet whom and which calls are open. One operation follows another, so a seed is a story
+that can be told again: `MODEL_SEED=7 MODEL_OPERATIONS=5000 pytest tests/services/test_matchmaking_model.py`.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import uuid
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+import errors
+from adapters.scripts import Scripts
+from models import CallSession
+from services.call_rows import CallRows
+from services.matchmaking import Match, MatchmakingService, Partner, PartnerCancelled, SearchExpired, Searching
+from services.recovery import RecoveryService
+from services.rooms import LUA, Rooms
+from services.sessions import SessionsService
+from services.signaling import PeerLeft, SignalingService
+from settings import Settings
+from tests.calls import LocalBus
+
+OPERATIONS = int(os.environ.get("MODEL_OPERATIONS", "100000"))
+SEED = int(os.environ.get("MODEL_SEED", "20260314"))
+USERS, WORKERS = 48, 3
+LEVELS = ("all", "beginner", "intermediate", "advanced")
+TOPICS = ("", "", "food", "travel")
+#: Operations between two looks at everything that Redis holds.
+AUDIT_EVERY = 200
+
+
+class Rows(SessionsService):
+    """The rows of calls, as PostgreSQL would keep them."""
+
+    def __init__(self) -> None:
+        self.open: dict[str, CallSession] = {}
+        self.ends: Counter[str] = Counter()
+
+    async def start(self, session_id: str, room_id: str, a: str, b: str, topic: str | None, level: str) -> None:
+        call = CallSession(
+            id=uuid.UUID(session_id), room_id=room_id, user_a_id=uuid.UUID(a), user_b_id=uuid.UUID(b), level=level
+        )
+        call.started_at = datetime.now(UTC)
+        self.open[room_id] = call
+
+    async def connect(self, room_id: str) -> None:
+        if room_id in self.open:
+            self.open[room_id].connected_at = datetime.now(UTC)
+
+    async def end(self, room_id: str, *, ended_by: str) -> bool:
+        if self.open.pop(room_id, None) is None:
+            return False
+        self.ends[room_id] += 1
+        return True
+
+    async def open_calls(self) -> list[CallSession]:
+        return list(self.open.values())
+
+
+class Matchmaking(MatchmakingService):
+    """Matchmaking that asks the model, not PostgreSQL, who searches and whom they must not meet."""
+
+    def __init__(self, world: World, bus: LocalBus, rooms: Rooms, rows: CallRows) -> None:
+        super().__init__(bus, None, rooms, world.rows, rows)  # type: ignore[arg-type]
+        self._world = world
+
+    async def _partner(self, user_id: str, socket: str) -> tuple[Partner, list[str]]:
+        return Partner(user_id, "Ada", None, "beginner", socket), sorted(self._world.enemies[user_id])
+
+
+class Network(LocalBus):
+    """The bus of one worker, which reaches the handlers of the others."""
+
+    def __init__(self, world: World, worker_id: str) -> None:
+        super().__init__(worker_id)
+        self._world = world
+
+    async def send(self, socket: str, kind: str, *arguments: Any) -> None:
+        worker = self._world.workers.get(socket.partition(".")[0])
+        if worker is None:
+            raise errors.Unavailable()
+        await worker.bus._handlers[kind](socket, *arguments)
+
+
+class Worker:
+    def __init__(self, world: World, worker_id: str) -> None:
+        self.id = worker_id
+        self.bus = Network(world, worker_id)
+        self.bus.on("emit", self._emit)
+        rows = CallRows(world.rooms, world.rows)
+        self.matchmaking = Matchmaking(world, self.bus, world.rooms, rows)
+        self.signaling = SignalingService(self.bus, world.rooms, rows, self.matchmaking)
+        self.recovery = RecoveryService(
+            world.rooms, rows, world.rows, self.matchmaking, self.signaling, others_come_first=0
+        )
+
+    async def _emit(self, socket: str, name: str, payload: Any) -> None: ...
+
+
+@dataclass
+class Held:
+    """What Redis holds."""
+
+    searching: dict[str, tuple[str, str, str, int]] = field(default_factory=dict)
+    in_room: dict[str, str] = field(default_factory=dict)
+    rooms: dict[str, dict[str, str]] = field(default_factory=dict)
+
+
+class World:
+    def __init__(self, scripts: Scripts, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.scripts = scripts
+        self.rooms = Rooms(scripts)
+        self.rows = Rows()
+        self.workers: dict[str, Worker] = {}
+        self.unnoticed: list[str] = []
+        self.users = [str(uuid.UUID(int=self.random.getrandbits(128), version=4)) for _ in range(USERS)]
+        self.enemies: dict[str, set[str]] = {user: set() for user in self.users}
+        for _ in range(USERS * 2):
+            one, other = self.random.sample(self.users, 2)
+            self.enemies[one].add(other)
+            self.enemies[other].add(one)
+        #: The sockets there are, and whose they are.
+        self.sockets: dict[str, str] = {}
+        #: What each socket believes: searching, or the room it was told of.
+        self.belief: dict[str, str] = {}
+        self.asked: dict[str, tuple[str, str]] = {}
+        self.counts: Counter[str] = Counter()
+        self.numbers = 0
+
+    async def begin(self) -> None:
+        await self.scripts.execute("FLUSHALL")
+        for _ in range(WORKERS):
+            await self.start_worker()
+
+    async def start_worker(self) -> None:
+        self.numbers += 1
+        worker = Worker(self, f"worker{self.numbers}")
+        self.workers[worker.id] = worker
+        await self.scripts.execute("SET", f"worker:{worker.id}", "1")
+
+    def worker_of(self, socket: str) -> Worker:
+        return self.workers[socket.partition(".")[0]]
+
+    def any_worker(self) -> Worker:
+        return self.workers[self.random.choice(sorted(self.workers))]
+
+    # --- What is told ----------------------------------------------------------------------------------
+
+    def tell(self, outcome: object) -> None:
+        match outcome:
+            case Match() as found:
+                self.check_match(found)
+                for side in (found.waiting, found.seeker):
+                    if side.socket in self.sockets:
+                        self.belief[side.socket] = found.room_id
+            case Searching(socket, wait):
+                assert 0 < wait <= 300
+                if socket in self.sockets:
+                    self.belief[socket] = "searching"
+            case SearchExpired(socket) | PeerLeft(socket, _):
+                self.belief.pop(socket, None)
+            case PartnerCancelled(socket, then):
+                self.belief.pop(socket, None)
+                self.tell(then)
+        self.counts[type(outcome).__name__] += outcome is not None
+
+    def check_match(self, found: Match) -> None:
+        one, other = found.waiting.user_id, found.seeker.user_id
+        assert one != other, "met oneself"
+        assert other not in self.enemies[one], "met whom they must not meet"
+        levels = {self.asked[one][0], self.asked[other][0]}
+        assert len(levels - {"all"}) <= 1, f"met across levels: {levels}"
+        topics = {self.asked[one][1], self.asked[other][1]} - {""}
+        assert (found.topic or "") in topics or not topics
+
+    # --- What happens ----------------------------------------------------------------------------------
+
+    async def connect(self) -> None:
+        user = self.random.choice(self.users)
+        if sum(owner == user for owner in self.sockets.values()) < 2:
+            self.numbers += 1
+            worker = self.any_worker()
+            socket = f"{worker.id}.{self.numbers}"
+            self.sockets[socket] = user
+            worker.matchmaking.connect(socket)
+
+    def a_socket(self) -> str | None:
+        return self.random.choice(list(self.sockets)) if self.sockets else None
+
+    async def find(self) -> None:
+        if (socket := self.a_socket()) is None:
+            return
+        user, level, topic = self.sockets[socket], self.random.choice(LEVELS), self.random.choice(TOPICS)
+        before, expected = self.asked.get(user), await self.expected_partner(user, level, topic)
+        self.asked[user] = level, topic
+        try:
+            outcome = await self.worker_of(socket).matchmaking.find_partner(user, socket, level=level, topic=topic)
+        except (errors.AlreadySearching, errors.AlreadyInRoom) as refusal:
+            assert expected == refusal.code, (expected, refusal.code)
+            if before:
+                self.asked[user] = before
+            return
+        found = outcome.waiting.user_id if isinstance(outcome, Match) else None
+        assert found == expected, f"{user} met {found} and should have met {expected}"
+        self.tell(outcome)
+
+    async def expected_partner(self, user: str, level: str, topic: str) -> str | None:
+        """Whom a search should find by the rules, or the code of its refusal."""
+        held = await self.held()
+        if user in held.in_room:
+            return "already_in_room"
+        if user in held.searching:
+            return "already_searching"
+        fits = [
+            (since, other, their_topic)
+            for other, (their_level, their_topic, socket, since) in held.searching.items()
+            if (level == their_level or "all" in (level, their_level))
+            and other not in self.enemies[user]
+            and socket.partition(".")[0] in self.workers
+        ]
+        fits.sort()
+        same = [other for _, other, their_topic in fits if topic and their_topic == topic]
+        met = {other for _, other, _ in fits if await self.have_met(user, other)}
+        in_order = [*same, *(other for _, other, _ in fits)]
+        return next((other for other in in_order if other not in met), in_order[0] if in_order else None)
+
+    async def have_met(self, one: str, other: str) -> bool:
+        return bool(await self.scripts.execute("EXISTS", f"match:recent:{min(one, other)}:{max(one, other)}"))
+
+    async def cancel(self) -> None:
+        if (socket := self.a_socket()) is None:
+            return
+        user = self.sockets[socket]
+        try:
+            self.tell(await self.worker_of(socket).matchmaking.cancel_search(user))
+        except errors.NotSearching:
+            held = await self.held()
+            assert user not in held.searching
+            return
+        self.forget(user)
+
+    def forget(self, user: str) -> None:
+        for socket, owner in self.sockets.items():
+            if owner == user:
+                self.belief.pop(socket, None)
+
+    async def disconnect(self) -> None:
+        if (socket := self.a_socket()) is not None:
+            worker, user = self.worker_of(socket), self.sockets.pop(socket)
+            self.belief.pop(socket, None)
+            banned = "banned" if self.random.random() < 0.05 else None
+            self.tell(await worker.signaling.disconnect(user, socket, for_good=banned))
+
+    async def join(self) -> None:
+        """Whoever was told of a room enters it, at times with their other device."""
+        told = [socket for socket, belief in self.belief.items() if belief != "searching"]
+        if not told:
+            return
+        socket = self.random.choice(told)
+        room, user = self.belief[socket], self.sockets[socket]
+        others = [other for other, owner in self.sockets.items() if owner == user]
+        socket = self.random.choice(others) if self.random.random() < 0.2 else socket
+        try:
+            joined = await self.worker_of(socket).signaling.join_room(user, socket, room)
+        except errors.NotInRoom:
+            assert (await self.held()).in_room.get(user) != room
+            self.forget(user)
+            return
+        self.belief[socket] = room
+        if joined.replaced:
+            self.belief.pop(joined.replaced, None)
+        self.counts["joined"] += 1
+
+    async def hang_up(self) -> None:
+        told = [socket for socket, belief in self.belief.items() if belief != "searching"]
+        if not told:
+            return
+        socket = self.random.choice(told)
+        user = self.sockets[socket]
+        try:
+            self.tell(await self.worker_of(socket).signaling.end_call(user, socket, self.belief[socket]))
+        except (errors.NotInRoom, errors.RoomClosed):
+            assert (await self.held()).in_room.get(user) != self.belief[socket]
+        self.forget(user)
+
+    async def time_passes(self) -> None:
+        """Something that is to happen later is due now."""
+        entries = await self.scripts.execute("ZRANGE", "match:due", 0, -1)
+        if entries:
+            entry = self.random.choice(entries)
+            if entry.startswith("grace:"):
+                _, room, user = entry.split(":")
+                await self.scripts.execute("HSET", f"match:room:{room}:meta", f"away:{user}", "1")
+            await self.scripts.execute("ZADD", "match:due", 0, entry)
+            for _ in range(2):  # two workers look; one does it
+                async for outcome in self.any_worker().recovery.due():
+                    self.tell(outcome)
+            self.counts[f"due {entry.partition(':')[0]}"] += 1
+
+    async def kill_worker(self) -> None:
+        """A worker dies with its sockets; nobody has noticed yet."""
+        worker_id = self.random.choice(sorted(self.workers))
+        del self.workers[worker_id]
+        await self.scripts.execute("DEL", f"worker:{worker_id}")
+        for socket in [each for each in self.sockets if each.startswith(f"{worker_id}.")]:
+            del self.sockets[socket]
+            self.belief.pop(socket, None)
+        self.unnoticed.append(worker_id)
+        await self.start_worker()
+        self.counts["workers killed"] += 1
+
+    async def notice(self) -> None:
+        """Every worker hears of the dead, as at its next heartbeat."""
+        for worker_id in self.unnoticed:
+            for worker in list(self.workers.values())[:2]:
+                async for outcome in worker.recovery.worker_lost(worker_id):
+                    self.tell(outcome)
+        self.unnoticed.clear()
+
+    async def forget_everything(self) -> None:
+        """Redis loses its data; at the next heartbeat each worker finds out."""
+        await self.scripts.execute("FLUSHALL")
+        for worker_id in self.workers:
+            await self.scripts.execute("SET", f"worker:{worker_id}", "1")
+        for worker in list(self.workers.values()):
+            await worker.recovery.data_lost()
+        self.counts["flushed"] += 1
+
+    async def step(self) -> None:
+        happens = self.random.choices(
+            (self.connect, self.find, self.cancel, self.disconnect, self.join, self.hang_up, self.time_passes),
+            (14, 34, 5, 9, 24, 6, 7),
+        )[0]
+        await happens()
+        chance = self.random.random()
+        if chance < 0.0015:
+            await self.kill_worker()
+        elif chance < 0.002:
+            await self.forget_everything()
+        if self.unnoticed and self.random.random() < 0.1:
+            await self.notice()
+
+    # --- What must hold ---------------------------------------------------------------------------------
+
+    async def held(self) -> Held:
+        held = Held()
+        searching = await self.scripts.execute("MGET", *(f"match:searching:{user}" for user in self.users))
+        in_room = await self.scripts.execute("MGET", *(f"match:in_room:{user}" for user in self.users))
+        for user, search, room in zip(self.users, searching, in_room, strict=True):
+            if search:
+                level, topic, socket, since, _ = search.split("\n", 4)
+                held.searching[user] = level, topic, socket, int(since)
+            if room:
+                held.in_room[user] = room
+        return held
+
+    async def audit(self) -> None:
+        await self.notice()
+        held = await self.held()
+        assert not held.searching.keys() & held.in_room.keys(), "searches, and is in a room"
+        for room in set(held.in_room.values()):
+            meta = await self.scripts.execute("HGETALL", f"match:room:{room}:meta")
+            held.rooms[room] = dict(zip(meta[::2], meta[1::2], strict=True))
+            members = {user for user, their in held.in_room.items() if their == room}
+            known = held.rooms[room]
+            assert members == {known["userAId"], known["userBId"]}, "a room of another size than two"
+            assert set(await self.scripts.execute("SMEMBERS", f"match:room:{room}:users")) == members
+        assert held.rooms.keys() == self.rows.open.keys(), "a room without an open row, or the other way round"
+        assert not [room for room, times in self.rows.ends.items() if times > 1], "a call that ended twice"
+        due = set()
+        for user, (level, topic, socket, _) in held.searching.items():
+            due.add(f"search:{user}")
+            assert socket in self.sockets, "a ticket whose socket is gone"
+            queues = [f"match:queue:{level}", *([f"match:queue:{level}:{topic}"] if topic else [])]
+            for queue in queues:
+                assert await self.scripts.execute("ZSCORE", queue, user) is not None, "a ticket in no queue"
+        for room, meta in held.rooms.items():
+            due.add(f"room:{room}")
+            if "connected" not in meta:
+                due.add(f"join:{room}")
+            due |= {f"grace:{room}:{key.partition(':')[2]}" for key in meta if key.startswith("away:")}
+            for user in (meta["userAId"], meta["userBId"]):
+                seat = meta.get(f"socket:{user}")
+                assert seat is None or seat in self.sockets, "a seat whose socket is gone"
+                assert "connected" not in meta or (seat is None) == (f"away:{user}" in meta), "neither here nor away"
+        assert set(await self.scripts.execute("ZRANGE", "match:due", 0, -1)) == due
+        for key in await self.scripts.execute("KEYS", "match:queue:*"):
+            assert set(await self.scripts.execute("ZRANGE", key, 0, -1)) <= held.searching.keys(), "a ghost in a queue"
+        for socket, belief in self.belief.items():
+            if belief == "searching":
+                assert held.searching.get(self.sockets[socket], ("", "", ""))[2] == socket, "a search that was lost"
+        self.counts["audits"] += 1
+
+
+@pytest.fixture
+async def world(settings: Settings, own_valkey: dict[str, str]) -> AsyncIterator[World]:
+    scripts = Scripts(settings.model_copy(update={"redis_port": int(own_valkey["REDIS_PORT"])}), LUA)
+    made = World(scripts, SEED)
+    await made.begin()
+    yield made
+    await scripts.execute("FLUSHALL")
+    await scripts.close()
+
+
+async def test_a_hundred_thousand_operations_match_nobody_twice_and_lose_nobody(world: World) -> None:
+    for number in range(1, OPERATIONS + 1):
+        try:
+            await world.step()
+            if number % AUDIT_EVERY == 0:
+                await world.audit()
+        except Exception as problem:
+            raise AssertionError(f"seed {SEED}, operation {number}: {problem!r}") from problem
+    print(f"seed {SEED}, {OPERATIONS} operations:", dict(world.counts))
+    if OPERATIONS >= 10_000:
+        for expected in ("Match", "Searching", "SearchExpired", "PartnerCancelled", "PeerAway", "PeerLeft", "flushed"):
+            assert world.counts[expected] > 10, f"the story has too little of {expected}"
