@@ -135,7 +135,11 @@ class MatchmakingService:
             room_id, session_id = str(uuid.uuid4()), str(uuid.uuid4())
             outcome = await self._rooms.find(ticket, room_id, session_id, avoid, at_head=at_head)
             if isinstance(outcome, Waiting):
-                await notify(self._bus, socket, "search_waits", outcome.ticket)
+                try:
+                    await self._bus.send(socket, "search_waits", outcome.ticket)
+                except errors.Unavailable:
+                    # A worker that died, whose searches may have been looked after before this one was there.
+                    await self._rooms.leave_queue(user_id, socket)
                 return Searching(socket, self._estimate(outcome))
             held = outcome.partner
             try:

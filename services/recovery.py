@@ -45,8 +45,9 @@ class RecoveryService:
     async def due(self) -> AsyncIterator[Outcome]:
         """Do what is due; every worker asks, and each thing is one worker's to do."""
         due = await self._rooms.take_due()
-        for done in await asyncio.gather(*(self._do(entry) for entry in due)):
-            for outcome in done:
+        # As they happen: one who searches on may be met by the next, and is to hear of it in that order.
+        for done in asyncio.as_completed([self._do(entry) for entry in due]):
+            for outcome in await done:
                 yield outcome
 
     async def _do(self, entry: list[str]) -> list[Outcome]:
@@ -99,14 +100,15 @@ class RecoveryService:
                 await self._rooms.leave_queue(ticket["userId"], ticket["socket"])
 
     async def _drop(self, members: list[tuple[str, str]], gone: str) -> AsyncIterator[Outcome]:
-        dropped = await asyncio.gather(
-            *(self._signaling.drop(user_id, room_id, gone) for user_id, room_id in members), return_exceptions=True
-        )
-        for outcome in dropped:
-            if isinstance(outcome, BaseException):
-                log.warning("somebody of a lost worker could not be looked after: %s", outcome)
-            elif outcome is not None:
-                yield outcome
+        drops = [self._signaling.drop(user_id, room_id, gone) for user_id, room_id in members]
+        for dropped in asyncio.as_completed(drops):
+            try:
+                outcome = await dropped
+            except Exception as error:
+                log.warning("somebody of a lost worker could not be looked after: %s", error)
+            else:
+                if outcome is not None:
+                    yield outcome
 
     async def data_lost(self) -> None:
         """Give a Redis that has lost its data what this worker and PostgreSQL know."""

@@ -36,6 +36,8 @@ export class Practice {
       transports: ["websocket"],
       // Two accounts of one page are two connections.
       forceNew: true,
+      // A call waits for its lost side for seconds only: the first attempt comes soon, the next ones are spread out.
+      reconnectionDelay: 250,
       // Asked at every attempt: a connection may come back after its token has ended.
       auth: (give) => {
         void (refused ? tokens.renewed() : tokens.current()).then(
