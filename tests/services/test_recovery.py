@@ -41,7 +41,7 @@ class Patient(SignalingService):
         self.seen: list[str] = []
         self._others = asyncio.Event()
 
-    async def drop(self, user_id: str, room_id: str, socket: str) -> PartnerCancelled:
+    async def drop(self, user_id: str, room_id: str, socket: str, sent: bytes = b"") -> PartnerCancelled:
         self.seen.append(user_id)
         if len(self.seen) == 1:
             await self._others.wait()
