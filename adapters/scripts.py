@@ -184,8 +184,7 @@ class Scripts:
     def call_together(
         self, name: str, keys: tuple[str, ...], shared: tuple[Argument, ...], args: tuple[Argument, ...]
     ) -> asyncio.Future[Any]:
-        """Run a script once for all who call it so in one turn, with these keys and shared arguments; answer one's part.
-
+        """Run a script once for all who call it so in one turn, with the same keys and shared arguments.
 
         The script takes the arguments of each behind the shared ones, and returns as many answers, in that order.
         """
