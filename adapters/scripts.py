@@ -9,6 +9,7 @@ script, is sent again in any case.
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
 import logging
 from collections import deque
@@ -279,7 +280,7 @@ class Scripts:
         if command.script not in self._loading:
             self._loading.add(command.script)
             answer = asyncio.get_running_loop().create_future()
-            answer.add_done_callback(lambda done, name=command.script: self._loaded(name, done))
+            answer.add_done_callback(functools.partial(self._loaded, command.script))
             self._submit(_Command(_pack("SCRIPT", "LOAD", self._sources[command.script]), answer))
         self._submit(command)
 

@@ -135,7 +135,7 @@ async def test_those_who_search_in_one_turn_are_served_as_if_one_came_after_anot
             return "waits"
         return f"{outcome.partner['userId']} {outcome.level} {outcome.topic}"
 
-    async def story(at_once: bool) -> tuple[list[str], dict[str, list[str]]]:
+    async def story(*, at_once: bool) -> tuple[list[str], dict[str, list[str]]]:
         await empty_queue(container)
         for one, other in met_before:
             await container.redis.set(f"match:recent:{one}:{other}", "1", ex=600)
@@ -146,16 +146,16 @@ async def test_those_who_search_in_one_turn_are_served_as_if_one_came_after_anot
         heard = await asyncio.gather(*map(told, together)) if at_once else [await told(each) for each in together]
         # Who searches no more is swept up by whoever comes across them, sooner or later.
         searching = {each["userId"]: each async for each in rooms.searches()}
-        queues = {}
+        queues: dict[str, list[str]] = {}
         for key in sorted(await keys(container, "match:queue:*")):
             _, _, level, topic = f"{key}:".split(":")[:4]
             queues[key] = [
                 user
-                for user in await container.redis.zrange(key, 0, -1)
+                for user in map(str, await container.redis.zrange(key, 0, -1))
                 if user in searching and searching[user]["level"] == level and topic in ("", searching[user]["topic"])
             ]
         queues = {key: waiting for key, waiting in queues.items() if waiting}
-        due = set(await container.redis.zrange("match:due", 0, -1)) & {f"search:{user}" for user in searching}
+        due = set(map(str, await container.redis.zrange("match:due", 0, -1))) & {f"search:{user}" for user in searching}
         kept = {key for key in await keys(container) if ":searching:" in key or ":in_room:" in key or ":recent:" in key}
         return heard, {**queues, "due": sorted(due), "kept": sorted(kept)}
 
