@@ -5,7 +5,7 @@
 --         1 to wait at the head of the queue, then everybody the user must not meet
 -- returns {'already_searching'} | {'already_in_room'}
 --         | {'waiting', people ahead, matches of the last 5 minutes, since (µs)}
---         | {'matched', partner's ticket, since when they waited (µs), level, topic}
+--         | {'matched', partner's ticket, since when they waited (µs), level, topic, how long (ms)}
 --
 -- A search is held as its level, topic, socket and beginning, a line each, and the ticket, which is nothing to this
 -- script. Calls are what a script costs: it makes as few as it can.
@@ -161,4 +161,5 @@ call('SET', 'match:in_room:' .. other, room, 'EX', room_seconds + 60)
 call('SET', KEYS[2], room, 'EX', room_seconds + 60)
 call('ZADD', KEYS[3], now + ARGV[9], 'join:' .. room, now + room_seconds * 1000, 'room:' .. room)
 
-return {'matched', their_ticket, began, level, topic}
+local waited = math.max(0, math.floor((clock[1] * 1000000 + clock[2] - began) / 1000))
+return {'matched', their_ticket, began, level, topic, waited}
