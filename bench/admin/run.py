@@ -83,8 +83,8 @@ def _head(seconds: float) -> list[str]:
     return [
         "# What operators ask of a big house",
         "",
-        f"`make bench-admin`: {sizes} (of the audit log). PostgreSQL as it comes (128 MB of shared buffers, no fsync);"
-        f" each question {TIMES} times, one after another, through the services; {seconds:.0f} s in all, most of it"
+        f"`make bench-admin`: {sizes} (of the audit log). PostgreSQL as it comes (128 MB of shared buffers, no fsync),"
+        f" just vacuumed; each question {TIMES} times, one after another, through the services; {seconds:.0f} s in all, most of it"
         f" filling. Python {platform.python_version()}, two cores that others use too, {time.strftime('%Y-%m-%d')}.",
         "",
         "The run fails where a plan reads a whole table that grows with the house. *Midway* is a page in the middle of"
