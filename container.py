@@ -24,6 +24,7 @@ from adapters.scripts import Scripts
 from adapters.storage import Storage
 from adapters.tokens import LEEWAY, AccessTokens
 from adapters.turn import Turn
+from services.accounts import AccountsService
 from services.admins import AdminsService
 from services.audit import AuditService
 from services.auth import AuthService
@@ -45,6 +46,7 @@ from services.sessions import SessionsService
 from services.sign_ins import SignInsService
 from services.signaling import SignalingService
 from services.sockets import SocketsService
+from services.stats import StatsService
 from services.users import UsersService
 from services.webhooks import WebhooksService
 from settings import Settings
@@ -120,6 +122,8 @@ class Container:
         self.signaling = SignalingService(self.bus, rooms, rows, self.matchmaking)
         self.recovery = RecoveryService(rooms, rows, self.sessions, self.matchmaking, self.signaling)
         self.sockets = SocketsService(self.scripts, self.bus, settings.sockets_per_user)
+        self.accounts = AccountsService(self.database, self.sessions, self.reports, self.payments, self.audit)
+        self.stats = StatsService(self.database, self.redis, rooms)
         self.health = HealthService(self.database, self.redis, self.storage)
         #: What a door does for as long as the server serves, besides answering.
         self.background: list[Callable[[], Coroutine[Any, Any, None]]] = []
