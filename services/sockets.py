@@ -43,6 +43,10 @@ class SocketsService:
     def leave(self, user_id: str, socket: str) -> None:
         self._change(user_id, socket, None)
 
+    async def of(self, user_id: str) -> list[str]:
+        """The sockets of a user on all workers, as far as Redis knows: it may still name those of one that died."""
+        return [str(socket) for socket in await self._redis.zrange(f"user:{user_id}:sockets", 0, -1)]
+
     def _change(self, user_id: str, socket: str, at: int | None) -> None:
         self._changes.append((user_id, socket, at))
         if self._counting is None:
