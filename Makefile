@@ -64,6 +64,10 @@ bench-webhooks: env ## Measure how soon webhooks are thanked for, beside Fastify
 bench-bus: env ## Measure messages between workers beside Node's (about two minutes).
 	$(BIN)/python -m bench.bus.run
 
+.PHONY: bench-admin
+bench-admin: env ## Ask a million accounts and five million calls what operators ask (about six minutes).
+	$(BIN)/python -m bench.admin.run
+
 .PHONY: format
 format: env ## Format the source and mend what can be mended by itself.
 	$(BIN)/ruff check --fix .

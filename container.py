@@ -26,6 +26,7 @@ from adapters.scripts import Scripts
 from adapters.storage import Storage
 from adapters.tokens import LEEWAY, AccessTokens
 from adapters.turn import Turn
+from services.accounts import AccountsService
 from services.admins import AdminsService
 from services.audit import AuditService
 from services.auth import AuthService
@@ -49,6 +50,7 @@ from services.sessions import SessionsService
 from services.sign_ins import SignInsService
 from services.signaling import SignalingService
 from services.sockets import SocketsService
+from services.stats import StatsService
 from services.users import UsersService
 from services.webhooks import WebhooksService
 from settings import Settings
@@ -117,7 +119,7 @@ class Container:
         self.webhooks = WebhooksService(self.database, self.redis, self.jobs, self._providers)
         self.courses = CoursesService(self.database, self.payments)
         self.sessions = SessionsService(self.database)
-        self.sockets = SocketsService(self.redis, self.bus, settings.sockets_per_user)
+        self.sockets = SocketsService(self.scripts, self.bus, settings.sockets_per_user)
         self._push = push or (FcmSender(settings) if settings.has_push_account else PushLog())
         self.notifications = NotificationsService(
             self.database, self.bus, self.sockets, self._push, settings.join_deadline
@@ -131,6 +133,8 @@ class Container:
         self.matchmaking.on_match_in_background(self.notifications.match_found)
         self.signaling = SignalingService(self.bus, rooms, rows, self.matchmaking)
         self.recovery = RecoveryService(rooms, rows, self.sessions, self.matchmaking, self.signaling)
+        self.accounts = AccountsService(self.database, self.sessions, self.reports, self.payments, self.audit)
+        self.stats = StatsService(self.database, self.redis, rooms)
         self.health = HealthService(self.database, self.redis, self.storage)
         #: What a door does for as long as the server serves, besides answering.
         self.background: list[Callable[[], Coroutine[Any, Any, None]]] = []

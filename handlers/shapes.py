@@ -6,13 +6,15 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from models import Block, Notification, Order, Platform, Profile, Refund, Report, User
+from models import AuditEntry, Block, Notification, Order, Platform, Profile, Refund, Report, User
+from services.accounts import Account, AccountDetail
 from services.courses import Offer
 from services.paging import Page
 from services.payments import AdminOrder
 from services.privacy import Copy
 from services.sessions import Call
 from services.sign_ins import Device, SignedIn
+from services.stats import Stats, Total
 from services.users import Me
 
 T = TypeVar("T")
@@ -142,6 +144,97 @@ def admin_report(row: Report) -> dict[str, Any]:
         "reporterId": str(row.reporter_id),
         "adminNote": row.admin_note,
         "actionedAt": instant(row.actioned_at),
+    }
+
+
+def admin_user(row: Account) -> dict[str, Any]:
+    user, profile = row
+    return {
+        **account(user),
+        "username": profile.username,
+        "displayName": profile.display_name,
+        "avatarUrl": profile.avatar_url,
+        "isBanned": user.is_banned,
+        "flaggedAt": instant(user.flagged_at),
+        "totalPracticeMins": profile.total_practice_mins,
+        "totalSessions": profile.total_sessions,
+        "lastActiveAt": instant(profile.last_active_at),
+        "createdAt": instant(user.created_at),
+    }
+
+
+def admin_user_detail(row: AccountDetail) -> dict[str, Any]:
+    user, profile = row.user, row.profile
+    return {
+        **admin_user(Account(user, profile)),
+        "bio": profile.bio,
+        "nativeLanguage": profile.native_language,
+        "englishLevel": profile.english_level,
+        "learningGoal": profile.learning_goal,
+        "country": profile.country,
+        "timezone": profile.timezone,
+        "streakDays": profile.streak_days,
+        "lastSessionAt": instant(profile.last_session_at),
+        "banReason": user.ban_reason,
+        "bannedAt": instant(user.banned_at),
+        "bannedBy": str(user.banned_by) if user.banned_by else None,
+        "deletedAt": instant(user.deleted_at),
+        "sessions": [session(each) for each in row.calls],
+        "reportsAbout": [admin_report(each) for each in row.reports_about],
+        "reportsBy": [admin_report(each) for each in row.reports_by],
+        "orders": [admin_order(each) for each in row.orders],
+        "bans": [audit_entry(each) for each in row.bans],
+    }
+
+
+def admin_stats(row: Stats) -> dict[str, Any]:
+    return {
+        "madeAt": instant(row.made_at),
+        "totals": {
+            "users": _total(row.users),
+            "sessions": _total(row.sessions),
+            "courses": _total(row.courses),
+            "orders": _total(row.orders),
+        },
+        "activeToday": row.active_today,
+        "newToday": row.new_today,
+        "openReports": row.open_reports,
+        "flaggedUsers": row.flagged_users,
+        "openDisputes": row.open_disputes,
+        "live": {"searches": row.searches, "rooms": row.live_rooms, "calls": row.live_calls},
+        "wait": {"medianSeconds": row.median_wait_seconds, "matches": row.waits},
+        "hours": [{"since": instant(each.since), "matches": each.matches} for each in row.hours],
+        "days": [
+            {"day": each.day.isoformat(), "matches": each.matches, "calls": each.calls, "minutes": each.minutes}
+            for each in row.days
+        ],
+        "revenue": [
+            {
+                "currency": each.currency,
+                "live": each.live,
+                "orders": each.orders,
+                "amount": each.amount,
+                "refunds": each.refunds,
+                "amountRefunded": each.amount_refunded,
+            }
+            for each in row.revenue
+        ],
+    }
+
+
+def _total(row: Total) -> dict[str, Any]:
+    return {"count": row.count, "exact": row.exact}
+
+
+def audit_entry(row: AuditEntry) -> dict[str, Any]:
+    return {
+        "number": row.number,
+        "at": instant(row.at),
+        "actorId": str(row.actor_id) if row.actor_id else None,
+        "action": row.action,
+        "targetId": str(row.subject_id) if row.subject_id else None,
+        "detail": row.detail,
+        "hash": row.hash,
     }
 
 

@@ -140,13 +140,16 @@ class MatchmakingService:
         self, user_id: str, socket: str, level: str, topic: str, *, at_head: bool = False
     ) -> Searching | Match:
         seeker, avoid = await self._partner(user_id, socket)
-        ticket = {
+        ticket: Ticket = {
             "userId": user_id,
             "socket": socket,
             "level": level,
             "topic": topic,
             "card": {"displayName": seeker.display_name, "avatarUrl": seeker.avatar_url, "level": seeker.level},
         }
+        if at_head:
+            # Its place is older than its search, so nothing tells how long it has waited.
+            ticket["atHead"] = True
         while True:
             room_id, session_id = str(uuid.uuid4()), str(uuid.uuid4())
             outcome = await self._rooms.find(ticket, room_id, session_id, avoid, at_head=at_head)
@@ -159,7 +162,15 @@ class MatchmakingService:
                 return Searching(socket, self._estimate(outcome))
             held = outcome.partner
             try:
-                await self._sessions.start(session_id, room_id, held["userId"], user_id, outcome.topic, outcome.level)
+                await self._sessions.start(
+                    session_id,
+                    room_id,
+                    held["userId"],
+                    user_id,
+                    outcome.topic,
+                    outcome.level,
+                    None if held.get("atHead") else outcome.waited_ms,
+                )
             except BaseException:
                 # No row, no call: the one who waited goes back to where they stood, unless they have gone away.
                 if await self._rooms.close(room_id, user_id, by="error"):

@@ -74,10 +74,24 @@ class ReportsService:
         """Read a page of the reports one has made, newest first."""
         return await self._list(col(Report.reporter_id) == uuid.UUID(user_id), limit, cursor)
 
-    async def list_all(self, status: str | None, *, limit: int, cursor: str | None) -> Page[Report]:
-        """Read a page of all reports, or those of one status, newest first."""
-        which = col(Report.status) == ReportStatus(status) if status else sa.true()
-        return await self._list(which, limit, cursor)
+    async def list_all(
+        self,
+        *,
+        limit: int,
+        status: str | None = None,
+        reporter_id: str | None = None,
+        reported_id: str | None = None,
+        cursor: str | None = None,
+    ) -> Page[Report]:
+        """Read a page of all reports, or those of one status, by one learner, about one, newest first."""
+        which: list[Any] = [sa.true()]
+        if status:
+            which.append(col(Report.status) == ReportStatus(status))
+        if reporter_id:
+            which.append(col(Report.reporter_id) == uuid.UUID(reporter_id))
+        if reported_id:
+            which.append(col(Report.reported_id) == uuid.UUID(reported_id))
+        return await self._list(sa.and_(*which), limit, cursor)
 
     async def _list(self, which: Any, limit: int, cursor: str | None) -> Page[Report]:
         statement = (

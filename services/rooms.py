@@ -13,12 +13,15 @@
     match:due                     what is to happen next, scored by when (ms): search:{userId} join:{roomId}
                                   begin:{roomId} grace:{roomId}:{userId} room:{roomId} end:{roomId}:{by}
 
+Finds, and leaves, of one turn of the event loop are one run of their script.
+
 The brief's queue is a list; leaving a list costs its length, leaving a sorted set its logarithm. Each change is one Lua
 script, so it happens whole or not at all, by Redis's clock.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -31,6 +34,8 @@ import errors
 from adapters.scripts import Scripts
 
 ROOM_SECONDS = 2 * 60 * 60
+#: The levels of a conversation, each with its queue.
+LEVELS = ("all", "beginner", "intermediate", "advanced")
 
 #: Milliseconds until something due that was taken, and not done, is taken again; and how many are taken at once.
 _LEASE, _BATCH = 5000, 100
@@ -51,11 +56,12 @@ class Waiting(NamedTuple):
 
 
 class Paired(NamedTuple):
-    """A room that has just been made; `partner` is the ticket of the one who waited."""
+    """A room that has just been made; `partner` is the ticket of the one who waited, `waited_ms` how long."""
 
     partner: Ticket
     level: str
     topic: str | None
+    waited_ms: int
 
 
 class Place(NamedTuple):
@@ -134,28 +140,18 @@ class Rooms:
 
         Raises AlreadySearching or AlreadyInRoom.
         """
-        user_id = ticket["userId"]
-        answer = await self._run(
+        me = (ticket["userId"], ticket["level"], ticket["topic"], ticket["socket"], _packed(ticket))
+        answer = await self._scripts.call_together(
             "find_partner",
-            [f"match:searching:{user_id}", f"match:in_room:{user_id}", "match:due"],
-            user_id,
-            ticket["level"],
-            ticket["topic"],
-            ticket["socket"],
-            _packed(ticket),
-            room_id,
-            session_id,
-            self._search_ms,
-            self._join_ms,
-            ROOM_SECONDS,
-            int(at_head),
-            *avoid,
+            ("match:due",),
+            (self._search_ms, self._join_ms, ROOM_SECONDS),
+            (*me, room_id, session_id, int(at_head), " ".join(avoid)),
         )
         match answer:
             case ["waiting", ahead, recent, since]:
                 return Waiting(int(ahead), int(recent), {**ticket, "since": int(since)})
-            case ["matched", partner, since, level, topic]:
-                return Paired({**orjson.loads(partner), "since": int(since)}, level, topic or None)
+            case ["matched", partner, since, level, topic, waited]:
+                return Paired({**orjson.loads(partner), "since": int(since)}, level, topic or None, int(waited))
             case ["already_in_room"]:
                 raise errors.AlreadyInRoom()
             case _:
@@ -163,7 +159,7 @@ class Rooms:
 
     async def leave_queue(self, user_id: str, socket: str = "") -> Ticket | None:
         """Take a user's search back, or only that of one socket; answer its ticket, None where there was none."""
-        held = await self._run("leave_queue", [f"match:searching:{user_id}", "match:due"], user_id, socket)
+        held = await self._scripts.call_together("leave_queue", ("match:due",), (), (user_id, socket))
         return orjson.loads(held) if held else None
 
     async def put_back(self, ticket: Ticket) -> None:
@@ -247,6 +243,11 @@ class Rooms:
 
     async def done(self, *entry: str) -> None:
         await self._scripts.execute("ZREM", "match:due", ":".join(entry), idempotent=True)
+
+    async def searching(self) -> int:
+        """Count who waits for a partner."""
+        queues = [self._scripts.execute("ZCARD", f"match:queue:{level}", idempotent=True) for level in LEVELS]
+        return sum(await asyncio.gather(*queues))
 
     async def searches(self) -> AsyncIterator[Ticket]:
         """Walk every search there is."""

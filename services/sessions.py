@@ -51,9 +51,16 @@ class SessionsService:
         self._database = database
 
     async def start(
-        self, session_id: str, room_id: str, user_a_id: str, user_b_id: str, topic: str | None, level: str
+        self,
+        session_id: str,
+        room_id: str,
+        user_a_id: str,
+        user_b_id: str,
+        topic: str | None,
+        level: str,
+        waited_ms: int | None,
     ) -> None:
-        """Write the row of a match."""
+        """Write the row of a match; `waited_ms` is how long `user_a` had searched, None where nobody knows."""
         async with self._database.transaction() as session:
             session.add(
                 CallSession(
@@ -63,6 +70,7 @@ class SessionsService:
                     user_b_id=uuid.UUID(user_b_id),
                     topic=topic,
                     level=level,
+                    waited_ms=waited_ms,
                 )
             )
 

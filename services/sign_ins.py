@@ -24,7 +24,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 import errors
 from adapters.database import Database
 from adapters.tokens import AccessTokens, Identity
-from models import DeviceToken, Platform, RefreshToken, User
+from models import DeviceToken, Platform, Profile, RefreshToken, User
 from models.columns import now
 from services.revocations import Revocations
 
@@ -110,6 +110,7 @@ class SignInsService:
             sa.update(RefreshToken).where(col(RefreshToken.id) == row.id).values(rotated_at=now(), child_nonce=nonce)
         )
         session.add(self._row(row.user_id, row.family_id, child, row.device_id, row.platform))
+        await session.execute(sa.update(Profile).where(col(Profile.user_id) == user.id).values(last_active_at=now()))
         return self._signed_in(user, row.family_id, child, row.platform)
 
     async def _lost_its_answer(self, session: AsyncSession, row: RefreshToken, refresh_token: str) -> bool:

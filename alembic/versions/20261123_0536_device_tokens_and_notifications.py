@@ -1,7 +1,7 @@
 """device tokens and notifications
 
 Revision ID: b180b3c02531
-Revises: 042aa8b18263
+Revises: 5c1e7a90b3d4
 """
 
 import sqlalchemy as sa
@@ -10,7 +10,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "b180b3c02531"
-down_revision = "042aa8b18263"
+down_revision = "5c1e7a90b3d4"
 branch_labels = None
 depends_on = None
 

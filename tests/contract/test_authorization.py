@@ -87,12 +87,16 @@ LEARNERS: dict[str, Case] = {
 }
 #: Operations for administrators; every learner is a stranger to them.
 ADMINS: dict[str, Case] = {
+    "handlers.admin.stats": Case(200, 403),
+    "handlers.admin.list_users": Case(200, 403),
+    "handlers.admin.read_user": Case(200, 403),
     "handlers.admin.list_reports": Case(200, 403),
     "handlers.admin.review_report": Case(200, 403, body={"status": "reviewed"}),
     "handlers.admin.ban_user": Case(204, 403, body={"reason": "Spam."}),
     "handlers.admin.unban_user": Case(204, 403),
     "handlers.admin.list_orders": Case(200, 403),
     "handlers.admin.refund_order": Case(201, 403, body={"amount": 100}),
+    "handlers.admin.list_audit": Case(200, 403),
 }
 #: Paths whose row belongs to nobody, so that only a missing one is a 404.
 SHARED = {"handlers.users.public", "handlers.users.block", "handlers.courses.read", "handlers.courses.enroll"}

@@ -24,7 +24,7 @@ from tests.world import Phone, Server, start_server, stop_server
 
 Pair = tuple[Phone, Phone]
 #: Seconds that a dropped member of a call has on the tests' server.
-GRACE = 2
+GRACE = 4
 
 
 @pytest.fixture(scope="module", params=["fast lane", "no fast lane"])

@@ -36,7 +36,7 @@ export interface components {
         };
         JoinRoom: {
             roomId: components["schemas"]["Id"];
-            /** @description The highest `seq` heard in this room. Without it, what comes again begins where the drop was noticed. */
+            /** @description The highest `seq` heard in this room, 0 for none. Without it, what comes again begins where the drop was noticed. */
             after?: components["schemas"]["Seq"];
         };
         SendDescription: {

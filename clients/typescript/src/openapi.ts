@@ -619,6 +619,67 @@ export interface paths {
         patch: operations["handlers.notifications.mark_read"];
         trace?: never;
     };
+    "/admin/stats": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read the numbers of the dashboard
+         * @description Made at most every few seconds, for everybody together; `madeAt` says when. Days and hours are those of UTC. Where
+         *     Redis is away, `live.searches` is null and all else is there.
+         */
+        get: operations["handlers.admin.stats"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/users": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List accounts, newest first
+         * @description Deleted ones are left out; `GET /admin/users/{userId}` still tells of them.
+         */
+        get: operations["handlers.admin.list_users"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/users/{userId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read an account, and what it has done lately
+         * @description Of calls, reports and orders the newest ten each, of bans all that the audit log knows.
+         */
+        get: operations["handlers.admin.read_user"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/admin/reports": {
         parameters: {
             query?: never;
@@ -725,6 +786,23 @@ export interface paths {
          *     the order follows when it does. Giving all back ends the enrollment.
          */
         post: operations["handlers.admin.refund_order"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/audit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List what administrators did, newest first */
+        get: operations["handlers.admin.list_audit"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -1110,6 +1188,152 @@ export interface components {
         BanRequest: {
             reason: string;
         };
+        /** @example ada */
+        Search: string;
+        Total: {
+            count: number;
+            /** @description Counted; else the database's estimate. */
+            exact: boolean;
+        };
+        AdminStats: {
+            madeAt: components["schemas"]["Time"];
+            /** @description All there ever were; deleted accounts and matches that became no call included. */
+            totals: {
+                users: components["schemas"]["Total"];
+                sessions: components["schemas"]["Total"];
+                courses: components["schemas"]["Total"];
+                orders: components["schemas"]["Total"];
+            };
+            /** @description Who signed in or renewed a sign-in since midnight. */
+            activeToday: number;
+            /** @description Accounts made since midnight. */
+            newToday: number;
+            /** @description Reports that are pending. */
+            openReports: number;
+            /** @description Accounts that three different learners have reported. */
+            flaggedUsers: number;
+            openDisputes: number;
+            live: {
+                /** @description Who waits for a partner. */
+                searches: number | null;
+                /** @description Matches that have not ended. */
+                rooms: number;
+                /** @description Those of them that both have joined. */
+                calls: number;
+            };
+            /** @description How long the one of the two who waited had waited, over the matches of the last 60 minutes. */
+            wait: {
+                /** @description Null where there was no match. */
+                medianSeconds: number | null;
+                /** @description How many waits it is the median of. */
+                matches: number;
+            };
+            /** @description The last 24 hours, the present one last. */
+            hours: components["schemas"]["AdminHour"][];
+            /** @description The last 30 days, today last. */
+            days: components["schemas"]["AdminDay"][];
+            /** @description Of the last 30 days, by currency. */
+            revenue: components["schemas"]["AdminRevenue"][];
+        };
+        AdminHour: {
+            since: components["schemas"]["Time"];
+            matches: number;
+        };
+        AdminDay: {
+            /** @example 2026-03-14 */
+            day: string;
+            matches: number;
+            /** @description Matches that both have joined. */
+            calls: number;
+            /** @description What those that have ended lasted together, rounded down. */
+            minutes: number;
+        };
+        AdminRevenue: {
+            currency: components["schemas"]["Currency"];
+            /** @description Real money; false for that of a provider's test mode. */
+            live: boolean;
+            /** @description How many were paid. */
+            orders: number;
+            amount: components["schemas"]["Money"];
+            /** @description How many refunds of any order were made, and succeeded. */
+            refunds: number;
+            amountRefunded: components["schemas"]["Money"];
+        };
+        AdminUser: {
+            id: components["schemas"]["Id"];
+            email: string;
+            username: string | null;
+            displayName: string | null;
+            avatarUrl: string | null;
+            role: components["schemas"]["Role"];
+            isVerified: boolean;
+            isBanned: boolean;
+            flaggedAt: components["schemas"]["NullableTime"];
+            totalPracticeMins: number;
+            totalSessions: number;
+            lastActiveAt: components["schemas"]["NullableTime"];
+            createdAt: components["schemas"]["Time"];
+        };
+        AdminUserPage: {
+            items: components["schemas"]["AdminUser"][];
+            nextCursor: string | null;
+        };
+        /** @description Of a deleted account nothing is left that names the person. */
+        AdminUserDetail: {
+            id: components["schemas"]["Id"];
+            email: string;
+            username: string | null;
+            displayName: string | null;
+            avatarUrl: string | null;
+            role: components["schemas"]["Role"];
+            isVerified: boolean;
+            isBanned: boolean;
+            flaggedAt: components["schemas"]["NullableTime"];
+            totalPracticeMins: number;
+            totalSessions: number;
+            lastActiveAt: components["schemas"]["NullableTime"];
+            createdAt: components["schemas"]["Time"];
+            bio: string | null;
+            nativeLanguage: string | null;
+            englishLevel: components["schemas"]["EnglishLevel"];
+            learningGoal: components["schemas"]["LearningGoal"];
+            country: string | null;
+            timezone: string | null;
+            streakDays: number;
+            lastSessionAt: components["schemas"]["NullableTime"];
+            banReason: string | null;
+            bannedAt: components["schemas"]["NullableTime"];
+            bannedBy: components["schemas"]["NullableId"];
+            deletedAt: components["schemas"]["NullableTime"];
+            /** @description `endedBy` and `myRating` are those of this account. */
+            sessions: components["schemas"]["Session"][];
+            reportsAbout: components["schemas"]["AdminReport"][];
+            reportsBy: components["schemas"]["AdminReport"][];
+            orders: components["schemas"]["AdminOrder"][];
+            /** @description Bans and their ends, newest first. */
+            bans: components["schemas"]["AuditEntry"][];
+        };
+        /** @example user.ban */
+        AuditAction: string;
+        AuditEntry: {
+            /** @description Without gaps. */
+            number: number;
+            at: components["schemas"]["Time"];
+            /** @description Null for an operator at the command line. */
+            actorId: string | null;
+            action: components["schemas"]["AuditAction"];
+            targetId: components["schemas"]["NullableId"];
+            /** @description What belongs to the action; never what names a person. */
+            detail: {
+                [key: string]: unknown;
+            };
+            /** @description Seals this entry and all before it. */
+            hash: string;
+        };
+        AuditEntryPage: {
+            items: components["schemas"]["AuditEntry"][];
+            nextCursor: string | null;
+        };
         /**
          * @description The level of a conversation.
          * @enum {string}
@@ -1412,6 +1636,18 @@ export type AdminReport = components['schemas']['AdminReport'];
 export type AdminReportPage = components['schemas']['AdminReportPage'];
 export type ReportReview = components['schemas']['ReportReview'];
 export type BanRequest = components['schemas']['BanRequest'];
+export type Search = components['schemas']['Search'];
+export type Total = components['schemas']['Total'];
+export type AdminStats = components['schemas']['AdminStats'];
+export type AdminHour = components['schemas']['AdminHour'];
+export type AdminDay = components['schemas']['AdminDay'];
+export type AdminRevenue = components['schemas']['AdminRevenue'];
+export type AdminUser = components['schemas']['AdminUser'];
+export type AdminUserPage = components['schemas']['AdminUserPage'];
+export type AdminUserDetail = components['schemas']['AdminUserDetail'];
+export type AuditAction = components['schemas']['AuditAction'];
+export type AuditEntry = components['schemas']['AuditEntry'];
+export type AuditEntryPage = components['schemas']['AuditEntryPage'];
 export type Level = components['schemas']['Level'];
 export type Partner = components['schemas']['Partner'];
 export type Session = components['schemas']['Session'];
@@ -2362,10 +2598,98 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    "handlers.admin.stats": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The numbers. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AdminStats"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.admin.list_users": {
+        parameters: {
+            query?: {
+                /** @description How the e-mail address, the username or, from eight characters on, the id begins, without regard to case. */
+                search?: components["schemas"]["Search"];
+                banned?: boolean;
+                /** @description Whether three different learners have pending reports of the account. */
+                flagged?: boolean;
+                role?: components["schemas"]["Role"];
+                verified?: boolean;
+                /** @description How many items a page holds. */
+                limit?: components["parameters"]["limit"];
+                /** @description The `nextCursor` of the page before. */
+                cursor?: components["parameters"]["cursor"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of accounts. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AdminUserPage"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.admin.read_user": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                userId: components["parameters"]["userId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The account. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AdminUserDetail"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
     "handlers.admin.list_reports": {
         parameters: {
             query?: {
                 status?: components["schemas"]["ReportStatus"];
+                /** @description By whom. */
+                reporterId?: components["schemas"]["Id"];
+                /** @description About whom. */
+                reportedId?: components["schemas"]["Id"];
                 /** @description How many items a page holds. */
                 limit?: components["parameters"]["limit"];
                 /** @description The `nextCursor` of the page before. */
@@ -2478,6 +2802,11 @@ export interface operations {
         parameters: {
             query?: {
                 status?: components["schemas"]["OrderStatus"];
+                provider?: components["schemas"]["PaymentProvider"];
+                /** @description Whose. */
+                userId?: components["schemas"]["Id"];
+                /** @description Whether a dispute is open or lost. */
+                disputed?: boolean;
                 /** @description How many items a page holds. */
                 limit?: components["parameters"]["limit"];
                 /** @description The `nextCursor` of the page before. */
@@ -2539,6 +2868,39 @@ export interface operations {
             404: components["responses"]["Problem"];
             409: components["responses"]["Problem"];
             422: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.admin.list_audit": {
+        parameters: {
+            query?: {
+                /** @description By whom. */
+                actorId?: components["schemas"]["Id"];
+                action?: components["schemas"]["AuditAction"];
+                /** @description About what: the id of a user, a report, an order. */
+                targetId?: components["schemas"]["Id"];
+                /** @description How many items a page holds. */
+                limit?: components["parameters"]["limit"];
+                /** @description The `nextCursor` of the page before. */
+                cursor?: components["parameters"]["cursor"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of the audit log. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditEntryPage"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
             default: components["responses"]["Problem"];
         };
     };

@@ -112,6 +112,8 @@ export class Practice {
     this.#heard = undefined;
     const answer = await this.#enter(roomId);
     this.#room = roomId;
+    // From now on nothing heard means that all was missed.
+    this.#heard ??= 0;
     return answer;
   }
 

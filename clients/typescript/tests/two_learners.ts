@@ -32,6 +32,11 @@ const next = <T>(practice: Practice, event: string) =>
   new Promise<T>((resolve) => practice.socket.once(event as never, resolve as never));
 
 const seen: Record<string, unknown> = {};
+const stuck = () => {
+  console.error("stuck, having seen", JSON.stringify(seen));
+  process.exit(1);
+};
+setTimeout(stuck, 45_000).unref();
 const [ada, bob] = await Promise.all([returning(), returning()]);
 
 // Another run of the program has the refresh token only; what it asks at once shares one exchange.
