@@ -110,6 +110,8 @@ async def test_every_list_shows_something(seeded: tuple[Container, str], sign_in
         "/courses": ada,
         "/payments/orders": ada,
         "/admin/orders": admin,
+        "/admin/users": admin,
+        "/admin/audit": admin,
         "/notifications": ada,
     }
     assert shown.keys() == lists(), "a list is missing here, and perhaps its demo data"
