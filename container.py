@@ -18,7 +18,9 @@ from adapters.mail.resend import ResendMailer
 from adapters.passwords import Passwords
 from adapters.payments.razorpay import RazorpayProvider
 from adapters.payments.stripe import StripeProvider
-from adapters.ports import Bus, Mailer, PaymentProvider
+from adapters.ports import Bus, Mailer, PaymentProvider, PushSender
+from adapters.push.fcm import FcmSender
+from adapters.push.log import PushLog
 from adapters.rate_limiter import RateLimiter
 from adapters.scripts import Scripts
 from adapters.storage import Storage
@@ -33,9 +35,11 @@ from services.blocks import BlocksService
 from services.call_rows import CallRows
 from services.courses import CoursesService
 from services.demo import DemoService
+from services.device_tokens import DeviceTokensService
 from services.health import HealthService
 from services.idempotency import IdempotencyService
 from services.matchmaking import MatchmakingService
+from services.notifications import NotificationsService
 from services.payments import PaymentsService
 from services.privacy import PrivacyService
 from services.recovery import RecoveryService
@@ -62,6 +66,7 @@ class Container:
         bus: Bus | None = None,
         storage: Storage | None = None,
         mailer: Mailer | None = None,
+        push: PushSender | None = None,
         payment_providers: Mapping[str, PaymentProvider] | None = None,
     ) -> None:
         self.settings = settings
@@ -114,14 +119,20 @@ class Container:
         self.webhooks = WebhooksService(self.database, self.redis, self.jobs, self._providers)
         self.courses = CoursesService(self.database, self.payments)
         self.sessions = SessionsService(self.database)
+        self.sockets = SocketsService(self.scripts, self.bus, settings.sockets_per_user)
+        self._push = push or (FcmSender(settings) if settings.has_push_account else PushLog())
+        self.notifications = NotificationsService(
+            self.database, self.bus, self.sockets, self._push, settings.join_deadline
+        )
+        self.device_tokens = DeviceTokensService(self.database)
         rooms = Rooms(
             self.scripts, search=settings.search_expiry, join=settings.join_deadline, grace=settings.reconnect_grace
         )
         rows = CallRows(rooms, self.sessions)
         self.matchmaking = MatchmakingService(self.bus, self.database, rooms, self.sessions, rows)
+        self.matchmaking.on_match_in_background(self.notifications.match_found)
         self.signaling = SignalingService(self.bus, rooms, rows, self.matchmaking)
         self.recovery = RecoveryService(rooms, rows, self.sessions, self.matchmaking, self.signaling)
-        self.sockets = SocketsService(self.scripts, self.bus, settings.sockets_per_user)
         self.accounts = AccountsService(self.database, self.sessions, self.reports, self.payments, self.audit)
         self.stats = StatsService(self.database, self.redis, rooms)
         self.health = HealthService(self.database, self.redis, self.storage)
@@ -148,6 +159,7 @@ class Container:
         self._passwords.close()
         for provider in self._providers.values():
             await provider.close()
+        await self._push.close()
         for connection in (self.scripts, *self._bus_connections):
             await connection.close()
         await self.redis.aclose()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -17,6 +18,31 @@ from settings import Settings
 STALLED_AFTER = 10
 
 
+#: Adds jobs over the connections of others; it is never opened.
+_ADDING = App(connector=PsycopgConnector())
+
+
+async def enqueue_each(
+    session: AsyncSession, name: str, jobs: Sequence[dict[str, Any]], *, wait: timedelta | None = None
+) -> None:
+    """Add a job for each set of arguments inside the caller's transaction: they exist exactly if it commits.
+
+    With `wait` they are due only then.
+    """
+    if not jobs:
+        return
+    connection = await session.connection()
+    raw = await connection.get_raw_connection()
+    due = {"seconds": int(wait.total_seconds())} if wait else None
+    try:
+        await _ADDING.configure_task(name, connection=raw.driver_connection, schedule_in=due).batch_defer_async(*jobs)
+    except ConnectorException as error:
+        # A database that is away should look the same whichever library noticed.
+        if isinstance(error.__cause__, psycopg.OperationalError):
+            raise error.__cause__ from None
+        raise
+
+
 class Jobs:
     """Jobs by name. `cli/worker.py` says what each does."""
 
@@ -30,17 +56,7 @@ class Jobs:
 
         With `wait` it is due only then.
         """
-        connection = await session.connection()
-        raw = await connection.get_raw_connection()
-        due = {"seconds": int(wait.total_seconds())} if wait else None
-        job = self.app.configure_task(name, connection=raw.driver_connection, schedule_in=due)
-        try:
-            await job.defer_async(**arguments)
-        except ConnectorException as error:
-            # A database that is away should look the same whichever library noticed.
-            if isinstance(error.__cause__, psycopg.OperationalError):
-                raise error.__cause__ from None
-            raise
+        await enqueue_each(session, name, [arguments], wait=wait)
 
     async def forget(self, session: AsyncSession, *, email: str, user_id: str) -> None:
         """Remove the jobs, done or not, whose arguments name a person, inside the caller's transaction."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import errors
@@ -13,6 +13,7 @@ import settings as configuration
 
 if TYPE_CHECKING:
     from procrastinate import App
+    from procrastinate.jobs import Job
 
     from container import Container
 
@@ -38,7 +39,7 @@ def worker() -> None:
 
 def bind(queue: App, services: Container) -> None:
     """Name every job, its schedule and how it is tried again."""
-    from procrastinate import RetryStrategy
+    from procrastinate import RetryDecision, RetryStrategy
 
     from adapters.jobs import STALLED_AFTER
 
@@ -66,6 +67,24 @@ def bind(queue: App, services: Container) -> None:
         # What the provider refuses is noted; asking again would not help.
         with suppress(errors.PaymentRefused):
             await services.payments.send_refund(refund_id)
+
+    @queue.task(name="notifications.announce", retry=later)
+    async def announce(notification_id: str) -> None:
+        await services.notifications.announce(notification_id)
+
+    class WhenTold(RetryStrategy):
+        """As late as FCM asks for, where that is later."""
+
+        def get_retry_decision(self, *, exception: BaseException, job: Job) -> RetryDecision | None:
+            decision = super().get_retry_decision(exception=exception, job=job)
+            told = exception.retry_after if isinstance(exception, errors.Unavailable) else None
+            if decision and decision.retry_at and told:
+                return RetryDecision(retry_at=max(decision.retry_at, datetime.now(UTC) + timedelta(seconds=told)))
+            return decision
+
+    @queue.task(name="notifications.push", retry=WhenTold(max_attempts=6, exponential_wait=5))
+    async def push(notification_id: str, device: str) -> None:
+        await services.notifications.push(notification_id, device)
 
     @queue.periodic(cron="* * * * *", periodic_id="payments.overdue")
     @queue.task(name="payments.handle_overdue", queueing_lock="payments.handle_overdue")
@@ -107,6 +126,8 @@ async def _work(services: Container) -> None:
     queue = services.jobs.app
     bind(queue, services)
     async with queue.open_async():
+        if services.settings.is_production and not services.settings.has_push_account:
+            log.warning("FIREBASE_PROJECT_ID is not set: users are told in the app alone")
         log.info("worker is ready")
         await queue.run_worker_async(concurrency=4, delete_jobs="successful", shutdown_graceful_timeout=20)
     await services.close()

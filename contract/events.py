@@ -128,12 +128,22 @@ def build(services: Container) -> Server:
             server.send_event(socket, *emit.session_replaced())
             await server.disconnect(socket)
 
+    async def notify(socket: str, told: dict[str, Any]) -> None:
+        await emit_to(socket, emit.notification(told))
+
     services.bus.on("emit", deliver)
+    services.bus.on("notification", notify)
     services.bus.on("replace", replace)
 
     def present() -> list[str]:
         return [socket for socket, held in sockets.items() if held.caller is not None]
 
+    async def count_again() -> None:
+        for socket, held in list(sockets.items()):
+            if held.caller is not None:
+                services.sockets.enter(held.caller.user_id, socket)
+
+    services.bus.on_data_lost(count_again)
     services.background.append(lambda: upkeep.run(services, emit_to, present))
 
     async def connected(socket: str, environ: dict[str, Any], auth: Any = None) -> None:

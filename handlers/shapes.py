@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from models import AuditEntry, Block, Order, Platform, Profile, Refund, Report, User
+from models import AuditEntry, Block, Notification, Order, Platform, Profile, Refund, Report, User
 from services.accounts import Account, AccountDetail
 from services.courses import Offer
 from services.paging import Page
@@ -296,6 +296,19 @@ def course(offer: Offer) -> dict[str, Any]:
     }
 
 
+def notification(row: Notification) -> dict[str, Any]:
+    return {
+        "id": str(row.id),
+        "type": row.type,
+        "title": row.title,
+        "body": row.body,
+        "data": row.data,
+        "read": row.read,
+        "createdAt": instant(row.created_at),
+        "readAt": instant(row.read_at),
+    }
+
+
 def data_export(copy: Copy) -> dict[str, Any]:
     mine = copy.me.id
     return {
@@ -343,5 +356,10 @@ def data_export(copy: Copy) -> dict[str, Any]:
                 "enrolledAt": instant(row.enrolled_at),
             }
             for row in copy.enrollments
+        ],
+        "notifications": [notification(row) for row in copy.notifications],
+        "pushDevices": [
+            {"deviceId": row.device_id, "platform": row.platform, "updatedAt": instant(row.updated_at)}
+            for row in copy.push_devices
         ],
     }

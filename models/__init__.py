@@ -6,8 +6,10 @@ from models.audit_entry import AuditEntry
 from models.block import Block
 from models.call_session import CallSession, EndedBy
 from models.course import Course
+from models.device_token import DeviceToken
 from models.dispute import Dispute, DisputeStatus
 from models.enrollment import Enrollment
+from models.notification import Notification, NotificationType
 from models.one_time_token import EmailVerificationToken, PasswordResetToken
 from models.order import Order, OrderStatus, ProviderName
 from models.payment_alert import AlertKind, PaymentAlert
@@ -27,6 +29,7 @@ __all__ = [
     "Block",
     "CallSession",
     "Course",
+    "DeviceToken",
     "Dispute",
     "DisputeStatus",
     "EmailVerificationToken",
@@ -34,6 +37,8 @@ __all__ = [
     "EnglishLevel",
     "Enrollment",
     "LearningGoal",
+    "Notification",
+    "NotificationType",
     "Order",
     "OrderStatus",
     "PasswordResetToken",

@@ -29,6 +29,7 @@ from models import (
     EnglishLevel,
     Enrollment,
     LearningGoal,
+    Notification,
     Order,
     OrderStatus,
     Profile,
@@ -43,9 +44,10 @@ from models import (
     User,
 )
 from models.columns import now
-from services import streaks
+from services import notices, streaks
 from services.audit import AuditService
 from services.bans import BansService
+from services.notices import Notice
 from services.reports import flag
 
 _WEEKS = 6
@@ -164,6 +166,7 @@ class DemoService:
                 [*ratings, *reports, *blocks, *courses],
                 [*orders],
                 [*enrollments],
+                [*_notifications(chance, people, calls, orders, reports, admin)],
             )
             for group in groups:  # rows that others refer to go first
                 session.add_all(group)
@@ -450,6 +453,44 @@ def _enrollments(
                 if chance.random() < 0.5:
                     at = max(person.user.created_at, course.created_at)
                     yield Enrollment(id=_id(chance), user_id=person.user.id, course_id=course.id, enrolled_at=at)
+
+
+def _notifications(
+    chance: random.Random,
+    people: list[_Person],
+    calls: list[CallSession],
+    orders: list[Order],
+    reports: list[Report],
+    admin: User,
+) -> Iterator[Notification]:
+    """What they were told on the way, which they have read but for the last days'."""
+    told: list[tuple[datetime, uuid.UUID, Notice]] = []
+    profiles = {each.user.id: Profile(user_id=each.user.id, timezone=each.profile.timezone) for each in people}
+    ended = [(call.ended_at, call) for call in calls if call.connected_at and call.ended_at]
+    for at, call in sorted(ended, key=lambda each: each[0]):
+        for user_id in (call.user_a_id, call.user_b_id):
+            streaks.add_call(profiles[user_id], at, call.duration_seconds or 0)
+            told += [(at, user_id, notices.achievement(each)) for each in streaks.achievements(profiles[user_id])]
+    told += [(order.paid_at, order.user_id, notices.payment_success(order)) for order in orders if order.paid_at]
+    told += [(report.created_at, admin.id, notices.new_report(report)) for report in reports]
+    occasions = set()
+    for at, user_id, notice in told:
+        if (user_id, notice.occasion) in occasions:
+            continue
+        occasions.add((user_id, notice.occasion))
+        read_at = at + timedelta(hours=chance.uniform(0, 48))
+        yield Notification(
+            id=_id(chance),
+            user_id=user_id,
+            type=notice.type,
+            title=notice.title,
+            body=notice.body,
+            data=dict(notice.data or {}),
+            occasion=notice.occasion,
+            read=read_at < now(),
+            read_at=read_at if read_at < now() else None,
+            created_at=at,
+        )
 
 
 async def _refund(

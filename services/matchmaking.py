@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 import uuid
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +27,8 @@ log = logging.getLogger("parlance.matchmaking")
 UNKNOWN_WAIT = 60
 #: What the row of a call holds of its topic.
 TOPIC_LENGTH = 60
+#: Takes a user, the name of their partner, the room and the session.
+MatchListener = Callable[[str, str, str, str], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +96,26 @@ class MatchmakingService:
         self._rows = rows
         #: The searches of this worker's sockets, in case Redis forgets them.
         self._waiting: dict[str, Ticket] = {}
-        #: The sockets of this worker.
+        #: The sockets of this worker, and those whose app is in the background.
         self._connected: set[str] = set()
+        self._in_background: set[str] = set()
+        self._listeners: list[MatchListener] = []
+        self._telling: set[asyncio.Task[None]] = set()
         bus.on("search_waits", self._search_waits)
+        bus.on("matched", self._matched)
         bus.on("search_over", self._search_over)
+
+    def on_match_in_background(self, listener: MatchListener) -> None:
+        """Call `listener` when somebody is matched whose app is in the background."""
+        self._listeners.append(listener)
 
     def connect(self, socket: str) -> None:
         """Note that a socket of this worker may search."""
         self._connected.add(socket)
+
+    def app_state(self, socket: str, *, background: bool) -> None:
+        """Note where the app of a socket of this worker is."""
+        (self._in_background.add if background else self._in_background.discard)(socket)
 
     async def find_partner(
         self, user_id: str, socket: str, *, level: str, topic: str | None
@@ -162,8 +178,12 @@ class MatchmakingService:
                     await self._rooms.put_back(held)
                 raise
             if await self._rooms.announce(room_id):
-                await notify(self._bus, held["socket"], "search_over")
-                return Match(room_id, session_id, outcome.level, outcome.topic, _partner_of(held), seeker)
+                waiting = _partner_of(held)
+                # Each one's own worker knows whether they look. The one who came may have been put back to search on.
+                for me, partner in ((waiting, seeker), (seeker, waiting)):
+                    told = (me.user_id, partner.display_name, room_id, session_id)
+                    await notify(self._bus, me.socket, "matched", *told)
+                return Match(room_id, session_id, outcome.level, outcome.topic, waiting, seeker)
             # The one who waited went away before there was a row to end.
             await self._sessions.end(room_id, ended_by=held["userId"])
 
@@ -182,6 +202,7 @@ class MatchmakingService:
     async def disconnect(self, user_id: str, socket: str) -> None:
         """Take back the search of a socket that is gone."""
         self._connected.discard(socket)
+        self._in_background.discard(socket)
         self._waiting.pop(socket, None)
         await self._rooms.leave_queue(user_id, socket)
 
@@ -241,6 +262,21 @@ class MatchmakingService:
 
     async def _search_over(self, socket: str) -> None:
         self._waiting.pop(socket, None)
+
+    async def _matched(self, socket: str, user_id: str, partner_name: str, room_id: str, session_id: str) -> None:
+        self._waiting.pop(socket, None)
+        if socket in self._in_background:
+            # Apart: whoever sent this should not wait for PostgreSQL, nor should what comes after it.
+            task = asyncio.create_task(self._tell(user_id, partner_name, room_id, session_id))
+            self._telling.add(task)
+            task.add_done_callback(self._telling.discard)
+
+    async def _tell(self, *match: str) -> None:
+        for listener in self._listeners:
+            try:
+                await listener(*match)
+            except Exception as error:
+                log.warning("a match could not be told to the background: %s: %s", type(error).__name__, error)
 
     def _estimate(self, waiting: Waiting) -> int:
         """Seconds until as many matches as there are people ahead, at the rate of the last 5 minutes."""

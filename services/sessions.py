@@ -15,7 +15,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 import errors
 from adapters.database import Database
 from models import CallSession, EndedBy, EnglishLevel, Profile, SessionRating, User
-from services import paging, streaks
+from services import notices, notifications, paging, streaks
 from services.paging import Page
 from services.rooms import ROOM_SECONDS
 
@@ -203,6 +203,8 @@ async def _count(session: AsyncSession, call: CallSession) -> None:
     for profile in (await session.exec(profiles)).all():
         streaks.add_call(profile, call.ended_at, call.duration_seconds)
         session.add(profile)
+        for reached in streaks.achievements(profile):
+            await notifications.tell(session, profile.user_id, notices.achievement(reached))
 
 
 def _calls(me: uuid.UUID) -> Any:

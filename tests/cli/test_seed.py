@@ -112,6 +112,7 @@ async def test_every_list_shows_something(seeded: tuple[Container, str], sign_in
         "/admin/orders": admin,
         "/admin/users": admin,
         "/admin/audit": admin,
+        "/notifications": ada,
     }
     assert shown.keys() == lists(), "a list is missing here, and perhaps its demo data"
     for path, http in shown.items():
@@ -128,6 +129,9 @@ async def test_every_list_shows_something(seeded: tuple[Container, str], sign_in
     calls = await every_page(ada, "/sessions", limit=100)
     assert len(calls) > 10 and {call["myRating"] is None for call in calls} == {True, False}
     assert {call["topic"] is None for call in calls} == {True, False}
+    told = await every_page(ada, "/notifications", limit=100)
+    assert {"achievement", "payment_success"} <= {each["type"] for each in told} and told[-1]["read"]
+    assert {each["type"] for each in await every_page(admin, "/notifications")} == {"admin_alert"}
     profile = (await ada.get("/users/me")).json()
     assert profile["displayName"] and profile["country"] and profile["totalSessions"] > 10
     assert (await ada.get("/users/me/export")).status_code == 200

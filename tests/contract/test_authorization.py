@@ -74,6 +74,13 @@ LEARNERS: dict[str, Case] = {
     "handlers.payments.create_checkout_session": Case(201, body={"courseId": "{courseId}"}),
     "handlers.payments.list_orders": Case(200),
     "handlers.payments.read_order": Case(200, 404),
+    "handlers.notifications.list_mine": Case(200),
+    "handlers.notifications.register_device": Case(
+        204, body={"fcmToken": "a-token", "deviceId": "phone", "platform": "ios"}
+    ),
+    "handlers.notifications.forget_device": Case(204, body={"deviceId": "phone"}),
+    "handlers.notifications.mark_all_read": Case(200),
+    "handlers.notifications.mark_read": Case(200, 404),
     "handlers.courses.list_all": Case(200),
     "handlers.courses.read": Case(200),
     "handlers.courses.enroll": Case(201),
@@ -136,8 +143,10 @@ async def world(container: Container, make_learner: MakeLearner) -> World:
     course = await a_course(container)
     order = await container.payments.checkout(ada.id, await a_course(container))
     await deliver(container, completed(order))
+    (notification,) = (await ada.http.get("/notifications")).json()["items"]
     ids = {
         "userId": bob.id,
+        "notificationId": notification["id"],
         "courseId": course,
         "orderId": str(order.id),
         "sessionId": session,

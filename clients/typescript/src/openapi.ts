@@ -540,6 +540,85 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/notifications": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List one's notifications, newest first
+         * @description Whoever is connected hears each as the event `notification` too.
+         */
+        get: operations["handlers.notifications.list_mine"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/notifications/device": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Have a device woken by push
+         * @description With the device's FCM registration token, on each start of the app: tokens change. A token is one account's, that of
+         *     the last who registered it. Signing the device out forgets it.
+         */
+        post: operations["handlers.notifications.register_device"];
+        /** Have a device woken no more */
+        delete: operations["handlers.notifications.forget_device"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/notifications/read-all": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /** Note that one has read all of them */
+        patch: operations["handlers.notifications.mark_all_read"];
+        trace?: never;
+    };
+    "/notifications/{notificationId}/read": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /**
+         * Note that one has read it
+         * @description Doing it again changes nothing.
+         */
+        patch: operations["handlers.notifications.mark_read"];
+        trace?: never;
+    };
     "/admin/stats": {
         parameters: {
             query?: never;
@@ -1028,6 +1107,8 @@ export interface components {
             blocks: components["schemas"]["ExportedBlock"][];
             orders: components["schemas"]["Order"][];
             enrollments: components["schemas"]["ExportedEnrollment"][];
+            notifications: components["schemas"]["Notification"][];
+            pushDevices: components["schemas"]["ExportedPushDevice"][];
         };
         ExportedSignIn: {
             deviceId: string;
@@ -1329,6 +1410,56 @@ export interface components {
             items: components["schemas"]["Order"][];
             nextCursor: string | null;
         };
+        PushDevice: {
+            /** @description What Firebase Cloud Messaging calls the app on this device. */
+            fcmToken: string;
+            deviceId: components["schemas"]["DeviceId"];
+            platform: components["schemas"]["Platform"];
+        };
+        PushDeviceRef: {
+            deviceId: components["schemas"]["DeviceId"];
+        };
+        /**
+         * @description New ones may appear. `admin_alert` is for administrators.
+         * @enum {string}
+         */
+        NotificationType: "match_found" | "payment_success" | "system" | "achievement" | "admin_alert";
+        Notification: {
+            id: components["schemas"]["Id"];
+            type: components["schemas"]["NotificationType"];
+            title: string;
+            body: string;
+            data: components["schemas"]["NotificationData"];
+            read: boolean;
+            createdAt: components["schemas"]["Time"];
+            readAt: components["schemas"]["NullableTime"];
+        };
+        /**
+         * @description What the app opens: `roomId` and `sessionId` of a match; `orderId` and `courseId` of a payment; `achievement`
+         *     (`streak` or `sessions`) and `reached`; of an alert its `kind`, with `orderId`, `userId` or `reportId`. A push
+         *     carries the same, with `type` and `notificationId`.
+         * @example {
+         *       "achievement": "streak",
+         *       "reached": "7"
+         *     }
+         */
+        NotificationData: {
+            [key: string]: string;
+        } | null;
+        NotificationPage: {
+            items: components["schemas"]["Notification"][];
+            nextCursor: string | null;
+            /** @description Of all one's notifications, not of this page. */
+            unread: number;
+        };
+        Unread: {
+            unread: number;
+        };
+        ExportedPushDevice: {
+            deviceId: string;
+            platform: components["schemas"]["Platform"];
+            updatedAt: components["schemas"]["Time"];
+        };
         AdminOrder: {
             id: components["schemas"]["Id"];
             receiptId: string;
@@ -1429,6 +1560,7 @@ export interface components {
         userId: components["schemas"]["Id"];
         sessionId: components["schemas"]["Id"];
         orderId: components["schemas"]["Id"];
+        notificationId: components["schemas"]["Id"];
         courseId: components["schemas"]["Id"];
         /**
          * @description A value of the client's own, such as a UUID. For 24 hours the same key with the same request gets the first answer
@@ -1528,6 +1660,14 @@ export type OrderStatus = components['schemas']['OrderStatus'];
 export type PaymentProvider = components['schemas']['PaymentProvider'];
 export type Order = components['schemas']['Order'];
 export type OrderPage = components['schemas']['OrderPage'];
+export type PushDevice = components['schemas']['PushDevice'];
+export type PushDeviceRef = components['schemas']['PushDeviceRef'];
+export type NotificationType = components['schemas']['NotificationType'];
+export type Notification = components['schemas']['Notification'];
+export type NotificationData = components['schemas']['NotificationData'];
+export type NotificationPage = components['schemas']['NotificationPage'];
+export type Unread = components['schemas']['Unread'];
+export type ExportedPushDevice = components['schemas']['ExportedPushDevice'];
 export type AdminOrder = components['schemas']['AdminOrder'];
 export type AdminOrderPage = components['schemas']['AdminOrderPage'];
 export type RefundRequest = components['schemas']['RefundRequest'];
@@ -1542,6 +1682,7 @@ export type ResponseProblem = components['responses']['Problem'];
 export type ParameterUserId = components['parameters']['userId'];
 export type ParameterSessionId = components['parameters']['sessionId'];
 export type ParameterOrderId = components['parameters']['orderId'];
+export type ParameterNotificationId = components['parameters']['notificationId'];
 export type ParameterCourseId = components['parameters']['courseId'];
 export type ParameterIdempotencyKey = components['parameters']['idempotencyKey'];
 export type ParameterLimit = components['parameters']['limit'];
@@ -1695,7 +1836,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The sign-in has ended: its tokens stop working within a second. */
+            /** @description The sign-in has ended: its tokens stop working within a second, the device gets no push. */
             204: {
                 headers: {
                     [name: string]: unknown;
@@ -1715,7 +1856,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Every sign-in has ended: their tokens stop working within a second. */
+            /** @description Every sign-in has ended: their tokens stop working within a second, no device gets a push. */
             204: {
                 headers: {
                     [name: string]: unknown;
@@ -2332,6 +2473,128 @@ export interface operations {
             400: components["responses"]["Problem"];
             413: components["responses"]["Problem"];
             503: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.notifications.list_mine": {
+        parameters: {
+            query?: {
+                /** @description How many items a page holds. */
+                limit?: components["parameters"]["limit"];
+                /** @description The `nextCursor` of the page before. */
+                cursor?: components["parameters"]["cursor"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of notifications, and how many of all of them are unread. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NotificationPage"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.notifications.register_device": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PushDevice"];
+            };
+        };
+        responses: {
+            /** @description The device is woken from now on. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.notifications.forget_device": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PushDeviceRef"];
+            };
+        };
+        responses: {
+            /** @description The device is not woken, whether it was before or not. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.notifications.mark_all_read": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What is unread now; not 0 where another came meanwhile. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Unread"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.notifications.mark_read": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                notificationId: components["parameters"]["notificationId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The notification. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Notification"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
             default: components["responses"]["Problem"];
         };
     };
