@@ -85,7 +85,8 @@ def _head(seconds: float) -> list[str]:
         "",
         f"`make bench-admin`: {sizes} (of the audit log). PostgreSQL as it comes (128 MB of shared buffers, no fsync),"
         f" just vacuumed; each question {TIMES} times, one after another, through the services; {seconds:.0f} s in all,"
-        f" most of it filling. Python {platform.python_version()}, two cores that others use too, {time.strftime('%Y-%m-%d')}.",
+        f" most of it filling. Python {platform.python_version()}, two cores that others use too,"
+        f" {time.strftime('%Y-%m-%d')}.",
         "",
         "The run fails where a plan reads a whole table that grows with the house. *Midway* is a page in the middle of"
         " the list. The calls are spread over a year: the dashboard's 30 days hold one in twelve of them. The first"
