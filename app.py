@@ -18,4 +18,4 @@ def create(container: Container | None = None, openapi: dict[str, Any] | None = 
     openapi = openapi or schemas.load(schemas.OPENAPI)
     documents = docs.routes(openapi, schemas.load(schemas.ASYNCAPI))
     http = edge.Before(documents, rest.build(services, openapi))
-    return edge.wrap(socketio.ASGIApp(events.build(services), http), services.settings)
+    return edge.wrap(socketio.ASGIApp(events.build(services), http), services.settings, services.metrics.request)

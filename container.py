@@ -36,6 +36,7 @@ from services.demo import DemoService
 from services.health import HealthService
 from services.idempotency import IdempotencyService
 from services.matchmaking import MatchmakingService
+from services.metrics import MetricsService
 from services.payments import PaymentsService
 from services.privacy import PrivacyService
 from services.recovery import RecoveryService
@@ -124,6 +125,7 @@ class Container:
         self.sockets = SocketsService(self.redis, self.bus, settings.sockets_per_user)
         self.accounts = AccountsService(self.database, self.sessions, self.reports, self.payments, self.audit)
         self.stats = StatsService(self.database, self.redis, rooms)
+        self.metrics = MetricsService(self.database, self.redis, self.bus, rooms, self.matchmaking, self.webhooks)
         self.health = HealthService(self.database, self.redis, self.storage)
         #: What a door does for as long as the server serves, besides answering.
         self.background: list[Callable[[], Coroutine[Any, Any, None]]] = []
@@ -140,6 +142,7 @@ class Container:
             await tasks.end(*running)
             await self.revocations.stop()
             await self.sockets.stop()
+            await self.metrics.stop()
             await self.bus.stop()
             await self.close()
 

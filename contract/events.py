@@ -112,6 +112,8 @@ def build(services: Container) -> Server:
     )
     server.eio.handshake_seconds = settings.socket_handshake_timeout.total_seconds()
     sockets = server.directory.sockets
+    count = services.metrics.events
+    services.metrics.sockets = lambda: len(sockets)
     # The id says which worker holds the socket, so that an emit needs no look-up.
     server.eio.generate_id = lambda: f"{services.bus.worker_id}.{secrets.token_urlsafe(15)}"
 
@@ -189,6 +191,7 @@ def build(services: Container) -> Server:
     async def answer(socket: str, name: str, arguments: tuple[Any, ...]) -> dict[str, Any]:
         caller = sockets[socket].caller
         assert caller is not None
+        outcome = "ok"
         try:
             function, validator = bound.receives[name]
             body = _payload(arguments)
@@ -199,10 +202,13 @@ def build(services: Container) -> Server:
                 raise ContractError(f"the ack of {name} is not what asyncapi.yaml says: {problem}")
         except Exception as exception:
             ack = refusal(exception)
+            outcome = ack["error"]["code"]
             server.send_refusal(socket, ack["error"])
+        count[name, outcome] += 1
         return ack
 
     async def unknown(name: str, socket: str, *arguments: Any) -> dict[str, Any]:
+        count["none", errors.BadPayload.code] += 1
         ack = refusal(errors.BadPayload(f"there is no event '{name[:64]}'"))
         server.send_refusal(socket, ack["error"])
         return ack

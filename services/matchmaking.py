@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import uuid
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ import sqlalchemy as sa
 from sqlmodel import col
 
 import errors
+from adapters.counting import Histogram
 from adapters.database import Database
 from adapters.ports import Bus
 from models import Block, Profile, Report, User
@@ -25,6 +27,8 @@ log = logging.getLogger("parlance.matchmaking")
 UNKNOWN_WAIT = 60
 #: What the row of a call holds of its topic.
 TOPIC_LENGTH = 60
+#: Seconds that a search took.
+WAIT_BOUNDS = (0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,9 @@ class MatchmakingService:
     """Searching, and what becomes of a match until both have joined its room."""
 
     def __init__(self, bus: Bus, database: Database, rooms: Rooms, sessions: SessionsService, rows: CallRows) -> None:
+        #: Pairs made here, and how long the one who waited had, in seconds; both by level.
+        self.matches: defaultdict[str, int] = defaultdict(int)
+        self.waits: defaultdict[str, Histogram] = defaultdict(lambda: Histogram(WAIT_BOUNDS))
         self._bus = bus
         self._database = database
         self._rooms = rooms
@@ -162,6 +169,9 @@ class MatchmakingService:
                     await self._rooms.put_back(held)
                 raise
             if await self._rooms.announce(room_id):
+                self.matches[outcome.level] += 1
+                if not held.get("atHead"):
+                    self.waits[outcome.level].add(outcome.waited_ms / 1000)
                 await notify(self._bus, held["socket"], "search_over")
                 return Match(room_id, session_id, outcome.level, outcome.topic, _partner_of(held), seeker)
             # The one who waited went away before there was a row to end.

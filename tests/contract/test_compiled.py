@@ -227,7 +227,11 @@ async def pair(container: Container, settings: Settings) -> Any:
     fast, stock = rest.build(container_on, document()), rest.build(without, document())
     assert isinstance(fast, FastPath)
     async with without.lifespan(None), container_on.lifespan(None):
-        yield Pair(fast, edge.wrap(fast, settings), edge.wrap(stock, settings))
+        both = (
+            edge.wrap(each, settings, services.metrics.request)
+            for each, services in ((fast, container_on), (stock, without))
+        )
+        yield Pair(fast, *both)
 
 
 @pytest.fixture
