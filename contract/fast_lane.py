@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 import errors
+from adapters import logs
 from contract import problems, schemas
 from contract.operations import ContractError
 from contract.socket_server import Server
@@ -79,7 +80,9 @@ class FastLane:
             ack = _OK
         except Exception as exception:  # numbered already, so not to be tried again the ordinary way
             self._take_back(caller.socket, payload["seq"])
+            token = logs.request_id.set(caller.socket)
             problem = problems.socket_problem(exception)
+            logs.request_id.reset(token)
             outcome = name, problem["code"]
             self._server.send_refusal(caller.socket, problem)
             ack = orjson.dumps([{"ok": False, "error": problem}])
