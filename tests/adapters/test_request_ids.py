@@ -73,10 +73,10 @@ async def test_an_id_leads_from_the_request_to_its_jobs(house: tuple[Server, Pat
         assert [each["request_id"] for each in served] == ["from-the-phone-1"]
 
         phone = await dial(server.url, learner)
-        await phone.send("webrtc_ice", {"roomId": "00000000-0000-4000-8000-000000000000"})
+        await phone.send("webrtc_ice", {})
         socket = phone.client.get_sid()
         await phone.client.disconnect()
-    (told,) = [each for each in lines(server.log) if each["message"] == "webrtc_ice: not_in_room"]
+    (told,) = [each for each in lines(server.log) if each["message"] == "webrtc_ice: bad_payload"]
     connection, _, number = told["request_id"].partition("/")
     assert connection == socket and number.isdigit()
 
