@@ -2,13 +2,12 @@
 
 from typing import Any
 
-import socketio
 from starlette.types import ASGIApp
 
 import settings as configuration
 from adapters import logs
 from container import Container
-from contract import admin_page, docs, edge, events, rest, schemas
+from contract import admin_page, docs, edge, events, rest, schemas, socket_server
 
 
 def create(container: Container | None = None, openapi: dict[str, Any] | None = None) -> ASGIApp:
@@ -18,4 +17,4 @@ def create(container: Container | None = None, openapi: dict[str, Any] | None = 
     openapi = openapi or schemas.load(schemas.OPENAPI)
     pages = [*docs.routes(openapi, schemas.load(schemas.ASYNCAPI)), *admin_page.routes()]
     http = edge.Before(pages, rest.build(services, openapi))
-    return edge.wrap(socketio.ASGIApp(events.build(services), http), services.settings, services.metrics.request)
+    return edge.wrap(socket_server.App(events.build(services), http), services.settings, services.metrics.request)

@@ -122,7 +122,7 @@ class Container:
         self.matchmaking = MatchmakingService(self.bus, self.database, rooms, self.sessions, rows)
         self.signaling = SignalingService(self.bus, rooms, rows, self.matchmaking)
         self.recovery = RecoveryService(rooms, rows, self.sessions, self.matchmaking, self.signaling)
-        self.sockets = SocketsService(self.redis, self.bus, settings.sockets_per_user)
+        self.sockets = SocketsService(self.scripts, self.bus, settings.sockets_per_user)
         self.accounts = AccountsService(self.database, self.sessions, self.reports, self.payments, self.audit)
         self.stats = StatsService(self.database, self.redis, rooms)
         self.metrics = MetricsService(self.database, self.redis, self.bus, rooms, self.matchmaking, self.webhooks)

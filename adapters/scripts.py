@@ -9,6 +9,7 @@ script, is sent again in any case.
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
 import logging
 from collections import deque
@@ -29,6 +30,8 @@ Argument = str | bytes | int | float
 _CONNECT, _ANSWER, _TRY_AGAIN = 3.0, 5.0, (0.05, 0.2)
 #: How often a script is loaded for one call: somebody may flush the scripts between the two.
 _LOADS = 3
+#: How many calls one run of a script answers: it keeps everybody else from Redis meanwhile.
+_TOGETHER = 64
 
 _ERRORS: dict[str, type[redis.exceptions.RedisError]] = {
     "NOSCRIPT": redis.exceptions.NoScriptError,
@@ -44,16 +47,45 @@ class _Command:
 
     __slots__ = ("answer", "is_idempotent", "loads", "packed", "script")
 
-    def __init__(self, packed: bytes, script: str | None = None, *, is_idempotent: bool = False) -> None:
+    def __init__(
+        self,
+        packed: bytes,
+        answer: asyncio.Future[Any] | _Joint,
+        script: str | None = None,
+        *,
+        is_idempotent: bool = False,
+    ) -> None:
         self.packed = packed
+        self.answer = answer
         self.script = script
         self.is_idempotent = is_idempotent
         self.loads = 0
-        self.answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
     def fail(self, error: Exception) -> None:
         if not self.answer.done():
             self.answer.set_exception(error)
+
+
+class _Joint:
+    """The answers of a script that was called once for many."""
+
+    __slots__ = ("_parts",)
+
+    def __init__(self, parts: list[asyncio.Future[Any]]) -> None:
+        self._parts = parts
+
+    def done(self) -> bool:
+        return all(part.done() for part in self._parts)
+
+    def set_result(self, answers: list[Any]) -> None:
+        for part, answer in zip(self._parts, answers, strict=True):
+            if not part.done():
+                part.set_result(answer)
+
+    def set_exception(self, error: Exception) -> None:
+        for part in self._parts:
+            if not part.done():
+                part.set_exception(error)
 
 
 class _Connection(asyncio.Protocol):
@@ -134,6 +166,7 @@ class Scripts:
             for name, source in self._sources.items()
         }
         self._waiting: list[_Command] = []
+        self._together: dict[tuple[Any, ...], list[tuple[asyncio.Future[Any], tuple[Argument, ...]]]] = {}
         self._is_scheduled = False
         self._connection: _Connection | None = None
         self._connecting: asyncio.Task[None] | None = None
@@ -144,25 +177,53 @@ class Scripts:
     ) -> asyncio.Future[Any]:
         """Run a script and answer what it does; raises redis-py's errors."""
         keys = tuple(keys)
+        answer = asyncio.get_running_loop().create_future()
         packed = _pack("EVALSHA", self._hashes[name], len(keys), *keys, *args)
-        command = _Command(packed, name, is_idempotent=idempotent)
-        self._submit(command)
-        return command.answer
+        self._submit(_Command(packed, answer, name, is_idempotent=idempotent))
+        return answer
+
+    def call_together(
+        self, name: str, keys: tuple[str, ...], shared: tuple[Argument, ...], args: tuple[Argument, ...]
+    ) -> asyncio.Future[Any]:
+        """Run a script once for all who call it so in one turn, with the same keys and shared arguments.
+
+        The script takes the arguments of each behind the shared ones, and returns as many answers, in that order.
+        """
+        answer = asyncio.get_running_loop().create_future()
+        self._together.setdefault((name, keys, shared), []).append((answer, args))
+        self._schedule()
+        return answer
 
     def execute(self, *arguments: Argument, idempotent: bool = False) -> asyncio.Future[Any]:
         """Give a single command."""
-        command = _Command(_pack(*arguments), is_idempotent=idempotent)
-        self._submit(command)
-        return command.answer
+        answer = asyncio.get_running_loop().create_future()
+        self._submit(_Command(_pack(*arguments), answer, is_idempotent=idempotent))
+        return answer
 
     def _submit(self, command: _Command) -> None:
         self._waiting.append(command)
+        self._schedule()
+
+    def _schedule(self) -> None:
         if not self._is_scheduled:
             self._is_scheduled = True
             asyncio.get_running_loop().call_soon(self._flush)
 
+    def _join(self) -> None:
+        """Make one command of what was called together."""
+        together, self._together = self._together, {}
+        for (name, keys, shared), calls in together.items():
+            wanted = [call for call in calls if not call[0].done()]
+            for begin in range(0, len(wanted), _TOGETHER):
+                some = wanted[begin : begin + _TOGETHER]
+                args = [each for _, args in some for each in args]
+                packed = _pack("EVALSHA", self._hashes[name], len(keys), *keys, *shared, *args)
+                self._waiting.append(_Command(packed, _Joint([answer for answer, _ in some]), name))
+
     def _flush(self) -> None:
         self._is_scheduled = False
+        if self._together:
+            self._join()
         # A caller who has gone before anything was sent wants nothing to happen.
         commands = [command for command in self._waiting if not command.answer.done()]
         if self._connection is not None and commands:
@@ -201,10 +262,10 @@ class Scripts:
 
     @staticmethod
     async def _authenticate(connection: _Connection, password: str) -> None:
-        command = _Command(_pack("AUTH", password))
-        connection.send([command])
+        answer = asyncio.get_running_loop().create_future()
+        connection.send([_Command(_pack("AUTH", password), answer)])
         try:
-            await command.answer
+            await answer
         except BaseException:
             connection.close()
             raise
@@ -218,9 +279,9 @@ class Scripts:
             return
         if command.script not in self._loading:
             self._loading.add(command.script)
-            load = _Command(_pack("SCRIPT", "LOAD", self._sources[command.script]))
-            load.answer.add_done_callback(lambda done, name=command.script: self._loaded(name, done))  # type: ignore[misc]
-            self._submit(load)
+            answer = asyncio.get_running_loop().create_future()
+            answer.add_done_callback(functools.partial(self._loaded, command.script))
+            self._submit(_Command(_pack("SCRIPT", "LOAD", self._sources[command.script]), answer))
         self._submit(command)
 
     def _loaded(self, name: str, done: asyncio.Future[Any]) -> None:
@@ -247,6 +308,7 @@ class Scripts:
         if self._connection is not None:
             self._connection.close()
             await asyncio.sleep(0)
+        self._join()
         for command in self._waiting:
             command.fail(redis.exceptions.ConnectionError("closed"))
         self._waiting = []

@@ -14,12 +14,14 @@ from socketio import packet
 import errors
 from contract import problems
 from contract.event_rate import EventLimit
-from contract.transport import Engine, Socket
+from contract.transport import ENGINE, Engine, Socket
 
 log = logging.getLogger("parlance.events")
 
 #: Binary parts that are awaited before the event that announced them is refused; no event takes any.
 _MAX_ATTACHMENTS = 8
+#: What is known of the request that a session began with.
+_NO_ENVIRON: dict[str, Any] = {}
 #: An event of the default namespace, without its Engine.IO type; the group is the id of the ack it asks for.
 _EVENT = re.compile(r"2(0|[1-9][0-9]{0,15})?\[")
 
@@ -92,9 +94,14 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
         self.directory = Directory()
         self.limit = limit
         super().__init__(client_manager=self.directory, async_mode="asgi", transports=["websocket"], **options)
+        self.manager_initialized = True  # ours needs nothing
+        self.eio.opened = self._begin
 
     def _engineio_server_class(self) -> type[Engine]:
         return Engine
+
+    def _begin(self, eio_sid: str) -> None:
+        self.environ[eio_sid] = _NO_ENVIRON
 
     def send_event(self, sid: str, name: str, payload: dict[str, Any]) -> None:
         """Write an event to a socket of this worker; nothing where it has gone away."""
@@ -197,3 +204,12 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
         if ack_id is not None:
             ack = self.packet_class(packet.ACK, id=ack_id, data=[{"ok": False, "error": problem}])
             await self._send_packet(eio_sid, ack)
+
+
+class App(socketio.ASGIApp):  # type: ignore[misc]
+    """python-socketio's app, which also lets uvicorn's HTTP know the engine."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            scope.setdefault("state", {})[ENGINE] = self.engineio_server.eio
+        await super().__call__(scope, receive, send)

@@ -1,13 +1,18 @@
 """Owns how bytes reach an Engine.IO session and leave it: a WebSocket without a queue or a task of its own.
 
-uvicorn's WebSocket class runs an ASGI call for as long as a connection lasts, and Engine.IO two tasks and a queue more.
-Here the call ends with the handshake: a `Connection` hands frames to its `Socket`, which answers what it can at once
+uvicorn's WebSocket class reads the request a second time and runs an ASGI call for as long as a connection lasts, and
+Engine.IO adds two tasks and a queue. Here a plain request becomes a session at once (`FirstRequest`), any other with an
+ASGI call that ends with the handshake. A `Connection` hands frames to its `Socket`, which answers what it can at once
 (`fast_lane.py`), works on the rest in a task that lives no longer than there is work, and writes to the transport.
 """
 
 from __future__ import annotations
 
 import asyncio
+import base64
+import binascii
+import functools
+import hashlib
 import logging
 import re
 import struct
@@ -21,6 +26,7 @@ import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.protocol import SERVER, Protocol
 
 from contract.event_rate import EventRate
 
@@ -46,13 +52,17 @@ PING_INTERVAL, PING_TIMEOUT = 20, 15
 #: Seconds in which a connection has to send its first request.
 REQUEST_SECONDS = 10
 
-#: The name under which a connection finds itself in its ASGI scope.
-_EXTENSION = "parlance.connection"
+#: The names under which a connection finds itself in its ASGI scope, and a request the engine in uvicorn's state.
+_EXTENSION, ENGINE = "parlance.connection", "parlance.engine"
 #: What a client may send as text: an Engine.IO close, a pong, or a message that is a Socket.IO packet.
 _READABLE = re.compile(r"1|3|4[0-9].*", re.DOTALL)
 _CLOSE, _PING, _PONG = b"1", b"2", b"3"
-#: Parameters that only a session which polls has.
+#: Parameters that only a session which polls has, and headers of a request that is not plain: a page, whose origin
+#: counts, one with a body, one that wishes for more.
 _ODD = {"sid", "j"}
+_ODD_HEADERS = {b"origin", b"content-length", b"transfer-encoding", b"sec-websocket-protocol"}
+#: What answers a request's key (RFC 6455, 1.3).
+_KEY_SUFFIX = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 #: The first byte of a text message in one frame, and the bytes of an empty frame of a client (RFC 6455, 5.2).
 _WHOLE_TEXT, _SHORTEST = 0x81, 6
 #: Stands in an inbox for the end of the connection.
@@ -61,7 +71,7 @@ _INVALID_TEXT, _GOING_AWAY = 1007, 1012  # RFC 6455, 7.4.1
 
 
 class FirstRequest(HttpToolsProtocol):
-    """uvicorn's HTTP, which also hangs up on whoever connects and does not ask for anything."""
+    """uvicorn's HTTP, which opens a plain session by itself, and hangs up on whoever does not ask for anything."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -75,9 +85,55 @@ class FirstRequest(HttpToolsProtocol):
         self._deadline.cancel()
         super().on_headers_complete()
 
+    def handle_websocket_upgrade(self) -> None:
+        engine: Engine | None = self.app_state.get(ENGINE)
+        key = self._plain_key() if engine is not None else None
+        if engine is None or key is None:
+            super().handle_websocket_upgrade()
+            return
+        connection = Connection.upgraded(self)
+        self.connections.discard(self)
+        self.connections.add(connection)
+        self.transport.set_protocol(connection)
+        accepted = base64.b64encode(hashlib.sha1(key + _KEY_SUFFIX, usedforsecurity=False).digest())
+        headers = b"".join([b"%b: %b\r\n" % header for header in self.server_state.default_headers])
+        self.transport.write(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Accept: %b\r\n%b\r\n" % (accepted, headers)
+        )
+        engine.open(connection)
+
+    def _plain_key(self) -> bytes | None:
+        """The key of a request that asks for a session and nothing else; None leaves it to uvicorn."""
+        if self.scope["method"] != "GET" or self.scope["http_version"] != "1.1" or not _asks_for_session(self.url):
+            return None
+        keys, versions = [], []
+        for name, value in self.scope["headers"]:
+            if name in _ODD_HEADERS:
+                return None
+            if name == b"sec-websocket-key":
+                keys.append(value)
+            elif name == b"sec-websocket-version":
+                versions.append(value)
+        if len(keys) != 1 or versions != [b"13"]:
+            return None
+        try:
+            is_key = len(binascii.a2b_base64(keys[0], strict_mode=True)) == 16
+        except binascii.Error:
+            return None
+        return keys[0] if is_key else None
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._deadline.cancel()
         super().connection_lost(exc)
+
+
+@functools.lru_cache(maxsize=64)
+def _asks_for_session(url: bytes) -> bool:
+    path, _, query = url.decode("latin-1").partition("?")
+    asked = parse_qs(query)
+    is_plain = asked.get("EIO") == ["4"] and asked.get("transport") == ["websocket"]
+    return path == "/socket.io/" and is_plain and asked.keys().isdisjoint(_ODD)
 
 
 class Connection(WebSocketsSansIOProtocol):
@@ -85,12 +141,37 @@ class Connection(WebSocketsSansIOProtocol):
 
     socket: Socket | None = None
     is_open = False
+    _parser: Protocol | None = None
     is_congested = False
     #: Whether frames are told apart here, and the beginning of one that has not come whole.
     _delimits = True
     _rest = b""
     _unsent: list[bytes] | None = None
-    close_timeout: float
+    close_timeout = 3.0
+    # What uvicorn's would set.
+    disconnected = close_sent = read_paused = False
+    close_timer = ping_timer = pong_timer = pending_ping_payload = None
+
+    @classmethod
+    def upgraded(cls, request: FirstRequest) -> Connection:
+        """Take a connection over from a request whose handshake is done."""
+        self = cls.__new__(cls)
+        self.loop, self.transport, self.logger = request.loop, request.transport, request.logger
+        self.connections, self.tasks = request.connections, request.tasks
+        self.handshake_initiated = self.handshake_complete = True
+        self.frames, self.curr_msg_data_type = [], "bytes"
+        return self
+
+    @property
+    def conn(self) -> Any:
+        """The library's parser; a connection that only ever hears plain text has none."""
+        if self._parser is None:
+            self._parser = Protocol(SERVER, max_size=MAX_FRAME_BYTES, logger=_quiet)
+        return self._parser
+
+    @conn.setter
+    def conn(self, parser: Any) -> None:
+        self._parser = parser
 
     def handle_connect(self, event: Any) -> None:
         self.conn.logger = _quiet
@@ -130,6 +211,8 @@ class Connection(WebSocketsSansIOProtocol):
     def adopt(self, socket: Socket) -> None:
         """Give every frame to `socket` from now on, those that came early first."""
         self.socket, self.is_open = socket, not self.disconnected
+        if "queue" not in self.__dict__:
+            return
         early = self.queue
         del self.queue, self.writable
         while not early.empty():
@@ -425,6 +508,8 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
 
     #: Takes a frame that can be answered at once, or says that it can't.
     lane: Callable[[Socket, bytes], bool] | None = None
+    #: Is told the id of each session that begins.
+    opened: Callable[[str], None]
     #: Seconds in which a socket has to be through the Socket.IO handshake.
     handshake_seconds: float = 10
 
@@ -447,31 +532,22 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
         self._unflushed: list[Connection] = []
         self._sweeping: asyncio.TimerHandle | None = None
 
-    async def handle_request(self, scope: Any, receive: Any, send: Any) -> None:
-        """Open a session at once where an app asks plainly; a page, whose origin counts, takes Engine.IO's way."""
-        if scope["type"] == "websocket" and not any(name == b"origin" for name, _ in scope["headers"]):
-            query = parse_qs(scope["query_string"].decode("latin-1"))
-            if query.get("EIO") == ["4"] and query.get("transport") == ["websocket"] and query.keys().isdisjoint(_ODD):
-                await receive()
-                await self._open(scope)
-                return
-        await super().handle_request(scope, receive, send)
-
     async def _handle_connect(self, environ: dict[str, Any], transport: str, jsonp_index: int | None = None) -> Any:
-        await self._open(environ["asgi.scope"])
-
-    async def _open(self, scope: Any) -> None:
-        connection = scope["extensions"].get(_EXTENSION)
+        connection = environ["asgi.scope"]["extensions"].get(_EXTENSION)
         if connection is None:
             raise RuntimeError("uvicorn should be run with ws=contract.transport.Connection")
-        socket = Socket(self, self.generate_id(), connection)
         connection.accept()
+        self.open(connection)
+
+    def open(self, connection: Connection) -> None:
+        """Begin a session on a connection whose WebSocket handshake is done."""
+        socket = Socket(self, self.generate_id(), connection)
         self.sockets[socket.sid] = socket
         turn = self._turns[len(self._turn_of) % PING_INTERVAL]
         turn.add(socket)
         self._turn_of[socket] = turn
         self.expect_handshake(socket)
-        await self._trigger_event("connect", socket.sid, {}, run_async=False)
+        self.opened(socket.sid)
         connection.adopt(socket)
         socket.write(b'0{"sid":"%b",%b' % (socket.sid.encode(), self._opening[1:]))
         if self._sweeping is None:

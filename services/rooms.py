@@ -13,6 +13,8 @@
     match:due                     what is to happen next, scored by when (ms): search:{userId} join:{roomId}
                                   begin:{roomId} grace:{roomId}:{userId} room:{roomId} end:{roomId}:{by}
 
+Finds, and leaves, of one turn of the event loop are one run of their script.
+
 The brief's queue is a list; leaving a list costs its length, leaving a sorted set its logarithm. Each change is one Lua
 script, so it happens whole or not at all, by Redis's clock.
 """
@@ -138,22 +140,12 @@ class Rooms:
 
         Raises AlreadySearching or AlreadyInRoom.
         """
-        user_id = ticket["userId"]
-        answer = await self._run(
+        me = (ticket["userId"], ticket["level"], ticket["topic"], ticket["socket"], _packed(ticket))
+        answer = await self._scripts.call_together(
             "find_partner",
-            [f"match:searching:{user_id}", f"match:in_room:{user_id}", "match:due"],
-            user_id,
-            ticket["level"],
-            ticket["topic"],
-            ticket["socket"],
-            _packed(ticket),
-            room_id,
-            session_id,
-            self._search_ms,
-            self._join_ms,
-            ROOM_SECONDS,
-            int(at_head),
-            *avoid,
+            ("match:due",),
+            (self._search_ms, self._join_ms, ROOM_SECONDS),
+            (*me, room_id, session_id, int(at_head), " ".join(avoid)),
         )
         match answer:
             case ["waiting", ahead, recent, since]:
@@ -167,7 +159,7 @@ class Rooms:
 
     async def leave_queue(self, user_id: str, socket: str = "") -> Ticket | None:
         """Take a user's search back, or only that of one socket; answer its ticket, None where there was none."""
-        held = await self._run("leave_queue", [f"match:searching:{user_id}", "match:due"], user_id, socket)
+        held = await self._scripts.call_together("leave_queue", ("match:due",), (), (user_id, socket))
         return orjson.loads(held) if held else None
 
     async def put_back(self, ticket: Ticket) -> None:

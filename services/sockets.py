@@ -1,7 +1,7 @@
 """Owns how many sockets a user has, over all workers: the `user:{id}:sockets` keys of Redis.
 
 Nobody waits for this count: a handshake is over before Redis has heard of it, and without Redis it is not kept. What
-happens in one turn of the loop goes out as one pipeline.
+happens in one turn of the loop goes out as one write.
 """
 
 from __future__ import annotations
@@ -9,27 +9,25 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from pathlib import Path
 
 import redis.exceptions
-from redis.asyncio import Redis
 
 import errors
 from adapters import tasks
 from adapters.ports import Bus
+from adapters.scripts import Scripts
 
 log = logging.getLogger("parlance.sockets")
 
 _KEPT_SECONDS = 7 * 24 * 60 * 60
 #: Farewells that are remembered while Redis is away.
 _MOST_OWED = 10_000
-_ENTER = (Path(__file__).parent / "lua" / "enter_socket.lua").read_text()
 
 
 class SocketsService:
-    def __init__(self, redis: Redis, bus: Bus, most: int) -> None:
+    def __init__(self, scripts: Scripts, bus: Bus, most: int) -> None:
         """`most` sockets a user may have; one more takes the place of the oldest."""
-        self._redis = redis
+        self._scripts = scripts
         self._bus = bus
         self._most = most
         #: What Redis is to hear, in order: the user, the socket, when it came (ms) or None where it went.
@@ -68,15 +66,19 @@ class SocketsService:
             self._counting = None
 
     async def _tell(self, changes: list[tuple[str, str, int | None]]) -> list[str]:
-        pipeline = self._redis.pipeline(transaction=False)
-        for user_id, socket, at in changes:
-            key = f"user:{user_id}:sockets"
-            if at is None:
-                pipeline.zrem(key, socket)
-            else:
-                # Not a registered script: redis-py asks about those before each pipeline.
-                pipeline.eval(_ENTER, 1, key, socket, at, self._most, _KEPT_SECONDS)
-        answers = await pipeline.execute()
+        answers = await asyncio.gather(
+            *(
+                self._scripts.execute("ZREM", f"user:{user_id}:sockets", socket, idempotent=True)
+                if at is None
+                else self._scripts.call(
+                    "enter_socket",
+                    [f"user:{user_id}:sockets"],
+                    [socket, at, self._most, _KEPT_SECONDS],
+                    idempotent=True,
+                )
+                for user_id, socket, at in changes
+            )
+        )
         return [socket for answer in answers if isinstance(answer, list) for socket in answer]
 
     async def stop(self) -> None:

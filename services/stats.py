@@ -206,7 +206,7 @@ async def _totals(session: AsyncSession) -> dict[str, Total]:
         name = "sessions" if table == "call_sessions" else table
         counted = COUNTED + 1
         if estimate <= 2 * COUNTED:
-            rows: Any = sa.select(sa.column("id")).select_from(sa.table(table)).order_by("id").limit(counted)
+            rows: Any = sa.select(sa.column("id")).select_from(sa.table(table)).limit(counted)
             counted = await session.scalar(sa.select(sa.func.count()).select_from(rows.subquery())) or 0
         exact = counted <= COUNTED
         totals[name] = Total(counted if exact else max(counted, round(estimate)), exact)

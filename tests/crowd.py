@@ -145,8 +145,15 @@ async def plans(house: Container, question: Question, options: str = "") -> dict
 
 
 def read_whole(plan: list[str]) -> list[str]:
-    """The lines of a plan by which a big table is read from its beginning to its end."""
-    return [line for line in plan if re.search(rf"Seq Scan on ({'|'.join(BIG)})\b", line)]
+    """The lines of a plan by which a big table is read from its beginning to its end.
+
+    A scan right below a limit that takes each row it meets stops there: so are small tables counted.
+    """
+    return [
+        line
+        for before, line, after in zip(["", *plan], plan, [*plan[1:], ""], strict=False)
+        if re.search(rf"Seq Scan on ({'|'.join(BIG)})\b", line) and not ("Limit " in before and "Filter:" not in after)
+    ]
 
 
 def _bind(function: Any, **arguments: Any) -> Question:

@@ -73,7 +73,7 @@ def main() -> None:
         servers = _servers(environment)
         for server in servers:
             stack.callback(stop, start(server, directory))
-        learners = _register(servers[0])
+        learners = register(servers[0])
         samples: dict[tuple[str, str], list[Sample]] = {}
         for round_number in range(ROUNDS + 1):
             for operation in TITLES:
@@ -164,7 +164,7 @@ def stop(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _register(server: Server) -> list[str]:
+def register(server: Server) -> list[str]:
     """Make as many learners as there are connections; answer their access tokens."""
     tokens = []
     with httpx.Client(base_url=f"http://127.0.0.1:{server.port}", timeout=10) as http:
@@ -197,7 +197,7 @@ def _request(server: Server, operation: str, token: str) -> str:
 
 def _measure(server: Server, operation: str, tokens: list[str], seconds: float) -> Sample:
     requests = json.dumps([_request(server, operation, token) for token in tokens])
-    before = _cpu_seconds(server.pid)
+    before = cpu_seconds(server.pid)
     done = subprocess.run(
         [sys.executable, "-m", "bench.rest.load", str(server.port), str(seconds)],
         input=requests,
@@ -207,14 +207,14 @@ def _measure(server: Server, operation: str, tokens: list[str], seconds: float) 
         check=True,
         cwd=HERE.parent.parent,
     )
-    cpu = _cpu_seconds(server.pid) - before
+    cpu = cpu_seconds(server.pid) - before
     load: dict[str, Any] = json.loads(done.stdout)
     if load["failed"]:
         raise SystemExit(f"{server.title} failed {load['failed']} requests of {operation}")
     return Sample(load["requests"] / load["seconds"], cpu / load["requests"] * 1e6, load["p99"])
 
 
-def _cpu_seconds(pid: int) -> float:
+def cpu_seconds(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 

@@ -63,7 +63,7 @@ class Server:
 
     @property
     def cpu_seconds(self) -> float:
-        return rest._cpu_seconds(self.pid) + (self.twin.cpu_seconds if self.twin else 0)
+        return rest.cpu_seconds(self.pid) + (self.twin.cpu_seconds if self.twin else 0)
 
     @property
     def play(self) -> str:
@@ -90,10 +90,10 @@ def main() -> None:
         processes = {}
         for server in servers:
             processes[server.title] = _start(server, directory)
-            stack.callback(rest._stop, processes[server.title])
+            stack.callback(rest.stop, processes[server.title])
             if server.twin:
-                stack.callback(rest._stop, _start(server.twin, directory))
-        tokens = rest._register(rest.Server("", [], {}, port=servers[0].port))
+                stack.callback(rest.stop, _start(server.twin, directory))
+        tokens = rest.register(rest.Server("", [], {}, port=servers[0].port))
         samples: dict[tuple[str, str], list[Sample]] = {}
         rate = 0.0
         for round_number in range(ROUNDS + 1):
@@ -113,8 +113,8 @@ def main() -> None:
                 continue
             if server.play == "echo":
                 continue
-            rest._stop(processes[server.title])
-            stack.callback(rest._stop, _start(server, directory))  # what it has done so far left its traces
+            rest.stop(processes[server.title])
+            stack.callback(rest.stop, _start(server, directory))  # what it has done so far left its traces
             memory[server.title] = _idle(server, tokens)
     report = _report(samples, memory, time.monotonic() - began)
     RESULTS.write_text(report)
@@ -193,7 +193,7 @@ def _start(server: Server, directory: Path) -> subprocess.Popen[bytes]:
                 return process
         except httpx.HTTPError:
             time.sleep(0.1)
-    rest._stop(process)
+    rest.stop(process)
     raise SystemExit(f"{server.title} did not start:\n{Path(log.name).read_text()[-2000:]}")
 
 

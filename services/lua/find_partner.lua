@@ -1,165 +1,258 @@
--- Take the longest-waiting partner that fits, or join the queue. One step, so that nobody is matched twice.
+-- For each of several users, one after another: take the longest-waiting partner that fits, or join the queue. One step,
+-- so that nobody is matched twice.
 --
--- KEYS[1] match:searching:{user}   KEYS[2] match:in_room:{user}   KEYS[3] match:due
--- ARGV    user, level, topic ('' for none), socket, ticket, room id, session id, search ms, join ms, room seconds,
---         1 to wait at the head of the queue, then everybody the user must not meet
--- returns {'already_searching'} | {'already_in_room'}
+-- KEYS[1] match:due
+-- ARGV    search ms, join ms, room seconds; then of each find: user, level, topic ('' for none), socket, ticket,
+--         room id, session id, 1 to wait at the head of the queue, everybody the user must not meet (ids, a space between)
+-- returns of each find {'already_searching'} | {'already_in_room'}
 --         | {'waiting', people ahead, matches of the last 5 minutes, since (µs)}
 --         | {'matched', partner's ticket, since when they waited (µs), level, topic, how long (ms)}
 --
 -- A search is held as its level, topic, socket and beginning, a line each, and the ticket, which is nothing to this
--- script. Calls are what a script costs: it makes as few as it can.
+-- script. Calls are what a script costs: it reads once what several finds look at, writes together what may be written
+-- together, and a search that meets its partner among these finds is never written at all.
 
-local call = redis.call
-local user, level, topic, socket, ticket = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local call, concat = redis.call, table.concat
+local search_ms, join_ms, room_seconds = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local COUNT = (#ARGV - 3) / 9
 
 -- How many of those waiting one search looks at.
 local WINDOW = 64
-
-if call('EXISTS', KEYS[1], KEYS[2]) > 0 then
-  if call('EXISTS', KEYS[2]) == 1 then return {'already_in_room'} end
-  return {'already_searching'}
-end
+local FITTING = {
+  all = {'all', 'beginner', 'intermediate', 'advanced'},
+  beginner = {'beginner', 'all'}, intermediate = {'intermediate', 'all'}, advanced = {'advanced', 'all'},
+}
 
 -- Redis's clock: those of the servers may differ.
 local clock = call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-
-local avoided = nil
-if #ARGV > 11 then
-  avoided = {}
-  for index = 12, #ARGV do avoided[ARGV[index]] = true end
-end
-
-local function pair(other)
-  if user < other then return 'match:recent:' .. user .. ':' .. other end
-  return 'match:recent:' .. other .. ':' .. user
-end
-
--- Someone met a moment ago, in case nobody else waits.
-local again = nil
-
--- Walk several queues as one, oldest first, until `left` people have been looked at.
-local function first_that_fits(queues, left)
-  -- Of each queue: who is read but not looked at, from where on; and how many stay before them.
-  local heads, at, kept = {}, {}, {}
-  for index = 1, #queues do
-    heads[index] = call('ZRANGE', queues[index], 0, 0, 'WITHSCORES')
-    at[index], kept[index] = 1, 0
-  end
-  while left > 0 do
-    local oldest, since = nil, nil
-    for index = 1, #queues do
-      local head = heads[index]
-      if head[at[index]] == nil and at[index] > 1 then
-        -- The first one did not do; the next ones are read by the eight.
-        head = call('ZRANGE', queues[index], kept[index], kept[index] + 7, 'WITHSCORES')
-        heads[index], at[index] = head, 1
-      end
-      local score = head[at[index] + 1]
-      if score then
-        score = tonumber(score)
-        if since == nil or score < since then oldest, since = index, score end
-      end
-    end
-    if oldest == nil then return nil, left end
-    left = left - 1
-    local queue, found = queues[oldest], heads[oldest][at[oldest]]
-    at[oldest], kept[oldest] = at[oldest] + 2, kept[oldest] + 1
-    local held = call('GET', 'match:searching:' .. found)
-    local their_level, their_topic, worker, began, their_ticket
-    if held then
-      their_level, their_topic, worker, began, their_ticket =
-        string.match(held, '^(%a+)\n([^\n]*)\n([^\n.]*)[^\n]*\n(%d+)\n(.*)')
-    end
-    local own = their_level and 'match:queue:' .. their_level
-    if own == nil or (queue ~= own and queue ~= own .. ':' .. their_topic) then
-      -- The search ran out; its user may have begun another one, which waits elsewhere.
-      call('ZREM', queue, found)
-      kept[oldest] = kept[oldest] - 1
-    elseif found ~= user and not (avoided and avoided[found]) then
-      local marks = call('MGET', 'worker:' .. worker, pair(found))
-      -- Whoever was on a worker that died is looked after by another; it may also be Redis that was away.
-      if marks[1] then
-        local partner = {found, their_level, their_topic, began, their_ticket}
-        if not marks[2] then return partner, left end
-        again = again or partner
-      end
-    end
-  end
-  return nil, 0
-end
-
-local queue = 'match:queue:' .. level
-local general
-if level == 'all' then
-  general = {queue, 'match:queue:beginner', 'match:queue:intermediate', 'match:queue:advanced'}
-else
-  general = {queue, 'match:queue:all'}
-end
-
-local partner, left = nil, WINDOW
-if topic ~= '' then
-  local same_topic = {}
-  for index = 1, #general do same_topic[index] = general[index] .. ':' .. topic end
-  partner, left = first_that_fits(same_topic, left)
-end
-if not partner then partner = first_that_fits(general, left) end
-partner = partner or again
-
 local minute = math.floor(now / 60000)
 
-if not partner then
-  local search_ms = ARGV[8]
-  local since = clock[1] * 1000000 + clock[2]
-  if ARGV[11] == '1' then
-    local head = call('ZRANGE', queue, 0, 0, 'WITHSCORES')
-    if head[2] then since = math.min(since, tonumber(head[2]) - 1) end
-  end
-  since = string.format('%.0f', since)
-  -- A little longer than the search, so that whoever ends it still finds whom to tell.
-  call('SET', KEYS[1], table.concat({level, topic, socket, since, ticket}, '\n'), 'PX', search_ms + 5000)
-  call('ZADD', KEYS[3], now + search_ms, 'search:' .. user)
-  -- Nobody waits longer than a search lasts, so a queue that nobody joins may go.
-  call('ZADD', queue, since, user)
-  call('PEXPIRE', queue, search_ms)
-  if topic ~= '' then
-    call('ZADD', queue .. ':' .. topic, since, user)
-    call('PEXPIRE', queue .. ':' .. topic, search_ms)
-  end
-  local rate, recent = 'match:rate:' .. level .. ':', 0
-  local made = call('MGET', rate .. minute, rate .. minute - 1, rate .. minute - 2, rate .. minute - 3, rate .. minute - 4)
-  for index = 1, 5 do recent = recent + (made[index] or 0) end
-  return {'waiting', call('ZRANK', queue, user), recent, since}
+local function key_of(level, topic)
+  if topic == '' then return 'match:queue:' .. level end
+  return 'match:queue:' .. level .. ':' .. topic
 end
 
-local room, room_seconds = ARGV[6], ARGV[10]
-local other, their_level, their_topic, began, their_ticket = unpack(partner)
--- For how long a partner is met again only when nobody else waits (seconds).
-call('SET', pair(other), '1', 'EX', '600')
-call('DEL', 'match:searching:' .. other)
-call('ZREM', 'match:queue:' .. their_level, other)
-if their_topic ~= '' then call('ZREM', 'match:queue:' .. their_level .. ':' .. their_topic, other) end
-call('ZREM', KEYS[3], 'search:' .. other)
-
-local rate = 'match:rate:' .. level .. ':' .. minute
-if call('INCR', rate) == 1 then call('EXPIRE', rate, '360') end
-if their_level ~= level then
-  rate = 'match:rate:' .. their_level .. ':' .. minute
-  if call('INCR', rate) == 1 then call('EXPIRE', rate, '360') end
+local function pair(one, other)
+  if one < other then return 'match:recent:' .. one .. ':' .. other end
+  return 'match:recent:' .. other .. ':' .. one
 end
-if level == 'all' then level = their_level end
-if topic == '' then topic = their_topic end
 
-local users, meta = 'match:room:' .. room .. ':users', 'match:room:' .. room .. ':meta'
-call('SADD', users, other, user)
-call('EXPIRE', users, room_seconds + 60)
-call('HSET', meta, 'createdAt', now, 'topic', topic, 'level', level, 'sessionId', ARGV[7],
-  'userAId', other, 'userBId', user, 'ticket:' .. other, their_ticket, 'ticket:' .. user, ticket)
-call('EXPIRE', meta, room_seconds + 60)
-call('SET', 'match:in_room:' .. other, room, 'EX', room_seconds + 60)
-call('SET', KEYS[2], room, 'EX', room_seconds + 60)
-call('ZADD', KEYS[3], now + ARGV[9], 'join:' .. room, now + room_seconds * 1000, 'room:' .. room)
+-- Arguments of one call for each key, gathered to be given at once.
+local function gather(into, key, one, other)
+  local gathered = into[key]
+  if not gathered then
+    gathered = {key}
+    into[key] = gathered
+  end
+  gathered[#gathered + 1] = one
+  if other then gathered[#gathered + 1] = other end
+end
 
-local waited = math.max(0, math.floor((clock[1] * 1000000 + clock[2] - began) / 1000))
-return {'matched', their_ticket, began, level, topic, waited}
+local function give(command, gathered)
+  for _, arguments in pairs(gathered) do call(command, unpack(arguments)) end
+end
+
+-- What is known of users: those matched here, and the searches of those seen here (false where there is none).
+local matched, searches = {}, {}
+-- Of each queue: who waits in Redis, as far as it was read, and who came with these finds; the oldest first.
+local stored, fresh = {}, {}
+local workers = {}
+-- What is written at the end.
+local leaves, joins, drops, dues, made = {}, {}, {KEYS[1]}, {KEYS[1]}, {}
+
+local function search_of(user)
+  local search = searches[user]
+  if search == nil then
+    search = false
+    local held = call('GET', 'match:searching:' .. user)
+    if held then
+      local level, topic, worker, since, ticket =
+        string.match(held, '^(%a+)\n([^\n]*)\n([^\n.]*)[^\n]*\n(%d+)\n(.*)')
+      if level then
+        search = {user = user, level = level, topic = topic, worker = worker, since = since, ticket = ticket}
+      end
+    end
+    searches[user] = search
+  end
+  return search
+end
+
+local function is_alive(worker)
+  if workers[worker] == nil then workers[worker] = call('EXISTS', 'worker:' .. worker) == 1 end
+  return workers[worker]
+end
+
+-- The entry at a place of a queue, {user, since (µs)}; nil behind its end.
+local function entry_at(queue, place)
+  while queue[place] == nil and not queue.is_whole do
+    -- One first, for it mostly does; then by the eight.
+    local page = queue.read == 0 and COUNT or 8
+    local found = call('ZRANGE', queue.key, queue.read, queue.read + page - 1, 'WITHSCORES')
+    for index = 1, #found, 2 do queue[#queue + 1] = {found[index], tonumber(found[index + 1])} end
+    queue.read = queue.read + page
+    queue.is_whole = #found < 2 * page
+  end
+  return queue[place]
+end
+
+-- Walk the queues of these levels as one, oldest first, until `left` people have been looked at; answer who fits, how
+-- many are left to look at, and who fits but was met a moment ago.
+local function first_that_fits(user, levels, topic, avoided, left)
+  local queues, places, again = {}, {}, nil
+  for index = 1, #levels do
+    local key = key_of(levels[index], topic)
+    if not stored[key] then
+      stored[key] = {key = key, read = 0, first = 1, is_whole = false}
+      fresh[key] = {key = key, first = 1, is_whole = true}
+    end
+    queues[#queues + 1] = stored[key]
+    queues[#queues + 1] = fresh[key]
+  end
+  for index = 1, #queues do
+    local queue = queues[index]
+    local entry = entry_at(queue, queue.first)
+    while entry and matched[entry[1]] do
+      queue.first = queue.first + 1
+      entry = entry_at(queue, queue.first)
+    end
+    places[index] = queue.first
+  end
+  while left > 0 do
+    local oldest, entry = nil, nil
+    for index = 1, #queues do
+      local head = entry_at(queues[index], places[index])
+      if head and (entry == nil or head[2] < entry[2]) then oldest, entry = index, head end
+    end
+    if entry == nil then return nil, left, again end
+    places[oldest] = places[oldest] + 1
+    local found = entry[1]
+    if not matched[found] and not entry.is_stale then
+      left = left - 1
+      local search = search_of(found)
+      local key = queues[oldest].key
+      if not search or (key ~= key_of(search.level, '') and key ~= key_of(search.level, search.topic)) then
+        -- The search ran out; its user may have begun another one, which waits elsewhere.
+        entry.is_stale = true
+        gather(leaves, key, found)
+      elseif found ~= user and not (avoided ~= '' and string.find(avoided, found, 1, true)) and is_alive(search.worker) then
+        -- Whoever was on a worker that died is looked after by another; it may also be Redis that was away.
+        if call('EXISTS', pair(user, found)) == 0 then return search, left, again end
+        again = again or search
+      end
+    end
+  end
+  return nil, 0, again
+end
+
+local function make_room(room, session, partner, me)
+  local other, user = partner.user, me.user
+  matched[other], matched[user] = true, true
+  if not partner.is_new then
+    drops[#drops + 1] = 'search:' .. other
+    call('DEL', 'match:searching:' .. other)
+    gather(leaves, key_of(partner.level, ''), other)
+    if partner.topic ~= '' then gather(leaves, key_of(partner.level, partner.topic), other) end
+  end
+  made[me.level] = (made[me.level] or 0) + 1
+  if partner.level ~= me.level then made[partner.level] = (made[partner.level] or 0) + 1 end
+  local level = me.level == 'all' and partner.level or me.level
+  local topic = me.topic == '' and partner.topic or me.topic
+  -- For how long a partner is met again only when nobody else waits (seconds).
+  call('SET', pair(user, other), '1', 'EX', '600')
+  local users, meta = 'match:room:' .. room .. ':users', 'match:room:' .. room .. ':meta'
+  call('SADD', users, other, user)
+  call('EXPIRE', users, room_seconds + 60)
+  call('HSET', meta, 'createdAt', now, 'topic', topic, 'level', level, 'sessionId', session,
+    'userAId', other, 'userBId', user, 'ticket:' .. other, partner.ticket, 'ticket:' .. user, me.ticket)
+  call('EXPIRE', meta, room_seconds + 60)
+  call('SET', 'match:in_room:' .. other, room, 'EX', room_seconds + 60)
+  call('SET', 'match:in_room:' .. user, room, 'EX', room_seconds + 60)
+  dues[#dues + 1], dues[#dues + 2] = now + join_ms, 'join:' .. room
+  dues[#dues + 1], dues[#dues + 2] = now + room_seconds * 1000, 'room:' .. room
+  local waited = math.floor((clock[1] * 1000000 + clock[2] - partner.since) / 1000)
+  return {'matched', partner.ticket, partner.since, level, topic, math.max(0, waited)}
+end
+
+-- Wait among these finds; whoever nobody has met at their end is written down then.
+local function wait(me, socket, at_head, index)
+  -- A microsecond apart: equals would stand by their ids.
+  local since = clock[1] * 1000000 + clock[2] + index
+  local general = fresh[key_of(me.level, '')]
+  if at_head then
+    for _, queue in ipairs({stored[general.key], general}) do
+      local head = entry_at(queue, queue.first)
+      if head then since = math.min(since, head[2] - 1) end
+    end
+  end
+  me.since, me.socket, me.worker, me.is_new = string.format('%.0f', since), socket, string.match(socket, '^[^.]*'), true
+  searches[me.user] = me
+  for _, queue in ipairs({general, me.topic ~= '' and fresh[key_of(me.level, me.topic)] or nil}) do
+    table.insert(queue, at_head and queue.first or #queue + 1, {me.user, since})
+  end
+end
+
+local answers, waiting = {}, {}
+for index = 1, COUNT do
+  local at = 4 + (index - 1) * 9
+  local user, level, topic = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+  local me = {user = user, level = level, topic = topic, ticket = ARGV[at + 4]}
+  local busy = matched[user] and 'already_in_room' or searches[user] and searches[user].is_new and 'already_searching'
+  if not busy and call('EXISTS', 'match:searching:' .. user, 'match:in_room:' .. user) > 0 then
+    busy = call('EXISTS', 'match:in_room:' .. user) == 1 and 'already_in_room' or 'already_searching'
+  end
+  if busy then
+    answers[index] = {busy}
+  else
+    local partner, left, again, met = nil, WINDOW, nil, nil
+    if topic ~= '' then
+      partner, left, again = first_that_fits(user, FITTING[level], topic, ARGV[at + 8], left)
+    end
+    if not partner then
+      partner, left, met = first_that_fits(user, FITTING[level], '', ARGV[at + 8], left)
+      partner = partner or again or met
+    end
+    if partner then
+      answers[index] = make_room(ARGV[at + 5], ARGV[at + 6], partner, me)
+    else
+      wait(me, ARGV[at + 3], ARGV[at + 7] == '1', index)
+      waiting[index] = me
+    end
+  end
+end
+
+for _, me in pairs(waiting) do
+  if not matched[me.user] then
+    -- A little longer than the search, so that whoever ends it still finds whom to tell.
+    call('SET', 'match:searching:' .. me.user, concat({me.level, me.topic, me.socket, me.since, me.ticket}, '\n'),
+      'PX', search_ms + 5000)
+    gather(joins, key_of(me.level, ''), me.since, me.user)
+    if me.topic ~= '' then gather(joins, key_of(me.level, me.topic), me.since, me.user) end
+    dues[#dues + 1], dues[#dues + 2] = now + search_ms, 'search:' .. me.user
+  end
+end
+give('ZREM', leaves)
+give('ZADD', joins)
+-- Nobody waits longer than a search lasts, so a queue that nobody joins may go.
+for key in pairs(joins) do call('PEXPIRE', key, search_ms) end
+if #drops > 1 then call('ZREM', unpack(drops)) end
+if #dues > 1 then call('ZADD', unpack(dues)) end
+for level, count in pairs(made) do
+  local rate = 'match:rate:' .. level .. ':' .. minute
+  if call('INCRBY', rate, count) == count then call('EXPIRE', rate, '360') end
+end
+
+local recent = {}
+for index, me in pairs(waiting) do
+  local level = me.level
+  if not recent[level] then
+    local rate = 'match:rate:' .. level .. ':'
+    recent[level] = 0
+    for _, each in ipairs(call('MGET', rate .. minute, rate .. minute - 1, rate .. minute - 2, rate .. minute - 3, rate .. minute - 4)) do
+      recent[level] = recent[level] + (each or 0)
+    end
+  end
+  local ahead = matched[me.user] and 0 or call('ZRANK', key_of(level, ''), me.user)
+  answers[index] = {'waiting', ahead, recent[level], me.since}
+end
+return answers

@@ -1,21 +1,35 @@
--- Take a search back. With a socket given, only the search of that socket.
+-- Take the searches of several users back. Where a socket is given, only the search of that socket.
 --
--- KEYS[1] match:searching:{user}   KEYS[2] match:due
--- ARGV    user, socket ('' for any)
--- returns the ticket, or nil where there was none
+-- KEYS[1] match:due
+-- ARGV    of each: user, socket ('' for any)
+-- returns of each the ticket, or nothing ('') where there was none
 
-local held = redis.call(ARGV[2] == '' and 'GETDEL' or 'GET', KEYS[1])
-if not held then
-  redis.call('ZREM', KEYS[2], 'search:' .. ARGV[1])
-  return nil
+local call = redis.call
+local answers, dues, queues = {}, {KEYS[1]}, {}
+
+local function leave(queue, user)
+  if not queues[queue] then queues[queue] = {queue} end
+  table.insert(queues[queue], user)
 end
-local level, topic, socket, ticket = string.match(held, '^(%a+)\n([^\n]*)\n([^\n]*)\n%d+\n(.*)')
-if ARGV[2] ~= '' then
-  if socket ~= ARGV[2] then return nil end
-  redis.call('DEL', KEYS[1])
+
+for index = 1, #ARGV, 2 do
+  local user, wanted = ARGV[index], ARGV[index + 1]
+  local key, answer = 'match:searching:' .. user, ''
+  local held = call(wanted == '' and 'GETDEL' or 'GET', key)
+  if held then
+    local level, topic, socket, ticket = string.match(held, '^(%a+)\n([^\n]*)\n([^\n]*)\n%d+\n(.*)')
+    if wanted == '' or wanted == socket then
+      if wanted ~= '' then call('DEL', key) end
+      leave('match:queue:' .. level, user)
+      if topic ~= '' then leave('match:queue:' .. level .. ':' .. topic, user) end
+      dues[#dues + 1] = 'search:' .. user
+      answer = ticket
+    end
+  else
+    dues[#dues + 1] = 'search:' .. user
+  end
+  answers[#answers + 1] = answer
 end
-local queue = 'match:queue:' .. level
-redis.call('ZREM', queue, ARGV[1])
-if topic ~= '' then redis.call('ZREM', queue .. ':' .. topic, ARGV[1]) end
-redis.call('ZREM', KEYS[2], 'search:' .. ARGV[1])
-return ticket
+for _, left in pairs(queues) do call('ZREM', unpack(left)) end
+if #dues > 1 then call('ZREM', unpack(dues)) end
+return answers

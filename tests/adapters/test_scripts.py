@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis.exceptions
@@ -21,6 +22,11 @@ from tests.world import free_port
 SCRIPTS = {
     "count": "return redis.call('INCR', KEYS[1])",
     "answer": "return {ARGV[1], {1, false, 'é'}}",
+    "each": """local answers = {}
+        for index = 2, #ARGV do
+          answers[index - 1] = {ARGV[1] .. ARGV[index], redis.call('INCR', KEYS[1]), #ARGV - 1}
+        end
+        return answers""",
     "fail": "return redis.error_reply('REFUSED not today')",
 }
 Directory = Path
@@ -61,6 +67,35 @@ async def test_callers_of_one_turn_get_each_their_own_answer(scripts: Scripts, k
     answers = await asyncio.gather(*(scripts.call("answer", args=[number]) for number in range(100)))
     assert answers == [[str(number), [1, None, "é"]] for number in range(100)]
     assert await scripts.execute("GET", key) == "1000"
+
+
+async def test_those_who_call_together_are_answered_by_one_run_of_the_script(
+    scripts: Scripts, container: Container, key: str
+) -> None:
+    await container.redis.script_flush()
+
+    async def call(number: int, shared: str = "n") -> Any:
+        return await scripts.call_together("each", (key,), (shared,), (number,))
+
+    answers = await asyncio.gather(*(call(number) for number in range(64)), call(64, "other"))
+    assert answers == [[f"n{number}", number + 1, 64] for number in range(64)] + [["other64", 65, 1]]
+    assert [answer[2] for answer in await asyncio.gather(*map(call, range(65)))] == [64] * 64 + [1], "too many at once"
+    gone, *rest = [asyncio.ensure_future(call(number)) for number in range(3)]
+    await asyncio.sleep(0)
+    gone.cancel()
+    assert [answer[0] for answer in await asyncio.gather(*rest)] == ["n1", "n2"]
+
+
+async def test_those_who_call_together_all_hear_of_what_breaks(scripts: Scripts, line: Line, key: str) -> None:
+    refused = await asyncio.gather(
+        *(scripts.call_together("fail", (), (), ()) for _ in range(3)), return_exceptions=True
+    )
+    assert [str(each) for each in refused] == ["REFUSED not today"] * 3
+    line.loses_answer_to, line.losses = key.encode(), 1
+    lost = await asyncio.gather(
+        *(scripts.call_together("each", (key,), ("n",), (number,)) for number in range(3)), return_exceptions=True
+    )
+    assert [type(each) for each in lost] == [redis.exceptions.ConnectionError] * 3, "what may have been done"
 
 
 async def test_one_callers_error_is_nobody_elses(scripts: Scripts, key: str) -> None:

@@ -110,6 +110,8 @@ async def test_every_list_shows_something(seeded: tuple[Container, str], sign_in
         "/courses": ada,
         "/payments/orders": ada,
         "/admin/orders": admin,
+        "/admin/users": admin,
+        "/admin/audit": admin,
     }
     assert shown.keys() == lists(), "a list is missing here, and perhaps its demo data"
     for path, http in shown.items():
@@ -118,6 +120,9 @@ async def test_every_list_shows_something(seeded: tuple[Container, str], sign_in
         assert (await admin.get("/admin/reports", params={"status": status})).json()["items"], status
     for status in ("paid", "expired", "refunded"):
         assert (await admin.get("/admin/orders", params={"status": status})).json()["items"], status
+    await container.redis.delete("admin:stats")  # other tests ask for the numbers of other databases
+    stats = (await admin.get("/admin/stats")).json()
+    assert sum(day["calls"] for day in stats["days"]) > 100 and stats["revenue"] and stats["openReports"]
     courses = await every_page(ada, "/courses", limit=100)
     assert {each["price"] == 0 for each in courses} == {each["enrolled"] for each in courses} == {True, False}
     calls = await every_page(ada, "/sessions", limit=100)

@@ -100,6 +100,70 @@ async def test_two_hundred_who_search_at_once_become_a_hundred_pairs(
     assert set(Counter(rooms_of).values()) == {2}
 
 
+@pytest.mark.parametrize("seed", range(12))
+async def test_those_who_search_in_one_turn_are_served_as_if_one_came_after_another(
+    container: Container, rooms: Rooms, ticket: MakeTicket, seed: int
+) -> None:
+    choose = random.Random(seed)
+    users = [str(uuid.UUID(int=choose.getrandbits(128), version=4)) for _ in range(60)]
+
+    def some(count: int) -> list[tuple[Ticket, list[str], bool]]:
+        return [
+            (
+                ticket(
+                    choose.choice(("all", "beginner", "advanced")),
+                    choose.choice(("", "", "food", "work")),
+                    user=choose.choice(users),
+                    worker=choose.choice(("", "", "", "", "deadbeef")),
+                ),
+                choose.sample(users, choose.choice((0, 0, 3, 40))),
+                choose.random() < 0.1,
+            )
+            for _ in range(count)
+        ]
+
+    before, together = some(25), some(70)
+    met_before = [tuple(sorted(choose.sample(users, 2))) for _ in range(300)]
+
+    async def told(each: tuple[Ticket, list[str], bool]) -> str:
+        own, avoid, at_head = each
+        try:
+            outcome = await rooms.find(own, str(uuid.uuid4()), str(uuid.uuid4()), avoid, at_head=at_head)
+        except errors.ProductError as error:
+            return error.code
+        if isinstance(outcome, Waiting):
+            return "waits"
+        return f"{outcome.partner['userId']} {outcome.level} {outcome.topic}"
+
+    async def story(*, at_once: bool) -> tuple[list[str], dict[str, list[str]]]:
+        await empty_queue(container)
+        for one, other in met_before:
+            await container.redis.set(f"match:recent:{one}:{other}", "1", ex=600)
+        for each in before:
+            await told(each)
+        for key in sorted(await keys(container, "match:searching:*"))[::5]:
+            await container.redis.delete(key)  # what its expiry does
+        heard = await asyncio.gather(*map(told, together)) if at_once else [await told(each) for each in together]
+        # Who searches no more is swept up by whoever comes across them, sooner or later.
+        searching = {each["userId"]: each async for each in rooms.searches()}
+        queues: dict[str, list[str]] = {}
+        for key in sorted(await keys(container, "match:queue:*")):
+            _, _, level, topic = f"{key}:".split(":")[:4]
+            queues[key] = [
+                user
+                for user in map(str, await container.redis.zrange(key, 0, -1))
+                if user in searching and searching[user]["level"] == level and topic in ("", searching[user]["topic"])
+            ]
+        queues = {key: waiting for key, waiting in queues.items() if waiting}
+        due = set(map(str, await container.redis.zrange("match:due", 0, -1))) & {f"search:{user}" for user in searching}
+        kept = {key for key in await keys(container) if ":searching:" in key or ":in_room:" in key or ":recent:" in key}
+        return heard, {**queues, "due": sorted(due), "kept": sorted(kept)}
+
+    one_by_one, at_once = await story(at_once=False), await story(at_once=True)
+    assert Counter(one_by_one[0]).keys() >= {"waits", "already_searching", "already_in_room"}
+    assert at_once == one_by_one
+
+
 async def test_at_most_one_of_each_kind_is_left_when_two_hundred_of_many_kinds_search_at_once(
     container: Container, rooms: Rooms, ticket: MakeTicket
 ) -> None:
