@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
@@ -33,6 +33,7 @@ from services.blocks import BlocksService
 from services.call_rows import CallRows
 from services.courses import CoursesService
 from services.demo import DemoService
+from services.doctor import DoctorService
 from services.health import HealthService
 from services.idempotency import IdempotencyService
 from services.matchmaking import MatchmakingService
@@ -155,6 +156,11 @@ class Container:
             await connection.close()
         await self.redis.aclose()
         await self.database.close()
+
+
+def doctor(settings: Settings, revisions: Sequence[str]) -> DoctorService:
+    """Make what looks at an installation, also at one in which the rest could not be made."""
+    return DoctorService(settings, revisions)
 
 
 def _providers(settings: Settings) -> dict[str, PaymentProvider]:

@@ -25,11 +25,11 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="For scripts.")]
       parlance doctor --json
     """
     # Imported here: the other commands should not wait for the clients of all services.
+    import container
     from cli import migrations
-    from services.doctor import DoctorService
 
     settings = operator_settings()
-    findings = asyncio.run(DoctorService(settings, migrations.revisions(settings)).examine())
+    findings = asyncio.run(container.doctor(settings, migrations.revisions(settings)).examine())
     if as_json:
         print(json.dumps([dataclasses.asdict(each) for each in findings]))
     else:
