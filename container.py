@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
@@ -36,9 +36,11 @@ from services.call_rows import CallRows
 from services.courses import CoursesService
 from services.demo import DemoService
 from services.device_tokens import DeviceTokensService
+from services.doctor import DoctorService
 from services.health import HealthService
 from services.idempotency import IdempotencyService
 from services.matchmaking import MatchmakingService
+from services.metrics import MetricsService
 from services.notifications import NotificationsService
 from services.payments import PaymentsService
 from services.privacy import PrivacyService
@@ -135,6 +137,7 @@ class Container:
         self.recovery = RecoveryService(rooms, rows, self.sessions, self.matchmaking, self.signaling)
         self.accounts = AccountsService(self.database, self.sessions, self.reports, self.payments, self.audit)
         self.stats = StatsService(self.database, self.redis, rooms)
+        self.metrics = MetricsService(self.database, self.redis, self.bus, rooms, self.matchmaking, self.webhooks)
         self.health = HealthService(self.database, self.redis, self.storage)
         #: What a door does for as long as the server serves, besides answering.
         self.background: list[Callable[[], Coroutine[Any, Any, None]]] = []
@@ -151,6 +154,7 @@ class Container:
             await tasks.end(*running)
             await self.revocations.stop()
             await self.sockets.stop()
+            await self.metrics.stop()
             await self.bus.stop()
             await self.close()
 
@@ -164,6 +168,11 @@ class Container:
             await connection.close()
         await self.redis.aclose()
         await self.database.close()
+
+
+def doctor(settings: Settings, revisions: Sequence[str]) -> DoctorService:
+    """Make what looks at an installation, also at one in which the rest could not be made."""
+    return DoctorService(settings, revisions)
 
 
 def _providers(settings: Settings) -> dict[str, PaymentProvider]:

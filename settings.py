@@ -209,8 +209,18 @@ class Settings(BaseSettings):
 def load(env_file: str | Path | None = ".env", **overrides: Any) -> Settings:
     """Read the environment, then `env_file`; raise SettingsError naming every bad variable."""
     path = os.environ.get("PARLANCE_ENV_FILE", env_file) if env_file == ".env" else env_file
+    return _read([path] if path else [], overrides)
+
+
+def load_with(addition: Path) -> Settings:
+    """Read the environment, then `addition`, then .env; raise SettingsError naming every bad variable."""
+    return _read([os.environ.get("PARLANCE_ENV_FILE", ".env"), addition], {})
+
+
+def _read(files: list[str | Path], overrides: dict[str, Any]) -> Settings:
     try:
-        return Settings(_env_file=path, **overrides)
+        # Of several files the last one wins.
+        return Settings(_env_file=files or None, **overrides)
     except ValidationError as error:
         lines = []
         for problem in error.errors():

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol
 
+from adapters.counting import Traffic
+
 #: Takes the socket a message is for, then the message's arguments. One that answers None is done at once.
 Handler = Callable[..., Awaitable[None] | None]
 
@@ -33,6 +35,12 @@ class Bus(Protocol):
 
     def on_data_lost(self, listener: Callable[[], Awaitable[None]]) -> None:
         """Call `listener` when Redis has lost what this worker told it, or the others took this worker for dead."""
+
+    def neighbours(self) -> list[str]:
+        """The other workers of this host."""
+
+    def traffic(self) -> Mapping[str, Traffic]:
+        """What was sent to other workers, by the way it went."""
 
     async def start(self) -> None: ...
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import secrets
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
@@ -46,6 +47,22 @@ class Storage:
     async def delete(self, key: str) -> None:
         """Remove an object; one that is not there is removed already. Raises Unavailable."""
         await self._run(self._client.remove_object, self.bucket, key)
+
+    async def probe(self) -> None:
+        """Write an object, read it and remove it; raise Unavailable with what the store says."""
+        await self._run(self._write_and_read, f"probe/{secrets.token_hex(8)}", secrets.token_bytes(32))
+
+    def _write_and_read(self, key: str, data: bytes) -> None:
+        self._client.put_object(self.bucket, key, io.BytesIO(data), len(data))
+        try:
+            answer = self._client.get_object(self.bucket, key)
+            try:
+                if answer.read() != data:
+                    raise OSError("what was written came back as something else")
+            finally:
+                answer.close()
+        finally:
+            self._client.remove_object(self.bucket, key)
 
     @staticmethod
     async def _run(work: Callable[..., Any], *arguments: Any) -> Any:

@@ -222,7 +222,12 @@ def _reachable(host: str) -> str:
 
 def _welcome(port: int, directory: Path, payments: payment_stand_ins.Plan | None) -> str:
     site = f"http://localhost:{port}"
-    pages = {"API docs": f"{site}/docs", "Events docs": f"{site}/docs/events", "Health": f"{site}/health"}
+    pages = {
+        "API docs": f"{site}/docs",
+        "Events docs": f"{site}/docs/events",
+        "Admin": f"{site}/admin-ui",
+        "Health": f"{site}/health",
+    }
     if (_ROOT / "web" / "index.html").exists():
         pages["Practice"] = f"{site}/"
     if payments:

@@ -8,7 +8,7 @@ from typing import NoReturn
 import typer
 
 import errors
-from cli import admins, audit, dev, keys, migrations, notifications, payments, refunds, seed, serve, worker
+from cli import admins, audit, dev, doctor, keys, migrations, notifications, payments, refunds, seed, serve, worker
 from settings import SettingsError
 
 app = typer.Typer(
@@ -30,6 +30,7 @@ app.add_typer(notifications.app, name="notifications")
 app.command("serve")(serve.serve)
 app.command("worker")(worker.worker)
 app.command("dev")(dev.dev)
+app.command("doctor")(doctor.doctor)
 app.command("seed")(seed.seed)
 
 

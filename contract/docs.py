@@ -24,12 +24,12 @@ _ASYNCAPI_BUNDLE = Path(__file__).parent.parent / "web" / "vendor" / "asyncapi"
 
 _CSS, _JAVASCRIPT = "text/css; charset=utf-8", "text/javascript; charset=utf-8"
 
-_POLICY = (
+POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 # The bundle's parser compiles its JSON Schemas with `new Function`.
-_EVENTS_POLICY = _POLICY.replace("script-src 'self'", "script-src 'self' 'unsafe-eval'")
+_EVENTS_POLICY = POLICY.replace("script-src 'self'", "script-src 'self' 'unsafe-eval'")
 
 _PAGE = Template("""\
 <!doctype html>
@@ -132,7 +132,7 @@ AsyncApiStandalone.render(
 """
 
 
-class _File:
+class File:
     """One body, the same for every caller: revalidated by ETag, gzipped once, when it is first asked for."""
 
     def __init__(self, body: bytes, media_type: str, **headers: str) -> None:
@@ -175,7 +175,7 @@ def routes(openapi: dict[str, Any], asyncapi: dict[str, Any]) -> list[Route]:
     served: list[Route] = []
 
     def serve(path: str, body: bytes, media_type: str, **headers: str) -> None:
-        served.append(Route(path, _File(body, media_type, **headers).respond, methods=["GET"]))
+        served.append(Route(path, File(body, media_type, **headers).respond, methods=["GET"]))
 
     def asset(name: str, body: bytes, media_type: str) -> str:
         # The address changes with the content, so browsers may keep what they have.
@@ -209,7 +209,7 @@ def routes(openapi: dict[str, Any], asyncapi: dict[str, Any]) -> list[Route]:
         style=asset("swagger-ui.css", _viewer_file(swagger_ui_path / "swagger-ui.css"), _CSS),
         viewer=asset("swagger-ui.js", _viewer_file(swagger_ui_path / "swagger-ui-bundle.js"), _JAVASCRIPT),
         script=asset("rest.js", _REST_SCRIPT.encode(), _JAVASCRIPT),
-        policy=_POLICY,
+        policy=POLICY,
     )
     page(
         "/docs/events",

@@ -39,6 +39,9 @@ JSON_HEADERS = {"Content-Type": "application/json"}
 #: The client of a request whose server does not say who it is, as ASGI's (host, port).
 UNKNOWN_CLIENT = ("unknown", 0)
 
+#: Where a request's ASGI scope has a list of one: the operation that answers it, for whoever counts.
+OPERATION = "parlance.operation"
+
 #: What a handler may take beside the parameters and the body of its operation.
 _INJECTED = ("services", "caller", "request")
 
@@ -208,8 +211,8 @@ def _bind(function: Callable[..., Any], services: Container, definition: dict[st
             given["request"] = Request(scope, receive)
         result = await function(services, **given)
         body, headers = result if isinstance(result, tuple) else (result, {})
-        if body is None:
-            return Answer(status, headers, None)
+        if body is None or isinstance(body, bytes):
+            return Answer(status, headers, body)
         return Answer(status, {**headers, **JSON_HEADERS} if headers else JSON_HEADERS, orjson.dumps(body))
 
     if idempotent and not (wants_caller and status != 204):

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import math
 import uuid
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ import sqlalchemy as sa
 from sqlmodel import col
 
 import errors
+from adapters.counting import Histogram
 from adapters.database import Database
 from adapters.ports import Bus
 from models import Block, Profile, Report, User
@@ -29,6 +31,8 @@ UNKNOWN_WAIT = 60
 TOPIC_LENGTH = 60
 #: Takes a user, the name of their partner, the room and the session.
 MatchListener = Callable[[str, str, str, str], Awaitable[None]]
+#: Seconds that a search took.
+WAIT_BOUNDS = (0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,9 @@ class MatchmakingService:
     """Searching, and what becomes of a match until both have joined its room."""
 
     def __init__(self, bus: Bus, database: Database, rooms: Rooms, sessions: SessionsService, rows: CallRows) -> None:
+        #: Pairs made here, and how long the one who waited had, in seconds; both by level.
+        self.matches: defaultdict[str, int] = defaultdict(int)
+        self.waits: defaultdict[str, Histogram] = defaultdict(lambda: Histogram(WAIT_BOUNDS))
         self._bus = bus
         self._database = database
         self._rooms = rooms
@@ -178,6 +185,9 @@ class MatchmakingService:
                     await self._rooms.put_back(held)
                 raise
             if await self._rooms.announce(room_id):
+                self.matches[outcome.level] += 1
+                if not held.get("atHead"):
+                    self.waits[outcome.level].add(outcome.waited_ms / 1000)
                 waiting = _partner_of(held)
                 # Each one's own worker knows whether they look. The one who came may have been put back to search on.
                 for me, partner in ((waiting, seeker), (seeker, waiting)):

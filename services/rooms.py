@@ -246,8 +246,12 @@ class Rooms:
 
     async def searching(self) -> int:
         """Count who waits for a partner."""
+        return sum((await self.searching_by_level()).values())
+
+    async def searching_by_level(self) -> dict[str, int]:
+        """Count who waits for a partner, by level."""
         queues = [self._scripts.execute("ZCARD", f"match:queue:{level}", idempotent=True) for level in LEVELS]
-        return sum(await asyncio.gather(*queues))
+        return dict(zip(LEVELS, await asyncio.gather(*queues), strict=True))
 
     async def searches(self) -> AsyncIterator[Ticket]:
         """Walk every search there is."""

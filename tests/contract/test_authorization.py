@@ -39,6 +39,7 @@ class Case(NamedTuple):
 OPEN = {
     "handlers.health.health",
     "handlers.health.ready",
+    "handlers.metrics.read",
     "handlers.auth.jwks",
     "handlers.auth.register",
     "handlers.auth.login",
@@ -227,7 +228,8 @@ async def test_what_is_open_asks_for_no_token(anonymous: httpx.AsyncClient, worl
         answer = await anonymous.request(
             operation["method"], operation["path"], json={} if "requestBody" in operation else None
         )
-        assert answer.status_code in (200, 400, 401)
+        # Whoever walks comes through a proxy, to whom metrics are not there.
+        assert answer.status_code in ((404,) if operation_id == "handlers.metrics.read" else (200, 400, 401))
         if answer.status_code == 401:
             assert answer.json()["code"] == "refresh_token_invalid"
 

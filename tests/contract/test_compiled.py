@@ -227,7 +227,8 @@ async def pair(container: Container, settings: Settings) -> Any:
     fast, stock = rest.build(container_on, document()), rest.build(without, document())
     assert isinstance(fast, FastPath)
     async with without.lifespan(None), container_on.lifespan(None):
-        yield Pair(fast, edge.wrap(fast, settings), edge.wrap(stock, settings))
+        count = container_on.metrics.request
+        yield Pair(fast, edge.wrap(fast, settings, count), edge.wrap(stock, settings, count))
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ OPERATIONS = operations.definitions(DOCUMENT)
 PUBLIC = {
     "handlers.health.health",
     "handlers.health.ready",
+    "handlers.metrics.read",
     "handlers.auth.jwks",
     "handlers.auth.register",
     "handlers.auth.login",
