@@ -34,9 +34,11 @@ from services.courses import CoursesService
 from services.demo import DemoService
 from services.health import HealthService
 from services.idempotency import IdempotencyService
+from services.lessons import LessonsService
 from services.matchmaking import MatchmakingService
 from services.payments import PaymentsService
 from services.privacy import PrivacyService
+from services.progress import ProgressService
 from services.recovery import RecoveryService
 from services.reports import ReportsService
 from services.revocations import Revocations
@@ -110,7 +112,9 @@ class Container:
             settings.checkout_expiry,
         )
         self.webhooks = WebhooksService(self.database, self.redis, self.jobs, self._providers)
-        self.courses = CoursesService(self.database, self.payments)
+        self.courses = CoursesService(self.database, self.payments, self.audit, self.jobs, self.storage)
+        self.lessons = LessonsService(self.database, self.audit, self.jobs, self.storage)
+        self.progress = ProgressService(self.database)
         self.sessions = SessionsService(self.database)
         rooms = Rooms(
             self.scripts, search=settings.search_expiry, join=settings.join_deadline, grace=settings.reconnect_grace

@@ -11,6 +11,7 @@
     ├── AlreadyRated, SessionNotEnded, AlreadyReported                    history and safety
     ├── CourseIsFree, AlreadyEnrolled, PaymentPending, SignatureInvalid, PaymentRefused,
     │   OrderNotRefundable, RefundPending, RefundTooLarge                  payments
+    ├── NotEnrolled, CourseInUse, SlugTaken, LessonsDiffer                courses
     ├── IdempotencyKeyReused, IdempotencyInFlight                         repeats
     └── SocketError: Banned, ProfileIncomplete, AlreadySearching, ...     calls (the socket's `error` event)
 
@@ -232,6 +233,33 @@ class RefundTooLarge(ProductError):
     status = 409
     code = "refund_too_large"
     title = "More than what is left of the payment cannot be given back."
+
+
+# --- Courses ------------------------------------------------------------------------------------
+
+
+class NotEnrolled(ProductError):
+    status = 403
+    code = "not_enrolled"
+    title = "Enroll in the course to see this lesson."
+
+
+class CourseInUse(ProductError):
+    status = 409
+    code = "course_in_use"
+    title = "Learners have taken or ordered this course: unpublish it instead."
+
+
+class SlugTaken(ProductError):
+    status = 409
+    code = "slug_taken"
+    title = "Another course has this slug."
+
+
+class LessonsDiffer(ProductError):
+    status = 409
+    code = "lessons_differ"
+    title = "These are not the lessons that the course has now; read them again."
 
 
 # --- Repeats ------------------------------------------------------------------------------------

@@ -57,6 +57,10 @@ def bind(queue: App, services: Container) -> None:
     async def delete_object(key: str) -> None:
         await services.storage.delete(key)
 
+    @queue.task(name="storage.delete_all", retry=later)
+    async def delete_objects(prefix: str, keep: str | None = None) -> None:
+        await services.storage.delete_all(prefix, keep=keep)
+
     @queue.task(name="payments.handle_event", retry=later)
     async def handle_event(event_id: str) -> None:
         await services.webhooks.handle(event_id)

@@ -8,6 +8,9 @@ from models.call_session import CallSession, EndedBy
 from models.course import Course
 from models.dispute import Dispute, DisputeStatus
 from models.enrollment import Enrollment
+from models.lesson import Lesson, VideoStatus
+from models.lesson_attachment import LessonAttachment
+from models.lesson_progress import LessonProgress
 from models.one_time_token import EmailVerificationToken, PasswordResetToken
 from models.order import Order, OrderStatus, ProviderName
 from models.payment_alert import AlertKind, PaymentAlert
@@ -17,6 +20,7 @@ from models.refund import Refund, RefundStatus
 from models.report import Report, ReportReason, ReportStatus
 from models.session_rating import SessionRating
 from models.user import Role, User
+from models.video_upload import VideoUpload
 from models.webhook_event import WebhookEvent
 
 metadata = SQLModel.metadata
@@ -34,6 +38,9 @@ __all__ = [
     "EnglishLevel",
     "Enrollment",
     "LearningGoal",
+    "Lesson",
+    "LessonAttachment",
+    "LessonProgress",
     "Order",
     "OrderStatus",
     "PasswordResetToken",
@@ -50,6 +57,8 @@ __all__ = [
     "Role",
     "SessionRating",
     "User",
+    "VideoStatus",
+    "VideoUpload",
     "WebhookEvent",
     "metadata",
 ]

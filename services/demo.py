@@ -29,6 +29,8 @@ from models import (
     EnglishLevel,
     Enrollment,
     LearningGoal,
+    Lesson,
+    LessonProgress,
     Order,
     OrderStatus,
     Profile,
@@ -86,6 +88,13 @@ _COURSES = [
     ("Travel in English", "From the check-in desk to the lost suitcase.", 79900, EnglishLevel.INTERMEDIATE),
     ("The speaking exam", "All three parts, with the examiner's questions.", 199900, EnglishLevel.ADVANCED),
     ("Telling a good story", "Tension, timing and the last line.", 99900, EnglishLevel.ADVANCED),
+]
+#: Titles and texts of the lessons that each course has; the first is free to try.
+_LESSONS = [
+    ("Where we begin", "What you can say already, and what you will be able to say."),
+    ("Listen first", "Two people talk; you notice the turns they take."),
+    ("Say it after me", "The sentences that carry the most, slowly, then at speed."),
+    ("Your turn", "A conversation with gaps: you fill them aloud."),
 ]
 #: What becomes of one order after the other.
 _FATES = (
@@ -157,13 +166,15 @@ class DemoService:
             courses = _courses(chance, admin)
             orders = _orders(chance, people, courses)
             enrollments = list(_enrollments(chance, people, courses, orders))
+            lessons = _lessons(chance, courses)
+            progress = list(_progress(chance, enrollments, lessons))
             groups: tuple[list[SQLModel], ...] = (
                 [each.user for each in people],
                 [each.profile for each in people],
                 [*calls],
                 [*ratings, *reports, *blocks, *courses],
-                [*orders],
-                [*enrollments],
+                [*orders, *lessons],
+                [*enrollments, *progress],
             )
             for group in groups:  # rows that others refer to go first
                 session.add_all(group)
@@ -450,6 +461,41 @@ def _enrollments(
                 if chance.random() < 0.5:
                     at = max(person.user.created_at, course.created_at)
                     yield Enrollment(id=_id(chance), user_id=person.user.id, course_id=course.id, enrolled_at=at)
+
+
+def _lessons(chance: random.Random, courses: list[Course]) -> list[Lesson]:
+    return [
+        Lesson(
+            id=_id(chance),
+            course_id=course.id,
+            title=title,
+            description=description,
+            order_index=index,
+            is_free=index == 0,
+            created_at=course.created_at,
+        )
+        for course in courses
+        for index, (title, description) in enumerate(_LESSONS)
+    ]
+
+
+def _progress(chance: random.Random, enrollments: list[Enrollment], lessons: list[Lesson]) -> Iterator[LessonProgress]:
+    """Learners come as far as they come, one lesson after the other; the last one they began is not completed."""
+    for enrollment in enrollments:
+        of_course = [each for each in lessons if each.course_id == enrollment.course_id]
+        begun = chance.randint(1, len(of_course))
+        for index, lesson in enumerate(of_course[:begun]):
+            at = enrollment.enrolled_at + timedelta(minutes=20 * (index + 1))
+            completed = index < begun - 1
+            yield LessonProgress(
+                id=_id(chance),
+                user_id=enrollment.user_id,
+                lesson_id=lesson.id,
+                watch_seconds=chance.randint(30, 600),
+                completed=completed,
+                completed_at=at if completed else None,
+                updated_at=at,
+            )
 
 
 async def _refund(

@@ -18,6 +18,7 @@ from models import (
     CallSession,
     EmailVerificationToken,
     Enrollment,
+    LessonProgress,
     Order,
     PasswordResetToken,
     Profile,
@@ -46,6 +47,7 @@ class Copy:
     blocks: list[Block]
     orders: list[Order]
     enrollments: list[Enrollment]
+    progress: list[LessonProgress]
 
 
 class PrivacyService:
@@ -87,6 +89,7 @@ class PrivacyService:
                     (await session.exec(select(Order).where(Order.user_id == me).order_by(col(Order.created_at)))).all()
                 ),
                 list((await session.exec(select(Enrollment).where(Enrollment.user_id == me))).all()),
+                list((await session.exec(select(LessonProgress).where(LessonProgress.user_id == me))).all()),
             )
 
     async def erase(self, user_id: str, password: str) -> None:
@@ -111,7 +114,7 @@ class PrivacyService:
             await session.execute(
                 sa.update(RefreshToken).where(col(RefreshToken.user_id) == me).values(device_id="deleted")
             )
-            for table in (PasswordResetToken, EmailVerificationToken):
+            for table in (PasswordResetToken, EmailVerificationToken, LessonProgress):
                 await session.execute(sa.delete(table).where(col(table.user_id) == me))
             await session.execute(
                 sa.delete(Block).where(sa.or_(col(Block.blocker_id) == me, col(Block.blocked_id) == me))

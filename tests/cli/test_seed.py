@@ -108,6 +108,7 @@ async def test_every_list_shows_something(seeded: tuple[Container, str], sign_in
         "/users/me/blocks": await sign_in(blocker),
         "/admin/reports": admin,
         "/courses": ada,
+        "/my/courses": ada,
         "/payments/orders": ada,
         "/admin/orders": admin,
     }
@@ -120,6 +121,8 @@ async def test_every_list_shows_something(seeded: tuple[Container, str], sign_in
         assert (await admin.get("/admin/orders", params={"status": status})).json()["items"], status
     courses = await every_page(ada, "/courses", limit=100)
     assert {each["price"] == 0 for each in courses} == {each["enrolled"] for each in courses} == {True, False}
+    mine = await every_page(ada, "/my/courses", limit=100)
+    assert {each["totalLessons"] for each in mine} == {4} and any(each["completedLessons"] for each in mine)
     calls = await every_page(ada, "/sessions", limit=100)
     assert len(calls) > 10 and {call["myRating"] is None for call in calls} == {True, False}
     assert {call["topic"] is None for call in calls} == {True, False}

@@ -665,7 +665,8 @@ export interface paths {
          */
         get: operations["handlers.courses.list_all"];
         put?: never;
-        post?: never;
+        /** Make a course */
+        post: operations["handlers.courses.create"];
         delete?: never;
         options?: never;
         head?: never;
@@ -682,6 +683,69 @@ export interface paths {
         /** Read a course */
         get: operations["handlers.courses.read"];
         put?: never;
+        post?: never;
+        /** Delete a course that nobody has taken or ordered */
+        delete: operations["handlers.courses.remove"];
+        options?: never;
+        head?: never;
+        /**
+         * Change or publish a course
+         * @description Orders keep the price they were made with.
+         */
+        patch: operations["handlers.courses.update"];
+        trace?: never;
+    };
+    "/courses/{courseId}/thumbnail": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Upload a course's picture
+         * @description JPEG, PNG or WebP by its bytes, 25 megapixels at most; it becomes 1280 by 720 pixels without metadata.
+         */
+        put: operations["handlers.courses.set_thumbnail"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/courses/{courseId}/lessons": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List a course's lessons in their order */
+        get: operations["handlers.courses.list_lessons"];
+        put?: never;
+        /** Add a lesson at the end of a course */
+        post: operations["handlers.courses.add_lesson"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/courses/{courseId}/lessons/order": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Put a course's lessons in another order
+         * @description Every lesson is named once; where the course has others meanwhile, nothing changes (`lessons_differ`).
+         */
+        put: operations["handlers.courses.reorder_lessons"];
         post?: never;
         delete?: never;
         options?: never;
@@ -703,6 +767,137 @@ export interface paths {
          * @description A course with a price answers like `POST /payments/create-checkout-session`.
          */
         post: operations["handlers.courses.enroll"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/lessons/{lessonId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Read what a lesson is about */
+        get: operations["handlers.lessons.read"];
+        put?: never;
+        post?: never;
+        /** Delete a lesson */
+        delete: operations["handlers.lessons.remove"];
+        options?: never;
+        head?: never;
+        /** Change a lesson */
+        patch: operations["handlers.lessons.update"];
+        trace?: never;
+    };
+    "/lessons/{lessonId}/progress": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Note how far one has watched
+         * @description It never goes back: of several devices the furthest counts. Needs enrollment, or a free lesson.
+         */
+        put: operations["handlers.lessons.set_progress"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/lessons/{lessonId}/complete": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Complete a lesson
+         * @description Needs enrollment, or a free lesson.
+         */
+        post: operations["handlers.lessons.complete"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/lessons/{lessonId}/attachments": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the files of a lesson
+         * @description Needs enrollment, or a free lesson.
+         */
+        get: operations["handlers.lessons.list_attachments"];
+        put?: never;
+        /** Add a file to a lesson */
+        post: operations["handlers.lessons.add_attachment"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/lessons/{lessonId}/attachments/{attachmentId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Remove a file from a lesson */
+        delete: operations["handlers.lessons.remove_attachment"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/my/courses": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List the courses one is enrolled in, the latest first */
+        get: operations["handlers.my.courses"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/my/progress/{courseId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Read how far one has come in a course */
+        get: operations["handlers.my.progress"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -731,7 +926,7 @@ export interface components {
          * @description Stable across releases; new ones may appear.
          * @enum {string}
          */
-        ErrorCode: "request_invalid" | "unauthenticated" | "forbidden" | "not_found" | "method_not_allowed" | "not_acceptable" | "payload_too_large" | "unsupported_media_type" | "rate_limited" | "internal" | "unavailable" | "email_taken" | "invalid_credentials" | "account_banned" | "refresh_token_invalid" | "refresh_token_reused" | "token_invalid" | "last_admin" | "username_taken" | "already_rated" | "session_not_ended" | "already_reported" | "course_is_free" | "already_enrolled" | "payment_pending" | "signature_invalid" | "payment_refused" | "order_not_refundable" | "refund_pending" | "refund_too_large" | "idempotency_key_reused" | "idempotency_in_flight";
+        ErrorCode: "request_invalid" | "unauthenticated" | "forbidden" | "not_found" | "method_not_allowed" | "not_acceptable" | "payload_too_large" | "unsupported_media_type" | "rate_limited" | "internal" | "unavailable" | "email_taken" | "invalid_credentials" | "account_banned" | "refresh_token_invalid" | "refresh_token_reused" | "token_invalid" | "last_admin" | "username_taken" | "already_rated" | "session_not_ended" | "already_reported" | "course_is_free" | "already_enrolled" | "payment_pending" | "signature_invalid" | "payment_refused" | "order_not_refundable" | "refund_pending" | "refund_too_large" | "not_enrolled" | "course_in_use" | "slug_taken" | "lessons_differ" | "idempotency_key_reused" | "idempotency_in_flight";
         Problem: {
             /**
              * @description A URI that names the kind of problem.
@@ -950,6 +1145,7 @@ export interface components {
             blocks: components["schemas"]["ExportedBlock"][];
             orders: components["schemas"]["Order"][];
             enrollments: components["schemas"]["ExportedEnrollment"][];
+            progress: components["schemas"]["LessonProgress"][];
         };
         ExportedSignIn: {
             deviceId: string;
@@ -1155,8 +1351,7 @@ export interface components {
             thumbnailUrl: string | null;
             price: components["schemas"]["Money"];
             currency: components["schemas"]["Currency"];
-            /** @enum {string} */
-            level: "beginner" | "intermediate" | "advanced";
+            level: components["schemas"]["CourseLevel"];
             isPublished: boolean;
             /** @description Whether the reader is. */
             enrolled: boolean;
@@ -1177,6 +1372,127 @@ export interface components {
             courseId: components["schemas"]["Id"];
             orderId: components["schemas"]["NullableId"];
             enrolledAt: components["schemas"]["Time"];
+        };
+        /** @enum {string} */
+        CourseLevel: "beginner" | "intermediate" | "advanced";
+        /** @example Small talk that works */
+        CourseTitle: string;
+        CourseText: string;
+        /**
+         * @description What stands in addresses; made of the title where it is left out.
+         * @example small-talk-that-works
+         */
+        Slug: string;
+        /** @description In the smallest unit of the currency; 0 is free. */
+        Price: number;
+        CourseDraft: {
+            title: components["schemas"]["CourseTitle"];
+            slug?: components["schemas"]["Slug"];
+            description?: components["schemas"]["CourseText"];
+            price: components["schemas"]["Price"];
+            currency?: components["schemas"]["Currency"];
+            level: components["schemas"]["CourseLevel"];
+            isPublished?: boolean;
+        };
+        CourseUpdate: {
+            title?: components["schemas"]["CourseTitle"];
+            slug?: components["schemas"]["Slug"];
+            description?: components["schemas"]["CourseText"];
+            price?: components["schemas"]["Price"];
+            currency?: components["schemas"]["Currency"];
+            level?: components["schemas"]["CourseLevel"];
+            isPublished?: boolean;
+        };
+        ThumbnailUpload: {
+            /** Format: binary */
+            file: string;
+        };
+        Thumbnail: {
+            thumbnailUrl: string;
+        };
+        LessonDraft: {
+            title: components["schemas"]["CourseTitle"];
+            description?: components["schemas"]["CourseText"];
+            /** @description Whether anybody may take it as a preview. */
+            isFree?: boolean;
+        };
+        LessonUpdate: {
+            title?: components["schemas"]["CourseTitle"];
+            description?: components["schemas"]["CourseText"];
+            isFree?: boolean;
+        };
+        LessonOrder: {
+            lessonIds: components["schemas"]["Id"][];
+        };
+        Lesson: {
+            id: components["schemas"]["Id"];
+            courseId: components["schemas"]["Id"];
+            title: string;
+            description: string;
+            orderIndex: number;
+            /** @description Whether it needs no enrollment. */
+            isFree: boolean;
+            /** @description Whether there is something to play. */
+            hasVideo: boolean;
+            durationSecs: number | null;
+            /**
+             * @description What becomes of the video that was uploaded last; for administrators, else null.
+             * @enum {string|null}
+             */
+            videoStatus: "none" | "processing" | "ready" | "failed" | null;
+            /** @description Percent; for administrators. */
+            videoProgress: number | null;
+            /** @description Why it has failed; for administrators. */
+            videoError: string | null;
+            createdAt: components["schemas"]["Time"];
+        };
+        LessonList: {
+            items: components["schemas"]["Lesson"][];
+        };
+        WatchedTo: {
+            watchSeconds: number;
+        };
+        LessonProgress: {
+            lessonId: components["schemas"]["Id"];
+            /** @description The furthest second watched. */
+            watchSeconds: number;
+            completed: boolean;
+            completedAt: components["schemas"]["NullableTime"];
+        };
+        CourseProgress: {
+            courseId: components["schemas"]["Id"];
+            totalLessons: number;
+            completedLessons: number;
+            resumeLessonId: components["schemas"]["NullableId"];
+            items: components["schemas"]["LessonProgress"][];
+        };
+        TakenCourse: {
+            course: components["schemas"]["Course"];
+            enrolledAt: components["schemas"]["Time"];
+            totalLessons: number;
+            completedLessons: number;
+        };
+        TakenCoursePage: {
+            items: components["schemas"]["TakenCourse"][];
+            nextCursor: string | null;
+        };
+        AttachmentUpload: {
+            /** Format: binary */
+            file: string;
+        };
+        Attachment: {
+            id: components["schemas"]["Id"];
+            name: string;
+            contentType: string;
+            /** @description Bytes. */
+            size: number;
+            /** @description Where it can be read until `expiresAt`. */
+            url: string;
+            expiresAt: components["schemas"]["Time"];
+            createdAt: components["schemas"]["Time"];
+        };
+        AttachmentList: {
+            items: components["schemas"]["Attachment"][];
         };
     };
     responses: {
@@ -1206,6 +1522,8 @@ export interface components {
         sessionId: components["schemas"]["Id"];
         orderId: components["schemas"]["Id"];
         courseId: components["schemas"]["Id"];
+        lessonId: components["schemas"]["Id"];
+        attachmentId: components["schemas"]["Id"];
         /**
          * @description A value of the client's own, such as a UUID. For 24 hours the same key with the same request gets the first answer
          *     again; with another one it is refused (`idempotency_key_reused`).
@@ -1301,12 +1619,36 @@ export type Course = components['schemas']['Course'];
 export type CoursePage = components['schemas']['CoursePage'];
 export type EnrollmentAnswer = components['schemas']['EnrollmentAnswer'];
 export type ExportedEnrollment = components['schemas']['ExportedEnrollment'];
+export type CourseLevel = components['schemas']['CourseLevel'];
+export type CourseTitle = components['schemas']['CourseTitle'];
+export type CourseText = components['schemas']['CourseText'];
+export type Slug = components['schemas']['Slug'];
+export type Price = components['schemas']['Price'];
+export type CourseDraft = components['schemas']['CourseDraft'];
+export type CourseUpdate = components['schemas']['CourseUpdate'];
+export type ThumbnailUpload = components['schemas']['ThumbnailUpload'];
+export type Thumbnail = components['schemas']['Thumbnail'];
+export type LessonDraft = components['schemas']['LessonDraft'];
+export type LessonUpdate = components['schemas']['LessonUpdate'];
+export type LessonOrder = components['schemas']['LessonOrder'];
+export type Lesson = components['schemas']['Lesson'];
+export type LessonList = components['schemas']['LessonList'];
+export type WatchedTo = components['schemas']['WatchedTo'];
+export type LessonProgress = components['schemas']['LessonProgress'];
+export type CourseProgress = components['schemas']['CourseProgress'];
+export type TakenCourse = components['schemas']['TakenCourse'];
+export type TakenCoursePage = components['schemas']['TakenCoursePage'];
+export type AttachmentUpload = components['schemas']['AttachmentUpload'];
+export type Attachment = components['schemas']['Attachment'];
+export type AttachmentList = components['schemas']['AttachmentList'];
 export type ResponseMe = components['responses']['Me'];
 export type ResponseProblem = components['responses']['Problem'];
 export type ParameterUserId = components['parameters']['userId'];
 export type ParameterSessionId = components['parameters']['sessionId'];
 export type ParameterOrderId = components['parameters']['orderId'];
 export type ParameterCourseId = components['parameters']['courseId'];
+export type ParameterLessonId = components['parameters']['lessonId'];
+export type ParameterAttachmentId = components['parameters']['attachmentId'];
 export type ParameterIdempotencyKey = components['parameters']['idempotencyKey'];
 export type ParameterLimit = components['parameters']['limit'];
 export type ParameterCursor = components['parameters']['cursor'];
@@ -2306,6 +2648,34 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    "handlers.courses.create": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CourseDraft"];
+            };
+        };
+        responses: {
+            /** @description The course; nobody sees it until it is published. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Course"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            409: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
     "handlers.courses.read": {
         parameters: {
             query?: never;
@@ -2328,6 +2698,180 @@ export interface operations {
             };
             401: components["responses"]["Problem"];
             404: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.courses.remove": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                courseId: components["parameters"]["courseId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The course is gone, with its lessons. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
+            409: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.courses.update": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                courseId: components["parameters"]["courseId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CourseUpdate"];
+            };
+        };
+        responses: {
+            /** @description The course as it is now. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Course"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
+            409: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.courses.set_thumbnail": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                courseId: components["parameters"]["courseId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "multipart/form-data": components["schemas"]["ThumbnailUpload"];
+            };
+        };
+        responses: {
+            /** @description Where the picture is. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Thumbnail"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
+            413: components["responses"]["Problem"];
+            415: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.courses.list_lessons": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                courseId: components["parameters"]["courseId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description All its lessons. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LessonList"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.courses.add_lesson": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                courseId: components["parameters"]["courseId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LessonDraft"];
+            };
+        };
+        responses: {
+            /** @description The lesson. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Lesson"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.courses.reorder_lessons": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                courseId: components["parameters"]["courseId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LessonOrder"];
+            };
+        };
+        responses: {
+            /** @description All its lessons, as they are ordered now. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LessonList"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
+            409: components["responses"]["Problem"];
             default: components["responses"]["Problem"];
         };
     };
@@ -2362,6 +2906,275 @@ export interface operations {
             404: components["responses"]["Problem"];
             409: components["responses"]["Problem"];
             422: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.lessons.read": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                lessonId: components["parameters"]["lessonId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The lesson. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Lesson"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.lessons.remove": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                lessonId: components["parameters"]["lessonId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The lesson is gone, with its video, its files and everybody's progress in it. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.lessons.update": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                lessonId: components["parameters"]["lessonId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LessonUpdate"];
+            };
+        };
+        responses: {
+            /** @description The lesson as it is now. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Lesson"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.lessons.set_progress": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                lessonId: components["parameters"]["lessonId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["WatchedTo"];
+            };
+        };
+        responses: {
+            /** @description Where the lesson goes on. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LessonProgress"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.lessons.complete": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                lessonId: components["parameters"]["lessonId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The lesson is completed, since the first time. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LessonProgress"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.lessons.list_attachments": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                lessonId: components["parameters"]["lessonId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The files, with addresses that work for minutes. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AttachmentList"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.lessons.add_attachment": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                lessonId: components["parameters"]["lessonId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "multipart/form-data": components["schemas"]["AttachmentUpload"];
+            };
+        };
+        responses: {
+            /** @description The file. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Attachment"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
+            413: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.lessons.remove_attachment": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                lessonId: components["parameters"]["lessonId"];
+                attachmentId: components["parameters"]["attachmentId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The file is gone. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.my.courses": {
+        parameters: {
+            query?: {
+                /** @description How many items a page holds. */
+                limit?: components["parameters"]["limit"];
+                /** @description The `nextCursor` of the page before. */
+                cursor?: components["parameters"]["cursor"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of them. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TakenCoursePage"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.my.progress": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                courseId: components["parameters"]["courseId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Each lesson in order, begun or not. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CourseProgress"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
             default: components["responses"]["Problem"];
         };
     };
