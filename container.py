@@ -11,6 +11,7 @@ from typing import Any
 from adapters import bus as buses
 from adapters import redis, tasks
 from adapters.database import Database
+from adapters.ffmpeg import Ffmpeg
 from adapters.jobs import Jobs
 from adapters.keys import KeyFiles, KeyRing
 from adapters.mail.mailbox import Mailbox
@@ -37,6 +38,7 @@ from services.idempotency import IdempotencyService
 from services.lessons import LessonsService
 from services.matchmaking import MatchmakingService
 from services.payments import PaymentsService
+from services.playback import PlaybackService
 from services.privacy import PrivacyService
 from services.progress import ProgressService
 from services.recovery import RecoveryService
@@ -47,7 +49,9 @@ from services.sessions import SessionsService
 from services.sign_ins import SignInsService
 from services.signaling import SignalingService
 from services.sockets import SocketsService
+from services.uploads import UploadsService
 from services.users import UsersService
+from services.videos import VideosService
 from services.webhooks import WebhooksService
 from settings import Settings
 
@@ -115,6 +119,18 @@ class Container:
         self.courses = CoursesService(self.database, self.payments, self.audit, self.jobs, self.storage)
         self.lessons = LessonsService(self.database, self.audit, self.jobs, self.storage)
         self.progress = ProgressService(self.database)
+        self.uploads = UploadsService(
+            self.database,
+            self.audit,
+            self.jobs,
+            self.storage,
+            max_bytes=settings.video_max_bytes,
+            expiry=settings.video_upload_expiry,
+        )
+        self.videos = VideosService(self.database, self.jobs, self.storage, Ffmpeg(settings))
+        self.playback = PlaybackService(
+            self.database, self.storage, tokens, app_url=settings.app_url, margin=settings.video_link_expiry
+        )
         self.sessions = SessionsService(self.database)
         rooms = Rooms(
             self.scripts, search=settings.search_expiry, join=settings.join_deadline, grace=settings.reconnect_grace

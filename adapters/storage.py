@@ -125,9 +125,17 @@ class Storage:
         return str(await self._run(self._patient._upload_part, self.bucket, key, data, None, attempt, number))
 
     async def finish_parts(self, key: str, attempt: str, tags: list[str]) -> None:
-        """Make the object of its parts."""
+        """Make the object of its parts; where that was done before, there is nothing to do."""
         parts = [Part(number, tag) for number, tag in enumerate(tags, 1)]
-        await self._run(self._patient._complete_multipart_upload, self.bucket, key, attempt, parts)
+
+        def finish() -> None:
+            try:
+                self._patient._complete_multipart_upload(self.bucket, key, attempt, parts)
+            except S3Error as error:
+                if error.code != "NoSuchUpload":
+                    raise
+
+        await self._run(finish)
 
     async def drop_parts(self, key: str, attempt: str) -> None:
         """Forget an object that is not finished, with its parts; one that is gone is forgotten already."""

@@ -326,12 +326,14 @@ def _token_check(
 def _answer_check(operation: Operation, document: dict[str, Any]) -> Callable[[Answer], str | None]:
     """Return what tells how an answer differs from the spec: in tests each is looked at, as connexion does it."""
     response = schemas.follow(operation.definition["responses"][str(operation.status)], document)
-    schema = response.get("content", {}).get("application/json", {}).get("schema")
+    content = response.get("content", {})
+    schema = content.get("application/json", {}).get("schema")
     validator = schemas.compiled(schema, document) if schema else None
 
     def problem(answer: Answer) -> str | None:
         if validator is None or answer.body is None:
-            return None if validator is None and answer.body is None else "a body where none is described, or none"
+            fits = validator is None and (answer.body is None) == (not content)
+            return None if fits else "a body where none is described, or none"
         return validator(orjson.loads(answer.body))
 
     return problem

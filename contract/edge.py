@@ -29,6 +29,8 @@ _SECURITY_HEADERS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(self)",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
+#: What resumable uploads say in headers, both ways.
+_TUS = ("Tus-Resumable", "Upload-Length", "Upload-Offset", "Upload-Metadata")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -129,8 +131,8 @@ def wrap(app: ASGIApp, settings: Settings) -> ASGIApp:
             app,
             allow_origins=settings.cors_origins,
             allow_credentials=True,
-            allow_methods=["GET", "PUT", "POST", "PATCH", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "Idempotency-Key"],
-            expose_headers=["X-Request-Id", "Retry-After"],
+            allow_methods=["GET", "HEAD", "PUT", "POST", "PATCH", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "Idempotency-Key", *_TUS],
+            expose_headers=["X-Request-Id", "Retry-After", "Location", *_TUS],
         )
     return Edge(app, settings)

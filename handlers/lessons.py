@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 import inflection
 from starlette.datastructures import UploadFile
+from starlette.requests import ClientDisconnect, Request
 
 import errors
 from handlers import shapes
@@ -13,7 +15,15 @@ from services.sign_ins import Identity
 
 if TYPE_CHECKING:
     from container import Container
+    from models import VideoUpload
 
+_TUS = {"Tus-Resumable": "1.0.0"}
+#: What a page on another site needs to play it, and what keeps a shared cache from handing it on.
+_PLAYLIST = {
+    "Content-Type": "application/vnd.apple.mpegurl",
+    "Cache-Control": "private, no-store",
+    "Cross-Origin-Resource-Policy": "cross-origin",
+}
 #: Characters of a file's name; its end says what it is, so the end stays.
 _NAME_LENGTH = 200
 
@@ -57,3 +67,77 @@ async def add_attachment(
 
 async def remove_attachment(services: Container, caller: Identity, lesson_id: str, attachment_id: str) -> None:
     await services.lessons.detach(caller.user_id, lesson_id, attachment_id)
+
+
+# --- Video ----------------------------------------------------------------------------------------
+
+
+async def set_video(services: Container, caller: Identity, request: Request, lesson_id: str) -> dict[str, Any]:
+    declared = request.headers.get("content-length", "")
+    length = int(declared) if declared.isdigit() else None
+    return shapes.lesson(await services.uploads.put(caller.user_id, lesson_id, _body(request), length), admin=True)
+
+
+async def begin_upload(
+    services: Container, caller: Identity, request: Request, lesson_id: str
+) -> tuple[None, dict[str, str]]:
+    _check_version(request)
+    row = await services.uploads.begin(caller.user_id, lesson_id, _number(request, "Upload-Length"))
+    return None, {**_TUS, "Location": f"/lessons/{lesson_id}/video/uploads/{row.id}"}
+
+
+async def read_upload(
+    services: Container, request: Request, lesson_id: str, upload_id: str
+) -> tuple[None, dict[str, str]]:
+    _check_version(request)
+    row = await services.uploads.read(lesson_id, upload_id)
+    return None, {**_upload(row), "Upload-Length": str(row.length), "Cache-Control": "no-store"}
+
+
+async def continue_upload(
+    services: Container, caller: Identity, request: Request, lesson_id: str, upload_id: str
+) -> tuple[None, dict[str, str]]:
+    _check_version(request)
+    offset = _number(request, "Upload-Offset")
+    row = await services.uploads.append(caller.user_id, lesson_id, upload_id, offset, _body(request))
+    return None, _upload(row)
+
+
+async def end_upload(
+    services: Container, request: Request, lesson_id: str, upload_id: str
+) -> tuple[None, dict[str, str]]:
+    _check_version(request)
+    await services.uploads.end(lesson_id, upload_id)
+    return None, _TUS
+
+
+async def video_url(services: Container, caller: Identity, lesson_id: str) -> dict[str, Any]:
+    return shapes.link(await services.playback.link(caller, lesson_id))
+
+
+async def playlist(services: Container, lesson_id: str, name: str, token: str) -> tuple[bytes, dict[str, str]]:
+    return (await services.playback.playlist(lesson_id, name, token)).encode(), _PLAYLIST
+
+
+async def _body(request: Request) -> AsyncIterator[bytes]:
+    try:
+        async for chunk in request.stream():
+            yield chunk
+    except ClientDisconnect:
+        raise errors.RequestInvalid("the body broke off") from None
+
+
+def _check_version(request: Request) -> None:
+    if request.headers.get("tus-resumable") != _TUS["Tus-Resumable"]:
+        raise errors.UploadVersionUnsupported()
+
+
+def _number(request: Request, header: str) -> int:
+    text = request.headers.get(header, "")
+    if not (text.isascii() and text.isdigit() and len(text) < 16):
+        raise errors.RequestInvalid(f"'{header}' should be a number of bytes")
+    return int(text)
+
+
+def _upload(row: VideoUpload) -> dict[str, str]:
+    return {**_TUS, "Upload-Offset": str(row.received)}

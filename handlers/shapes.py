@@ -11,6 +11,7 @@ from services.courses import Offer
 from services.lessons import Download
 from services.paging import Page
 from services.payments import AdminOrder
+from services.playback import Link
 from services.privacy import Copy
 from services.progress import CourseProgress, Taken
 from services.sessions import Call
@@ -234,6 +235,10 @@ def attachment(download: Download) -> dict[str, Any]:
         "expiresAt": instant(download.expires_at),
         "createdAt": instant(row.created_at),
     }
+
+
+def link(found: Link) -> dict[str, Any]:
+    return {"url": found.url, "expiresAt": instant(found.expires_at)}
 
 
 def progress(row: LessonProgress) -> dict[str, Any]:

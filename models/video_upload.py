@@ -30,11 +30,12 @@ class VideoUpload(SQLModel, table=True):
     #: Bytes in all, and those that are stored.
     length: int = Field(sa_type=sa.BigInteger)
     received: int = Field(default=0, sa_type=sa.BigInteger, sa_column_kwargs={"server_default": "0"})
-    #: The tags of the parts that are stored, in their order; what is beyond them is an object of its own.
+    #: The tags of the parts that are stored, in their order. What is beyond them is an object of its own, `tail`.
     tags: list[str] = Field(
         default_factory=list,
         sa_column=sa.Column(JSONB, nullable=False, server_default=sa.text("'[]'::jsonb")),
     )
+    tail: str | None = Field(default=None, max_length=512)
     #: The request that writes now. A later one takes its place, and the earlier one's bytes no longer count.
     writer: uuid.UUID | None = None
     created_at: datetime = instant(default=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
@@ -60,18 +60,19 @@ class ProgressService:
     async def courses(self, user_id: str, *, limit: int, cursor: str | None) -> Page[Taken]:
         """Read a page of the published courses one is enrolled in, the latest first."""
         me = uuid.UUID(user_id)
-        of_course = col(Lesson.course_id) == Course.id
-        done = sa.select(sa.func.count()).select_from(LessonProgress).join(Lesson)
+        lessons = sa.select(sa.func.count()).select_from(Lesson).where(col(Lesson.course_id) == Course.id)
+        done = sa.exists().where(
+            col(LessonProgress.lesson_id) == Lesson.id, col(LessonProgress.user_id) == me, col(LessonProgress.completed)
+        )
+        columns: list[Any] = [
+            Course,
+            Enrollment.id,
+            Enrollment.enrolled_at,
+            lessons.scalar_subquery(),
+            lessons.where(done).scalar_subquery(),
+        ]
         statement = (
-            sa.select(
-                Course,
-                Enrollment.id,
-                Enrollment.enrolled_at,
-                sa.select(sa.func.count()).select_from(Lesson).where(of_course).scalar_subquery(),
-                done.where(
-                    of_course, col(LessonProgress.user_id) == me, col(LessonProgress.completed)
-                ).scalar_subquery(),
-            )
+            sa.select(*columns)
             .join(Enrollment, col(Enrollment.course_id) == Course.id)
             .where(col(Enrollment.user_id) == me, col(Course.is_published))
             .order_by(col(Enrollment.enrolled_at).desc(), col(Enrollment.id).desc())

@@ -93,6 +93,7 @@ def upgrade() -> None:
         sa.Column(
             "tags", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'[]'::jsonb"), nullable=False
         ),
+        sa.Column("tail", sqlmodel.sql.sqltypes.AutoString(length=512), nullable=True),
         sa.Column("writer", sa.Uuid(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
