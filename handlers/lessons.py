@@ -82,7 +82,7 @@ async def begin_upload(
     services: Container, caller: Identity, request: Request, lesson_id: str
 ) -> tuple[None, dict[str, str]]:
     _check_version(request)
-    row = await services.uploads.begin(caller.user_id, lesson_id, _number(request, "Upload-Length"))
+    row = await services.uploads.begin(caller.user_id, lesson_id, int(request.headers["Upload-Length"]))
     return None, {**_TUS, "Location": f"/lessons/{lesson_id}/video/uploads/{row.id}"}
 
 
@@ -98,7 +98,9 @@ async def continue_upload(
     services: Container, caller: Identity, request: Request, lesson_id: str, upload_id: str
 ) -> tuple[None, dict[str, str]]:
     _check_version(request)
-    offset = _number(request, "Upload-Offset")
+    if "content-type" not in request.headers:
+        raise errors.UnsupportedMediaType("Content-Type should be application/offset+octet-stream")
+    offset = int(request.headers["Upload-Offset"])
     row = await services.uploads.append(caller.user_id, lesson_id, upload_id, offset, _body(request))
     return None, _upload(row)
 
@@ -130,13 +132,6 @@ async def _body(request: Request) -> AsyncIterator[bytes]:
 def _check_version(request: Request) -> None:
     if request.headers.get("tus-resumable") != _TUS["Tus-Resumable"]:
         raise errors.UploadVersionUnsupported()
-
-
-def _number(request: Request, header: str) -> int:
-    text = request.headers.get(header, "")
-    if not (text.isascii() and text.isdigit() and len(text) < 16):
-        raise errors.RequestInvalid(f"'{header}' should be a number of bytes")
-    return int(text)
 
 
 def _upload(row: VideoUpload) -> dict[str, str]:

@@ -85,8 +85,10 @@ class UploadsService:
     # --- In several (tus 1.0) -------------------------------------------------------------------------
 
     async def begin(self, actor_id: str, lesson_id: str, length: int) -> VideoUpload:
-        """Begin an upload of so many bytes; raise NotFound or PayloadTooLarge."""
+        """Begin an upload of so many bytes; raise NotFound, PayloadTooLarge, or RequestInvalid for none."""
         self._check_length(length)
+        if length == 0:
+            raise errors.RequestInvalid("an upload has a byte at least")
         async with self._database.transaction() as session:
             lesson = await visible(session, lesson_id, drafts=True)
         key = _key(lesson)
