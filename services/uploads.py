@@ -132,7 +132,8 @@ class UploadsService:
                 buffer += chunk
                 if not row.tags and len(buffer) >= _HEAD:
                     _check_kind(buffer)
-                while len(buffer) >= PART_BYTES:
+                # The last part is left to the end, which notes it together with what it asks for.
+                while len(buffer) >= PART_BYTES and (len(row.tags) + 1) * PART_BYTES < row.length:
                     await self._store_part(row, bytes(buffer[:PART_BYTES]))
                     del buffer[:PART_BYTES]
         except errors.RequestInvalid as error:

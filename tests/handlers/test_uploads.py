@@ -241,6 +241,18 @@ async def test_pieces_of_any_size_make_the_same_bytes(house: Container, admin: L
     assert await assembled(house, lesson) == data
 
 
+@pytest.mark.parametrize("length", [1, 20, PART_BYTES, 2 * PART_BYTES])
+async def test_lengths_at_the_edges(house: Container, admin: Learner, lesson: str, length: int) -> None:
+    data = some(length) if length > len(HEAD) else HEAD[:length]
+    upload = await upload_of(admin, lesson, length)
+    sent = await send(admin, upload, 0, data)
+    if length < 12:  # too short to say what it is
+        assert problem(sent) == (415, "unsupported_media_type")
+        return
+    assert sent.status_code == 204 and await offset_of(admin, upload) == length
+    assert await assembled(house, lesson) == data
+
+
 async def test_one_of_many_writers_at_once_is_believed(house: Container, admin: Learner, lesson: str) -> None:
     data = some(PART_BYTES + 1000)
     upload = await upload_of(admin, lesson, len(data))

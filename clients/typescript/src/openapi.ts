@@ -870,6 +870,111 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/lessons/{lessonId}/video": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Upload a lesson's video
+         * @description MP4, QuickTime, Matroska, WebM or AVI by its bytes, streamed as it comes; where it breaks off nothing is kept. An
+         *     earlier video stays until this one is ready. Large ones are better resumed (`/video/uploads`).
+         */
+        put: operations["handlers.lessons.set_video"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/lessons/{lessonId}/video/uploads": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Begin an upload that can be resumed
+         * @description The creation of [tus 1.0](https://tus.io/protocols/resumable-upload), for any of its clients.
+         */
+        post: operations["handlers.lessons.begin_upload"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/lessons/{lessonId}/video/uploads/{uploadId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Give an upload up */
+        delete: operations["handlers.lessons.end_upload"];
+        options?: never;
+        /** Ask how much of an upload is stored */
+        head: operations["handlers.lessons.read_upload"];
+        /**
+         * Store what follows
+         * @description `Upload-Offset` is where it follows; where more or less is stored, ask (`upload_offset_differs`). Of a body that breaks
+         *     off all that came counts.
+         */
+        patch: operations["handlers.lessons.continue_upload"];
+        trace?: never;
+    };
+    "/lessons/{lessonId}/video-url": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get a link to play a lesson's video
+         * @description Needs enrollment, or a free lesson (`not_enrolled`). `video_not_ready` until there is something to play.
+         */
+        get: operations["handlers.lessons.video_url"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/lessons/{lessonId}/playback/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read a playlist of a lesson's video
+         * @description Players come here by the link of `video-url`, whose token takes the place of an access token: they send no headers.
+         *     Segments come from storage, by addresses that are signed and expire. Enrollment and sign-in are looked up each time.
+         */
+        get: operations["handlers.lessons.playlist"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/my/courses": {
         parameters: {
             query?: never;
@@ -926,7 +1031,7 @@ export interface components {
          * @description Stable across releases; new ones may appear.
          * @enum {string}
          */
-        ErrorCode: "request_invalid" | "unauthenticated" | "forbidden" | "not_found" | "method_not_allowed" | "not_acceptable" | "payload_too_large" | "unsupported_media_type" | "rate_limited" | "internal" | "unavailable" | "email_taken" | "invalid_credentials" | "account_banned" | "refresh_token_invalid" | "refresh_token_reused" | "token_invalid" | "last_admin" | "username_taken" | "already_rated" | "session_not_ended" | "already_reported" | "course_is_free" | "already_enrolled" | "payment_pending" | "signature_invalid" | "payment_refused" | "order_not_refundable" | "refund_pending" | "refund_too_large" | "not_enrolled" | "course_in_use" | "slug_taken" | "lessons_differ" | "idempotency_key_reused" | "idempotency_in_flight";
+        ErrorCode: "request_invalid" | "unauthenticated" | "forbidden" | "not_found" | "method_not_allowed" | "not_acceptable" | "payload_too_large" | "unsupported_media_type" | "rate_limited" | "internal" | "unavailable" | "email_taken" | "invalid_credentials" | "account_banned" | "refresh_token_invalid" | "refresh_token_reused" | "token_invalid" | "last_admin" | "username_taken" | "already_rated" | "session_not_ended" | "already_reported" | "course_is_free" | "already_enrolled" | "payment_pending" | "signature_invalid" | "payment_refused" | "order_not_refundable" | "refund_pending" | "refund_too_large" | "not_enrolled" | "course_in_use" | "slug_taken" | "lessons_differ" | "video_not_ready" | "upload_offset_differs" | "upload_version_unsupported" | "idempotency_key_reused" | "idempotency_in_flight";
         Problem: {
             /**
              * @description A URI that names the kind of problem.
@@ -1494,6 +1599,14 @@ export interface components {
         AttachmentList: {
             items: components["schemas"]["Attachment"][];
         };
+        /** Format: binary */
+        Bytes: string;
+        VideoLink: {
+            /** @description An HLS master playlist. */
+            url: string;
+            expiresAt: components["schemas"]["Time"];
+        };
+        Playlist: string;
     };
     responses: {
         /** @description One's own profile. */
@@ -1524,6 +1637,18 @@ export interface components {
         courseId: components["schemas"]["Id"];
         lessonId: components["schemas"]["Id"];
         attachmentId: components["schemas"]["Id"];
+        uploadId: components["schemas"]["Id"];
+        /** @description The version of tus, `1.0.0`; without it 412. */
+        tusResumable: string;
+        /** @description Bytes in all. */
+        uploadLength: string;
+        /** @description What tus clients tell of a file; it changes nothing here. */
+        uploadMetadata: string;
+        /** @description Bytes before these. */
+        uploadOffset: string;
+        playlistName: string;
+        /** @description The token of `video-url`. */
+        playbackToken: string;
         /**
          * @description A value of the client's own, such as a UUID. For 24 hours the same key with the same request gets the first answer
          *     again; with another one it is refused (`idempotency_key_reused`).
@@ -1544,6 +1669,14 @@ export interface components {
     headers: {
         /** @description `true` where this answers a repeat. */
         IdempotentReplayed: "true";
+        /** @description The address of what was made. */
+        Location: string;
+        /** @description The version of tus. */
+        TusResumable: "1.0.0";
+        /** @description Bytes in all. */
+        UploadLength: number;
+        /** @description Bytes that are stored. */
+        UploadOffset: number;
     };
     pathItems: never;
 }
@@ -1641,6 +1774,9 @@ export type TakenCoursePage = components['schemas']['TakenCoursePage'];
 export type AttachmentUpload = components['schemas']['AttachmentUpload'];
 export type Attachment = components['schemas']['Attachment'];
 export type AttachmentList = components['schemas']['AttachmentList'];
+export type Bytes = components['schemas']['Bytes'];
+export type VideoLink = components['schemas']['VideoLink'];
+export type Playlist = components['schemas']['Playlist'];
 export type ResponseMe = components['responses']['Me'];
 export type ResponseProblem = components['responses']['Problem'];
 export type ParameterUserId = components['parameters']['userId'];
@@ -1649,11 +1785,22 @@ export type ParameterOrderId = components['parameters']['orderId'];
 export type ParameterCourseId = components['parameters']['courseId'];
 export type ParameterLessonId = components['parameters']['lessonId'];
 export type ParameterAttachmentId = components['parameters']['attachmentId'];
+export type ParameterUploadId = components['parameters']['uploadId'];
+export type ParameterTusResumable = components['parameters']['tusResumable'];
+export type ParameterUploadLength = components['parameters']['uploadLength'];
+export type ParameterUploadMetadata = components['parameters']['uploadMetadata'];
+export type ParameterUploadOffset = components['parameters']['uploadOffset'];
+export type ParameterPlaylistName = components['parameters']['playlistName'];
+export type ParameterPlaybackToken = components['parameters']['playbackToken'];
 export type ParameterIdempotencyKey = components['parameters']['idempotencyKey'];
 export type ParameterLimit = components['parameters']['limit'];
 export type ParameterCursor = components['parameters']['cursor'];
 export type RequestBodyCredentials = components['requestBodies']['Credentials'];
 export type HeaderIdempotentReplayed = components['headers']['IdempotentReplayed'];
+export type HeaderLocation = components['headers']['Location'];
+export type HeaderTusResumable = components['headers']['TusResumable'];
+export type HeaderUploadLength = components['headers']['UploadLength'];
+export type HeaderUploadOffset = components['headers']['UploadOffset'];
 export type $defs = Record<string, never>;
 export interface operations {
     "handlers.health.health": {
@@ -3123,6 +3270,238 @@ export interface operations {
             401: components["responses"]["Problem"];
             403: components["responses"]["Problem"];
             404: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.lessons.set_video": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                lessonId: components["parameters"]["lessonId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "video/mp4": components["schemas"]["Bytes"];
+                "video/quicktime": components["schemas"]["Bytes"];
+                "video/webm": components["schemas"]["Bytes"];
+                "video/x-matroska": components["schemas"]["Bytes"];
+                "application/octet-stream": components["schemas"]["Bytes"];
+            };
+        };
+        responses: {
+            /** @description The video is stored, and the work on it asked for; see `videoStatus` and `videoProgress`. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Lesson"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
+            413: components["responses"]["Problem"];
+            415: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.lessons.begin_upload": {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description The version of tus, `1.0.0`; without it 412. */
+                "Tus-Resumable"?: components["parameters"]["tusResumable"];
+                /** @description Bytes in all. */
+                "Upload-Length": components["parameters"]["uploadLength"];
+                /** @description What tus clients tell of a file; it changes nothing here. */
+                "Upload-Metadata"?: components["parameters"]["uploadMetadata"];
+            };
+            path: {
+                lessonId: components["parameters"]["lessonId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The upload; `Location` says where its bytes go. */
+            201: {
+                headers: {
+                    Location: components["headers"]["Location"];
+                    "Tus-Resumable": components["headers"]["TusResumable"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
+            412: components["responses"]["Problem"];
+            413: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.lessons.end_upload": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The version of tus, `1.0.0`; without it 412. */
+                "Tus-Resumable"?: components["parameters"]["tusResumable"];
+            };
+            path: {
+                lessonId: components["parameters"]["lessonId"];
+                uploadId: components["parameters"]["uploadId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Nothing of it is kept. */
+            204: {
+                headers: {
+                    "Tus-Resumable": components["headers"]["TusResumable"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
+            412: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.lessons.read_upload": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The version of tus, `1.0.0`; without it 412. */
+                "Tus-Resumable"?: components["parameters"]["tusResumable"];
+            };
+            path: {
+                lessonId: components["parameters"]["lessonId"];
+                uploadId: components["parameters"]["uploadId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description So much is stored. */
+            200: {
+                headers: {
+                    "Upload-Length": components["headers"]["UploadLength"];
+                    "Upload-Offset": components["headers"]["UploadOffset"];
+                    "Tus-Resumable": components["headers"]["TusResumable"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
+            412: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.lessons.continue_upload": {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description The version of tus, `1.0.0`; without it 412. */
+                "Tus-Resumable"?: components["parameters"]["tusResumable"];
+                /** @description Bytes before these. */
+                "Upload-Offset": components["parameters"]["uploadOffset"];
+            };
+            path: {
+                lessonId: components["parameters"]["lessonId"];
+                uploadId: components["parameters"]["uploadId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/offset+octet-stream": components["schemas"]["Bytes"];
+            };
+        };
+        responses: {
+            /** @description Stored; with the last byte the work on the video is asked for. */
+            204: {
+                headers: {
+                    "Upload-Offset": components["headers"]["UploadOffset"];
+                    "Tus-Resumable": components["headers"]["TusResumable"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
+            409: components["responses"]["Problem"];
+            412: components["responses"]["Problem"];
+            413: components["responses"]["Problem"];
+            415: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.lessons.video_url": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                lessonId: components["parameters"]["lessonId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description An HLS master playlist; ask again when it has expired. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["VideoLink"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
+            409: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.lessons.playlist": {
+        parameters: {
+            query: {
+                /** @description The token of `video-url`. */
+                token: components["parameters"]["playbackToken"];
+            };
+            header?: never;
+            path: {
+                lessonId: components["parameters"]["lessonId"];
+                name: components["parameters"]["playlistName"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The playlist (RFC 8216). */
+            200: {
+                headers: {
+                    "Cache-Control"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/vnd.apple.mpegurl": components["schemas"]["Playlist"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
+            409: components["responses"]["Problem"];
             default: components["responses"]["Problem"];
         };
     };
