@@ -100,7 +100,6 @@ class Container:
         self.bans = BansService(self.database, self.audit, self.sign_ins)
         self.reports = ReportsService(self.database, self.audit, self.bans)
         self.blocks = BlocksService(self.database)
-        self.demo = DemoService(self.database, self._passwords, self.audit, self.bans)
         self.users = UsersService(self.database, self.storage, self.jobs)
         self.privacy = PrivacyService(
             self.database, self._passwords, self.sign_ins, self.users, self.jobs, self.storage
@@ -127,7 +126,9 @@ class Container:
             max_bytes=settings.video_max_bytes,
             expiry=settings.video_upload_expiry,
         )
-        self.videos = VideosService(self.database, self.jobs, self.storage, Ffmpeg(settings))
+        ffmpeg = Ffmpeg(settings)
+        self.videos = VideosService(self.database, self.jobs, self.storage, ffmpeg)
+        self.demo = DemoService(self.database, self._passwords, self.audit, self.bans, self.jobs, self.uploads, ffmpeg)
         self.playback = PlaybackService(
             self.database, self.storage, tokens, app_url=settings.app_url, margin=settings.video_link_expiry
         )

@@ -102,6 +102,21 @@ class Ffmpeg:
             raise OSError(f"ffmpeg did not finish ({code})")  # this machine's fault: another try may do
         raise NotPlayable("The video is damaged, or of a kind that cannot be decoded.")
 
+    async def test_picture(self, seconds: int) -> bytes:
+        """Make a short video of a test picture with a tone, for demonstrations."""
+        process = await self._start(
+            *("-nostdin", "-v", "error", "-f", "lavfi", "-i", f"testsrc=size=854x480:rate=25:duration={seconds}"),
+            *("-f", "lavfi", "-i", f"sine=frequency=440:duration={seconds}", "-pix_fmt", "yuv420p"),
+            *("-movflags", "frag_keyframe+empty_moov", "-f", "mp4", "-"),
+        )
+        try:
+            made, said = await process.communicate()
+        finally:
+            await _end(process)
+        if process.returncode != 0:
+            raise OSError(f"ffmpeg made no test picture: {said.decode(errors='replace')[-500:]}")
+        return made
+
     async def _start(self, *arguments: str) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
             self._program(),

@@ -9,12 +9,16 @@ import psycopg
 import sqlalchemy as sa
 from procrastinate import App, PsycopgConnector
 from procrastinate.exceptions import ConnectorException
+from procrastinate.jobs import DEFAULT_QUEUE
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from settings import Settings
 
 #: Seconds without a sign of life after which a worker's job is taken up by another.
 STALLED_AFTER = 10
+
+#: The queue of what takes minutes: a worker does one of it at a time, beside what is in the default one.
+VIDEOS = "videos"
 
 
 class Jobs:
@@ -24,7 +28,13 @@ class Jobs:
         self.app = App(connector=PsycopgConnector(conninfo=settings.database_url, min_size=1, max_size=4))
 
     async def enqueue(
-        self, session: AsyncSession, name: str, *, wait: timedelta | None = None, **arguments: Any
+        self,
+        session: AsyncSession,
+        name: str,
+        *,
+        wait: timedelta | None = None,
+        queue: str = DEFAULT_QUEUE,
+        **arguments: Any,
     ) -> None:
         """Add a job inside the caller's transaction: it exists exactly if the transaction commits.
 
@@ -33,7 +43,7 @@ class Jobs:
         connection = await session.connection()
         raw = await connection.get_raw_connection()
         due = {"seconds": int(wait.total_seconds())} if wait else None
-        job = self.app.configure_task(name, connection=raw.driver_connection, schedule_in=due)
+        job = self.app.configure_task(name, connection=raw.driver_connection, schedule_in=due, queue=queue)
         try:
             await job.defer_async(**arguments)
         except ConnectorException as error:

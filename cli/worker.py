@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("parlance.worker")
 
-#: The queue of what takes long: a worker does one at a time, beside the four of everything else.
-VIDEOS = "videos"
-
 
 def worker() -> None:
     """Run background jobs until stopped; start as many as you like.
@@ -65,10 +62,14 @@ def bind(queue: App, services: Container) -> None:
     async def delete_objects(prefix: str, keep: str | None = None) -> None:
         await services.storage.delete_all(prefix, keep=keep)
 
-    @queue.task(name="videos.transcode", queue=VIDEOS, retry=later, pass_context=True)
+    @queue.task(name="videos.transcode", retry=later, pass_context=True)
     async def transcode(context: JobContext, lesson_id: str, source: str, attempt: str, tags: list[str]) -> None:
         last_try = context.job.attempts >= (later.max_attempts or 0)
         await services.videos.transcode(lesson_id, source, attempt, tags, last_try=last_try)
+
+    @queue.task(name="demo.film")
+    async def film(admin_id: str, lesson_id: str) -> None:
+        await services.demo.film(admin_id, lesson_id)
 
     @queue.task(name="videos.drop", retry=later)
     async def drop_upload(key: str, attempt: str) -> None:
@@ -129,6 +130,8 @@ def bind(queue: App, services: Container) -> None:
 
 async def _work(services: Container) -> None:
     from procrastinate.jobs import DEFAULT_QUEUE
+
+    from adapters.jobs import VIDEOS
 
     queue = services.jobs.app
     bind(queue, services)

@@ -10,7 +10,7 @@ import secrets
 import unicodedata
 import uuid
 import zoneinfo
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -20,6 +20,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 import errors
 from adapters.database import Database
+from adapters.ffmpeg import Ffmpeg
+from adapters.jobs import VIDEOS, Jobs
 from adapters.passwords import Passwords
 from models import (
     Block,
@@ -49,6 +51,7 @@ from services import streaks
 from services.audit import AuditService
 from services.bans import BansService
 from services.reports import flag
+from services.uploads import UploadsService
 
 _WEEKS = 6
 #: By which demo accounts are known; the domain is reserved (RFC 2606) and takes no mail.
@@ -96,6 +99,7 @@ _LESSONS = [
     ("Say it after me", "The sentences that carry the most, slowly, then at speed."),
     ("Your turn", "A conversation with gaps: you fill them aloud."),
 ]
+_FILM_SECONDS = 4
 #: What becomes of one order after the other.
 _FATES = (
     [OrderStatus.PAID, OrderStatus.EXPIRED, OrderStatus.REFUNDED, OrderStatus.PAID, OrderStatus.FAILED]
@@ -140,11 +144,23 @@ class _Person:
 
 
 class DemoService:
-    def __init__(self, database: Database, passwords: Passwords, audit: AuditService, bans: BansService) -> None:
+    def __init__(
+        self,
+        database: Database,
+        passwords: Passwords,
+        audit: AuditService,
+        bans: BansService,
+        jobs: Jobs,
+        uploads: UploadsService,
+        ffmpeg: Ffmpeg,
+    ) -> None:
         self._database = database
         self._passwords = passwords
         self._audit = audit
         self._bans = bans
+        self._jobs = jobs
+        self._uploads = uploads
+        self._ffmpeg = ffmpeg
 
     async def fill(self, learners: int, seed: int) -> Demo:
         """Make demo data, all of it or none; raise Refused where there is some already."""
@@ -183,6 +199,9 @@ class DemoService:
             await _refund(session, chance, orders, self._audit, admin)
             for reported in {each.reported_id for each in reports}:
                 await flag(session, await session.get_one(User, reported))
+            # A worker makes it, who has ffmpeg and the bucket; the lesson is free, so that anybody can look at it.
+            filmed = str(_free_course_lesson(courses, lessons).id)
+            await self._jobs.enqueue(session, "demo.film", queue=VIDEOS, admin_id=str(admin.id), lesson_id=filmed)
         keen = max(people, key=lambda each: (not each.user.is_banned, each.profile.total_sessions))
         return Demo(
             len(people),
@@ -196,6 +215,15 @@ class DemoService:
             keen.user.email,
             admin.email if made_admin else None,
         )
+
+    async def film(self, admin_id: str, lesson_id: str) -> None:
+        """Upload a test picture as a lesson's video, as an administrator does."""
+        made = await self._ffmpeg.test_picture(_FILM_SECONDS)
+
+        async def whole() -> AsyncIterator[bytes]:
+            yield made
+
+        await self._uploads.put(admin_id, lesson_id, whole(), len(made))
 
     async def _admin(self, session: AsyncSession, password_hash: str) -> tuple[User, bool]:
         there = select(User).where(User.role == Role.ADMIN).order_by(col(User.created_at)).limit(1)
@@ -477,6 +505,11 @@ def _lessons(chance: random.Random, courses: list[Course]) -> list[Lesson]:
         for course in courses
         for index, (title, description) in enumerate(_LESSONS)
     ]
+
+
+def _free_course_lesson(courses: list[Course], lessons: list[Lesson]) -> Lesson:
+    free = next(course for course in courses if course.is_published and course.price == 0)
+    return next(lesson for lesson in lessons if lesson.course_id == free.id)
 
 
 def _progress(chance: random.Random, enrollments: list[Enrollment], lessons: list[Lesson]) -> Iterator[LessonProgress]:

@@ -17,7 +17,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 import errors
 from adapters.database import Database
-from adapters.jobs import Jobs
+from adapters.jobs import VIDEOS, Jobs
 from adapters.storage import Storage
 from models import Lesson, VideoStatus, VideoUpload
 from models.columns import now
@@ -265,7 +265,7 @@ class UploadsService:
         if lesson is None:
             raise errors.NotFound()
         await self._jobs.enqueue(
-            session, "videos.transcode", lesson_id=lesson_id, source=key, attempt=attempt, tags=tags
+            session, "videos.transcode", queue=VIDEOS, lesson_id=lesson_id, source=key, attempt=attempt, tags=tags
         )
         await self._audit.write(session, uuid.UUID(actor_id), "lesson.video", lesson.id)
         return lesson

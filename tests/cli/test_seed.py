@@ -23,7 +23,9 @@ from cli import migrations
 from container import Container
 from contract import operations, schemas
 from settings import Settings
+from tests.accounts import eventually
 from tests.history import every_page, rows, value
+from tests.shop import a_worker
 from tests.world import address, client
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -209,3 +211,15 @@ async def test_the_same_seed_makes_the_same_people(seeded: tuple[Container, str]
             assert await rows(other, student) == await rows(container, student)
         finally:
             await other.close()
+
+
+async def test_a_lesson_can_be_watched_once_a_worker_has_run(
+    seeded: tuple[Container, str], environment: dict[str, str], tmp_path: Path, sign_in: SignIn
+) -> None:
+    container, said = seeded
+    ada = await sign_in(dict(re.findall(r"^(a learner) +(\S+)$", said, re.MULTILINE))["a learner"])
+    with a_worker({**environment, "DB_NAME": container.settings.db_name}, tmp_path / "worker.log"):
+        film = "SELECT id FROM lessons WHERE video_status = 'ready'"
+        lesson = await eventually(lambda: rows(container, film), within=60, what="a lesson has a video")
+    answer = await ada.get(f"/lessons/{lesson[0][0]}/video-url")
+    assert answer.status_code == 200, answer.text

@@ -196,6 +196,8 @@ async def test_a_tus_client_uploads_in_chunks_and_goes_on_after_a_cut(
     assert await offset_of(admin, url) == len(data), "a client whose last answer was lost learns that all is there"
     assert await assembled(house, lesson) == data
     assert (await admin.http.get(f"/lessons/{lesson}")).json()["videoStatus"] == "processing"
+    of_lesson = "SELECT queue_name FROM procrastinate_jobs WHERE args->>'lesson_id' = :id"
+    assert [tuple(each) for each in await rows(house, of_lesson, id=lesson)] == [("videos",)]
     again = await send(admin, url, len(data), b"")
     assert again.status_code == 204
     assert len(await rows(house, "SELECT id FROM procrastinate_jobs WHERE args->>'lesson_id' = :id", id=lesson)) == 1
