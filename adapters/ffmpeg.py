@@ -6,11 +6,15 @@ The file is a stranger's: ffmpeg may read it and nothing else, and only as one o
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import logging
+import os
 import re
+import shutil
 import signal
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +35,10 @@ _DURATION = re.compile(r"Duration: (\d+):(\d\d):(\d\d(?:\.\d+)?)")
 _TURNED = re.compile(r"rotation of (-?\d+)")
 
 
+#: Folders of work under the temporary directory (TMPDIR); each is locked by who works in it.
+_WORK = "parlance-video-"
+
+
 class NotPlayable(Exception):
     """The file cannot be made into a video; the message says why, for people. Trying again would not help."""
 
@@ -45,6 +53,27 @@ class Video:
     #: Indices of the streams in the file.
     picture: int
     sound: int | None
+
+
+@contextmanager
+def workspace() -> Iterator[Path]:
+    """Give the work on one video a folder, and remove those that killed workers left behind."""
+    for left in Path(tempfile.gettempdir()).glob(f"{_WORK}*"):
+        with suppress(OSError), _held(left):  # else it is somebody's, or gone
+            shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=_WORK) as name, _held(Path(name)):
+        yield Path(name)
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Lock a folder; raise OSError where another process has it."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 class Ffmpeg:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-import tempfile
 import time
 import uuid
 from pathlib import Path
@@ -19,7 +18,7 @@ import sqlalchemy as sa
 from sqlmodel import col, select
 
 from adapters.database import Database
-from adapters.ffmpeg import Ffmpeg, NotPlayable
+from adapters.ffmpeg import Ffmpeg, NotPlayable, workspace
 from adapters.jobs import Jobs
 from adapters.storage import Storage
 from models import Lesson, VideoStatus
@@ -67,8 +66,8 @@ class VideosService:
 
     async def _make(self, lesson_id: str, source: str) -> None:
         hls = f"{_folder(source)}hls-{uuid.uuid4().hex}/"
-        with tempfile.TemporaryDirectory(prefix="parlance-video-") as name:
-            original, made = Path(name) / "original", Path(name) / "hls"
+        with workspace() as folder:
+            original, made = folder / "original", folder / "hls"
             made.mkdir()
             await self._storage.download(source, original)
             video = await self._ffmpeg.probe(original)

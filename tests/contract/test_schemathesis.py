@@ -15,6 +15,8 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 from contract import schemas
 from tests.world import PASSWORD, Server, address
 
+schemathesis.serializer.alias("application/offset+octet-stream", "application/octet-stream")
+
 DOCUMENT = schemas.load(schemas.OPENAPI)
 OPERATIONS = [
     (path, method)

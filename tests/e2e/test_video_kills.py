@@ -60,6 +60,9 @@ async def test_a_worker_killed_halfway_and_another_that_takes_over(
     studio: tuple[dict[str, str], Container, Learner], tmp_path: Path
 ) -> None:
     variables, container, admin = studio
+    work = tmp_path / "work"
+    work.mkdir()
+    variables = {**variables, "TMPDIR": str(work)}
     course = await new_course(admin.http)
     lesson = await new_lesson(admin.http, course)
     assert (await put(admin, lesson, clip(30, "1280x720"))).status_code == 202
@@ -74,6 +77,7 @@ async def test_a_worker_killed_halfway_and_another_that_takes_over(
         first.kill()
         first.wait()
     assert 0 < seen < 100
+    assert len(list(work.iterdir())) == 1, "what a killed worker leaves on its disk"
     await eventually(lambda: not Path(f"/proc/{encoder}").exists(), within=5, what="ffmpeg ended with its worker")
     # As if it had died later, while it was storing what it had made.
     leftover = f"{(await keys(container.settings, prefix))[0].rpartition('/')[0]}/hls-killed/720p_00000.ts"
@@ -95,6 +99,7 @@ async def test_a_worker_killed_halfway_and_another_that_takes_over(
             ]
 
         await eventually(tidy, within=20, what="the original and the leftovers are gone")
+    assert list(work.iterdir()) == []
     assert len({each.rpartition("/")[0] for each in await keys(container.settings, prefix)}) == 1
     assert await value(container, "SELECT duration_secs FROM lessons WHERE id = :id", id=lesson) == 30
     link = urlsplit((await admin.http.get(f"/lessons/{lesson}/video-url")).json()["url"])
