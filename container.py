@@ -11,6 +11,7 @@ from typing import Any
 from adapters import bus as buses
 from adapters import redis, tasks
 from adapters.database import Database
+from adapters.ffmpeg import Ffmpeg
 from adapters.jobs import Jobs
 from adapters.keys import KeyFiles, KeyRing
 from adapters.mail.mailbox import Mailbox
@@ -39,11 +40,14 @@ from services.device_tokens import DeviceTokensService
 from services.doctor import DoctorService
 from services.health import HealthService
 from services.idempotency import IdempotencyService
+from services.lessons import LessonsService
 from services.matchmaking import MatchmakingService
 from services.metrics import MetricsService
 from services.notifications import NotificationsService
 from services.payments import PaymentsService
+from services.playback import PlaybackService
 from services.privacy import PrivacyService
+from services.progress import ProgressService
 from services.recovery import RecoveryService
 from services.reports import ReportsService
 from services.revocations import Revocations
@@ -53,7 +57,9 @@ from services.sign_ins import SignInsService
 from services.signaling import SignalingService
 from services.sockets import SocketsService
 from services.stats import StatsService
+from services.uploads import UploadsService
 from services.users import UsersService
+from services.videos import VideosService
 from services.webhooks import WebhooksService
 from settings import Settings
 
@@ -103,7 +109,6 @@ class Container:
         self.bans = BansService(self.database, self.audit, self.sign_ins)
         self.reports = ReportsService(self.database, self.audit, self.bans)
         self.blocks = BlocksService(self.database)
-        self.demo = DemoService(self.database, self._passwords, self.audit, self.bans)
         self.users = UsersService(self.database, self.storage, self.jobs)
         self.privacy = PrivacyService(
             self.database, self._passwords, self.sign_ins, self.users, self.jobs, self.storage
@@ -119,7 +124,23 @@ class Container:
             settings.checkout_expiry,
         )
         self.webhooks = WebhooksService(self.database, self.redis, self.jobs, self._providers)
-        self.courses = CoursesService(self.database, self.payments)
+        self.courses = CoursesService(self.database, self.payments, self.audit, self.jobs, self.storage)
+        self.lessons = LessonsService(self.database, self.audit, self.jobs, self.storage)
+        self.progress = ProgressService(self.database)
+        self.uploads = UploadsService(
+            self.database,
+            self.audit,
+            self.jobs,
+            self.storage,
+            max_bytes=settings.video_max_bytes,
+            expiry=settings.video_upload_expiry,
+        )
+        ffmpeg = Ffmpeg(settings)
+        self.videos = VideosService(self.database, self.jobs, self.storage, ffmpeg)
+        self.demo = DemoService(self.database, self._passwords, self.audit, self.bans, self.jobs, self.uploads, ffmpeg)
+        self.playback = PlaybackService(
+            self.database, self.storage, tokens, app_url=settings.app_url, margin=settings.video_link_expiry
+        )
         self.sessions = SessionsService(self.database)
         self.sockets = SocketsService(self.scripts, self.bus, settings.sockets_per_user)
         self._push = push or (FcmSender(settings) if settings.has_push_account else PushLog())

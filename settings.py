@@ -119,6 +119,13 @@ class Settings(BaseSettings):
     firebase_api_url: str = Field("https://fcm.googleapis.com", pattern=r"^https?://[^/]+$")
     firebase_token_url: str = Field("https://oauth2.googleapis.com/token", pattern=r"^https?://")
 
+    # Video: what an upload may have, how long an unfinished one is kept, how long links to play work beyond the length
+    # of what they play, and the ffmpeg that is not the one of the package
+    video_max_bytes: int = Field(10 * 1024**3, ge=1, le=80 * 1024**3)
+    video_upload_expiry: Duration = timedelta(hours=24)
+    video_link_expiry: Duration = timedelta(minutes=10)
+    ffmpeg_path: Path | None = None
+
     # TURN (coturn, shared-secret credentials)
     turn_secret: SecretStr = SecretStr("your_hmac_secret")
     turn_host: str = "localhost"

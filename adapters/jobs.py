@@ -12,6 +12,7 @@ import psycopg
 import sqlalchemy as sa
 from procrastinate import App, JobContext, PsycopgConnector
 from procrastinate.exceptions import ConnectorException
+from procrastinate.jobs import DEFAULT_QUEUE
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from adapters import logs
@@ -49,7 +50,12 @@ _ADDING = App(connector=PsycopgConnector())
 
 
 async def enqueue_each(
-    session: AsyncSession, name: str, jobs: Sequence[dict[str, Any]], *, wait: timedelta | None = None
+    session: AsyncSession,
+    name: str,
+    jobs: Sequence[dict[str, Any]],
+    *,
+    wait: timedelta | None = None,
+    queue: str = DEFAULT_QUEUE,
 ) -> None:
     """Add a job for each set of arguments inside the caller's transaction: they exist exactly if it commits.
 
@@ -60,7 +66,7 @@ async def enqueue_each(
     connection = await session.connection()
     raw = await connection.get_raw_connection()
     due = {"seconds": int(wait.total_seconds())} if wait else None
-    task = _ADDING.configure_task(name, connection=raw.driver_connection, schedule_in=due)
+    task = _ADDING.configure_task(name, connection=raw.driver_connection, schedule_in=due, queue=queue)
     try:
         await task.batch_defer_async(*map(_named, jobs))
     except ConnectorException as error:
@@ -68,6 +74,10 @@ async def enqueue_each(
         if isinstance(error.__cause__, psycopg.OperationalError):
             raise error.__cause__ from None
         raise
+
+
+#: The queue of what takes minutes: a worker does one of it at a time, beside what is in the default one.
+VIDEOS = "videos"
 
 
 class Jobs:
@@ -80,13 +90,19 @@ class Jobs:
         )
 
     async def enqueue(
-        self, session: AsyncSession, name: str, *, wait: timedelta | None = None, **arguments: Any
+        self,
+        session: AsyncSession,
+        name: str,
+        *,
+        wait: timedelta | None = None,
+        queue: str = DEFAULT_QUEUE,
+        **arguments: Any,
     ) -> None:
         """Add a job inside the caller's transaction: it exists exactly if the transaction commits.
 
         With `wait` it is due only then.
         """
-        await enqueue_each(session, name, [arguments], wait=wait)
+        await enqueue_each(session, name, [arguments], wait=wait, queue=queue)
 
     async def forget(self, session: AsyncSession, *, email: str, user_id: str) -> None:
         """Remove the jobs, done or not, whose arguments name a person, inside the caller's transaction."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ import errors
 import settings as configuration
 
 if TYPE_CHECKING:
-    from procrastinate import App
+    from procrastinate import App, JobContext
     from procrastinate.jobs import Job
 
     from container import Container
@@ -57,6 +58,30 @@ def bind(queue: App, services: Container) -> None:
     @queue.task(name="storage.delete", retry=later)
     async def delete_object(key: str) -> None:
         await services.storage.delete(key)
+
+    @queue.task(name="storage.delete_all", retry=later)
+    async def delete_objects(prefix: str, keep: str | None = None) -> None:
+        await services.storage.delete_all(prefix, keep=keep)
+
+    @queue.task(name="videos.transcode", retry=later, pass_context=True)
+    async def transcode(context: JobContext, lesson_id: str, source: str, attempt: str, tags: list[str]) -> None:
+        last_try = context.job.attempts >= (later.max_attempts or 0)
+        await services.videos.transcode(lesson_id, source, attempt, tags, last_try=last_try)
+
+    @queue.task(name="demo.film")
+    async def film(admin_id: str, lesson_id: str) -> None:
+        await services.demo.film(admin_id, lesson_id)
+
+    @queue.task(name="videos.drop", retry=later)
+    async def drop_upload(key: str, attempt: str) -> None:
+        await services.uploads.drop(key, attempt)
+
+    @queue.periodic(cron="23 * * * *", periodic_id="videos.sweep")
+    @queue.task(name="videos.sweep", queueing_lock="videos.sweep")
+    async def sweep_uploads(timestamp: int) -> None:
+        swept = await services.uploads.sweep()
+        if swept:
+            log.info("forgot %d uploads that nobody went on with", swept)
 
     @queue.task(name="payments.handle_event", retry=later)
     async def handle_event(event_id: str) -> None:
@@ -123,11 +148,33 @@ def bind(queue: App, services: Container) -> None:
 
 
 async def _work(services: Container) -> None:
+    from procrastinate.jobs import DEFAULT_QUEUE
+
+    from adapters.jobs import VIDEOS
+
     queue = services.jobs.app
     bind(queue, services)
     async with queue.open_async():
         if services.settings.is_production and not services.settings.has_push_account:
             log.warning("FIREBASE_PROJECT_ID is not set: users are told in the app alone")
+        # A video takes minutes of a whole core: mails and payments must not wait behind it, nor it behind them.
+        workers = [
+            asyncio.create_task(
+                queue.run_worker_async(
+                    queues=[name],
+                    concurrency=concurrency,
+                    delete_jobs="successful",
+                    shutdown_graceful_timeout=20,
+                    install_signal_handlers=False,  # two would put out each other's
+                )
+            )
+            for name, concurrency in ((DEFAULT_QUEUE, 4), (VIDEOS, 1))
+        ]
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, lambda: [each.cancel() for each in workers])
         log.info("worker is ready")
-        await queue.run_worker_async(concurrency=4, delete_jobs="successful", shutdown_graceful_timeout=20)
+        try:
+            await asyncio.gather(*workers)
+        except asyncio.CancelledError:
+            await asyncio.gather(*workers, return_exceptions=True)  # each lets its jobs finish
     await services.close()

@@ -335,7 +335,8 @@ def _answer_check(operation: Operation, document: dict[str, Any]) -> Callable[[A
 
     def problem(answer: Answer) -> str | None:
         if validator is None or answer.body is None:
-            return None if (answer.body is None) == (not content) else "a body where none is described, or none"
+            fits = validator is None and (answer.body is None) == (not content)
+            return None if fits else "a body where none is described, or none"
         return validator(orjson.loads(answer.body))
 
     return problem

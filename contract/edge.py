@@ -32,6 +32,9 @@ _SECURITY_HEADERS = {
 }
 #: Takes an operation's id, a status and seconds.
 Count = Callable[[str, int, float], None]
+
+#: What resumable uploads say in headers, both ways.
+_TUS = ("Tus-Resumable", "Upload-Length", "Upload-Offset", "Upload-Metadata")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -139,8 +142,8 @@ def wrap(app: ASGIApp, settings: Settings, count: Count) -> ASGIApp:
             app,
             allow_origins=settings.cors_origins,
             allow_credentials=True,
-            allow_methods=["GET", "PUT", "POST", "PATCH", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "Idempotency-Key"],
-            expose_headers=["X-Request-Id", "Retry-After"],
+            allow_methods=["GET", "HEAD", "PUT", "POST", "PATCH", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "Idempotency-Key", *_TUS],
+            expose_headers=["X-Request-Id", "Retry-After", "Location", *_TUS],
         )
     return Edge(app, settings, count)

@@ -6,6 +6,7 @@ Before it stands `contract/compiled.py`, which answers plain requests sooner and
 from __future__ import annotations
 
 import inspect
+import logging
 import re
 import warnings
 from collections import Counter
@@ -52,6 +53,9 @@ from contract.operations import (
 
 if TYPE_CHECKING:
     from container import Container
+
+# Each request of an operation that takes several content types would be warned of, six times.
+logging.getLogger("connexion.operations").setLevel(logging.ERROR)
 
 _INTEGER = re.compile("-?[0-9]+")
 

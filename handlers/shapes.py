@@ -6,12 +6,27 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from models import AuditEntry, Block, Notification, Order, Platform, Profile, Refund, Report, User
+from models import (
+    AuditEntry,
+    Block,
+    Lesson,
+    LessonProgress,
+    Notification,
+    Order,
+    Platform,
+    Profile,
+    Refund,
+    Report,
+    User,
+)
 from services.accounts import Account, AccountDetail
 from services.courses import Offer
+from services.lessons import Download
 from services.paging import Page
 from services.payments import AdminOrder
+from services.playback import Link
 from services.privacy import Copy
+from services.progress import CourseProgress, Taken
 from services.sessions import Call
 from services.sign_ins import Device, SignedIn
 from services.stats import Stats, Total
@@ -309,6 +324,71 @@ def notification(row: Notification) -> dict[str, Any]:
     }
 
 
+def lesson(row: Lesson, *, admin: bool) -> dict[str, Any]:
+    return {
+        "id": str(row.id),
+        "courseId": str(row.course_id),
+        "title": row.title,
+        "description": row.description,
+        "orderIndex": row.order_index,
+        "isFree": row.is_free,
+        "hasVideo": row.video_url is not None,
+        "durationSecs": row.duration_secs,
+        # How the work on a video goes is of interest only to who has sent it.
+        "videoStatus": row.video_status if admin else None,
+        "videoProgress": row.video_progress if admin else None,
+        "videoError": row.video_error if admin else None,
+        "createdAt": instant(row.created_at),
+    }
+
+
+def attachment(download: Download) -> dict[str, Any]:
+    row = download.attachment
+    return {
+        "id": str(row.id),
+        "name": row.name,
+        "contentType": row.content_type,
+        "size": row.size,
+        "url": download.url,
+        "expiresAt": instant(download.expires_at),
+        "createdAt": instant(row.created_at),
+    }
+
+
+def link(found: Link) -> dict[str, Any]:
+    return {"url": found.url, "expiresAt": instant(found.expires_at)}
+
+
+def progress(row: LessonProgress) -> dict[str, Any]:
+    return {
+        "lessonId": str(row.lesson_id),
+        "watchSeconds": row.watch_seconds,
+        "completed": row.completed,
+        "completedAt": instant(row.completed_at),
+    }
+
+
+def course_progress(found: CourseProgress) -> dict[str, Any]:
+    resume = found.resume_lesson_id
+    untouched = {"watchSeconds": 0, "completed": False, "completedAt": None}
+    return {
+        "courseId": str(found.course_id),
+        "totalLessons": len(found.lessons),
+        "completedLessons": found.completed,
+        "resumeLessonId": str(resume) if resume else None,
+        "items": [progress(row) if row else {"lessonId": str(lesson.id), **untouched} for lesson, row in found.lessons],
+    }
+
+
+def taken(row: Taken) -> dict[str, Any]:
+    return {
+        "course": course(Offer(row.course, True)),
+        "enrolledAt": instant(row.enrolled_at),
+        "totalLessons": row.lessons,
+        "completedLessons": row.completed,
+    }
+
+
 def data_export(copy: Copy) -> dict[str, Any]:
     mine = copy.me.id
     return {
@@ -362,4 +442,5 @@ def data_export(copy: Copy) -> dict[str, Any]:
             {"deviceId": row.device_id, "platform": row.platform, "updatedAt": instant(row.updated_at)}
             for row in copy.push_devices
         ],
+        "progress": [progress(row) for row in copy.progress],
     }

@@ -9,6 +9,9 @@ from models.course import Course
 from models.device_token import DeviceToken
 from models.dispute import Dispute, DisputeStatus
 from models.enrollment import Enrollment
+from models.lesson import Lesson, VideoStatus
+from models.lesson_attachment import LessonAttachment
+from models.lesson_progress import LessonProgress
 from models.notification import Notification, NotificationType
 from models.one_time_token import EmailVerificationToken, PasswordResetToken
 from models.order import Order, OrderStatus, ProviderName
@@ -19,6 +22,7 @@ from models.refund import Refund, RefundStatus
 from models.report import Report, ReportReason, ReportStatus
 from models.session_rating import SessionRating
 from models.user import Role, User
+from models.video_upload import VideoUpload
 from models.webhook_event import WebhookEvent
 
 metadata = SQLModel.metadata
@@ -37,6 +41,9 @@ __all__ = [
     "EnglishLevel",
     "Enrollment",
     "LearningGoal",
+    "Lesson",
+    "LessonAttachment",
+    "LessonProgress",
     "Notification",
     "NotificationType",
     "Order",
@@ -55,6 +62,8 @@ __all__ = [
     "Role",
     "SessionRating",
     "User",
+    "VideoStatus",
+    "VideoUpload",
     "WebhookEvent",
     "metadata",
 ]

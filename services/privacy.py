@@ -19,6 +19,7 @@ from models import (
     DeviceToken,
     EmailVerificationToken,
     Enrollment,
+    LessonProgress,
     Notification,
     Order,
     PasswordResetToken,
@@ -48,6 +49,7 @@ class Copy:
     blocks: list[Block]
     orders: list[Order]
     enrollments: list[Enrollment]
+    progress: list[LessonProgress]
     notifications: list[Notification]
     push_devices: list[DeviceToken]
 
@@ -91,6 +93,7 @@ class PrivacyService:
                     (await session.exec(select(Order).where(Order.user_id == me).order_by(col(Order.created_at)))).all()
                 ),
                 list((await session.exec(select(Enrollment).where(Enrollment.user_id == me))).all()),
+                list((await session.exec(select(LessonProgress).where(LessonProgress.user_id == me))).all()),
                 list(
                     (
                         await session.exec(
@@ -125,7 +128,7 @@ class PrivacyService:
             await session.execute(
                 sa.update(RefreshToken).where(col(RefreshToken.user_id) == me).values(device_id="deleted")
             )
-            for table in (PasswordResetToken, EmailVerificationToken):
+            for table in (PasswordResetToken, EmailVerificationToken, LessonProgress):
                 await session.execute(sa.delete(table).where(col(table.user_id) == me))
             await session.execute(sa.delete(Notification).where(col(Notification.user_id) == me))
             await session.execute(

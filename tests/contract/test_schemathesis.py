@@ -16,6 +16,8 @@ from container import Container
 from contract import schemas
 from tests.world import PASSWORD, Server, address
 
+schemathesis.serializer.alias("application/offset+octet-stream", "application/octet-stream")
+
 DOCUMENT = schemas.load(schemas.OPENAPI)
 OPERATIONS = [
     (path, method)
