@@ -80,7 +80,9 @@ class Ffmpeg:
     def __init__(self, settings: Settings) -> None:
         self._path = settings.ffmpeg_path
 
-    def _program(self) -> str:
+    @property
+    def program(self) -> str:
+        """The path of the program: the setting's, or that of the package which carries one."""
         if self._path is not None:
             return str(self._path)
         # Imported here: only the worker needs it.
@@ -148,7 +150,7 @@ class Ffmpeg:
 
     async def _start(self, *arguments: str) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
-            self._program(),
+            self.program,
             *arguments,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,

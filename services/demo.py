@@ -488,8 +488,10 @@ def _enrollments(
             )
     for course in courses:
         if course.is_published and course.price == 0:
+            # Among the keenest is the one whom one is told to sign in as.
+            keen = sorted(people, key=lambda each: each.profile.total_sessions)[-5:]
             for person in people:
-                if chance.random() < 0.5:
+                if chance.random() < 0.5 or person in keen:
                     at = max(person.user.created_at, course.created_at)
                     yield Enrollment(id=_id(chance), user_id=person.user.id, course_id=course.id, enrolled_at=at)
 

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
-import importlib.util
 import os
 import re
-import shutil
 import stat
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -25,6 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 import errors
 from adapters import firebase_account, redis, stun
 from adapters.database import Database
+from adapters.ffmpeg import Ffmpeg
 from adapters.keys import KeyFileError, KeyFiles
 from adapters.mail.resend import ResendMailer
 from adapters.payments.razorpay import RazorpayProvider
@@ -310,16 +308,18 @@ class DoctorService:
         return f"{where} gave our credentials a relay over UDP"
 
     async def _run_ffmpeg(self) -> str:
-        path = await asyncio.to_thread(_ffmpeg)
-        if path is None:
-            raise _warning("there is no ffmpeg", "Install ffmpeg (`apt-get install ffmpeg`) to take videos of lessons.")
-        process = await asyncio.create_subprocess_exec(
-            path,
-            *("-hide_banner", "-encoders"),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-        )
+        path = await asyncio.to_thread(lambda: Ffmpeg(self._settings).program)
+        try:
+            process = await asyncio.create_subprocess_exec(
+                path,
+                *("-hide_banner", "-encoders"),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.DEVNULL,
+            )
+        except OSError as error:
+            mend = "Leave FFMPEG_PATH empty for the one of the Python packages, or let it name a program."
+            raise _fault(f"{path}: {error.strerror}", mend) from None
         try:
             output, _ = await process.communicate()
         finally:
@@ -339,14 +339,6 @@ async def _takes_snapshots(client: Redis) -> bool:
         return bool((await client.config_get("save")).get("save"))
     except ResponseError:
         return True
-
-
-def _ffmpeg() -> str | None:
-    """Where ffmpeg is: on the PATH, or in the Python package that carries one."""
-    found = shutil.which("ffmpeg")
-    if found is None and importlib.util.find_spec("imageio_ffmpeg"):
-        found = str(importlib.import_module("imageio_ffmpeg").get_ffmpeg_exe())
-    return found
 
 
 def _words(error: BaseException | None) -> str:

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from models import NotificationType, Order, Report
+from models import Lesson, NotificationType, Order, Report
 from models.payment_alert import AlertKind
 from services.streaks import Achievement
 
@@ -84,6 +84,18 @@ def flagged(user_id: uuid.UUID) -> Notice:
     data = {"kind": "flagged", "userId": str(user_id)}
     # Each time: a learner may be cleared, and be reported again.
     return _alert("A learner needs a look", "Several learners have reported the same one.", data, None)
+
+
+def video_ready(lesson: Lesson, source: str) -> Notice:
+    return _alert("A video is ready", f"“{lesson.title}” can be watched.", _video(lesson), f"video:{source}")
+
+
+def video_failed(lesson: Lesson, source: str, reason: str) -> Notice:
+    return _alert("A video could not be taken", f"“{lesson.title}”: {reason}", _video(lesson), f"video:{source}")
+
+
+def _video(lesson: Lesson) -> dict[str, str]:
+    return {"kind": "video", "lessonId": str(lesson.id), "courseId": str(lesson.course_id)}
 
 
 def _alert(title: str, body: str, data: Mapping[str, str], occasion: str | None) -> Notice:

@@ -22,6 +22,8 @@ from adapters.ffmpeg import Ffmpeg, NotPlayable, workspace
 from adapters.jobs import Jobs
 from adapters.storage import Storage
 from models import Lesson, VideoStatus
+from services import notices
+from services.notifications import tell_admins
 
 log = logging.getLogger("parlance.video")
 
@@ -101,15 +103,19 @@ class VideosService:
             lesson.video_url, lesson.duration_secs = f"{hls}master.m3u8", seconds
             lesson.video_status, lesson.video_source, lesson.video_progress = VideoStatus.READY, None, 100
             session.add(lesson)
+            await tell_admins(session, notices.video_ready(lesson, source))
 
     async def _fail(self, lesson_id: str, source: str, reason: str) -> None:
         """Note that an upload is of no use. An earlier video stays what learners play."""
         async with self._database.transaction() as session:
-            await session.execute(
+            failed = await session.execute(
                 sa.update(Lesson)
                 .where(*_of(lesson_id, source))
                 .values(video_status=VideoStatus.FAILED, video_source=None, video_error=reason)
+                .returning(Lesson)
             )
+            if (lesson := failed.scalars().first()) is not None:
+                await tell_admins(session, notices.video_failed(lesson, source, reason))
             await self._jobs.enqueue(session, "storage.delete_all", prefix=_folder(source))
 
     async def _is_wanted(self, lesson_id: str, source: str) -> bool:

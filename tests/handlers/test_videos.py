@@ -98,6 +98,12 @@ async def link(learner: Learner, lesson: str) -> str:
     return str(answer.json()["url"])
 
 
+async def told_of(admin: Learner, lesson: str) -> list[str]:
+    """The titles of what an administrator was told of a lesson, newest first."""
+    told = (await admin.http.get("/notifications")).json()["items"]
+    return [each["title"] for each in told if each["data"].get("lessonId") == lesson]
+
+
 async def a_video(admin: Learner, house: Container, **course: Any) -> tuple[str, str]:
     """A course with a lesson whose video is ready."""
     course_id = await new_course(admin.http, **course)
@@ -122,6 +128,7 @@ async def test_from_the_upload_to_the_last_segment(
     assert await state(admin, lesson) == ("ready", 100, None)
     told = (await ada.http.get(f"/lessons/{lesson}")).json()
     assert (told["hasVideo"], told["durationSecs"], told["videoStatus"]) == (True, 8, None)
+    assert await told_of(admin, lesson) == ["A video is ready"]
     left = await folder(house, lesson, course)
     assert {each.rpartition("/")[2] for each in left} == {
         "master.m3u8",
@@ -190,6 +197,7 @@ async def test_what_is_no_video_after_all_fails_with_a_reason(house: Container, 
     for target in (lesson, only_sound):
         status, _, reason = await state(admin, target)
         assert status == "failed" and reason
+        assert (await told_of(admin, target))[0] == "A video could not be taken"
     assert await folder(house, only_sound, course) == []
     assert await link(ada, lesson), "the video before it is still there"
     assert {each.rpartition("/")[0] for each in await folder(house, lesson, course)} == {

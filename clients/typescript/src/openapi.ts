@@ -38,6 +38,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/metrics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read the numbers that are watched
+         * @description For Prometheus, of all workers of the host that answers. Not for the public: whoever comes through a proxy
+         *     (`X-Forwarded-For`) is answered 404.
+         */
+        get: operations["handlers.metrics.read"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/.well-known/jwks.json": {
         parameters: {
             query?: never;
@@ -540,6 +561,146 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/notifications": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List one's notifications, newest first
+         * @description Whoever is connected hears each as the event `notification` too.
+         */
+        get: operations["handlers.notifications.list_mine"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/notifications/device": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Have a device woken by push
+         * @description With the device's FCM registration token, on each start of the app: tokens change. A token is one account's, that of
+         *     the last who registered it. Signing the device out forgets it.
+         */
+        post: operations["handlers.notifications.register_device"];
+        /** Have a device woken no more */
+        delete: operations["handlers.notifications.forget_device"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/notifications/read-all": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /** Note that one has read all of them */
+        patch: operations["handlers.notifications.mark_all_read"];
+        trace?: never;
+    };
+    "/notifications/{notificationId}/read": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /**
+         * Note that one has read it
+         * @description Doing it again changes nothing.
+         */
+        patch: operations["handlers.notifications.mark_read"];
+        trace?: never;
+    };
+    "/admin/stats": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read the numbers of the dashboard
+         * @description Made at most every few seconds, for everybody together; `madeAt` says when. Days and hours are those of UTC. Where
+         *     Redis is away, `live.searches` is null and all else is there.
+         */
+        get: operations["handlers.admin.stats"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/users": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List accounts, newest first
+         * @description Deleted ones are left out; `GET /admin/users/{userId}` still tells of them.
+         */
+        get: operations["handlers.admin.list_users"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/users/{userId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read an account, and what it has done lately
+         * @description Of calls, reports and orders the newest ten each, of bans all that the audit log knows.
+         */
+        get: operations["handlers.admin.read_user"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/admin/reports": {
         parameters: {
             query?: never;
@@ -646,6 +807,23 @@ export interface paths {
          *     the order follows when it does. Giving all back ends the enrollment.
          */
         post: operations["handlers.admin.refund_order"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/audit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List what administrators did, newest first */
+        get: operations["handlers.admin.list_audit"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -1251,6 +1429,8 @@ export interface components {
             orders: components["schemas"]["Order"][];
             enrollments: components["schemas"]["ExportedEnrollment"][];
             progress: components["schemas"]["LessonProgress"][];
+            notifications: components["schemas"]["Notification"][];
+            pushDevices: components["schemas"]["ExportedPushDevice"][];
         };
         ExportedSignIn: {
             deviceId: string;
@@ -1330,6 +1510,152 @@ export interface components {
         BanRequest: {
             reason: string;
         };
+        /** @example ada */
+        Search: string;
+        Total: {
+            count: number;
+            /** @description Counted; else the database's estimate. */
+            exact: boolean;
+        };
+        AdminStats: {
+            madeAt: components["schemas"]["Time"];
+            /** @description All there ever were; deleted accounts and matches that became no call included. */
+            totals: {
+                users: components["schemas"]["Total"];
+                sessions: components["schemas"]["Total"];
+                courses: components["schemas"]["Total"];
+                orders: components["schemas"]["Total"];
+            };
+            /** @description Who signed in or renewed a sign-in since midnight. */
+            activeToday: number;
+            /** @description Accounts made since midnight. */
+            newToday: number;
+            /** @description Reports that are pending. */
+            openReports: number;
+            /** @description Accounts that three different learners have reported. */
+            flaggedUsers: number;
+            openDisputes: number;
+            live: {
+                /** @description Who waits for a partner. */
+                searches: number | null;
+                /** @description Matches that have not ended. */
+                rooms: number;
+                /** @description Those of them that both have joined. */
+                calls: number;
+            };
+            /** @description How long the one of the two who waited had waited, over the matches of the last 60 minutes. */
+            wait: {
+                /** @description Null where there was no match. */
+                medianSeconds: number | null;
+                /** @description How many waits it is the median of. */
+                matches: number;
+            };
+            /** @description The last 24 hours, the present one last. */
+            hours: components["schemas"]["AdminHour"][];
+            /** @description The last 30 days, today last. */
+            days: components["schemas"]["AdminDay"][];
+            /** @description Of the last 30 days, by currency. */
+            revenue: components["schemas"]["AdminRevenue"][];
+        };
+        AdminHour: {
+            since: components["schemas"]["Time"];
+            matches: number;
+        };
+        AdminDay: {
+            /** @example 2026-03-14 */
+            day: string;
+            matches: number;
+            /** @description Matches that both have joined. */
+            calls: number;
+            /** @description What those that have ended lasted together, rounded down. */
+            minutes: number;
+        };
+        AdminRevenue: {
+            currency: components["schemas"]["Currency"];
+            /** @description Real money; false for that of a provider's test mode. */
+            live: boolean;
+            /** @description How many were paid. */
+            orders: number;
+            amount: components["schemas"]["Money"];
+            /** @description How many refunds of any order were made, and succeeded. */
+            refunds: number;
+            amountRefunded: components["schemas"]["Money"];
+        };
+        AdminUser: {
+            id: components["schemas"]["Id"];
+            email: string;
+            username: string | null;
+            displayName: string | null;
+            avatarUrl: string | null;
+            role: components["schemas"]["Role"];
+            isVerified: boolean;
+            isBanned: boolean;
+            flaggedAt: components["schemas"]["NullableTime"];
+            totalPracticeMins: number;
+            totalSessions: number;
+            lastActiveAt: components["schemas"]["NullableTime"];
+            createdAt: components["schemas"]["Time"];
+        };
+        AdminUserPage: {
+            items: components["schemas"]["AdminUser"][];
+            nextCursor: string | null;
+        };
+        /** @description Of a deleted account nothing is left that names the person. */
+        AdminUserDetail: {
+            id: components["schemas"]["Id"];
+            email: string;
+            username: string | null;
+            displayName: string | null;
+            avatarUrl: string | null;
+            role: components["schemas"]["Role"];
+            isVerified: boolean;
+            isBanned: boolean;
+            flaggedAt: components["schemas"]["NullableTime"];
+            totalPracticeMins: number;
+            totalSessions: number;
+            lastActiveAt: components["schemas"]["NullableTime"];
+            createdAt: components["schemas"]["Time"];
+            bio: string | null;
+            nativeLanguage: string | null;
+            englishLevel: components["schemas"]["EnglishLevel"];
+            learningGoal: components["schemas"]["LearningGoal"];
+            country: string | null;
+            timezone: string | null;
+            streakDays: number;
+            lastSessionAt: components["schemas"]["NullableTime"];
+            banReason: string | null;
+            bannedAt: components["schemas"]["NullableTime"];
+            bannedBy: components["schemas"]["NullableId"];
+            deletedAt: components["schemas"]["NullableTime"];
+            /** @description `endedBy` and `myRating` are those of this account. */
+            sessions: components["schemas"]["Session"][];
+            reportsAbout: components["schemas"]["AdminReport"][];
+            reportsBy: components["schemas"]["AdminReport"][];
+            orders: components["schemas"]["AdminOrder"][];
+            /** @description Bans and their ends, newest first. */
+            bans: components["schemas"]["AuditEntry"][];
+        };
+        /** @example user.ban */
+        AuditAction: string;
+        AuditEntry: {
+            /** @description Without gaps. */
+            number: number;
+            at: components["schemas"]["Time"];
+            /** @description Null for an operator at the command line. */
+            actorId: string | null;
+            action: components["schemas"]["AuditAction"];
+            targetId: components["schemas"]["NullableId"];
+            /** @description What belongs to the action; never what names a person. */
+            detail: {
+                [key: string]: unknown;
+            };
+            /** @description Seals this entry and all before it. */
+            hash: string;
+        };
+        AuditEntryPage: {
+            items: components["schemas"]["AuditEntry"][];
+            nextCursor: string | null;
+        };
         /**
          * @description The level of a conversation.
          * @enum {string}
@@ -1405,6 +1731,56 @@ export interface components {
         OrderPage: {
             items: components["schemas"]["Order"][];
             nextCursor: string | null;
+        };
+        PushDevice: {
+            /** @description What Firebase Cloud Messaging calls the app on this device. */
+            fcmToken: string;
+            deviceId: components["schemas"]["DeviceId"];
+            platform: components["schemas"]["Platform"];
+        };
+        PushDeviceRef: {
+            deviceId: components["schemas"]["DeviceId"];
+        };
+        /**
+         * @description New ones may appear. `admin_alert` is for administrators.
+         * @enum {string}
+         */
+        NotificationType: "match_found" | "payment_success" | "system" | "achievement" | "admin_alert";
+        Notification: {
+            id: components["schemas"]["Id"];
+            type: components["schemas"]["NotificationType"];
+            title: string;
+            body: string;
+            data: components["schemas"]["NotificationData"];
+            read: boolean;
+            createdAt: components["schemas"]["Time"];
+            readAt: components["schemas"]["NullableTime"];
+        };
+        /**
+         * @description What the app opens: `roomId` and `sessionId` of a match; `orderId` and `courseId` of a payment; `achievement`
+         *     (`streak` or `sessions`) and `reached`; of an alert its `kind`, with `orderId`, `userId` or `reportId`. A push
+         *     carries the same, with `type` and `notificationId`.
+         * @example {
+         *       "achievement": "streak",
+         *       "reached": "7"
+         *     }
+         */
+        NotificationData: {
+            [key: string]: string;
+        } | null;
+        NotificationPage: {
+            items: components["schemas"]["Notification"][];
+            nextCursor: string | null;
+            /** @description Of all one's notifications, not of this page. */
+            unread: number;
+        };
+        Unread: {
+            unread: number;
+        };
+        ExportedPushDevice: {
+            deviceId: string;
+            platform: components["schemas"]["Platform"];
+            updatedAt: components["schemas"]["Time"];
         };
         AdminOrder: {
             id: components["schemas"]["Id"];
@@ -1634,6 +2010,7 @@ export interface components {
         userId: components["schemas"]["Id"];
         sessionId: components["schemas"]["Id"];
         orderId: components["schemas"]["Id"];
+        notificationId: components["schemas"]["Id"];
         courseId: components["schemas"]["Id"];
         lessonId: components["schemas"]["Id"];
         attachmentId: components["schemas"]["Id"];
@@ -1731,6 +2108,18 @@ export type AdminReport = components['schemas']['AdminReport'];
 export type AdminReportPage = components['schemas']['AdminReportPage'];
 export type ReportReview = components['schemas']['ReportReview'];
 export type BanRequest = components['schemas']['BanRequest'];
+export type Search = components['schemas']['Search'];
+export type Total = components['schemas']['Total'];
+export type AdminStats = components['schemas']['AdminStats'];
+export type AdminHour = components['schemas']['AdminHour'];
+export type AdminDay = components['schemas']['AdminDay'];
+export type AdminRevenue = components['schemas']['AdminRevenue'];
+export type AdminUser = components['schemas']['AdminUser'];
+export type AdminUserPage = components['schemas']['AdminUserPage'];
+export type AdminUserDetail = components['schemas']['AdminUserDetail'];
+export type AuditAction = components['schemas']['AuditAction'];
+export type AuditEntry = components['schemas']['AuditEntry'];
+export type AuditEntryPage = components['schemas']['AuditEntryPage'];
 export type Level = components['schemas']['Level'];
 export type Partner = components['schemas']['Partner'];
 export type Session = components['schemas']['Session'];
@@ -1743,6 +2132,14 @@ export type OrderStatus = components['schemas']['OrderStatus'];
 export type PaymentProvider = components['schemas']['PaymentProvider'];
 export type Order = components['schemas']['Order'];
 export type OrderPage = components['schemas']['OrderPage'];
+export type PushDevice = components['schemas']['PushDevice'];
+export type PushDeviceRef = components['schemas']['PushDeviceRef'];
+export type NotificationType = components['schemas']['NotificationType'];
+export type Notification = components['schemas']['Notification'];
+export type NotificationData = components['schemas']['NotificationData'];
+export type NotificationPage = components['schemas']['NotificationPage'];
+export type Unread = components['schemas']['Unread'];
+export type ExportedPushDevice = components['schemas']['ExportedPushDevice'];
 export type AdminOrder = components['schemas']['AdminOrder'];
 export type AdminOrderPage = components['schemas']['AdminOrderPage'];
 export type RefundRequest = components['schemas']['RefundRequest'];
@@ -1782,6 +2179,7 @@ export type ResponseProblem = components['responses']['Problem'];
 export type ParameterUserId = components['parameters']['userId'];
 export type ParameterSessionId = components['parameters']['sessionId'];
 export type ParameterOrderId = components['parameters']['orderId'];
+export type ParameterNotificationId = components['parameters']['notificationId'];
 export type ParameterCourseId = components['parameters']['courseId'];
 export type ParameterLessonId = components['parameters']['lessonId'];
 export type ParameterAttachmentId = components['parameters']['attachmentId'];
@@ -1842,6 +2240,28 @@ export interface operations {
                     "application/json": components["schemas"]["Readiness"];
                 };
             };
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.metrics.read": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Prometheus's text format. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            404: components["responses"]["Problem"];
             default: components["responses"]["Problem"];
         };
     };
@@ -1948,7 +2368,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The sign-in has ended: its tokens stop working within a second. */
+            /** @description The sign-in has ended: its tokens stop working within a second, the device gets no push. */
             204: {
                 headers: {
                     [name: string]: unknown;
@@ -1968,7 +2388,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Every sign-in has ended: their tokens stop working within a second. */
+            /** @description Every sign-in has ended: their tokens stop working within a second, no device gets a push. */
             204: {
                 headers: {
                     [name: string]: unknown;
@@ -2588,10 +3008,220 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    "handlers.notifications.list_mine": {
+        parameters: {
+            query?: {
+                /** @description How many items a page holds. */
+                limit?: components["parameters"]["limit"];
+                /** @description The `nextCursor` of the page before. */
+                cursor?: components["parameters"]["cursor"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of notifications, and how many of all of them are unread. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NotificationPage"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.notifications.register_device": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PushDevice"];
+            };
+        };
+        responses: {
+            /** @description The device is woken from now on. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.notifications.forget_device": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PushDeviceRef"];
+            };
+        };
+        responses: {
+            /** @description The device is not woken, whether it was before or not. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.notifications.mark_all_read": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What is unread now; not 0 where another came meanwhile. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Unread"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.notifications.mark_read": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                notificationId: components["parameters"]["notificationId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The notification. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Notification"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.admin.stats": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The numbers. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AdminStats"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.admin.list_users": {
+        parameters: {
+            query?: {
+                /** @description How the e-mail address, the username or, from eight characters on, the id begins, without regard to case. */
+                search?: components["schemas"]["Search"];
+                banned?: boolean;
+                /** @description Whether three different learners have pending reports of the account. */
+                flagged?: boolean;
+                role?: components["schemas"]["Role"];
+                verified?: boolean;
+                /** @description How many items a page holds. */
+                limit?: components["parameters"]["limit"];
+                /** @description The `nextCursor` of the page before. */
+                cursor?: components["parameters"]["cursor"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of accounts. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AdminUserPage"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.admin.read_user": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                userId: components["parameters"]["userId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The account. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AdminUserDetail"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
     "handlers.admin.list_reports": {
         parameters: {
             query?: {
                 status?: components["schemas"]["ReportStatus"];
+                /** @description By whom. */
+                reporterId?: components["schemas"]["Id"];
+                /** @description About whom. */
+                reportedId?: components["schemas"]["Id"];
                 /** @description How many items a page holds. */
                 limit?: components["parameters"]["limit"];
                 /** @description The `nextCursor` of the page before. */
@@ -2704,6 +3334,11 @@ export interface operations {
         parameters: {
             query?: {
                 status?: components["schemas"]["OrderStatus"];
+                provider?: components["schemas"]["PaymentProvider"];
+                /** @description Whose. */
+                userId?: components["schemas"]["Id"];
+                /** @description Whether a dispute is open or lost. */
+                disputed?: boolean;
                 /** @description How many items a page holds. */
                 limit?: components["parameters"]["limit"];
                 /** @description The `nextCursor` of the page before. */
@@ -2765,6 +3400,39 @@ export interface operations {
             404: components["responses"]["Problem"];
             409: components["responses"]["Problem"];
             422: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.admin.list_audit": {
+        parameters: {
+            query?: {
+                /** @description By whom. */
+                actorId?: components["schemas"]["Id"];
+                action?: components["schemas"]["AuditAction"];
+                /** @description About what: the id of a user, a report, an order. */
+                targetId?: components["schemas"]["Id"];
+                /** @description How many items a page holds. */
+                limit?: components["parameters"]["limit"];
+                /** @description The `nextCursor` of the page before. */
+                cursor?: components["parameters"]["cursor"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of the audit log. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditEntryPage"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
             default: components["responses"]["Problem"];
         };
     };
