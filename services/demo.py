@@ -205,7 +205,7 @@ class DemoService:
             # A worker makes it, who has ffmpeg and the bucket; the lesson is free, so that anybody can look at it.
             filmed = str(_free_course_lesson(courses, lessons).id)
             await self._jobs.enqueue(session, "demo.film", queue=VIDEOS, admin_id=str(admin.id), lesson_id=filmed)
-        keen = max(people, key=lambda each: (not each.user.is_banned, each.profile.total_sessions))
+        keen = _keenest_first(people)[0]
         return Demo(
             len(people),
             len(calls),
@@ -438,13 +438,17 @@ def _courses(chance: random.Random, admin: User) -> list[Course]:
     return courses
 
 
+def _keenest_first(people: list[_Person]) -> list[_Person]:
+    """By the number of their calls. The first, whom no report is about, is the one that visitors sign in as."""
+    return sorted(people, key=lambda each: (-each.profile.total_sessions, each.user.id))
+
+
 def _orders(chance: random.Random, people: list[_Person], courses: list[Course]) -> list[Order]:
     """Orders that came to an end, in each way."""
-    keen_first = sorted(people, key=lambda each: (-each.profile.total_sessions, each.user.id))
     priced = [course for course in courses if course.is_published and course.price]
     today = now()
     orders: list[Order] = []
-    for rank, person in enumerate(keen_first):
+    for rank, person in enumerate(_keenest_first(people)):
         if rank and chance.random() > 0.4:
             continue
         for course in chance.sample(priced, k=3 if rank == 0 else 1):
@@ -488,10 +492,8 @@ def _enrollments(
             )
     for course in courses:
         if course.is_published and course.price == 0:
-            # Among the keenest is the one whom one is told to sign in as.
-            keen = sorted(people, key=lambda each: each.profile.total_sessions)[-5:]
             for person in people:
-                if chance.random() < 0.5 or person in keen:
+                if chance.random() < 0.5:
                     at = max(person.user.created_at, course.created_at)
                     yield Enrollment(id=_id(chance), user_id=person.user.id, course_id=course.id, enrolled_at=at)
 
