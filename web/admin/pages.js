@@ -6,10 +6,10 @@ import { ask, badge, digits, field, h, money, number, say, select, table, when }
 
 const short = (id) => id.slice(0, 8);
 const person = (id) => (id ? h("a", { href: `#/users/${id}`, class: "id" }, short(id)) : "the command line");
-const heading = (text, ...more) => h("div", { class: "row" }, h("h1", null, text), ...more);
+export const heading = (text, ...more) => h("div", { class: "row" }, h("h1", null, text), ...more);
 
 /** Do something and show the page anew; what the API refuses is said. */
-async function act(work, told, again) {
+export async function act(work, told, again) {
   try {
     await work();
     say(told);
@@ -20,7 +20,7 @@ async function act(work, told, again) {
 }
 
 /** A list that goes on: `read(cursor)` answers a page, `draw(rows)` shows all rows so far. */
-async function list(read, draw) {
+export async function list(read, draw) {
   const place = h("div");
   let rows = [];
   async function more(cursor) {

@@ -1,0 +1,193 @@
+// The pages of courses: what is sold, its lessons, and their videos on the way from a file to something to play.
+
+import * as api from "./api.js";
+import { act, heading, list } from "./pages.js";
+import { ask, badge, digits, field, h, money, number, say, select, table } from "./dom.js";
+
+const LEVELS = ["beginner", "intermediate", "advanced"].map((each) => [each, each]);
+/** Milliseconds between two looks at a video that is being worked on. */
+const LOOK_AGAIN = 1500;
+const VIDEO = { ready: "good", processing: "warn", failed: "bad" };
+
+const cost = (course) => (course.price ? money(course.price, course.currency) : "free");
+const published = (course) => badge(course.isPublished ? "published" : "draft", course.isPublished ? "good" : "");
+
+/** The fields of a course; answers what was entered, or null. */
+async function askCourse(title, course, action) {
+  const currency = course?.currency ?? "usd";
+  const answer = await ask(
+    title,
+    [
+      field("Title", h("input", { name: "title", required: true, maxlength: 200, value: course?.title })),
+      field("Description", h("textarea", { name: "description", maxlength: 10000, rows: 4 }, course?.description ?? "")),
+      field("Level", select({ name: "level" }, LEVELS, course?.level ?? "intermediate")),
+      field("Currency", h("input", { name: "currency", required: true, pattern: "[A-Za-z]{3}", value: currency })),
+      field("Price, 0 for free", h("input", { name: "price", type: "number", min: 0, step: "any", required: true, inputmode: "decimal", value: course ? course.price / 10 ** digits(currency) : 0 })),
+    ],
+    action,
+    "primary",
+  );
+  if (!answer) return null;
+  const unit = 10 ** digits(answer.currency);
+  return { ...answer, currency: answer.currency.toLowerCase(), price: Math.round(Number(answer.price) * unit) };
+}
+
+export async function courses(which, again) {
+  const found = await list(
+    (cursor) => api.courses({ limit: 25, cursor }),
+    (rows) =>
+      table(
+        "Courses",
+        [
+          ["Course", (row) => h("a", { href: `#/courses/${row.id}` }, row.title)],
+          ["Level", (row) => row.level],
+          ["Price", cost],
+          ["", published],
+        ],
+        rows,
+      ),
+  );
+  const make = async () => {
+    const draft = await askCourse("A new course", null, "Make");
+    if (draft) await act(async () => (location.hash = `#/courses/${(await api.makeCourse(draft)).id}`), "The course is a draft.", () => {});
+  };
+  return [heading("Courses", h("button", { class: "primary", onclick: make }, "New course")), found];
+}
+
+export async function course(id, again) {
+  const [found, lessons] = await Promise.all([api.course(id), api.lessons(id)]);
+  const change = async () => {
+    const entered = await askCourse("Change the course", found, "Save");
+    if (entered) await act(() => api.changeCourse(id, entered), "The course is changed.", again);
+  };
+  const publish = () =>
+    act(() => api.changeCourse(id, { isPublished: !found.isPublished }), found.isPublished ? "Learners no longer see it." : "Learners see it.", again);
+  const remove = async () => {
+    const sure = await ask(`Delete ${found.title}?`, [h("p", null, "Its lessons, files and videos go with it.")], "Delete");
+    if (sure) await act(async () => { await api.removeCourse(id); location.hash = "#/courses"; }, "The course is gone.", () => {});
+  };
+  const addLesson = async () => {
+    const entered = await askLesson("A new lesson", null, "Add");
+    if (entered) await act(() => api.addLesson(id, entered), "The lesson is added.", again);
+  };
+  const picture = h("input", {
+    type: "file",
+    accept: "image/jpeg,image/png,image/webp",
+    onchange: (event) => act(() => api.setThumbnail(id, event.target.files[0]), "The picture is changed.", again),
+  });
+  return [
+    heading(found.title, published(found)),
+    h(
+      "div",
+      { class: "row" },
+      h("button", { class: "primary", onclick: publish }, found.isPublished ? "Withdraw" : "Publish"),
+      h("button", { onclick: change }, "Change"),
+      h("button", { class: "danger", onclick: remove }, "Delete"),
+    ),
+    h(
+      "div",
+      { class: "card" },
+      h("p", null, `${found.level}, ${cost(found)}`),
+      h("p", null, found.description || "It has no description."),
+      // Not shown here: the page loads nothing from elsewhere, and the picture is in the store.
+      found.thumbnailUrl ? h("p", null, h("a", { href: found.thumbnailUrl, target: "_blank", rel: "noreferrer" }, "Look at the picture")) : null,
+      field("Picture", picture),
+    ),
+    h("div", { class: "row" }, h("h2", null, "Lessons"), h("button", { onclick: addLesson }, "Add a lesson")),
+    lessonTable(id, lessons.items, again),
+  ];
+}
+
+async function askLesson(title, lesson, action) {
+  const answer = await ask(
+    title,
+    [
+      field("Title", h("input", { name: "title", required: true, maxlength: 200, value: lesson?.title })),
+      field("Description", h("textarea", { name: "description", maxlength: 10000, rows: 3 }, lesson?.description ?? "")),
+      h("label", { class: "check" }, h("input", { type: "checkbox", name: "isFree", checked: lesson?.isFree }), h("span", null, "Open without the course")),
+    ],
+    action,
+    "primary",
+  );
+  return answer && { ...answer, isFree: Boolean(answer.isFree) };
+}
+
+function lessonTable(courseId, rows, again) {
+  const move = (index, by) => {
+    const ids = rows.map((row) => row.id);
+    ids.splice(index + by, 0, ...ids.splice(index, 1));
+    return act(() => api.orderLessons(courseId, ids), "The lessons are in another order.", again);
+  };
+  const change = async (row) => {
+    const entered = await askLesson("Change the lesson", row, "Save");
+    if (entered) await act(() => api.changeLesson(row.id, entered), "The lesson is changed.", again);
+  };
+  const remove = async (row) => {
+    const sure = await ask(`Delete ${row.title}?`, [h("p", null, "Its files and its video go with it.")], "Delete");
+    if (sure) await act(() => api.removeLesson(row.id), "The lesson is gone.", again);
+  };
+  return table(
+    "Lessons",
+    [
+      ["No.", (row) => String(row.orderIndex + 1)],
+      ["Lesson", (row) => [row.title, " ", row.isFree ? badge("open", "good") : null]],
+      ["Video", video],
+      [
+        "",
+        (row) =>
+          h(
+            "div",
+            { class: "row" },
+            h("button", { "aria-label": `Move ${row.title} up`, disabled: row === rows[0], onclick: () => move(rows.indexOf(row), -1) }, "↑"),
+            h("button", { "aria-label": `Move ${row.title} down`, disabled: row === rows.at(-1), onclick: () => move(rows.indexOf(row), 1) }, "↓"),
+            h("button", { onclick: () => change(row) }, "Change"),
+            h("button", { class: "danger", onclick: () => remove(row) }, "Delete"),
+          ),
+      ],
+    ],
+    rows,
+  );
+}
+
+/** A lesson's video: how it is, and the file that shall be next. It looks again by itself for as long as it is shown. */
+function video(lesson) {
+  const place = h("div", { class: "video" });
+  const bar = (label, value) => h("label", null, h("span", null, `${label}, ${value} %`), h("progress", { max: 100, value }));
+  function draw(now) {
+    const length = now.durationSecs === null ? null : `${number(now.durationSecs)} s`;
+    place.replaceChildren(
+      ...[
+        badge(now.videoStatus === "none" ? "no video" : now.videoStatus, VIDEO[now.videoStatus]),
+        now.videoStatus === "processing" ? bar("being made", now.videoProgress) : null,
+        now.videoStatus === "failed" ? h("p", { role: "alert" }, now.videoError) : null,
+        now.hasVideo && length ? h("small", null, ` ${length}`) : null,
+        now.videoStatus === "processing" ? null : field(`Video for ${now.title}`, h("input", { type: "file", accept: "video/*,.mkv", onchange: send })),
+      ].filter(Boolean),
+    );
+    if (now.videoStatus === "processing") setTimeout(look, LOOK_AGAIN);
+  }
+  async function look() {
+    if (!place.isConnected) return;
+    try {
+      draw(await api.lesson(lesson.id));
+    } catch (problem) {
+      say(problem.message);
+      setTimeout(look, 2 * LOOK_AGAIN);
+    }
+  }
+  async function send(event) {
+    const [file] = event.target.files;
+    if (!file) return;
+    const sent = (bytes) => place.replaceChildren(bar("sent", Math.floor((100 * bytes) / file.size)));
+    sent(0);
+    try {
+      await api.uploadVideo(lesson.id, file, sent);
+      say(`The video for ${lesson.title} is sent.`);
+    } catch (problem) {
+      say(problem.message);
+    }
+    await look();
+  }
+  draw(lesson);
+  return place;
+}
