@@ -24,12 +24,12 @@ _ASYNCAPI_BUNDLE = Path(__file__).parent.parent / "web" / "vendor" / "asyncapi"
 
 _CSS, _JAVASCRIPT = "text/css; charset=utf-8", "text/javascript; charset=utf-8"
 
-_POLICY = (
+POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 # The bundle's parser compiles its JSON Schemas with `new Function`.
-_EVENTS_POLICY = _POLICY.replace("script-src 'self'", "script-src 'self' 'unsafe-eval'")
+_EVENTS_POLICY = POLICY.replace("script-src 'self'", "script-src 'self' 'unsafe-eval'")
 
 _PAGE = Template("""\
 <!doctype html>
@@ -83,7 +83,7 @@ noscript { display: block; padding: 40px 20px; line-height: 1.5; }
 }
 """
 
-_ICON = """\
+ICON = """\
 <svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32">
   <path fill="#5aa9e6" d="M4 5h24a3 3 0 0 1 3 3v13a3 3 0 0 1-3 3H15l-8 6v-6H4a3 3 0 0 1-3-3V8a3 3 0 0 1 3-3z"/>
   <path stroke="#fff" stroke-width="2.5" stroke-linecap="round" d="M9 12v5m4.7-8v11M18.3 11v7m4.7-5v3"/>
@@ -132,7 +132,7 @@ AsyncApiStandalone.render(
 """
 
 
-class _File:
+class File:
     """One body, the same for every caller: revalidated by ETag, gzipped once, when it is first asked for."""
 
     def __init__(self, body: bytes, media_type: str, **headers: str) -> None:
@@ -175,7 +175,7 @@ def routes(openapi: dict[str, Any], asyncapi: dict[str, Any]) -> list[Route]:
     served: list[Route] = []
 
     def serve(path: str, body: bytes, media_type: str, **headers: str) -> None:
-        served.append(Route(path, _File(body, media_type, **headers).respond, methods=["GET"]))
+        served.append(Route(path, File(body, media_type, **headers).respond, methods=["GET"]))
 
     def asset(name: str, body: bytes, media_type: str) -> str:
         # The address changes with the content, so browsers may keep what they have.
@@ -183,7 +183,7 @@ def routes(openapi: dict[str, Any], asyncapi: dict[str, Any]) -> list[Route]:
         serve(path, body, media_type, **{"Cache-Control": "public, max-age=31536000, immutable"})
         return path
 
-    icon = asset("icon.svg", _ICON.encode(), "image/svg+xml")
+    icon = asset("icon.svg", ICON.encode(), "image/svg+xml")
     frame = asset("frame.css", _STYLE.encode(), _CSS)
 
     def page(path: str, title: str, spec: str, style: str, viewer: str, script: str, policy: str) -> None:
@@ -209,7 +209,7 @@ def routes(openapi: dict[str, Any], asyncapi: dict[str, Any]) -> list[Route]:
         style=asset("swagger-ui.css", _viewer_file(swagger_ui_path / "swagger-ui.css"), _CSS),
         viewer=asset("swagger-ui.js", _viewer_file(swagger_ui_path / "swagger-ui-bundle.js"), _JAVASCRIPT),
         script=asset("rest.js", _REST_SCRIPT.encode(), _JAVASCRIPT),
-        policy=_POLICY,
+        policy=POLICY,
     )
     page(
         "/docs/events",
