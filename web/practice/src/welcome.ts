@@ -23,7 +23,7 @@ const link = (words: string, go: () => void) =>
 export function signUp(entered: () => Promise<void>): void {
   show(
     "Speak English with somebody, now",
-    h("p", {}, "Tap a button, meet another learner within seconds, and talk. Only your voice is sent, straight to your partner."),
+    h("p", {}, "Tap a button, meet another learner within seconds, and talk. Nobody sees you: only your voice is sent."),
     h(
       "div",
       { class: "card" },
