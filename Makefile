@@ -60,9 +60,17 @@ bench-matching: env ## Measure matching beside the same on Node (about three min
 bench-webhooks: env ## Measure how soon webhooks are thanked for, beside Fastify (about three minutes).
 	$(BIN)/python -m bench.webhooks.run
 
+.PHONY: bench-upload
+bench-upload: env ## Measure the server's memory while a gigabyte is uploaded (about two minutes).
+	$(BIN)/python -m bench.upload.run
+
 .PHONY: bench-bus
 bench-bus: env ## Measure messages between workers beside Node's (about two minutes).
 	$(BIN)/python -m bench.bus.run
+
+.PHONY: bench-admin
+bench-admin: env ## Ask a million accounts and five million calls what operators ask (about six minutes).
+	$(BIN)/python -m bench.admin.run
 
 .PHONY: format
 format: env ## Format the source and mend what can be mended by itself.

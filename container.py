@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from adapters import bus as buses
 from adapters import redis, tasks
 from adapters.database import Database
+from adapters.ffmpeg import Ffmpeg
 from adapters.jobs import Jobs
 from adapters.keys import KeyFiles, KeyRing
 from adapters.mail.mailbox import Mailbox
@@ -18,12 +19,15 @@ from adapters.mail.resend import ResendMailer
 from adapters.passwords import Passwords
 from adapters.payments.razorpay import RazorpayProvider
 from adapters.payments.stripe import StripeProvider
-from adapters.ports import Bus, Mailer, PaymentProvider
+from adapters.ports import Bus, Mailer, PaymentProvider, PushSender
+from adapters.push.fcm import FcmSender
+from adapters.push.log import PushLog
 from adapters.rate_limiter import RateLimiter
 from adapters.scripts import Scripts
 from adapters.storage import Storage
 from adapters.tokens import LEEWAY, AccessTokens
 from adapters.turn import Turn
+from services.accounts import AccountsService
 from services.admins import AdminsService
 from services.audit import AuditService
 from services.auth import AuthService
@@ -32,11 +36,18 @@ from services.blocks import BlocksService
 from services.call_rows import CallRows
 from services.courses import CoursesService
 from services.demo import DemoService
+from services.device_tokens import DeviceTokensService
+from services.doctor import DoctorService
 from services.health import HealthService
 from services.idempotency import IdempotencyService
+from services.lessons import LessonsService
 from services.matchmaking import MatchmakingService
+from services.metrics import MetricsService
+from services.notifications import NotificationsService
 from services.payments import PaymentsService
+from services.playback import PlaybackService
 from services.privacy import PrivacyService
+from services.progress import ProgressService
 from services.recovery import RecoveryService
 from services.reports import ReportsService
 from services.revocations import Revocations
@@ -45,7 +56,10 @@ from services.sessions import SessionsService
 from services.sign_ins import SignInsService
 from services.signaling import SignalingService
 from services.sockets import SocketsService
+from services.stats import StatsService
+from services.uploads import UploadsService
 from services.users import UsersService
+from services.videos import VideosService
 from services.webhooks import WebhooksService
 from settings import Settings
 
@@ -60,6 +74,7 @@ class Container:
         bus: Bus | None = None,
         storage: Storage | None = None,
         mailer: Mailer | None = None,
+        push: PushSender | None = None,
         payment_providers: Mapping[str, PaymentProvider] | None = None,
     ) -> None:
         self.settings = settings
@@ -94,7 +109,6 @@ class Container:
         self.bans = BansService(self.database, self.audit, self.sign_ins)
         self.reports = ReportsService(self.database, self.audit, self.bans)
         self.blocks = BlocksService(self.database)
-        self.demo = DemoService(self.database, self._passwords, self.audit, self.bans)
         self.users = UsersService(self.database, self.storage, self.jobs)
         self.privacy = PrivacyService(
             self.database, self._passwords, self.sign_ins, self.users, self.jobs, self.storage
@@ -110,16 +124,41 @@ class Container:
             settings.checkout_expiry,
         )
         self.webhooks = WebhooksService(self.database, self.redis, self.jobs, self._providers)
-        self.courses = CoursesService(self.database, self.payments)
+        self.courses = CoursesService(self.database, self.payments, self.audit, self.jobs, self.storage)
+        self.lessons = LessonsService(self.database, self.audit, self.jobs, self.storage)
+        self.progress = ProgressService(self.database)
+        self.uploads = UploadsService(
+            self.database,
+            self.audit,
+            self.jobs,
+            self.storage,
+            max_bytes=settings.video_max_bytes,
+            expiry=settings.video_upload_expiry,
+        )
+        ffmpeg = Ffmpeg(settings)
+        self.videos = VideosService(self.database, self.jobs, self.storage, ffmpeg)
+        self.demo = DemoService(self.database, self._passwords, self.audit, self.bans, self.jobs, self.uploads, ffmpeg)
+        self.playback = PlaybackService(
+            self.database, self.storage, tokens, app_url=settings.app_url, margin=settings.video_link_expiry
+        )
         self.sessions = SessionsService(self.database)
+        self.sockets = SocketsService(self.scripts, self.bus, settings.sockets_per_user)
+        self._push = push or (FcmSender(settings) if settings.has_push_account else PushLog())
+        self.notifications = NotificationsService(
+            self.database, self.bus, self.sockets, self._push, settings.join_deadline
+        )
+        self.device_tokens = DeviceTokensService(self.database)
         rooms = Rooms(
             self.scripts, search=settings.search_expiry, join=settings.join_deadline, grace=settings.reconnect_grace
         )
         rows = CallRows(rooms, self.sessions)
         self.matchmaking = MatchmakingService(self.bus, self.database, rooms, self.sessions, rows)
+        self.matchmaking.on_match_in_background(self.notifications.match_found)
         self.signaling = SignalingService(self.bus, rooms, rows, self.matchmaking)
         self.recovery = RecoveryService(rooms, rows, self.sessions, self.matchmaking, self.signaling)
-        self.sockets = SocketsService(self.scripts, self.bus, settings.sockets_per_user)
+        self.accounts = AccountsService(self.database, self.sessions, self.reports, self.payments, self.audit)
+        self.stats = StatsService(self.database, self.redis, rooms)
+        self.metrics = MetricsService(self.database, self.redis, self.bus, rooms, self.matchmaking, self.webhooks)
         self.health = HealthService(self.database, self.redis, self.storage)
         #: What a door does for as long as the server serves, besides answering.
         self.background: list[Callable[[], Coroutine[Any, Any, None]]] = []
@@ -136,6 +175,7 @@ class Container:
             await tasks.end(*running)
             await self.revocations.stop()
             await self.sockets.stop()
+            await self.metrics.stop()
             await self.bus.stop()
             await self.close()
 
@@ -144,10 +184,16 @@ class Container:
         self._passwords.close()
         for provider in self._providers.values():
             await provider.close()
+        await self._push.close()
         for connection in (self.scripts, *self._bus_connections):
             await connection.close()
         await self.redis.aclose()
         await self.database.close()
+
+
+def doctor(settings: Settings, revisions: Sequence[str]) -> DoctorService:
+    """Make what looks at an installation, also at one in which the rest could not be made."""
+    return DoctorService(settings, revisions)
 
 
 def _providers(settings: Settings) -> dict[str, PaymentProvider]:

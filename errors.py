@@ -11,6 +11,8 @@
     ├── AlreadyRated, SessionNotEnded, AlreadyReported                    history and safety
     ├── CourseIsFree, AlreadyEnrolled, PaymentPending, SignatureInvalid, PaymentRefused,
     │   OrderNotRefundable, RefundPending, RefundTooLarge                  payments
+    ├── NotEnrolled, CourseInUse, SlugTaken, LessonsDiffer, VideoNotReady,
+    │   UploadOffsetDiffers, UploadVersionUnsupported                      courses
     ├── IdempotencyKeyReused, IdempotencyInFlight                         repeats
     └── SocketError: Banned, ProfileIncomplete, AlreadySearching, ...     calls (the socket's `error` event)
 
@@ -232,6 +234,51 @@ class RefundTooLarge(ProductError):
     status = 409
     code = "refund_too_large"
     title = "More than what is left of the payment cannot be given back."
+
+
+# --- Courses ------------------------------------------------------------------------------------
+
+
+class NotEnrolled(ProductError):
+    status = 403
+    code = "not_enrolled"
+    title = "Enroll in the course to see this lesson."
+
+
+class CourseInUse(ProductError):
+    status = 409
+    code = "course_in_use"
+    title = "Learners have taken or ordered this course: unpublish it instead."
+
+
+class SlugTaken(ProductError):
+    status = 409
+    code = "slug_taken"
+    title = "Another course has this slug."
+
+
+class LessonsDiffer(ProductError):
+    status = 409
+    code = "lessons_differ"
+    title = "These are not the lessons that the course has now; read them again."
+
+
+class VideoNotReady(ProductError):
+    status = 409
+    code = "video_not_ready"
+    title = "This lesson has no video to play yet."
+
+
+class UploadOffsetDiffers(ProductError):
+    status = 409
+    code = "upload_offset_differs"
+    title = "Another number of bytes is stored; ask for it and go on from there."
+
+
+class UploadVersionUnsupported(ProductError):
+    status = 412
+    code = "upload_version_unsupported"
+    title = "Uploads are resumed by tus 1.0.0: send that in Tus-Resumable."
 
 
 # --- Repeats ------------------------------------------------------------------------------------

@@ -112,6 +112,20 @@ class Settings(BaseSettings):
     razorpay_callback_url: str = Field("http://localhost:3000/payment/success", pattern=r"^[a-z][a-z0-9+.-]*://")
     razorpay_api_url: str = Field("https://api.razorpay.com", pattern=r"^https?://[^/]+$")
 
+    # Push: a service account of Firebase with all three; without them each push is a log line
+    firebase_project_id: str | None = Field(None, pattern=r"^[a-z0-9.:-]+$")
+    firebase_client_email: str | None = None
+    firebase_private_key: SecretStr | None = None
+    firebase_api_url: str = Field("https://fcm.googleapis.com", pattern=r"^https?://[^/]+$")
+    firebase_token_url: str = Field("https://oauth2.googleapis.com/token", pattern=r"^https?://")
+
+    # Video: what an upload may have, how long an unfinished one is kept, how long links to play work beyond the length
+    # of what they play, and the ffmpeg that is not the one of the package
+    video_max_bytes: int = Field(10 * 1024**3, ge=1, le=80 * 1024**3)
+    video_upload_expiry: Duration = timedelta(hours=24)
+    video_link_expiry: Duration = timedelta(minutes=10)
+    ffmpeg_path: Path | None = None
+
     # TURN (coturn, shared-secret credentials)
     turn_secret: SecretStr = SecretStr("your_hmac_secret")
     turn_host: str = "localhost"
@@ -124,6 +138,17 @@ class Settings(BaseSettings):
     storage_secret_key: SecretStr = SecretStr("")
     storage_bucket_name: str = "parlance"
     storage_public_url: str | None = None
+
+    @field_validator("firebase_private_key")
+    @classmethod
+    def _is_pem(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return None
+        # On one line, as the account's JSON file has it and a file of variables wants it.
+        pem = value.get_secret_value().replace("\\n", "\n").strip()
+        if not (pem.startswith("-----BEGIN PRIVATE KEY-----") and pem.endswith("-----END PRIVATE KEY-----")):
+            raise ValueError("should be the private_key of the service account's JSON file, with its \\n")
+        return SecretStr(pem + "\n")
 
     @field_validator("bus_directory")
     @classmethod
@@ -157,11 +182,22 @@ class Settings(BaseSettings):
         if self.is_production and self.resend_api_key is None:
             problems.append("RESEND_API_KEY is not set; without it no mail leaves the house")
         problems += self._payment_problems()
+        problems += self._push_problems()
         if self.bcrypt_rounds < 12 and self.app_env != "test":
             problems.append("BCRYPT_ROUNDS is below 12, which only APP_ENV=test may use")
         if problems:
             hint = " (`parlance dev` starts its own services and needs none of this)" if missing else ""
             raise SettingsError("; ".join(problems) + hint)
+
+    @property
+    def has_push_account(self) -> bool:
+        return None not in (self.firebase_project_id, self.firebase_client_email, self.firebase_private_key)
+
+    def _push_problems(self) -> list[str]:
+        """Name what an account of Firebase lacks; none at all is a choice: users are told in the app alone."""
+        names = ("firebase_project_id", "firebase_client_email", "firebase_private_key")
+        missing = [name.upper() for name in names if getattr(self, name) is None]
+        return [f"{name} is not set; pushes need it" for name in missing] if len(missing) < len(names) else []
 
     def _payment_problems(self) -> list[str]:
         """Name what a provider lacks: one that has a key needs the rest, and production needs the one that sells."""
@@ -180,8 +216,18 @@ class Settings(BaseSettings):
 def load(env_file: str | Path | None = ".env", **overrides: Any) -> Settings:
     """Read the environment, then `env_file`; raise SettingsError naming every bad variable."""
     path = os.environ.get("PARLANCE_ENV_FILE", env_file) if env_file == ".env" else env_file
+    return _read([path] if path else [], overrides)
+
+
+def load_with(addition: Path) -> Settings:
+    """Read the environment, then `addition`, then .env; raise SettingsError naming every bad variable."""
+    return _read([os.environ.get("PARLANCE_ENV_FILE", ".env"), addition], {})
+
+
+def _read(files: list[str | Path], overrides: dict[str, Any]) -> Settings:
     try:
-        return Settings(_env_file=path, **overrides)
+        # Of several files the last one wins.
+        return Settings(_env_file=files or None, **overrides)
     except ValidationError as error:
         lines = []
         for problem in error.errors():

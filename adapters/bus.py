@@ -22,6 +22,7 @@ import orjson
 
 import errors
 from adapters import tasks
+from adapters.counting import Traffic
 from adapters.deliveries import Delivery, Handlers, Message
 from adapters.mesh import Mesh
 from adapters.ports import Handler
@@ -109,6 +110,12 @@ class WorkerBus:
             await link.drained()
         else:
             await asyncio.shield(self._streams.post(worker_id, message))
+
+    def neighbours(self) -> list[str]:
+        return self._mesh.neighbours() if self._mesh else []
+
+    def traffic(self) -> dict[str, Traffic]:
+        return {"redis": self._streams.traffic, **({"mesh": self._mesh.traffic} if self._mesh else {})}
 
     def _died(self, worker_id: str) -> None:
         log.warning("worker %s of this host has died", worker_id)

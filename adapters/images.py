@@ -28,12 +28,18 @@ _ROOT = Path(__file__).resolve().parent.parent
 
 async def square_webp(data: bytes, side: int) -> bytes:
     """Crop and scale a JPEG, PNG or WebP to a square WebP without metadata; raise UnsupportedMediaType."""
+    return await cover_webp(data, side, side)
+
+
+async def cover_webp(data: bytes, width: int, height: int) -> bytes:
+    """Crop and scale a JPEG, PNG or WebP to a WebP of that size without metadata; raise UnsupportedMediaType."""
     async with _AT_ONCE:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             "adapters.images",
-            str(side),
+            str(width),
+            str(height),
             cwd=_ROOT,  # where `-m` finds this module, wherever the server was started
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
@@ -51,7 +57,7 @@ async def square_webp(data: bytes, side: int) -> bytes:
     return picture
 
 
-def _convert(data: bytes, side: int) -> bytes:
+def _convert(data: bytes, width: int, height: int) -> bytes:
     from PIL import Image, ImageOps
 
     warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -60,14 +66,14 @@ def _convert(data: bytes, side: int) -> bytes:
         if picture.width * picture.height > MAX_PIXELS:
             raise ValueError("too many pixels")
         # JPEG decodes small at once; the others ignore it.
-        picture.draft("RGB", (side * 2, side * 2))
+        picture.draft("RGB", (width * 2, height * 2))
         upright = ImageOps.exif_transpose(picture)
         if upright.mode.startswith("I"):  # 16 bits a grey: `convert` would cut them off instead of scaling them
             upright = upright.point(lambda grey: grey / 256).convert("L")
         mode = "RGBA" if upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info else "RGB"
-        square = ImageOps.fit(upright.convert(mode), (side, side), Image.Resampling.LANCZOS)
+        cover = ImageOps.fit(upright.convert(mode), (width, height), Image.Resampling.LANCZOS)
         output = io.BytesIO()
-        square.save(output, "WEBP", quality=82, exif=b"", icc_profile=b"", xmp=b"")
+        cover.save(output, "WEBP", quality=82, exif=b"", icc_profile=b"", xmp=b"")
         return output.getvalue()
 
 
@@ -82,6 +88,6 @@ def _limit() -> None:
 if __name__ == "__main__":
     _limit()
     try:
-        sys.stdout.buffer.write(_convert(sys.stdin.buffer.read(), int(sys.argv[1])))
+        sys.stdout.buffer.write(_convert(sys.stdin.buffer.read(), int(sys.argv[1]), int(sys.argv[2])))
     except Exception:
         sys.exit(_REFUSED)

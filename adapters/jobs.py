@@ -2,45 +2,107 @@
 
 from __future__ import annotations
 
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
 import psycopg
 import sqlalchemy as sa
-from procrastinate import App, PsycopgConnector
+from procrastinate import App, JobContext, PsycopgConnector
 from procrastinate.exceptions import ConnectorException
+from procrastinate.jobs import DEFAULT_QUEUE
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from adapters import logs
 from settings import Settings
+
+log = logging.getLogger("parlance.jobs")
 
 #: Seconds without a sign of life after which a worker's job is taken up by another.
 STALLED_AFTER = 10
+#: The argument that carries the id of whatever asked for a job.
+_ASKED_BY = "request_id"
+
+
+def _named(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Add the id of the request, or of the event, that is being served."""
+    name = logs.request_id.get()
+    return {**arguments, _ASKED_BY: name} if name else arguments
+
+
+async def under_its_name(call_next: Callable[[], Awaitable[Any]], context: JobContext, _worker: object) -> Any:
+    """Do a job with the id of what asked for it, or its own, in every line of log; a middleware of procrastinate's."""
+    job, began = context.job, time.perf_counter()
+    name = job.task_kwargs.pop(_ASKED_BY, None)
+    # Not taken back: each job is done in a task of its own, which goes on to log how it went.
+    logs.request_id.set(str(name or f"job-{job.id}"))
+    result = await call_next()
+    if name:
+        milliseconds = round((time.perf_counter() - began) * 1000, 1)
+        log.info("did %s", job.task_name, extra={"milliseconds": milliseconds})
+    return result
+
+
+#: Adds jobs over the connections of others; it is never opened.
+_ADDING = App(connector=PsycopgConnector())
+
+
+async def enqueue_each(
+    session: AsyncSession,
+    name: str,
+    jobs: Sequence[dict[str, Any]],
+    *,
+    wait: timedelta | None = None,
+    queue: str = DEFAULT_QUEUE,
+) -> None:
+    """Add a job for each set of arguments inside the caller's transaction: they exist exactly if it commits.
+
+    With `wait` they are due only then.
+    """
+    if not jobs:
+        return
+    connection = await session.connection()
+    raw = await connection.get_raw_connection()
+    due = {"seconds": int(wait.total_seconds())} if wait else None
+    task = _ADDING.configure_task(name, connection=raw.driver_connection, schedule_in=due, queue=queue)
+    try:
+        await task.batch_defer_async(*map(_named, jobs))
+    except ConnectorException as error:
+        # A database that is away should look the same whichever library noticed.
+        if isinstance(error.__cause__, psycopg.OperationalError):
+            raise error.__cause__ from None
+        raise
+
+
+#: The queue of what takes minutes: a worker does one of it at a time, beside what is in the default one.
+VIDEOS = "videos"
 
 
 class Jobs:
     """Jobs by name. `cli/worker.py` says what each does."""
 
     def __init__(self, settings: Settings) -> None:
-        self.app = App(connector=PsycopgConnector(conninfo=settings.database_url, min_size=1, max_size=4))
+        self.app = App(
+            connector=PsycopgConnector(conninfo=settings.database_url, min_size=1, max_size=4),
+            worker_defaults={"worker_middleware": [under_its_name]},
+        )
 
     async def enqueue(
-        self, session: AsyncSession, name: str, *, wait: timedelta | None = None, **arguments: Any
+        self,
+        session: AsyncSession,
+        name: str,
+        *,
+        wait: timedelta | None = None,
+        queue: str = DEFAULT_QUEUE,
+        **arguments: Any,
     ) -> None:
         """Add a job inside the caller's transaction: it exists exactly if the transaction commits.
 
         With `wait` it is due only then.
         """
-        connection = await session.connection()
-        raw = await connection.get_raw_connection()
-        due = {"seconds": int(wait.total_seconds())} if wait else None
-        job = self.app.configure_task(name, connection=raw.driver_connection, schedule_in=due)
-        try:
-            await job.defer_async(**arguments)
-        except ConnectorException as error:
-            # A database that is away should look the same whichever library noticed.
-            if isinstance(error.__cause__, psycopg.OperationalError):
-                raise error.__cause__ from None
-            raise
+        await enqueue_each(session, name, [arguments], wait=wait, queue=queue)
 
     async def forget(self, session: AsyncSession, *, email: str, user_id: str) -> None:
         """Remove the jobs, done or not, whose arguments name a person, inside the caller's transaction."""

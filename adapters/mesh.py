@@ -24,6 +24,7 @@ import orjson
 
 import errors
 from adapters import tasks
+from adapters.counting import Traffic
 from adapters.deliveries import Delivery, Handlers, Message
 
 log = logging.getLogger("parlance.bus")
@@ -40,10 +41,12 @@ _REMEMBER_DEAD = 3600
 class Link(asyncio.Protocol):
     """The connection to one peer. Messages wait in it while it is being made, or while the peer is busy."""
 
-    def __init__(self, sender: str, on_broken: Callable[[], None]) -> None:
+    def __init__(self, sender: str, on_broken: Callable[[], None], traffic: Traffic) -> None:
+        """What is written is counted in `traffic`."""
         self.has_ended = False
         self._sender = sender
         self._on_broken = on_broken
+        self._traffic = traffic
         self._transport: asyncio.WriteTransport | None = None
         self._waiting: list[bytes] = []
         self._waiting_bytes = 0
@@ -85,6 +88,8 @@ class Link(asyncio.Protocol):
         if self._transport is None or not self._waiting:
             return
         self._transport.write(b"[%b]\n" % b",".join(self._waiting))
+        self._traffic.messages += len(self._waiting)
+        self._traffic.bytes += self._waiting_bytes
         self._waiting.clear()
         self._waiting_bytes = 0
         self._unsent_bytes = self._transport.get_write_buffer_size()
@@ -187,6 +192,7 @@ class Mesh:
         self._handlers = handlers
         self._on_worker_lost = on_worker_lost
         self._links: dict[str, Link] = {}
+        self.traffic = Traffic()
         self._elsewhere: set[str] = set()
         self._inboxes: set[Inbox] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -221,6 +227,10 @@ class Mesh:
         self._elsewhere.add(worker_id)
         return None
 
+    def neighbours(self) -> list[str]:
+        """The workers of this host that are connected to, or about to be."""
+        return [worker_id for worker_id, link in self._links.items() if not link.has_ended]
+
     def _greet(self, worker_id: str) -> None:
         """Connect to a worker that shows itself: the end of that connection tells when it dies."""
         if worker_id != self._worker_id and worker_id not in self._links and worker_id not in self._elsewhere:
@@ -230,7 +240,7 @@ class Mesh:
         return self._directory / f"{worker_id}.sock"
 
     def _connect(self, worker_id: str) -> Link:
-        link = self._links[worker_id] = Link(self._worker_id, lambda: self._mend(worker_id))
+        link = self._links[worker_id] = Link(self._worker_id, lambda: self._mend(worker_id), self.traffic)
         task = asyncio.ensure_future(self._open(worker_id, link))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol
+
+from adapters.counting import Traffic
 
 #: Takes the socket a message is for, then the message's arguments. One that answers None is done at once.
 Handler = Callable[..., Awaitable[None] | None]
@@ -34,6 +36,12 @@ class Bus(Protocol):
     def on_data_lost(self, listener: Callable[[], Awaitable[None]]) -> None:
         """Call `listener` when Redis has lost what this worker told it, or the others took this worker for dead."""
 
+    def neighbours(self) -> list[str]:
+        """The other workers of this host."""
+
+    def traffic(self) -> Mapping[str, Traffic]:
+        """What was sent to other workers, by the way it went."""
+
     async def start(self) -> None: ...
 
     async def stop(self) -> None: ...
@@ -55,6 +63,30 @@ class Mailer(Protocol):
 
     async def send(self, mail: Mail, *, idempotency_key: str) -> None:
         """Hand a mail over; the same key twice is one mail. Raises whatever keeps it from leaving."""
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """What a device shows. The same `id` twice is shown once; after `lasts` it is not shown any more."""
+
+    id: str
+    title: str
+    body: str
+    #: For the app: texts by name.
+    data: Mapping[str, str]
+    lasts: timedelta
+
+
+class PushSender(Protocol):
+    """Wakes devices."""
+
+    async def send(self, token: str, push: Push) -> Literal["sent", "unregistered", "refused"]:
+        """Hand a push over; say whether it was taken, or the token is nobody's any more, or asking again is no use.
+
+        Raises Unavailable, with `retry_after` where it was told.
+        """
+
+    async def close(self) -> None: ...
 
 
 # --- Payments: what is asked of a provider, and the facts it tells ------------------------------

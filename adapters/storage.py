@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import Callable
+import secrets
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import urllib3
 from minio import Minio
-from minio.error import MinioException
+from minio.datatypes import Part
+from minio.deleteobjects import DeleteObject
+from minio.error import MinioException, S3Error
 
 import errors
 from settings import Settings
@@ -21,14 +26,22 @@ class Storage:
         endpoint = urlsplit(settings.storage_endpoint or "")
         self.bucket = settings.storage_bucket_name
         self._public_url = (settings.storage_public_url or f"{settings.storage_endpoint}/{self.bucket}").rstrip("/")
-        self._client = Minio(
-            endpoint.netloc,
-            access_key=settings.storage_access_key,
-            secret_key=settings.storage_secret_key.get_secret_value(),
-            secure=endpoint.scheme == "https",
-            region="us-east-1",  # named, so that no request is spent on asking for it
-            http_client=urllib3.PoolManager(timeout=urllib3.Timeout(connect=3, read=5), retries=False, maxsize=8),
-        )
+
+        def client(read: float) -> Minio:
+            return Minio(
+                endpoint.netloc,
+                access_key=settings.storage_access_key,
+                secret_key=settings.storage_secret_key.get_secret_value(),
+                secure=endpoint.scheme == "https",
+                region="us-east-1",  # named, so that no request is spent on asking for it
+                http_client=urllib3.PoolManager(
+                    timeout=urllib3.Timeout(connect=3, read=read), retries=False, maxsize=8
+                ),
+            )
+
+        self._client = client(read=5)
+        # A part is megabytes, and putting thousands of them together takes its time.
+        self._patient = client(read=60)
 
     def public_url(self, key: str) -> str:
         """Where anybody can read a public object (avatars and thumbnails)."""
@@ -47,10 +60,141 @@ class Storage:
         """Remove an object; one that is not there is removed already. Raises Unavailable."""
         await self._run(self._client.remove_object, self.bucket, key)
 
+    async def probe(self) -> None:
+        """Write an object, read it and remove it; raise Unavailable with what the store says."""
+        await self._run(self._write_and_read, f"probe/{secrets.token_hex(8)}", secrets.token_bytes(32))
+
+    def _write_and_read(self, key: str, data: bytes) -> None:
+        self._client.put_object(self.bucket, key, io.BytesIO(data), len(data))
+        try:
+            answer = self._client.get_object(self.bucket, key)
+            try:
+                if answer.read() != data:
+                    raise OSError("what was written came back as something else")
+            finally:
+                answer.close()
+        finally:
+            self._client.remove_object(self.bucket, key)
+
+    async def get(self, key: str) -> bytes:
+        """Read an object that is small; raise NotFound or Unavailable."""
+
+        def read() -> bytes:
+            response = self._client.get_object(self.bucket, key)
+            try:
+                return bytes(response.read())
+            finally:
+                response.close()
+                response.release_conn()
+
+        return bytes(await self._run(read))
+
+    async def download(self, key: str, path: Path) -> None:
+        """Copy an object to a file; raise NotFound or Unavailable."""
+        await self._run(self._patient.fget_object, self.bucket, key, str(path))
+
+    async def upload(self, path: Path, key: str, content_type: str) -> None:
+        """Copy a file to an object; raise Unavailable."""
+        await self._run(self._patient.fput_object, self.bucket, key, str(path), content_type)
+
+    async def keys(self, prefix: str) -> list[str]:
+        """List the objects whose keys begin so."""
+
+        def listed() -> list[str]:
+            found = self._client.list_objects(self.bucket, prefix=prefix, recursive=True)
+            return [str(each.object_name) for each in found]
+
+        return list(await self._run(listed))
+
+    async def delete_many(self, keys: Iterable[str]) -> None:
+        """Remove objects; raise Unavailable where one of them stays."""
+
+        def remove() -> None:
+            doomed = [DeleteObject(key) for key in keys]
+            for each in self._patient.remove_objects(self.bucket, doomed):
+                raise OSError(each.code)
+
+        await self._run(remove)
+
+    async def delete_all(self, prefix: str, *, keep: str | None = None) -> None:
+        """Remove the objects whose keys begin so, but for those that begin with `keep`."""
+        await self.delete_many([key for key in await self.keys(prefix) if keep is None or not key.startswith(keep)])
+
+    def signed_url(self, key: str, expires: timedelta, *, download_as: str | None = None) -> str:
+        """Where whoever has the address can read a private object for a while; no request is made.
+
+        With `download_as` a browser saves it by that name.
+        """
+        headers: Any = None
+        if download_as is not None:
+            headers = {"response-content-disposition": f"attachment; filename*=UTF-8''{quote(download_as, safe='')}"}
+        return self._client.get_presigned_url("GET", self.bucket, key, expires, response_headers=headers)
+
+    # --- Objects that come in parts: minio's public interface takes them only as one stream -------------
+
+    async def begin_parts(self, key: str, content_type: str) -> str:
+        """Begin an object of parts and answer the name of the attempt; it is no object until `finish_parts`."""
+        headers = {"Content-Type": content_type}
+        return str(await self._run(self._client._create_multipart_upload, self.bucket, key, headers))
+
+    async def put_part(self, key: str, attempt: str, number: int, data: bytes) -> str:
+        """Store a part, the first of which is number 1, and answer its tag; all but the last have 5 MiB at least."""
+        return str(await self._run(self._patient._upload_part, self.bucket, key, data, None, attempt, number))
+
+    async def finish_parts(self, key: str, attempt: str, tags: list[str]) -> None:
+        """Make the object of its parts; where that was done before, there is nothing to do."""
+        parts = [Part(number, tag) for number, tag in enumerate(tags, 1)]
+
+        def finish() -> None:
+            try:
+                self._patient._complete_multipart_upload(self.bucket, key, attempt, parts)
+            except S3Error as error:
+                if error.code != "NoSuchUpload":
+                    raise
+
+        await self._run(finish)
+
+    async def drop_parts(self, key: str, attempt: str) -> None:
+        """Forget an object that is not finished, with its parts; one that is gone is forgotten already."""
+
+        def drop() -> None:
+            try:
+                self._client._abort_multipart_upload(self.bucket, key, attempt)
+            except S3Error as error:
+                if error.code != "NoSuchUpload":
+                    raise
+
+        await self._run(drop)
+
+    async def unfinished(self, prefix: str) -> list[tuple[str, str, datetime]]:
+        """List the key, the attempt and the beginning of each object of parts that is not finished."""
+
+        def listed() -> list[tuple[str, str, datetime]]:
+            found: list[tuple[str, str, datetime]] = []
+            key_marker = attempt_marker = None
+            while True:
+                page = self._client._list_multipart_uploads(
+                    self.bucket, prefix=prefix, key_marker=key_marker, upload_id_marker=attempt_marker
+                )
+                found += [
+                    (each.object_name, each.upload_id, each.initiated_time)
+                    for each in page.uploads
+                    if each.upload_id and each.initiated_time
+                ]
+                if not page.is_truncated:
+                    return found
+                key_marker, attempt_marker = page.next_key_marker, page.next_upload_id_marker
+
+        return list(await self._run(listed))
+
     @staticmethod
     async def _run(work: Callable[..., Any], *arguments: Any) -> Any:
         try:
             return await asyncio.to_thread(work, *arguments)
+        except S3Error as error:
+            if error.code == "NoSuchKey":
+                raise errors.NotFound() from None
+            raise errors.Unavailable(f"storage refuses ({error.code})") from None
         except (MinioException, urllib3.exceptions.HTTPError, OSError) as error:
             raise errors.Unavailable(f"storage does not answer ({type(error).__name__})") from None
 

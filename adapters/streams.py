@@ -19,6 +19,7 @@ import redis.exceptions
 
 import errors
 from adapters import tasks
+from adapters.counting import Traffic
 from adapters.deliveries import Handlers
 from adapters.scripts import Scripts
 
@@ -44,6 +45,7 @@ class Streams:
         self._flushed: asyncio.Future[None] | None = None
         self._flush_task: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
+        self.traffic = Traffic()
         self._sequence = 0
         self._heard: dict[str, int] = {}
         self._last_id = "0"
@@ -85,6 +87,8 @@ class Streams:
         for worker_id, messages in outbox.items():
             stream = f"bus:{worker_id}"
             self._sequence += 1
+            self.traffic.messages += len(messages)
+            self.traffic.bytes += sum(map(len, messages))
             entry = ("from", self._worker_id, "number", self._sequence, "messages", b"[%b]" % b",".join(messages))
             yield self._commands.execute("XADD", stream, "MAXLEN", "~", _MAX_ENTRIES, "*", *entry, idempotent=True)
             yield self._commands.execute("EXPIRE", stream, _STREAM_SECONDS, idempotent=True)

@@ -16,6 +16,7 @@ from adapters.keys import KeyRing
 
 #: Seconds that clocks may differ.
 LEEWAY = 30
+_PLAYBACK = "playback"
 #: How many verified tokens are remembered; the longest known go first.
 _REMEMBERED = 10_000
 
@@ -110,6 +111,41 @@ class AccessTokens:
         if key is None:
             raise errors.Unauthenticated()
         return key
+
+    # --- Playback: a token that opens one lesson's playlists, and nothing else -----------------------
+
+    def issue_playback(self, identity: Identity, lesson_id: str, lifetime: timedelta) -> str:
+        """Sign what a player carries in its addresses; `typ` and audience keep it from being an access token."""
+        self._keys.refresh()
+        signing_key = self._keys.signing_key
+        header = {"alg": "RS256", "kid": signing_key.kid, "typ": _PLAYBACK}
+        claims = {
+            "sub": identity.user_id,
+            "sid": identity.family_id,
+            "lesson": lesson_id,
+            "exp": int(time.time() + lifetime.total_seconds()),
+            "iss": self._issuer,
+            "aud": f"{self._audience}/{_PLAYBACK}",
+        }
+        return jwt.encode(header, claims, signing_key, algorithms=["RS256"])
+
+    def verify_playback(self, token: str, lesson_id: str) -> tuple[str, str]:
+        """Answer the user and the sign-in that may play a lesson; raise Unauthenticated."""
+        self._keys.refresh()
+        claims = jwt.JWTClaimsRegistry(
+            iss={"essential": True, "value": self._issuer},
+            aud={"essential": True, "value": f"{self._audience}/{_PLAYBACK}"},
+            exp={"essential": True},
+            lesson={"essential": True, "value": lesson_id},
+        )
+        try:
+            decoded = jwt.decode(token, self._key_of, algorithms=["RS256"])
+            if decoded.header.get("typ") != _PLAYBACK:
+                raise errors.Unauthenticated()
+            claims.validate(decoded.claims)
+            return str(decoded.claims["sub"]), str(decoded.claims["sid"])
+        except (JoseError, ValueError, KeyError, TypeError, AttributeError):
+            raise errors.Unauthenticated() from None
 
     def jwks(self) -> dict[str, Any]:
         """The published keys as a JSON Web Key Set (RFC 7517)."""

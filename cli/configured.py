@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -19,11 +20,19 @@ T = TypeVar("T")
 DEV_ENV = Path(".parlance/dev.env")
 
 
+def operator_settings() -> Settings:
+    """Read the settings, and where a `parlance dev` runs here, what it adds to them: its services, its stand-ins."""
+    settings = configuration.load()
+    needed = (settings.db_host, settings.redis_host, settings.storage_endpoint)
+    # Who names a database in the environment, and everything else, does not mean the one that runs here.
+    if DEV_ENV.exists() and (None in needed or "DB_HOST" not in os.environ):
+        settings = configuration.load_with(DEV_ENV)
+    return settings
+
+
 def settings_for_database() -> Settings:
     """Read settings whose database is known, or raise SettingsError saying how to name one."""
-    settings = configuration.load()
-    if settings.db_host is None and DEV_ENV.exists():
-        settings = configuration.load(DEV_ENV)
+    settings = operator_settings()
     if settings.db_host is None:
         raise SettingsError("DB_HOST is not set, and no `parlance dev` is running here whose database could be used")
     return settings

@@ -23,7 +23,6 @@ from settings import Settings
 if TYPE_CHECKING:
     from adapters.embedded import EmbeddedServices
 
-_ROOT = Path(__file__).resolve().parent.parent
 _PAYMENT_PAGES = {
     "STRIPE_SUCCESS_URL": "/payment/success",
     "STRIPE_CANCEL_URL": "/payment/cancel",
@@ -235,6 +234,7 @@ def _welcome(port: int, directory: Path, payments: payment_stand_ins.Plan | None
         "Practice": f"{site}/ (for a second learner, open a private window)",
         "API docs": f"{site}/docs",
         "Events docs": f"{site}/docs/events",
+        "Admin": f"{site}/admin-ui",
         "Health": f"{site}/health",
     }
     if payments:

@@ -8,7 +8,7 @@ from typing import NoReturn
 import typer
 
 import errors
-from cli import admins, audit, dev, keys, migrations, payments, refunds, seed, serve, worker
+from cli import admins, audit, dev, doctor, keys, migrations, notifications, payments, refunds, seed, serve, worker
 from settings import SettingsError
 
 app = typer.Typer(
@@ -26,9 +26,11 @@ app.add_typer(audit.app, name="audit")
 app.add_typer(migrations.app, name="migrations")
 app.add_typer(refunds.app, name="refunds")
 app.add_typer(payments.app, name="payments")
+app.add_typer(notifications.app, name="notifications")
 app.command("serve")(serve.serve)
 app.command("worker")(worker.worker)
 app.command("dev")(dev.dev)
+app.command("doctor")(doctor.doctor)
 app.command("seed")(seed.seed)
 
 

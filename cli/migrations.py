@@ -14,6 +14,7 @@ import psycopg
 import typer
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from psycopg import sql
 from sqlalchemy import create_engine, make_url
@@ -59,6 +60,11 @@ def _config(settings: Settings) -> Config:
 def upgrade_to_head(settings: Settings) -> None:
     """Run what has not been run; safe to start twice at once."""
     command.upgrade(_config(settings), "head")
+
+
+def revisions(settings: Settings) -> list[str]:
+    """Every migration there is, newest first."""
+    return [each.revision for each in ScriptDirectory.from_config(_config(settings)).walk_revisions()]
 
 
 @app.command("upgrade")

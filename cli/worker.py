@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 from contextlib import suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import errors
 import settings as configuration
 
 if TYPE_CHECKING:
-    from procrastinate import App
+    from procrastinate import App, JobContext
+    from procrastinate.jobs import Job
 
     from container import Container
 
@@ -38,7 +40,7 @@ def worker() -> None:
 
 def bind(queue: App, services: Container) -> None:
     """Name every job, its schedule and how it is tried again."""
-    from procrastinate import RetryStrategy
+    from procrastinate import RetryDecision, RetryStrategy
 
     from adapters.jobs import STALLED_AFTER
 
@@ -57,6 +59,30 @@ def bind(queue: App, services: Container) -> None:
     async def delete_object(key: str) -> None:
         await services.storage.delete(key)
 
+    @queue.task(name="storage.delete_all", retry=later)
+    async def delete_objects(prefix: str, keep: str | None = None) -> None:
+        await services.storage.delete_all(prefix, keep=keep)
+
+    @queue.task(name="videos.transcode", retry=later, pass_context=True)
+    async def transcode(context: JobContext, lesson_id: str, source: str, attempt: str, tags: list[str]) -> None:
+        last_try = context.job.attempts >= (later.max_attempts or 0)
+        await services.videos.transcode(lesson_id, source, attempt, tags, last_try=last_try)
+
+    @queue.task(name="demo.film")
+    async def film(admin_id: str, lesson_id: str) -> None:
+        await services.demo.film(admin_id, lesson_id)
+
+    @queue.task(name="videos.drop", retry=later)
+    async def drop_upload(key: str, attempt: str) -> None:
+        await services.uploads.drop(key, attempt)
+
+    @queue.periodic(cron="23 * * * *", periodic_id="videos.sweep")
+    @queue.task(name="videos.sweep", queueing_lock="videos.sweep")
+    async def sweep_uploads(timestamp: int) -> None:
+        swept = await services.uploads.sweep()
+        if swept:
+            log.info("forgot %d uploads that nobody went on with", swept)
+
     @queue.task(name="payments.handle_event", retry=later)
     async def handle_event(event_id: str) -> None:
         await services.webhooks.handle(event_id)
@@ -66,6 +92,24 @@ def bind(queue: App, services: Container) -> None:
         # What the provider refuses is noted; asking again would not help.
         with suppress(errors.PaymentRefused):
             await services.payments.send_refund(refund_id)
+
+    @queue.task(name="notifications.announce", retry=later)
+    async def announce(notification_id: str) -> None:
+        await services.notifications.announce(notification_id)
+
+    class WhenTold(RetryStrategy):
+        """As late as FCM asks for, where that is later."""
+
+        def get_retry_decision(self, *, exception: BaseException, job: Job) -> RetryDecision | None:
+            decision = super().get_retry_decision(exception=exception, job=job)
+            told = exception.retry_after if isinstance(exception, errors.Unavailable) else None
+            if decision and decision.retry_at and told:
+                return RetryDecision(retry_at=max(decision.retry_at, datetime.now(UTC) + timedelta(seconds=told)))
+            return decision
+
+    @queue.task(name="notifications.push", retry=WhenTold(max_attempts=6, exponential_wait=5))
+    async def push(notification_id: str, device: str) -> None:
+        await services.notifications.push(notification_id, device)
 
     @queue.periodic(cron="* * * * *", periodic_id="payments.overdue")
     @queue.task(name="payments.handle_overdue", queueing_lock="payments.handle_overdue")
@@ -104,9 +148,33 @@ def bind(queue: App, services: Container) -> None:
 
 
 async def _work(services: Container) -> None:
+    from procrastinate.jobs import DEFAULT_QUEUE
+
+    from adapters.jobs import VIDEOS
+
     queue = services.jobs.app
     bind(queue, services)
     async with queue.open_async():
+        if services.settings.is_production and not services.settings.has_push_account:
+            log.warning("FIREBASE_PROJECT_ID is not set: users are told in the app alone")
+        # A video takes minutes of a whole core: mails and payments must not wait behind it, nor it behind them.
+        workers = [
+            asyncio.create_task(
+                queue.run_worker_async(
+                    queues=[name],
+                    concurrency=concurrency,
+                    delete_jobs="successful",
+                    shutdown_graceful_timeout=20,
+                    install_signal_handlers=False,  # two would put out each other's
+                )
+            )
+            for name, concurrency in ((DEFAULT_QUEUE, 4), (VIDEOS, 1))
+        ]
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, lambda: [each.cancel() for each in workers])
         log.info("worker is ready")
-        await queue.run_worker_async(concurrency=4, delete_jobs="successful", shutdown_graceful_timeout=20)
+        try:
+            await asyncio.gather(*workers)
+        except asyncio.CancelledError:
+            await asyncio.gather(*workers, return_exceptions=True)  # each lets its jobs finish
     await services.close()

@@ -22,6 +22,7 @@ from contract import schemas
 from contract.operations import (
     JSON_HEADERS,
     MAX_JSON_BYTES,
+    OPERATION,
     Answer,
     ContractError,
     Operation,
@@ -208,6 +209,8 @@ class FastPath:
         if plan is None:
             await self._stock(scope, receive, send)
             return
+        if (named := scope.get(OPERATION)) is not None:
+            named[0] = plan.operation.id
         received: list[Message] = []
         try:
             caller, arguments = await plan.read(scope, segments, receive, received)
@@ -326,12 +329,14 @@ def _token_check(
 def _answer_check(operation: Operation, document: dict[str, Any]) -> Callable[[Answer], str | None]:
     """Return what tells how an answer differs from the spec: in tests each is looked at, as connexion does it."""
     response = schemas.follow(operation.definition["responses"][str(operation.status)], document)
-    schema = response.get("content", {}).get("application/json", {}).get("schema")
+    content = response.get("content", {})
+    schema = content.get("application/json", {}).get("schema")
     validator = schemas.compiled(schema, document) if schema else None
 
     def problem(answer: Answer) -> str | None:
         if validator is None or answer.body is None:
-            return None if validator is None and answer.body is None else "a body where none is described, or none"
+            fits = validator is None and (answer.body is None) == (not content)
+            return None if fits else "a body where none is described, or none"
         return validator(orjson.loads(answer.body))
 
     return problem

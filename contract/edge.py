@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from random import getrandbits
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 import errors
 from adapters import logs
 from contract import problems
+from contract.operations import OPERATION
 
 if TYPE_CHECKING:
     from settings import Settings
@@ -29,14 +30,20 @@ _SECURITY_HEADERS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(self)",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
+#: Takes an operation's id, a status and seconds.
+Count = Callable[[str, int, float], None]
+
+#: What resumable uploads say in headers, both ways.
+_TUS = ("Tus-Resumable", "Upload-Length", "Upload-Offset", "Upload-Metadata")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class Edge:
     """Names each request and hardens each answer; a header that the answer sets itself stays."""
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+    def __init__(self, app: ASGIApp, settings: Settings, count: Count) -> None:
         self._app = app
+        self._count = count
         headers = dict(_SECURITY_HEADERS)
         if settings.app_url.startswith("https://"):
             headers["Strict-Transport-Security"] = "max-age=31536000; includeSubDomains"
@@ -49,6 +56,7 @@ class Edge:
             return
         name = _given_name(scope) or f"{getrandbits(64):016x}"  # told apart, not guessed at
         token = logs.request_id.set(name)
+        operation = scope[OPERATION] = [""]
         started = time.perf_counter()
         status = 0
 
@@ -67,7 +75,9 @@ class Edge:
         try:
             await self._app(scope, receive, send_hardened)
         finally:
-            logs.request(scope["method"], _raw_path(scope), status, time.perf_counter() - started)
+            seconds = time.perf_counter() - started
+            logs.request(scope["method"], _raw_path(scope), status, seconds)
+            self._count(operation[0], status, seconds)
             logs.request_id.reset(token)
 
     def _without_doubles(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
@@ -122,15 +132,18 @@ class Before:
         await self._app(scope, receive, send)
 
 
-def wrap(app: ASGIApp, settings: Settings) -> ASGIApp:
-    """Put the edge, and CORS where origins are configured, around the whole app."""
+def wrap(app: ASGIApp, settings: Settings, count: Count) -> ASGIApp:
+    """Put the edge, and CORS where origins are configured, around the whole app.
+
+    `count` is told of every request: its operation's id or nothing, the status, the seconds it took.
+    """
     if settings.cors_origins:
         app = CORSMiddleware(
             app,
             allow_origins=settings.cors_origins,
             allow_credentials=True,
-            allow_methods=["GET", "PUT", "POST", "PATCH", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "Idempotency-Key"],
-            expose_headers=["X-Request-Id", "Retry-After"],
+            allow_methods=["GET", "HEAD", "PUT", "POST", "PATCH", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "Idempotency-Key", *_TUS],
+            expose_headers=["X-Request-Id", "Retry-After", "Location", *_TUS],
         )
-    return Edge(app, settings)
+    return Edge(app, settings, count)

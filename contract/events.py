@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import importlib
 import inspect
+import itertools
+import logging
 import pkgutil
 import secrets
 from collections.abc import Awaitable, Callable
@@ -18,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from socketio.exceptions import ConnectionRefusedError as HandshakeRefused
 
 import errors
+from adapters import logs
 from contract import problems, schemas
 from contract.event_rate import EventLimit
 from contract.fast_lane import FastLane
@@ -30,6 +33,8 @@ from realtime.emit import Event
 
 if TYPE_CHECKING:
     from container import Container
+
+log = logging.getLogger("parlance.events")
 
 #: Modules of realtime/ whose functions are not themselves events.
 _NOT_EVENTS = ("caller", "connection", "emit", "outcomes", "upkeep")
@@ -112,6 +117,10 @@ def build(services: Container) -> Server:
     )
     server.eio.handshake_seconds = settings.socket_handshake_timeout.total_seconds()
     sockets = server.directory.sockets
+    #: What tells the events of a worker apart in its log.
+    numbers = itertools.count(1)
+    count = services.metrics.events
+    services.metrics.sockets = lambda: len(sockets)
     # The id says which worker holds the socket, so that an emit needs no look-up.
     server.eio.generate_id = lambda: f"{services.bus.worker_id}.{secrets.token_urlsafe(15)}"
 
@@ -128,15 +137,26 @@ def build(services: Container) -> Server:
             server.send_event(socket, *emit.session_replaced())
             await server.disconnect(socket)
 
+    async def notify(socket: str, told: dict[str, Any]) -> None:
+        await emit_to(socket, emit.notification(told))
+
     services.bus.on("emit", deliver)
+    services.bus.on("notification", notify)
     services.bus.on("replace", replace)
 
     def present() -> list[str]:
         return [socket for socket, held in sockets.items() if held.caller is not None]
 
+    async def count_again() -> None:
+        for socket, held in list(sockets.items()):
+            if held.caller is not None:
+                services.sockets.enter(held.caller.user_id, socket)
+
+    services.bus.on_data_lost(count_again)
     services.background.append(lambda: upkeep.run(services, emit_to, present))
 
     async def connected(socket: str, environ: dict[str, Any], auth: Any = None) -> None:
+        logs.request_id.set(socket)
         try:
             identity = await connection.connect(services, auth)
         except Exception as exception:
@@ -150,6 +170,7 @@ def build(services: Container) -> Server:
         held = sockets.get(socket)
         if held is None or held.caller is None:
             return
+        logs.request_id.set(socket)
         caller, held.caller = held.caller, None
         services.sockets.leave(caller.user_id, socket)
         if await noted(caller):
@@ -189,6 +210,7 @@ def build(services: Container) -> Server:
     async def answer(socket: str, name: str, arguments: tuple[Any, ...]) -> dict[str, Any]:
         caller = sockets[socket].caller
         assert caller is not None
+        outcome = "ok"
         try:
             function, validator = bound.receives[name]
             body = _payload(arguments)
@@ -199,16 +221,21 @@ def build(services: Container) -> Server:
                 raise ContractError(f"the ack of {name} is not what asyncapi.yaml says: {problem}")
         except Exception as exception:
             ack = refusal(exception)
+            outcome = ack["error"]["code"]
             server.send_refusal(socket, ack["error"])
+        count[name, outcome] += 1
+        log.debug("%s: %s", name, outcome)
         return ack
 
     async def unknown(name: str, socket: str, *arguments: Any) -> dict[str, Any]:
+        count["none", errors.BadPayload.code] += 1
         ack = refusal(errors.BadPayload(f"there is no event '{name[:64]}'"))
         server.send_refusal(socket, ack["error"])
         return ack
 
     def handler(name: str) -> Callable[..., Awaitable[dict[str, Any]]]:
         async def handle(socket: str, *arguments: Any) -> dict[str, Any]:
+            logs.request_id.set(f"{socket}/{next(numbers)}")
             return await answer(socket, name, arguments)
 
         return handle

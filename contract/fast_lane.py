@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 import errors
+from adapters import logs
 from contract import problems, schemas
 from contract.operations import ContractError
 from contract.socket_server import Server
@@ -47,8 +48,10 @@ class FastLane:
         self._sockets = server.directory.sockets
         self._server = server
         self._sends = sends
+        self._counts = services.metrics.events
         self._events = {
-            name.encode(): (name, field, receives[name], b'42["%b",' % name.encode()) for name, field in _FIELDS.items()
+            name.encode(): (name, field, receives[name], b'42["%b",' % name.encode(), (name, "ok"))
+            for name, field in _FIELDS.items()
         }
 
     def __call__(self, socket: Socket, frame: bytes) -> bool:
@@ -58,7 +61,7 @@ class FastLane:
         if match is None or caller is None or socket.closing or _NUL in frame or self._server.awaits_binary(socket):
             return False
         ack_id, event, content = match.groups()
-        name, field, validate, head = self._events[event]
+        name, field, validate, head, outcome = self._events[event]
         try:
             body = orjson.loads(content)
         except orjson.JSONDecodeError:
@@ -77,9 +80,13 @@ class FastLane:
             ack = _OK
         except Exception as exception:  # numbered already, so not to be tried again the ordinary way
             self._take_back(caller.socket, payload["seq"])
+            token = logs.request_id.set(caller.socket)
             problem = problems.socket_problem(exception)
+            logs.request_id.reset(token)
+            outcome = name, problem["code"]
             self._server.send_refusal(caller.socket, problem)
             ack = orjson.dumps([{"ok": False, "error": problem}])
+        self._counts[outcome] += 1
         if ack_id is not None:
             socket.connection.write(text_frame(b"43%b%b" % (ack_id, ack)))
         return True

@@ -2,8 +2,8 @@
 
 `operationId` is the import path of a function in `handlers/`. It takes `services` (the container), the path and
 query parameters in snake_case, `body` where the operation has one, `caller` where it is secured, and `request` for
-headers, cookies and, where the spec names no body, the bytes that came. It returns the body, or `(body, headers)`; the
-status is the operation's only 2xx answer.
+headers, cookies and, where no `body` is asked for, the bytes that came. It returns the body, or `(body, headers)`;
+bytes go out as they are, under the Content-Type of those headers. The status is the operation's only 2xx answer.
 """
 
 from __future__ import annotations
@@ -32,12 +32,15 @@ if TYPE_CHECKING:
     from container import Container
     from services.sign_ins import Identity
 
-METHODS = ("get", "put", "post", "delete", "patch")
+METHODS = ("get", "head", "put", "post", "delete", "patch")
 
 MAX_JSON_BYTES = 64 * 1024
 JSON_HEADERS = {"Content-Type": "application/json"}
 #: The client of a request whose server does not say who it is, as ASGI's (host, port).
 UNKNOWN_CLIENT = ("unknown", 0)
+
+#: Where a request's ASGI scope has a list of one: the operation that answers it, for whoever counts.
+OPERATION = "parlance.operation"
 
 #: What a handler may take beside the parameters and the body of its operation.
 _INJECTED = ("services", "caller", "request")
@@ -210,6 +213,8 @@ def _bind(function: Callable[..., Any], services: Container, definition: dict[st
         body, headers = result if isinstance(result, tuple) else (result, {})
         if body is None:
             return Answer(status, headers, None)
+        if isinstance(body, bytes):  # its headers say what it is
+            return Answer(status, headers, body)
         return Answer(status, {**headers, **JSON_HEADERS} if headers else JSON_HEADERS, orjson.dumps(body))
 
     if idempotent and not (wants_caller and status != 204):

@@ -6,6 +6,7 @@ Before it stands `contract/compiled.py`, which answers plain requests sooner and
 from __future__ import annotations
 
 import inspect
+import logging
 import re
 import warnings
 from collections import Counter
@@ -41,6 +42,7 @@ from contract import compiled, schemas
 from contract.operations import (
     MAX_JSON_BYTES,
     METHODS,
+    OPERATION,
     Answer,
     Operation,
     bind,
@@ -51,6 +53,9 @@ from contract.operations import (
 
 if TYPE_CHECKING:
     from container import Container
+
+# Each request of an operation that takes several content types would be warned of, six times.
+logging.getLogger("connexion.operations").setLevel(logging.ERROR)
 
 _INTEGER = re.compile("-?[0-9]+")
 
@@ -227,6 +232,18 @@ def _usual(content_type: bytes) -> bytes:
     return b";".join([media_type.strip().lower(), *parameters])
 
 
+class Named:
+    """Tells whoever counts which operation connexion is about to answer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if (named := scope.get(OPERATION)) is not None:
+            named[0] = scope["extensions"][ROUTING_CONTEXT]["operation_id"]
+        await self._app(scope, receive, send)
+
+
 class PlainPaths:
     """Answers odd paths like any address that is not there.
 
@@ -310,6 +327,7 @@ def _connexion(
         },
     )
     app.add_middleware(PlainPaths, position=MiddlewarePosition.BEFORE_ROUTING)
+    app.add_middleware(Named, position=MiddlewarePosition.BEFORE_SECURITY)
     with_body = {each.id for each in operations.values() if "requestBody" in each.definition}
     app.add_middleware(ContentType, position=MiddlewarePosition.BEFORE_VALIDATION, with_body=with_body)
     app.add_api(document)

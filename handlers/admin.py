@@ -11,10 +11,42 @@ if TYPE_CHECKING:
     from container import Container
 
 
-async def list_reports(
-    services: Container, limit: int, status: str | None = None, cursor: str | None = None
+async def stats(services: Container) -> dict[str, Any]:
+    return shapes.admin_stats(await services.stats.read())
+
+
+async def list_users(
+    services: Container,
+    limit: int,
+    search: str | None = None,
+    banned: bool | None = None,
+    flagged: bool | None = None,
+    role: str | None = None,
+    verified: bool | None = None,
+    cursor: str | None = None,
 ) -> dict[str, Any]:
-    return shapes.page(await services.reports.list_all(status, limit=limit, cursor=cursor), shapes.admin_report)
+    page = await services.accounts.list_all(
+        limit=limit, search=search, banned=banned, flagged=flagged, role=role, verified=verified, cursor=cursor
+    )
+    return shapes.page(page, shapes.admin_user)
+
+
+async def read_user(services: Container, user_id: str) -> dict[str, Any]:
+    return shapes.admin_user_detail(await services.accounts.read(user_id))
+
+
+async def list_reports(
+    services: Container,
+    limit: int,
+    status: str | None = None,
+    reporter_id: str | None = None,
+    reported_id: str | None = None,
+    cursor: str | None = None,
+) -> dict[str, Any]:
+    page = await services.reports.list_all(
+        limit=limit, status=status, reporter_id=reporter_id, reported_id=reported_id, cursor=cursor
+    )
+    return shapes.page(page, shapes.admin_report)
 
 
 async def review_report(services: Container, caller: Identity, report_id: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -37,11 +69,34 @@ async def unban_user(services: Container, caller: Identity, user_id: str) -> Non
 
 
 async def list_orders(
-    services: Container, limit: int, status: str | None = None, cursor: str | None = None
+    services: Container,
+    limit: int,
+    status: str | None = None,
+    provider: str | None = None,
+    user_id: str | None = None,
+    disputed: bool | None = None,
+    cursor: str | None = None,
 ) -> dict[str, Any]:
-    return shapes.page(await services.payments.list_all(status, limit=limit, cursor=cursor), shapes.admin_order)
+    page = await services.payments.list_all(
+        limit=limit, status=status, provider=provider, user_id=user_id, disputed=disputed, cursor=cursor
+    )
+    return shapes.page(page, shapes.admin_order)
 
 
 async def refund_order(services: Container, caller: Identity, order_id: str, body: dict[str, Any]) -> dict[str, Any]:
     refund = await services.payments.refund(caller.user_id, order_id, body.get("amount"), body.get("reason"))
     return shapes.refund(refund)
+
+
+async def list_audit(
+    services: Container,
+    limit: int,
+    actor_id: str | None = None,
+    action: str | None = None,
+    target_id: str | None = None,
+    cursor: str | None = None,
+) -> dict[str, Any]:
+    page = await services.audit.list_all(
+        limit=limit, actor_id=actor_id, actions=(action,) if action else (), target_id=target_id, cursor=cursor
+    )
+    return shapes.page(page, shapes.audit_entry)

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import inflection
+from starlette.datastructures import UploadFile
+
+import errors
 from handlers import shapes
 from services.sign_ins import Identity
 
@@ -16,10 +20,51 @@ async def list_all(services: Container, caller: Identity, limit: int, cursor: st
     return shapes.page(page, shapes.course)
 
 
+async def create(services: Container, caller: Identity, body: dict[str, Any]) -> dict[str, Any]:
+    return shapes.course(await services.courses.create(caller.user_id, _columns(body)))
+
+
 async def read(services: Container, caller: Identity, course_id: str) -> dict[str, Any]:
     return shapes.course(await services.courses.read_for(caller.user_id, course_id, drafts=caller.role == "admin"))
+
+
+async def update(services: Container, caller: Identity, course_id: str, body: dict[str, Any]) -> dict[str, Any]:
+    return shapes.course(await services.courses.update(caller.user_id, course_id, _columns(body)))
+
+
+async def remove(services: Container, caller: Identity, course_id: str) -> None:
+    await services.courses.remove(caller.user_id, course_id)
+
+
+async def set_thumbnail(
+    services: Container, caller: Identity, course_id: str, file: UploadFile | None = None
+) -> dict[str, Any]:
+    if file is None:
+        raise errors.RequestInvalid("the part 'file' should be a file")
+    return {"thumbnailUrl": await services.courses.set_thumbnail(caller.user_id, course_id, await file.read())}
+
+
+async def list_lessons(services: Container, caller: Identity, course_id: str) -> dict[str, Any]:
+    admin = caller.role == "admin"
+    lessons = await services.lessons.list_of(course_id, drafts=admin)
+    return {"items": [shapes.lesson(each, admin=admin) for each in lessons]}
+
+
+async def add_lesson(services: Container, caller: Identity, course_id: str, body: dict[str, Any]) -> dict[str, Any]:
+    return shapes.lesson(await services.lessons.add(caller.user_id, course_id, _columns(body)), admin=True)
+
+
+async def reorder_lessons(
+    services: Container, caller: Identity, course_id: str, body: dict[str, Any]
+) -> dict[str, Any]:
+    lessons = await services.lessons.reorder(caller.user_id, course_id, body["lessonIds"])
+    return {"items": [shapes.lesson(each, admin=True) for each in lessons]}
 
 
 async def enroll(services: Container, caller: Identity, course_id: str) -> dict[str, Any]:
     order = await services.courses.enroll(caller.user_id, course_id)
     return {"enrolled": True} if order is None else {"enrolled": False, **shapes.checkout(order)}
+
+
+def _columns(body: dict[str, Any]) -> dict[str, Any]:
+    return {inflection.underscore(name): value for name, value in body.items()}

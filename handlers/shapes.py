@@ -6,13 +6,30 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from models import Block, Order, Platform, Profile, Refund, Report, User
+from models import (
+    AuditEntry,
+    Block,
+    Lesson,
+    LessonProgress,
+    Notification,
+    Order,
+    Platform,
+    Profile,
+    Refund,
+    Report,
+    User,
+)
+from services.accounts import Account, AccountDetail
 from services.courses import Offer
+from services.lessons import Download
 from services.paging import Page
 from services.payments import AdminOrder
+from services.playback import Link
 from services.privacy import Copy
+from services.progress import CourseProgress, Taken
 from services.sessions import Call
 from services.sign_ins import Device, SignedIn
+from services.stats import Stats, Total
 from services.users import Me
 
 T = TypeVar("T")
@@ -145,6 +162,97 @@ def admin_report(row: Report) -> dict[str, Any]:
     }
 
 
+def admin_user(row: Account) -> dict[str, Any]:
+    user, profile = row
+    return {
+        **account(user),
+        "username": profile.username,
+        "displayName": profile.display_name,
+        "avatarUrl": profile.avatar_url,
+        "isBanned": user.is_banned,
+        "flaggedAt": instant(user.flagged_at),
+        "totalPracticeMins": profile.total_practice_mins,
+        "totalSessions": profile.total_sessions,
+        "lastActiveAt": instant(profile.last_active_at),
+        "createdAt": instant(user.created_at),
+    }
+
+
+def admin_user_detail(row: AccountDetail) -> dict[str, Any]:
+    user, profile = row.user, row.profile
+    return {
+        **admin_user(Account(user, profile)),
+        "bio": profile.bio,
+        "nativeLanguage": profile.native_language,
+        "englishLevel": profile.english_level,
+        "learningGoal": profile.learning_goal,
+        "country": profile.country,
+        "timezone": profile.timezone,
+        "streakDays": profile.streak_days,
+        "lastSessionAt": instant(profile.last_session_at),
+        "banReason": user.ban_reason,
+        "bannedAt": instant(user.banned_at),
+        "bannedBy": str(user.banned_by) if user.banned_by else None,
+        "deletedAt": instant(user.deleted_at),
+        "sessions": [session(each) for each in row.calls],
+        "reportsAbout": [admin_report(each) for each in row.reports_about],
+        "reportsBy": [admin_report(each) for each in row.reports_by],
+        "orders": [admin_order(each) for each in row.orders],
+        "bans": [audit_entry(each) for each in row.bans],
+    }
+
+
+def admin_stats(row: Stats) -> dict[str, Any]:
+    return {
+        "madeAt": instant(row.made_at),
+        "totals": {
+            "users": _total(row.users),
+            "sessions": _total(row.sessions),
+            "courses": _total(row.courses),
+            "orders": _total(row.orders),
+        },
+        "activeToday": row.active_today,
+        "newToday": row.new_today,
+        "openReports": row.open_reports,
+        "flaggedUsers": row.flagged_users,
+        "openDisputes": row.open_disputes,
+        "live": {"searches": row.searches, "rooms": row.live_rooms, "calls": row.live_calls},
+        "wait": {"medianSeconds": row.median_wait_seconds, "matches": row.waits},
+        "hours": [{"since": instant(each.since), "matches": each.matches} for each in row.hours],
+        "days": [
+            {"day": each.day.isoformat(), "matches": each.matches, "calls": each.calls, "minutes": each.minutes}
+            for each in row.days
+        ],
+        "revenue": [
+            {
+                "currency": each.currency,
+                "live": each.live,
+                "orders": each.orders,
+                "amount": each.amount,
+                "refunds": each.refunds,
+                "amountRefunded": each.amount_refunded,
+            }
+            for each in row.revenue
+        ],
+    }
+
+
+def _total(row: Total) -> dict[str, Any]:
+    return {"count": row.count, "exact": row.exact}
+
+
+def audit_entry(row: AuditEntry) -> dict[str, Any]:
+    return {
+        "number": row.number,
+        "at": instant(row.at),
+        "actorId": str(row.actor_id) if row.actor_id else None,
+        "action": row.action,
+        "targetId": str(row.subject_id) if row.subject_id else None,
+        "detail": row.detail,
+        "hash": row.hash,
+    }
+
+
 def checkout(row: Order) -> dict[str, Any]:
     return {"orderId": str(row.id), "url": row.checkout_url}
 
@@ -203,6 +311,84 @@ def course(offer: Offer) -> dict[str, Any]:
     }
 
 
+def notification(row: Notification) -> dict[str, Any]:
+    return {
+        "id": str(row.id),
+        "type": row.type,
+        "title": row.title,
+        "body": row.body,
+        "data": row.data,
+        "read": row.read,
+        "createdAt": instant(row.created_at),
+        "readAt": instant(row.read_at),
+    }
+
+
+def lesson(row: Lesson, *, admin: bool) -> dict[str, Any]:
+    return {
+        "id": str(row.id),
+        "courseId": str(row.course_id),
+        "title": row.title,
+        "description": row.description,
+        "orderIndex": row.order_index,
+        "isFree": row.is_free,
+        "hasVideo": row.video_url is not None,
+        "durationSecs": row.duration_secs,
+        # How the work on a video goes is of interest only to who has sent it.
+        "videoStatus": row.video_status if admin else None,
+        "videoProgress": row.video_progress if admin else None,
+        "videoError": row.video_error if admin else None,
+        "createdAt": instant(row.created_at),
+    }
+
+
+def attachment(download: Download) -> dict[str, Any]:
+    row = download.attachment
+    return {
+        "id": str(row.id),
+        "name": row.name,
+        "contentType": row.content_type,
+        "size": row.size,
+        "url": download.url,
+        "expiresAt": instant(download.expires_at),
+        "createdAt": instant(row.created_at),
+    }
+
+
+def link(found: Link) -> dict[str, Any]:
+    return {"url": found.url, "expiresAt": instant(found.expires_at)}
+
+
+def progress(row: LessonProgress) -> dict[str, Any]:
+    return {
+        "lessonId": str(row.lesson_id),
+        "watchSeconds": row.watch_seconds,
+        "completed": row.completed,
+        "completedAt": instant(row.completed_at),
+    }
+
+
+def course_progress(found: CourseProgress) -> dict[str, Any]:
+    resume = found.resume_lesson_id
+    untouched = {"watchSeconds": 0, "completed": False, "completedAt": None}
+    return {
+        "courseId": str(found.course_id),
+        "totalLessons": len(found.lessons),
+        "completedLessons": found.completed,
+        "resumeLessonId": str(resume) if resume else None,
+        "items": [progress(row) if row else {"lessonId": str(lesson.id), **untouched} for lesson, row in found.lessons],
+    }
+
+
+def taken(row: Taken) -> dict[str, Any]:
+    return {
+        "course": course(Offer(row.course, True)),
+        "enrolledAt": instant(row.enrolled_at),
+        "totalLessons": row.lessons,
+        "completedLessons": row.completed,
+    }
+
+
 def data_export(copy: Copy) -> dict[str, Any]:
     mine = copy.me.id
     return {
@@ -251,4 +437,10 @@ def data_export(copy: Copy) -> dict[str, Any]:
             }
             for row in copy.enrollments
         ],
+        "notifications": [notification(row) for row in copy.notifications],
+        "pushDevices": [
+            {"deviceId": row.device_id, "platform": row.platform, "updatedAt": instant(row.updated_at)}
+            for row in copy.push_devices
+        ],
+        "progress": [progress(row) for row in copy.progress],
     }

@@ -6,8 +6,13 @@ from models.audit_entry import AuditEntry
 from models.block import Block
 from models.call_session import CallSession, EndedBy
 from models.course import Course
+from models.device_token import DeviceToken
 from models.dispute import Dispute, DisputeStatus
 from models.enrollment import Enrollment
+from models.lesson import Lesson, VideoStatus
+from models.lesson_attachment import LessonAttachment
+from models.lesson_progress import LessonProgress
+from models.notification import Notification, NotificationType
 from models.one_time_token import EmailVerificationToken, PasswordResetToken
 from models.order import Order, OrderStatus, ProviderName
 from models.payment_alert import AlertKind, PaymentAlert
@@ -17,6 +22,7 @@ from models.refund import Refund, RefundStatus
 from models.report import Report, ReportReason, ReportStatus
 from models.session_rating import SessionRating
 from models.user import Role, User
+from models.video_upload import VideoUpload
 from models.webhook_event import WebhookEvent
 
 metadata = SQLModel.metadata
@@ -27,6 +33,7 @@ __all__ = [
     "Block",
     "CallSession",
     "Course",
+    "DeviceToken",
     "Dispute",
     "DisputeStatus",
     "EmailVerificationToken",
@@ -34,6 +41,11 @@ __all__ = [
     "EnglishLevel",
     "Enrollment",
     "LearningGoal",
+    "Lesson",
+    "LessonAttachment",
+    "LessonProgress",
+    "Notification",
+    "NotificationType",
     "Order",
     "OrderStatus",
     "PasswordResetToken",
@@ -50,6 +62,8 @@ __all__ = [
     "Role",
     "SessionRating",
     "User",
+    "VideoStatus",
+    "VideoUpload",
     "WebhookEvent",
     "metadata",
 ]

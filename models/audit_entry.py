@@ -14,6 +14,11 @@ from sqlmodel import Field, SQLModel
 
 class AuditEntry(SQLModel, table=True):
     __tablename__ = "audit_log"
+    __table_args__ = (
+        sa.Index("audit_log_by_actor_idx", "actor_id", sa.text("number DESC")),
+        sa.Index("audit_log_by_action_idx", "action", sa.text("number DESC")),
+        sa.Index("audit_log_by_subject_idx", "subject_id", sa.text("number DESC")),
+    )
 
     #: Without gaps: 1 is the first.
     number: int = Field(primary_key=True, sa_type=sa.BigInteger, sa_column_kwargs={"autoincrement": False})
@@ -21,7 +26,7 @@ class AuditEntry(SQLModel, table=True):
     #: Null for an operator at the command line. No foreign key: an entry outlives everything.
     actor_id: uuid.UUID | None = Field(default=None)
     action: str = Field(max_length=64)
-    subject_id: uuid.UUID | None = Field(default=None, index=True)
+    subject_id: uuid.UUID | None = Field(default=None)
     detail: dict[str, Any] = Field(default_factory=dict, sa_type=JSONB, sa_column_kwargs={"server_default": "{}"})
     #: Hex of SHA-256 over the entry and `previous_hash`.
     hash: str = Field(max_length=64, unique=True)

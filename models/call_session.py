@@ -25,9 +25,18 @@ class CallSession(SQLModel, table=True):
         sa.CheckConstraint("user_a_id <> user_b_id", name="call_sessions_two_users_check"),
         sa.CheckConstraint("(ended_at IS NULL) = (ended_by IS NULL)", name="call_sessions_end_check"),
         sa.CheckConstraint("duration_seconds >= 0", name="call_sessions_duration_check"),
+        sa.CheckConstraint("waited_ms >= 0", name="call_sessions_waited_check"),
         # Each side's history, newest first: the keyset of GET /sessions.
         sa.Index("call_sessions_user_a_idx", "user_a_id", sa.text("started_at DESC"), sa.text("id DESC")),
         sa.Index("call_sessions_user_b_idx", "user_b_id", sa.text("started_at DESC"), sa.text("id DESC")),
+        # What is counted by hour and day, without a look at the rows themselves.
+        sa.Index(
+            "call_sessions_started_idx",
+            "started_at",
+            postgresql_include=["connected_at", "duration_seconds", "waited_ms"],
+        ),
+        # The few that have not ended: what is live, what comes back to Redis, what outlived its room.
+        sa.Index("call_sessions_open_idx", "started_at", postgresql_where=sa.text("ended_at IS NULL")),
     )
 
     id: uuid.UUID = primary_key()
@@ -36,6 +45,9 @@ class CallSession(SQLModel, table=True):
     user_b_id: uuid.UUID = Field(foreign_key="users.id")
     topic: str | None = Field(default=None, max_length=60)
     level: str = Field(max_length=16)
+    #: How long the one who waited, `user_a`, had searched, by Redis's clock. Null where that is not known: for a search
+    #: that went on at the head of the queue after a match that came to nothing, and for rows older than this column.
+    waited_ms: int | None = Field(default=None)
     started_at: datetime = instant(default=True)
     #: When both had joined the room; null for a match that never became a call.
     connected_at: datetime | None = instant(nullable=True)

@@ -26,6 +26,7 @@ class Dispute(SQLModel, table=True):
     __table_args__ = (
         sa.UniqueConstraint("provider", "provider_dispute_id", name="disputes_provider_key"),
         sa.Index("disputes_by_payment_idx", "provider", "provider_payment_id"),
+        sa.Index("disputes_open_idx", "created_at", postgresql_where=sa.text("status = 'open'")),
     )
 
     id: uuid.UUID = primary_key()

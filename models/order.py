@@ -57,6 +57,16 @@ class Order(SQLModel, table=True):
         sa.Index("orders_mine_idx", "user_id", sa.text("created_at DESC"), sa.text("id DESC")),
         sa.Index("orders_newest_idx", sa.text("created_at DESC"), sa.text("id DESC")),
         sa.Index("orders_by_status_idx", "status", sa.text("created_at DESC"), sa.text("id DESC")),
+        sa.Index("orders_by_provider_idx", "provider", sa.text("created_at DESC"), sa.text("id DESC")),
+        sa.Index(
+            "orders_disputed_idx", sa.text("created_at DESC"), sa.text("id DESC"), postgresql_where=sa.text("disputed")
+        ),
+        sa.Index(
+            "orders_paid_idx",
+            "paid_at",
+            postgresql_include=["currency", "live", "amount"],
+            postgresql_where=sa.text("paid_at IS NOT NULL"),
+        ),
     )
 
     id: uuid.UUID = primary_key()

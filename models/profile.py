@@ -35,6 +35,8 @@ class Profile(SQLModel, table=True):
         sa.CheckConstraint(
             "total_practice_mins >= 0 AND total_sessions >= 0 AND streak_days >= 0", name="profiles_statistics_check"
         ),
+        sa.Index("profiles_username_prefix_idx", sa.text("lower(username) text_pattern_ops")),
+        sa.Index("profiles_active_idx", "last_active_at"),
     )
 
     user_id: uuid.UUID = Field(primary_key=True, foreign_key="users.id", ondelete="CASCADE")

@@ -43,6 +43,7 @@ class Report(SQLModel, table=True):
         sa.Index("reports_by_status_idx", "status", sa.text("created_at DESC"), sa.text("id DESC")),
         sa.Index("reports_mine_idx", "reporter_id", sa.text("created_at DESC"), sa.text("id DESC")),
         sa.Index("reports_of_idx", "reported_id", "status"),
+        sa.Index("reports_about_idx", "reported_id", sa.text("created_at DESC"), sa.text("id DESC")),
     )
 
     id: uuid.UUID = primary_key()

@@ -24,6 +24,25 @@ class User(SQLModel, table=True):
         sa.CheckConstraint(
             "is_banned = (banned_at IS NOT NULL) AND is_banned = (ban_reason IS NOT NULL)", name="users_ban_check"
         ),
+        # The operators' list, newest first: all, by each filter that few may pass, and by how an address begins.
+        sa.Index("users_newest_idx", sa.text("created_at DESC"), sa.text("id DESC")),
+        sa.Index("users_by_verified_idx", "is_verified", sa.text("created_at DESC"), sa.text("id DESC")),
+        sa.Index(
+            "users_banned_idx", sa.text("created_at DESC"), sa.text("id DESC"), postgresql_where=sa.text("is_banned")
+        ),
+        sa.Index(
+            "users_flagged_idx",
+            sa.text("created_at DESC"),
+            sa.text("id DESC"),
+            postgresql_where=sa.text("flagged_at IS NOT NULL"),
+        ),
+        sa.Index(
+            "users_admins_idx",
+            sa.text("created_at DESC"),
+            sa.text("id DESC"),
+            postgresql_where=sa.text("role = 'admin'"),
+        ),
+        sa.Index("users_email_prefix_idx", sa.text("lower(email) text_pattern_ops")),
     )
 
     id: uuid.UUID = primary_key()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from services.matchmaking import Match, Partner
@@ -70,6 +71,14 @@ def peer_reconnected() -> Event:
 
 def session_replaced() -> Event:
     return Event("session_replaced", {})
+
+
+def notification(told: dict[str, Any]) -> Event:
+    """`told` is as the bus carries it: `created_at` in ISO 8601."""
+    at = datetime.fromisoformat(told["created_at"]).astimezone(UTC)
+    payload = {name: told[name] for name in ("id", "type", "title", "body", "data")}
+    created_at = at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return Event("notification", {**payload, "read": False, "createdAt": created_at, "readAt": None})
 
 
 def resync() -> Event:

@@ -18,5 +18,9 @@ async def find_partner(services: Container, caller: Caller, body: dict[str, Any]
     await tell(services, caller.emit, outcome)
 
 
+async def app_state(services: Container, caller: Caller, body: dict[str, Any]) -> None:
+    services.matchmaking.app_state(caller.socket, background=body["background"])
+
+
 async def cancel_search(services: Container, caller: Caller, body: dict[str, Any]) -> None:
     await tell(services, caller.emit, await services.matchmaking.cancel_search(caller.user_id))

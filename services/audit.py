@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from adapters.database import Database
 from models import AuditEntry
 from models.columns import now
+from services import paging
+from services.paging import Page
 
 GENESIS = "0" * 64
 #: Writers queue up here, so that each knows the entry before its own.
@@ -60,6 +63,29 @@ class AuditService:
         )
         entry.hash = seal(entry)
         session.add(entry)
+
+    async def list_all(
+        self,
+        *,
+        limit: int,
+        actor_id: str | None = None,
+        actions: Sequence[str] = (),
+        target_id: str | None = None,
+        cursor: str | None = None,
+    ) -> Page[AuditEntry]:
+        """Read a page of the log, newest first: by whom, which of some actions, about what."""
+        statement = select(AuditEntry).order_by(col(AuditEntry.number).desc()).limit(limit + 1)
+        if actor_id:
+            statement = statement.where(AuditEntry.actor_id == uuid.UUID(actor_id))
+        if actions:
+            statement = statement.where(col(AuditEntry.action).in_(actions))
+        if target_id:
+            statement = statement.where(AuditEntry.subject_id == uuid.UUID(target_id))
+        if cursor:
+            statement = statement.where(AuditEntry.number < paging.decode_number(cursor))
+        async with self._database.transaction() as session:
+            rows = list((await session.exec(statement)).all())
+        return paging.numbered(rows, limit, lambda entry: entry.number)
 
     async def verify(self, known: str | None = None) -> Verdict:
         """Walk the chain from its beginning, looking for an entry with the hash `known`."""

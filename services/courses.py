@@ -1,21 +1,36 @@
-"""Owns courses as far as they are sold: what there is, and who may take it."""
+"""Owns courses: what there is to learn, who may take it, and what administrators make of it."""
 
 from __future__ import annotations
 
+import re
+import secrets
+import unicodedata
 import uuid
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
-from sqlmodel import col
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 import errors
+from adapters import images
 from adapters.database import Database
-from models import Course, Enrollment, Order
+from adapters.jobs import Jobs
+from adapters.storage import Storage
+from models import Course, EnglishLevel, Enrollment, Lesson, Order
 from services import paging
+from services.audit import AuditService
 from services.paging import Page
 from services.payments import PaymentsService
 from services.sign_ins import lock
+
+#: Pixels of a thumbnail.
+THUMBNAIL = (1280, 720)
+#: What an uploaded picture may have; `x-max-bytes` of the contract says the same.
+THUMBNAIL_BYTES = 5 * 1024 * 1024
+_SLUG_LENGTH = 100
 
 
 class Offer(NamedTuple):
@@ -26,9 +41,16 @@ class Offer(NamedTuple):
 
 
 class CoursesService:
-    def __init__(self, database: Database, payments: PaymentsService) -> None:
+    def __init__(
+        self, database: Database, payments: PaymentsService, audit: AuditService, jobs: Jobs, storage: Storage
+    ) -> None:
         self._database = database
         self._payments = payments
+        self._audit = audit
+        self._jobs = jobs
+        self._storage = storage
+
+    # --- Taking a course ----------------------------------------------------------------------------
 
     async def list_for(self, user_id: str, *, drafts: bool, limit: int, cursor: str | None) -> Page[Offer]:
         """Read a page of courses, newest first; with `drafts`, those that are not published too."""
@@ -60,7 +82,8 @@ class CoursesService:
             user = await lock(session, me)
             if user is None or user.deleted_at is not None:
                 raise errors.Unauthenticated()
-            course = await session.get(Course, course_key)
+            # Held, so that it is not deleted meanwhile.
+            course = await session.get(Course, course_key, with_for_update={"read": True, "key_share": True})
             if course is None or not course.is_published:
                 raise errors.NotFound()
             if course.price == 0:
@@ -74,6 +97,109 @@ class CoursesService:
                     raise errors.AlreadyEnrolled()
                 return None
         return await self._payments.checkout(user_id, course_id)
+
+    # --- Making one, as administrators do -------------------------------------------------------------
+
+    async def create(self, actor_id: str, fields: dict[str, Any]) -> Offer:
+        """Make a course of `fields` (by column name), which nobody sees until it is published; raise SlugTaken."""
+        title = fields["title"]
+        course = Course(**{"slug": _slug(title), **fields, "level": EnglishLevel(fields["level"])})
+        course.created_by = uuid.UUID(actor_id)
+        try:
+            async with self._database.transaction() as session:
+                session.add(course)
+                await session.flush()
+                await self._audit.write(session, uuid.UUID(actor_id), "course.create", course.id, **_told(fields))
+        except IntegrityError:
+            raise errors.SlugTaken() from None
+        return Offer(course, False)
+
+    async def update(self, actor_id: str, course_id: str, fields: dict[str, Any]) -> Offer:
+        """Change the columns in `fields`; raise NotFound or SlugTaken. Orders keep the price they were made with."""
+        changes = dict(fields)
+        if "level" in changes:
+            changes["level"] = EnglishLevel(changes["level"])
+        try:
+            async with self._database.transaction() as session:
+                changed = await session.execute(
+                    sa.update(Course)
+                    .where(col(Course.id) == uuid.UUID(course_id))
+                    .values(**changes)
+                    .returning(col(Course.id))
+                )
+                if changed.first() is None:
+                    raise errors.NotFound()
+                await self._audit.write(
+                    session, uuid.UUID(actor_id), "course.update", uuid.UUID(course_id), **_told(fields)
+                )
+        except IntegrityError:
+            raise errors.SlugTaken() from None
+        return await self.read_for(actor_id, course_id, drafts=True)
+
+    async def remove(self, actor_id: str, course_id: str) -> None:
+        """Delete a course that nobody has taken or ordered, with its lessons; raise NotFound or CourseInUse."""
+        async with self._database.transaction() as session:
+            course = await hold(session, course_id)
+            # Whoever enrolls or orders refers to the row that is held, so none comes after this look.
+            for table in (Enrollment, Order):
+                if (await session.exec(select(table.id).where(table.course_id == course.id).limit(1))).first():
+                    raise errors.CourseInUse()
+            await session.execute(sa.delete(Lesson).where(col(Lesson.course_id) == course.id))
+            await session.execute(sa.delete(Course).where(col(Course.id) == course.id))
+            await self._audit.write(session, uuid.UUID(actor_id), "course.delete", course.id)
+            await self._forget_thumbnail(session, course)
+            for folder in ("videos/courses", "attachments/courses"):
+                await self._jobs.enqueue(session, "storage.delete_all", prefix=f"{folder}/{course.id}/")
+
+    async def set_thumbnail(self, actor_id: str, course_id: str, data: bytes) -> str:
+        """Store a course's picture and answer its URL; raise NotFound, UnsupportedMediaType, PayloadTooLarge.
+
+        As with avatars, the new one is there before the course names it, and the old one goes after.
+        """
+        if len(data) > THUMBNAIL_BYTES:
+            raise errors.PayloadTooLarge(f"the file may have {THUMBNAIL_BYTES} bytes at most")
+        await self.read_for(actor_id, course_id, drafts=True)
+        picture = await images.cover_webp(data, *THUMBNAIL)
+        key = f"thumbnails/{course_id}/{secrets.token_hex(8)}.webp"
+        await self._storage.put(key, picture, "image/webp")
+        url = self._storage.public_url(key)
+        try:
+            async with self._database.transaction() as session:
+                course = await hold(session, course_id)
+                await self._forget_thumbnail(session, course)
+                course.thumbnail_url = url
+                session.add(course)
+                await self._audit.write(session, uuid.UUID(actor_id), "course.thumbnail", course.id)
+        except BaseException:
+            await self._storage.delete(key)
+            raise
+        return url
+
+    async def _forget_thumbnail(self, session: AsyncSession, course: Course) -> None:
+        key = self._storage.key_of(course.thumbnail_url) if course.thumbnail_url else None
+        if key is not None:
+            await self._jobs.enqueue(session, "storage.delete", key=key)
+
+
+async def hold(session: AsyncSession, course_id: str) -> Course:
+    """Read a course for writing; raise NotFound. Whatever changes which lessons it has, or their order, holds it."""
+    statement = select(Course).where(Course.id == uuid.UUID(course_id)).with_for_update()
+    course = (await session.exec(statement)).first()
+    if course is None:
+        raise errors.NotFound()
+    return course
+
+
+def _slug(title: str) -> str:
+    """Make of a title what an address may hold, and nobody else has."""
+    plain = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode().lower()
+    words = re.sub("[^a-z0-9]+", "-", plain).strip("-")[: _SLUG_LENGTH - 7].rstrip("-")
+    return "-".join(filter(None, (words, secrets.token_hex(3))))
+
+
+def _told(fields: dict[str, Any]) -> dict[str, Any]:
+    """What the audit log keeps of a change: all but the long texts."""
+    return {name: value for name, value in fields.items() if name != "description"}
 
 
 def _offers(user_id: str, drafts: bool) -> sa.Select[Course, bool]:

@@ -10,7 +10,7 @@ import secrets
 import unicodedata
 import uuid
 import zoneinfo
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -20,6 +20,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 import errors
 from adapters.database import Database
+from adapters.ffmpeg import Ffmpeg
+from adapters.jobs import VIDEOS, Jobs
 from adapters.passwords import Passwords
 from models import (
     Block,
@@ -29,6 +31,9 @@ from models import (
     EnglishLevel,
     Enrollment,
     LearningGoal,
+    Lesson,
+    LessonProgress,
+    Notification,
     Order,
     OrderStatus,
     Profile,
@@ -43,10 +48,12 @@ from models import (
     User,
 )
 from models.columns import now
-from services import streaks
+from services import notices, streaks
 from services.audit import AuditService
 from services.bans import BansService
+from services.notices import Notice
 from services.reports import flag
+from services.uploads import UploadsService
 
 _WEEKS = 6
 #: By which demo accounts are known; the domain is reserved (RFC 2606) and takes no mail.
@@ -87,6 +94,14 @@ _COURSES = [
     ("The speaking exam", "All three parts, with the examiner's questions.", 199900, EnglishLevel.ADVANCED),
     ("Telling a good story", "Tension, timing and the last line.", 99900, EnglishLevel.ADVANCED),
 ]
+#: Titles and texts of the lessons that each course has; the first is free to try.
+_LESSONS = [
+    ("Where we begin", "What you can say already, and what you will be able to say."),
+    ("Listen first", "Two people talk; you notice the turns they take."),
+    ("Say it after me", "The sentences that carry the most, slowly, then at speed."),
+    ("Your turn", "A conversation with gaps: you fill them aloud."),
+]
+_FILM_SECONDS = 4
 #: What becomes of one order after the other.
 _FATES = (
     [OrderStatus.PAID, OrderStatus.EXPIRED, OrderStatus.REFUNDED, OrderStatus.PAID, OrderStatus.FAILED]
@@ -131,11 +146,23 @@ class _Person:
 
 
 class DemoService:
-    def __init__(self, database: Database, passwords: Passwords, audit: AuditService, bans: BansService) -> None:
+    def __init__(
+        self,
+        database: Database,
+        passwords: Passwords,
+        audit: AuditService,
+        bans: BansService,
+        jobs: Jobs,
+        uploads: UploadsService,
+        ffmpeg: Ffmpeg,
+    ) -> None:
         self._database = database
         self._passwords = passwords
         self._audit = audit
         self._bans = bans
+        self._jobs = jobs
+        self._uploads = uploads
+        self._ffmpeg = ffmpeg
 
     async def fill(self, learners: int, seed: int) -> Demo:
         """Make demo data, all of it or none; raise Refused where there is some already."""
@@ -157,13 +184,16 @@ class DemoService:
             courses = _courses(chance, admin)
             orders = _orders(chance, people, courses)
             enrollments = list(_enrollments(chance, people, courses, orders))
+            lessons = _lessons(chance, courses)
+            progress = list(_progress(chance, enrollments, lessons))
             groups: tuple[list[SQLModel], ...] = (
                 [each.user for each in people],
                 [each.profile for each in people],
                 [*calls],
                 [*ratings, *reports, *blocks, *courses],
-                [*orders],
-                [*enrollments],
+                [*orders, *lessons],
+                [*enrollments, *progress],
+                [*_notifications(chance, people, calls, orders, reports, admin)],
             )
             for group in groups:  # rows that others refer to go first
                 session.add_all(group)
@@ -172,7 +202,10 @@ class DemoService:
             await _refund(session, chance, orders, self._audit, admin)
             for reported in {each.reported_id for each in reports}:
                 await flag(session, await session.get_one(User, reported))
-        keen = max(people, key=lambda each: (not each.user.is_banned, each.profile.total_sessions))
+            # A worker makes it, who has ffmpeg and the bucket; the lesson is free, so that anybody can look at it.
+            filmed = str(_free_course_lesson(courses, lessons).id)
+            await self._jobs.enqueue(session, "demo.film", queue=VIDEOS, admin_id=str(admin.id), lesson_id=filmed)
+        keen = _keenest_first(people)[0]
         return Demo(
             len(people),
             len(calls),
@@ -185,6 +218,15 @@ class DemoService:
             keen.user.email,
             admin.email if made_admin else None,
         )
+
+    async def film(self, admin_id: str, lesson_id: str) -> None:
+        """Upload a test picture as a lesson's video, as an administrator does."""
+        made = await self._ffmpeg.test_picture(_FILM_SECONDS)
+
+        async def whole() -> AsyncIterator[bytes]:
+            yield made
+
+        await self._uploads.put(admin_id, lesson_id, whole(), len(made))
 
     async def _admin(self, session: AsyncSession, password_hash: str) -> tuple[User, bool]:
         there = select(User).where(User.role == Role.ADMIN).order_by(col(User.created_at)).limit(1)
@@ -396,13 +438,17 @@ def _courses(chance: random.Random, admin: User) -> list[Course]:
     return courses
 
 
+def _keenest_first(people: list[_Person]) -> list[_Person]:
+    """By the number of their calls. The first, whom no report is about, is the one that visitors sign in as."""
+    return sorted(people, key=lambda each: (-each.profile.total_sessions, each.user.id))
+
+
 def _orders(chance: random.Random, people: list[_Person], courses: list[Course]) -> list[Order]:
     """Orders that came to an end, in each way."""
-    keen_first = sorted(people, key=lambda each: (-each.profile.total_sessions, each.user.id))
     priced = [course for course in courses if course.is_published and course.price]
     today = now()
     orders: list[Order] = []
-    for rank, person in enumerate(keen_first):
+    for rank, person in enumerate(_keenest_first(people)):
         if rank and chance.random() > 0.4:
             continue
         for course in chance.sample(priced, k=3 if rank == 0 else 1):
@@ -450,6 +496,84 @@ def _enrollments(
                 if chance.random() < 0.5:
                     at = max(person.user.created_at, course.created_at)
                     yield Enrollment(id=_id(chance), user_id=person.user.id, course_id=course.id, enrolled_at=at)
+
+
+def _notifications(
+    chance: random.Random,
+    people: list[_Person],
+    calls: list[CallSession],
+    orders: list[Order],
+    reports: list[Report],
+    admin: User,
+) -> Iterator[Notification]:
+    """What they were told on the way, which they have read but for the last days'."""
+    told: list[tuple[datetime, uuid.UUID, Notice]] = []
+    profiles = {each.user.id: Profile(user_id=each.user.id, timezone=each.profile.timezone) for each in people}
+    ended = [(call.ended_at, call) for call in calls if call.connected_at and call.ended_at]
+    for at, call in sorted(ended, key=lambda each: each[0]):
+        for user_id in (call.user_a_id, call.user_b_id):
+            streaks.add_call(profiles[user_id], at, call.duration_seconds or 0)
+            told += [(at, user_id, notices.achievement(each)) for each in streaks.achievements(profiles[user_id])]
+    told += [(order.paid_at, order.user_id, notices.payment_success(order)) for order in orders if order.paid_at]
+    told += [(report.created_at, admin.id, notices.new_report(report)) for report in reports]
+    occasions = set()
+    for at, user_id, notice in told:
+        if (user_id, notice.occasion) in occasions:
+            continue
+        occasions.add((user_id, notice.occasion))
+        read_at = at + timedelta(hours=chance.uniform(0, 48))
+        yield Notification(
+            id=_id(chance),
+            user_id=user_id,
+            type=notice.type,
+            title=notice.title,
+            body=notice.body,
+            data=dict(notice.data or {}),
+            occasion=notice.occasion,
+            read=read_at < now(),
+            read_at=read_at if read_at < now() else None,
+            created_at=at,
+        )
+
+
+def _lessons(chance: random.Random, courses: list[Course]) -> list[Lesson]:
+    return [
+        Lesson(
+            id=_id(chance),
+            course_id=course.id,
+            title=title,
+            description=description,
+            order_index=index,
+            is_free=index == 0,
+            created_at=course.created_at,
+        )
+        for course in courses
+        for index, (title, description) in enumerate(_LESSONS)
+    ]
+
+
+def _free_course_lesson(courses: list[Course], lessons: list[Lesson]) -> Lesson:
+    free = next(course for course in courses if course.is_published and course.price == 0)
+    return next(lesson for lesson in lessons if lesson.course_id == free.id)
+
+
+def _progress(chance: random.Random, enrollments: list[Enrollment], lessons: list[Lesson]) -> Iterator[LessonProgress]:
+    """Learners come as far as they come, one lesson after the other; the last one they began is not completed."""
+    for enrollment in enrollments:
+        of_course = [each for each in lessons if each.course_id == enrollment.course_id]
+        begun = chance.randint(1, len(of_course))
+        for index, lesson in enumerate(of_course[:begun]):
+            at = enrollment.enrolled_at + timedelta(minutes=20 * (index + 1))
+            completed = index < begun - 1
+            yield LessonProgress(
+                id=_id(chance),
+                user_id=enrollment.user_id,
+                lesson_id=lesson.id,
+                watch_seconds=chance.randint(30, 600),
+                completed=completed,
+                completed_at=at if completed else None,
+                updated_at=at,
+            )
 
 
 async def _refund(

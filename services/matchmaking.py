@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 import uuid
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +15,7 @@ import sqlalchemy as sa
 from sqlmodel import col
 
 import errors
+from adapters.counting import Histogram
 from adapters.database import Database
 from adapters.ports import Bus
 from models import Block, Profile, Report, User
@@ -25,6 +29,10 @@ log = logging.getLogger("parlance.matchmaking")
 UNKNOWN_WAIT = 60
 #: What the row of a call holds of its topic.
 TOPIC_LENGTH = 60
+#: Takes a user, the name of their partner, the room and the session.
+MatchListener = Callable[[str, str, str, str], Awaitable[None]]
+#: Seconds that a search took.
+WAIT_BOUNDS = (0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +93,9 @@ class MatchmakingService:
     """Searching, and what becomes of a match until both have joined its room."""
 
     def __init__(self, bus: Bus, database: Database, rooms: Rooms, sessions: SessionsService, rows: CallRows) -> None:
+        #: Pairs made here, and how long the one who waited had, in seconds; both by level.
+        self.matches: defaultdict[str, int] = defaultdict(int)
+        self.waits: defaultdict[str, Histogram] = defaultdict(lambda: Histogram(WAIT_BOUNDS))
         self._bus = bus
         self._database = database
         self._rooms = rooms
@@ -92,14 +103,26 @@ class MatchmakingService:
         self._rows = rows
         #: The searches of this worker's sockets, in case Redis forgets them.
         self._waiting: dict[str, Ticket] = {}
-        #: The sockets of this worker.
+        #: The sockets of this worker, and those whose app is in the background.
         self._connected: set[str] = set()
+        self._in_background: set[str] = set()
+        self._listeners: list[MatchListener] = []
+        self._telling: set[asyncio.Task[None]] = set()
         bus.on("search_waits", self._search_waits)
+        bus.on("matched", self._matched)
         bus.on("search_over", self._search_over)
+
+    def on_match_in_background(self, listener: MatchListener) -> None:
+        """Call `listener` when somebody is matched whose app is in the background."""
+        self._listeners.append(listener)
 
     def connect(self, socket: str) -> None:
         """Note that a socket of this worker may search."""
         self._connected.add(socket)
+
+    def app_state(self, socket: str, *, background: bool) -> None:
+        """Note where the app of a socket of this worker is."""
+        (self._in_background.add if background else self._in_background.discard)(socket)
 
     async def find_partner(
         self, user_id: str, socket: str, *, level: str, topic: str | None
@@ -124,13 +147,16 @@ class MatchmakingService:
         self, user_id: str, socket: str, level: str, topic: str, *, at_head: bool = False
     ) -> Searching | Match:
         seeker, avoid = await self._partner(user_id, socket)
-        ticket = {
+        ticket: Ticket = {
             "userId": user_id,
             "socket": socket,
             "level": level,
             "topic": topic,
             "card": {"displayName": seeker.display_name, "avatarUrl": seeker.avatar_url, "level": seeker.level},
         }
+        if at_head:
+            # Its place is older than its search, so nothing tells how long it has waited.
+            ticket["atHead"] = True
         while True:
             room_id, session_id = str(uuid.uuid4()), str(uuid.uuid4())
             outcome = await self._rooms.find(ticket, room_id, session_id, avoid, at_head=at_head)
@@ -143,7 +169,15 @@ class MatchmakingService:
                 return Searching(socket, self._estimate(outcome))
             held = outcome.partner
             try:
-                await self._sessions.start(session_id, room_id, held["userId"], user_id, outcome.topic, outcome.level)
+                await self._sessions.start(
+                    session_id,
+                    room_id,
+                    held["userId"],
+                    user_id,
+                    outcome.topic,
+                    outcome.level,
+                    None if held.get("atHead") else outcome.waited_ms,
+                )
             except BaseException:
                 # No row, no call: the one who waited goes back to where they stood, unless they have gone away.
                 if await self._rooms.close(room_id, user_id, by="error"):
@@ -151,8 +185,15 @@ class MatchmakingService:
                     await self._rooms.put_back(held)
                 raise
             if await self._rooms.announce(room_id):
-                await notify(self._bus, held["socket"], "search_over")
-                return Match(room_id, session_id, outcome.level, outcome.topic, _partner_of(held), seeker)
+                self.matches[outcome.level] += 1
+                if not held.get("atHead"):
+                    self.waits[outcome.level].add(outcome.waited_ms / 1000)
+                waiting = _partner_of(held)
+                # Each one's own worker knows whether they look. The one who came may have been put back to search on.
+                for me, partner in ((waiting, seeker), (seeker, waiting)):
+                    told = (me.user_id, partner.display_name, room_id, session_id)
+                    await notify(self._bus, me.socket, "matched", *told)
+                return Match(room_id, session_id, outcome.level, outcome.topic, waiting, seeker)
             # The one who waited went away before there was a row to end.
             await self._sessions.end(room_id, ended_by=held["userId"])
 
@@ -171,6 +212,7 @@ class MatchmakingService:
     async def disconnect(self, user_id: str, socket: str) -> None:
         """Take back the search of a socket that is gone."""
         self._connected.discard(socket)
+        self._in_background.discard(socket)
         self._waiting.pop(socket, None)
         await self._rooms.leave_queue(user_id, socket)
 
@@ -230,6 +272,21 @@ class MatchmakingService:
 
     async def _search_over(self, socket: str) -> None:
         self._waiting.pop(socket, None)
+
+    async def _matched(self, socket: str, user_id: str, partner_name: str, room_id: str, session_id: str) -> None:
+        self._waiting.pop(socket, None)
+        if socket in self._in_background:
+            # Apart: whoever sent this should not wait for PostgreSQL, nor should what comes after it.
+            task = asyncio.create_task(self._tell(user_id, partner_name, room_id, session_id))
+            self._telling.add(task)
+            task.add_done_callback(self._telling.discard)
+
+    async def _tell(self, *match: str) -> None:
+        for listener in self._listeners:
+            try:
+                await listener(*match)
+            except Exception as error:
+                log.warning("a match could not be told to the background: %s: %s", type(error).__name__, error)
 
     def _estimate(self, waiting: Waiting) -> int:
         """Seconds until as many matches as there are people ahead, at the rate of the last 5 minutes."""

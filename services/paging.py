@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 import uuid
 from collections.abc import Callable
 from datetime import datetime
@@ -12,6 +13,7 @@ from typing import Generic, NamedTuple, TypeVar
 import errors
 
 T = TypeVar("T")
+_NOT_OURS = "'cursor' is not one that this list gave out"
 
 
 class Page(NamedTuple, Generic[T]):
@@ -23,6 +25,18 @@ def page(rows: list[T], limit: int, key: Callable[[T], tuple[datetime, uuid.UUID
     """Make a page of `limit` rows at most from a query that asked for one more."""
     more = len(rows) > limit
     return Page(rows[:limit], encode(*key(rows[limit - 1])) if more else None)
+
+
+def numbered(rows: list[T], limit: int, number: Callable[[T], int]) -> Page[T]:
+    """Make a page like `page`, of rows that are told apart by a number alone."""
+    return Page(rows[:limit], str(number(rows[limit - 1])) if len(rows) > limit else None)
+
+
+def decode_number(cursor: str) -> int:
+    """Read a cursor of `numbered`; raise RequestInvalid for anything else."""
+    if not re.fullmatch("[1-9][0-9]{0,17}", cursor):
+        raise errors.RequestInvalid(_NOT_OURS)
+    return int(cursor)
 
 
 def encode(at: datetime, row_id: uuid.UUID) -> str:
@@ -41,4 +55,4 @@ def decode(cursor: str) -> tuple[datetime, uuid.UUID]:
             raise ValueError("no cursor of ours")
         return position
     except (binascii.Error, ValueError):
-        raise errors.RequestInvalid("'cursor' is not one that this list gave out") from None
+        raise errors.RequestInvalid(_NOT_OURS) from None

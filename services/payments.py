@@ -265,10 +265,27 @@ class PaymentsService:
             raise errors.NotFound()
         return order
 
-    async def list_all(self, status: str | None, *, limit: int, cursor: str | None) -> Page[AdminOrder]:
-        """Read a page of all orders, or those of one status, newest first."""
-        which = col(Order.status) == OrderStatus(status) if status else sa.true()
-        page = await self._page(Order, which, limit, cursor)
+    async def list_all(
+        self,
+        *,
+        limit: int,
+        status: str | None = None,
+        provider: str | None = None,
+        user_id: str | None = None,
+        disputed: bool | None = None,
+        cursor: str | None = None,
+    ) -> Page[AdminOrder]:
+        """Read a page of all orders, or those of one status, provider, learner, disputed or not, newest first."""
+        which: list[Any] = [sa.true()]
+        if status:
+            which.append(col(Order.status) == OrderStatus(status))
+        if provider:
+            which.append(col(Order.provider) == ProviderName(provider))
+        if user_id:
+            which.append(col(Order.user_id) == uuid.UUID(user_id))
+        if disputed is not None:
+            which.append(col(Order.disputed) if disputed else ~col(Order.disputed))
+        page = await self._page(Order, sa.and_(*which), limit, cursor)
         alerts: dict[uuid.UUID, list[str]] = {order.id: [] for order in page.items}
         async with self._database.transaction() as session:
             found = await session.exec(

@@ -16,8 +16,11 @@ from adapters.storage import Storage
 from models import (
     Block,
     CallSession,
+    DeviceToken,
     EmailVerificationToken,
     Enrollment,
+    LessonProgress,
+    Notification,
     Order,
     PasswordResetToken,
     Profile,
@@ -46,6 +49,9 @@ class Copy:
     blocks: list[Block]
     orders: list[Order]
     enrollments: list[Enrollment]
+    progress: list[LessonProgress]
+    notifications: list[Notification]
+    push_devices: list[DeviceToken]
 
 
 class PrivacyService:
@@ -87,6 +93,17 @@ class PrivacyService:
                     (await session.exec(select(Order).where(Order.user_id == me).order_by(col(Order.created_at)))).all()
                 ),
                 list((await session.exec(select(Enrollment).where(Enrollment.user_id == me))).all()),
+                list((await session.exec(select(LessonProgress).where(LessonProgress.user_id == me))).all()),
+                list(
+                    (
+                        await session.exec(
+                            select(Notification)
+                            .where(Notification.user_id == me)
+                            .order_by(col(Notification.created_at).desc(), col(Notification.id).desc())
+                        )
+                    ).all()
+                ),
+                list((await session.exec(select(DeviceToken).where(DeviceToken.user_id == me))).all()),
             )
 
     async def erase(self, user_id: str, password: str) -> None:
@@ -111,8 +128,9 @@ class PrivacyService:
             await session.execute(
                 sa.update(RefreshToken).where(col(RefreshToken.user_id) == me).values(device_id="deleted")
             )
-            for table in (PasswordResetToken, EmailVerificationToken):
+            for table in (PasswordResetToken, EmailVerificationToken, LessonProgress):
                 await session.execute(sa.delete(table).where(col(table.user_id) == me))
+            await session.execute(sa.delete(Notification).where(col(Notification.user_id) == me))
             await session.execute(
                 sa.delete(Block).where(sa.or_(col(Block.blocker_id) == me, col(Block.blocked_id) == me))
             )

@@ -14,7 +14,7 @@ import errors
 from adapters.database import Database
 from models import CallSession, Report, ReportReason, ReportStatus, User
 from models.columns import now
-from services import paging
+from services import notices, notifications, paging
 from services.audit import AuditService
 from services.bans import BansService
 from services.paging import Page
@@ -64,7 +64,8 @@ class ReportsService:
                     raise errors.NotFound()
                 session.add(report)
                 await session.flush()
-                await flag(session, user)
+                await notifications.tell_admins(session, notices.new_report(report))
+                await self._flag(session, user)
         except IntegrityError:
             raise errors.AlreadyReported() from None
         return report
@@ -73,10 +74,24 @@ class ReportsService:
         """Read a page of the reports one has made, newest first."""
         return await self._list(col(Report.reporter_id) == uuid.UUID(user_id), limit, cursor)
 
-    async def list_all(self, status: str | None, *, limit: int, cursor: str | None) -> Page[Report]:
-        """Read a page of all reports, or those of one status, newest first."""
-        which = col(Report.status) == ReportStatus(status) if status else sa.true()
-        return await self._list(which, limit, cursor)
+    async def list_all(
+        self,
+        *,
+        limit: int,
+        status: str | None = None,
+        reporter_id: str | None = None,
+        reported_id: str | None = None,
+        cursor: str | None = None,
+    ) -> Page[Report]:
+        """Read a page of all reports, or those of one status, by one learner, about one, newest first."""
+        which: list[Any] = [sa.true()]
+        if status:
+            which.append(col(Report.status) == ReportStatus(status))
+        if reporter_id:
+            which.append(col(Report.reporter_id) == uuid.UUID(reporter_id))
+        if reported_id:
+            which.append(col(Report.reported_id) == uuid.UUID(reported_id))
+        return await self._list(sa.and_(*which), limit, cursor)
 
     async def _list(self, which: Any, limit: int, cursor: str | None) -> Page[Report]:
         statement = (
@@ -122,7 +137,7 @@ class ReportsService:
                 assert user is not None
                 if ban:
                     ended = await self._bans.ban_within(session, actor, user, admin_note or report.reason.value)
-                await flag(session, user)
+                await self._flag(session, user)
                 outcome = {"before": before.value, "after": report.status.value, "banned": ban}
                 await self._audit.write(session, actor, "report.review", report.id, **outcome)
         except IntegrityError:
@@ -130,9 +145,14 @@ class ReportsService:
         await self._bans.announce(ended)
         return report
 
+    @staticmethod
+    async def _flag(session: AsyncSession, user: User) -> None:
+        if await flag(session, user):
+            await notifications.tell_admins(session, notices.flagged(user.id))
 
-async def flag(session: AsyncSession, user: User) -> None:
-    """Put an account before the operators, or take it away, by its pending reporters."""
+
+async def flag(session: AsyncSession, user: User) -> bool:
+    """Put an account before the operators, or take it away, by its pending reporters; say whether it is there anew."""
     reporters = select(sa.func.count(sa.distinct(col(Report.reporter_id)))).where(
         Report.reported_id == user.id, Report.status == ReportStatus.PENDING
     )
@@ -140,3 +160,5 @@ async def flag(session: AsyncSession, user: User) -> None:
     if flagged != (user.flagged_at is not None):
         user.flagged_at = now() if flagged else None
         session.add(user)
+        return flagged
+    return False

@@ -21,6 +21,7 @@ script, so it happens whole or not at all, by Redis's clock.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -33,6 +34,8 @@ import errors
 from adapters.scripts import Scripts
 
 ROOM_SECONDS = 2 * 60 * 60
+#: The levels of a conversation, each with its queue.
+LEVELS = ("all", "beginner", "intermediate", "advanced")
 
 #: Milliseconds until something due that was taken, and not done, is taken again; and how many are taken at once.
 _LEASE, _BATCH = 5000, 100
@@ -53,11 +56,12 @@ class Waiting(NamedTuple):
 
 
 class Paired(NamedTuple):
-    """A room that has just been made; `partner` is the ticket of the one who waited."""
+    """A room that has just been made; `partner` is the ticket of the one who waited, `waited_ms` how long."""
 
     partner: Ticket
     level: str
     topic: str | None
+    waited_ms: int
 
 
 class Place(NamedTuple):
@@ -146,8 +150,8 @@ class Rooms:
         match answer:
             case ["waiting", ahead, recent, since]:
                 return Waiting(int(ahead), int(recent), {**ticket, "since": int(since)})
-            case ["matched", partner, since, level, topic]:
-                return Paired({**orjson.loads(partner), "since": int(since)}, level, topic or None)
+            case ["matched", partner, since, level, topic, waited]:
+                return Paired({**orjson.loads(partner), "since": int(since)}, level, topic or None, int(waited))
             case ["already_in_room"]:
                 raise errors.AlreadyInRoom()
             case _:
@@ -239,6 +243,15 @@ class Rooms:
 
     async def done(self, *entry: str) -> None:
         await self._scripts.execute("ZREM", "match:due", ":".join(entry), idempotent=True)
+
+    async def searching(self) -> int:
+        """Count who waits for a partner."""
+        return sum((await self.searching_by_level()).values())
+
+    async def searching_by_level(self) -> dict[str, int]:
+        """Count who waits for a partner, by level."""
+        queues = [self._scripts.execute("ZCARD", f"match:queue:{level}", idempotent=True) for level in LEVELS]
+        return dict(zip(LEVELS, await asyncio.gather(*queues), strict=True))
 
     async def searches(self) -> AsyncIterator[Ticket]:
         """Walk every search there is."""

@@ -15,7 +15,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 import errors
 from adapters.database import Database
 from models import CallSession, EndedBy, EnglishLevel, Profile, SessionRating, User
-from services import paging, streaks
+from services import notices, notifications, paging, streaks
 from services.paging import Page
 from services.rooms import ROOM_SECONDS
 
@@ -51,9 +51,16 @@ class SessionsService:
         self._database = database
 
     async def start(
-        self, session_id: str, room_id: str, user_a_id: str, user_b_id: str, topic: str | None, level: str
+        self,
+        session_id: str,
+        room_id: str,
+        user_a_id: str,
+        user_b_id: str,
+        topic: str | None,
+        level: str,
+        waited_ms: int | None,
     ) -> None:
-        """Write the row of a match."""
+        """Write the row of a match; `waited_ms` is how long `user_a` had searched, None where nobody knows."""
         async with self._database.transaction() as session:
             session.add(
                 CallSession(
@@ -63,6 +70,7 @@ class SessionsService:
                     user_b_id=uuid.UUID(user_b_id),
                     topic=topic,
                     level=level,
+                    waited_ms=waited_ms,
                 )
             )
 
@@ -195,6 +203,8 @@ async def _count(session: AsyncSession, call: CallSession) -> None:
     for profile in (await session.exec(profiles)).all():
         streaks.add_call(profile, call.ended_at, call.duration_seconds)
         session.add(profile)
+        for reached in streaks.achievements(profile):
+            await notifications.tell(session, profile.user_id, notices.achievement(reached))
 
 
 def _calls(me: uuid.UUID) -> Any:

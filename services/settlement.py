@@ -30,6 +30,7 @@ from models import (
     RefundStatus,
 )
 from models.columns import now
+from services import notices, notifications
 from services.sign_ins import lock
 
 log = logging.getLogger("parlance.payments")
@@ -146,11 +147,14 @@ async def _record_checkout(session: AsyncSession, order: Order, fact: CheckoutFa
             .values(status=status)
         )
     if fact.outcome == "paid" and fact.payment_id:
-        await session.execute(
+        paid = await session.execute(
             sa.update(Order)
             .where(col(Order.id) == order.id, col(Order.status).in_(_UNPAID))
             .values(status=OrderStatus.PAID, paid_at=now(), provider_payment_id=fact.payment_id)
+            .returning(col(Order.id))
         )
+        if paid.first() is not None:
+            await notifications.tell(session, order.user_id, notices.payment_success(order))
         await _adopt(session, order, fact.payment_id)
     await session.refresh(order)
 
@@ -305,7 +309,8 @@ async def _alert(session: AsyncSession, order: Order, kind: AlertKind, reference
         .on_conflict_do_nothing(constraint="payment_alerts_once_key")
         .returning(col(PaymentAlert.id))
     )
-    if raised.first() is not None:
+    if (alert_id := raised.scalar()) is not None:
+        await notifications.tell_admins(session, notices.payment_alert(alert_id, kind, order))
         text = f"payment alert: {kind} about order {order.id} ({reference})"
         # Once it is true: a transaction may yet fail, and be tried again.
         sa.event.listen(session.sync_session, "after_commit", lambda _: log.error(text), once=True)

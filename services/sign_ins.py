@@ -24,7 +24,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 import errors
 from adapters.database import Database
 from adapters.tokens import AccessTokens, Identity
-from models import Platform, RefreshToken, User
+from models import DeviceToken, Platform, Profile, RefreshToken, User
 from models.columns import now
 from services.revocations import Revocations
 
@@ -110,6 +110,7 @@ class SignInsService:
             sa.update(RefreshToken).where(col(RefreshToken.id) == row.id).values(rotated_at=now(), child_nonce=nonce)
         )
         session.add(self._row(row.user_id, row.family_id, child, row.device_id, row.platform))
+        await session.execute(sa.update(Profile).where(col(Profile.user_id) == user.id).values(last_active_at=now()))
         return self._signed_in(user, row.family_id, child, row.platform)
 
     async def _lost_its_answer(self, session: AsyncSession, row: RefreshToken, refresh_token: str) -> bool:
@@ -170,10 +171,13 @@ class SignInsService:
         await self._revocations.announce(ended)
 
     async def forget_expired(self) -> int:
-        """Delete tokens that expired more than a day ago; say how many."""
+        """Delete tokens that expired more than a day ago, and say how many; forget devices nobody is signed in on."""
         statement = sa.delete(RefreshToken).where(col(RefreshToken.expires_at) < now() - timedelta(days=1))
+        signed_in = sa.exists().where(col(RefreshToken.family_id) == col(DeviceToken.family_id))
         async with self._database.transaction() as session:
-            return len((await session.execute(statement.returning(col(RefreshToken.id)))).all())
+            forgotten = len((await session.execute(statement.returning(col(RefreshToken.id)))).all())
+            await session.execute(sa.delete(DeviceToken).where(~signed_in))
+            return forgotten
 
     @staticmethod
     async def _end(session: AsyncSession, which: Any) -> list[str]:
@@ -181,9 +185,16 @@ class SignInsService:
             sa.update(RefreshToken)
             .where(which, ~col(RefreshToken.revoked))
             .values(revoked=True, revoked_at=now())
-            .returning(col(RefreshToken.family_id))
+            .returning(col(RefreshToken.family_id), col(RefreshToken.user_id), col(RefreshToken.device_id))
         )
-        return list({str(family_id) for family_id in (await session.execute(statement)).scalars()})
+        ended = (await session.execute(statement)).all()
+        if ended:
+            # A device that is signed out is woken no more, whichever of its sign-ins registered it.
+            devices = sa.tuple_(col(DeviceToken.user_id), col(DeviceToken.device_id))
+            families = col(DeviceToken.family_id).in_({row.family_id for row in ended})
+            of_devices = devices.in_({(row.user_id, row.device_id) for row in ended})
+            await session.execute(sa.delete(DeviceToken).where(sa.or_(families, of_devices)))
+        return list({str(row.family_id) for row in ended})
 
     async def devices(self, identity: Identity) -> list[Device]:
         """List the devices that are signed in, the latest used first."""

@@ -41,6 +41,11 @@ class SocketsService:
     def leave(self, user_id: str, socket: str) -> None:
         self._change(user_id, socket, None)
 
+    async def of(self, user_id: str) -> list[str]:
+        """The sockets of a user on all workers, as far as Redis knows: it may still name those of one that died."""
+        found: list[str] = await self._scripts.execute("ZRANGE", f"user:{user_id}:sockets", 0, -1, idempotent=True)
+        return found
+
     def _change(self, user_id: str, socket: str, at: int | None) -> None:
         self._changes.append((user_id, socket, at))
         if self._counting is None:

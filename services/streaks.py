@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 import zoneinfo
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from typing import Literal
 
 from models import Profile
+
+#: What is worth telling: days in a row, and calls in all.
+STREAKS = (3, 7, 30, 100)
+SESSIONS = (10, 50, 100, 500)
+
+
+@dataclass(frozen=True, slots=True)
+class Achievement:
+    kind: Literal["streak", "sessions"]
+    count: int
 
 
 def local_day(at: datetime, timezone: str | None) -> date:
@@ -36,3 +48,11 @@ def add_call(profile: Profile, at: datetime, seconds: int) -> None:
     profile.total_practice_mins += (seconds + 30) // 60
     # Calls are not always counted in the order in which they ended.
     profile.last_session_at = max(at, profile.last_session_at or at)
+
+
+def achievements(profile: Profile) -> list[Achievement]:
+    """What a learner has reached; that of a streak again with each call of the day, so that others grant it once."""
+    reached = [Achievement("streak", profile.streak_days)] if profile.streak_days in STREAKS else []
+    if profile.total_sessions in SESSIONS:
+        reached.append(Achievement("sessions", profile.total_sessions))
+    return reached

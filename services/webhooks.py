@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import uuid
+from collections import defaultdict
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -44,6 +45,8 @@ class WebhooksService:
         self._redis = redis
         self._jobs = jobs
         self._providers = providers
+        #: What came in, by provider and what became of it.
+        self.received: defaultdict[tuple[str, str], int] = defaultdict(int)
 
     async def receive(self, body: bytes, headers: Mapping[str, str]) -> None:
         """Keep an event, once; raise SignatureInvalid, or Unavailable where it could not be kept.
@@ -51,13 +54,25 @@ class WebhooksService:
         `headers` have lower-case names.
         """
         signed = [provider for header, provider in _SIGNATURES.items() if header in headers]
-        if len(signed) != 1 or signed[0] not in self._providers:
-            raise errors.SignatureInvalid()
-        (provider,) = signed
+        outcome = "failed"
+        try:
+            if len(signed) != 1 or signed[0] not in self._providers:
+                raise errors.SignatureInvalid()
+            outcome = await self._keep(signed[0], body, headers)
+        except errors.SignatureInvalid:
+            outcome = "signature_invalid"
+            raise
+        finally:
+            self.received[signed[0].value if len(signed) == 1 else "unknown", outcome] += 1
+
+    async def _keep(self, provider: ProviderName, body: bytes, headers: Mapping[str, str]) -> str:
+        """Keep an event that is new and says something; answer what became of it."""
         event = self._providers[provider].parse_webhook(body, headers)
         key = f"webhook:{provider}:{event.id}"
-        if event.fact is None or await self._known(key):
-            return
+        if event.fact is None:
+            return "ignored"
+        if await self._known(key):
+            return "repeated"
         async with self._database.transaction() as session:
             added = await session.execute(
                 insert(WebhookEvent)
@@ -72,6 +87,7 @@ class WebhooksService:
                 await self._jobs.enqueue(session, "payments.handle_event", event_id=str(row_id))
         # Only now: what Redis remembers is never asked about again.
         await self._remember(key)
+        return "repeated" if row_id is None else "kept"
 
     async def _known(self, key: str) -> bool:
         try:

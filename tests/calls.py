@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlmodel import col, select
 
 import errors
+from adapters.counting import Traffic
 from container import Container
 from models import CallSession, User
 from tests.world import Phone
@@ -46,6 +47,12 @@ class LocalBus:
     def on_worker_lost(self, listener: Any) -> None: ...
 
     def on_data_lost(self, listener: Any) -> None: ...
+
+    def neighbours(self) -> list[str]:
+        return []
+
+    def traffic(self) -> dict[str, Traffic]:
+        return {}
 
     async def start(self) -> None: ...
 

@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 
 from minio import Minio
 from PIL import Image
-from procrastinate import App, PsycopgConnector
 
 from adapters.ports import Mail
 from cli.worker import bind
@@ -62,7 +61,7 @@ async def run_jobs(settings: Settings) -> list[Mail]:
     """Run the jobs that wait, as `parlance worker` does, until none is left; answer the mails they sent."""
     outbox = Outbox()
     services = Container(settings, mailer=outbox)
-    queue = App(connector=PsycopgConnector(conninfo=settings.database_url, min_size=1, max_size=4))
+    queue = services.jobs.app
     bind(queue, services)
     try:
         async with queue.open_async():

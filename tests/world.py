@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import redis
 import socketio
 
 PASSWORD = "correct horse battery"
@@ -79,6 +80,7 @@ def free_port() -> int:
 
 def start_server(environment: dict[str, str], log: Path, *, workers: int, port: int | None = None) -> Server:
     port = port or free_port()
+    before = _workers(environment)
     arguments = [sys.executable, "-m", "cli", "serve", "--host", "127.0.0.1", "--port", str(port)]
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -93,7 +95,9 @@ def start_server(environment: dict[str, str], log: Path, *, workers: int, port: 
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         try:
-            if httpx.get(f"{server.url}/health", timeout=1).status_code == 200:
+            is_up = httpx.get(f"{server.url}/health", timeout=1).status_code == 200
+            # One may be there long before the others; where Redis is away nobody counts them.
+            if is_up and (not (now := _workers(environment)) or len(now - before) >= workers):
                 return server
         except httpx.HTTPError:
             pass
@@ -102,6 +106,14 @@ def start_server(environment: dict[str, str], log: Path, *, workers: int, port: 
         time.sleep(0.1)
     stop_server(server)
     raise AssertionError(f"the server did not start:\n{log.read_text()}")
+
+
+def _workers(environment: dict[str, str]) -> set[Any]:
+    with redis.Redis(environment["REDIS_HOST"], int(environment["REDIS_PORT"])) as client:
+        try:
+            return set(client.scan_iter("worker:*", count=1000))
+        except redis.ConnectionError:
+            return set()
 
 
 def stop_server(server: Server) -> None:

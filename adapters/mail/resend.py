@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import resend
+from resend.exceptions import ResendError
 from resend.http_client_requests import RequestsClient
 
 from adapters.ports import Mail
@@ -33,3 +34,18 @@ class ResendMailer:
             "text": mail.text,
         }
         await asyncio.to_thread(resend.Emails.send, message, {"idempotency_key": idempotency_key})
+
+    async def domains(self) -> dict[str, str] | None:
+        """Answer each domain of the account with its status; None where the key may send and nothing else.
+
+        Raises PermissionError where Resend does not know the key, and what the SDK raises where it is away.
+        """
+        try:
+            answer = await asyncio.to_thread(resend.Domains.list)
+        except ResendError as error:
+            if error.error_type == "restricted_api_key":
+                return None
+            if str(error.code) in ("400", "401", "403"):  # a question without input: it can only be the key
+                raise PermissionError(error.error_type) from None
+            raise
+        return {each["name"]: each["status"] for each in answer["data"]}

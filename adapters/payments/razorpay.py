@@ -25,8 +25,8 @@ TIMEOUT = 5
 #: How often it is asked where it does not.
 _ATTEMPTS = 2
 
-#: Statuses that say nothing about the request: our key, the same request still running, too many of them.
-_NOT_NOW = (401, 409, 429)
+#: Statuses that say nothing about the request: the same request still running, too many of them.
+_NOT_NOW = (409, 429)
 
 _LINKS = {"payment_link.paid", "payment_link.expired", "payment_link.cancelled"}
 _REFUNDS = {"refund.created", "refund.processed", "refund.failed"}
@@ -44,6 +44,10 @@ class _Away(Exception):
     """Razorpay did not answer, or not in its own words."""
 
 
+class _KeyRefused(_Away):
+    """Razorpay does not know the key; once that is mended, what was asked can be asked again."""
+
+
 class _Session(requests.Session):
     """Raises what the SDK lets through: it prints a network failure to standard output, which is not ours to use."""
 
@@ -55,6 +59,8 @@ class _Session(requests.Session):
             raise _Away(type(error).__name__) from None
         # The SDK tells by the body's code alone, and to these Razorpay gives that of a request that makes no sense.
         # Taken for a refusal, a refund that is only busy would be given up, and given a second time.
+        if answer.status_code == 401:
+            raise _KeyRefused("HTTP 401")
         if answer.status_code in _NOT_NOW:
             raise _Away(f"HTTP {answer.status_code}")
         return answer
@@ -156,6 +162,16 @@ class RazorpayProvider:
 
         facts: list[RefundFact | DisputeFact] = await self._ask(fetch)
         return facts
+
+    async def knows_us(self) -> bool:
+        """Ask for something small; False where the key is refused, Unavailable where nobody answers."""
+        try:
+            await asyncio.to_thread(self._call, lambda client: client.refund.all({"count": 1}, timeout=TIMEOUT))
+        except _KeyRefused:
+            return False
+        except (_Away, BadRequestError, razorpay.errors.GatewayError, razorpay.errors.ServerError) as error:
+            raise errors.Unavailable(f"Razorpay is away ({type(error).__name__})") from None
+        return True
 
     async def close(self) -> None:
         pass

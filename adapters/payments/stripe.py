@@ -138,6 +138,16 @@ class StripeProvider:
                 facts += [told for told in [_dispute(dispute.to_dict(), None)] if told is not None]
         return facts
 
+    async def knows_us(self) -> bool:
+        """Ask for something small; False where the key is refused, Unavailable where nobody answers."""
+        try:
+            await self._client.v1.refunds.list_async({"limit": 1})
+        except (stripe.AuthenticationError, stripe.PermissionError):
+            return False
+        except stripe.StripeError as error:
+            raise errors.Unavailable(f"Stripe is away ({type(error).__name__})") from None
+        return True
+
     async def close(self) -> None:
         await self._http.close_async()  # type: ignore[no-untyped-call]
 

@@ -6,7 +6,7 @@
 --         room id, session id, 1 to wait at the head of the queue, everybody the user must not meet (ids, a space between)
 -- returns of each find {'already_searching'} | {'already_in_room'}
 --         | {'waiting', people ahead, matches of the last 5 minutes, since (µs)}
---         | {'matched', partner's ticket, since when they waited (µs), level, topic}
+--         | {'matched', partner's ticket, since when they waited (µs), level, topic, how long (ms)}
 --
 -- A search is held as its level, topic, socket and beginning, a line each, and the ticket, which is nothing to this
 -- script. Calls are what a script costs: it reads once what several finds look at, writes together what may be written
@@ -170,7 +170,8 @@ local function make_room(room, session, partner, me)
   call('SET', 'match:in_room:' .. user, room, 'EX', room_seconds + 60)
   dues[#dues + 1], dues[#dues + 2] = now + join_ms, 'join:' .. room
   dues[#dues + 1], dues[#dues + 2] = now + room_seconds * 1000, 'room:' .. room
-  return {'matched', partner.ticket, partner.since, level, topic}
+  local waited = math.floor((clock[1] * 1000000 + clock[2] - partner.since) / 1000)
+  return {'matched', partner.ticket, partner.since, level, topic, math.max(0, waited)}
 end
 
 -- Wait among these finds; whoever nobody has met at their end is written down then.

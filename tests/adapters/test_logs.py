@@ -23,6 +23,8 @@ import httpx
 import psycopg
 import pytest
 import socketio
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 from psycopg import sql
 from websockets.asyncio.client import connect
 
@@ -133,6 +135,9 @@ async def house(
         "RAZORPAY_KEY_SECRET": canary("razorpay"),
         "RAZORPAY_WEBHOOK_SECRET": canary("razorpay webhook"),
     }
+    pem = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
     with own_database(settings) as own:
         variables = {
             **environment,
@@ -146,6 +151,11 @@ async def house(
             "STRIPE_API_URL": f"http://127.0.0.1:{free_port()}",
             "RAZORPAY_API_URL": f"http://127.0.0.1:{free_port()}",
             "RAZORPAY_KEY_ID": "rzp_live_key",
+            "FIREBASE_PROJECT_ID": "parlance-canary",
+            "FIREBASE_CLIENT_EMAIL": "push@parlance.example",
+            "FIREBASE_PRIVATE_KEY": pem.decode().replace("\n", "\\n"),
+            "FIREBASE_API_URL": f"http://127.0.0.1:{free_port()}",
+            "FIREBASE_TOKEN_URL": f"http://127.0.0.1:{free_port()}/token",
             "RESEND_API_URL": f"http://127.0.0.1:{resend_api.server_address[1]}",
         }
         own = load(variables)
@@ -158,6 +168,9 @@ async def house(
                 made.plant(name, value)
             made.plant("DB_PASSWORD", own.db_password.get_secret_value())
             made.plant("STORAGE_SECRET_KEY", own.storage_secret_key.get_secret_value())
+            for line in pem.decode().splitlines()[1:-1]:
+                if len(line) >= 20:
+                    made.plant("line of the key of Firebase", line)
             for line in own.jwt_private_key_path.read_text().splitlines():
                 if len(line) >= 40 and "KEY" not in line:
                     made.plant("line of the private key", line)
@@ -189,6 +202,7 @@ async def test_no_secret_reaches_a_log_line(house: House, container: Container) 
     await send_what_is_malformed(house, ada, password)
     await connect_sockets(house, ada, bob, password)
     await break_the_mail_provider(house, ada)
+    await wake_phones_in_vain(house, ada, password)
     await break_the_database(house, ada, password)
 
     log = house.log()
@@ -411,6 +425,25 @@ async def break_the_mail_provider(house: House, email: str) -> None:
     await house.mailed(email, "reset-password")
     await eventually(lambda: "we are down" in house.log(), within=10, what="a line about the failed job")
     house.resend.answer = (200, {"id": "49a3999c-0ce1-4ea6-ab68-afcd6dc2e794"})
+
+
+async def wake_phones_in_vain(house: House, email: str, password: str) -> None:
+    """Register a device, rightly and wrongly, and let a push to it fail."""
+    token = house.plant("FCM token", canary("fcm"))
+    async with visitor(house) as http:
+        tokens = house.tokens(await http.post("/auth/login", json=credentials(email, password)))
+        http.headers.update(bearer(tokens["accessToken"]))
+        body = {"fcmToken": token, "deviceId": "phone", "platform": "ios"}
+        assert (await http.post("/notifications/device", json=body)).status_code == 204
+        for wrong in ({**body, "platform": token}, {**body, token: token}, {"fcmToken": [token]}):
+            assert (await http.post("/notifications/device", json=wrong)).status_code == 400
+        await http.delete(f"/notifications/device?fcmToken={token}")
+    container = Container(house.own)
+    try:
+        await container.notifications.send(email, "Hello", "There.")
+    finally:
+        await container.close()
+    await eventually(lambda: "FCM does not answer" in house.log(), within=20, what="a line about the failed push")
 
 
 async def break_the_database(house: House, email: str, password: str) -> None:

@@ -42,6 +42,36 @@ def house(environment: dict[str, str], settings: Settings) -> dict[str, str]:
     return {**environment, "DB_NAME": "operators"}
 
 
+def test_an_operator_tells_one_user_or_everybody(house: dict[str, str], settings: Settings) -> None:
+    for email in ("ada@example.com", "bob@example.com"):
+        assert parlance("admins", "create", email, stdin="correct horse\n", **house).returncode == 0
+    try:
+        one = parlance("notifications", "send", "Hello", "Ada.", "--to", "ADA@example.com", **house)
+        assert (one.returncode, one.stdout) == (0, "ADA@example.com is told\n"), one.stderr
+        everybody = parlance("notifications", "send", "Maintenance", "On Sunday.", "--everybody", **house)
+        assert everybody.returncode == 0 and everybody.stdout.endswith(" users are told\n"), everybody.stderr
+        nobody = parlance("notifications", "send", "Hello", "You.", "--to", "nobody@example.com", **house)
+        assert nobody.returncode == 1 and nobody.stderr.startswith("parlance: not_found:")
+        for misused in ((), ("--everybody", "--to", "ada@example.com")):
+            assert parlance("notifications", "send", "Hello", "You.", *misused, **house).returncode == 2
+        assert parlance("notifications", "send", " ", "You.", "--everybody", **house).returncode == 2
+        operators = settings.model_copy(update={"db_name": "operators"})
+        with psycopg.connect(operators.database_url, autocommit=True) as connection:
+            told = connection.execute(
+                "SELECT email, title, type::text FROM notifications JOIN users ON users.id = user_id"
+                " WHERE email IN ('ada@example.com', 'bob@example.com') ORDER BY email, title"
+            ).fetchall()
+            assert told == [
+                ("ada@example.com", "Hello", "system"),
+                ("ada@example.com", "Maintenance", "system"),
+                ("bob@example.com", "Maintenance", "system"),
+            ]
+    finally:
+        operators = settings.model_copy(update={"db_name": "operators"})
+        with psycopg.connect(operators.database_url, autocommit=True) as connection:
+            connection.execute("UPDATE users SET role = 'student'")
+
+
 def test_administrators_come_and_go_but_the_last_one_stays(house: dict[str, str]) -> None:
     made = parlance("admins", "create", "ops@example.com", stdin="correct horse\n", **house)
     assert made.returncode == 0, made.stderr

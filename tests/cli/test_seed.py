@@ -23,7 +23,9 @@ from cli import migrations
 from container import Container
 from contract import operations, schemas
 from settings import Settings
+from tests.accounts import eventually
 from tests.history import every_page, rows, value
+from tests.shop import a_worker
 from tests.world import address, client
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -108,8 +110,12 @@ async def test_every_list_shows_something(seeded: tuple[Container, str], sign_in
         "/users/me/blocks": await sign_in(blocker),
         "/admin/reports": admin,
         "/courses": ada,
+        "/my/courses": ada,
         "/payments/orders": ada,
         "/admin/orders": admin,
+        "/admin/users": admin,
+        "/admin/audit": admin,
+        "/notifications": ada,
     }
     assert shown.keys() == lists(), "a list is missing here, and perhaps its demo data"
     for path, http in shown.items():
@@ -118,11 +124,19 @@ async def test_every_list_shows_something(seeded: tuple[Container, str], sign_in
         assert (await admin.get("/admin/reports", params={"status": status})).json()["items"], status
     for status in ("paid", "expired", "refunded"):
         assert (await admin.get("/admin/orders", params={"status": status})).json()["items"], status
+    await container.redis.delete("admin:stats")  # other tests ask for the numbers of other databases
+    stats = (await admin.get("/admin/stats")).json()
+    assert sum(day["calls"] for day in stats["days"]) > 100 and stats["revenue"] and stats["openReports"]
     courses = await every_page(ada, "/courses", limit=100)
     assert {each["price"] == 0 for each in courses} == {each["enrolled"] for each in courses} == {True, False}
+    mine = await every_page(ada, "/my/courses", limit=100)
+    assert {each["totalLessons"] for each in mine} == {4} and any(each["completedLessons"] for each in mine)
     calls = await every_page(ada, "/sessions", limit=100)
     assert len(calls) > 10 and {call["myRating"] is None for call in calls} == {True, False}
     assert {call["topic"] is None for call in calls} == {True, False}
+    told = await every_page(ada, "/notifications", limit=100)
+    assert {"achievement", "payment_success"} <= {each["type"] for each in told} and told[-1]["read"]
+    assert {each["type"] for each in await every_page(admin, "/notifications")} == {"admin_alert"}
     profile = (await ada.get("/users/me")).json()
     assert profile["displayName"] and profile["country"] and profile["totalSessions"] > 10
     assert (await ada.get("/users/me/export")).status_code == 200
@@ -206,3 +220,15 @@ async def test_the_same_seed_makes_the_same_people(seeded: tuple[Container, str]
             assert await rows(other, student) == await rows(container, student)
         finally:
             await other.close()
+
+
+async def test_a_lesson_can_be_watched_once_a_worker_has_run(
+    seeded: tuple[Container, str], environment: dict[str, str], tmp_path: Path, sign_in: SignIn
+) -> None:
+    container, said = seeded
+    ada = await sign_in(dict(re.findall(r"^(a learner) +(\S+)$", said, re.MULTILINE))["a learner"])
+    with a_worker({**environment, "DB_NAME": container.settings.db_name}, tmp_path / "worker.log"):
+        film = "SELECT id FROM lessons WHERE video_status = 'ready'"
+        lesson = await eventually(lambda: rows(container, film), within=60, what="a lesson has a video")
+    answer = await ada.get(f"/lessons/{lesson[0][0]}/video-url")
+    assert answer.status_code == 200, answer.text

@@ -21,6 +21,7 @@ from contract import events, schemas
 from contract.events import Bound
 from contract.operations import ContractError
 from contract.transport import Connection
+from models import NotificationType
 from realtime import emit
 from realtime.caller import Caller
 from realtime.emit import Event
@@ -167,11 +168,15 @@ def test_whatever_a_client_may_send_is_closed_to_unknown_fields(document: Docume
         room = {"roomId": IDS[0]} if "lacks 'roomId'" in (validate({}) or "") else {}
         described = {**room, "sdp": "v=0"} if "'sdp'" in (validate(room) or "") else room
         whole = {**described, "candidate": None} if "'candidate'" in (validate(described) or "") else described
-        assert validate(whole) is None and validate({**whole, "unheard_of": 1}), name
+        state = {"background": True} if "'background'" in (validate({}) or "") else {}
+        assert validate({**whole, **state}) is None and validate({**whole, **state, "unheard_of": 1}), name
 
 
 def test_the_codes_of_the_spec_are_those_of_the_code(document: Document) -> None:
     assert set(document["components"]["schemas"]["ErrorCode"]["enum"]) == errors.SOCKET_CODES
+
+
+DATA: tuple[dict[str, str] | None, ...] = (None, {}, {"orderId": IDS[1]})
 
 
 # --- What the server sends ----------------------------------------------------------------------------
@@ -188,6 +193,7 @@ def what_is_sent(settings: Settings) -> list[Event]:
         event.payload["seq"] = 1048577
         return event
 
+    told = {"id": IDS[0], "title": "Hello", "body": "There.", "created_at": "2026-03-14T10:26:53.589Z"}
     return [
         emit.searching(0),
         emit.searching(300),
@@ -213,6 +219,7 @@ def what_is_sent(settings: Settings) -> list[Event]:
         emit.peer_reconnected(),
         emit.session_replaced(),
         emit.resync(),
+        *(emit.notification({**told, "type": str(kind), "data": data}) for kind in NotificationType for data in DATA),
         *(emit.peer_left(reason) for reason in ("ended", "disconnected", "timeout", "banned")),
         *(emit.error(code, "A sentence.") for code in errors.SOCKET_CODES),
     ]

@@ -22,6 +22,7 @@ OPERATIONS = operations.definitions(DOCUMENT)
 PUBLIC = {
     "handlers.health.health",
     "handlers.health.ready",
+    "handlers.metrics.read",
     "handlers.auth.jwks",
     "handlers.auth.register",
     "handlers.auth.login",
@@ -30,6 +31,8 @@ PUBLIC = {
     "handlers.auth.reset_password",
     "handlers.auth.verify_email",
     "handlers.payments.webhook",
+    # Players send no headers: the token stands in the address.
+    "handlers.lessons.playlist",
 }
 
 
@@ -96,7 +99,8 @@ async def test_anonymous_callers_get_a_problem_that_fits_the_spec(operation_id: 
     answer = await api.request(operation["method"], path)
     assert answer.status_code == 401
     assert answer.headers["WWW-Authenticate"] == "Bearer"
-    assert_problem(answer, "unauthenticated")
+    if operation["method"] != "head":
+        assert_problem(answer, "unauthenticated")
 
 
 def assert_problem(answer: httpx.Response, code: str) -> None:

@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import sqlalchemy.exc
@@ -409,13 +410,13 @@ class GoneMeanwhile(SessionsService):
         self._services = container
         self._fails = fails
 
-    async def start(self, session_id: str, room_id: str, *facts: str | None) -> None:
+    async def start(self, session_id: str, room_id: str, *facts: Any) -> None:
         goes = self._goes.pop() if self._goes else None
         if goes:
             assert await self._services.signaling.disconnect(goes.user_id, goes.socket) is None
         if goes and self._fails:
             raise sqlalchemy.exc.OperationalError("INSERT", {}, ConnectionError("away"))
-        await super().start(session_id, room_id, *facts)  # type: ignore[arg-type]
+        await super().start(session_id, room_id, *facts)
 
 
 async def test_a_partner_who_goes_away_while_the_match_is_written_is_no_match(

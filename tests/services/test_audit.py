@@ -58,7 +58,9 @@ async def test_every_mutation_by_an_administrator_writes_one_entry(
     assert await written(admins.demote(ada.email)) == [("admin.role", None, ada.id)]
     (created,) = await written(admins.create(f"{uuid.uuid4().hex}@example.com", "a good password"))
     assert created[:2] == ("admin.create", None)
-    detail = await value(container, "SELECT detail FROM audit_log WHERE subject_id = :s LIMIT 1", s=report)
+    detail = await value(
+        container, "SELECT detail FROM audit_log WHERE subject_id = :s ORDER BY number LIMIT 1", s=report
+    )
     assert detail == {"before": "pending", "after": "reviewed", "banned": False}
 
 

@@ -46,7 +46,9 @@ class Rows(SessionsService):
         self.open: dict[str, CallSession] = {}
         self.ends: Counter[str] = Counter()
 
-    async def start(self, session_id: str, room_id: str, a: str, b: str, topic: str | None, level: str) -> None:
+    async def start(
+        self, session_id: str, room_id: str, a: str, b: str, topic: str | None, level: str, waited_ms: int | None
+    ) -> None:
         call = CallSession(
             id=uuid.UUID(session_id), room_id=room_id, user_a_id=uuid.UUID(a), user_b_id=uuid.UUID(b), level=level
         )

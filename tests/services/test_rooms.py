@@ -200,7 +200,8 @@ async def test_a_room_knows_its_two_and_both_know_their_room(
     await find(rooms, ada)
     outcome = await rooms.find(bob, "the-room", "the-session")
     assert isinstance(outcome, Paired)
-    assert outcome == Paired({**ada, "since": outcome.partner["since"]}, "beginner", "food")
+    assert outcome == Paired({**ada, "since": outcome.partner["since"]}, "beginner", "food", outcome.waited_ms)
+    assert 0 <= outcome.waited_ms < 5000
     meta = await container.redis.hgetall("match:room:the-room:meta")
     tickets = [orjson.loads(meta.pop(f"ticket:{each['userId']}")) for each in (ada, bob)]
     assert [each["socket"] for each in tickets] == [ada["socket"], bob["socket"]]

@@ -1,4 +1,4 @@
-"""Stand-ins of Stripe and Razorpay: their HTTP APIs, pay pages and webhooks, spoken to by the real SDKs.
+"""Stand-ins of Stripe, Razorpay and Firebase: their HTTP APIs, pay pages and webhooks, spoken to by the real SDKs.
 
     with running() as stand_ins:
         environment |= stand_ins.environment          # what the product reads
@@ -28,10 +28,12 @@ from starlette.datastructures import Headers
 from starlette.routing import Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from tests.standins import fcm as fcm_module
 from tests.standins import razorpay as razorpay_module
 from tests.standins import stripe as stripe_module
 from tests.standins.control import Control
 from tests.standins.faults import Failing, Faults
+from tests.standins.fcm import Fcm
 from tests.standins.ledger import Pace, Provider, Refused, Standing
 from tests.standins.pages import Pages, provider_of
 from tests.standins.razorpay import Razorpay
@@ -58,7 +60,7 @@ class Keys:
 
 
 class StandIns:
-    """Both providers, their webhooks and their faults, served at `url`."""
+    """Both payment providers, their webhooks, Firebase, and the faults of all, served at `url`."""
 
     def __init__(
         self,
@@ -91,11 +93,12 @@ class StandIns:
             webhook_secret=self.keys.razorpay_webhook_secret,
             pace=self.pace,
         )
+        self.fcm = Fcm(url)
         self._providers: dict[str, Provider] = {"stripe": self.stripe, "razorpay": self.razorpay}
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables under which the product finds these providers."""
+        """The variables under which the product finds the payment providers."""
         return {
             "STRIPE_SECRET_KEY": self.keys.stripe_secret_key,
             "STRIPE_WEBHOOK_SECRET": self.keys.stripe_webhook_secret,
@@ -131,11 +134,12 @@ class StandIns:
             each.sweep()
 
     def app(self) -> Starlette:
-        """The ASGI app: both APIs under /v1, the pages, the control API."""
+        """The ASGI app: the APIs under /v1, the pages, the control API."""
         stripe = Failing(StripeApi(self.stripe).app(), self.faults, stripe_module.fault)
         razorpay = Failing(RazorpayApi(self.razorpay).app(), self.faults, razorpay_module.fault)
         pages, control = Pages(self._providers, self.courier), Control(self)
-        apis = Mount("", _BothApis(stripe, razorpay))
+        fcm = Failing(self.fcm.app(), self.faults, fcm_module.fault)
+        apis = Mount("", _Apis(stripe, razorpay, fcm))
         return Starlette(routes=[*pages.routes(), *control.routes(), apis], lifespan=self._lifespan)
 
     @asynccontextmanager
@@ -153,16 +157,19 @@ class StandIns:
             await asyncio.sleep(_SWEEP_SECONDS)
 
 
-class _BothApis:
-    """Both APIs at one address, which the settings want to be without a path.
+class _Apis:
+    """The APIs at one address, which the settings want to be without a path.
 
-    Where both have the path, Razorpay's SDK is the one that sends basic credentials.
+    Where two have the path, Razorpay's SDK is the one that sends basic credentials.
     """
 
-    def __init__(self, stripe: ASGIApp, razorpay: ASGIApp) -> None:
-        self._stripe, self._razorpay = stripe, razorpay
+    def __init__(self, stripe: ASGIApp, razorpay: ASGIApp, fcm: ASGIApp) -> None:
+        self._stripe, self._razorpay, self._fcm = stripe, razorpay, fcm
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/token" or scope["path"].startswith("/v1/projects/"):
+            await self._fcm(scope, receive, send)
+            return
         noun = scope["path"].removeprefix("/v1/").partition("/")[0]
         basic = Headers(scope=scope).get("authorization", "").lower().startswith("basic ")
         of_razorpay = noun in ("payment_links", "payments") or (noun in ("refunds", "disputes") and basic)

@@ -31,6 +31,9 @@ export interface components {
         };
         /** @description Rises with each signal of the same partner in a room, not by one. */
         Seq: number;
+        AppState: {
+            background: boolean;
+        };
         JoinRoom: {
             roomId: components["schemas"]["Id"];
             /** @description The highest `seq` heard in this room, 0 for none. Without it, what comes again begins where the drop was noticed. */
@@ -119,6 +122,26 @@ export interface components {
             /** @description How long the partner still has. */
             graceSeconds: number;
         };
+        /** @description As `GET /notifications` lists it. */
+        Notification: {
+            id: components["schemas"]["Id"];
+            /**
+             * @description New ones may appear.
+             * @enum {unknown}
+             */
+            type: "match_found" | "payment_success" | "system" | "achievement" | "admin_alert";
+            title: string;
+            body: string;
+            /** @description What the app opens. */
+            data: {
+                [key: string]: string;
+            } | null;
+            /** @constant */
+            read: false;
+            /** @description RFC 3339, UTC. */
+            createdAt: string;
+            readAt: null;
+        };
         PeerLeft: {
             /** @enum {unknown} */
             reason: "ended" | "disconnected" | "timeout" | "banned";
@@ -139,6 +162,7 @@ export type Nothing = components['schemas']['Nothing'];
 export type FindPartner = components['schemas']['FindPartner'];
 export type RoomRef = components['schemas']['RoomRef'];
 export type Seq = components['schemas']['Seq'];
+export type AppState = components['schemas']['AppState'];
 export type JoinRoom = components['schemas']['JoinRoom'];
 export type SendDescription = components['schemas']['SendDescription'];
 export type SendCandidate = components['schemas']['SendCandidate'];
@@ -154,6 +178,7 @@ export type PeerJoined = components['schemas']['PeerJoined'];
 export type Description = components['schemas']['Description'];
 export type CandidateMessage = components['schemas']['CandidateMessage'];
 export type PeerReconnecting = components['schemas']['PeerReconnecting'];
+export type Notification = components['schemas']['Notification'];
 export type PeerLeft = components['schemas']['PeerLeft'];
 
 /** What a client sends, for socket.io-client's `Socket<ServerEvents, ClientEvents>`. */
@@ -172,6 +197,13 @@ export interface ClientEvents {
    * After `match_found` and before both have joined, the partner hears `partner_cancelled`.
    */
   cancel_search: (payload: Nothing, ack: (answer: Ack) => void) => void;
+  /**
+   * Say whether the app is in the background
+   *
+   * A socket begins in the foreground. While it is in the background, a match that it is given is also pushed to the
+   * account's devices, for as long as it can be joined.
+   */
+  app_state: (payload: AppState, ack: (answer: Ack) => void) => void;
   /**
    * Enter the room of a match, or come back to it
    *
@@ -255,6 +287,10 @@ export interface ServerEvents {
    * In the room of a call, or as one of the three sockets of an account; then the connection is closed.
    */
   session_replaced: (payload: Nothing) => void;
+  /**
+   * Something to tell you, which is in your list too
+   */
+  notification: (payload: Notification) => void;
   /**
    * The server may have lost what it had for you
    *

@@ -38,6 +38,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/metrics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read the numbers that are watched
+         * @description For Prometheus, of all workers of the host that answers. Not for the public: whoever comes through a proxy
+         *     (`X-Forwarded-For`) is answered 404.
+         */
+        get: operations["handlers.metrics.read"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/.well-known/jwks.json": {
         parameters: {
             query?: never;
@@ -540,6 +561,146 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/notifications": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List one's notifications, newest first
+         * @description Whoever is connected hears each as the event `notification` too.
+         */
+        get: operations["handlers.notifications.list_mine"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/notifications/device": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Have a device woken by push
+         * @description With the device's FCM registration token, on each start of the app: tokens change. A token is one account's, that of
+         *     the last who registered it. Signing the device out forgets it.
+         */
+        post: operations["handlers.notifications.register_device"];
+        /** Have a device woken no more */
+        delete: operations["handlers.notifications.forget_device"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/notifications/read-all": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /** Note that one has read all of them */
+        patch: operations["handlers.notifications.mark_all_read"];
+        trace?: never;
+    };
+    "/notifications/{notificationId}/read": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /**
+         * Note that one has read it
+         * @description Doing it again changes nothing.
+         */
+        patch: operations["handlers.notifications.mark_read"];
+        trace?: never;
+    };
+    "/admin/stats": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read the numbers of the dashboard
+         * @description Made at most every few seconds, for everybody together; `madeAt` says when. Days and hours are those of UTC. Where
+         *     Redis is away, `live.searches` is null and all else is there.
+         */
+        get: operations["handlers.admin.stats"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/users": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List accounts, newest first
+         * @description Deleted ones are left out; `GET /admin/users/{userId}` still tells of them.
+         */
+        get: operations["handlers.admin.list_users"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/users/{userId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read an account, and what it has done lately
+         * @description Of calls, reports and orders the newest ten each, of bans all that the audit log knows.
+         */
+        get: operations["handlers.admin.read_user"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/admin/reports": {
         parameters: {
             query?: never;
@@ -652,6 +813,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/admin/audit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List what administrators did, newest first */
+        get: operations["handlers.admin.list_audit"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/courses": {
         parameters: {
             query?: never;
@@ -665,7 +843,8 @@ export interface paths {
          */
         get: operations["handlers.courses.list_all"];
         put?: never;
-        post?: never;
+        /** Make a course */
+        post: operations["handlers.courses.create"];
         delete?: never;
         options?: never;
         head?: never;
@@ -682,6 +861,69 @@ export interface paths {
         /** Read a course */
         get: operations["handlers.courses.read"];
         put?: never;
+        post?: never;
+        /** Delete a course that nobody has taken or ordered */
+        delete: operations["handlers.courses.remove"];
+        options?: never;
+        head?: never;
+        /**
+         * Change or publish a course
+         * @description Orders keep the price they were made with.
+         */
+        patch: operations["handlers.courses.update"];
+        trace?: never;
+    };
+    "/courses/{courseId}/thumbnail": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Upload a course's picture
+         * @description JPEG, PNG or WebP by its bytes, 25 megapixels at most; it becomes 1280 by 720 pixels without metadata.
+         */
+        put: operations["handlers.courses.set_thumbnail"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/courses/{courseId}/lessons": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List a course's lessons in their order */
+        get: operations["handlers.courses.list_lessons"];
+        put?: never;
+        /** Add a lesson at the end of a course */
+        post: operations["handlers.courses.add_lesson"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/courses/{courseId}/lessons/order": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Put a course's lessons in another order
+         * @description Every lesson is named once; where the course has others meanwhile, nothing changes (`lessons_differ`).
+         */
+        put: operations["handlers.courses.reorder_lessons"];
         post?: never;
         delete?: never;
         options?: never;
@@ -703,6 +945,242 @@ export interface paths {
          * @description A course with a price answers like `POST /payments/create-checkout-session`.
          */
         post: operations["handlers.courses.enroll"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/lessons/{lessonId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Read what a lesson is about */
+        get: operations["handlers.lessons.read"];
+        put?: never;
+        post?: never;
+        /** Delete a lesson */
+        delete: operations["handlers.lessons.remove"];
+        options?: never;
+        head?: never;
+        /** Change a lesson */
+        patch: operations["handlers.lessons.update"];
+        trace?: never;
+    };
+    "/lessons/{lessonId}/progress": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Note how far one has watched
+         * @description It never goes back: of several devices the furthest counts. Needs enrollment, or a free lesson.
+         */
+        put: operations["handlers.lessons.set_progress"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/lessons/{lessonId}/complete": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Complete a lesson
+         * @description Needs enrollment, or a free lesson.
+         */
+        post: operations["handlers.lessons.complete"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/lessons/{lessonId}/attachments": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the files of a lesson
+         * @description Needs enrollment, or a free lesson.
+         */
+        get: operations["handlers.lessons.list_attachments"];
+        put?: never;
+        /** Add a file to a lesson */
+        post: operations["handlers.lessons.add_attachment"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/lessons/{lessonId}/attachments/{attachmentId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Remove a file from a lesson */
+        delete: operations["handlers.lessons.remove_attachment"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/lessons/{lessonId}/video": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Upload a lesson's video
+         * @description MP4, QuickTime, Matroska, WebM or AVI by its bytes, streamed as it comes; where it breaks off nothing is kept. An
+         *     earlier video stays until this one is ready. Large ones are better resumed (`/video/uploads`).
+         */
+        put: operations["handlers.lessons.set_video"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/lessons/{lessonId}/video/uploads": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Begin an upload that can be resumed
+         * @description The creation of [tus 1.0](https://tus.io/protocols/resumable-upload), for any of its clients.
+         */
+        post: operations["handlers.lessons.begin_upload"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/lessons/{lessonId}/video/uploads/{uploadId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Give an upload up */
+        delete: operations["handlers.lessons.end_upload"];
+        options?: never;
+        /** Ask how much of an upload is stored */
+        head: operations["handlers.lessons.read_upload"];
+        /**
+         * Store what follows
+         * @description `Upload-Offset` is where it follows; where more or less is stored, ask (`upload_offset_differs`). Of a body that breaks
+         *     off all that came counts.
+         */
+        patch: operations["handlers.lessons.continue_upload"];
+        trace?: never;
+    };
+    "/lessons/{lessonId}/video-url": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get a link to play a lesson's video
+         * @description Needs enrollment, or a free lesson (`not_enrolled`). `video_not_ready` until there is something to play.
+         */
+        get: operations["handlers.lessons.video_url"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/lessons/{lessonId}/playback/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read a playlist of a lesson's video
+         * @description Players come here by the link of `video-url`, whose token takes the place of an access token: they send no headers.
+         *     Segments come from storage, by addresses that are signed and expire. Enrollment and sign-in are looked up each time.
+         */
+        get: operations["handlers.lessons.playlist"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/my/courses": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List the courses one is enrolled in, the latest first */
+        get: operations["handlers.my.courses"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/my/progress/{courseId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Read how far one has come in a course */
+        get: operations["handlers.my.progress"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -731,7 +1209,7 @@ export interface components {
          * @description Stable across releases; new ones may appear.
          * @enum {string}
          */
-        ErrorCode: "request_invalid" | "unauthenticated" | "forbidden" | "not_found" | "method_not_allowed" | "not_acceptable" | "payload_too_large" | "unsupported_media_type" | "rate_limited" | "internal" | "unavailable" | "email_taken" | "invalid_credentials" | "account_banned" | "refresh_token_invalid" | "refresh_token_reused" | "token_invalid" | "last_admin" | "username_taken" | "already_rated" | "session_not_ended" | "already_reported" | "course_is_free" | "already_enrolled" | "payment_pending" | "signature_invalid" | "payment_refused" | "order_not_refundable" | "refund_pending" | "refund_too_large" | "idempotency_key_reused" | "idempotency_in_flight";
+        ErrorCode: "request_invalid" | "unauthenticated" | "forbidden" | "not_found" | "method_not_allowed" | "not_acceptable" | "payload_too_large" | "unsupported_media_type" | "rate_limited" | "internal" | "unavailable" | "email_taken" | "invalid_credentials" | "account_banned" | "refresh_token_invalid" | "refresh_token_reused" | "token_invalid" | "last_admin" | "username_taken" | "already_rated" | "session_not_ended" | "already_reported" | "course_is_free" | "already_enrolled" | "payment_pending" | "signature_invalid" | "payment_refused" | "order_not_refundable" | "refund_pending" | "refund_too_large" | "not_enrolled" | "course_in_use" | "slug_taken" | "lessons_differ" | "video_not_ready" | "upload_offset_differs" | "upload_version_unsupported" | "idempotency_key_reused" | "idempotency_in_flight";
         Problem: {
             /**
              * @description A URI that names the kind of problem.
@@ -950,6 +1428,9 @@ export interface components {
             blocks: components["schemas"]["ExportedBlock"][];
             orders: components["schemas"]["Order"][];
             enrollments: components["schemas"]["ExportedEnrollment"][];
+            progress: components["schemas"]["LessonProgress"][];
+            notifications: components["schemas"]["Notification"][];
+            pushDevices: components["schemas"]["ExportedPushDevice"][];
         };
         ExportedSignIn: {
             deviceId: string;
@@ -1029,6 +1510,152 @@ export interface components {
         BanRequest: {
             reason: string;
         };
+        /** @example ada */
+        Search: string;
+        Total: {
+            count: number;
+            /** @description Counted; else the database's estimate. */
+            exact: boolean;
+        };
+        AdminStats: {
+            madeAt: components["schemas"]["Time"];
+            /** @description All there ever were; deleted accounts and matches that became no call included. */
+            totals: {
+                users: components["schemas"]["Total"];
+                sessions: components["schemas"]["Total"];
+                courses: components["schemas"]["Total"];
+                orders: components["schemas"]["Total"];
+            };
+            /** @description Who signed in or renewed a sign-in since midnight. */
+            activeToday: number;
+            /** @description Accounts made since midnight. */
+            newToday: number;
+            /** @description Reports that are pending. */
+            openReports: number;
+            /** @description Accounts that three different learners have reported. */
+            flaggedUsers: number;
+            openDisputes: number;
+            live: {
+                /** @description Who waits for a partner. */
+                searches: number | null;
+                /** @description Matches that have not ended. */
+                rooms: number;
+                /** @description Those of them that both have joined. */
+                calls: number;
+            };
+            /** @description How long the one of the two who waited had waited, over the matches of the last 60 minutes. */
+            wait: {
+                /** @description Null where there was no match. */
+                medianSeconds: number | null;
+                /** @description How many waits it is the median of. */
+                matches: number;
+            };
+            /** @description The last 24 hours, the present one last. */
+            hours: components["schemas"]["AdminHour"][];
+            /** @description The last 30 days, today last. */
+            days: components["schemas"]["AdminDay"][];
+            /** @description Of the last 30 days, by currency. */
+            revenue: components["schemas"]["AdminRevenue"][];
+        };
+        AdminHour: {
+            since: components["schemas"]["Time"];
+            matches: number;
+        };
+        AdminDay: {
+            /** @example 2026-03-14 */
+            day: string;
+            matches: number;
+            /** @description Matches that both have joined. */
+            calls: number;
+            /** @description What those that have ended lasted together, rounded down. */
+            minutes: number;
+        };
+        AdminRevenue: {
+            currency: components["schemas"]["Currency"];
+            /** @description Real money; false for that of a provider's test mode. */
+            live: boolean;
+            /** @description How many were paid. */
+            orders: number;
+            amount: components["schemas"]["Money"];
+            /** @description How many refunds of any order were made, and succeeded. */
+            refunds: number;
+            amountRefunded: components["schemas"]["Money"];
+        };
+        AdminUser: {
+            id: components["schemas"]["Id"];
+            email: string;
+            username: string | null;
+            displayName: string | null;
+            avatarUrl: string | null;
+            role: components["schemas"]["Role"];
+            isVerified: boolean;
+            isBanned: boolean;
+            flaggedAt: components["schemas"]["NullableTime"];
+            totalPracticeMins: number;
+            totalSessions: number;
+            lastActiveAt: components["schemas"]["NullableTime"];
+            createdAt: components["schemas"]["Time"];
+        };
+        AdminUserPage: {
+            items: components["schemas"]["AdminUser"][];
+            nextCursor: string | null;
+        };
+        /** @description Of a deleted account nothing is left that names the person. */
+        AdminUserDetail: {
+            id: components["schemas"]["Id"];
+            email: string;
+            username: string | null;
+            displayName: string | null;
+            avatarUrl: string | null;
+            role: components["schemas"]["Role"];
+            isVerified: boolean;
+            isBanned: boolean;
+            flaggedAt: components["schemas"]["NullableTime"];
+            totalPracticeMins: number;
+            totalSessions: number;
+            lastActiveAt: components["schemas"]["NullableTime"];
+            createdAt: components["schemas"]["Time"];
+            bio: string | null;
+            nativeLanguage: string | null;
+            englishLevel: components["schemas"]["EnglishLevel"];
+            learningGoal: components["schemas"]["LearningGoal"];
+            country: string | null;
+            timezone: string | null;
+            streakDays: number;
+            lastSessionAt: components["schemas"]["NullableTime"];
+            banReason: string | null;
+            bannedAt: components["schemas"]["NullableTime"];
+            bannedBy: components["schemas"]["NullableId"];
+            deletedAt: components["schemas"]["NullableTime"];
+            /** @description `endedBy` and `myRating` are those of this account. */
+            sessions: components["schemas"]["Session"][];
+            reportsAbout: components["schemas"]["AdminReport"][];
+            reportsBy: components["schemas"]["AdminReport"][];
+            orders: components["schemas"]["AdminOrder"][];
+            /** @description Bans and their ends, newest first. */
+            bans: components["schemas"]["AuditEntry"][];
+        };
+        /** @example user.ban */
+        AuditAction: string;
+        AuditEntry: {
+            /** @description Without gaps. */
+            number: number;
+            at: components["schemas"]["Time"];
+            /** @description Null for an operator at the command line. */
+            actorId: string | null;
+            action: components["schemas"]["AuditAction"];
+            targetId: components["schemas"]["NullableId"];
+            /** @description What belongs to the action; never what names a person. */
+            detail: {
+                [key: string]: unknown;
+            };
+            /** @description Seals this entry and all before it. */
+            hash: string;
+        };
+        AuditEntryPage: {
+            items: components["schemas"]["AuditEntry"][];
+            nextCursor: string | null;
+        };
         /**
          * @description The level of a conversation.
          * @enum {string}
@@ -1105,6 +1732,56 @@ export interface components {
             items: components["schemas"]["Order"][];
             nextCursor: string | null;
         };
+        PushDevice: {
+            /** @description What Firebase Cloud Messaging calls the app on this device. */
+            fcmToken: string;
+            deviceId: components["schemas"]["DeviceId"];
+            platform: components["schemas"]["Platform"];
+        };
+        PushDeviceRef: {
+            deviceId: components["schemas"]["DeviceId"];
+        };
+        /**
+         * @description New ones may appear. `admin_alert` is for administrators.
+         * @enum {string}
+         */
+        NotificationType: "match_found" | "payment_success" | "system" | "achievement" | "admin_alert";
+        Notification: {
+            id: components["schemas"]["Id"];
+            type: components["schemas"]["NotificationType"];
+            title: string;
+            body: string;
+            data: components["schemas"]["NotificationData"];
+            read: boolean;
+            createdAt: components["schemas"]["Time"];
+            readAt: components["schemas"]["NullableTime"];
+        };
+        /**
+         * @description What the app opens: `roomId` and `sessionId` of a match; `orderId` and `courseId` of a payment; `achievement`
+         *     (`streak` or `sessions`) and `reached`; of an alert its `kind`, with `orderId`, `userId` or `reportId`. A push
+         *     carries the same, with `type` and `notificationId`.
+         * @example {
+         *       "achievement": "streak",
+         *       "reached": "7"
+         *     }
+         */
+        NotificationData: {
+            [key: string]: string;
+        } | null;
+        NotificationPage: {
+            items: components["schemas"]["Notification"][];
+            nextCursor: string | null;
+            /** @description Of all one's notifications, not of this page. */
+            unread: number;
+        };
+        Unread: {
+            unread: number;
+        };
+        ExportedPushDevice: {
+            deviceId: string;
+            platform: components["schemas"]["Platform"];
+            updatedAt: components["schemas"]["Time"];
+        };
         AdminOrder: {
             id: components["schemas"]["Id"];
             receiptId: string;
@@ -1155,8 +1832,7 @@ export interface components {
             thumbnailUrl: string | null;
             price: components["schemas"]["Money"];
             currency: components["schemas"]["Currency"];
-            /** @enum {string} */
-            level: "beginner" | "intermediate" | "advanced";
+            level: components["schemas"]["CourseLevel"];
             isPublished: boolean;
             /** @description Whether the reader is. */
             enrolled: boolean;
@@ -1178,6 +1854,135 @@ export interface components {
             orderId: components["schemas"]["NullableId"];
             enrolledAt: components["schemas"]["Time"];
         };
+        /** @enum {string} */
+        CourseLevel: "beginner" | "intermediate" | "advanced";
+        /** @example Small talk that works */
+        CourseTitle: string;
+        CourseText: string;
+        /**
+         * @description What stands in addresses; made of the title where it is left out.
+         * @example small-talk-that-works
+         */
+        Slug: string;
+        /** @description In the smallest unit of the currency; 0 is free. */
+        Price: number;
+        CourseDraft: {
+            title: components["schemas"]["CourseTitle"];
+            slug?: components["schemas"]["Slug"];
+            description?: components["schemas"]["CourseText"];
+            price: components["schemas"]["Price"];
+            currency?: components["schemas"]["Currency"];
+            level: components["schemas"]["CourseLevel"];
+            isPublished?: boolean;
+        };
+        CourseUpdate: {
+            title?: components["schemas"]["CourseTitle"];
+            slug?: components["schemas"]["Slug"];
+            description?: components["schemas"]["CourseText"];
+            price?: components["schemas"]["Price"];
+            currency?: components["schemas"]["Currency"];
+            level?: components["schemas"]["CourseLevel"];
+            isPublished?: boolean;
+        };
+        ThumbnailUpload: {
+            /** Format: binary */
+            file: string;
+        };
+        Thumbnail: {
+            thumbnailUrl: string;
+        };
+        LessonDraft: {
+            title: components["schemas"]["CourseTitle"];
+            description?: components["schemas"]["CourseText"];
+            /** @description Whether anybody may take it as a preview. */
+            isFree?: boolean;
+        };
+        LessonUpdate: {
+            title?: components["schemas"]["CourseTitle"];
+            description?: components["schemas"]["CourseText"];
+            isFree?: boolean;
+        };
+        LessonOrder: {
+            lessonIds: components["schemas"]["Id"][];
+        };
+        Lesson: {
+            id: components["schemas"]["Id"];
+            courseId: components["schemas"]["Id"];
+            title: string;
+            description: string;
+            orderIndex: number;
+            /** @description Whether it needs no enrollment. */
+            isFree: boolean;
+            /** @description Whether there is something to play. */
+            hasVideo: boolean;
+            durationSecs: number | null;
+            /**
+             * @description What becomes of the video that was uploaded last; for administrators, else null.
+             * @enum {string|null}
+             */
+            videoStatus: "none" | "processing" | "ready" | "failed" | null;
+            /** @description Percent; for administrators. */
+            videoProgress: number | null;
+            /** @description Why it has failed; for administrators. */
+            videoError: string | null;
+            createdAt: components["schemas"]["Time"];
+        };
+        LessonList: {
+            items: components["schemas"]["Lesson"][];
+        };
+        WatchedTo: {
+            watchSeconds: number;
+        };
+        LessonProgress: {
+            lessonId: components["schemas"]["Id"];
+            /** @description The furthest second watched. */
+            watchSeconds: number;
+            completed: boolean;
+            completedAt: components["schemas"]["NullableTime"];
+        };
+        CourseProgress: {
+            courseId: components["schemas"]["Id"];
+            totalLessons: number;
+            completedLessons: number;
+            resumeLessonId: components["schemas"]["NullableId"];
+            items: components["schemas"]["LessonProgress"][];
+        };
+        TakenCourse: {
+            course: components["schemas"]["Course"];
+            enrolledAt: components["schemas"]["Time"];
+            totalLessons: number;
+            completedLessons: number;
+        };
+        TakenCoursePage: {
+            items: components["schemas"]["TakenCourse"][];
+            nextCursor: string | null;
+        };
+        AttachmentUpload: {
+            /** Format: binary */
+            file: string;
+        };
+        Attachment: {
+            id: components["schemas"]["Id"];
+            name: string;
+            contentType: string;
+            /** @description Bytes. */
+            size: number;
+            /** @description Where it can be read until `expiresAt`. */
+            url: string;
+            expiresAt: components["schemas"]["Time"];
+            createdAt: components["schemas"]["Time"];
+        };
+        AttachmentList: {
+            items: components["schemas"]["Attachment"][];
+        };
+        /** Format: binary */
+        Bytes: string;
+        VideoLink: {
+            /** @description An HLS master playlist. */
+            url: string;
+            expiresAt: components["schemas"]["Time"];
+        };
+        Playlist: string;
     };
     responses: {
         /** @description One's own profile. */
@@ -1205,7 +2010,22 @@ export interface components {
         userId: components["schemas"]["Id"];
         sessionId: components["schemas"]["Id"];
         orderId: components["schemas"]["Id"];
+        notificationId: components["schemas"]["Id"];
         courseId: components["schemas"]["Id"];
+        lessonId: components["schemas"]["Id"];
+        attachmentId: components["schemas"]["Id"];
+        uploadId: components["schemas"]["Id"];
+        /** @description The version of tus, `1.0.0`; without it 412. */
+        tusResumable: string;
+        /** @description Bytes in all. */
+        uploadLength: string;
+        /** @description What tus clients tell of a file; it changes nothing here. */
+        uploadMetadata: string;
+        /** @description Bytes before these. */
+        uploadOffset: string;
+        playlistName: string;
+        /** @description The token of `video-url`. */
+        playbackToken: string;
         /**
          * @description A value of the client's own, such as a UUID. For 24 hours the same key with the same request gets the first answer
          *     again; with another one it is refused (`idempotency_key_reused`).
@@ -1226,6 +2046,14 @@ export interface components {
     headers: {
         /** @description `true` where this answers a repeat. */
         IdempotentReplayed: "true";
+        /** @description The address of what was made. */
+        Location: string;
+        /** @description The version of tus. */
+        TusResumable: "1.0.0";
+        /** @description Bytes in all. */
+        UploadLength: number;
+        /** @description Bytes that are stored. */
+        UploadOffset: number;
     };
     pathItems: never;
 }
@@ -1280,6 +2108,18 @@ export type AdminReport = components['schemas']['AdminReport'];
 export type AdminReportPage = components['schemas']['AdminReportPage'];
 export type ReportReview = components['schemas']['ReportReview'];
 export type BanRequest = components['schemas']['BanRequest'];
+export type Search = components['schemas']['Search'];
+export type Total = components['schemas']['Total'];
+export type AdminStats = components['schemas']['AdminStats'];
+export type AdminHour = components['schemas']['AdminHour'];
+export type AdminDay = components['schemas']['AdminDay'];
+export type AdminRevenue = components['schemas']['AdminRevenue'];
+export type AdminUser = components['schemas']['AdminUser'];
+export type AdminUserPage = components['schemas']['AdminUserPage'];
+export type AdminUserDetail = components['schemas']['AdminUserDetail'];
+export type AuditAction = components['schemas']['AuditAction'];
+export type AuditEntry = components['schemas']['AuditEntry'];
+export type AuditEntryPage = components['schemas']['AuditEntryPage'];
 export type Level = components['schemas']['Level'];
 export type Partner = components['schemas']['Partner'];
 export type Session = components['schemas']['Session'];
@@ -1292,6 +2132,14 @@ export type OrderStatus = components['schemas']['OrderStatus'];
 export type PaymentProvider = components['schemas']['PaymentProvider'];
 export type Order = components['schemas']['Order'];
 export type OrderPage = components['schemas']['OrderPage'];
+export type PushDevice = components['schemas']['PushDevice'];
+export type PushDeviceRef = components['schemas']['PushDeviceRef'];
+export type NotificationType = components['schemas']['NotificationType'];
+export type Notification = components['schemas']['Notification'];
+export type NotificationData = components['schemas']['NotificationData'];
+export type NotificationPage = components['schemas']['NotificationPage'];
+export type Unread = components['schemas']['Unread'];
+export type ExportedPushDevice = components['schemas']['ExportedPushDevice'];
 export type AdminOrder = components['schemas']['AdminOrder'];
 export type AdminOrderPage = components['schemas']['AdminOrderPage'];
 export type RefundRequest = components['schemas']['RefundRequest'];
@@ -1301,17 +2149,56 @@ export type Course = components['schemas']['Course'];
 export type CoursePage = components['schemas']['CoursePage'];
 export type EnrollmentAnswer = components['schemas']['EnrollmentAnswer'];
 export type ExportedEnrollment = components['schemas']['ExportedEnrollment'];
+export type CourseLevel = components['schemas']['CourseLevel'];
+export type CourseTitle = components['schemas']['CourseTitle'];
+export type CourseText = components['schemas']['CourseText'];
+export type Slug = components['schemas']['Slug'];
+export type Price = components['schemas']['Price'];
+export type CourseDraft = components['schemas']['CourseDraft'];
+export type CourseUpdate = components['schemas']['CourseUpdate'];
+export type ThumbnailUpload = components['schemas']['ThumbnailUpload'];
+export type Thumbnail = components['schemas']['Thumbnail'];
+export type LessonDraft = components['schemas']['LessonDraft'];
+export type LessonUpdate = components['schemas']['LessonUpdate'];
+export type LessonOrder = components['schemas']['LessonOrder'];
+export type Lesson = components['schemas']['Lesson'];
+export type LessonList = components['schemas']['LessonList'];
+export type WatchedTo = components['schemas']['WatchedTo'];
+export type LessonProgress = components['schemas']['LessonProgress'];
+export type CourseProgress = components['schemas']['CourseProgress'];
+export type TakenCourse = components['schemas']['TakenCourse'];
+export type TakenCoursePage = components['schemas']['TakenCoursePage'];
+export type AttachmentUpload = components['schemas']['AttachmentUpload'];
+export type Attachment = components['schemas']['Attachment'];
+export type AttachmentList = components['schemas']['AttachmentList'];
+export type Bytes = components['schemas']['Bytes'];
+export type VideoLink = components['schemas']['VideoLink'];
+export type Playlist = components['schemas']['Playlist'];
 export type ResponseMe = components['responses']['Me'];
 export type ResponseProblem = components['responses']['Problem'];
 export type ParameterUserId = components['parameters']['userId'];
 export type ParameterSessionId = components['parameters']['sessionId'];
 export type ParameterOrderId = components['parameters']['orderId'];
+export type ParameterNotificationId = components['parameters']['notificationId'];
 export type ParameterCourseId = components['parameters']['courseId'];
+export type ParameterLessonId = components['parameters']['lessonId'];
+export type ParameterAttachmentId = components['parameters']['attachmentId'];
+export type ParameterUploadId = components['parameters']['uploadId'];
+export type ParameterTusResumable = components['parameters']['tusResumable'];
+export type ParameterUploadLength = components['parameters']['uploadLength'];
+export type ParameterUploadMetadata = components['parameters']['uploadMetadata'];
+export type ParameterUploadOffset = components['parameters']['uploadOffset'];
+export type ParameterPlaylistName = components['parameters']['playlistName'];
+export type ParameterPlaybackToken = components['parameters']['playbackToken'];
 export type ParameterIdempotencyKey = components['parameters']['idempotencyKey'];
 export type ParameterLimit = components['parameters']['limit'];
 export type ParameterCursor = components['parameters']['cursor'];
 export type RequestBodyCredentials = components['requestBodies']['Credentials'];
 export type HeaderIdempotentReplayed = components['headers']['IdempotentReplayed'];
+export type HeaderLocation = components['headers']['Location'];
+export type HeaderTusResumable = components['headers']['TusResumable'];
+export type HeaderUploadLength = components['headers']['UploadLength'];
+export type HeaderUploadOffset = components['headers']['UploadOffset'];
 export type $defs = Record<string, never>;
 export interface operations {
     "handlers.health.health": {
@@ -1353,6 +2240,28 @@ export interface operations {
                     "application/json": components["schemas"]["Readiness"];
                 };
             };
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.metrics.read": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Prometheus's text format. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            404: components["responses"]["Problem"];
             default: components["responses"]["Problem"];
         };
     };
@@ -1459,7 +2368,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The sign-in has ended: its tokens stop working within a second. */
+            /** @description The sign-in has ended: its tokens stop working within a second, the device gets no push. */
             204: {
                 headers: {
                     [name: string]: unknown;
@@ -1479,7 +2388,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Every sign-in has ended: their tokens stop working within a second. */
+            /** @description Every sign-in has ended: their tokens stop working within a second, no device gets a push. */
             204: {
                 headers: {
                     [name: string]: unknown;
@@ -2099,10 +3008,220 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    "handlers.notifications.list_mine": {
+        parameters: {
+            query?: {
+                /** @description How many items a page holds. */
+                limit?: components["parameters"]["limit"];
+                /** @description The `nextCursor` of the page before. */
+                cursor?: components["parameters"]["cursor"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of notifications, and how many of all of them are unread. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NotificationPage"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.notifications.register_device": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PushDevice"];
+            };
+        };
+        responses: {
+            /** @description The device is woken from now on. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.notifications.forget_device": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PushDeviceRef"];
+            };
+        };
+        responses: {
+            /** @description The device is not woken, whether it was before or not. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.notifications.mark_all_read": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What is unread now; not 0 where another came meanwhile. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Unread"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.notifications.mark_read": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                notificationId: components["parameters"]["notificationId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The notification. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Notification"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.admin.stats": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The numbers. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AdminStats"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.admin.list_users": {
+        parameters: {
+            query?: {
+                /** @description How the e-mail address, the username or, from eight characters on, the id begins, without regard to case. */
+                search?: components["schemas"]["Search"];
+                banned?: boolean;
+                /** @description Whether three different learners have pending reports of the account. */
+                flagged?: boolean;
+                role?: components["schemas"]["Role"];
+                verified?: boolean;
+                /** @description How many items a page holds. */
+                limit?: components["parameters"]["limit"];
+                /** @description The `nextCursor` of the page before. */
+                cursor?: components["parameters"]["cursor"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of accounts. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AdminUserPage"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.admin.read_user": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                userId: components["parameters"]["userId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The account. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AdminUserDetail"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
     "handlers.admin.list_reports": {
         parameters: {
             query?: {
                 status?: components["schemas"]["ReportStatus"];
+                /** @description By whom. */
+                reporterId?: components["schemas"]["Id"];
+                /** @description About whom. */
+                reportedId?: components["schemas"]["Id"];
                 /** @description How many items a page holds. */
                 limit?: components["parameters"]["limit"];
                 /** @description The `nextCursor` of the page before. */
@@ -2215,6 +3334,11 @@ export interface operations {
         parameters: {
             query?: {
                 status?: components["schemas"]["OrderStatus"];
+                provider?: components["schemas"]["PaymentProvider"];
+                /** @description Whose. */
+                userId?: components["schemas"]["Id"];
+                /** @description Whether a dispute is open or lost. */
+                disputed?: boolean;
                 /** @description How many items a page holds. */
                 limit?: components["parameters"]["limit"];
                 /** @description The `nextCursor` of the page before. */
@@ -2279,6 +3403,39 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    "handlers.admin.list_audit": {
+        parameters: {
+            query?: {
+                /** @description By whom. */
+                actorId?: components["schemas"]["Id"];
+                action?: components["schemas"]["AuditAction"];
+                /** @description About what: the id of a user, a report, an order. */
+                targetId?: components["schemas"]["Id"];
+                /** @description How many items a page holds. */
+                limit?: components["parameters"]["limit"];
+                /** @description The `nextCursor` of the page before. */
+                cursor?: components["parameters"]["cursor"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of the audit log. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditEntryPage"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
     "handlers.courses.list_all": {
         parameters: {
             query?: {
@@ -2306,6 +3463,34 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    "handlers.courses.create": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CourseDraft"];
+            };
+        };
+        responses: {
+            /** @description The course; nobody sees it until it is published. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Course"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            409: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
     "handlers.courses.read": {
         parameters: {
             query?: never;
@@ -2328,6 +3513,180 @@ export interface operations {
             };
             401: components["responses"]["Problem"];
             404: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.courses.remove": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                courseId: components["parameters"]["courseId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The course is gone, with its lessons. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
+            409: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.courses.update": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                courseId: components["parameters"]["courseId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CourseUpdate"];
+            };
+        };
+        responses: {
+            /** @description The course as it is now. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Course"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
+            409: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.courses.set_thumbnail": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                courseId: components["parameters"]["courseId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "multipart/form-data": components["schemas"]["ThumbnailUpload"];
+            };
+        };
+        responses: {
+            /** @description Where the picture is. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Thumbnail"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
+            413: components["responses"]["Problem"];
+            415: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.courses.list_lessons": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                courseId: components["parameters"]["courseId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description All its lessons. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LessonList"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.courses.add_lesson": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                courseId: components["parameters"]["courseId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LessonDraft"];
+            };
+        };
+        responses: {
+            /** @description The lesson. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Lesson"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.courses.reorder_lessons": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                courseId: components["parameters"]["courseId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LessonOrder"];
+            };
+        };
+        responses: {
+            /** @description All its lessons, as they are ordered now. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LessonList"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
+            409: components["responses"]["Problem"];
             default: components["responses"]["Problem"];
         };
     };
@@ -2362,6 +3721,507 @@ export interface operations {
             404: components["responses"]["Problem"];
             409: components["responses"]["Problem"];
             422: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.lessons.read": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                lessonId: components["parameters"]["lessonId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The lesson. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Lesson"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.lessons.remove": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                lessonId: components["parameters"]["lessonId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The lesson is gone, with its video, its files and everybody's progress in it. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.lessons.update": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                lessonId: components["parameters"]["lessonId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LessonUpdate"];
+            };
+        };
+        responses: {
+            /** @description The lesson as it is now. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Lesson"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.lessons.set_progress": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                lessonId: components["parameters"]["lessonId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["WatchedTo"];
+            };
+        };
+        responses: {
+            /** @description Where the lesson goes on. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LessonProgress"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.lessons.complete": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                lessonId: components["parameters"]["lessonId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The lesson is completed, since the first time. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LessonProgress"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.lessons.list_attachments": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                lessonId: components["parameters"]["lessonId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The files, with addresses that work for minutes. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AttachmentList"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.lessons.add_attachment": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                lessonId: components["parameters"]["lessonId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "multipart/form-data": components["schemas"]["AttachmentUpload"];
+            };
+        };
+        responses: {
+            /** @description The file. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Attachment"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
+            413: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.lessons.remove_attachment": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                lessonId: components["parameters"]["lessonId"];
+                attachmentId: components["parameters"]["attachmentId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The file is gone. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.lessons.set_video": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                lessonId: components["parameters"]["lessonId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "video/mp4": components["schemas"]["Bytes"];
+                "video/quicktime": components["schemas"]["Bytes"];
+                "video/webm": components["schemas"]["Bytes"];
+                "video/x-matroska": components["schemas"]["Bytes"];
+                "application/octet-stream": components["schemas"]["Bytes"];
+            };
+        };
+        responses: {
+            /** @description The video is stored, and the work on it asked for; see `videoStatus` and `videoProgress`. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Lesson"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
+            413: components["responses"]["Problem"];
+            415: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.lessons.begin_upload": {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description The version of tus, `1.0.0`; without it 412. */
+                "Tus-Resumable"?: components["parameters"]["tusResumable"];
+                /** @description Bytes in all. */
+                "Upload-Length": components["parameters"]["uploadLength"];
+                /** @description What tus clients tell of a file; it changes nothing here. */
+                "Upload-Metadata"?: components["parameters"]["uploadMetadata"];
+            };
+            path: {
+                lessonId: components["parameters"]["lessonId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The upload; `Location` says where its bytes go. */
+            201: {
+                headers: {
+                    Location: components["headers"]["Location"];
+                    "Tus-Resumable": components["headers"]["TusResumable"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
+            412: components["responses"]["Problem"];
+            413: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.lessons.end_upload": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The version of tus, `1.0.0`; without it 412. */
+                "Tus-Resumable"?: components["parameters"]["tusResumable"];
+            };
+            path: {
+                lessonId: components["parameters"]["lessonId"];
+                uploadId: components["parameters"]["uploadId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Nothing of it is kept. */
+            204: {
+                headers: {
+                    "Tus-Resumable": components["headers"]["TusResumable"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
+            412: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.lessons.read_upload": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The version of tus, `1.0.0`; without it 412. */
+                "Tus-Resumable"?: components["parameters"]["tusResumable"];
+            };
+            path: {
+                lessonId: components["parameters"]["lessonId"];
+                uploadId: components["parameters"]["uploadId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description So much is stored. */
+            200: {
+                headers: {
+                    "Upload-Length": components["headers"]["UploadLength"];
+                    "Upload-Offset": components["headers"]["UploadOffset"];
+                    "Tus-Resumable": components["headers"]["TusResumable"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
+            412: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.lessons.continue_upload": {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description The version of tus, `1.0.0`; without it 412. */
+                "Tus-Resumable"?: components["parameters"]["tusResumable"];
+                /** @description Bytes before these. */
+                "Upload-Offset": components["parameters"]["uploadOffset"];
+            };
+            path: {
+                lessonId: components["parameters"]["lessonId"];
+                uploadId: components["parameters"]["uploadId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/offset+octet-stream": components["schemas"]["Bytes"];
+            };
+        };
+        responses: {
+            /** @description Stored; with the last byte the work on the video is asked for. */
+            204: {
+                headers: {
+                    "Upload-Offset": components["headers"]["UploadOffset"];
+                    "Tus-Resumable": components["headers"]["TusResumable"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
+            409: components["responses"]["Problem"];
+            412: components["responses"]["Problem"];
+            413: components["responses"]["Problem"];
+            415: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.lessons.video_url": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                lessonId: components["parameters"]["lessonId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description An HLS master playlist; ask again when it has expired. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["VideoLink"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
+            409: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.lessons.playlist": {
+        parameters: {
+            query: {
+                /** @description The token of `video-url`. */
+                token: components["parameters"]["playbackToken"];
+            };
+            header?: never;
+            path: {
+                lessonId: components["parameters"]["lessonId"];
+                name: components["parameters"]["playlistName"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The playlist (RFC 8216). */
+            200: {
+                headers: {
+                    "Cache-Control"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/vnd.apple.mpegurl": components["schemas"]["Playlist"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
+            409: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.my.courses": {
+        parameters: {
+            query?: {
+                /** @description How many items a page holds. */
+                limit?: components["parameters"]["limit"];
+                /** @description The `nextCursor` of the page before. */
+                cursor?: components["parameters"]["cursor"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of them. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TakenCoursePage"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.my.progress": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                courseId: components["parameters"]["courseId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Each lesson in order, begun or not. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CourseProgress"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
             default: components["responses"]["Problem"];
         };
     };

@@ -1,0 +1,120 @@
+"""Owns pushing through Firebase Cloud Messaging, with its SDK, in threads."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import secrets
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Literal
+
+import firebase_admin
+import google.auth.exceptions
+from firebase_admin import exceptions, messaging
+from google.oauth2 import service_account
+from requests.adapters import HTTPAdapter
+
+import errors
+from adapters.ports import Push
+from settings import Settings
+
+log = logging.getLogger("parlance.push")
+
+#: Seconds that FCM has to answer, and Google's token endpoint before it.
+TIMEOUT = 5
+#: Seconds to wait after a 429 that does not say how long, by FCM's documentation; and the longest that is believed.
+_QUOTA, _LONGEST = 60, 60 * 60
+_SCOPE = "https://www.googleapis.com/auth/firebase.messaging"
+
+
+class _Account(service_account.Credentials):
+    def _is_regional_access_boundary_lookup_required(self) -> bool:
+        # Else a thread of the library's own asks a third address where the account may be used from, for no one.
+        return False
+
+
+class FcmSender:
+    def __init__(self, settings: Settings) -> None:
+        assert settings.firebase_private_key is not None
+        account = {
+            "type": "service_account",
+            "project_id": settings.firebase_project_id,
+            "client_email": settings.firebase_client_email,
+            "private_key": settings.firebase_private_key.get_secret_value(),
+            "token_uri": settings.firebase_token_url,
+        }
+        # The SDK keeps its apps by name, for the whole process.
+        self._app = firebase_admin.initialize_app(
+            _Account.from_service_account_info(account, scopes=[_SCOPE]),  # type: ignore[no-untyped-call]
+            {"httpTimeout": TIMEOUT, "projectId": settings.firebase_project_id},
+            name=f"parlance-{secrets.token_hex(8)}",
+        )
+        service: Any = messaging._get_messaging_service(self._app)
+        service._fcm_url = f"{settings.firebase_api_url}/v1/projects/{settings.firebase_project_id}/messages:send"
+        # The SDK's own repeats sleep for as long as Retry-After says, in the thread; here the job is tried again.
+        for prefix in (*service._client.session.adapters, f"{settings.firebase_api_url}/"):
+            service._client.session.mount(prefix, HTTPAdapter(max_retries=0))
+
+    async def send(self, token: str, push: Push) -> Literal["sent", "unregistered", "refused"]:
+        try:
+            # Not its async functions: they fetch access tokens on the event loop.
+            await asyncio.to_thread(messaging.send, _message(token, push), app=self._app)
+        except messaging.UnregisteredError:
+            return "unregistered"
+        except (exceptions.InvalidArgumentError, messaging.SenderIdMismatchError) as error:
+            # Without its words, which may quote the token.
+            log.error("FCM refuses a push: %s", type(error).__name__)
+            return "refused"
+        except (exceptions.FirebaseError, google.auth.exceptions.GoogleAuthError) as error:
+            raise errors.Unavailable(f"FCM does not answer: {type(error).__name__}", retry_after=_wait(error)) from None
+        return "sent"
+
+    async def close(self) -> None:
+        # It runs an event loop of its own.
+        await asyncio.to_thread(firebase_admin.delete_app, self._app)
+
+
+def _message(token: str, push: Push) -> messaging.Message:
+    expires_at = datetime.now(UTC) + push.lasts
+    return messaging.Message(
+        token=token,
+        notification=messaging.Notification(title=push.title, body=push.body),
+        data=dict(push.data),
+        # A repeat takes the place of the first.
+        android=messaging.AndroidConfig(
+            priority="high",
+            ttl=push.lasts,
+            notification=messaging.AndroidNotification(tag=push.id),
+        ),
+        apns=messaging.APNSConfig(
+            headers={
+                "apns-priority": "10",
+                "apns-expiration": str(int(expires_at.timestamp())),
+                "apns-collapse-id": push.id,
+            }
+        ),
+        webpush=messaging.WebpushConfig(
+            headers={"TTL": str(int(push.lasts.total_seconds())), "Urgency": "high"},
+            notification=messaging.WebpushNotification(title=push.title, body=push.body, tag=push.id),
+        ),
+    )
+
+
+def _wait(error: Exception) -> int | None:
+    """Seconds until FCM wants to be asked again, where it says."""
+    answer = getattr(error, "http_response", None)
+    told = answer.headers.get("Retry-After") if answer is not None else None
+    seconds: float | None = None
+    if told is not None:
+        try:
+            seconds = float(told)
+        except ValueError:
+            try:
+                seconds = (parsedate_to_datetime(told) - datetime.now(UTC)).total_seconds()
+            except (ValueError, TypeError):
+                seconds = None
+    if seconds is None or not math.isfinite(seconds):
+        return _QUOTA if answer is not None and answer.status_code == 429 else None
+    return max(1, min(_LONGEST, math.ceil(seconds)))

@@ -1,0 +1,1 @@
+"""Uploads of large videos: how much memory the server takes."""

@@ -1,0 +1,43 @@
+"""Owns `parlance notifications`: what operators tell users."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cli.configured import with_services
+
+app = typer.Typer(help="Tell users something, in the app and by push.", no_args_is_help=True)
+
+
+@app.callback()
+def group() -> None:
+    """Tell users something, in the app and by push."""
+
+
+@app.command("send")
+def send(
+    title: Annotated[str, typer.Argument(help="At most 200 characters.")],
+    body: Annotated[str, typer.Argument(help="What there is to say.")],
+    to: Annotated[str | None, typer.Option(metavar="EMAIL", help="The account that is told.")] = None,
+    everybody: Annotated[bool, typer.Option("--everybody", help="Tell every account.")] = False,
+) -> None:
+    """Tell one user, or everybody. `parlance worker` carries it to sockets and devices.
+
+    Examples:
+
+      parlance notifications send "Your report" "We have looked at it. Thank you." --to ada@example.com
+
+      parlance notifications send "Maintenance" "On Sunday from 8 to 9 UTC." --everybody
+    """
+    if (to is None) is not everybody:
+        raise typer.BadParameter("name one account with --to, or all of them with --everybody")
+    if not (title.strip() and body.strip()) or len(title) > 200:
+        raise typer.BadParameter("a title has 1 to 200 characters, and a body is not empty")
+    if to is not None:
+        email = to
+        with_services(lambda services: services.notifications.send(email, title, body))
+        print(f"{email} is told")
+    else:
+        print(f"{with_services(lambda services: services.notifications.send_to_all(title, body))} users are told")

@@ -1,0 +1,138 @@
+"""Lessons, one at a time."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+
+import inflection
+from starlette.datastructures import UploadFile
+from starlette.requests import ClientDisconnect, Request
+
+import errors
+from handlers import shapes
+from services.sign_ins import Identity
+
+if TYPE_CHECKING:
+    from container import Container
+    from models import VideoUpload
+
+_TUS = {"Tus-Resumable": "1.0.0"}
+#: What a page on another site needs to play it, and what keeps a shared cache from handing it on.
+_PLAYLIST = {
+    "Content-Type": "application/vnd.apple.mpegurl",
+    "Cache-Control": "private, no-store",
+    "Cross-Origin-Resource-Policy": "cross-origin",
+}
+#: Characters of a file's name; its end says what it is, so the end stays.
+_NAME_LENGTH = 200
+
+
+async def read(services: Container, caller: Identity, lesson_id: str) -> dict[str, Any]:
+    admin = caller.role == "admin"
+    return shapes.lesson(await services.lessons.read(lesson_id, drafts=admin), admin=admin)
+
+
+async def update(services: Container, caller: Identity, lesson_id: str, body: dict[str, Any]) -> dict[str, Any]:
+    columns = {inflection.underscore(name): value for name, value in body.items()}
+    return shapes.lesson(await services.lessons.update(caller.user_id, lesson_id, columns), admin=True)
+
+
+async def remove(services: Container, caller: Identity, lesson_id: str) -> None:
+    await services.lessons.remove(caller.user_id, lesson_id)
+
+
+async def set_progress(services: Container, caller: Identity, lesson_id: str, body: dict[str, Any]) -> dict[str, Any]:
+    return shapes.progress(await services.progress.watched(caller.user_id, lesson_id, body["watchSeconds"]))
+
+
+async def complete(services: Container, caller: Identity, lesson_id: str) -> dict[str, Any]:
+    return shapes.progress(await services.progress.complete(caller.user_id, lesson_id))
+
+
+async def list_attachments(services: Container, caller: Identity, lesson_id: str) -> dict[str, Any]:
+    found = await services.lessons.attachments(caller.user_id, lesson_id, drafts=caller.role == "admin")
+    return {"items": [shapes.attachment(each) for each in found]}
+
+
+async def add_attachment(
+    services: Container, caller: Identity, lesson_id: str, file: UploadFile | None = None
+) -> dict[str, Any]:
+    if file is None:
+        raise errors.RequestInvalid("the part 'file' should be a file")
+    name = (file.filename or "file").replace("\\", "/").rpartition("/")[2]
+    name = "".join(each for each in name if each.isprintable())[-_NAME_LENGTH:] or "file"
+    return shapes.attachment(await services.lessons.attach(caller.user_id, lesson_id, name, await file.read()))
+
+
+async def remove_attachment(services: Container, caller: Identity, lesson_id: str, attachment_id: str) -> None:
+    await services.lessons.detach(caller.user_id, lesson_id, attachment_id)
+
+
+# --- Video ----------------------------------------------------------------------------------------
+
+
+async def set_video(services: Container, caller: Identity, request: Request, lesson_id: str) -> dict[str, Any]:
+    declared = request.headers.get("content-length", "")
+    length = int(declared) if declared.isdigit() else None
+    return shapes.lesson(await services.uploads.put(caller.user_id, lesson_id, _body(request), length), admin=True)
+
+
+async def begin_upload(
+    services: Container, caller: Identity, request: Request, lesson_id: str
+) -> tuple[None, dict[str, str]]:
+    _check_version(request)
+    row = await services.uploads.begin(caller.user_id, lesson_id, int(request.headers["Upload-Length"]))
+    return None, {**_TUS, "Location": f"/lessons/{lesson_id}/video/uploads/{row.id}"}
+
+
+async def read_upload(
+    services: Container, request: Request, lesson_id: str, upload_id: str
+) -> tuple[None, dict[str, str]]:
+    _check_version(request)
+    row = await services.uploads.read(lesson_id, upload_id)
+    return None, {**_upload(row), "Upload-Length": str(row.length), "Cache-Control": "no-store"}
+
+
+async def continue_upload(
+    services: Container, caller: Identity, request: Request, lesson_id: str, upload_id: str
+) -> tuple[None, dict[str, str]]:
+    _check_version(request)
+    if "content-type" not in request.headers:
+        raise errors.UnsupportedMediaType("Content-Type should be application/offset+octet-stream")
+    offset = int(request.headers["Upload-Offset"])
+    row = await services.uploads.append(caller.user_id, lesson_id, upload_id, offset, _body(request))
+    return None, _upload(row)
+
+
+async def end_upload(
+    services: Container, request: Request, lesson_id: str, upload_id: str
+) -> tuple[None, dict[str, str]]:
+    _check_version(request)
+    await services.uploads.end(lesson_id, upload_id)
+    return None, _TUS
+
+
+async def video_url(services: Container, caller: Identity, lesson_id: str) -> dict[str, Any]:
+    return shapes.link(await services.playback.link(caller, lesson_id))
+
+
+async def playlist(services: Container, lesson_id: str, name: str, token: str) -> tuple[bytes, dict[str, str]]:
+    return (await services.playback.playlist(lesson_id, name, token)).encode(), _PLAYLIST
+
+
+async def _body(request: Request) -> AsyncIterator[bytes]:
+    try:
+        async for chunk in request.stream():
+            yield chunk
+    except ClientDisconnect:
+        raise errors.RequestInvalid("the body broke off") from None
+
+
+def _check_version(request: Request) -> None:
+    if request.headers.get("tus-resumable") != _TUS["Tus-Resumable"]:
+        raise errors.UploadVersionUnsupported()
+
+
+def _upload(row: VideoUpload) -> dict[str, str]:
+    return {**_TUS, "Upload-Offset": str(row.received)}

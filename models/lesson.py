@@ -1,0 +1,53 @@
+"""Lessons of a course, in their order, and what is known of each one's video."""
+
+from __future__ import annotations
+
+import enum
+import uuid
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlmodel import Field, SQLModel
+
+from models.columns import instant, native_enum, primary_key
+
+
+class VideoStatus(enum.StrEnum):
+    NONE = "none"
+    PROCESSING = "processing"
+    READY = "ready"
+    FAILED = "failed"
+
+
+class Lesson(SQLModel, table=True):
+    __tablename__ = "lessons"
+    __table_args__ = (
+        # Deferrable, so that one statement can give every lesson another place.
+        sa.UniqueConstraint(
+            "course_id", "order_index", name="lessons_order_key", deferrable=True, initially="IMMEDIATE"
+        ),
+        sa.CheckConstraint("order_index >= 0", name="lessons_order_check"),
+        sa.CheckConstraint("video_progress BETWEEN 0 AND 100", name="lessons_progress_check"),
+        sa.CheckConstraint("(video_status = 'processing') = (video_source IS NOT NULL)", name="lessons_source_check"),
+    )
+
+    id: uuid.UUID = primary_key()
+    course_id: uuid.UUID = Field(foreign_key="courses.id")
+    title: str = Field(max_length=200)
+    description: str = Field(default="", sa_type=sa.Text)
+    #: The key of the master playlist that learners play; an earlier video's while another is being made ready.
+    video_url: str | None = Field(default=None, max_length=512)
+    video_status: VideoStatus = Field(
+        default=VideoStatus.NONE,
+        sa_type=native_enum(VideoStatus, "video_status"),
+        sa_column_kwargs={"server_default": "none"},
+    )
+    #: Percent of the work on `video_source`, the key of what was uploaded last.
+    video_progress: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    video_source: str | None = Field(default=None, max_length=512)
+    #: Why the last video could not be made ready.
+    video_error: str | None = Field(default=None, max_length=200)
+    duration_secs: int | None = None
+    order_index: int
+    is_free: bool = Field(default=False, sa_column_kwargs={"server_default": sa.false()})
+    created_at: datetime = instant(default=True)

@@ -1,0 +1,46 @@
+"""Notifications: what a user is told, in the app and by push."""
+
+from __future__ import annotations
+
+import enum
+import uuid
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlmodel import Field, SQLModel
+
+from models.columns import instant, native_enum, primary_key
+
+
+class NotificationType(enum.StrEnum):
+    MATCH_FOUND = "match_found"
+    PAYMENT_SUCCESS = "payment_success"
+    SYSTEM = "system"
+    ACHIEVEMENT = "achievement"
+    ADMIN_ALERT = "admin_alert"
+
+
+class Notification(SQLModel, table=True):
+    __tablename__ = "notifications"
+    __table_args__ = (
+        sa.UniqueConstraint("user_id", "occasion", name="notifications_once_key"),
+        sa.CheckConstraint("read = (read_at IS NOT NULL)", name="notifications_read_check"),
+        sa.Index("notifications_newest_idx", "user_id", sa.text("created_at DESC"), sa.text("id DESC")),
+        sa.Index("notifications_unread_idx", "user_id", postgresql_where=sa.text("NOT read")),
+    )
+
+    id: uuid.UUID = primary_key()
+    user_id: uuid.UUID = Field(foreign_key="users.id", ondelete="CASCADE")
+    type: NotificationType = Field(sa_type=native_enum(NotificationType, "notification_type"))
+    title: str = Field(max_length=200)
+    body: str = Field(sa_type=sa.Text)
+    #: What the app opens: texts by name, as a push carries them.
+    data: dict[str, str] | None = Field(default=None, sa_type=JSONB(none_as_null=True))
+    #: What it is about, of which a user is told once ever, such as `streak:7` or `order:{id}`; null: told each time.
+    occasion: str | None = Field(default=None, max_length=255)
+    read: bool = Field(default=False, sa_column_kwargs={"server_default": sa.false()})
+    #: When a push of it was first taken.
+    sent_at: datetime | None = instant(nullable=True)
+    read_at: datetime | None = instant(nullable=True)
+    created_at: datetime = instant(default=True)

@@ -1,0 +1,171 @@
+"""Pushes leave through Firebase's own SDK, to a stand-in of its HTTP API; what goes wrong is told apart, and soon."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
+
+import pytest
+
+import errors
+from adapters.ports import Push
+from adapters.push.fcm import FcmSender
+from settings import Settings, SettingsError
+from tests.accounts import load
+from tests.standins import StandIns, running
+from tests.world import free_port
+
+SEND = "POST */messages:send"
+
+
+@pytest.fixture(scope="module")
+def stand_ins() -> Iterator[StandIns]:
+    with running() as found:
+        yield found
+
+
+@pytest.fixture
+def account(environment: dict[str, str], stand_ins: StandIns) -> Settings:
+    return load({**environment, **stand_ins.fcm.environment})
+
+
+@pytest.fixture
+async def sender(account: Settings, stand_ins: StandIns) -> AsyncIterator[FcmSender]:
+    made = FcmSender(account)
+    yield made
+    await made.close()
+    stand_ins.faults.clear()
+
+
+def a_token() -> str:
+    return f"{secrets.token_urlsafe(16)}:APA91b{secrets.token_urlsafe(90)}"
+
+
+def a_push(**changed: object) -> Push:
+    values = {"id": secrets.token_hex(8), "title": "Hello", "body": "There.", "data": {"orderId": "1"}}
+    return Push(**{**values, "lasts": timedelta(seconds=90), **changed})  # type: ignore[arg-type]
+
+
+async def test_a_device_shows_what_it_is_sent_and_a_repeat_once(sender: FcmSender, stand_ins: StandIns) -> None:
+    token, push = a_token(), a_push()
+    assert await sender.send(token, push) == "sent"
+    (shown,) = stand_ins.fcm.shown(token)
+    assert shown["notification"] == {"title": "Hello", "body": "There."} and shown["data"] == {"orderId": "1"}
+    assert shown["android"] == {"priority": "high", "ttl": "90s", "notification": {"tag": push.id}}
+    headers = shown["apns"]["headers"]
+    assert headers["apns-collapse-id"] == push.id
+    assert abs(int(headers["apns-expiration"]) - time.time() - 90) < 10
+    assert shown["webpush"]["headers"]["TTL"] == "90" and shown["webpush"]["notification"]["tag"] == push.id
+
+
+async def test_one_access_token_serves_many_pushes(sender: FcmSender, stand_ins: StandIns) -> None:
+    assert await sender.send(a_token(), a_push()) == "sent"
+    before = stand_ins.fcm.tokens_given
+    assert await asyncio.gather(*(sender.send(a_token(), a_push()) for _ in range(30))) == ["sent"] * 30
+    assert stand_ins.fcm.tokens_given == before
+
+
+async def test_a_device_without_the_app_is_told_apart(sender: FcmSender, stand_ins: StandIns) -> None:
+    token = a_token()
+    stand_ins.fcm.unregister(token)
+    assert await sender.send(token, a_push()) == "unregistered"
+
+
+@pytest.mark.parametrize(
+    ("status", "seconds", "wait"), [(429, 7, 7), (503, 30, 30), (429, 1e9, 3600), (503, 0.2, 1), (500, 1, None)]
+)
+async def test_a_busy_fcm_is_asked_again_when_it_says_and_not_before(
+    sender: FcmSender, stand_ins: StandIns, status: int, seconds: float, wait: int | None
+) -> None:
+    token = a_token()
+    assert await sender.send(a_token(), a_push()) == "sent"
+    stand_ins.faults.add("refuse", SEND, status=status, seconds=seconds)
+    began = time.monotonic()
+    with pytest.raises(errors.Unavailable) as refused:
+        await sender.send(token, a_push())
+    # Neither slept through nor tried again by the SDK.
+    assert time.monotonic() - began < 1 and stand_ins.fcm.shown(token) == []
+    assert refused.value.retry_after == wait
+    assert token not in str(refused.value)
+    assert await sender.send(token, a_push()) == "sent"
+
+
+async def test_what_fcm_does_not_understand_is_not_asked_again(
+    sender: FcmSender, stand_ins: StandIns, caplog: pytest.LogCaptureFixture
+) -> None:
+    stand_ins.faults.add("refuse", SEND, status=400)
+    assert await sender.send(a_token(), a_push()) == "refused"
+    assert "FCM refuses a push: InvalidArgumentError" in caplog.text
+
+
+@pytest.mark.parametrize("where", [SEND, "POST /token"])
+@pytest.mark.parametrize("kind", ["hang", "cut"])
+async def test_an_answer_that_does_not_come_is_given_up_and_blocks_nobody(
+    account: Settings, stand_ins: StandIns, kind: str, where: str
+) -> None:
+    sender = FcmSender(account)
+    stand_ins.faults.add(kind, where, times=5)  # type: ignore[arg-type]
+    lags: list[float] = [0]
+
+    async def watch() -> None:
+        while True:
+            began = time.monotonic()
+            await asyncio.sleep(0.01)
+            lags.append(time.monotonic() - began - 0.01)
+
+    watching = asyncio.create_task(watch())
+    began = time.monotonic()
+    try:
+        with pytest.raises(errors.Unavailable):
+            await sender.send(a_token(), a_push())
+        assert time.monotonic() - began < 12
+        assert max(lags) < 0.5
+    finally:
+        watching.cancel()
+        stand_ins.faults.clear()
+        await sender.close()
+
+
+async def test_an_fcm_that_is_away_is_asked_again(account: Settings) -> None:
+    nobody = f"http://127.0.0.1:{free_port()}"
+    for changed in ({"firebase_api_url": nobody}, {"firebase_token_url": f"{nobody}/token"}):
+        sender = FcmSender(account.model_copy(update=changed))
+        with pytest.raises(errors.Unavailable):
+            await sender.send(a_token(), a_push())
+        await sender.close()
+
+
+async def test_no_token_and_no_key_reach_a_log(
+    account: Settings, stand_ins: StandIns, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    sender = FcmSender(account)
+    gone, busy, odd, sent = (a_token() for _ in range(4))
+    stand_ins.fcm.unregister(gone)
+    await sender.send(gone, a_push())
+    for token, status in ((busy, 503), (odd, 400)):
+        stand_ins.faults.add("refuse", SEND, status=status)
+        try:
+            await sender.send(token, a_push())
+        except errors.Unavailable as error:
+            logging.getLogger("parlance.test").warning("failed", exc_info=error)
+    assert await sender.send(sent, a_push()) == "sent"
+    await sender.close()
+    assert account.firebase_private_key is not None
+    secrets_ = [gone, busy, odd, sent, *account.firebase_private_key.get_secret_value().splitlines()[1:-1], "ya29."]
+    assert "messages:send" in caplog.text, "the SDK's own lines should be here"
+    assert [each for each in secrets_ if each in caplog.text] == []
+
+
+def test_half_an_account_and_a_key_that_is_none_stop_the_start(environment: dict[str, str]) -> None:
+    half = load({**environment, "FIREBASE_PROJECT_ID": "parlance"})
+    with pytest.raises(SettingsError, match="FIREBASE_CLIENT_EMAIL is not set") as lacking:
+        half.require_services()
+    assert "FIREBASE_PRIVATE_KEY is not set" in str(lacking.value)
+    with pytest.raises(SettingsError, match="FIREBASE_PRIVATE_KEY") as wrong:
+        load({**environment, "FIREBASE_PRIVATE_KEY": "no key, but a secret"})
+    assert "no key, but" not in str(wrong.value)

@@ -1,0 +1,111 @@
+"""One id leads from a request through the jobs it asked for; an event is named by its socket."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from settings import Settings
+from tests.accounts import own_database
+from tests.calls import becomes
+from tests.world import Server, dial, free_port, register, start_server, stop_server
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def house(environment: dict[str, str], settings: Settings, tmp_path: Path) -> Iterator[tuple[Server, Path]]:
+    """A server whose Resend is away, and a worker; both write production's lines."""
+    with own_database(settings) as own:
+        variables = {
+            **environment,
+            "DB_NAME": own.db_name,
+            "LOG_LEVEL": "debug",
+            "APP_ENV": "production",
+            "BCRYPT_ROUNDS": "12",
+            "PAYMENT_PROVIDER": "stripe",
+            "STRIPE_SECRET_KEY": "sk_test_1",
+            "STRIPE_WEBHOOK_SECRET": "whsec_1",
+            "RESEND_API_KEY": "re_1",
+            "RESEND_API_URL": f"http://127.0.0.1:{free_port()}",
+        }
+        server = start_server(variables, tmp_path / "server.log", workers=1)
+        with (tmp_path / "worker.log").open("wb") as output:
+            worker = subprocess.Popen(
+                [sys.executable, "-m", "cli", "worker"],
+                cwd=ROOT,
+                env={**os.environ, **variables},
+                stdout=output,
+                stderr=output,
+            )
+        try:
+            yield server, tmp_path / "worker.log"
+        finally:
+            worker.terminate()
+            worker.wait(30)
+            stop_server(server)
+
+
+def lines(log: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
+
+
+async def test_an_id_leads_from_the_request_to_its_jobs(house: tuple[Server, Path]) -> None:
+    server, worker_log = house
+    async with httpx.AsyncClient(base_url=server.url, headers={"X-Request-Id": "from-the-phone-1"}) as http:
+        learner = await register(http)
+
+        async def failed() -> list[dict[str, Any]]:
+            return [each for each in lines(worker_log) if "auth.send_verification" in each["message"]]
+
+        (told, *_) = await becomes(failed, within=30)
+        assert told["request_id"] == "from-the-phone-1" and told["level"] == "warning"
+        served = [each for each in lines(server.log) if each["message"].startswith("POST /auth/register")]
+        assert [each["request_id"] for each in served] == ["from-the-phone-1"]
+
+        phone = await dial(server.url, learner)
+        await phone.send("webrtc_ice", {})
+        socket = phone.client.get_sid()
+        await phone.client.disconnect()
+    (told,) = [each for each in lines(server.log) if each["message"] == "webrtc_ice: bad_payload"]
+    connection, _, number = told["request_id"].partition("/")
+    assert connection == socket and number.isdigit()
+
+
+async def test_a_job_that_is_done_says_for_whom(
+    environment: dict[str, str], settings: Settings, tmp_path: Path
+) -> None:
+    with own_database(settings) as own:
+        variables = {**environment, "DB_NAME": own.db_name, "MAIL_DIRECTORY": str(tmp_path / "mail")}
+        server = await asyncio.to_thread(start_server, variables, tmp_path / "server.log", workers=1)
+        log = tmp_path / "worker.log"
+        with log.open("wb") as output:
+            worker = subprocess.Popen(
+                [sys.executable, "-m", "cli", "worker"], cwd=ROOT, env={**os.environ, **variables}, stderr=output
+            )
+        try:
+            async with httpx.AsyncClient(base_url=server.url) as http:
+                answer = await http.post(
+                    "/auth/register",
+                    json={"email": "ada@example.com", "password": "a b c d e f g", "deviceId": "d", "platform": "ios"},
+                )
+            name = answer.headers["x-request-id"]
+
+            async def done() -> bool:
+                text = log.read_text()
+                return f"did auth.send_verification  [{name}]" in text
+
+            await becomes(done, within=30)
+        finally:
+            worker.terminate()
+            worker.wait(30)
+            await asyncio.to_thread(stop_server, server)

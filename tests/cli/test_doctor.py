@@ -1,0 +1,247 @@
+"""`parlance doctor`: what works, what does not, and the sentence that mends it."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+import psycopg
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from joserfc import jwt
+from joserfc.jwk import RSAKey
+
+from adapters.embedded import EmbeddedServices
+from adapters.keys import KeyFiles
+from adapters.redis import connect
+from cli.configured import operator_settings
+from cli.migrations import revisions, upgrade_to_head
+from services.doctor import DoctorService, Finding
+from settings import Settings
+from tests.cli.test_operators import parlance
+from tests.debian import coturn
+from tests.standins import running
+from tests.world import free_port
+
+
+async def examined(settings: Settings, **changes: Any) -> dict[str, Finding]:
+    """The findings by check, with some settings changed."""
+    doctor = DoctorService(settings.model_copy(update=changes), revisions(settings), timeout=4)
+    return {each.check: each for each in await doctor.examine()}
+
+
+def secret(settings: Settings, **values: str) -> dict[str, Any]:
+    """Settings as they are read: secrets hidden."""
+    return {name: getattr(Settings.model_validate({name: value}), name) for name, value in values.items()}
+
+
+@contextmanager
+def answering(status: int, body: dict[str, Any]) -> Iterator[tuple[str, list[tuple[dict[str, str], bytes]]]]:
+    """A vendor that gives one answer; its address, and what it was asked."""
+    asked: list[tuple[dict[str, str], bytes]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            asked.append(({name.lower(): value for name, value in self.headers.items()}, content))
+            answer = json.dumps(body).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        do_POST = do_GET
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}", asked
+        server.shutdown()
+        thread.join()
+
+
+def test_a_house_that_works_is_said_to(environment: dict[str, str], tmp_path: Path) -> None:
+    with running() as stand_ins:
+        told = parlance("doctor", "--json", **environment, **stand_ins.environment, MAIL_DIRECTORY=str(tmp_path))
+    findings = {each["check"]: each for each in json.loads(told.stdout)}
+    working = ("keys", "database", "migrations", "storage", "stripe", "razorpay")
+    assert {name: findings[name]["verdict"] for name in working} == dict.fromkeys(working, "ok")
+    assert "PostgreSQL" in findings["database"]["saw"] and "key-v1 signs, mode 0600" in findings["keys"]["saw"]
+    assert all((each["mend"] is None) == (each["verdict"] == "ok") for each in findings.values())
+    assert told.returncode == 0, told.stderr
+
+
+def test_a_house_without_anything_is_told_what_it_lacks(tmp_path: Path) -> None:
+    port = str(free_port())
+    away = {
+        "DB_HOST": "127.0.0.1",
+        "DB_PORT": port,
+        "REDIS_HOST": "127.0.0.1",
+        "REDIS_PORT": port,
+        "STORAGE_ENDPOINT": f"http://127.0.0.1:{port}",
+        "STRIPE_SECRET_KEY": "sk_test_1",
+        "STRIPE_WEBHOOK_SECRET": "whsec_1",
+        "STRIPE_API_URL": f"http://127.0.0.1:{port}",
+        "JWT_PRIVATE_KEY_PATH": str(tmp_path / "private.pem"),
+        "TURN_HOST": "127.0.0.1",
+        "TURN_PORT": port,
+    }
+    told = parlance("doctor", **away, PARLANCE_ENV_FILE=str(tmp_path / "none"))
+    assert told.returncode == 1 and "Traceback" not in told.stdout + told.stderr
+    assert told.stderr == "parlance: at fault: keys, database, migrations, redis, storage, stripe\n"
+    lines = told.stdout.splitlines()
+    for check in ("database", "redis", "storage", "stripe", "turn"):
+        (at,) = (number for number, line in enumerate(lines) if line[9:].startswith(f"{check} "))
+        assert len(lines[at]) < 260 and lines[at + 1].startswith(" " * 20), lines[at]
+    assert "`parlance keys generate`" in told.stdout
+
+
+async def test_migrations_that_wait_or_come_from_elsewhere_are_told(settings: Settings) -> None:
+    with psycopg.connect(settings.database_url, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE doctor")
+    there = {"db_name": "doctor"}
+    never = (await examined(settings, **there))["migrations"]
+    assert never.verdict == "fault" and never.saw == "no migration has ever run"
+    upgrade_to_head(settings.model_copy(update=there))
+    newest, before, *_ = revisions(settings)
+    assert (await examined(settings, **there))["migrations"].saw == f"at the newest, {newest}"
+    for revision, said in ((before, "1 of "), ("feedfeed", "which this release does not know")):
+        with psycopg.connect(settings.model_copy(update=there).database_url) as connection:
+            connection.execute("UPDATE alembic_version SET version_num = %s", [revision])
+        found = (await examined(settings, **there))["migrations"]
+        assert found.verdict == "fault" and said in found.saw, found
+
+
+async def test_wrong_passwords_and_keys_are_told_without_repeating_them(settings: Settings) -> None:
+    with running() as stand_ins:
+        addresses = {"stripe_api_url": stand_ins.url, "razorpay_api_url": stand_ins.url}
+        wrong = secret(settings, storage_secret_key="Hunter2")
+        keys = secret(settings, stripe_secret_key="sk_test_Hunter2", razorpay_key_secret="Hunter2")
+        named = {"razorpay_key_id": "rzp_test_1"}
+        found = await examined(settings, **addresses, **wrong, **keys, **named)
+    assert found["stripe"].saw == "Stripe refuses the key" and found["razorpay"].saw == "Razorpay refuses the key"
+    # The database and the Redis of the tests take any password.
+    for check in ("storage", "stripe", "razorpay"):
+        assert found[check].verdict == "fault" and found[check].mend, found[check]
+    assert "Hunter2" not in repr(found)
+
+
+async def test_a_database_that_is_not_there_is_one_sentence(settings: Settings) -> None:
+    found = (await examined(settings, db_name="nowhere"))["database"]
+    assert found.verdict == "fault" and 'database "nowhere" does not exist' in found.saw and "\n" not in found.saw
+
+
+async def test_a_service_that_is_silent_does_not_hold_up_the_rest(settings: Settings) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        found = await examined(settings, redis_host="127.0.0.1", redis_port=port)
+    assert found["redis"].verdict == "fault" and "no answer within" in found["redis"].saw
+    assert found["database"].verdict == "ok"
+
+
+async def test_a_private_key_that_others_may_read_is_a_fault(settings: Settings, tmp_path: Path) -> None:
+    paths = {"jwt_private_key_path": tmp_path / "private.pem", "jwt_public_key_path": tmp_path / "public.pem"}
+    KeyFiles(settings.model_copy(update=paths)).generate()
+    assert (await examined(settings, **paths))["keys"].verdict == "ok"
+    (tmp_path / "private.pem").chmod(0o640)
+    found = (await examined(settings, **paths))["keys"]
+    assert found.verdict == "fault" and "0640" in found.saw and "chmod 600" in (found.mend or "")
+
+
+async def test_a_redis_that_evicts_is_a_fault_and_one_that_forgets_a_warning(
+    settings: Settings, tmp_path: Path
+) -> None:
+    with EmbeddedServices(tmp_path, durable=False, only=("valkey",)) as connections:
+        where: dict[str, Any] = {"redis_host": connections["REDIS_HOST"], "redis_port": int(connections["REDIS_PORT"])}
+        password = connections.get("REDIS_PASSWORD")
+        where |= secret(settings, redis_password=password) if password else {"redis_password": None}
+        forgets = (await examined(settings, **where))["redis"]
+        assert forgets.verdict == "warning" and "appendonly" in (forgets.mend or "")
+        client = connect(settings.model_copy(update=where))
+        await client.config_set("appendonly", "yes")
+        assert (await examined(settings, **where))["redis"].verdict == "ok"
+        await client.config_set("maxmemory-policy", "allkeys-lru")
+        evicts = (await examined(settings, **where))["redis"]
+        assert evicts.verdict == "fault" and "allkeys-lru" in evicts.saw
+        await client.aclose()
+
+
+@pytest.mark.parametrize(
+    ("status", "answer", "verdict", "said"),
+    [
+        (200, {"data": [{"name": "example.com", "status": "verified"}]}, "ok", "example.com is verified"),
+        (200, {"data": [{"name": "example.com", "status": "pending"}]}, "fault", "example.com is pending"),
+        (200, {"data": []}, "fault", "none of its domains"),
+        (401, {"name": "restricted_api_key", "message": "only send", "statusCode": 401}, "ok", "may send"),
+        (400, {"name": "validation_error", "message": "API key is invalid", "statusCode": 400}, "fault", "refuses"),
+        (500, {"name": "application_error", "message": "no", "statusCode": 500}, "fault", "does not answer"),
+    ],
+)
+async def test_the_account_for_mail(
+    status: int, answer: dict[str, Any], verdict: str, said: str, settings: Settings
+) -> None:
+    with answering(status, answer) as (url, _):
+        key = secret(settings, resend_api_key="re_1")
+        found = await examined(settings, **key, resend_api_url=url, email_from="Us <us@example.com>")
+    assert found["mail"].verdict == verdict and said in found["mail"].saw, found["mail"]
+
+
+async def test_the_account_for_pushes(settings: Settings) -> None:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ).decode()
+    account = {"firebase_project_id": "speak", "firebase_client_email": "push@speak.example"}
+    assert (await examined(settings, **account))["push"].verdict == "fault"
+    account |= secret(settings, firebase_private_key=pem)
+    with answering(200, {"access_token": "a", "expires_in": 3600}) as (url, asked):
+        found = (await examined(settings, **account, firebase_token_url=url))["push"]
+        assert found.verdict == "ok", found
+        assertion = parse_qs(asked[0][1].decode())["assertion"][0]
+    claims = jwt.decode(assertion, RSAKey.import_key(pem)).claims
+    assert claims["iss"] == "push@speak.example" and claims["aud"] == url and "firebase" in claims["scope"]
+    with answering(400, {"error": "invalid_grant"}) as (url, _):
+        assert "refuses" in (await examined(settings, **account, firebase_token_url=url))["push"].saw
+    away = (await examined(settings, **account, firebase_token_url=f"http://127.0.0.1:{free_port()}"))["push"]
+    assert away.verdict == "fault" and "does not answer" in away.saw
+
+
+@pytest.mark.system
+async def test_a_relay_is_asked_for_with_the_credentials_of_calls(settings: Settings, tmp_path: Path) -> None:
+    with coturn(tmp_path, settings.turn_secret.get_secret_value()) as relay:
+        where = {"turn_host": "127.0.0.1", "turn_port": relay.port}
+        assert (await examined(settings, **where))["turn"].verdict == "ok"
+        wrong = (await examined(settings, **where, **secret(settings, turn_secret="another")))["turn"]
+    assert wrong.verdict == "fault" and "refuses our credentials" in wrong.saw
+    gone = (await examined(settings, **where))["turn"]
+    assert gone.verdict == "warning"
+    assert (await examined(settings, **where, app_env="production"))["turn"].verdict == "fault"
+
+
+def test_operators_find_a_running_dev_and_keep_the_keys_of_env(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("DB_HOST", "REDIS_HOST", "STORAGE_ENDPOINT", "STRIPE_SECRET_KEY", "PARLANCE_ENV_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / ".env").write_text("STRIPE_SECRET_KEY=sk_test_real\nREDIS_HOST=elsewhere\nDB_HOST=\n")
+    (tmp_path / ".parlance").mkdir()
+    assert operator_settings().db_host is None
+    (tmp_path / ".parlance" / "dev.env").write_text("DB_HOST=127.0.0.1\nSTORAGE_ENDPOINT=http://127.0.0.1:9\n")
+    found = operator_settings()
+    assert found.db_host == "127.0.0.1" and found.redis_host == "elsewhere" and found.storage_endpoint
+    assert found.stripe_secret_key and found.stripe_secret_key.get_secret_value() == "sk_test_real"
+    # Somebody who names everything means no `parlance dev`.
+    for name, value in {"DB_HOST": "db", "REDIS_HOST": "redis", "STORAGE_ENDPOINT": "http://s3"}.items():
+        monkeypatch.setenv(name, value)
+    assert operator_settings().storage_endpoint == "http://s3"

@@ -1,0 +1,33 @@
+"""The operators' page is served with a strict policy, and names nothing that is elsewhere."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import httpx
+
+FOLDER = Path(__file__).resolve().parents[2] / "web" / "admin"
+
+
+async def test_the_page_and_all_it_names_are_served(api: httpx.AsyncClient) -> None:
+    page = await api.get("/admin-ui")
+    assert page.status_code == 200 and page.headers["content-type"].startswith("text/html")
+    policy = page.headers["content-security-policy"]
+    assert "default-src 'none'" in policy and "script-src 'self'" in policy and "unsafe" not in policy
+    assert "style=" not in page.text and not re.search(r"<script(?! type=\"module\" src=)", page.text)
+    named = set(re.findall(r'(?:href|src)="(/[^"]+)"', page.text))
+    for source in FOLDER.glob("*.js"):
+        named |= {f"/admin-ui/{name}" for name in re.findall(r'from "\./([^"]+)"', source.read_text())}
+    assert {f"/admin-ui/{path.name}" for path in FOLDER.iterdir() if path.suffix != ".html"} == named
+    for path in named:
+        found = await api.get(path)
+        assert found.status_code == 200 and found.headers["x-content-type-options"] == "nosniff", path
+    assert (await api.get("/admin-ui/../settings.py")).status_code == 404
+
+
+def test_what_users_wrote_is_never_read_as_html() -> None:
+    for source in FOLDER.glob("*.js"):
+        assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(", source.read_text()), (
+            source
+        )

@@ -1,0 +1,122 @@
+// Works on the admin page as an operator does; prints what it saw and every complaint of the browser as JSON.
+// Usage: admin_in_browser.mjs <JSON: base, chromium, admin, learner, password, banned, screenshots>
+import { chromium } from "playwright-core";
+
+const given = JSON.parse(process.argv[2]);
+const browser = await chromium.launch({
+  executablePath: given.chromium,
+  args: [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+  ],
+});
+const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, locale: "en-GB", timezoneId: "UTC" });
+context.setDefaultTimeout(15_000);
+const page = await context.newPage();
+const complaints = [];
+page.on("console", (message) => {
+  // What the page is for includes one refused sign-in, which the browser notes.
+  if (["error", "warning"].includes(message.type()) && !message.text().includes("401")) complaints.push(message.text());
+});
+page.on("pageerror", (error) => complaints.push(error.message));
+page.on("request", (request) => {
+  if (new URL(request.url()).origin !== given.base) complaints.push(`${request.url()} is elsewhere`);
+});
+const seen = {};
+const shot = (name) => page.screenshot({ path: `${given.screenshots}/admin-${name}.png` });
+const status = async (text) => page.locator("#status", { hasText: text }).waitFor();
+
+async function signIn(email, password) {
+  await page.getByLabel("E-mail").fill(email);
+  await page.getByLabel("Password").fill(password);
+  await page.keyboard.press("Enter");
+}
+
+await page.goto(`${given.base}/admin-ui`);
+await signIn(given.admin, "not this one");
+await page.getByRole("alert").filter({ hasText: /./ }).waitFor();
+seen.wrongPassword = await page.getByRole("alert").textContent();
+await signIn(given.learner, given.password);
+await page.getByRole("alert").filter({ hasText: "administrator" }).waitFor();
+seen.learner = await page.getByRole("alert").textContent();
+
+await signIn(given.admin, given.password);
+await page.getByRole("heading", { name: "Overview" }).waitFor();
+seen.tiles = Object.fromEntries(
+  await page.locator(".tile").evaluateAll((tiles) =>
+    tiles.map((tile) => [tile.querySelector("span").textContent, tile.querySelector("strong").textContent]),
+  ),
+);
+seen.bars = await page.locator(".chart rect").count();
+await shot("overview");
+
+await page.getByRole("link", { name: "Accounts", exact: true }).click();
+await page.getByRole("searchbox").fill(given.banned);
+await page.keyboard.press("Enter");
+await page.waitForURL(/search=/);
+await page.locator("td[data-label=E-mail]", { hasText: given.banned }).waitFor();
+seen.found = await page.locator("main tbody tr").count();
+await page.locator("main tbody tr a").first().click();
+await page.getByRole("button", { name: "Ban", exact: true }).click();
+await page.getByLabel("Reason").fill("shouts at everybody");
+await shot("ban");
+await page.getByRole("dialog").getByRole("button", { name: "Ban", exact: true }).click();
+await status("is banned");
+await page.locator(".badge", { hasText: "banned" }).first().waitFor();
+await page.getByRole("button", { name: "Lift the ban" }).click();
+await status("no longer banned");
+await page.getByRole("button", { name: "Ban", exact: true }).waitFor();
+
+await page.getByRole("link", { name: "Reports", exact: true }).click();
+await page.getByLabel("Status").selectOption("pending");
+await page.waitForURL(/status=pending/);
+await page.getByRole("button", { name: "Settle" }).first().waitFor();
+seen.pending = await page.getByRole("button", { name: "Settle" }).count();
+await shot("reports");
+await page.getByRole("button", { name: "Settle" }).first().click();
+await page.getByLabel("Verdict").selectOption("dismissed");
+await page.getByLabel("Note").fill("<b>nothing</b> to it");
+await page.getByRole("dialog").getByRole("button", { name: "Settle" }).click();
+await status("settled");
+await page.waitForFunction(
+  (before) => [...document.querySelectorAll("main button")].filter((each) => each.textContent === "Settle").length < before,
+  seen.pending,
+);
+
+await page.getByRole("link", { name: "Orders", exact: true }).click();
+for (const amount of ["100", ""]) {
+  await page.getByRole("button", { name: "Refund" }).first().click();
+  await page.getByLabel("Amount in INR").fill(amount);
+  await page.getByLabel("Reason").fill("half of it was missing");
+  await page.getByRole("dialog").getByRole("button", { name: "Refund" }).click();
+  await status("on its way");
+  await page.locator("#status").evaluate((element) => (element.textContent = ""));
+  for (let turn = 0; turn < 40; turn++) {
+    const back = await page.locator("main tbody tr").first().locator("td").nth(4).textContent();
+    if (back.includes(amount ? "100.00" : "499.00")) break;
+    await page.evaluate(() => dispatchEvent(new HashChangeEvent("hashchange")));
+    await page.waitForTimeout(250);
+  }
+}
+seen.order = await page.locator("main tbody tr").first().innerText();
+await shot("orders");
+
+await page.getByRole("link", { name: "Audit", exact: true }).click();
+await page.getByRole("heading", { name: "Audit log" }).waitFor();
+seen.audit = await page.locator("main tbody tr td:nth-child(4)").allTextContents();
+
+await page.setViewportSize({ width: 390, height: 844 });
+await page.getByRole("link", { name: "Overview", exact: true }).click();
+await page.getByRole("heading", { name: "Overview" }).waitFor();
+await page.getByRole("link", { name: "Accounts", exact: true }).click();
+await page.getByRole("heading", { name: "Accounts" }).waitFor();
+await page.locator("main tbody tr").first().waitFor();
+seen.tooWide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+await shot("phone");
+seen.unlabelled = await page.locator("input, select, textarea").evaluateAll((all) => all.filter((each) => !each.labels.length).length);
+
+await page.getByRole("button", { name: "Sign out" }).click();
+await page.getByRole("alert").filter({ hasText: "signed out" }).waitFor();
+seen.stored = await page.evaluate(() => JSON.stringify({ ...localStorage }));
+await browser.close();
+console.log(JSON.stringify({ ...seen, complaints }));

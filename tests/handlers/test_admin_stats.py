@@ -1,0 +1,276 @@
+"""The numbers of the dashboard, held to rows that a test has written and counts by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import app
+import services.stats
+from adapters.embedded import EmbeddedServices
+from container import Container
+from models import CallSession, Dispute, DisputeStatus, EndedBy, OrderStatus, ProviderName, Refund, RefundStatus, Report
+from models import ReportReason as Reason
+from models import ReportStatus as Status
+from services.stats import KEPT
+from settings import Settings
+from tests.accounts import own_database, running
+from tests.directory import an_account, an_order, keep, some_course
+from tests.history import every_page, make_admin, rows
+from tests.world import Learner, client
+
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def valkey(tmp_path: Path) -> Iterator[EmbeddedServices]:
+    """A Valkey that the test may stop."""
+    services = EmbeddedServices(tmp_path, durable=False, only=("valkey",))
+    yield services
+    services.stop()
+
+
+@pytest.fixture
+async def house(settings: Settings, valkey: EmbeddedServices) -> AsyncIterator[Container]:
+    """A house without anybody."""
+    own = settings.model_copy(update={"redis_port": int(valkey.start()["REDIS_PORT"])})
+    with own_database(own) as empty:
+        async with running(empty) as services:
+            yield services
+
+
+@pytest.fixture
+async def admin(house: Container) -> AsyncIterator[Learner]:
+    async with client(app.create(house)) as http:
+        yield await make_admin(house, http)
+
+
+async def read(admin: Learner) -> dict[str, Any]:
+    answer = await admin.http.get("/admin/stats")
+    assert answer.status_code == 200, answer.text
+    stats: dict[str, Any] = answer.json()
+    return stats
+
+
+def a_call(one: str, other: str, at: datetime, *, minutes: float | None = None, **columns: Any) -> CallSession:
+    """A call that began then; without `minutes` it has not ended, with 0 it never connected."""
+    call = CallSession(
+        room_id=str(uuid.uuid4()), user_a_id=uuid.UUID(one), user_b_id=uuid.UUID(other), level="all", started_at=at
+    )
+    if minutes is not None:
+        call.ended_at, call.ended_by = at + timedelta(minutes=minutes), EndedBy.USER_A
+        call.connected_at = at if minutes else None
+        call.duration_seconds = int(minutes * 60)
+    for name, value in columns.items():
+        setattr(call, name, value)
+    return call
+
+
+async def test_an_empty_house_has_numbers_too(admin: Learner) -> None:
+    stats = await read(admin)
+    made_at = datetime.fromisoformat(stats.pop("madeAt"))
+    assert timedelta() <= datetime.now(UTC) - made_at < timedelta(seconds=30)
+    hours, days = stats.pop("hours"), stats.pop("days")
+    assert [each["matches"] for each in hours] == [0] * 24 and len({each["since"] for each in hours}) == 24
+    this_hour = made_at.replace(minute=0, second=0, microsecond=0)
+    assert datetime.fromisoformat(hours[-1]["since"]) == this_hour
+    assert datetime.fromisoformat(hours[0]["since"]) == this_hour - timedelta(hours=23)
+    assert days[-1] == {"day": made_at.date().isoformat(), "matches": 0, "calls": 0, "minutes": 0}
+    assert days[0]["day"] == (made_at.date() - 29 * DAY).isoformat() and len(days) == 30
+    none = {"count": 0, "exact": True}
+    assert stats == {
+        # The administrator, made by the command line, who has just signed in.
+        "totals": {"users": {"count": 1, "exact": True}, "sessions": none, "courses": none, "orders": none},
+        "activeToday": 1,
+        "newToday": 1,
+        "openReports": 0,
+        "flaggedUsers": 0,
+        "openDisputes": 0,
+        "live": {"searches": 0, "rooms": 0, "calls": 0},
+        "wait": {"medianSeconds": None, "matches": 0},
+        "revenue": [],
+    }
+
+
+async def test_the_numbers_are_those_of_the_rows(house: Container, admin: Learner) -> None:
+    at = datetime.now(UTC)
+    today = at.replace(hour=0, minute=0, second=0, microsecond=0)
+    ada = await an_account(house, "ada@example.com", created_at=at - 40 * DAY, last_active_at=today)
+    bob = await an_account(house, "bob@example.com", created_at=today, last_active_at=today - timedelta(seconds=1))
+    eve = await an_account(house, "eve@example.com", created_at=at - DAY, flagged_at=at)
+
+    # Calls of today's last second to come, of this hour, of the first counted moments, and of those before.
+    first_hour = at.replace(minute=0, second=0, microsecond=0) - timedelta(hours=23)
+    first_day = today - 29 * DAY
+    calls = [
+        a_call(ada, bob, at - timedelta(minutes=1), waited_ms=1000),
+        a_call(bob, ada, at - timedelta(minutes=2), connected_at=at, waited_ms=4000),
+        a_call(ada, eve, at - timedelta(minutes=59), minutes=0, waited_ms=2500),
+        a_call(ada, eve, at - timedelta(minutes=58), minutes=3.5),
+        a_call(ada, eve, at - timedelta(minutes=61), minutes=2, waited_ms=99_000),
+        a_call(eve, bob, first_hour, minutes=1),
+        a_call(eve, bob, first_hour - timedelta(milliseconds=1), minutes=1),
+        a_call(ada, bob, first_day, minutes=10),
+        a_call(ada, bob, first_day, minutes=10.5),
+        a_call(ada, bob, first_day - timedelta(milliseconds=1), minutes=10),
+        # Forgotten: nothing is live that a room has not outlived.
+        a_call(ada, bob, at - timedelta(hours=3)),
+    ]
+    await keep(house, *calls)
+
+    def report(by: str, about: str, status: Status) -> Report:
+        who: dict[str, Any] = {"reporter_id": uuid.UUID(by), "reported_id": uuid.UUID(about)}
+        return Report(**who, reason=Reason.SPAM, status=status)
+
+    await keep(
+        house, report(ada, bob, Status.PENDING), report(eve, bob, Status.PENDING), report(bob, eve, Status.DISMISSED)
+    )
+
+    course = await some_course(house)
+    paid = OrderStatus.PAID
+    recent = [
+        await an_order(house, ada, course, status=paid, paid_at=at, amount=100),
+        await an_order(house, ada, course, status=paid, paid_at=first_day, amount=250),
+        await an_order(house, ada, course, status=paid, paid_at=at, amount=7, live=True),
+        await an_order(house, ada, course, status=paid, paid_at=at, amount=30, currency="usd"),
+    ]
+    old = await an_order(
+        house, ada, course, status=OrderStatus.REFUNDED, amount=900, paid_at=first_day - DAY, created_at=first_day - DAY
+    )
+    await an_order(house, bob, course, status=OrderStatus.EXPIRED)
+
+    def refund(order: str, amount: int, **columns: Any) -> Refund:
+        what = {"provider": ProviderName.STRIPE, "provider_payment_id": "pi", "provider_refund_id": uuid.uuid4().hex}
+        status = {"status": RefundStatus.SUCCEEDED, "currency": "inr"}
+        return Refund(order_id=uuid.UUID(order), amount=amount, **{**what, **status, **columns})
+
+    await keep(
+        house,
+        refund(old, 900),
+        refund(recent[0], 40),
+        refund(recent[0], 5, status=RefundStatus.PENDING),
+        refund(recent[0], 6, status=RefundStatus.FAILED),
+        refund(recent[1], 9, created_at=first_day - timedelta(seconds=1)),
+    )
+    for status in (DisputeStatus.OPEN, DisputeStatus.LOST):
+        name = f"du_{status.value}"
+        what: dict[str, Any] = {
+            "provider_payment_id": "pi",
+            "provider_dispute_id": name,
+            "amount": 1,
+            "currency": "inr",
+        }
+        await keep(house, Dispute(provider=ProviderName.STRIPE, status=status, **what))
+
+    stats = await read(admin)
+    assert stats["totals"] == {
+        name: {"count": count, "exact": True}
+        for name, count in {"users": 4, "sessions": 11, "courses": 1, "orders": 6}.items()
+    }
+    assert (stats["activeToday"], stats["newToday"]) == (2, 2), "ada and the administrator; bob and the administrator"
+    assert (stats["openReports"], stats["flaggedUsers"], stats["openDisputes"]) == (2, 1, 1)
+    assert stats["live"] == {"searches": 0, "rooms": 2, "calls": 1}
+    assert stats["wait"] == {"medianSeconds": 2.5, "matches": 3}
+
+    hours = {datetime.fromisoformat(each["since"]): each["matches"] for each in stats["hours"]}
+    for hour in hours:
+        assert hours[hour] == sum(hour <= each.started_at < hour + timedelta(hours=1) for each in calls), hour
+    for each in stats["days"]:
+        of_day = [call for call in calls if call.started_at.date().isoformat() == each["day"]]
+        assert each["matches"] == len(of_day)
+        assert each["calls"] == sum(call.connected_at is not None for call in of_day)
+        assert each["minutes"] == sum(call.duration_seconds or 0 for call in of_day) // 60
+    assert stats["days"][0] == {"day": first_day.date().isoformat(), "matches": 2, "calls": 2, "minutes": 20}
+    assert stats["revenue"] == [
+        {"currency": "inr", "live": False, "orders": 2, "amount": 350, "refunds": 2, "amountRefunded": 940},
+        {"currency": "inr", "live": True, "orders": 1, "amount": 7, "refunds": 0, "amountRefunded": 0},
+        {"currency": "usd", "live": False, "orders": 1, "amount": 30, "refunds": 0, "amountRefunded": 0},
+    ]
+
+
+async def test_who_searches_is_counted_and_how_long_they_waited_is_kept(house: Container, admin: Learner) -> None:
+    people = [await an_account(house, f"{n}@example.com", username=n, english_level="beginner") for n in ("ada", "bob")]
+    ada, bob = people
+    for level, user in (("beginner", ada), ("advanced", bob)):
+        socket = f"{house.bus.worker_id}.{user}"
+        house.matchmaking.connect(socket)
+        await house.matchmaking.find_partner(user, socket, level=level, topic=None)
+    assert (await read(admin))["live"] == {"searches": 2, "rooms": 0, "calls": 0}
+    await house.matchmaking.cancel_search(bob)
+    await asyncio.sleep(0.5)
+    match = await house.matchmaking.find_partner(bob, f"{house.bus.worker_id}.{bob}", level="all", topic=None)
+    assert type(match).__name__ == "Match"
+    ((waited,),) = await rows(house, "SELECT waited_ms FROM call_sessions")
+    assert 500 <= waited < 5000
+    await house.redis.delete("admin:stats")
+    stats = await read(admin)
+    assert stats["live"] == {"searches": 0, "rooms": 1, "calls": 0}
+    assert stats["wait"] == {"medianSeconds": round(waited / 1000, 3), "matches": 1}
+
+
+async def test_a_search_that_went_on_at_the_head_tells_no_wait(house: Container, admin: Learner) -> None:
+    ada, bob, eve = [
+        await an_account(house, f"{n}@example.com", username=n, english_level="beginner") for n in ("ada", "bob", "eve")
+    ]
+    for user in (ada, bob):
+        house.matchmaking.connect(f"{house.bus.worker_id}.{user}")
+        await house.matchmaking.find_partner(user, f"{house.bus.worker_id}.{user}", level="all", topic=None)
+    await house.matchmaking.cancel_search(bob)  # refuses the match, so ada searches on
+    house.matchmaking.connect(f"{house.bus.worker_id}.{eve}")
+    await house.matchmaking.find_partner(eve, f"{house.bus.worker_id}.{eve}", level="all", topic=None)
+    found = await rows(house, "SELECT user_a_id, user_b_id, waited_ms IS NULL FROM call_sessions ORDER BY started_at")
+    assert [(str(a), str(b), unknown) for a, b, unknown in found] == [(ada, bob, False), (ada, eve, True)]
+    assert (await read(admin))["wait"]["matches"] == 1
+
+
+async def test_the_numbers_are_kept_for_all_workers_and_not_for_long(
+    house: Container, admin: Learner, settings: Settings
+) -> None:
+    first = await read(admin)
+    await an_account(house, "ada@example.com")
+    other = Container(house.settings)
+    try:
+        assert (await other.stats.read()).users.count == first["totals"]["users"]["count"] == 1
+    finally:
+        await other.close()
+    assert await read(admin) == first
+    assert 0 < await house.redis.pttl("admin:stats") <= KEPT * 1000
+    # What another release has left there is not read.
+    await house.redis.set("admin:stats", '{"users": 7}')
+    assert (await read(admin))["totals"]["users"]["count"] == 2
+
+
+async def test_without_redis_all_is_there_but_the_searches(
+    house: Container, admin: Learner, valkey: EmbeddedServices
+) -> None:
+    assert (await read(admin))["live"]["searches"] == 0
+    valkey.stop()
+    await an_account(house, "ada@example.com")
+    stats = await read(admin)
+    assert stats["live"] == {"searches": None, "rooms": 0, "calls": 0}
+    assert stats["totals"]["users"]["count"] == 2, "nothing is kept"
+    assert len(await every_page(admin.http, "/admin/users")) == 2
+
+
+async def test_a_big_table_is_estimated(house: Container) -> None:
+    # As many pages as `users` has, each as full as before: the estimate follows the table without an ANALYZE.
+    many = """
+        INSERT INTO users (id, email, password_hash) SELECT gen_random_uuid(), number || '@example.com', ''
+        FROM generate_series(1, :count) AS number RETURNING 1
+    """
+    await rows(house, many, count=services.stats.COUNTED + 1000)
+    total = (await house.stats.read()).users
+    assert not total.exact and total.count >= services.stats.COUNTED
+    async with house.database.engine.connect() as connection:
+        await connection.exec_driver_sql("ANALYZE users")
+        await connection.commit()
+    await rows(house, many.replace("number ||", "'x' || number ||"), count=150_000)
+    await house.redis.delete("admin:stats")
+    total = (await house.stats.read()).users
+    assert not total.exact and abs(total.count - 251_000) < 2_510

@@ -1,0 +1,329 @@
+"""Videos on their way in: cut off, resumed by a real tus client, given up; over real connections."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import random
+import re
+import socket
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+from tusclient import client as tus
+from tusclient.exceptions import TusCommunicationError
+
+from container import Container
+from services.uploads import PART_BYTES
+from settings import Settings
+from tests.accounts import execute, load, own_database
+from tests.history import make_admin, rows
+from tests.lessons import new_course, new_lesson, problem
+from tests.pictures import keys
+from tests.videos import clip
+from tests.world import Learner, Server, register, start_server, stop_server
+
+TUS = {"Tus-Resumable": "1.0.0"}
+MEBIBYTE = 1024 * 1024
+#: Begins as a video does; what follows is never looked at here, for no job runs.
+HEAD = b"\0\0\0\x14ftypisom\0\0\0\0isom"
+
+
+@pytest.fixture(scope="module")
+def own(settings: Settings) -> Any:
+    with own_database(settings) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def served(own: Settings, environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A server of one process, whose memory can be told."""
+    log = tmp_path_factory.mktemp("uploads") / "server.log"
+    running = start_server({**environment, "DB_NAME": own.db_name}, log, workers=1)
+    yield running
+    stop_server(running)
+
+
+@pytest.fixture(scope="module")
+async def house(own: Settings) -> AsyncIterator[Container]:
+    container = Container(own)
+    async with container.jobs.app.open_async():
+        yield container
+    await container.close()
+
+
+@pytest.fixture
+async def admin(house: Container, served: Server) -> AsyncIterator[Learner]:
+    async with httpx.AsyncClient(base_url=served.url, timeout=60, trust_env=False) as http:
+        yield await make_admin(house, http)
+
+
+@pytest.fixture
+async def lesson(admin: Learner) -> str:
+    return await new_lesson(admin.http, await new_course(admin.http))
+
+
+def some(size: int) -> bytes:
+    return HEAD + random.Random(size).randbytes(size - len(HEAD))
+
+
+async def stored(house: Container, lesson: str) -> list[str]:
+    """All that storage holds of a lesson, unfinished uploads included."""
+    found = await keys(house.settings, "videos/") + [key for key, _, _ in await house.storage.unfinished("videos/")]
+    return [each for each in found if lesson in each]
+
+
+async def assembled(house: Container, lesson: str) -> bytes:
+    """The bytes of the upload that was handed over, put together as the job does it."""
+    (arguments,) = (await rows(house, "SELECT args FROM procrastinate_jobs WHERE args->>'lesson_id' = :id", id=lesson))[
+        0
+    ]
+    await house.storage.finish_parts(arguments["source"], arguments["attempt"], arguments["tags"])
+    return await house.storage.get(arguments["source"])
+
+
+def memory_of(pid: int) -> int:
+    """Bytes that a process has in memory now."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(re.findall(r"VmRSS:\s+(\d+)", status)[0]) * 1024
+
+
+def send_and_cut(url: str, request: str, body: bytes) -> None:
+    """Send the head of a request and part of its body, and hang up."""
+    address = urlsplit(url)
+    with socket.create_connection((address.hostname or "", address.port or 0)) as connection:
+        connection.sendall(request.encode() + body)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+
+
+async def upload_of(admin: Learner, lesson: str, length: int) -> str:
+    answer = await admin.http.post(f"/lessons/{lesson}/video/uploads", headers={**TUS, "Upload-Length": str(length)})
+    assert answer.status_code == 201 and answer.headers["tus-resumable"] == "1.0.0", answer.text
+    return str(answer.headers["location"])
+
+
+async def send(admin: Learner, upload: str, offset: int, data: bytes) -> httpx.Response:
+    headers = {**TUS, "Upload-Offset": str(offset), "Content-Type": "application/offset+octet-stream"}
+    return await admin.http.patch(upload, content=data, headers=headers)
+
+
+async def offset_of(admin: Learner, upload: str) -> int:
+    answer = await admin.http.head(upload, headers=TUS)
+    assert answer.status_code == 200 and answer.headers["cache-control"] == "no-store"
+    return int(answer.headers["upload-offset"])
+
+
+async def settles(house: Container, lesson: str, wanted: list[str]) -> None:
+    for _ in range(100):
+        if await stored(house, lesson) == wanted:
+            return
+        await asyncio.sleep(0.1)
+    assert await stored(house, lesson) == wanted
+
+
+async def test_an_upload_that_breaks_off_leaves_nothing(
+    served: Server, house: Container, admin: Learner, lesson: str
+) -> None:
+    data = some(3 * PART_BYTES)
+    head = (
+        f"PUT /lessons/{lesson}/video HTTP/1.1\r\nHost: parlance\r\nAuthorization: Bearer {admin.access_token}\r\n"
+        f"Content-Type: video/mp4\r\nContent-Length: {len(data)}\r\n\r\n"
+    )
+    await asyncio.to_thread(send_and_cut, served.url, head, data[: 2 * PART_BYTES + 5])
+    await settles(house, lesson, [])
+    assert (await admin.http.get(f"/lessons/{lesson}")).json()["videoStatus"] == "none"
+
+
+async def test_memory_stays_flat_whatever_comes(served: Server, house: Container, admin: Learner, lesson: str) -> None:
+
+    async def long(size: int) -> AsyncIterator[bytes]:
+        yield HEAD
+        block = bytes(MEBIBYTE)
+        for _ in range(size):
+            yield block
+
+    headers = {"Content-Type": "video/mp4"}
+    await admin.http.put(f"/lessons/{lesson}/video", content=long(16), headers=headers)
+    before, most = memory_of(served.process.pid), 0
+
+    async def watch() -> None:
+        nonlocal most
+        while True:
+            most = max(most, memory_of(served.process.pid))
+            await asyncio.sleep(0.02)
+
+    watching = asyncio.create_task(watch())
+    sent = await admin.http.put(f"/lessons/{lesson}/video", content=long(200), headers=headers)
+    watching.cancel()
+    assert sent.status_code == 202
+    print(f"200 MiB: {(most - before) / MEBIBYTE:.0f} MiB more than before")
+    assert most - before < 64 * MEBIBYTE
+
+
+async def test_a_tus_client_uploads_in_chunks_and_goes_on_after_a_cut(
+    served: Server, house: Container, admin: Learner, lesson: str, tmp_path: Path
+) -> None:
+    data = some(2 * PART_BYTES + 3 * MEBIBYTE + 17)
+    path = tmp_path / "lesson.mp4"
+    path.write_bytes(data)
+    connection = tus.TusClient(
+        f"{served.url}/lessons/{lesson}/video/uploads", headers={"Authorization": f"Bearer {admin.access_token}"}
+    )
+
+    def upload(url: str | None = None, stop_at: int | None = None) -> str:
+        sending = connection.uploader(str(path), chunk_size=3 * MEBIBYTE, url=url, metadata={"name": "lesson.mp4"})
+        sending.upload(stop_at=stop_at)
+        return str(sending.url)
+
+    url = await asyncio.to_thread(upload, None, 6 * MEBIBYTE)
+    assert await offset_of(admin, url) == 6 * MEBIBYTE
+    # A body that breaks off: what came counts, and the client asks how much that is.
+    rest = data[6 * MEBIBYTE :]
+    head = (
+        f"PATCH {urlsplit(url).path} HTTP/1.1\r\nHost: parlance\r\nAuthorization: Bearer {admin.access_token}\r\n"
+        f"Tus-Resumable: 1.0.0\r\nUpload-Offset: {6 * MEBIBYTE}\r\n"
+        f"Content-Type: application/offset+octet-stream\r\nContent-Length: {len(rest)}\r\n\r\n"
+    )
+    await asyncio.to_thread(send_and_cut, served.url, head, rest[: 4 * MEBIBYTE])
+    await asyncio.sleep(0.5)
+    assert 6 * MEBIBYTE < await offset_of(admin, url) <= 10 * MEBIBYTE
+    await asyncio.to_thread(upload, url)
+    assert await offset_of(admin, url) == len(data), "a client whose last answer was lost learns that all is there"
+    assert await assembled(house, lesson) == data
+    assert (await admin.http.get(f"/lessons/{lesson}")).json()["videoStatus"] == "processing"
+    of_lesson = "SELECT queue_name FROM procrastinate_jobs WHERE args->>'lesson_id' = :id"
+    assert [tuple(each) for each in await rows(house, of_lesson, id=lesson)] == [("videos",)]
+    again = await send(admin, url, len(data), b"")
+    assert again.status_code == 204
+    assert len(await rows(house, "SELECT id FROM procrastinate_jobs WHERE args->>'lesson_id' = :id", id=lesson)) == 1
+
+
+async def test_a_killed_server_costs_no_part_that_was_stored(
+    own: Settings, environment: dict[str, str], house: Container, admin: Learner, lesson: str, tmp_path: Path
+) -> None:
+    data = some(3 * PART_BYTES + 5)
+    upload = await upload_of(admin, lesson, len(data))
+    other = start_server({**environment, "DB_NAME": own.db_name}, tmp_path / "server.log", workers=1)
+    address = urlsplit(other.url)
+    _, writer = await asyncio.open_connection(address.hostname, address.port)
+    writer.write(
+        f"PATCH {upload} HTTP/1.1\r\nHost: parlance\r\nAuthorization: Bearer {admin.access_token}\r\n"
+        f"Tus-Resumable: 1.0.0\r\nUpload-Offset: 0\r\nContent-Length: {len(data)}\r\n"
+        "Content-Type: application/offset+octet-stream\r\n\r\n".encode()
+        + data[: 2 * PART_BYTES + MEBIBYTE]
+    )
+    await writer.drain()
+    for _ in range(100):
+        if await offset_of(admin, upload) == 2 * PART_BYTES:
+            break
+        await asyncio.sleep(0.05)
+    other.process.kill()
+    stop_server(other)
+    writer.close()
+    offset = await offset_of(admin, upload)
+    assert offset == 2 * PART_BYTES
+    assert (await send(admin, upload, offset, data[offset:])).status_code == 204
+    assert await assembled(house, lesson) == data
+
+
+async def test_pieces_of_any_size_make_the_same_bytes(house: Container, admin: Learner, lesson: str) -> None:
+    data = some(2 * PART_BYTES + 100)
+    upload = await upload_of(admin, lesson, len(data))
+    offset = 0
+    for size in (1, 5, 20, MEBIBYTE, PART_BYTES - 3, 7, PART_BYTES):
+        answer = await send(admin, upload, offset, data[offset : offset + size])
+        offset = min(offset + size, len(data))
+        assert (answer.status_code, answer.headers["upload-offset"]) == (204, str(offset))
+    assert (await send(admin, upload, offset, data[offset:])).status_code == 204
+    assert await assembled(house, lesson) == data
+
+
+@pytest.mark.parametrize("length", [1, 20, PART_BYTES, 2 * PART_BYTES])
+async def test_lengths_at_the_edges(house: Container, admin: Learner, lesson: str, length: int) -> None:
+    data = some(length) if length > len(HEAD) else HEAD[:length]
+    upload = await upload_of(admin, lesson, length)
+    sent = await send(admin, upload, 0, data)
+    if length < 12:  # too short to say what it is
+        assert problem(sent) == (415, "unsupported_media_type")
+        return
+    assert sent.status_code == 204 and await offset_of(admin, upload) == length
+    assert await assembled(house, lesson) == data
+
+
+async def test_one_of_many_writers_at_once_is_believed(house: Container, admin: Learner, lesson: str) -> None:
+    data = some(PART_BYTES + 1000)
+    upload = await upload_of(admin, lesson, len(data))
+    while (offset := await offset_of(admin, upload)) < len(data):
+        answers = await asyncio.gather(
+            *(send(admin, upload, offset, data[offset : offset + 3 * MEBIBYTE]) for _ in range(6))
+        )
+        assert {each.status_code for each in answers} <= {204, 409}
+    assert await assembled(house, lesson) == data
+    assert len(await rows(house, "SELECT id FROM procrastinate_jobs WHERE args->>'lesson_id' = :id", id=lesson)) == 1
+
+
+async def test_what_tus_does_not_allow(house: Container, admin: Learner, lesson: str) -> None:
+    path = f"/lessons/{lesson}/video/uploads"
+    without = await admin.http.post(path, headers={"Upload-Length": "5"})
+    assert problem(without) == (412, "upload_version_unsupported")
+    too_long = await admin.http.post(path, headers={**TUS, "Upload-Length": str(10**12)})
+    assert problem(too_long) == (413, "payload_too_large")
+    assert problem(await admin.http.post(path, headers=TUS)) == (400, "request_invalid")
+    upload = await upload_of(admin, lesson, 100)
+    assert problem(await send(admin, upload, 5, b"12345")) == (409, "upload_offset_differs")
+    assert problem(await send(admin, upload, 0, some(101))) == (413, "payload_too_large")
+    plain = await admin.http.patch(upload, content=b"1", headers={**TUS, "Upload-Offset": "0"})
+    assert problem(plain) == (415, "unsupported_media_type")
+    other = await new_lesson(admin.http, await new_course(admin.http))
+    assert problem(await send(admin, upload.replace(lesson, other), 0, b"1")) == (404, "not_found")
+    assert problem(await send(admin, upload, 0, b"GIF89a is no video")) == (415, "unsupported_media_type")
+    assert (await admin.http.head(upload, headers=TUS)).status_code == 404
+
+
+async def test_a_client_may_give_an_upload_up(house: Container, admin: Learner, lesson: str) -> None:
+    upload = await upload_of(admin, lesson, 3 * PART_BYTES)
+    await send(admin, upload, 0, some(PART_BYTES + 500))
+    assert (await admin.http.delete(upload, headers=TUS)).status_code == 204
+    assert (await admin.http.head(upload, headers=TUS)).status_code == 404
+    ((arguments,),) = await rows(
+        house, "SELECT args FROM procrastinate_jobs WHERE task_name = 'videos.drop' AND args->>'key' ~ :id", id=lesson
+    )
+    await house.uploads.drop(**arguments)
+    assert await stored(house, lesson) == []
+
+
+async def test_uploads_that_stand_still_are_forgotten(
+    own: Settings, environment: dict[str, str], house: Container, admin: Learner, lesson: str
+) -> None:
+    upload = await upload_of(admin, lesson, 3 * PART_BYTES)
+    await send(admin, upload, 0, some(PART_BYTES + 500))
+    nobodys = f"videos/courses/{uuid.uuid4()}/{lesson}/x/original"
+    await house.storage.begin_parts(nobodys, "video/mp4")
+    await house.uploads.sweep()
+    assert await offset_of(admin, upload) == PART_BYTES + 500 and nobodys in await stored(house, lesson)
+    execute(own, "UPDATE video_uploads SET updated_at = now() - interval '25 hours' WHERE lesson_id = %s", lesson)
+    hasty = Container(load({**environment, "DB_NAME": own.db_name, "VIDEO_UPLOAD_EXPIRY": "0s"}))
+    async with hasty.jobs.app.open_async():
+        await asyncio.sleep(1)
+        assert await hasty.uploads.sweep() >= 2
+    await hasty.close()
+    assert (await admin.http.head(upload, headers=TUS)).status_code == 404
+    assert nobodys not in await stored(house, lesson)
+
+
+async def test_a_student_uploads_nothing(served: Server, house: Container, lesson: str) -> None:
+    async with httpx.AsyncClient(base_url=served.url, trust_env=False) as http:
+        ada = await register(http, ready=False)
+        sending = tus.TusClient(
+            f"{served.url}/lessons/{lesson}/video/uploads", headers={"Authorization": f"Bearer {ada.access_token}"}
+        )
+        with pytest.raises(TusCommunicationError) as refused:
+            sending.uploader(file_stream=io.BytesIO(clip())).upload()
+        assert refused.value.status_code == 403
+        put = await http.put(f"/lessons/{lesson}/video", content=clip(), headers={"Content-Type": "video/mp4"})
+        assert problem(put) == (403, "forbidden")

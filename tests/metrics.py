@@ -1,0 +1,33 @@
+"""Owns reading a scrape."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import httpx
+from prometheus_client.metrics_core import Metric
+from prometheus_client.parser import text_string_to_metric_families
+
+Scrape = dict[str, Metric]
+
+
+def scrape(url: str) -> Scrape:
+    """Ask for the metrics as Prometheus does; answer them by name."""
+    answer = httpx.get(f"{url}/metrics", timeout=10)
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"].startswith("text/plain; version=")
+    return {family.name: family for family in text_string_to_metric_families(answer.text)}
+
+
+def total(found: Scrape, name: str, **labels: str) -> float:
+    """The sum of a metric's samples that have these labels; of a histogram, of how many values."""
+    family = found[name]
+    ending = {"counter": "_total", "histogram": "_count"}.get(family.type, "")
+    return sum(
+        each.value for each in family.samples if each.name == name + ending and labels.items() <= each.labels.items()
+    )
+
+
+def grown(before: Scrape, after: Scrape) -> Callable[..., float]:
+    """Tell by how much a metric has grown."""
+    return lambda name, **labels: total(after, name, **labels) - total(before, name, **labels)

@@ -1,0 +1,127 @@
+"""The numbers that are watched: one scrape tells of every worker of the host."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import httpx
+
+from container import Container
+from tests.calls import MakePhone, becomes, empty_queue
+from tests.metrics import grown, scrape, total
+from tests.world import Server, start_server, stop_server
+
+
+async def test_a_call_over_two_workers_is_counted_once(
+    server: Server, container: Container, make_phone: MakePhone
+) -> None:
+    await empty_queue(container)
+    before = await asyncio.to_thread(scrape, server.url)
+    ada = await make_phone()
+    bob = await make_phone(apart_from=ada)
+    assert (await ada.send("find_partner", {"level": "all"}))["ok"]
+    waiting = await asyncio.to_thread(scrape, server.url)
+    assert total(waiting, "parlance_searches", level="all") == 1
+    assert (await bob.send("find_partner", {"level": "all"}))["ok"]
+    room = {"roomId": (await ada.hears("match_found"))["roomId"]}
+    for phone in (ada, bob):
+        assert (await phone.send("join_room", room))["ok"]
+    assert (await ada.send("webrtc_offer", {**room, "sdp": "v=0"}))["ok"]
+    await bob.hears("webrtc_offer")
+    assert not (await ada.send("webrtc_answer", {**room, "sdp": "v=0"}))["ok"]
+
+    after = await asyncio.to_thread(scrape, server.url)
+    growth = grown(before, after)
+    assert growth("parlance_sockets") == 2
+    workers = {each.labels["worker"] for each in after["parlance_sockets"].samples if each.value}
+    assert {ada.worker, bob.worker} <= workers
+    assert growth("parlance_matches", level="all") == 1 == growth("parlance_match_wait_seconds", level="all")
+    assert growth("parlance_events", event="find_partner", outcome="ok") == 2
+    assert growth("parlance_events", event="webrtc_offer", outcome="ok", worker=ada.worker) == 1
+    assert growth("parlance_events", event="webrtc_answer", outcome="bad_role") == 1
+    assert total(after, "parlance_rooms", state="joined") >= 1
+    assert growth("parlance_bus_messages", way="mesh", worker=ada.worker) >= 1
+    assert growth("parlance_bus_bytes", way="mesh", worker=ada.worker) > 10
+    assert (await ada.send("end_call", room))["ok"]
+
+
+async def test_requests_are_counted_by_what_the_contract_calls_them(server: Server) -> None:
+    before = await asyncio.to_thread(scrape, server.url)
+    async with httpx.AsyncClient(base_url=server.url) as http:
+        assert (await http.get("/health")).status_code == 200
+        assert (await http.get("/users/me")).status_code == 401
+        assert (await http.get("/users/00000000-0000-4000-8000-000000000000/public")).status_code in (401, 404)
+        assert (await http.get("/nothing/here")).status_code == 404
+        assert (await http.post("/payments/webhook", content=b"{}")).status_code == 400
+        assert (await http.get("/docs")).status_code == 200
+    growth = grown(before, await asyncio.to_thread(scrape, server.url))
+    for operation, status in (
+        ("handlers.health.health", "200"),
+        ("handlers.users.me", "401"),
+        ("none", "404"),
+        ("none", "200"),
+        ("handlers.payments.webhook", "400"),
+        ("handlers.metrics.read", "200"),
+    ):
+        assert growth("parlance_http_requests", operation=operation, status=status) == 1, (operation, status)
+    assert growth("parlance_http_request_seconds", operation="handlers.health.health") == 1
+    assert growth("parlance_payment_webhooks", provider="unknown", outcome="signature_invalid") == 1
+
+
+async def test_the_public_is_told_that_there_is_nothing(api: httpx.AsyncClient) -> None:
+    assert (await api.get("/metrics", headers={"X-Forwarded-For": "198.51.100.7"})).json()["code"] == "not_found"
+    assert (await api.get("/metrics")).status_code == 200
+
+
+async def test_jobs_are_told_by_name_with_the_age_of_the_oldest(container: Container, api: httpx.AsyncClient) -> None:
+    async with container.database.transaction() as session:
+        await container.jobs.enqueue(session, "storage.delete", key="nothing-of-that-name")
+    lines = (await api.get("/metrics")).text.splitlines()
+    (count,) = (each for each in lines if each.startswith('parlance_jobs{status="todo",task="storage.delete"}'))
+    assert float(count.split()[-1]) >= 1
+    assert any(each.startswith('parlance_job_age_seconds{task="storage.delete"}') for each in lines)
+
+
+async def test_a_worker_that_does_not_answer_is_told_and_waited_for_briefly(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    one = await asyncio.to_thread(start_server, environment, tmp_path / "one.log", workers=1)
+    two = await asyncio.to_thread(start_server, environment, tmp_path / "two.log", workers=1)
+    try:
+        whole = await asyncio.to_thread(scrape, one.url)
+        assert total(whole, "parlance_workers", state="silent") == 0
+        os.kill(two.process.pid, signal.SIGSTOP)
+        try:
+            halved = await asyncio.to_thread(scrape, one.url)
+        finally:
+            os.kill(two.process.pid, signal.SIGCONT)
+        assert total(halved, "parlance_workers", state="silent") == 1
+        await becomes(lambda: _is_whole(one.url))
+    finally:
+        for each in (one, two):
+            await asyncio.to_thread(stop_server, each)
+
+
+async def _is_whole(url: str) -> bool:
+    return total(await asyncio.to_thread(scrape, url), "parlance_workers", state="silent") == 0
+
+
+async def test_what_is_away_is_told_and_the_rest_is_there(environment: dict[str, str], tmp_path: Path) -> None:
+    from adapters.embedded import EmbeddedServices
+
+    services = EmbeddedServices(tmp_path / "valkey", durable=False, only=("valkey",))
+    connections = services.start()
+    running = await asyncio.to_thread(start_server, {**environment, **connections}, tmp_path / "log", workers=1)
+    try:
+        assert total(await asyncio.to_thread(scrape, running.url), "parlance_up", store="redis") == 1
+        services.kill()
+        found = await asyncio.to_thread(scrape, running.url)
+        assert total(found, "parlance_up", store="redis") == 0
+        assert total(found, "parlance_up", store="database") == 1 and "parlance_jobs" in found
+        assert total(found, "parlance_http_requests") >= 1
+    finally:
+        await asyncio.to_thread(stop_server, running)
+        services.stop()

@@ -1,0 +1,457 @@
+"""What users are told outlives whatever is away, reaches devices and sockets, and is told once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import signal
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import errors
+from container import Container
+from models import CallSession, Notification, NotificationType, Profile
+from services import notices, notifications
+from services.sign_ins import Identity
+from settings import Settings
+from tests.accounts import Outbox, an_email, eventually, load, own_database, query, run_jobs
+from tests.accounts import running as serving
+from tests.shop import a_worker
+from tests.standins import StandIns, running
+from tests.world import PASSWORD
+
+SEND = "POST */messages:send"
+HELLO = notices.system("Hello", "There.")
+
+
+@pytest.fixture(scope="module")
+def stand_ins() -> Iterator[StandIns]:
+    with running() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def house(environment: dict[str, str], settings: Settings, stand_ins: StandIns) -> Iterator[dict[str, str]]:
+    """The variables of a deployment with a database of its own, and the stand-in of Firebase."""
+    with own_database(settings) as own:
+        yield {**environment, **stand_ins.fcm.environment, "DB_NAME": own.db_name}
+
+
+@pytest.fixture
+async def services(house: dict[str, str], stand_ins: StandIns) -> AsyncIterator[Container]:
+    async with serving(load(house), mailer=Outbox()) as made:
+        await query(made, "DELETE FROM procrastinate_jobs")
+        yield made
+    stand_ins.faults.clear()
+
+
+async def sign_in(services: Container, *, device: str = "phone") -> Identity:
+    signed_in = await services.auth.register(an_email(), PASSWORD, device, "ios")
+    return services.sign_ins.identify(signed_in.access_token)
+
+
+async def with_device(services: Container, *, device: str = "phone") -> tuple[Identity, str]:
+    """A learner, and the token of their device."""
+    who, token = await sign_in(services, device=device), a_token()
+    await services.device_tokens.register(who, token, device, "ios")
+    return who, token
+
+
+def a_token() -> str:
+    return f"{secrets.token_urlsafe(16)}:APA91b{secrets.token_urlsafe(90)}"
+
+
+async def tell(services: Container, who: Identity, notice: notices.Notice = HELLO) -> None:
+    async with services.database.transaction() as session:
+        await notifications.tell(session, uuid.UUID(who.user_id), notice)
+
+
+async def told(services: Container, who: Identity) -> list[Any]:
+    return await query(services, "SELECT * FROM notifications WHERE user_id = :u ORDER BY title", u=who.user_id)
+
+
+async def pushes(services: Container) -> list[Any]:
+    return await query(
+        services,
+        "SELECT id, status::text, attempts, scheduled_at FROM procrastinate_jobs"
+        " WHERE task_name = 'notifications.push' ORDER BY id",
+    )
+
+
+async def make_due(services: Container) -> None:
+    await query(services, "UPDATE procrastinate_jobs SET scheduled_at = NULL WHERE status = 'todo'")
+
+
+async def owners(services: Container, token: str) -> list[str]:
+    return [
+        str(row.user_id) for row in await query(services, "SELECT * FROM device_tokens WHERE fcm_token = :t", t=token)
+    ]
+
+
+# --- Whose a token is ---------------------------------------------------------------------------
+
+
+async def test_fifty_users_register_one_token_at_once_and_the_last_has_it(services: Container) -> None:
+    people, token = [await sign_in(services) for _ in range(50)], a_token()
+    await asyncio.gather(*(services.device_tokens.register(who, token, "phone", "ios") for who in people))
+    (owner,) = await owners(services, token)
+    assert owner in {who.user_id for who in people}
+    last = people[7]
+    await services.device_tokens.register(last, token, "phone", "android")
+    assert await owners(services, token) == [last.user_id]
+
+
+async def test_two_users_swap_their_phones_over_and_over(services: Container) -> None:
+    one, other, first, second = await sign_in(services), await sign_in(services), a_token(), a_token()
+    register = services.device_tokens.register
+    for _ in range(15):
+        await asyncio.gather(
+            register(one, first, "phone", "ios"),
+            register(other, second, "phone", "ios"),
+            register(one, second, "phone", "ios"),
+            register(other, first, "phone", "ios"),
+        )
+        rows = await query(
+            services, "SELECT fcm_token, user_id FROM device_tokens WHERE fcm_token IN (:a, :b)", a=first, b=second
+        )
+        assert len({row.fcm_token for row in rows}) == len({row.user_id for row in rows}) == len(rows) <= 2
+
+
+async def test_a_device_comes_with_a_new_token_at_each_start(services: Container) -> None:
+    who, old = await with_device(services)
+    new = a_token()
+    await asyncio.gather(*(services.device_tokens.register(who, new, "phone", "ios") for _ in range(10)))
+    assert await owners(services, old) == [] and await owners(services, new) == [who.user_id]
+
+
+async def test_a_sign_in_that_ends_while_its_device_registers_leaves_no_token(services: Container) -> None:
+    for _ in range(20):
+        who, token = await sign_in(services), a_token()
+        outcomes = await asyncio.gather(
+            *(services.device_tokens.register(who, token, f"d{number}", "ios") for number in range(3)),
+            services.sign_ins.end(who),
+            *(services.device_tokens.register(who, token, f"e{number}", "ios") for number in range(3)),
+            return_exceptions=True,
+        )
+        assert all(each is None or isinstance(each, errors.Unauthenticated) for each in outcomes), outcomes
+        assert await owners(services, token) == []
+
+
+async def test_what_ends_sign_ins_forgets_their_devices(services: Container) -> None:
+    for ends in ("logout", "logout-all", "ban", "password", "role"):
+        who, phone = await with_device(services)
+        email = (await query(services, "SELECT email FROM users WHERE id = :u", u=who.user_id))[0].email
+        tablet, second = a_token(), await services.auth.login(email, PASSWORD, "tablet", "android")
+        await services.device_tokens.register(
+            services.sign_ins.identify(second.access_token), tablet, "tablet", "android"
+        )
+        if ends == "logout":
+            await services.sign_ins.end(who)
+        elif ends == "logout-all":
+            await services.sign_ins.end_all(who.user_id)
+        elif ends == "ban":
+            admin = await services.admins.create(an_email(), PASSWORD)
+            await services.bans.ban(str(admin.id), who.user_id, "Spam.")
+        elif ends == "password":
+            async with services.database.transaction() as session:
+                await services.sign_ins.end_all_within(session, uuid.UUID(who.user_id))
+        else:
+            await services.admins.promote(email)
+        assert await owners(services, phone) == [], ends
+        assert await owners(services, tablet) == ([who.user_id] if ends == "logout" else []), ends
+
+
+async def test_a_device_whose_sign_in_has_expired_is_forgotten(services: Container) -> None:
+    who, token = await with_device(services)
+    _, other = await with_device(services)
+    await query(
+        services, "UPDATE refresh_tokens SET expires_at = now() - interval '2 days' WHERE user_id = :u", u=who.user_id
+    )
+    await services.sign_ins.forget_expired()
+    assert await owners(services, token) == [] and await owners(services, other) != []
+
+
+# --- Pushes -------------------------------------------------------------------------------------
+
+
+async def test_every_device_of_the_user_shows_it(services: Container, stand_ins: StandIns) -> None:
+    who, phone = await with_device(services)
+    tablet = a_token()
+    await services.device_tokens.register(who, tablet, "tablet", "android")
+    _, elsewhere = await with_device(services)
+    await tell(services, who, notices.Notice(NotificationType.SYSTEM, "Hi", "You.", {"a": "b"}))
+    await run_jobs(services)
+    (row,) = await told(services, who)
+    for token in (phone, tablet):
+        (shown,) = stand_ins.fcm.shown(token)
+        assert shown["notification"] == {"title": "Hi", "body": "You."}
+        assert shown["data"] == {"a": "b", "type": "system", "notificationId": str(row.id)}
+    assert stand_ins.fcm.shown(elsewhere) == [] and row.sent_at is not None
+
+
+async def test_a_transaction_that_fails_tells_nobody(services: Container) -> None:
+    who, _ = await with_device(services)
+    with pytest.raises(ZeroDivisionError):
+        async with services.database.transaction() as session:
+            await notifications.tell(session, uuid.UUID(who.user_id), HELLO)
+            raise ZeroDivisionError
+    assert await told(services, who) == [] and await pushes(services) == []
+
+
+async def test_a_device_without_the_app_loses_its_token(services: Container, stand_ins: StandIns) -> None:
+    who, gone = await with_device(services)
+    tablet = a_token()
+    await services.device_tokens.register(who, tablet, "tablet", "android")
+    stand_ins.fcm.unregister(gone)
+    await tell(services, who)
+    await run_jobs(services)
+    assert await owners(services, gone) == [] and await owners(services, tablet) == [who.user_id]
+    assert len(stand_ins.fcm.shown(tablet)) == 1 and await pushes(services) == []
+
+
+@pytest.mark.parametrize(("status", "seconds"), [(429, 40), (503, 90)])
+async def test_a_busy_fcm_is_asked_again_when_it_says(
+    services: Container, stand_ins: StandIns, status: int, seconds: int
+) -> None:
+    who, token = await with_device(services)
+    stand_ins.faults.add("refuse", SEND, status=status, seconds=seconds)
+    began = datetime.now(UTC)
+    await tell(services, who)
+    await run_jobs(services)
+    (job,) = await pushes(services)
+    assert job.status == "todo" and seconds <= (job.scheduled_at - began).total_seconds() < seconds + 10
+    assert len(await told(services, who)) == 1 and stand_ins.fcm.shown(token) == []
+    await make_due(services)
+    await run_jobs(services)
+    assert len(stand_ins.fcm.shown(token)) == 1 and await pushes(services) == []
+
+
+async def test_one_device_that_waits_keeps_no_other_waiting_nor_is_it_pushed_twice(
+    services: Container, stand_ins: StandIns
+) -> None:
+    who, phone = await with_device(services)
+    tablet = a_token()
+    await services.device_tokens.register(who, tablet, "tablet", "android")
+    stand_ins.faults.add("refuse", SEND, status=503, seconds=60)
+    await tell(services, who)
+    await run_jobs(services)
+    assert len(stand_ins.fcm.shown(phone) + stand_ins.fcm.shown(tablet)) == 1
+    await make_due(services)
+    await run_jobs(services)
+    assert len(stand_ins.fcm.shown(phone)) == len(stand_ins.fcm.shown(tablet)) == 1
+
+
+async def test_an_fcm_that_is_away_takes_nothing_from_the_list(services: Container, stand_ins: StandIns) -> None:
+    who, token = await with_device(services)
+    stand_ins.faults.add("cut", "POST /token")
+    stand_ins.faults.add("refuse", SEND, status=500)
+    await tell(services, who)
+    inbox = await services.notifications.list_of(who.user_id, limit=10, cursor=None)
+    assert [row.title for row in inbox.page.items] == ["Hello"] and inbox.unread == 1
+    for attempt in (1, 2):
+        await run_jobs(services)
+        (job,) = await pushes(services)
+        assert (job.status, job.attempts) == ("todo", attempt)
+        # 5 seconds, then 25, as for every job.
+        assert abs((job.scheduled_at - datetime.now(UTC)).total_seconds() - 5**attempt) < 2
+        await make_due(services)
+    await run_jobs(services)
+    assert len(stand_ins.fcm.shown(token)) == 1 and await pushes(services) == []
+
+
+async def test_a_token_that_moved_gets_nothing_of_the_user_who_had_it(services: Container, stand_ins: StandIns) -> None:
+    (who, token), other = await with_device(services), await sign_in(services)
+    await tell(services, who)
+    await services.device_tokens.register(other, token, "phone", "ios")
+    await run_jobs(services)
+    assert stand_ins.fcm.shown(token) == [] and len(await told(services, who)) == 1
+
+
+async def test_what_is_read_or_too_late_wakes_nobody(services: Container, stand_ins: StandIns) -> None:
+    who, token = await with_device(services)
+    await tell(services, who)
+    await services.notifications.mark_all_read(who.user_id)
+    await services.notifications.match_found(who.user_id, "Bob", str(uuid.uuid4()), str(uuid.uuid4()))
+    await query(
+        services,
+        "UPDATE notifications SET created_at = now() - interval '1 hour' WHERE type = 'match_found' AND user_id = :u",
+        u=who.user_id,
+    )
+    await run_jobs(services)
+    assert stand_ins.fcm.shown(token) == [] and len(await told(services, who)) == 2
+
+
+async def test_a_push_of_a_match_dies_with_it(services: Container, stand_ins: StandIns) -> None:
+    who, token = await with_device(services)
+    await services.notifications.match_found(who.user_id, "Bob", "a-room", "a-session")
+    await run_jobs(services)
+    (shown,) = stand_ins.fcm.shown(token)
+    assert 1 <= float(shown["android"]["ttl"].removesuffix("s")) <= services.settings.join_deadline.total_seconds()
+    assert shown["data"]["roomId"] == "a-room" and "Bob" in shown["notification"]["body"]
+
+
+async def test_a_worker_that_is_killed_in_the_middle_of_a_push_leaves_it_to_the_next(
+    services: Container, stand_ins: StandIns, house: dict[str, str], tmp_path: Path
+) -> None:
+    who, token = await with_device(services)
+    fault = stand_ins.faults.add("slow", SEND, seconds=60)
+    with a_worker(house, tmp_path / "worker.log") as worker:
+        await tell(services, who)
+        await eventually(lambda: fault.times == 0, within=15, what="the push under way")
+        os.kill(worker.pid, signal.SIGKILL)
+        worker.wait()
+    assert token not in (tmp_path / "worker.log").read_text()
+    assert stand_ins.fcm.shown(token) == [] and len(await told(services, who)) == 1
+    assert [job.status for job in await pushes(services)] == ["doing"]
+
+    async def done_by_the_next() -> bool:
+        await services.jobs.app.configure_task("jobs.retry_stalled").defer_async(timestamp=0)
+        await run_jobs(services)
+        return bool(stand_ins.fcm.shown(token))
+
+    await eventually(done_by_the_next, within=30, what="the push done by another worker")
+    assert await pushes(services) == []
+
+
+# --- Once ---------------------------------------------------------------------------------------
+
+
+async def open_call(services: Container, one: str, other: str, *, began: datetime) -> str:
+    row = CallSession(
+        room_id=str(uuid.uuid4()),
+        user_a_id=uuid.UUID(one),
+        user_b_id=uuid.UUID(other),
+        level="all",
+        started_at=began,
+        connected_at=began,
+    )
+    async with services.database.transaction() as session:
+        session.add(row)
+    return row.room_id
+
+
+async def test_twenty_calls_that_end_at_once_grant_each_achievement_once(services: Container) -> None:
+    who, *partners = [await sign_in(services) for _ in range(21)]
+    yesterday = datetime.now(UTC) - timedelta(days=1)
+    async with services.database.transaction() as session:
+        profile = await session.get_one(Profile, uuid.UUID(who.user_id))
+        profile.total_sessions, profile.streak_days, profile.last_session_at = 45, 6, yesterday
+        session.add(profile)
+    began = datetime.now(UTC) - timedelta(minutes=5)
+    rooms = [await open_call(services, who.user_id, partner.user_id, began=began) for partner in partners]
+    # Each twice: whoever comes second changes nothing.
+    ends = [services.sessions.end(room, ended_by=who.user_id) for room in rooms * 2]
+    assert sum(await asyncio.gather(*ends)) == 20
+    rows = await told(services, who)
+    assert [(row.type, row.occasion) for row in rows] == [
+        ("achievement", "sessions:50"),
+        ("achievement", "streak:7"),
+    ]
+    assert rows[1].data == {"achievement": "streak", "reached": "7"}
+
+
+async def test_a_streak_that_is_lost_and_made_again_is_granted_once_ever(services: Container) -> None:
+    who, partner = await sign_in(services), await sign_in(services)
+    day = datetime.now(UTC) - timedelta(days=20)
+    for gap in (0, 1, 1, 4, 1, 1, 1):
+        day += timedelta(days=gap)
+        room = await open_call(services, who.user_id, partner.user_id, began=day)
+        await services.sessions.end(room, ended_by=who.user_id)
+        await query(
+            services, "UPDATE profiles SET last_session_at = :d WHERE user_id IN (:a, :b)",
+            d=day, a=who.user_id, b=partner.user_id,
+        )  # fmt: skip
+    assert [row.occasion for row in await told(services, who)] == ["streak:3"]
+
+
+async def test_an_occasion_told_fifty_times_at_once_is_one_notification_and_one_push(
+    services: Container, stand_ins: StandIns
+) -> None:
+    who, token = await with_device(services)
+    notice = notices.Notice(NotificationType.SYSTEM, "Once", "Only.", None, "the occasion")
+    await asyncio.gather(*(tell(services, who, notice) for _ in range(50)))
+    await run_jobs(services)
+    assert len(await told(services, who)) == len(stand_ins.fcm.shown(token)) == 1
+
+
+# --- Reading ------------------------------------------------------------------------------------
+
+
+async def test_reading_one_and_all_at_once_keeps_the_first_time(services: Container) -> None:
+    who = await sign_in(services)
+    for _ in range(5):
+        for number in range(20):
+            await tell(services, who, notices.system(f"{number:02}", "x"))
+        inbox = await services.notifications.list_of(who.user_id, limit=100, cursor=None)
+        fresh = [row for row in inbox.page.items if not row.read]
+        outcomes = await asyncio.gather(
+            *(services.notifications.mark_read(who.user_id, str(row.id)) for row in fresh),
+            *(services.notifications.mark_all_read(who.user_id) for _ in range(5)),
+            *(services.notifications.mark_read(who.user_id, str(row.id)) for row in reversed(fresh)),
+        )
+        assert inbox.unread == 20
+        at = {row.id: row.read_at for row in await told(services, who)}
+        answered = [each for each in outcomes if isinstance(each, Notification)]
+        assert all(each.read and each.read_at == at[each.id] for each in answered)
+    assert (await services.notifications.list_of(who.user_id, limit=1, cursor=None)).unread == 0
+
+
+# --- Operators ----------------------------------------------------------------------------------
+
+
+async def test_administrators_hear_of_reports_and_of_who_is_flagged(services: Container) -> None:
+    admins = [await services.admins.create(an_email(), PASSWORD) for _ in range(2)]
+    reported, *reporters = [await sign_in(services) for _ in range(4)]
+    for who in reporters:
+        room = await open_call(services, who.user_id, reported.user_id, began=datetime.now(UTC))
+        await services.sessions.end(room, ended_by=who.user_id)
+        await services.reports.report(who.user_id, reported.user_id, None, "hate_speech", None)
+    for admin in admins:
+        rows = await query(
+            services, "SELECT type::text, title, data FROM notifications WHERE user_id = :u", u=str(admin.id)
+        )
+        assert {row.type for row in rows} == {"admin_alert"}
+        kinds = sorted(row.data["kind"] for row in rows)
+        assert kinds == ["flagged", "report", "report", "report"]
+        assert {row.data["userId"] for row in rows} == {reported.user_id}
+    assert await query(services, "SELECT id FROM notifications WHERE type = 'admin_alert' AND user_id = :u",
+                       u=reported.user_id) == []  # fmt: skip
+
+
+async def test_everybody_is_told_but_the_deleted(services: Container) -> None:
+    who = await sign_in(services)
+    gone = await sign_in(services)
+    await services.privacy.erase(gone.user_id, PASSWORD)
+    everybody = (await query(services, "SELECT count(*) FROM users WHERE deleted_at IS NULL"))[0].count
+    assert await services.notifications.send_to_all("Maintenance", "On Sunday.") == everybody
+    assert [row.title for row in await told(services, who)] == ["Maintenance"]
+    assert await told(services, gone) == []
+    with pytest.raises(errors.NotFound):
+        await services.notifications.send("nobody@example.com", "Hello", "There.")
+
+
+async def test_an_account_that_is_deleted_takes_its_notifications_and_devices_along(services: Container) -> None:
+    who, token = await with_device(services)
+    await tell(services, who)
+    await services.privacy.erase(who.user_id, PASSWORD)
+    assert await told(services, who) == [] and await owners(services, token) == []
+    await tell(services, who)
+    await services.notifications.match_found(who.user_id, "Bob", "a-room", "a-session")
+    assert await told(services, who) == []
+
+
+def test_the_words_are_there_for_whatever_is_told() -> None:
+    from models.payment_alert import AlertKind
+    from services import streaks
+
+    for kind, counts in (("streak", streaks.STREAKS), ("sessions", streaks.SESSIONS)):
+        for count in counts:
+            notice = notices.achievement(streaks.Achievement(kind, count))  # type: ignore[arg-type]
+            assert notice.title and str(count) in notice.body
+    assert notices._ALERTS.keys() == set(AlertKind)

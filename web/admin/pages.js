@@ -1,0 +1,311 @@
+// The pages: each answers the elements it consists of.
+
+import * as api from "./api.js";
+import { chart } from "./charts.js";
+import { ask, badge, digits, field, h, money, number, say, select, table, when } from "./dom.js";
+
+const short = (id) => id.slice(0, 8);
+const person = (id) => (id ? h("a", { href: `#/users/${id}`, class: "id" }, short(id)) : "the command line");
+const heading = (text, ...more) => h("div", { class: "row" }, h("h1", null, text), ...more);
+
+/** Do something and show the page anew; what the API refuses is said. */
+async function act(work, told, again) {
+  try {
+    await work();
+    say(told);
+    again();
+  } catch (problem) {
+    say(problem.message);
+  }
+}
+
+/** A list that goes on: `read(cursor)` answers a page, `draw(rows)` shows all rows so far. */
+async function list(read, draw) {
+  const place = h("div");
+  let rows = [];
+  async function more(cursor) {
+    const page = await read(cursor);
+    rows = [...rows, ...page.items];
+    const next = page.nextCursor;
+    place.replaceChildren(
+      draw(rows),
+      ...(next ? [h("button", { class: "more", onclick: () => more(next).catch((p) => say(p.message)) }, "More")] : []),
+    );
+  }
+  await more();
+  return place;
+}
+
+/** Controls whose values are in the address, so that a page can be kept and gone back to. */
+function filters(path, ...controls) {
+  const go = (event) => {
+    event.preventDefault();
+    const chosen = [...new FormData(event.currentTarget.closest("form"))].filter(([, value]) => value);
+    location.hash = `#/${path}?${new URLSearchParams(chosen)}`;
+  };
+  return h("form", { class: "filters", role: "search", onsubmit: go, onchange: go }, controls, h("button", null, "Show"));
+}
+
+const any = (options) => [["", "any"], ...options.map((each) => [each, each])];
+
+export async function overview() {
+  const now = await api.stats();
+  const tile = (label, value, link) =>
+    h(link ? "a" : "div", { class: "tile", href: link }, h("strong", null, value), h("span", null, label));
+  const total = ({ count, exact }) => (exact ? "" : "about ") + number(count);
+  const hour = (since) => `${new Date(since).getUTCHours()}h`;
+  return [
+    heading("Overview", h("small", null, "made ", when(now.madeAt), ", in UTC")),
+    h(
+      "div",
+      { class: "tiles" },
+      tile("searching now", now.live.searches === null ? "unknown" : number(now.live.searches)),
+      tile("calls now", number(now.live.calls)),
+      tile("active today", number(now.activeToday)),
+      tile("new today", number(now.newToday)),
+      tile("median wait", now.wait.medianSeconds === null ? "none" : `${now.wait.medianSeconds.toFixed(1)} s`),
+      tile("open reports", number(now.openReports), "#/reports?status=pending"),
+      tile("flagged accounts", number(now.flaggedUsers), "#/users?flagged=true"),
+      tile("open disputes", number(now.openDisputes), "#/orders?disputed=true"),
+      tile("accounts", total(now.totals.users), "#/users"),
+      tile("calls ever", total(now.totals.sessions)),
+      tile("orders", total(now.totals.orders), "#/orders"),
+    ),
+    h(
+      "div",
+      { class: "grid" },
+      chart("Matches by hour", now.hours.map((each) => [hour(each.since), each.matches]), 6),
+      chart("Calls by day", now.days.map((each) => [each.day.slice(5), each.calls]), 7),
+      chart("Minutes by day", now.days.map((each) => [each.day.slice(5), each.minutes]), 7),
+      h(
+        "section",
+        { class: "card" },
+        h("h2", null, "Revenue of 30 days"),
+        table(
+          "Revenue of 30 days",
+          [
+            ["Currency", (row) => [row.currency.toUpperCase(), " ", row.live ? "" : badge("test")]],
+            ["Orders", (row) => number(row.orders)],
+            ["Paid", (row) => money(row.amount, row.currency)],
+            ["Given back", (row) => money(row.amountRefunded, row.currency)],
+          ],
+          now.revenue,
+        ),
+      ),
+    ),
+  ];
+}
+
+const standing = (user) => [
+  user.isBanned ? badge("banned", "bad") : null,
+  user.flaggedAt ? badge("flagged", "warn") : null,
+  user.role === "admin" ? badge("admin", "good") : null,
+  user.isVerified ? null : badge("not verified"),
+];
+
+export async function users(which) {
+  const found = await list(
+    (cursor) => api.users({ ...which, limit: 25, cursor }),
+    (rows) =>
+      table(
+        "Accounts",
+        [
+          ["Account", (row) => h("a", { href: `#/users/${row.id}` }, row.displayName ?? row.username ?? row.email)],
+          ["E-mail", (row) => row.email],
+          ["Standing", standing],
+          ["Calls", (row) => number(row.totalSessions)],
+          ["Since", (row) => when(row.createdAt)],
+        ],
+        rows,
+      ),
+  );
+  const yes = [["", "any"], ["true", "yes"], ["false", "no"]];
+  return [
+    heading("Accounts"),
+    filters(
+      "users",
+      field("Begins with", h("input", { type: "search", name: "search", value: which.search, placeholder: "e-mail, username or id" })),
+      field("Banned", select({ name: "banned" }, yes, which.banned)),
+      field("Flagged", select({ name: "flagged" }, yes, which.flagged)),
+      field("Role", select({ name: "role" }, any(["student", "admin"]), which.role)),
+    ),
+    found,
+  ];
+}
+
+export async function user(id, again) {
+  const found = await api.user(id);
+  const name = found.displayName ?? found.username ?? found.email;
+  const banIt = async () => {
+    const reason = h("textarea", { name: "reason", required: true, minlength: 3, maxlength: 500, rows: 3 });
+    const answer = await ask(`Ban ${name}?`, [h("p", null, "Their sign-ins and calls end at once."), field("Reason", reason)], "Ban");
+    if (answer) await act(() => api.ban(id, answer.reason), `${name} is banned.`, again);
+  };
+  const fact = (label, value) => [h("dt", null, label), h("dd", null, value ?? "none")];
+  return [
+    heading(name, ...standing(found)),
+    h(
+      "div",
+      { class: "row" },
+      found.isBanned
+        ? h("button", { class: "primary", onclick: () => act(() => api.unban(id), `${name} is no longer banned.`, again) }, "Lift the ban")
+        : h("button", { class: "danger", onclick: banIt }, "Ban"),
+      h("a", { class: "button", href: `#/audit?targetId=${id}` }, "Audit log"),
+    ),
+    h(
+      "dl",
+      { class: "card facts" },
+      fact("E-mail", found.email),
+      fact("Username", found.username),
+      fact("Level", found.englishLevel),
+      fact("Country", found.country),
+      fact("Practised", `${number(found.totalPracticeMins)} minutes in ${number(found.totalSessions)} calls`),
+      fact("Last active", when(found.lastActiveAt)),
+      fact("Since", when(found.createdAt)),
+      found.isBanned ? fact("Banned", [when(found.bannedAt), " by ", person(found.bannedBy), `: ${found.banReason}`]) : [],
+      found.deletedAt ? fact("Deleted", when(found.deletedAt)) : [],
+      fact("Id", h("code", null, found.id)),
+    ),
+    h("h2", null, "Reports about them"),
+    reportTable(found.reportsAbout, again),
+    h("h2", null, "Reports by them"),
+    reportTable(found.reportsBy, again),
+    h("h2", null, "Orders"),
+    orderTable(found.orders, again),
+    h("h2", null, "Calls"),
+    table(
+      "Calls",
+      [
+        ["Started", (row) => when(row.startedAt)],
+        ["With", (row) => (row.partner?.userId ? person(row.partner.userId) : "somebody who is gone")],
+        ["Topic", (row) => row.topic ?? "none"],
+        ["Seconds", (row) => number(row.durationSeconds ?? 0)],
+      ],
+      found.sessions,
+    ),
+  ];
+}
+
+const VERDICTS = { pending: "warn", actioned: "bad", reviewed: "good", dismissed: "" };
+
+function reportTable(rows, again) {
+  const settle = async (row) => {
+    const answer = await ask(
+      "Settle the report",
+      [
+        h("p", null, `${row.reason.replaceAll("_", " ")}: ${row.description ?? "no description"}`),
+        field("Verdict", select({ name: "status" }, [["reviewed", "reviewed"], ["actioned", "actioned"], ["dismissed", "dismissed"]])),
+        field("Note", h("textarea", { name: "adminNote", maxlength: 2000, rows: 3 })),
+        h("label", { class: "check" }, h("input", { type: "checkbox", name: "ban" }), h("span", null, "Ban the reported too")),
+      ],
+      "Settle",
+      "primary",
+    );
+    if (!answer) return;
+    const verdict = { status: answer.ban ? "actioned" : answer.status, ban: answer.ban ? true : undefined };
+    if (answer.adminNote.trim()) verdict.adminNote = answer.adminNote.trim();
+    await act(() => api.review(row.id, verdict), "The report is settled.", again);
+  };
+  return table(
+    "Reports",
+    [
+      ["Made", (row) => when(row.createdAt)],
+      ["About", (row) => person(row.reportedId)],
+      ["By", (row) => person(row.reporterId)],
+      ["Reason", (row) => row.reason.replaceAll("_", " ")],
+      ["What happened", (row) => row.description ?? "no description"],
+      ["Status", (row) => [badge(row.status, VERDICTS[row.status]), row.adminNote ? h("small", null, ` ${row.adminNote}`) : null]],
+      ["", (row) => h("button", { onclick: () => settle(row) }, row.status === "pending" ? "Settle" : "Change")],
+    ],
+    rows,
+  );
+}
+
+export async function reports(which, again) {
+  const found = await list((cursor) => api.reports({ ...which, limit: 25, cursor }), (rows) => reportTable(rows, again));
+  const statuses = any(["pending", "reviewed", "actioned", "dismissed"]);
+  return [heading("Reports"), filters("reports", field("Status", select({ name: "status" }, statuses, which.status))), found];
+}
+
+const PAID = { paid: "good", refunded: "warn", failed: "bad" };
+
+function orderTable(rows, again) {
+  const giveBack = async (row) => {
+    const left = row.amount - row.amountRefunded;
+    const unit = 10 ** digits(row.currency);
+    const key = `admin-${crypto.getRandomValues(new Uint32Array(4)).join("-")}`;
+    const answer = await ask(
+      `Refund ${money(left, row.currency)}?`,
+      [
+        h("p", null, "Giving all back ends the enrollment. Leave the amount empty for all that is left."),
+        field(
+          `Amount in ${row.currency.toUpperCase()}`,
+          h("input", { name: "amount", type: "number", min: 1 / unit, max: left / unit, step: 1 / unit, inputmode: "decimal" }),
+        ),
+        field("Reason", h("input", { name: "reason", maxlength: 500 })),
+      ],
+      "Refund",
+    );
+    if (!answer) return;
+    const body = {};
+    if (answer.amount) body.amount = Math.round(Number(answer.amount) * unit);
+    if (answer.reason.trim()) body.reason = answer.reason.trim();
+    await act(() => api.refund(row.id, body, key), "The refund is on its way.", again);
+  };
+  return table(
+    "Orders",
+    [
+      ["Made", (row) => when(row.createdAt)],
+      ["Receipt", (row) => h("code", null, row.receiptId)],
+      ["By", (row) => person(row.userId)],
+      ["Amount", (row) => money(row.amount, row.currency)],
+      ["Given back", (row) => (row.amountRefunded ? money(row.amountRefunded, row.currency) : "nothing")],
+      ["Status", (row) => [badge(row.status, PAID[row.status]), row.disputed ? badge("disputed", "bad") : null, row.alerts.map((each) => badge(each, "bad"))]],
+      ["", (row) => (row.status === "paid" && row.amountRefunded < row.amount ? h("button", { onclick: () => giveBack(row) }, "Refund") : null)],
+    ],
+    rows,
+  );
+}
+
+export async function orders(which, again) {
+  const found = await list((cursor) => api.orders({ ...which, limit: 25, cursor }), (rows) => orderTable(rows, again));
+  return [
+    heading("Orders"),
+    filters(
+      "orders",
+      field("Status", select({ name: "status" }, any(["pending", "paid", "failed", "expired", "refunded"]), which.status)),
+      field("Provider", select({ name: "provider" }, any(["stripe", "razorpay"]), which.provider)),
+      field("Disputed", select({ name: "disputed" }, [["", "any"], ["true", "yes"], ["false", "no"]], which.disputed)),
+    ),
+    found,
+  ];
+}
+
+export async function audit(which) {
+  const found = await list(
+    (cursor) => api.audit({ ...which, limit: 50, cursor }),
+    (rows) =>
+      table(
+        "Audit log",
+        [
+          ["No.", (row) => String(row.number)],
+          ["When", (row) => when(row.at)],
+          ["Who", (row) => person(row.actorId)],
+          ["What", (row) => h("code", null, row.action)],
+          ["About", (row) => (row.targetId ? h("code", null, short(row.targetId)) : "")],
+          ["Detail", (row) => h("code", { class: "detail" }, JSON.stringify(row.detail))],
+        ],
+        rows,
+      ),
+  );
+  return [
+    heading("Audit log"),
+    filters(
+      "audit",
+      field("Action", h("input", { name: "action", value: which.action, placeholder: "user.ban", pattern: "[a-z_]+\\.[a-z_]+" })),
+      field("About the id", h("input", { name: "targetId", value: which.targetId })),
+      field("By the id", h("input", { name: "actorId", value: which.actorId })),
+    ),
+    found,
+  ];
+}
