@@ -1,5 +1,6 @@
 /** Owns the audio of one call: an RTCPeerConnection signalled over a Practice. For browsers. */
 import type { Candidate, MatchFound, PeerJoined, PeerLeft, ServerEvents } from "./asyncapi.ts";
+import { Refused } from "./client.ts";
 import type { Practice } from "./practice.ts";
 
 export type Role = PeerJoined["role"];
@@ -122,7 +123,7 @@ export class Call {
   }
 
   #fail = (reason: unknown): void => {
-    if (this.#peer.signalingState !== "closed") console.error("signaling failed", reason);
+    if (this.#peer.signalingState !== "closed" && !isTooEarly(reason)) console.error("signaling failed", reason);
   };
 
   async #joined({ role, userId }: PeerJoined): Promise<void> {
@@ -139,7 +140,7 @@ export class Call {
 
   /** Whoever's network changed needs new paths; the voices may also have gone on all the while. */
   async #mend({ again = false } = {}): Promise<void> {
-    if (this.#role !== "caller" || !this.#practice.socket.connected) return;
+    if (this.#role !== "caller" || this.#peer.signalingState === "closed" || !this.#practice.socket.connected) return;
     // A lost connection is told from several sides at once; a second offer would cross the answer to the first.
     if (!again && Date.now() - this.#offeredAt < ANSWERING) return;
     if (await this.#hears()) return;
@@ -167,7 +168,13 @@ export class Call {
 
   async #offer(): Promise<void> {
     await this.#peer.setLocalDescription();
-    await this.#practice.send("webrtc_offer", { roomId: this.match.roomId, sdp: this.#sdp() });
+    try {
+      await this.#practice.send("webrtc_offer", { roomId: this.match.roomId, sdp: this.#sdp() });
+    } catch (reason) {
+      // Both may be coming back at once.
+      if (isTooEarly(reason)) setTimeout(() => this.#queue(() => this.#mend()), LISTENING);
+      throw reason;
+    }
     // Only now: what was not acknowledged may not have arrived.
     this.#offeredAt = Date.now();
   }
@@ -215,6 +222,10 @@ export class Call {
   #sdp(): string {
     return this.#peer.localDescription?.sdp ?? "";
   }
+}
+
+function isTooEarly(reason: unknown): boolean {
+  return reason instanceof Refused && reason.code === "peer_not_ready";
 }
 
 /** The id of the session that a description belongs to (RFC 8866, section 5.2); it stays when it is negotiated again. */
