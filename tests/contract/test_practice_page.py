@@ -1,0 +1,53 @@
+"""The practice page is what its source says, loads what it needs from here alone, and answers where mails lead."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+
+from contract import lint, practice_page
+from contract.typescript import CLIENT, PRACTICE, bundle_practice_page
+
+
+@pytest.fixture
+def client() -> httpx.AsyncClient:
+    transport = httpx.ASGITransport(Starlette(routes=practice_page.routes()))
+    return httpx.AsyncClient(transport=transport, base_url="http://page.test")
+
+
+def test_the_bundle_is_what_its_source_says() -> None:
+    bundle_practice_page(check=True)
+
+
+def test_a_stale_bundle_is_told(tmp_path: Path) -> None:
+    folder = tmp_path / "web" / "practice"
+    shutil.copytree(PRACTICE, folder)
+    (tmp_path / "clients").mkdir()
+    (tmp_path / "clients" / "typescript").symlink_to(CLIENT)
+    words = folder / "src" / "words.ts"
+    words.write_text(words.read_text().replace("Beginner", "Novice"))
+    with pytest.raises(lint.ToolError, match=r"page\.js is not what its source says; run: make types"):
+        bundle_practice_page(folder, check=True)
+
+
+@pytest.mark.parametrize("path", practice_page.PATHS)
+async def test_it_loads_only_what_is_served_here(client: httpx.AsyncClient, path: str) -> None:
+    answer = await client.get(f"{path}?token=one")
+    assert answer.status_code == 200 and answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert "//" not in answer.text and "$" not in answer.text
+    assert not re.search(r"<script(?! [^>]*src=)|<style|\son\w+=|\sstyle=", answer.text), "something inline"
+    for reference in re.findall(r'\b(?:src|href)="(/practice/[^"]*)"', answer.text):
+        asset = await client.get(reference)
+        assert asset.status_code == 200 and "immutable" in asset.headers["cache-control"]
+
+
+async def test_it_allows_no_more_than_it_needs(client: httpx.AsyncClient) -> None:
+    policy = (await client.get("/")).headers["content-security-policy"]
+    assert policy.startswith("default-src 'none'; script-src 'self';")
+    assert "require-trusted-types-for 'script'" in policy
+    assert not re.search(r"unsafe|https?:|\*", policy)

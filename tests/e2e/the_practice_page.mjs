@@ -1,0 +1,227 @@
+// Two learners use the practice page, each in a window of their own; prints what they saw and heard as JSON.
+// Usage: the_practice_page.mjs <address> <folder of the mails> <folder for screenshots> <Chromium> <its arguments>
+import { randomUUID } from "node:crypto";
+import { readFile, readdir } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { chromium } from "playwright-core";
+
+const [base, mails, pictures, executablePath, ...args] = process.argv.slice(2);
+const PASSWORD = "correct horse battery";
+const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const browser = await chromium.launch({ executablePath, args });
+const complaints = [];
+const violations = [];
+const looked_at = [];
+
+/** A window of somebody who shares no cookies with the others; `refuses` is one who keeps the microphone. */
+async function person(viewport, refuses = false) {
+  const context = await browser.newContext({ viewport, deviceScaleFactor: 1 });
+  context.setDefaultTimeout(20_000);
+  const page = await context.newPage();
+  const expected = /status of 40[01]|disconnected|WebSocket connection/;
+  page.on("console", (message) => {
+    if (["error", "warning"].includes(message.type()) && !expected.test(message.text())) complaints.push(message.text());
+  });
+  page.on("pageerror", (error) => complaints.push(error.message));
+  page.on("request", (request) => new URL(request.url()).origin !== base && complaints.push(`${request.url()} is elsewhere`));
+  await page.addInitScript((deny) => {
+    window.peers = [];
+    window.tracks = [];
+    const Peer = window.RTCPeerConnection;
+    window.RTCPeerConnection = class extends Peer {
+      constructor(...given) {
+        super(...given);
+        window.peers.push(this);
+      }
+    };
+    const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+    navigator.mediaDevices.getUserMedia = async (asked) => {
+      if (deny) throw new DOMException("denied", "NotAllowedError");
+      const stream = await open(asked);
+      window.tracks.push(...stream.getTracks());
+      return stream;
+    };
+  }, refuses);
+  return page;
+}
+
+async function look(page, view) {
+  await page.evaluate(axe);
+  const { violations: found } = await page.evaluate(() => window.axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21aa", "best-practice"] }));
+  for (const { id, impact, nodes } of found) {
+    if (["serious", "critical"].includes(impact)) violations.push(`${view}: ${id} ${nodes.map(({ html }) => html).join(" ")}`);
+  }
+  const isTooWide = await page.evaluate(() => document.documentElement.scrollWidth > document.documentElement.clientWidth);
+  if (isTooWide) violations.push(`${view}: wider than the screen`);
+  looked_at.push(view);
+}
+
+const heading = (page, name) => page.getByRole("heading", { level: 1, name }).waitFor();
+const button = (page, name) => page.getByRole("button", { name, exact: true });
+
+async function signUp(page) {
+  const username = `u${randomUUID().replaceAll("-", "").slice(0, 12)}`;
+  await page.goto(base);
+  await page.getByLabel("E-mail").fill(`${username}@example.com`);
+  await page.getByLabel("Password").fill(PASSWORD);
+  await page.keyboard.press("Enter");
+  await heading(page, "Who are you?");
+  return username;
+}
+
+async function heard(page) {
+  const until = Date.now() + 20_000;
+  let seen = { packets: 0, energy: 0 };
+  while (Date.now() < until && (seen.packets < 50 || seen.energy <= 0)) {
+    seen = await page.evaluate(async () => {
+      const sum = { packets: 0, energy: 0 };
+      const report = await window.peers.at(-1)?.getStats();
+      report?.forEach((entry) => {
+        if (entry.type !== "inbound-rtp") return;
+        sum.packets = entry.packetsReceived;
+        sum.energy = entry.totalAudioEnergy;
+      });
+      return sum;
+    });
+    await page.waitForTimeout(100);
+  }
+  return seen;
+}
+
+/** The packets of the newest connection that come from now on. */
+async function goesOn(page) {
+  const before = await heard(page);
+  await page.waitForTimeout(1_500);
+  const after = await heard(page);
+  return { packets: after.packets - before.packets, energy: after.energy };
+}
+
+async function mailed(address, path) {
+  for (let tries = 0; tries < 200; tries += 1) {
+    for (const name of await readdir(mails).catch(() => [])) {
+      const text = (await readFile(`${mails}/${name}`, "utf8")).replace(/=\r?\n/g, "").replaceAll("=3D", "=");
+      const link = new RegExp(`${base}/${path}\\?token=[\\w.~-]+`).exec(text);
+      if (text.includes(address) && link) return link[0];
+    }
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  throw new Error(`no mail to ${address} leads to /${path}`);
+}
+
+const started = performance.now();
+const phone = await person({ width: 390, height: 844 });
+const desk = await person({ width: 1100, height: 800 });
+await phone.goto(base);
+await heading(phone, /Speak English/);
+await look(phone, "sign up");
+await phone.screenshot({ path: `${pictures}/practice-welcome.png` });
+const names = [];
+for (const page of [phone, desk]) names.push(await signUp(page));
+const shown = ["Ada", "Bo"];
+for (const [index, page] of [phone, desk].entries()) {
+  if (index === 0) await look(page, "profile");
+  await page.getByLabel("Username").fill(names[index]);
+  await page.getByLabel("Name that partners see").fill(shown[index]);
+  await page.getByLabel("My English").selectOption("intermediate");
+  await button(page, "Save").click();
+  await heading(page, `Hello, ${shown[index]}`);
+}
+await look(phone, "idle");
+
+/** Both tap, and both are told with whom they talk. */
+async function meet() {
+  for (const page of [phone, desk]) await page.getByLabel("Topic").fill("Food and travel");
+  await button(phone, "Tap to talk").focus();
+  await phone.keyboard.press("Enter");
+  await heading(phone, "Looking for a partner");
+  await phone.getByText(/^About \d+/).waitFor();
+  if (!looked_at.includes("waiting")) await look(phone, "waiting");
+  await button(desk, "Tap to talk").click();
+  await Promise.all([phone.getByText("You are talking with Bo.").waitFor(), desk.getByText("You are talking with Ada.").waitFor()]);
+}
+await meet();
+const both = [phone, desk];
+const heardFirst = await Promise.all(both.map(heard));
+const seconds = (performance.now() - started) / 1000;
+await look(phone, "call");
+await look(desk, "call at a desk");
+await button(phone, "Mute me").click();
+const muted = await button(phone, "Mute me").getAttribute("aria-pressed");
+if (muted !== "true" || (await phone.evaluate(() => window.tracks.some((track) => track.enabled)))) violations.push("mute does not mute");
+await button(phone, "Mute me").click();
+await phone.screenshot({ path: `${pictures}/practice-call.png` });
+
+// Each of the two in turn: one of them is the caller.
+const heardAgain = [];
+for (const [again, other] of [[phone, desk], [desk, phone]]) {
+  await again.reload();
+  await again.getByText(/You are talking with/).waitFor();
+  heardAgain.push(await goesOn(again), await goesOn(other));
+}
+
+// The connection of the first call is gone, and nothing of it is heard in the second.
+await button(phone, "Hang up").click();
+await Promise.all(both.map((page) => button(page, "Done").click()));
+await meet();
+heardAgain.push(...(await Promise.all(both.map(heard))));
+await button(desk, "Hang up").click();
+await Promise.all(both.map((page) => heading(page, "How was your call?")));
+await phone.getByText("Your partner hung up.").waitFor();
+const microphonesLeft = await Promise.all(both.map((page) => page.evaluate(() => window.tracks.filter((track) => track.readyState === "live").length)));
+await look(phone, "afterwards");
+await button(phone, "4 of 5 stars").click();
+await phone.getByText("You gave 4 of 5 stars.").waitFor();
+await phone.getByText("Report Bo").click();
+await button(phone, "Report").click();
+await phone.getByText(/We will look at it/).waitFor();
+await button(phone, "Block Bo").click();
+await phone.getByText("You will not meet Bo again.").waitFor();
+await button(phone, "Calls").click();
+await phone.getByRole("listitem").first().waitFor();
+const history = await phone.getByRole("listitem").first().innerText();
+await look(phone, "calls");
+
+// In dark, and with a new password: the first page of the desk keeps the old one.
+const address = `${names[0]}@example.com`;
+const visitor = await person({ width: 390, height: 844 }, true);
+await visitor.emulateMedia({ colorScheme: "dark" });
+await visitor.goto(base);
+await button(visitor, "I have an account").click();
+await heading(visitor, "Sign in");
+await look(visitor, "sign in, dark");
+await button(visitor, "I forgot my password").click();
+await visitor.getByLabel("E-mail").fill(address);
+await button(visitor, "Send me a link").click();
+await visitor.getByText(/mail with a link is on its way/).waitFor();
+await visitor.goto(await mailed(address, "reset-password"));
+await look(visitor, "new password, dark");
+await visitor.getByLabel("New password").fill("a much newer horse");
+await button(visitor, "Save the password").click();
+await heading(visitor, "Sign in");
+const signIn = async (password) => {
+  await visitor.getByLabel("E-mail").fill(address);
+  await visitor.getByLabel("Password").fill(password);
+  await button(visitor, "Sign in").click();
+};
+await signIn(PASSWORD);
+const alert = visitor.getByRole("alert").filter({ hasText: /\w/ });
+await alert.waitFor();
+const oldPassword = await alert.innerText();
+await signIn("a much newer horse");
+await heading(visitor, "Hello, Ada");
+await look(visitor, "idle, dark");
+await button(visitor, "Tap to talk").click();
+await alert.waitFor();
+const refused = await alert.innerText();
+await look(visitor, "microphone refused, dark");
+await visitor.goto(await mailed(address, "verify-email"));
+await button(visitor, "Verify it").click();
+await heading(visitor, "Your e-mail address is verified");
+for (const [path, words] of [["/payment/success?session_id=x", "Thank you"], ["/payment/cancel", "You have not paid"]]) {
+  await visitor.goto(base + path);
+  await heading(visitor, words);
+  await look(visitor, path);
+}
+
+await browser.close();
+console.log(JSON.stringify({ complaints, violations, looked_at, partners: ["Bo", "Ada"], heard: heardFirst, heardAgain, seconds, microphonesLeft, history, oldPassword, refused }));

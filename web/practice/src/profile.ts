@@ -1,0 +1,71 @@
+/** The learner's own profile, and signing out. */
+import { value } from "../../../clients/typescript/src/client.ts";
+import type { Me } from "../../../clients/typescript/src/openapi.ts";
+import { form, h, hush, say, show } from "./dom.ts";
+import { parlance } from "./session.ts";
+import { LEVELS, sentence } from "./words.ts";
+
+const GOALS: [string, string][] = [
+  ["", "Not said"],
+  ["fluency", "Speaking fluently"],
+  ["business", "Business"],
+  ["travel", "Travel"],
+  ["exam", "An exam"],
+];
+const LANGUAGES = ["ar", "bn", "de", "es", "fr", "hi", "id", "it", "ja", "ko", "pl", "pt", "ru", "sw", "tr", "uk", "ur", "vi", "zh"];
+
+function languages(current: string | null): [string, string][] {
+  const names = new Intl.DisplayNames("en", { type: "language" });
+  const offered = current && !LANGUAGES.includes(current) ? [...LANGUAGES, current] : LANGUAGES;
+  return [["", "Not said"], ...offered.map((code): [string, string] => [code, names.of(code) ?? code])];
+}
+
+export function profile(me: Me, saved: (me: Me) => void, left: () => void): void {
+  const fields = [
+    {
+      name: "username",
+      label: "Username",
+      hint: "3 to 30 letters, digits or underscores.",
+      attributes: { required: true, pattern: "[A-Za-z0-9_]{3,30}", autocomplete: "username" },
+      value: me.username ?? "",
+    },
+    { name: "displayName", label: "Name that partners see", attributes: { maxlength: "60", autocomplete: "name" }, value: me.displayName ?? "" },
+    { name: "englishLevel", label: "My English", choices: LEVELS, value: me.englishLevel ?? "beginner" },
+    { name: "learningGoal", label: "What I learn it for", choices: GOALS, value: me.learningGoal ?? "" },
+    { name: "nativeLanguage", label: "My first language", choices: languages(me.nativeLanguage), value: me.nativeLanguage ?? "" },
+  ];
+  const save = async (values: Record<string, string>) => {
+    hush();
+    try {
+      const body = {
+        username: values["username"] ?? "",
+        displayName: values["displayName"]?.trim() || null,
+        englishLevel: (values["englishLevel"] || null) as Me["englishLevel"],
+        learningGoal: (values["learningGoal"] || null) as Me["learningGoal"],
+        nativeLanguage: values["nativeLanguage"] || null,
+        // Days of a streak are those where the learner is.
+        timezone: Intl.DateTimeFormat().resolvedOptions().timeZone,
+      };
+      const changed = value(await parlance.rest.PATCH("/users/me", { body }));
+      saved(changed);
+      say("Your profile is saved.");
+    } catch (reason) {
+      say(sentence(reason), "trouble");
+    }
+  };
+  const verifyAgain = async () => {
+    const { error } = await parlance.rest.POST("/auth/resend-verification");
+    say(error ? error.detail : "A mail with a link is on its way.", error ? "trouble" : "news");
+  };
+  show(
+    me.username ? "Your profile" : "Who are you?",
+    h("div", { class: "card" }, form(fields, "Save", save)),
+    h(
+      "div",
+      { class: "card row" },
+      h("span", {}, `Signed in as ${me.email}`),
+      !me.isVerified && h("button", { click: () => void verifyAgain() }, "Mail me a link to verify it"),
+      h("button", { click: () => void parlance.signOut().then(left, (reason: unknown) => say(sentence(reason), "trouble")) }, "Sign out"),
+    ),
+  );
+}

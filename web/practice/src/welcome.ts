@@ -1,0 +1,117 @@
+/** The views of whoever is not signed in, and those that mails and payments lead to. */
+import { value } from "../../../clients/typescript/src/client.ts";
+import { type Field, form, h, hush, say, show } from "./dom.ts";
+import { parlance } from "./session.ts";
+import { sentence } from "./words.ts";
+
+const EMAIL: Field = { name: "email", label: "E-mail", attributes: { type: "email", autocomplete: "email", required: true } };
+const NEW_PASSWORD: Field = {
+  name: "password",
+  label: "Password",
+  hint: "At least 8 characters.",
+  attributes: { type: "password", autocomplete: "new-password", required: true, minlength: "8", maxlength: "72" },
+};
+const PASSWORD: Field = {
+  name: "password",
+  label: "Password",
+  attributes: { type: "password", autocomplete: "current-password", required: true },
+};
+
+const link = (words: string, go: () => void) =>
+  h("button", { class: "link", type: "button", click: () => (hush(), go()) }, words);
+
+export function signUp(entered: () => Promise<void>): void {
+  show(
+    "Speak English with somebody, now",
+    h("p", {}, "Tap a button, meet another learner within seconds, and talk. Nobody sees you: only your voice is sent."),
+    h(
+      "div",
+      { class: "card" },
+      form([EMAIL, NEW_PASSWORD], "Sign up", async ({ email = "", password = "" }) => {
+        await attempt(async () => {
+          await parlance.register(email, password);
+          await entered();
+        });
+      }),
+      link("I have an account", () => signIn(entered)),
+    ),
+  );
+}
+
+export function signIn(entered: () => Promise<void>): void {
+  show(
+    "Sign in",
+    h(
+      "div",
+      { class: "card" },
+      form([EMAIL, PASSWORD], "Sign in", async ({ email = "", password = "" }) => {
+        await attempt(async () => {
+          await parlance.signIn(email, password);
+          await entered();
+        });
+      }),
+      h("div", { class: "row" }, link("I am new here", () => signUp(entered)), link("I forgot my password", forgotPassword)),
+    ),
+  );
+}
+
+function forgotPassword(): void {
+  show(
+    "Choose a new password",
+    h(
+      "div",
+      { class: "card" },
+      form([EMAIL], "Send me a link", async ({ email = "" }) => {
+        await attempt(async () => {
+          value(await parlance.rest.POST("/auth/forgot-password", { body: { email } }));
+          say("If this address has an account, a mail with a link is on its way.");
+        });
+      }),
+    ),
+  );
+}
+
+export function resetPassword(token: string, done: () => void): void {
+  show(
+    "Choose a new password",
+    h(
+      "div",
+      { class: "card" },
+      form([{ ...NEW_PASSWORD, label: "New password" }], "Save the password", async ({ password = "" }) => {
+        await attempt(async () => {
+          value(await parlance.rest.POST("/auth/reset-password", { body: { token, newPassword: password } }));
+          done();
+          say("Your new password is saved, and every device is signed out. Sign in with it.");
+        });
+      }),
+    ),
+  );
+}
+
+/** Mail programs open links to look at them, so the address is verified by a button, not by opening. */
+export function verifyEmail(token: string): void {
+  const verify = async () => {
+    await attempt(async () => {
+      value(await parlance.rest.POST("/auth/verify-email", { body: { token } }));
+      show("Your e-mail address is verified", h("p", {}, h("a", { href: "/" }, "Go and talk")));
+    });
+  };
+  show("Verify your e-mail address", h("div", { class: "card" }, h("button", { class: "primary", click: () => void verify() }, "Verify it")));
+}
+
+export function paid(): void {
+  show(
+    "Thank you",
+    h("p", {}, "The payment is on its way to us. Your course opens as soon as the payment provider has confirmed it, mostly within seconds."),
+    h("p", {}, h("a", { href: "/" }, "Back to Parlance")),
+  );
+}
+
+export function notPaid(): void {
+  show("You have not paid", h("p", {}, "Nothing was charged. You can buy the course whenever you like."), h("p", {}, h("a", { href: "/" }, "Back to Parlance")));
+}
+
+async function attempt(work: () => Promise<void>): Promise<void> {
+  hush();
+  await work().catch((reason: unknown) => say(sentence(reason), "trouble"));
+}

@@ -1,0 +1,46 @@
+/** What went wrong, in sentences that say what to do. */
+import { Refused } from "../../../clients/typescript/src/client.ts";
+
+const SENTENCES: Record<string, string> = {
+  account_banned: "This account has been banned, so it cannot be used to sign in or talk.",
+  banned: "This account has been banned, so it cannot be used to sign in or talk.",
+  email_taken: "There is an account with this e-mail address already. Sign in instead, or ask for a new password.",
+  invalid_credentials: "The e-mail address or the password is not right.",
+  username_taken: "Somebody else has this username. Choose another one.",
+  token_invalid: "This link has been used already or is too old. Ask for a new one.",
+  profile_incomplete: "Choose a username and your level first.",
+  already_in_room: "You are in a call in another window. Hang up there first.",
+  already_searching: "You are looking for a partner in another window already.",
+  already_reported: "You have reported this call already. We are looking at it.",
+  already_rated: "You have rated this call already.",
+  rate_limited: "That was too often. Wait a little, then try again.",
+  unavailable: "The service is busy. Try again in a moment.",
+  internal: "Something went wrong on our side. Try again in a moment.",
+  unauthenticated: "You have been signed out. Sign in again.",
+  disconnected: "The connection was lost. Check your network, then try again.",
+};
+
+const MICROPHONE: Record<string, string> = {
+  NotAllowedError: "Your browser was not allowed to use the microphone. Allow it beside the address of this page, then try again.",
+  NotFoundError: "No microphone was found. Plug one in, then try again.",
+  NotReadableError: "The microphone is used by another program. Close that, then try again.",
+};
+
+export function sentence(reason: unknown): string {
+  if (reason instanceof Refused) return SENTENCES[reason.code] ?? reason.message;
+  if (reason instanceof DOMException) return MICROPHONE[reason.name] ?? "The microphone cannot be used here.";
+  // What `fetch` raises where nobody answers.
+  if (reason instanceof TypeError) return "The service cannot be reached. Check your network, then try again.";
+  return "That took too long. Check your network, then try again.";
+}
+
+export const LEVELS: [string, string][] = [
+  ["beginner", "Beginner"],
+  ["intermediate", "Intermediate"],
+  ["advanced", "Advanced"],
+];
+
+export function duration(seconds: number): string {
+  const rest = String(Math.floor(seconds) % 60).padStart(2, "0");
+  return `${Math.floor(seconds / 60)}:${rest}`;
+}
