@@ -16,15 +16,18 @@ help: ## List what can be made.
 run: env ## Run everything: server, worker, PostgreSQL, Redis and S3 (ARGS=--reload).
 	@$(BIN)/parlance dev $(ARGS)
 
+# Two processes, each with services of its own; the tests of a file stay together.
+AT_ONCE := -n 2 --dist loadfile
+
 .PHONY: test
 test: env ## Run the tests that need nothing but this folder (ARGS="-k auth").
-	$(BIN)/python -m pytest -m "not system" $(ARGS)
+	$(BIN)/python -m pytest -m "not system" $(or $(ARGS),$(AT_ONCE))
 	$(if $(ARGS),,$(MAKE) --no-print-directory test-connexion)
 
 .PHONY: test-connexion
 test-connexion: env ## Run the contract and HTTP tests with connexion answering all (part of a whole `make test`).
 	REST_FAST_PATH=false $(BIN)/python -m pytest -m "not system" tests/contract tests/handlers \
-		--ignore=tests/contract/test_lint.py --ignore=tests/contract/test_layers.py $(ARGS)
+		--ignore=tests/contract/test_lint.py --ignore=tests/contract/test_layers.py $(or $(ARGS),$(AT_ONCE))
 
 .PHONY: test-system
 test-system: env ## Run the tests that need Debian packages: coturn, nginx, Chromium.
