@@ -39,9 +39,10 @@ if TYPE_CHECKING:
     from realtime.caller import Caller
 
 log = logging.getLogger("parlance.events")
-#: Takes what the WebSocket library has to say, which is two lines for each connection.
-_quiet = logging.getLogger("parlance.websockets")
-_quiet.setLevel(logging.WARNING)
+#: Takes what the WebSocket library has to say: two lines for each connection and, at debug, every frame with its token.
+#: No logger that settings reach, so that none of them opens it.
+_quiet = logging.Logger("websockets")
+_quiet.disabled = True
 
 #: What one WebSocket frame may hold, in bytes.
 MAX_FRAME_BYTES = 64 * 1024

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import inspect
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
@@ -253,6 +254,7 @@ class OddServices:
         self.signaling = SimpleNamespace(disconnect=self._disconnect, relay=None, take_back=None)
         self.sockets = SimpleNamespace(enter=lambda *_: None, leave=lambda *_: None)
         self.revocations = SimpleNamespace(on_ended=lambda listener: None, has_ended=lambda family: False)
+        self.metrics = SimpleNamespace(events=Counter())
         self.background: list[Any] = []
 
     async def _admit(self, token: str) -> Identity:

@@ -293,7 +293,7 @@ async def test_a_client_may_give_an_upload_up(house: Container, admin: Learner, 
     ((arguments,),) = await rows(
         house, "SELECT args FROM procrastinate_jobs WHERE task_name = 'videos.drop' AND args->>'key' ~ :id", id=lesson
     )
-    await house.uploads.drop(**arguments)
+    await house.uploads.drop(arguments["key"], arguments["attempt"])
     assert await stored(house, lesson) == []
 
 
