@@ -39,7 +39,7 @@ async def test_docs_in_browser(server: Server, tmp_path: Path) -> None:
         f"{method.upper()} {path}"
         for path, item in openapi["paths"].items()
         for method in item
-        if method in ("get", "put", "post", "patch", "delete")
+        if method in ("get", "head", "put", "post", "patch", "delete")
     }
     assert learner.email in seen["answer"]
     assert [heading.split() for heading in seen["events"]] == [
