@@ -62,19 +62,13 @@ class Storage:
 
     async def probe(self) -> None:
         """Write an object, read it and remove it; raise Unavailable with what the store says."""
-        await self._run(self._write_and_read, f"probe/{secrets.token_hex(8)}", secrets.token_bytes(32))
-
-    def _write_and_read(self, key: str, data: bytes) -> None:
-        self._client.put_object(self.bucket, key, io.BytesIO(data), len(data))
+        key, data = f"probe/{secrets.token_hex(8)}", secrets.token_bytes(32)
+        await self.put(key, data, "application/octet-stream")
         try:
-            answer = self._client.get_object(self.bucket, key)
-            try:
-                if answer.read() != data:
-                    raise OSError("what was written came back as something else")
-            finally:
-                answer.close()
+            if await self.get(key) != data:
+                raise errors.Unavailable("storage gives back something else than was written")
         finally:
-            self._client.remove_object(self.bucket, key)
+            await self.delete(key)
 
     async def get(self, key: str) -> bytes:
         """Read an object that is small; raise NotFound or Unavailable."""

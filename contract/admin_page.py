@@ -9,7 +9,7 @@ from pathlib import Path
 
 from starlette.routing import Route
 
-from contract.docs import POLICY, File
+from contract.docs import POLICY, Files
 
 _FOLDER = Path(__file__).parent.parent / "web" / "admin"
 _TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
@@ -18,12 +18,9 @@ _PAGE = "/admin-ui"
 
 def routes() -> list[Route]:
     """Build the routes of the page and of each of its files."""
-    page = File(
-        (_FOLDER / "index.html").read_bytes(), "text/html; charset=utf-8", **{"Content-Security-Policy": POLICY}
-    )
-    served = [Route(_PAGE, page.respond, methods=["GET"])]
+    files, index = Files(_PAGE), (_FOLDER / "index.html").read_bytes()
+    files.serve(_PAGE, index, "text/html; charset=utf-8", **{"Content-Security-Policy": POLICY})
     for path in sorted(_FOLDER.iterdir()):
         if path.suffix in _TYPES:
-            file = File(path.read_bytes(), _TYPES[path.suffix])
-            served.append(Route(f"{_PAGE}/{path.name}", file.respond, methods=["GET"]))
-    return served
+            files.serve(f"{_PAGE}/{path.name}", path.read_bytes(), _TYPES[path.suffix])
+    return files.routes

@@ -165,6 +165,24 @@ def _digest(body: bytes) -> str:
     return hashlib.sha256(body).hexdigest()[:16]
 
 
+class Files:
+    """Gathers the routes of pages and of what they load."""
+
+    def __init__(self, folder: str) -> None:
+        """`folder` is the path below which `asset` puts what it serves."""
+        self._folder = folder
+        self.routes: list[Route] = []
+
+    def serve(self, path: str, body: bytes, media_type: str, **headers: str) -> None:
+        self.routes.append(Route(path, File(body, media_type, **headers).respond, methods=["GET"]))
+
+    def asset(self, name: str, body: bytes, media_type: str) -> str:
+        """Serve a file under an address that changes with the content, so that browsers may keep it; answer that."""
+        path = f"{self._folder}/{_digest(body)}/{name}"
+        self.serve(path, body, media_type, **{"Cache-Control": "public, max-age=31536000, immutable"})
+        return path
+
+
 def _viewer_file(path: Path) -> bytes:
     # The source maps are not served, and a browser's developer tools would ask for them.
     return re.sub(rb"\n(//|/\*)# sourceMappingURL=.*", b"", path.read_bytes())
@@ -172,16 +190,8 @@ def _viewer_file(path: Path) -> bytes:
 
 def routes(openapi: dict[str, Any], asyncapi: dict[str, Any]) -> list[Route]:
     """Build the routes of `/docs`, `/docs/events`, `/openapi.json`, `/asyncapi.json` and of what the pages load."""
-    served: list[Route] = []
-
-    def serve(path: str, body: bytes, media_type: str, **headers: str) -> None:
-        served.append(Route(path, File(body, media_type, **headers).respond, methods=["GET"]))
-
-    def asset(name: str, body: bytes, media_type: str) -> str:
-        # The address changes with the content, so browsers may keep what they have.
-        path = f"/docs/assets/{_digest(body)}/{name}"
-        serve(path, body, media_type, **{"Cache-Control": "public, max-age=31536000, immutable"})
-        return path
+    files = Files("/docs/assets")
+    serve, asset = files.serve, files.asset
 
     icon = asset("icon.svg", ICON.encode(), "image/svg+xml")
     frame = asset("frame.css", _STYLE.encode(), _CSS)
@@ -222,4 +232,4 @@ def routes(openapi: dict[str, Any], asyncapi: dict[str, Any]) -> list[Route]:
     )
     serve("/openapi.json", orjson.dumps(openapi), "application/json")
     serve("/asyncapi.json", orjson.dumps(asyncapi), "application/json")
-    return served
+    return files.routes

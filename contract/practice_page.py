@@ -5,13 +5,12 @@ The page decides by its address what it shows. What it loads comes from here, un
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from string import Template
 
 from starlette.routing import Route
 
-from contract.docs import ICON, POLICY, File
+from contract.docs import ICON, POLICY, Files
 
 _PAGE = Path(__file__).parent.parent / "web" / "practice"
 #: Of mails, `{APP_URL}/...?token=`, and of payments, `STRIPE_SUCCESS_URL` and its siblings.
@@ -22,19 +21,13 @@ _POLICY = f"{POLICY}; require-trusted-types-for 'script'; trusted-types 'none'"
 
 def routes() -> list[Route]:
     """Build the routes of the page and of what it loads."""
-    served: list[Route] = []
-
-    def asset(name: str, body: bytes, media_type: str) -> str:
-        path = f"/practice/{hashlib.sha256(body).hexdigest()[:16]}/{name}"
-        file = File(body, media_type, **{"Cache-Control": "public, max-age=31536000, immutable"})
-        served.append(Route(path, file.respond, methods=["GET"]))
-        return path
-
+    files = Files("/practice")
+    asset = files.asset
     html = Template((_PAGE / "index.html").read_text()).substitute(
         icon=asset("icon.svg", ICON.encode(), "image/svg+xml"),
         style=asset("page.css", (_PAGE / "page.css").read_bytes(), "text/css; charset=utf-8"),
         script=asset("page.js", (_PAGE / "page.js").read_bytes(), "text/javascript; charset=utf-8"),
     )
-    page = File(html.encode(), "text/html; charset=utf-8", **{"Content-Security-Policy": _POLICY})
-    served.extend(Route(path, page.respond, methods=["GET"]) for path in PATHS)
-    return served
+    for path in PATHS:
+        files.serve(path, html.encode(), "text/html; charset=utf-8", **{"Content-Security-Policy": _POLICY})
+    return files.routes

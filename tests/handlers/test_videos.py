@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from tests.lessons import NOWHERE, new_course, new_lesson, problem
 from tests.payments import completed, deliver, paying, refunded, tills
 from tests.pictures import bucket, keys
 from tests.videos import addresses, clip, decoded, everything, in_pieces, put
-from tests.world import Learner, client, register
+from tests.world import Learner, client
 
 
 @pytest.fixture(scope="module")
@@ -40,19 +40,6 @@ async def house(settings: Settings) -> AsyncIterator[Container]:
 @pytest.fixture(scope="module")
 def asgi(house: Container) -> Any:
     return app.create(house)
-
-
-@pytest.fixture
-async def make_learner(asgi: Any) -> AsyncIterator[Callable[..., Awaitable[Learner]]]:
-    clients: list[httpx.AsyncClient] = []
-
-    async def make(**options: Any) -> Learner:
-        clients.append(client(asgi))
-        return await register(clients[-1], **options)
-
-    yield make
-    for each in clients:
-        await each.aclose()
 
 
 @pytest.fixture
