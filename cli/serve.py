@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,14 +15,33 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
 
-def application() -> ASGIApp:
-    """Make what each process serves."""
+def application(openapi: dict[str, Any] | None = None) -> ASGIApp:
+    """Make what each process serves; benchmarks pass an `openapi` with an operation of theirs."""
     from app import create
 
     # A socket is a hundred objects that stay, and Python looks through what stays again and again: with its own
     # thresholds a connection costs half as much again where three thousand sockets are open (bench/sockets).
     gc.set_threshold(50_000, 20, 100)
-    return create()
+    return create(openapi=openapi)
+
+
+def server_options(trusted_proxies: list[str]) -> dict[str, Any]:
+    """Say how uvicorn is run, here and where it is measured."""
+    from contract import http_server, transport
+
+    return {
+        "proxy_headers": True,
+        "forwarded_allow_ips": trusted_proxies,
+        "http": http_server.HttpProtocol,
+        "ws": transport.Connection,
+        "ws_max_size": transport.MAX_FRAME_BYTES,
+        "ws_per_message_deflate": False,
+        "ws_ping_interval": None,  # Engine.IO has its own
+        "server_header": False,
+        "access_log": False,
+        "log_config": None,
+        "timeout_keep_alive": 30,
+    }
 
 
 def serve(
@@ -42,8 +61,6 @@ def serve(
     # Imported here: the other commands should not wait for the web stack.
     import uvicorn
 
-    from contract import transport
-
     settings = configuration.load()
     settings.require_services()
     KeyFiles(settings).signing_key()  # a missing key is told once, here, and not by every worker
@@ -58,17 +75,7 @@ def serve(
         reload=reload,
         reload_includes=["*.py", "*.yaml", "*.lua"] if reload else None,
         reload_excludes=[".venv", ".parlance", "node_modules", "tests"] if reload else None,
-        proxy_headers=True,
-        forwarded_allow_ips=settings.trusted_proxies,
-        http=transport.FirstRequest,
-        ws=transport.Connection,
-        ws_max_size=transport.MAX_FRAME_BYTES,
-        ws_per_message_deflate=False,
-        ws_ping_interval=None,  # Engine.IO has its own
-        server_header=False,
-        access_log=False,
-        log_config=None,
         timeout_graceful_shutdown=10,
-        timeout_keep_alive=30,
+        **server_options(settings.trusted_proxies),
         app_dir=str(Path(__file__).resolve().parent.parent),
     )

@@ -23,6 +23,7 @@ from contract.operations import (
     JSON_HEADERS,
     MAX_JSON_BYTES,
     OPERATION,
+    WHOLE,
     Answer,
     ContractError,
     Operation,
@@ -226,6 +227,9 @@ class FastPath:
                 raise ContractError(f"{operation.id} answered against the contract: {problem}")
         except Exception as exception:
             answer = failure(exception)
+        if answer.headers is JSON_HEADERS and answer.body is not None and WHOLE in scope.get("extensions", ()):
+            await send({"type": WHOLE, "status": answer.status, "body": answer.body})
+            return
         await send({"type": "http.response.start", "status": answer.status, "headers": _raw_headers(answer)})
         await send({"type": "http.response.body", "body": answer.body or b""})
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from random import getrandbits
 from typing import TYPE_CHECKING
 
+from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.routing import Match, Route
@@ -16,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 import errors
 from adapters import logs
 from contract import problems
-from contract.operations import OPERATION
+from contract.operations import OPERATION, WHOLE
 
 if TYPE_CHECKING:
     from settings import Settings
@@ -49,6 +50,7 @@ class Edge:
             headers["Strict-Transport-Security"] = "max-age=31536000; includeSubDomains"
         self._headers = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
         self._names = {b"x-request-id", *(name for name, _ in self._headers)}
+        self._lines = b"".join([b"%b: %b\r\n" % header for header in self._headers])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -62,7 +64,10 @@ class Edge:
 
         async def send_hardened(message: Message) -> None:
             nonlocal status
-            if message["type"] == "http.response.start":
+            if message["type"] == WHOLE:
+                status = message["status"]
+                message["head"] = b"x-request-id: %b\r\n%b" % (name.encode(), self._lines)
+            elif message["type"] == "http.response.start":
                 status = message["status"]
                 given = message.get("headers", ())
                 message["headers"] = [*given, (b"x-request-id", name.encode()), *self._headers]
@@ -109,6 +114,14 @@ def _given_name(scope: Scope) -> str | None:
     return None
 
 
+class Cors(CORSMiddleware):
+    """starlette's, which adds its headers to answers that begin in ASGI's own way."""
+
+    async def simple_response(self, scope: Scope, receive: Receive, send: Send, request_headers: Headers) -> None:
+        scope["extensions"] = {}
+        await super().simple_response(scope, receive, send, request_headers)
+
+
 class Before:
     """Answers with `routes`, which are read-only pages, where one fits, else with the app."""
 
@@ -138,7 +151,7 @@ def wrap(app: ASGIApp, settings: Settings, count: Count) -> ASGIApp:
     `count` is told of every request: its operation's id or nothing, the status, the seconds it took.
     """
     if settings.cors_origins:
-        app = CORSMiddleware(
+        app = Cors(
             app,
             allow_origins=settings.cors_origins,
             allow_credentials=True,

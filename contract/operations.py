@@ -41,6 +41,9 @@ UNKNOWN_CLIENT = ("unknown", 0)
 
 #: Where a request's ASGI scope has a list of one: the operation that answers it, for whoever counts.
 OPERATION = "parlance.operation"
+#: An ASGI extension, and the message it allows: an answer's `status` and its `body` of JSON; the edge adds `head`,
+#: further lines of its head. One write in place of two, without a look at headers that are always the same.
+WHOLE = "parlance.response.whole"
 
 #: What a handler may take beside the parameters and the body of its operation.
 _INJECTED = ("services", "caller", "request")

@@ -1,29 +1,23 @@
 """Owns how bytes reach an Engine.IO session and leave it: a WebSocket without a queue or a task of its own.
 
 uvicorn's WebSocket class reads the request a second time and runs an ASGI call for as long as a connection lasts, and
-Engine.IO adds two tasks and a queue. Here a plain request becomes a session at once (`FirstRequest`), any other with an
-ASGI call that ends with the handshake. A `Connection` hands frames to its `Socket`, which answers what it can at once
-(`fast_lane.py`), works on the rest in a task that lives no longer than there is work, and writes to the transport.
+Engine.IO adds two tasks and a queue. Here a plain request becomes a session at once (`http_server.py`), any other with
+an ASGI call that ends with the handshake. A `Connection` hands frames to its `Socket`, which answers what it can at
+once (`fast_lane.py`), works on the rest in a task that lives no longer than there is work, and writes to the transport.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
-import functools
-import hashlib
 import logging
 import re
 import struct
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs
 
 import engineio  # type: ignore[import-untyped]
 import orjson
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.protocol import SERVER, Protocol
@@ -36,6 +30,8 @@ except ImportError:  # a platform without compiled wheels
     from websockets.utils import apply_mask
 
 if TYPE_CHECKING:
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
     from realtime.caller import Caller
 
 log = logging.getLogger("parlance.events")
@@ -50,91 +46,17 @@ MAX_FRAME_BYTES = 64 * 1024
 MAX_UNSENT_BYTES = 1024 * 1024
 #: Seconds between two pings, and how long the answer may take.
 PING_INTERVAL, PING_TIMEOUT = 20, 15
-#: Seconds in which a connection has to send its first request.
-REQUEST_SECONDS = 10
 
 #: The names under which a connection finds itself in its ASGI scope, and a request the engine in uvicorn's state.
 _EXTENSION, ENGINE = "parlance.connection", "parlance.engine"
 #: What a client may send as text: an Engine.IO close, a pong, or a message that is a Socket.IO packet.
 _READABLE = re.compile(r"1|3|4[0-9].*", re.DOTALL)
 _CLOSE, _PING, _PONG = b"1", b"2", b"3"
-#: Parameters that only a session which polls has, and headers of a request that is not plain: a page, whose origin
-#: counts, one with a body, one that wishes for more.
-_ODD = {"sid", "j"}
-_ODD_HEADERS = {b"origin", b"content-length", b"transfer-encoding", b"sec-websocket-protocol"}
-#: What answers a request's key (RFC 6455, 1.3).
-_KEY_SUFFIX = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 #: The first byte of a text message in one frame, and the bytes of an empty frame of a client (RFC 6455, 5.2).
 _WHOLE_TEXT, _SHORTEST = 0x81, 6
 #: Stands in an inbox for the end of the connection.
 _LOST = object()
 _INVALID_TEXT, _GOING_AWAY = 1007, 1012  # RFC 6455, 7.4.1
-
-
-class FirstRequest(HttpToolsProtocol):
-    """uvicorn's HTTP, which opens a plain session by itself, and hangs up on whoever does not ask for anything."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self._deadline = self.loop.call_later(REQUEST_SECONDS, self._hang_up)
-
-    def _hang_up(self) -> None:
-        if self.cycle is None:
-            self.transport.close()
-
-    def on_headers_complete(self) -> None:
-        self._deadline.cancel()
-        super().on_headers_complete()
-
-    def handle_websocket_upgrade(self) -> None:
-        engine: Engine | None = self.app_state.get(ENGINE)
-        key = self._plain_key() if engine is not None else None
-        if engine is None or key is None:
-            super().handle_websocket_upgrade()
-            return
-        connection = Connection.upgraded(self)
-        self.connections.discard(self)
-        self.connections.add(connection)
-        self.transport.set_protocol(connection)
-        accepted = base64.b64encode(hashlib.sha1(key + _KEY_SUFFIX, usedforsecurity=False).digest())
-        headers = b"".join([b"%b: %b\r\n" % header for header in self.server_state.default_headers])
-        self.transport.write(
-            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Accept: %b\r\n%b\r\n" % (accepted, headers)
-        )
-        engine.open(connection)
-
-    def _plain_key(self) -> bytes | None:
-        """The key of a request that asks for a session and nothing else; None leaves it to uvicorn."""
-        if self.scope["method"] != "GET" or self.scope["http_version"] != "1.1" or not _asks_for_session(self.url):
-            return None
-        keys, versions = [], []
-        for name, value in self.scope["headers"]:
-            if name in _ODD_HEADERS:
-                return None
-            if name == b"sec-websocket-key":
-                keys.append(value)
-            elif name == b"sec-websocket-version":
-                versions.append(value)
-        if len(keys) != 1 or versions != [b"13"]:
-            return None
-        try:
-            is_key = len(binascii.a2b_base64(keys[0], strict_mode=True)) == 16
-        except binascii.Error:
-            return None
-        return keys[0] if is_key else None
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._deadline.cancel()
-        super().connection_lost(exc)
-
-
-@functools.lru_cache(maxsize=64)
-def _asks_for_session(url: bytes) -> bool:
-    path, _, query = url.decode("latin-1").partition("?")
-    asked = parse_qs(query)
-    is_plain = asked.get("EIO") == ["4"] and asked.get("transport") == ["websocket"]
-    return path == "/socket.io/" and is_plain and asked.keys().isdisjoint(_ODD)
 
 
 class Connection(WebSocketsSansIOProtocol):
@@ -154,7 +76,7 @@ class Connection(WebSocketsSansIOProtocol):
     close_timer = ping_timer = pong_timer = pending_ping_payload = None
 
     @classmethod
-    def upgraded(cls, request: FirstRequest) -> Connection:
+    def upgraded(cls, request: HttpToolsProtocol) -> Connection:
         """Take a connection over from a request whose handshake is done."""
         self = cls.__new__(cls)
         self.loop, self.transport, self.logger = request.loop, request.transport, request.logger

@@ -24,7 +24,7 @@ from adapters import logs
 from cli import worker
 from cli.serve import application
 from container import Container
-from contract import transport
+from contract import http_server
 
 
 def main() -> None:
@@ -43,7 +43,7 @@ def main() -> None:
 def _serve(app: ASGIApp) -> NoReturn:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         _say(f"serve {os.getpid()} {listener.getsockname()[1]}")
-        config = uvicorn.Config(app, http=transport.FirstRequest, ws="none", access_log=False, log_config=None)
+        config = uvicorn.Config(app, http=http_server.HttpProtocol, ws="none", access_log=False, log_config=None)
         uvicorn.Server(config).run([listener])
     os._exit(0)
 

@@ -10,17 +10,15 @@ import sys
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-import app
-import settings as configuration
 from bench.rest import echo
-from container import Container
+from cli import serve
 
 _BODY = b'{"status":"ok","timestamp":"2026-03-14T09:26:53.589Z"}'
 _HEADERS = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(_BODY))]
 
 
 def parlance() -> ASGIApp:
-    return app.create(Container(configuration.load(None)), echo.document())
+    return serve.application(echo.document())
 
 
 def hello() -> ASGIApp:
@@ -32,17 +30,12 @@ def hello() -> ASGIApp:
 
 
 if __name__ == "__main__":
-    # As `parlance serve` has it.
+    is_parlance = sys.argv[1] == "parlance"
     uvicorn.run(
         f"bench.rest.server:{sys.argv[1]}",
         factory=True,
         host="127.0.0.1",
         port=int(sys.argv[2]),
-        proxy_headers=True,
-        forwarded_allow_ips=["127.0.0.1"],
-        server_header=False,
-        access_log=False,
-        log_config=None,
-        lifespan="on" if sys.argv[1] == "parlance" else "off",
-        timeout_keep_alive=30,
+        lifespan="on" if is_parlance else "off",
+        **(serve.server_options(["127.0.0.1"]) if is_parlance else {"server_header": False, "access_log": False}),
     )

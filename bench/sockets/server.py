@@ -10,7 +10,7 @@ import sys
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from contract import transport
+from cli import serve
 
 
 def echo() -> ASGIApp:
@@ -29,22 +29,12 @@ def echo() -> ASGIApp:
 
 if __name__ == "__main__":
     is_parlance = sys.argv[1] == "parlance"
-    # As `parlance serve` has it.
+    options = serve.server_options(["127.0.0.1"])
     uvicorn.run(
         "cli.serve:application" if is_parlance else "bench.sockets.server:echo",
         factory=True,
         host="127.0.0.1",
         port=int(sys.argv[2]),
-        proxy_headers=True,
-        forwarded_allow_ips=["127.0.0.1"],
-        http=transport.FirstRequest,
-        ws=transport.Connection if is_parlance else "websockets-sansio",
-        ws_max_size=transport.MAX_FRAME_BYTES,
-        ws_per_message_deflate=False,
-        ws_ping_interval=None,
-        server_header=False,
-        access_log=False,
-        log_config=None,
         lifespan="on" if is_parlance else "off",
-        timeout_keep_alive=30,
+        **(options if is_parlance else {**options, "ws": "websockets-sansio"}),
     )

@@ -1,0 +1,111 @@
+"""Owns that an answer written in one go is the same as one that uvicorn writes, on connections of every kind."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Any
+
+import pytest
+from starlette.types import Message, Receive, Scope, Send
+
+from contract import edge
+from contract.operations import WHOLE
+from settings import Settings
+from tests.world import Server
+
+
+async def talk(server: Server, *requests: str) -> str:
+    """Send the requests in one piece over one connection; answer all that comes until the server closes it."""
+    host, port = server.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write("".join(request.replace("\n", "\r\n") for request in requests).encode())
+    answers = await asyncio.wait_for(reader.read(), 10)
+    writer.close()
+    return answers.decode()
+
+
+def lines_of(head: str) -> list[str]:
+    """Return the lines of an answer's head, but for what differs from one answer to the next."""
+    return sorted(line for line in head.split("\r\n") if not re.match("date|x-request-id", line))
+
+
+async def test_a_whole_answer_has_the_head_that_uvicorn_would_write(server: Server) -> None:
+    # What HEAD asks for is never sent whole.
+    (whole, body), (usual, none) = [
+        (await talk(server, f"{method} /health HTTP/1.1\nHost: parlance\nConnection: close\n\n")).split("\r\n\r\n")
+        for method in ("GET", "HEAD")
+    ]
+    assert lines_of(whole) == lines_of(usual)
+    assert whole.startswith("HTTP/1.1 200 OK\r\n") and body.startswith('{"status":"ok"') and not none
+    for name in ("date", "x-request-id"):
+        assert len(re.findall(f"\r\n{name}: ", whole)) == len(re.findall(f"\r\n{name}: ", usual)) == 1
+    assert "\r\nconnection: close" in whole
+
+
+async def test_requests_sent_at_once_are_answered_in_turn(server: Server) -> None:
+    names = [f"turn-{number}" for number in range(20)]
+    ends = ["\n"] * 19 + ["Connection: close\n\n"]
+    requests = [
+        f"GET /health HTTP/1.1\nHost: parlance\nX-Request-Id: {name}\n{end}"
+        for name, end in zip(names, ends, strict=True)
+    ]
+    assert re.findall("\r\nx-request-id: (.*)\r\n", await talk(server, *requests)) == names
+
+
+async def test_http_1_0_is_answered_and_closed(server: Server) -> None:
+    answer = await talk(server, "GET /health HTTP/1.0\n\n")
+    assert answer.startswith("HTTP/1.1 200 OK\r\n") and "\r\nconnection: close\r\n" in answer
+
+
+@pytest.mark.parametrize(("origin", "allowed"), [("https://app.example.com", True), ("https://evil.example", False)])
+async def test_an_answer_to_another_origin_is_never_whole(settings: Settings, origin: str, allowed: bool) -> None:
+    sent: list[Any] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        assert WHOLE not in scope["extensions"]
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def receive() -> Message:
+        raise AssertionError("nothing is read")
+
+    changed = settings.model_copy(update={"cors_origins": ["https://app.example.com"]})
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/health",
+        "headers": [(b"origin", origin.encode())],
+        "extensions": {WHOLE: {}},
+    }
+    await edge.wrap(app, changed, lambda *_: None)(scope, receive, send)
+    assert ((b"access-control-allow-origin", origin.encode()) in sent[0]["headers"]) is allowed
+
+
+async def test_plain_answers_are_whole_where_the_server_takes_them(settings: Settings, asgi: Any) -> None:
+    sent: list[Any] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    scope = {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "path": "/health",
+        "raw_path": b"/health",
+        "query_string": b"",
+        "headers": [(b"host", b"parlance")],
+        "client": ("192.0.2.1", 1),
+        "server": ("127.0.0.1", 80),
+        "extensions": {WHOLE: {}},
+    }
+    await asgi(scope, receive, send)
+    usual = ["http.response.start", "http.response.body"]
+    assert [message["type"] for message in sent] == ([WHOLE] if settings.rest_fast_path else usual)
