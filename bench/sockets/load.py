@@ -66,7 +66,7 @@ class Phone(asyncio.Protocol):
 
     def connection_lost(self, exception: Exception | None) -> None:
         if not self.is_closing:
-            print("a connection was lost", file=sys.stderr)
+            print(f"a connection was lost: {exception!r}", file=sys.stderr)
             os._exit(1)
 
     def send(self, text: str) -> None:
@@ -141,18 +141,19 @@ async def sign_in(port: int, token: str) -> Phone:
 
 async def call(ports: list[int], tokens: list[str], number: int) -> tuple[Phone, Phone, str]:
     one, other = await sign_in(ports[0], tokens[0]), await sign_in(ports[-1], tokens[1])
-    topic = json.dumps({"topic": f"{os.getpid()} {number}"})
     found = one.hears(b'42["match_found"')
     for phone in (one, other):
-        ack = phone.hears(b"43")
-        phone.send(f'420["find_partner",{topic}]')
-        await ack
+        await ask(phone, "find_partner", {"topic": f"{os.getpid()} {number}"})
     room = json.loads((await found)[2:])[1]["roomId"]
     for phone in (one, other):
-        ack = phone.hears(b"43")
-        phone.send(f'420["join_room",{json.dumps({"roomId": room})}]')
-        await ack
+        await ask(phone, "join_room", {"roomId": room})
     return one, other, room
+
+
+async def ask(phone: Phone, event: str, payload: dict[str, str]) -> None:
+    ack = phone.hears(b"430")
+    phone.send(f'420["{event}",{json.dumps(payload)}]')
+    assert b'"ok":true' in await ack, await ack
 
 
 class Talk:
@@ -219,14 +220,19 @@ class Talk:
 async def relay(ports: list[int], tokens: list[str], seconds: float, rate: float) -> dict[str, Any]:
     pairs = [tokens[at : at + 2] for at in range(0, len(tokens), 2)]
     talk = Talk()
-    phones = []
+    phones, calls = [], []
     for number, pair in enumerate(pairs):
         one, other, room = await call(ports, pair, number)
         await asyncio.sleep(0.01)
         for sender, listener in ((one, other), (other, one)):
             talk.add(sender, listener, room, "1", closed_loop=not rate)
         phones += [one, other]
+        calls.append((one, room))
     result = await talk.run(seconds, rate)
+    for phone in phones:
+        phone.on_event = phone.on_ack = None
+    for phone, room in calls:  # who is thought to come back to a call can't look for another
+        await ask(phone, "end_call", {"roomId": room})
     await hang_up(phones)
     return result
 

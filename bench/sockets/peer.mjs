@@ -125,6 +125,7 @@ async function events() {
       }
       ack({ ok: true });
     });
+    socket.on("end_call", (_, ack) => ack({ ok: true }));
     for (const [name, isValid] of Object.entries(valid)) {
       const field = fields[name];
       const role = { webrtc_offer: "caller", webrtc_answer: "receiver" }[name];
