@@ -190,8 +190,12 @@ class Scripts:
         The script takes the arguments of each behind the shared ones, and returns as many answers, in that order.
         """
         answer = asyncio.get_running_loop().create_future()
-        self._together.setdefault((name, keys, shared), []).append((answer, args))
-        self._schedule()
+        calls = self._together.setdefault((name, keys, shared), [])
+        calls.append((answer, args))
+        if len(calls) == _TOGETHER and self._connection is not None:
+            self._flush()  # Redis works on these while their callers' successors are still heard
+        else:
+            self._schedule()
         return answer
 
     def execute(self, *arguments: Argument, idempotent: bool = False) -> asyncio.Future[Any]:

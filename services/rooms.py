@@ -5,11 +5,11 @@
     match:searching:{userId}      a search, for 5 minutes: level, topic, socket and beginning (µs), a line each, and the
                                   ticket: {userId, socket, level, topic, card}
     match:rate:{level}:{minute}   matches made in that minute
-    match:recent:{a}:{b}          that two learners met in the last ten minutes
-    match:in_room:{userId}        the room a user is in
+    match:recent:{a}:{b}          that two learners were in a room in the last ten minutes
+    match:in_room:{userId}        the room a user is in and, a line below, the ticket they came with
     match:room:{roomId}:users     its two members
     match:room:{roomId}:meta      createdAt topic level sessionId userAId userBId caller announced connected, and of
-                                  each ticket:{userId} socket:{userId} joins:{userId} away:{userId} log:{userId}
+                                  each socket:{userId} joins:{userId} away:{userId} log:{userId}
     match:due                     what is to happen next, scored by when (ms): search:{userId} join:{roomId}
                                   begin:{roomId} grace:{roomId}:{userId} room:{roomId} end:{roomId}:{by}
 
@@ -170,8 +170,8 @@ class Rooms:
         await self._run("put_back", keys, *place, _packed(ticket), self._search_ms)
 
     async def room_of(self, user_id: str) -> str | None:
-        room_id: Any = await self._scripts.execute("GET", f"match:in_room:{user_id}", idempotent=True)
-        return room_id or None
+        held: str | None = await self._scripts.execute("GET", f"match:in_room:{user_id}", idempotent=True)
+        return held.partition("\n")[0] if held else None
 
     async def announce(self, room_id: str) -> bool:
         """Note that both are told of a match; say whether both are still there."""
@@ -260,8 +260,8 @@ class Rooms:
 
     async def members(self) -> AsyncIterator[tuple[str, str]]:
         """Walk everybody who is in a room: user and room id."""
-        async for key, room_id in self._walk("match:in_room:*"):
-            yield key.rpartition(":")[2], room_id
+        async for key, held in self._walk("match:in_room:*"):
+            yield key.rpartition(":")[2], held.partition("\n")[0]
 
     async def _walk(self, pattern: str) -> AsyncIterator[tuple[str, str]]:
         cursor = "0"

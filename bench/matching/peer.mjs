@@ -1,4 +1,5 @@
 // The product brief's matchmaking with ioredis: lists, LPOP, RPUSH, SET and LREM. Takes one order a line, as client.py.
+// Each command waits for the one before; TOGETHER=1 sends those of one step at once, the room's in one pipeline.
 import { randomUUID } from "node:crypto";
 import { createInterface } from "node:readline";
 import Redis from "ioredis";
@@ -9,35 +10,41 @@ const redis = new Redis({
   enableAutoPipelining: process.env.AUTO_PIPELINING === "1",
 });
 const QUEUE = "match:queue:all";
+const isTogether = process.env.TOGETHER === "1";
+
+async function step(commands) {
+  if (!isTogether) {
+    const answers = [];
+    for (const [name, ...args] of commands) answers.push(await redis[name](...args));
+    return answers;
+  }
+  if (commands.length < 3) return Promise.all(commands.map(([name, ...args]) => redis[name](...args)));
+  return redis.pipeline(commands).exec();
+}
 
 async function find(user) {
-  const [searching, inRoom] = await Promise.all([
-    redis.exists(`match:searching:${user}`),
-    redis.exists(`match:in_room:${user}`),
-  ]);
-  if (searching || inRoom) throw new Error("refused");
+  const busy = await step([["exists", `match:searching:${user}`], ["exists", `match:in_room:${user}`]]);
+  if (busy[0] || busy[1]) throw new Error("refused");
   const partner = await redis.lpop(QUEUE);
   if (partner === null) {
-    await Promise.all([redis.rpush(QUEUE, user), redis.set(`match:searching:${user}`, "1", "EX", 300)]);
+    await step([["rpush", QUEUE, user], ["set", `match:searching:${user}`, "1", "EX", 300]]);
     return;
   }
   const room = randomUUID();
-  await redis
-    .pipeline()
-    .del(`match:searching:${partner}`)
-    .sadd(`match:room:${room}:users`, partner, user)
-    .expire(`match:room:${room}:users`, 7200)
-    .hset(`match:room:${room}:meta`, {
-      createdAt: Date.now(), topic: "", level: "all", userAId: partner, userBId: user,
-    })
-    .expire(`match:room:${room}:meta`, 7200)
-    .set(`match:in_room:${partner}`, room, "EX", 7200)
-    .set(`match:in_room:${user}`, room, "EX", 7200)
-    .exec();
+  const meta = { createdAt: Date.now(), topic: "", level: "all", userAId: partner, userBId: user };
+  await step([
+    ["del", `match:searching:${partner}`],
+    ["sadd", `match:room:${room}:users`, partner, user],
+    ["expire", `match:room:${room}:users`, 7200],
+    ["hset", `match:room:${room}:meta`, meta],
+    ["expire", `match:room:${room}:meta`, 7200],
+    ["set", `match:in_room:${partner}`, room, "EX", 7200],
+    ["set", `match:in_room:${user}`, room, "EX", 7200],
+  ]);
 }
 
 async function leave(user) {
-  await Promise.all([redis.lrem(QUEUE, 0, user), redis.del(`match:searching:${user}`)]);
+  await step([["lrem", QUEUE, 0, user], ["del", `match:searching:${user}`]]);
 }
 
 async function run({ operation, users, concurrency }) {

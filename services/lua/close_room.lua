@@ -13,31 +13,41 @@ if me ~= '' and redis.call('SISMEMBER', KEYS[2], me) == 0 then
   redis.call('ZREM', KEYS[3], 'grace:' .. room .. ':' .. me)
   return {'not_in_room'}
 end
-local meta = redis.call('HMGET', KEYS[1], 'userAId', 'userBId', 'connected', 'socket:' .. me, 'ticket:' .. me, 'away:' .. me)
+local meta = redis.call('HMGET', KEYS[1], 'userAId', 'userBId', 'connected', 'socket:' .. me, 'away:' .. me)
 if not meta[1] then return {'not_in_room'} end
+-- The ticket of a member who is in this room, else ''.
+local function ticket_of(user)
+  local held = redis.call('GET', 'match:in_room:' .. user) or ''
+  local found, ticket = string.match(held, '^([^\n]*)\n?(.*)')
+  return found == room and ticket or '', found == room
+end
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 if condition == 'unjoined' then
   if meta[3] then return {'not_in_room'} end
 elseif condition == 'away' then
-  if not meta[6] then redis.call('ZREM', KEYS[3], 'grace:' .. room .. ':' .. me) end
-  if not meta[6] or tonumber(meta[6]) > now then return {'not_in_room'} end
+  if not meta[5] then redis.call('ZREM', KEYS[3], 'grace:' .. room .. ':' .. me) end
+  if not meta[5] or tonumber(meta[5]) > now then return {'not_in_room'} end
 elseif condition ~= '' then
-  local socket = meta[4]
-  if not socket and meta[5] then socket = cjson.decode(meta[5]).socket end
+  local socket, ticket = meta[4], ticket_of(me)
+  if not socket and ticket ~= '' then socket = cjson.decode(ticket).socket end
   if 'socket:' .. (socket or '') ~= condition then return {'not_in_room'} end
 end
 
 local answer = {meta[3] and 1 or 0, redis.call('HEXISTS', KEYS[1], 'announced')}
 for index = 1, 2 do
   local user = meta[index]
-  local seat = redis.call('HMGET', KEYS[1], 'socket:' .. user, 'ticket:' .. user)
+  local ticket, is_here = ticket_of(user)
   answer[#answer + 1] = user
-  answer[#answer + 1] = seat[1] or ''
-  answer[#answer + 1] = seat[2] or ''
-  if redis.call('GET', 'match:in_room:' .. user) == room then redis.call('DEL', 'match:in_room:' .. user) end
+  answer[#answer + 1] = redis.call('HGET', KEYS[1], 'socket:' .. user) or ''
+  answer[#answer + 1] = ticket
+  if is_here then redis.call('DEL', 'match:in_room:' .. user) end
   redis.call('ZREM', KEYS[3], 'grace:' .. room .. ':' .. user)
 end
+-- For how long the two meet again only when nobody else waits (seconds).
+local one, other = meta[1], meta[2]
+if other < one then one, other = other, one end
+redis.call('SET', 'match:recent:' .. one .. ':' .. other, '1', 'EX', 600)
 redis.call('DEL', KEYS[1], KEYS[2])
 redis.call('ZREM', KEYS[3], 'join:' .. room, 'room:' .. room)
 redis.call('ZADD', KEYS[3], now + 5000, 'end:' .. room .. ':' .. ARGV[4])

@@ -5,11 +5,15 @@
 -- returns {'not_here'} | {'unjoined'} | {'away', peer's user id, peer's socket or ''}
 
 local me = ARGV[1]
-local meta = redis.call('HMGET', KEYS[1], 'userAId', 'userBId', 'connected', 'socket:' .. me, 'ticket:' .. me)
+local meta = redis.call('HMGET', KEYS[1], 'userAId', 'userBId', 'connected', 'socket:' .. me)
 if not meta[1] then return {'not_here'} end
 local socket = meta[4]
 -- Whoever has not joined is in the room with the socket that searched.
-if not socket and not meta[3] and meta[5] then socket = cjson.decode(meta[5]).socket end
+if not socket and not meta[3] then
+  local held = redis.call('GET', 'match:in_room:' .. me) or ''
+  local found, ticket = string.match(held, '^([^\n]*)\n(.*)')
+  if found == ARGV[2] then socket = cjson.decode(ticket).socket end
+end
 if not socket or string.sub(socket, 1, #ARGV[3]) ~= ARGV[3] then return {'not_here'} end
 if not meta[3] then return {'unjoined'} end
 

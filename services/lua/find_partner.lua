@@ -27,6 +27,11 @@ local FITTING = {
 local clock = call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local minute = math.floor(now / 60000)
+-- Times (ms), written out once; keys expire at a time, which is how Redis writes it down in the end.
+local created, room_until = string.format('%.0f', now), string.format('%.0f', now + (room_seconds + 60) * 1000)
+local join_by, search_by = string.format('%.0f', now + join_ms), string.format('%.0f', now + search_ms)
+-- A little longer than the search, so that whoever ends it still finds whom to tell.
+local search_until = string.format('%.0f', now + search_ms + 5000)
 
 local function key_of(level, topic)
   if topic == '' then return 'match:queue:' .. level end
@@ -57,6 +62,8 @@ end
 local matched, searches = {}, {}
 -- Of each queue: who waits in Redis, as far as it was read, and who came with these finds; the oldest first.
 local stored, fresh = {}, {}
+-- The queues that a find walks, by its levels and topic.
+local walked = {}
 local workers = {}
 -- What is written at the end.
 local leaves, joins, drops, dues, made = {}, {}, {KEYS[1]}, {KEYS[1]}, {}
@@ -96,27 +103,43 @@ local function entry_at(queue, place)
   return queue[place]
 end
 
+local function queues_of(levels, topic)
+  local by_topic = walked[levels]
+  if not by_topic then
+    by_topic = {}
+    walked[levels] = by_topic
+  end
+  local queues = by_topic[topic]
+  if not queues then
+    queues = {}
+    by_topic[topic] = queues
+    for _, level in ipairs(levels) do
+      local key = key_of(level, topic)
+      if not stored[key] then
+        stored[key] = {key = key, read = 0, first = 1, is_whole = false}
+        fresh[key] = {key = key, first = 1, is_whole = true}
+      end
+      queues[#queues + 1] = stored[key]
+      queues[#queues + 1] = fresh[key]
+    end
+  end
+  return queues
+end
+
 -- Walk the queues of these levels as one, oldest first, until `left` people have been looked at; answer who fits, how
 -- many are left to look at, and who fits but was met a moment ago.
 local function first_that_fits(user, levels, topic, avoided, left)
   local queues, places, again = {}, {}, nil
-  for index = 1, #levels do
-    local key = key_of(levels[index], topic)
-    if not stored[key] then
-      stored[key] = {key = key, read = 0, first = 1, is_whole = false}
-      fresh[key] = {key = key, first = 1, is_whole = true}
-    end
-    queues[#queues + 1] = stored[key]
-    queues[#queues + 1] = fresh[key]
-  end
-  for index = 1, #queues do
-    local queue = queues[index]
+  for _, queue in ipairs(queues_of(levels, topic)) do
     local entry = entry_at(queue, queue.first)
     while entry and matched[entry[1]] do
       queue.first = queue.first + 1
       entry = entry_at(queue, queue.first)
     end
-    places[index] = queue.first
+    if entry then
+      queues[#queues + 1] = queue
+      places[#queues] = queue.first
+    end
   end
   while left > 0 do
     local oldest, entry = nil, nil
@@ -158,18 +181,16 @@ local function make_room(room, session, partner, me)
   if partner.level ~= me.level then made[partner.level] = (made[partner.level] or 0) + 1 end
   local level = me.level == 'all' and partner.level or me.level
   local topic = me.topic == '' and partner.topic or me.topic
-  -- For how long a partner is met again only when nobody else waits (seconds).
-  call('SET', pair(user, other), '1', 'EX', '600')
   local users, meta = 'match:room:' .. room .. ':users', 'match:room:' .. room .. ':meta'
   call('SADD', users, other, user)
-  call('EXPIRE', users, room_seconds + 60)
-  call('HSET', meta, 'createdAt', now, 'topic', topic, 'level', level, 'sessionId', session,
-    'userAId', other, 'userBId', user, 'ticket:' .. other, partner.ticket, 'ticket:' .. user, me.ticket)
-  call('EXPIRE', meta, room_seconds + 60)
-  call('SET', 'match:in_room:' .. other, room, 'EX', room_seconds + 60)
-  call('SET', 'match:in_room:' .. user, room, 'EX', room_seconds + 60)
-  dues[#dues + 1], dues[#dues + 2] = now + join_ms, 'join:' .. room
-  dues[#dues + 1], dues[#dues + 2] = now + room_seconds * 1000, 'room:' .. room
+  call('PEXPIREAT', users, room_until)
+  call('HSET', meta, 'createdAt', created, 'topic', topic, 'level', level, 'sessionId', session,
+    'userAId', other, 'userBId', user)
+  call('PEXPIREAT', meta, room_until)
+  -- The tickets are not of the room's hash, which such long values would make a slow one.
+  call('SET', 'match:in_room:' .. other, room .. '\n' .. partner.ticket, 'PXAT', room_until)
+  call('SET', 'match:in_room:' .. user, room .. '\n' .. me.ticket, 'PXAT', room_until)
+  dues[#dues + 1], dues[#dues + 2] = join_by, 'join:' .. room
   local waited = math.floor((clock[1] * 1000000 + clock[2] - partner.since) / 1000)
   return {'matched', partner.ticket, partner.since, level, topic, math.max(0, waited)}
 end
@@ -223,18 +244,17 @@ end
 
 for _, me in pairs(waiting) do
   if not matched[me.user] then
-    -- A little longer than the search, so that whoever ends it still finds whom to tell.
     call('SET', 'match:searching:' .. me.user, concat({me.level, me.topic, me.socket, me.since, me.ticket}, '\n'),
-      'PX', search_ms + 5000)
+      'PXAT', search_until)
     gather(joins, key_of(me.level, ''), me.since, me.user)
     if me.topic ~= '' then gather(joins, key_of(me.level, me.topic), me.since, me.user) end
-    dues[#dues + 1], dues[#dues + 2] = now + search_ms, 'search:' .. me.user
+    dues[#dues + 1], dues[#dues + 2] = search_by, 'search:' .. me.user
   end
 end
 give('ZREM', leaves)
 give('ZADD', joins)
 -- Nobody waits longer than a search lasts, so a queue that nobody joins may go.
-for key in pairs(joins) do call('PEXPIRE', key, search_ms) end
+for key in pairs(joins) do call('PEXPIREAT', key, search_by) end
 if #drops > 1 then call('ZREM', unpack(drops)) end
 if #dues > 1 then call('ZADD', unpack(dues)) end
 for level, count in pairs(made) do

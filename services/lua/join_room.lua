@@ -31,8 +31,10 @@ if not meta[4] and peers[1] then
   connects = 1
   redis.call('HSET', KEYS[1], 'connected', 1)
   redis.call('ZREM', KEYS[3], 'join:' .. room)
-  -- That the call's row is still to say so: whoever dies before it does, another writes it.
-  redis.call('ZADD', KEYS[3], now + 5000, 'begin:' .. room)
+  -- It lasts no longer than its keys, which have a minute more. That the call's row is still to say that it has begun:
+  -- whoever dies before it does, another writes it.
+  local ends = now + (redis.call('TTL', KEYS[1]) - 60) * 1000
+  redis.call('ZADD', KEYS[3], now + 5000, 'begin:' .. room, ends, 'room:' .. room)
 end
 local left = 0
 if peers[2] then left = math.max(0, peers[2] - now) end

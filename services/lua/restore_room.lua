@@ -17,9 +17,9 @@ if redis.call('EXISTS', KEYS[1]) == 0 then
   redis.call('SADD', KEYS[2], ARGV[3], ARGV[4])
   redis.call('EXPIRE', KEYS[1], ARGV[6] + 60)
   redis.call('EXPIRE', KEYS[2], ARGV[6] + 60)
-  redis.call('ZADD', KEYS[3], now + ARGV[6] * 1000, 'room:' .. room)
   if ARGV[5] == '1' then
     redis.call('HSET', KEYS[1], 'connected', 1)
+    redis.call('ZADD', KEYS[3], now + ARGV[6] * 1000, 'room:' .. room)
   else
     redis.call('ZADD', KEYS[3], now + ARGV[7], 'join:' .. room)
   end

@@ -364,7 +364,7 @@ class World:
                 level, topic, socket, since, _ = search.split("\n", 4)
                 held.searching[user] = level, topic, socket, int(since)
             if room:
-                held.in_room[user] = room
+                held.in_room[user] = room.partition("\n")[0]
         return held
 
     async def audit(self) -> None:
@@ -388,9 +388,7 @@ class World:
             for queue in queues:
                 assert await self.scripts.execute("ZSCORE", queue, user) is not None, "a ticket in no queue"
         for room, meta in held.rooms.items():
-            due.add(f"room:{room}")
-            if "connected" not in meta:
-                due.add(f"join:{room}")
+            due.add(f"room:{room}" if "connected" in meta else f"join:{room}")
             due |= {f"grace:{room}:{key.partition(':')[2]}" for key in meta if key.startswith("away:")}
             for user in (meta["userAId"], meta["userBId"]):
                 seat = meta.get(f"socket:{user}")

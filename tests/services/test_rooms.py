@@ -203,8 +203,9 @@ async def test_a_room_knows_its_two_and_both_know_their_room(
     assert outcome == Paired({**ada, "since": outcome.partner["since"]}, "beginner", "food", outcome.waited_ms)
     assert 0 <= outcome.waited_ms < 5000
     meta = await container.redis.hgetall("match:room:the-room:meta")
-    tickets = [orjson.loads(meta.pop(f"ticket:{each['userId']}")) for each in (ada, bob)]
-    assert [each["socket"] for each in tickets] == [ada["socket"], bob["socket"]]
+    for each in (ada, bob):
+        room, _, held = str(await container.redis.get(f"match:in_room:{each['userId']}")).partition("\n")
+        assert room == "the-room" and orjson.loads(held)["socket"] == each["socket"]
     assert abs(int(meta.pop("createdAt")) / 1000 - time.time()) < 5
     assert meta == {
         "topic": "food",
@@ -224,8 +225,10 @@ async def test_a_room_knows_its_two_and_both_know_their_room(
 async def test_everything_of_the_queue_and_of_rooms_expires(
     container: Container, rooms: Rooms, ticket: MakeTicket
 ) -> None:
+    await rooms.close(await matched(rooms, ticket(), ticket()), None)
     await matched(rooms, ticket("advanced", "food"), ticket("advanced", "food"))
     await find(rooms, ticket("beginner", "work"))
+    assert {key.split(":")[1] for key in await keys(container)} >= {"recent", "in_room", "room", "searching", "queue"}
     for key in await keys(container) - {"match:due"}:  # what is due is taken off when it is done
         seconds = await container.redis.ttl(key)
         limit = ROOM_SECONDS + 60 if ":room:" in key or ":in_room:" in key else max(305, 360)
