@@ -17,6 +17,7 @@ Then JSON: how many, in how many seconds, and for relay and echo the millisecond
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import resource
@@ -294,4 +295,5 @@ async def main(ports: list[int], command: str, *arguments: str) -> None:
 if __name__ == "__main__":
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    gc.disable()  # its pauses would be told as the server's
     uvloop.run(main([int(port) for port in sys.argv[1].split("+")], *sys.argv[2:]))
