@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from email.utils import parseaddr
 from typing import Literal
 
-import httpx
 import sqlalchemy as sa
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
@@ -20,13 +19,14 @@ from sqlalchemy.exc import DBAPIError, ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 import errors
-from adapters import firebase_account, redis, stun
+from adapters import redis, stun
 from adapters.database import Database
 from adapters.ffmpeg import Ffmpeg
 from adapters.keys import KeyFileError, KeyFiles
 from adapters.mail.resend import ResendMailer
 from adapters.payments.razorpay import RazorpayProvider
 from adapters.payments.stripe import StripeProvider
+from adapters.push import fcm
 from adapters.storage import Storage
 from adapters.turn import Turn
 from settings import Settings, SettingsError
@@ -280,12 +280,13 @@ class DoctorService:
         if not all(account):
             raise _fault("only a part of the account is set", mend)
         try:
-            await firebase_account.exchange_token(settings)
-        except (firebase_account.AccountRefused, ValueError) as error:
-            saw = str(error) if isinstance(error, firebase_account.AccountRefused) else "the private key is unreadable"
-            raise _fault(saw, mend) from None
-        except httpx.HTTPError as error:
-            saw = f"Google does not answer at {settings.firebase_token_url} ({type(error).__name__})"
+            await fcm.try_account(settings)
+        except fcm.AccountRefused as error:
+            raise _fault(str(error), mend) from None
+        except ValueError:
+            raise _fault("the private key is unreadable", mend) from None
+        except errors.Unavailable as error:
+            saw = f"Google does not answer at {settings.firebase_token_url} ({error})"
             raise _fault(saw, "See whether this machine reaches it, and whether FIREBASE_TOKEN_URL is right.") from None
         return f"Google takes the account of {settings.firebase_project_id}"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import math
 import secrets
@@ -12,6 +13,7 @@ from typing import Any, Literal
 
 import firebase_admin
 import google.auth.exceptions
+import google.auth.transport.requests
 from firebase_admin import exceptions, messaging
 from google.oauth2 import service_account
 from requests.adapters import HTTPAdapter
@@ -35,19 +37,39 @@ class _Account(service_account.Credentials):
         return False
 
 
+class AccountRefused(errors.Refused):
+    """Google does not take the account's key; the message says why."""
+
+
+def _account(settings: Settings) -> _Account:
+    assert settings.firebase_private_key is not None
+    account = {
+        "type": "service_account",
+        "project_id": settings.firebase_project_id,
+        "client_email": settings.firebase_client_email,
+        "private_key": settings.firebase_private_key.get_secret_value(),
+        "token_uri": settings.firebase_token_url,
+    }
+    return _Account.from_service_account_info(account, scopes=[_SCOPE])  # type: ignore[no-any-return,no-untyped-call]
+
+
+async def try_account(settings: Settings) -> None:
+    """Get an access token, as pushes do; raise AccountRefused, ValueError for a bad key, or Unavailable."""
+    account = _account(settings)
+    request = functools.partial(google.auth.transport.requests.Request(), timeout=TIMEOUT)
+    try:
+        await asyncio.to_thread(account.refresh, request)
+    except google.auth.exceptions.GoogleAuthError as error:
+        if isinstance(error, google.auth.exceptions.RefreshError) and not error.retryable:
+            raise AccountRefused(f"Google refuses the account: {error.args[0]}") from None
+        raise errors.Unavailable(type(error).__name__) from None
+
+
 class FcmSender:
     def __init__(self, settings: Settings) -> None:
-        assert settings.firebase_private_key is not None
-        account = {
-            "type": "service_account",
-            "project_id": settings.firebase_project_id,
-            "client_email": settings.firebase_client_email,
-            "private_key": settings.firebase_private_key.get_secret_value(),
-            "token_uri": settings.firebase_token_url,
-        }
         # The SDK keeps its apps by name, for the whole process.
         self._app = firebase_admin.initialize_app(
-            _Account.from_service_account_info(account, scopes=[_SCOPE]),  # type: ignore[no-untyped-call]
+            _account(settings),
             {"httpTimeout": TIMEOUT, "projectId": settings.firebase_project_id},
             name=f"parlance-{secrets.token_hex(8)}",
         )
