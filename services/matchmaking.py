@@ -11,14 +11,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-import sqlalchemy as sa
-from sqlmodel import col
-
 import errors
 from adapters.counting import Histogram
 from adapters.database import Database
 from adapters.ports import Bus
-from models import Block, Profile, Report, User
 from services.call_rows import CallRows
 from services.rooms import Closed, Member, Rooms, Ticket, Waiting
 from services.sessions import SessionsService
@@ -29,6 +25,15 @@ log = logging.getLogger("parlance.matchmaking")
 UNKNOWN_WAIT = 60
 #: What the row of a call holds of its topic.
 TOPIC_LENGTH = 60
+#: Who searches, and the ids of those whom they must not meet.
+_SEEKER = """
+    SELECT u.is_banned, p.username, p.display_name, p.avatar_url, p.english_level, array_to_string(ARRAY(
+        SELECT blocked_id FROM blocks WHERE blocker_id = u.id
+        UNION SELECT blocker_id FROM blocks WHERE blocked_id = u.id
+        UNION SELECT reported_id FROM reports WHERE reporter_id = u.id
+        UNION SELECT reporter_id FROM reports WHERE reported_id = u.id
+    ), ' ')
+    FROM users u JOIN profiles p ON p.user_id = u.id WHERE u.id = $1"""
 #: Takes a user, the name of their partner, the room and the session.
 MatchListener = Callable[[str, str, str, str], Awaitable[None]]
 #: Seconds that a search took.
@@ -297,35 +302,15 @@ class MatchmakingService:
 
     async def _partner(self, user_id: str, socket: str) -> tuple[Partner, list[str]]:
         """Read who searches, and whom they must not meet: blocks and reports count both ways."""
-        me = uuid.UUID(user_id)
-        async with self._database.transaction() as session:
-            statement = (
-                sa.select(
-                    col(User.is_banned),
-                    col(Profile.username),
-                    col(Profile.display_name),
-                    col(Profile.avatar_url),
-                    col(Profile.english_level),
-                )
-                .join(Profile, col(Profile.user_id) == col(User.id))
-                .where(col(User.id) == me)
-            )
-            found = (await session.execute(statement)).first()
-            avoid = sa.union(
-                sa.select(col(Block.blocked_id)).where(col(Block.blocker_id) == me),
-                sa.select(col(Block.blocker_id)).where(col(Block.blocked_id) == me),
-                sa.select(col(Report.reported_id)).where(col(Report.reporter_id) == me),
-                sa.select(col(Report.reporter_id)).where(col(Report.reported_id) == me),
-            )
-            avoided = [str(other) for other in (await session.execute(avoid)).scalars()]
+        found = await self._database.fetch_one(_SEEKER, user_id)
         if found is None:
             raise errors.Banned("This account is gone.")
-        is_banned, username, display_name, avatar_url, english_level = found
+        is_banned, username, display_name, avatar_url, english_level, avoided = found
         if is_banned:
             raise errors.Banned()
         if username is None or english_level is None:
             raise errors.ProfileIncomplete()
-        return Partner(user_id, display_name or username, avatar_url, english_level.value, socket), avoided
+        return Partner(user_id, display_name or username, avatar_url, english_level, socket), avoided.split()
 
 
 def _partner_of(ticket: Ticket) -> Partner:
