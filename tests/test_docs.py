@@ -14,6 +14,10 @@ from cli.main import app
 from settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
+DOCUMENTS = [
+    *(ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
 LOCK_FILES = [ROOT / "package-lock.json", ROOT / "clients" / "typescript" / "package-lock.json"]
 
 
@@ -42,10 +46,41 @@ def test_every_command_is_documented(command: str) -> None:
     assert any(f"`parlance {command}`" in row or f"`{name}`" in row for row in rows), command
 
 
-def test_every_file_that_the_documents_name_is_there() -> None:
-    for document in [ROOT / "README.md", ROOT / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md"]:
-        for target in re.findall(r"\]\((?!http)([^)#]+)\)", document.read_text()):
-            assert (ROOT / target).exists(), f"{document.name} names {target}"
+def headings(document: Path) -> set[str]:
+    """The anchors of a document, as GitHub makes them."""
+    titles = re.findall(r"^#+ (.+)$", document.read_text(), re.M)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_file_and_heading_that_a_document_links_to_is_there(document: Path) -> None:
+    for target, anchor in re.findall(r"\]\((?!http)([^)#]*)(?:#([^)]+))?\)", document.read_text()):
+        path = document.parent / target if target else document
+        assert path.exists(), target
+        assert not anchor or anchor in headings(path), f"{target}#{anchor}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_command_and_setting_that_a_document_names_is_there(document: Path) -> None:
+    text = document.read_text()
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M)
+    assert set(re.findall(r"[`\n]make ([a-z]+(?:-[a-z]+)*)", text)) <= set(targets)
+    known = {*commands(), *(command.partition(" ")[0] for command in commands())}
+    for group, name in re.findall(r"[`\n]parlance ([a-z]+)((?: [a-z]+)?)(?=[ `\n])", text):
+        assert group in known and (f"{group}{name}" in known or group in commands()), f"parlance {group}{name}"
+    elsewhere = (ROOT / "docker-compose.yml").read_text() + (ROOT / ".env.example").read_text()
+    if document.parent.name != "decisions" and document.name != "CONTRIBUTING.md":
+        for name in re.findall(r"`([A-Z]+(?:_[A-Z]+)+)`", text):
+            assert name in elsewhere, name
+
+
+def test_every_alert_is_explained_and_every_metric_that_is_named_is_there() -> None:
+    guide = (ROOT / "docs" / "operating.md").read_text()
+    for alert in re.findall(r"alert: (\w+)", (ROOT / "deploy" / "alerts.yml").read_text()):
+        assert f"| `{alert}` |" in guide, alert
+    metrics = (ROOT / "services" / "metrics.py").read_text()
+    for name in re.findall(r"`(parlance_\w+)`", guide):
+        assert f'"{name.removesuffix("_total")}"' in metrics, name
 
 
 def test_no_file_names_a_package_host() -> None:
