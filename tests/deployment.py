@@ -93,7 +93,7 @@ class Client:
             payload["candidate"]["candidate"]
             for phone in self.phones
             for name, payload in phone.heard
-            if name == "webrtc_ice"
+            if name == "webrtc_ice" and payload["candidate"] is not None
         ]
 
     async def connect(self, *, at: int | None = None, within: float = 15) -> Phone:

@@ -97,8 +97,9 @@ async def test_a_flood_of_logins_is_answered_or_put_off_while_health_stays_quick
         assert put_off, f"the machine checked {rate} passwords a second: no flood"
         for each in put_off:
             assert each.answer.json()["code"] == "unavailable" and int(each.answer.headers["Retry-After"]) >= 1
-        # Whoever is put off hears so at once, without waiting for those before.
-        assert statistics.median(each.seconds for each in put_off) < 0.2
+        # Whoever is put off hears so without waiting for those before; how soon that is, a shared machine decides.
+        waited, served = (statistics.median(each.seconds for each in some) for some in (put_off, checked))
+        assert waited < max(0.2, served / 2)
 
         # The 95th percentile, not the 99th: of these few hundred the 99th is the third slowest, which on a
         # machine that is shared is the scheduler's. A password checked on the loop would make nearly all of them slow.
