@@ -86,6 +86,10 @@ lock: $(UV) ## Write requirements/*.txt from pyproject.toml (ARGS=--upgrade for 
 	$(UV) $(LOCK) pyproject.toml -c requirements/development.txt -o requirements/production.txt
 	echo uv | $(UV) $(LOCK) - -o requirements/uv.txt $(ARGS)
 
+.PHONY: sbom
+sbom: env ## Write the bill of materials (dist/parlance.cdx.json) and docs/licences.md.
+	$(BIN)/python deploy/bill_of_materials.py dist/parlance.cdx.json
+
 .PHONY: env
 env: .venv/.ready ## Make .venv, or bring it up to the lock file.
 

@@ -1,0 +1,150 @@
+"""Writes what the product is made of: a CycloneDX bill of materials, and the licences in docs/licences.md.
+
+Run as `python deploy/bill_of_materials.py FILE` in the environment of `make env`, which has the same versions as the
+image; with `--check` it says whether docs/licences.md is true. A licence that could bind whoever uses the product ends
+it with 1.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import NamedTuple
+
+from cyclonedx.contrib.license.factories import LicenseFactory
+from cyclonedx.model.bom import Bom
+from cyclonedx.model.component import Component, ComponentType
+from cyclonedx.output.json import JsonV1Dot6
+from packageurl import PackageURL
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).resolve().parent.parent
+LICENCES = ROOT / "docs" / "licences.md"
+#: What packages call the licences that SPDX names otherwise.
+_SPDX = {
+    "3-Clause BSD License": "BSD-3-Clause",
+    "Apache 2.0": "Apache-2.0",
+    "Apache License 2.0": "Apache-2.0",
+    "Apache License, Version 2.0": "Apache-2.0",
+    "Apache Software License": "Apache-2.0",
+    "BSD": "BSD-3-Clause",
+    "BSD 2-Clause License": "BSD-2-Clause",
+    "BSD License": "BSD-3-Clause",
+    "ISC License": "ISC",
+    "ISC License (ISCL)": "ISC",
+    "MIT License": "MIT",
+    "MIT license": "MIT",
+    "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0",
+    "Python Software Foundation License": "PSF-2.0",
+    "The MIT License (MIT)": "MIT",
+}
+#: Alone or in an expression of these. LGPL and MPL bind who changes the library, which is installed as it comes.
+_TAKEN = {"0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "HPND", "ISC", "LGPL-3.0-only", "LGPL-3.0-or-later"}
+_TAKEN |= {"MIT", "MIT-0", "MIT-CMU", "MPL-2.0", "PSF-2.0", "Unlicense", "Zlib"}
+_PAGE = """\
+# What it is made of
+
+Parlance is under the [MIT License](../LICENSE). `make sbom` writes this page, and the same as a CycloneDX bill of
+materials (`dist/parlance.cdx.json`): what `requirements/production.txt` installs, by hash, and what is in the bundles
+that browsers load. A test holds the page to the lock files, and refuses licences that would bind whoever runs or
+changes Parlance. Libraries under LGPL and MPL are installed as they come; change one of these, and the change is under
+its licence.
+
+| package | from | version | licence |
+| --- | --- | --- | --- |"""
+
+
+class Part(NamedTuple):
+    """One package of PyPI or npm."""
+
+    kind: str
+    name: str
+    version: str
+    licence: str
+
+    @property
+    def is_taken(self) -> bool:
+        return set(re.split(r" (?:AND|OR) |[()]", self.licence)) - {""} <= _TAKEN
+
+
+def from_pypi() -> list[Part]:
+    """What requirements/production.txt installs on this platform."""
+    parts = []
+    for entry in re.split(r"\n(?=\S)", (ROOT / "requirements" / "production.txt").read_text()):
+        wanted = Requirement(re.split(r"\s*\\?\n", entry.strip())[0])
+        if wanted.marker is None or wanted.marker.evaluate():
+            about = metadata.distribution(wanted.name)
+            assert wanted.specifier.contains(about.version), f"{wanted.name} is installed as {about.version}"
+            parts.append(Part("pypi", wanted.name, about.version, _licence(about.metadata)))
+    return parts
+
+
+def _licence(about: metadata.PackageMetadata) -> str:
+    classifiers = [each.rpartition(" :: ")[2] for each in about.get_all("Classifier", []) if "License ::" in each]
+    said = about.get("License-Expression") or about.get("License") or ""
+    if not said or "\n" in said or len(said) > 60:  # the whole text, where its name belongs
+        said = " AND ".join(_SPDX.get(each, each) for each in classifiers)
+    return _SPDX.get(said, said) or "unknown"
+
+
+def from_npm() -> list[Part]:
+    """What is in the bundles that browsers load: of the practice page, and of `web/vendor`."""
+    lock = json.loads((ROOT / "clients" / "typescript" / "package-lock.json").read_text())["packages"]
+    bundled = (ROOT / "web" / "practice" / "page.js.LICENSES.txt").read_text()
+    parts = []
+    for name, version in re.findall(r"(?:\A|-{80}\n\n)(\S+) (\S+)\n", bundled):
+        held = lock[f"node_modules/{name}"]
+        assert held["version"] == version, name
+        parts.append(Part("npm", name, version, held["license"]))
+    for readme in sorted((ROOT / "web" / "vendor").glob("*/README.md")):
+        found = re.search(r"npm package `(\S+)`, version \*\*(\S+)\*\*, under the\s+(.+?) \(", readme.read_text(), re.S)
+        assert found, f"{readme} says no package, version and licence"
+        parts.append(Part("npm", found[1], found[2], _SPDX.get(found[3], found[3])))
+    return parts
+
+
+def bill(parts: list[Part]) -> str:
+    """Say it as CycloneDX 1.6 in JSON."""
+    bom, licence = Bom(), LicenseFactory()
+    product = Component(name="parlance", type=ComponentType.APPLICATION, licenses=[licence.make_from_string("MIT")])
+    bom.metadata.component = product
+    for part in parts:
+        group, _, name = part.name.rpartition("/")
+        component = Component(
+            name=name,
+            group=group or None,
+            version=part.version,
+            type=ComponentType.LIBRARY,
+            purl=PackageURL(part.kind, group or None, name, part.version),
+            licenses=[licence.make_from_string(part.licence)],
+        )
+        bom.components.add(component)
+        bom.register_dependency(product, [component])
+    return JsonV1Dot6(bom).output_as_string(indent=2)
+
+
+def listed(parts: list[Part]) -> str:
+    """Say it as the page docs/licences.md."""
+    rows = [f"| {part.name} | {part.kind} | {part.version} | {part.licence} |" for part in parts]
+    return "\n".join([_PAGE, *rows, ""])
+
+
+def main(arguments: list[str]) -> None:
+    parts = [*from_pypi(), *from_npm()]
+    if refused := [f"{part.name} ({part.licence})" for part in parts if not part.is_taken]:
+        sys.exit(f"licences to be looked at, see _TAKEN in deploy/bill_of_materials.py: {', '.join(refused)}")
+    if "--check" in arguments:
+        if LICENCES.read_text() != listed(parts):
+            sys.exit("docs/licences.md is not what is installed; run: make sbom")
+        return
+    LICENCES.write_text(listed(parts))
+    target = Path(arguments[0])
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(bill(parts))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

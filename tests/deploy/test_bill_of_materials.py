@@ -1,0 +1,38 @@
+"""docs/licences.md is true, the bill of materials is one, and a licence that binds is noticed."""
+
+from __future__ import annotations
+
+import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+
+from deploy import bill_of_materials
+from deploy.bill_of_materials import Part
+
+
+def test_the_page_of_licences_is_what_is_installed() -> None:
+    bill_of_materials.main(["--check"])
+
+
+def test_the_bill_is_valid_and_names_everything() -> None:
+    parts = [*bill_of_materials.from_pypi(), *bill_of_materials.from_npm()]
+    assert {"connexion", "python-socketio", "socket.io-client", "@asyncapi/react-component"} <= {
+        part.name for part in parts
+    }
+    said = bill_of_materials.bill(parts)
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(said) is None
+    assert all(f"pkg:{part.kind}/{part.name.replace('@', '%40')}@{part.version}" in said for part in parts)
+
+
+@pytest.mark.parametrize(
+    ("licence", "taken"),
+    [
+        ("MIT", True),
+        ("MPL-2.0 AND (Apache-2.0 OR MIT)", True),
+        ("GPL-3.0-only", False),
+        ("MIT AND AGPL-3.0-or-later", False),
+        ("unknown", False),
+    ],
+)
+def test_a_licence_that_binds_is_not_taken(licence: str, taken: bool) -> None:
+    assert Part("pypi", "any", "1", licence).is_taken is taken
