@@ -1,0 +1,210 @@
+"""Owns what must hold after whatever happened: each invariant asks the stores, and names what breaks it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any, cast
+
+import httpx
+import psycopg
+import redis
+from minio import Minio
+
+from faults.load import Claims
+from models import Order
+from settings import Settings
+from tests.shop import agrees
+from tests.standins import StandIns
+
+
+@dataclass
+class Stores:
+    """What the invariants read: the database, Redis, the bucket, the providers' ledger, and what clients were told."""
+
+    settings: Settings
+    database: psycopg.Connection[Any]
+    redis: redis.Redis
+    bucket: Minio
+    stand_ins: StandIns
+    claims: Claims
+
+    def rows(self, statement: str, *values: Any) -> list[Any]:
+        return self.database.execute(statement.encode(), values).fetchall()
+
+
+#: Answers a sentence for each thing that is not as it must be.
+Invariant = Callable[[Stores], list[str]]
+
+
+def accounts(stores: Stores) -> list[str]:
+    """Every account that was acknowledged is there, with its profile."""
+    there = {email for (email,) in stores.rows("SELECT email FROM users JOIN profiles ON user_id = users.id")}
+    return [f"the account {email} is gone" for email in stores.claims.registered if email not in there]
+
+
+def sign_ins(stores: Stores) -> list[str]:
+    """Nobody was signed out who renewed their sign-in as they should."""
+    return [f"signed out: {told}" for told in stores.claims.signed_out]
+
+
+def calls(stores: Stores) -> list[str]:
+    """Every call that both brought to its end has one row that says so."""
+    found = []
+    for room, one, other in stores.claims.calls:
+        rows = stores.rows(
+            "SELECT user_a_id::text, user_b_id::text, started_at <= connected_at AND connected_at <= ended_at,"
+            " ended_by::text, duration_seconds FROM call_sessions WHERE room_id = %s",
+            room,
+        )
+        if len(rows) != 1:
+            found.append(f"the call {room} has {len(rows)} rows")
+        elif {rows[0][0], rows[0][1]} != {one, other} or not rows[0][2] or rows[0][4] is None:
+            found.append(f"the call {room} is recorded as {rows[0]}")
+    return found
+
+
+def open_calls(stores: Stores) -> list[str]:
+    """No call is open, and no search or room is left, when everybody has gone."""
+    rows = stores.rows("SELECT room_id FROM call_sessions WHERE ended_at IS NULL")
+    left = [
+        str(key)
+        for pattern in ("match:searching:*", "match:in_room:*", "match:room:*", "match:queue:*")
+        for key in stores.redis.scan_iter(pattern, count=1000)
+    ]
+    return [f"the call {room} is open" for (room,) in rows] + [f"{key} is left in Redis" for key in left]
+
+
+def statistics(stores: Stores) -> list[str]:
+    """What learners are told they practised is what their calls add up to."""
+    statement = """
+        SELECT p.user_id, p.total_sessions, count(c.id) FROM profiles p
+        LEFT JOIN call_sessions c ON p.user_id IN (c.user_a_id, c.user_b_id)
+            AND c.connected_at IS NOT NULL AND c.ended_at IS NOT NULL
+        GROUP BY 1, 2 HAVING p.total_sessions <> count(c.id)"""
+    return [f"{user} is told of {told} calls, and had {had}" for user, told, had in stores.rows(statement)]
+
+
+def ratings(stores: Stores) -> list[str]:
+    """Every rating that was acknowledged is there, once."""
+    there = {
+        (str(session), str(rater)) for session, rater in stores.rows("SELECT session_id, rater_id FROM session_ratings")
+    }
+    return [
+        f"the rating of {session} by {rater} is gone"
+        for session, rater in stores.claims.ratings
+        if (session, rater) not in there
+    ]
+
+
+def orders(stores: Stores) -> list[str]:
+    """Every order is what its provider thinks, paid once, and its course is open while it is paid."""
+    found = []
+    ledger = {standing.reference: standing for standing in stores.stand_ins.ledger()}
+    statement = """
+        SELECT o.id, o.status::text, o.amount, o.amount_refunded, o.disputed, o.provider_payment_id,
+            EXISTS (SELECT FROM enrollments e WHERE e.order_id = o.id) FROM orders o"""
+    there = {str(row[0]): row for row in stores.rows(statement)}
+    for order, _ in stores.claims.paid:
+        if order not in there:
+            found.append(f"the order {order} is gone")
+    for order, (_, status, amount, refunded, disputed, payment, enrolled) in there.items():
+        standing = ledger.get(order)
+        if refunded > amount:
+            found.append(f"the order {order} is refunded more than was paid")
+        if standing is None:
+            continue
+        held = SimpleNamespace(status=status, amount_refunded=refunded, disputed=disputed, provider_payment_id=payment)
+        if not agrees(cast("Order", held), standing):
+            found.append(f"the order {order} is {status}, {refunded} refunded; its provider says {standing}")
+        if enrolled is not (status == "paid"):
+            found.append(f"the order {order} is {status}, and its course is {'open' if enrolled else 'shut'}")
+    return found
+
+
+def refunds(stores: Stores) -> list[str]:
+    """Every refund that was promised was made, once."""
+    made = {
+        str(order): total
+        for order, total in stores.rows(
+            "SELECT order_id, sum(amount) FROM refunds WHERE status = 'succeeded' GROUP BY 1"
+        )
+    }
+    return [
+        f"of {amount} promised for the order {order}, {made.get(order, 0)} was given back"
+        for order, amount in stores.claims.refunds
+        if made.get(order) != amount
+    ]
+
+
+def notifications(stores: Stores) -> list[str]:
+    """Whoever has paid is told in the list once, and their device at least once."""
+    found = []
+    told = dict(
+        stores.rows("SELECT data->>'orderId', count(*) FROM notifications WHERE type = 'payment_success' GROUP BY 1")
+    )
+    owners = dict(stores.rows("SELECT id::text, user_id::text FROM orders WHERE paid_at IS NOT NULL"))
+    for order, user in owners.items():
+        if told.get(order, 0) != 1:
+            found.append(f"of the order {order} was told {told.get(order, 0)} times")
+        device = stores.claims.devices.get(user)
+        if device and not stores.stand_ins.fcm.shown(device):
+            found.append(f"the device of {user} was never told of the order {order}")
+    return found
+
+
+def jobs(stores: Stores) -> list[str]:
+    """No job is stuck, and none was given up."""
+    statement = """
+        SELECT task_name, status::text, id FROM procrastinate_jobs WHERE status = 'failed' OR status = 'doing'
+            OR (status = 'todo' AND coalesce(scheduled_at, now()) < now() - interval '30 seconds')"""
+    return [f"the job {task} ({job}) is {status}" for task, status, job in stores.rows(statement)]
+
+
+def webhooks(stores: Stores) -> list[str]:
+    """Every event that was thanked for was acted upon."""
+    rows = stores.rows("SELECT event_id FROM webhook_events WHERE handled_at IS NULL")
+    return [f"the event {event} is not handled" for (event,) in rows]
+
+
+def pictures(stores: Stores) -> list[str]:
+    """Every picture that somebody was told of is the profile's, and can be seen."""
+    found = []
+    for user, address in stores.claims.pictures.items():
+        rows = stores.rows("SELECT avatar_url FROM profiles WHERE user_id = %s", uuid.UUID(user))
+        if not rows or rows[0][0] is None:
+            found.append(f"{user} has no picture, and was told of {address}")
+        elif httpx.get(rows[0][0], timeout=10, trust_env=False).status_code != 200:
+            found.append(f"the picture {rows[0][0]} cannot be seen")
+    return found
+
+
+def uploads(stores: Stores) -> list[str]:
+    """The store holds no parts of uploads that nobody goes on with."""
+    parts = stores.bucket._list_multipart_uploads(stores.settings.storage_bucket_name).uploads
+    return [f"parts of {each.object_name} are left" for each in parts]
+
+
+INVARIANTS: tuple[Invariant, ...] = (
+    accounts,
+    sign_ins,
+    calls,
+    open_calls,
+    statistics,
+    ratings,
+    orders,
+    refunds,
+    notifications,
+    jobs,
+    webhooks,
+    pictures,
+    uploads,
+)
+
+
+def broken(stores: Stores) -> dict[str, list[str]]:
+    """Ask everything; answer what does not hold, by invariant."""
+    found = {each.__name__: each(stores) for each in INVARIANTS}
+    return {name: sentences for name, sentences in found.items() if sentences}

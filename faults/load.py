@@ -1,0 +1,252 @@
+"""The load: `python -m faults.load URL STAND_INS COURSE ADMIN_EMAIL`, until a line comes on standard input.
+
+Learners talk, rate, buy, renew their sign-in and change their picture; people register; an operator refunds. Whatever
+is answered with an error is tried again, as a good client does. In the end everybody hangs up, and what they were told
+is printed as JSON (`Claims`): the checker holds the stores to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import httpx
+import socketio.exceptions
+
+from tests.accounts import an_email, bearer, credentials
+from tests.callers import Caller, Lost, Rooms, Story
+from tests.deployment import Client
+from tests.pictures import picture, upload
+from tests.world import PASSWORD, Learner, address, register
+
+TALKERS, BUYERS = 16, 3
+#: Seconds in which calls that are under way come to their end.
+LAST_CALLS = 45
+
+
+@dataclass
+class Claims:
+    """What clients were told, and when what they wanted worked.
+
+    `tries` are (seconds since the epoch, what, outcome): `ok`, a status, a code, or `lost` where no answer came.
+    """
+
+    registered: list[str] = field(default_factory=list)
+    #: (room, one user, the other user) of calls that both brought to their end.
+    calls: list[tuple[str, str, str]] = field(default_factory=list)
+    calls_ended: int = 0
+    #: (session, who rated).
+    ratings: list[tuple[str, str]] = field(default_factory=list)
+    #: (order, provider's page) that were paid for.
+    paid: list[tuple[str, str]] = field(default_factory=list)
+    #: (order, amount) of refunds that were promised.
+    refunds: list[tuple[str, int]] = field(default_factory=list)
+    #: Device of each buyer.
+    devices: dict[str, str] = field(default_factory=dict)
+    #: The last picture each was told of.
+    pictures: dict[str, str] = field(default_factory=dict)
+    signed_out: list[str] = field(default_factory=list)
+    health: list[tuple[float, float]] = field(default_factory=list)
+    tries: list[tuple[float, str, str]] = field(default_factory=list)
+
+
+class Load:
+    def __init__(self, url: str, stand_ins: str, course: str, admin: str) -> None:
+        self.url, self._stand_ins, self._course, self._admin = url, stand_ins, course, admin
+        self.claims = Claims()
+        self.is_over = False
+        self._random = random.Random(7)
+        self._story = Story(self._random, Rooms())
+        self._callers: dict[str, Caller] = {}
+
+    def note(self, what: str, outcome: str) -> None:
+        self.claims.tries.append((time.time(), what, outcome))
+
+    async def ask(self, what: str, method: str, path: str, **options: Any) -> httpx.Response | None:
+        """Ask until the answer is no server error; None where the load is over first."""
+        while True:
+            try:
+                async with httpx.AsyncClient(base_url=self.url, timeout=15, trust_env=False) as http:
+                    answer = await http.request(method, path, **options)
+            except httpx.HTTPError:
+                self.note(what, "lost")
+            else:
+                if answer.status_code < 500 and answer.status_code != 429:
+                    self.note(what, "ok" if answer.is_success else str(answer.status_code))
+                    return answer
+                told = "" if "Retry-After" in answer.headers else " without Retry-After"
+                self.note(what, f"{answer.status_code}{told}")
+            if self.is_over:
+                return None
+            await asyncio.sleep(0.25)
+
+    # --- Who does what ----------------------------------------------------------------------------------
+
+    async def talks(self, client: Client) -> None:
+        while not self.is_over:
+            caller = Caller(client, self._story)
+            self._callers[client.learner.id] = caller
+            began = time.time()
+            try:
+                await caller.play()
+            except (AssertionError, Lost, socketio.exceptions.SocketIOError, OSError):
+                self.note("call", "lost")
+                with suppress(Exception):
+                    client.phone.client.eio.ws._response.connection.transport.abort()
+                continue
+            self.note("call", "ok" if caller.outcome == "completed" else "ended early")
+            if caller.outcome != "completed":
+                self.claims.calls_ended += 1
+                continue
+            if caller.is_caller:
+                self.claims.calls.append((caller.room, client.learner.id, caller.partner))
+            if time.time() - began < 120 and not self.is_over:
+                await self._rates(client, caller.room)
+
+    async def _rates(self, client: Client, room: str) -> None:
+        found = [p for phone in client.phones for n, p in phone.heard if n == "match_found" and p["roomId"] == room]
+        if not found:
+            return
+        session = found[-1]["sessionId"]
+        path, headers = f"/sessions/{session}/rate", bearer(client.learner.access_token)
+        while not self.is_over:
+            answer = await self.ask("rate", "POST", path, json={"stars": 5}, headers=headers)
+            if answer is not None and answer.json().get("code") == "session_not_ended":
+                await asyncio.sleep(0.1)  # the partner hangs up
+                continue
+            if answer is not None and (answer.is_success or answer.json()["code"] == "already_rated"):
+                self.claims.ratings.append((session, client.learner.id))
+            return
+
+    async def registers(self) -> None:
+        while not self.is_over:
+            email = an_email()
+            headers = {"X-Forwarded-For": address()}
+            answer = await self.ask("register", "POST", "/auth/register", json=credentials(email), headers=headers)
+            # Tried again after a lost answer, it is there.
+            if answer is not None and (answer.is_success or answer.json()["code"] == "email_taken"):
+                self.claims.registered.append(email)
+            await asyncio.sleep(0.1)
+
+    async def stays_signed_in(self) -> None:
+        """Renew one sign-in again and again; a lost answer is asked for again with the same token."""
+        headers = {"X-Forwarded-For": address()}
+        answer = await self.ask("register", "POST", "/auth/register", json=credentials(an_email()), headers=headers)
+        while answer is not None:
+            token = answer.json()["refreshToken"]
+            await asyncio.sleep(0.3)
+            asked = time.time()
+            answer = await self.ask("refresh", "POST", "/auth/refresh", json={"refreshToken": token})
+            if answer is not None and not answer.is_success:
+                # Beyond ten seconds a spent token is a stolen one (RULES: the direct parent within 10 s).
+                if time.time() - asked < 10:
+                    self.claims.signed_out.append(answer.text)
+                return
+            if self.is_over:
+                return
+
+    async def buys(self) -> None:
+        while not self.is_over:
+            headers = {"X-Forwarded-For": address()}
+            account = await self.ask(
+                "register", "POST", "/auth/register", json=credentials(an_email()), headers=headers
+            )
+            if account is None:
+                return
+            user, headers = account.json()["user"]["id"], bearer(account.json()["accessToken"])
+            device = {"fcmToken": f"device-{user}", "deviceId": "phone", "platform": "ios"}
+            told = await self.ask("device", "POST", "/notifications/device", json=device, headers=headers)
+            order = await self.ask("order", "POST", f"/courses/{self._course}/enroll", headers=headers)
+            if told is None or order is None or not order.is_success:
+                continue
+            self.claims.devices[user] = device["fcmToken"]
+            with suppress(httpx.HTTPError):
+                async with httpx.AsyncClient(timeout=10, trust_env=False) as browser:
+                    page = await browser.post(order.json()["url"], data={"action": "pay"})
+                if page.status_code < 400:
+                    self.claims.paid.append((order.json()["orderId"], order.json()["url"]))
+            await asyncio.sleep(0.2)
+
+    async def refunds(self) -> None:
+        body = credentials(self._admin, password=PASSWORD, device="desk")
+        signed = await self.ask("login", "POST", "/auth/login", json=body, headers={"X-Forwarded-For": address()})
+        refunded: set[str] = set()
+        while signed is not None and not self.is_over:
+            await asyncio.sleep(1)
+            open_orders = [order for order, _ in self.claims.paid if order not in refunded]
+            if not open_orders:
+                continue
+            order = self._random.choice(open_orders)
+            headers = bearer(signed.json()["accessToken"])
+            amount = self._random.choice([100, 49900])
+            answer = await self.ask(
+                "refund", "POST", f"/admin/orders/{order}/refund", json={"amount": amount}, headers=headers
+            )
+            if answer is not None and answer.is_success:
+                refunded.add(order)
+                self.claims.refunds.append((order, amount))
+
+    async def changes_picture(self, learner: Learner) -> None:
+        while not self.is_over:
+            headers = bearer(learner.access_token)
+            answer = await self.ask("picture", "POST", "/users/me/avatar", **upload(picture()), headers=headers)
+            if answer is not None and answer.is_success:
+                self.claims.pictures[learner.id] = answer.json()["avatarUrl"]
+            await asyncio.sleep(1)
+
+    async def watches(self) -> None:
+        async with httpx.AsyncClient(base_url=self.url, timeout=15, trust_env=False) as http:
+            while not self.is_over:
+                began = time.time()
+                with suppress(httpx.HTTPError):
+                    if (await http.get("/health")).status_code == 200:
+                        self.claims.health.append((began, time.time() - began))
+                await asyncio.sleep(0.05)
+
+    # --- All together -----------------------------------------------------------------------------------
+
+    async def run(self) -> Claims:
+        clients = []
+        for _ in range(TALKERS):
+            http = httpx.AsyncClient(base_url=self.url, headers={"X-Forwarded-For": address()}, timeout=15)
+            client = Client(await register(http), lambda: [self.url])
+            await client.connect(within=60)
+            clients.append(client)
+        acts: list[Callable[[], Awaitable[None]]] = [self.registers, self.stays_signed_in, self.stays_signed_in]
+        acts += [*[self.buys] * BUYERS, self.refunds, self.watches]
+        tasks = [asyncio.create_task(_of(act)) for act in acts]
+        tasks += [asyncio.create_task(self.changes_picture(client.learner)) for client in clients[:2]]
+        talking = {client.learner.id: asyncio.create_task(self.talks(client)) for client in clients}
+        print("begun", flush=True)
+        await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
+        self.is_over = True
+        deadline = time.monotonic() + LAST_CALLS
+        while not all(task.done() for task in talking.values()) and time.monotonic() < deadline:
+            for user, task in talking.items():
+                if not self._callers[user].room:
+                    task.cancel()  # who waits for a partner will find none
+            await asyncio.sleep(0.1)
+        for task in talking.values():
+            task.cancel()
+        await asyncio.wait([*tasks, *talking.values()], timeout=30)
+        for client in clients:
+            await client.close()
+        for task in tasks:
+            if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+                raise error
+        return self.claims
+
+
+async def _of(act: Callable[[], Awaitable[None]]) -> None:
+    await act()
+
+
+if __name__ == "__main__":
+    print(json.dumps(asdict(asyncio.run(Load(*sys.argv[1:]).run()))), flush=True)

@@ -1,0 +1,182 @@
+"""`python -m faults.run [SCENARIO...]`: each fault while learners use the product, then what it cost.
+
+Writes docs/reliability.md's table when all scenarios ran, in a quarter of an hour. Exit 1 where anything was lost. All
+traffic stays on 127.0.0.1.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import psycopg
+import redis
+
+from container import Container
+from faults.house import GRACE, ROOT, House
+from faults.invariants import INVARIANTS, Stores, broken
+from faults.load import Claims
+from faults.scenarios import SCENARIOS, small_disk
+from tests.payments import a_course
+from tests.pictures import bucket
+from tests.world import PASSWORD
+
+DOCUMENT = ROOT / "docs" / "reliability.md"
+ADMIN = "operator@example.com"
+#: Seconds of load before a fault, and behind it; and those in which everything has to be settled.
+BEFORE, BEHIND, SETTLE = 5, 10, 90
+#: What users do that has to work again, in the words of the load, and in those of the table.
+WANTED = {"call": "calls", "register": "sign-ups", "refresh": "sign-ins kept", "order": "orders", "picture": "pictures"}
+
+
+class Result:
+    """What one scenario showed."""
+
+    def __init__(self, name: str, claims: Claims, began: float, ended: float, lost: dict[str, list[str]]) -> None:
+        self.name, self.claims, self.lost = name, claims, lost
+        self.began, self.ended = began, ended
+
+    def silences(self) -> dict[str, float]:
+        """For how many seconds, at the longest, nothing of a kind worked: from just before the fault to the end."""
+        found = {}
+        for what in WANTED:
+            times = [at for at, each, outcome in self.claims.tries if each == what and outcome == "ok"]
+            around = [at for at in times if at > self.began - 2]
+            found[what] = max((b - a for a, b in zip([self.began, *around], around, strict=False)), default=-1)
+        return found
+
+    def errors(self) -> Counter[str]:
+        return Counter(
+            outcome
+            for at, _, outcome in self.claims.tries
+            if at > self.began and (outcome == "lost" or outcome.startswith(("5", "ended")))
+        )
+
+    def p99(self) -> float:
+        """Milliseconds of /health from the fault on."""
+        taken = sorted(seconds for at, seconds in self.claims.health if at > self.began)
+        return taken[len(taken) * 99 // 100] * 1000 if taken else -1
+
+    def row(self) -> str:
+        outcomes = Counter(what for _, what, outcome in self.claims.tries if outcome == "ok")
+        done = ", ".join(f"{outcomes[what]} {title}" for what, title in WANTED.items())
+        silent = ", ".join(
+            f"{title} {seconds:.1f}" for title, seconds in zip(WANTED.values(), self.silences().values(), strict=True)
+        )
+        errors = ", ".join(f"{count} {name}" for name, count in sorted(self.errors().items())) or "none"
+        lost = "; ".join(f"{name}: {len(sentences)}" for name, sentences in self.lost.items()) or "nothing"
+        said = (SCENARIOS[self.name].__doc__ or "").rstrip(".")
+        return f"| {said} | {done} | {silent} | {errors} | {self.p99():.0f} | {lost} |"
+
+
+def play(house: House, name: str, course: str) -> Result:
+    """Run the load, do it, wait until all is settled, and look what was lost."""
+    command = [sys.executable, "-m", "faults.load", house.server.url, house.stand_ins.url, course, ADMIN]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as load:
+        assert load.stdin is not None and load.stdout is not None
+        try:
+            if load.stdout.readline().strip() != "begun":
+                raise SystemExit(f"{name}: the load did not begin")
+            time.sleep(BEFORE)
+            began = time.time()
+            SCENARIOS[name](house)
+            ended = time.time()
+            time.sleep(BEHIND)
+            load.stdin.write("\n")
+            load.stdin.flush()
+            claims = Claims(**json.loads(load.stdout.readline()))
+        finally:
+            load.kill()
+    with ExitStack() as stack:
+        stores = Stores(
+            house.settings,
+            stack.enter_context(psycopg.connect(house.settings.database_url, autocommit=True)),
+            stack.enter_context(redis.Redis("127.0.0.1", house.settings.redis_port, decode_responses=True)),
+            bucket(house.settings),
+            house.stand_ins,
+            claims,
+        )
+        deadline = time.monotonic() + SETTLE
+        time.sleep(GRACE + 2)
+        while (lost := broken(stores)) and time.monotonic() < deadline:
+            time.sleep(1)
+    verified = subprocess.run(
+        [sys.executable, "-m", "cli", "audit", "verify"],
+        env={**house.environment, "PATH": "/usr/bin:/bin"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if verified.returncode:
+        lost["audit"] = [verified.stderr.strip()]
+    return Result(name, claims, began, ended, lost)
+
+
+async def _furnish(house: House) -> str:
+    """Make the operator and the course that is sold."""
+    services = Container(house.settings)
+    await services.admins.create(ADMIN, PASSWORD)
+    course = await a_course(services)
+    await services.close()
+    return course
+
+
+def main(names: Sequence[str]) -> None:
+    if unknown := set(names) - SCENARIOS.keys():
+        raise SystemExit(f"there is no {', '.join(unknown)}; there are {', '.join(SCENARIOS)}")
+    chosen = [name for name in SCENARIOS if not names or name in names]
+    results = []
+    with ExitStack() as stack:
+        directory = Path(
+            stack.enter_context(tempfile.TemporaryDirectory(prefix="parlance-faults-", ignore_cleanup_errors=True))
+        )
+        for name in chosen:
+            # A house of its own for each: what one fault did is not taken for the work of the next.
+            with ExitStack() as rooms:
+                if name.endswith("-disk-full"):
+                    store = {"postgresql": "postgres", "redis": "valkey"}[name.removesuffix("-disk-full")]
+                    rooms.enter_context(small_disk(directory / name / store, 220 if store == "postgres" else 40))
+                house = House(directory / name, rooms)
+                result = play(house, name, asyncio.run(_furnish(house)))
+            results.append(result)
+            print(result.row(), flush=True)
+            for invariant, sentences in result.lost.items():
+                print(f"  {invariant}: {'; '.join(sentences[:5])}", flush=True)
+    if not names:
+        write(results)
+    if any(result.lost for result in results):
+        raise SystemExit("something was lost")
+
+
+def write(results: list[Result]) -> None:
+    """Put the table into docs/reliability.md, between its marks."""
+    lines = [
+        f"<!-- written by `make faults` on {time.strftime('%Y-%m-%d')} -->",
+        "",
+        "| done | meanwhile worked | longest without, s | users saw | p99 of /health, ms | lost |",
+        "| --- | --- | --- | --- | --- | --- |",
+        *(result.row() for result in results),
+        "",
+        "Held after each:",
+        "",
+        *(f"- {each.__doc__}" for each in INVARIANTS),
+        "- The chain of the audit log is whole.",
+        "",
+        "<!-- until here -->",
+    ]
+    text = DOCUMENT.read_text()
+    DOCUMENT.write_text(re.sub(r"<!-- written by .*<!-- until here -->", lambda _: "\n".join(lines), text, flags=re.S))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
