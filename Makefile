@@ -75,6 +75,10 @@ bench-bus: env ## Measure messages between workers beside Node's (about two minu
 bench-admin: env ## Ask a million accounts and five million calls what operators ask (about six minutes).
 	$(BIN)/python -m bench.admin.run
 
+.PHONY: faults
+faults: env ## Do to the running product what happens to products, and look what was lost (ARGS="redis-flushed").
+	$(BIN)/python -m faults.run $(ARGS)
+
 .PHONY: format
 format: env ## Format the source and mend what can be mended by itself.
 	$(BIN)/ruff check --fix .

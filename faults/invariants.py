@@ -114,13 +114,13 @@ def orders(stores: Stores) -> list[str]:
         standing = ledger.get(order)
         if refunded > amount:
             found.append(f"the order {order} is refunded more than was paid")
+        if enrolled is not (status == "paid"):
+            found.append(f"the order {order} is {status}, and its course is {'open' if enrolled else 'shut'}")
         if standing is None:
             continue
         held = SimpleNamespace(status=status, amount_refunded=refunded, disputed=disputed, provider_payment_id=payment)
         if not agrees(cast("Order", held), standing):
             found.append(f"the order {order} is {status}, {refunded} refunded; its provider says {standing}")
-        if enrolled is not (status == "paid"):
-            found.append(f"the order {order} is {status}, and its course is {'open' if enrolled else 'shut'}")
     return found
 
 
