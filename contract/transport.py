@@ -335,11 +335,6 @@ class Socket:
         self._unanswered = 0
         self._reason: str = engine.reason.TRANSPORT_CLOSE
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether everything it sent has been answered."""
-        return self._inbox is None
-
     def hear(self, frame: bytes) -> None:
         """Take a text frame of the client, at once where that keeps the order."""
         if self._inbox is None and self.engine.lane is not None and self.engine.lane(self, frame):

@@ -41,7 +41,6 @@ class Claims:
     registered: list[str] = field(default_factory=list)
     #: (room, one user, the other user) of calls that both brought to their end.
     calls: list[tuple[str, str, str]] = field(default_factory=list)
-    calls_ended: int = 0
     #: (session, who rated).
     ratings: list[tuple[str, str]] = field(default_factory=list)
     #: (order, provider's page) that were paid for.
@@ -103,7 +102,6 @@ class Load:
                 continue
             self.note("call", "ok" if caller.outcome == "completed" else "ended early")
             if caller.outcome != "completed":
-                self.claims.calls_ended += 1
                 continue
             if caller.is_caller:
                 self.claims.calls.append((caller.room, client.learner.id, caller.partner))
