@@ -52,6 +52,13 @@ types: env ## Write the TypeScript types of both specs, and bundle the practice 
 release-specs: env ## Make the two specs those that clients have: part of a release.
 	$(BIN)/python -m contract.compare --release
 
+WIRE := .parlance/wire
+.PHONY: mutants
+mutants: env ## Rename everything in both specs, one thing at a time, and say what no test notices (about ten minutes).
+	rm -rf $(WIRE)
+	WIRE_RECORD=$(WIRE) $(BIN)/python -m pytest -m "not system" tests/contract tests/handlers tests/realtime $(AT_ONCE)
+	$(BIN)/python -m tests.contract.mutations $(WIRE)
+
 .PHONY: bench-rest
 bench-rest: env ## Measure REST beside Fastify, in one run (about four minutes).
 	$(BIN)/python -m bench.rest.run

@@ -114,6 +114,16 @@ def test_the_values_of_the_spec_are_those_of_the_models(place: tuple[str, ...]) 
     assert {value for value in node["enum"] if value is not None} == {each.value for each in VALUES[place]}
 
 
+def test_values_that_the_contracts_say_in_other_words_follow_from_the_models_too() -> None:
+    """Who ended a call is told from the side of whoever asks; a call's level and a notice are in both contracts."""
+    rest, events = DOCUMENT["components"]["schemas"], EVENTS["components"]["schemas"]
+    sides = {"me", "partner"}, {models.EndedBy.USER_A.value, models.EndedBy.USER_B.value}
+    ended_by = set(rest["Session"]["properties"]["endedBy"]["enum"]) - {None}
+    assert ended_by - sides[0] == {each.value for each in models.EndedBy} - sides[1] and sides[0] < ended_by
+    assert rest["Level"]["enum"] == events["Level"]["enum"]
+    assert rest["NotificationType"]["enum"] == events["Notification"]["properties"]["type"]["enum"]
+
+
 def test_every_code_is_one_error() -> None:
     codes = [error.code for error in errors.leaves()]
     assert len(codes) == len(set(codes))
