@@ -24,7 +24,8 @@ def _shape(value: Any, name: str = "") -> Any:
     if isinstance(value, dict):
         return {key: _shape(item, key) for key, item in sorted(value.items())}
     if isinstance(value, list):
-        return sorted({json.dumps(_shape(item, name)) for item in value})
+        shapes = {json.dumps(shape): shape for shape in (_shape(item, name) for item in value)}
+        return [shapes[key] for key in sorted(shapes)]
     if isinstance(value, str) and not (_WORD.fullmatch(value) and name not in _OWN):
         return "text"
     return type(value).__name__ if isinstance(value, int | float) and not isinstance(value, bool) else value
