@@ -32,7 +32,7 @@ def _shape(value: Any, name: str = "") -> Any:
 
 
 #: Fields whose words are of the tests' own making.
-_OWN = {"username", "displayName", "bio", "title", "slug", "deviceId", "topic", "description", "reason", "country"}
+_OWN = {"username", "displayName", "bio", "title", "slug", "deviceId", "topic", "description", "country"}
 
 
 def _note(kind: str, name: str, given: Any, answered: Any, status: int = 0, query: str = "") -> None:

@@ -147,6 +147,8 @@ class Telling:
         elif step.action == "drop":
             self._given_up.add(id(phone))
             await phone.client.eio.ws.close()
+            while phone.client.connected:  # it notices a moment later
+                await asyncio.sleep(0.002)
         elif step.action == "junk":
             event = list(CLIENT_EVENTS)[step.choice % len(CLIENT_EVENTS)]
             junk = JUNK[event][step.choice % len(JUNK[event])]
