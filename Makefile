@@ -34,18 +34,30 @@ test-system: env ## Run the tests that need Debian packages: coturn, nginx, Chro
 	$(BIN)/python -m pytest -m system $(ARGS)
 
 .PHONY: check
-check: env ## Check style, types, layers, the two specs, their client and the migrations.
+check: env ## Check style, types, layers, the specs, what breaks clients, the client and the migrations.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m contract.lint
+	$(BIN)/python -m contract.compare
 	$(BIN)/python -m contract.typescript --check
 	$(BIN)/parlance migrations check --embedded
 
 .PHONY: types
 types: env ## Write the TypeScript types of both specs, and bundle the practice page.
 	$(BIN)/python -m contract.typescript
+
+.PHONY: release-specs
+release-specs: env ## Make the two specs those that clients have: part of a release.
+	$(BIN)/python -m contract.compare --release
+
+WIRE := .parlance/wire
+.PHONY: mutants
+mutants: env ## Rename everything in both specs, one thing at a time, and say what no test notices (about ten minutes).
+	rm -rf $(WIRE)
+	WIRE_RECORD=$(WIRE) $(BIN)/python -m pytest -m "not system" tests/contract tests/handlers tests/realtime $(AT_ONCE)
+	$(BIN)/python -m tests.contract.mutations $(WIRE)
 
 .PHONY: bench-rest
 bench-rest: env ## Measure REST beside Fastify, in one run (about four minutes).

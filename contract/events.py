@@ -40,6 +40,10 @@ log = logging.getLogger("parlance.events")
 _NOT_EVENTS = ("caller", "connection", "emit", "outcomes", "upkeep")
 #: Seconds between two tries to note that a socket is gone.
 _AGAIN = 1.0
+#: Codes that any event may be refused with; `x-codes` has those of its own.
+COMMON_CODES = frozenset(
+    {errors.BadPayload.code, errors.RateLimited.code, errors.Unavailable.code, errors.ProductError.code}
+)
 #: What a function that answers an event takes.
 _PARAMETERS = ["services", "caller", "body"]
 
@@ -53,6 +57,7 @@ class Bound:
         self.receives: dict[str, tuple[Function, schemas.Validator]] = {}
         self.sends: dict[str, schemas.Validator] = {}
         self.acks: dict[str, schemas.Validator] = {}
+        self.codes: dict[str, frozenset[str]] = {}
         for key, operation in document["operations"].items():
             message = _message(document, operation)
             validator = schemas.compiled(message["payload"], document)
@@ -62,6 +67,7 @@ class Bound:
                 self.sends[message["name"]] = validator
             else:
                 self.receives[message["name"]] = _function(key), validator
+                self.codes[message["name"]] = COMMON_CODES.union(operation.get("x-codes", ()))
                 ack = _message(document, operation["reply"])
                 self.acks[message["name"]] = schemas.compiled(ack["payload"], document)
         self._refuse_unnamed(document["operations"])
@@ -221,6 +227,8 @@ def build(services: Container) -> Server:
                 raise ContractError(f"the ack of {name} is not what asyncapi.yaml says: {problem}")
         except Exception as exception:
             ack = refusal(exception)
+            if checks_output and (code := ack["error"]["code"]) not in bound.codes.get(name, COMMON_CODES):
+                ack = refusal(ContractError(f"asyncapi.yaml does not list {code} for {name}"))
             outcome = ack["error"]["code"]
             server.send_refusal(socket, ack["error"])
         count[name, outcome] += 1

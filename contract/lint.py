@@ -31,7 +31,7 @@ Part = tuple[Place, Any]
 Problem = tuple[Place, str]
 
 _NAME = "[a-z][a-z0-9_]*"
-_METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
+METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 _WRAPPED_EXAMPLES = {"schema": "value", "payload": "payload"}
 #: Below these, keys are names: a property called `example`, the response called `default`.
 _NAMED_BY_US = (("properties",), ("responses",))
@@ -211,7 +211,7 @@ def _openapi_rules(document: Document) -> Iterator[Problem]:
     tags = {tag["name"] for tag in document.get("tags", [])}
     inputs: list[Part] = []
     for path, item in document["paths"].items():
-        for method in _METHODS:
+        for method in METHODS:
             if operation := item.get(method):
                 place = ("paths", path, method)
                 for below, message in _operation_rules(operation, tags):
@@ -305,6 +305,12 @@ def _event_rules(document: Document, key: str, operation: Document) -> Iterator[
         yield ("messages",), f"there should be one message, whose name is the event's, {key.rpartition('.')[2]}"
     if receives and len(operation.get("reply", {}).get("messages", [])) != 1:
         yield ("reply",), "what a client sends is acknowledged: the reply needs one message"
+    if receives != ("x-codes" in operation):
+        yield ("x-codes",), "what a client sends, and nothing else, lists the codes it may be refused with"
+    known = document.get("components", {}).get("schemas", {}).get("ErrorCode", {}).get("enum", [])
+    for index, code in enumerate(_list(operation.get("x-codes"))):
+        if code not in known:
+            yield ("x-codes", index), "should be one of ErrorCode"
     if not receives and "reply" in operation:
         yield ("reply",), "clients do not acknowledge what the server sends"
     yield from _rate_limit(operation)
@@ -374,7 +380,7 @@ def main(root: Path = ROOT) -> int:
 
 def _count(document: Document) -> str:
     items = document.get("paths", {}).values()
-    operations = len(document.get("operations", ())) or sum(method in item for item in items for method in _METHODS)
+    operations = len(document.get("operations", ())) or sum(method in item for item in items for method in METHODS)
     return f"{operations} operations, {len(document.get('components', {}).get('schemas', ()))} schemas"
 
 

@@ -98,6 +98,8 @@ def definitions(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
 def bind(document: dict[str, Any], services: Container) -> dict[str, Operation]:
     """Bind each operation, by its id; raise ContractError where it has no function or a handler no operation."""
     found = definitions(document)
+    for operation_id, definition in found.items():
+        check_parameters(function_for(operation_id), definition, document)
     bound = {operation_id: _bind(function_for(operation_id), services, found[operation_id]) for operation_id in found}
     for info in pkgutil.iter_modules(handlers.__path__):
         module = importlib.import_module(f"handlers.{info.name}")
@@ -124,6 +126,22 @@ def function_for(operation_id: str) -> Callable[..., Any]:
     ):
         raise ContractError(f"{operation_id} should be `async def {name}(services, ...)`")
     return function
+
+
+def check_parameters(function: Callable[..., Any], definition: dict[str, Any], document: dict[str, Any]) -> None:
+    """Raise ContractError where the function does not take what path, query and form say, or takes more."""
+    named = [schemas.follow(each, document) for each in definition.get("parameters", [])]
+    described = {each["name"] for each in named if each["in"] in ("path", "query")}
+    content = schemas.follow(definition.get("requestBody", {}), document).get("content", {})
+    if form := content.get("multipart/form-data"):
+        described |= schemas.follow(form["schema"], document)["properties"].keys()
+    taken = {inflection.camelize(name, uppercase_first_letter=False) for name in inspect.signature(function).parameters}
+    taken -= {*_INJECTED, "body"}
+    if described != taken:
+        differ = ", ".join(sorted(described ^ taken))
+        raise ContractError(
+            f"openapi.yaml: {definition['operationId']} and its function differ in parameters: {differ}"
+        )
 
 
 def json_body_schemas(document: dict[str, Any]) -> dict[str, dict[str, Any]]:

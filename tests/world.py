@@ -19,6 +19,8 @@ import httpx
 import redis
 import socketio
 
+from tests import record
+
 PASSWORD = "correct horse battery"
 
 
@@ -31,6 +33,8 @@ def address() -> str:
 def client(asgi: Any, **options: Any) -> httpx.AsyncClient:
     """A client of the app in this process, from an address of its own, so that limits per address stay apart."""
     transport = httpx.ASGITransport(asgi, client=(address(), 1234), raise_app_exceptions=False)
+    if record.FOLDER is not None:
+        options["event_hooks"] = {"response": [record.answered]}
     return httpx.AsyncClient(transport=transport, base_url="http://parlance.test", **options)
 
 
@@ -142,6 +146,7 @@ class Phone:
     async def send(self, event: str, payload: Any = None) -> dict[str, Any]:
         """Send an event and answer its ack."""
         ack: dict[str, Any] = await self.client.call(event, payload, timeout=10)
+        record.event(event, payload, ack)
         return ack
 
     async def hears(self, event: str, *, count: int = 1, within: float = 5) -> Any:
@@ -161,6 +166,7 @@ async def dial(url: str, learner: Learner, *, headers: dict[str, str] | None = N
 
     async def note(event: str, payload: Any = None) -> None:
         phone.heard.append((event, payload))
+        record.heard(event, payload)
 
     phone.client.on("*", note)
     auth = {"token": learner.access_token}

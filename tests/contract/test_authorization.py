@@ -7,6 +7,7 @@ that is not in it fails the test: whoever adds one decides here who may.
 from __future__ import annotations
 
 import dataclasses
+import json
 import uuid
 from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
@@ -19,7 +20,8 @@ from contract import operations, schemas
 from tests.history import MakeLearner, had_call, make_admin, until
 from tests.payments import a_course, completed, deliver
 from tests.pictures import picture, upload
-from tests.world import Learner, address, client
+from tests.wire import dial_bare
+from tests.world import PASSWORD, Learner, Server, address, client
 
 OPERATIONS = operations.definitions(schemas.load(schemas.OPENAPI))
 NOBODY = "7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0"
@@ -281,6 +283,53 @@ async def test_who_may_may_and_nobody_else(world: World, operation_id: str) -> N
         assert again.status_code == case.stranger
 
 
+@pytest.mark.parametrize("operation_id", [each for each in SECURED if SECURED[each].body])
+async def test_a_body_without_one_of_its_fields_is_refused(world: World, operation_id: str) -> None:
+    """The bodies of the tables hold no more than they have to, but for a refund: without an amount it is in full."""
+    body: dict[str, Any] = SECURED[operation_id].body or {}
+    http = (world.admin if operation_id in ADMINS else world.ada).http
+    operation = OPERATIONS[operation_id]
+    for missing in body.keys() if operation_id != "handlers.admin.refund_order" else ():
+        rest = {
+            name: value.format(**world.ids) if isinstance(value, str) else value
+            for name, value in body.items()
+            if name != missing
+        }
+        answer = await http.request(operation["method"], operation["path"].format(**world.ids), json=rest)
+        assert (answer.status_code, answer.json()["code"]) == (400, "request_invalid"), missing
+
+
+async def demote(container: Container, admin: Learner) -> None:
+    """Demote an administrator, who is not the last one."""
+    await container.admins.create(f"{uuid.uuid4().hex}@example.com", PASSWORD)
+    await container.admins.demote(admin.email)
+
+
+async def test_a_demoted_administrator_opens_nothing_with_the_token_of_before(
+    container: Container, world: World
+) -> None:
+    other = world.admin.http
+    await demote(container, world.admin)
+
+    async def refused() -> bool:
+        return (await other.get("/admin/stats")).status_code == 401
+
+    await until(refused, "the token is refused", within=1)
+    for operation_id in SECURED:
+        answer = await world.ask(other, operation_id, world.ids)
+        assert told(answer) == (401, "unauthenticated"), operation_id
+
+
+async def test_a_demoted_administrator_who_signs_in_again_is_a_learner(container: Container, world: World) -> None:
+    await demote(container, world.admin)
+    login = {"email": world.admin.email, "password": PASSWORD, "deviceId": "desk", "platform": "ios"}
+    answer = await world.admin.http.post("/auth/login", json=login)
+    world.admin.http.headers["Authorization"] = f"Bearer {answer.json()['accessToken']}"
+    for operation_id in ADMINS:
+        answer = await world.ask(world.admin.http, operation_id, world.ids)
+        assert told(answer) == (403, "forbidden"), operation_id
+
+
 @pytest.mark.parametrize("operation_id", sorted(OPEN))
 async def test_what_is_open_asks_for_no_token(anonymous: httpx.AsyncClient, world: World, operation_id: str) -> None:
     operation = OPERATIONS[operation_id]
@@ -295,6 +344,34 @@ async def test_what_is_open_asks_for_no_token(anonymous: httpx.AsyncClient, worl
         assert answer.status_code in ((404,) if operation_id == "handlers.metrics.read" else (200, 400, 401))
         if answer.status_code == 401:
             assert answer.json()["code"] == "refresh_token_invalid"
+
+
+async def test_sockets_are_for_whoever_is_signed_in(server: Server, container: Container, world: World) -> None:
+    """The handshake at the running product, as everybody who could try."""
+    for learner in (world.ada, world.stranger, world.admin):
+        await (await dial_bare(server, learner)).hang_up()
+    await demote(container, world.admin)
+    refused = {
+        "{}": "unauthenticated",
+        json.dumps({"token": "nonsense"}): "unauthenticated",
+        json.dumps({"token": world.ada.refresh_token}): "unauthenticated",
+        json.dumps({"token": world.banned.access_token}): "banned",
+        json.dumps({"token": world.admin.access_token}): "unauthenticated",
+    }
+
+    async def answer(auth: str) -> str:
+        socket = await dial_bare(server)
+        await socket.send(f"40{auth}")
+        heard = await socket.hears("4")
+        await socket.hang_up()
+        return heard
+
+    for auth, code in refused.items():
+
+        async def is_refused(auth: str = auth, code: str = code) -> bool:
+            return await answer(auth) == f'44{{"message":"{code}"}}'
+
+        await until(is_refused, f"{auth} is {code}", within=1)
 
 
 async def test_a_token_of_a_deleted_account_opens_nothing(world: World) -> None:

@@ -84,6 +84,11 @@ async def test_missing_fields_are_named(field: str, api: httpx.AsyncClient) -> N
     assert f"'{field}'" in answer.json()["detail"]
 
 
+@pytest.mark.parametrize("rest", [{"token": "a-token"}, {"newPassword": "correct horse"}])
+async def test_a_new_password_needs_the_token_and_the_password(rest: dict[str, str], api: httpx.AsyncClient) -> None:
+    assert_problem(await api.post("/auth/reset-password", json=rest), "request_invalid")
+
+
 async def test_a_refusal_never_repeats_the_value(api: httpx.AsyncClient) -> None:
     answer = await api.post("/auth/login", json={**LOGIN, "password": "s3cret"})
     assert "password" in answer.text and "s3cret" not in answer.text

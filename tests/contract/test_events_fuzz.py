@@ -19,6 +19,7 @@ from schemathesis import GenerationMode
 from websockets.asyncio.client import ClientConnection, connect
 
 from contract import schemas
+from tests import record
 from tests.world import Learner, Phone, Server
 
 MakePhone = Callable[..., Awaitable[Phone]]
@@ -237,6 +238,8 @@ RAW_SHAPES: dict[str, Any] = {
     "NUL in every field": {"level": "\x00", "topic": "\x00", "roomId": "\x00" * 36, "sdp": "\x00", "candidate": "\x00"},
     "NUL in a description": {"roomId": NOWHERE, "sdp": "v=0\x00"},
     "half a pair in a description": {"roomId": NOWHERE, "sdp": "v=0\ud83d"},
+    "a room and nothing else": {"roomId": NOWHERE},
+    "a candidate without its text": {"roomId": NOWHERE, "candidate": {"sdpMid": "0"}},
     "NUL in a candidate": {"roomId": NOWHERE, "candidate": {"candidate": "\x00"}},
     "half a pair in a candidate": {"roomId": NOWHERE, "candidate": {"candidate": "", "sdpMid": "\ude00"}},
     "NUL in a topic": {"topic": "tra\x00vel"},
@@ -263,6 +266,7 @@ async def test_raw_shapes_are_acknowledged_and_the_socket_lives_on(make_phone: M
                 is_good = not isinstance(payload, tuple) and is_storable(payload) and accepts(payload)
             try:
                 ack = await phone.client.call(event, payload, timeout=15)
+                record.event(event, payload, ack)
                 check_ack(ack, (event, shape))
                 is_refused = not ack["ok"] and ack["error"]["code"] == "bad_payload"
                 assert is_refused is not is_good, f"{event} with {shape} was answered {ack}"

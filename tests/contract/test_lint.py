@@ -72,6 +72,7 @@ operations:
     action: receive
     channel: {$ref: "#/channels/root"}
     summary: Enter a room
+    x-codes: [full]
     messages: [{$ref: "#/channels/root/messages/join"}]
     reply:
       channel: {$ref: "#/channels/root"}
@@ -95,7 +96,8 @@ components:
         seat:
           oneOf: [{type: "null"}, {type: object, additionalProperties: false, properties: {row: {type: integer}}}]
     Joined: {type: object, properties: {room: {type: string}}}
-    Ack: {type: object, properties: {ok: {type: boolean}}}
+    Ack: {type: object, properties: {ok: {type: boolean}, code: {$ref: "#/components/schemas/ErrorCode"}}}
+    ErrorCode: {type: string, enum: [full]}
 """)
 
 ABSENT = object()
@@ -217,6 +219,9 @@ def test_a_reference_to_itself_leads_nowhere() -> None:
         (f"{JOIN} | reply | messages", [], f"{JOIN} | reply", "acknowledged"),
         (f"{JOIN} | messages | 0 | $ref", "#/channels/root/messages/lost", f"{JOIN} | messages | 0", "leads nowhere"),
         (f"{JOIN} | x-rate-limit", [{"limit": 30}], f"{JOIN} | x-rate-limit | 0", "is a list of"),
+        (f"{JOIN} | x-codes", ABSENT, SAME, "lists the codes"),
+        (f"{JOIN} | x-codes | 0", "closed", SAME, "one of ErrorCode"),
+        ("operations | emit.joined | x-codes", [], SAME, "and nothing else"),
         ("operations | emit.joined | reply", {}, SAME, "do not acknowledge"),
         (
             "components | messages | joined | name",

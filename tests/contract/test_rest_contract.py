@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import enum
 from typing import Any
 
 import httpx
@@ -10,6 +11,7 @@ import jsonschema_rs
 import pytest
 
 import errors
+import models
 from container import Container
 from contract import operations, schemas
 from contract.operations import ContractError
@@ -61,6 +63,21 @@ def test_two_operations_cannot_share_a_function(container: Container) -> None:
         operations.bind(document, container)
 
 
+def test_a_parameter_that_the_function_does_not_take_stops_the_start(container: Container) -> None:
+    document = copy.deepcopy(DOCUMENT)
+    document["components"]["parameters"]["limit"]["name"] = "most"
+    with pytest.raises(ContractError, match=r"differ in parameters: limit, most"):
+        operations.bind(document, container)
+
+
+def test_a_part_of_a_form_that_the_function_does_not_take_stops_the_start(container: Container) -> None:
+    document = copy.deepcopy(DOCUMENT)
+    form = document["components"]["schemas"]["AvatarUpload"]
+    form["properties"]["picture"] = form["properties"].pop("file")
+    with pytest.raises(ContractError, match=r"handlers\.users\.set_avatar .* file, picture"):
+        operations.bind(document, container)
+
+
 def test_a_rate_limit_that_cannot_be_read_stops_the_start(container: Container) -> None:
     document = copy.deepcopy(DOCUMENT)
     document["paths"]["/auth/login"]["post"]["x-rate-limit"] = [{"limit": 5, "window": "soon", "per": "ip"}]
@@ -71,6 +88,40 @@ def test_a_rate_limit_that_cannot_be_read_stops_the_start(container: Container) 
 def test_the_codes_of_the_specs_are_those_of_the_errors() -> None:
     assert set(DOCUMENT["components"]["schemas"]["ErrorCode"]["enum"]) == errors.REST_CODES
     assert set(EVENTS["components"]["schemas"]["ErrorCode"]["enum"]) == errors.SOCKET_CODES
+
+
+#: Schemas, and places in schemas, whose values are those of a model.
+VALUES: dict[tuple[str, ...], type[enum.Enum]] = {
+    ("EnglishLevel",): models.EnglishLevel,
+    ("CourseLevel",): models.EnglishLevel,
+    ("LearningGoal",): models.LearningGoal,
+    ("Platform",): models.Platform,
+    ("Role",): models.Role,
+    ("ReportReason",): models.ReportReason,
+    ("ReportStatus",): models.ReportStatus,
+    ("NotificationType",): models.NotificationType,
+    ("OrderStatus",): models.OrderStatus,
+    ("AdminOrder", "properties", "alerts", "items"): models.AlertKind,
+    ("Refund", "properties", "status"): models.RefundStatus,
+}
+
+
+@pytest.mark.parametrize("place", VALUES, ids=".".join)
+def test_the_values_of_the_spec_are_those_of_the_models(place: tuple[str, ...]) -> None:
+    node = DOCUMENT["components"]["schemas"]
+    for key in place:
+        node = node[key]
+    assert {value for value in node["enum"] if value is not None} == {each.value for each in VALUES[place]}
+
+
+def test_values_that_the_contracts_say_in_other_words_follow_from_the_models_too() -> None:
+    """Who ended a call is told from the side of whoever asks; a call's level and a notice are in both contracts."""
+    rest, events = DOCUMENT["components"]["schemas"], EVENTS["components"]["schemas"]
+    sides = {"me", "partner"}, {models.EndedBy.USER_A.value, models.EndedBy.USER_B.value}
+    ended_by = set(rest["Session"]["properties"]["endedBy"]["enum"]) - {None}
+    assert ended_by - sides[0] == {each.value for each in models.EndedBy} - sides[1] and sides[0] < ended_by
+    assert rest["Level"]["enum"] == events["Level"]["enum"]
+    assert rest["NotificationType"]["enum"] == events["Notification"]["properties"]["type"]["enum"]
 
 
 def test_every_code_is_one_error() -> None:

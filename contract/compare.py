@@ -1,0 +1,312 @@
+"""Owns what breaks clients: both specs beside those of the last release, in `contract/released/`.
+
+Run as `python -m contract.compare`; `--release` makes today's specs the last release's. A development tool: the server
+never imports it. A break that is wanted stands in the CHANGELOG under "Breaking", by its place, and raises the version.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from contract import schemas
+from contract.lint import METHODS, ROOT, Document
+
+SPECS = ("openapi.yaml", "asyncapi.yaml")
+
+
+class Break(NamedTuple):
+    """`place` names it, here and in the CHANGELOG."""
+
+    place: str
+    what: str
+
+
+#: What clients send, or what they read: a change that is harmless in the one may break the other.
+SENT, READ = "sent", "read"
+#: Bounds of what is sent, and whether they may rise.
+_BOUNDS = {
+    "minLength": False, "minimum": False, "minItems": False, "minProperties": False,
+    "maxLength": True, "maximum": True, "maxItems": True, "maxProperties": True,
+}  # fmt: skip
+_TYPES = ("string", "integer", "number", "boolean", "object", "array", "null")
+
+
+class Comparison:
+    """Compares two documents of one kind; a schema that both name is compared once for what is sent, once for read."""
+
+    def __init__(self, old: Document, new: Document) -> None:
+        self._old, self._new = old, new
+        self._seen: set[tuple[str, str, str]] = set()
+
+    def breaks(self) -> list[Break]:
+        """List what a client of the old document would stumble over."""
+        found = self._paths() if "paths" in self._old else self._events()
+        return list(dict.fromkeys(found))
+
+    # --- openapi.yaml ---
+
+    def _paths(self) -> Iterator[Break]:
+        for path, item in self._old["paths"].items():
+            for method in METHODS:
+                if method in item:
+                    place = f"{method.upper()} {path}"
+                    operation = self._new["paths"].get(path, {}).get(method)
+                    if operation is None:
+                        yield Break(place, "the operation is gone")
+                    else:
+                        yield from self._operation(place, item[method], operation)
+
+    def _operation(self, place: str, old: Document, new: Document) -> Iterator[Break]:
+        if old.get("security", []) != new.get("security", []):
+            yield Break(place, "who may call it is another")
+        yield from self._parameters(place, old, new)
+        yield from self._request(place, old, new)
+        for status, answer in old["responses"].items():
+            at = f"{place} {status}"
+            if status not in new["responses"]:
+                yield Break(at, "the status is gone")
+                continue
+            before, after = self._both(answer, new["responses"][status])
+            for name, header in before.get("headers", {}).items():
+                if name not in after.get("headers", {}):
+                    yield Break(f"{at} {name}", "the header is gone")
+                else:
+                    one, other = self._both(header, after["headers"][name])
+                    yield from self._schema(f"{at} {name}", one["schema"], other["schema"], READ)
+            yield from self._content(at, before, after, READ)
+        for status in new["responses"].keys() - old["responses"].keys():
+            if status[0] in "123":
+                yield Break(f"{place} {status}", "the status of success is another")
+
+    def _parameters(self, place: str, old: Document, new: Document) -> Iterator[Break]:
+        def named(operation: Document, document: Document) -> dict[tuple[str, str], Document]:
+            found = [schemas.follow(each, document) for each in operation.get("parameters", [])]
+            return {(each["in"], each["name"]): each for each in found}
+
+        before, after = named(old, self._old), named(new, self._new)
+        for (where, name), parameter in before.items():
+            # Paths are compared with their parameters in them.
+            at = f"{place} {where} {name}"
+            if (where, name) not in after:
+                yield Break(at, "the parameter is gone")
+                continue
+            now = after[where, name]
+            if now.get("required") and not parameter.get("required"):
+                yield Break(at, "has to be given")
+            yield from self._schema(at, parameter["schema"], now["schema"], SENT)
+        for where, name in after.keys() - before.keys():
+            if after[where, name].get("required"):
+                yield Break(f"{place} {where} {name}", "has to be given")
+
+    def _request(self, place: str, old: Document, new: Document) -> Iterator[Break]:
+        if "requestBody" in old and "requestBody" not in new:
+            yield Break(f"{place} body", "is no longer taken")
+            return
+        before, after = self._both(old.get("requestBody", {}), new.get("requestBody", {}))
+        if after.get("required") and not before.get("required"):
+            yield Break(f"{place} body", "has to be given")
+        if before.get("x-max-bytes", 0) > after.get("x-max-bytes", 0):
+            yield Break(f"{place} body", "may be less large")
+        yield from self._content(f"{place} body", before, after, SENT)
+
+    def _content(self, place: str, old: Document, new: Document, way: str) -> Iterator[Break]:
+        for media_type, content in old.get("content", {}).items():
+            if media_type not in new.get("content", {}):
+                yield Break(f"{place} {media_type}", "the content type is gone")
+            else:
+                schema = new["content"][media_type].get("schema", {})
+                yield from self._schema(place, content.get("schema", {}), schema, way)
+
+    # --- asyncapi.yaml ---
+
+    def _events(self) -> Iterator[Break]:
+        def named(document: Document) -> dict[tuple[str, str], Document]:
+            return {
+                (each["action"], schemas.follow(each["messages"][0], document)["name"]): each
+                for each in document["operations"].values()
+            }
+
+        after = named(self._new)
+        for (action, name), operation in named(self._old).items():
+            way = SENT if action == "receive" else READ
+            place = f"{name} ({way})"
+            if (action, name) not in after:
+                yield Break(place, "the event is gone")
+                continue
+            now = after[action, name]
+            yield from self._message(place, operation, now, way)
+            if "reply" in operation:
+                yield from self._message(f"{place} ack", operation["reply"], now["reply"], READ)
+            for code in operation.get("x-codes", []):
+                if code not in now.get("x-codes", []):
+                    yield Break(f"{place} {code}", "the code is gone")
+
+    def _message(self, place: str, old: Document, new: Document, way: str) -> Iterator[Break]:
+        before, after = self._both(old["messages"][0], new["messages"][0])
+        yield from self._schema(place, before["payload"], after["payload"], way)
+
+    # --- Schemas ---
+
+    def _both(self, old: Document, new: Document) -> tuple[Document, Document]:
+        return schemas.follow(old, self._old), schemas.follow(new, self._new)
+
+    def _schema(self, place: str, old: Document, new: Document, way: str) -> Iterator[Break]:
+        references = old.get("$ref", ""), new.get("$ref", "")
+        if all(references):
+            if (*references, way) in self._seen:
+                return
+            self._seen.add((*references, way))
+            place = f"{references[0].rpartition('/')[2]} ({way})"
+        before, after = self._both(old, new)
+        yield from self._branches(place, before, after, way)
+        yield from self._types(place, before, after, way)
+        yield from self._fields(place, before, after, way)
+        for key in ("items", "additionalProperties"):
+            if isinstance(before.get(key), dict):
+                inner = after.get(key)
+                at = f"{place} {key}"
+                if isinstance(inner, dict):
+                    yield from self._schema(at, before[key], inner, way)
+                elif key == "additionalProperties" and inner is False:
+                    yield Break(at, "further fields are gone")
+        if way == SENT:
+            yield from self._bounds(place, before, after)
+
+    def _branches(self, place: str, old: Document, new: Document, way: str) -> Iterator[Break]:
+        for key in ("oneOf", "anyOf", "allOf"):
+            one, other = old.get(key, []), new.get(key, [])
+            if not one and not other:
+                continue
+            # Each way of what is sent is still taken; each way of what is read was known.
+            narrow, wide = (one, other) if way == SENT else (other, one)
+            for number, branch in enumerate(narrow):
+                pairs = [(branch, each) if way == SENT else (each, branch) for each in wide]
+                if not any(self._fits(*pair, way) for pair in pairs):
+                    yield Break(f"{place} {key} {number + 1}", "is not as it was")
+            if len(one) > len(other):
+                yield Break(f"{place} {key}", "has fewer forms")
+
+    def _fits(self, old: Document, new: Document, way: str) -> bool:
+        return not list(Comparison(self._old, self._new)._schema("", old, new, way))
+
+    def _types(self, place: str, old: Document, new: Document, way: str) -> Iterator[Break]:
+        before, after = _kinds(old), _kinds(new)
+        lost, won = before - after, after - before
+        if "integer" in lost and "number" in after:
+            lost = lost - {"integer"}
+        if (lost if way == SENT else won) or (way == READ and lost - {"null"}):
+            yield Break(place, f"the type is {_said(after)}, and was {_said(before)}")
+        yield from self._values(place, old, new, way)
+
+    def _values(self, place: str, old: Document, new: Document, way: str) -> Iterator[Break]:
+        before, after = _values(old), _values(new)
+        if before is None and after is None:
+            return
+        if before is None or after is None:
+            if (after if way == SENT else before) is not None:
+                yield Break(place, "is one of a list" if way == SENT else "is no longer one of a list")
+            return
+        for value in before:
+            if value not in after:
+                yield Break(f"{place} {value}", "the value is gone")
+        for value in after:
+            if value not in before and way == READ and not old.get("x-may-grow"):
+                yield Break(f"{place} {value}", "the value is new to who reads it")
+
+    def _fields(self, place: str, old: Document, new: Document, way: str) -> Iterator[Break]:
+        before, after = old.get("properties", {}), new.get("properties", {})
+        for name, schema in before.items():
+            if name not in after:
+                yield Break(f"{place} {name}", "the field is gone")
+            else:
+                yield from self._schema(f"{place} {name}", schema, after[name], way)
+        required, now = set(old.get("required", [])), set(new.get("required", []))
+        for name in sorted(now - required) if way == SENT else ():
+            yield Break(f"{place} {name}", "has to be given")
+        for name in sorted((required - now) & after.keys()) if way == READ else ():
+            yield Break(f"{place} {name}", "may be absent")
+
+    def _bounds(self, place: str, old: Document, new: Document) -> Iterator[Break]:
+        for key, may_rise in _BOUNDS.items():
+            before, after = old.get(key), new.get(key)
+            if after is None or before == after:
+                continue
+            if before is None or (after < before if may_rise else after > before):
+                yield Break(place, f"{key} is {after}" + (f", and was {before}" if before is not None else ""))
+        if new.get("pattern") not in (None, old.get("pattern")):
+            yield Break(place, "the pattern is another")
+
+
+def _kinds(schema: Document) -> set[str]:
+    """The types that a schema takes; none where it says nothing of them."""
+    given = schema.get("type", [])
+    kinds = {given} if isinstance(given, str) else set(given)
+    return kinds | {"null"} if schema.get("nullable") else kinds
+
+
+def _values(schema: Document) -> list[Any] | None:
+    return [schema["const"]] if "const" in schema else schema.get("enum")
+
+
+def _said(kinds: set[str]) -> str:
+    return " or ".join(each for each in _TYPES if each in kinds) or "any"
+
+
+# --- The command --------------------------------------------------------------------------------
+
+
+def undeclared(root: Path = ROOT) -> list[str]:
+    """List the breaks that no release note declares, each in one line, and a version that should have risen."""
+    lines: list[str] = []
+    declared = _declared((root / "CHANGELOG.md").read_text(encoding="utf-8"))
+    for name in SPECS:
+        old, new = schemas.load(root / "contract" / "released" / name), schemas.load(root / name)
+        breaks = Comparison(old, new).breaks()
+        lines += [f"{name}: {each.place}: {each.what}" for each in breaks if each.place not in declared]
+        before, after = _version(old), _version(new)
+        # Before 1.0 the second number says that something breaks.
+        if breaks and (after[:1] if after[0] else after[:2]) <= (before[:1] if after[0] else before[:2]):
+            lines.append(f"{name}: info.version: does not say that something breaks")
+    return lines
+
+
+def _version(document: Document) -> tuple[int, ...]:
+    return tuple(int(part) for part in document["info"]["version"].split("."))
+
+
+def _declared(changelog: str) -> set[str]:
+    """The places, in backticks, under "Breaking" of what is not released."""
+    unreleased = changelog.partition("\n## Unreleased\n")[2].partition("\n## ")[0]
+    breaking = unreleased.partition("\n### Breaking\n")[2].partition("\n### ")[0]
+    return set(re.findall(r"`([^`]+)`", breaking))
+
+
+def release(root: Path = ROOT) -> None:
+    """Make the specs of today those that clients of the last release have."""
+    folder = root / "contract" / "released"
+    folder.mkdir(exist_ok=True)
+    for name in SPECS:
+        shutil.copyfile(root / name, folder / name)
+
+
+def main(arguments: list[str], root: Path = ROOT) -> int:
+    """Print a line for each break that is not declared and return 1, or 0 where there is none."""
+    if arguments == ["--release"]:
+        release(root)
+        return 0
+    lines = undeclared(root)
+    if lines:
+        lines.append(
+            'A break that is wanted: its place in backticks under "### Breaking" in CHANGELOG.md, and a new version.'
+        )
+    print("\n".join(lines) or "Nothing breaks clients of the last release.")
+    return 1 if lines else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,201 @@
+"""What breaks clients of the last release is named; what they do not notice is not."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contract import compare, schemas
+
+REST = schemas.load(schemas.OPENAPI)
+EVENTS = schemas.load(schemas.ASYNCAPI)
+Change = Callable[[dict[str, Any], dict[str, Any]], object]
+
+
+def operation(document: dict[str, Any], method: str, path: str) -> dict[str, Any]:
+    found: dict[str, Any] = document["paths"][path][method]
+    return found
+
+
+BREAKS: dict[str, tuple[dict[str, Any], Change]] = {
+    "GET /users/me: the operation is gone": (REST, lambda d, s: d["paths"]["/users/me"].pop("get")),
+    "GET /users/me: who may call it is another": (
+        REST,
+        lambda d, s: operation(d, "get", "/users/me").update(security=[{"admin": []}]),
+    ),
+    "POST /auth/register 409: the status is gone": (
+        REST,
+        lambda d, s: operation(d, "post", "/auth/register")["responses"].pop("409"),
+    ),
+    "POST /auth/logout 200: the status of success is another": (
+        REST,
+        lambda d, s: operation(d, "post", "/auth/logout")["responses"].update({"200": {"description": "Done."}}),
+    ),
+    "GET /sessions query cursor: the parameter is gone": (
+        REST,
+        lambda d, s: operation(d, "get", "/sessions")["parameters"].remove({"$ref": "#/components/parameters/cursor"}),
+    ),
+    "GET /sessions query limit: has to be given": (
+        REST,
+        lambda d, s: d["components"]["parameters"]["limit"].update(required=True),
+    ),
+    "GET /sessions query limit: maximum is 50, and was 100": (
+        REST,
+        lambda d, s: d["components"]["parameters"]["limit"]["schema"].update(maximum=50),
+    ),
+    "POST /auth/refresh body: has to be given": (
+        REST,
+        lambda d, s: operation(d, "post", "/auth/refresh")["requestBody"].update(required=True),
+    ),
+    "POST /users/me/avatar body: may be less large": (
+        REST,
+        lambda d, s: operation(d, "post", "/users/me/avatar")["requestBody"].update({"x-max-bytes": 1}),
+    ),
+    "GET /.well-known/jwks.json 200 Cache-Control: the header is gone": (
+        REST,
+        lambda d, s: operation(d, "get", "/.well-known/jwks.json")["responses"]["200"].pop("headers"),
+    ),
+    "Me (read) bio: the field is gone": (REST, lambda d, s: s["Me"]["properties"].pop("bio")),
+    "Me (read) bio: may be absent": (REST, lambda d, s: s["Me"]["required"].remove("bio")),
+    "Me (read) email: the type is string or null, and was string": (
+        REST,
+        lambda d, s: s["Me"]["properties"]["email"].update(nullable=True),
+    ),
+    "Me (read) totalSessions: the type is string, and was integer": (
+        REST,
+        lambda d, s: s["Me"]["properties"]["totalSessions"].update(type="string"),
+    ),
+    "Role (read) owner: the value is new to who reads it": (REST, lambda d, s: s["Role"]["enum"].append("owner")),
+    "ErrorCode (read) email_taken: the value is gone": (
+        REST,
+        lambda d, s: s["ErrorCode"]["enum"].remove("email_taken"),
+    ),
+    "Platform (sent) web: the value is gone": (REST, lambda d, s: s["Platform"]["enum"].remove("web")),
+    "Rating (sent) note: has to be given": (
+        REST,
+        lambda d, s: s["Rating"].update(
+            required=["stars", "note"], properties={**s["Rating"]["properties"], "note": {"type": "string"}}
+        ),
+    ),
+    "MeUpdate (sent) bio: maxLength is 400, and was 500": (
+        REST,
+        lambda d, s: s["MeUpdate"]["properties"]["bio"].update(maxLength=400),
+    ),
+    "MeUpdate (sent) bio: the type is string, and was string or null": (
+        REST,
+        lambda d, s: s["MeUpdate"]["properties"]["bio"].pop("nullable"),
+    ),
+    "MeUpdate (sent) country: the pattern is another": (
+        REST,
+        lambda d, s: s["MeUpdate"]["properties"]["country"].update(pattern="^[A-Z]{3}$"),
+    ),
+    "end_call (sent): the event is gone": (
+        EVENTS,
+        lambda d, s: d["operations"].pop("realtime.signaling.end_call"),
+    ),
+    "resync (read): the event is gone": (EVENTS, lambda d, s: d["operations"].pop("emit.resync")),
+    "end_call (sent) room_closed: the code is gone": (
+        EVENTS,
+        lambda d, s: d["operations"]["realtime.signaling.end_call"]["x-codes"].remove("room_closed"),
+    ),
+    "PeerLeft (read) reason bored: the value is new to who reads it": (
+        EVENTS,
+        lambda d, s: s["PeerLeft"]["properties"]["reason"]["enum"].append("bored"),
+    ),
+    "Partner (read) level: is no longer one of a list": (
+        EVENTS,
+        lambda d, s: s["Partner"]["properties"]["level"].pop("enum"),
+    ),
+    "Candidate (sent) oneOf 2: is not as it was": (
+        EVENTS,
+        lambda d, s: s["Candidate"]["oneOf"][1]["properties"].pop("usernameFragment"),
+    ),
+    "IceAck (read) oneOf 1: is not as it was": (
+        EVENTS,
+        lambda d, s: s["IceAck"]["oneOf"][0]["required"].remove("iceServers"),
+    ),
+}
+HARMLESS: dict[str, tuple[dict[str, Any], Change]] = {
+    "an operation more": (REST, lambda d, s: d["paths"].update({"/pulse": d["paths"]["/health"]})),
+    "a parameter that may be given": (
+        REST,
+        lambda d, s: operation(d, "get", "/users/me").update(parameters=[{"$ref": "#/components/parameters/limit"}]),
+    ),
+    "a field more in an answer": (REST, lambda d, s: s["Me"]["properties"].update(pronouns={"type": "string"})),
+    "a field that may be sent": (REST, lambda d, s: s["MeUpdate"]["properties"].update(pronouns={"type": "string"})),
+    "a field that need not be sent": (REST, lambda d, s: s["Rating"].pop("required")),
+    "a field that is always there": (REST, lambda d, s: s["AuthTokens"]["required"].append("refreshToken")),
+    "a value more to send": (REST, lambda d, s: s["ReportReason"]["enum"].append("noise")),
+    "a code more": (REST, lambda d, s: s["ErrorCode"]["enum"].append("tea_pot")),
+    "a longer text": (REST, lambda d, s: s["MeUpdate"]["properties"]["bio"].update(maxLength=600)),
+    "another name of a function": (
+        REST,
+        lambda d, s: operation(d, "get", "/health").update(operationId="handlers.health.pulse"),
+    ),
+    "a field more of an event": (EVENTS, lambda d, s: s["PeerLeft"]["properties"].update(after={"type": "integer"})),
+    "a type of notification more": (
+        EVENTS,
+        lambda d, s: s["Notification"]["properties"]["type"]["enum"].append("gift"),
+    ),
+}
+#: Values of these are sent as well as read, so a value more does break who reads it.
+BOTH_WAYS = {"a value more to send": "ReportReason (read) noise: the value is new to who reads it"}
+
+
+def found(document: dict[str, Any], change: Change) -> list[str]:
+    changed = copy.deepcopy(document)
+    change(changed, changed["components"]["schemas"])
+    return [f"{each.place}: {each.what}" for each in compare.Comparison(document, changed).breaks()]
+
+
+@pytest.mark.parametrize("line", BREAKS)
+def test_a_break_is_named(line: str) -> None:
+    assert line in found(*BREAKS[line])
+
+
+@pytest.mark.parametrize("change", HARMLESS)
+def test_what_clients_do_not_notice_is_no_break(change: str) -> None:
+    expected = [BOTH_WAYS[change]] if change in BOTH_WAYS else []
+    assert found(*HARMLESS[change]) == expected
+
+
+@pytest.mark.parametrize("document", [REST, EVENTS], ids=["rest", "events"])
+def test_nothing_changed_is_nothing_broken(document: dict[str, Any]) -> None:
+    assert found(document, lambda d, s: None) == []
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A folder with the specs, released as they are."""
+    for name in compare.SPECS:
+        shutil.copyfile(schemas.ROOT / name, tmp_path / name)
+    (tmp_path / "contract").mkdir()
+    (tmp_path / "CHANGELOG.md").write_text("# Changelog\n\n## Unreleased\n\n### Added\n")
+    assert compare.main(["--release"], tmp_path) == 0
+    assert compare.main([], tmp_path) == 0
+    return tmp_path
+
+
+def test_a_break_is_wanted_where_the_changelog_and_the_version_say_so(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec, changelog = project / "asyncapi.yaml", project / "CHANGELOG.md"
+    spec.write_text(spec.read_text().replace("graceSeconds", "grace"))
+    assert compare.main([], project) == 1
+    said = capsys.readouterr().out
+    assert "asyncapi.yaml: PeerReconnecting (read) graceSeconds: the field is gone" in said
+    assert "asyncapi.yaml: info.version: does not say that something breaks" in said
+
+    note = "\n### Breaking\n\n- The partner's time is called `grace`: `PeerReconnecting (read) graceSeconds`.\n"
+    changelog.write_text(changelog.read_text().replace("\n### Added\n", note + "\n### Added\n"))
+    assert compare.main([], project) == 1, "the version is the same"
+    spec.write_text(spec.read_text().replace("version: 0.1.0", "version: 0.2.0"))
+    assert compare.main([], project) == 0
+    # The next release begins with nothing declared.
+    changelog.write_text(changelog.read_text().replace("## Unreleased\n", "## Unreleased\n\n## 0.2.0\n"))
+    assert compare.main([], project) == 1

@@ -1,0 +1,64 @@
+"""Nothing in either contract can be renamed unnoticed: what needs no record of messages, and that the record tells."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.contract import mutations
+
+ROOM = "7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0"
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> Path:
+    """What a short run has seen."""
+    lines: list[dict[str, Any]] = [
+        {"kind": "heard", "name": "peer_left", "given": None, "answered": {"reason": "ended"}},
+        {"kind": "sent", "name": "end_call", "given": {"roomId": ROOM}, "answered": {"ok": True}},
+        {
+            "kind": "sent",
+            "name": "end_call",
+            "given": {},
+            "answered": {"ok": False, "error": {"code": "bad_payload", "message": "No."}},
+        },
+        {"kind": "get", "name": "/health", "given": None, "answered": {"status": "ok", "timestamp": "t"}},
+    ]
+    text = "\n".join(json.dumps({"status": 200, "query": "", **line}) for line in lines)
+    (tmp_path / "1.jsonl").write_text(text)
+    return tmp_path
+
+
+def test_what_messages_show_does_not_survive_and_the_rest_does(record: Path) -> None:
+    rest, events = mutations.witnesses(record)
+    _, found = mutations.survivors(rest, events)
+    survivors = set(found)
+    for noticed in (
+        "asyncapi.schemas.PeerLeft: the field reason renamed",
+        "asyncapi.schemas.PeerLeft: reason need not be there",
+        "asyncapi.schemas.PeerLeft.properties.reason: the value ended renamed",
+        "asyncapi.schemas.RoomRef: the field roomId renamed",
+        "asyncapi.schemas.RoomRef: roomId need not be there",
+        "openapi.schemas.Health: the field status renamed",
+        "openapi.paths./health.get: the path renamed",
+    ):
+        assert noticed not in survivors
+    for unseen in (
+        "asyncapi.schemas.PeerLeft.properties.reason: the value banned renamed",
+        "asyncapi.schemas.JoinRoom: the field roomId renamed",
+        "openapi.schemas.Me: the field bio renamed",
+        "openapi.paths./users/me.get: the path renamed",
+    ):
+        assert unseen in survivors
+
+
+def test_operations_parameters_events_codes_and_values_are_noticed_without_a_message(tmp_path: Path) -> None:
+    count, found = mutations.survivors(*mutations.witnesses(tmp_path))
+    assert count > 1300
+    for what in ("operationId renamed", "the parameter renamed", "the event renamed"):
+        assert not [each for each in found if each.endswith(what)]
+    held = ("ErrorCode", "Upload: the field", "NotificationType", "AdminOrder.properties.alerts.items: the value")
+    assert not [each for each in found if any(name in each for name in held)]
