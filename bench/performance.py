@@ -114,8 +114,8 @@ def _happened(day: dict[str, Any]) -> list[str]:
         f" {counts.get('cancelled', 0):,} were given up.",
         f"- {drops:,} connections dropped in a call; {counts.get('resumed', 0):,} of the {back:,} who came back found"
         " their call as they had left it.",
-        f"- {day['errors']} errors in the server's log. The server's memory: {sizes[0]} before, {sizes[1]} after the day,"
-        f" {sizes[2]} when all had gone.",
+        f"- {day['errors']} errors in the server's log. The server's memory: {sizes[0]} before, {sizes[1]} after the"
+        f" day, {sizes[2]} when all had gone.",
         f"- The learners took {day['learners']:.2f} of {day['cores']} cores, others on the machine"
         f" {day['others']:.2f}.",
     ]

@@ -25,7 +25,7 @@ LIMITS = {
     "webhooks": 220,
     "upload": 120,
     "counting": 60,
-    "day": 480,
+    "day": 600,
     "admin": 500,
 }
 
