@@ -361,8 +361,8 @@ def _figures(samples: dict[tuple[str, str], list[Sample]], memory: dict[str, lis
         return Sample(*(statistics.median(values) for values in zip(*samples[server, what], strict=True)))
 
     def a_cpu_second(operation: str, server: str, what: str, goal: float | None) -> figures.Figure:
-        rates = (1e6 / median(each, what).cpu for each in (server, PEER))
-        return figures.Figure(operation, "a CPU second", *rates, PEER, goal)
+        ours, theirs = (1e6 / median(each, what).cpu for each in (server, PEER))
+        return figures.Figure(operation, "a CPU second", ours, theirs, PEER, goal)
 
     late = (median(OURS, PACED).p99, median(PEER, PACED).p99)
     return [

@@ -128,11 +128,12 @@ def _report(samples: dict[tuple[str, int], list[Sample]], seconds: float) -> str
 
 
 def _figures(samples: dict[tuple[str, int], list[Sample]]) -> list[figures.Figure]:
-    def both(rate: int, of: str) -> list[float]:
-        return [
+    def both(rate: int, of: str) -> tuple[float, float]:
+        ours, theirs = (
             statistics.median(getattr(sample, of) for sample in samples[title, rate])
             for title in ("Parlance", "Fastify")
-        ]
+        )
+        return ours, theirs
 
     late = both(RATES[0], "p99")
     return [
