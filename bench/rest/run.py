@@ -29,6 +29,7 @@ import psycopg
 import settings as configuration
 from adapters.embedded import EmbeddedServices
 from adapters.keys import KeyFiles
+from bench import figures
 from cli.migrations import upgrade_to_head
 from tests.world import free_port
 
@@ -88,6 +89,7 @@ def main() -> None:
         selects = _pgbench(environment, directory)
     report = _report(samples, selects, time.monotonic() - began)
     RESULTS.write_text(report)
+    figures.write("rest", _figures(samples))
     print(report)
 
 
@@ -294,6 +296,22 @@ def _report(samples: dict[tuple[str, str], list[Sample]], selects: float, second
         "",
     ]
     return "\n".join(lines)
+
+
+def _figures(samples: dict[tuple[str, str], list[Sample]]) -> list[figures.Figure]:
+    def rate(server: str, operation: str) -> float:
+        return statistics.median(sample.per_second for sample in samples[server, operation])
+
+    return [
+        figures.Figure(TITLES[operation], "requests/s", rate("Parlance", operation), rate(peer, operation), peer, goal)
+        for operation, peer, goal in (
+            (HEALTH, "Fastify", 0.7),
+            (ECHO, "Fastify", 0.85),
+            (ME, "Fastify", 0.9),
+            (ME, "Fastify, TypeORM", 3.0),
+            *((operation, "Fastify, bare", None) for operation in TITLES),
+        )
+    ]
 
 
 if __name__ == "__main__":

@@ -117,7 +117,8 @@ class Phone(asyncio.Protocol):
             for each in self._waiting:
                 if frame.startswith(each[0]):
                     self._waiting.remove(each)
-                    each[1].set_result(frame)
+                    if not each[1].done():  # whoever waited may have gone
+                        each[1].set_result(frame)
                     return
 
 

