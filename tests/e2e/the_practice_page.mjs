@@ -118,6 +118,8 @@ const heardFirst = await Promise.all(both.map(heard));
 const seconds = (performance.now() - started) / 1000;
 await look(phone, "call");
 await look(desk, "call at a desk");
+// A link of another view, or the button of the browser that goes back, takes nobody out of a call.
+await desk.evaluate(() => (location.hash = "#/courses"));
 await button(phone, "Mute me").click();
 const muted = await button(phone, "Mute me").getAttribute("aria-pressed");
 if (muted !== "true" || (await phone.evaluate(() => window.tracks.some((track) => track.enabled)))) violations.push("mute does not mute");

@@ -63,7 +63,9 @@ export class Bell {
     if (this.#list?.isConnected) this.#list.prepend(this.#row(told));
     // The call itself says that the partner is here.
     if (told.type === "match_found") return;
-    place("told").replaceChildren(h("strong", {}, told.title), ` ${told.body} `, this.#link(told) ?? "");
+    // Where there is no way to other views, as in a call, none is offered.
+    const link = place("nav").hidden ? undefined : this.#link(told);
+    place("told").replaceChildren(h("strong", {}, told.title), ` ${told.body} `, link ?? "");
   }
 
   #link(told: Told): HTMLAnchorElement | undefined {
@@ -91,9 +93,8 @@ export class Bell {
         h("p", {}, !told.read && h("span", { class: "new" }, "New"), h("strong", {}, told.title)),
         h("p", {}, told.body),
         h("p", { class: "soft" }, when(told.createdAt)),
-        this.#link(told),
+        h("div", { class: "row" }, this.#link(told), !told.read && h("button", { "aria-label": `Mark as read: ${told.title}`, click: () => void mark() }, "Mark as read")),
       ),
-      !told.read && h("button", { "aria-label": `Mark as read: ${told.title}`, click: () => void mark() }, "Mark as read"),
     );
     return row;
   }

@@ -1,5 +1,5 @@
 /** What there is to learn: the courses one takes, all that there are, and one of them with its lessons. */
-import { value } from "../../../clients/typescript/src/client.ts";
+import { Refused, value } from "../../../clients/typescript/src/client.ts";
 import type { Course, Lesson, LessonProgress, TakenCourse } from "../../../clients/typescript/src/openapi.ts";
 import { enrol } from "./buying.ts";
 import { form, h, hush, pages, say, show } from "./dom.ts";
@@ -57,13 +57,19 @@ function row(lesson: Lesson, isOpen: boolean, progress: LessonProgress | undefin
   return h("li", {}, h("div", {}, h("p", {}, title), h("p", { class: "soft" }, facts.filter(Boolean).join(" · "))), Boolean(progress?.completed) && h("span", { class: "done", "aria-hidden": "true" }, "✓"));
 }
 
+function isMine(reason: unknown): true {
+  if (reason instanceof Refused && reason.code === "already_enrolled") return true;
+  throw reason;
+}
+
 /** How one gets into a course. */
 function door(course: Course): HTMLElement {
   const button = course.price ? `Buy for ${price(course)}` : "Enrol for free";
   const take = async () => {
     hush();
     try {
-      if (!(await enrol(course.id))) return;
+      // Bought in another window, it is open all the same.
+      if (!(await enrol(course.id).catch(isMine))) return;
       const again = await read(course.id);
       again();
       say("You are enrolled. All lessons are open.");

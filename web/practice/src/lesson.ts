@@ -8,6 +8,8 @@ import { duration, sentence } from "./words.ts";
 /** Seconds that are watched between two times that they are saved. */
 const STEP = 10;
 
+const STOPPED = new Refused("video_stopped", "The video stopped, since it could not be loaded. Check your network, then play on.");
+
 const size = (bytes: number) => (bytes < 1024 ** 2 ? `${Math.ceil(bytes / 1024)} KB` : `${(bytes / 1024 ** 2).toFixed(1)} MB`);
 const failed = (reason: unknown) => say(sentence(reason), "trouble");
 
@@ -120,7 +122,7 @@ function watch(lessonId: string, title: string, progress: LessonProgress | undef
       if (hasLeft) return;
       // At this page's own host, whichever name it goes by here.
       const { pathname, search } = new URL(url);
-      stop = play(video, pathname + search, at, () => broke(new TypeError()));
+      stop = play(video, pathname + search, at, () => broke(STOPPED));
       if (plays) await video.play();
     } catch (reason) {
       if (reason instanceof DOMException) return;

@@ -95,6 +95,7 @@ async function enter(): Promise<void> {
 }
 
 function leave(): void {
+  hush();
   localStorage.removeItem(KNOWN);
   talk?.close();
   talk = bell = undefined;
