@@ -16,5 +16,6 @@ def create(container: Container | None = None, openapi: dict[str, Any] | None = 
     logs.configure(services.settings)
     openapi = openapi or schemas.load(schemas.OPENAPI)
     documents = docs.routes(openapi, schemas.load(schemas.ASYNCAPI))
-    http = edge.Before([*documents, *admin_page.routes(), *practice_page.routes()], rest.build(services, openapi))
+    practice = practice_page.routes(services.storage.public_origin, services.storage.signed_origin)
+    http = edge.Before([*documents, *admin_page.routes(), *practice], rest.build(services, openapi))
     return edge.wrap(socket_server.App(events.build(services), http), services.settings, services.metrics.request)

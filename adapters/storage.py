@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 import urllib3
 from minio import Minio
@@ -19,6 +19,10 @@ from minio.error import MinioException, S3Error
 
 import errors
 from settings import Settings
+
+
+def _origin(url: SplitResult) -> str:
+    return f"{url.scheme}://{url.netloc}" if url.netloc else ""
 
 
 class Storage:
@@ -42,6 +46,16 @@ class Storage:
         self._client = client(read=5)
         # A part is megabytes, and putting thousands of them together takes its time.
         self._patient = client(read=60)
+
+    @property
+    def public_origin(self) -> str:
+        """Where browsers read public objects: scheme and host; empty where that is this site itself."""
+        return _origin(urlsplit(self._public_url))
+
+    @property
+    def signed_origin(self) -> str:
+        """Where signed addresses lead: scheme and host, which on AWS begins with the bucket."""
+        return _origin(self._client._base_url.build(method="GET", region="us-east-1", bucket_name=self.bucket))
 
     def public_url(self, key: str) -> str:
         """Where anybody can read a public object (avatars and thumbnails)."""

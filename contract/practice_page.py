@@ -1,6 +1,7 @@
 """The practice page: a client of both contracts, at `/` and where mails and payments lead to.
 
-The page decides by its address what it shows. What it loads comes from here, under an address that changes with it.
+The page decides by its address what it shows. What it loads comes from here, under an address that changes with it;
+pictures and the segments of videos come from storage.
 """
 
 from __future__ import annotations
@@ -15,19 +16,27 @@ from contract.docs import ICON, POLICY, Files
 _PAGE = Path(__file__).parent.parent / "web" / "practice"
 #: Of mails, `{APP_URL}/...?token=`, and of payments, `STRIPE_SUCCESS_URL` and its siblings.
 PATHS = ("/", "/reset-password", "/verify-email", "/payment/success", "/payment/cancel")
-# Nothing on the page parses HTML, so no script may.
-_POLICY = f"{POLICY}; require-trusted-types-for 'script'; trusted-types 'none'"
 
 
-def routes() -> list[Route]:
-    """Build the routes of the page and of what it loads."""
+def routes(pictures: str, videos: str) -> list[Route]:
+    """Build the routes of the page and of what it loads; the arguments are the origins of storage, to browsers."""
     files = Files("/practice")
     asset = files.asset
     html = Template((_PAGE / "index.html").read_text()).substitute(
         icon=asset("icon.svg", ICON.encode(), "image/svg+xml"),
         style=asset("page.css", (_PAGE / "page.css").read_bytes(), "text/css; charset=utf-8"),
         script=asset("page.js", (_PAGE / "page.js").read_bytes(), "text/javascript; charset=utf-8"),
+        player=asset("player.js", (_PAGE / "player.js").read_bytes(), "text/javascript; charset=utf-8"),
     )
     for path in PATHS:
-        files.serve(path, html.encode(), "text/html; charset=utf-8", **{"Content-Security-Policy": _POLICY})
+        headers = {"Content-Security-Policy": _policy(pictures, videos)}
+        files.serve(path, html.encode(), "text/html; charset=utf-8", **headers)
     return files.routes
+
+
+def _policy(pictures: str, videos: str) -> str:
+    """Open what documents may do to storage: pictures, segments by scripts, and by the player of a browser."""
+    policy = POLICY.replace("img-src 'self' data:", f"img-src 'self' data: {pictures}")
+    policy = policy.replace("connect-src 'self'", f"connect-src 'self' {videos}")
+    # A script's player feeds the element through an address of its own making. No page parses HTML, so no script may.
+    return f"{policy}; media-src 'self' blob: {videos}; require-trusted-types-for 'script'; trusted-types 'none'"

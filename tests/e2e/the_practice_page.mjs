@@ -2,28 +2,15 @@
 // Usage: the_practice_page.mjs <address> <folder of the mails> <folder for screenshots> <Chromium> <its arguments>
 import { randomUUID } from "node:crypto";
 import { readFile, readdir } from "node:fs/promises";
-import { createRequire } from "node:module";
-import { chromium } from "playwright-core";
+import { browse, button, heading, link } from "./browsing.mjs";
 
 const [base, mails, pictures, executablePath, ...args] = process.argv.slice(2);
 const PASSWORD = "correct horse battery";
-const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
-const browser = await chromium.launch({ executablePath, args });
-const complaints = [];
-const violations = [];
-const looked_at = [];
+const { browser, complaints, violations, looked_at, person, look } = await browse(executablePath, args, [base]);
 
-/** A window of somebody who shares no cookies with the others; `refuses` is one who keeps the microphone. */
-async function person(viewport, refuses = false) {
-  const context = await browser.newContext({ viewport, deviceScaleFactor: 1 });
-  context.setDefaultTimeout(20_000);
-  const page = await context.newPage();
-  const expected = /status of 40[01]|disconnected|WebSocket connection/;
-  page.on("console", (message) => {
-    if (["error", "warning"].includes(message.type()) && !expected.test(message.text())) complaints.push(message.text());
-  });
-  page.on("pageerror", (error) => complaints.push(error.message));
-  page.on("request", (request) => new URL(request.url()).origin !== base && complaints.push(`${request.url()} is elsewhere`));
+/** Somebody whose connections and microphone are seen; `refuses` is one who keeps the microphone. */
+async function speaker(viewport, refuses = false) {
+  const page = await person(viewport);
   await page.addInitScript((deny) => {
     window.peers = [];
     window.tracks = [];
@@ -44,20 +31,6 @@ async function person(viewport, refuses = false) {
   }, refuses);
   return page;
 }
-
-async function look(page, view) {
-  await page.evaluate(axe);
-  const { violations: found } = await page.evaluate(() => window.axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21aa", "best-practice"] }));
-  for (const { id, impact, nodes } of found) {
-    if (["serious", "critical"].includes(impact)) violations.push(`${view}: ${id} ${nodes.map(({ html }) => html).join(" ")}`);
-  }
-  const isTooWide = await page.evaluate(() => document.documentElement.scrollWidth > document.documentElement.clientWidth);
-  if (isTooWide) violations.push(`${view}: wider than the screen`);
-  looked_at.push(view);
-}
-
-const heading = (page, name) => page.getByRole("heading", { level: 1, name }).waitFor();
-const button = (page, name) => page.getByRole("button", { name, exact: true });
 
 async function signUp(page) {
   const username = `u${randomUUID().replaceAll("-", "").slice(0, 12)}`;
@@ -109,8 +82,8 @@ async function mailed(address, path) {
 }
 
 const started = performance.now();
-const phone = await person({ width: 390, height: 844 });
-const desk = await person({ width: 1100, height: 800 });
+const phone = await speaker({ width: 390, height: 844 });
+const desk = await speaker({ width: 1100, height: 800 });
 await phone.goto(base);
 await heading(phone, /Speak English/);
 await look(phone, "sign up");
@@ -145,6 +118,8 @@ const heardFirst = await Promise.all(both.map(heard));
 const seconds = (performance.now() - started) / 1000;
 await look(phone, "call");
 await look(desk, "call at a desk");
+// A link of another view, or the button of the browser that goes back, takes nobody out of a call.
+await desk.evaluate(() => (location.hash = "#/courses"));
 await button(phone, "Mute me").click();
 const muted = await button(phone, "Mute me").getAttribute("aria-pressed");
 if (muted !== "true" || (await phone.evaluate(() => window.tracks.some((track) => track.enabled)))) violations.push("mute does not mute");
@@ -176,14 +151,14 @@ await button(phone, "Report").click();
 await phone.getByText(/We will look at it/).waitFor();
 await button(phone, "Block Bo").click();
 await phone.getByText("You will not meet Bo again.").waitFor();
-await button(phone, "Calls").click();
+await link(phone, "Calls").click();
 await phone.getByRole("listitem").first().waitFor();
 const history = await phone.getByRole("listitem").first().innerText();
 await look(phone, "calls");
 
 // In dark, and with a new password: the first page of the desk keeps the old one.
 const address = `${names[0]}@example.com`;
-const visitor = await person({ width: 390, height: 844 }, true);
+const visitor = await speaker({ width: 390, height: 844 }, true);
 await visitor.emulateMedia({ colorScheme: "dark" });
 await visitor.goto(base);
 await button(visitor, "I have an account").click();

@@ -1,6 +1,8 @@
-// Writes page.js, and the licences of what is in it, from src/; with --check says whether they are what it would write.
+// Writes page.js and player.js, and the licences of what is in them, from src/; with --check says whether they are what
+// it would write.
 import { readFile, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
+import { basename } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const client = new URL("../../clients/typescript/", import.meta.url);
@@ -9,7 +11,8 @@ const here = fileURLToPath(new URL(".", import.meta.url));
 
 const { outputFiles, metafile } = await build({
   absWorkingDir: here,
-  entryPoints: ["src/main.ts"],
+  entryPoints: { page: "src/main.ts", player: "src/player.ts" },
+  outdir: ".",
   bundle: true,
   minify: true,
   format: "esm",
@@ -19,17 +22,20 @@ const { outputFiles, metafile } = await build({
   metafile: true,
   write: false,
 });
-const packages = new Set(Object.keys(metafile.inputs).flatMap((path) => /node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(path)?.[1] ?? []));
+const packages = new Map(Object.keys(metafile.inputs).flatMap((path) => {
+  const [folder, name] = /^.*node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(path) ?? [];
+  return name ? [[name, `${here}${folder}`]] : [];
+}));
 const licences = [];
-for (const name of [...packages].sort()) {
-  const folder = new URL(`node_modules/${name}/`, client);
-  const { version, license } = JSON.parse(await readFile(new URL("package.json", folder), "utf8"));
-  const text = await readFile(new URL("LICENSE", folder), "utf8").catch(() => license);
+for (const [name, folder] of [...packages].sort()) {
+  const { version, license } = JSON.parse(await readFile(`${folder}package.json`, "utf8"));
+  const text = await readFile(`${folder}LICENSE`, "utf8").catch(() => license);
   licences.push(`${name} ${version}\n\n${text.trim()}\n`);
 }
 
 let stale = 0;
-for (const [name, text] of [["page.js", outputFiles[0].text], ["page.js.LICENSES.txt", licences.join(`\n${"-".repeat(80)}\n\n`)]]) {
+const bundles = outputFiles.map(({ path, text }) => [basename(path), text]);
+for (const [name, text] of [...bundles, ["page.js.LICENSES.txt", licences.join(`\n${"-".repeat(80)}\n\n`)]]) {
   const path = `${here}${name}`;
   if (!process.argv.includes("--check")) {
     await writeFile(path, text);

@@ -20,8 +20,17 @@ export function place(id: string): HTMLElement {
   return found;
 }
 
+let leave: (() => void) | undefined;
+
+/** Do something when the view that is shown now gives way to another. */
+export function uponLeaving(work: () => void): void {
+  leave = work;
+}
+
 /** Show a view and move the focus to its heading, so that a screen reader begins there. */
 export function show(title: string, ...children: Child[]): void {
+  leave?.();
+  leave = undefined;
   const heading = h("h1", { tabindex: "-1" }, title);
   place("main").replaceChildren(heading, ...children.filter((child): child is Node | string => Boolean(child)));
   document.title = `${title} · Parlance`;
@@ -38,7 +47,53 @@ export function say(sentence: string, kind: "news" | "trouble" = "news"): void {
 }
 
 export function hush(): void {
-  place("news").textContent = place("trouble").textContent = "";
+  for (const box of ["news", "trouble", "told"]) place(box).textContent = "";
+}
+
+/** The picture of somebody; where there is none, or it cannot be had, the first letter. */
+export function face(name: string, picture: string | null, kind = ""): HTMLElement {
+  const image = picture && h("img", { src: picture, alt: "", error: (event) => (event.target as Element).remove() });
+  return h("span", { class: `face ${kind}`, "aria-hidden": "true" }, name.slice(0, 1).toUpperCase(), image);
+}
+
+export interface Pages<T> {
+  /** What the list is called, and what its items look like. */
+  name: string;
+  kind: string;
+  /** Said where there is nothing, and on the button that reads on. */
+  nothing: string;
+  more: string;
+  read: (query: { limit: number; cursor?: string }) => Promise<{ items: T[]; nextCursor: string | null }>;
+  row: (item: T) => HTMLLIElement;
+  /** What cannot be read. */
+  failed: (reason: unknown) => void;
+}
+
+/** A list that is read page by page. */
+export function pages<T>({ name, kind, nothing, more, read, row, failed }: Pages<T>): [box: HTMLElement, list: HTMLUListElement] {
+  const list = h("ul", { class: kind, "aria-label": name });
+  const empty = h("p", { class: "soft", role: "status" }, "Loading …");
+  const next = h("button", { hidden: true, click: () => void load() }, more);
+  let cursor: string | undefined;
+  const load = async () => {
+    try {
+      const page = await read(cursor === undefined ? { limit: 20 } : { limit: 20, cursor });
+      const rows = page.items.map(row);
+      list.append(...rows);
+      empty.textContent = nothing;
+      // The button may be gone, and the focus with it.
+      if (cursor !== undefined) (rows[0]?.querySelector("a") ?? list).focus();
+      cursor = page.nextCursor ?? undefined;
+      next.hidden = cursor === undefined;
+    } catch (reason) {
+      empty.textContent = "";
+      next.hidden = false;
+      failed(reason);
+    }
+  };
+  list.tabIndex = -1;
+  void load();
+  return [h("div", { class: "pages" }, list, empty, next), list];
 }
 
 export interface Field {

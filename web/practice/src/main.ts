@@ -1,57 +1,106 @@
 /** Begins the page: what its address asks for, who is signed in, and the way between the views. */
 import { Refused } from "../../../clients/typescript/src/client.ts";
+import { Bell } from "./bell.ts";
+import { notPaid, paid } from "./buying.ts";
+import { course, courses } from "./courses.ts";
 import { h, hush, place, say, show } from "./dom.ts";
 import { history } from "./history.ts";
+import { lesson } from "./lesson.ts";
 import { profile } from "./profile.ts";
 import { me, parlance } from "./session.ts";
 import { Talk } from "./talk.ts";
-import { notPaid, paid, resetPassword, signIn, signUp, verifyEmail } from "./welcome.ts";
+import { resetPassword, signIn, signUp, verifyEmail } from "./welcome.ts";
 import { sentence } from "./words.ts";
 
-type View = "Talk" | "Calls" | "Profile";
-const VIEWS: View[] = ["Talk", "Calls", "Profile"];
 /** Set once somebody has signed in here: only then is a cookie worth asking about. */
 const KNOWN = "known";
+/** Where payment providers lead to, and the view of it, which keeps nothing of what they add to the address. */
+const LANDINGS: Record<string, string> = { "/payment/success": "paid", "/payment/cancel": "not-paid" };
+/** Views without a link of their own, and the link that they belong to. */
+const BELONGS: Record<string, string> = { lessons: "courses", paid: "courses", "not-paid": "courses" };
 
 let talk: Talk | undefined;
+let bell: Bell | undefined;
 
-function navigate(current: View): void {
-  const nav = place("nav");
-  nav.hidden = false;
-  nav.replaceChildren(
-    ...VIEWS.map((view) =>
-      h("button", { ...(view === current && { "aria-current": "page" }), click: () => (hush(), void open(view)) }, view),
-    ),
-  );
+/** Reads what a view needs and answers what shows it; by the first part of the address, with the second. */
+const VIEWS: Record<string, (id: string) => Promise<() => void>> = {
+  calls: async () => {
+    const mine = await me();
+    return () => history(mine);
+  },
+  courses: (id) => (id ? course(id) : Promise.resolve(courses)),
+  lessons: lesson,
+  notifications: () => Promise.resolve(() => bell?.show()),
+  paid: () => Promise.resolve(paid),
+  "not-paid": () => Promise.resolve(notPaid),
+  profile: async () => {
+    const mine = await me();
+    return () => profile(mine, () => mine.username || go(""), leave);
+  },
+};
+
+const address = () => location.hash.replace(/^#\/?/, "");
+
+/** Show what the address asks for, or Talk. */
+async function route(): Promise<void> {
+  const asked = address();
+  if (!talk || talk.isBusy) return;
+  let [name = "", id = ""] = asked.split("/");
+  place("main").setAttribute("aria-busy", "true");
+  try {
+    let view = await VIEWS[name]?.(id);
+    if (!view) {
+      const mine = await me();
+      // Partners are found for those who have a name and a level.
+      name = mine.username && mine.englishLevel ? "" : "profile";
+      view = name ? await VIEWS["profile"]?.("") : () => talk?.idle(mine);
+    }
+    // Somebody may have gone on meanwhile.
+    if (asked !== address() || !talk || talk.isBusy) return;
+    navigate(BELONGS[name] ?? name);
+    view?.();
+  } catch (reason) {
+    if (asked !== address()) return;
+    if (reason instanceof Refused && /^(refresh_token_|unauthenticated|account_banned)/.test(reason.code)) leave();
+    else if (reason instanceof Refused && ["not_found", "request_invalid"].includes(reason.code)) {
+      navigate("");
+      show("There is nothing here", h("p", {}, "What was here may have been removed."), h("p", {}, h("a", { href: "#/courses" }, "See all courses")));
+      return;
+    } else if (!document.querySelector("h1")) show("Parlance", h("button", { class: "primary", click: () => location.reload() }, "Try again"));
+    say(sentence(reason), "trouble");
+  } finally {
+    place("main").removeAttribute("aria-busy");
+  }
 }
 
-async function open(view: View): Promise<void> {
-  try {
-    const mine = await me();
-    // Partners are found for those who have a name and a level.
-    const shown = mine.username && mine.englishLevel ? view : "Profile";
-    navigate(shown);
-    if (shown === "Calls") history(mine);
-    else if (shown === "Talk") talk?.idle(mine);
-    else profile(mine, () => mine.username || void open("Talk"), leave);
-  } catch (reason) {
-    if (reason instanceof Refused && /^(refresh_token_|unauthenticated|account_banned)/.test(reason.code)) leave();
-    say(sentence(reason), "trouble");
+function go(path: string): void {
+  if (address() !== path) window.history.pushState(null, "", `/#/${path}`);
+  void route();
+}
+
+function navigate(current: string): void {
+  place("nav").hidden = false;
+  for (const link of place("nav").querySelectorAll("a")) {
+    if (link.hash === `#/${current}`) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
   }
 }
 
 async function enter(): Promise<void> {
   localStorage.setItem(KNOWN, "yes");
-  talk = new Talk(() => void open("Talk"));
-  navigate("Talk");
-  if (!(await talk.resume())) await open("Talk");
+  const practice = parlance.practise();
+  talk = new Talk(practice, () => go(""));
+  bell = new Bell(practice.socket);
+  if (!(await talk.resume())) await route();
 }
 
 function leave(): void {
+  hush();
   localStorage.removeItem(KNOWN);
   talk?.close();
-  talk = undefined;
+  talk = bell = undefined;
   place("nav").hidden = true;
+  window.history.replaceState(null, "", "/");
   signIn(enter);
 }
 
@@ -59,15 +108,11 @@ async function begin(): Promise<void> {
   const token = new URLSearchParams(location.search).get("token") ?? "";
   // A token in the address would stay in the history of the browser.
   if (token) window.history.replaceState(null, "", location.pathname);
-  const home = () => {
-    window.history.replaceState(null, "", "/");
-    leave();
-  };
-  if (location.pathname === "/reset-password") return resetPassword(token, home);
+  if (location.pathname === "/reset-password") return resetPassword(token, leave);
   if (location.pathname === "/verify-email") return verifyEmail(token);
-  if (location.pathname === "/payment/success") return paid();
-  if (location.pathname === "/payment/cancel") return notPaid();
-  if (!localStorage.getItem(KNOWN)) return signUp(enter);
+  const landing = LANDINGS[location.pathname];
+  if (landing) window.history.replaceState(null, "", `/#/${landing}`);
+  if (!localStorage.getItem(KNOWN)) return landing ? (landing === "paid" ? paid() : notPaid()) : signUp(enter);
   try {
     await parlance.refresh();
   } catch (reason) {
@@ -78,4 +123,15 @@ async function begin(): Promise<void> {
   await enter();
 }
 
+addEventListener("hashchange", () => {
+  hush();
+  void route();
+});
+// A link to the view that is shown changes no address, and is to bring it back to its beginning.
+place("nav").addEventListener("click", ({ target }) => {
+  if (target instanceof Element && target.closest("a")?.hash === location.hash) {
+    hush();
+    void route();
+  }
+});
 void begin();

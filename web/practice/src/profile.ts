@@ -1,7 +1,7 @@
 /** The learner's own profile, and signing out. */
 import { value } from "../../../clients/typescript/src/client.ts";
 import type { Me } from "../../../clients/typescript/src/openapi.ts";
-import { form, h, hush, say, show } from "./dom.ts";
+import { face, form, h, hush, say, show } from "./dom.ts";
 import { parlance } from "./session.ts";
 import { LEVELS, sentence } from "./words.ts";
 
@@ -57,8 +57,36 @@ export function profile(me: Me, saved: (me: Me) => void, left: () => void): void
     const { error } = await parlance.rest.POST("/auth/resend-verification");
     say(error ? error.detail : "A mail with a link is on its way.", error ? "trouble" : "news");
   };
+  const name = me.displayName ?? me.username ?? "?";
+  const picture = async (chosen: Event) => {
+    const file = (chosen.target as HTMLInputElement).files?.[0];
+    if (!file) return;
+    hush();
+    const bodySerializer = () => {
+      const parts = new FormData();
+      parts.append("file", file);
+      return parts;
+    };
+    try {
+      // A part of a form is a file here, and a string in the types.
+      const { avatarUrl } = value(await parlance.rest.POST("/users/me/avatar", { body: { file: file.name }, bodySerializer }));
+      shown.replaceChildren(face(name, avatarUrl));
+      say("Your picture is saved. Partners see it.");
+    } catch (reason) {
+      say(sentence(reason), "trouble");
+    }
+  };
+  const shown = h("div", {}, face(name, me.avatarUrl));
+  const accept = "image/jpeg,image/png,image/webp";
   show(
     me.username ? "Your profile" : "Who are you?",
+    Boolean(me.username) &&
+      h(
+        "div",
+        { class: "card row" },
+        shown,
+        h("div", { class: "field" }, h("label", { for: "picture" }, "My picture"), h("input", { type: "file", id: "picture", accept, change: (event) => void picture(event) })),
+      ),
     h("div", { class: "card" }, form(fields, "Save", save)),
     h(
       "div",

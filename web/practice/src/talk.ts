@@ -4,7 +4,7 @@ import type { FindPartner, MatchFound } from "../../../clients/typescript/src/as
 import { Refused, value } from "../../../clients/typescript/src/client.ts";
 import type { Me, ReportReason } from "../../../clients/typescript/src/openapi.ts";
 import type { Practice } from "../../../clients/typescript/src/practice.ts";
-import { type Field, form, h, hush, place, say, show } from "./dom.ts";
+import { type Field, face, form, h, hush, place, say, show } from "./dom.ts";
 import { figures } from "./history.ts";
 import { follow } from "./meter.ts";
 import { parlance } from "./session.ts";
@@ -53,10 +53,10 @@ export class Talk {
   #call: Call | undefined;
 
   /** `home` is called when the learner is done with a call. */
-  constructor(home: () => void) {
+  constructor(practice: Practice, home: () => void) {
     this.#home = home;
-    this.#practice = parlance.practise();
-    const { socket } = this.#practice;
+    this.#practice = practice;
+    const { socket } = practice;
     socket.on("match_found", (match) => void this.#enter(match));
     socket.on("searching", ({ estimated_wait_seconds: seconds }) => this.#estimate(seconds));
     socket.on("search_expired", () => this.#give("Nobody was free within five minutes. Try again, perhaps with any level."));
@@ -71,6 +71,11 @@ export class Talk {
     socket.on("disconnect", () => {
       if (this.#search || this.#call) say("Your connection was lost. Trying to come back …", "trouble");
     });
+  }
+
+  /** Whether there is a search or a call, which no other view may take the place of. */
+  get isBusy(): boolean {
+    return Boolean(this.#search || this.#call);
   }
 
   close(): void {
@@ -254,7 +259,7 @@ export class Talk {
       h(
         "div",
         { class: "card center" },
-        h("div", { class: "face", "aria-hidden": "true" }, partner.displayName.slice(0, 1).toUpperCase()),
+        face(partner.displayName, partner.avatarUrl),
         partner.level && h("p", { class: "soft" }, `${partner.level} English`),
         state,
         timer,

@@ -99,18 +99,6 @@ export function verifyEmail(token: string): void {
   show("Verify your e-mail address", h("div", { class: "card" }, h("button", { class: "primary", click: () => void verify() }, "Verify it")));
 }
 
-export function paid(): void {
-  show(
-    "Thank you",
-    h("p", {}, "The payment is on its way to us. Your course opens as soon as the payment provider has confirmed it, mostly within seconds."),
-    h("p", {}, h("a", { href: "/" }, "Back to Parlance")),
-  );
-}
-
-export function notPaid(): void {
-  show("You have not paid", h("p", {}, "Nothing was charged. You can buy the course whenever you like."), h("p", {}, h("a", { href: "/" }, "Back to Parlance")));
-}
-
 async function attempt(work: () => Promise<void>): Promise<void> {
   hush();
   await work().catch((reason: unknown) => say(sentence(reason), "trouble"));

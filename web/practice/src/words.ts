@@ -13,6 +13,14 @@ const SENTENCES: Record<string, string> = {
   already_searching: "You are looking for a partner in another window already.",
   already_reported: "You have reported this call already. We are looking at it.",
   already_rated: "You have rated this call already.",
+  not_found: "There is nothing here. It may have been removed.",
+  not_enrolled: "This lesson opens with its course.",
+  video_not_ready: "The video of this lesson is not ready yet. Come back in a little while.",
+  already_enrolled: "This course is yours already.",
+  payment_pending: "A payment for this course is on its way. The course opens when it has arrived.",
+  payment_refused: "The payment provider does not take payments at the moment. Nothing was charged. Try again later.",
+  payload_too_large: "This file is too large.",
+  unsupported_media_type: "This is not a picture that can be used. Take a JPEG, PNG or WebP.",
   rate_limited: "That was too often. Wait a little, then try again.",
   unavailable: "The service is busy. Try again in a moment.",
   internal: "Something went wrong on our side. Try again in a moment.",
@@ -39,6 +47,18 @@ export const LEVELS: [string, string][] = [
   ["intermediate", "Intermediate"],
   ["advanced", "Advanced"],
 ];
+
+const moment = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "short" });
+
+export function when(time: string): string {
+  return moment.format(new Date(time));
+}
+
+/** An amount, which the contract has in the smallest unit of the currency. */
+export function money(amount: number, currency: string): string {
+  const format = new Intl.NumberFormat("en", { style: "currency", currency });
+  return format.format(amount / 10 ** (format.resolvedOptions().maximumFractionDigits ?? 2));
+}
 
 export function duration(seconds: number): string {
   const rest = String(Math.floor(seconds) % 60).padStart(2, "0");

@@ -1,0 +1,117 @@
+/** What there is to learn: the courses one takes, all that there are, and one of them with its lessons. */
+import { Refused, value } from "../../../clients/typescript/src/client.ts";
+import type { Course, Lesson, LessonProgress, TakenCourse } from "../../../clients/typescript/src/openapi.ts";
+import { enrol } from "./buying.ts";
+import { form, h, hush, pages, say, show } from "./dom.ts";
+import { parlance } from "./session.ts";
+import { duration, money, sentence } from "./words.ts";
+
+export const price = ({ price, currency }: Course) => (price ? money(price, currency) : "free");
+const level = ({ level }: Course) => `${level} English`;
+const failed = (reason: unknown) => say(sentence(reason), "trouble");
+
+/** The picture of a course; where there is none, its first letter on a ground. */
+function picture({ title, thumbnailUrl }: Course): HTMLElement {
+  const image = thumbnailUrl && h("img", { src: thumbnailUrl, alt: "", loading: "lazy", error: (event) => (event.target as Element).remove() });
+  return h("div", { class: "picture", "aria-hidden": "true" }, title.slice(0, 1).toUpperCase(), image);
+}
+
+function progress(done: number, of: number): HTMLElement {
+  const words = `${done} of ${of} lessons done`;
+  return h("div", {}, h("progress", { max: String(of || 1), value: String(done), "aria-label": words }), h("p", { class: "soft" }, words));
+}
+
+function card(course: Course, ...more: Node[]): HTMLLIElement {
+  return h("li", {}, picture(course), h("div", {}, h("h3", {}, h("a", { href: `#/courses/${course.id}` }, course.title)), ...more));
+}
+
+export function courses(): void {
+  const [mine] = pages<TakenCourse>({
+    name: "My courses",
+    kind: "cards",
+    nothing: "You take no course yet. Choose one below.",
+    more: "Show more of my courses",
+    read: async (query) => value(await parlance.rest.GET("/my/courses", { params: { query } })),
+    row: (taken) => card(taken.course, progress(taken.completedLessons, taken.totalLessons)),
+    failed,
+  });
+  const [all] = pages<Course>({
+    name: "All courses",
+    kind: "cards",
+    nothing: "There are no courses yet.",
+    more: "Show more courses",
+    read: async (query) => value(await parlance.rest.GET("/courses", { params: { query } })),
+    row: (each) => card(each, h("p", { class: "soft" }, `${level(each)} · ${each.enrolled ? "yours" : price(each)}`)),
+    failed,
+  });
+  show("Courses", h("section", {}, h("h2", {}, "My courses"), mine), h("section", {}, h("h2", {}, "All courses"), all));
+}
+
+function row(lesson: Lesson, isOpen: boolean, progress: LessonProgress | undefined): HTMLLIElement {
+  const facts = [
+    lesson.durationSecs && duration(lesson.durationSecs),
+    lesson.isFree && !isOpen && "free to try",
+    progress?.completed ? "done" : progress?.watchSeconds ? `watched to ${duration(progress.watchSeconds)}` : "",
+  ];
+  const title = isOpen || lesson.isFree ? h("a", { href: `#/lessons/${lesson.id}` }, lesson.title) : h("span", {}, lesson.title);
+  return h("li", {}, h("div", {}, h("p", {}, title), h("p", { class: "soft" }, facts.filter(Boolean).join(" · "))), Boolean(progress?.completed) && h("span", { class: "done", "aria-hidden": "true" }, "✓"));
+}
+
+function isMine(reason: unknown): true {
+  if (reason instanceof Refused && reason.code === "already_enrolled") return true;
+  throw reason;
+}
+
+/** How one gets into a course. */
+function door(course: Course): HTMLElement {
+  const button = course.price ? `Buy for ${price(course)}` : "Enrol for free";
+  const take = async () => {
+    hush();
+    try {
+      // Bought in another window, it is open all the same.
+      if (!(await enrol(course.id).catch(isMine))) return;
+      const again = await read(course.id);
+      again();
+      say("You are enrolled. All lessons are open.");
+    } catch (reason) {
+      failed(reason);
+    }
+  };
+  return h("div", { class: "card" }, h("p", {}, course.price ? "You pay on the page of our payment provider, and come back here." : "All lessons open at once."), form([], button, take));
+}
+
+/** Read a course and how far one has come. */
+async function read(courseId: string): Promise<() => void> {
+  const params = { params: { path: { courseId } } };
+  const [found, lessons, mine] = await Promise.all([
+    parlance.rest.GET("/courses/{courseId}", params).then(value),
+    parlance.rest.GET("/courses/{courseId}/lessons", params).then(value),
+    parlance.rest.GET("/my/progress/{courseId}", params).then(value),
+  ]);
+  const next = lessons.items.find(({ id }) => id === mine.resumeLessonId);
+  const of = (id: string) => mine.items.find(({ lessonId }) => lessonId === id);
+  return () =>
+    show(
+      found.title,
+      h(
+        "div",
+        { class: "card" },
+        picture(found),
+        h("p", { class: "soft" }, `${level(found)} · ${found.enrolled ? "yours" : price(found)}`),
+        h("p", { class: "text" }, found.description),
+        found.enrolled && progress(mine.completedLessons, mine.totalLessons),
+        found.enrolled && next && h("a", { class: "button primary", href: `#/lessons/${next.id}` }, `${mine.completedLessons || of(next.id)?.watchSeconds ? "Go on with" : "Begin with"} “${next.title}”`),
+      ),
+      !found.enrolled && door(found),
+      h(
+        "section",
+        { class: "card" },
+        h("h2", {}, "Lessons"),
+        lessons.items.length
+          ? h("ol", { class: "rows" }, ...lessons.items.map((each) => row(each, found.enrolled, of(each.id))))
+          : h("p", { class: "soft" }, "There are no lessons yet."),
+      ),
+    );
+}
+
+export { read as course };
