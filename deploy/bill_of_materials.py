@@ -12,7 +12,7 @@ import re
 import sys
 from importlib import metadata
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cyclonedx.contrib.license.factories import LicenseFactory
 from cyclonedx.model.bom import Bom
@@ -92,7 +92,9 @@ def _licence(about: metadata.PackageMetadata) -> str:
 
 def from_npm() -> list[Part]:
     """What is in the bundles that browsers load: of the practice page, and of `web/vendor`."""
-    lock = json.loads((ROOT / "clients" / "typescript" / "package-lock.json").read_text())["packages"]
+    lock: dict[str, Any] = {}
+    for path in (ROOT / "package-lock.json", ROOT / "clients" / "typescript" / "package-lock.json"):
+        lock |= json.loads(path.read_text())["packages"]
     bundled = (ROOT / "web" / "practice" / "page.js.LICENSES.txt").read_text()
     parts = []
     for name, version in re.findall(r"(?:\A|-{80}\n\n)(\S+) (\S+)\n", bundled):
