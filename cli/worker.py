@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("parlance.worker")
 
+#: Seconds between two tries to reach a PostgreSQL that is away.
+_AGAIN = 1.0
+
 
 def worker() -> None:
     """Run background jobs until stopped; start as many as you like.
@@ -147,6 +150,25 @@ def bind(queue: App, services: Container) -> None:
             await queue.job_manager.retry_job(job)
 
 
+async def _serve(queue: App, name: str, concurrency: int) -> None:
+    """Do the jobs of one queue; a PostgreSQL that is away ends procrastinate's worker, and another begins."""
+    from procrastinate.exceptions import ConnectorException
+
+    while True:
+        try:
+            await queue.run_worker_async(
+                queues=[name],
+                concurrency=concurrency,
+                delete_jobs="successful",
+                shutdown_graceful_timeout=20,
+                install_signal_handlers=False,  # two would put out each other's
+            )
+            return
+        except ConnectorException as error:
+            log.warning("PostgreSQL is away, the queue %s waits: %s", name, error.__cause__ or error)
+            await asyncio.sleep(_AGAIN)
+
+
 async def _work(services: Container) -> None:
     from procrastinate.jobs import DEFAULT_QUEUE
 
@@ -159,15 +181,7 @@ async def _work(services: Container) -> None:
             log.warning("FIREBASE_PROJECT_ID is not set: users are told in the app alone")
         # A video takes minutes of a whole core: mails and payments must not wait behind it, nor it behind them.
         workers = [
-            asyncio.create_task(
-                queue.run_worker_async(
-                    queues=[name],
-                    concurrency=concurrency,
-                    delete_jobs="successful",
-                    shutdown_graceful_timeout=20,
-                    install_signal_handlers=False,  # two would put out each other's
-                )
-            )
+            asyncio.create_task(_serve(queue, name, concurrency))
             for name, concurrency in ((DEFAULT_QUEUE, 4), (VIDEOS, 1))
         ]
         for number in (signal.SIGINT, signal.SIGTERM):
