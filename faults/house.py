@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -57,6 +58,10 @@ class House:
         self.server: Server = start_server(self.environment, self._log("server"), workers=2)
         stack.callback(lambda: stop_server(self.server))
         self.stand_ins.courier.url = f"{self.server.url}/payments/webhook"
+        #: Tells the load something while it runs; `play` says how.
+        self.tell: Callable[[str], None]
+        #: What a scenario itself saw that should not be.
+        self.complaints: list[str] = []
         self.workers: list[subprocess.Popen[bytes]] = []
         stack.callback(self._stop_workers)
         self.start_worker()

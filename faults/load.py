@@ -8,6 +8,7 @@ is printed as JSON (`Claims`): the checker holds the stores to it.
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import random
 import sys
@@ -22,6 +23,7 @@ import socketio.exceptions
 
 from tests.accounts import an_email, bearer, credentials
 from tests.callers import Caller, Lost, Rooms, Story
+from tests.calls import call
 from tests.deployment import Client
 from tests.pictures import picture, upload
 from tests.world import PASSWORD, Learner, address, register
@@ -54,6 +56,32 @@ class Claims:
     signed_out: list[str] = field(default_factory=list)
     health: list[tuple[float, float]] = field(default_factory=list)
     tries: list[tuple[float, str, str]] = field(default_factory=list)
+
+
+class Road:
+    """A way to the server on which nothing moves while it is cut, though no connection ends."""
+
+    def __init__(self, url: str) -> None:
+        self._port = int(url.rpartition(":")[2])
+        self.is_open = asyncio.Event()
+        self.is_open.set()
+
+    async def begin(self) -> str:
+        server = await asyncio.start_server(self._pass, "127.0.0.1", 0)
+        return f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._port)
+            await asyncio.gather(self._copy(reader, far_writer), self._copy(far_reader, writer))
+
+    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await reader.read(65536):
+                await self.is_open.wait()
+                writer.write(data)
+                await writer.drain()
+        writer.close()
 
 
 class Load:
@@ -199,22 +227,52 @@ class Load:
                 self.claims.pictures[learner.id] = answer.json()["avatarUrl"]
             await asyncio.sleep(1)
 
+    async def reads_nothing(self) -> None:
+        """Call somebody who sends large offers, and read none: the server has to cut this side off."""
+        clients = []
+        for _ in range(2):
+            http = httpx.AsyncClient(base_url=self.url, headers={"X-Forwarded-For": address()}, timeout=15)
+            clients.append(Client(await register(http), lambda: [self.url]))
+            await clients[-1].connect()
+        sender, reader = (client.phone for client in clients)
+        while True:
+            try:
+                room = await call(sender, reader)
+                break
+            except AssertionError:  # one of the others was met; they go back to the head of the queue
+                for phone in (sender, reader):
+                    await phone.send("cancel_search")
+        reader.client.eio.ws._response.connection.transport.pause_reading()
+        until = time.time() + 15
+        with suppress(socketio.exceptions.SocketIOError):
+            while time.time() < until and "peer_reconnecting" not in [name for name, _ in sender.heard]:
+                await sender.client.emit("webrtc_offer", {**room, "sdp": "v=0" + " " * 30_000})
+                await asyncio.sleep(0.035)
+        self.note("slow reader", "ok" if "peer_reconnecting" in [name for name, _ in sender.heard] else "kept")
+        with suppress(socketio.exceptions.SocketIOError, TimeoutError):
+            await sender.send("end_call", room)
+        for client in clients:
+            client.phone.client.eio.ws._response.connection.transport.abort()
+
     async def watches(self) -> None:
         async with httpx.AsyncClient(base_url=self.url, timeout=15, trust_env=False) as http:
             while not self.is_over:
                 began = time.time()
                 with suppress(httpx.HTTPError):
-                    if (await http.get("/health")).status_code == 200:
-                        self.claims.health.append((began, time.time() - began))
+                    await http.get("/health")
+                # What was not answered took as long as one waited for it.
+                self.claims.health.append((began, time.time() - began))
                 await asyncio.sleep(0.05)
 
     # --- All together -----------------------------------------------------------------------------------
 
     async def run(self) -> Claims:
         clients = []
-        for _ in range(TALKERS):
+        road = Road(self.url)
+        ways = [self.url, await road.begin()]
+        for number in range(TALKERS):
             http = httpx.AsyncClient(base_url=self.url, headers={"X-Forwarded-For": address()}, timeout=15)
-            client = Client(await register(http), lambda: [self.url])
+            client = Client(await register(http), functools.partial(list, ways[number % 2 : number % 2 + 1]))
             await client.connect(within=60)
             clients.append(client)
         acts: list[Callable[[], Awaitable[None]]] = [self.registers, self.stays_signed_in, self.stays_signed_in]
@@ -223,7 +281,11 @@ class Load:
         tasks += [asyncio.create_task(self.changes_picture(client.learner)) for client in clients[:2]]
         talking = {client.learner.id: asyncio.create_task(self.talks(client)) for client in clients}
         print("begun", flush=True)
-        await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
+        while (line := await asyncio.to_thread(sys.stdin.readline)) not in ("end\n", ""):
+            if line == "slow\n":
+                tasks += [asyncio.create_task(self.reads_nothing()) for _ in range(5)]
+            else:
+                (road.is_open.clear if line == "cut\n" else road.is_open.set)()
         self.is_over = True
         deadline = time.monotonic() + LAST_CALLS
         while not all(task.done() for task in talking.values()) and time.monotonic() < deadline:

@@ -1,12 +1,13 @@
 """`python -m faults.run [SCENARIO...]`: each fault while learners use the product, then what it cost.
 
-Writes docs/reliability.md's table when all scenarios ran, in a quarter of an hour. Exit 1 where anything was lost. All
-traffic stays on 127.0.0.1.
+Writes the rows of docs/reliability.md; all take a quarter of an hour. Exit 1 where anything was lost. All traffic stays
+on 127.0.0.1.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import re
 import subprocess
@@ -16,6 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
+from itertools import pairwise
 from pathlib import Path
 
 import psycopg
@@ -41,17 +43,18 @@ WANTED = {"call": "calls", "register": "sign-ups", "refresh": "sign-ins kept", "
 class Result:
     """What one scenario showed."""
 
-    def __init__(self, name: str, claims: Claims, began: float, ended: float, lost: dict[str, list[str]]) -> None:
+    def __init__(self, name: str, claims: Claims, began: float, over: float, lost: dict[str, list[str]]) -> None:
+        """`began` is when the fault did, `over` when the load was told to end."""
         self.name, self.claims, self.lost = name, claims, lost
-        self.began, self.ended = began, ended
+        self.began, self.over = began, over
 
     def silences(self) -> dict[str, float]:
         """For how many seconds, at the longest, nothing of a kind worked: from just before the fault to the end."""
         found = {}
         for what in WANTED:
             times = [at for at, each, outcome in self.claims.tries if each == what and outcome == "ok"]
-            around = [at for at in times if at > self.began - 2]
-            found[what] = max((b - a for a, b in zip([self.began, *around], around, strict=False)), default=-1)
+            around = [self.began, *(at for at in times if self.began < at < self.over), self.over]
+            found[what] = max(later - earlier for earlier, later in pairwise(around))
         return found
 
     def errors(self) -> Counter[str]:
@@ -74,8 +77,7 @@ class Result:
         )
         errors = ", ".join(f"{count} {name}" for name, count in sorted(self.errors().items())) or "none"
         lost = "; ".join(f"{name}: {len(sentences)}" for name, sentences in self.lost.items()) or "nothing"
-        said = (SCENARIOS[self.name].__doc__ or "").rstrip(".")
-        return f"| {said} | {done} | {silent} | {errors} | {self.p99():.0f} | {lost} |"
+        return f"| {_title(self.name)} | {done} | {silent} | {errors} | {self.p99():.0f} | {lost} |"
 
 
 def play(house: House, name: str, course: str) -> Result:
@@ -88,11 +90,11 @@ def play(house: House, name: str, course: str) -> Result:
                 raise SystemExit(f"{name}: the load did not begin")
             time.sleep(BEFORE)
             began = time.time()
+            house.tell = functools.partial(_tell, load)
             SCENARIOS[name](house)
-            ended = time.time()
             time.sleep(BEHIND)
-            load.stdin.write("\n")
-            load.stdin.flush()
+            over = time.time()
+            house.tell("end")
             claims = Claims(**json.loads(load.stdout.readline()))
         finally:
             load.kill()
@@ -119,7 +121,15 @@ def play(house: House, name: str, course: str) -> Result:
     )
     if verified.returncode:
         lost["audit"] = [verified.stderr.strip()]
-    return Result(name, claims, began, ended, lost)
+    if house.complaints:
+        lost["seen"] = house.complaints
+    return Result(name, claims, began, over, lost)
+
+
+def _tell(load: subprocess.Popen[str], line: str) -> None:
+    assert load.stdin is not None
+    load.stdin.write(f"{line}\n")
+    load.stdin.flush()
 
 
 async def _furnish(house: House) -> str:
@@ -152,20 +162,23 @@ def main(names: Sequence[str]) -> None:
             print(result.row(), flush=True)
             for invariant, sentences in result.lost.items():
                 print(f"  {invariant}: {'; '.join(sentences[:5])}", flush=True)
-    if not names:
-        write(results)
+    write(results)
     if any(result.lost for result in results):
         raise SystemExit("something was lost")
 
 
 def write(results: list[Result]) -> None:
-    """Put the table into docs/reliability.md, between its marks."""
+    """Put the rows into docs/reliability.md, between its marks, in the place of those of the same scenarios."""
+    text = DOCUMENT.read_text()
+    told = {_title(name): name for name in SCENARIOS}
+    kept = {told[title]: row for row, title in re.findall(r"^(\| ([^|]+) \| .* \|)$", text, re.M) if title in told}
+    rows = kept | {result.name: result.row() for result in results}
     lines = [
-        f"<!-- written by `make faults` on {time.strftime('%Y-%m-%d')} -->",
+        f"<!-- written by `make faults`, the last time on {time.strftime('%Y-%m-%d')} -->",
         "",
         "| done | meanwhile worked | longest without, s | users saw | p99 of /health, ms | lost |",
         "| --- | --- | --- | --- | --- | --- |",
-        *(result.row() for result in results),
+        *(rows[name] for name in SCENARIOS if name in rows),
         "",
         "Held after each:",
         "",
@@ -174,8 +187,11 @@ def write(results: list[Result]) -> None:
         "",
         "<!-- until here -->",
     ]
-    text = DOCUMENT.read_text()
     DOCUMENT.write_text(re.sub(r"<!-- written by .*<!-- until here -->", lambda _: "\n".join(lines), text, flags=re.S))
+
+
+def _title(name: str) -> str:
+    return (SCENARIOS[name].__doc__ or "").rstrip(".")
 
 
 if __name__ == "__main__":

@@ -6,11 +6,10 @@ import os
 import shutil
 import signal
 import socket
-import struct
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from faults.house import House
@@ -73,12 +72,14 @@ def s3_away(house: House) -> None:
 
 
 def stripe_away(house: House) -> None:
-    """Every call of Stripe's API fails for 10 s: refused, cut off after the effect, or without an answer."""
-    for kind in ("refuse", "cut", "hang"):
-        house.stand_ins.faults.add(kind, "* /v1/checkout/*", times=4)
-        house.stand_ins.faults.add(kind, "* /v1/refunds*", times=1)
+    """Every call of Stripe's API fails for 10 s: cut off after the effect, without an answer, then refused."""
+    faults = house.stand_ins.faults
+    faults.add("cut", "* /v1/checkout/*", times=3)
+    faults.add("hang", "* /v1/checkout/*", times=3)
+    faults.add("cut", "* /v1/refunds*")
+    faults.add("refuse", "* /v1/[cr]*", times=10_000)
     time.sleep(2 * AWAY)
-    house.stand_ins.faults.clear()
+    faults.clear()
 
 
 def fcm_away(house: House) -> None:
@@ -89,28 +90,18 @@ def fcm_away(house: House) -> None:
 
 
 def clients_partitioned(house: House) -> None:
-    """Twenty clients whose packets all go nowhere for 20 s: connected, silent, never closed."""
-    with stalled_clients(house, 20):
-        time.sleep(4 * AWAY)
+    """Half of the learners cut off for 8 s, then for 25 s: nothing passes, and no connection is closed."""
+    for seconds in (8, 25):
+        house.tell("cut")
+        time.sleep(seconds)
+        house.tell("mend")
+        time.sleep(AWAY)
 
 
 def slow_readers(house: House) -> None:
-    """Twenty clients that ask for a page each millisecond and read nothing."""
-    sockets = []
-    for _ in range(20):
-        client = _connection(house)
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        client.settimeout(0.001)
-        sockets.append(client)
-    until = time.monotonic() + 2 * AWAY
-    request = b"GET /openapi.json HTTP/1.1\r\nHost: parlance\r\n\r\n"
-    while time.monotonic() < until:
-        for client in sockets:
-            with suppress(OSError):
-                client.send(request)
-        time.sleep(0.001)
-    for client in sockets:
-        client.close()
+    """Five calls of which one side reads nothing for 15 s, while the other sends what it may."""
+    house.tell("slow")
+    time.sleep(3 * AWAY)
 
 
 def clock_ahead(house: House) -> None:
@@ -180,26 +171,6 @@ def _redis(house: House, command: str) -> None:
             raise SystemExit(f"{command}: {answer!r}")
 
 
-def _connection(house: House) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", int(house.server.url.rpartition(":")[2])), timeout=5)
-
-
-@contextmanager
-def stalled_clients(house: House, count: int) -> Iterator[None]:
-    """Sockets that asked for a session, and from then on neither send nor take a byte, nor end."""
-    request = (
-        b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: parlance\r\nConnection: Upgrade\r\n"
-        b"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
-    )
-    with ExitStack() as stack:
-        for _ in range(count):
-            client = stack.enter_context(_connection(house))
-            client.sendall(request)
-            # Closed with a reset: what was lost on the way is not made up for at the end.
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        yield
-
-
 def _faketime(offset: str) -> tuple[str, ...]:
     program = shutil.which("faketime")
     if program is None:
@@ -211,11 +182,10 @@ def _faketime(offset: str) -> tuple[str, ...]:
 def full_disk(directory: Path) -> Iterator[None]:
     """Fill the disk that a directory is on, which `small_disk` made."""
     filler = directory / "filler"
-    with filler.open("wb") as file, suppress(OSError):
-        while True:
-            file.write(b"\0" * 65536)
-            file.flush()
     try:
+        with filler.open("wb", buffering=0) as file, suppress(OSError):
+            while True:
+                file.write(b"\0" * 4096)
         yield
     finally:
         filler.unlink()
