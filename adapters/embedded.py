@@ -529,7 +529,7 @@ def _as_ordinary_user() -> list[str | Path]:
         return []
     prefix = ["unshare", "--user", "--map-user=1000", "--map-group=1000", "--"]
     try:
-        possible = subprocess.run([*prefix, "true"], check=False, capture_output=True).returncode == 0  # noqa: S603
+        possible = subprocess.run([*prefix, "true"], check=False, capture_output=True).returncode == 0  # noqa: S603 - ours
     except FileNotFoundError:
         possible = False
     if not possible:
@@ -565,6 +565,6 @@ def _signal(pids: list[str], directory: Path, number: signal.Signals) -> None:
     """Signal those of `pids` that still are services of `directory`; off Linux nothing else did."""
     for pid in pids:
         ps = ["ps", "-o", "command=", "-p", pid]
-        command = subprocess.run(ps, check=False, capture_output=True, text=True).stdout  # noqa: S603
+        command = subprocess.run(ps, check=False, capture_output=True, text=True).stdout  # noqa: S603 - pids, ours
         if str(directory) in command:
             os.kill(int(pid), number)

@@ -225,7 +225,7 @@ def _wait_for_health(host: str, port: int, family: _Family, *, seconds: float) -
 
 
 def _reachable(host: str) -> str:
-    return "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104
+    return "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104 - a comparison
 
 
 def _welcome(port: int, directory: Path, payments: payment_stand_ins.Plan | None) -> str:

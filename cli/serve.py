@@ -45,7 +45,7 @@ def server_options(trusted_proxies: list[str]) -> dict[str, Any]:
 
 
 def serve(
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "0.0.0.0",  # noqa: S104
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "0.0.0.0",  # noqa: S104 - a server
     port: Annotated[int | None, typer.Option(help="Port to listen on; PORT when absent.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes that share the port; one a core is right.")] = 1,
     reload: Annotated[bool, typer.Option("--reload", help="Start again when a source file changes.")] = False,

@@ -106,6 +106,7 @@ async def test_what_was_backed_up_is_an_installation_again(
     run("restore", {**after, "LAST_HASH": last_hash}, tmp_path / "backup")
     restored = load(after)
     try:
+        assert (await parlance(after, "migrations", "check")).code == 0
         assert rows(restored) == kept and kept["call_sessions"] > 0 and kept["orders"] > 0
         assert [key.stat().st_mode & 0o777 for key in new.glob("private.pem")] == [0o600]
         running = start_server(after, tmp_path / "after.log", workers=1)
