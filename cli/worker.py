@@ -155,7 +155,9 @@ async def _serve(queue: App, name: str, concurrency: int) -> None:
     from procrastinate.exceptions import ConnectorException
 
     while True:
+        why: object = "one of its tasks failed"
         try:
+            # It ends by itself, without an error too, where it could not ask for jobs or note that it lives.
             await queue.run_worker_async(
                 queues=[name],
                 concurrency=concurrency,
@@ -163,10 +165,10 @@ async def _serve(queue: App, name: str, concurrency: int) -> None:
                 shutdown_graceful_timeout=20,
                 install_signal_handlers=False,  # two would put out each other's
             )
-            return
         except ConnectorException as error:
-            log.warning("PostgreSQL is away, the queue %s waits: %s", name, error.__cause__ or error)
-            await asyncio.sleep(_AGAIN)
+            why = error.__cause__ or error
+        log.warning("PostgreSQL is away, the queue %s waits: %s", name, why)
+        await asyncio.sleep(_AGAIN)
 
 
 async def _work(services: Container) -> None:

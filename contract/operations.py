@@ -130,7 +130,8 @@ def function_for(operation_id: str) -> Callable[..., Any]:
 
 def check_parameters(function: Callable[..., Any], definition: dict[str, Any], document: dict[str, Any]) -> None:
     """Raise ContractError where the function does not take what path, query and form say, or takes more."""
-    named = [schemas.follow(each, document) for each in definition.get("parameters", [])]
+    shared = document["paths"][definition["path"]].get("parameters", [])
+    named = [schemas.follow(each, document) for each in (*shared, *definition.get("parameters", []))]
     described = {each["name"] for each in named if each["in"] in ("path", "query")}
     content = schemas.follow(definition.get("requestBody", {}), document).get("content", {})
     if form := content.get("multipart/form-data"):
