@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 #: Seconds in which a connection has to send its first request.
 REQUEST_SECONDS = 10
-_WHOLE_ALLOWED: dict[str, Any] = {WHOLE: {}}
 
 #: Parameters that only a session which polls has, and headers of a request that is not plain: a page, whose origin
 #: counts, one with a body, one that wishes for more.
@@ -83,7 +82,7 @@ class HttpProtocol(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         cycle.__class__ = Exchange  # uvicorn makes its own, and asks nobody of which class
         if cycle.scope["method"] != "HEAD":
-            cycle.scope["extensions"] = _WHOLE_ALLOWED
+            cycle.scope["extensions"] = {WHOLE: {}}  # connexion notes there which operation a request is for
         super()._start_asgi_task(cycle, app)
 
     def handle_websocket_upgrade(self) -> None:

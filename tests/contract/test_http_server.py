@@ -6,13 +6,15 @@ import asyncio
 import re
 from typing import Any
 
+import httpx
 import pytest
+import uvicorn
 from starlette.types import Message, Receive, Scope, Send
 
-from contract import edge
+from contract import edge, http_server
 from contract.operations import WHOLE
 from settings import Settings
-from tests.world import Server
+from tests.world import Server, free_port
 
 
 async def talk(server: Server, *requests: str) -> str:
@@ -82,6 +84,29 @@ async def test_an_answer_to_another_origin_is_never_whole(settings: Settings, or
     }
     await edge.wrap(app, changed, lambda *_: None)(scope, receive, send)
     assert ((b"access-control-allow-origin", origin.encode()) in sent[0]["headers"]) is allowed
+
+
+async def test_what_an_app_notes_of_a_request_is_not_there_in_the_next() -> None:
+    noted: list[bool] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        noted.append("of a request" in scope["extensions"])
+        scope["extensions"]["of a request"] = {}
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    port = free_port()
+    config = uvicorn.Config(app, port=port, http=http_server.HttpProtocol, lifespan="off", log_config=None)
+    serving = uvicorn.Server(config)
+    task = asyncio.create_task(serving.serve())
+    while not serving.started:
+        await asyncio.sleep(0.01)
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+        for _ in range(3):
+            await http.get("/")
+    serving.should_exit = True
+    await task
+    assert noted == [False] * 3
 
 
 async def test_plain_answers_are_whole_where_the_server_takes_them(settings: Settings, asgi: Any) -> None:
