@@ -159,10 +159,10 @@ def main(names: Sequence[str]) -> None:
                 house = House(directory / name, rooms)
                 result = play(house, name, asyncio.run(_furnish(house)))
             results.append(result)
+            write(results)
             print(result.row(), flush=True)
             for invariant, sentences in result.lost.items():
                 print(f"  {invariant}: {'; '.join(sentences[:5])}", flush=True)
-    write(results)
     if any(result.lost for result in results):
         raise SystemExit("something was lost")
 
