@@ -11,6 +11,7 @@ import psycopg
 import pytest
 import redis
 
+from adapters.embedded import make_bucket
 from container import Container
 from faults.invariants import INVARIANTS, Stores, broken
 from faults.load import Claims
@@ -118,7 +119,8 @@ class Ruin:
 @pytest.fixture
 def own(settings: Settings, own_valkey: dict[str, str]) -> Iterator[Settings]:
     with own_database(settings) as found:
-        yield found.model_copy(update={"redis_port": int(own_valkey["REDIS_PORT"])})
+        name = f"faults-{uuid.uuid4().hex}"
+        yield found.model_copy(update={"redis_port": int(own_valkey["REDIS_PORT"]), "storage_bucket_name": name})
 
 
 @pytest.fixture
@@ -132,12 +134,11 @@ async def ruin(own: Settings) -> AsyncIterator[Ruin]:
     ):
         cache.flushall()
         store = bucket(own)
+        make_bucket(store, own.storage_bucket_name)
         stores = Stores(own, database, cache, store, stand_ins, Claims())
         made = Ruin(stores, container, str(users[0].id), str(users[1].id), await a_course(container))
         await made.add(*users, *(Profile(user_id=user.id) for user in users))
         yield made
-        for part in store._list_multipart_uploads(own.storage_bucket_name, prefix="videos/left").uploads:
-            store._abort_multipart_upload(own.storage_bucket_name, part.object_name or "", part.upload_id or "")
     await container.close()
 
 

@@ -328,7 +328,7 @@ def _rest_names(witness: Witness) -> Iterator[tuple[Mutant, bool]]:
                 others = [each for each in operation["parameters"] if schemas.follow(each, document)["name"] != name]
                 yield (
                     Mutant("openapi", (*place, name), "the parameter renamed"),
-                    _refused(function, {**operation, "parameters": [*others, renamed]}, document),
+                    _refused(function, {**operation, "path": path, "parameters": [*others, renamed]}, document),
                 )
                 if parameter["in"] == "query":
                     seen = witness.given | witness.absent if parameter.get("required") else witness.absent
