@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import secrets
 import time
 from collections import OrderedDict, deque
 
@@ -11,14 +12,17 @@ from redis.asyncio import Redis
 
 import errors
 
-# A log of the calls inside the window: exact at its edges, and as small as the limit.
+# A log of the calls inside the window: exact at its edges, and as small as the limit. By Redis's clock, for those of
+# the workers may differ. Answers the milliseconds to wait.
 _TAKE = """
-local now, window, limit = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local window, limit = tonumber(ARGV[1]), tonumber(ARGV[2])
+local time = redis.call('TIME')
+local now = time[1] * 1000 + time[2] / 1000
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - window)
 if redis.call('ZCARD', KEYS[1]) >= limit then
-  return redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')[2]
+  return math.ceil(redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')[2] + window - now)
 end
-redis.call('ZADD', KEYS[1], now, ARGV[4])
+redis.call('ZADD', KEYS[1], now, ARGV[3])
 redis.call('PEXPIRE', KEYS[1], window)
 return false
 """
@@ -32,23 +36,24 @@ class RateLimiter:
     def __init__(self, redis: Redis) -> None:
         self._take = redis.register_script(_TAKE)
         self._memory: OrderedDict[str, deque[float]] = OrderedDict()
-        self._calls = 0
+        # No two workers write the same member.
+        self._name, self._calls = secrets.token_hex(4), 0
 
     async def take(self, key: str, limit: int, seconds: float) -> None:
         """Count one call; raise RateLimited, with the seconds to wait, where `limit` calls in `seconds` are spent."""
-        now = time.time() * 1000
         self._calls += 1
         try:
-            oldest = await self._take(
-                keys=[f"limit:{key}"], args=[now, int(seconds * 1000), limit, f"{now}:{id(self)}:{self._calls}"]
+            wait = await self._take(
+                keys=[f"limit:{key}"], args=[int(seconds * 1000), limit, f"{self._name}:{self._calls}"]
             )
         except (redis.exceptions.RedisError, OSError):
-            oldest = self._take_from_memory(key, limit, seconds * 1000, now)
-        if oldest is not None:
-            wait = max(1, math.ceil((float(oldest) + seconds * 1000 - now) / 1000))
+            wait = self._take_from_memory(key, limit, seconds * 1000)
+        if wait is not None:
+            wait = max(1, math.ceil(wait / 1000))
             raise errors.RateLimited(f"too many requests; try again in {wait} s", retry_after=wait)
 
-    def _take_from_memory(self, key: str, limit: int, window: float, now: float) -> float | None:
+    def _take_from_memory(self, key: str, limit: int, window: float) -> float | None:
+        now = time.monotonic() * 1000
         calls = self._memory.setdefault(key, deque())
         self._memory.move_to_end(key)
         while len(self._memory) > _MEMORY:
@@ -56,6 +61,6 @@ class RateLimiter:
         while calls and calls[0] <= now - window:
             calls.popleft()
         if len(calls) >= limit:
-            return calls[0]
+            return calls[0] + window - now
         calls.append(now)
         return None

@@ -31,6 +31,9 @@ class House:
 
     def __init__(self, directory: Path, stack: ExitStack) -> None:
         self.directory = directory
+        #: What server and job workers use for what they have not finished.
+        self.scratch = directory / "tmp"
+        self.scratch.mkdir(parents=True, exist_ok=True)
         self._logs = 0
         self.stores = {name: EmbeddedServices(directory / name, only=(name,)) for name in STORES}
         self.stand_ins = stack.enter_context(standins.running())
@@ -39,6 +42,7 @@ class House:
             **self.stand_ins.environment,
             **self.stand_ins.fcm.environment,
             "APP_ENV": "test",
+            "TMPDIR": str(self.scratch),
             "APP_URL": "http://127.0.0.1:5503",
             "BCRYPT_ROUNDS": "4",
             "JWT_PRIVATE_KEY_PATH": str(directory / "keys" / "private.pem"),
@@ -73,12 +77,12 @@ class House:
     def logs(self) -> list[Path]:
         return sorted(self.directory.glob("[0-9][0-9]-*.log"))
 
-    def start_worker(self, prefix: tuple[str, ...] = (), **environment: str) -> subprocess.Popen[bytes]:
-        """Start a job worker, through a program that changes what it sees where `prefix` names one; wait for it."""
+    def start_worker(self, **environment: str) -> subprocess.Popen[bytes]:
+        """Start a job worker, and wait until it is ready."""
         log = self._log("worker")
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [*prefix, sys.executable, "-m", "cli", "worker"],
+                [sys.executable, "-m", "cli", "worker"],
                 env={**os.environ, **self.environment, "PYTHONUNBUFFERED": "1", **environment},
                 cwd=ROOT,
                 stdout=output,
@@ -92,6 +96,10 @@ class House:
                 raise SystemExit(f"the job worker did not start:\n{log.read_text()[-2000:]}")
             time.sleep(0.05)
         return process
+
+    def start_server(self, **environment: str) -> Server:
+        """Start another server of one process, beside the first; whoever does so stops it."""
+        return start_server({**self.environment, **environment}, self._log("server"), workers=1)
 
     def kill_server_worker(self) -> None:
         """Kill one of the server's processes with -9; its parent starts another."""

@@ -12,6 +12,7 @@ import httpx
 import psycopg
 import redis
 from minio import Minio
+from minio.error import S3Error
 
 from faults.load import Claims
 from models import Order
@@ -66,6 +67,18 @@ def calls(stores: Stores) -> list[str]:
     return found
 
 
+def one_call_each(stores: Stores) -> list[str]:
+    """Nobody was in two calls at once."""
+    statement = """
+        WITH sides AS (
+            SELECT id, room_id, unnest(ARRAY[user_a_id, user_b_id]) AS user_id,
+                tstzrange(connected_at, ended_at) AS during
+            FROM call_sessions WHERE connected_at IS NOT NULL AND ended_at IS NOT NULL)
+        SELECT a.user_id, a.room_id, b.room_id FROM sides a JOIN sides b USING (user_id)
+        WHERE a.id < b.id AND a.during && b.during"""
+    return [f"{user} was in {one} and in {other}" for user, one, other in stores.rows(statement)]
+
+
 def open_calls(stores: Stores) -> list[str]:
     """No call is open, and no search or room is left, when everybody has gone."""
     rows = stores.rows("SELECT room_id FROM call_sessions WHERE ended_at IS NULL")
@@ -99,6 +112,17 @@ def ratings(stores: Stores) -> list[str]:
     ]
 
 
+def reports(stores: Stores) -> list[str]:
+    """Every report that was acknowledged is there, once."""
+    statement = "SELECT reporter_id::text, reported_id::text, count(*) FROM reports GROUP BY 1, 2"
+    there = {(who, whom): count for who, whom, count in stores.rows(statement)}
+    return [
+        f"the report of {whom} by {who} is there {there.get((who, whom), 0)} times"
+        for who, whom in stores.claims.reports
+        if there.get((who, whom)) != 1
+    ]
+
+
 def orders(stores: Stores) -> list[str]:
     """Every order is what its provider thinks, paid once, and its course is open while it is paid."""
     found = []
@@ -110,6 +134,8 @@ def orders(stores: Stores) -> list[str]:
     for order, _ in stores.claims.paid:
         if order not in there:
             found.append(f"the order {order} is gone")
+        if order not in ledger:
+            found.append(f"of the order {order}, which was paid for, its provider knows nothing")
     for order, (_, status, amount, refunded, disputed, payment, enrolled) in there.items():
         standing = ledger.get(order)
         if refunded > amount:
@@ -181,6 +207,21 @@ def pictures(stores: Stores) -> list[str]:
     return found
 
 
+def videos(stores: Stores) -> list[str]:
+    """Every video that was taken can be played."""
+    found = []
+    for lesson in stores.claims.videos:
+        rows = stores.rows("SELECT video_status::text, video_url FROM lessons WHERE id = %s", uuid.UUID(lesson))
+        if not rows or rows[0][0] != "ready":
+            found.append(f"the video of the lesson {lesson} is {rows[0][0] if rows else 'gone'}")
+            continue
+        try:
+            stores.bucket.stat_object(stores.settings.storage_bucket_name, rows[0][1])
+        except S3Error as error:
+            found.append(f"the playlist of the lesson {lesson} is not in the bucket: {error.code}")
+    return found
+
+
 def uploads(stores: Stores) -> list[str]:
     """The store holds no parts of uploads that nobody goes on with."""
     parts = stores.bucket._list_multipart_uploads(stores.settings.storage_bucket_name).uploads
@@ -191,15 +232,18 @@ INVARIANTS: tuple[Invariant, ...] = (
     accounts,
     sign_ins,
     calls,
+    one_call_each,
     open_calls,
     statistics,
     ratings,
+    reports,
     orders,
     refunds,
     notifications,
     jobs,
     webhooks,
     pictures,
+    videos,
     uploads,
 )
 

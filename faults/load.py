@@ -1,6 +1,7 @@
 """The load: `python -m faults.load URL STAND_INS COURSE ADMIN_EMAIL`, until a line comes on standard input.
 
-Learners talk, rate, buy, renew their sign-in and change their picture; people register; an operator refunds. Whatever
+Learners talk, rate, report, buy, renew their sign-in and change their picture; people register; an operator refunds and
+uploads videos. Whatever
 is answered with an error is tried again, as a good client does. In the end everybody hangs up, and what they were told
 is printed as JSON (`Claims`): the checker holds the stores to it.
 """
@@ -13,6 +14,7 @@ import json
 import random
 import sys
 import time
+import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -26,6 +28,7 @@ from tests.callers import Caller, Lost, Rooms, Story
 from tests.calls import call
 from tests.deployment import Client
 from tests.pictures import picture, upload
+from tests.videos import clip
 from tests.world import PASSWORD, Learner, address, register
 
 TALKERS, BUYERS = 16, 3
@@ -53,27 +56,40 @@ class Claims:
     devices: dict[str, str] = field(default_factory=dict)
     #: The last picture each was told of.
     pictures: dict[str, str] = field(default_factory=dict)
+    #: (who reported, whom).
+    reports: list[tuple[str, str]] = field(default_factory=list)
+    #: Lessons whose video was taken.
+    videos: list[str] = field(default_factory=list)
     signed_out: list[str] = field(default_factory=list)
     health: list[tuple[float, float]] = field(default_factory=list)
     tries: list[tuple[float, str, str]] = field(default_factory=list)
 
 
 class Road:
-    """A way to the server on which nothing moves while it is cut, though no connection ends."""
+    """A way to a server on which nothing moves while it is cut, though no connection ends; it may lead elsewhere."""
 
     def __init__(self, url: str) -> None:
-        self._port = int(url.rpartition(":")[2])
+        self.url = url
         self.is_open = asyncio.Event()
         self.is_open.set()
+        self._travellers: set[asyncio.StreamWriter] = set()
+
+    def leads_to(self, url: str) -> None:
+        """Lead to another server from now on; connections break, as they do where a balancer moves them."""
+        self.url = url
+        for each in self._travellers:
+            each.transport.abort()
 
     async def begin(self) -> str:
         server = await asyncio.start_server(self._pass, "127.0.0.1", 0)
         return f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._travellers.add(writer)
         with suppress(OSError):
-            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._port)
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", int(self.url.rpartition(":")[2]))
             await asyncio.gather(self._copy(reader, far_writer), self._copy(far_reader, writer))
+        self._travellers.discard(writer)
 
     async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):
@@ -87,25 +103,33 @@ class Road:
 class Load:
     def __init__(self, url: str, stand_ins: str, course: str, admin: str) -> None:
         self.url, self._stand_ins, self._course, self._admin = url, stand_ins, course, admin
+        self._road = Road(url)
         self.claims = Claims()
         self.is_over = False
         self._random = random.Random(7)
         self._story = Story(self._random, Rooms())
         self._callers: dict[str, Caller] = {}
+        #: With whom each who called somebody did so last.
+        self._partners: dict[str, str] = {}
 
     def note(self, what: str, outcome: str) -> None:
         self.claims.tries.append((time.time(), what, outcome))
 
     async def ask(self, what: str, method: str, path: str, **options: Any) -> httpx.Response | None:
-        """Ask until the answer is no server error; None where the load is over first."""
+        """Ask until the answer is no server error; None where the load is over first.
+
+        Where there are two servers, either is asked, and another time where it takes the token for wrong.
+        """
         while True:
+            url = self._random.choice((self.url, self._road.url))
             try:
-                async with httpx.AsyncClient(base_url=self.url, timeout=15, trust_env=False) as http:
+                async with httpx.AsyncClient(base_url=url, timeout=15, trust_env=False) as http:
                     answer = await http.request(method, path, **options)
             except httpx.HTTPError:
                 self.note(what, "lost")
             else:
-                if answer.status_code < 500 and answer.status_code != 429:
+                is_refused = answer.status_code == 401 and self._road.url != self.url and what != "refresh"
+                if answer.status_code < 500 and answer.status_code != 429 and not is_refused:
                     self.note(what, "ok" if answer.is_success else str(answer.status_code))
                     return answer
                 told = "" if "Retry-After" in answer.headers else " without Retry-After"
@@ -133,6 +157,7 @@ class Load:
                 continue
             if caller.is_caller:
                 self.claims.calls.append((caller.room, client.learner.id, caller.partner))
+                self._partners[client.learner.id] = caller.partner
             if time.time() - began < 120 and not self.is_over:
                 await self._rates(client, caller.room)
 
@@ -200,17 +225,52 @@ class Load:
                     self.claims.paid.append((order.json()["orderId"], order.json()["url"]))
             await asyncio.sleep(0.2)
 
-    async def refunds(self) -> None:
-        body = credentials(self._admin, password=PASSWORD, device="desk")
+    async def reports(self, learners: list[Learner]) -> None:
+        """Report a partner every few seconds: those two never meet again, and sixteen make 120 pairs."""
+        tokens = {learner.id: learner.access_token for learner in learners}
+        reported: set[frozenset[str]] = set()
+        while not self.is_over:
+            await asyncio.sleep(4)
+            fresh = [pair for pair in self._partners.items() if frozenset(pair) not in reported]
+            if not fresh:
+                continue
+            who, whom = self._random.choice(fresh)
+            reported.add(frozenset((who, whom)))
+            body = {"reportedId": whom, "reason": "spam"}
+            answer = await self.ask("report", "POST", "/reports", json=body, headers=bearer(tokens[who]))
+            # Tried again after a lost answer, it is there.
+            if answer is not None and (answer.is_success or answer.json()["code"] == "already_reported"):
+                self.claims.reports.append((who, whom))
+
+    async def _signs_in_as_operator(self) -> dict[str, str] | None:
+        body = credentials(self._admin, password=PASSWORD, device=f"desk-{uuid.uuid4().hex}")
         signed = await self.ask("login", "POST", "/auth/login", json=body, headers={"X-Forwarded-For": address()})
+        return None if signed is None else bearer(signed.json()["accessToken"])
+
+    async def teaches(self) -> None:
+        """Upload a lesson's video every few seconds."""
+        headers, video = await self._signs_in_as_operator(), await asyncio.to_thread(clip, 2, "320x180")
+        while headers is not None and not self.is_over:
+            path = f"/courses/{self._course}/lessons"
+            lesson = await self.ask("lesson", "POST", path, json={"title": "Where we begin"}, headers=headers)
+            if lesson is None:
+                return
+            path, kind = f"/lessons/{lesson.json()['id']}/video", {"Content-Type": "video/mp4"}
+            answer = await self.ask("video", "PUT", path, content=video, headers={**headers, **kind})
+            if answer is not None and answer.is_success:
+                self.claims.videos.append(lesson.json()["id"])
+            await asyncio.sleep(4)
+
+    async def refunds(self) -> None:
+        operator = await self._signs_in_as_operator()
         refunded: set[str] = set()
-        while signed is not None and not self.is_over:
+        while operator is not None and not self.is_over:
             await asyncio.sleep(1)
             open_orders = [order for order, _ in self.claims.paid if order not in refunded]
             if not open_orders:
                 continue
             order = self._random.choice(open_orders)
-            headers = bearer(signed.json()["accessToken"])
+            headers = {**operator, "Idempotency-Key": uuid.uuid4().hex}
             amount = self._random.choice([100, 49900])
             answer = await self.ask(
                 "refund", "POST", f"/admin/orders/{order}/refund", json={"amount": amount}, headers=headers
@@ -268,7 +328,7 @@ class Load:
 
     async def run(self) -> Claims:
         clients = []
-        road = Road(self.url)
+        road = self._road
         ways = [self.url, await road.begin()]
         for number in range(TALKERS):
             http = httpx.AsyncClient(base_url=self.url, headers={"X-Forwarded-For": address()}, timeout=15)
@@ -276,14 +336,17 @@ class Load:
             await client.connect(within=60)
             clients.append(client)
         acts: list[Callable[[], Awaitable[None]]] = [self.registers, self.stays_signed_in, self.stays_signed_in]
-        acts += [*[self.buys] * BUYERS, self.refunds, self.watches]
+        acts += [*[self.buys] * BUYERS, self.refunds, self.teaches, self.watches]
         tasks = [asyncio.create_task(_of(act)) for act in acts]
         tasks += [asyncio.create_task(self.changes_picture(client.learner)) for client in clients[:2]]
+        tasks += [asyncio.create_task(self.reports([client.learner for client in clients]))]
         talking = {client.learner.id: asyncio.create_task(self.talks(client)) for client in clients}
         print("begun", flush=True)
         while (line := await asyncio.to_thread(sys.stdin.readline)) not in ("end\n", ""):
             if line == "slow\n":
                 tasks += [asyncio.create_task(self.reads_nothing()) for _ in range(5)]
+            elif line.startswith("to "):
+                road.leads_to(line.split()[1])
             else:
                 (road.is_open.clear if line == "cut\n" else road.is_open.set)()
         self.is_over = True

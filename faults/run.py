@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
+import os
+import platform
 import re
 import subprocess
 import sys
@@ -27,7 +29,7 @@ from container import Container
 from faults.house import GRACE, ROOT, House
 from faults.invariants import INVARIANTS, Stores, broken
 from faults.load import Claims
-from faults.scenarios import SCENARIOS, small_disk
+from faults.scenarios import DISKS, SCENARIOS, small_disk
 from tests.payments import a_course
 from tests.pictures import bucket
 from tests.world import PASSWORD
@@ -37,7 +39,14 @@ ADMIN = "operator@example.com"
 #: Seconds of load before a fault, and behind it; and those in which everything has to be settled.
 BEFORE, BEHIND, SETTLE = 5, 10, 90
 #: What users do that has to work again, in the words of the load, and in those of the table.
-WANTED = {"call": "calls", "register": "sign-ups", "refresh": "sign-ins kept", "order": "orders", "picture": "pictures"}
+WANTED = {
+    "call": "calls",
+    "register": "sign-ups",
+    "refresh": "sign-ins kept",
+    "order": "orders",
+    "picture": "pictures",
+    "video": "videos",
+}
 
 
 class Result:
@@ -145,7 +154,7 @@ def main(names: Sequence[str]) -> None:
     if unknown := set(names) - SCENARIOS.keys():
         raise SystemExit(f"there is no {', '.join(unknown)}; there are {', '.join(SCENARIOS)}")
     chosen = [name for name in SCENARIOS if not names or name in names]
-    results = []
+    results: list[Result] = []
     with ExitStack() as stack:
         directory = Path(
             stack.enter_context(tempfile.TemporaryDirectory(prefix="parlance-faults-", ignore_cleanup_errors=True))
@@ -153,10 +162,12 @@ def main(names: Sequence[str]) -> None:
         for name in chosen:
             # A house of its own for each: what one fault did is not taken for the work of the next.
             with ExitStack() as rooms:
-                if name.endswith("-disk-full"):
-                    store = {"postgresql": "postgres", "redis": "valkey"}[name.removesuffix("-disk-full")]
-                    rooms.enter_context(small_disk(directory / name / store, 220 if store == "postgres" else 40))
-                house = House(directory / name, rooms)
+                # A short name: sockets of processes are in it.
+                place = directory / str(len(results))
+                if name in DISKS:
+                    folder, megabytes = DISKS[name]
+                    rooms.enter_context(small_disk(place / folder, megabytes))
+                house = House(place, rooms)
                 result = play(house, name, asyncio.run(_furnish(house)))
             results.append(result)
             write(results)
@@ -176,6 +187,8 @@ def write(results: list[Result]) -> None:
     lines = [
         f"<!-- written by `make faults`, the last time on {time.strftime('%Y-%m-%d')} -->",
         "",
+        f"The machine: {machine()}.",
+        "",
         "| done | meanwhile worked | longest without, s | users saw | p99 of /health, ms | lost |",
         "| --- | --- | --- | --- | --- | --- |",
         *(rows[name] for name in SCENARIOS if name in rows),
@@ -188,6 +201,12 @@ def write(results: list[Result]) -> None:
         "<!-- until here -->",
     ]
     DOCUMENT.write_text(re.sub(r"<!-- written by .*<!-- until here -->", lambda _: "\n".join(lines), text, flags=re.S))
+
+
+def machine() -> str:
+    """Say on what this was seen."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return f"{os.cpu_count()} cores ({platform.machine()}), {memory:.0f} GiB, for the product, its stores and the load"
 
 
 def _title(name: str) -> str:

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from faults.house import House
+from tests.world import stop_server
 
 #: Seconds that a store or a vendor is away.
 AWAY = 5.0
@@ -106,7 +107,7 @@ def slow_readers(house: House) -> None:
 
 def clock_ahead(house: House) -> None:
     """A job worker whose clock is ten minutes ahead, beside one whose clock is right."""
-    ahead = house.start_worker(prefix=_faketime("+10m"))
+    ahead = house.start_worker(**_clock("+10m"))
     time.sleep(3 * AWAY)
     ahead.terminate()
     ahead.wait(30)
@@ -116,12 +117,22 @@ def clock_ahead(house: House) -> None:
 def clock_behind(house: House) -> None:
     """The only job worker's clock ten minutes behind."""
     house.kill_worker()
-    behind = house.start_worker(prefix=_faketime("-10m"))
+    behind = house.start_worker(**_clock("-10m"))
     time.sleep(3 * AWAY)
     behind.terminate()
     behind.wait(30)
     house.workers.remove(behind)
     house.start_worker()
+
+
+def server_clock_ahead(house: House) -> None:
+    """A server whose clock is ten minutes ahead takes half of the learners for 15 s, then they move back."""
+    _server_with_clock(house, "+10m")
+
+
+def server_clock_behind(house: House) -> None:
+    """The same with a clock ten minutes behind."""
+    _server_with_clock(house, "-10m")
 
 
 def postgresql_disk_full(house: House) -> None:
@@ -134,6 +145,18 @@ def redis_disk_full(house: House) -> None:
     """Redis's disk full for 5 s, then free again."""
     with full_disk(house.stores["valkey"].directory):
         time.sleep(AWAY)
+
+
+def s3_disk_full(house: House) -> None:
+    """The disk of S3 full for 5 s, then free again."""
+    with full_disk(house.stores["s3"].directory):
+        time.sleep(AWAY)
+
+
+def scratch_disk_full(house: House) -> None:
+    """The disk on which servers and job workers keep what is not finished full for 10 s, then free again."""
+    with full_disk(house.scratch):
+        time.sleep(2 * AWAY)
 
 
 Scenario = Callable[[House], None]
@@ -154,9 +177,20 @@ SCENARIOS: dict[str, Scenario] = {
         slow_readers,
         clock_ahead,
         clock_behind,
+        server_clock_ahead,
+        server_clock_behind,
         postgresql_disk_full,
         redis_disk_full,
+        s3_disk_full,
+        scratch_disk_full,
     )
+}
+#: Of each that fills a disk, the folder of the house that is one of its own, and its megabytes.
+DISKS = {
+    "postgresql-disk-full": ("postgres", 220),
+    "redis-disk-full": ("valkey", 40),
+    "s3-disk-full": ("s3", 300),
+    "scratch-disk-full": ("tmp", 20),
 }
 
 
@@ -171,11 +205,22 @@ def _redis(house: House, command: str) -> None:
             raise SystemExit(f"{command}: {answer!r}")
 
 
-def _faketime(offset: str) -> tuple[str, ...]:
+def _clock(offset: str) -> dict[str, str]:
+    """Return the environment in which a process sees another time of day; how long things take stays right."""
     program = shutil.which("faketime")
     if program is None:
         raise SystemExit("faketime is needed: apt-get install faketime")
-    return (program, "-f", offset)
+    told = subprocess.run([program, "-f", offset, "env"], capture_output=True, text=True, check=True).stdout
+    changed = dict(line.split("=", 1) for line in told.splitlines() if line.startswith(("LD_PRELOAD=", "FAKETIME")))
+    return {**changed, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+
+
+def _server_with_clock(house: House, offset: str) -> None:
+    server = house.start_server(**_clock(offset))
+    house.tell(f"to {server.url}")
+    time.sleep(3 * AWAY)
+    house.tell(f"to {house.server.url}")
+    stop_server(server)
 
 
 @contextmanager

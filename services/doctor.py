@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 import stat
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from adapters.payments.razorpay import RazorpayProvider
 from adapters.payments.stripe import StripeProvider
 from adapters.push import fcm
 from adapters.storage import Storage
+from adapters.tokens import LEEWAY
 from adapters.turn import Turn
 from settings import Settings, SettingsError
 
@@ -35,6 +37,8 @@ from settings import Settings, SettingsError
 TIMEOUT = 6
 #: The oldest PostgreSQL that the product is tested on.
 _POSTGRES = 16
+#: Seconds that clocks may differ: less than access tokens forgive.
+_CLOCKS = LEEWAY / 2
 _ENCODERS = ("libx264", "aac")
 
 Verdict = Literal["ok", "warning", "fault"]
@@ -150,9 +154,18 @@ class DoctorService:
         settings = self._settings
         async with self._database() as connection:
             version = str(await connection.scalar(sa.text("SHOW server_version"))).split()[0]
+            asked = time.time()
+            told = (await connection.execute(sa.select(sa.func.clock_timestamp()))).scalar_one()
+            answered = time.time()
         saw = f"PostgreSQL {version} at {settings.db_host}:{settings.db_port}, database {settings.db_name}"
         if int(version.partition(".")[0]) < _POSTGRES:
             raise _warning(saw, f"Use PostgreSQL {_POSTGRES} or newer: older ones are not tested.")
+        off = max(asked - told.timestamp(), told.timestamp() - answered)
+        if off > _CLOCKS:
+            mend = (
+                "Let NTP (chrony, systemd-timesyncd) set the clocks of both: workers refuse each other's access tokens."
+            )
+            raise _fault(f"the clock here is {off:.0f} s off the clock of PostgreSQL", mend)
         return saw
 
     async def _ask_for_migrations(self) -> str:

@@ -107,7 +107,9 @@ class SignInsService:
         child = _child(refresh_token, nonce)
         # In this order: a family may have one token that can be used.
         await session.execute(
-            sa.update(RefreshToken).where(col(RefreshToken.id) == row.id).values(rotated_at=now(), child_nonce=nonce)
+            sa.update(RefreshToken)
+            .where(col(RefreshToken.id) == row.id)
+            .values(rotated_at=sa.func.now(), child_nonce=nonce)
         )
         session.add(self._row(row.user_id, row.family_id, child, row.device_id, row.platform))
         await session.execute(sa.update(Profile).where(col(Profile.user_id) == user.id).values(last_active_at=now()))
@@ -115,12 +117,12 @@ class SignInsService:
 
     async def _lost_its_answer(self, session: AsyncSession, row: RefreshToken, refresh_token: str) -> bool:
         """Say whether this token's child has not been used either, and is seconds old."""
-        assert row.rotated_at is not None
-        if now() - row.rotated_at > LOST_ANSWER:
-            return False
         child_hash = _hash(_child(refresh_token, row.child_nonce))
+        # By PostgreSQL's clock: another worker, whose clock differs, may have exchanged it.
         unused = select(RefreshToken.id).where(
-            RefreshToken.token_hash == child_hash, col(RefreshToken.rotated_at).is_(None)
+            RefreshToken.token_hash == child_hash,
+            col(RefreshToken.rotated_at).is_(None),
+            sa.literal(row.rotated_at) >= sa.func.now() - LOST_ANSWER,
         )
         return (await session.exec(unused)).first() is not None
 
@@ -184,7 +186,7 @@ class SignInsService:
         statement = (
             sa.update(RefreshToken)
             .where(which, ~col(RefreshToken.revoked))
-            .values(revoked=True, revoked_at=now())
+            .values(revoked=True, revoked_at=sa.func.now())
             .returning(col(RefreshToken.family_id), col(RefreshToken.user_id), col(RefreshToken.device_id))
         )
         ended = (await session.execute(statement)).all()

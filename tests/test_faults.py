@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import psycopg
@@ -17,6 +18,7 @@ from faults.invariants import INVARIANTS, Stores, broken
 from faults.load import Claims
 from models import (
     CallSession,
+    EndedBy,
     Enrollment,
     Order,
     OrderStatus,
@@ -25,6 +27,7 @@ from models import (
     User,
     WebhookEvent,
 )
+from models.columns import now
 from settings import Settings
 from tests import standins
 from tests.accounts import own_database
@@ -89,6 +92,16 @@ class Ruin:
     async def ratings(self) -> None:
         self.stores.claims.ratings.append((NOBODY, self.one))
 
+    async def one_call_each(self) -> None:
+        calls = [self.call(), self.call()]
+        for call in calls:
+            call.connected_at, call.ended_at, call.ended_by = now() - timedelta(minutes=1), now(), EndedBy.USER_A
+        await self.add(*calls)
+        self.stores.database.execute("UPDATE profiles SET total_sessions = 2")
+
+    async def reports(self) -> None:
+        self.stores.claims.reports.append((self.one, self.other))
+
     async def orders(self) -> None:
         order = self.order(status=OrderStatus.PENDING)
         enrolled: dict[str, Any] = {"user_id": uuid.UUID(self.one), "course_id": uuid.UUID(self.course)}
@@ -111,6 +124,9 @@ class Ruin:
 
     async def pictures(self) -> None:
         self.stores.claims.pictures[self.one] = "https://pictures.example/1.webp"
+
+    async def videos(self) -> None:
+        self.stores.claims.videos.append(NOBODY)
 
     async def uploads(self) -> None:
         self.stores.bucket._create_multipart_upload(self.stores.settings.storage_bucket_name, "videos/left", {})

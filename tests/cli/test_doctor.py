@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -141,6 +143,16 @@ async def test_wrong_passwords_and_keys_are_told_without_repeating_them(settings
 async def test_a_database_that_is_not_there_is_one_sentence(settings: Settings) -> None:
     found = (await examined(settings, db_name="nowhere"))["database"]
     assert found.verdict == "fault" and 'database "nowhere" does not exist' in found.saw and "\n" not in found.saw
+
+
+@pytest.mark.parametrize("seconds", [-600, 600])
+async def test_a_clock_that_differs_from_the_databases_is_a_fault(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, seconds: int
+) -> None:
+    clock = time.time
+    monkeypatch.setattr(time, "time", lambda: clock() + seconds)
+    found = (await examined(settings))["database"]
+    assert found.verdict == "fault" and re.search(r"60\d s off|59\d s off", found.saw) and "NTP" in (found.mend or "")
 
 
 async def test_a_service_that_is_silent_does_not_hold_up_the_rest(settings: Settings) -> None:

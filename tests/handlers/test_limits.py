@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,6 +61,21 @@ def test_a_thousand_claimed_addresses_are_one(strict_server: Server) -> None:
             for number in range(1000)
         ]
     assert statuses == [401] * 5 + [429] * 995
+
+
+async def test_limits_hold_over_workers_whose_clocks_differ(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, key, clock = redis.connect(settings), str(uuid.uuid4()), time.time
+    limiters = [RateLimiter(client) for _ in range(3)]
+    for limiter, minutes in zip(limiters, (0, 10, -10), strict=True):
+        monkeypatch.setattr(time, "time", lambda minutes=minutes: clock() + minutes * 60)
+        await limiter.take(key, 3, 60)
+    for limiter in limiters:
+        with pytest.raises(errors.RateLimited) as refused:
+            await limiter.take(key, 3, 60)
+        assert refused.value.retry_after is not None and 55 <= refused.value.retry_after <= 60
+    await client.aclose()
 
 
 async def test_limits_hold_in_memory_while_redis_is_away(settings: Settings) -> None:

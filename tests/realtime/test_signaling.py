@@ -272,6 +272,15 @@ async def test_what_a_partner_sends_comes_in_the_order_it_was_sent_whatever_it_i
     assert caller.heard == []
 
 
+async def test_a_call_as_long_as_a_call_may_be_is_ended(container: Container, pair: Pair) -> None:
+    room = await call(*pair)
+    due = f"room:{room['roomId']}"
+    assert await container.redis.zadd("match:due", {due: 1}, xx=True, ch=True) == 1
+    for phone in pair:
+        assert await phone.hears("peer_left") == {"reason": "timeout"}
+    assert (await ended_row(container, room["roomId"])).ended_by == EndedBy.TIMEOUT
+
+
 async def test_whoever_does_not_wait_for_answers_is_served_in_order_too(pair: Pair) -> None:
     caller, receiver = pair
     room = {"roomId": (await match(caller, receiver))["roomId"]}

@@ -8,6 +8,7 @@ import hashlib
 import random
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -15,6 +16,8 @@ import sqlalchemy as sa
 
 import errors
 from container import Container
+from models.columns import now
+from services import sign_ins
 from services.sign_ins import SignedIn
 from settings import Settings
 from tests.accounts import Outbox, an_email, eventually, own_database, query, run_jobs, running
@@ -101,6 +104,19 @@ async def test_an_answer_can_be_lost_for_ten_seconds_and_no_longer(container: Co
     assert (await container.sign_ins.refresh(parent.refresh_token)).refresh_token == child.refresh_token
     await age_exchange(container, parent.refresh_token, 2.1)
     assert await refused(container, parent.refresh_token) == "refresh_token_reused"
+
+
+@pytest.mark.parametrize("minutes", [-10, 10])
+async def test_workers_whose_clocks_differ_neither_end_sign_ins_nor_miss_their_end(
+    container: Container, other_worker: Container, monkeypatch: pytest.MonkeyPatch, minutes: int
+) -> None:
+    parent = await register(container)
+    child = await container.sign_ins.refresh(parent.refresh_token)
+    with monkeypatch.context() as wrong:
+        wrong.setattr(sign_ins, "now", lambda: now() + timedelta(minutes=minutes))
+        assert (await other_worker.sign_ins.refresh(parent.refresh_token)).refresh_token == child.refresh_token
+        await other_worker.sign_ins.end(container.sign_ins.identify(child.access_token))
+    await eventually(lambda: is_ended(container, child), within=1, what="known to the worker whose clock is right")
 
 
 async def test_a_parent_sent_too_late_ends_its_family_for_good_on_every_worker(
