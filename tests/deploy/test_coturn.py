@@ -137,7 +137,9 @@ async def allocation(server: Coturn, credentials: tuple[str, str], transport: st
 
 
 async def allocates(server: Coturn, credentials: tuple[str, str]) -> bool:
-    return await allocation(server, credentials) is None
+    told = await allocation(server, credentials)
+    print(f"an allocation: {told or 'granted'}")  # for whoever waits in vain
+    return told is None
 
 
 def permission(protocol: Any, peer: str) -> Any:
