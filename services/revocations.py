@@ -97,6 +97,8 @@ class Revocations:
             try:
                 async with asyncio.timeout(_PATIENCE):
                     mark = await self._redis.get(_MARK)
+                    if mark is None:  # Redis has forgotten it, or never knew one: else all would read until the next
+                        await self._redis.set(_MARK, secrets.token_hex(8), nx=True)
             except (redis.exceptions.RedisError, OSError):
                 mark = None
             now = asyncio.get_running_loop().time()
