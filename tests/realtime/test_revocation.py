@@ -8,10 +8,12 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
 import pytest
 import redis
+import sqlalchemy as sa
 from socketio.exceptions import ConnectionError as HandshakeRefused
 
 import errors
@@ -280,6 +282,21 @@ async def test_an_end_is_not_missed_when_redis_loses_its_mark_between_two_looks(
             await logout(deployment, learner)
             await assert_ended(deployment, learner, [], within=PROMISED)
             client.flushall()
+
+
+async def test_while_nobody_signs_out_the_database_is_asked_now_and_then(deployment: Deployment) -> None:
+    asked: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        asked.append(statement)
+
+    with deployment.redis() as client:
+        client.flushall()
+    async with running(load(deployment.environment)) as services:
+        await asyncio.sleep(1)
+        sa.event.listen(services.database.engine.sync_engine, "before_cursor_execute", note)
+        await asyncio.sleep(2)
+        assert len([each for each in asked if "refresh_tokens" in each]) <= 1, "once in five seconds"
 
 
 async def test_a_redis_that_hangs_delays_neither_the_logout_nor_its_reach_for_long(
