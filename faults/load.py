@@ -84,6 +84,11 @@ class Road:
         server = await asyncio.start_server(self._pass, "127.0.0.1", 0)
         return f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
+    async def end(self) -> None:
+        for each in self._travellers:
+            each.transport.abort()
+        await asyncio.sleep(0.1)
+
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._travellers.add(writer)
         with suppress(OSError):
@@ -122,13 +127,14 @@ class Load:
         """
         while True:
             url = self._random.choice((self.url, self._road.url))
+            are_two = url != self.url or self._road.url != self.url
             try:
                 async with httpx.AsyncClient(base_url=url, timeout=15, trust_env=False) as http:
                     answer = await http.request(method, path, **options)
             except httpx.HTTPError:
                 self.note(what, "lost")
             else:
-                is_refused = answer.status_code == 401 and self._road.url != self.url and what != "refresh"
+                is_refused = answer.status_code == 401 and are_two and what != "refresh"
                 if answer.status_code < 500 and answer.status_code != 429 and not is_refused:
                     self.note(what, "ok" if answer.is_success else str(answer.status_code))
                     return answer
@@ -215,7 +221,7 @@ class Load:
             device = {"fcmToken": f"device-{user}", "deviceId": "phone", "platform": "ios"}
             told = await self.ask("device", "POST", "/notifications/device", json=device, headers=headers)
             order = await self.ask("order", "POST", f"/courses/{self._course}/enroll", headers=headers)
-            if told is None or order is None or not order.is_success:
+            if told is None or order is None or not (told.is_success and order.is_success):
                 continue
             self.claims.devices[user] = device["fcmToken"]
             with suppress(httpx.HTTPError):
@@ -361,6 +367,7 @@ class Load:
         await asyncio.wait([*tasks, *talking.values()], timeout=30)
         for client in clients:
             await client.close()
+        await road.end()
         for task in tasks:
             if task.done() and not task.cancelled() and (error := task.exception()) is not None:
                 raise error

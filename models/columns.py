@@ -28,7 +28,7 @@ def primary_key() -> Any:
 
 
 def instant(*, nullable: bool = False, default: bool = False, onupdate: bool = False) -> Any:
-    """A `timestamptz`; `default` sets it to now at insert, `onupdate` at each update."""
+    """A `timestamptz`; `default` sets it to now at insert, by PostgreSQL's clock, `onupdate` at each update."""
     arguments: dict[str, Any] = {"sa_type": sa.DateTime(timezone=True), "nullable": nullable}
     column: dict[str, Any] = {}
     if default:
@@ -37,7 +37,7 @@ def instant(*, nullable: bool = False, default: bool = False, onupdate: bool = F
         column["onupdate"] = now
     if column:
         arguments["sa_column_kwargs"] = column
-    return Field(default_factory=now, **arguments) if default else Field(default=None, **arguments)
+    return Field(default=None, **arguments)
 
 
 def native_enum(kind: type[enum.Enum], name: str) -> sa.Enum:

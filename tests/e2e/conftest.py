@@ -10,6 +10,6 @@ from settings import Settings
 
 @pytest.fixture(autouse=True)
 def nothing_spent(settings: Settings) -> None:
-    with redis.Redis(settings.redis_host, settings.redis_port) as client:
+    with redis.Redis(str(settings.redis_host), settings.redis_port) as client:
         for key in client.scan_iter("limit:*", count=1000):
             client.delete(key)
