@@ -31,7 +31,8 @@ from tests.pictures import picture, upload
 from tests.videos import clip
 from tests.world import PASSWORD, Learner, address, register
 
-TALKERS, BUYERS = 16, 3
+#: Of those who renew their sign-in, and of pictures: as many as limits allow in a minute.
+TALKERS, BUYERS, KEEPERS, PICTURES = 16, 3, 3, 4
 #: Seconds in which calls that are under way come to their end.
 LAST_CALLS = 45
 
@@ -198,7 +199,7 @@ class Load:
         answer = await self.ask("register", "POST", "/auth/register", json=credentials(an_email()), headers=headers)
         while answer is not None:
             token = answer.json()["refreshToken"]
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(0.8)
             asked = time.time()
             answer = await self.ask("refresh", "POST", "/auth/refresh", json={"refreshToken": token})
             if answer is not None and not answer.is_success:
@@ -291,7 +292,7 @@ class Load:
             answer = await self.ask("picture", "POST", "/users/me/avatar", **upload(picture()), headers=headers)
             if answer is not None and answer.is_success:
                 self.claims.pictures[learner.id] = answer.json()["avatarUrl"]
-            await asyncio.sleep(1)
+            await asyncio.sleep(3)
 
     async def reads_nothing(self) -> None:
         """Call somebody who sends large offers, and read none: the server has to cut this side off."""
@@ -341,10 +342,10 @@ class Load:
             client = Client(await register(http), functools.partial(list, ways[number % 2 : number % 2 + 1]))
             await client.connect(within=60)
             clients.append(client)
-        acts: list[Callable[[], Awaitable[None]]] = [self.registers, self.stays_signed_in, self.stays_signed_in]
+        acts: list[Callable[[], Awaitable[None]]] = [self.registers, *[self.stays_signed_in] * KEEPERS]
         acts += [*[self.buys] * BUYERS, self.refunds, self.teaches, self.watches]
         tasks = [asyncio.create_task(_of(act)) for act in acts]
-        tasks += [asyncio.create_task(self.changes_picture(client.learner)) for client in clients[:2]]
+        tasks += [asyncio.create_task(self.changes_picture(client.learner)) for client in clients[:PICTURES]]
         tasks += [asyncio.create_task(self.reports([client.learner for client in clients]))]
         talking = {client.learner.id: asyncio.create_task(self.talks(client)) for client in clients}
         print("begun", flush=True)

@@ -104,7 +104,7 @@ class Caller:
         self.fault.ready[self.room].add(self.client.learner.id)
         everybody = {self.client.learner.id, self.partner}
         while self.fault.ready[self.room] != everybody:
-            if "peer_left" in self.client.heard or self.fault.is_over(self.room):
+            if self._is_left or self.fault.is_over(self.room):
                 self.outcome = "ended"
                 return
             if not self.client.phone.client.connected and not await self._come_back():
@@ -124,6 +124,12 @@ class Caller:
                     return
                 await asyncio.sleep(0.2)
         await self._until_heard()
+
+    @property
+    def _is_left(self) -> bool:
+        """Whether the partner has left; an earlier one's leave may come after the search for the next began."""
+        heard = self.client.heard
+        return "peer_left" in heard[len(heard) - heard[::-1].index("match_found") :]
 
     async def _until_heard(self) -> None:
         """Wait a little for what the partner has signalled: it was acknowledged to them."""
