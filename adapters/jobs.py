@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
 import sqlalchemy as sa
 from procrastinate import App, JobContext, PsycopgConnector
 from procrastinate.exceptions import ConnectorException
-from procrastinate.jobs import DEFAULT_QUEUE
+from procrastinate.jobs import DEFAULT_QUEUE, Job, Status
+from procrastinate.manager import JobManager
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from adapters import logs
@@ -22,6 +24,8 @@ log = logging.getLogger("parlance.jobs")
 
 #: Seconds without a sign of life after which a worker's job is taken up by another.
 STALLED_AFTER = 10
+#: Seconds for which a worker tries to say what became of a job.
+_INSIST = 300
 #: The argument that carries the id of whatever asked for a job.
 _ASKED_BY = "request_id"
 
@@ -80,6 +84,45 @@ async def enqueue_each(
 VIDEOS = "videos"
 
 
+class _Steadfast(JobManager):
+    """Says what became of a job until PostgreSQL has noted it, and by PostgreSQL's clock.
+
+    A job of which that could not be said would be `doing` for as long as its worker lives.
+    """
+
+    async def finish_job(self, job: Job, status: Status, delete_job: bool) -> None:
+        await self._insist(super().finish_job, job, status, delete_job)
+
+    async def retry_job(
+        self,
+        job: Job,
+        retry_at: datetime | None = None,
+        priority: int | None = None,
+        queue: str | None = None,
+        lock: str | None = None,
+    ) -> None:
+        wait = retry_at and max(timedelta(), retry_at - datetime.now(UTC))
+
+        async def note() -> None:
+            told = await self.connector.execute_query_one_async("SELECT now() AS now")
+            at = told["now"] + (wait or timedelta())
+            await super(_Steadfast, self).retry_job(job, at, priority, queue, lock)
+
+        await self._insist(note)
+
+    async def _insist(self, note: Callable[..., Awaitable[None]], *arguments: Any) -> None:
+        deadline = time.monotonic() + _INSIST
+        while True:
+            try:
+                return await note(*arguments)
+            except ConnectorException as error:
+                # What PostgreSQL itself refuses is no longer this worker's: another has taken the job up.
+                if isinstance(error.__cause__, psycopg.errors.RaiseException) or time.monotonic() > deadline:
+                    raise
+                log.warning("what became of a job is noted later: %s", error.__cause__ or error)
+            await asyncio.sleep(1)
+
+
 class Jobs:
     """Jobs by name. `cli/worker.py` says what each does."""
 
@@ -88,6 +131,7 @@ class Jobs:
             connector=PsycopgConnector(conninfo=settings.database_url, min_size=1, max_size=4),
             worker_defaults={"worker_middleware": [under_its_name]},
         )
+        self.app.job_manager = _Steadfast(self.app.connector)
 
     async def enqueue(
         self,

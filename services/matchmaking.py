@@ -185,8 +185,8 @@ class MatchmakingService:
                 )
             except BaseException:
                 # No row, no call: the one who waited goes back to where they stood, unless they have gone away.
-                if await self._rooms.close(room_id, user_id, by="error"):
-                    await self._rooms.done("end", room_id, "error")
+                if closed := await self._rooms.close(room_id, user_id, by="error"):
+                    await self._rooms.done("end", *closed.ended)
                     await self._rooms.put_back(held)
                 raise
             if await self._rooms.announce(room_id):
@@ -234,7 +234,7 @@ class MatchmakingService:
         closed = await self._rooms.close(room_id, None, condition="unjoined", by="timeout")
         if closed is None:
             return []
-        await self._rows.end(room_id, "timeout")
+        await self._rows.end(closed.ended)
         told = []
         for member in closed.members:
             if member.socket:
@@ -245,7 +245,7 @@ class MatchmakingService:
 
     async def end_match(self, closed: Closed, user_id: str) -> PartnerCancelled | None:
         """Finish a match that this user ended before both had joined: the other searches on."""
-        await self._rows.end(closed.room_id, user_id)
+        await self._rows.end(closed.ended)
         peer = closed.peer_of(user_id)
         if not closed.announced and peer is closed.members[1]:
             return None  # their own search has not come to an end yet

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from models import CallSession
 from services.call_rows import CallRows
 from services.matchmaking import MatchmakingService, PartnerCancelled, SearchExpired
-from services.rooms import ROOM_SECONDS, Rooms
+from services.rooms import ROOM_SECONDS, Ended, Rooms
 from services.sessions import SessionsService
 from services.signaling import PeerAway, PeerLeft, SignalingService
 
@@ -74,10 +74,10 @@ class RecoveryService:
                 both = await self._signaling.expire_room(room_id)
                 await self._rooms.done(*entry)
                 return [*both]
-            case ["begin", room_id]:
-                await self._rows.begin(room_id)
-            case ["end", room_id, by]:
-                await self._rows.end(room_id, by)
+            case ["begin", room_id, at]:
+                await self._rows.begin(room_id, at, is_late=True)
+            case ["end", room_id, by, lasted, at]:
+                await self._rows.end(Ended(room_id, by, lasted, at), is_late=True)
             case _:
                 await self._rooms.done(*entry)
         return []

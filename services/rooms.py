@@ -11,7 +11,8 @@
     match:room:{roomId}:meta      createdAt topic level sessionId userAId userBId caller announced connected, and of
                                   each socket:{userId} joins:{userId} away:{userId} log:{userId}
     match:due                     what is to happen next, scored by when (ms): search:{userId} join:{roomId}
-                                  begin:{roomId} grace:{roomId}:{userId} room:{roomId} end:{roomId}:{by}
+                                  begin:{roomId}:{ms} grace:{roomId}:{userId} room:{roomId}
+                                  end:{roomId}:{by}:{lasted ms, -1 for no call}:{ms}
 
 Finds, and leaves, of one turn of the event loop are one run of their script.
 
@@ -67,15 +68,15 @@ class Paired(NamedTuple):
 class Place(NamedTuple):
     """A member's place in a room, as joining it gives it.
 
-    `peer_socket` is empty while the peer is not there. `connects`: this join makes the room a call; `was_call`: it was
-    one. `replaced` is the socket of the same user that this one takes over from, or empty. `sent` is what an earlier
-    socket of the user handed over.
+    `peer_socket` is empty while the peer is not there. `began_ms`: when this join made the room a call, by Redis's
+    clock, or empty; `was_call`: it was one. `replaced` is the socket of the same user that this one takes over from, or
+    empty. `sent` is what an earlier socket of the user handed over.
     """
 
     role: str
     peer_id: str
     peer_socket: str
-    connects: bool
+    began_ms: str
     was_call: bool
     replaced: str
     joins: int
@@ -91,6 +92,18 @@ class Member(NamedTuple):
     ticket: Ticket | None
 
 
+class Ended(NamedTuple):
+    """What the row of a closed room is still to say, as `match:due` has it: by whom, for how long it was a call, when.
+
+    `lasted_ms` is -1 where it never was one; `at_ms` is by Redis's clock.
+    """
+
+    room_id: str
+    by: str
+    lasted_ms: str
+    at_ms: str
+
+
 @dataclass(frozen=True, slots=True)
 class Closed:
     """A room that has just been closed; `was_call`: both had joined, `announced`: they were told of the match.
@@ -102,6 +115,7 @@ class Closed:
     was_call: bool
     announced: bool
     members: tuple[Member, Member]
+    ended: Ended
 
     def peer_of(self, user_id: str) -> Member:
         return self.members[1] if self.members[0].user_id == user_id else self.members[0]
@@ -182,9 +196,9 @@ class Rooms:
         answer = await self._run("join_room", _keys(room_id), user_id, socket, room_id)
         if answer[0] == "not_in_room":
             raise errors.NotInRoom()
-        role, peer_id, peer_socket, connects, was_call, replaced, joins, sent, grace = answer
+        role, peer_id, peer_socket, began, was_call, replaced, joins, sent, grace = answer
         left = timedelta(milliseconds=int(grace))
-        return Place(role, peer_id, peer_socket, bool(connects), bool(was_call), replaced, int(joins), sent, left)
+        return Place(role, peer_id, peer_socket, began or "", bool(was_call), replaced, int(joins), sent, left)
 
     async def drop(self, room_id: str, user_id: str, socket: str, sent: bytes = b"") -> Away | Closed | None:
         """Note that a member's socket is gone; None where the room knows another one, or is not there.
@@ -211,12 +225,13 @@ class Rooms:
         answer = await self._run("close_room", _keys(room_id), user_id or "", room_id, condition, by or user_id or "")
         if answer[0] == "not_in_room":
             return None
-        was_call, announced, *members = answer
+        lasted, at, announced, *members = answer
         one, other = (
             Member(user, socket, orjson.loads(ticket) if ticket else None)
             for user, socket, ticket in (members[:3], members[3:])
         )
-        return Closed(room_id, bool(was_call), bool(announced), (one, other))
+        ended = Ended(room_id, by or user_id or "", lasted, at)
+        return Closed(room_id, lasted != "-1", bool(announced), (one, other), ended)
 
     async def restore(
         self,
@@ -240,6 +255,13 @@ class Rooms:
     async def take_due(self) -> list[list[str]]:
         """Take what is due, each entry split at its colons; `done` takes it off, or it comes again in 5 seconds."""
         return [entry.split(":") for entry in await self._run("take_due", ["match:due"], _BATCH, _LEASE)]
+
+    async def ago(self, at_ms: str) -> timedelta:
+        """Say for how long a moment of Redis's clock has passed."""
+        seconds, microseconds = await self._scripts.execute("TIME", idempotent=True)
+        return max(
+            timedelta(), timedelta(seconds=int(seconds), microseconds=int(microseconds), milliseconds=-int(at_ms))
+        )
 
     async def done(self, *entry: str) -> None:
         await self._scripts.execute("ZREM", "match:due", ":".join(entry), idempotent=True)

@@ -19,16 +19,6 @@ from services import notices, notifications, paging, streaks
 from services.paging import Page
 from services.rooms import ROOM_SECONDS
 
-_BEGAN = sa.func.coalesce(col(CallSession.connected_at), col(CallSession.started_at))
-#: Now, but no later than the room can have lived: a call that was forgotten ended back then. And no earlier than the
-#: call began, which it may have done since this transaction did.
-_ENDED_AT = sa.func.greatest(
-    sa.func.least(sa.func.now(), _BEGAN + timedelta(seconds=ROOM_SECONDS)), _BEGAN, type_=sa.DateTime(timezone=True)
-)
-#: Whole seconds from `connected_at` to the end; 0 for a match that never became a call.
-_DURATION = sa.func.coalesce(
-    sa.cast(sa.func.floor(sa.extract("epoch", _ENDED_AT - col(CallSession.connected_at))), sa.Integer), 0
-)
 #: What a learner whose account is gone is called.
 FORMER_LEARNER = "Former learner"
 
@@ -74,8 +64,8 @@ class SessionsService:
                 )
             )
 
-    async def connect(self, room_id: str) -> None:
-        """Note that both have joined; the duration counts from here."""
+    async def connect(self, room_id: str, *, ago: timedelta = timedelta()) -> None:
+        """Note that both have joined, some time ago; the duration counts from then."""
         statement = (
             sa.update(CallSession)
             .where(
@@ -83,14 +73,17 @@ class SessionsService:
                 col(CallSession.connected_at).is_(None),
                 col(CallSession.ended_at).is_(None),
             )
-            .values(connected_at=sa.func.now())
+            .values(connected_at=sa.func.greatest(sa.func.now() - ago, col(CallSession.started_at)))
         )
         async with self._database.transaction() as session:
             await session.exec(statement)
 
-    async def end(self, room_id: str, *, ended_by: str) -> bool:
+    async def end(
+        self, room_id: str, *, ended_by: str, lasted: timedelta | None = None, ago: timedelta = timedelta()
+    ) -> bool:
         """End a call for good and count it for both; `ended_by` is a user's id, `timeout` or `error`.
 
+        It ended some time ago; `lasted` is for how long both were there, where its row does not say when they came.
         Says whether it was still open: whoever comes second changes nothing.
         """
         if ended_by in (EndedBy.TIMEOUT, EndedBy.ERROR):
@@ -100,7 +93,7 @@ class SessionsService:
                 (col(CallSession.user_a_id) == uuid.UUID(ended_by), sa.cast(EndedBy.USER_A, CallSession.ended_by.type)),  # type: ignore[union-attr]
                 else_=sa.cast(EndedBy.USER_B, CallSession.ended_by.type),  # type: ignore[union-attr]
             )
-        return await self._end(by, col(CallSession.room_id) == room_id) > 0
+        return await self._end(by, col(CallSession.room_id) == room_id, lasted, ago) > 0
 
     async def open_calls(self) -> list[CallSession]:
         """Read the calls that have not ended and that a room may still be there for."""
@@ -119,19 +112,30 @@ class SessionsService:
         # One by one: a transaction that held the profiles of many calls could wait in a circle with another.
         return sum([await self._end(EndedBy.TIMEOUT, col(CallSession.id) == each) for each in ids])
 
-    async def _end(self, by: Any, which: Any) -> int:
+    async def _end(self, by: Any, which: Any, lasted: timedelta | None = None, ago: timedelta = timedelta()) -> int:
+        now = sa.func.now() - ago
+        connected: Any = col(CallSession.connected_at)
+        if lasted is not None:
+            connected = sa.func.coalesce(connected, sa.func.greatest(now - lasted, col(CallSession.started_at)))
+        began = sa.func.coalesce(connected, col(CallSession.started_at))
+        # No later than the room can have lived: a call that was forgotten ended back then. And no earlier than the call
+        # began, which it may have done since this transaction did.
+        latest = began + timedelta(seconds=ROOM_SECONDS)
+        ended: Any = sa.func.greatest(sa.func.least(now, latest), began, type_=sa.DateTime(timezone=True))
+        # Whole seconds; 0 for a match that never became a call.
+        duration = sa.func.coalesce(sa.cast(sa.func.floor(sa.extract("epoch", ended - connected)), sa.Integer), 0)
         statement = (
             sa.update(CallSession)
             .where(which, col(CallSession.ended_at).is_(None))
-            .values(ended_at=_ENDED_AT, ended_by=by, duration_seconds=_DURATION)
+            .values(connected_at=connected, ended_at=ended, ended_by=by, duration_seconds=duration)
             .returning(CallSession)
         )
         async with self._database.transaction() as session:
-            ended = (await session.execute(statement)).scalars().all()
-            for call in ended:
+            calls = (await session.execute(statement)).scalars().all()
+            for call in calls:
                 if call.connected_at is not None:
                     await _count(session, call)
-            return len(ended)
+            return len(calls)
 
     async def rate(self, user_id: str, session_id: str, stars: int) -> Call:
         """Rate the partner of a call one was in; raise NotFound, SessionNotEnded or AlreadyRated."""

@@ -153,8 +153,8 @@ class SignalingService:
             seat.peer_socket = place.peer_socket
         elif place.was_call and not place.peer_socket:
             seat.is_peer_away = True
-        if place.connects:
-            await self._rows.begin(room_id)
+        if place.began_ms:
+            await self._rows.begin(room_id, place.began_ms)
         if place.peer_socket:
             await notify(self._bus, place.peer_socket, "peer_here", room_id, socket, after)
         if place.replaced:
@@ -298,7 +298,7 @@ class SignalingService:
         closed = await self._rooms.close(room_id, None, by="timeout")
         if closed is None:
             return []
-        await self._end(closed, "timeout")
+        await self._end(closed)
         return [PeerLeft(member.socket, "timeout") for member in closed.members if member.socket]
 
     def seated(self) -> dict[str, list[tuple[str, Seat]]]:
@@ -317,12 +317,12 @@ class SignalingService:
     async def _leave(self, user_id: str, closed: Closed, reason: str) -> PeerLeft | PartnerCancelled | None:
         if not closed.was_call:
             return await self._matchmaking.end_match(closed, user_id)
-        await self._end(closed, user_id)
+        await self._end(closed)
         peer = closed.peer_of(user_id)
         return PeerLeft(peer.socket, reason) if peer.socket else None
 
-    async def _end(self, closed: Closed, by: str) -> None:
+    async def _end(self, closed: Closed) -> None:
         for member in closed.members:
             if member.socket:
                 await notify(self._bus, member.socket, "unseat", closed.room_id)
-        await self._rows.end(closed.room_id, by)
+        await self._rows.end(closed.ended)

@@ -3,10 +3,11 @@
 -- KEYS[1] match:room:{room}:meta   KEYS[2] match:room:{room}:users   KEYS[3] match:due
 -- ARGV    user ('' for neither), room, condition: '' | 'unjoined', while it is no call | 'away', while the user is,
 --         and their grace is over | 'socket:' and the socket the room must still have for the user; who ended it
--- returns {'not_in_room'} | {1 where it was a call, 1 where both were told of the match,
+-- returns {'not_in_room'} | {for how many ms it was a call, -1 where it was none, now (ms),
+--         1 where both were told of the match,
 --         then for each member: user id, socket or '' where they had not joined, ticket or ''}
 --
--- That the call's row is still to be ended is noted in the same step: whoever dies before it is done, another does it.
+-- That the call's row is still to be ended, and how long the call was, is noted in the same step: whoever dies before it is done, another does it.
 
 local me, room, condition = ARGV[1], ARGV[2], ARGV[3]
 if me ~= '' and redis.call('SISMEMBER', KEYS[2], me) == 0 then
@@ -34,7 +35,9 @@ elseif condition ~= '' then
   if 'socket:' .. (socket or '') ~= condition then return {'not_in_room'} end
 end
 
-local answer = {meta[3] and 1 or 0, redis.call('HEXISTS', KEYS[1], 'announced')}
+local lasted = meta[3] and string.format('%.0f', math.max(0, now - meta[3])) or '-1'
+local ended = string.format('%.0f', now)
+local answer = {lasted, ended, redis.call('HEXISTS', KEYS[1], 'announced')}
 for index = 1, 2 do
   local user = meta[index]
   local ticket, is_here = ticket_of(user)
@@ -50,5 +53,5 @@ if other < one then one, other = other, one end
 redis.call('SET', 'match:recent:' .. one .. ':' .. other, '1', 'EX', 600)
 redis.call('DEL', KEYS[1], KEYS[2])
 redis.call('ZREM', KEYS[3], 'join:' .. room, 'room:' .. room)
-redis.call('ZADD', KEYS[3], now + 5000, 'end:' .. room .. ':' .. ARGV[4])
+redis.call('ZADD', KEYS[3], now + 5000, table.concat({'end', room, ARGV[4], lasted, ended}, ':'))
 return answer

@@ -2,7 +2,7 @@
 --
 -- KEYS[1] match:room:{room}:meta   KEYS[2] match:room:{room}:users   KEYS[3] match:due
 -- ARGV    user, socket, room
--- returns {'not_in_room'} | {role, peer's user id, peer's socket or '', 1 where this join makes the room a call,
+-- returns {'not_in_room'} | {role, peer's user id, peer's socket or '', now (ms) where this join makes the room a call, else 0,
 --         1 where it already was one, the socket this one replaces or '', how many times the user has joined,
 --         what the user had sent before ('' or JSON), ms that an absent peer still has}
 
@@ -28,13 +28,13 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local peers = redis.call('HMGET', KEYS[1], 'socket:' .. peer, 'away:' .. peer)
 local connects = 0
 if not meta[4] and peers[1] then
-  connects = 1
-  redis.call('HSET', KEYS[1], 'connected', 1)
+  connects = string.format('%.0f', now)
+  redis.call('HSET', KEYS[1], 'connected', connects)
   redis.call('ZREM', KEYS[3], 'join:' .. room)
   -- It lasts no longer than its keys, which have a minute more. That the call's row is still to say that it has begun:
   -- whoever dies before it does, another writes it.
   local ends = now + (redis.call('TTL', KEYS[1]) - 60) * 1000
-  redis.call('ZADD', KEYS[3], now + 5000, 'begin:' .. room, ends, 'room:' .. room)
+  redis.call('ZADD', KEYS[3], now + 5000, 'begin:' .. room .. ':' .. connects, ends, 'room:' .. room)
 end
 local left = 0
 if peers[2] then left = math.max(0, peers[2] - now) end

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from procrastinate import App
 from procrastinate.exceptions import ConnectorException
 
+from adapters import jobs
 from adapters.embedded import EmbeddedServices
 from cli import worker
 from cli.migrations import upgrade_to_head
 from container import Container
-from tests.accounts import eventually, load, query
+from settings import Settings
+from tests.accounts import eventually, execute, load, own_database, query
 from tests.shop import a_worker
 
 
@@ -52,6 +56,60 @@ async def test_jobs_are_done_after_postgresql_was_killed_and_came_back(
     finally:
         await services.close()
         postgres.stop()
+
+
+FULL = """
+    CREATE TABLE the_disk_is_full ();
+    CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        IF OLD.status = 'doing' AND to_regclass('the_disk_is_full') IS NOT NULL THEN
+            RAISE EXCEPTION 'could not extend file' USING ERRCODE = 'disk_full';
+        END IF;
+        RETURN CASE TG_OP WHEN 'DELETE' THEN OLD ELSE NEW END;
+    END $$;
+    CREATE TRIGGER refuse BEFORE UPDATE OR DELETE ON procrastinate_jobs FOR EACH ROW EXECUTE FUNCTION refuse();
+"""
+
+
+async def test_what_became_of_a_job_is_noted_as_soon_as_postgresql_can(
+    environment: dict[str, str], settings: Settings, tmp_path: Path
+) -> None:
+    log = tmp_path / "worker.log"
+    with own_database(settings) as own:
+        services = Container(own)
+        execute(own, FULL)
+        async with services.database.transaction() as session:
+            await services.jobs.enqueue(session, "auth.send_verification", user_id=str(uuid.uuid4()))
+
+        async def is_done() -> bool:
+            return not await query(
+                services, "SELECT FROM procrastinate_jobs WHERE task_name = 'auth.send_verification'"
+            )
+
+        with a_worker({**environment, "DB_NAME": own.db_name}, log):
+            await eventually(
+                lambda: "is noted later" in log.read_text(), within=20, what="the disk was seen to be full"
+            )
+            assert not await is_done()
+            execute(own, "DROP TABLE the_disk_is_full")
+            await eventually(is_done, within=10, what="the job is done, and known to be")
+        await services.close()
+
+
+async def test_a_job_is_tried_again_by_postgresqls_clock(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    with own_database(settings) as own:
+        services = Container(own)
+        async with services.database.transaction() as session:
+            await services.jobs.enqueue(session, "a.task")
+        async with services.jobs.app.open_async() as queue:
+            worker_id = await queue.job_manager.register_worker()
+            job = await queue.job_manager.fetch_job(queues=None, worker_id=worker_id)
+            assert job is not None
+            ahead = datetime.now(UTC) + timedelta(minutes=10)
+            monkeypatch.setattr(jobs, "datetime", SimpleNamespace(now=lambda _: ahead))
+            await queue.job_manager.retry_job(job, retry_at=ahead + timedelta(seconds=5))
+        (row,) = await query(services, "SELECT scheduled_at - now() AS wait FROM procrastinate_jobs")
+        assert timedelta(seconds=3) < row.wait <= timedelta(seconds=5)
+        await services.close()
 
 
 class Queue:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -430,16 +431,22 @@ async def test_a_call_ended_from_another_device_is_closed_on_the_one_that_was_in
 # --- The service by itself --------------------------------------------------------------------------------
 
 
-class FailsOnce(SessionsService):
-    """Sessions whose PostgreSQL is away when the first call connects."""
+class Away(SessionsService):
+    """Sessions whose PostgreSQL is away until `is_away` is false."""
 
-    failures = 1
+    is_away = True
 
-    async def connect(self, room_id: str) -> None:
-        if self.failures:
-            self.failures -= 1
+    async def connect(self, room_id: str, **times: Any) -> None:
+        self._ask()
+        await super().connect(room_id, **times)
+
+    async def end(self, room_id: str, **what: Any) -> bool:
+        self._ask()
+        return await super().end(room_id, **what)
+
+    def _ask(self) -> None:
+        if self.is_away:
             raise sqlalchemy.exc.OperationalError("UPDATE", {}, ConnectionError("away"))
-        await super().connect(room_id)
 
 
 class Services:
@@ -481,19 +488,57 @@ def answer(signaling: SignalingService, socket: str, room_id: str) -> str | None
     return signaling.relay(socket, room_id, "webrtc_answer", {"sdp": "v=0"})
 
 
+async def overdue(container: Container, *names: str) -> list[str]:
+    """Let what is noted under these names be due, as five seconds do; answer the notes, as many as there are."""
+    noted: Any = await container.redis.zrange("match:due", 0, -1)
+    found: list[str] = [entry for entry in noted if entry.startswith(names)]
+    if found:
+        await container.redis.zadd("match:due", dict[Any, float].fromkeys(found, 0))
+    return found
+
+
 async def test_a_join_whose_row_could_not_be_written_is_written_a_little_later(
     container: Container, strangers: tuple[str, str, str]
 ) -> None:
     one, other, room_id = strangers
-    services = Services(container, sessions=FailsOnce(container.database))
+    sessions = Away(container.database)
+    services = Services(container, sessions=sessions)
     await services.signaling.join_room(one, "w.one", room_id)
     joined = await services.signaling.join_room(other, "w.other", room_id)
     assert (joined.role, joined.peer_socket, joined.is_back) == ("receiver", "w.one", False)
-    await container.redis.zadd("match:due", {f"begin:{room_id}": 0})  # what five seconds do
+    began = datetime.now(UTC)
+    await asyncio.sleep(0.5)
+    sessions.is_away = False
+    assert len(await overdue(container, f"begin:{room_id}")) == 1
     assert [outcome async for outcome in services.recovery.due()] == []
     made = await row(container, room_id)
     assert made is not None and made.connected_at is not None
-    assert await container.redis.zscore("match:due", f"begin:{room_id}") is None
+    assert made.connected_at - began < timedelta(seconds=0.3), "it says when they joined, not when it was written"
+    assert await overdue(container, f"begin:{room_id}") == []
+
+
+async def test_a_call_that_began_and_ended_while_postgresql_was_away_is_told_as_it_was(
+    container: Container, strangers: tuple[str, str, str]
+) -> None:
+    one, other, room_id = strangers
+    sessions = Away(container.database)
+    services = Services(container, sessions=sessions)
+    for user_id, socket in ((one, "w.one"), (other, "w.other")):
+        await services.signaling.join_room(user_id, socket, room_id)
+    await asyncio.sleep(1.2)
+    await services.signaling.end_call(one, "w.one", room_id)
+    ended = datetime.now(UTC)
+    await asyncio.sleep(1)
+    sessions.is_away = False
+    # Whichever comes first.
+    assert len(await overdue(container, f"end:{room_id}")) == 1
+    assert [outcome async for outcome in services.recovery.due()] == []
+    await overdue(container, f"begin:{room_id}")
+    assert [outcome async for outcome in services.recovery.due()] == []
+    made = await row(container, room_id)
+    assert made is not None and made.connected_at is not None and made.ended_at is not None
+    assert made.duration_seconds == 1 and made.ended_at - ended < timedelta(seconds=0.3)
+    assert await overdue(container, f"end:{room_id}", f"begin:{room_id}") == []
 
 
 async def test_a_peer_who_joins_while_ones_own_join_is_under_way_is_not_missed(

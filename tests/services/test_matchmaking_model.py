@@ -55,11 +55,11 @@ class Rows(SessionsService):
         call.started_at = datetime.now(UTC)
         self.open[room_id] = call
 
-    async def connect(self, room_id: str) -> None:
+    async def connect(self, room_id: str, **_: Any) -> None:
         if room_id in self.open:
             self.open[room_id].connected_at = datetime.now(UTC)
 
-    async def end(self, room_id: str, *, ended_by: str) -> bool:
+    async def end(self, room_id: str, *, ended_by: str, **_: Any) -> bool:
         if self.open.pop(room_id, None) is None:
             return False
         self.ends[room_id] += 1

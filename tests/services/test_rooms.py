@@ -463,8 +463,8 @@ async def brief(settings: Settings, own_valkey: dict[str, str]) -> AsyncIterator
 async def in_call(rooms: Rooms, one: Ticket, other: Ticket) -> str:
     room_id = await matched(rooms, one, other)
     for each in (one, other):
-        await rooms.join(room_id, each["userId"], each["socket"])
-    await rooms.done("begin", room_id)
+        place = await rooms.join(room_id, each["userId"], each["socket"])
+    await rooms.done("begin", room_id, place.began_ms)
     return room_id
 
 
@@ -481,7 +481,7 @@ async def test_a_call_waits_for_a_member_whose_socket_is_gone(
     assert await rooms.drop(room_id, one["userId"], one["socket"]) is None, "dropped twice"
     assert await rooms.close(room_id, one["userId"], condition="away") is None, "before its time is over"
     place = await rooms.join(room_id, one["userId"], "w.new")
-    assert (place.role, place.was_call, place.connects, place.joins) == ("caller", True, False, 2)
+    assert (place.role, place.was_call, place.began_ms, place.joins) == ("caller", True, "", 2)
     assert (place.sent, place.replaced, place.peer_socket) == ("what it sent", "", other["socket"])
     assert (await rooms.join(room_id, one["userId"], "w.tablet")).replaced == "w.new"
     assert await container.redis.zrange("match:due", 0, -1) == [f"room:{room_id}"]
