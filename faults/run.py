@@ -1,6 +1,6 @@
 """`python -m faults.run [SCENARIO...]`: each fault while learners use the product, then what it cost.
 
-Writes the rows of docs/reliability.md; all take a quarter of an hour. Exit 1 where anything was lost. All traffic stays
+Writes the rows of docs/reliability.md; all take twenty-five minutes. Exit 1 where anything was lost. All traffic stays
 on 127.0.0.1.
 """
 
