@@ -1,7 +1,8 @@
 """Sockets beside socket.io 4.8: `python -m bench.sockets.run` takes five minutes and writes results/sockets.md.
 
 One process of each server, on one core; the load, PostgreSQL, Redis and everything else on the other. Each round
-measures every server in turn, so that a busy moment of the machine strikes all alike; the medians are compared.
+measures every server in turn, so that a busy moment of the machine strikes all alike; the medians are compared. For
+the tail at half load only the two that are compared are there.
 Events are counted against the server's own CPU time, which the load, where it is the slower, does not change.
 Needs Linux. All traffic stays on 127.0.0.1.
 """
@@ -81,26 +82,38 @@ def main() -> None:
             SOCKETS_PER_USER="1000000",
         )
         servers = _servers(environment)
-        processes = {}
+        processes, twins = {}, {}
         for server in servers:
             processes[server.title] = beside.start(server, directory)
             stack.callback(beside.stop, processes[server.title])
             if server.twin:
-                stack.callback(beside.stop, beside.start(server.twin, directory))
+                twins[server.title] = beside.start(server.twin, directory)
+                stack.callback(beside.stop, twins[server.title])
         tokens = beside.register(servers[0].port)
         samples: dict[tuple[str, str], list[Sample]] = {}
-        rate = 0.0
-        for round_number in range(ROUNDS + 1):
-            for what in (RELAY, CONNECT, PACED):
-                for server in servers:
-                    if what not in server.measured:
-                        continue
-                    sample = _measure(server, what, tokens, rate)
-                    if round_number:  # the first warms up: compilers, caches, pools
-                        samples.setdefault((server.title, what), []).append(sample)
-                    if what == RELAY and server.title == PEER:
-                        rate = sample.per_second / 2
-            print(f"round {round_number} of {ROUNDS}", file=sys.stderr, flush=True)
+
+        def rounds(*measured: str, among: list[Server], rate: float = 0) -> None:
+            for number in range(ROUNDS + 1):
+                for what in measured:
+                    for server in among:
+                        if what in server.measured:
+                            sample = _measure(server, what, tokens, rate)
+                            if number:  # the first warms up: compilers, caches, pools
+                                samples.setdefault((server.title, what), []).append(sample)
+                print(f"round {number} of {ROUNDS}: {', '.join(measured)}", file=sys.stderr, flush=True)
+
+        rounds(RELAY, CONNECT, among=servers)
+        # A tail is made of milliseconds in which something else had the core, such as other servers with nothing to do.
+        for server in servers:
+            if server.title not in (OURS, PEER):
+                for process in (processes.pop(server.title), twins.pop(server.title, None)):
+                    if process is not None:
+                        beside.stop(process)
+        rate = statistics.median(sample.per_second for sample in samples[PEER, RELAY]) / 2
+        rounds(PACED, among=servers[:2], rate=rate)
+        slow = next(server for server in servers if server.title == SLOW)
+        stack.callback(beside.stop, beside.start(slow, directory))
+        rounds(PACED, among=[slow], rate=rate)
         memory: dict[str, list[float]] = {}
         for server in servers:
             if server.title not in (OURS, PEER, OUR_LIMIT):
