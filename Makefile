@@ -66,38 +66,47 @@ bench: env ## Measure all of what follows, and write docs/performance.md (about 
 .PHONY: bench-rest
 bench-rest: env ## Measure REST beside Fastify, in one run (about four minutes).
 	$(BIN)/python -m bench.rest.run
+	@$(BIN)/python -m bench.performance
 
 .PHONY: bench-sockets
 bench-sockets: env ## Measure sockets beside socket.io, in one run (about four minutes).
 	$(BIN)/python -m bench.sockets.run
+	@$(BIN)/python -m bench.performance
 
 .PHONY: bench-matching
 bench-matching: env ## Measure matching beside the same on Node (about three minutes).
 	$(BIN)/python -m bench.matching.run
+	@$(BIN)/python -m bench.performance
 
 .PHONY: bench-webhooks
 bench-webhooks: env ## Measure how soon webhooks are thanked for, beside Fastify (about three minutes).
 	$(BIN)/python -m bench.webhooks.run
+	@$(BIN)/python -m bench.performance
 
 .PHONY: bench-upload
 bench-upload: env ## Measure the server's memory while a gigabyte is uploaded (about two minutes).
 	$(BIN)/python -m bench.upload.run
+	@$(BIN)/python -m bench.performance
 
 .PHONY: bench-bus
 bench-bus: env ## Measure messages between workers beside Node's (about two minutes).
 	$(BIN)/python -m bench.bus.run
+	@$(BIN)/python -m bench.performance
 
 .PHONY: bench-admin
 bench-admin: env ## Ask a million accounts and five million calls what operators ask (about six minutes).
 	$(BIN)/python -m bench.admin.run
+	@$(BIN)/python -m bench.performance
 
 .PHONY: bench-day
 bench-day: env ## Let learners live a day against the whole product, then more of them (about five minutes).
 	$(BIN)/python -m bench.day.run
+	@$(BIN)/python -m bench.performance
 
 .PHONY: bench-counting
 bench-counting: env ## Measure what counting for the metrics costs (about ten seconds).
 	$(BIN)/python -m bench.counting.run
+	@$(BIN)/python -m bench.performance
 
 .PHONY: faults
 faults: env ## Do to the running product what happens to products, and look what was lost (ARGS="redis-flushed").
