@@ -61,7 +61,6 @@ def prepare(directory: Path, services: dict[str, str], **more: str) -> dict[str,
         "JWT_PUBLIC_KEY_PATH": str(directory / "public.pem"),
         "TURN_SECRET": "turn-secret-of-the-benchmark",
         **more,
-        **more,
     }
     settings = configuration.load(None, **{name.lower(): value for name, value in variables.items()})
     KeyFiles(settings).generate()

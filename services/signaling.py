@@ -24,8 +24,8 @@ from services.rooms import Away, Closed, Rooms
 log = logging.getLogger("parlance.signaling")
 
 #: What a seat remembers of what its member has signalled: more than a socket may send while its peer has time to come
-#: back, and so many characters of session descriptions.
-_REMEMBERED, _REMEMBERED_CHARACTERS = 512, 512 * 1024
+#: back, and so many bytes.
+_REMEMBERED, _REMEMBERED_BYTES = 512, 512 * 1024
 #: `seq` counts on from here with each time a member joins the same room, so that it rises from one worker to the next.
 _SEQ_OF_A_JOIN = 1 << 20
 #: Who may send what; a candidate may come from both.
@@ -56,23 +56,35 @@ class Seat:
     seq: int = 0
     #: The last signal that was sent on before the peer dropped.
     sent_on: int = 0
-    sent: deque[Signal] = field(default_factory=deque)
+    sent: deque[bytes] = field(default_factory=deque)
     #: The peer's socket, and the last signal it has heard, where it came while this seat was being taken.
     came: tuple[str, int | None] | None = None
-    characters: int = 0
+    #: How many bytes are in `sent`.
+    size: int = 0
 
-    def remember(self, signal: Signal) -> None:
-        self.seq = signal.seq
-        self.sent.append(signal)
-        self.characters += len(signal.payload.get("sdp", ""))
-        while len(self.sent) > _REMEMBERED or self.characters > _REMEMBERED_CHARACTERS:
-            self.characters -= len(self.sent.popleft().payload.get("sdp", ""))
+    def remember(self, seq: int, name: str, payload: dict[str, Any]) -> None:
+        # As bytes, which Python's collector of garbage has not to look through: its pauses are what a tail is made of.
+        kept = orjson.dumps((seq, name, payload))
+        self.seq = seq
+        self.sent.append(kept)
+        self.size += len(kept)
+        while len(self.sent) > _REMEMBERED or self.size > _REMEMBERED_BYTES:
+            self.size -= len(self.sent.popleft())
+
+    def since(self, seq: int) -> list[Signal]:
+        """Answer what its member has signalled after `seq`, as far as it is remembered."""
+        signals = [Signal(*orjson.loads(kept)) for kept in self.sent]
+        return [signal for signal in signals if signal.seq > seq]
+
+    def take_back(self, seq: int) -> None:
+        """Forget the last signal, if it is that one."""
+        if self.sent and orjson.loads(self.sent[-1])[0] == seq:
+            self.size -= len(self.sent.pop())
 
     def handed_over(self) -> bytes:
         """What the member's next socket needs, to go on where this one was."""
-        return orjson.dumps(
-            {"sent": [list(each) for each in self.sent], "sentOn": self.sent_on if self.is_peer_away else self.seq}
-        )
+        sent_on = self.sent_on if self.is_peer_away else self.seq
+        return orjson.dumps({"sent": [orjson.Fragment(kept) for kept in self.sent], "sentOn": sent_on})
 
     def take_over(self, handed_over: str, joins: int) -> None:
         self.joins, self.seq = joins, joins * _SEQ_OF_A_JOIN
@@ -80,7 +92,7 @@ class Seat:
             held = orjson.loads(handed_over)
             self.sent_on = held["sentOn"]
             for each in held["sent"]:
-                self.remember(Signal(*each))
+                self.remember(*each)
             self.seq = max(self.seq, joins * _SEQ_OF_A_JOIN)
 
 
@@ -179,7 +191,7 @@ class SignalingService:
         # Without `after`, another device that takes over is sent nothing again.
         since = after if after is not None else seat.sent_on if seat.is_peer_away else seat.seq
         seat.peer_socket, seat.is_peer_away, seat.is_catching_up = peer_socket, False, True
-        while missed := [signal for signal in seat.sent if signal.seq > since]:
+        while missed := seat.since(since):
             for signal in missed:
                 if seat.is_peer_away or seat.peer_socket != peer_socket:
                     return  # it dropped again, or another socket has come
@@ -224,14 +236,14 @@ class SignalingService:
             raise errors.PeerNotReady()
         seq = seat.seq + 1
         payload["seq"] = seq
-        seat.remember(Signal(seq, name, payload))
+        seat.remember(seq, name, payload)
         return None if seat.is_peer_away or seat.is_catching_up else seat.peer_socket
 
     def take_back(self, socket: str, seq: int) -> None:
         """Forget the last signal of a socket: it could not be sent on, and its sender is told to send it again."""
         seat = self._seats.get(socket)
-        if seat is not None and seat.sent and seat.sent[-1].seq == seq:
-            seat.characters -= len(seat.sent.pop().payload.get("sdp", ""))
+        if seat is not None:
+            seat.take_back(seq)
 
     def check_room(self, socket: str, room_id: str) -> None:
         """Raise NotInRoom or RoomClosed unless the socket is in that room."""
