@@ -69,7 +69,7 @@ bench-rest: env ## Measure REST beside Fastify, in one run (about four minutes).
 	@$(BIN)/python -m bench.performance
 
 .PHONY: bench-sockets
-bench-sockets: env ## Measure sockets beside socket.io, in one run (about four minutes).
+bench-sockets: env ## Measure sockets beside socket.io, in one run (about five minutes).
 	$(BIN)/python -m bench.sockets.run
 	@$(BIN)/python -m bench.performance
 

@@ -4,8 +4,9 @@ With two ports, the partners of a call are on one each.
 
 Tokens come on standard input, a JSON list in one line.
 
-    relay SECONDS RATE     two tokens make a call, in which both send candidates; RATE events a second in all, or 0 for
-                           as many as the server takes, eight of each phone on their way at a time
+    relay SECONDS RATE     two tokens make a call, in which both send candidates; RATE events a second in all, four of
+                           a phone together and phones independent of each other, or 0 for as many as the server
+                           takes, eight of each phone on their way at a time
     echo SECONDS RATE      the same against a server that sends back what it hears
     connect COUNT          connect COUNT sockets, 64 at a time
     idle COUNT             the same, and hold them until another line comes
@@ -20,6 +21,7 @@ import asyncio
 import gc
 import json
 import os
+import random
 import resource
 import struct
 import sys
@@ -34,6 +36,8 @@ _UPGRADE = (
     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
 )
 _IN_FLIGHT = 8
+#: Candidates that a phone finds at once: one for each address it has. Chromium tells them within a millisecond.
+_FOUND_AT_ONCE = 4
 _CANDIDATE = (
     '42{}["webrtc_ice",{{"roomId":"{}","candidate":{{"candidate":"candidate:{:018d} 1 udp 2122260223 192.0.2.77 54321'
     ' typ host generation 0 ufrag EEtu network-id 1","sdpMid":"0","sdpMLineIndex":0,"usernameFragment":"EEtu"}}}}]'
@@ -194,12 +198,17 @@ class Talk:
         sys.stdin.readline()
         started = time.perf_counter()
         if rate:
-            sent = 0
-            while (elapsed := time.perf_counter() - started) < seconds:
-                while sent < elapsed * rate:
-                    self.senders[sent % len(self.senders)]()
-                    sent += 1
-                await asyncio.sleep(0.001)
+            # A Poisson process, held to the microseconds: on a timer's millisecond all would send in step, and the tail
+            # would tell how long it takes to work off so many.
+            chance, due = random.Random(started), started
+            while (now := time.perf_counter()) - started < seconds:
+                while due <= now:
+                    send = chance.choice(self.senders)
+                    for _ in range(_FOUND_AT_ONCE):
+                        send()
+                    due += chance.expovariate(rate / _FOUND_AT_ONCE)
+                await asyncio.sleep(0)
+                time.sleep(0.00002)
         else:
             for send in self.senders:
                 for _ in range(_IN_FLIGHT):
