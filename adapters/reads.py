@@ -68,6 +68,8 @@ class Reads:
         self._conninfo = conninfo
         self._timeout = timeout
         self._connection: psycopg.AsyncConnection[Any] | None = None
+        #: The connection's, kept because asking which one runs is a call of the system.
+        self._loop: asyncio.AbstractEventLoop
         #: Its file descriptor, which a connection that was lost no longer tells.
         self._socket = -1
         self._opening: asyncio.Task[None] | None = None
@@ -88,7 +90,7 @@ class Reads:
             raise errors.Unavailable()
         if self._connection is None:
             await self._open()
-        loop = asyncio.get_running_loop()
+        loop = self._loop
         read = _Read(statement, [value.encode() for value in parameters], loop.create_future(), loop.time())
         self._leave(read)
         return await read.future
@@ -119,11 +121,12 @@ class Reads:
         connection.pgconn.nonblocking = 1
         connection.pgconn.enter_pipeline_mode()
         self._connection, self._socket = connection, connection.pgconn.socket
-        asyncio.get_running_loop().add_reader(self._socket, self._receive)
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._socket, self._receive)
 
     def _leave(self, read: _Read) -> None:
         if not self._leaving:
-            asyncio.get_running_loop().call_soon(self._send)
+            self._loop.call_soon(self._send)
         self._leaving.append(read)
 
     def _send(self) -> None:
@@ -143,13 +146,13 @@ class Reads:
             pgconn.pipeline_sync()
             self._sent.append(None)
             if pgconn.flush():  # the socket is full
-                asyncio.get_running_loop().add_writer(self._socket, self._flush)
+                self._loop.add_writer(self._socket, self._flush)
         except psycopg.Error as error:
             self._leaving = reads
             self._lose(error)
             return
         if self._watch is None:
-            self._watch = asyncio.get_running_loop().call_later(self._timeout, self._check)
+            self._watch = self._loop.call_later(self._timeout, self._check)
 
     def _prepare(self, text: str, connection: psycopg.AsyncConnection[Any]) -> _Statement:
         self._names += 1
@@ -164,7 +167,7 @@ class Reads:
         pgconn = self._connection.pgconn
         try:
             if not pgconn.flush():
-                asyncio.get_running_loop().remove_writer(self._socket)
+                self._loop.remove_writer(self._socket)
         except psycopg.Error as error:
             self._lose(error)
 
@@ -214,11 +217,10 @@ class Reads:
         oldest = next((item for item in self._sent if isinstance(item, _Read)), None)
         if oldest is None:
             return
-        loop = asyncio.get_running_loop()
-        if loop.time() - oldest.since >= self._timeout:
+        if self._loop.time() - oldest.since >= self._timeout:
             self._lose(f"no answer within {self._timeout} s")
         else:
-            self._watch = loop.call_at(oldest.since + self._timeout, self._check)
+            self._watch = self._loop.call_at(oldest.since + self._timeout, self._check)
 
     def _lose(self, reason: object) -> None:
         """Close the connection and tell everybody who waits for it."""
@@ -227,9 +229,8 @@ class Reads:
             self._watch = None
         connection, self._connection = self._connection, None
         if connection:
-            loop = asyncio.get_running_loop()
-            loop.remove_reader(self._socket)
-            loop.remove_writer(self._socket)
+            self._loop.remove_reader(self._socket)
+            self._loop.remove_writer(self._socket)
             connection.pgconn.finish()
         waiting = [item for item in (*self._sent, *self._leaving) if isinstance(item, _Read)]
         self._sent.clear()
