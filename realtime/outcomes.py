@@ -10,14 +10,14 @@ from realtime import emit
 from realtime.caller import Emit
 from realtime.emit import Event
 from services.matchmaking import Match, PartnerCancelled, SearchExpired, Searching
-from services.signaling import PeerAway, PeerLeft
+from services.signaling import PeerAway, PeerBack, PeerLeft
 
 if TYPE_CHECKING:
     from container import Container
 
 log = logging.getLogger("parlance.events")
 
-Outcome = Searching | SearchExpired | Match | PartnerCancelled | PeerAway | PeerLeft
+Outcome = Searching | SearchExpired | Match | PartnerCancelled | PeerAway | PeerBack | PeerLeft
 
 
 async def send_if_there(emit_to: Emit, socket: str, event: Event) -> None:
@@ -48,5 +48,7 @@ async def tell(services: Container, emit_to: Emit, outcome: Outcome | None) -> N
             await tell(services, emit_to, then)
         case PeerAway(socket, grace_seconds):
             await send(socket, emit.peer_reconnecting(grace_seconds))
+        case PeerBack(socket):
+            await send(socket, emit.peer_reconnected())
         case PeerLeft(socket, reason):
             await send(socket, emit.peer_left(reason))

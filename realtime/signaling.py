@@ -19,10 +19,6 @@ async def join_room(services: Container, caller: Caller, body: dict[str, Any]) -
     if joined.replaced is not None:
         await send_if_there(caller.emit, joined.replaced, emit.session_replaced())
     if joined.is_back:
-        if joined.peer_socket is not None and joined.is_new_socket:
-            await send_if_there(caller.emit, joined.peer_socket, emit.peer_reconnected())
-        elif joined.peer_grace is not None:
-            await caller.hear(emit.peer_reconnecting(joined.peer_grace))
         return
     event = emit.peer_joined(joined.role, caller.user_id)
     await caller.hear(event)

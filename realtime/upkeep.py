@@ -1,4 +1,4 @@
-"""Owns what the socket door does unasked: deadlines, those of a dead worker, a Redis that lost its data."""
+"""Owns what the socket door does unasked: peers that come and go, deadlines, those of a dead worker, lost data."""
 
 from __future__ import annotations
 
@@ -39,6 +39,10 @@ async def run(services: Container, send: Emit, sockets: Callable[[], Iterable[st
             for socket in sockets():
                 await send(socket, emit.resync())
 
+    async def peer_moved(outcome: Outcome) -> None:
+        await tell(services, send, outcome)
+
+    services.signaling.on_peer_moved(peer_moved)
     services.bus.on_worker_lost(worker_lost)
     services.bus.on_data_lost(data_lost)
     while True:

@@ -12,12 +12,12 @@ from services.call_rows import CallRows
 from services.matchmaking import MatchmakingService, PartnerCancelled, SearchExpired
 from services.rooms import ROOM_SECONDS, Ended, Rooms
 from services.sessions import SessionsService
-from services.signaling import PeerAway, PeerLeft, SignalingService
+from services.signaling import PeerLeft, SignalingService
 
 log = logging.getLogger("parlance.recovery")
 
 #: What a socket is to hear of it.
-Outcome = SearchExpired | PartnerCancelled | PeerAway | PeerLeft
+Outcome = SearchExpired | PartnerCancelled | PeerLeft
 #: How many members of a dead worker's rooms are looked after at once, and how many due things are done at once.
 _MEMBERS_AT_ONCE, _DUE_AT_ONCE = 50, 8
 
@@ -118,7 +118,7 @@ class RecoveryService:
         for call in calls:
             for socket, seat in seated.get(call.room_id, []):
                 caller = seat.user_id if seat.role == "caller" else seat.peer_id
-                await self._restore(call, seat.user_id, socket, caller, seat.joins)
+                await self._restore(call, seat.user_id, socket, caller, seat.joins, seat.peer_joins)
         still_open = {call.room_id for call in calls}
         for room_id in seated.keys() - still_open:
             await self._signaling.close_seats(room_id)
@@ -128,7 +128,13 @@ class RecoveryService:
                 await self._restore(call)
 
     async def _restore(
-        self, call: CallSession, member: str = "", socket: str = "", caller: str = "", joins: int = 0
+        self,
+        call: CallSession,
+        member: str = "",
+        socket: str = "",
+        caller: str = "",
+        joins: int = 0,
+        peer_joins: int = 0,
     ) -> None:
         left = timedelta(seconds=ROOM_SECONDS) - (datetime.now(UTC) - call.started_at)
         await self._rooms.restore(
@@ -141,4 +147,5 @@ class RecoveryService:
             socket=socket,
             caller=caller,
             joins=joins,
+            peer_joins=peer_joins,
         )

@@ -9,7 +9,7 @@
     match:in_room:{userId}        the room a user is in and, a line below, the ticket they came with
     match:room:{roomId}:users     its two members
     match:room:{roomId}:meta      createdAt topic level sessionId userAId userBId caller announced connected, and of
-                                  each socket:{userId} joins:{userId} away:{userId} log:{userId}
+                                  each socket:{userId} joins:{userId} heard:{userId} away:{userId} log:{userId}
     match:due                     what is to happen next, scored by when (ms): search:{userId} join:{roomId}
                                   begin:{roomId}:{ms} grace:{roomId}:{userId} room:{roomId}
                                   end:{roomId}:{by}:{lasted ms, -1 for no call}:{ms}
@@ -68,9 +68,10 @@ class Paired(NamedTuple):
 class Place(NamedTuple):
     """A member's place in a room, as joining it gives it.
 
-    `peer_socket` is empty while the peer is not there. `began_ms`: when this join made the room a call, by Redis's
-    clock, or empty; `was_call`: it was one. `replaced` is the socket of the same user that this one takes over from, or
-    empty. `sent` is what an earlier socket of the user handed over.
+    `peer_socket` is empty while the peer is not there; `peer_joins` is how often it has joined, `peer_after` the last
+    signal that it had heard by then. `began_ms`: when this join made the room a call, by Redis's clock, or empty;
+    `was_call`: it was one. `replaced` is the socket of the same user that this one takes over from, or empty. `sent` is
+    what an earlier socket of the user handed over.
     """
 
     role: str
@@ -82,6 +83,8 @@ class Place(NamedTuple):
     joins: int
     sent: str
     peer_grace: timedelta
+    peer_joins: int
+    peer_after: int | None
 
 
 class Member(NamedTuple):
@@ -122,10 +125,13 @@ class Closed:
 
 
 class Away(NamedTuple):
-    """A member of a call whose socket is gone; `peer_socket` is empty where the peer is away too."""
+    """A member of a call whose socket is gone; `peer_socket` is empty where the peer is away too.
 
-    peer_id: str
+    `joins` is how often the member had joined.
+    """
+
     peer_socket: str
+    joins: int
 
 
 class Rooms:
@@ -191,14 +197,26 @@ class Rooms:
         """Note that both are told of a match; say whether both are still there."""
         return bool(await self._run("announce_match", [f"match:room:{room_id}:meta"]))
 
-    async def join(self, room_id: str, user_id: str, socket: str) -> Place:
-        """Bind a member's socket to the room; raise NotInRoom."""
-        answer = await self._run("join_room", _keys(room_id), user_id, socket, room_id)
+    async def join(self, room_id: str, user_id: str, socket: str, after: int | None = None) -> Place:
+        """Bind a member's socket to the room, who has heard all up to `after`; raise NotInRoom."""
+        heard = "" if after is None else after
+        answer = await self._run("join_room", _keys(room_id), user_id, socket, room_id, heard)
         if answer[0] == "not_in_room":
             raise errors.NotInRoom()
-        role, peer_id, peer_socket, began, was_call, replaced, joins, sent, grace = answer
-        left = timedelta(milliseconds=int(grace))
-        return Place(role, peer_id, peer_socket, began or "", bool(was_call), replaced, int(joins), sent, left)
+        role, peer_id, peer_socket, began, was_call, replaced, joins, sent, grace, peer_joins, peer_after = answer
+        return Place(
+            role,
+            peer_id,
+            peer_socket,
+            began or "",
+            bool(was_call),
+            replaced,
+            int(joins),
+            sent,
+            timedelta(milliseconds=int(grace)),
+            int(peer_joins),
+            int(peer_after) if peer_after else None,
+        )
 
     async def drop(self, room_id: str, user_id: str, socket: str, sent: bytes = b"") -> Away | Closed | None:
         """Note that a member's socket is gone; None where the room knows another one, or is not there.
@@ -208,8 +226,8 @@ class Rooms:
         """
         keys = [f"match:room:{room_id}:meta", "match:due"]
         match await self._run("drop_socket", keys, user_id, room_id, socket, self._grace_ms, sent):
-            case ["away", peer_id, peer_socket]:
-                return Away(peer_id, peer_socket)
+            case ["away", peer_socket, joins]:
+                return Away(peer_socket, int(joins))
             case ["unjoined"]:
                 return await self.close(room_id, user_id, condition="unjoined")
         return None
@@ -245,12 +263,18 @@ class Rooms:
         socket: str = "",
         caller: str = "",
         joins: int = 0,
+        peer_joins: int = 0,
     ) -> None:
-        """Make a room again that Redis has lost, and seat `member`; whoever is not seated has time to come back."""
+        """Make a room again that Redis has lost, and seat `member`; whoever is not seated has time to come back.
+
+        `joins` and `peer_joins` are how often the member, and the other, had joined.
+        """
         grace = self._grace_ms if is_call else self._join_ms
         seconds = max(1, int(left.total_seconds()))
-        arguments = (room_id, session_id, *user_ids, int(is_call), seconds, grace, member, socket, caller, joins)
-        await self._run("restore_room", _keys(room_id), *arguments)
+        seat = (member, socket, caller, joins, peer_joins)
+        await self._run(
+            "restore_room", _keys(room_id), room_id, session_id, *user_ids, int(is_call), seconds, grace, *seat
+        )
 
     async def take_due(self) -> list[list[str]]:
         """Take what is due, each entry split at its colons; `done` takes it off, or it comes again in 5 seconds."""

@@ -3,13 +3,18 @@
 The record of a room is in Redis (services/rooms.py). Each worker keeps a seat for each of its sockets that is in a
 room, bound when it joins and when its peer joins, so that relaying looks nothing up. A seat remembers what its member
 has signalled; a peer that comes back, on whatever worker, is sent from there what it missed.
+
+What a seat is let know of its room comes from several workers, in any order. Redis counts the joins of each member, and
+from the count a seat tells what is older than what it knows.
 """
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 from collections import deque
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -47,20 +52,21 @@ class Seat:
     role: str = ""
     peer_id: str = ""
     peer_socket: str | None = None
-    #: The peer's connection dropped, and it has time to come back.
+    #: Which of the peer's joins this seat knows of; and that the connection of that one dropped.
+    peer_joins: int = 0
     is_peer_away: bool = False
     closed: bool = False
     #: What the peer is sent again, after it came back, is on its way; what is new follows it.
     is_catching_up: bool = False
     joins: int = 1
     seq: int = 0
-    #: The last signal that was sent on before the peer dropped.
+    #: The last signal that was sent on to a peer who is away, or catching up.
     sent_on: int = 0
     sent: deque[bytes] = field(default_factory=deque)
-    #: The peer's socket, and the last signal it has heard, where it came while this seat was being taken.
-    came: tuple[str, int | None] | None = None
     #: How many bytes are in `sent`.
     size: int = 0
+    #: What it was let know while it was being taken.
+    news: list[tuple[Callable[..., Awaitable[None]], tuple[Any, ...]]] = field(default_factory=list)
 
     def remember(self, seq: int, name: str, payload: dict[str, Any]) -> None:
         # As bytes, which Python's collector of garbage has not to look through: its pauses are what a tail is made of.
@@ -81,35 +87,42 @@ class Seat:
         if self.sent and orjson.loads(self.sent[-1])[0] == seq:
             self.size -= len(self.sent.pop())
 
+    @property
+    def last_sent_on(self) -> int:
+        return self.sent_on if self.is_peer_away or self.is_catching_up else self.seq
+
+    def lose_peer(self, joins: int) -> None:
+        """Note that the connection with which the peer had joined is gone."""
+        self.sent_on, self.peer_joins = self.last_sent_on, joins
+        self.is_peer_away, self.is_catching_up = True, False
+
     def handed_over(self) -> bytes:
         """What the member's next socket needs, to go on where this one was."""
-        sent_on = self.sent_on if self.is_peer_away else self.seq
-        return orjson.dumps({"sent": [orjson.Fragment(kept) for kept in self.sent], "sentOn": sent_on})
+        sent = [orjson.Fragment(kept) for kept in self.sent]
+        return orjson.dumps({"sent": sent, "sentOn": self.last_sent_on, "peerJoins": self.peer_joins})
 
     def take_over(self, handed_over: str, joins: int) -> None:
         self.joins, self.seq = joins, joins * _SEQ_OF_A_JOIN
         if handed_over:
             held = orjson.loads(handed_over)
-            self.sent_on = held["sentOn"]
             for each in held["sent"]:
                 self.remember(*each)
             self.seq = max(self.seq, joins * _SEQ_OF_A_JOIN)
+            # Whether or not the peer is there: nothing has been sent on from here.
+            self.sent_on, self.peer_joins, self.is_peer_away = held["sentOn"], held["peerJoins"], True
 
 
 @dataclass(frozen=True, slots=True)
 class Joined:
     """Somebody entered a room, or came back to it.
 
-    `peer_socket` is who else should hear of it. `is_back`: it was a call already; `is_new_socket`: they come with
-    another socket than they had. `peer_grace` is how many seconds an absent peer still has; `replaced` is the socket
-    that this one takes the place of.
+    `peer_socket` is who else should hear of it. `is_back`: it was a call already. `replaced` is the socket whose place
+    this one takes.
     """
 
     role: str
     peer_socket: str | None
     is_back: bool
-    is_new_socket: bool
-    peer_grace: int | None
     replaced: str | None
 
 
@@ -122,11 +135,22 @@ class PeerAway:
 
 
 @dataclass(frozen=True, slots=True)
+class PeerBack:
+    """A call whose other side has come back, or goes on with another device."""
+
+    socket: str
+
+
+@dataclass(frozen=True, slots=True)
 class PeerLeft:
     """A call that is over; `reason` is one of ended, disconnected, timeout, banned."""
 
     socket: str
     reason: str
+
+
+#: Takes what the socket of a seat of this worker is to hear.
+PeerListener = Callable[[PeerAway | PeerBack], Awaitable[None]]
 
 
 class SignalingService:
@@ -137,9 +161,13 @@ class SignalingService:
         self._matchmaking = matchmaking
         self._seats: dict[str, Seat] = {}
         self._arriving: dict[str, Seat] = {}
-        bus.on("peer_here", self._peer_here)
-        bus.on("peer_away", self._peer_away)
-        bus.on("unseat", self._unseat)
+        self._listeners: list[PeerListener] = []
+        for kind, learn in (("peer_here", self._peer_here), ("peer_away", self._peer_away), ("unseat", self._unseat)):
+            bus.on(kind, functools.partial(self._let_know, learn))
+
+    def on_peer_moved(self, listener: PeerListener) -> None:
+        """Call `listener` when the peer of a socket of this worker has gone away from a call, or is back."""
+        self._listeners.append(listener)
 
     async def join_room(self, user_id: str, socket: str, room_id: str, *, after: int | None = None) -> Joined:
         """Enter a room one was matched into, or come back to it; raise NotInRoom.
@@ -149,75 +177,89 @@ class SignalingService:
         # The peer may join, and say so, before Redis's answer is here: there must be a seat to tell.
         arriving = self._arriving[socket] = Seat(room_id, user_id)
         try:
-            place = await self._rooms.join(room_id, user_id, socket)
+            place = await self._rooms.join(room_id, user_id, socket, after)
         finally:
             del self._arriving[socket]
-        seat = self._seats.get(socket)
-        is_new_socket = seat is None or seat.room_id != room_id or seat.joins != place.joins
-        if seat is None or is_new_socket:
+        seat = self._seat(socket, room_id)
+        asks_again = seat is not None and seat.joins == place.joins
+        if seat is None or not asks_again:
             seat = self._seats[socket] = arriving
             seat.take_over(place.sent, place.joins)
             seat.role, seat.peer_id = place.role, place.peer_id
-        came = arriving.came
-        if came is not None:
-            await self._peer_here(socket, room_id, *came)
-        elif place.peer_socket and not seat.is_peer_away:
-            seat.peer_socket = place.peer_socket
-        elif place.was_call and not place.peer_socket:
-            seat.is_peer_away = True
+        if place.peer_socket and asks_again:
+            await self._peer_here(socket, seat, place.peer_socket, place.peer_joins, place.peer_after, False)
+        elif place.peer_socket:
+            since = seat.last_sent_on
+            if place.peer_after is not None and place.peer_joins != seat.peer_joins:
+                since = place.peer_after  # it came back while nobody was here who could have sent it anything
+            await self._bind(seat, place.peer_socket, place.peer_joins, since)
+        elif place.was_call:
+            seat.lose_peer(place.peer_joins)
+            await self._tell(PeerAway(socket, math.ceil(place.peer_grace.total_seconds())))
+        if seat is arriving:
+            for learn, what in arriving.news:
+                if not seat.closed:
+                    await learn(socket, seat, *what)
         if place.began_ms:
             await self._rows.begin(room_id, place.began_ms)
         if place.peer_socket:
-            await notify(self._bus, place.peer_socket, "peer_here", room_id, socket, after)
+            await notify(self._bus, place.peer_socket, "peer_here", room_id, socket, place.joins, after, asks_again)
         if place.replaced:
-            await notify(self._bus, place.replaced, "unseat", room_id)
-        grace = math.ceil(place.peer_grace.total_seconds()) if place.was_call and not place.peer_socket else None
-        return Joined(
-            place.role,
-            place.peer_socket or None,
-            place.was_call,
-            is_new_socket,
-            grace,
-            place.replaced or None,
-        )
+            await notify(self._bus, place.replaced, "unseat", room_id, place.joins)
+        return Joined(place.role, place.peer_socket or None, place.was_call, place.replaced or None)
 
-    async def _peer_here(self, socket: str, room_id: str, peer_socket: str, after: int | None) -> None:
-        """Bind the peer's new socket, once it has been sent what the peer missed."""
-        arriving, seat = self._arriving.get(socket), self._seats.get(socket)
+    async def _let_know(self, learn: Callable[..., Awaitable[None]], socket: str, room_id: str, *what: Any) -> None:
+        arriving, seat = self._arriving.get(socket), self._seat(socket, room_id)
         if arriving is not None and arriving.room_id == room_id:
-            arriving.came = peer_socket, after
-        if seat is None or seat.room_id != room_id:
-            return
-        # Without `after`, another device that takes over is sent nothing again.
-        since = after if after is not None else seat.sent_on if seat.is_peer_away else seat.seq
-        seat.peer_socket, seat.is_peer_away, seat.is_catching_up = peer_socket, False, True
-        while missed := seat.since(since):
+            arriving.news.append((learn, what))
+        if seat is not None and not seat.closed:
+            await learn(socket, seat, *what)
+
+    async def _peer_here(
+        self, socket: str, seat: Seat, peer_socket: str, joins: int, after: int | None, asks_again: bool
+    ) -> None:
+        """Bind the peer's new socket, once it has been sent what the peer missed."""
+        is_new = joins > seat.peer_joins
+        if is_new and (seat.peer_joins or seat.is_peer_away):
+            await self._tell(PeerBack(socket))
+        if is_new or (asks_again and joins == seat.peer_joins and not seat.is_peer_away):
+            # Without `after`, another device that takes over is sent nothing again.
+            await self._bind(seat, peer_socket, joins, seat.last_sent_on if after is None else after)
+
+    async def _bind(self, seat: Seat, peer_socket: str, joins: int, since: int) -> None:
+        seat.peer_socket, seat.peer_joins = peer_socket, joins
+        seat.is_peer_away, seat.is_catching_up, seat.sent_on = False, True, since
+        while missed := seat.since(seat.sent_on):
             for signal in missed:
-                if seat.is_peer_away or seat.peer_socket != peer_socket:
+                if seat.is_peer_away or seat.peer_joins != joins:
                     return  # it dropped again, or another socket has come
                 try:
                     await self._bus.send(peer_socket, "emit", signal.name, signal.payload)
                 except errors.Unavailable:
-                    seat.is_peer_away, seat.sent_on = True, since
+                    seat.lose_peer(joins - 1)  # as if it had not come
                     return
-                since = seat.sent_on = signal.seq
+                seat.sent_on = signal.seq
         seat.is_catching_up = False
 
-    async def _peer_away(self, socket: str, room_id: str) -> None:
-        for seat in self._seats_of(socket, room_id):
-            if not seat.is_peer_away:
-                seat.is_peer_away = True
-                if not seat.is_catching_up:
-                    seat.sent_on = seat.seq
+    async def _peer_away(self, socket: str, seat: Seat, joins: int) -> None:
+        if (joins, True) <= (seat.peer_joins, seat.is_peer_away):
+            return
+        seat.lose_peer(joins)
+        await self._tell(PeerAway(socket, math.ceil(self._rooms.grace.total_seconds())))
 
-    async def _unseat(self, socket: str, room_id: str) -> None:
-        for seat in self._seats_of(socket, room_id):
+    async def _unseat(self, socket: str, seat: Seat, joins: int | None = None) -> None:
+        """Close a seat: its room is over, or, with `joins`, another socket has taken its place with that join."""
+        if joins is None or seat.joins < joins:
             seat.closed = True
             seat.sent.clear()
 
-    def _seats_of(self, socket: str, room_id: str) -> list[Seat]:
-        held = (self._seats.get(socket), self._arriving.get(socket))
-        return [seat for seat in held if seat is not None and seat.room_id == room_id]
+    async def _tell(self, moved: PeerAway | PeerBack) -> None:
+        for listener in self._listeners:
+            await listener(moved)
+
+    def _seat(self, socket: str, room_id: str) -> Seat | None:
+        seat = self._seats.get(socket)
+        return seat if seat is not None and seat.room_id == room_id else None
 
     def relay(self, socket: str, room_id: str, name: str, payload: dict[str, Any]) -> str | None:
         """Number and remember a signal; answer the socket to send it on to, None while the peer is away.
@@ -247,8 +289,8 @@ class SignalingService:
 
     def check_room(self, socket: str, room_id: str) -> None:
         """Raise NotInRoom or RoomClosed unless the socket is in that room."""
-        seat = self._seats.get(socket)
-        if seat is None or seat.room_id != room_id:
+        seat = self._seat(socket, room_id)
+        if seat is None:
             raise errors.NotInRoom()
         if seat.closed:
             raise errors.RoomClosed()
@@ -257,14 +299,14 @@ class SignalingService:
         """Hang up; raise NotInRoom, or RoomClosed where the partner was quicker."""
         closed = await self._rooms.close(room_id, user_id)
         if closed is None:
-            if self._seats_of(socket, room_id):
+            if self._seat(socket, room_id):
                 raise errors.RoomClosed()
             raise errors.NotInRoom()
         return await self._leave(user_id, closed, "ended")
 
     async def disconnect(
         self, user_id: str, socket: str, *, for_good: str | None = None
-    ) -> PeerAway | PeerLeft | PartnerCancelled | None:
+    ) -> PeerLeft | PartnerCancelled | None:
         """End the match, and interrupt the call, that this socket, and no other of the user, was part of.
 
         `for_good` says why there is no coming back.
@@ -288,14 +330,12 @@ class SignalingService:
 
     async def drop(
         self, user_id: str, room_id: str, socket: str, sent: bytes = b""
-    ) -> PeerAway | PartnerCancelled | PeerLeft | None:
+    ) -> PartnerCancelled | PeerLeft | None:
         """Interrupt a call, or end a match, whose member is gone; `socket` may be a dead worker's id and a dot."""
         match await self._rooms.drop(room_id, user_id, socket, sent):
-            case Away(_, peer_socket):
-                if not peer_socket:
-                    return None
-                await notify(self._bus, peer_socket, "peer_away", room_id)
-                return PeerAway(peer_socket, math.ceil(self._rooms.grace.total_seconds()))
+            case Away(peer_socket, joins):
+                if peer_socket:
+                    await notify(self._bus, peer_socket, "peer_away", room_id, joins)
             case Closed() as closed:
                 return await self._leave(user_id, closed, "disconnected")
         return None
@@ -323,8 +363,8 @@ class SignalingService:
 
     async def close_seats(self, room_id: str) -> None:
         """Note that a room which this worker has seats in is over."""
-        for socket, _ in self.seated().get(room_id, []):
-            await self._unseat(socket, room_id)
+        for socket, seat in self.seated().get(room_id, []):
+            await self._unseat(socket, seat)
 
     async def _leave(self, user_id: str, closed: Closed, reason: str) -> PeerLeft | PartnerCancelled | None:
         if not closed.was_call:

@@ -2,7 +2,7 @@
 --
 -- KEYS[1] match:room:{room}:meta   KEYS[2] match:due
 -- ARGV    user, room, socket (or, ending in '.', the worker that died with it), grace ms, what the user had sent (JSON, or '')
--- returns {'not_here'} | {'unjoined'} | {'away', peer's user id, peer's socket or ''}
+-- returns {'not_here'} | {'unjoined'} | {'away', peer's socket or '', how many times the user has joined}
 
 local me = ARGV[1]
 local meta = redis.call('HMGET', KEYS[1], 'userAId', 'userBId', 'connected', 'socket:' .. me)
@@ -24,4 +24,5 @@ redis.call('HDEL', KEYS[1], 'socket:' .. me)
 redis.call('HSET', KEYS[1], 'away:' .. me, string.format('%.0f', deadline))
 if ARGV[5] ~= '' then redis.call('HSET', KEYS[1], 'log:' .. me, ARGV[5]) end
 redis.call('ZADD', KEYS[2], deadline, 'grace:' .. ARGV[2] .. ':' .. me)
-return {'away', peer, redis.call('HGET', KEYS[1], 'socket:' .. peer) or ''}
+local found = redis.call('HMGET', KEYS[1], 'socket:' .. peer, 'joins:' .. me)
+return {'away', found[1] or '', tonumber(found[2] or 0)}

@@ -1,10 +1,11 @@
 -- Bind a member's socket to the room; the first to come is the caller.
 --
 -- KEYS[1] match:room:{room}:meta   KEYS[2] match:room:{room}:users   KEYS[3] match:due
--- ARGV    user, socket, room
+-- ARGV    user, socket, room, what the user has heard ('' or a number)
 -- returns {'not_in_room'} | {role, peer's user id, peer's socket or '', now (ms) where this join makes the room a call, else 0,
 --         1 where it already was one, the socket this one replaces or '', how many times the user has joined,
---         what the user had sent before ('' or JSON), ms that an absent peer still has}
+--         what the user had sent before ('' or JSON), ms that an absent peer still has, how many times the peer has joined,
+--         what the peer had heard then ('' or a number)}
 
 if redis.call('SISMEMBER', KEYS[2], ARGV[1]) == 0 then return {'not_in_room'} end
 local me, room = ARGV[1], ARGV[3]
@@ -19,13 +20,13 @@ local replaced = ''
 if meta[5] and meta[5] ~= ARGV[2] then replaced = meta[5] end
 local joins = tonumber(redis.call('HGET', KEYS[1], 'joins:' .. me) or 0)
 if meta[5] ~= ARGV[2] then joins = redis.call('HINCRBY', KEYS[1], 'joins:' .. me, 1) end
-redis.call('HSET', KEYS[1], 'socket:' .. me, ARGV[2])
+redis.call('HSET', KEYS[1], 'socket:' .. me, ARGV[2], 'heard:' .. me, ARGV[4])
 redis.call('HDEL', KEYS[1], 'away:' .. me, 'log:' .. me)
 redis.call('ZREM', KEYS[3], 'grace:' .. room .. ':' .. me)
 
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local peers = redis.call('HMGET', KEYS[1], 'socket:' .. peer, 'away:' .. peer)
+local peers = redis.call('HMGET', KEYS[1], 'socket:' .. peer, 'away:' .. peer, 'joins:' .. peer, 'heard:' .. peer)
 local connects = 0
 if not meta[4] and peers[1] then
   connects = string.format('%.0f', now)
@@ -38,4 +39,5 @@ if not meta[4] and peers[1] then
 end
 local left = 0
 if peers[2] then left = math.max(0, peers[2] - now) end
-return {role, peer, peers[1] or '', connects, meta[4] and 1 or 0, replaced, joins, meta[6] or '', left}
+return {role, peer, peers[1] or '', connects, meta[4] and 1 or 0, replaced, joins, meta[6] or '', left, tonumber(peers[3] or 0),
+  peers[4] or ''}

@@ -2,7 +2,8 @@
 --
 -- KEYS[1] match:room:{room}:meta   KEYS[2] match:room:{room}:users   KEYS[3] match:due
 -- ARGV    room, session, user a, user b, 1 where it is a call, room seconds it has left, grace ms,
---         member ('' for neither), their socket, the caller ('' where that is not known), joins of the member
+--         member ('' for neither), their socket, the caller ('' where that is not known), joins of the member and of the
+--         other
 -- A member whom no socket is known for has the grace to come back.
 
 local room, member, socket = ARGV[1], ARGV[8], ARGV[9]
@@ -32,9 +33,19 @@ if redis.call('EXISTS', KEYS[1]) == 0 then
   end
 end
 if member ~= '' and redis.call('HEXISTS', KEYS[1], 'socket:' .. member) == 0 then
-  redis.call('HSET', KEYS[1], 'socket:' .. member, socket, 'joins:' .. member, ARGV[11])
+  redis.call('HSET', KEYS[1], 'socket:' .. member, socket)
   redis.call('HDEL', KEYS[1], 'away:' .. member)
   redis.call('ZREM', KEYS[3], 'grace:' .. room .. ':' .. member)
+end
+-- A count of joins never falls: what is older is told from it.
+local function count_up(user, joins)
+  if tonumber(redis.call('HGET', KEYS[1], 'joins:' .. user) or 0) < tonumber(joins) then
+    redis.call('HSET', KEYS[1], 'joins:' .. user, joins)
+  end
+end
+if member ~= '' then
+  count_up(member, ARGV[11])
+  count_up(member == ARGV[3] and ARGV[4] or ARGV[3], ARGV[12])
 end
 if ARGV[10] ~= '' then redis.call('HSETNX', KEYS[1], 'caller', ARGV[10]) end
 return 1

@@ -110,6 +110,28 @@ async def test_nothing_that_was_signalled_is_lost_or_heard_twice_however_often_o
     assert spoken > 50
 
 
+async def test_whoever_is_back_before_the_one_who_spoke_hears_what_they_said(make_phone: MakePhone) -> None:
+    ada, bob = await make_phone(), await make_phone()
+    room = await call(ada, bob)
+    await say(ada, room, 1)
+    await bob.hears("webrtc_ice")
+    break_line(bob)
+    await ada.hears("peer_reconnecting")
+    await say(ada, room, 2, 3)
+    break_line(ada)
+    await asyncio.sleep(0.2)
+    bob_again = await make_phone(learner=bob.learner, apart_from=bob)
+    assert await bob_again.send("join_room", {**room, "after": last_heard(bob)}) == {"ok": True}
+    assert (await bob_again.hears("peer_reconnecting"))["graceSeconds"] in range(1, GRACE + 1)
+    ada_again = await make_phone(learner=ada.learner, apart_from=ada)
+    assert await ada_again.send("join_room", {**room, "after": 0}) == {"ok": True}
+    await bob_again.hears("peer_reconnected")
+    await say(ada_again, room, 4)
+    await bob_again.hears("webrtc_ice", count=3)
+    assert said(bob, bob_again) == ["1", "2", "3", "4"]
+    assert names(ada_again).count("peer_reconnecting") == 0
+
+
 async def test_both_drop_and_come_back_and_hear_each_other(make_phone: MakePhone) -> None:
     ada, bob = await make_phone(), await make_phone()
     room = await call(ada, bob)

@@ -19,7 +19,7 @@ from services.matchmaking import Match, MatchmakingService
 from services.recovery import RecoveryService
 from services.rooms import Rooms
 from services.sessions import SessionsService
-from services.signaling import PeerAway, Seat, SignalingService
+from services.signaling import PeerAway, PeerBack, Seat, SignalingService
 from tests.calls import HeldBus, LocalBus, MakePhone, Room, becomes, call, ended_row, match, row
 from tests.world import Phone, Server, start_server, stop_server
 
@@ -458,11 +458,17 @@ class Services:
         self.bus = bus or HeldBus()
         self.bus.on("emit", self._emit)
         self.emitted: list[tuple[str, str, Any]] = []
+        self.moves: list[PeerAway | PeerBack] = []
         rooms, sessions = rooms or Rooms(container.scripts), sessions or container.sessions
         rows = CallRows(rooms, sessions)
         matchmaking = MatchmakingService(self.bus, container.database, rooms, sessions, rows)
         self.signaling = SignalingService(self.bus, rooms, rows, matchmaking)
         self.recovery = RecoveryService(rooms, rows, sessions, matchmaking, self.signaling)
+
+        self.signaling.on_peer_moved(self._move)
+
+    async def _move(self, moved: PeerAway | PeerBack) -> None:
+        self.moves.append(moved)
 
     async def _emit(self, socket: str, name: str, payload: Any) -> None:
         self.emitted.append((socket, name, payload))
@@ -550,8 +556,8 @@ async def test_a_peer_who_joins_while_ones_own_join_is_under_way_is_not_missed(
     class Slow(Rooms):
         """Rooms whose answer to the first to join is late: the second has joined, and said so."""
 
-        async def join(self, room_id: str, user_id: str, socket: str) -> Any:
-            seat = await super().join(room_id, user_id, socket)
+        async def join(self, room_id: str, user_id: str, socket: str, after: int | None = None) -> Any:
+            seat = await super().join(room_id, user_id, socket, after)
             if user_id == one:
                 await signaling.join_room(other, "w.other", room_id)
                 await bus.let_go()
@@ -583,7 +589,8 @@ async def test_another_device_that_goes_away_leaves_the_call_alone(
 ) -> None:
     one, other, room_id = strangers
     bus = HeldBus()
-    signaling = Services(container, bus=bus).signaling
+    services = Services(container, bus=bus)
+    signaling = services.signaling
     for user_id, socket in ((one, "w.one"), (other, "w.other")):
         await signaling.join_room(user_id, socket, room_id)
     await bus.let_go()
@@ -592,9 +599,141 @@ async def test_another_device_that_goes_away_leaves_the_call_alone(
     assert bus.held == [] and offer(signaling, "w.one", room_id) == "w.other"
     made = await row(container, room_id)
     assert made is not None and made.ended_at is None
-    assert await signaling.disconnect(one, "w.one") == PeerAway("w.other", 10)
+    assert await signaling.disconnect(one, "w.one") is None
+    await bus.let_go()
+    assert services.moves == [PeerAway("w.other", 10)]
     assert await signaling.end_call(other, "w.other", room_id) is None, "there is nobody to tell"
     assert (await ended_row(container, room_id)).ended_by is not None
+
+
+@pytest.mark.parametrize("heard_of_it", [True, False])
+async def test_what_a_room_was_comes_too_late_to_undo_what_it_is(
+    container: Container, strangers: tuple[str, str, str], heard_of_it: bool
+) -> None:
+    one, other, room_id = strangers
+    bus = HeldBus()
+    services = Services(container, bus=bus)
+    signaling = services.signaling
+    for user_id, socket in ((one, "w.one"), (other, "w.other")):
+        await signaling.join_room(user_id, socket, room_id)
+    await bus.let_go()
+    # The other drops and comes back, and one worker is slower to say so than another: it goes and comes again.
+    await signaling.disconnect(other, "w.other")
+    if heard_of_it:
+        await bus.let_go()
+    late = [*bus.held]
+    bus.held.clear()
+    await signaling.join_room(other, "w.second", room_id)
+    await bus.let_go()
+    back = [*services.moves]
+    assert back == ([PeerAway("w.one", 10), PeerBack("w.one")] if heard_of_it else [PeerBack("w.one")])
+    bus.held[:] = late
+    await bus.let_go()
+    assert services.moves == back, "they were told that a peer is away who is there"
+    assert offer(signaling, "w.one", room_id) == "w.second"
+
+
+async def test_where_one_heard_of_two_comings_in_the_wrong_order_the_last_one_counts(
+    container: Container, strangers: tuple[str, str, str]
+) -> None:
+    one, other, room_id = strangers
+    bus = HeldBus()
+    signaling = Services(container, bus=bus).signaling
+    await signaling.join_room(one, "w.one", room_id)
+    for number in range(3):
+        await signaling.join_room(other, f"w.{number}", room_id)
+    assert [kind for _, kind, _ in bus.held] == ["peer_here", "peer_here", "unseat", "peer_here", "unseat"]
+    bus.held.reverse()
+    await bus.let_go()
+    assert offer(signaling, "w.one", room_id) == "w.2"
+    # A device that takes the call back is not put out by the news that it was once replaced.
+    await signaling.join_room(other, "w.1", room_id)
+    replaced = [("w.1", "unseat", (room_id, 3)), *bus.held]
+    bus.held[:] = replaced
+    await bus.let_go()
+    assert answer(signaling, "w.1", room_id) == "w.one"
+    with pytest.raises(errors.RoomClosed):
+        answer(signaling, "w.2", room_id)
+
+
+@pytest.mark.parametrize("first", ["who hears", "who speaks"])
+@pytest.mark.parametrize("says_what_it_heard", [True, False])
+async def test_both_drop_and_what_was_said_is_heard_whoever_comes_back_first(
+    container: Container, strangers: tuple[str, str, str], first: str, says_what_it_heard: bool
+) -> None:
+    one, other, room_id = strangers
+    services = Services(container, bus=LocalBus())
+    signaling = services.signaling
+    for user_id, socket in ((one, "w.one"), (other, "w.other")):
+        await signaling.join_room(user_id, socket, room_id)
+
+    def say(socket: str) -> int:
+        payload: dict[str, Any] = {"candidate": None}
+        if (peer := signaling.relay(socket, room_id, "webrtc_ice", payload)) is not None:
+            services.emitted.append((peer, "webrtc_ice", payload))
+        return int(payload["seq"])
+
+    said = [say("w.one")]
+    await signaling.disconnect(other, "w.other")
+    said += [say("w.one"), say("w.one")]
+    for turn in range(2):
+        await signaling.disconnect(one, "w.one" if not turn else "w.one 0")
+
+        async def hearer_returns(turn: int = turn) -> None:
+            heard = [payload["seq"] for socket, _, payload in services.emitted if socket.startswith("w.other")]
+            after = heard[-1] if says_what_it_heard else None
+            await signaling.join_room(other, f"w.other {turn}", room_id, after=after)
+
+        if first == "who hears" and not turn:
+            await hearer_returns()
+        await signaling.join_room(one, f"w.one {turn}", room_id)
+        if first == "who speaks" and not turn:
+            await hearer_returns()
+        # The second time only the one who speaks comes back: what was heard is not said again.
+        said += [say(f"w.one {turn}")]
+    assert [payload["seq"] for _, _, payload in services.emitted] == said
+    assert {socket for socket, _, _ in services.emitted} == {"w.other", "w.other 0"}
+
+
+async def test_what_was_lost_on_the_way_while_both_dropped_is_sent_to_whoever_says_what_they_heard(
+    container: Container, strangers: tuple[str, str, str]
+) -> None:
+    one, other, room_id = strangers
+    services = Services(container, bus=LocalBus())
+    signaling = services.signaling
+    for user_id, socket in ((one, "w.one"), (other, "w.other")):
+        await signaling.join_room(user_id, socket, room_id)
+    for _ in range(5):
+        payload: dict[str, Any] = {"candidate": None}
+        signaling.relay("w.one", room_id, "webrtc_ice", payload)
+    await signaling.disconnect(one, "w.one")
+    await signaling.disconnect(other, "w.other")
+    await signaling.join_room(other, "w.other again", room_id, after=payload["seq"] - 2)
+    assert services.emitted == []
+    await signaling.join_room(one, "w.one again", room_id)
+    assert [(socket, heard["seq"]) for socket, _, heard in services.emitted] == [
+        ("w.other again", payload["seq"] - 1),
+        ("w.other again", payload["seq"]),
+    ]
+
+
+async def test_a_peer_who_comes_back_to_a_room_that_redis_had_lost_is_known(
+    container: Container, strangers: tuple[str, str, str]
+) -> None:
+    one, other, room_id = strangers
+    services = Services(container, bus=LocalBus())
+    signaling = services.signaling
+    await signaling.join_room(one, "w.one", room_id)
+    for number in range(3):
+        await signaling.join_room(other, f"w.other {number}", room_id)
+    for key in ("meta", "users"):
+        await container.redis.delete(f"match:room:{room_id}:{key}")
+    await container.redis.delete(f"match:in_room:{one}", f"match:in_room:{other}")
+    await signaling.disconnect(other, "w.other 2")
+    await services.recovery.data_lost()
+    await signaling.join_room(other, "w.back", room_id)
+    assert services.moves[-1] == PeerBack("w.one")
+    assert offer(signaling, "w.one", room_id) == "w.back"
 
 
 @pytest.mark.parametrize("says_what_it_heard", [True, False])
@@ -624,7 +763,8 @@ async def test_what_is_signalled_while_the_peer_is_away_comes_once_and_in_order_
     # The sender too comes with another socket, as when its server is stopped.
     await signaling.disconnect(one, "w.one")
     joined = await signaling.join_room(one, "w.one again", room_id)
-    assert joined.is_back and joined.peer_grace is not None and joined.peer_socket is None
+    assert joined.is_back and joined.peer_socket is None
+    assert services.moves[-1:] == [PeerAway("w.one again", 10)]
     for number in range(20, 30):
         say(number, "w.one again")
     await signaling.join_room(other, "w.other again", room_id, after=last_heard if says_what_it_heard else None)

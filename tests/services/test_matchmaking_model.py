@@ -26,7 +26,7 @@ from services.matchmaking import Match, MatchmakingService, Partner, PartnerCanc
 from services.recovery import RecoveryService
 from services.rooms import LUA, Rooms
 from services.sessions import SessionsService
-from services.signaling import PeerLeft, SignalingService
+from services.signaling import PeerAway, PeerBack, PeerLeft, SignalingService
 from settings import Settings
 from tests.calls import LocalBus
 
@@ -102,11 +102,16 @@ class Worker:
         rows = CallRows(world.rooms, world.rows)
         self.matchmaking = Matchmaking(world, self.bus, world.rooms, rows)
         self.signaling = SignalingService(self.bus, world.rooms, rows, self.matchmaking)
+        self.signaling.on_peer_moved(self._move)
+        self._tell = world.tell
         self.recovery = RecoveryService(
             world.rooms, rows, world.rows, self.matchmaking, self.signaling, others_come_first=0
         )
 
     async def _emit(self, socket: str, name: str, payload: Any) -> None: ...
+
+    async def _move(self, moved: PeerAway | PeerBack) -> None:
+        self._tell(moved)
 
 
 @dataclass
@@ -423,5 +428,14 @@ async def test_a_hundred_thousand_operations_match_nobody_twice_and_lose_nobody(
             raise AssertionError(f"seed {SEED}, operation {number}: {problem!r}") from problem
     print(f"seed {SEED}, {OPERATIONS} operations:", dict(world.counts))
     if OPERATIONS >= 10_000:
-        for expected in ("Match", "Searching", "SearchExpired", "PartnerCancelled", "PeerAway", "PeerLeft", "flushed"):
+        for expected in (
+            "Match",
+            "Searching",
+            "SearchExpired",
+            "PartnerCancelled",
+            "PeerAway",
+            "PeerBack",
+            "PeerLeft",
+            "flushed",
+        ):
             assert world.counts[expected] > 10, f"the story has too little of {expected}"

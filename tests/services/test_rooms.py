@@ -17,7 +17,7 @@ import pytest
 import errors
 from adapters.scripts import Scripts
 from container import Container
-from services.rooms import LUA, ROOM_SECONDS, Closed, Paired, Rooms, Waiting
+from services.rooms import LUA, ROOM_SECONDS, Away, Closed, Paired, Rooms, Waiting
 from settings import Settings
 from tests.calls import empty_queue
 
@@ -474,10 +474,7 @@ async def test_a_call_waits_for_a_member_whose_socket_is_gone(
     one, other = ticket(), ticket()
     room_id = await in_call(rooms, one, other)
     assert await rooms.drop(room_id, one["userId"], "w.another") is None
-    assert await rooms.drop(room_id, one["userId"], one["socket"], b"what it sent") == (
-        other["userId"],
-        other["socket"],
-    )
+    assert await rooms.drop(room_id, one["userId"], one["socket"], b"what it sent") == Away(other["socket"], joins=1)
     assert await rooms.drop(room_id, one["userId"], one["socket"]) is None, "dropped twice"
     assert await rooms.close(room_id, one["userId"], condition="away") is None, "before its time is over"
     place = await rooms.join(room_id, one["userId"], "w.new")
@@ -491,7 +488,7 @@ async def test_both_may_be_away_and_each_is_told_how_long_the_other_still_has(ro
     one, other = ticket(), ticket()
     room_id = await in_call(rooms, one, other)
     await rooms.drop(room_id, one["userId"], one["socket"])
-    assert await rooms.drop(room_id, other["userId"], other["socket"]) == (one["userId"], "")
+    assert await rooms.drop(room_id, other["userId"], other["socket"]) == Away(peer_socket="", joins=1)
     place = await rooms.join(room_id, one["userId"], "w.new")
     assert place.peer_socket == "" and timedelta(seconds=8) < place.peer_grace <= timedelta(seconds=10)
 
@@ -517,7 +514,7 @@ async def test_a_dead_workers_match_is_over_and_its_call_waits(rooms: Rooms, tic
     one, other = ticket(worker="11111111"), ticket()
     room_id = await in_call(rooms, other, one)
     assert await rooms.drop(room_id, other["userId"], "11111111.") is None, "lives elsewhere"
-    assert await rooms.drop(room_id, one["userId"], "11111111.") == (other["userId"], other["socket"])
+    assert await rooms.drop(room_id, one["userId"], "11111111.") == Away(other["socket"], joins=1)
     one, other = ticket(worker="11111111"), ticket()
     room_id = await matched(rooms, other, one)
     closed = await rooms.drop(room_id, one["userId"], "11111111.")
