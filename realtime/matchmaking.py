@@ -23,4 +23,4 @@ async def app_state(services: Container, caller: Caller, body: dict[str, Any]) -
 
 
 async def cancel_search(services: Container, caller: Caller, body: dict[str, Any]) -> None:
-    await tell(services, caller.emit, await services.matchmaking.cancel_search(caller.user_id))
+    await tell(services, caller.emit, await services.matchmaking.cancel_search(caller.user_id, caller.socket))

@@ -34,7 +34,7 @@ async def run(services: Container, send: Emit, sockets: Callable[[], Iterable[st
     async def data_lost() -> None:
         log.warning("Redis has lost its data; searches and rooms are made again")
         try:
-            await services.recovery.data_lost()
+            await tell_all(services.recovery.data_lost())
         finally:
             for socket in sockets():
                 await send(socket, emit.resync())

@@ -7,7 +7,7 @@ import logging
 import math
 import uuid
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +34,8 @@ _SEEKER = """
         UNION SELECT reporter_id FROM reports WHERE reported_id = u.id
     ), ' ')
     FROM users u JOIN profiles p ON p.user_id = u.id WHERE u.id = $1"""
+#: How many searches are put back at once.
+_RESTORED_AT_ONCE = 50
 #: Takes a user, the name of their partner, the room and the session.
 MatchListener = Callable[[str, str, str, str], Awaitable[None]]
 #: Seconds that a search took.
@@ -139,7 +141,11 @@ class MatchmakingService:
         """
         # Folding case can make a text longer than it was.
         topic = " ".join((topic or "").split()).casefold()[:TOPIC_LENGTH]
-        outcome = await self._find(user_id, socket, level, topic)
+        return await self._unless_gone(user_id, socket, await self._find(user_id, socket, level, topic))
+
+    async def _unless_gone(
+        self, user_id: str, socket: str, outcome: Searching | Match
+    ) -> Searching | Match | PartnerCancelled | None:
         if socket in self._connected:
             return outcome
         # Cut off meanwhile, when there was nothing yet that `disconnect` could have found.
@@ -149,8 +155,9 @@ class MatchmakingService:
         return await self.end_match(closed, user_id) if closed else None
 
     async def _find(
-        self, user_id: str, socket: str, level: str, topic: str, *, at_head: bool = False
+        self, user_id: str, socket: str, level: str, topic: str, *, place: int | str = "", at_head: bool = False
     ) -> Searching | Match:
+        """`place` is that of `Rooms.find`; `at_head`: it was given at the head of the queue."""
         seeker, avoid = await self._partner(user_id, socket)
         ticket: Ticket = {
             "userId": user_id,
@@ -164,7 +171,7 @@ class MatchmakingService:
             ticket["atHead"] = True
         while True:
             room_id, session_id = str(uuid.uuid4()), str(uuid.uuid4())
-            outcome = await self._rooms.find(ticket, room_id, session_id, avoid, at_head=at_head)
+            outcome = await self._rooms.find(ticket, room_id, session_id, avoid, place=place)
             if isinstance(outcome, Waiting):
                 try:
                     await self._bus.send(socket, "search_waits", outcome.ticket)
@@ -202,7 +209,7 @@ class MatchmakingService:
             # The one who waited went away before there was a row to end.
             await self._sessions.end(room_id, ended_by=held["userId"])
 
-    async def cancel_search(self, user_id: str) -> PartnerCancelled | None:
+    async def cancel_search(self, user_id: str, socket: str) -> PartnerCancelled | None:
         """Stop searching, or refuse a match that has not become a call; raise NotSearching."""
         ticket = await self._rooms.leave_queue(user_id)
         if ticket is not None:
@@ -211,6 +218,8 @@ class MatchmakingService:
         room_id = await self._rooms.room_of(user_id)
         closed = await self._rooms.close(room_id, user_id, condition="unjoined") if room_id else None
         if closed is None:
+            if room_id is None and self._waiting.pop(socket, None) is not None:
+                return None  # Redis has lost it, and is not to be given it again
             raise errors.NotSearching()
         return await self.end_match(closed, user_id)
 
@@ -258,16 +267,40 @@ class MatchmakingService:
             return PartnerCancelled(member.socket, None)
         socket = member.socket or ticket["socket"]
         try:
-            found = await self._find(member.user_id, socket, ticket["level"], ticket["topic"], at_head=True)
+            found = await self._find(
+                member.user_id, socket, ticket["level"], ticket["topic"], place="head", at_head=True
+            )
         except errors.ProductError as error:
             log.info("a search could not go on: %s", error.code)
             return PartnerCancelled(socket, None)
         return PartnerCancelled(socket, found)
 
-    async def restore(self) -> None:
-        """Put this worker's searches back into a Redis that has lost them."""
-        for ticket in list(self._waiting.values()):
+    async def restore(self) -> AsyncIterator[Match | PartnerCancelled]:
+        """Put this worker's searches back into a Redis that has lost them, where they may meet somebody at once."""
+        waiting = sorted(self._waiting.values(), key=lambda ticket: int(ticket["since"]))
+        for begin in range(0, len(waiting), _RESTORED_AT_ONCE):
+            batch = waiting[begin : begin + _RESTORED_AT_ONCE]
+            for outcome in await asyncio.gather(*map(self._restore, batch)):
+                if isinstance(outcome, Match | PartnerCancelled):
+                    yield outcome
+
+    async def _restore(self, ticket: Ticket) -> Searching | Match | PartnerCancelled | None:
+        user_id, socket, since = ticket["userId"], ticket["socket"], ticket["since"]
+        if self._waiting.get(socket) is not ticket:
+            return None  # it is over
+        try:
+            # One that began since then has met nobody of a worker that Redis did not know.
+            await self._rooms.leave_queue(user_id, socket)
+            found = await self._find(
+                user_id, socket, ticket["level"], ticket["topic"], place=since, at_head=ticket.get("atHead", False)
+            )
+            return await self._unless_gone(user_id, socket, found)
+        except (errors.AlreadySearching, errors.AlreadyInRoom, errors.Banned, errors.ProfileIncomplete) as error:
+            log.info("a search was not put back: %s", error.code)
+        except Exception as error:  # most likely PostgreSQL is away
+            log.warning("a search is put back, and meets nobody: %s: %s", type(error).__name__, error)
             await self._rooms.put_back(ticket)
+        return None
 
     async def _search_waits(self, socket: str, ticket: Ticket) -> None:
         if socket in self._connected:

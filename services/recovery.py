@@ -7,9 +7,9 @@ import logging
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
-from models import CallSession
+from models import CallSession, EndedBy
 from services.call_rows import CallRows
-from services.matchmaking import MatchmakingService, PartnerCancelled, SearchExpired
+from services.matchmaking import Match, MatchmakingService, PartnerCancelled, SearchExpired
 from services.rooms import ROOM_SECONDS, Ended, Rooms
 from services.sessions import SessionsService
 from services.signaling import PeerLeft, SignalingService
@@ -17,7 +17,7 @@ from services.signaling import PeerLeft, SignalingService
 log = logging.getLogger("parlance.recovery")
 
 #: What a socket is to hear of it.
-Outcome = SearchExpired | PartnerCancelled | PeerLeft
+Outcome = SearchExpired | Match | PartnerCancelled | PeerLeft
 #: How many members of a dead worker's rooms are looked after at once, and how many due things are done at once.
 _MEMBERS_AT_ONCE, _DUE_AT_ONCE = 50, 8
 
@@ -110,9 +110,10 @@ class RecoveryService:
                 if outcome is not None:
                     yield outcome
 
-    async def data_lost(self) -> None:
+    async def data_lost(self) -> AsyncIterator[Outcome]:
         """Give a Redis that has lost its data what this worker and PostgreSQL know."""
-        await self._matchmaking.restore()
+        async for outcome in self._matchmaking.restore():
+            yield outcome
         calls = await self._sessions.open_calls()
         seated = self._signaling.seated()
         for call in calls:
@@ -136,8 +137,9 @@ class RecoveryService:
         joins: int = 0,
         peer_joins: int = 0,
     ) -> None:
+        """Make the room of a call again, or end the call: who searches meanwhile, or is in another one, has left it."""
         left = timedelta(seconds=ROOM_SECONDS) - (datetime.now(UTC) - call.started_at)
-        await self._rooms.restore(
+        is_there = await self._rooms.restore(
             call.room_id,
             str(call.id),
             (str(call.user_a_id), str(call.user_b_id)),
@@ -149,3 +151,6 @@ class RecoveryService:
             joins=joins,
             peer_joins=peer_joins,
         )
+        if not is_there:
+            await self._sessions.end(call.room_id, ended_by=EndedBy.ERROR)
+            await self._signaling.close_seats(call.room_id)

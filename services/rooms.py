@@ -154,10 +154,11 @@ class Rooms:
         return await self._scripts.call(script, keys, arguments, idempotent=script in _IDEMPOTENT)
 
     async def find(
-        self, ticket: Ticket, room_id: str, session_id: str, avoid: Iterable[str] = (), *, at_head: bool = False
+        self, ticket: Ticket, room_id: str, session_id: str, avoid: Iterable[str] = (), *, place: int | str = ""
     ) -> Waiting | Paired:
         """Pair the ticket's user, with nobody of `avoid`, or put them in the queue.
 
+        `place`: at its end, at its `head`, or where one has stood since a moment (µs).
         Raises AlreadySearching or AlreadyInRoom.
         """
         me = (ticket["userId"], ticket["level"], ticket["topic"], ticket["socket"], _packed(ticket))
@@ -165,7 +166,7 @@ class Rooms:
             "find_partner",
             ("match:due",),
             (self._search_ms, self._join_ms, ROOM_SECONDS),
-            (*me, room_id, session_id, int(at_head), " ".join(avoid)),
+            (*me, room_id, session_id, place, " ".join(avoid)),
         )
         match answer:
             case ["waiting", ahead, recent, since]:
@@ -251,6 +252,11 @@ class Rooms:
         ended = Ended(room_id, by or user_id or "", lasted, at)
         return Closed(room_id, lasted != "-1", bool(announced), (one, other), ended)
 
+    async def end_lost(self, room_id: str, user_id: str, peer_id: str) -> Ended | None:
+        """Note that a member has ended a room that Redis has lost; None where it has not."""
+        at = await self._run("end_lost_room", _keys(room_id), user_id, peer_id, room_id)
+        return Ended(room_id, user_id, "-1", at) if at else None
+
     async def restore(
         self,
         room_id: str,
@@ -264,17 +270,19 @@ class Rooms:
         caller: str = "",
         joins: int = 0,
         peer_joins: int = 0,
-    ) -> None:
+    ) -> bool:
         """Make a room again that Redis has lost, and seat `member`; whoever is not seated has time to come back.
 
+        Says whether it could: its members may have gone on to another one.
         `joins` and `peer_joins` are how often the member, and the other, had joined.
         """
         grace = self._grace_ms if is_call else self._join_ms
         seconds = max(1, int(left.total_seconds()))
         seat = (member, socket, caller, joins, peer_joins)
-        await self._run(
+        restored = await self._run(
             "restore_room", _keys(room_id), room_id, session_id, *user_ids, int(is_call), seconds, grace, *seat
         )
+        return bool(restored)
 
     async def take_due(self) -> list[list[str]]:
         """Take what is due, each entry split at its colons; `done` takes it off, or it comes again in 5 seconds."""

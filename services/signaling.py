@@ -24,7 +24,7 @@ import errors
 from adapters.ports import Bus
 from services.call_rows import CallRows
 from services.matchmaking import MatchmakingService, PartnerCancelled, notify
-from services.rooms import Away, Closed, Rooms
+from services.rooms import Away, Closed, Member, Rooms
 
 log = logging.getLogger("parlance.signaling")
 
@@ -297,12 +297,24 @@ class SignalingService:
 
     async def end_call(self, user_id: str, socket: str, room_id: str) -> PeerLeft | PartnerCancelled | None:
         """Hang up; raise NotInRoom, or RoomClosed where the partner was quicker."""
+        seat = self._seat(socket, room_id)
         closed = await self._rooms.close(room_id, user_id)
-        if closed is None:
-            if self._seat(socket, room_id):
+        if closed is None and seat is not None:
+            closed = await self._close_lost(socket, seat)
+            if closed is None:
                 raise errors.RoomClosed()
+        if closed is None:
             raise errors.NotInRoom()
         return await self._leave(user_id, closed, "ended")
+
+    async def _close_lost(self, socket: str, seat: Seat) -> Closed | None:
+        """Close a room that Redis has lost, before it is made again; None where it has not."""
+        ended = await self._rooms.end_lost(seat.room_id, seat.user_id, seat.peer_id) if not seat.closed else None
+        if ended is None:
+            return None
+        peer_socket = "" if seat.is_peer_away else seat.peer_socket or ""
+        members = Member(seat.user_id, socket, None), Member(seat.peer_id, peer_socket, None)
+        return Closed(seat.room_id, bool(seat.peer_joins), True, members, ended)
 
     async def disconnect(
         self, user_id: str, socket: str, *, for_good: str | None = None

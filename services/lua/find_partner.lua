@@ -3,7 +3,8 @@
 --
 -- KEYS[1] match:due
 -- ARGV    search ms, join ms, room seconds; then of each find: user, level, topic ('' for none), socket, ticket,
---         room id, session id, 1 to wait at the head of the queue, everybody the user must not meet (ids, a space between)
+--         room id, session id, where to wait: '' at the end of the queue, 'head', or since when (µs), everybody the user
+--         must not meet (ids, a space between)
 -- returns of each find {'already_searching'} | {'already_in_room'}
 --         | {'waiting', people ahead, matches of the last 5 minutes, since (µs)}
 --         | {'matched', partner's ticket, since when they waited (µs), level, topic, how long (ms)}
@@ -196,11 +197,11 @@ local function make_room(room, session, partner, me)
 end
 
 -- Wait among these finds; whoever nobody has met at their end is written down then.
-local function wait(me, socket, at_head, index)
+local function wait(me, socket, place, index)
   -- A microsecond apart: equals would stand by their ids.
-  local since = clock[1] * 1000000 + clock[2] + index
+  local since = tonumber(place) or clock[1] * 1000000 + clock[2] + index
   local general = fresh[key_of(me.level, '')]
-  if at_head then
+  if place == 'head' then
     for _, queue in ipairs({stored[general.key], general}) do
       local head = entry_at(queue, queue.first)
       if head then since = math.min(since, head[2] - 1) end
@@ -209,7 +210,9 @@ local function wait(me, socket, at_head, index)
   me.since, me.socket, me.worker, me.is_new = string.format('%.0f', since), socket, string.match(socket, '^[^.]*'), true
   searches[me.user] = me
   for _, queue in ipairs({general, me.topic ~= '' and fresh[key_of(me.level, me.topic)] or nil}) do
-    table.insert(queue, at_head and queue.first or #queue + 1, {me.user, since})
+    local at = #queue + 1
+    while at > queue.first and queue[at - 1][2] > since do at = at - 1 end
+    table.insert(queue, at, {me.user, since})
   end
 end
 
@@ -236,7 +239,7 @@ for index = 1, COUNT do
     if partner then
       answers[index] = make_room(ARGV[at + 5], ARGV[at + 6], partner, me)
     else
-      wait(me, ARGV[at + 3], ARGV[at + 7] == '1', index)
+      wait(me, ARGV[at + 3], ARGV[at + 7], index)
       waiting[index] = me
     end
   end

@@ -5,6 +5,7 @@
 --         member ('' for neither), their socket, the caller ('' where that is not known), joins of the member and of the
 --         other
 -- A member whom no socket is known for has the grace to come back.
+-- returns 1, or 0 where a member searches, or is in another room
 
 local room, member, socket = ARGV[1], ARGV[8], ARGV[9]
 local clock = redis.call('TIME')

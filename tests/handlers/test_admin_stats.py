@@ -202,7 +202,7 @@ async def test_who_searches_is_counted_and_how_long_they_waited_is_kept(house: C
         house.matchmaking.connect(socket)
         await house.matchmaking.find_partner(user, socket, level=level, topic=None)
     assert (await read(admin))["live"] == {"searches": 2, "rooms": 0, "calls": 0}
-    await house.matchmaking.cancel_search(bob)
+    await house.matchmaking.cancel_search(bob, f"{house.bus.worker_id}.{bob}")
     await asyncio.sleep(0.5)
     match = await house.matchmaking.find_partner(bob, f"{house.bus.worker_id}.{bob}", level="all", topic=None)
     assert type(match).__name__ == "Match"
@@ -221,7 +221,7 @@ async def test_a_search_that_went_on_at_the_head_tells_no_wait(house: Container,
     for user in (ada, bob):
         house.matchmaking.connect(f"{house.bus.worker_id}.{user}")
         await house.matchmaking.find_partner(user, f"{house.bus.worker_id}.{user}", level="all", topic=None)
-    await house.matchmaking.cancel_search(bob)  # refuses the match, so ada searches on
+    await house.matchmaking.cancel_search(bob, f"{house.bus.worker_id}.{bob}")  # refuses the match, so ada searches on
     house.matchmaking.connect(f"{house.bus.worker_id}.{eve}")
     await house.matchmaking.find_partner(eve, f"{house.bus.worker_id}.{eve}", level="all", topic=None)
     found = await rows(house, "SELECT user_a_id, user_b_id, waited_ms IS NULL FROM call_sessions ORDER BY started_at")

@@ -268,7 +268,7 @@ async def test_the_wait_is_told_from_the_matches_of_the_last_minutes(
 
     async def told(level: str) -> int:
         seconds = (await seeker.waits(level)).estimated_wait_seconds
-        await container.matchmaking.cancel_search(seeker.user_id)
+        await container.matchmaking.cancel_search(seeker.user_id, seeker.socket)
         return seconds
 
     assert await told("beginner") == UNKNOWN_WAIT
@@ -295,9 +295,9 @@ async def test_the_wait_is_told_from_the_matches_of_the_last_minutes(
 async def test_who_cancels_is_found_by_nobody(make_device: MakeDevice, container: Container) -> None:
     ada, bob = await make_device(), await make_device()
     await ada.waits("beginner", "cooking")
-    assert await container.matchmaking.cancel_search(ada.user_id) is None
+    assert await container.matchmaking.cancel_search(ada.user_id, ada.socket) is None
     with pytest.raises(errors.NotSearching):
-        await container.matchmaking.cancel_search(ada.user_id)
+        await container.matchmaking.cancel_search(ada.user_id, ada.socket)
     await bob.waits("beginner", "cooking")
 
 
@@ -396,7 +396,7 @@ async def test_a_match_that_cannot_be_written_puts_the_waiting_one_back(
     assert [key async for key in container.redis.scan_iter("match:room:*")] == []
     # The seeker is free, and the first still stands before the second.
     with pytest.raises(errors.NotSearching):
-        await container.matchmaking.cancel_search(seeker.user_id)
+        await container.matchmaking.cancel_search(seeker.user_id, seeker.socket)
     await later.meets(first, "all", "cooking")
     await seeker.meets(second, "all", "cooking")
 

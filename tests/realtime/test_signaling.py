@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,14 +13,14 @@ import sqlalchemy.exc
 
 import errors
 from container import Container
-from models import EndedBy
+from models import CallSession, EndedBy
 from services.call_rows import CallRows
 from services.matchmaking import Match, MatchmakingService
 from services.recovery import RecoveryService
 from services.rooms import Rooms
 from services.sessions import SessionsService
-from services.signaling import PeerAway, PeerBack, Seat, SignalingService
-from tests.calls import HeldBus, LocalBus, MakePhone, Room, becomes, call, ended_row, match, row
+from services.signaling import PeerAway, PeerBack, PeerLeft, Seat, SignalingService
+from tests.calls import HeldBus, LocalBus, MakePhone, Room, becomes, call, empty_queue, ended_row, match, row
 from tests.world import Phone, Server, start_server, stop_server
 
 Pair = tuple[Phone, Phone]
@@ -463,7 +463,7 @@ class Services:
         rows = CallRows(rooms, sessions)
         matchmaking = MatchmakingService(self.bus, container.database, rooms, sessions, rows)
         self.signaling = SignalingService(self.bus, rooms, rows, matchmaking)
-        self.recovery = RecoveryService(rooms, rows, sessions, matchmaking, self.signaling)
+        self.recovery = RecoveryService(rooms, rows, sessions, matchmaking, self.signaling, others_come_first=0)
 
         self.signaling.on_peer_moved(self._move)
 
@@ -717,23 +717,98 @@ async def test_what_was_lost_on_the_way_while_both_dropped_is_sent_to_whoever_sa
     ]
 
 
-async def test_a_peer_who_comes_back_to_a_room_that_redis_had_lost_is_known(
+async def lose_room(container: Container, one: str, other: str, room_id: str) -> None:
+    """Let Redis forget a room and all about it."""
+    pair = f"match:recent:{min(one, other)}:{max(one, other)}"
+    names = [pair, *(f"match:room:{room_id}:{of}" for of in ("meta", "users"))]
+    await container.redis.delete(*names, *(f"match:in_room:{user_id}" for user_id in (one, other)))
+    due: Any = await container.redis.zrange("match:due", 0, -1)
+    for entry in due:
+        if room_id in entry:
+            await container.redis.zrem("match:due", entry)
+
+
+class Only(SessionsService):
+    """Sessions among which there is one room's alone."""
+
+    room_id = ""
+
+    async def open_calls(self) -> list[CallSession]:
+        return [each for each in await super().open_calls() if each.room_id == self.room_id]
+
+
+@pytest.fixture
+async def interrupted(
     container: Container, strangers: tuple[str, str, str]
+) -> AsyncIterator[tuple[Services, tuple[str, str, str]]]:
+    """A call that Redis has lost, and nobody has noticed."""
+    sessions = Only(container.database)
+    sessions.room_id = strangers[2]
+    services = Services(container, bus=LocalBus(), sessions=sessions)
+    for user_id, socket in zip(strangers, ("w.one", "w.other"), strict=False):
+        await services.signaling.join_room(user_id, socket, strangers[2])
+    await lose_room(container, *strangers)
+    yield services, strangers
+    await empty_queue(container)
+
+
+Interrupted = tuple[Services, tuple[str, str, str]]
+
+
+async def test_a_peer_who_comes_back_to_a_room_that_redis_had_lost_is_known(
+    container: Container, strangers: tuple[str, str, str], interrupted: Interrupted
 ) -> None:
-    one, other, room_id = strangers
-    services = Services(container, bus=LocalBus())
-    signaling = services.signaling
-    await signaling.join_room(one, "w.one", room_id)
+    services, (_, other, room_id) = interrupted
+    assert [outcome async for outcome in services.recovery.data_lost()] == []
     for number in range(3):
-        await signaling.join_room(other, f"w.other {number}", room_id)
-    for key in ("meta", "users"):
-        await container.redis.delete(f"match:room:{room_id}:{key}")
-    await container.redis.delete(f"match:in_room:{one}", f"match:in_room:{other}")
-    await signaling.disconnect(other, "w.other 2")
-    await services.recovery.data_lost()
-    await signaling.join_room(other, "w.back", room_id)
+        await services.signaling.join_room(other, f"w.other {number}", room_id)
+    await lose_room(container, *strangers)
+    await services.signaling.disconnect(other, "w.other 2")
+    assert [outcome async for outcome in services.recovery.data_lost()] == []
+    await services.signaling.join_room(other, "w.back", room_id)
     assert services.moves[-1] == PeerBack("w.one")
-    assert offer(signaling, "w.one", room_id) == "w.back"
+    assert offer(services.signaling, "w.one", room_id) == "w.back"
+
+
+async def test_who_hangs_up_a_call_that_redis_has_lost_has_ended_it(
+    container: Container, interrupted: Interrupted
+) -> None:
+    services, (one, other, room_id) = interrupted
+    assert await services.signaling.end_call(other, "w.other", room_id) == PeerLeft("w.one", "ended")
+    ended = await row(container, room_id)
+    assert ended is not None and ended.ended_by is EndedBy.USER_B and ended.connected_at is not None
+    with pytest.raises(errors.RoomClosed):
+        await services.signaling.end_call(one, "w.one", room_id)
+    assert [outcome async for outcome in services.recovery.data_lost()] == []
+    assert not await container.redis.exists(f"match:room:{room_id}:meta")
+    assert await overdue(container, f"end:{room_id}") == []
+
+
+async def test_who_hangs_up_second_ends_nothing(container: Container, strangers: tuple[str, str, str]) -> None:
+    one, other, room_id = strangers
+    bus = HeldBus()
+    signaling = Services(container, bus=bus).signaling
+    for user_id, socket in ((one, "w.one"), (other, "w.other")):
+        await signaling.join_room(user_id, socket, room_id)
+    await bus.let_go()
+    assert await signaling.end_call(one, "w.one", room_id) == PeerLeft("w.other", "ended")
+    with pytest.raises(errors.RoomClosed):  # before they hear of it
+        await signaling.end_call(other, "w.other", room_id)
+    assert (await ended_row(container, room_id)).ended_by is EndedBy.USER_A
+
+
+async def test_a_lost_call_whose_member_searches_again_is_over(container: Container, interrupted: Interrupted) -> None:
+    services, (one, other, room_id) = interrupted
+    await services.signaling.disconnect(other, "w.other")
+    container.matchmaking.connect(socket := f"{container.bus.worker_id}.again")
+    await container.matchmaking.find_partner(other, socket, level="all", topic=None)
+    assert [outcome async for outcome in services.recovery.data_lost()] == []
+    ended = await row(container, room_id)
+    assert ended is not None and ended.ended_by is EndedBy.ERROR
+    with pytest.raises(errors.RoomClosed):
+        offer(services.signaling, "w.one", room_id)
+    with pytest.raises(errors.NotInRoom):
+        await services.signaling.join_room(one, "w.one", room_id)
 
 
 @pytest.mark.parametrize("says_what_it_heard", [True, False])

@@ -130,6 +130,8 @@ class World:
         self.rooms = Rooms(scripts)
         self.rows = Rows()
         self.workers: dict[str, Worker] = {}
+        #: Those that Redis knows of.
+        self.known: set[str] = set()
         self.unnoticed: list[str] = []
         self.users = [str(uuid.UUID(int=self.random.getrandbits(128), version=4)) for _ in range(USERS)]
         self.enemies: dict[str, set[str]] = {user: set() for user in self.users}
@@ -154,7 +156,12 @@ class World:
         self.numbers += 1
         worker = Worker(self, f"worker{self.numbers}")
         self.workers[worker.id] = worker
+        await self.introduce(worker)
+
+    async def introduce(self, worker: Worker) -> None:
+        """Let Redis know of a worker, as its heartbeat does."""
         await self.scripts.execute("SET", f"worker:{worker.id}", "1")
+        self.known.add(worker.id)
 
     def worker_of(self, socket: str) -> Worker:
         return self.workers[socket.partition(".")[0]]
@@ -222,19 +229,20 @@ class World:
         assert found == expected, f"{user} met {found} and should have met {expected}"
         self.tell(outcome)
 
-    async def expected_partner(self, user: str, level: str, topic: str) -> str | None:
-        """Whom a search should find by the rules, or the code of its refusal."""
-        held = await self.held()
+    async def expected_partner(self, user: str, level: str, topic: str, *, holding: Held | None = None) -> str | None:
+        """Whom a search should find by the rules, or the code of its refusal; `holding`: one that waits already."""
+        held = holding or await self.held()
         if user in held.in_room:
             return "already_in_room"
-        if user in held.searching:
+        if user in held.searching and not holding:
             return "already_searching"
         fits = [
             (since, other, their_topic)
             for other, (their_level, their_topic, socket, since) in held.searching.items()
             if (level == their_level or "all" in (level, their_level))
             and other not in self.enemies[user]
-            and socket.partition(".")[0] in self.workers
+            and other != user
+            and socket.partition(".")[0] in self.known
         ]
         fits.sort()
         same = [other for _, other, their_topic in fits if topic and their_topic == topic]
@@ -250,7 +258,7 @@ class World:
             return
         user = self.sockets[socket]
         try:
-            self.tell(await self.worker_of(socket).matchmaking.cancel_search(user))
+            self.tell(await self.worker_of(socket).matchmaking.cancel_search(user, socket))
         except errors.NotSearching:
             held = await self.held()
             assert user not in held.searching
@@ -319,6 +327,7 @@ class World:
         """A worker dies with its sockets; nobody has noticed yet."""
         worker_id = self.random.choice(sorted(self.workers))
         del self.workers[worker_id]
+        self.known.discard(worker_id)
         await self.scripts.execute("DEL", f"worker:{worker_id}")
         for socket in [each for each in self.sockets if each.startswith(f"{worker_id}.")]:
             del self.sockets[socket]
@@ -338,10 +347,17 @@ class World:
     async def forget_everything(self) -> None:
         """Redis loses its data; at the next heartbeat each worker finds out."""
         await self.scripts.execute("FLUSHALL")
-        for worker_id in self.workers:
-            await self.scripts.execute("SET", f"worker:{worker_id}", "1")
-        for worker in list(self.workers.values()):
-            await worker.recovery.data_lost()
+        self.known.clear()
+        for worker in self.random.sample(sorted(self.workers.values(), key=lambda each: each.id), len(self.workers)):
+            for _ in range(self.random.choice((0, 0, 1, 3))):
+                await self.random.choice((self.find, self.find, self.hang_up, self.cancel))()
+            await self.introduce(worker)
+            async for outcome in worker.recovery.data_lost():
+                self.tell(outcome)
+        held = await self.held()
+        for user, (level, topic, *_) in held.searching.items():
+            fits = await self.expected_partner(user, level, topic, holding=held)
+            assert fits is None, f"{user} and {fits} wait, and fit each other"
         self.counts["flushed"] += 1
 
     async def step(self) -> None:

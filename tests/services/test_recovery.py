@@ -12,7 +12,7 @@ import pytest
 import errors
 from container import Container
 from services.call_rows import CallRows
-from services.matchmaking import MatchmakingService, PartnerCancelled
+from services.matchmaking import Match, MatchmakingService, PartnerCancelled, Searching
 from services.recovery import RecoveryService
 from services.rooms import Rooms
 from services.signaling import SignalingService
@@ -64,8 +64,65 @@ async def test_whoever_is_seen_to_first_hears_of_it_first(container: Container) 
     for _ in range(2):
         user_id = str(uuid.uuid4())
         await rooms.find(ticket(user_id, f"{container.bus.worker_id}.{user_id}"), str(uuid.uuid4()), str(uuid.uuid4()))
-    told = [outcome.socket async for outcome in recovery.worker_lost("dead")]
+    told = [outcome.socket async for outcome in recovery.worker_lost("dead") if isinstance(outcome, PartnerCancelled)]
     assert len(told) == 2 and told == [*signaling.seen[1:], signaling.seen[0]]
+
+
+async def test_searches_that_redis_has_lost_meet_when_they_are_put_back(
+    container: Container, make_learner: Any
+) -> None:
+    rooms = Rooms(container.scripts)
+    rows = CallRows(rooms, container.sessions)
+    learners = [(await make_learner()).id for _ in range(3)]
+    workers = []
+    for worker_id in ("one", "two"):
+        worker = MatchmakingService(LocalBus(worker_id), container.database, rooms, container.sessions, rows)
+        workers.append(worker)
+
+    async def lose_all() -> None:
+        await empty_queue(container)
+        await container.redis.delete("worker:one", "worker:two")
+
+    async def search(who: int, at: int) -> Any:
+        socket = f"{('one', 'two')[at]}.{who}"
+        workers[at].connect(socket)
+        return await workers[at].find_partner(learners[who], socket, level="all", topic=None)
+
+    async def restored(at: int) -> list[Any]:
+        await container.redis.set(f"worker:{('one', 'two')[at]}", "1", ex=30)
+        return [outcome async for outcome in workers[at].restore()]
+
+    await restored(0)
+    assert isinstance(await search(0, 0), Searching)
+    await lose_all()
+    # Before anybody has noticed, two more come; of the second of them Redis does not know the worker.
+    assert isinstance(await search(1, 1), Searching)
+    assert isinstance(await search(2, 1), Searching)
+    assert await restored(0) == []
+    met = await restored(1)
+    assert [(type(each), each.waiting.user_id, each.seeker.user_id) for each in met] == [
+        (Match, learners[0], learners[1])
+    ], "the one who waited longest, and the one who waited longest after them"
+    assert [each["userId"] async for each in rooms.searches()] == [learners[2]]
+    assert await restored(0) == [] == await restored(1), "they have met"
+    await lose_all()
+
+
+async def test_a_search_that_is_cancelled_before_its_loss_is_noticed_does_not_come_back(
+    container: Container, make_learner: Any
+) -> None:
+    rooms = Rooms(container.scripts)
+    rows = CallRows(rooms, container.sessions)
+    matchmaking = MatchmakingService(LocalBus(), container.database, rooms, container.sessions, rows)
+    user_id = (await make_learner()).id
+    matchmaking.connect("w.one")
+    await matchmaking.find_partner(user_id, "w.one", level="all", topic=None)
+    await empty_queue(container)
+    assert await matchmaking.cancel_search(user_id, "w.one") is None
+    assert [outcome async for outcome in matchmaking.restore()] == []
+    assert [each async for each in rooms.searches()] == []
+    with pytest.raises(errors.NotSearching):
+        await matchmaking.cancel_search(user_id, "w.one")
 
 
 async def test_a_search_for_a_dead_worker_leaves_no_ticket(container: Container, make_learner: Any) -> None:

@@ -107,7 +107,7 @@ async def test_those_who_search_in_one_turn_are_served_as_if_one_came_after_anot
     choose = random.Random(seed)
     users = [str(uuid.UUID(int=choose.getrandbits(128), version=4)) for _ in range(60)]
 
-    def some(count: int) -> list[tuple[Ticket, list[str], bool]]:
+    def some(count: int) -> list[tuple[Ticket, list[str], int | str]]:
         return [
             (
                 ticket(
@@ -117,7 +117,7 @@ async def test_those_who_search_in_one_turn_are_served_as_if_one_came_after_anot
                     worker=choose.choice(("", "", "", "", "deadbeef")),
                 ),
                 choose.sample(users, choose.choice((0, 0, 3, 40))),
-                choose.random() < 0.1,
+                choose.choices(("", "head", choose.randrange(10**15)), (8, 1, 1))[0],
             )
             for _ in range(count)
         ]
@@ -125,10 +125,10 @@ async def test_those_who_search_in_one_turn_are_served_as_if_one_came_after_anot
     before, together = some(25), some(70)
     met_before = [tuple(sorted(choose.sample(users, 2))) for _ in range(300)]
 
-    async def told(each: tuple[Ticket, list[str], bool]) -> str:
-        own, avoid, at_head = each
+    async def told(each: tuple[Ticket, list[str], int | str]) -> str:
+        own, avoid, place = each
         try:
-            outcome = await rooms.find(own, str(uuid.uuid4()), str(uuid.uuid4()), avoid, at_head=at_head)
+            outcome = await rooms.find(own, str(uuid.uuid4()), str(uuid.uuid4()), avoid, place=place)
         except errors.ProductError as error:
             return error.code
         if isinstance(outcome, Waiting):
@@ -337,9 +337,22 @@ async def test_a_search_may_go_before_all_others_of_its_level(
     avoided = [each["userId"] for each in waiting]
     await find(rooms, waiting[0])
     await rooms.find(waiting[1], "room", "session", avoided)
-    assert isinstance(await rooms.find(first, "room", "session", avoided, at_head=True), Waiting)
+    assert isinstance(await rooms.find(first, "room", "session", avoided, place="head"), Waiting)
     outcome = await find(rooms, ticket("advanced", "food"))
     assert isinstance(outcome, Paired) and outcome.partner["userId"] == first["userId"]
+
+
+async def test_a_search_may_wait_as_one_that_began_long_ago(rooms: Rooms, ticket: MakeTicket) -> None:
+    first, second, third = [ticket("advanced", "food") for _ in range(3)]
+    everybody = [each["userId"] for each in (first, second, third)]
+    outcomes = await asyncio.gather(
+        *(rooms.find(each, "room", "session", everybody, place=place) for each, place in ((first, ""), (second, 2_000)))
+    )
+    assert [outcome.ahead for outcome in outcomes if isinstance(outcome, Waiting)] == [1, 0]
+    await rooms.find(third, "room", "session", everybody, place=1_000)
+    for expected in (third, second, first):
+        outcome = await find(rooms, ticket("advanced", "food"))
+        assert isinstance(outcome, Paired) and outcome.partner["userId"] == expected["userId"]
 
 
 async def test_a_search_is_not_put_back_when_its_user_has_moved_on(rooms: Rooms, ticket: MakeTicket) -> None:
@@ -532,11 +545,12 @@ async def test_a_lost_room_comes_back_once_with_whoever_is_there(
     await rooms.restore(
         room_id, "session", both, is_call=True, left=hour, member=one["userId"], socket="w.one", joins=1
     )
-    await rooms.restore(room_id, "session", both, is_call=True, left=hour)
+    assert await rooms.restore(room_id, "session", both, is_call=True, left=hour)
     place = await rooms.join(room_id, other["userId"], "w.other")
     assert place.was_call and place.peer_socket == "w.one"
     assert await container.redis.zrange("match:due", 0, -1) == [f"room:{room_id}"]
     # Whoever is somewhere else by now is not put back into it.
     await find(rooms, third := ticket("advanced"))
-    await rooms.restore("another", "session", (third["userId"], str(uuid.uuid4())), is_call=True, left=hour)
+    elsewhere = (third["userId"], str(uuid.uuid4()))
+    assert not await rooms.restore("another", "session", elsewhere, is_call=True, left=hour)
     assert await rooms.room_of(third["userId"]) is None
