@@ -170,5 +170,10 @@ async def dial(url: str, learner: Learner, *, headers: dict[str, str] | None = N
 
     phone.client.on("*", note)
     auth = {"token": learner.access_token}
-    await phone.client.connect(url, headers or {}, auth=auth, transports=["websocket"])
+    try:
+        await phone.client.connect(url, headers or {}, auth=auth, transports=["websocket"])
+    except socketio.exceptions.ConnectionError:
+        if phone.client.eio.http is not None:  # the client leaves it open
+            await phone.client.eio.http.close()
+        raise
     return phone

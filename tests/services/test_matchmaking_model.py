@@ -212,8 +212,8 @@ class World:
     def a_socket(self) -> str | None:
         return self.random.choice(list(self.sockets)) if self.sockets else None
 
-    async def find(self) -> None:
-        if (socket := self.a_socket()) is None:
+    async def find(self, socket: str | None = None) -> None:
+        if (socket := socket or self.a_socket()) is None:
             return
         user, level, topic = self.sockets[socket], self.random.choice(LEVELS), self.random.choice(TOPICS)
         before, expected = self.asked.get(user), await self.expected_partner(user, level, topic)
@@ -350,7 +350,9 @@ class World:
         self.known.clear()
         for worker in self.random.sample(sorted(self.workers.values(), key=lambda each: each.id), len(self.workers)):
             for _ in range(self.random.choice((0, 0, 1, 3))):
-                await self.random.choice((self.find, self.find, self.hang_up, self.cancel))()
+                await self.random.choice(
+                    (self.find_before_notice, self.find_before_notice, self.hang_up, self.cancel)
+                )()
             await self.introduce(worker)
             async for outcome in worker.recovery.data_lost():
                 self.tell(outcome)
@@ -359,6 +361,14 @@ class World:
             fits = await self.expected_partner(user, level, topic, holding=held)
             assert fits is None, f"{user} and {fits} wait, and fit each other"
         self.counts["flushed"] += 1
+
+    async def find_before_notice(self) -> None:
+        """Search, while Redis has forgotten everything; not beside one's other device, whose search will go on."""
+        waiting = {socket for worker in self.workers.values() for socket in worker.matchmaking._waiting}
+        waiting_users = {self.sockets[socket] for socket in waiting if socket in self.sockets}
+        free = [each for each, user in self.sockets.items() if each in waiting or user not in waiting_users]
+        if free:
+            await self.find(self.random.choice(free))
 
     async def step(self) -> None:
         happens = self.random.choices(
