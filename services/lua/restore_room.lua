@@ -11,6 +11,10 @@ local room, member, socket = ARGV[1], ARGV[8], ARGV[9]
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 if redis.call('EXISTS', KEYS[1]) == 0 then
+  -- One that was closed since the loss stays so: its row is about to be ended.
+  local one, other = ARGV[3], ARGV[4]
+  if other < one then one, other = other, one end
+  if redis.call('EXISTS', 'match:recent:' .. one .. ':' .. other) == 1 then return 1 end
   for _, user in ipairs({ARGV[3], ARGV[4]}) do
     if redis.call('EXISTS', 'match:in_room:' .. user, 'match:searching:' .. user) > 0 then return 0 end
   end

@@ -549,6 +549,10 @@ async def test_a_lost_room_comes_back_once_with_whoever_is_there(
     place = await rooms.join(room_id, other["userId"], "w.other")
     assert place.was_call and place.peer_socket == "w.one"
     assert await container.redis.zrange("match:due", 0, -1) == [f"room:{room_id}"]
+    # One that was closed a moment ago stays so.
+    await rooms.close(room_id, one["userId"])
+    await rooms.restore(room_id, "session", both, is_call=True, left=hour, member=other["userId"], socket="w.other")
+    assert await rooms.room_of(one["userId"]) is None and await rooms.room_of(other["userId"]) is None
     # Whoever is somewhere else by now is not put back into it.
     await find(rooms, third := ticket("advanced"))
     elsewhere = (third["userId"], str(uuid.uuid4()))
