@@ -54,6 +54,11 @@ class Unauthenticated(ProductError):
     code = "unauthenticated"
     title = "A valid access token is needed."
 
+    def __init__(self, detail: str | None = None, *, is_token_sent: bool = True) -> None:
+        super().__init__(detail)
+        #: Whether there was a token, which is invalid then (RFC 6750, 3.1).
+        self.is_token_sent = is_token_sent
+
 
 class Forbidden(ProductError):
     status = 403

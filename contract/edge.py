@@ -156,7 +156,7 @@ def wrap(app: ASGIApp, settings: Settings, count: Count) -> ASGIApp:
             allow_origins=settings.cors_origins,
             allow_credentials=True,
             allow_methods=["GET", "HEAD", "PUT", "POST", "PATCH", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "Idempotency-Key", *_TUS],
-            expose_headers=["X-Request-Id", "Retry-After", "Location", *_TUS],
+            allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "X-Request-Id", *_TUS],
+            expose_headers=["X-Request-Id", "Retry-After", "Location", "Idempotent-Replayed", *_TUS],
         )
     return Edge(app, settings, count)

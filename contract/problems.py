@@ -31,7 +31,6 @@ _AWAY = (
 
 _BY_STATUS: dict[int, type[errors.ProductError]] = {
     400: errors.RequestInvalid,
-    401: errors.Unauthenticated,
     403: errors.Forbidden,
     404: errors.NotFound,
     405: errors.MethodNotAllowed,
@@ -50,6 +49,8 @@ def as_product_error(exception: BaseException) -> errors.ProductError:
     if isinstance(exception, _AWAY):
         log.warning("a dependency is away: %s: %s", type(exception).__name__, exception)
         return errors.Unavailable()
+    if isinstance(exception, HTTPException) and exception.status_code == errors.Unauthenticated.status:
+        return errors.Unauthenticated(exception.detail[:200], is_token_sent=False)
     if isinstance(exception, HTTPException) and exception.status_code in _BY_STATUS:
         # The framework's words for these two add nothing to ours.
         detail = None if exception.status_code in (404, 405) else exception.detail
@@ -72,7 +73,10 @@ def problem_response(error: errors.ProductError) -> tuple[bytes, dict[str, str]]
     if error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)
     if error.status == errors.Unauthenticated.status:  # RFC 9110, 15.5.2
-        headers["WWW-Authenticate"] = "Bearer"
+        is_token_invalid = isinstance(error, errors.Unauthenticated) and error.is_token_sent
+        headers["WWW-Authenticate"] = 'Bearer realm="parlance"' + (
+            ', error="invalid_token"' if is_token_invalid else ""
+        )
     return orjson.dumps(body), headers
 
 

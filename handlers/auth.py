@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
 
 import errors
-from handlers import shapes
+from handlers import cookies, shapes
 from models import Platform
 from services.sign_ins import Identity, SignedIn
 
@@ -17,39 +18,38 @@ if TYPE_CHECKING:
 #: What a handler returns beside a body: headers of the answer.
 Reply = tuple[dict[str, Any] | None, dict[str, str]]
 
-_COOKIE = "refresh_token"
-_COOKIE_ATTRIBUTES = "Path=/auth; HttpOnly; Secure; SameSite=Strict"
+_COOKIE, _COOKIE_PATH = "refresh_token", "/auth"
 
 
-async def register(services: Container, body: dict[str, Any]) -> Reply:
+async def register(services: Container, request: Request, body: dict[str, Any]) -> Reply:
     signed_in = await services.auth.register(body["email"], body["password"], body["deviceId"], body["platform"])
-    return _tokens(services, signed_in)
+    return _tokens(services, request, signed_in)
 
 
-async def login(services: Container, body: dict[str, Any]) -> Reply:
+async def login(services: Container, request: Request, body: dict[str, Any]) -> Reply:
     signed_in = await services.auth.login(body["email"], body["password"], body["deviceId"], body["platform"])
-    return _tokens(services, signed_in)
+    return _tokens(services, request, signed_in)
 
 
 async def refresh(services: Container, request: Request, body: dict[str, Any]) -> Reply:
     token = body.get("refreshToken")
     if token is None:
-        token = request.cookies.get(_COOKIE, "")
+        token = cookies.read(request, services.settings, _COOKIE)
         # A cookie comes along with whatever page asks: only our own pages may.
         origin = request.headers.get("origin")
         if token and origin not in (services.settings.app_url, *services.settings.cors_origins):
             raise errors.Forbidden("this origin may not use the cookie")
-    return _tokens(services, await services.sign_ins.refresh(token))
+    return _tokens(services, request, await services.sign_ins.refresh(token))
 
 
-async def logout(services: Container, caller: Identity) -> Reply:
+async def logout(services: Container, request: Request, caller: Identity) -> Reply:
     await services.sign_ins.end(caller)
-    return None, _forget_cookie()
+    return None, {"Set-Cookie": _refresh_cookie(services, request, "", timedelta())}
 
 
-async def logout_all(services: Container, caller: Identity) -> Reply:
+async def logout_all(services: Container, request: Request, caller: Identity) -> Reply:
     await services.sign_ins.end_all(caller.user_id)
-    return None, _forget_cookie()
+    return None, {"Set-Cookie": _refresh_cookie(services, request, "", timedelta())}
 
 
 async def forgot_password(services: Container, body: dict[str, Any]) -> None:
@@ -80,13 +80,13 @@ async def jwks(services: Container) -> Reply:
     return services.auth.jwks(), {"Cache-Control": "public, max-age=300"}
 
 
-def _tokens(services: Container, signed_in: SignedIn) -> Reply:
+def _tokens(services: Container, request: Request, signed_in: SignedIn) -> Reply:
     headers = {"Cache-Control": "no-store"}
     if signed_in.platform is Platform.WEB:
-        seconds = int(services.settings.jwt_refresh_expiry.total_seconds())
-        headers["Set-Cookie"] = f"{_COOKIE}={signed_in.refresh_token}; Max-Age={seconds}; {_COOKIE_ATTRIBUTES}"
+        lifetime = services.settings.jwt_refresh_expiry
+        headers["Set-Cookie"] = _refresh_cookie(services, request, signed_in.refresh_token, lifetime)
     return shapes.tokens(signed_in), headers
 
 
-def _forget_cookie() -> dict[str, str]:
-    return {"Set-Cookie": f"{_COOKIE}=; Max-Age=0; {_COOKIE_ATTRIBUTES}"}
+def _refresh_cookie(services: Container, request: Request, token: str, lifetime: timedelta) -> str:
+    return cookies.write(request, services.settings, _COOKIE, token, lifetime, path=_COOKIE_PATH)

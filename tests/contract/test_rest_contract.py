@@ -149,7 +149,7 @@ async def test_anonymous_callers_get_a_problem_that_fits_the_spec(operation_id: 
         path = path.replace(f"{{{name}}}", "7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0")
     answer = await api.request(operation["method"], path)
     assert answer.status_code == 401
-    assert answer.headers["WWW-Authenticate"] == "Bearer"
+    assert answer.headers["WWW-Authenticate"] == 'Bearer realm="parlance"'
     if operation["method"] != "head":
         assert_problem(answer, "unauthenticated")
 

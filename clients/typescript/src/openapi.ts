@@ -90,7 +90,7 @@ export interface paths {
         put?: never;
         /**
          * Create an account and sign in
-         * @description For `web` the refresh token travels only in an HttpOnly cookie on `/auth`.
+         * @description For `web` the refresh token travels only in an HttpOnly cookie, over https `__Host-refresh_token`.
          */
         post: operations["handlers.auth.register"];
         delete?: never;
