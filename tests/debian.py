@@ -107,6 +107,7 @@ class Coturn:
     tls_port: int
     certificate: Path
     log: Path
+    pid: int
 
 
 @contextmanager
@@ -114,15 +115,15 @@ def coturn(directory: Path, secret: str, *options: str, relay: str = "127.0.0.1"
     """Run turnserver with deploy/turnserver.conf; only addresses, ports, files and the secret are the test's own."""
     turnserver = program("coturn", "turnserver")
     chain = certificate(directory / "tls")
-    started = Coturn(free_port(), free_port(), chain, directory / "turnserver.log")
+    port, tls_port, log = free_port(), free_port(), directory / "turnserver.log"
     command = [
         turnserver,
         # coturn takes no `=` after this one, and starts without a configuration that it can't find.
         *("-c", str(DEPLOY / "turnserver.conf")),
         "--listening-ip=127.0.0.1",
         f"--relay-ip={relay}",
-        f"--listening-port={started.port}",
-        f"--tls-listening-port={started.tls_port}",
+        f"--listening-port={port}",
+        f"--tls-listening-port={tls_port}",
         f"--cert={chain}",
         f"--pkey={chain.with_name('privkey.pem')}",
         f"--static-auth-secret={secret}",
@@ -132,8 +133,8 @@ def coturn(directory: Path, secret: str, *options: str, relay: str = "127.0.0.1"
         "--log-file=stdout",
         *options,
     ]
-    with running(command, started.log, lambda: answers(started.port) and answers(started.tls_port)):
-        yield started
+    with running(command, log, lambda: answers(port) and answers(tls_port)) as process:
+        yield Coturn(port, tls_port, chain, log, process.pid)
 
 
 @dataclass(frozen=True)
@@ -144,11 +145,15 @@ class Nginx:
     plain_url: str
     certificate: Path
     configuration: Path
+    pid: int
 
 
 @contextmanager
-def nginx(directory: Path, upstream: str, *, socket_timeout: str | None = None) -> Iterator[Nginx]:
-    """Run nginx with deploy/nginx.conf before `upstream` (host:port); `socket_timeout` takes the place of its 90s."""
+def nginx(directory: Path, *upstreams: str, socket_timeout: str | None = None, origin: str = "") -> Iterator[Nginx]:
+    """Run nginx with deploy/nginx.conf before `upstreams` (host:port); `socket_timeout` takes the place of its 90s.
+
+    `origin` is one whose pages may read nginx's own refusals.
+    """
     executable = program("nginx", "nginx")
     chain = certificate(directory / "tls")
     port, plain_port = free_port(), free_port()
@@ -164,11 +169,14 @@ def nginx(directory: Path, upstream: str, *, socket_timeout: str | None = None) 
     replace("listen 443 ssl", f"listen 127.0.0.1:{port} ssl")
     replace("        listen [::]:80 default_server;\n", "")
     replace("        listen [::]:443 ssl http2 default_server;\n", "")
-    replace("server api:5503", f"server {upstream}")
+    replace("server api:5503 max_fails=0;", "".join(f"server {each} max_fails=0;" for each in upstreams))
     replace("pid /run/nginx.pid", f"pid {directory / 'nginx.pid'}")
     # The folders that are compiled in belong to root.
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     replace("http {\n", "http {\n" + "".join(f"{kind}_temp_path {directory / kind};\n" for kind in kinds))
+    if origin:
+        replace('#   "https://app.example.com" $http_origin;\n', "\n")
+        replace("map $http_origin $cors_origin {\n", f'map $http_origin $cors_origin {{\n"{origin}" $http_origin;\n')
     if socket_timeout:
         replace("_timeout 90s", f"_timeout {socket_timeout}")
     if os.geteuid() == 0:
@@ -181,5 +189,5 @@ def nginx(directory: Path, upstream: str, *, socket_timeout: str | None = None) 
     command = [executable, "-p", str(directory), "-c", str(path)]
     checked = subprocess.run([*command, "-t"], capture_output=True, text=True)
     assert checked.returncode == 0 and "warn" not in checked.stderr, checked.stderr
-    with running([*command, "-g", "daemon off;"], directory / "nginx.log", lambda: answers(port)):
-        yield Nginx(f"https://127.0.0.1:{port}", f"http://127.0.0.1:{plain_port}", chain, path)
+    with running([*command, "-g", "daemon off;"], directory / "nginx.log", lambda: answers(port)) as process:
+        yield Nginx(f"https://127.0.0.1:{port}", f"http://127.0.0.1:{plain_port}", chain, path, process.pid)

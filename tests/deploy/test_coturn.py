@@ -12,7 +12,9 @@ import hashlib
 import hmac
 import ipaddress
 import itertools
+import os
 import re
+import signal
 import ssl
 import time
 import uuid
@@ -27,7 +29,7 @@ from aioice import stun, turn
 from adapters.turn import Turn
 from settings import Settings
 from tests.calls import becomes
-from tests.debian import DEPLOY, Coturn, coturn
+from tests.debian import DEPLOY, Coturn, certificate, coturn
 
 pytestmark = pytest.mark.system
 
@@ -175,6 +177,43 @@ async def test_stun_needs_no_credential_and_names_no_software(server: Coturn, cr
         assert "FINGERPRINT" in response.attributes
         # RFC 5780 would be an address more to attack, and nobody here asks for it.
         assert not {"SOFTWARE", "OTHER-ADDRESS"} & set(response.attributes)
+
+
+async def test_tls_port_takes_no_udp(server: Coturn) -> None:
+    """No browser speaks TURN over DTLS, so UDP 5349 needs no hole in a firewall."""
+    refused: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
+
+    class Probe(asyncio.DatagramProtocol):
+        def datagram_received(self, data: bytes, _address: Any) -> None:
+            refused.set_exception(AssertionError(f"somebody answered: {data!r}"))
+
+        def error_received(self, error: Exception) -> None:
+            if not refused.done():
+                refused.set_result(error)
+
+    transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
+        Probe, remote_addr=("127.0.0.1", server.tls_port)
+    )
+    transport.sendto(bytes(stun.Message(stun.Method.BINDING, stun.Class.REQUEST)))
+    assert isinstance(await asyncio.wait_for(refused, 10), ConnectionRefusedError)
+    transport.close()
+
+
+async def test_renewed_certificate_is_read_on_sigusr2(settings: Settings, tmp_path: Path) -> None:
+    with coturn(tmp_path, settings.turn_secret.get_secret_value()) as server:
+
+        def shown() -> str:
+            return ssl.get_server_certificate(("127.0.0.1", server.tls_port))
+
+        before = await asyncio.to_thread(shown)
+        renewed = certificate(server.certificate.parent).read_text()
+        assert renewed != before == await asyncio.to_thread(shown)
+        os.kill(server.pid, signal.SIGUSR2)
+
+        async def is_renewed() -> bool:
+            return await asyncio.to_thread(shown) == renewed
+
+        await becomes(is_renewed)
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp", "tls"])

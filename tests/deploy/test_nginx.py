@@ -7,8 +7,10 @@ by address: each client here has a loopback address of its own.
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import secrets
+import signal
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -25,10 +27,10 @@ from websockets.asyncio.client import connect
 
 import errors
 from container import Container
-from contract import problems
-from contract.operations import MAX_JSON_BYTES
-from tests.calls import empty_queue
-from tests.debian import Nginx, nginx
+from contract import problems, schemas
+from contract.operations import MAX_JSON_BYTES, definitions
+from tests.calls import becomes, empty_queue
+from tests.debian import DEPLOY, Nginx, certificate, nginx
 from tests.pictures import picture, upload
 from tests.world import Learner, Phone, Server, address, dial, free_port, register
 
@@ -226,6 +228,107 @@ async def test_without_an_api_it_says_so_in_the_apis_words(client: MakeClient, t
         answer = await client(to=lonely).get("/health")
         same_problem(answer, errors.Unavailable())
         assert answer.headers["Retry-After"] == "2"
+
+
+async def test_refusals_of_nginx_are_readable_by_allowed_pages(client: MakeClient, tmp_path: Path) -> None:
+    """A browser hides an answer without CORS headers from the page, and the page would see a network error."""
+    allowed, foreign = "https://app.example.com", "https://evil.example"
+    with nginx(tmp_path, f"127.0.0.1:{free_port()}", origin=allowed) as lonely:
+        http = client(to=lonely)
+        large = b" " * (1024 * 1024 + 1)
+        for origin, seen in ((allowed, allowed), (foreign, None)):
+            headers = {"Origin": origin}
+            away = await http.get("/health", headers=headers)
+            too_large = await http.patch("/users/me", content=large, headers=headers)
+            flood = await asyncio.gather(*(http.get("/users/me", headers=headers) for _ in range(400)))
+            refused = next(answer for answer in flood if answer.status_code == 429)
+            for answer, status in ((away, 503), (too_large, 413), (refused, 429)):
+                assert answer.status_code == status
+                assert answer.headers.get("Access-Control-Allow-Origin") == seen
+                assert answer.headers.get("Access-Control-Allow-Credentials") == (seen and "true")
+                assert answer.headers["Vary"] == "Origin"
+                assert answer.headers["Access-Control-Expose-Headers"] == "Retry-After"
+
+
+async def test_renewed_certificate_is_read_on_reload(edge: Nginx, server: Server, tmp_path: Path) -> None:
+    with nginx(tmp_path, server.url.removeprefix("http://")) as started:
+        port = int(started.url.rpartition(":")[2])
+
+        def shown() -> str:
+            return ssl.get_server_certificate(("127.0.0.1", port))
+
+        before = await asyncio.to_thread(shown)
+        renewed = certificate(started.certificate.parent).read_text()
+        assert renewed != before == await asyncio.to_thread(shown)
+        os.kill(started.pid, signal.SIGHUP)
+
+        async def is_renewed() -> bool:
+            return await asyncio.to_thread(shown) == renewed
+
+        await becomes(is_renewed)
+
+
+async def test_host_keeps_its_port(client: MakeClient, edge: Nginx) -> None:
+    learner = await register(client())
+    for host in ("parlance.test:8443", "parlance.test", "[::1]:8443"):
+        async with socket(edge, learner, headers={"Host": host, "Origin": f"https://{host}"}) as phone:
+            assert phone.client.connected, host
+    with pytest.raises(socketio.exceptions.ConnectionError):
+        async with socket(edge, learner, headers={"Host": "parlance.test:8443", "Origin": "https://parlance.test"}):
+            pass
+
+
+def test_every_large_body_of_the_contract_passes() -> None:
+    """A path that takes more than nginx's usual megabyte has a location of its own that lets it through."""
+    configuration = (DEPLOY / "nginx.conf").read_text()
+    sizes = {"m": 1024**2, "g": 1024**3}
+    locations = [
+        (re.compile(pattern), int(number) * sizes[unit])
+        for pattern, number, unit in re.findall(
+            r"location ~ (\S+) \{\s+client_max_body_size (\d+)([mg]);", configuration
+        )
+    ]
+    document = schemas.load(schemas.OPENAPI)
+    checked = 0
+    for operation in definitions(document).values():
+        body = schemas.follow(operation.get("requestBody", {}), document)
+        streamed = [kind for kind in body.get("content", {}) if "octet-stream" in kind or kind.startswith("video/")]
+        wanted = 10 * sizes["g"] if streamed else body.get("x-max-bytes", 0)
+        if wanted <= sizes["m"]:
+            continue
+        path = re.sub(r"\{\w+\}", "7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0", operation["path"])
+        passes = [most for pattern, most in locations if pattern.search(path)]
+        # The form around a file is a little more than the file.
+        assert passes and passes[0] > wanted * 0.99, f"nginx refuses what {operation['operationId']} takes"
+        checked += 1
+    assert checked >= 4
+
+
+async def test_assets_come_from_whichever_host_has_them(client: MakeClient, server: Server, tmp_path: Path) -> None:
+    """During a rollout the page of one version asks for assets that the other host does not have."""
+
+    async def older(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    before = await asyncio.start_server(older, "127.0.0.1")
+    port = before.sockets[0].getsockname()[1]
+    async with httpx.AsyncClient(base_url=server.url) as straight:
+        page = (await straight.get("/")).text
+    assets = re.findall(r'\b(?:src|href)="(/practice/[^"]*)"', page)
+    assert assets
+    with nginx(tmp_path, f"127.0.0.1:{port}", server.url.removeprefix("http://")) as rolling:
+        http = client(to=rolling)
+        for path in assets * 4:
+            answer = await http.get(path)
+            assert answer.status_code == 200, path
+            assert "immutable" in answer.headers["Cache-Control"]
+        # Anything else is asked once: a payment must not be made twice.
+        statuses = {(await http.get("/users/me")).status_code for _ in range(8)}
+        assert statuses == {404, 401}
+    before.close()
 
 
 async def test_a_quiet_socket_lives_as_long_as_pings_come_before_the_timeout(
