@@ -60,6 +60,9 @@ async def test_two_learners_use_the_page(environment: dict[str, str], container:
     assert seen["microphonesLeft"] == [0, 0], "the microphone is let go when the call is over"
     assert "4 of 5 stars" in seen["history"] and seen["partners"][0] in seen["history"]
     assert seen["oldPassword"] == "The e-mail address or the password is not right."
+    assert seen["preselected"] == ["all", "all"] and seen["offeredAtOnce"] == 0
+    too_long = "This password is too long. Use at most 72 letters or digits; accents and emoji count more."
+    assert seen["tooLong"] == [[True, too_long]] * 3
     assert seen["refused"].startswith("Your browser was not allowed to use the microphone.")
     print(f"talking {seen['seconds']:.1f} s after the first page was opened")
 

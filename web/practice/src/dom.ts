@@ -104,13 +104,16 @@ export interface Field {
   /** A choice: values and their words. */
   choices?: [string, string][];
   value?: string;
+  /** What is wrong with a value, or nothing; the browser shows it beside the field. */
+  check?: (value: string) => string;
 }
 
-function control({ name, label, hint, attributes = {}, choices, value = "" }: Field): HTMLElement {
+function control({ name, label, hint, attributes = {}, choices, value = "", check }: Field): HTMLElement {
   const described: Attributes = { ...attributes, id: name, name, ...(hint && { "aria-describedby": `${name}-hint` }) };
   const input = choices
     ? h("select", described, ...choices.map(([each, words]) => h("option", { value: each, selected: each === value }, words)))
     : h("input", { ...described, value });
+  if (check && input instanceof HTMLInputElement) input.addEventListener("input", () => input.setCustomValidity(check(input.value)));
   return h("div", { class: "field" }, h("label", { for: name }, label), input, hint && h("p", { class: "hint", id: `${name}-hint` }, hint));
 }
 

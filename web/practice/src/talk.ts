@@ -4,7 +4,7 @@ import type { FindPartner, MatchFound } from "../../../clients/typescript/src/as
 import { Refused, value } from "../../../clients/typescript/src/client.ts";
 import type { Me, ReportReason } from "../../../clients/typescript/src/openapi.ts";
 import type { Practice } from "../../../clients/typescript/src/practice.ts";
-import { type Field, face, form, h, hush, place, say, show } from "./dom.ts";
+import { type Field, face, form, h, hush, place, say, show, uponLeaving } from "./dom.ts";
 import { figures } from "./history.ts";
 import { follow } from "./meter.ts";
 import { parlance } from "./session.ts";
@@ -17,6 +17,9 @@ interface Kept {
   since: number;
 }
 const KEPT = "call";
+const minutes = (count: number) => (count === 1 ? "About a minute." : `About ${count} minutes.`);
+/** After so long a search the page offers partners of any level. */
+const OFFER_MILLISECONDS = 20_000;
 
 const QUESTIONS = [
   "What did you do last weekend, and what would you rather have done?",
@@ -84,9 +87,9 @@ export class Talk {
   }
 
   idle(me: Me): void {
-    const level = me.englishLevel ?? "all";
     const choices: Field[] = [
-      { name: "level", label: "Partner's level", choices: [["all", "Any level"], ...LEVELS], value: level },
+      // Not the learner's own: two of different levels would never meet.
+      { name: "level", label: "Partner's level", choices: [["all", "Any level"], ...LEVELS], value: "all" },
       { name: "topic", label: "Topic, if you like", hint: "Those with the same topic meet first.", attributes: { maxlength: "60", autocomplete: "off" } },
     ];
     const start = form(choices, "Tap to talk", async (values) => {
@@ -159,6 +162,7 @@ export class Talk {
       this.#home();
       await this.#practice.send("cancel_search", {}).catch(() => undefined);
     };
+    const wider = h("div", { role: "status" });
     show(
       "Looking for a partner",
       h(
@@ -166,14 +170,29 @@ export class Talk {
         { class: "card center" },
         h("div", { class: "wait", "aria-hidden": "true" }),
         h("p", { id: "estimate", role: "status" }, "One moment …"),
-        h("button", { click: () => void cancel() }, "Stop looking"),
+        wider,
+        h("p", {}, h("button", { click: () => void cancel() }, "Stop looking")),
       ),
     );
+    if ((this.#search?.level ?? "all") === "all") return;
+    const widen = h("button", { class: "primary", click: () => void this.#widen() }, "Look for any level");
+    const offer = setTimeout(() => wider.append(h("p", {}, "Nobody of this level is free yet."), h("p", {}, widen)), OFFER_MILLISECONDS);
+    uponLeaving(() => clearTimeout(offer));
+  }
+
+  /** Search on with partners of any level. */
+  async #widen(): Promise<void> {
+    const search: FindPartner = { ...this.#search, level: "all" };
+    this.#search = search;
+    this.#waiting();
+    // A match that came first stands: then there is no search to cancel.
+    await this.#practice.send("cancel_search", {}).catch(() => undefined);
+    if (this.#search === search && !this.#call) await this.#queue(search);
   }
 
   #estimate(seconds: number): void {
     const line = document.getElementById("estimate");
-    if (line) line.textContent = seconds < 60 ? `About ${Math.max(1, seconds)} seconds.` : `About ${Math.round(seconds / 60)} minutes.`;
+    if (line) line.textContent = seconds < 60 ? `About ${Math.max(1, seconds)} seconds.` : minutes(Math.round(seconds / 60));
   }
 
   async #enter(match: MatchFound, role?: Role, since = Date.now()): Promise<void> {

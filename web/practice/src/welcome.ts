@@ -5,11 +5,15 @@ import { parlance } from "./session.ts";
 import { sentence } from "./words.ts";
 
 const EMAIL: Field = { name: "email", label: "E-mail", attributes: { type: "email", autocomplete: "email", required: true } };
+const MAX_PASSWORD_BYTES = 72;
+const bytes = (text: string) => new TextEncoder().encode(text.normalize("NFC")).length;
 const NEW_PASSWORD: Field = {
   name: "password",
   label: "Password",
   hint: "At least 8 characters.",
-  attributes: { type: "password", autocomplete: "new-password", required: true, minlength: "8", maxlength: "72" },
+  // Not `maxlength`, which would cut what is pasted without a word, and make an account that cannot be opened.
+  check: (password) => (bytes(password) > MAX_PASSWORD_BYTES ? "This password is too long. Use at most 72 letters or digits; accents and emoji count more." : ""),
+  attributes: { type: "password", autocomplete: "new-password", required: true, minlength: "8" },
 };
 const PASSWORD: Field = {
   name: "password",
