@@ -27,6 +27,7 @@ from cli.migrations import upgrade_to_head
 from cli.worker import bind
 from container import Container
 from settings import Settings
+from tests.pace import limit
 from tests.world import PASSWORD, Server, start_server, stop_server
 
 T = TypeVar("T")
@@ -139,7 +140,7 @@ def execute(settings: Settings, statement: str, *values: Any) -> None:
 
 async def eventually(check: Callable[[], Any], *, within: float, what: str) -> Any:
     """Repeat `check` until it answers something true, and answer that."""
-    deadline = asyncio.get_running_loop().time() + within
+    deadline = asyncio.get_running_loop().time() + limit(within)
     while True:
         found = check()
         answer: Any = await found if isinstance(found, Awaitable) else found

@@ -15,6 +15,7 @@ import errors
 from adapters.counting import Traffic
 from container import Container
 from models import CallSession, User
+from tests.pace import limit
 from tests.world import Phone
 
 MakePhone = Callable[..., Awaitable[Phone]]
@@ -77,7 +78,7 @@ class HeldBus(LocalBus):
 
 async def becomes(condition: Callable[[], Awaitable[Any]], *, within: float = 10) -> Any:
     """Wait until `condition` answers something true; answer it."""
-    deadline = time.monotonic() + within
+    deadline = time.monotonic() + limit(within)
     while not (answer := await condition()):
         assert time.monotonic() < deadline, f"not within {within} s"
         await asyncio.sleep(0.01)

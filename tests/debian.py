@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from adapters.embedded import die_with_parent
+from tests.pace import limit
 from tests.world import free_port
 
 DEPLOY = Path(__file__).resolve().parent.parent / "deploy"
@@ -49,7 +50,7 @@ def running(command: list[str], log: Path, ready: Callable[[], bool]) -> Iterato
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, preexec_fn=die_with_parent(signal.SIGTERM)
         )
     try:
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + limit(15)
         while not ready():
             assert process.poll() is None, f"{command[0]} ended:\n{log.read_text()}"
             assert time.monotonic() < deadline, f"{command[0]} is not ready:\n{log.read_text()}"

@@ -15,6 +15,7 @@ import socketio.exceptions
 from adapters.embedded import EmbeddedServices
 from tests.accounts import load, own_database
 from tests.calls import Room
+from tests.pace import limit
 from tests.world import Learner, Phone, Server, dial, start_server, stop_server
 
 #: Seconds that a dropped member of a call has.
@@ -98,7 +99,7 @@ class Client:
 
     async def connect(self, *, at: int | None = None, within: float = 15) -> Phone:
         """Connect to some server that takes us."""
-        deadline = asyncio.get_running_loop().time() + within
+        deadline = asyncio.get_running_loop().time() + limit(within)
         turn = len(self.phones) if at is None else at
         while True:
             urls = self.urls()
@@ -129,7 +130,7 @@ class Client:
             await asyncio.sleep(0.2)
 
     async def hears(self, event: str, *, within: float = 10) -> None:
-        deadline = asyncio.get_running_loop().time() + within
+        deadline = asyncio.get_running_loop().time() + limit(within)
         while event not in self.heard:
             assert asyncio.get_running_loop().time() < deadline, f"no {event} within {within} s; heard {self.heard}"
             await asyncio.sleep(0.01)

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from container import Container
 from models import CallSession, EndedBy
+from tests.pace import limit
 from tests.world import PASSWORD, Learner, address
 
 MakeLearner = Callable[..., Awaitable[Learner]]
@@ -94,7 +95,7 @@ async def every_page(http: httpx.AsyncClient, path: str, *, limit: int = 2, **qu
 
 async def until(condition: Callable[[], Awaitable[bool]], what: str, *, within: float = 10) -> None:
     """Wait for a condition."""
-    deadline = asyncio.get_running_loop().time() + within
+    deadline = asyncio.get_running_loop().time() + limit(within)
     while not await condition():
         assert asyncio.get_running_loop().time() < deadline, f"not within {within} s: {what}"
         await asyncio.sleep(0.02)

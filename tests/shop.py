@@ -20,6 +20,7 @@ from models import Order
 from settings import Settings
 from tests.accounts import eventually, load, own_database
 from tests.history import make_admin, rows
+from tests.pace import limit
 from tests.payments import a_course, is_enrolled
 from tests.standins import Standing, StandIns
 from tests.standins import running as stand_ins_running
@@ -52,7 +53,7 @@ def a_worker(environment: dict[str, str], log: Path) -> Iterator[subprocess.Pope
             stderr=output,
         )
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + limit(60)
         while "worker is ready" not in log.read_text():
             assert process.poll() is None and time.monotonic() < deadline, log.read_text()
             time.sleep(0.05)
@@ -85,14 +86,14 @@ class Shop:
     @asynccontextmanager
     async def somebody(self) -> AsyncIterator[Learner]:
         async with httpx.AsyncClient(
-            base_url=self.url, headers={"X-Forwarded-For": address()}, timeout=30, trust_env=False
+            base_url=self.url, headers={"X-Forwarded-For": address()}, timeout=limit(30), trust_env=False
         ) as http:
             yield await register(http, ready=False)
 
     @asynccontextmanager
     async def operator(self) -> AsyncIterator[Learner]:
         async with httpx.AsyncClient(
-            base_url=self.url, headers={"X-Forwarded-For": address()}, timeout=30, trust_env=False
+            base_url=self.url, headers={"X-Forwarded-For": address()}, timeout=limit(30), trust_env=False
         ) as http:
             yield await make_admin(self.container, http)
 

@@ -10,6 +10,7 @@ from typing import Any
 import websockets
 from websockets.asyncio.client import ClientConnection, connect
 
+from tests.pace import limit
 from tests.world import Learner, Server
 
 
@@ -37,13 +38,13 @@ class BareSocket:
 
     async def hears(self, start: str, *, count: int = 1, within: float = 10) -> str:
         """Wait for the frame that is the `count`th to start like this."""
-        async with asyncio.timeout(within):
+        async with asyncio.timeout(limit(within)):
             while len(found := [frame for frame in self.heard if frame.startswith(start)]) < count:
                 await asyncio.sleep(0.01)
         return found[count - 1]
 
     async def is_cut_off(self, *, within: float) -> None:
-        async with asyncio.timeout(within):
+        async with asyncio.timeout(limit(within)):
             await self.socket.wait_closed()
 
     async def hang_up(self) -> None:

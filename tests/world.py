@@ -20,6 +20,7 @@ import redis
 import socketio
 
 from tests import record
+from tests.pace import limit
 
 PASSWORD = "correct horse battery"
 
@@ -96,10 +97,10 @@ def start_server(environment: dict[str, str], log: Path, *, workers: int, port: 
             start_new_session=True,
         )
     server = Server(f"http://127.0.0.1:{port}", process, log)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + limit(60)
     while time.monotonic() < deadline:
         try:
-            is_up = httpx.get(f"{server.url}/health", timeout=1).status_code == 200
+            is_up = httpx.get(f"{server.url}/health", timeout=limit(1)).status_code == 200
             # One may be there long before the others; where Redis is away nobody counts them.
             if is_up and (not (now := _workers(environment)) or len(now - before) >= workers):
                 return server
@@ -145,13 +146,13 @@ class Phone:
 
     async def send(self, event: str, payload: Any = None) -> dict[str, Any]:
         """Send an event and answer its ack."""
-        ack: dict[str, Any] = await self.client.call(event, payload, timeout=10)
+        ack: dict[str, Any] = await self.client.call(event, payload, timeout=limit(10))
         record.event(event, payload, ack)
         return ack
 
     async def hears(self, event: str, *, count: int = 1, within: float = 5) -> Any:
         """Wait until `event` has been heard `count` times; answer the last payload."""
-        deadline = time.monotonic() + within
+        deadline = time.monotonic() + limit(within)
         while time.monotonic() < deadline:
             payloads = [payload for name, payload in self.heard if name == event]
             if len(payloads) >= count:

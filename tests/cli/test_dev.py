@@ -21,6 +21,7 @@ import pytest
 import stripe
 
 from cli import payment_stand_ins
+from tests.pace import limit
 
 ROOT = Path(__file__).parents[2]
 CONFIGURED = ("DB_", "REDIS_", "STORAGE_", "JWT_", "APP_", "PARLANCE_", "STRIPE_", "RAZORPAY_", "PAYMENT_")
@@ -46,7 +47,7 @@ def started(directory: Path, port: int) -> Iterator[subprocess.Popen[str]]:
 
 
 def wait_until_ready(directory: Path, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + limit(60)
     while "parlance: ready" not in (output := (directory / "output").read_text()):
         assert process.poll() is None, output
         assert time.monotonic() < deadline, output

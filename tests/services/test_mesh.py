@@ -21,6 +21,7 @@ from adapters.embedded import EmbeddedServices
 from adapters.scripts import Scripts
 from adapters.workers import DEAD_AFTER, HEARTBEAT
 from settings import Settings
+from tests.pace import limit
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -80,7 +81,7 @@ class Child:
 
     async def says(self, line: str, within: float = 20) -> None:
         assert self.process.stdout is not None
-        async with asyncio.timeout(within):
+        async with asyncio.timeout(limit(within)):
             while (said := (await self.process.stdout.readline()).decode().strip()) != line:
                 assert said, f"ended before it said {line!r}"
                 assert said != f"lost {self.worker_id}", "it heard of its own death"
@@ -92,7 +93,7 @@ MakeChild = Callable[..., Awaitable[Child]]
 
 
 async def becomes(condition: Callable[[], Any], within: float = 20) -> None:
-    deadline = time.monotonic() + within
+    deadline = time.monotonic() + limit(within)
     while not condition():
         assert time.monotonic() < deadline, f"not within {within} s"
         await asyncio.sleep(0.005)

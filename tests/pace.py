@@ -1,0 +1,28 @@
+"""Limits of waits in tests: they scale with the machine, for machines differ in speed by three times and more."""
+
+from __future__ import annotations
+
+import time
+
+#: Seconds that `_work` takes on an idle core of the machine whose figures the limits are.
+_REFERENCE_SECONDS = 0.1
+#: A limit of this many seconds or more promises nothing: it ends a test that hangs, and may be as long as it likes.
+_GUARD_SECONDS = 5
+_GUARD_FACTOR = 4
+
+
+def _work() -> float:
+    started = time.perf_counter()
+    total = 0
+    for number in range(2_000_000):
+        total += number % 7
+    return time.perf_counter() - started
+
+
+#: How many times slower this machine is, at least 1; the best of three, so that one busy moment does not count.
+SLOWNESS = max(1.0, min(_work() for _ in range(3)) / _REFERENCE_SECONDS)
+
+
+def limit(seconds: float) -> float:
+    """Return the seconds that a wait may take here where it may take `seconds` on the reference machine."""
+    return seconds * SLOWNESS * (_GUARD_FACTOR if seconds >= _GUARD_SECONDS else 1)
