@@ -19,7 +19,7 @@ from adapters.keys import KeyFiles
 from cli.migrations import upgrade_to_head
 from container import Container
 from settings import Settings
-from tests.pace import SLOWNESS
+from tests.pace import GRACE, JOIN
 from tests.payments import paying, tills
 from tests.world import Learner, Phone, Server, client, dial, register, start_server, stop_server
 
@@ -39,8 +39,8 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
             "JWT_PUBLIC_KEY_PATH": str(directory / "keys" / "public.pem"),
             "TURN_SECRET": "turn-secret-of-the-tests",
             "TURN_HOST": "127.0.0.1",
-            "JOIN_DEADLINE": f"{round(6 * SLOWNESS)}s",
-            "RECONNECT_GRACE": f"{round(4 * SLOWNESS)}s",
+            "JOIN_DEADLINE": f"{JOIN}s",
+            "RECONNECT_GRACE": f"{GRACE}s",
             # Tests hurry; those of the limits serve with others.
             "SOCKET_EVENTS_PER_SECOND": "100000",
             "SOCKET_EVENT_BURST": "100000",

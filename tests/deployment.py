@@ -15,11 +15,10 @@ import socketio.exceptions
 from adapters.embedded import EmbeddedServices
 from tests.accounts import load, own_database
 from tests.calls import Room
-from tests.pace import limit
+from tests.pace import GRACE, limit
 from tests.world import Learner, Phone, Server, dial, start_server, stop_server
 
 #: Seconds that a dropped member of a call has.
-GRACE = 4
 
 
 @dataclass

@@ -19,10 +19,14 @@ def _work() -> float:
     return time.perf_counter() - started
 
 
-#: How many times slower this machine is, at least 1; the best of three, so that one busy moment does not count.
-SLOWNESS = max(1.0, min(_work() for _ in range(3)) / _REFERENCE_SECONDS)
+#: How many times slower this machine is, from 1 to 4; the best of three, so that one busy moment does not count.
+SLOWNESS = min(4.0, max(1.0, min(_work() for _ in range(3)) / _REFERENCE_SECONDS))
 
 
 def limit(seconds: float) -> float:
     """Return the seconds that a wait may take here where it may take `seconds` on the reference machine."""
     return seconds * SLOWNESS * (_GUARD_FACTOR if seconds >= _GUARD_SECONDS else 1)
+
+
+#: Seconds that servers of the tests give a participant to come back, and a match to be joined.
+GRACE, JOIN = round(4 * SLOWNESS), round(6 * SLOWNESS)

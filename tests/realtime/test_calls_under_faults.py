@@ -23,7 +23,8 @@ from models import CallSession, EndedBy, Profile
 from tests.accounts import load
 from tests.callers import Caller, Rooms, Story, in_order
 from tests.calls import becomes
-from tests.deployment import GRACE, Client, Deployment, deployed
+from tests.deployment import Client, Deployment, deployed
+from tests.pace import GRACE
 from tests.world import register
 
 LEARNERS, ROUNDS = 40, 25

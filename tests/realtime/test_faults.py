@@ -15,7 +15,8 @@ from container import Container
 from settings import Settings
 from tests.accounts import load
 from tests.calls import Room, call, ended_row, match, row
-from tests.deployment import GRACE, Client, Deployment, deployed
+from tests.deployment import Client, Deployment, deployed
+from tests.pace import GRACE
 from tests.world import Phone, dial, register, start_server, stop_server
 
 

@@ -10,10 +10,10 @@ from sqlmodel import col, select
 from container import Container
 from models import EndedBy, Profile
 from tests.calls import MakePhone, Room, call, ended_row, match, row
+from tests.pace import GRACE, JOIN
 from tests.world import Phone
 
 #: Seconds that a dropped member of a call, and a match that is not joined, have on the tests' server.
-GRACE, JOIN = 4, 6
 
 
 def names(phone: Phone) -> list[str]:

@@ -21,11 +21,11 @@ from services.rooms import Rooms
 from services.sessions import SessionsService
 from services.signaling import PeerAway, PeerBack, PeerLeft, Seat, SignalingService
 from tests.calls import HeldBus, LocalBus, MakePhone, Room, becomes, call, empty_queue, ended_row, match, row
+from tests.pace import GRACE
 from tests.world import Phone, Server, start_server, stop_server
 
 Pair = tuple[Phone, Phone]
 #: Seconds that a dropped member of a call has on the tests' server.
-GRACE = 4
 
 
 @pytest.fixture(scope="module", params=["fast lane", "no fast lane"])
