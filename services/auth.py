@@ -61,12 +61,16 @@ class AuthService:
                 await session.flush()
                 session.add(Profile(user_id=user.id, last_active_at=now()))
                 await self._jobs.enqueue(session, "auth.send_verification", user_id=str(user.id))
-                return await self._sign_ins.open(session, user, device_id, platform)
+                signed_in, _ = await self._sign_ins.open(session, user, device_id, platform)
         except IntegrityError:
             raise errors.EmailTaken() from None
+        return signed_in
 
     async def login(self, email: str, password: str, device_id: str, platform: str) -> SignedIn:
-        """Sign a device in; raise InvalidCredentials, or AccountBanned after a right password."""
+        """Sign a device in, which ends its earlier login.
+
+        Raises InvalidCredentials, or AccountBanned after a right password.
+        """
         async with self._database.transaction() as session:
             found = (await session.exec(select(User).where(sa.func.lower(User.email) == sa.func.lower(email)))).first()
         # Outside the transaction: a check takes a quarter of a second, and no connection should wait for it.
@@ -82,7 +86,9 @@ class AuthService:
             await session.execute(
                 sa.update(Profile).where(col(Profile.user_id) == user.id).values(last_active_at=now())
             )
-            return await self._sign_ins.open(session, user, device_id, platform)
+            signed_in, ended = await self._sign_ins.open(session, user, device_id, platform)
+        await self._sign_ins.announce(ended)
+        return signed_in
 
     async def admit_socket(self, access_token: str) -> Identity:
         """Answer whose socket this is; raise Unauthenticated, or Banned."""
