@@ -27,6 +27,7 @@ from starlette.types import Receive, Scope
 import errors
 import handlers
 from contract import problems, schemas
+from models import email_addresses
 
 if TYPE_CHECKING:
     from container import Container
@@ -172,9 +173,13 @@ class Limit(NamedTuple):
         """Count a call; raise RateLimited."""
         who = client
         if self.per == "account":
-            # Hashed: a store of counters should not be a list of addresses.
-            who = caller.user_id if caller else hashlib.sha256(body["email"].lower().encode()).hexdigest()[:32]
+            who = caller.user_id if caller else _account_key(body["email"])
         await services.rate_limiter.take(f"{operation_id}:{self.per}:{who}", self.calls, self.seconds)
+
+
+def _account_key(email: str) -> str:
+    """Name the account of an address, hashed: a store of counters should not be a list of addresses."""
+    return hashlib.sha256(email_addresses.canonical(email).encode()).hexdigest()[:32]
 
 
 def rate_limits(operation: dict[str, Any]) -> list[Limit]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
 
@@ -11,7 +10,8 @@ from adapters.database import Database
 from adapters.passwords import MAX_BYTES, Passwords
 from models import Profile, Role, User
 from services.audit import AuditService
-from services.sign_ins import SignInsService, lock
+from services.auth import checked_email
+from services.sign_ins import SignInsService, find_by_email, lock
 
 
 class AdminsService:
@@ -25,9 +25,12 @@ class AdminsService:
         """Make an administrator's account, verified; raise EmailTaken or RequestInvalid."""
         if len(password) < 8 or len(password.encode()) > MAX_BYTES:
             raise errors.RequestInvalid(f"a password has 8 characters at least and {MAX_BYTES} bytes at most")
-        if "@" not in email:
-            raise errors.RequestInvalid("that is not an e-mail address")
-        user = User(email=email, password_hash=await self._passwords.hash(password), role=Role.ADMIN, is_verified=True)
+        user = User(
+            email=checked_email(email),
+            password_hash=await self._passwords.hash(password),
+            role=Role.ADMIN,
+            is_verified=True,
+        )
         try:
             async with self._database.transaction() as session:
                 session.add(user)
@@ -56,7 +59,7 @@ class AdminsService:
                     select(User).where(User.role == Role.ADMIN).order_by(col(User.id)).with_for_update(key_share=True)
                 )
             ).all()
-            found = (await session.exec(select(User).where(sa.func.lower(User.email) == sa.func.lower(email)))).first()
+            found = await find_by_email(session, email)
             user = await lock(session, found.id) if found else None
             if user is None:
                 raise errors.NotFound(f"there is no account {email}")

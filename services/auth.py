@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import secrets
 import uuid
 from datetime import timedelta
@@ -18,10 +19,12 @@ from adapters.jobs import Jobs
 from adapters.passwords import MAX_BYTES, Passwords
 from adapters.ports import Mailer
 from adapters.tokens import AccessTokens, Identity
-from models import EmailVerificationToken, PasswordResetToken, Profile, User
+from models import EmailVerificationToken, PasswordResetToken, Profile, User, email_addresses
 from models.columns import now
 from services import mails
-from services.sign_ins import SignedIn, SignInsService, lock
+from services.sign_ins import SignedIn, SignInsService, find_by_email, lock
+
+log = logging.getLogger("parlance.auth")
 
 RESET_LIFETIME = timedelta(hours=1)
 VERIFICATION_LIFETIME = timedelta(days=1)
@@ -52,9 +55,9 @@ class AuthService:
     async def register(self, email: str, password: str, device_id: str, platform: str) -> SignedIn:
         """Create an account with its profile, sign the device in and ask to verify the address.
 
-        Raises EmailTaken, and RequestInvalid for a password of more than 72 bytes.
+        Raises EmailTaken, and RequestInvalid for an address or a password that may not be used.
         """
-        user = User(email=email, password_hash=await self._hash(password, "password"))
+        user = User(email=checked_email(email), password_hash=await self._hash(password, "password"))
         try:
             async with self._database.transaction() as session:
                 session.add(user)
@@ -72,7 +75,7 @@ class AuthService:
         Raises InvalidCredentials, or AccountBanned after a right password.
         """
         async with self._database.transaction() as session:
-            found = (await session.exec(select(User).where(sa.func.lower(User.email) == sa.func.lower(email)))).first()
+            found = await find_by_email(session, email)
         # Outside the transaction: a check takes a quarter of a second, and no connection should wait for it.
         if not await self._passwords.matches(password, found.password_hash if found else None) or found is None:
             raise errors.InvalidCredentials()
@@ -104,17 +107,21 @@ class AuthService:
         return self._sign_ins.identify(access_token)
 
     async def forgot_password(self, email: str) -> None:
-        """Ask for a mail with a link; the same work for every address, so that nothing tells which are known."""
+        """Ask for a mail with a link; raise RequestInvalid for what no mail may be sent to.
+
+        The work is the same for every address, so that nothing shows which are known.
+        """
+        canonical = email_addresses.canonical(checked_email(email))
         async with self._database.transaction() as session:
-            await self._jobs.enqueue(session, "auth.send_password_reset", email=email)
+            await self._jobs.enqueue(session, "auth.send_password_reset", email=canonical)
 
     async def send_password_reset(self, email: str) -> None:
         """Mail a link to set a new password, where the address has an account."""
         token = secrets.token_urlsafe(32)
         row = PasswordResetToken(token_hash=_hash(token), expires_at=now() + RESET_LIFETIME, user_id=uuid.UUID(int=0))
         async with self._database.transaction() as session:
-            user = (await session.exec(select(User).where(sa.func.lower(User.email) == sa.func.lower(email)))).first()
-            if user is None:
+            user = await find_by_email(session, email)
+            if user is None or not _can_be_mailed(user):
                 return
             row.user_id = user.id
             session.add(row)
@@ -162,7 +169,7 @@ class AuthService:
         )
         async with self._database.transaction() as session:
             user = await session.get(User, uuid.UUID(user_id))
-            if user is None or user.is_verified:
+            if user is None or user.is_verified or not _can_be_mailed(user):
                 return
             session.add(row)
         mail = mails.verification(user.email, f"{self._site}/verify-email?token={token}")
@@ -194,6 +201,22 @@ class AuthService:
     def jwks(self) -> dict[str, Any]:
         """The public keys that verify access tokens."""
         return self._tokens.jwks()
+
+
+def checked_email(typed: str) -> str:
+    """Answer an address as mail is sent to it; raise RequestInvalid for one that mail programs read otherwise."""
+    address = email_addresses.deliverable(typed)
+    if address is None:
+        raise errors.RequestInvalid("'email' is not an address that mail can be sent to; check how it is spelled")
+    return address
+
+
+def _can_be_mailed(user: User) -> bool:
+    """Say whether an account's address is one that would be accepted today; older accounts may have others."""
+    if email_addresses.deliverable(user.email) is not None:
+        return True
+    log.warning("email_not_sent reason=address_not_deliverable user_id=%s", user.id)
+    return False
 
 
 def _hash(token: str) -> str:

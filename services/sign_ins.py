@@ -26,7 +26,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 import errors
 from adapters.database import Database
 from adapters.tokens import AccessTokens, Identity
-from models import DeviceToken, Platform, Profile, RefreshToken, User
+from models import DeviceToken, Platform, Profile, RefreshToken, User, email_addresses
 from models.columns import now
 from services.revocations import Revocations
 
@@ -231,6 +231,12 @@ class SignInsService:
         )
         async with self._database.transaction() as session:
             return [Device(*row) for row in (await session.execute(families)).all()]
+
+
+async def find_by_email(session: AsyncSession, email: str) -> User | None:
+    """Find the account of an address, however it is spelled."""
+    statement = select(User).where(User.email_canonical == email_addresses.canonical(email))
+    return (await session.exec(statement)).first()
 
 
 async def lock(session: AsyncSession, user_id: uuid.UUID) -> User | None:

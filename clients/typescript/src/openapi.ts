@@ -111,6 +111,7 @@ export interface paths {
         /**
          * Sign in on a device
          * @description An unknown address and a wrong password get the same answer. `account_banned` comes only after a right password.
+         *     A device has one login of an account: the earlier one with the same `deviceId` ends, its push token stays.
          */
         post: operations["handlers.auth.login"];
         delete?: never;
@@ -130,9 +131,9 @@ export interface paths {
         put?: never;
         /**
          * Exchange a refresh token for new tokens
-         * @description A refresh token works once. The same one sent again within ten seconds gets the same answer, for an answer may be
-         *     lost; sent later, it ends the sign-in (`refresh_token_reused`). Browsers send the cookie and no body; their
-         *     `Origin` has to be an allowed one.
+         * @description A refresh token works once. The same one sent again within a minute gets the same answer, for an answer may be
+         *     lost or late, as long as the token of that answer was not exchanged; any other use of a spent token ends the
+         *     login (`refresh_token_reused`). Browsers send the cookie and no body; their `Origin` has to be an allowed one.
          */
         post: operations["handlers.auth.refresh"];
         delete?: never;
@@ -1262,7 +1263,9 @@ export interface components {
         Platform: "ios" | "android" | "web";
         /**
          * Format: email
-         * @description Compared without regard to case.
+         * @description Compared without regard to case, to the form of letters (NFC, full-width, ß and ss) and to how an international
+         *     domain is written. Refused with `request_invalid` is what mail programs read otherwise: specials (`,` `<` `(`),
+         *     quoted local parts, encoded words, invisible characters, addresses of numbers.
          * @example ada@example.com
          */
         Email: string;
