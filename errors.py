@@ -6,7 +6,7 @@
     ├── RequestInvalid, Unauthenticated, Forbidden, NotFound, MethodNotAllowed, NotAcceptable,
     │   PayloadTooLarge, UnsupportedMediaType, RateLimited, Unavailable, Internal
     ├── EmailTaken, InvalidCredentials, AccountBanned, RefreshTokenInvalid, RefreshTokenReused,
-    │   TokenInvalid, LastAdmin                                           accounts
+    │   TokenInvalid, PasswordTooCommon, LastAdmin                        accounts
     ├── UsernameTaken                                                     profiles
     ├── AlreadyRated, SessionNotEnded, AlreadyReported                    history and safety
     ├── CourseIsFree, AlreadyEnrolled, PaymentPending, SignatureInvalid, PaymentRefused,
@@ -147,6 +147,12 @@ class TokenInvalid(ProductError):
     status = 400
     code = "token_invalid"
     title = "This link does not work: it is wrong, too old or already used."
+
+
+class PasswordTooCommon(ProductError):
+    status = 400
+    code = "password_too_common"
+    title = "This password is among the commonest, which are guessed first; choose another one."
 
 
 class LastAdmin(ProductError):

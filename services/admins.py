@@ -7,7 +7,7 @@ from sqlmodel import col, select
 
 import errors
 from adapters.database import Database
-from adapters.passwords import MAX_BYTES, Passwords
+from adapters.passwords import Passwords
 from models import Profile, Role, User
 from services.audit import AuditService
 from services.auth import checked_email
@@ -22,12 +22,10 @@ class AdminsService:
         self._audit = audit
 
     async def create(self, email: str, password: str) -> User:
-        """Make an administrator's account, verified; raise EmailTaken or RequestInvalid."""
-        if len(password) < 8 or len(password.encode()) > MAX_BYTES:
-            raise errors.RequestInvalid(f"a password has 8 characters at least and {MAX_BYTES} bytes at most")
+        """Make an administrator's account, verified; raise EmailTaken, PasswordTooCommon or RequestInvalid."""
         user = User(
             email=checked_email(email),
-            password_hash=await self._passwords.hash(password),
+            password_hash=await self._passwords.hash_new(password, "password"),
             role=Role.ADMIN,
             is_verified=True,
         )

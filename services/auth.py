@@ -16,7 +16,7 @@ from sqlmodel import col, select
 import errors
 from adapters.database import Database
 from adapters.jobs import Jobs
-from adapters.passwords import MAX_BYTES, Passwords
+from adapters.passwords import Passwords, Verdict
 from adapters.ports import Mailer
 from adapters.tokens import AccessTokens, Identity
 from models import EmailVerificationToken, PasswordResetToken, Profile, User, email_addresses
@@ -28,6 +28,9 @@ log = logging.getLogger("parlance.auth")
 
 RESET_LIFETIME = timedelta(hours=1)
 VERIFICATION_LIFETIME = timedelta(days=1)
+
+#: How often a login is tried whose hash changes meanwhile.
+_LOGIN_ATTEMPTS = 2
 
 _IS_BANNED = "SELECT is_banned FROM users WHERE id = $1"
 
@@ -57,7 +60,7 @@ class AuthService:
 
         Raises EmailTaken, and RequestInvalid for an address or a password that may not be used.
         """
-        user = User(email=checked_email(email), password_hash=await self._hash(password, "password"))
+        user = User(email=checked_email(email), password_hash=await self._passwords.hash_new(password, "password"))
         try:
             async with self._database.transaction() as session:
                 session.add(user)
@@ -74,18 +77,32 @@ class AuthService:
 
         Raises InvalidCredentials, or AccountBanned after a right password.
         """
+        # Again, where the hash changed while it was checked: another login may have brought it into today's form.
+        for _ in range(_LOGIN_ATTEMPTS):
+            signed_in = await self._attempt_login(email, password, device_id, platform)
+            if signed_in is not None:
+                return signed_in
+        raise errors.InvalidCredentials()
+
+    async def _attempt_login(self, email: str, password: str, device_id: str, platform: str) -> SignedIn | None:
+        """Log in once; None where the password was right and is not the account's any more."""
         async with self._database.transaction() as session:
             found = await find_by_email(session, email)
         # Outside the transaction: a check takes a quarter of a second, and no connection should wait for it.
-        if not await self._passwords.matches(password, found.password_hash if found else None) or found is None:
+        verdict = await self._passwords.verify(password, found.password_hash if found else None)
+        if found is None or verdict is Verdict.WRONG:
             raise errors.InvalidCredentials()
+        renewed = await self._passwords.hash(password) if verdict is Verdict.OUTDATED else None
         async with self._database.transaction() as session:
             user = await lock(session, found.id)
             # What was checked may have changed while it was checked: a ban, a new password.
             if user is None or user.password_hash != found.password_hash:
-                raise errors.InvalidCredentials()
+                return None
             if user.is_banned:
                 raise errors.AccountBanned()
+            if renewed is not None:
+                user.password_hash = renewed
+                session.add(user)
             await session.execute(
                 sa.update(Profile).where(col(Profile.user_id) == user.id).values(last_active_at=now())
             )
@@ -129,7 +146,7 @@ class AuthService:
         await self._mailer.send(mail, idempotency_key=f"password-reset-{row.id}")
 
     async def reset_password(self, token: str, new_password: str) -> None:
-        """Set a new password and end every sign-in; raise TokenInvalid, or RequestInvalid for more than 72 bytes."""
+        """Set a new password and end every sign-in; raise TokenInvalid, or for the password what `hash_new` raises."""
         unused = (
             col(PasswordResetToken.token_hash) == _hash(token),
             ~col(PasswordResetToken.used),
@@ -139,7 +156,7 @@ class AuthService:
             user_id = (await session.exec(select(PasswordResetToken.user_id).where(*unused))).first()
         if user_id is None:  # before the hashing, which is dear
             raise errors.TokenInvalid()
-        password_hash = await self._hash(new_password, "newPassword")
+        password_hash = await self._passwords.hash_new(new_password, "newPassword")
         async with self._database.transaction() as session:
             user = await lock(session, user_id)
             used = await session.execute(
@@ -192,11 +209,6 @@ class AuthService:
             if user_id is None:
                 raise errors.TokenInvalid()
             await session.execute(sa.update(User).where(col(User.id) == user_id).values(is_verified=True))
-
-    async def _hash(self, password: str, field: str) -> str:
-        if len(password.encode()) > MAX_BYTES:
-            raise errors.RequestInvalid(f"'{field}' is too long; the most is {MAX_BYTES} bytes")
-        return await self._passwords.hash(password)
 
     def jwks(self) -> dict[str, Any]:
         """The public keys that verify access tokens."""

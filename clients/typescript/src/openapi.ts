@@ -1210,7 +1210,7 @@ export interface components {
          * @description Stable across releases; new ones may appear.
          * @enum {string}
          */
-        ErrorCode: "request_invalid" | "unauthenticated" | "forbidden" | "not_found" | "method_not_allowed" | "not_acceptable" | "payload_too_large" | "unsupported_media_type" | "rate_limited" | "internal" | "unavailable" | "email_taken" | "invalid_credentials" | "account_banned" | "refresh_token_invalid" | "refresh_token_reused" | "token_invalid" | "last_admin" | "username_taken" | "already_rated" | "session_not_ended" | "already_reported" | "course_is_free" | "already_enrolled" | "payment_pending" | "signature_invalid" | "payment_refused" | "order_not_refundable" | "refund_pending" | "refund_too_large" | "not_enrolled" | "course_in_use" | "slug_taken" | "lessons_differ" | "video_not_ready" | "upload_offset_differs" | "upload_version_unsupported" | "idempotency_key_reused" | "idempotency_in_flight";
+        ErrorCode: "request_invalid" | "unauthenticated" | "forbidden" | "not_found" | "method_not_allowed" | "not_acceptable" | "payload_too_large" | "unsupported_media_type" | "rate_limited" | "internal" | "unavailable" | "email_taken" | "invalid_credentials" | "account_banned" | "refresh_token_invalid" | "refresh_token_reused" | "token_invalid" | "password_too_common" | "last_admin" | "username_taken" | "already_rated" | "session_not_ended" | "already_reported" | "course_is_free" | "already_enrolled" | "payment_pending" | "signature_invalid" | "payment_refused" | "order_not_refundable" | "refund_pending" | "refund_too_large" | "not_enrolled" | "course_in_use" | "slug_taken" | "lessons_differ" | "video_not_ready" | "upload_offset_differs" | "upload_version_unsupported" | "idempotency_key_reused" | "idempotency_in_flight";
         Problem: {
             /**
              * @description A URI that names the kind of problem.
@@ -1271,7 +1271,9 @@ export interface components {
         Email: string;
         /**
          * Format: password
-         * @description 8 characters at least, 72 bytes of UTF-8 at most.
+         * @description 8 characters at least, 72 bytes of UTF-8 at most, counted after RFC 8265 (OpaqueString: NFC, every space an ASCII
+         *     one), so that each keyboard makes the same password. A new one without control characters and not one of the
+         *     10,000 commonest (`password_too_common`).
          * @example correct horse
          */
         Password: string;
