@@ -43,6 +43,14 @@ class ProductError(Exception):
         self.retry_after = retry_after
 
 
+def _in_words(seconds: int) -> str:
+    """Write a span as people say it, never shorter than it is."""
+    for unit, length in (("hour", 3600), ("minute", 60)):
+        if seconds >= 2 * length:
+            return f"{-(-seconds // length)} {unit}s"
+    return f"{seconds} second{'' if seconds == 1 else 's'}"
+
+
 class RequestInvalid(ProductError):
     status = 400
     code = "request_invalid"
@@ -95,6 +103,11 @@ class RateLimited(ProductError):
     status = 429
     code = "rate_limited"
     title = "Too many requests; wait before the next one."
+
+    def __init__(self, detail: str | None = None, *, retry_after: int | None = None) -> None:
+        if detail is None and retry_after is not None:
+            detail = f"Too many requests; try again in {_in_words(retry_after)}."
+        super().__init__(detail, retry_after=retry_after)
 
 
 class Internal(ProductError):

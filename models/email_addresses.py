@@ -5,6 +5,7 @@ Nothing else folds an address: look-up, uniqueness, limits, jobs and search all 
 
 from __future__ import annotations
 
+import hashlib
 import unicodedata
 
 from email_validator import EmailNotValidError, validate_email
@@ -42,6 +43,11 @@ def canonical(typed: str) -> str:
     Also an address that may not be registered has one: accounts from before that rule are found by it.
     """
     return fold(deliverable(typed) or typed)
+
+
+def account_key(typed: str) -> str:
+    """Name the account of an address, hashed: counters and proofs should not be lists of addresses."""
+    return hashlib.sha256(canonical(typed).encode()).hexdigest()[:32]
 
 
 def fold(text: str) -> str:

@@ -43,6 +43,8 @@ class SignedIn:
     access_token: str
     expires_in: int
     refresh_token: str
+    #: Counts this device's wrong passwords apart from everybody else's.
+    device_proof: str
     platform: Platform
     user: User
 
@@ -85,7 +87,7 @@ class SignInsService:
         # First: a device may have one token that can be used.
         ended = await self._end(session, earlier, heir=family_id)
         session.add(self._row(user.id, family_id, refresh_token, device_id, Platform(platform)))
-        return self._signed_in(user, family_id, refresh_token, Platform(platform)), ended
+        return self._signed_in(user, family_id, refresh_token, device_id, Platform(platform)), ended
 
     async def refresh(self, refresh_token: str) -> SignedIn:
         """Exchange a refresh token for its child; raise RefreshTokenInvalid or RefreshTokenReused."""
@@ -102,7 +104,8 @@ class SignInsService:
             elif row.rotated_at is None:
                 outcome = await self._rotate(session, user, row, refresh_token)
             elif await self._lost_its_answer(session, row, refresh_token):
-                outcome = self._signed_in(user, row.family_id, _child(refresh_token, row.child_nonce), row.platform)
+                child = _child(refresh_token, row.child_nonce)
+                outcome = self._signed_in(user, row.family_id, child, row.device_id, row.platform)
             else:
                 # This commits although the answer is an error.
                 ended = await self._end(session, col(RefreshToken.family_id) == row.family_id)
@@ -123,7 +126,7 @@ class SignInsService:
         )
         session.add(self._row(row.user_id, row.family_id, child, row.device_id, row.platform))
         await session.execute(sa.update(Profile).where(col(Profile.user_id) == user.id).values(last_active_at=now()))
-        return self._signed_in(user, row.family_id, child, row.platform)
+        return self._signed_in(user, row.family_id, child, row.device_id, row.platform)
 
     async def _lost_its_answer(self, session: AsyncSession, row: RefreshToken, refresh_token: str) -> bool:
         """Say whether this token's child is the family's newest, and less than a minute old."""
@@ -148,11 +151,19 @@ class SignInsService:
             expires_at=now() + self._refresh_lifetime,
         )
 
-    def _signed_in(self, user: User, family_id: uuid.UUID, refresh_token: str, platform: Platform) -> SignedIn:
+    def _signed_in(
+        self, user: User, family_id: uuid.UUID, refresh_token: str, device_id: str, platform: Platform
+    ) -> SignedIn:
         access_token = self._tokens.issue(
             user_id=str(user.id), email=user.email, role=user.role.value, family_id=str(family_id)
         )
-        return SignedIn(access_token, int(self._tokens.lifetime.total_seconds()), refresh_token, platform, user)
+        proof = self._tokens.issue_device_proof(email_addresses.account_key(user.email), device_id)
+        lifetime = int(self._tokens.lifetime.total_seconds())
+        return SignedIn(access_token, lifetime, refresh_token, proof, platform, user)
+
+    def knows_device(self, proof: str, email: str, device_id: str) -> bool:
+        """Say whether a proof shows that this device has logged in to the account of this address."""
+        return self._tokens.is_device_proof(proof, email_addresses.account_key(email), device_id)
 
     async def end(self, identity: Identity) -> None:
         """End the sign-in that asks."""

@@ -1290,6 +1290,17 @@ export interface components {
             deviceId: components["schemas"]["DeviceId"];
             platform: components["schemas"]["Platform"];
         };
+        LoginRequest: {
+            email: components["schemas"]["Email"];
+            password: components["schemas"]["Password"];
+            deviceId: components["schemas"]["DeviceId"];
+            platform: components["schemas"]["Platform"];
+            /**
+             * @description The newest `deviceProof` that this device was given. With it the device's wrong passwords are counted apart
+             *     from those of all others. One that is too old, or another account's or device's, is as good as none.
+             */
+            deviceProof?: string;
+        };
         RefreshRequest: {
             refreshToken?: string;
         };
@@ -1323,6 +1334,11 @@ export interface components {
             expiresIn: number;
             /** @description Shown once; absent for `web`, which gets a cookie. */
             refreshToken?: string;
+            /**
+             * @description Shows that this device has logged in to this account. Keep it beyond logging out and send it with the next
+             *     login: guesses of others then cannot lock this device out. It opens nothing by itself.
+             */
+            deviceProof?: string;
             user: components["schemas"]["Account"];
         };
         Account: {
@@ -2080,6 +2096,7 @@ export type Password = components['schemas']['Password'];
 export type DeviceId = components['schemas']['DeviceId'];
 export type MailedToken = components['schemas']['MailedToken'];
 export type Credentials = components['schemas']['Credentials'];
+export type LoginRequest = components['schemas']['LoginRequest'];
 export type RefreshRequest = components['schemas']['RefreshRequest'];
 export type ForgotPassword = components['schemas']['ForgotPassword'];
 export type ResetPassword = components['schemas']['ResetPassword'];
@@ -2321,7 +2338,11 @@ export interface operations {
             path?: never;
             cookie?: never;
         };
-        requestBody: components["requestBodies"]["Credentials"];
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LoginRequest"];
+            };
+        };
         responses: {
             /** @description This device is signed in. */
             200: {
