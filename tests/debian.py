@@ -147,8 +147,13 @@ class Nginx:
 
 
 @contextmanager
-def nginx(directory: Path, upstream: str, *, socket_timeout: str | None = None) -> Iterator[Nginx]:
-    """Run nginx with deploy/nginx.conf before `upstream` (host:port); `socket_timeout` takes the place of its 90s."""
+def nginx(
+    directory: Path, upstream: str, *, socket_timeout: str | None = None, client_header: str | None = None
+) -> Iterator[Nginx]:
+    """Run nginx with deploy/nginx.conf before `upstream` (host:port).
+
+    `socket_timeout` takes the place of its 90s; with `client_header` clients have the address that this header says.
+    """
     executable = program("nginx", "nginx")
     chain = certificate(directory / "tls")
     port, plain_port = free_port(), free_port()
@@ -169,6 +174,8 @@ def nginx(directory: Path, upstream: str, *, socket_timeout: str | None = None) 
     # The folders that are compiled in belong to root.
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     replace("http {\n", "http {\n" + "".join(f"{kind}_temp_path {directory / kind};\n" for kind in kinds))
+    if client_header:
+        replace("http {\n", f"http {{\nset_real_ip_from 127.0.0.0/8; real_ip_header {client_header};\n")
     if socket_timeout:
         replace("_timeout 90s", f"_timeout {socket_timeout}")
     if os.geteuid() == 0:
