@@ -6,7 +6,7 @@
     ├── RequestInvalid, Unauthenticated, Forbidden, NotFound, MethodNotAllowed, NotAcceptable,
     │   PayloadTooLarge, UnsupportedMediaType, RateLimited, Unavailable, Internal
     ├── EmailTaken, InvalidCredentials, AccountBanned, RefreshTokenInvalid, RefreshTokenReused,
-    │   TokenInvalid, LastAdmin                                           accounts
+    │   TokenInvalid, PasswordTooCommon, LastAdmin                        accounts
     ├── UsernameTaken                                                     profiles
     ├── AlreadyRated, SessionNotEnded, AlreadyReported                    history and safety
     ├── CourseIsFree, AlreadyEnrolled, PaymentPending, SignatureInvalid, PaymentRefused,
@@ -41,6 +41,14 @@ class ProductError(Exception):
         self.detail = detail or self.title
         #: Seconds, sent as Retry-After.
         self.retry_after = retry_after
+
+
+def _in_words(seconds: int) -> str:
+    """Write a span as people say it, never shorter than it is."""
+    for unit, length in (("hour", 3600), ("minute", 60)):
+        if seconds >= 2 * length:
+            return f"{-(-seconds // length)} {unit}s"
+    return f"{seconds} second{'' if seconds == 1 else 's'}"
 
 
 class RequestInvalid(ProductError):
@@ -101,6 +109,11 @@ class RateLimited(ProductError):
     code = "rate_limited"
     title = "Too many requests; wait before the next one."
 
+    def __init__(self, detail: str | None = None, *, retry_after: int | None = None) -> None:
+        if detail is None and retry_after is not None:
+            detail = f"Too many requests; try again in {_in_words(retry_after)}."
+        super().__init__(detail, retry_after=retry_after)
+
 
 class Internal(ProductError):
     pass
@@ -152,6 +165,12 @@ class TokenInvalid(ProductError):
     status = 400
     code = "token_invalid"
     title = "This link does not work: it is wrong, too old or already used."
+
+
+class PasswordTooCommon(ProductError):
+    status = 400
+    code = "password_too_common"
+    title = "This password is among the commonest, which are guessed first; choose another one."
 
 
 class LastAdmin(ProductError):

@@ -149,11 +149,14 @@ class Jobs:
         await enqueue_each(session, name, [arguments], wait=wait, queue=queue)
 
     async def forget(self, session: AsyncSession, *, email: str, user_id: str) -> None:
-        """Remove the jobs, done or not, whose arguments name a person, inside the caller's transaction."""
+        """Remove the jobs, done or not, whose arguments name a person, inside the caller's transaction.
+
+        `email` is the canonical form, which is what jobs are given.
+        """
         await session.execute(
             sa.text(
                 "DELETE FROM procrastinate_jobs WHERE status <> 'doing'"
-                " AND (lower(args->>'email') = lower(:email) OR args->>'user_id' = :user_id)"
+                " AND (args->>'email' = :email OR args->>'user_id' = :user_id)"
             ),
             {"email": email, "user_id": user_id},
         )

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import enum
+import functools
+import importlib.util
 import os
+import unicodedata
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
 import bcrypt
@@ -16,7 +21,48 @@ import errors
 #: bcrypt reads no further than this.
 MAX_BYTES = 72
 
+MIN_CHARACTERS = 8
+#: Of each of zxcvbn's lists. A password stands in the list in which its rank is the lowest, so the 10,000 commonest are
+#: among the first 10,000 of all of them.
+_COMMON = 10_000
+#: General categories that OpaqueString refuses (RFC 8265, 4.2; RFC 8264, 9): controls, unassigned, private, surrogates.
+_REFUSED_CATEGORIES = frozenset({"Cc", "Cn", "Co", "Cs"})
+
 T = TypeVar("T")
+
+
+class Verdict(enum.Enum):
+    WRONG = "wrong"
+    RIGHT = "right"
+    #: Right, but the hash is not of the prepared form.
+    OUTDATED = "outdated"
+
+
+def prepare(password: str) -> str | None:
+    """Prepare a password as RFC 8265's OpaqueString: spaces to U+0020, then NFC; None for one that it refuses."""
+    spaced = "".join(" " if unicodedata.category(each) == "Zs" else each for each in password)
+    prepared = unicodedata.normalize("NFC", spaced)
+    refused = any(unicodedata.category(each) in _REFUSED_CATEGORIES for each in prepared)
+    return None if refused or not prepared else prepared
+
+
+def is_common(password: str) -> bool:
+    """Say whether a password is one of the commonest, whatever the case."""
+    return password.casefold() in _common()
+
+
+@functools.cache
+def _common() -> frozenset[str]:
+    """Read the ranked lists of zxcvbn, without the rest of it, which would keep 10 MB of tables in memory."""
+    package = importlib.util.find_spec("zxcvbn")
+    assert package is not None and package.origin is not None
+    path = Path(package.origin).with_name("frequency_lists.py")
+    spec = importlib.util.spec_from_file_location("zxcvbn_frequency_lists", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    ranked = module.FREQUENCY_LISTS.values()
+    return frozenset(word for words in ranked for word in words[:_COMMON] if len(word) >= MIN_CHARACTERS)
 
 
 class Passwords:
@@ -30,16 +76,52 @@ class Passwords:
         self._decoy = bcrypt.hashpw(b"nobody's password", bcrypt.gensalt(rounds))
 
     async def hash(self, password: str) -> str:
-        hashed = await self._run(lambda: bcrypt.hashpw(password.encode(), bcrypt.gensalt(self._rounds)))
-        return hashed.decode()
+        """Hash the prepared form of a password."""
+        return await self._run(partial(self._hash, prepare(password) or password))
+
+    async def hash_new(self, password: str, field: str) -> str:
+        """Hash a password that somebody chooses; raise RequestInvalid, naming `field`, or PasswordTooCommon."""
+        prepared = prepare(password)
+        if prepared is None:
+            raise errors.RequestInvalid(f"'{field}' has control characters, or characters that Unicode does not have")
+        if len(prepared) < MIN_CHARACTERS:
+            raise errors.RequestInvalid(f"'{field}' is too short; the least is {MIN_CHARACTERS} characters")
+        if len(prepared.encode()) > MAX_BYTES:
+            raise errors.RequestInvalid(f"'{field}' is too long; the most is {MAX_BYTES} bytes")
+
+        def work() -> str | None:
+            # Here, in a thread: the first of a process reads the list.
+            return None if is_common(prepared) else self._hash(prepared)
+
+        hashed = await self._run(work)
+        if hashed is None:
+            raise errors.PasswordTooCommon()
+        return hashed
 
     async def matches(self, password: str, password_hash: str | None) -> bool:
         """Check a password; a missing hash costs the same and never matches."""
-        raw = password.encode()
+        return await self.verify(password, password_hash) is not Verdict.WRONG
+
+    async def verify(self, password: str, password_hash: str | None) -> Verdict:
+        """Check a password, and say whether its hash is of a form that is made no more.
+
+        Older hashes are of what was typed, byte for byte. Which forms are tried follows from what was typed alone, and
+        each is tried whatever the others give, so that the time says nothing about the account.
+        """
+        prepared = prepare(password)
+        forms = list(dict.fromkeys(form.encode() for form in (prepared, password) if form is not None))
         known = password_hash.encode() if password_hash else self._decoy
-        fits = len(raw) <= MAX_BYTES
-        matched = await self._run(partial(bcrypt.checkpw, raw[:MAX_BYTES], known))
-        return matched and fits and password_hash is not None
+
+        def work() -> list[bool]:
+            return [bcrypt.checkpw(form[:MAX_BYTES], known) and len(form) <= MAX_BYTES for form in forms]
+
+        matched = await self._run(work)
+        if password_hash is None or not any(matched):
+            return Verdict.WRONG
+        return Verdict.RIGHT if prepared is None or matched[0] else Verdict.OUTDATED
+
+    def _hash(self, prepared: str) -> str:
+        return bcrypt.hashpw(prepared.encode(), bcrypt.gensalt(self._rounds)).decode()
 
     async def _run(self, work: Callable[[], T]) -> T:
         if self._free <= 0:

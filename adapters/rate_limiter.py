@@ -6,6 +6,8 @@ import math
 import secrets
 import time
 from collections import OrderedDict, deque
+from contextlib import suppress
+from dataclasses import dataclass
 
 import redis.exceptions
 from redis.asyncio import Redis
@@ -30,30 +32,49 @@ return false
 _MEMORY = 100_000
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """One call that was counted. `member` names it in Redis; without one it is in memory, at `at`."""
+
+    key: str
+    member: str | None
+    at: float = 0
+
+
 class RateLimiter:
     """Sliding-window limits in Redis; in this process's memory while Redis is away, never open."""
 
     def __init__(self, redis: Redis) -> None:
+        self._redis = redis
         self._take = redis.register_script(_TAKE)
         self._memory: OrderedDict[str, deque[float]] = OrderedDict()
         # No two workers write the same member.
         self._name, self._calls = secrets.token_hex(4), 0
 
-    async def take(self, key: str, limit: int, seconds: float) -> None:
+    async def take(self, key: str, limit: int, seconds: float) -> Taken:
         """Count one call; raise RateLimited, with the seconds to wait, where `limit` calls in `seconds` are spent."""
         self._calls += 1
+        member = f"{self._name}:{self._calls}"
+        taken = Taken(key, member)
         try:
-            wait = await self._take(
-                keys=[f"limit:{key}"], args=[int(seconds * 1000), limit, f"{self._name}:{self._calls}"]
-            )
+            wait = await self._take(keys=[f"limit:{key}"], args=[int(seconds * 1000), limit, member])
         except (redis.exceptions.RedisError, OSError):
-            wait = self._take_from_memory(key, limit, seconds * 1000)
+            taken = Taken(key, None, time.monotonic() * 1000)
+            wait = self._take_from_memory(key, limit, seconds * 1000, taken.at)
         if wait is not None:
-            wait = max(1, math.ceil(wait / 1000))
-            raise errors.RateLimited(f"too many requests; try again in {wait} s", retry_after=wait)
+            raise errors.RateLimited(retry_after=max(1, math.ceil(wait / 1000)))
+        return taken
 
-    def _take_from_memory(self, key: str, limit: int, window: float) -> float | None:
-        now = time.monotonic() * 1000
+    async def give_back(self, taken: Taken) -> None:
+        """Count a call no more, as if it had not been; while Redis is away it stays counted."""
+        if taken.member is not None:
+            with suppress(redis.exceptions.RedisError, OSError):
+                await self._redis.zrem(f"limit:{taken.key}", taken.member)
+        elif (calls := self._memory.get(taken.key)) is not None:
+            with suppress(ValueError):  # it has left the window meanwhile
+                calls.remove(taken.at)
+
+    def _take_from_memory(self, key: str, limit: int, window: float, now: float) -> float | None:
         calls = self._memory.setdefault(key, deque())
         self._memory.move_to_end(key)
         while len(self._memory) > _MEMORY:

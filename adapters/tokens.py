@@ -17,6 +17,9 @@ from adapters.keys import KeyRing
 #: Seconds that clocks may differ.
 LEEWAY = 30
 _PLAYBACK = "playback"
+_DEVICE = "device"
+#: How long a device is known after its last login or refresh. A pruned signing key ends the proofs made with it sooner.
+DEVICE_PROOF_LIFETIME = timedelta(days=180)
 #: How many verified tokens are remembered; the longest known go first.
 _REMEMBERED = 10_000
 
@@ -146,6 +149,39 @@ class AccessTokens:
             return str(decoded.claims["sub"]), str(decoded.claims["sid"])
         except (JoseError, ValueError, KeyError, TypeError, AttributeError):
             raise errors.Unauthenticated() from None
+
+    # --- Device proofs: this device has logged in to this account; nothing is opened with them --------
+
+    def issue_device_proof(self, account: str, device_id: str) -> str:
+        """Sign that a device has logged in to an account, whose name here is its canonical e-mail address, hashed."""
+        self._keys.refresh()
+        signing_key = self._keys.signing_key
+        header = {"alg": "RS256", "kid": signing_key.kid, "typ": _DEVICE}
+        claims = {
+            "sub": account,
+            "device": device_id,
+            "exp": int(time.time() + DEVICE_PROOF_LIFETIME.total_seconds()),
+            "iss": self._issuer,
+            "aud": f"{self._audience}/{_DEVICE}",
+        }
+        return jwt.encode(header, claims, signing_key, algorithms=["RS256"])
+
+    def is_device_proof(self, token: str, account: str, device_id: str) -> bool:
+        """Say whether a proof is of this account and device; False for any other text."""
+        self._keys.refresh()
+        claims = jwt.JWTClaimsRegistry(
+            iss={"essential": True, "value": self._issuer},
+            aud={"essential": True, "value": f"{self._audience}/{_DEVICE}"},
+            exp={"essential": True},
+            sub={"essential": True, "value": account},
+            device={"essential": True, "value": device_id},
+        )
+        try:
+            decoded = jwt.decode(token, self._key_of, algorithms=["RS256"])
+            claims.validate(decoded.claims)
+            return decoded.header.get("typ") == _DEVICE
+        except (errors.Unauthenticated, JoseError, ValueError, KeyError, TypeError, AttributeError):
+            return False
 
     def jwks(self) -> dict[str, Any]:
         """The published keys as a JSON Web Key Set (RFC 7517)."""

@@ -174,13 +174,13 @@ def _false_examples(document: Document, dialect: type[OAS30Validator | Draft7Val
 
 def _rate_limit(operation: Document) -> Iterator[Problem]:
     entries = operation.get("x-rate-limit", [])
-    form = "`x-rate-limit` is a list of {limit: 5, window: 15m, per: ip | account}"
+    form = "`x-rate-limit` is a list of {limit: 5, window: 15m, per: ip | account[, counts: failures]}"
     if not isinstance(entries, list) or ("x-rate-limit" in operation and not entries):
         yield ("x-rate-limit",), form
     for index, entry in enumerate(_list(entries)):
         match entry:
             case {"limit": int(limit), "window": str(window), "per": "ip" | "account", **rest} if (
-                limit > 0 and re.fullmatch("[1-9][0-9]*[smhd]", window) and not rest
+                limit > 0 and re.fullmatch("[1-9][0-9]*[smhd]", window) and rest in ({}, {"counts": "failures"})
             ):
                 pass
             case _:

@@ -9,12 +9,12 @@ bytes go out as they are, under the Content-Type of those headers. The status is
 from __future__ import annotations
 
 import functools
-import hashlib
 import importlib
 import inspect
 import pkgutil
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -26,7 +26,9 @@ from starlette.types import Receive, Scope
 
 import errors
 import handlers
-from contract import problems, schemas
+from adapters.rate_limiter import Taken
+from contract import client_addresses, problems, schemas
+from models import email_addresses
 
 if TYPE_CHECKING:
     from container import Container
@@ -37,7 +39,7 @@ METHODS = ("get", "head", "put", "post", "delete", "patch")
 MAX_JSON_BYTES = 64 * 1024
 JSON_HEADERS = {"Content-Type": "application/json"}
 #: The client of a request whose server does not say who it is, as ASGI's (host, port).
-UNKNOWN_CLIENT = ("unknown", 0)
+UNKNOWN_CLIENT = (client_addresses.UNKNOWN, 0)
 
 #: Where a request's ASGI scope has a list of one: the operation that answers it, for whoever counts.
 OPERATION = "parlance.operation"
@@ -162,19 +164,51 @@ def security(scheme: dict[str, Any], services: Container) -> Callable[[str], Awa
 
 
 class Limit(NamedTuple):
-    """`calls` in `seconds`, counted for each `per`: `ip`, or `account` (the caller, else the e-mail of the body)."""
+    """`calls` in `seconds`, counted for each `per`: `ip`, or `account` (the caller, else the e-mail of the body).
+
+    With `failures` a call counts only if it is answered with 401, and a device that proves that it has logged in to the
+    account before is counted apart: guesses of others cannot lock the owner out.
+    """
 
     calls: int
     seconds: float
     per: str
+    failures: bool = False
 
-    async def take(self, services: Container, operation_id: str, client: str, caller: Any, body: Any) -> None:
+    async def take(self, services: Container, operation_id: str, client: str, caller: Any, body: Any) -> Taken:
         """Count a call; raise RateLimited."""
-        who = client
+        who = client_addresses.canonical(client)
         if self.per == "account":
-            # Hashed: a store of counters should not be a list of addresses.
-            who = caller.user_id if caller else hashlib.sha256(body["email"].lower().encode()).hexdigest()[:32]
-        await services.rate_limiter.take(f"{operation_id}:{self.per}:{who}", self.calls, self.seconds)
+            who = caller.user_id if caller else email_addresses.account_key(body["email"])
+            proof = body.get("deviceProof") if self.failures and body else None
+            if proof is not None and services.sign_ins.knows_device(proof, body["email"], body["deviceId"]):
+                who += f":{body['deviceId']}"
+        return await services.rate_limiter.take(f"{operation_id}:{self.per}:{who}", self.calls, self.seconds)
+
+
+@asynccontextmanager
+async def _counted(
+    services: Container, operation_id: str, limits: list[Limit], client: str, caller: Any, body: Any
+) -> AsyncIterator[None]:
+    """Count a call while it is carried out. Where failures count, it is counted first and given back at the end: of
+    calls at once no more than the limit are tried. One that is broken off stays counted."""
+    provisional: list[Taken] = []
+    for limit in limits:
+        taken = await limit.take(services, operation_id, client, caller, body)
+        if limit.failures:
+            provisional.append(taken)
+    try:
+        yield
+    except Exception as error:
+        if not (isinstance(error, errors.ProductError) and error.status == 401):
+            await _give_back(services, provisional)
+        raise
+    await _give_back(services, provisional)
+
+
+async def _give_back(services: Container, provisional: list[Taken]) -> None:
+    for taken in provisional:
+        await services.rate_limiter.give_back(taken)
 
 
 def rate_limits(operation: dict[str, Any]) -> list[Limit]:
@@ -182,10 +216,11 @@ def rate_limits(operation: dict[str, Any]) -> list[Limit]:
     limits = []
     for entry in operation.get("x-rate-limit", []):
         match = re.fullmatch(r"(\d+)([smhd])", entry["window"])
-        if match is None or entry["per"] not in ("ip", "account"):
+        counts = entry.get("counts", "calls")
+        if match is None or entry["per"] not in ("ip", "account") or counts not in ("calls", "failures"):
             raise ContractError(f"openapi.yaml: {operation['operationId']} has an x-rate-limit that is not understood")
         window = timedelta(**{_UNITS[match[2]]: int(match[1])})
-        limits.append(Limit(entry["limit"], window.total_seconds(), entry["per"]))
+        limits.append(Limit(entry["limit"], window.total_seconds(), entry["per"], counts == "failures"))
     return limits
 
 
@@ -207,9 +242,13 @@ def _bind(function: Callable[..., Any], services: Container, definition: dict[st
     idempotent = definition.get("x-idempotent", False)
 
     async def call(scope: Scope, receive: Receive, caller: Any, arguments: dict[str, Any]) -> Answer:
-        for limit in limits:
-            client = (scope.get("client") or UNKNOWN_CLIENT)[0]
-            await limit.take(services, operation_id, client, caller, arguments.get("body"))
+        if not limits:
+            return await carry_out(scope, receive, caller, arguments)
+        client = (scope.get("client") or UNKNOWN_CLIENT)[0]
+        async with _counted(services, operation_id, limits, client, caller, arguments.get("body")):
+            return await carry_out(scope, receive, caller, arguments)
+
+    async def carry_out(scope: Scope, receive: Receive, caller: Any, arguments: dict[str, Any]) -> Answer:
         key = dict(scope["headers"]).get(_IDEMPOTENCY_KEY) if idempotent else None
         if key is None:
             return await answer(scope, receive, caller, arguments)

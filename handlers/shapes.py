@@ -60,6 +60,7 @@ def tokens(signed_in: SignedIn) -> dict[str, Any]:
         "accessToken": signed_in.access_token,
         "tokenType": "Bearer",
         "expiresIn": signed_in.expires_in,
+        "deviceProof": signed_in.device_proof,
         "user": account(signed_in.user),
     }
     if signed_in.platform is not Platform.WEB:

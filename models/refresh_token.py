@@ -28,6 +28,14 @@ class RefreshToken(SQLModel, table=True):
             unique=True,
             postgresql_where=sa.text("rotated_at IS NULL AND NOT revoked"),
         ),
+        # A device has one login of an account.
+        sa.Index(
+            "refresh_tokens_device_key",
+            "user_id",
+            "device_id",
+            unique=True,
+            postgresql_where=sa.text("rotated_at IS NULL AND NOT revoked"),
+        ),
         # What every worker asks for: the families that died lately.
         sa.Index("refresh_tokens_revoked_idx", "revoked_at", postgresql_where=sa.text("revoked")),
         sa.CheckConstraint("revoked = (revoked_at IS NOT NULL)", name="refresh_tokens_revoked_check"),

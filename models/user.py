@@ -5,10 +5,12 @@ from __future__ import annotations
 import enum
 import uuid
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlmodel import Field, SQLModel
 
+from models import email_addresses
 from models.columns import instant, native_enum, primary_key
 
 
@@ -17,10 +19,14 @@ class Role(enum.StrEnum):
     ADMIN = "admin"
 
 
+def _canonical_email(context: Any) -> str:
+    return email_addresses.canonical(context.get_current_parameters()["email"])
+
+
 class User(SQLModel, table=True):
     __tablename__ = "users"
     __table_args__ = (
-        sa.Index("users_email_key", sa.text("lower(email)"), unique=True),
+        sa.Index("users_email_key", "email_canonical", unique=True),
         sa.CheckConstraint(
             "is_banned = (banned_at IS NOT NULL) AND is_banned = (ban_reason IS NOT NULL)", name="users_ban_check"
         ),
@@ -42,11 +48,14 @@ class User(SQLModel, table=True):
             sa.text("id DESC"),
             postgresql_where=sa.text("role = 'admin'"),
         ),
-        sa.Index("users_email_prefix_idx", sa.text("lower(email) text_pattern_ops")),
+        sa.Index("users_email_prefix_idx", sa.text("email_canonical text_pattern_ops")),
     )
 
     id: uuid.UUID = primary_key()
+    #: As it was typed and as mail is sent to it.
     email: str = Field(max_length=254)
+    #: What accounts are found and told apart by; made of `email` where a new row does not say it.
+    email_canonical: str = Field(default=None, sa_type=sa.Text, sa_column_kwargs={"default": _canonical_email})
     password_hash: str = Field(max_length=60)
     role: Role = Field(
         default=Role.STUDENT, sa_type=native_enum(Role, "user_role"), sa_column_kwargs={"server_default": "student"}

@@ -12,7 +12,7 @@ from sqlmodel import col, select
 
 import errors
 from adapters.database import Database, plan_by_values
-from models import AuditEntry, Profile, Report, Role, User
+from models import AuditEntry, Profile, Report, Role, User, email_addresses
 from services import paging
 from services.audit import AuditService
 from services.paging import Page
@@ -123,15 +123,20 @@ def _searched(one: Any, search: str) -> list[Any]:
     search = search.strip()
     if not search:
         return [one]
-    begins_so = sa.func.lower(re.sub(r"([\\%_])", r"\\\1", search) + "%")
+    begins_so = sa.func.lower(_escaped(search) + "%")
     by_name = one.join(Profile, col(Profile.user_id) == col(User.id))
     walks = [
-        one.where(sa.func.lower(col(User.email)).like(begins_so)),
+        one.where(col(User.email_canonical).like(_escaped(email_addresses.canonical(search)) + "%")),
         by_name.where(sa.func.lower(col(Profile.username)).like(begins_so)),
     ]
     if ids := _ids(search.lower()):
         walks.append(one.where(col(User.id).between(*ids)))
     return walks
+
+
+def _escaped(text: str) -> str:
+    """Make a text match itself alone in LIKE."""
+    return re.sub(r"([\\%_])", r"\\\1", text)
 
 
 def _ids(prefix: str) -> tuple[uuid.UUID, uuid.UUID] | None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
 
 import errors
 from adapters.database import Database
-from adapters.passwords import MAX_BYTES, Passwords
+from adapters.passwords import Passwords
 from models import Profile, Role, User
 from services.audit import AuditService
-from services.sign_ins import SignInsService, lock
+from services.auth import checked_email
+from services.sign_ins import SignInsService, find_by_email, lock
 
 
 class AdminsService:
@@ -22,12 +22,13 @@ class AdminsService:
         self._audit = audit
 
     async def create(self, email: str, password: str) -> User:
-        """Make an administrator's account, verified; raise EmailTaken or RequestInvalid."""
-        if len(password) < 8 or len(password.encode()) > MAX_BYTES:
-            raise errors.RequestInvalid(f"a password has 8 characters at least and {MAX_BYTES} bytes at most")
-        if "@" not in email:
-            raise errors.RequestInvalid("that is not an e-mail address")
-        user = User(email=email, password_hash=await self._passwords.hash(password), role=Role.ADMIN, is_verified=True)
+        """Make an administrator's account, verified; raise EmailTaken, PasswordTooCommon or RequestInvalid."""
+        user = User(
+            email=checked_email(email),
+            password_hash=await self._passwords.hash_new(password, "password"),
+            role=Role.ADMIN,
+            is_verified=True,
+        )
         try:
             async with self._database.transaction() as session:
                 session.add(user)
@@ -56,7 +57,7 @@ class AdminsService:
                     select(User).where(User.role == Role.ADMIN).order_by(col(User.id)).with_for_update(key_share=True)
                 )
             ).all()
-            found = (await session.exec(select(User).where(sa.func.lower(User.email) == sa.func.lower(email)))).first()
+            found = await find_by_email(session, email)
             user = await lock(session, found.id) if found else None
             if user is None:
                 raise errors.NotFound(f"there is no account {email}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import secrets
 import uuid
 from datetime import timedelta
@@ -15,16 +16,21 @@ from sqlmodel import col, select
 import errors
 from adapters.database import Database
 from adapters.jobs import Jobs
-from adapters.passwords import MAX_BYTES, Passwords
+from adapters.passwords import Passwords, Verdict
 from adapters.ports import Mailer
 from adapters.tokens import AccessTokens, Identity
-from models import EmailVerificationToken, PasswordResetToken, Profile, User
+from models import EmailVerificationToken, PasswordResetToken, Profile, User, email_addresses
 from models.columns import now
 from services import mails
-from services.sign_ins import SignedIn, SignInsService, lock
+from services.sign_ins import SignedIn, SignInsService, find_by_email, lock
+
+log = logging.getLogger("parlance.auth")
 
 RESET_LIFETIME = timedelta(hours=1)
 VERIFICATION_LIFETIME = timedelta(days=1)
+
+#: How often a login is tried whose hash changes meanwhile.
+_LOGIN_ATTEMPTS = 2
 
 _IS_BANNED = "SELECT is_banned FROM users WHERE id = $1"
 
@@ -52,37 +58,57 @@ class AuthService:
     async def register(self, email: str, password: str, device_id: str, platform: str) -> SignedIn:
         """Create an account with its profile, sign the device in and ask to verify the address.
 
-        Raises EmailTaken, and RequestInvalid for a password of more than 72 bytes.
+        Raises EmailTaken, and RequestInvalid for an address or a password that may not be used.
         """
-        user = User(email=email, password_hash=await self._hash(password, "password"))
+        user = User(email=checked_email(email), password_hash=await self._passwords.hash_new(password, "password"))
         try:
             async with self._database.transaction() as session:
                 session.add(user)
                 await session.flush()
                 session.add(Profile(user_id=user.id, last_active_at=now()))
                 await self._jobs.enqueue(session, "auth.send_verification", user_id=str(user.id))
-                return await self._sign_ins.open(session, user, device_id, platform)
+                signed_in, _ = await self._sign_ins.open(session, user, device_id, platform)
         except IntegrityError:
             raise errors.EmailTaken() from None
+        return signed_in
 
     async def login(self, email: str, password: str, device_id: str, platform: str) -> SignedIn:
-        """Sign a device in; raise InvalidCredentials, or AccountBanned after a right password."""
+        """Sign a device in, which ends its earlier login.
+
+        Raises InvalidCredentials, or AccountBanned after a right password.
+        """
+        # Again, where the hash changed while it was checked: another login may have brought it into today's form.
+        for _ in range(_LOGIN_ATTEMPTS):
+            signed_in = await self._attempt_login(email, password, device_id, platform)
+            if signed_in is not None:
+                return signed_in
+        raise errors.InvalidCredentials()
+
+    async def _attempt_login(self, email: str, password: str, device_id: str, platform: str) -> SignedIn | None:
+        """Log in once; None where the password was right and is not the account's any more."""
         async with self._database.transaction() as session:
-            found = (await session.exec(select(User).where(sa.func.lower(User.email) == sa.func.lower(email)))).first()
+            found = await find_by_email(session, email)
         # Outside the transaction: a check takes a quarter of a second, and no connection should wait for it.
-        if not await self._passwords.matches(password, found.password_hash if found else None) or found is None:
+        verdict = await self._passwords.verify(password, found.password_hash if found else None)
+        if found is None or verdict is Verdict.WRONG:
             raise errors.InvalidCredentials()
+        renewed = await self._passwords.hash(password) if verdict is Verdict.OUTDATED else None
         async with self._database.transaction() as session:
             user = await lock(session, found.id)
             # What was checked may have changed while it was checked: a ban, a new password.
             if user is None or user.password_hash != found.password_hash:
-                raise errors.InvalidCredentials()
+                return None
             if user.is_banned:
                 raise errors.AccountBanned()
+            if renewed is not None:
+                user.password_hash = renewed
+                session.add(user)
             await session.execute(
                 sa.update(Profile).where(col(Profile.user_id) == user.id).values(last_active_at=now())
             )
-            return await self._sign_ins.open(session, user, device_id, platform)
+            signed_in, ended = await self._sign_ins.open(session, user, device_id, platform)
+        await self._sign_ins.announce(ended)
+        return signed_in
 
     async def admit_socket(self, access_token: str) -> Identity:
         """Answer whose socket this is; raise Unauthenticated, or Banned."""
@@ -98,17 +124,21 @@ class AuthService:
         return self._sign_ins.identify(access_token)
 
     async def forgot_password(self, email: str) -> None:
-        """Ask for a mail with a link; the same work for every address, so that nothing tells which are known."""
+        """Ask for a mail with a link; raise RequestInvalid for what no mail may be sent to.
+
+        The work is the same for every address, so that nothing shows which are known.
+        """
+        canonical = email_addresses.canonical(checked_email(email))
         async with self._database.transaction() as session:
-            await self._jobs.enqueue(session, "auth.send_password_reset", email=email)
+            await self._jobs.enqueue(session, "auth.send_password_reset", email=canonical)
 
     async def send_password_reset(self, email: str) -> None:
         """Mail a link to set a new password, where the address has an account."""
         token = secrets.token_urlsafe(32)
         row = PasswordResetToken(token_hash=_hash(token), expires_at=now() + RESET_LIFETIME, user_id=uuid.UUID(int=0))
         async with self._database.transaction() as session:
-            user = (await session.exec(select(User).where(sa.func.lower(User.email) == sa.func.lower(email)))).first()
-            if user is None:
+            user = await find_by_email(session, email)
+            if user is None or not _can_be_mailed(user):
                 return
             row.user_id = user.id
             session.add(row)
@@ -116,7 +146,7 @@ class AuthService:
         await self._mailer.send(mail, idempotency_key=f"password-reset-{row.id}")
 
     async def reset_password(self, token: str, new_password: str) -> None:
-        """Set a new password and end every sign-in; raise TokenInvalid, or RequestInvalid for more than 72 bytes."""
+        """Set a new password and end every sign-in; raise TokenInvalid, or for the password what `hash_new` raises."""
         unused = (
             col(PasswordResetToken.token_hash) == _hash(token),
             ~col(PasswordResetToken.used),
@@ -126,7 +156,7 @@ class AuthService:
             user_id = (await session.exec(select(PasswordResetToken.user_id).where(*unused))).first()
         if user_id is None:  # before the hashing, which is dear
             raise errors.TokenInvalid()
-        password_hash = await self._hash(new_password, "newPassword")
+        password_hash = await self._passwords.hash_new(new_password, "newPassword")
         async with self._database.transaction() as session:
             user = await lock(session, user_id)
             used = await session.execute(
@@ -156,7 +186,7 @@ class AuthService:
         )
         async with self._database.transaction() as session:
             user = await session.get(User, uuid.UUID(user_id))
-            if user is None or user.is_verified:
+            if user is None or user.is_verified or not _can_be_mailed(user):
                 return
             session.add(row)
         mail = mails.verification(user.email, f"{self._site}/verify-email?token={token}")
@@ -180,14 +210,25 @@ class AuthService:
                 raise errors.TokenInvalid()
             await session.execute(sa.update(User).where(col(User.id) == user_id).values(is_verified=True))
 
-    async def _hash(self, password: str, field: str) -> str:
-        if len(password.encode()) > MAX_BYTES:
-            raise errors.RequestInvalid(f"'{field}' is too long; the most is {MAX_BYTES} bytes")
-        return await self._passwords.hash(password)
-
     def jwks(self) -> dict[str, Any]:
         """The public keys that verify access tokens."""
         return self._tokens.jwks()
+
+
+def checked_email(typed: str) -> str:
+    """Answer an address as mail is sent to it; raise RequestInvalid for one that mail programs read otherwise."""
+    address = email_addresses.deliverable(typed)
+    if address is None:
+        raise errors.RequestInvalid("'email' is not an address that mail can be sent to; check how it is spelled")
+    return address
+
+
+def _can_be_mailed(user: User) -> bool:
+    """Say whether an account's address is one that would be accepted today; older accounts may have others."""
+    if email_addresses.deliverable(user.email) is not None:
+        return True
+    log.warning("email_not_sent reason=address_not_deliverable user_id=%s", user.id)
+    return False
 
 
 def _hash(token: str) -> str:

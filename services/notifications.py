@@ -20,7 +20,7 @@ import errors
 from adapters.database import Database
 from adapters.jobs import enqueue_each
 from adapters.ports import Bus, Push, PushSender
-from models import DeviceToken, Notification, NotificationType, Role, User
+from models import DeviceToken, Notification, NotificationType, Role, User, email_addresses
 from models.columns import now
 from services import notices, paging
 from services.notices import Notice
@@ -153,7 +153,7 @@ class NotificationsService:
     async def send(self, email: str, title: str, body: str) -> None:
         """Tell one user what an operator wrote; raise NotFound."""
         async with self._database.transaction() as session:
-            found = sa.func.lower(col(User.email)) == sa.func.lower(email)
+            found = col(User.email_canonical) == email_addresses.canonical(email)
             if not await _tell(session, found, notices.system(title, body)):
                 raise errors.NotFound(f"there is no account {email}")
 

@@ -135,10 +135,11 @@ class PrivacyService:
                 sa.delete(Block).where(sa.or_(col(Block.blocker_id) == me, col(Block.blocked_id) == me))
             )
             await session.execute(sa.update(Report).where(col(Report.reporter_id) == me).values(description=None))
-            await self._jobs.forget(session, email=user.email, user_id=user_id)
+            await self._jobs.forget(session, email=user.email_canonical, user_id=user_id)
             for name in set(Profile.model_fields) - _KEPT:
                 setattr(profile, name, Profile.model_fields[name].get_default(call_default_factory=True))
-            user.email, user.password_hash = f"{user.id}@deleted.invalid", ""
+            user.email = user.email_canonical = f"{user.id}@deleted.invalid"
+            user.password_hash = ""
             user.is_verified, user.deleted_at = False, now()
             session.add(profile)
             session.add(user)

@@ -1,9 +1,11 @@
 """Owns sign-ins: one family of refresh tokens for each, from signing in on a device to its end.
 
-A refresh token works once: it is exchanged for its child. The direct parent, presented again within ten seconds, gets
-the same child again, for a phone may lose an answer. Any other token that was already exchanged ends the family, for
-then two parties hold it. The child is made of its parent and a nonce that only the database knows, so it can be made
-again and is stored nowhere.
+A refresh token works once: it is exchanged for its child. The parent of a family's newest token, presented again within
+a minute, gets the same child again, for a network may lose or delay an answer. Any other token that was already
+exchanged ends the family, for then two parties hold it. The child is made of its parent and a nonce that only the
+database knows, so it can be made again and is stored nowhere.
+
+A device has one login of an account: the next one ends it in the same transaction.
 """
 
 from __future__ import annotations
@@ -24,14 +26,14 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 import errors
 from adapters.database import Database
 from adapters.tokens import AccessTokens, Identity
-from models import DeviceToken, Platform, Profile, RefreshToken, User
+from models import DeviceToken, Platform, Profile, RefreshToken, User, email_addresses
 from models.columns import now
 from services.revocations import Revocations
 
 __all__ = ["Device", "Identity", "SignInsService", "SignedIn"]
 
-#: How long an exchanged token still answers with its child.
-LOST_ANSWER = timedelta(seconds=10)
+#: How long an exchanged token still answers with its child, while that child was not exchanged.
+LOST_ANSWER = timedelta(seconds=60)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,8 @@ class SignedIn:
     access_token: str
     expires_in: int
     refresh_token: str
+    #: Counts this device's wrong passwords apart from everybody else's.
+    device_proof: str
     platform: Platform
     user: User
 
@@ -71,11 +75,19 @@ class SignInsService:
         self._revocations.check(identity.family_id)
         return identity
 
-    async def open(self, session: AsyncSession, user: User, device_id: str, platform: str) -> SignedIn:
-        """Begin a sign-in inside the caller's transaction."""
+    async def open(
+        self, session: AsyncSession, user: User, device_id: str, platform: str
+    ) -> tuple[SignedIn, list[str]]:
+        """Begin a login inside the caller's transaction, which holds the account's row; end the device's earlier one.
+
+        Returns the login and what ended; `announce` the latter after the commit.
+        """
         family_id, refresh_token = uuid.uuid4(), secrets.token_urlsafe(32)
+        earlier = sa.and_(col(RefreshToken.user_id) == user.id, col(RefreshToken.device_id) == device_id)
+        # First: a device may have one token that can be used.
+        ended = await self._end(session, earlier, heir=family_id)
         session.add(self._row(user.id, family_id, refresh_token, device_id, Platform(platform)))
-        return self._signed_in(user, family_id, refresh_token, Platform(platform))
+        return self._signed_in(user, family_id, refresh_token, device_id, Platform(platform)), ended
 
     async def refresh(self, refresh_token: str) -> SignedIn:
         """Exchange a refresh token for its child; raise RefreshTokenInvalid or RefreshTokenReused."""
@@ -92,7 +104,8 @@ class SignInsService:
             elif row.rotated_at is None:
                 outcome = await self._rotate(session, user, row, refresh_token)
             elif await self._lost_its_answer(session, row, refresh_token):
-                outcome = self._signed_in(user, row.family_id, _child(refresh_token, row.child_nonce), row.platform)
+                child = _child(refresh_token, row.child_nonce)
+                outcome = self._signed_in(user, row.family_id, child, row.device_id, row.platform)
             else:
                 # This commits although the answer is an error.
                 ended = await self._end(session, col(RefreshToken.family_id) == row.family_id)
@@ -113,10 +126,10 @@ class SignInsService:
         )
         session.add(self._row(row.user_id, row.family_id, child, row.device_id, row.platform))
         await session.execute(sa.update(Profile).where(col(Profile.user_id) == user.id).values(last_active_at=now()))
-        return self._signed_in(user, row.family_id, child, row.platform)
+        return self._signed_in(user, row.family_id, child, row.device_id, row.platform)
 
     async def _lost_its_answer(self, session: AsyncSession, row: RefreshToken, refresh_token: str) -> bool:
-        """Say whether this token's child has not been used either, and is seconds old."""
+        """Say whether this token's child is the family's newest, and less than a minute old."""
         child_hash = _hash(_child(refresh_token, row.child_nonce))
         # By PostgreSQL's clock: another worker, whose clock differs, may have exchanged it.
         unused = select(RefreshToken.id).where(
@@ -138,11 +151,19 @@ class SignInsService:
             expires_at=now() + self._refresh_lifetime,
         )
 
-    def _signed_in(self, user: User, family_id: uuid.UUID, refresh_token: str, platform: Platform) -> SignedIn:
+    def _signed_in(
+        self, user: User, family_id: uuid.UUID, refresh_token: str, device_id: str, platform: Platform
+    ) -> SignedIn:
         access_token = self._tokens.issue(
             user_id=str(user.id), email=user.email, role=user.role.value, family_id=str(family_id)
         )
-        return SignedIn(access_token, int(self._tokens.lifetime.total_seconds()), refresh_token, platform, user)
+        proof = self._tokens.issue_device_proof(email_addresses.account_key(user.email), device_id)
+        lifetime = int(self._tokens.lifetime.total_seconds())
+        return SignedIn(access_token, lifetime, refresh_token, proof, platform, user)
+
+    def knows_device(self, proof: str, email: str, device_id: str) -> bool:
+        """Say whether a proof shows that this device has logged in to the account of this address."""
+        return self._tokens.is_device_proof(proof, email_addresses.account_key(email), device_id)
 
     async def end(self, identity: Identity) -> None:
         """End the sign-in that asks."""
@@ -182,7 +203,8 @@ class SignInsService:
             return forgotten
 
     @staticmethod
-    async def _end(session: AsyncSession, which: Any) -> list[str]:
+    async def _end(session: AsyncSession, which: Any, *, heir: uuid.UUID | None = None) -> list[str]:
+        """End logins; their push tokens go, or become those of the login `heir`, on the same device."""
         statement = (
             sa.update(RefreshToken)
             .where(which, ~col(RefreshToken.revoked))
@@ -195,7 +217,11 @@ class SignInsService:
             devices = sa.tuple_(col(DeviceToken.user_id), col(DeviceToken.device_id))
             families = col(DeviceToken.family_id).in_({row.family_id for row in ended})
             of_devices = devices.in_({(row.user_id, row.device_id) for row in ended})
-            await session.execute(sa.delete(DeviceToken).where(sa.or_(families, of_devices)))
+            theirs = sa.or_(families, of_devices)
+            if heir is None:
+                await session.execute(sa.delete(DeviceToken).where(theirs))
+            else:
+                await session.execute(sa.update(DeviceToken).where(theirs).values(family_id=heir))
         return list({str(row.family_id) for row in ended})
 
     async def devices(self, identity: Identity) -> list[Device]:
@@ -216,6 +242,12 @@ class SignInsService:
         )
         async with self._database.transaction() as session:
             return [Device(*row) for row in (await session.execute(families)).all()]
+
+
+async def find_by_email(session: AsyncSession, email: str) -> User | None:
+    """Find the account of an address, however it is spelled."""
+    statement = select(User).where(User.email_canonical == email_addresses.canonical(email))
+    return (await session.exec(statement)).first()
 
 
 async def lock(session: AsyncSession, user_id: uuid.UUID) -> User | None:

@@ -4,15 +4,15 @@
 CREATE FUNCTION pg_temp.person(n bigint) RETURNS uuid LANGUAGE sql IMMUTABLE RETURN CAST(md5('user' || n) AS uuid);
 
 -- Addresses and usernames begin with any letter; one in fifty is not verified, one in two hundred banned.
-INSERT INTO users (id, email, password_hash, role, is_verified, is_banned, ban_reason, banned_at, flagged_at, deleted_at,
+INSERT INTO users (id, email, email_canonical, password_hash, role, is_verified, is_banned, ban_reason, banned_at, flagged_at, deleted_at,
                    created_at)
-SELECT pg_temp.person(n), substr('abcdefghijklmnoprstuvwz', 1 + n % 23, 1) || substr(md5('mail' || n), 1, 5) || '.' || n
-           || '@example.com',
-       '', CASE WHEN n <= 12 THEN 'admin' ELSE 'student' END::user_role, n % 50 > 0,
+SELECT pg_temp.person(n), address, address, '', CASE WHEN n <= 12 THEN 'admin' ELSE 'student' END::user_role, n % 50 > 0,
        n % 200 = 13, CASE WHEN n % 200 = 13 THEN 'Spam.' END, CASE WHEN n % 200 = 13 THEN now() END,
        CASE WHEN n % 1000 = 14 THEN now() END, CASE WHEN n % 100 = 15 THEN now() END,
        now() - (:users - n) * interval '700 days' / :users
-FROM generate_series(1, :users) AS n;
+FROM generate_series(1, :users) AS n,
+     LATERAL (SELECT substr('abcdefghijklmnoprstuvwz', 1 + n % 23, 1) || substr(md5('mail' || n), 1, 5) || '.' || n
+                     || '@example.com' AS address) AS addresses;
 
 -- One in twenty was here today.
 INSERT INTO profiles (user_id, username, display_name, last_active_at, created_at)

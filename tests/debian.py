@@ -150,9 +150,16 @@ class Nginx:
 
 
 @contextmanager
-def nginx(directory: Path, *upstreams: str, socket_timeout: str | None = None, origin: str = "") -> Iterator[Nginx]:
-    """Run nginx with deploy/nginx.conf before `upstreams` (host:port); `socket_timeout` takes the place of its 90s.
+def nginx(
+    directory: Path,
+    *upstreams: str,
+    socket_timeout: str | None = None,
+    client_header: str | None = None,
+    origin: str = "",
+) -> Iterator[Nginx]:
+    """Run nginx with deploy/nginx.conf before `upstreams` (host:port).
 
+    `socket_timeout` takes the place of its 90s; with `client_header` clients have the address that this header says;
     `origin` is one whose pages may read nginx's own refusals.
     """
     executable = program("nginx", "nginx")
@@ -178,6 +185,8 @@ def nginx(directory: Path, *upstreams: str, socket_timeout: str | None = None, o
     if origin:
         replace('#   "https://app.example.com" $http_origin;\n', "\n")
         replace("map $http_origin $cors_origin {\n", f'map $http_origin $cors_origin {{\n"{origin}" $http_origin;\n')
+    if client_header:
+        replace("http {\n", f"http {{\nset_real_ip_from 127.0.0.0/8; real_ip_header {client_header};\n")
     if socket_timeout:
         replace("_timeout 90s", f"_timeout {socket_timeout}")
     if os.geteuid() == 0:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
+from email.headerregistry import Address
 from email.message import EmailMessage
-from email.policy import SMTP
+from email.policy import SMTP, SMTPUTF8
 from pathlib import Path
 
 from adapters.ports import Mail
@@ -23,8 +24,12 @@ class Mailbox:
         print(f"parlance: mail to {mail.to}: {mail.subject}\n  {mail.link}\n  {path}", flush=True)
 
     def _write(self, mail: Mail, idempotency_key: str) -> Path:
-        message = EmailMessage(policy=SMTP)
-        message["From"], message["To"], message["Subject"] = self._sender, mail.to, mail.subject
+        # RFC 6532: a local part beyond ASCII is written in UTF-8, never as an encoded word.
+        message = EmailMessage(policy=SMTP if mail.to.isascii() else SMTPUTF8)
+        message["From"], message["Subject"] = self._sender, mail.subject
+        # One address, whatever it holds: a text would be read as a list of addresses.
+        username, _, domain = mail.to.rpartition("@")
+        message["To"] = Address(username=username, domain=domain)
         message["Date"] = datetime.now(UTC)
         message["X-Idempotency-Key"] = idempotency_key
         message.set_content(mail.text)

@@ -223,6 +223,32 @@ async def test_a_flood_from_one_address_ends_here(client: MakeClient, edge: Ngin
     assert (await other.get("/health")).status_code == 200
 
 
+async def test_flood_limit_counts_networks(tmp_path: Path) -> None:
+    """One bucket for the addresses of an IPv6 /64 network, another for its neighbour; IPv4 written in IPv6 is IPv4.
+
+    Nothing is behind it: what the limit lets through is answered with 503.
+    """
+    with nginx(tmp_path, f"127.0.0.1:{free_port()}", client_header="X-Client") as named:
+        async with httpx.AsyncClient(base_url=named.url, verify=trust(named)) as http:
+
+            async def refused(*addresses: str) -> int:
+                answers = await asyncio.gather(*(http.get("/health", headers={"X-Client": each}) for each in addresses))
+                return sum(answer.status_code == 429 for answer in answers)
+
+            # 10 and 0 are bytes that a careless pattern stops at.
+            network = "2001:db8:a0a:a00"
+            started = time.monotonic()
+            many = [f"{network}:{number:x}::{number:x}" for number in range(400)]
+            spent = await refused(*many)
+            assert spent >= 400 - 102 - 50 * (time.monotonic() - started) and spent > 0
+            assert await refused("2001:db8:a0a:a01::1", "2001:db8:a0a::1") == 0
+
+            started = time.monotonic()
+            spent = await refused(*["192.0.2.10", "::ffff:192.0.2.10"] * 200)
+            assert spent >= 400 - 102 - 50 * (time.monotonic() - started) and spent > 0
+            assert await refused("192.0.2.11", "::ffff:192.0.2.12") == 0
+
+
 async def test_without_an_api_it_says_so_in_the_apis_words(client: MakeClient, tmp_path: Path) -> None:
     with nginx(tmp_path, f"127.0.0.1:{free_port()}") as lonely:
         answer = await client(to=lonely).get("/health")

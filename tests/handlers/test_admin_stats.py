@@ -261,7 +261,8 @@ async def test_without_redis_all_is_there_but_the_searches(
 async def test_a_big_table_is_estimated(house: Container) -> None:
     # As many pages as `users` has, each as full as before: the estimate follows the table without an ANALYZE.
     many = """
-        INSERT INTO users (id, email, password_hash) SELECT gen_random_uuid(), number || '@example.com', ''
+        INSERT INTO users (id, email, email_canonical, password_hash)
+        SELECT gen_random_uuid(), number || '@example.com', number || '@example.com', ''
         FROM generate_series(1, :count) AS number RETURNING 1
     """
     # Autovacuum, were it to look while rows are on their way in, would note their pages and not yet the rows.

@@ -167,6 +167,10 @@ async def promote(deployment: Deployment, learner: Learner) -> None:
     assert ran.code == 0, ran.err
 
 
+async def sign_in_again(deployment: Deployment, learner: Learner) -> None:
+    await sign_in(learner, "phone")
+
+
 async def use_a_stolen_token(deployment: Deployment, learner: Learner) -> None:
     async def refresh(token: str) -> httpx.Response:
         return await learner.http.post(
@@ -180,7 +184,7 @@ async def use_a_stolen_token(deployment: Deployment, learner: Learner) -> None:
 
 @pytest.mark.parametrize(
     "end",
-    [logout, logout_all, end_the_device, reset_the_password, promote, use_a_stolen_token],
+    [logout, logout_all, end_the_device, reset_the_password, promote, sign_in_again, use_a_stolen_token],
     ids=lambda f: f.__name__,
 )
 async def test_an_ended_sign_in_is_refused_and_its_sockets_are_cut_on_every_worker_within_a_second(

@@ -97,13 +97,26 @@ async def test_a_lost_answer_is_given_again_and_its_child_works(container: Conta
     await container.sign_ins.refresh(again.refresh_token)
 
 
-async def test_an_answer_can_be_lost_for_ten_seconds_and_no_longer(container: Container) -> None:
+async def test_delayed_refresh_gets_the_same_child_for_a_minute(container: Container) -> None:
+    """By PostgreSQL's clock; what was exchanged earlier is moved into the past."""
     parent = await register(container)
     child = await container.sign_ins.refresh(parent.refresh_token)
-    await age_exchange(container, parent.refresh_token, 8)
+    await age_exchange(container, parent.refresh_token, 50)
     assert (await container.sign_ins.refresh(parent.refresh_token)).refresh_token == child.refresh_token
-    await age_exchange(container, parent.refresh_token, 2.1)
+    await age_exchange(container, parent.refresh_token, 10.1)
     assert await refused(container, parent.refresh_token) == "refresh_token_reused"
+    assert await refused(container, child.refresh_token) == "refresh_token_invalid"
+
+
+async def test_delayed_refresh_works_for_the_newest_pair_only(container: Container) -> None:
+    """Each exchange moves the pair on: its parent is answered again, the token before it ends the family."""
+    tokens = [await register(container)]
+    for _ in range(3):
+        tokens.append(await container.sign_ins.refresh(tokens[-1].refresh_token))
+        again = await container.sign_ins.refresh(tokens[-2].refresh_token)
+        assert again.refresh_token == tokens[-1].refresh_token
+    assert await refused(container, tokens[-3].refresh_token) == "refresh_token_reused"
+    assert await usable(container, tokens[0]) == []
 
 
 @pytest.mark.parametrize("minutes", [-10, 10])
@@ -124,7 +137,7 @@ async def test_a_parent_sent_too_late_ends_its_family_for_good_on_every_worker(
 ) -> None:
     parent = await register(container)
     child = await container.sign_ins.refresh(parent.refresh_token)
-    await age_exchange(container, parent.refresh_token, 11)
+    await age_exchange(container, parent.refresh_token, 61)
 
     assert await refused(container, parent.refresh_token) == "refresh_token_reused"
 
@@ -139,7 +152,7 @@ async def test_a_parent_sent_too_late_ends_its_family_for_good_on_every_worker(
     await eventually(lambda: is_ended(other_worker, child), within=1, what="known to the other worker")
 
 
-async def test_a_stolen_grandparent_ends_the_family_within_the_ten_seconds_too(container: Container) -> None:
+async def test_a_stolen_grandparent_ends_the_family_within_the_minute_too(container: Container) -> None:
     grandparent = await register(container)
     parent = await container.sign_ins.refresh(grandparent.refresh_token)
     child = await container.sign_ins.refresh(parent.refresh_token)
@@ -210,6 +223,79 @@ async def test_a_device_of_somebody_else_with_the_same_name_is_not_touched(conta
     await container.sign_ins.end_device(str(mine.user.id), "same-name")
     assert is_ended(container, mine) and not is_ended(container, theirs)
     await container.sign_ins.refresh(theirs.refresh_token)
+
+
+# --- One device, one login --------------------------------------------------------------------
+
+
+async def push_rows(services: Container, user_id: object) -> list[tuple[str, str]]:
+    rows = await query(services, "SELECT fcm_token, family_id FROM device_tokens WHERE user_id = :id", id=user_id)
+    return [(row.fcm_token, str(row.family_id)) for row in rows]
+
+
+async def test_login_ends_the_earlier_login_of_the_device(container: Container, other_worker: Container) -> None:
+    first = await register(container)
+    email, laptop = first.user.email, await container.auth.login(first.user.email, PASSWORD, "laptop", "web")
+    stranger = await register(container)
+    refreshed = await container.sign_ins.refresh(first.refresh_token)
+    second = await other_worker.auth.login(email, PASSWORD, "phone", "android")
+
+    assert is_ended(other_worker, first)
+    await eventually(lambda: is_ended(container, refreshed), within=1, what="known to the worker that did not end it")
+    for token in (first.refresh_token, refreshed.refresh_token):
+        assert await refused(container, token) == "refresh_token_invalid"
+    for kept in (second, laptop, stranger):
+        assert not is_ended(container, kept)
+    devices = await container.sign_ins.devices(container.sign_ins.identify(second.access_token))
+    assert sorted((each.device_id, each.platform, each.current) for each in devices) == [
+        ("laptop", "web", False),
+        ("phone", "android", True),
+    ]
+
+
+async def test_login_keeps_the_push_token_and_logout_removes_it(container: Container) -> None:
+    first = await register(container)
+    user_id, token = first.user.id, uuid.uuid4().hex
+    await container.device_tokens.register(container.sign_ins.identify(first.access_token), token, "phone", "ios")
+    second = await container.auth.login(first.user.email, PASSWORD, "phone", "ios")
+    assert await push_rows(container, user_id) == [(token, str(family(container, second)))]
+
+    identity = container.sign_ins.identify(second.access_token)
+    await container.sign_ins.end(identity)
+    assert await push_rows(container, user_id) == []
+    assert await container.sign_ins.devices(identity) == [] and await usable(container, first) == []
+    for each in (first, second):
+        assert await refused(container, each.refresh_token) == "refresh_token_invalid"
+
+
+async def test_concurrent_logins_of_a_device_leave_one(container: Container, other_worker: Container) -> None:
+    first = await register(container)
+    logins = await asyncio.gather(
+        *(services.auth.login(first.user.email, PASSWORD, "phone", "ios") for services in [container, other_worker] * 4)
+    )
+    assert len(await usable(container, first)) == 1
+    codes = [await outcome_of_refresh(container, each.refresh_token) for each in logins]
+    assert sorted(codes) == ["", *["refresh_token_invalid"] * 7]
+
+
+async def outcome_of_refresh(services: Container, token: str) -> str:
+    try:
+        await services.sign_ins.refresh(token)
+    except errors.ProductError as error:
+        return error.code
+    return ""
+
+
+async def test_database_allows_one_usable_login_of_a_device(container: Container) -> None:
+    parent = await register(container)
+    with pytest.raises(Exception, match="refresh_tokens_device_key"):
+        await query(
+            container,
+            "INSERT INTO refresh_tokens (id, user_id, family_id, token_hash, device_id, platform, expires_at) "
+            "SELECT gen_random_uuid(), user_id, gen_random_uuid(), repeat('0', 64), device_id, platform, expires_at "
+            "FROM refresh_tokens WHERE token_hash = :hash",
+            hash=digest(parent.refresh_token),
+        )
 
 
 # --- Races --------------------------------------------------------------------------------------

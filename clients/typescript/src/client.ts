@@ -23,6 +23,10 @@ export interface Options {
   deviceId: string;
   /** Of an earlier run, outside of browsers. */
   refreshToken?: string;
+  /** Of an earlier run: shows that this installation has logged in before, so that guesses of others cannot lock it out. */
+  deviceProof?: string;
+  /** Called with each new `deviceProof`; keep it, also when somebody signs out. */
+  keepDeviceProof?: (proof: string) => void;
   /** Sent along with every request, such as a name of the program. */
   headers?: Record<string, string>;
 }
@@ -37,15 +41,19 @@ export class Parlance {
   /** Every operation of openapi.yaml: `rest.GET("/users/me")` answers `{data, error, response}`. */
   readonly rest: Client<paths>;
   refreshToken: string | undefined;
+  deviceProof: string | undefined;
   account: Account | undefined;
+  readonly #keepDeviceProof: (proof: string) => void;
   readonly #device: { platform: Platform; deviceId: string };
   #accessToken: string | undefined;
   #endsAt = 0;
   #refreshing: Promise<string> | undefined;
 
-  constructor({ url, platform, deviceId, refreshToken, headers = {} }: Options) {
+  constructor({ url, platform, deviceId, refreshToken, deviceProof, keepDeviceProof, headers = {} }: Options) {
     this.url = url;
     this.refreshToken = refreshToken;
+    this.deviceProof = deviceProof;
+    this.#keepDeviceProof = keepDeviceProof ?? (() => {});
     this.#device = { platform, deviceId };
     this.rest = createClient<paths>({
       baseUrl: url,
@@ -60,7 +68,9 @@ export class Parlance {
   }
 
   async signIn(email: string, password: string): Promise<Account> {
-    return this.#keep(value(await this.rest.POST("/auth/login", { body: { email, password, ...this.#device } })));
+    const proof = this.deviceProof === undefined ? {} : { deviceProof: this.deviceProof };
+    const body = { email, password, ...this.#device, ...proof };
+    return this.#keep(value(await this.rest.POST("/auth/login", { body })));
   }
 
   async signOut(): Promise<void> {
@@ -101,6 +111,10 @@ export class Parlance {
     this.#accessToken = tokens.accessToken;
     this.#endsAt = Date.now() + tokens.expiresIn * 1000;
     this.refreshToken = tokens.refreshToken;
+    if (tokens.deviceProof !== undefined) {
+      this.deviceProof = tokens.deviceProof;
+      this.#keepDeviceProof(tokens.deviceProof);
+    }
     this.account = tokens.user;
     return tokens.user;
   }

@@ -111,6 +111,7 @@ export interface paths {
         /**
          * Sign in on a device
          * @description An unknown address and a wrong password get the same answer. `account_banned` comes only after a right password.
+         *     A device has one login of an account: the earlier one with the same `deviceId` ends, its push token stays.
          */
         post: operations["handlers.auth.login"];
         delete?: never;
@@ -130,9 +131,9 @@ export interface paths {
         put?: never;
         /**
          * Exchange a refresh token for new tokens
-         * @description A refresh token works once. The same one sent again within ten seconds gets the same answer, for an answer may be
-         *     lost; sent later, it ends the sign-in (`refresh_token_reused`). Browsers send the cookie and no body; their
-         *     `Origin` has to be an allowed one.
+         * @description A refresh token works once. The same one sent again within a minute gets the same answer, for an answer may be
+         *     lost or late, as long as the token of that answer was not exchanged; any other use of a spent token ends the
+         *     login (`refresh_token_reused`). Browsers send the cookie and no body; their `Origin` has to be an allowed one.
          */
         post: operations["handlers.auth.refresh"];
         delete?: never;
@@ -1209,7 +1210,7 @@ export interface components {
          * @description Stable across releases; new ones may appear.
          * @enum {string}
          */
-        ErrorCode: "request_invalid" | "unauthenticated" | "forbidden" | "not_found" | "method_not_allowed" | "not_acceptable" | "payload_too_large" | "unsupported_media_type" | "rate_limited" | "internal" | "unavailable" | "email_taken" | "invalid_credentials" | "account_banned" | "refresh_token_invalid" | "refresh_token_reused" | "token_invalid" | "last_admin" | "username_taken" | "already_rated" | "session_not_ended" | "already_reported" | "course_is_free" | "already_enrolled" | "payment_pending" | "signature_invalid" | "payment_refused" | "order_not_refundable" | "refund_pending" | "refund_too_large" | "not_enrolled" | "course_in_use" | "slug_taken" | "lessons_differ" | "video_not_ready" | "upload_offset_differs" | "upload_version_unsupported" | "idempotency_key_reused" | "idempotency_in_flight";
+        ErrorCode: "request_invalid" | "unauthenticated" | "forbidden" | "not_found" | "method_not_allowed" | "not_acceptable" | "payload_too_large" | "unsupported_media_type" | "rate_limited" | "internal" | "unavailable" | "email_taken" | "invalid_credentials" | "account_banned" | "refresh_token_invalid" | "refresh_token_reused" | "token_invalid" | "password_too_common" | "last_admin" | "username_taken" | "already_rated" | "session_not_ended" | "already_reported" | "course_is_free" | "already_enrolled" | "payment_pending" | "signature_invalid" | "payment_refused" | "order_not_refundable" | "refund_pending" | "refund_too_large" | "not_enrolled" | "course_in_use" | "slug_taken" | "lessons_differ" | "video_not_ready" | "upload_offset_differs" | "upload_version_unsupported" | "idempotency_key_reused" | "idempotency_in_flight";
         Problem: {
             /**
              * @description A URI that names the kind of problem.
@@ -1262,13 +1263,17 @@ export interface components {
         Platform: "ios" | "android" | "web";
         /**
          * Format: email
-         * @description Compared without regard to case.
+         * @description Compared without regard to case, to the form of letters (NFC, full-width, ß and ss) and to how an international
+         *     domain is written. Refused with `request_invalid` is what mail programs read otherwise: specials (`,` `<` `(`),
+         *     quoted local parts, encoded words, invisible characters, addresses of numbers.
          * @example ada@example.com
          */
         Email: string;
         /**
          * Format: password
-         * @description 8 characters at least, 72 bytes of UTF-8 at most.
+         * @description 8 characters at least, 72 bytes of UTF-8 at most, counted after RFC 8265 (OpaqueString: NFC, every space an ASCII
+         *     one), so that each keyboard makes the same password. A new one without control characters and not one of the
+         *     10,000 commonest (`password_too_common`).
          * @example correct horse
          */
         Password: string;
@@ -1284,6 +1289,17 @@ export interface components {
             password: components["schemas"]["Password"];
             deviceId: components["schemas"]["DeviceId"];
             platform: components["schemas"]["Platform"];
+        };
+        LoginRequest: {
+            email: components["schemas"]["Email"];
+            password: components["schemas"]["Password"];
+            deviceId: components["schemas"]["DeviceId"];
+            platform: components["schemas"]["Platform"];
+            /**
+             * @description The newest `deviceProof` that this device was given. With it the device's wrong passwords are counted apart
+             *     from those of all others. One that is too old, or another account's or device's, is as good as none.
+             */
+            deviceProof?: string;
         };
         RefreshRequest: {
             refreshToken?: string;
@@ -1318,6 +1334,11 @@ export interface components {
             expiresIn: number;
             /** @description Shown once; absent for `web`, which gets a cookie. */
             refreshToken?: string;
+            /**
+             * @description Shows that this device has logged in to this account. Keep it beyond logging out and send it with the next
+             *     login: guesses of others then cannot lock this device out. It opens nothing by itself.
+             */
+            deviceProof?: string;
             user: components["schemas"]["Account"];
         };
         Account: {
@@ -2075,6 +2096,7 @@ export type Password = components['schemas']['Password'];
 export type DeviceId = components['schemas']['DeviceId'];
 export type MailedToken = components['schemas']['MailedToken'];
 export type Credentials = components['schemas']['Credentials'];
+export type LoginRequest = components['schemas']['LoginRequest'];
 export type RefreshRequest = components['schemas']['RefreshRequest'];
 export type ForgotPassword = components['schemas']['ForgotPassword'];
 export type ResetPassword = components['schemas']['ResetPassword'];
@@ -2316,7 +2338,11 @@ export interface operations {
             path?: never;
             cookie?: never;
         };
-        requestBody: components["requestBodies"]["Credentials"];
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LoginRequest"];
+            };
+        };
         responses: {
             /** @description This device is signed in. */
             200: {

@@ -11,7 +11,15 @@ function device(): string {
   return made;
 }
 
-export const parlance = new Parlance({ url: location.origin, platform: "web", deviceId: device() });
+const proof = localStorage.getItem("deviceProof");
+
+export const parlance = new Parlance({
+  url: location.origin,
+  platform: "web",
+  deviceId: device(),
+  ...(proof !== null && { deviceProof: proof }),
+  keepDeviceProof: (made) => localStorage.setItem("deviceProof", made),
+});
 
 export async function me(): Promise<Me> {
   return value(await parlance.rest.GET("/users/me"));
