@@ -4,7 +4,8 @@
     └── SettingsError, KeyFileError, ContractError, ...         beside what they are about
     ProductError
     ├── RequestInvalid, Unauthenticated, Forbidden, NotFound, MethodNotAllowed, NotAcceptable,
-    │   PayloadTooLarge, UnsupportedMediaType, RateLimited, Unavailable, Internal
+    │   RequestTimeout, PayloadTooLarge, UriTooLong, UnsupportedMediaType, HeadersTooLarge, RateLimited,
+    │   Unavailable, Internal
     ├── EmailTaken, InvalidCredentials, AccountBanned, RefreshTokenInvalid, RefreshTokenReused,
     │   TokenInvalid, LastAdmin                                           accounts
     ├── UsernameTaken                                                     profiles
@@ -79,6 +80,12 @@ class NotAcceptable(ProductError):
     title = "The answer cannot be given in that form."
 
 
+class RequestTimeout(ProductError):
+    status = 408
+    code = "request_timeout"
+    title = "The request did not come in time."
+
+
 class PayloadTooLarge(ProductError):
     status = 413
     code = "payload_too_large"
@@ -95,6 +102,18 @@ class RateLimited(ProductError):
     status = 429
     code = "rate_limited"
     title = "Too many requests; wait before the next one."
+
+
+class UriTooLong(ProductError):
+    status = 414
+    code = "uri_too_long"
+    title = "The address is too long."
+
+
+class HeadersTooLarge(ProductError):
+    status = 431
+    code = "headers_too_large"
+    title = "The headers are too large or too many."
 
 
 class Internal(ProductError):
