@@ -51,7 +51,8 @@ class Recorder:
 
 def h11_reads(stream: bytes) -> Accepted:
     """Return what h11, as a server that answers each request with 200, accepts of a stream."""
-    connection, accepted, body = h11.Connection(h11.SERVER), [], b""
+    connection, body = h11.Connection(h11.SERVER), b""
+    accepted: Accepted = []
     request: Any = None
     connection.receive_data(stream)
     while True:
