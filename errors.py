@@ -4,7 +4,8 @@
     └── SettingsError, KeyFileError, ContractError, ...         beside what they are about
     ProductError
     ├── RequestInvalid, Unauthenticated, Forbidden, NotFound, MethodNotAllowed, NotAcceptable,
-    │   PayloadTooLarge, UnsupportedMediaType, RateLimited, Unavailable, Internal
+    │   RequestTimeout, PayloadTooLarge, UriTooLong, UnsupportedMediaType, HeadersTooLarge, RateLimited,
+    │   Unavailable, Internal
     ├── EmailTaken, InvalidCredentials, AccountBanned, RefreshTokenInvalid, RefreshTokenReused,
     │   TokenInvalid, PasswordTooCommon, LastAdmin                        accounts
     ├── UsernameTaken                                                     profiles
@@ -92,6 +93,12 @@ class NotAcceptable(ProductError):
     title = "The answer cannot be given in that form."
 
 
+class RequestTimeout(ProductError):
+    status = 408
+    code = "request_timeout"
+    title = "The request did not come in time."
+
+
 class PayloadTooLarge(ProductError):
     status = 413
     code = "payload_too_large"
@@ -113,6 +120,18 @@ class RateLimited(ProductError):
         if detail is None and retry_after is not None:
             detail = f"Too many requests; try again in {_in_words(retry_after)}."
         super().__init__(detail, retry_after=retry_after)
+
+
+class UriTooLong(ProductError):
+    status = 414
+    code = "uri_too_long"
+    title = "The address is too long."
+
+
+class HeadersTooLarge(ProductError):
+    status = 431
+    code = "headers_too_large"
+    title = "The headers are too large or too many."
 
 
 class Internal(ProductError):

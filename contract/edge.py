@@ -36,6 +36,8 @@ Count = Callable[[str, int, float], None]
 
 #: What resumable uploads say in headers, both ways.
 _TUS = ("Tus-Resumable", "Upload-Length", "Upload-Offset", "Upload-Metadata")
+#: The name in uvicorn's state under which `http_server.py` finds the headers of all answers.
+HEADERS = "parlance.headers"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -54,9 +56,11 @@ class Edge:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
+            if scope["type"] == "lifespan":
+                scope.setdefault("state", {})[HEADERS] = self._headers
             await self._app(scope, receive, send)
             return
-        name = _given_name(scope) or f"{getrandbits(64):016x}"  # told apart, not guessed at
+        name = request_id(scope)
         token = logs.request_id.set(name)
         operation = scope[OPERATION] = [""]
         started = time.perf_counter()
@@ -105,8 +109,12 @@ def _raw_path(scope: Scope) -> str:
     return raw.decode("latin-1")
 
 
+def request_id(scope: Scope) -> str:
+    """Return the X-Request-Id that came along, if it is one that may stand in a log; else a new one."""
+    return _given_name(scope) or f"{getrandbits(64):016x}"  # told apart, not guessed at
+
+
 def _given_name(scope: Scope) -> str | None:
-    """Return the X-Request-Id that came along, if it is one that may stand in a log."""
     for header, value in scope["headers"]:
         if header == b"x-request-id":
             given = value.decode("latin-1")

@@ -2,90 +2,203 @@
 
 uvicorn reads the request for a WebSocket a second time and looks at every header of an answer. A session that asks for
 nothing unusual is handed to `transport.py` at once; an answer whose head is known beforehand is one write.
+
+Nothing is parsed after a request that cannot be, and an `Upgrade` offer that is no WebSocket handshake is ignored. Each
+request is held to `Limits` while it streams. What is refused here is answered in its turn, then the connection closes.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
-import functools
-import hashlib
-from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs
+import logging
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+import httptools
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+import errors
+from contract import edge, handshake
+from contract.http_exchange import Exchange, refusal, unreadable
+from contract.http_limits import Flow, Limits
 from contract.operations import WHOLE
 from contract.transport import ENGINE, Connection
 
 if TYPE_CHECKING:
+    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
     from contract.transport import Engine
 
-#: Seconds in which a connection has to send its first request.
-REQUEST_SECONDS = 10
+log = logging.getLogger("parlance.http")
 
-#: Parameters that only a session which polls has, and headers of a request that is not plain: a page, whose origin
-#: counts, one with a body, one that wishes for more.
-_ODD = {"sid", "j"}
-_ODD_HEADERS = {b"origin", b"content-length", b"transfer-encoding", b"sec-websocket-protocol"}
-#: What answers a request's key (RFC 6455, 1.3).
-_KEY_SUFFIX = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-
-
-class Exchange(RequestResponseCycle):
-    """uvicorn's request and response, which can also send an answer that is known whole."""
-
-    async def send(self, message: Any) -> None:
-        if message["type"] != WHOLE:
-            await super().send(message)
-            return
-        if self.flow.write_paused and not self.disconnected:
-            await self.flow.drain()
-        if self.disconnected:
-            return
-        self.response_started = self.response_complete = True
-        defaults = b"".join([b"%b: %b\r\n" % header for header in self.default_headers])
-        body = message["body"]
-        self.transport.write(
-            b"%b%bcontent-type: application/json\r\ncontent-length: %d\r\n%b%b\r\n%b"
-            % (
-                STATUS_LINE[message["status"]],
-                defaults,
-                len(body),
-                message["head"],
-                b"" if self.keep_alive else b"connection: close\r\n",
-                body,
-            )
-        )
-        self.message_event.set()
-        if not self.keep_alive:
-            self.transport.close()
-        self.on_response()
+#: Headers that decide how a request is read.
+_FRAMING = {b"host", b"expect", b"transfer-encoding"}
 
 
 class HttpProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP, which opens a plain session by itself, and hangs up on whoever does not ask for anything."""
+    """uvicorn's HTTP, which opens a plain session by itself, ignores other offers, and bounds each request."""
 
-    #: Since when there is nothing to answer, on the loop's clock.
-    _idle_since: float | None = None
+    limits: ClassVar[Limits] = Limits()
+
+    #: One timer as long as the connection lives, in place of uvicorn's for each request.
+    _timer: asyncio.TimerHandle | None = None
+    #: When the last answer ended (before there is one: when the connection began), on the loop's clock.
+    _idle_since = 0.0
+    #: Whether a head is being read; since when, and how many bytes, if it did not come in one piece.
+    _in_head = False
+    _head_since: float | None = None
+    _head_bytes = 0
+    _hosts = 0
+    #: Body bytes of the connection, and those of chunk lines and trailers since the last of them.
+    _body_bytes = _framing_bytes = 0
+    #: The request whose body is timed, since when, and what `_body_bytes` was then.
+    _timed: RequestResponseCycle | None = None
+    _timed_since, _timed_bytes = 0.0, 0
+    #: The key of a WebSocket handshake whose head has just been read.
+    _key: bytes | None = None
+    #: Why nothing more is parsed, and whether the client has been sent it.
+    _refusal: errors.ProductError | None = None
+    _is_refusal_sent = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._deadline = self.loop.call_later(REQUEST_SECONDS, self._hang_up)
+        self.flow = Flow(transport, self.pipeline)
+        self._idle_since = self.loop.time()
+        self._watch(self._idle_since + self.limits.head_seconds)
 
-    def _hang_up(self) -> None:
-        if self.cycle is None:
-            self.transport.close()
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_watching()
+        super().connection_lost(exc)
+
+    # --- Bytes ------------------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        """Parse a segment, in pieces that are no larger than a head may be, so that limits count while it streams."""
+        limit = self.limits.head_bytes
+        if len(data) <= limit and not self._in_head:
+            self._take(data)
+        else:
+            view, at = memoryview(data), 0
+            while at < len(data) and self._refusal is None:
+                size = limit - self._head_bytes if self._in_head else limit
+                self._take(view[at : at + size])
+                at += size
+        cycle = self.cycle
+        if self._refusal is None and (self._in_head or (cycle is not None and cycle.more_body)):
+            self._watch_request()
+
+    def _take(self, piece: bytes | memoryview) -> None:
+        """Parse a piece, and count it where it is part of a head or of what frames a body."""
+        if self._refusal is not None:
+            return
+        cycle, body_bytes, head_bytes = self.cycle, self._body_bytes, self._head_bytes
+        was_in_head, self._head_bytes = self._in_head, -1
+        self._parse(piece)
+        if self._refusal is not None:
+            return
+        if self._in_head:
+            if self._head_bytes == -1:  # the same head still
+                self._head_bytes = head_bytes + len(piece)
+            elif not was_in_head and cycle is self.cycle and (cycle is None or not cycle.more_body):
+                self._head_bytes = len(piece)  # it began with the piece; else its lines are counted when it ends
+            if self._head_since is None:
+                self._head_since = self.loop.time()
+            if self._head_bytes >= self.limits.head_bytes:
+                self._refuse(self.limits.head_too_large(self.url))
+        elif cycle is not None and cycle is self.cycle and cycle.more_body:
+            self._framing_bytes = self._framing_bytes + len(piece) if self._body_bytes == body_bytes else 0
+            if self._framing_bytes > self.limits.head_bytes:
+                self._refuse(self.limits.trailers_too_large())
+
+    def _parse(self, piece: bytes | memoryview) -> None:
+        try:
+            while True:
+                try:
+                    self.parser.feed_data(piece)
+                    return
+                except httptools.HttpParserUpgrade as offer:
+                    piece = memoryview(piece)[offer.args[0] :]
+                    if self._key is not None:
+                        self._upgrade(len(piece))
+                        return
+                    # The parser stopped behind this head and is ready for another: the same without the offer.
+                    self.parser.feed_data(self._head_without_offer())
+        except httptools.HttpParserError as error:
+            known = error.__context__
+            self._refuse(known if isinstance(known, errors.ProductError) else unreadable(error))
+
+    def _head_without_offer(self) -> bytes:
+        version = self.scope["http_version"].encode()
+        lines = [b"%b: %b\r\n" % header for header in self.headers if header[0] != b"upgrade"]
+        return b"%b %b HTTP/%b\r\n%b\r\n" % (self.scope["method"].encode(), self.url, version, b"".join(lines))
+
+    # --- The parser's callbacks --------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_head, self._hosts, self._head_bytes, self._head_since = True, 0, 0, None
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        name = name.lower()
+        if name in _FRAMING:
+            if name == b"host":
+                self._hosts += 1
+            elif name == b"expect":
+                self.expect_100_continue = value.lower() == b"100-continue"
+            elif value.lower() != b"chunked":  # llhttp takes any list that ends so, and undoes no other coding
+                raise errors.RequestInvalid("Transfer-Encoding should be 'chunked'.")
+        self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
-        self._deadline.cancel()
+        self._check_head()
+        if self.parser.should_upgrade():  # nothing is started yet: `_parse` decides behind this head
+            self._key = self._handshake_key()
+            return
+        self._in_head, self._framing_bytes = False, 0
         super().on_headers_complete()
+        self.headers = []  # what comes now are trailers: no headers of the request
 
-    # One timer as long as the connection lives, in place of uvicorn's for each request.
+    def _check_head(self) -> None:
+        if len(self.headers) > self.limits.head_lines or len(self.url) > self.limits.target_bytes:
+            raise self.limits.head_too_large(self.url)
+        if self._head_since is not None:
+            size = len(self.url) + sum([len(name) + len(value) + 4 for name, value in self.headers])
+            if size > self.limits.head_bytes:
+                raise self.limits.head_too_large(self.url)
+        version = self.parser.get_http_version()
+        if self._hosts != 1 and (self._hosts or version != "1.0"):  # RFC 9112, 3.2
+            raise errors.RequestInvalid("An HTTP/1.1 request has one Host header.")
+        if version not in ("1.1", "1.0"):
+            raise errors.RequestInvalid("This server speaks HTTP/1.1; send the request as HTTP/1.1.")
+        if b"#" in self.url:
+            raise errors.RequestInvalid("The address has a fragment; send it without '#'.")
 
-    def _unset_keepalive_if_required(self) -> None:
-        self._idle_since = None
+    def _handshake_key(self) -> bytes | None:
+        method, version = self.parser.get_method().decode("ascii"), self.parser.get_http_version()
+        if method == "CONNECT":
+            raise errors.RequestInvalid("This server is no proxy: it takes no CONNECT.")
+        self.scope["method"], self.scope["http_version"] = method, version
+        if self._is_answering() or ENGINE not in self.app_state:
+            return None  # with answers to come, the connection cannot change its protocol
+        return handshake.key_of(method, version, self.url, self.headers)
+
+    def on_body(self, body: bytes) -> None:
+        self._body_bytes += len(body)
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        if self.parser.should_upgrade():
+            return
+        if len(self.headers) > self.limits.head_lines:
+            raise self.limits.trailers_too_large()
+        super().on_message_complete()
+
+    # --- Answers ------------------------------------------------------------------------------------
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        cycle.__class__ = Exchange  # uvicorn makes its own, and asks nobody of which class
+        if cycle.scope["method"] != "HEAD":
+            cycle.scope["extensions"] = {WHOLE: {}}  # connexion notes there which operation a request is for
+        super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
         self.server_state.total_requests += 1
@@ -95,77 +208,147 @@ class HttpProtocol(HttpToolsProtocol):
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
             return
-        self._idle_since = self.loop.time()
-        if self.timeout_keep_alive_task is None:
-            self._expect_request(self.timeout_keep_alive)
-
-    def _expect_request(self, seconds: float) -> None:
-        self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
-
-    def timeout_keep_alive_handler(self) -> None:
-        self.timeout_keep_alive_task = None
-        if self._idle_since is None:
+        if self._refusal is not None:
+            self._send_refusal()
             return
-        left = self._idle_since + self.timeout_keep_alive - self.loop.time()
-        if left > 0:
-            self._expect_request(left)
-        else:
-            super().timeout_keep_alive_handler()
+        self._idle_since = self.loop.time()
+        if self._in_head:
+            self._head_since = self._idle_since  # it was not asked for while an answer was to come
+            self._watch(self._idle_since + self.limits.head_seconds)
+        elif self._timer is None:
+            self._watch(self._idle_since + self.timeout_keep_alive)
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        cycle.__class__ = Exchange  # uvicorn makes its own, and asks nobody of which class
-        if cycle.scope["method"] != "HEAD":
-            cycle.scope["extensions"] = {WHOLE: {}}  # connexion notes there which operation a request is for
-        super()._start_asgi_task(cycle, app)
+    def _is_answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _upgrade(self, early_bytes: int) -> None:
+        self._stop_watching()
+        self._in_head, self.cycle = False, None  # type: ignore[assignment]
+        if early_bytes:  # RFC 6455, 4.1: the client waits for the answer
+            self._refuse(errors.RequestInvalid("Bytes follow the WebSocket handshake; wait for its answer."))
+        else:
+            self.handle_websocket_upgrade()
 
     def handle_websocket_upgrade(self) -> None:
-        engine: Engine | None = self.app_state.get(ENGINE)
-        key = self._plain_key() if engine is not None else None
-        if engine is None or key is None:
+        engine: Engine = self.app_state[ENGINE]
+        if self._key is None or not handshake.is_plain(self.url, self.headers):
             super().handle_websocket_upgrade()
             return
         connection = Connection.upgraded(self)
         self.connections.discard(self)
         self.connections.add(connection)
         self.transport.set_protocol(connection)
-        accepted = base64.b64encode(hashlib.sha1(key + _KEY_SUFFIX, usedforsecurity=False).digest())
         headers = b"".join([b"%b: %b\r\n" % header for header in self.server_state.default_headers])
         self.transport.write(
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Accept: %b\r\n%b\r\n" % (accepted, headers)
+            b"Sec-WebSocket-Accept: %b\r\n%b\r\n" % (handshake.acceptance(self._key), headers)
         )
         engine.open(connection)
 
-    def _plain_key(self) -> bytes | None:
-        """The key of a request that asks for a session and nothing else; None leaves it to uvicorn."""
-        if self.scope["method"] != "GET" or self.scope["http_version"] != "1.1" or not _asks_for_session(self.url):
-            return None
-        keys, versions = [], []
-        for name, value in self.scope["headers"]:
-            if name in _ODD_HEADERS:
-                return None
-            if name == b"sec-websocket-key":
-                keys.append(value)
-            elif name == b"sec-websocket-version":
-                versions.append(value)
-        if len(keys) != 1 or versions != [b"13"]:
-            return None
-        try:
-            is_key = len(binascii.a2b_base64(keys[0], strict_mode=True)) == 16
-        except binascii.Error:
-            return None
-        return keys[0] if is_key else None
+    # --- Refusals -------------------------------------------------------------------------------------
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._deadline.cancel()
-        if self.timeout_keep_alive_task is not None:
-            self.timeout_keep_alive_task.cancel()
-        super().connection_lost(exc)
+    def _refuse(self, error: errors.ProductError) -> None:
+        """Parse nothing more, and answer the request that is being read with `error` when its turn comes."""
+        if self._refusal is not None:
+            return
+        self._refusal = error
+        cycle = self.cycle
+        if cycle is not None and cycle.more_body and not self._in_head:
+            if cycle.response_complete:
+                self.transport.close()  # this request has had its answer
+                return
+            # Its app reads that the client is gone, and what it answers goes nowhere.
+            cycle.disconnected = True
+            cycle.message_event.set()
+            if not self.pipeline:
+                self._send_refusal()
+                return
+            self.pipeline.popleft()
+        elif not self._is_answering():
+            self._send_refusal()
 
+    def _send_refusal(self) -> None:
+        error = self._refusal
+        if error is None or self._is_refusal_sent or self.transport.is_closing():
+            return
+        self._is_refusal_sent = True
+        self._stop_watching()
+        if self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete:
+            self.transport.close()  # half an answer can only be broken off
+            return
+        name = edge.request_id(self.scope)  # type: ignore[arg-type]
+        log.info("http_request_refused status=%d code=%s request_id=%s", error.status, error.code, name)
+        named = [*self.server_state.default_headers, (b"x-request-id", name.encode())]
+        self.transport.write(refusal(error, [*named, *self.app_state.get(edge.HEADERS, ())]))
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.flow.resume_reading()
+        self._timer = self.loop.call_later(self.limits.linger_seconds, self.transport.abort)
 
-@functools.lru_cache(maxsize=64)
-def _asks_for_session(url: bytes) -> bool:
-    path, _, query = url.decode("latin-1").partition("?")
-    asked = parse_qs(query)
-    is_plain = asked.get("EIO") == ["4"] and asked.get("transport") == ["websocket"]
-    return path == "/socket.io/" and is_plain and asked.keys().isdisjoint(_ODD)
+    # --- Time -----------------------------------------------------------------------------------------
+
+    def _unset_keepalive_if_required(self) -> None:
+        """Leave the timer alone: bytes by themselves extend nothing."""
+
+    def _watch(self, due: float) -> None:
+        """See that `_judge` is called at `due`, or before."""
+        if self._timer is not None:
+            if self._timer.when() <= due:
+                return
+            self._timer.cancel()
+        self._timer = self.loop.call_at(due, self._judge)
+
+    def _stop_watching(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _watch_request(self) -> None:
+        """Watch a request that has not come whole."""
+        due = self._due(self.loop.time())
+        if due is not None:
+            self._watch(due)
+
+    def _judge(self) -> None:
+        """Refuse or close what takes too long; else look again when it would."""
+        self._timer = None
+        if self.transport.is_closing() or self._refusal is not None:
+            return
+        now = self.loop.time()
+        due = self._due(now)
+        if due is None:
+            return  # the end of the answer looks again
+        if due > now:
+            self._watch(due)
+        elif self._is_answering():
+            rate = self.limits.body_bytes_per_second
+            self._refuse(errors.RequestTimeout(f"The body came too slowly: less than {rate:g} bytes per second."))
+        elif self._in_head:
+            seconds = self.limits.head_seconds
+            self._refuse(errors.RequestTimeout(f"The head of a request has to come within {seconds:g} seconds."))
+        else:
+            self.transport.close()
+
+    def _due(self, now: float) -> float | None:
+        """Return until when the connection may stay as it is; None while only our answer is awaited."""
+        cycle, limits = self.cycle, self.limits
+        if cycle is not None and not cycle.response_complete:
+            return self._body_due(cycle, now) if cycle.more_body else None
+        if self._in_head:
+            return (now if self._head_since is None else self._head_since) + limits.head_seconds
+        return self._idle_since + (limits.head_seconds if cycle is None else self.timeout_keep_alive)
+
+    def _body_due(self, cycle: RequestResponseCycle, now: float) -> float:
+        """Return until when the body has to have come at its rate; time in which it is not ours to send is left out."""
+        limits = self.limits
+        is_held = bool(self.pipeline) or self.flow.read_paused or cycle.waiting_for_100_continue
+        due = self._timed_since + limits.body_seconds
+        received = self._body_bytes - self._timed_bytes
+        if (
+            is_held
+            or self._timed is not cycle
+            or (now >= due and received >= limits.body_seconds * limits.body_bytes_per_second)
+        ):
+            self._timed, self._timed_since, self._timed_bytes = cycle, now, self._body_bytes
+            due = now + limits.body_seconds
+        return due

@@ -6,10 +6,12 @@ import json
 import logging
 import re
 from typing import Any
+from urllib.parse import parse_qs
 
 import orjson
 import socketio
 from socketio import packet
+from starlette.responses import Response
 
 import errors
 from contract import problems
@@ -22,6 +24,8 @@ log = logging.getLogger("parlance.events")
 _MAX_ATTACHMENTS = 8
 #: What is known of the request that a session began with.
 _NO_ENVIRON: dict[str, Any] = {}
+#: Where the engine listens, with or without a slash at the end.
+_PATH = "/socket.io/"
 #: An event of the default namespace, without its Engine.IO type; the group is the id of the ack it asks for.
 _EVENT = re.compile(r"2(0|[1-9][0-9]{0,15})?\[")
 
@@ -207,9 +211,27 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
 
 
 class App(socketio.ASGIApp):  # type: ignore[misc]
-    """python-socketio's app, which also lets uvicorn's HTTP know the engine."""
+    """python-socketio's app, which also lets uvicorn's HTTP know the engine, and says what to do instead of polling."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
             scope.setdefault("state", {})[ENGINE] = self.engineio_server.eio
+        elif scope["type"] == "http" and f"{scope['path']}/".startswith(_PATH):
+            body, headers = problems.problem_response(errors.RequestInvalid(_advice(scope["query_string"])))
+            headers["Sec-WebSocket-Version"] = "13"  # RFC 6455, 4.4
+            await Response(body, errors.RequestInvalid.status, headers)(scope, receive, send)
+            return
         await super().__call__(scope, receive, send)
+
+
+def _advice(query: bytes) -> str:
+    """Say what a client that came without a WebSocket handshake has to do."""
+    asked = parse_qs(query.decode("latin-1"))
+    if asked.get("EIO", ["4"]) != ["4"]:
+        return "EIO=4 only: use a client of Socket.IO 3 or later (socket.io-client 3 or 4), transports: ['websocket']."
+    if asked.get("transport") != ["websocket"]:
+        return "WebSocket only: connect with transports: ['websocket'], EIO=4."
+    return (
+        "This is no WebSocket handshake: send GET by HTTP/1.1 with Upgrade: websocket, Connection: Upgrade, "
+        "Sec-WebSocket-Version: 13 and a Sec-WebSocket-Key; a proxy in between has to forward them."
+    )

@@ -31,10 +31,12 @@ async def talk(server: Server, *requests: str) -> str:
 
 
 @asynccontextmanager
-async def serving(app: Any, **options: Any) -> AsyncIterator[int]:
+async def serving(
+    app: Any, protocol: type[http_server.HttpProtocol] = http_server.HttpProtocol, **options: Any
+) -> AsyncIterator[int]:
     """Serve an app of the test's own; the port."""
     port = free_port()
-    config = uvicorn.Config(app, port=port, http=http_server.HttpProtocol, lifespan="off", log_config=None, **options)
+    config = uvicorn.Config(app, port=port, http=protocol, lifespan="off", log_config=None, **options)
     server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve())
     while not server.started:

@@ -399,3 +399,62 @@ async def test_a_quiet_socket_lives_as_long_as_pings_come_before_the_timeout(
     timeouts = dict(re.findall(r"proxy_(read|send)_timeout (\d+)s;", section[1]))
     silence = (opening["pingInterval"] + opening["pingTimeout"]) / 1000
     assert silence < int(timeouts["read"]) and silence < int(timeouts["send"])
+
+
+def raw_answers(answers: bytes) -> list[tuple[int, str]]:
+    """Return the status and the request id of each answer of a connection."""
+    found = re.findall(rb"HTTP/1\.1 (\d{3}) .*\r\n(?:.+\r\n)*?X-Request-Id: (.+)\r\n", answers, re.I)
+    return [(int(status), name.decode()) for status, name in found]
+
+
+@pytest.mark.parametrize("path", ["/payments/webhook", "/socket.io/?EIO=4&transport=websocket"])
+async def test_a_hidden_request_answers_nobody(client: MakeClient, edge: Nginx, path: str) -> None:
+    """A POST with an offer, line breaks and a whole request in its body shares nginx's connections with a stranger."""
+    email, password = f"{secrets.token_hex(8)}@example.com", "correct horse"
+    login = {"email": email, "password": password, "deviceId": "phone", "platform": "ios"}
+    assert (await client().post("/auth/register", json=login)).status_code == 201
+    stranger = client()
+    await register(stranger)
+    content = httpx.Request("POST", "/", json=login).content
+    hidden = b"POST /auth/login HTTP/1.1\r\nHost: api\r\nX-Request-Id: hidden\r\nContent-Type: application/json\r\n"
+    body = b"\r\n" * 150_000 + hidden + b"Content-Length: %d\r\n\r\n" % len(content) + content
+    port = int(edge.url.rpartition(":")[2])
+
+    async def attack(number: int) -> None:
+        local = (own_address(), 0)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trust(edge), local_addr=local)
+        head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n"
+        head += f"X-Request-Id: attack-{number}\r\nContent-Length: {len(body)}\r\n\r\n"
+        writer.write(head.encode() + body)
+        found: list[tuple[int, str]] = []
+        try:
+            answers = b""
+            while not found and (more := await asyncio.wait_for(reader.read(65536), 30)):
+                answers += more
+                found = raw_answers(answers)
+        finally:
+            writer.close()
+        assert [name for _, name in found] == [f"attack-{number}"] and found[0][0] < 500, found
+
+    async def ask(number: int) -> None:
+        name = f"stranger-{number}"
+        answer = await stranger.get("/users/me", headers={"X-Request-Id": name})
+        assert (answer.status_code, answer.headers["X-Request-Id"]) == (200, name), answer.text
+        assert "accessToken" not in answer.json() and answer.json()["email"] != email
+
+    for number in range(12):
+        await asyncio.gather(attack(number), *(ask(4 * number + turn) for turn in range(4)))
+        await ask(1000 + number)
+
+
+async def test_offers_go_to_the_socket_alone(client: MakeClient, edge: Nginx) -> None:
+    """What reaches the API, as the API's own words show it; other requests keep their connections to it."""
+    offer = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+    handshake = {**offer, "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}
+    http = client()
+    assert (await http.get("/health", headers=handshake)).status_code == 200
+    assert (await http.get("/socket.io/?EIO=4&transport=websocket", headers=handshake)).status_code == 101
+    configuration = edge.configuration.read_text()
+    assert configuration.count("$http_upgrade") == 2  # the map's and the location's
+    section = re.search(r"location /socket.io/ \{(.*?)\}", configuration, re.S)
+    assert section and "$http_upgrade" in section[1]

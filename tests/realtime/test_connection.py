@@ -22,9 +22,12 @@ from websockets.asyncio.client import connect
 from adapters.keys import KeyFiles, KeyRing
 from adapters.tokens import LEEWAY, AccessTokens
 from container import Container
+from contract import edge, socket_server
+from contract.event_rate import EventLimit
 from models import Profile, RefreshToken, User
 from settings import Settings
 from tests.calls import MakePhone, ban
+from tests.contract.test_rest_contract import assert_problem
 from tests.world import Learner, Server
 
 
@@ -165,6 +168,49 @@ async def test_the_polling_transport_is_refused(server: Server, learner: Learner
                 assert answer.status_code == 400, (method, query)
 
 
+WEBSOCKET_ONLY = "WebSocket only: connect with transports: ['websocket'], EIO=4."
+
+
+@pytest.mark.parametrize(
+    ("query", "advice"),
+    [
+        ("EIO=4&transport=polling", WEBSOCKET_ONLY),
+        ("EIO=4", WEBSOCKET_ONLY),
+        ("", WEBSOCKET_ONLY),
+        ("EIO=3&transport=polling", "EIO=4 only"),
+        ("EIO=3&transport=websocket", "EIO=4 only"),
+        ("EIO=4&transport=websocket", "This is no WebSocket handshake"),
+    ],
+)
+async def test_a_request_without_websocket_says_what_to_do(server: Server, query: str, advice: str) -> None:
+    async with httpx.AsyncClient(base_url=server.url) as http:
+        for method in ("GET", "POST"):
+            answer = await http.request(method, f"/socket.io/?{query}")
+            assert_problem(answer, "request_invalid")
+            assert (answer.status_code, answer.json()["detail"].startswith(advice)) == (400, True), answer.text
+            assert answer.headers["Sec-WebSocket-Version"] == "13"
+
+
+async def test_a_page_may_read_what_to_do(settings: Settings) -> None:
+    """The advice has the headers that a client in a browser needs to read it."""
+    origin = "https://app.example.com"
+    changed = settings.model_copy(update={"cors_origins": [origin]})
+    app = socket_server.App(socket_server.Server(EventLimit(per_second=1, burst=1)))
+    transport = httpx.ASGITransport(edge.wrap(app, changed, lambda *_: None))
+    async with httpx.AsyncClient(transport=transport, base_url="http://parlance") as http:
+        answer = await http.get("/socket.io/?EIO=4&transport=polling", headers={"Origin": origin})
+        assert_problem(answer, "request_invalid")
+        assert answer.json()["detail"] == WEBSOCKET_ONLY
+        assert answer.headers["Access-Control-Allow-Origin"] == origin
+
+
+async def test_an_older_protocol_by_websocket_says_what_to_do(server: Server) -> None:
+    with pytest.raises(websockets.InvalidStatus) as refused:
+        await connect(f"{server.url.replace('http', 'ws')}/socket.io/?EIO=3&transport=websocket")
+    assert refused.value.response.status_code == 400
+    assert b"EIO=4 only: use a client of Socket.IO 3 or later" in refused.value.response.body
+
+
 async def test_each_socket_has_a_name_of_its_own_that_starts_with_its_worker(make_phone: MakePhone) -> None:
     one = await make_phone()
     other = await make_phone(learner=one.learner, apart_from=one)
@@ -241,9 +287,11 @@ async def test_a_session_begins_the_same_whichever_way_it_is_asked_for(
         (400, {"Sec_WebSocket_Key": [KEY, KEY]}),
         (400, {"Sec_WebSocket_Version": "12"}),
         (400, {"Sec_WebSocket_Version": None}),
-        (403, {"path": "/socket.io/?EIO=3&transport=websocket"}),
-        (403, {"path": "/socket.io/?EIO=4"}),
-        (403, {"path": "/elsewhere"}),
+        (400, {"path": "/socket.io/?EIO=3&transport=websocket"}),
+        (400, {"path": "/socket.io/?EIO=4"}),
+        (400, {"Upgrade": "h2c"}),
+        (400, {"Connection": "close"}),
+        (404, {"path": "/elsewhere"}),
         (403, {"Origin": "https://elsewhere.example"}),
     ],
     ids=str,

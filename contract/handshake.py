@@ -1,0 +1,68 @@
+"""The WebSocket handshake: which requests are one, and which of these ask for a session and nothing else."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import functools
+import hashlib
+from collections.abc import Sequence
+from urllib.parse import parse_qs
+
+#: The one address that takes WebSockets.
+PATH = "/socket.io/"
+#: What answers a request's key (RFC 6455, 1.3).
+_KEY_SUFFIX = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+#: Parameters that only a session which polls has, and headers of a request that is not plain: a page, whose origin
+#: counts, and one that wishes for more.
+_ODD_PARAMETERS = {"sid", "j"}
+_ODD_HEADERS = {b"origin", b"sec-websocket-protocol"}
+_BODY_HEADERS = {b"content-length", b"transfer-encoding"}
+
+Headers = Sequence[tuple[bytes, bytes]]
+
+
+def key_of(method: str, http_version: str, url: bytes, headers: Headers) -> bytes | None:
+    """Return the key of a WebSocket handshake (RFC 6455, 4.2.1) for a session; None for any other request."""
+    if method != "GET" or http_version != "1.1" or not _is_session(url):
+        return None
+    named: dict[bytes, list[bytes]] = {}
+    for name, value in headers:
+        if name in _BODY_HEADERS:
+            return None
+        named.setdefault(name, []).append(value)
+    keys = named.get(b"sec-websocket-key", [])
+    if len(keys) != 1 or named.get(b"sec-websocket-version") != [b"13"]:
+        return None
+    if "websocket" not in _tokens(named.get(b"upgrade")) or "upgrade" not in _tokens(named.get(b"connection")):
+        return None
+    try:
+        is_key = len(binascii.a2b_base64(keys[0], strict_mode=True)) == 16
+    except binascii.Error:
+        return None
+    return keys[0] if is_key else None
+
+
+def is_plain(url: bytes, headers: Headers) -> bool:
+    """Say whether a handshake needs no look at its origin, its subprotocols or an earlier session."""
+    return not _names_session(url) and all(name not in _ODD_HEADERS for name, _ in headers)
+
+
+def acceptance(key: bytes) -> bytes:
+    return base64.b64encode(hashlib.sha1(key + _KEY_SUFFIX, usedforsecurity=False).digest())
+
+
+def _tokens(values: Sequence[bytes] | None) -> list[str]:
+    return [token.strip().lower() for value in values or () for token in value.decode("latin-1").split(",")]
+
+
+@functools.lru_cache(maxsize=64)
+def _is_session(url: bytes) -> bool:
+    path, _, query = url.decode("latin-1").partition("?")
+    asked = parse_qs(query)
+    return path == PATH and asked.get("EIO") == ["4"] and asked.get("transport") == ["websocket"]
+
+
+@functools.lru_cache(maxsize=64)
+def _names_session(url: bytes) -> bool:
+    return not parse_qs(url.decode("latin-1").partition("?")[2]).keys().isdisjoint(_ODD_PARAMETERS)

@@ -1,0 +1,57 @@
+"""Limits of one HTTP connection, and the flow control that keeps pipelined requests bounded."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from uvicorn.protocols.http.flow_control import FlowControl
+
+import errors
+
+if TYPE_CHECKING:
+    import asyncio
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Time in seconds and size in bytes that each request of a connection may take."""
+
+    #: From the first byte of a head (of the connection, until there is one) to its end.
+    head_seconds: float = 10
+    #: Request line and header lines together; trailers may have as many again.
+    head_bytes: int = 16 * 1024
+    head_lines: int = 100
+    #: The request target. RFC 9112 (3) asks servers to take a request line of 8000 octets.
+    target_bytes: int = 8 * 1024
+    #: A body has to bring this many bytes per second, averaged over this many seconds: a phone in a tunnel may be
+    #: silent for almost as long, and the slowest GPRS link is four times as fast.
+    body_bytes_per_second: float = 240
+    body_seconds: float = 30
+    #: How long a refused client may go on sending, so that a reset does not overtake the refusal (RFC 9112, 9.6).
+    linger_seconds: float = 2
+
+    def head_too_large(self, target: bytes) -> errors.ProductError:
+        if len(target) > self.target_bytes:
+            return errors.UriTooLong(f"The address may have {self.target_bytes} bytes at most.")
+        return errors.HeadersTooLarge(
+            f"The head of a request may have {self.head_bytes} bytes in {self.head_lines} header lines at most."
+        )
+
+    def trailers_too_large(self) -> errors.ProductError:
+        return errors.HeadersTooLarge(
+            f"Trailers and chunk extensions may have {self.head_bytes} bytes in {self.head_lines} lines at most."
+        )
+
+
+class Flow(FlowControl):
+    """uvicorn's flow control, which reads nothing new while requests that have come whole wait for their turn."""
+
+    def __init__(self, transport: asyncio.Transport, pipeline: deque[Any]) -> None:
+        super().__init__(transport)
+        self._pipeline = pipeline
+
+    def resume_reading(self) -> None:
+        if not self._pipeline:
+            super().resume_reading()

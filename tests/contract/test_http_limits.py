@@ -1,0 +1,337 @@
+"""Time and size of a request's head, body and trailers, and of the pause between two requests."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+import errors
+from contract.http_limits import Limits
+from contract.http_server import HttpProtocol
+from tests.contract.test_http_server import serving
+from tests.world import Server
+
+GET = b"GET / HTTP/1.1\r\nHost: parlance\r\n\r\n"
+CHUNKED = b"POST / HTTP/1.1\r\nHost: parlance\r\nTransfer-Encoding: chunked\r\n\r\n"
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+class Brief(HttpProtocol):
+    """The product's, with spans that a test can wait for."""
+
+    limits = Limits(head_seconds=0.6, body_seconds=0.6, body_bytes_per_second=100, linger_seconds=0.3)
+
+
+async def read_all(scope: Any, receive: Any, send: Any) -> None:
+    """Answer with the number of body bytes, once they are all there."""
+    size, more = 0, True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return
+        size += len(message["body"])
+        more = message["more_body"]
+    body = b"%d" % size
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def answer_of(reader: asyncio.StreamReader) -> tuple[int, bytes]:
+    """Read one answer."""
+    async with asyncio.timeout(30):
+        head = await reader.readuntil(b"\r\n\r\n")
+        size = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+        return int(head.split()[1]), await reader.readexactly(size)
+
+
+async def is_refused(reader: asyncio.StreamReader, error: type[errors.ProductError]) -> None:
+    """Assert that the next answer is the problem of `error`, and the last one."""
+    status, body = await answer_of(reader)
+    problem = orjson.loads(body)
+    assert (status, problem["status"], problem["code"]) == (error.status, error.status, error.code), problem
+    assert problem["title"] == error.title and problem["type"].endswith(error.code) and problem["detail"]
+    assert await asyncio.wait_for(reader.read(), 30) == b""
+
+
+async def trickle(writer: asyncio.StreamWriter, piece: bytes) -> None:
+    """Send a piece every 50 ms until the server has closed."""
+    try:
+        while True:
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(0.05)
+    except ConnectionError:
+        pass
+
+
+async def against(app: Any, check: Callable[..., Awaitable[None]], **options: Any) -> None:
+    async with serving(app, **{"protocol": Brief, **options}) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        try:
+            await check(reader, writer)
+        finally:
+            writer.close()
+
+
+@pytest.mark.parametrize("earlier", [0, 1, 2])
+async def test_a_head_that_trickles_is_refused(earlier: int) -> None:
+    """On a fresh connection, and behind answered requests."""
+
+    async def check(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for _ in range(earlier):
+            writer.write(GET)
+            assert await answer_of(reader) == (200, b"0")
+        writer.write(b"GET / HTTP/1.1\r\n")
+        sender = asyncio.create_task(trickle(writer, b"X: y\r\n"))
+        await is_refused(reader, errors.RequestTimeout)
+        sender.cancel()
+
+    await against(read_all, check)
+
+
+async def test_a_body_that_trickles_is_refused() -> None:
+    async def check(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(GET[:-2] + b"Content-Length: 100000\r\n\r\n")
+        sender = asyncio.create_task(trickle(writer, b"x"))
+        await is_refused(reader, errors.RequestTimeout)
+        sender.cancel()
+
+    await against(read_all, check)
+
+
+async def test_a_slow_steady_body_is_read() -> None:
+    """It lasts five times as long as the span over which its rate is measured."""
+
+    async def check(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        started, size = time.monotonic(), 0
+        writer.write(CHUNKED)
+        while time.monotonic() - started < 5 * Brief.limits.body_seconds:
+            writer.write(b"200\r\n%b\r\n" % (b"x" * 512))
+            size += 512
+            await writer.drain()
+            await asyncio.sleep(0.02)
+        writer.write(b"0\r\n\r\n")
+        assert await answer_of(reader) == (200, b"%d" % size)
+
+    await against(read_all, check)
+
+
+async def test_a_body_that_the_app_does_not_take_is_not_slow() -> None:
+    """While the app is busy reading is paused, and the client cannot send; nor is a long answer a timeout."""
+    resume = asyncio.Event()
+
+    async def busy(scope: Any, receive: Any, send: Any) -> None:
+        await resume.wait()
+        await read_all(scope, receive, send)
+
+    async def check(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        size = 4 * 1024 * 1024
+        writer.write(GET[:-2] + b"Content-Length: %d\r\n\r\n" % size + bytes(size))
+        asyncio.get_running_loop().call_later(4 * Brief.limits.body_seconds, resume.set)
+        assert await answer_of(reader) == (200, b"%d" % size)
+
+    await against(busy, check)
+
+
+async def test_a_body_that_waits_for_100_is_not_slow() -> None:
+    resume = asyncio.Event()
+
+    async def busy(scope: Any, receive: Any, send: Any) -> None:
+        await resume.wait()
+        await read_all(scope, receive, send)
+
+    async def check(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(GET[:-2] + b"Expect: 100-continue\r\nContent-Length: 1\r\n\r\n")
+        asyncio.get_running_loop().call_later(3 * Brief.limits.body_seconds, resume.set)
+        async with asyncio.timeout(30):
+            assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        writer.write(b"x")
+        assert await answer_of(reader) == (200, b"1")
+
+    await against(busy, check)
+
+
+async def test_line_breaks_do_not_keep_a_connection() -> None:
+    """A connection is kept from the last answer on, whatever comes between that is no request."""
+
+    async def check(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(GET)
+        assert await answer_of(reader) == (200, b"0")
+        answered = time.monotonic()
+        sender = asyncio.create_task(trickle(writer, b"\r\n"))
+        with contextlib.suppress(ConnectionError):
+            assert await asyncio.wait_for(reader.read(), 30) == b""
+        assert time.monotonic() - answered >= 0.9
+        sender.cancel()
+
+    await against(read_all, check, timeout_keep_alive=1)
+
+
+def padded(size: int, lines: int = 1) -> bytes:
+    """A request whose head has so many bytes, in so many header lines besides Host."""
+    filler = [b"X-%d: " % number for number in range(lines)]
+    room = size - len(GET) - sum(len(each) + 2 for each in filler)
+    each, last = divmod(room, lines)
+    values = [b"x" * each] * (lines - 1) + [b"x" * (each + last)]
+    return GET[:-2] + b"".join(name + value + b"\r\n" for name, value in zip(filler, values, strict=True)) + b"\r\n"
+
+
+@pytest.mark.parametrize("segments", [1, 3])
+@pytest.mark.parametrize("earlier", [0, 1])
+async def test_a_head_has_a_size(segments: int, earlier: int) -> None:
+    limits = HttpProtocol.limits
+    fits, over = padded(limits.head_bytes), padded(limits.head_bytes + 1)
+    assert (len(fits), len(over)) == (limits.head_bytes, limits.head_bytes + 1)
+    writers = []  # a writer that nobody holds closes its connection
+    async with serving(read_all) as port:
+
+        async def ask(*requests: bytes) -> asyncio.StreamReader:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writers.append(writer)
+            for _ in range(earlier):
+                writer.write(GET)
+                assert await answer_of(reader) == (200, b"0")
+            for request in requests:
+                size = -(-len(request) // segments)
+                for start in range(0, len(request), size):
+                    writer.write(request[start : start + size])
+                    await writer.drain()
+                    await asyncio.sleep(0)
+            return reader
+
+        assert await answer_of(await ask(fits)) == (200, b"0")
+        assert await answer_of(await ask(padded(8000, limits.head_lines - 1))) == (200, b"0")
+        await is_refused(await ask(over), errors.HeadersTooLarge)
+        await is_refused(await ask(padded(8000, limits.head_lines)), errors.HeadersTooLarge)
+        await is_refused(await ask(GET[:-2] + b"X:" + b" " * limits.head_bytes + b"y\r\n\r\n"), errors.HeadersTooLarge)
+        long = b"GET /%b HTTP/1.1\r\nHost: a\r\n\r\n"
+        assert await answer_of(await ask(long % (b"x" * (limits.target_bytes - 1)))) == (200, b"0")
+        for size in (limits.target_bytes, limits.head_bytes, 10 * limits.head_bytes):
+            await is_refused(await ask(long % (b"x" * size)), errors.UriTooLong)
+        for writer in writers:
+            writer.close()
+
+
+async def test_trailers_have_a_size() -> None:
+    limits = HttpProtocol.limits
+    chunk = CHUNKED + b"1\r\nx\r\n0\r\n"
+    writers = []  # a writer that nobody holds closes its connection
+    async with serving(read_all) as port:
+
+        async def ask(request: bytes) -> asyncio.StreamReader:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writers.append(writer)
+            writer.write(request)
+            return reader
+
+        assert await answer_of(await ask(chunk + b"X: y\r\n" * limits.head_lines + b"\r\n")) == (200, b"1")
+        many = chunk + b"X: y\r\n" * (limits.head_lines + 1) + b"\r\n"
+        endless = chunk + b"X: " + b"y" * 4 * limits.head_bytes
+        extension = CHUNKED + b"1;" + b"x" * 4 * limits.head_bytes
+        for request in (many, endless, extension):
+            await is_refused(await ask(request), errors.HeadersTooLarge)
+        for writer in writers:
+            writer.close()
+
+
+async def test_trailers_are_no_headers() -> None:
+    """A trailer that names a header of the request, such as its authorization, reaches nobody."""
+    seen: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await read_all(scope, receive, send)
+        seen.extend(scope["headers"])
+
+    async with serving(app) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(CHUNKED + b"1\r\nx\r\n0\r\nAuthorization: Bearer x\r\n\r\n")
+        assert await answer_of(reader) == (200, b"1")
+        writer.close()
+    assert seen == [(b"host", b"parlance"), (b"transfer-encoding", b"chunked")]
+
+
+def resident() -> float:
+    """Megabytes of this process."""
+    status = Path(f"/proc/{os.getpid()}/status").read_text()
+    return float(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) / 1024
+
+
+@pytest.mark.parametrize(
+    "start",
+    [b"GET / HTTP/1.1\r\n", b"GET / HTTP/1.1\r\nX: ", b"GET /", CHUNKED + b"1\r\nx\r\n0\r\n", CHUNKED + b"1;"],
+    ids=["lines", "a line", "an address", "trailers", "an extension"],
+)
+async def test_memory_does_not_follow_what_is_refused(start: bytes) -> None:
+    """64 MB, of which a server that kept them would hold all."""
+    piece = b"X-Name: value\r\n" * 4096 if start.endswith(b"\n") else b"x" * 65536
+    async with serving(read_all) as port:
+        before = resident()
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        answers = asyncio.create_task(reader.read())
+        sent, highest = 0, before
+        try:
+            writer.write(start)
+            while sent < 64 * 1024 * 1024:
+                writer.write(piece)
+                await writer.drain()
+                sent += len(piece)
+                highest = max(highest, resident())
+        except ConnectionError:
+            pass
+        assert b" 431 " in (got := await answers) or b" 414 " in got, got
+        writer.close()
+    assert highest - before < 6, highest - before
+
+
+async def test_pipelined_requests_are_read_as_they_are_answered() -> None:
+    """A client that asks faster than it is answered is not read ahead of its answers."""
+    release = asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await release.wait()
+        await read_all(scope, receive, send)
+
+    async with serving(app) as port:
+        before = resident()
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(GET * 200_000)
+        with pytest.raises(TimeoutError):  # the socket's buffers are full, and stay so
+            await asyncio.wait_for(writer.drain(), 2)
+        grown = resident() - before
+        release.set()
+        writer.transport.abort()
+    assert grown < 60, grown
+
+
+async def test_a_refusal_has_the_headers_of_all_answers(server: Server) -> None:
+    """What the parser refuses is a problem, with the headers that any other answer has."""
+    port = int(server.url.rpartition(":")[2])
+
+    async def head_of(request: bytes) -> dict[str, str]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(request)
+        answer = (await asyncio.wait_for(reader.read(), 30)).decode()
+        writer.close()
+        return dict(line.lower().split(": ", 1) for line in answer.split("\r\n\r\n")[0].split("\r\n")[1:])
+
+    usual = await head_of(b"GET /nowhere HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX-Request-Id: a-name\r\n\r\n")
+    for broken in (
+        b"GET / HTTP/1.1\r\nHost: a\r\nX-Request-Id: a-name\r\nX : 1\r\n\r\n",
+        b"GET /%b HTTP/1.1\r\nHost: a\r\nX-Request-Id: a-name\r\n\r\n" % (b"x" * 9000),
+        b"GET / HTTP/1.1\r\nHost: a\r\nX-Request-Id: a-name\r\n%b\r\n" % (b"X: y\r\n" * 200),
+    ):
+        refused = await head_of(broken)
+        assert refused.keys() == usual.keys()
+        different = {name for name in usual if usual[name] != refused[name]}
+        assert different <= {"content-length", "date"}
+        assert refused["content-type"] == "application/problem+json" and refused["x-request-id"] == "a-name"
+    unnamed = await head_of(b"nonsense\r\n\r\n")
+    assert len(unnamed["x-request-id"]) == 16 and unnamed["connection"] == "close"
