@@ -43,10 +43,10 @@ def tiles(mode: str, colours: list[Any]) -> Image.Image:
     return made
 
 
-def middle(made: Image.Image, index: int) -> tuple[int, int, int]:
+def middle(made: Image.Image, index: int) -> tuple[int, ...]:
     row, column = divmod(index, 5)
     found: Any = made.getpixel((column * TILE + TILE // 2, row * TILE + TILE // 2))
-    return found
+    return tuple(found)
 
 
 def assert_tiles(made: Image.Image, expected: list[tuple[int, ...]]) -> None:
