@@ -100,7 +100,8 @@ def _read(path: Path, formats: str) -> Video:
         if context.width * context.height > MAX_PIXELS:
             raise confined.Refusal(f"The picture is too large: {context.width}x{context.height}.")
         codecs = [name for name in (_codec(stream), _codec(sound)) if name]
-        seconds = _seconds(container, stream, sound)
+        # An AVI that was written to a pipe has a length that its writer guessed.
+        seconds = None if _is_streamed_avi(path) else _seconds(container, stream, sound)
         frame = _first_frame(container, stream)
         width, height = _shown(frame, stream.sample_aspect_ratio)
         return Video(
@@ -185,8 +186,7 @@ def _is_cut_off(path: Path) -> bool:
     with path.open("rb") as file:
         start = file.read(8)
         if start.startswith(b"RIFF"):
-            said = int.from_bytes(start[4:], "little")  # what was written to a pipe does not say
-            return said not in (0, 0xFFFFFFFF) and said + 8 > length
+            return not _is_streamed_avi(path) and int.from_bytes(start[4:], "little") + 8 > length
         if start[4:] not in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"):
             return False
         at = 0
@@ -196,6 +196,12 @@ def _is_cut_off(path: Path) -> bool:
                 return False
             at += size
     return at > length
+
+
+def _is_streamed_avi(path: Path) -> bool:
+    with path.open("rb") as file:
+        start = file.read(8)
+    return start.startswith(b"RIFF") and int.from_bytes(start[4:], "little") in (0, 0xFFFFFFFF)
 
 
 def _box(file: BinaryIO, at: int) -> int:
