@@ -136,7 +136,7 @@ class Container:
             expiry=settings.video_upload_expiry,
         )
         ffmpeg = Ffmpeg(settings)
-        self.videos = VideosService(self.database, self.jobs, self.storage, ffmpeg)
+        self.videos = VideosService(self.database, self.audit, self.jobs, self.storage, ffmpeg)
         self.demo = DemoService(self.database, self._passwords, self.audit, self.bans, self.jobs, self.uploads, ffmpeg)
         self.playback = PlaybackService(
             self.database, self.storage, tokens, app_url=settings.app_url, margin=settings.video_link_expiry

@@ -1,24 +1,27 @@
-"""Owns ffmpeg: what a video is, and making HLS of it, in a process that dies with this one.
+"""Owns ffmpeg: making HLS of a video, in a process that dies with this one.
 
-The file is a stranger's: ffmpeg may read it and nothing else, and only as one of the containers we take.
+The file is a stranger's: ffmpeg may read it and nothing else, and only as one of the containers we take. What the file
+is, `adapters/probing.py` reads; of what ffmpeg prints, only the fields of `-progress` and the exit status count.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import logging
+import math
 import os
-import re
 import shutil
 import signal
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
+from adapters import hls, probing
 from adapters.embedded import die_with_parent
+from adapters.probing import HLG, PQ, Video
 from settings import Settings
 
 log = logging.getLogger("parlance.video")
@@ -29,11 +32,12 @@ SEGMENT_SECONDS = 6
 _CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi"
 #: Seconds without a sign of progress after which ffmpeg is taken for stuck.
 _PATIENCE = 300
-_STREAM = re.compile(r"Stream #0:(\d+)\S*: (Video|Audio): (.*)")
-_SIZE = re.compile(r"\b(\d{2,5})x(\d{2,5})\b")
-_DURATION = re.compile(r"Duration: (\d+):(\d\d):(\d\d(?:\.\d+)?)")
-_TURNED = re.compile(r"rotation of (-?\d+)")
-
+#: Exit statuses of ffmpeg, its last error negated, that are this machine's fault: another try may do.
+_MACHINE_ERRORS = {256 - number for number in (errno.ENOSPC, errno.ENOMEM, errno.EDQUOT, errno.EMFILE)}
+#: Free bytes below which a disk is full.
+_DISK_BYTES = 1024 * 1024
+#: Primaries that are wider than those of HD, by their numbers in ISO/IEC 23091-2 and zscale's names.
+_WIDE = {9: "2020", 11: "smpte431", 12: "smpte432"}
 
 #: Folders of work under the temporary directory (TMPDIR); each is locked by who works in it.
 _WORK = "parlance-video-"
@@ -41,18 +45,6 @@ _WORK = "parlance-video-"
 
 class NotPlayable(Exception):
     """The file cannot be made into a video; the message says why, for people. Trying again would not help."""
-
-
-@dataclass(frozen=True, slots=True)
-class Video:
-    """What a file holds. `seconds` is None where the container does not say; sizes are as they are shown."""
-
-    seconds: float | None
-    width: int
-    height: int
-    #: Indices of the streams in the file.
-    picture: int
-    sound: int | None
 
 
 @contextmanager
@@ -95,18 +87,16 @@ class Ffmpeg:
 
     async def probe(self, source: Path) -> Video:
         """Read what a file holds; raise NotPlayable."""
-        process = await self._start("-nostdin", "-hide_banner", *self._input(source))
         try:
-            async with asyncio.timeout(_PATIENCE):
-                _, said = await process.communicate()  # no output is asked for: it describes the input and fails
-        finally:
-            await _end(process)
-        return _read(said.decode(errors="replace"))
+            (video,) = await probing.probe(_CONTAINERS, source)
+        except probing.Unreadable as reason:
+            raise NotPlayable(str(reason)) from None
+        return video
 
     async def make_hls(
         self, source: Path, video: Video, directory: Path, on_progress: Callable[[float], Awaitable[None]]
     ) -> None:
-        """Write `master.m3u8`, a playlist for each quality and their segments; raise NotPlayable.
+        """Write `master.m3u8`, a playlist for each quality and one of the sound, and their segments; raise NotPlayable.
 
         `on_progress` hears how many seconds are done, about twice a second.
         """
@@ -126,12 +116,24 @@ class Ffmpeg:
         finally:
             await _end(process)
             complaints = (await said).decode(errors="replace")
-        if code == 0:
-            return
-        log.warning("ffmpeg ended with %s: %s", code, complaints[-1000:])
-        if code < 0 or "No space left" in complaints or "Cannot allocate" in complaints:
-            raise OSError(f"ffmpeg did not finish ({code})")  # this machine's fault: another try may do
-        raise NotPlayable("The video is damaged, or of a kind that cannot be decoded.")
+        if code != 0:
+            log.warning("ffmpeg_failed status=%s output=%s", code, complaints[-1000:])
+            if code < 0 or code in _MACHINE_ERRORS:
+                raise OSError(f"ffmpeg did not finish ({code})")
+            raise NotPlayable("The video is damaged, or of a kind that cannot be decoded.")
+        # ffmpeg's own muxer of HLS goes on, and ends well, where it could not write.
+        if shutil.disk_usage(directory).free < _DISK_BYTES:
+            raise OSError("the disk is full")
+        try:
+            made = await hls.write_master(directory, video.rate)
+        except probing.Unreadable:
+            raise OSError("what ffmpeg has written cannot be read") from None
+        if made == 0:
+            raise NotPlayable("The video is damaged: no picture of it can be decoded.")
+        if video.seconds and made < video.seconds * 0.98 - 1:
+            raise NotPlayable(
+                f"The file is cut off or damaged: {made:.0f} of its {video.seconds:.0f} seconds can be decoded."
+            )
 
     async def test_picture(self, seconds: int) -> bytes:
         """Make a short video of a test picture with a tone, for demonstrations."""
@@ -167,36 +169,13 @@ async def _end(process: asyncio.subprocess.Process) -> None:
         await process.wait()
 
 
-def _read(said: str) -> Video:
-    pictures = [
-        (int(number), tail)
-        for number, kind, tail in _STREAM.findall(said)
-        if kind == "Video" and "(attached pic)" not in tail
-    ]
-    sounds = [int(number) for number, kind, _ in _STREAM.findall(said) if kind == "Audio"]
-    size = _SIZE.search(pictures[0][1]) if pictures else None
-    if size is None:
-        raise NotPlayable("The file holds no video.")
-    width, height = int(size[1]), int(size[2])
-    turned = _TURNED.search(said)
-    if turned and int(turned[1]) % 180:
-        width, height = height, width
-    length = _DURATION.search(said)
-    seconds = int(length[1]) * 3600 + int(length[2]) * 60 + float(length[3]) if length else None
-    return Video(seconds, width, height, pictures[0][0], sounds[0] if sounds else None)
-
-
 def _command(source: list[str], video: Video, directory: Path) -> list[str]:
     shorter = min(video.width, video.height)
     # Never above the source; one that is smaller than all keeps its size.
     rungs = [rung for rung in _LADDER if rung <= shorter] or [shorter - shorter % 2]
-    inputs = "".join(f"[in{rung}]" for rung in rungs)
-    graph = [f"[0:{video.picture}]split={len(rungs)}{inputs}"]
     options: list[str] = []
-    names = []
+    variants = []
     for index, rung in enumerate(rungs):
-        width, height = (_even(each * rung / shorter) for each in (video.width, video.height))
-        graph.append(f"[in{rung}]scale={width}:{height},setsar=1,format=yuv420p[out{rung}]")
         options += ["-map", f"[out{rung}]"]
         sound = ""
         if video.sound is not None:
@@ -204,18 +183,71 @@ def _command(source: list[str], video: Video, directory: Path) -> list[str]:
             sound = f",a:{index}"
         rate = _LADDER.get(rung, _LADDER[360])
         options += [f"-maxrate:v:{index}", f"{rate}k", f"-bufsize:v:{index}", f"{rate * 2}k"]
-        names.append(f"v:{index}{sound},name:{rung}p")
+        variants.append(f"v:{index}{sound},name:{rung}p")
+    if video.sound is not None:
+        options += ["-map", f"0:{video.sound}"]
+        variants.append(f"a:{len(rungs)},name:{hls.SOUND}")
+    length = _segment_seconds(video.seconds)
     return [
         *("-nostdin", "-hide_banner", "-v", "error", "-progress", "pipe:1", "-nostats", "-y"),
         *source,
-        *("-filter_complex", ";".join(graph), *options),
+        *("-filter_complex", _graph(video, rungs), *options),
         *("-c:v", "libx264", "-preset", "veryfast", "-crf", "22"),
         # Qualities change where segments do: every segment of each begins with a picture of its own, at the same time.
-        *("-force_key_frames", f"expr:gte(t,n_forced*{SEGMENT_SECONDS})", "-sc_threshold", "0"),
+        *("-force_key_frames", f"expr:gte(t,n_forced*{length})", "-sc_threshold", "0"),
         *("-c:a", "aac", "-b:a", "128k", "-ac", "2", "-ar", "48000"),
-        *("-f", "hls", "-hls_time", str(SEGMENT_SECONDS), "-hls_playlist_type", "vod"),
+        *("-map_metadata", "-1", "-map_chapters", "-1"),
+        *("-f", "hls", "-hls_time", str(length), "-hls_playlist_type", "vod"),
         *("-hls_flags", "independent_segments", "-hls_segment_filename", str(directory / "%v_%05d.ts")),
-        *("-master_pl_name", "master.m3u8", "-var_stream_map", " ".join(names), str(directory / "%v.m3u8")),
+        *("-var_stream_map", " ".join(variants), str(directory / "%v.m3u8")),
+    ]
+
+
+def _segment_seconds(seconds: float | None) -> float:
+    """Return a length of at most about six seconds that leaves no crumb at the end, whose bit rate says nothing."""
+    if not seconds:
+        return SEGMENT_SECONDS
+    return round((seconds + 0.25) / math.ceil(seconds / SEGMENT_SECONDS), 3)
+
+
+def _graph(video: Video, rungs: list[int]) -> str:
+    """Return the filters: upright (ffmpeg turns by itself), progressive, steady, square pixels, SDR, each quality."""
+    sizes = [
+        [_even(each * rung / min(video.width, video.height)) for each in (video.width, video.height)] for rung in rungs
+    ]
+    sdr = _to_sdr(video)  # which brings the range as well
+    steps = ["bwdif=mode=send_frame:deint=interlaced"] if video.interlaced else []
+    steps += [
+        f"fps={video.rate}",
+        f"scale={sizes[0][0]}:{sizes[0][1]}{'' if sdr else ':out_range=tv'}",
+        "setsar=1",
+        *sdr,
+        "format=yuv420p",
+    ]
+    inputs = "".join(f"[in{rung}]" for rung in rungs)
+    graph = [f"[0:{video.picture}]{','.join(steps)},split={len(rungs)}{inputs}"]
+    graph += [f"[in{rung}]scale={w}:{h},setsar=1[out{rung}]" for rung, (w, h) in zip(rungs, sizes, strict=True)]
+    return ";".join(graph)
+
+
+def _to_sdr(video: Video) -> list[str]:
+    """Return the filters that bring HDR (PQ, HLG) and wide colours to BT.709; none for what players show as it is."""
+    is_hdr = video.transfer in (PQ, HLG)
+    if not is_hdr and video.primaries not in _WIDE:
+        return []
+    transfer = {PQ: "smpte2084", HLG: "arib-std-b67"}.get(video.transfer, "709")
+    primaries = "709" if video.primaries == 1 else _WIDE.get(video.primaries, "2020")
+    matrix = "709" if video.matrix == 1 else "2020_ncl"
+    given = f"tin={transfer}:pin={primaries}:min={matrix}:rin={'full' if video.full_range else 'limited'}"
+    if not is_hdr:
+        return [f"zscale={given}:t=709:p=709:m=709:r=limited"]
+    # White of graphics is 203 nits in HDR (ITU-R BT.2408).
+    return [
+        f"zscale={given}:t=linear:npl=203",
+        "format=gbrpf32le",
+        "zscale=p=709",
+        "tonemap=tonemap=mobius:desat=0",
+        "zscale=t=709:m=709:r=limited",
     ]
 
 

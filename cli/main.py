@@ -8,7 +8,21 @@ from typing import NoReturn
 import typer
 
 import errors
-from cli import admins, audit, dev, doctor, keys, migrations, notifications, payments, refunds, seed, serve, worker
+from cli import (
+    admins,
+    audit,
+    dev,
+    doctor,
+    keys,
+    migrations,
+    notifications,
+    payments,
+    refunds,
+    seed,
+    serve,
+    videos,
+    worker,
+)
 from settings import SettingsError
 
 app = typer.Typer(
@@ -27,6 +41,7 @@ app.add_typer(migrations.app, name="migrations")
 app.add_typer(refunds.app, name="refunds")
 app.add_typer(payments.app, name="payments")
 app.add_typer(notifications.app, name="notifications")
+app.add_typer(videos.app, name="videos")
 app.command("serve")(serve.serve)
 app.command("worker")(worker.worker)
 app.command("dev")(dev.dev)

@@ -71,6 +71,15 @@ def bind(queue: App, services: Container) -> None:
         last_try = context.job.attempts >= (later.max_attempts or 0)
         await services.videos.transcode(lesson_id, source, attempt, tags, last_try=last_try)
 
+    @queue.task(name="videos.remake", retry=later, pass_context=True)
+    async def remake(context: JobContext, lesson_id: str, source: str) -> None:
+        last_try = context.job.attempts >= (later.max_attempts or 0)
+        await services.videos.transcode(lesson_id, source, last_try=last_try)
+
+    @queue.task(name="videos.tidy", retry=later)
+    async def tidy_upload(lesson_id: str, folder: str) -> None:
+        await services.videos.tidy(lesson_id, folder)
+
     @queue.task(name="demo.film")
     async def film(admin_id: str, lesson_id: str) -> None:
         await services.demo.film(admin_id, lesson_id)

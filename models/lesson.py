@@ -45,6 +45,9 @@ class Lesson(SQLModel, table=True):
     #: Percent of the work on `video_source`, the key of what was uploaded last.
     video_progress: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     video_source: str | None = Field(default=None, max_length=512)
+    #: The key of the newest upload that has been worked on, whether that succeeded or not; `videos remake` reads it.
+    #: None where there was none, or a version that deleted originals made the video.
+    video_original: str | None = Field(default=None, max_length=512)
     #: Why the last video could not be made ready.
     video_error: str | None = Field(default=None, max_length=200)
     duration_secs: int | None = None

@@ -86,12 +86,12 @@ def flagged(user_id: uuid.UUID) -> Notice:
     return _alert("A learner needs a look", "Several learners have reported the same one.", data, None)
 
 
-def video_ready(lesson: Lesson, source: str) -> Notice:
-    return _alert("A video is ready", f"“{lesson.title}” can be watched.", _video(lesson), f"video:{source}")
+def video_ready(lesson: Lesson) -> Notice:
+    return _alert("A video is ready", f"“{lesson.title}” can be watched.", _video(lesson), None)
 
 
-def video_failed(lesson: Lesson, source: str, reason: str) -> Notice:
-    return _alert("A video could not be taken", f"“{lesson.title}”: {reason}", _video(lesson), f"video:{source}")
+def video_failed(lesson: Lesson, reason: str) -> Notice:
+    return _alert("A video could not be taken", f"“{lesson.title}”: {reason}", _video(lesson), None)
 
 
 def _video(lesson: Lesson) -> dict[str, str]:

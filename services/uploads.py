@@ -277,7 +277,7 @@ class UploadsService:
 
 def _key(lesson: Lesson) -> str:
     """Where an upload becomes an object: in a folder of its own, so that nothing of an earlier one is in its way."""
-    return f"videos/courses/{lesson.course_id}/{lesson.id}/{uuid.uuid4().hex}/original"
+    return f"videos/courses/{lesson.course_id}/{lesson.id}/{uuid.uuid4().hex}/original.mp4"
 
 
 def _folder(key: str) -> str:

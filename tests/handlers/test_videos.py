@@ -85,6 +85,10 @@ async def link(learner: Learner, lesson: str) -> str:
     return str(answer.json()["url"])
 
 
+def names(qualities: dict[str, list[str]]) -> list[str]:
+    return [re.findall(r"(\w+)\.m3u8", each)[0] for each in qualities]
+
+
 async def told_of(admin: Learner, lesson: str) -> list[str]:
     """The titles of what an administrator was told of a lesson, newest first."""
     told = (await admin.http.get("/notifications")).json()["items"]
@@ -118,17 +122,22 @@ async def test_from_the_upload_to_the_last_segment(
     assert await told_of(admin, lesson) == ["A video is ready"]
     left = await folder(house, lesson, course)
     assert {each.rpartition("/")[2] for each in left} == {
+        "original.mp4",
         "master.m3u8",
-        *(f"{rung}p{rest}" for rung in (720, 480, 360) for rest in (".m3u8", "_00000.ts", "_00001.ts")),
-    }, "three qualities, none above the source, and the original is gone"
-    assert len({each.rpartition("/")[0] for each in left}) == 1
+        *(
+            f"{name}{rest}"
+            for name in ("720p", "480p", "360p", "audio")
+            for rest in (".m3u8", "_00000.ts", "_00001.ts")
+        ),
+    }, "three qualities, none above the source, the sound, and the original"
+    assert len({each.rpartition("/")[0] for each in left}) == 2
 
     qualities = await everything(player, await link(ada, lesson))
-    assert [re.findall("([0-9]+)p.m3u8", each)[0] for each in qualities] == ["720", "480", "360"]
-    for variant, segments in qualities.items():
+    assert names(qualities) == ["720p", "480p", "360p", "audio"]
+    for name, segments in zip(names(qualities), qualities.values(), strict=True):
         seconds, said = await decoded(segments, tmp_path)
-        rung = re.findall("([0-9]+)p.m3u8", variant)[0]
-        assert abs(seconds - 8) < 0.3 and f"x{rung}" in said and "aac" in said
+        assert abs(seconds - 8) < 0.3 and "aac" in said
+        assert (f"x{name[:-1]}" in said) == (name != "audio") == ("Video:" in said)
     async with httpx.AsyncClient() as anybody:
         for address in (each for segments in qualities.values() for each in segments):
             assert (await anybody.get(address.partition("?")[0])).status_code == 403
@@ -147,9 +156,9 @@ async def test_every_quality_of_a_great_source_and_none_of_a_small_one(
 ) -> None:
     course = await new_course(admin.http)
     sources = {
-        ("1920x1080", True, "mp4"): ["1080p", "720p", "480p", "360p"],
+        ("1920x1080", True, "mp4"): ["1080p", "720p", "480p", "360p", "audio"],
         ("360x640", False, "matroska"): ["360p"],
-        ("160x120", True, "avi"): ["120p"],
+        ("160x120", True, "avi"): ["120p", "audio"],
     }
     lessons = {}
     for (size, sound, kind), wanted in sources.items():
@@ -159,7 +168,7 @@ async def test_every_quality_of_a_great_source_and_none_of_a_small_one(
     await work(house)
     for lesson, wanted in lessons.items():
         qualities = await everything(player, await link(ada, lesson))
-        assert [re.findall("([0-9]+p).m3u8", each)[0] for each in qualities] == wanted
+        assert names(qualities) == wanted
         for segments in qualities.values():
             assert abs((await decoded(segments, tmp_path))[0] - 2) < 0.3
 
@@ -185,11 +194,13 @@ async def test_what_is_no_video_after_all_fails_with_a_reason(house: Container, 
         status, _, reason = await state(admin, target)
         assert status == "failed" and reason
         assert (await told_of(admin, target))[0] == "A video could not be taken"
-    assert await folder(house, only_sound, course) == []
+    assert [each.rpartition("/")[2] for each in await folder(house, only_sound, course)] == ["original.mp4"]
     assert await link(ada, lesson), "the video before it is still there"
-    assert {each.rpartition("/")[0] for each in await folder(house, lesson, course)} == {
-        (await rows(house, "SELECT video_url FROM lessons WHERE id = :id", id=lesson))[0][0].rpartition("/")[0]
-    }
+    ((url, failed),) = await rows(house, "SELECT video_url, video_original FROM lessons WHERE id = :id", id=lesson)
+    stored = await folder(house, lesson, course)
+    assert {url, failed} < set(stored) and failed.split("/")[4] != url.split("/")[4]
+    assert len([each for each in stored if each.endswith("/original.mp4")]) == 2, "that of the video before, too"
+    assert len({each.split("/")[5] for each in stored if "/hls-" in each}) == 1
 
 
 async def test_the_last_upload_wins(house: Container, admin: Learner) -> None:

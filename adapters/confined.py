@@ -1,0 +1,78 @@
+"""Python modules run in a process of their own, with little memory and little time: strangers' files are read there.
+
+A module that is run so ends with `sys.exit(confined.main(work))`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+#: Exit status of a process that refuses its input, as opposed to one that failed.
+REFUSED = 3
+_ROOT = Path(__file__).resolve().parent.parent
+
+
+class Refusal(Exception):
+    """The input is not acceptable; the message says why, in words for people."""
+
+
+class Unfinished(Exception):
+    """The process ended without a result: out of memory, out of time, or crashed."""
+
+
+async def run(module: str, *arguments: str, data: bytes = b"", seconds: float) -> bytes:
+    """Run a module with `data` on its standard input; return its standard output. Raise Refusal or Unfinished."""
+    # Imported here: the process itself imports this module, and should begin quickly.
+    from adapters.embedded import die_with_parent
+
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        module,
+        *arguments,
+        cwd=_ROOT,  # where `-m` finds the module, wherever the server was started
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+        preexec_fn=die_with_parent(signal.SIGKILL),
+    )
+    try:
+        async with asyncio.timeout(seconds):
+            output, _ = await process.communicate(data)
+    except TimeoutError:
+        raise Unfinished(f"no result after {seconds} s") from None
+    finally:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+    if process.returncode == REFUSED:
+        raise Refusal(output.decode(errors="replace"))
+    if process.returncode != 0:
+        raise Unfinished(f"exit status {process.returncode}")
+    return output
+
+
+def main(work: Callable[[], bytes], *, memory_bytes: int, cpu_seconds: int) -> int:
+    """Limit this process, do the work and write its result to standard output; return the exit status."""
+    _limit(memory_bytes, cpu_seconds)
+    try:
+        result, status = work(), 0
+    except Refusal as refusal:
+        result, status = str(refusal).encode(), REFUSED
+    sys.stdout.buffer.write(result)
+    sys.stdout.buffer.flush()
+    return status
+
+
+def _limit(memory_bytes: int, cpu_seconds: int) -> None:
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds))
+    with contextlib.suppress(ValueError, OSError):  # macOS has no such limit
+        resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))

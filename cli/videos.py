@@ -1,0 +1,74 @@
+"""`parlance videos`: HLS made again from the originals that are kept."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+import errors
+from cli.configured import with_services
+
+if TYPE_CHECKING:
+    from container import Container
+    from services.videos import Remake
+
+app = typer.Typer(help="Make videos again from their originals.", no_args_is_help=True)
+_WORDS = {
+    "enqueued": "enqueued",
+    "processing": "is being processed already",
+    "no_original": "has no original: an older version deleted it, or it is lost; upload the video again",
+    "no_video": "has no video",
+    "not_found": "there is no such lesson",
+}
+
+
+@app.callback()
+def videos() -> None:
+    """Keep `remake` a command of its own: Typer would drop the name of an only one."""
+
+
+@app.command("remake")
+def remake(
+    lesson_ids: Annotated[
+        list[uuid.UUID] | None, typer.Argument(metavar="[LESSON_ID]...", help="Lessons by their ids.")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every lesson that has, or was to have, a video.")] = False,
+    failed: Annotated[bool, typer.Option("--failed", help="Every lesson whose last video failed.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+) -> None:
+    """Make the HLS of lessons again from their originals, such as after an update, or where the work failed.
+
+    `parlance worker` does the work, one video at a time; learners play the present HLS until the new one is ready.
+    Exit 0 where every lesson is processed again, 1 where one is not (its line says why), 2 for wrong usage.
+
+    Examples:
+
+      parlance videos remake 7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0
+
+      parlance videos remake --failed
+
+      parlance videos remake --all --json
+    """
+    if sum((bool(lesson_ids), every, failed)) != 1:
+        raise typer.BadParameter("name lessons, or give either --all or --failed")
+
+    async def run(services: Container) -> list[Remake]:
+        return await services.videos.remake(lesson_ids or await services.videos.remakeable(failed=failed))
+
+    outcomes = with_services(run)
+    if as_json:
+        print(
+            json.dumps(
+                [{"lessonId": each.lesson_id, "title": each.title, "outcome": each.outcome} for each in outcomes]
+            )
+        )
+    else:
+        for each in outcomes:
+            print(f"{each.lesson_id}  {each.title or '-'}: {_WORDS[each.outcome]}")
+        print(f"{sum(each.outcome == 'enqueued' for each in outcomes)} videos enqueued")
+    left = sum(each.outcome not in ("enqueued", "processing") for each in outcomes)
+    if left:
+        raise errors.Refused(f"{left} videos cannot be made again")

@@ -1,0 +1,245 @@
+"""Originals of videos: kept, made again from by `parlance videos remake`, and gone with their lesson."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+
+import app
+from container import Container
+from contract import lint
+from settings import Settings
+from tests.accounts import execute, own_database, running
+from tests.history import make_admin, rows, value
+from tests.lessons import NOWHERE, new_course, new_lesson
+from tests.pictures import keys
+from tests.videos import clip, everything, put
+from tests.world import Learner, client
+
+from .test_videos import link, names, state, told_of, work
+
+NO_VIDEO = clip()[:600] + bytes(50_000)
+
+
+@pytest.fixture(scope="module")
+def own(settings: Settings) -> Any:
+    with own_database(settings) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+async def house(own: Settings) -> AsyncIterator[Container]:
+    async with running(own) as services:
+        yield services
+
+
+@pytest.fixture
+async def admin(house: Container) -> AsyncIterator[Learner]:
+    async with client(app.create(house)) as http:
+        yield await make_admin(house, http)
+
+
+@pytest.fixture
+async def lesson(house: Container, admin: Learner) -> str:
+    """A lesson whose video is ready."""
+    made = await new_lesson(admin.http, await new_course(admin.http))
+    assert (await put(admin, made, clip(2))).status_code == 202
+    await work(house)
+    assert await state(admin, made) == ("ready", 100, None)
+    return made
+
+
+@pytest.fixture
+def parlance(environment: dict[str, str], own: Settings) -> Any:
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "cli", "videos", "remake", *arguments],
+            cwd=lint.ROOT,
+            env={**environment, "DB_NAME": own.db_name},
+            capture_output=True,
+            text=True,
+        )
+
+    return run
+
+
+async def stored(house: Container, lesson: str) -> list[str]:
+    return [each for each in await keys(house.settings, "videos/") if lesson in each]
+
+
+async def original_of(house: Container, lesson: str) -> str:
+    return str(await value(house, "SELECT video_original FROM lessons WHERE id = :id", id=lesson))
+
+
+async def hls_of(house: Container, lesson: str) -> str:
+    url = str(await value(house, "SELECT video_url FROM lessons WHERE id = :id", id=lesson))
+    return url.removesuffix("master.m3u8")
+
+
+async def test_original_stays_and_is_private(house: Container, lesson: str) -> None:
+    key = await original_of(house, lesson)
+    assert key.endswith("/original.mp4") and key in await stored(house, lesson)
+    assert await house.storage.get(key) == clip(2)
+    settings = house.settings
+    async with httpx.AsyncClient() as anybody:
+        bare = await anybody.get(f"{settings.storage_endpoint}/{settings.storage_bucket_name}/{key}")
+    assert bare.status_code == 403
+
+
+async def test_cleaning_leaves_originals(house: Container, lesson: str) -> None:
+    before = await stored(house, lesson)
+    await house.uploads.sweep()
+    key = await original_of(house, lesson)
+    await house.videos.tidy(lesson, key.removesuffix("original.mp4"))
+    assert await stored(house, lesson) == before
+
+
+async def test_new_upload_replaces_the_original_once_ready(house: Container, admin: Learner, lesson: str) -> None:
+    first, hls = await original_of(house, lesson), await hls_of(house, lesson)
+    assert (await put(admin, lesson, clip(1))).status_code == 202
+    assert first in await stored(house, lesson) and await hls_of(house, lesson) == hls
+    await work(house)
+    second = await original_of(house, lesson)
+    assert second != first and await house.storage.get(second) == clip(1)
+    left = await stored(house, lesson)
+    assert {each.split("/")[4] for each in left} == {second.split("/")[4]}
+
+
+async def test_failed_original_is_kept_until_replaced(house: Container, admin: Learner) -> None:
+    """Each failure replaces the one before; a good upload replaces the last."""
+    lesson = await new_lesson(admin.http, await new_course(admin.http))
+    for _ in range(2):
+        await put(admin, lesson, NO_VIDEO)
+        await work(house)
+        assert (await state(admin, lesson))[0] == "failed"
+        assert await stored(house, lesson) == [await original_of(house, lesson)]
+    await put(admin, lesson, clip(1))
+    await work(house)
+    assert [each for each in await stored(house, lesson) if "original" in each] == [await original_of(house, lesson)]
+
+
+@pytest.mark.parametrize("what", ["lesson", "course"])
+async def test_original_goes_with_its_lesson(house: Container, admin: Learner, lesson: str, what: str) -> None:
+    course = await value(house, "SELECT course_id FROM lessons WHERE id = :id", id=lesson)
+    await put(admin, lesson, NO_VIDEO)
+    await work(house)
+    assert len([each for each in await stored(house, lesson) if "original" in each]) == 2
+    path = f"/lessons/{lesson}" if what == "lesson" else f"/courses/{course}"
+    assert (await admin.http.delete(path)).status_code == 204
+    await work(house)
+    assert await stored(house, lesson) == []
+
+
+async def test_lesson_deleted_during_a_remake_leaves_nothing(house: Container, admin: Learner, lesson: str) -> None:
+    await house.videos.remake(await house.videos.remakeable())
+    await admin.http.delete(f"/lessons/{lesson}")
+    await work(house)
+    assert await stored(house, lesson) == []
+
+
+async def test_remake_makes_new_hls_of_the_original(
+    house: Container, admin: Learner, lesson: str, parlance: Any
+) -> None:
+    """Learners play the old HLS until the new one is ready; then the old one goes."""
+    before, original = await hls_of(house, lesson), await original_of(house, lesson)
+    done = parlance(lesson)
+    assert done.returncode == 0, done.stderr
+    assert f"{lesson}  Where we begin: enqueued" in done.stdout and "1 videos enqueued" in done.stdout
+    assert (await state(admin, lesson))[0] == "processing"
+    assert names(await everything(admin.http, await link(admin, lesson))) == ["480p", "360p", "audio"]
+    again = parlance(lesson)
+    assert again.returncode == 0 and "is being processed already" in again.stdout
+    await work(house)
+    assert await state(admin, lesson) == ("ready", 100, None)
+    after = await hls_of(house, lesson)
+    assert after != before and await original_of(house, lesson) == original
+    left = await stored(house, lesson)
+    assert original in left and all(each.startswith(after) for each in left if each != original)
+    assert await told_of(admin, lesson) == ["A video is ready"] * 2
+    assert names(await everything(admin.http, await link(admin, lesson))) == ["480p", "360p", "audio"]
+    actions = await rows(house, "SELECT action FROM audit_log WHERE subject_id = :id ORDER BY number", id=lesson)
+    assert actions[-1] == ("lesson.video_remake",)
+
+
+async def test_upload_during_a_remake_wins(house: Container, admin: Learner, lesson: str) -> None:
+    """The job of the remake then finds another upload wanted, and removes nothing that is played."""
+    (remade,) = [
+        each for each in await house.videos.remake(await house.videos.remakeable()) if each.lesson_id == lesson
+    ]
+    assert remade.outcome == "enqueued"
+    original, hls = await original_of(house, lesson), await hls_of(house, lesson)
+    await put(admin, lesson, NO_VIDEO)
+    await house.videos.transcode(lesson, original)
+    assert original in (left := await stored(house, lesson)) and any(each.startswith(hls) for each in left)
+    await work(house)
+    assert (await state(admin, lesson))[0] == "failed" and await hls_of(house, lesson) == hls
+    assert f"{hls}master.m3u8" in await stored(house, lesson)
+
+
+async def test_remake_of_a_failed_video_tries_again(
+    own: Settings, house: Container, admin: Learner, lesson: str, parlance: Any
+) -> None:
+    """A video whose work was given up, as when storage was away for too long."""
+    execute(own, "UPDATE lessons SET video_status = 'failed', video_error = 'given up' WHERE id = %s", lesson)
+    done = parlance("--failed", "--json")
+    answers = {each["lessonId"]: each for each in json.loads(done.stdout)}
+    assert answers[lesson] == {"lessonId": lesson, "title": "Where we begin", "outcome": "enqueued"}
+    await work(house)
+    assert await state(admin, lesson) == ("ready", 100, None)
+
+
+async def test_work_given_up_keeps_original_and_video(house: Container, admin: Learner, lesson: str) -> None:
+    """A remake that fails for good leaves what learners play."""
+    hls, original = await hls_of(house, lesson), await original_of(house, lesson)
+    await house.storage.put(original, NO_VIDEO, "application/octet-stream")
+    await house.videos.remake(await house.videos.remakeable())
+    await work(house)
+    status, _, reason = await state(admin, lesson)
+    assert status == "failed" and reason
+    left = await stored(house, lesson)
+    assert original in left and f"{hls}master.m3u8" in left
+    assert len(await everything(admin.http, await link(admin, lesson))) == 3
+
+
+async def test_remake_names_lessons_without_original(
+    own: Settings, house: Container, admin: Learner, lesson: str, parlance: Any
+) -> None:
+    """Older versions deleted originals."""
+    execute(own, "UPDATE lessons SET video_original = NULL WHERE id = %s", lesson)
+    bare = await new_lesson(admin.http, await new_course(admin.http), "Nothing yet")
+    done = parlance("--all")
+    assert done.returncode == 1 and "cannot be made again" in done.stderr
+    assert f"{lesson}  Where we begin: has no original" in done.stdout and bare not in done.stdout
+    assert await state(admin, lesson) == ("ready", 100, None)
+    done = parlance(bare, NOWHERE, "--json")
+    assert done.returncode == 1
+    assert [each["outcome"] for each in json.loads(done.stdout)] == ["no_video", "not_found"]
+    await work(house)
+
+
+@pytest.mark.parametrize("arguments", [(), ("--all", "--failed"), (NOWHERE, "--all"), ("no-id",)])
+def test_remake_wants_lessons_or_one_option(parlance: Any, arguments: tuple[str, ...]) -> None:
+    assert parlance(*arguments).returncode == 2
+
+
+def test_remake_explains_itself(parlance: Any) -> None:
+    shown = " ".join(parlance("--help").stdout.split())
+    assert "parlance videos remake --failed" in shown and "Exit 0" in shown and "--json" in shown
+
+
+async def test_lost_original_is_noted(house: Container, admin: Learner, lesson: str) -> None:
+    original = await original_of(house, lesson)
+    await house.storage.delete(original)
+    await house.videos.remake(await house.videos.remakeable())
+    await house.videos.transcode(lesson, original, last_try=True)
+    status, _, reason = await state(admin, lesson)
+    assert status == "failed" and "upload it again" in str(reason)
+    assert await value(house, "SELECT video_original FROM lessons WHERE id = :id", id=lesson) is None
+    await work(house)
+    assert f"{await hls_of(house, lesson)}master.m3u8" in await stored(house, lesson)
