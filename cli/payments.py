@@ -34,7 +34,7 @@ def reconcile(
 
       parlance payments reconcile --json
     """
-    outcomes = with_services(lambda services: services.payments.reconcile(dry_run=dry_run))
+    outcomes = with_services(lambda services: services.reconciliation.reconcile(dry_run=dry_run))
     if as_json:
         fields = [
             {

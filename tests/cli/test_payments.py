@@ -214,7 +214,7 @@ async def test_eight_reconcilers_and_the_webhook_agree(house: Container, stripe_
     webhook = completed(order)
     fact = till.parse_webhook(webhook.body, {name.lower(): text for name, text in webhook.headers.items()}).fact
     till.known[order.provider_session_id] = [fact]  # type: ignore[attr-defined]
-    outcomes = await asyncio.gather(*(house.payments.reconcile() for _ in range(8)), deliver(house, webhook))
+    outcomes = await asyncio.gather(*(house.reconciliation.reconcile() for _ in range(8)), deliver(house, webhook))
     assert sum(bool(each) for each in outcomes) >= 1
     state = await state_of(house, order)
     assert (state["status"], state["enrolled"], state["alerts"]) == ("paid", True, [])
