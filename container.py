@@ -125,7 +125,7 @@ class Container:
             settings.checkout_expiry,
         )
         self.reconciliation = ReconciliationService(self.database, self.payments, self._providers)
-        self.webhooks = WebhooksService(self.database, self.redis, self.jobs, self._providers)
+        self.webhooks = WebhooksService(self.database, self.redis, self.jobs, self.audit, self._providers)
         self.courses = CoursesService(self.database, self.payments, self.audit, self.jobs, self.storage)
         self.lessons = LessonsService(self.database, self.audit, self.jobs, self.storage)
         self.progress = ProgressService(self.database)
