@@ -421,6 +421,8 @@ async def test_retry_handles_an_event_that_was_set_aside(server: Container) -> N
 
 async def test_retry_reads_a_body_again(server: Container, http: httpx.AsyncClient) -> None:
     """What this version can read, an older one may have set aside."""
+    # Earlier tests may have left as many as are kept.
+    await rows(server, "DELETE FROM webhook_events WHERE fact IS NULL RETURNING id")
     order = await an_order(server)
     good = completed(order)
     (row,) = await rows(
