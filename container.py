@@ -48,6 +48,7 @@ from services.payments import PaymentsService
 from services.playback import PlaybackService
 from services.privacy import PrivacyService
 from services.progress import ProgressService
+from services.reconciliation import ReconciliationService
 from services.recovery import RecoveryService
 from services.reports import ReportsService
 from services.revocations import Revocations
@@ -123,7 +124,8 @@ class Container:
             settings.payment_provider,
             settings.checkout_expiry,
         )
-        self.webhooks = WebhooksService(self.database, self.redis, self.jobs, self._providers)
+        self.reconciliation = ReconciliationService(self.database, self.payments, self._providers)
+        self.webhooks = WebhooksService(self.database, self.redis, self.jobs, self.audit, self._providers)
         self.courses = CoursesService(self.database, self.payments, self.audit, self.jobs, self.storage)
         self.lessons = LessonsService(self.database, self.audit, self.jobs, self.storage)
         self.progress = ProgressService(self.database)

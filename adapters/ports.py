@@ -117,9 +117,12 @@ class Checkout:
 
 @dataclass(frozen=True, slots=True)
 class CheckoutFact:
-    """How a checkout went. `order_id` is what we had the provider note, where it tells."""
+    """How a checkout went. `order_id` is what we had the provider note, where it tells.
 
-    session_id: str
+    `session_id` is None for a payment that does not name its page; then there is an `order_id`.
+    """
+
+    session_id: str | None
     order_id: str | None
     payment_id: str | None
     #: `open`: still to be paid; `processing`: paid by a method that takes days.
@@ -156,6 +159,10 @@ class DisputeFact:
     status: Literal["open", "won", "lost"]
     reason: str | None
     live: bool | None = None
+    #: Whether a bank merely asks about the payment, and has taken no money.
+    inquiry: bool = False
+    #: Whether the provider still gives the payment back on request.
+    refundable: bool = False
 
 
 Fact = CheckoutFact | RefundFact | DisputeFact
@@ -163,11 +170,15 @@ Fact = CheckoutFact | RefundFact | DisputeFact
 
 @dataclass(frozen=True, slots=True)
 class ProviderEvent:
-    """A webhook that the provider has signed. `fact` is None for a type that says nothing about an order."""
+    """A webhook that the provider has signed. `fact` is None for a type that says nothing about an order.
+
+    It is None too for what has another shape than the provider's events; `unreadable` says in which part.
+    """
 
     id: str
     type: str
     fact: Fact | None
+    unreadable: str | None = None
 
 
 class PaymentProvider(Protocol):
@@ -180,7 +191,13 @@ class PaymentProvider(Protocol):
         """Make the page of a purchase; the same purchase twice is one page."""
 
     def parse_webhook(self, body: bytes, headers: Mapping[str, str]) -> ProviderEvent:
-        """Read what the provider sent, byte for byte; raise SignatureInvalid where it did not send it."""
+        """Read what the provider sent, byte for byte.
+
+        Raises SignatureInvalid where it did not send it, RequestInvalid where it is no event.
+        """
+
+    def read_event(self, body: bytes) -> ProviderEvent:
+        """Read an event whose signature was checked; raise RequestInvalid where it is none."""
 
     async def refund(self, refund_id: str, payment_id: str, amount: int) -> RefundFact:
         """Give back part of a payment, or all; the same `refund_id` twice is one refund."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from typing import Annotated
 
 import typer
@@ -11,11 +12,6 @@ import errors
 from cli.configured import with_services
 
 app = typer.Typer(help="Compare orders with what the payment providers know.", no_args_is_help=True)
-
-
-@app.callback()
-def payments() -> None:
-    """Keep `reconcile` a command of its own: Typer would drop the name of an only one."""
 
 
 @app.command("reconcile")
@@ -34,7 +30,7 @@ def reconcile(
 
       parlance payments reconcile --json
     """
-    outcomes = with_services(lambda services: services.payments.reconcile(dry_run=dry_run))
+    outcomes = with_services(lambda services: services.reconciliation.reconcile(dry_run=dry_run))
     if as_json:
         fields = [
             {
@@ -56,3 +52,52 @@ def reconcile(
     failed = sum(each.error is not None for each in outcomes)
     if failed:
         raise errors.Refused(f"{failed} questions could not be asked; try again when the provider answers")
+
+
+@app.command("events")
+def events(
+    set_aside: Annotated[
+        bool, typer.Option("--set-aside", help="Those that could not be read, or failed too often.")
+    ] = False,
+    retry: Annotated[
+        uuid.UUID | None, typer.Option(metavar="ID", help="Handle an event again that was set aside.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many at most.")] = 100,
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+) -> None:
+    """List the webhook events that wait to be handled, or those that were set aside, the oldest first.
+
+    An event is set aside after six failures, or at once where it has another shape than the provider's events have.
+    Administrators are notified. Mend the cause that the log names, then retry it; a later success clears it.
+
+    Examples:
+
+      parlance payments events --set-aside
+
+      parlance payments events --retry 3f0c7c2e-5d53-4f41-8f0e-6f2a4a9a2d11
+    """
+    if retry is not None:
+        with_services(lambda services: services.webhooks.retry(str(retry)))
+        print(f"event {retry} is handled again")
+        return
+    found = with_services(lambda services: services.webhooks.list_events(set_aside=set_aside, limit=limit))
+    if as_json:
+        fields = [
+            {
+                "id": str(each.id),
+                "provider": each.provider.value,
+                "eventId": each.event_id,
+                "type": each.type,
+                "receivedAt": each.received_at.isoformat(),
+                "setAsideAt": each.set_aside_at.isoformat() if each.set_aside_at else None,
+                "failures": each.failures,
+                "lastError": each.last_error,
+            }
+            for each in found
+        ]
+        print(json.dumps(fields))
+        return
+    for each in found:
+        why = f"{each.failures} failures: {each.last_error}" if each.failures else each.last_error or "waits"
+        print(f"{each.received_at:%Y-%m-%d %H:%M}  {each.id}  {each.provider:8}  {each.type}  {why}")
+    print(f"{len(found)} events {'are set aside' if set_aside else 'wait'}")

@@ -134,7 +134,7 @@ def bind(queue: App, services: Container) -> None:
     @queue.task(name="payments.reconcile", queueing_lock="payments.reconcile")
     async def reconcile(timestamp: int) -> None:
         # Younger ones hear from the provider by themselves.
-        for each in await services.payments.reconcile(before=timedelta(minutes=10)):
+        for each in await services.reconciliation.reconcile(before=timedelta(minutes=10)):
             log.warning(
                 "order %s: %s", each.order_id or each.receipt_id, each.error or f"{each.before} -> {each.after}"
             )

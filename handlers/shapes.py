@@ -286,6 +286,7 @@ def admin_order(row: AdminOrder) -> dict[str, Any]:
         **order(row.order),
         "userId": str(row.order.user_id),
         "providerPaymentId": row.order.provider_payment_id,
+        "inquiry": row.order.inquiry,
         "alerts": row.alerts,
     }
 

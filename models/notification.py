@@ -16,6 +16,7 @@ from models.columns import instant, native_enum, primary_key
 class NotificationType(enum.StrEnum):
     MATCH_FOUND = "match_found"
     PAYMENT_SUCCESS = "payment_success"
+    PAYMENT_FAILED = "payment_failed"
     SYSTEM = "system"
     ACHIEVEMENT = "achievement"
     ADMIN_ALERT = "admin_alert"

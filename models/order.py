@@ -25,10 +25,16 @@ class OrderStatus(enum.StrEnum):
     """In the order in which one may follow another: nothing undoes a payment, and a payment undoes an expiry."""
 
     PENDING = "pending"
+    #: Paid by a method whose money takes days; it may yet fail.
+    PROCESSING = "processing"
     EXPIRED = "expired"
     FAILED = "failed"
     PAID = "paid"
     REFUNDED = "refunded"
+
+
+#: An order may still become paid without another checkout, and no other may be opened.
+OPEN = (OrderStatus.PENDING, OrderStatus.PROCESSING)
 
 
 def new_receipt() -> str:
@@ -39,9 +45,14 @@ def new_receipt() -> str:
 class Order(SQLModel, table=True):
     __tablename__ = "orders"
     __table_args__ = (
-        # One open order for each learner and course, whatever Redis remembers.
+        # One open order for each learner and course, whatever Redis remembers: pending or processing, compared by their
+        # place in the enum because the migration that adds a value cannot name it.
         sa.Index(
-            "orders_open_key", "user_id", "course_id", unique=True, postgresql_where=sa.text("status = 'pending'")
+            "orders_open_key",
+            "user_id",
+            "course_id",
+            unique=True,
+            postgresql_where=sa.text("status < 'expired'"),
         ),
         sa.UniqueConstraint("provider", "provider_session_id", name="orders_session_key"),
         sa.UniqueConstraint("provider", "provider_payment_id", name="orders_payment_key"),
@@ -86,6 +97,8 @@ class Order(SQLModel, table=True):
     )
     #: Whether a dispute is open or lost.
     disputed: bool = Field(default=False, sa_column_kwargs={"server_default": sa.false()})
+    #: Whether a bank inquires about the payment: no money has moved, and it can be given back.
+    inquiry: bool = Field(default=False, sa_column_kwargs={"server_default": sa.false()})
     provider: ProviderName = Field(sa_type=native_enum(ProviderName, "payment_provider"))
     #: Whether it is for real money; keys for tests make orders that are not.
     live: bool

@@ -20,8 +20,10 @@ class AlertKind(enum.StrEnum):
     MODE_DIFFERS = "mode_differs"
     SESSION_DIFFERS = "session_differs"
     PAID_TWICE = "paid_twice"
+    INQUIRY = "inquiry"
     DISPUTED = "disputed"
     REFUND_FAILED = "refund_failed"
+    ACCOUNT_DELETED = "account_deleted"
 
 
 class PaymentAlert(SQLModel, table=True):

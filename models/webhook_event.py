@@ -1,4 +1,7 @@
-"""The inbox: what providers told us, kept before they are thanked. Facts about money, nothing about a person."""
+"""The inbox: what providers sent, kept before it is acknowledged. Facts about money, nothing about a person.
+
+An event that could not be read, or failed too often, is set aside: nothing handles it until an operator retries it.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,14 @@ class WebhookEvent(SQLModel, table=True):
     __tablename__ = "webhook_events"
     __table_args__ = (
         sa.UniqueConstraint("provider", "event_id", name="webhook_events_once_key"),
-        sa.Index("webhook_events_waiting_idx", "received_at", postgresql_where=sa.text("handled_at IS NULL")),
+        sa.CheckConstraint("handled_at IS NULL OR set_aside_at IS NULL", name="webhook_events_handled_check"),
+        sa.CheckConstraint("fact IS NOT NULL OR body IS NOT NULL", name="webhook_events_content_check"),
+        sa.Index(
+            "webhook_events_waiting_idx",
+            "received_at",
+            postgresql_where=sa.text("handled_at IS NULL AND set_aside_at IS NULL"),
+        ),
+        sa.Index("webhook_events_set_aside_idx", "set_aside_at", postgresql_where=sa.text("set_aside_at IS NOT NULL")),
     )
 
     id: uuid.UUID = primary_key()
@@ -26,6 +36,13 @@ class WebhookEvent(SQLModel, table=True):
     event_id: str = Field(max_length=255)
     #: The provider's own name for it, such as `checkout.session.completed`.
     type: str = Field(max_length=100)
-    fact: dict[str, Any] = Field(sa_type=JSONB)
+    #: Null where the event could not be read.
+    fact: dict[str, Any] | None = Field(default=None, sa_type=JSONB(none_as_null=True))
+    #: The bytes of an event that could not be read, until it can; JSONB holds neither NUL nor lone surrogates.
+    body: bytes | None = Field(default=None, sa_type=sa.LargeBinary)
     received_at: datetime = instant(default=True)
     handled_at: datetime | None = instant(nullable=True)
+    #: How often handling it failed, and with which class of error the last time.
+    failures: int = Field(default=0, sa_column_kwargs={"server_default": sa.text("0")})
+    last_error: str | None = Field(default=None, max_length=200)
+    set_aside_at: datetime | None = instant(nullable=True)

@@ -18,8 +18,10 @@ _ALERTS = {
     AlertKind.MODE_DIFFERS: "The provider tells of another kind of payment: test money, real money, a subscription.",
     AlertKind.SESSION_DIFFERS: "It was paid on another page than the order's.",
     AlertKind.PAID_TWICE: "A learner has paid twice.",
+    AlertKind.INQUIRY: "A bank inquires about the payment. Answer the inquiry, or refund the payment to end it.",
     AlertKind.DISPUTED: "A learner disputes the payment.",
     AlertKind.REFUND_FAILED: "A refund failed: the money is back with us.",
+    AlertKind.ACCOUNT_DELETED: "A payment arrived for an account that was deleted meanwhile. Refund it.",
 }
 
 
@@ -41,6 +43,16 @@ def payment_success(order: Order) -> Notice:
         f"“{order.course_title}” is open for you.",
         {"orderId": str(order.id), "courseId": str(order.course_id)},
         f"order:{order.id}",
+    )
+
+
+def payment_failed(order: Order) -> Notice:
+    return Notice(
+        NotificationType.PAYMENT_FAILED,
+        "Payment failed",
+        f"Your payment for “{order.course_title}” did not arrive. You can buy the course again.",
+        {"orderId": str(order.id), "courseId": str(order.course_id)},
+        f"order:{order.id}:failed",
     )
 
 
@@ -72,6 +84,27 @@ def system(title: str, body: str) -> Notice:
 def payment_alert(alert_id: uuid.UUID, kind: AlertKind, order: Order) -> Notice:
     data = {"kind": str(kind), "orderId": str(order.id)}
     return _alert(f"Order {order.receipt_id} needs a look", _ALERTS[kind], data, f"payment_alert:{alert_id}")
+
+
+def webhook_unknown(provider: str, kind: str) -> Notice:
+    """What a provider signs and the product does not know: once for each kind, however often it comes."""
+    return _alert(
+        "An unknown payment event",
+        f"{provider.title()} sends `{kind}` events that are not about an order of this system. They are acknowledged."
+        " Check which events the webhook subscribes to; `parlance payments events --set-aside` lists what was kept.",
+        {"kind": "webhook_unknown", "provider": provider},
+        f"webhook_unknown:{provider}:{kind}",
+    )
+
+
+def webhook_set_aside(event_id: uuid.UUID, provider: str, kind: str) -> Notice:
+    return _alert(
+        "A payment event was set aside",
+        f"Handling a `{kind}` event of {provider.title()} failed too often. Find the cause in the log, then"
+        f" `parlance payments events --retry {event_id}`.",
+        {"kind": "webhook_set_aside", "provider": provider, "eventId": str(event_id)},
+        f"webhook_set_aside:{event_id}",
+    )
 
 
 def new_report(report: Report) -> Notice:

@@ -1,4 +1,4 @@
-"""Owns orders: buying a course, giving money back, asking the provider what a lost webhook would have said."""
+"""Owns orders: buying a course, reading what was bought, giving money back."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 import errors
 from adapters.database import Database
 from adapters.jobs import Jobs
-from adapters.ports import Fact, PaymentProvider, Purchase
+from adapters.ports import PaymentProvider, Purchase
 from models import (
     Course,
     Dispute,
@@ -32,6 +32,7 @@ from models import (
     RefundStatus,
 )
 from models.columns import now
+from models.order import OPEN
 from services import paging, settlement
 from services.audit import AuditService
 from services.paging import Page
@@ -44,14 +45,9 @@ _ASKING = timedelta(seconds=15)
 #: How long a request waits for a page that another one is having made.
 _PATIENCE = 20
 #: Stripe makes no page that closes within half an hour; an order without a page is given up before.
-_SHORTEST = timedelta(minutes=31)
-#: When the job looks after a refund that was sent at once, and when the sweeper looks after either.
+SHORTEST_CHECKOUT = timedelta(minutes=31)
+#: When the job looks after a refund that was sent at once.
 _RESEND = timedelta(seconds=20)
-_OVERDUE = timedelta(minutes=5)
-#: How far back refunds and disputes are asked for: the providers repeat a webhook for days, people look after weeks.
-_LOOK_BACK = timedelta(days=30)
-#: How many orders are asked about at once.
-_AT_ONCE = 4
 #: How often an order is read again where it turns out to be over.
 _ROUNDS = 3
 
@@ -62,24 +58,6 @@ class AdminOrder:
 
     order: Order
     alerts: list[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Reconciled:
-    """What asking the provider about an order did, or would do; `error` where it could not be asked.
-
-    Without an order it is about all paid ones of a provider, by whose name it goes.
-    """
-
-    order_id: uuid.UUID | None
-    receipt_id: str
-    before: str
-    after: str
-    error: str | None = None
-
-
-class _DryRun(Exception):
-    """Rolls back what was only tried."""
 
 
 class PaymentsService:
@@ -100,7 +78,8 @@ class PaymentsService:
         self._selling = ProviderName(selling)
         self._checkout_expiry = checkout_expiry
 
-    def _provider(self, name: str) -> PaymentProvider:
+    def provider(self, name: str) -> PaymentProvider:
+        """Find a provider by its name; raise Unavailable where it is not configured."""
         try:
             return self._providers[name]
         except KeyError:
@@ -116,18 +95,32 @@ class PaymentsService:
         """
         for _ in range(_ROUNDS):
             order = await self._open(uuid.UUID(user_id), uuid.UUID(course_id))
-            if order.checkout_url is None:
+            if order.status is OrderStatus.PENDING and order.checkout_url is None:
                 order = await self._with_page(order)
-            if order.status is not OrderStatus.PENDING:
+            if order.status not in OPEN:
                 continue
-            if order.checkout_expires_at > now():
+            if order.status is OrderStatus.PENDING and order.checkout_expires_at > now():
                 return order
-            # The page has closed. Only the provider knows whether somebody paid in its last minute.
-            facts = await self._provider(order.provider).look_up(order.provider_session_id or "")
-            order = await self._apply(order, facts) or order
-            if order.status is OrderStatus.PENDING:
+            if await self._still_open(order):
                 raise errors.PaymentPending()
         raise errors.Unavailable()
+
+    async def _still_open(self, order: Order) -> bool:
+        """Ask the provider how an order stands whose page has closed or was used.
+
+        Only the provider knows whether somebody paid in a page's last minute, or what a lost webhook would have said.
+        """
+        try:
+            facts = await self.provider(order.provider).look_up(order.provider_session_id or "")
+        except errors.Unavailable:
+            if order.status is OrderStatus.PROCESSING:
+                return True  # as far as anybody knows
+            raise
+        settled: Order | None = None
+        async with self._database.transaction() as session:
+            for fact in facts:
+                settled = await settlement.apply(session, order.provider, fact) or settled
+        return (settled or order).status in OPEN
 
     async def _open(self, user_id: uuid.UUID, course_id: uuid.UUID) -> Order:
         try:
@@ -147,15 +140,16 @@ class PaymentsService:
                 mine = (
                     col(Order.user_id) == user_id,
                     col(Order.course_id) == course_id,
-                    col(Order.status) == OrderStatus.PENDING,
+                    col(Order.status).in_(OPEN),
                 )
                 # Nobody was ever told of its page, so nobody can have paid.
                 await session.execute(
                     sa.update(Order)
                     .where(
                         *mine,
+                        col(Order.status) == OrderStatus.PENDING,
                         col(Order.checkout_url).is_(None),
-                        col(Order.checkout_expires_at) < now() + _SHORTEST,
+                        col(Order.checkout_expires_at) < now() + SHORTEST_CHECKOUT,
                     )
                     .values(status=OrderStatus.EXPIRED)
                 )
@@ -171,7 +165,7 @@ class PaymentsService:
                     amount=course.price,
                     currency=course.currency,
                     provider=self._selling,
-                    live=self._provider(self._selling).live,
+                    live=self.provider(self._selling).live,
                     # Whole seconds: providers take no less.
                     checkout_expires_at=(now() + self._checkout_expiry).replace(microsecond=0),
                 )
@@ -228,7 +222,7 @@ class PaymentsService:
             col(Order.checkout_url).is_(None),
         )
         try:
-            checkout = await self._provider(order.provider).create_checkout(purchase)
+            checkout = await self.provider(order.provider).create_checkout(purchase)
         except errors.ProductError as error:
             # Refused is refused for good: the next attempt is another order. Otherwise the next may try at once.
             outcome: dict[str, Any] = (
@@ -349,6 +343,11 @@ class PaymentsService:
             raise errors.OrderNotRefundable()
         if order.disputed:
             raise errors.OrderNotRefundable("The payment is disputed: the bank decides who keeps it.")
+        refused = select(Dispute.id).where(
+            Dispute.order_id == order.id, Dispute.status == DisputeStatus.OPEN, ~col(Dispute.refundable)
+        )
+        if (await session.exec(refused)).first() is not None:
+            raise errors.OrderNotRefundable("A bank inquires about the payment, and the provider holds it.")
         of_order = select(Refund).where(Refund.order_id == order.id, Refund.status == RefundStatus.PENDING)
         if (await session.exec(of_order)).first() is not None:
             raise errors.RefundPending()
@@ -371,7 +370,7 @@ class PaymentsService:
             refund = await session.get_one(Refund, uuid.UUID(refund_id))
         if refund.provider_refund_id is not None or refund.status is not RefundStatus.PENDING:
             return refund
-        provider = self._provider(refund.provider)
+        provider = self.provider(refund.provider)
         try:
             fact = await provider.refund(str(refund.id), refund.provider_payment_id, refund.amount)
         except errors.PaymentRefused:
@@ -389,136 +388,3 @@ class PaymentsService:
         async with self._database.transaction() as session:
             await settlement.apply(session, refund.provider, fact)
             return await session.get_one(Refund, refund.id, populate_existing=True)
-
-    # --- What a lost webhook left -----------------------------------------------------------------
-
-    async def reconcile(self, *, dry_run: bool = False, before: timedelta = timedelta()) -> list[Reconciled]:
-        """Ask the providers about every order that waits for news, made `before` that long ago or earlier.
-
-        Those are orders that are pending, or whose refund or dispute is. For paid ones nothing waits: the providers are
-        asked for the refunds and disputes of the last month, which others may have made. Answers for each order that
-        changed, or would, and for each that could not be asked about.
-        """
-        refunding = sa.exists().where(col(Refund.order_id) == Order.id, col(Refund.status) == RefundStatus.PENDING)
-        disputing = sa.exists().where(col(Dispute.order_id) == Order.id, col(Dispute.status) == DisputeStatus.OPEN)
-        waiting = sa.or_(col(Order.status) == OrderStatus.PENDING, refunding, disputing)
-        async with self._database.transaction() as session:
-            orders = (
-                await session.exec(
-                    select(Order)
-                    .where(waiting, col(Order.created_at) <= now() - before)
-                    .order_by(col(Order.created_at), col(Order.id))
-                )
-            ).all()
-        some = asyncio.Semaphore(_AT_ONCE)
-
-        async def ask(order: Order) -> Reconciled:
-            async with some:
-                return await self._reconcile(order, dry_run)
-
-        outcomes = list(await asyncio.gather(*(ask(order) for order in orders)))
-        asked = {order.id for order in orders}
-        for name in self._providers:
-            outcomes += await self._reconcile_paid(ProviderName(name), asked, dry_run)
-        return [outcome for outcome in outcomes if outcome.error or outcome.before != outcome.after]
-
-    async def _reconcile_paid(self, provider: ProviderName, asked: set[uuid.UUID], dry_run: bool) -> list[Reconciled]:
-        """Record refunds and disputes that were made at the provider, of orders that were not asked about."""
-        try:
-            facts = await self._providers[provider].changes(now() - _LOOK_BACK)
-        except (errors.Unavailable, errors.PaymentRefused) as error:
-            return [Reconciled(None, f"paid by {provider}", "", "", error.detail)]
-        told: dict[str, list[Fact]] = {}
-        for fact in facts:
-            told.setdefault(fact.payment_id, []).append(fact)
-        async with self._database.transaction() as session:
-            orders = (
-                await session.exec(
-                    select(Order)
-                    .where(Order.provider == provider, col(Order.provider_payment_id).in_(told))
-                    .order_by(col(Order.created_at), col(Order.id))
-                )
-            ).all()
-        outcomes = []
-        for order in orders:
-            if order.id not in asked:
-                settled = await self._apply(order, told[order.provider_payment_id or ""], dry_run)
-                outcomes.append(Reconciled(order.id, order.receipt_id, _state(order), _state(settled or order)))
-        return outcomes
-
-    async def _reconcile(self, order: Order, dry_run: bool) -> Reconciled:
-        before = _state(order)
-        try:
-            if order.provider_session_id is None:
-                settled: Order | None = await self._give_up(order, dry_run)
-            else:
-                facts = await self._provider(order.provider).look_up(order.provider_session_id)
-                settled = await self._apply(order, facts, dry_run)
-                if not dry_run:
-                    settled = await self._send_unsent(order) or settled
-        except (errors.Unavailable, errors.PaymentRefused) as error:
-            return Reconciled(order.id, order.receipt_id, before, before, error.detail)
-        return Reconciled(order.id, order.receipt_id, before, _state(settled or order))
-
-    async def _send_unsent(self, order: Order) -> Order | None:
-        """Send refunds that the provider has not heard of, now that it has told of those it has."""
-        unsent = select(Refund.id).where(
-            Refund.order_id == order.id,
-            Refund.status == RefundStatus.PENDING,
-            col(Refund.provider_refund_id).is_(None),
-            Refund.created_at < now() - _OVERDUE,
-        )
-        async with self._database.transaction() as session:
-            refunds = (await session.exec(unsent)).all()
-        if not refunds:
-            return None
-        for refund_id in refunds:
-            await self.send_refund(str(refund_id))
-        async with self._database.transaction() as session:
-            return await session.get_one(Order, order.id)
-
-    async def _give_up(self, order: Order, dry_run: bool) -> Order | None:
-        """Expire an order that never had a page and is too old to get one."""
-        settled: Order | None = None
-        try:
-            async with self._database.transaction() as session:
-                await session.execute(
-                    sa.update(Order)
-                    .where(
-                        col(Order.id) == order.id,
-                        col(Order.status) == OrderStatus.PENDING,
-                        col(Order.checkout_url).is_(None),
-                        col(Order.checkout_expires_at) < now() + _SHORTEST,
-                    )
-                    .values(status=OrderStatus.EXPIRED)
-                )
-                settled = await session.get_one(Order, order.id)
-                if dry_run:
-                    session.expunge_all()  # or the rollback would take what was found out along
-                    raise _DryRun
-        except _DryRun:
-            pass
-        return settled
-
-    async def _apply(self, order: Order, facts: list[Fact], dry_run: bool = False) -> Order | None:
-        settled: Order | None = None
-        try:
-            async with self._database.transaction() as session:
-                for fact in facts:
-                    settled = await settlement.apply(session, order.provider, fact) or settled
-                if dry_run:
-                    session.expunge_all()  # or the rollback would take what was found out along
-                    raise _DryRun
-        except _DryRun:
-            pass
-        return settled
-
-
-def _state(order: Order) -> str:
-    """An order in a few words, for operators."""
-    words = [order.status.value]
-    if 0 < order.amount_refunded < order.amount:
-        words.append(f"{order.amount_refunded} given back")
-    if order.disputed:
-        words.append("disputed")
-    return ", ".join(words)

@@ -7,7 +7,6 @@ runs in the caller's transaction, under one order of locks: payment, learner, or
 
 from __future__ import annotations
 
-import logging
 import uuid
 from typing import Any
 
@@ -24,19 +23,22 @@ from models import (
     Enrollment,
     Order,
     OrderStatus,
-    PaymentAlert,
     ProviderName,
     Refund,
     RefundStatus,
+    User,
 )
 from models.columns import now
 from services import notices, notifications
+from services.payment_alerts import raise_alert
 from services.sign_ins import lock
 
-log = logging.getLogger("parlance.payments")
-
-_UNPAID = (OrderStatus.PENDING, OrderStatus.EXPIRED, OrderStatus.FAILED)
-_OUTCOMES = {"expired": OrderStatus.EXPIRED, "failed": OrderStatus.FAILED}
+_UNPAID = (OrderStatus.PENDING, OrderStatus.PROCESSING, OrderStatus.EXPIRED, OrderStatus.FAILED)
+_OUTCOMES = {
+    "processing": OrderStatus.PROCESSING,
+    "expired": OrderStatus.EXPIRED,
+    "failed": OrderStatus.FAILED,
+}
 
 
 async def apply(session: AsyncSession, provider: ProviderName, fact: Fact) -> Order | None:
@@ -79,15 +81,23 @@ async def settle(session: AsyncSession, order: Order) -> None:
         refunded = (
             await session.execute(sa.select(sa.func.coalesce(sa.func.sum(Refund.amount), 0)).where(*of_order))
         ).scalar_one()
-        disputes = set((await session.exec(select(Dispute.status).where(Dispute.order_id == order.id))).all())
+        of_payment = select(Dispute.status, Dispute.charged_back).where(Dispute.order_id == order.id)
+        disputes = {
+            status
+            if charged_back or status is DisputeStatus.LOST
+            else "inquiry"
+            if status is DisputeStatus.OPEN
+            else None
+            for status, charged_back in (await session.exec(of_payment)).all()
+        }
         # A provider gives back no more than was paid; if it says so, the order says all of it.
         amount_refunded = min(int(refunded), order.amount)
         status = OrderStatus.REFUNDED if amount_refunded == order.amount else OrderStatus.PAID
-        disputed = bool(disputes - {DisputeStatus.WON})
+        disputed = bool(disputes & {DisputeStatus.OPEN, DisputeStatus.LOST})
         await session.execute(
             sa.update(Order)
             .where(col(Order.id) == order.id, col(Order.paid_at).is_not(None))
-            .values(status=status, amount_refunded=amount_refunded, disputed=disputed)
+            .values(status=status, amount_refunded=amount_refunded, disputed=disputed, inquiry="inquiry" in disputes)
         )
         entitled = status is OrderStatus.PAID and DisputeStatus.LOST not in disputes
         await (_enroll if entitled else _end_enrollment)(session, order)
@@ -98,7 +108,8 @@ async def _find(session: AsyncSession, provider: ProviderName, fact: Fact) -> uu
     statement = select(Order.id).where(Order.provider == provider)
     if isinstance(fact, CheckoutFact):
         noted = _uuid(fact.order_id)
-        of_session = col(Order.provider_session_id) == fact.session_id
+        # A payment without a page has an order; without the cast PostgreSQL could not order by a null.
+        of_session = col(Order.provider_session_id) == sa.cast(fact.session_id, sa.String)
         statement = statement.where(sa.or_(of_session, col(Order.id) == noted) if noted else of_session)
         # Where the two disagree, the page that we keep is the order's.
         statement = statement.order_by(of_session.desc().nulls_last())
@@ -114,21 +125,21 @@ async def _differs(session: AsyncSession, order: Order, fact: Fact) -> bool:
         wrong.append((AlertKind.MODE_DIFFERS, "live", order.live, fact.live))
     reference = fact.payment_id or ""
     if isinstance(fact, CheckoutFact):
-        reference = fact.session_id
+        reference = fact.session_id or str(order.id)
         if fact.currency != order.currency:
             wrong.append((AlertKind.CURRENCY_DIFFERS, "currency", order.currency, fact.currency))
         if not fact.once:
             wrong.append((AlertKind.MODE_DIFFERS, "once", True, False))
         if fact.amount != order.amount:
             wrong.append((AlertKind.AMOUNT_DIFFERS, "amount", order.amount, fact.amount))
-        if order.provider_session_id not in (None, fact.session_id):
+        if fact.session_id is not None and order.provider_session_id not in (None, fact.session_id):
             wrong.append((AlertKind.SESSION_DIFFERS, "session", order.provider_session_id, fact.session_id))
         if order.provider_payment_id and fact.payment_id and order.provider_payment_id != fact.payment_id:
             wrong.append((AlertKind.PAID_TWICE, "payment", order.provider_payment_id, fact.payment_id))
     elif await _misfits(session, order, fact, fact.payment_id):
         return True
     for kind, what, expected, told in wrong:
-        await _alert(session, order, kind, reference, what=what, expected=expected, told=told)
+        await raise_alert(session, order, kind, reference, what=what, expected=expected, told=told)
     return bool(wrong)
 
 
@@ -139,13 +150,18 @@ async def _record_checkout(session: AsyncSession, order: Order, fact: CheckoutFa
             .where(col(Order.id) == order.id, col(Order.provider_session_id).is_(None))
             .values(provider_session_id=fact.session_id)
         )
-    status = _OUTCOMES.get(fact.outcome)
+    status, before = _OUTCOMES.get(fact.outcome), order.status
     if status is not None:
-        await session.execute(
+        moved = await session.execute(
             sa.update(Order)
             .where(col(Order.id) == order.id, col(Order.status).in_(_UNPAID), col(Order.status) < status)
             .values(status=status)
+            .returning(col(Order.id))
         )
+        # A page that nobody used expires without a word; a payment that was made and did not come is worth one.
+        awaited = status is OrderStatus.FAILED or before is OrderStatus.PROCESSING
+        if moved.first() is not None and awaited and status is not OrderStatus.PROCESSING:
+            await notifications.tell(session, order.user_id, notices.payment_failed(order))
     if fact.outcome == "paid" and fact.payment_id:
         paid = await session.execute(
             sa.update(Order)
@@ -155,6 +171,8 @@ async def _record_checkout(session: AsyncSession, order: Order, fact: CheckoutFa
         )
         if paid.first() is not None:
             await notifications.tell(session, order.user_id, notices.payment_success(order))
+            if await session.scalar(select(User.deleted_at).where(User.id == order.user_id)):
+                await raise_alert(session, order, AlertKind.ACCOUNT_DELETED, fact.payment_id, amount=order.amount)
         await _adopt(session, order, fact.payment_id)
     await session.refresh(order)
 
@@ -181,10 +199,10 @@ async def _misfits(
     """Say whether a refund or a dispute cannot be of this order's money, and if so have somebody look at it."""
     if told.currency != order.currency:
         kind, what, expected, found = AlertKind.CURRENCY_DIFFERS, "currency", order.currency, told.currency
-        await _alert(session, order, kind, payment_id, what=what, expected=expected, told=found)
+        await raise_alert(session, order, kind, payment_id, what=what, expected=expected, told=found)
     elif isinstance(told, RefundFact | Refund) and told.amount > order.amount:
         at_most = order.amount
-        await _alert(
+        await raise_alert(
             session, order, AlertKind.AMOUNT_DIFFERS, payment_id, what="refund", expected=at_most, told=told.amount
         )
     else:
@@ -247,13 +265,26 @@ async def _record_dispute(
         currency=fact.currency,
         status=DisputeStatus(fact.status),
         reason=fact.reason,
+        inquired=fact.inquiry,
+        charged_back=not fact.inquiry,
+        refundable=fact.refundable,
     )
+    given = statement.excluded
+    # Each goes one way only, so that the outcome does not depend on the order of facts.
+    merged = {
+        "status": sa.func.greatest(col(Dispute.status), given.status),
+        "inquired": sa.or_(col(Dispute.inquired), given.inquired),
+        "charged_back": sa.or_(col(Dispute.charged_back), given.charged_back),
+        "refundable": sa.and_(col(Dispute.refundable), given.refundable),
+    }
     row = await session.execute(
         statement.on_conflict_do_update(
             constraint="disputes_provider_key",
-            set_={"status": statement.excluded.status, "updated_at": now()},
-            where=col(Dispute.status) < statement.excluded.status,
-        ).returning(Dispute)
+            set_={**merged, "updated_at": now()},
+            where=sa.or_(*(getattr(Dispute, name).is_distinct_from(value) for name, value in merged.items())),
+        )
+        .returning(Dispute)
+        .execution_options(populate_existing=True)
     )
     if order is not None and (changed := row.scalars().first()) is not None:
         await _alert_about(session, order, changed)
@@ -261,9 +292,13 @@ async def _record_dispute(
 
 async def _alert_about(session: AsyncSession, order: Order, row: Refund | Dispute) -> None:
     if isinstance(row, Dispute):
-        await _alert(session, order, AlertKind.DISPUTED, row.provider_dispute_id, reason=row.reason, amount=row.amount)
+        for kind, happened in ((AlertKind.INQUIRY, row.inquired), (AlertKind.DISPUTED, row.charged_back)):
+            if happened:
+                await raise_alert(session, order, kind, row.provider_dispute_id, reason=row.reason, amount=row.amount)
     elif row.status is RefundStatus.FAILED:
-        await _alert(session, order, AlertKind.REFUND_FAILED, row.provider_refund_id or str(row.id), amount=row.amount)
+        await raise_alert(
+            session, order, AlertKind.REFUND_FAILED, row.provider_refund_id or str(row.id), amount=row.amount
+        )
 
 
 async def _enroll(session: AsyncSession, order: Order) -> None:
@@ -281,7 +316,7 @@ async def _enroll(session: AsyncSession, order: Order) -> None:
         col(Enrollment.order_id).is_distinct_from(order.id),
     )
     if (await session.exec(other)).first() is not None and order.provider_payment_id:
-        await _alert(session, order, AlertKind.PAID_TWICE, order.provider_payment_id, what="course")
+        await raise_alert(session, order, AlertKind.PAID_TWICE, order.provider_payment_id, what="course")
 
 
 async def _end_enrollment(session: AsyncSession, order: Order) -> None:
@@ -300,20 +335,6 @@ async def _end_enrollment(session: AsyncSession, order: Order) -> None:
     )
     if (paid := (await session.exec(other.limit(1))).first()) is not None:
         await _enroll(session, paid)
-
-
-async def _alert(session: AsyncSession, order: Order, kind: AlertKind, reference: str, **detail: Any) -> None:
-    raised = await session.execute(
-        insert(PaymentAlert)
-        .values(id=uuid.uuid4(), order_id=order.id, kind=kind, reference=reference, detail=detail)
-        .on_conflict_do_nothing(constraint="payment_alerts_once_key")
-        .returning(col(PaymentAlert.id))
-    )
-    if (alert_id := raised.scalar()) is not None:
-        await notifications.tell_admins(session, notices.payment_alert(alert_id, kind, order))
-        text = f"payment alert: {kind} about order {order.id} ({reference})"
-        # Once it is true: a transaction may yet fail, and be tried again.
-        sa.event.listen(session.sync_session, "after_commit", lambda _: log.error(text), once=True)
 
 
 def _uuid(text: str | None) -> uuid.UUID | None:

@@ -1,4 +1,8 @@
-"""Owns the inbox: what payment providers tell is kept before they are thanked, and acted upon afterwards."""
+"""Owns the inbox: what payment providers send is kept before it is acknowledged, and handled afterwards.
+
+What cannot be read, and what fails too often, is set aside: acknowledged, reported to administrators once, and in the
+way of nothing, until an operator has it handled again.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
+import psycopg
 import redis.exceptions
 import sqlalchemy as sa
 from redis.asyncio import Redis
@@ -19,10 +24,11 @@ from sqlmodel import col, select
 import errors
 from adapters.database import Database
 from adapters.jobs import Jobs
-from adapters.ports import CheckoutFact, DisputeFact, Fact, PaymentProvider, RefundFact
+from adapters.ports import CheckoutFact, DisputeFact, Fact, PaymentProvider, ProviderEvent, RefundFact
 from models import ProviderName, WebhookEvent
 from models.columns import now
-from services import settlement
+from services import notices, notifications, settlement
+from services.audit import AuditService
 
 log = logging.getLogger("parlance.payments")
 
@@ -32,6 +38,12 @@ _SIGNATURES = {"stripe-signature": ProviderName.STRIPE, "x-razorpay-signature": 
 _REMEMBERED = timedelta(hours=72)
 #: When an event whose job is lost, or was given up, is taken up again.
 _OVERDUE = timedelta(minutes=5)
+#: How often handling an event may fail.
+FAILURES_LIMIT = 6
+#: How many events of a provider that could not be read are kept, with their bodies, for operators to look at.
+UNREADABLE_LIMIT = 100
+#: PostgreSQL is away or busy, which says nothing about the event.
+_PASSING = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError, psycopg.OperationalError, OSError)
 _FACTS: dict[str, type[CheckoutFact] | type[RefundFact] | type[DisputeFact]] = {
     "checkout": CheckoutFact,
     "refund": RefundFact,
@@ -40,18 +52,26 @@ _FACTS: dict[str, type[CheckoutFact] | type[RefundFact] | type[DisputeFact]] = {
 
 
 class WebhooksService:
-    def __init__(self, database: Database, redis: Redis, jobs: Jobs, providers: Mapping[str, PaymentProvider]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        redis: Redis,
+        jobs: Jobs,
+        audit: AuditService,
+        providers: Mapping[str, PaymentProvider],
+    ) -> None:
+        self._audit = audit
         self._database = database
         self._redis = redis
         self._jobs = jobs
         self._providers = providers
-        #: What came in, by provider and what became of it.
+        #: What came in, by provider and outcome.
         self.received: defaultdict[tuple[str, str], int] = defaultdict(int)
 
     async def receive(self, body: bytes, headers: Mapping[str, str]) -> None:
-        """Keep an event, once; raise SignatureInvalid, or Unavailable where it could not be kept.
+        """Keep an event, once. `headers` have lower-case names.
 
-        `headers` have lower-case names.
+        Raises SignatureInvalid, RequestInvalid where it is no event, Unavailable where it could not be kept.
         """
         signed = [provider for header, provider in _SIGNATURES.items() if header in headers]
         outcome = "failed"
@@ -62,17 +82,24 @@ class WebhooksService:
         except errors.SignatureInvalid:
             outcome = "signature_invalid"
             raise
+        except errors.RequestInvalid:
+            outcome = "no_event"
+            raise
         finally:
             self.received[signed[0].value if len(signed) == 1 else "unknown", outcome] += 1
 
     async def _keep(self, provider: ProviderName, body: bytes, headers: Mapping[str, str]) -> str:
-        """Keep an event that is new and says something; answer what became of it."""
+        """Keep an event that is new and says something; answer the outcome."""
         event = self._providers[provider].parse_webhook(body, headers)
         key = f"webhook:{provider}:{event.id}"
-        if event.fact is None:
+        if event.fact is None and event.unreadable is None:
             return "ignored"
         if await self._known(key):
             return "repeated"
+        if event.fact is None:
+            await self._keep_unreadable(provider, event, body)
+            await self._remember(key)
+            return "unreadable"
         async with self._database.transaction() as session:
             added = await session.execute(
                 insert(WebhookEvent)
@@ -87,7 +114,41 @@ class WebhooksService:
                 await self._jobs.enqueue(session, "payments.handle_event", event_id=str(row_id))
         # Only now: what Redis remembers is never asked about again.
         await self._remember(key)
-        return "repeated" if row_id is None else "kept"
+        if row_id is None:
+            return "repeated"
+        # Every checkout of ours has an order's id; whether a refund's or a dispute's payment is ours is not known yet.
+        return "foreign" if isinstance(event.fact, CheckoutFact) and event.fact.order_id is None else "kept"
+
+    async def _keep_unreadable(self, provider: ProviderName, event: ProviderEvent, body: bytes) -> None:
+        """Set an event aside that has not the shape of the provider's events, and notify administrators."""
+        of_provider = select(WebhookEvent.id).where(
+            col(WebhookEvent.set_aside_at).is_not(None),
+            col(WebhookEvent.fact).is_(None),
+            col(WebhookEvent.provider) == provider,
+        )
+        async with self._database.transaction() as session:
+            if len((await session.execute(of_provider.limit(UNREADABLE_LIMIT))).all()) < UNREADABLE_LIMIT:
+                await session.execute(
+                    insert(WebhookEvent)
+                    .values(
+                        id=uuid.uuid4(),
+                        provider=provider,
+                        event_id=event.id,
+                        type=event.type,
+                        body=body,
+                        last_error=_shortened(event.unreadable),
+                        set_aside_at=now(),
+                    )
+                    .on_conflict_do_nothing(constraint="webhook_events_once_key")
+                )
+            await notifications.tell_admins(session, notices.webhook_unknown(provider, event.type))
+        log.warning(
+            "webhook_event_unreadable provider=%s event=%s type=%r why=%r",
+            provider,
+            event.id,
+            event.type,
+            event.unreadable,
+        )
 
     async def _known(self, key: str) -> bool:
         try:
@@ -101,24 +162,61 @@ class WebhooksService:
         except (redis.exceptions.RedisError, OSError):
             log.warning("Redis is away; PostgreSQL alone knows %s", key)
 
-    async def handle(self, event_id: str) -> None:
-        """Act upon an event of the inbox, once."""
+    async def handle(self, event_id: str) -> bool:
+        """Handle an event of the inbox, once; say whether it was. The sixth failure sets it aside without raising."""
+        try:
+            return await self._handle(uuid.UUID(event_id))
+        except _PASSING:
+            raise
+        except Exception as error:
+            if not await self._count_failure(uuid.UUID(event_id), error):
+                raise
+            log.exception("webhook_event_set_aside event=%s", event_id)
+            return False
+
+    async def _handle(self, event_id: uuid.UUID) -> bool:
         taken = (
             sa.update(WebhookEvent)
-            .where(col(WebhookEvent.id) == uuid.UUID(event_id), col(WebhookEvent.handled_at).is_(None))
+            .where(*_waiting(), col(WebhookEvent.id) == event_id)
             .values(handled_at=now())
-            .returning(col(WebhookEvent.provider), col(WebhookEvent.fact))
+            .returning(col(WebhookEvent.provider), col(WebhookEvent.fact), col(WebhookEvent.type))
         )
         async with self._database.transaction() as session:
             row = (await session.execute(taken)).first()
-            if row is not None:
-                await settlement.apply(session, row.provider, _fact(row.fact))
+            if row is None:
+                return False
+            fact = _fact(row.fact)
+            order = await settlement.apply(session, row.provider, fact)
+            if order is None and isinstance(fact, CheckoutFact):
+                # Another integration of the same account, or another deployment.
+                await notifications.tell_admins(session, notices.webhook_unknown(row.provider, row.type))
+            return True
+
+    async def _count_failure(self, event_id: uuid.UUID, error: Exception) -> bool:
+        """Note that handling an event failed; say whether it is set aside now."""
+        failures = col(WebhookEvent.failures) + 1
+        counted = (
+            sa.update(WebhookEvent)
+            .where(*_waiting(), col(WebhookEvent.id) == event_id)
+            .values(
+                failures=failures,
+                last_error=_shortened(type(error).__name__),
+                set_aside_at=sa.case((failures >= FAILURES_LIMIT, sa.func.now())),
+            )
+            .returning(col(WebhookEvent.set_aside_at), col(WebhookEvent.provider), col(WebhookEvent.type))
+        )
+        async with self._database.transaction() as session:
+            row = (await session.execute(counted)).first()
+            if row is None or row.set_aside_at is None:
+                return False
+            await notifications.tell_admins(session, notices.webhook_set_aside(event_id, row.provider, row.type))
+            return True
 
     async def handle_overdue(self) -> int:
-        """Act upon events whose job is gone; say how many."""
+        """Handle events whose job is gone; say how many."""
         overdue = (
             select(WebhookEvent.id)
-            .where(col(WebhookEvent.handled_at).is_(None), col(WebhookEvent.received_at) < now() - _OVERDUE)
+            .where(*_waiting(), col(WebhookEvent.received_at) < now() - _OVERDUE)
             .order_by(col(WebhookEvent.received_at))
             .limit(100)
         )
@@ -127,12 +225,54 @@ class WebhooksService:
         handled = 0
         for event_id in found:
             try:
-                await self.handle(str(event_id))
-                handled += 1
+                handled += await self.handle(str(event_id))
             except Exception:
                 # The others should not wait for it.
                 log.exception("event %s cannot be handled", event_id)
         return handled
+
+    async def list_events(self, *, set_aside: bool, limit: int) -> list[WebhookEvent]:
+        """Read the events that wait, or those that are set aside, the oldest first."""
+        which = [col(WebhookEvent.set_aside_at).is_not(None)] if set_aside else list(_waiting())
+        statement = select(WebhookEvent).where(*which).order_by(col(WebhookEvent.received_at)).limit(limit)
+        async with self._database.transaction() as session:
+            return list((await session.exec(statement)).all())
+
+    async def retry(self, event_id: str) -> None:
+        """Have an event that was set aside handled again; raise NotFound, or Refused where it still cannot be read."""
+        aside = select(WebhookEvent).where(
+            WebhookEvent.id == uuid.UUID(event_id), col(WebhookEvent.set_aside_at).is_not(None)
+        )
+        async with self._database.transaction() as session:
+            event = (await session.exec(aside.with_for_update())).first()
+            if event is None:
+                raise errors.NotFound("No event that is set aside has this id; `parlance payments events` lists them.")
+            await self._audit.write(session, None, "payment_event.retry", event.id, provider=str(event.provider))
+            if event.fact is None:
+                self._read_again(event)
+            event.set_aside_at, event.failures, event.last_error = None, 0, None
+            session.add(event)
+            await session.flush()
+            await self._jobs.enqueue(session, "payments.handle_event", event_id=event_id)
+
+    def _read_again(self, event: WebhookEvent) -> None:
+        """Read an event of which only the body was kept; its signature was checked when it came."""
+        provider = self._providers.get(event.provider)
+        if provider is None:
+            raise errors.Refused(f"Payments by {event.provider} are not configured.")
+        again = provider.read_event(event.body or b"")
+        if again.fact is None:
+            raise errors.Refused(f"The event cannot be read: {again.unreadable or 'its type is not known'}.")
+        event.fact, event.body = _stored(again.fact), None
+
+
+def _waiting() -> tuple[Any, ...]:
+    return col(WebhookEvent.handled_at).is_(None), col(WebhookEvent.set_aside_at).is_(None)
+
+
+def _shortened(text: str | None) -> str | None:
+    """A reason as its column holds it."""
+    return text[:200] if text else None
 
 
 def _stored(fact: Fact) -> dict[str, Any]:

@@ -89,6 +89,9 @@ class Till:
     def parse_webhook(self, body: bytes, headers: Mapping[str, str]) -> ProviderEvent:
         return self.reader.parse_webhook(body, headers)
 
+    def read_event(self, body: bytes) -> ProviderEvent:
+        return self.reader.read_event(body)
+
     async def refund(self, refund_id: str, payment_id: str, amount: int) -> RefundFact:
         self.refund_calls += 1
         self._fail()
@@ -99,11 +102,15 @@ class Till:
 
     async def look_up(self, session_id: str) -> list[Fact]:
         self._fail()
-        purchase = next(each for each in self.purchases if self.pages[each.order_id].session_id == session_id)
+        if session_id in self.known:
+            return self.known[session_id]
+        purchase = next((each for each in self.purchases if self.pages[each.order_id].session_id == session_id), None)
+        if purchase is None:  # of an earlier test
+            raise errors.PaymentRefused()
         opened = CheckoutFact(
             session_id, purchase.order_id, None, "open", purchase.amount, purchase.currency, True, self.live
         )
-        return self.known.get(session_id, [opened])
+        return [opened]
 
     async def changes(self, since: datetime) -> list[RefundFact | DisputeFact]:
         self._fail()
@@ -231,6 +238,7 @@ def disputed(order: Order, *, status: str = "needs_response", kind: str = "charg
         "livemode": False,
         "metadata": {},
         "payment_intent": payment_of(order),
+        "is_charge_refundable": status.startswith("warning_"),
         "reason": "fraudulent",
         "status": status,
     }
@@ -281,7 +289,8 @@ async def deliver(container: Container, *webhooks: Webhook) -> None:
 
 async def handle_all(container: Container) -> None:
     """Act upon all that is in the inbox, at once."""
-    waiting = await rows(container, "SELECT id FROM webhook_events WHERE handled_at IS NULL ORDER BY received_at")
+    query = "SELECT id FROM webhook_events WHERE handled_at IS NULL AND set_aside_at IS NULL ORDER BY received_at"
+    waiting = await rows(container, query)
     await asyncio.gather(*(container.webhooks.handle(str(each.id)) for each in waiting))
 
 
@@ -289,7 +298,8 @@ async def state_of(container: Container, order: Order) -> dict[str, Any]:
     """All that is known of an order, without the times at which it became known."""
     (row,) = await rows(
         container,
-        "SELECT status::text, amount_refunded, disputed, paid_at IS NOT NULL AS paid FROM orders WHERE id = :o",
+        "SELECT status::text, amount_refunded, disputed, inquiry, paid_at IS NOT NULL AS paid"
+        " FROM orders WHERE id = :o",
         o=order.id,
     )
     refunds = await rows(

@@ -34,8 +34,10 @@ SUBSCRIBED = (
     "checkout.session.*",
     "refund.*",
     "charge.dispute.created",
+    "charge.dispute.updated",
     "charge.dispute.closed",
     "payment_link.*",
+    "payment.authorized",
     "payment.dispute.*",
     "payment.failed",
 )
@@ -153,14 +155,15 @@ def agrees(order: Order, standing: Standing) -> bool:
     """Whether an order is what its provider thinks; Razorpay keeps a link open while a bank takes its time."""
     expected = {
         "open": "pending",
-        "processing": "pending",
+        "processing": "processing" if standing.provider == "stripe" else "pending",
         "cancelled": "expired",
         "paid": "refunded" if standing.refunded == standing.amount else "paid",
     }.get(standing.status, standing.status)
-    return (order.status, order.amount_refunded, order.disputed, order.provider_payment_id) == (
+    return (order.status, order.amount_refunded, order.disputed, order.inquiry, order.provider_payment_id) == (
         expected,
         standing.refunded,
         standing.dispute in ("open", "lost"),
+        standing.dispute == "inquiry",
         standing.payment if standing.paid else None,
     )
 

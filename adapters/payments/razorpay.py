@@ -6,15 +6,17 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-import orjson
 import razorpay
 import requests
 from razorpay.errors import BadRequestError, SignatureVerificationError
 
 import errors
+from adapters.payments import reading
+from adapters.payments.reading import Unreadable
 from adapters.ports import Checkout, CheckoutFact, DisputeFact, Fact, ProviderEvent, Purchase, RefundFact
 from settings import Settings
 
@@ -29,6 +31,8 @@ _ATTEMPTS = 2
 _NOT_NOW = (409, 429)
 
 _LINKS = {"payment_link.paid", "payment_link.expired", "payment_link.cancelled"}
+#: The money is held; with automatic capture, `payment_link.paid` follows at once.
+_AUTHORIZED = "payment.authorized"
 _REFUNDS = {"refund.created", "refund.processed", "refund.failed"}
 _DISPUTES = {
     "payment.dispute.created",
@@ -116,11 +120,19 @@ class RazorpayProvider:
             razorpay.Utility().verify_webhook_signature(body.decode(), headers.get("x-razorpay-signature", ""), secret)
         except (SignatureVerificationError, UnicodeDecodeError, TypeError):  # TypeError: not ASCII
             raise errors.SignatureInvalid() from None
-        event = orjson.loads(body)
         # The id stands in a header that is not signed: by itself it would let one event pass for another.
         digest = hashlib.sha256(body).hexdigest()
-        event_id = f"{headers.get('x-razorpay-event-id', '')[:128]}:{digest[:32]}"
-        return ProviderEvent(event_id, event["event"], _fact(event))
+        event_id = f"{reading.printable(headers.get('x-razorpay-event-id'), 128)}:{digest[:32]}"
+        return replace(self.read_event(body), id=event_id)
+
+    def read_event(self, body: bytes) -> ProviderEvent:
+        kind = "unknown"
+        try:
+            event = reading.event(body, ("entity", "event", "payload"))
+            kind = reading.event_type(event.get("event"))
+            return ProviderEvent(reading.digest(body), kind, _fact(event))
+        except Unreadable as why:
+            return ProviderEvent(reading.digest(body), kind, None, str(why))
 
     async def refund(self, refund_id: str, payment_id: str, amount: int) -> RefundFact:
         request = {"amount": amount, "notes": {"internalRefundId": refund_id}, "receipt": refund_id}
@@ -157,8 +169,12 @@ class RazorpayProvider:
     async def changes(self, since: datetime) -> list[RefundFact | DisputeFact]:
         def fetch(client: Any) -> list[RefundFact | DisputeFact]:
             made = {"from": int(since.timestamp())}
-            refunds = [_refund(each) for each in _pages(client.refund.all, made)]
-            return [*refunds, *(_dispute(each) for each in _pages(client.dispute.all, made))]
+            facts: list[RefundFact | DisputeFact] = []
+            for each in _pages(client.refund.all, made):
+                facts += reading.readable(_refund, each)
+            for each in _pages(client.dispute.all, made):
+                facts += reading.readable(_dispute, each)
+            return facts
 
         facts: list[RefundFact | DisputeFact] = await self._ask(fetch)
         return facts
@@ -196,6 +212,9 @@ class RazorpayProvider:
         except (_Away, razorpay.errors.GatewayError, razorpay.errors.ServerError) as error:
             log.warning("Razorpay is away: %s", error)
             raise errors.Unavailable("Razorpay is away; try again shortly.") from None
+        except Unreadable as why:
+            log.error("provider_answer_unreadable provider=razorpay why=%r", str(why))
+            raise errors.Unavailable("Razorpay's answer cannot be read.") from None
 
     def _call(self, call: Callable[[Any], Any]) -> Any:
         for attempt in range(1, _ATTEMPTS + 1):
@@ -226,29 +245,57 @@ def _notes(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _fact(event: dict[str, Any]) -> Fact | None:
-    kind, payload = event["event"], event["payload"]
+    kind = reading.word(event, "event")
+    if kind not in _LINKS | _REFUNDS | _DISPUTES | {_AUTHORIZED}:
+        # `payment.failed` is one of them: the link stays open, and the learner may try another card.
+        return None
+    payload = reading.row(event, "payload")
+
+    def entity(name: str) -> dict[str, Any]:
+        return reading.row(reading.row(payload, name), "entity")
+
     if kind in _LINKS:
-        return _checkout(payload["payment_link"]["entity"], payload.get("payment", {}).get("entity"))
-    if kind in _REFUNDS:
-        return _refund(payload["refund"]["entity"])
-    if kind in _DISPUTES:
-        return _dispute(payload["dispute"]["entity"])
-    # `payment.failed` is one of them: the link stays open, and the learner may try another card.
-    return None
+        return _checkout(entity("payment_link"), None if payload.get("payment") is None else entity("payment"))
+    if kind == _AUTHORIZED:
+        return _authorized(entity("payment"))
+    return _refund(entity("refund")) if kind in _REFUNDS else _dispute(entity("dispute"))
 
 
 def _checkout(link: dict[str, Any], payment: dict[str, Any] | None) -> CheckoutFact:
     outcomes: dict[str, Literal["paid", "expired"]] = {"paid": "paid", "expired": "expired", "cancelled": "expired"}
-    captured = [each for each in link.get("payments") or [] if each["status"] == "captured"]
-    payment_id = payment["id"] if payment else captured[0]["payment_id"] if captured else None
-    outcome: Literal["open", "paid", "expired"] = outcomes.get(link["status"], "open")
+    found = link.get("payments")
+    attempts = [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+    captured = [each for each in attempts if each.get("status") == "captured"]
+    payment_id = reading.identifier(payment, "id") if payment else None
+    if payment_id is None and captured:
+        payment_id = reading.identifier(captured[0], "payment_id")
+    outcome: Literal["open", "processing", "paid", "expired"] = outcomes.get(reading.word(link, "status"), "open")
+    if outcome == "open" and any(each.get("status") == "authorized" for each in attempts):
+        outcome = "processing"
     return CheckoutFact(
-        session_id=link["id"],
-        order_id=link.get("reference_id") or None,
+        session_id=reading.identifier(link, "id"),
+        order_id=reading.our_id(link, "reference_id"),
         payment_id=payment_id,
         outcome=outcome,
-        amount=link["amount_paid"] if outcome == "paid" else link["amount"],
-        currency=link["currency"].lower(),
+        amount=reading.amount(link, "amount_paid" if outcome == "paid" else "amount"),
+        currency=reading.currency(link),
+        once=True,
+        live=None,
+    )
+
+
+def _authorized(payment: dict[str, Any]) -> CheckoutFact | None:
+    """A payment whose money is held but not captured yet. It does not name its link, but has the link's notes."""
+    order_id = reading.our_id(_notes(payment), "internalOrderId")
+    if order_id is None:
+        return None
+    return CheckoutFact(
+        session_id=None,
+        order_id=order_id,
+        payment_id=None,  # an order's payment is the one that is captured
+        outcome="processing",
+        amount=reading.amount(payment, "amount"),
+        currency=reading.currency(payment),
         once=True,
         live=None,
     )
@@ -257,26 +304,30 @@ def _checkout(link: dict[str, Any], payment: dict[str, Any] | None) -> CheckoutF
 def _refund(refund: dict[str, Any]) -> RefundFact:
     statuses: dict[str, Literal["succeeded", "failed"]] = {"processed": "succeeded", "failed": "failed"}
     return RefundFact(
-        refund_id=refund["id"],
-        payment_id=refund["payment_id"],
-        our_id=_notes(refund).get("internalRefundId"),
-        amount=refund["amount"],
-        currency=refund["currency"].lower(),
-        status=statuses.get(refund["status"], "pending"),
+        refund_id=reading.identifier(refund, "id"),
+        payment_id=reading.identifier(refund, "payment_id"),
+        our_id=reading.our_id(_notes(refund), "internalRefundId"),
+        amount=reading.amount(refund, "amount", least=1),
+        currency=reading.currency(refund),
+        status=statuses.get(reading.word(refund, "status"), "pending"),
     )
 
 
 def _dispute(dispute: dict[str, Any]) -> DisputeFact:
     status: Literal["open", "won", "lost"] = "open"
-    if dispute["status"] == "lost" or (dispute["status"] == "closed" and dispute.get("amount_deducted")):
+    named = reading.word(dispute, "status")
+    if named == "lost" or (named == "closed" and dispute.get("amount_deducted")):
         status = "lost"
-    elif dispute["status"] in ("won", "closed"):
+    elif named in ("won", "closed"):
         status = "won"
+    inquiry = dispute.get("phase") == "retrieval"
     return DisputeFact(
-        dispute_id=dispute["id"],
-        payment_id=dispute["payment_id"],
-        amount=dispute["amount"],
-        currency=dispute["currency"].lower(),
+        dispute_id=reading.identifier(dispute, "id"),
+        payment_id=reading.identifier(dispute, "payment_id"),
+        amount=reading.amount(dispute, "amount"),
+        currency=reading.currency(dispute),
         status=status,
-        reason=dispute.get("reason_code"),
+        reason=reading.reason(dispute, "reason_code"),
+        inquiry=inquiry,
+        refundable=inquiry,
     )

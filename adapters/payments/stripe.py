@@ -9,10 +9,11 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-import orjson
 import stripe
 
 import errors
+from adapters.payments import reading
+from adapters.payments.reading import Unreadable
 from adapters.ports import Checkout, CheckoutFact, DisputeFact, Fact, ProviderEvent, Purchase, RefundFact
 from settings import Settings
 
@@ -33,6 +34,9 @@ _CHECKOUTS = {
 }
 _REFUNDS = {"refund.created", "refund.updated", "refund.failed", "charge.refund.updated"}
 _DISPUTES = {"charge.dispute.created", "charge.dispute.updated", "charge.dispute.closed"}
+
+#: A bank asks about a payment and has taken no money.
+_INQUIRIES = ("warning_needs_response", "warning_under_review", "warning_closed")
 
 #: A payment that did not come about although its session is complete.
 _PAYMENT_FAILED = ("requires_payment_method", "canceled")
@@ -94,14 +98,22 @@ class StripeProvider:
         header = headers.get("stripe-signature")
         try:
             stripe.WebhookSignature.verify_header(body, header, secret, OLDEST)
-        except (stripe.SignatureVerificationError, UnicodeDecodeError):
+            # The SDK takes what was signed for next year; whoever got hold of such a one could use it until then.
+            stamp = int(next(part[2:] for part in (header or "").split(",") if part.startswith("t=")))
+        except (stripe.SignatureVerificationError, ValueError, TypeError):  # not UTF-8; not ASCII
             raise errors.SignatureInvalid() from None
-        # The SDK takes what was signed for next year; whoever got hold of such a one could use it until then.
-        stamp = next(part[2:] for part in (header or "").split(",") if part.startswith("t="))
-        if int(stamp) > time.time() + YOUNGEST:
+        if stamp > time.time() + YOUNGEST:
             raise errors.SignatureInvalid()
-        event = orjson.loads(body)
-        return ProviderEvent(event["id"], event["type"], _fact(event))
+        return self.read_event(body)
+
+    def read_event(self, body: bytes) -> ProviderEvent:
+        kind = "unknown"
+        try:
+            event = reading.event(body, ("id", "object", "type"))
+            kind = reading.event_type(event.get("type"))
+            return ProviderEvent(_event_id(event, body), kind, _fact(event))
+        except Unreadable as why:
+            return ProviderEvent(reading.digest(body), kind, None, str(why))
 
     async def refund(self, refund_id: str, payment_id: str, amount: int) -> RefundFact:
         async with _told():
@@ -133,9 +145,9 @@ class StripeProvider:
         facts: list[RefundFact | DisputeFact] = []
         async with _told():
             async for refund in (await self._client.v1.refunds.list_async(made)).auto_paging_iter():
-                facts += [told for told in [_refund(refund.to_dict(), None)] if told is not None]
+                facts += reading.readable(lambda row: _refund(row, None), refund.to_dict())
             async for dispute in (await self._client.v1.disputes.list_async(made)).auto_paging_iter():
-                facts += [told for told in [_dispute(dispute.to_dict(), None)] if told is not None]
+                facts += reading.readable(lambda row: _dispute(row, None), dispute.to_dict())
         return facts
 
     async def knows_us(self) -> bool:
@@ -163,77 +175,105 @@ async def _told() -> AsyncIterator[None]:
     except stripe.StripeError as error:
         log.warning("Stripe is away: %s %s", type(error).__name__, error.http_status)
         raise errors.Unavailable("Stripe is away; try again shortly.") from None
+    except Unreadable as why:
+        log.error("provider_answer_unreadable provider=stripe why=%r", str(why))
+        raise errors.Unavailable("Stripe's answer cannot be read.") from None
+
+
+def _event_id(event: dict[str, Any], body: bytes) -> str:
+    """The id of an event, or a digest in place of one that is longer than its column."""
+    found = event.get("id")
+    if isinstance(found, str) and len(found) > 255:
+        return reading.digest(body)
+    return reading.identifier(event, "id")
 
 
 def _fact(event: dict[str, Any]) -> Fact | None:
-    kind, row, live = event["type"], event["data"]["object"], event["livemode"]
+    if event.get("object") != "event":
+        raise Unreadable("object is not event")  # a thin event, say, of which the webhook would have to ask
+    kind = reading.word(event, "type")
+    if kind not in _CHECKOUTS | _REFUNDS | _DISPUTES:
+        return None
+    row, live = reading.row(reading.row(event, "data"), "object"), reading.flag(event, "livemode")
     if kind in _CHECKOUTS:
         return _checkout(row, failed=kind == "checkout.session.async_payment_failed")
-    if kind in _REFUNDS:
-        return _refund(row, live)
-    if kind in _DISPUTES:
-        return _dispute(row, live)
-    return None
+    return _refund(row, live) if kind in _REFUNDS else _dispute(row, live)
 
 
 def _checkout(session: dict[str, Any], *, failed: bool = False) -> CheckoutFact:
     payment = session.get("payment_intent")
+    payment_status = reading.word(session, "payment_status", ("paid", "unpaid", "no_payment_required"))
+    status = reading.word(session, "status", ("open", "complete", "expired"))
     if isinstance(payment, dict):
-        failed = failed or (session["status"] == "complete" and payment["status"] in _PAYMENT_FAILED)
+        failed = failed or (status == "complete" and payment.get("status") in _PAYMENT_FAILED)
     outcome: Literal["open", "processing", "paid", "failed", "expired"]
-    if session["payment_status"] == "paid":
+    if payment_status == "paid":
         outcome = "paid"
     elif failed:
         outcome = "failed"
-    elif session["status"] == "expired":
+    elif status == "expired":
         outcome = "expired"
     else:
-        outcome = "processing" if session["status"] == "complete" else "open"
+        outcome = "processing" if status == "complete" else "open"
+    if isinstance(payment, dict):
+        payment_id: str | None = reading.identifier(payment, "id")
+    else:
+        payment_id = reading.optional_identifier(session, "payment_intent")
     return CheckoutFact(
-        session_id=session["id"],
-        order_id=(session.get("metadata") or {}).get("internalOrderId"),
-        payment_id=payment["id"] if isinstance(payment, dict) else payment,
+        session_id=reading.identifier(session, "id"),
+        order_id=reading.our_id(_metadata(session), "internalOrderId"),
+        payment_id=payment_id,
         outcome=outcome,
-        amount=session["amount_total"],
-        currency=session["currency"],
-        once=session["mode"] == "payment",
-        live=session["livemode"],
+        amount=reading.amount(session, "amount_total"),
+        currency=reading.currency(session),
+        once=reading.word(session, "mode") == "payment",
+        live=reading.flag(session, "livemode"),
     )
 
 
 def _refund(refund: dict[str, Any], live: bool | None) -> RefundFact | None:
-    if refund.get("object") != "refund" or not refund.get("payment_intent"):
+    if refund.get("object") != "refund" or refund.get("payment_intent") is None:
         return None  # of a charge that no checkout made
     status: Literal["pending", "succeeded", "failed"] = "pending"
-    if refund["status"] == "succeeded":
+    named = reading.word(refund, "status")
+    if named == "succeeded":
         status = "succeeded"
-    elif refund["status"] in ("failed", "canceled"):
+    elif named in ("failed", "canceled"):
         status = "failed"
     return RefundFact(
-        refund_id=refund["id"],
-        payment_id=refund["payment_intent"],
-        our_id=(refund.get("metadata") or {}).get("internalRefundId"),
-        amount=refund["amount"],
-        currency=refund["currency"],
+        refund_id=reading.identifier(refund, "id"),
+        payment_id=reading.identifier(refund, "payment_intent"),
+        our_id=reading.our_id(_metadata(refund), "internalRefundId"),
+        amount=reading.amount(refund, "amount", least=1),
+        currency=reading.currency(refund),
         status=status,
         live=live,
     )
 
 
 def _dispute(dispute: dict[str, Any], live: bool | None) -> DisputeFact | None:
-    if not dispute.get("payment_intent"):
+    if dispute.get("payment_intent") is None:
         return None
     status: Literal["open", "won", "lost"] = "open"
-    if dispute["status"] == "lost":
+    named = reading.word(dispute, "status")
+    if named == "lost":
         status = "lost"
-    elif dispute["status"] in ("won", "warning_closed", "prevented"):
+    elif named in ("won", "warning_closed", "prevented"):
         status = "won"
+    inquiry = named in _INQUIRIES
     return DisputeFact(
-        dispute_id=dispute["id"],
-        payment_id=dispute["payment_intent"],
-        amount=dispute["amount"],
-        currency=dispute["currency"],
+        dispute_id=reading.identifier(dispute, "id"),
+        payment_id=reading.identifier(dispute, "payment_intent"),
+        amount=reading.amount(dispute, "amount"),
+        currency=reading.currency(dispute),
         status=status,
-        reason=dispute.get("reason"),
+        reason=reading.reason(dispute, "reason"),
         live=live,
+        inquiry=inquiry,
+        refundable=dispute.get("is_charge_refundable", inquiry) is True,
     )
+
+
+def _metadata(row: dict[str, Any]) -> dict[str, Any]:
+    found = row.get("metadata")
+    return found if isinstance(found, dict) else {}

@@ -101,13 +101,14 @@ LINK = {
     "expire_by": int(EXPIRES.timestamp()),
     "reference_id": PURCHASE.order_id,
 }
+OUR_REFUND = str(uuid.uuid4())
 STRIPE_REFUND = {
     "id": "re_1",
     "object": "refund",
     "amount": 100,
     "currency": "inr",
     "payment_intent": "pi_1",
-    "metadata": {"internalRefundId": "r-1"},
+    "metadata": {"internalRefundId": OUR_REFUND},
     "status": "pending",
 }
 RAZORPAY_REFUND = {
@@ -115,7 +116,7 @@ RAZORPAY_REFUND = {
     "amount": 100,
     "currency": "INR",
     "payment_id": "pay_1",
-    "notes": {"internalRefundId": "r-1"},
+    "notes": {"internalRefundId": OUR_REFUND},
     "status": "processed",
 }
 BAD_REQUEST = (400, {"error": {"code": "BAD_REQUEST_ERROR", "description": "no"}})
@@ -144,9 +145,9 @@ async def test_stripe_has_five_seconds(stripe: StripeProvider, api: Script) -> N
     api.answers = [30.0, 30.0]
     began = time.monotonic()
     with pytest.raises(errors.Unavailable):
-        await stripe.refund("r-1", "pi_1", 100)
+        await stripe.refund(OUR_REFUND, "pi_1", 100)
     assert 9 < time.monotonic() - began < 15 and len(api.requests) == 2
-    assert {each.headers["idempotency-key"] for each in api.requests} == {"refund-r-1"}
+    assert {each.headers["idempotency-key"] for each in api.requests} == {f"refund-{OUR_REFUND}"}
 
 
 async def test_razorpay_has_five_seconds(
@@ -167,7 +168,7 @@ async def test_what_may_pass_is_unavailable(
     api.answers = [(status, {"error": {"type": "api_error", "code": "SERVER_ERROR"}})] * 4
     for provider in (stripe, razorpay):
         with pytest.raises(errors.Unavailable):
-            await provider.refund("r-1", "pi_1", 100)
+            await provider.refund(OUR_REFUND, "pi_1", 100)
     api.answers = [(status, b"<html>nginx</html>")] * 4
     for provider in (stripe, razorpay):
         with pytest.raises(errors.Unavailable):
@@ -180,10 +181,10 @@ async def test_a_refusal_is_told_without_the_providers_words(
 ) -> None:
     api.answers = [STRIPE_REFUSAL]
     with pytest.raises(errors.PaymentRefused, match="Stripe refuses: charge_already_refunded"):
-        await stripe.refund("r-1", "pi_1", 100)
+        await stripe.refund(OUR_REFUND, "pi_1", 100)
     api.answers = [BAD_REQUEST, (200, {"items": []})]
     with pytest.raises(errors.PaymentRefused, match=r"^Razorpay refuses the request$"):
-        await razorpay.refund("r-1", "pay_1", 100)
+        await razorpay.refund(OUR_REFUND, "pay_1", 100)
 
 
 async def test_razorpay_is_asked_for_a_link_of_this_order(razorpay: RazorpayProvider, api: Script) -> None:
@@ -213,10 +214,13 @@ async def test_a_refund_carries_the_key_of_its_row(
     stripe: StripeProvider, razorpay: RazorpayProvider, api: Script
 ) -> None:
     api.answers = [(200, STRIPE_REFUND), (200, RAZORPAY_REFUND)]
-    assert await stripe.refund("r-1", "pi_1", 100) == RefundFact("re_1", "pi_1", "r-1", 100, "inr", "pending")
-    assert await razorpay.refund("r-1", "pay_1", 100) == RefundFact("rfnd_1", "pay_1", "r-1", 100, "inr", "succeeded")
+    assert await stripe.refund(OUR_REFUND, "pi_1", 100) == RefundFact("re_1", "pi_1", OUR_REFUND, 100, "inr", "pending")
+    assert await razorpay.refund(OUR_REFUND, "pay_1", 100) == RefundFact(
+        "rfnd_1", "pay_1", OUR_REFUND, 100, "inr", "succeeded"
+    )
     by_stripe, by_razorpay = api.requests
-    assert by_stripe.headers["idempotency-key"] == by_razorpay.headers["x-refund-idempotency"] == "refund-r-1"
+    keys = {by_stripe.headers["idempotency-key"], by_razorpay.headers["x-refund-idempotency"]}
+    assert keys == {f"refund-{OUR_REFUND}"}
     assert by_razorpay.line == "POST /v1/payments/pay_1/refund" and json.loads(by_razorpay.body)["amount"] == 100
 
 
@@ -224,7 +228,7 @@ async def test_a_refund_that_razorpay_refuses_because_it_has_it_is_found(
     razorpay: RazorpayProvider, api: Script
 ) -> None:
     api.answers = [BAD_REQUEST, (200, {"items": [{**RAZORPAY_REFUND, "notes": []}, RAZORPAY_REFUND]})]
-    assert (await razorpay.refund("r-1", "pay_1", 100)).refund_id == "rfnd_1"
+    assert (await razorpay.refund(OUR_REFUND, "pay_1", 100)).refund_id == "rfnd_1"
 
 
 def read(provider: PaymentProvider, webhook: Webhook) -> Any:

@@ -17,7 +17,7 @@ import pytest
 from container import Container
 from models import Order
 from settings import Settings
-from tests.accounts import Ran, own_database, parlance, running
+from tests.accounts import Ran, own_database, parlance, run_jobs, running
 from tests.history import rows
 from tests.payments import a_course, completed, deliver, lapse, paying, payment_of, state_of, stripe_session, tills
 from tests.services.test_settlement import a_learner
@@ -214,7 +214,30 @@ async def test_eight_reconcilers_and_the_webhook_agree(house: Container, stripe_
     webhook = completed(order)
     fact = till.parse_webhook(webhook.body, {name.lower(): text for name, text in webhook.headers.items()}).fact
     till.known[order.provider_session_id] = [fact]  # type: ignore[attr-defined]
-    outcomes = await asyncio.gather(*(house.payments.reconcile() for _ in range(8)), deliver(house, webhook))
+    outcomes = await asyncio.gather(*(house.reconciliation.reconcile() for _ in range(8)), deliver(house, webhook))
     assert sum(bool(each) for each in outcomes) >= 1
     state = await state_of(house, order)
     assert (state["status"], state["enrolled"], state["alerts"]) == ("paid", True, [])
+
+
+async def test_events_lists_and_retries_what_was_set_aside(house: Container, run: Any) -> None:
+    order = await an_order(house)
+    webhook = completed(order)
+    await house.webhooks.receive(webhook.body, {name.lower(): text for name, text in webhook.headers.items()})
+    (event,) = await rows(
+        house,
+        "UPDATE webhook_events SET failures = 6, last_error = 'KeyError', set_aside_at = now() RETURNING id, event_id",
+    )
+    assert (await run("payments", "events")).out == "0 events wait\n"
+    listed = await run("payments", "events", "--set-aside", "--json")
+    (row,) = json.loads(listed.out)
+    assert (row["id"], row["eventId"], row["failures"]) == (str(event.id), event.event_id, 6), listed
+    assert (await run("payments", "events", "--set-aside")).out.endswith("KeyError\n1 events are set aside\n")
+    retried = await run("payments", "events", "--retry", str(event.id))
+    assert (retried.code, retried.out) == (0, f"event {event.id} is handled again\n"), retried
+    await run_jobs(house)
+    assert (await state_of(house, order))["status"] == "paid"
+    again = await run("payments", "events", "--retry", str(event.id))
+    assert again.code == 1 and again.err.startswith("parlance: not_found: No event that is set aside has this id"), (
+        again
+    )

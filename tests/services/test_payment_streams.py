@@ -95,9 +95,14 @@ def happens(stand_ins: StandIns, checkout: str, chance: random.Random) -> None:
             shop.settle_refunds(checkout, succeeded=chance.random() < 0.7)
         elif standing.dispute == "open":
             shop.resolve_dispute(checkout, won=chance.random() < 0.5)
+        elif standing.dispute == "inquiry" and chance.random() < 0.7:
+            if chance.random() < 0.5:
+                shop.escalate(checkout)
+            else:
+                shop.resolve_dispute(checkout, won=True)
         elif standing.paid:
-            if standing.dispute is None and chance.random() < 0.25:
-                shop.dispute(checkout)
+            if standing.dispute is None and chance.random() < 0.35:
+                chance.choice([shop.dispute, shop.inquire])(checkout)
             else:
                 shop.refund(checkout, chance.choice([None, PRICE // 4, PRICE // 2]))
         elif standing.status == "processing":
@@ -175,14 +180,14 @@ async def test_streams_converge_whatever_is_lost_repeated_late_or_crashes(
         # Jobs whose worker died run again.
         for row in await rows(container, "SELECT id FROM webhook_events WHERE handled_at IS NULL"):
             await container.webhooks.handle(str(row.id))
-        await container.payments.reconcile()
+        await container.reconciliation.reconcile()
     finally:
         await other.close()
     print(f"{crashes} crashes")
     assert crashes > WHOLE_WAY // 4
     for number, order in enumerate(orders):
         await _compare(container, stand_ins, order, f"stream {number}")
-    assert await container.payments.reconcile() == [], "nothing is left to repair"
+    assert await container.reconciliation.reconcile() == [], "nothing is left to repair"
 
 
 async def _deliver(container: Container, stand_ins: StandIns, row: dict[str, Any], chance: random.Random) -> bool:
@@ -217,7 +222,7 @@ async def _reconcile(container: Container, chance: random.Random) -> None:
         dying = _left.set([chance.randint(lives // 2, lives)])
         try:
             with suppress(Crash):
-                await container.payments.reconcile()
+                await container.reconciliation.reconcile()
         finally:
             _left.reset(dying)
 
@@ -235,14 +240,15 @@ async def _compare(container: Container, stand_ins: StandIns, order: Order, what
     of_order = [row for row in table if row[key] == standing.payment]
     given = sorted((row["amount"], words.get(row["status"], row["status"])) for row in of_order)
     assert sorted(state["refunds"]) == given, (what, state, given)
-    assert state["disputes"] == ([standing.dispute] if standing.dispute else []), (what, state, standing)
+    dispute = "open" if standing.dispute == "inquiry" else standing.dispute
+    assert state["disputes"] == ([dispute] if dispute else []), (what, state, standing)
 
 
 # --- Ten thousand ----------------------------------------------------------------------------------------
 
 #: What the database holds about an order, its ids replaced by labels that every stream has: `r0`, `r1` and so on.
 State = tuple[Any, ...]
-NEW: State = ("pending", False, 0, False, False, (), (), ())
+NEW: State = ("pending", False, 0, False, False, False, (), (), ())
 
 
 class Settled:
@@ -304,16 +310,17 @@ class Settled:
             await settlement.apply(session, provider, dataclasses.replace(fact, **named))
             row = (await session.execute(_READ, {"o": order.id, "p": f"p{mark}"})).one()
             await session.rollback()
-        text = _freeze([list(row)[:5], *list(row)[5:]], mark)
+        text = _freeze([list(row)[:6], *list(row)[6:]], mark)
         return (*text[0], *text[1:])
 
 
 _READ = sa.text(
-    "SELECT o.status::text, o.provider_payment_id IS NOT NULL, o.amount_refunded, o.disputed,"
+    "SELECT o.status::text, o.provider_payment_id IS NOT NULL, o.amount_refunded, o.disputed, o.inquiry,"
     " EXISTS (SELECT FROM enrollments WHERE order_id = o.id),"
     " (SELECT coalesce(json_agg(json_build_array(provider_refund_id, amount, status, order_id IS NOT NULL)"
     "   ORDER BY provider_refund_id), '[]') FROM refunds WHERE provider_payment_id = :p),"
-    " (SELECT coalesce(json_agg(json_build_array(provider_dispute_id, status, order_id IS NOT NULL)"
+    " (SELECT coalesce(json_agg(json_build_array(provider_dispute_id, status, inquired, charged_back, refundable,"
+    "   order_id IS NOT NULL)"
     "   ORDER BY provider_dispute_id), '[]') FROM disputes WHERE provider_payment_id = :p),"
     " (SELECT coalesce(json_agg(json_build_array(kind, reference) ORDER BY kind, reference), '[]')"
     "   FROM payment_alerts WHERE order_id = o.id)"
@@ -329,9 +336,10 @@ def _freeze(found: Any, mark: str) -> Any:
 
 def _written(state: State, order: Order, mark: str) -> list[Any]:
     """The rows of a state."""
-    status, paid, refunded, disputed, enrolled, refunds, disputes, alerts = state
+    status, paid, refunded, disputed, inquiry, enrolled, refunds, disputes, alerts = state
     payment = f"p{mark}"
-    order.status, order.amount_refunded, order.disputed = OrderStatus(status), refunded, disputed
+    order.status, order.amount_refunded = OrderStatus(status), refunded
+    order.disputed, order.inquiry = disputed, inquiry
     order.provider_session_id = f"s{mark}"
     if paid:
         order.paid_at, order.provider_payment_id = datetime.now(UTC), payment
@@ -340,8 +348,9 @@ def _written(state: State, order: Order, mark: str) -> list[Any]:
     for label, amount, how, ours in refunds:
         of = {"order_id": order.id if ours else None, "status": RefundStatus(how), **money}
         written.append(Refund(provider_refund_id=f"{label}{mark}", amount=amount, **of))
-    for label, how, ours in disputes:
+    for label, how, inquired, charged_back, refundable, ours in disputes:
         of = {"order_id": order.id if ours else None, "status": DisputeStatus(how), **money}
+        of |= {"inquired": inquired, "charged_back": charged_back, "refundable": refundable}
         written.append(Dispute(provider_dispute_id=f"{label}{mark}", amount=PRICE, **of))
     for kind, label in alerts:
         written.append(PaymentAlert(order_id=order.id, kind=AlertKind(kind), reference=f"{label}{mark}"))
@@ -382,6 +391,12 @@ async def test_ten_thousand_streams_converge(house: tuple[Container, StandIns], 
                 state = await settled.after(name, state, fact)
             facts_told += len(told)
             assert state[:7] == _expected(stand_ins, checkout, labels), (number, told, again)
+            disputes = stand_ins.store.table(f"{name}.disputes")
+            assert [each[:2] for each in state[7]] == [
+                (labels[key], "open" if standing == "inquiry" else standing)
+                for key in disputes
+                for standing in [stand_ins.standing(checkout).dispute]
+            ], (number, told, again)
 
     await asyncio.gather(*(walk() for _ in range(AT_ONCE)))
     for reader in readers.values():
@@ -424,9 +439,9 @@ def _labelled(fact: Fact, labels: dict[str, str]) -> Fact:
 
 
 def _expected(stand_ins: StandIns, checkout: str, labels: dict[str, str]) -> State:
-    """The state that the ledger says, without alerts."""
+    """The state that the ledger says, without disputes and alerts."""
     standing = stand_ins.standing(checkout)
-    statuses = {"open": "pending", "processing": "pending"}
+    statuses = {"open": "pending", "processing": "processing" if standing.provider == "stripe" else "pending"}
     status = statuses.get(standing.status, standing.status)
     if standing.refunded == standing.amount:
         status = "refunded"
@@ -435,13 +450,12 @@ def _expected(stand_ins: StandIns, checkout: str, labels: dict[str, str]) -> Sta
     refunds = [
         (labels[key], row["amount"], words.get(row["status"], row["status"]), True) for key, row in table.items()
     ]
-    disputes = stand_ins.store.table(f"{standing.provider}.disputes")
     return (
         status,
         bool(standing.paid),
         standing.refunded,
         standing.dispute in ("open", "lost"),
+        standing.dispute == "inquiry",
         entitled(standing),
         tuple(sorted(refunds)),
-        tuple((labels[key], standing.dispute, True) for key in disputes),
     )

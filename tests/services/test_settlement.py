@@ -94,7 +94,15 @@ def bounced(order: Order) -> Webhook:
     return stripe_webhook("checkout.session.async_payment_failed", row)
 
 
-NOTHING: dict[str, Any] = {"refunds": [], "disputes": [], "alerts": []}
+def inquired(order: Order) -> Webhook:
+    return disputed(order, status="warning_needs_response")
+
+
+def escalated(order: Order) -> Webhook:
+    return disputed(order, kind="charge.dispute.updated")
+
+
+NOTHING: dict[str, Any] = {"inquiry": False, "refunds": [], "disputes": [], "alerts": []}
 PAID = {"status": "paid", "paid": True, "amount_refunded": 0, "disputed": False, "enrolled": True, **NOTHING}
 UNPAID = {"paid": False, "amount_refunded": 0, "disputed": False, "enrolled": False, **NOTHING}
 STORIES: dict[str, tuple[list[Told], dict[str, Any]]] = {
@@ -149,7 +157,22 @@ STORIES: dict[str, tuple[list[Told], dict[str, Any]]] = {
     "money that takes days": ([processing, arrived, expired], PAID),
     "money that never comes": ([processing, bounced, expired], {**UNPAID, "status": "failed"}),
     "nobody pays": ([expired], {**UNPAID, "status": "expired"}),
-    "a completed checkout that is not paid": ([processing], {**UNPAID, "status": "pending"}),
+    "a completed checkout that is not paid": ([processing], {**UNPAID, "status": "processing"}),
+    "an inquiry": ([completed, inquired], {**PAID, "inquiry": True, "disputes": ["open"], "alerts": ["inquiry"]}),
+    "an inquiry that is closed": (
+        [completed, inquired, closed("warning_closed")],
+        {**PAID, "disputes": ["won"], "alerts": ["inquiry"]},
+    ),
+    "an inquiry that becomes a dispute and is lost": (
+        [completed, inquired, escalated, closed("lost")],
+        {
+            **PAID,
+            "disputed": True,
+            "enrolled": False,
+            "disputes": ["lost"],
+            "alerts": ["disputed", "inquiry"],
+        },
+    ),
 }
 
 

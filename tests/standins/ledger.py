@@ -30,7 +30,9 @@ class Standing:
     paid: int = 0
     refunded: int = 0
     refunds_pending: int = 0
-    dispute: Literal["open", "won", "lost"] | None = None
+    dispute: Literal["inquiry", "open", "won", "lost"] | None = None
+    #: Whether the last dispute never was more than an inquiry.
+    inquiry_only: bool = False
     metadata: dict[str, str] = field(default_factory=dict)
 
 
@@ -49,6 +51,8 @@ class Provider(Protocol):
     def refund(self, checkout: str, amount: int | None = None) -> str: ...
     def settle_refunds(self, checkout: str, *, succeeded: bool = True) -> None: ...
     def dispute(self, checkout: str) -> str: ...
+    def inquire(self, checkout: str) -> str: ...
+    def escalate(self, checkout: str) -> None: ...
     def resolve_dispute(self, checkout: str, *, won: bool) -> None: ...
     def alter(self, checkout: str, **fields: Any) -> None: ...
     def sweep(self) -> None: ...
@@ -68,6 +72,8 @@ ACTIONS: dict[str, Callable[[Provider, str], object]] = {
     "settle-refunds": lambda provider, checkout: provider.settle_refunds(checkout),
     "fail-refunds": lambda provider, checkout: provider.settle_refunds(checkout, succeeded=False),
     "dispute": lambda provider, checkout: provider.dispute(checkout),
+    "inquire": lambda provider, checkout: provider.inquire(checkout),
+    "escalate": lambda provider, checkout: provider.escalate(checkout),
     "win": lambda provider, checkout: provider.resolve_dispute(checkout, won=True),
     "lose": lambda provider, checkout: provider.resolve_dispute(checkout, won=False),
 }

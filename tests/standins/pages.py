@@ -120,11 +120,13 @@ def _possible(standing: Standing) -> list[tuple[str, str]]:
         actions += [("settle-refunds", "Refund succeeds"), ("fail-refunds", "Refund fails")]
     if standing.dispute == "open":
         actions += [("win", "Dispute won"), ("lose", "Dispute lost")]
-    if standing.status == "paid" and standing.dispute in (None, "won"):
+    if standing.dispute == "inquiry":
+        actions += [("win", "Inquiry closed"), ("escalate", "Inquiry escalates")]
+    if standing.status == "paid" and standing.dispute in (None, "inquiry", "won"):
         if standing.refunded + standing.refunds_pending < standing.paid:
             actions.append(("refund", "Refund"))
         if standing.dispute is None:
-            actions.append(("dispute", "Dispute"))
+            actions += [("inquire", "Inquiry"), ("dispute", "Dispute")]
     return actions
 
 

@@ -274,6 +274,24 @@ class Razorpay:
 
     def dispute(self, checkout: str) -> str:
         """Charge the whole payment back; answer the dispute's id."""
+        return self._dispute(checkout, "chargeback")
+
+    def inquire(self, checkout: str) -> str:
+        """Have the bank ask about the payment, and take no money; answer the dispute's id."""
+        return self._dispute(checkout, "retrieval")
+
+    def escalate(self, checkout: str) -> None:
+        """Make a dispute of an inquiry."""
+        for dispute in self._disputes_of(checkout):
+            if dispute["status"] == "open" and dispute["phase"] == "retrieval":
+                with self.store.change():
+                    dispute["phase"] = "chargeback"
+                    payment = self._payments[dispute["payment_id"]]
+                    self._event("payment.dispute.action_required", payment=payment, dispute=dispute)
+                return
+        raise Refused(f"{checkout} has no open inquiry")
+
+    def _dispute(self, checkout: str, phase: str) -> str:
         payment = self._latest(checkout, "captured", "refunded")
         if payment is None:
             raise Refused(f"{checkout} is not paid")
@@ -288,7 +306,7 @@ class Razorpay:
                 "reason_code": "chargeback_authorization",
                 "respond_by": self.store.now() + 7 * 86400,
                 "status": "open",
-                "phase": "chargeback",
+                "phase": phase,
                 "created_at": self.store.now(),
                 "evidence": {"amount": payment["amount"], "summary": None, "submitted_at": None},
             }
@@ -299,6 +317,8 @@ class Razorpay:
     def resolve_dispute(self, checkout: str, *, won: bool) -> None:
         for dispute in self._disputes_of(checkout):
             if dispute["status"] in ("open", "under_review"):
+                if dispute["phase"] == "retrieval" and not won:
+                    raise Refused("an inquiry cannot be lost")
                 self._close(dispute, "won" if won else "lost")
                 return
         raise Refused(f"{checkout} has no open dispute")
@@ -350,6 +370,7 @@ class Razorpay:
             paid = self._latest(checkout, "captured", "refunded")
             refunds, disputes = self._refunds_of(checkout), self._disputes_of(checkout)
             outcome = disputes[-1]["status"] if disputes else None
+            retrieval = bool(disputes) and disputes[-1]["phase"] == "retrieval"
             return Standing(
                 provider=self.name,
                 id=checkout,
@@ -363,7 +384,8 @@ class Razorpay:
                 paid=link["amount_paid"],
                 refunded=sum(row["amount"] for row in refunds if row["status"] == "processed"),
                 refunds_pending=sum(row["amount"] for row in refunds if row["status"] == "pending"),
-                dispute=outcome if outcome in ("won", "lost", None) else "open",
+                dispute=outcome if outcome in ("won", "lost", None) else "inquiry" if retrieval else "open",
+                inquiry_only=retrieval,
                 metadata=dict(link["notes"]),
             )
 

@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import json
 import time
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from tests.standins.ledger import CheckoutStatus, Pace, Refused, Standing, money
@@ -20,6 +20,14 @@ _SESSION_PARAMS = {
 }  # fmt: skip
 _REFUND_PARAMS = {"charge", "payment_intent", "amount", "reason", "metadata"}
 _REASONS = ("duplicate", "fraudulent", "requested_by_customer")
+
+
+_DISPUTES: dict[str, Literal["inquiry", "won", "lost"]] = {
+    "warning_needs_response": "inquiry",
+    "warning_closed": "won",
+    "won": "won",
+    "lost": "lost",
+}
 
 
 class StripeError(Exception):
@@ -171,7 +179,10 @@ class Stripe:
         if reason is not None and reason not in _REASONS:
             raise _invalid(f"Invalid reason: must be one of {', '.join(_REASONS)}", "reason")
         left = charge["amount"] - charge["amount_refunded"]
-        if any(dispute["charge"] == charge["id"] and dispute["status"] != "won" for dispute in self._disputes.values()):
+        if any(
+            dispute["charge"] == charge["id"] and dispute["status"] in ("needs_response", "under_review", "lost")
+            for dispute in self._disputes.values()
+        ):
             raise StripeError(
                 400, f"Charge {charge['id']} has been charged back; cannot issue a refund.", code="charge_disputed"
             )
@@ -316,6 +327,23 @@ class Stripe:
 
     def dispute(self, checkout: str) -> str:
         """Charge the whole payment back; answer the dispute's id."""
+        return self._dispute(checkout, inquiry=False)
+
+    def inquire(self, checkout: str) -> str:
+        """Have the bank ask about the payment, and take no money; answer the dispute's id."""
+        return self._dispute(checkout, inquiry=True)
+
+    def escalate(self, checkout: str) -> None:
+        """Make a dispute of an inquiry."""
+        with self.store.change():
+            dispute = self._undecided(checkout)
+            if dispute["status"] != "warning_needs_response":
+                raise Refused(f"{checkout} has no open inquiry")
+            dispute.update(status="needs_response", is_charge_refundable=False)
+            self._event("charge.dispute.updated", dispute)
+            self._event("charge.dispute.funds_withdrawn", dispute)
+
+    def _dispute(self, checkout: str, *, inquiry: bool) -> str:
         with self.store.change():
             charge = self._paid_charge(checkout)
             if charge["disputed"]:
@@ -337,33 +365,40 @@ class Stripe:
                     "past_due": False,
                     "submission_count": 0,
                 },
-                "is_charge_refundable": False,
+                "is_charge_refundable": inquiry,
                 "livemode": self.livemode,
                 "metadata": {},
                 "payment_intent": charge["payment_intent"],
                 "reason": "fraudulent",
-                "status": "needs_response",
+                "status": "warning_needs_response" if inquiry else "needs_response",
             }
             self._disputes[dispute["id"]] = dispute
             charge["disputed"] = True
             self._event("charge.dispute.created", dispute)
-            self._event("charge.dispute.funds_withdrawn", dispute)
+            if not inquiry:
+                self._event("charge.dispute.funds_withdrawn", dispute)
             return str(dispute["id"])
 
     def resolve_dispute(self, checkout: str, *, won: bool) -> None:
+        """Close a dispute. An inquiry is closed without an outcome; only what it becomes can be lost."""
         with self.store.change():
-            intent = self._session(checkout)["payment_intent"]
-            for dispute in self._disputes.values():
-                if dispute["payment_intent"] == intent and dispute["status"] not in ("won", "lost"):
-                    self.close_dispute(dispute, won=won)
-                    return
-            raise Refused(f"{checkout} has no open dispute")
+            self.close_dispute(self._undecided(checkout), won=won)
+
+    def _undecided(self, checkout: str) -> Json:
+        intent = self._session(checkout)["payment_intent"]
+        for dispute in self._disputes.values():
+            if dispute["payment_intent"] == intent and dispute["status"] not in ("won", "lost", "warning_closed"):
+                return dispute
+        raise Refused(f"{checkout} has no open dispute")
 
     def close_dispute(self, dispute: Json, *, won: bool) -> None:
         with self.store.change():
-            dispute["status"] = "won" if won else "lost"
+            inquiry = dispute["status"] == "warning_needs_response"
+            if inquiry and not won:
+                raise Refused("an inquiry cannot be lost")
+            dispute["status"] = "warning_closed" if inquiry else "won" if won else "lost"
             self._event("charge.dispute.closed", dispute)
-            if won:
+            if won and not inquiry:
                 self._event("charge.dispute.funds_reinstated", dispute)
 
     def alter(self, checkout: str, **fields: Any) -> None:
@@ -412,7 +447,8 @@ class Stripe:
                 paid=intent.get("amount_received", 0),
                 refunded=sum(row["amount"] for row in refunds if row["status"] == "succeeded"),
                 refunds_pending=sum(row["amount"] for row in refunds if row["status"] == "pending"),
-                dispute=outcome if outcome in ("won", "lost", None) else "open",
+                dispute=_DISPUTES.get(outcome, "open") if outcome else None,
+                inquiry_only=outcome in ("warning_needs_response", "warning_closed"),
                 metadata=dict(session["metadata"]),
             )
 

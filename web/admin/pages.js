@@ -227,7 +227,7 @@ export async function reports(which, again) {
   return [heading("Reports"), filters("reports", field("Status", select({ name: "status" }, statuses, which.status))), found];
 }
 
-const PAID = { paid: "good", refunded: "warn", failed: "bad" };
+const PAID = { paid: "good", processing: "warn", refunded: "warn", failed: "bad" };
 
 function orderTable(rows, again) {
   const giveBack = async (row) => {
@@ -260,7 +260,7 @@ function orderTable(rows, again) {
       ["By", (row) => person(row.userId)],
       ["Amount", (row) => money(row.amount, row.currency)],
       ["Given back", (row) => (row.amountRefunded ? money(row.amountRefunded, row.currency) : "nothing")],
-      ["Status", (row) => [badge(row.status, PAID[row.status]), row.disputed ? badge("disputed", "bad") : null, row.alerts.map((each) => badge(each, "bad"))]],
+      ["Status", (row) => [badge(row.status, PAID[row.status]), row.disputed ? badge("disputed", "bad") : null, row.inquiry ? badge("inquiry", "warn") : null, row.alerts.map((each) => badge(each, "bad"))]],
       ["", (row) => (row.status === "paid" && row.amountRefunded < row.amount ? h("button", { onclick: () => giveBack(row) }, "Refund") : null)],
     ],
     rows,
@@ -273,7 +273,7 @@ export async function orders(which, again) {
     heading("Orders"),
     filters(
       "orders",
-      field("Status", select({ name: "status" }, any(["pending", "paid", "failed", "expired", "refunded"]), which.status)),
+      field("Status", select({ name: "status" }, any(["pending", "processing", "paid", "failed", "expired", "refunded"]), which.status)),
       field("Provider", select({ name: "provider" }, any(["stripe", "razorpay"]), which.provider)),
       field("Disputed", select({ name: "disputed" }, [["", "any"], ["true", "yes"], ["false", "no"]], which.disputed)),
     ),

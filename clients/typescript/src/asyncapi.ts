@@ -129,7 +129,7 @@ export interface components {
              * @description New ones may appear.
              * @enum {unknown}
              */
-            type: "match_found" | "payment_success" | "system" | "achievement" | "admin_alert";
+            type: "match_found" | "payment_success" | "payment_failed" | "system" | "achievement" | "admin_alert";
             title: string;
             body: string;
             /** @description What the app opens. */

@@ -497,7 +497,8 @@ export interface paths {
         /**
          * Buy a course
          * @description Price and currency are the course's. Open `url` in a browser; the course opens when the provider has told that it
-         *     is paid, not when the browser comes back. While an order is open, buying again answers with the same one.
+         *     is paid, not when the browser comes back. While an order is pending, buying again answers with the same one;
+         *     while its payment is processing, with 409 `payment_pending`. A payment that fails releases the course at once.
          */
         post: operations["handlers.payments.create_checkout_session"];
         delete?: never;
@@ -552,8 +553,9 @@ export interface paths {
         /**
          * Take what a payment provider tells
          * @description For Stripe (`Stripe-Signature`) and Razorpay (`X-Razorpay-Signature`, `X-Razorpay-Event-Id`), which sign the bytes
-         *     of the body; it is the provider's own JSON, 1 MiB at most. 200 means that the event is kept and will be acted
-         *     upon; anything else, that it has to be sent again.
+         *     of the body; it is the provider's own JSON, 1 MiB at most. 200 means that the event needs not be sent again: it is
+         *     kept and will be handled, or is none that this product knows. A signature that is not the provider's, and a body
+         *     that is no event, are answered with 400.
          */
         post: operations["handlers.payments.webhook"];
         delete?: never;
@@ -805,7 +807,8 @@ export interface paths {
         /**
          * Give a payment back, or part of it
          * @description One refund of an order at a time, and never more than was paid. `pending` means that the provider has not said yet;
-         *     the order follows when it does. Giving all back ends the enrollment.
+         *     the order follows when it does. Giving all back ends the enrollment. A payment that a bank merely inquires about
+         *     can be given back, as long as the provider allows it; a disputed one cannot.
          */
         post: operations["handlers.admin.refund_order"];
         delete?: never;
@@ -1730,8 +1733,12 @@ export interface components {
             /** @description The provider's page. */
             url: string;
         };
-        /** @enum {string} */
-        OrderStatus: "pending" | "paid" | "failed" | "expired" | "refunded";
+        /**
+         * @description New ones may appear. `processing`: the learner has paid by a method whose money takes up to days; `paid` or
+         *     `failed` follows.
+         * @enum {string}
+         */
+        OrderStatus: "pending" | "processing" | "paid" | "failed" | "expired" | "refunded";
         /** @enum {string} */
         PaymentProvider: "stripe" | "razorpay";
         Order: {
@@ -1766,7 +1773,7 @@ export interface components {
          * @description New ones may appear. `admin_alert` is for administrators.
          * @enum {string}
          */
-        NotificationType: "match_found" | "payment_success" | "system" | "achievement" | "admin_alert";
+        NotificationType: "match_found" | "payment_success" | "payment_failed" | "system" | "achievement" | "admin_alert";
         Notification: {
             id: components["schemas"]["Id"];
             type: components["schemas"]["NotificationType"];
@@ -1779,8 +1786,8 @@ export interface components {
         };
         /**
          * @description What the app opens: `roomId` and `sessionId` of a match; `orderId` and `courseId` of a payment; `achievement`
-         *     (`streak` or `sessions`) and `reached`; of an alert its `kind`, with `orderId`, `userId` or `reportId`. A push
-         *     carries the same, with `type` and `notificationId`.
+         *     (`streak` or `sessions`) and `reached`; of an alert its `kind`, with `orderId`, `userId`, `reportId`
+         *     or `eventId`. A push carries the same, with `type` and `notificationId`.
          * @example {
          *       "achievement": "streak",
          *       "reached": "7"
@@ -1815,9 +1822,12 @@ export interface components {
             provider: components["schemas"]["PaymentProvider"];
             /** @description What the provider's pages call the payment. */
             providerPaymentId: string | null;
+            /** @description Whether a dispute is open or lost. */
             disputed: boolean;
-            /** @description What somebody has to look at. */
-            alerts: ("amount_differs" | "currency_differs" | "mode_differs" | "session_differs" | "paid_twice" | "disputed" | "refund_failed")[];
+            /** @description Whether a bank inquires about the payment. No money has moved, and it can be given back. */
+            inquiry: boolean;
+            /** @description What somebody has to look at. New ones may appear. */
+            alerts: ("amount_differs" | "currency_differs" | "mode_differs" | "session_differs" | "paid_twice" | "inquiry" | "disputed" | "refund_failed" | "account_deleted")[];
             paidAt: components["schemas"]["NullableTime"];
             createdAt: components["schemas"]["Time"];
         };
@@ -3019,7 +3029,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The event is kept. */
+            /** @description The event is acknowledged. */
             200: {
                 headers: {
                     [name: string]: unknown;

@@ -12,6 +12,7 @@ type Told = Notification | Parameters<ServerEvents["notification"]>[0];
 /** Where a notification leads; one of a type that is newer than this page leads nowhere. */
 function lead({ type, data }: Told): [href: string, words: string] | undefined {
   if (type === "payment_success" && data?.["courseId"]) return [`#/courses/${data["courseId"]}`, "Open the course"];
+  if (type === "payment_failed" && data?.["courseId"]) return [`#/courses/${data["courseId"]}`, "Go to the course"];
   if (type === "achievement") return ["#/calls", "See how far you have come"];
   if (type === "match_found") return ["#/calls", "See your calls"];
   if (type === "admin_alert") return [data?.["courseId"] ? `/admin-ui#/courses/${data["courseId"]}` : "/admin-ui", "Open the operators' page"];

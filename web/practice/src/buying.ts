@@ -48,6 +48,10 @@ async function confirmed({ orderId }: Order, state: HTMLElement, link: HTMLEleme
       link.textContent = "Open the course";
       return;
     }
+    if (data?.status === "processing") {
+      state.textContent = "Your bank is still sending the money, which can take days. You will be notified when it has arrived, and your course opens then.";
+      return;
+    }
     if (data && data.status !== "pending") {
       state.textContent = "The payment did not go through. You can try again from the course.";
       return;
