@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 import sys
-from typing import NoReturn
+from importlib.metadata import version
+from typing import Annotated, NoReturn
 
 import typer
 
 import errors
-from cli import admins, audit, dev, doctor, keys, migrations, notifications, payments, refunds, seed, serve, worker
+from cli import (
+    admins,
+    audit,
+    dev,
+    doctor,
+    keys,
+    migrations,
+    notifications,
+    payments,
+    refunds,
+    reset,
+    seed,
+    serve,
+    worker,
+)
 from settings import SettingsError
 
 app = typer.Typer(
@@ -17,7 +32,6 @@ app = typer.Typer(
     epilog="Start with `parlance dev`; every command has --help with examples.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
     rich_markup_mode=None,
 )
 app.add_typer(keys.app, name="keys")
@@ -32,6 +46,22 @@ app.command("worker")(worker.worker)
 app.command("dev")(dev.dev)
 app.command("doctor")(doctor.doctor)
 app.command("seed")(seed.seed)
+app.command("reset")(reset.reset)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"parlance {version('parlance')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """Run and operate Parlance, the backend of a speaking practice platform."""
 
 
 def main() -> NoReturn:
