@@ -5,6 +5,8 @@ UV := .parlance/uv/bin/uv
 LOCK := pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
 # Never a Python of uv's own: the one that runs make's tools runs the product.
 export UV_PYTHON_DOWNLOADS := never
+# The certificates that this machine trusts, so that a proxy which inspects TLS is one of them, as it is for pip.
+export UV_SYSTEM_CERTS ?= true
 
 .DEFAULT_GOAL := help
 
@@ -142,7 +144,7 @@ clean: ## Remove what these tools made; data (.parlance) and keys stay.
 .venv/.ready: requirements/development.txt pyproject.toml $(UV)
 	@echo "Installing requirements/development.txt into .venv"
 	@$(BIN)/python -c "" 2>/dev/null || $(UV) venv --quiet --clear --python .parlance/uv/bin/python .venv
-	@$(UV) pip sync --quiet --require-hashes --python $(BIN)/python requirements/development.txt
+	@$(UV) pip sync --require-hashes --python $(BIN)/python requirements/development.txt
 	@$(UV) pip install --quiet --no-deps --no-build-isolation --python $(BIN)/python --editable .
 	@touch $@
 
@@ -159,5 +161,5 @@ $(UV): requirements/uv.txt
 		exit 1; \
 	fi; \
 	mkdir -p -m 700 .parlance && rm -rf .parlance/uv && $$python -m venv .parlance/uv && \
-	.parlance/uv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	.parlance/uv/bin/python -m pip install --disable-pip-version-check --require-hashes -r requirements/uv.txt
 	@touch $@

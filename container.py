@@ -86,7 +86,7 @@ class Container:
         self.bus: Bus = bus or buses.WorkerBus(
             *self._bus_connections, directory=buses.directory(settings), required=settings.bus_directory is not None
         )
-        self.rate_limiter = RateLimiter(self.redis)
+        self.rate_limiter = RateLimiter(self.redis, settings.rate_limit_factor)
         self.storage = storage or Storage(settings)
         self.turn = Turn(settings)
 

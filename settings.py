@@ -10,33 +10,19 @@ import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+from setting_values import Duration, Host, Origins, Proxies, Sender, Site, between, url_host
+
+#: What loose rate limits multiply the contract's by.
+LOOSE_FACTOR = 100
 
 
 class SettingsError(Exception):
     """A setting is missing or unreadable; the message names each one and what it should be."""
-
-
-def _duration(value: Any) -> Any:
-    """Read `15m`, `30d`, `90s`, `12h` as a timedelta."""
-    if isinstance(value, str):
-        match = re.fullmatch(r"(\d+)([smhd])", value.strip())
-        if not match:
-            raise ValueError("should be a number and a unit, such as 90s, 15m, 12h or 30d")
-        return timedelta(**{_UNITS[match[2]]: int(match[1])})
-    return value
-
-
-def _comma_separated(value: Any) -> Any:
-    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-
-
-Duration = Annotated[timedelta, BeforeValidator(_duration)]
-Strings = Annotated[list[str], NoDecode, BeforeValidator(_comma_separated)]
 
 
 class Settings(BaseSettings):
@@ -47,12 +33,14 @@ class Settings(BaseSettings):
     # Server
     app_env: Literal["development", "test", "production"] = "development"
     port: int = Field(5503, ge=0, le=65535)
-    app_url: str = Field("http://localhost:5503", pattern=r"^https?://[^/]+$")
-    cors_origins: Strings = []
-    trusted_proxies: Strings = ["127.0.0.1"]
+    app_url: Site = "http://localhost:5503"
+    cors_origins: Origins = []
+    trusted_proxies: Proxies = ["127.0.0.1"]
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     #: Off: connexion answers every request, with the same answers, later.
     rest_fast_path: bool = True
+    #: Loose: `LOOSE_FACTOR` times the calls of each `x-rate-limit`. Unset: loose in development, else strict.
+    rate_limits: Literal["strict", "loose"] | None = None
 
     # Sockets
     #: Off: signaling events go the way of all others, with the same answers, later.
@@ -60,10 +48,10 @@ class Settings(BaseSettings):
     socket_events_per_second: int = Field(30, ge=1)
     socket_event_burst: int = Field(60, ge=1)
     sockets_per_user: int = Field(3, ge=1)
-    socket_handshake_timeout: Duration = timedelta(seconds=10)
+    socket_handshake_timeout: Annotated[Duration, between("1s", "5m")] = timedelta(seconds=10)
 
     # PostgreSQL
-    db_host: str | None = None
+    db_host: Host | None = None
     db_port: int = Field(5432, ge=1, le=65535)
     db_username: str = "root"
     db_password: SecretStr = SecretStr("root")
@@ -71,7 +59,7 @@ class Settings(BaseSettings):
     db_pool_size: int = Field(10, ge=1)
 
     # Redis or Valkey
-    redis_host: str | None = None
+    redis_host: Host | None = None
     redis_port: int = Field(6379, ge=1, le=65535)
     redis_password: SecretStr | None = None
 
@@ -81,8 +69,8 @@ class Settings(BaseSettings):
     # Access and refresh tokens
     jwt_private_key_path: Path = Path("./keys/private.pem")
     jwt_public_key_path: Path = Path("./keys/public.pem")
-    jwt_access_expiry: Duration = timedelta(minutes=15)
-    jwt_refresh_expiry: Duration = timedelta(days=30)
+    jwt_access_expiry: Annotated[Duration, between("30s", "24h")] = timedelta(minutes=15)
+    jwt_refresh_expiry: Annotated[Duration, between("1h", "400d")] = timedelta(days=30)
     jwt_key_id: str = Field("key-v1", pattern=r"^[A-Za-z0-9._-]{1,64}$")
     jwt_audience: str = "parlance"
     bcrypt_rounds: int = Field(12, ge=4, le=20)
@@ -90,50 +78,52 @@ class Settings(BaseSettings):
     # Mail: Resend with a key; without one each mail is a file
     resend_api_key: SecretStr | None = None
     resend_api_url: str = Field("https://api.resend.com", pattern=r"^https?://")
-    email_from: str = "Parlance <noreply@localhost>"
+    email_from: Sender = "Parlance <noreply@localhost>"
     mail_directory: Path = Path("./.parlance/mail")
 
     # Matchmaking and calls
-    search_expiry: Duration = timedelta(minutes=5)
-    join_deadline: Duration = timedelta(seconds=20)
-    reconnect_grace: Duration = timedelta(seconds=10)
+    search_expiry: Annotated[Duration, between("1s", "1h")] = timedelta(minutes=5)
+    join_deadline: Annotated[Duration, between("1s", "5m")] = timedelta(seconds=20)
+    reconnect_grace: Annotated[Duration, between("1s", "5m")] = timedelta(seconds=10)
 
     # Payments: the provider of new orders, and the accounts of both
     payment_provider: Literal["stripe", "razorpay"] = "stripe"
-    checkout_expiry: Duration = Field(timedelta(hours=2), ge=timedelta(hours=1), le=timedelta(hours=23))
+    checkout_expiry: Annotated[Duration, between("1h", "23h")] = timedelta(hours=2)
     stripe_secret_key: SecretStr | None = None
     stripe_webhook_secret: SecretStr | None = None
     stripe_success_url: str = Field("http://localhost:3000/payment/success", pattern=r"^[a-z][a-z0-9+.-]*://")
     stripe_cancel_url: str = Field("http://localhost:3000/payment/cancel", pattern=r"^[a-z][a-z0-9+.-]*://")
-    stripe_api_url: str = Field("https://api.stripe.com", pattern=r"^https?://[^/]+$")
+    stripe_api_url: Site = "https://api.stripe.com"
     razorpay_key_id: str | None = None
     razorpay_key_secret: SecretStr | None = None
     razorpay_webhook_secret: SecretStr | None = None
     razorpay_callback_url: str = Field("http://localhost:3000/payment/success", pattern=r"^[a-z][a-z0-9+.-]*://")
-    razorpay_api_url: str = Field("https://api.razorpay.com", pattern=r"^https?://[^/]+$")
+    razorpay_api_url: Site = "https://api.razorpay.com"
 
     # Push: a service account of Firebase with all three; without them each push is a log line
     firebase_project_id: str | None = Field(None, pattern=r"^[a-z0-9.:-]+$")
     firebase_client_email: str | None = None
     firebase_private_key: SecretStr | None = None
-    firebase_api_url: str = Field("https://fcm.googleapis.com", pattern=r"^https?://[^/]+$")
+    firebase_api_url: Site = "https://fcm.googleapis.com"
     firebase_token_url: str = Field("https://oauth2.googleapis.com/token", pattern=r"^https?://")
 
     # Video: what an upload may have, how long an unfinished one is kept, how long links to play work beyond the length
     # of what they play, and the ffmpeg that is not the one of the package
     video_max_bytes: int = Field(10 * 1024**3, ge=1, le=80 * 1024**3)
-    video_upload_expiry: Duration = timedelta(hours=24)
-    video_link_expiry: Duration = timedelta(minutes=10)
+    video_upload_expiry: Annotated[Duration, between("1s", "30d")] = timedelta(hours=24)
+    video_link_expiry: Annotated[Duration, between("1s", "24h")] = timedelta(minutes=10)
     ffmpeg_path: Path | None = None
 
     # TURN (coturn, shared-secret credentials)
     turn_secret: SecretStr = SecretStr("your_hmac_secret")
-    turn_host: str = "localhost"
+    turn_host: Host = "localhost"
     turn_port: int = Field(3478, ge=1, le=65535)
     turn_tls_port: int = Field(5349, ge=1, le=65535)
 
     # S3-compatible storage
-    storage_endpoint: str | None = Field(None, pattern=r"^https?://[^/]+$")
+    storage_endpoint: Site | None = None
+    #: Every request to the store is signed for it.
+    storage_region: str = Field("us-east-1", pattern=r"^[a-z0-9-]{1,63}$")
     storage_access_key: str = ""
     storage_secret_key: SecretStr = SecretStr("")
     storage_bucket_name: str = "parlance"
@@ -161,15 +151,39 @@ class Settings(BaseSettings):
     def is_production(self) -> bool:
         return self.app_env == "production"
 
+    def is_own_origin(self, origin: str | None) -> bool:
+        """Whether a page of this origin may act for its user: APP_URL's, and those of CORS_ORIGINS.
+
+        In development the names of loopback are one: a page is opened as localhost and as 127.0.0.1.
+        """
+        if origin is None:
+            return False
+        if origin == self.app_url or origin in self.cors_origins:
+            return True
+        own = _loopback_port(self.app_url)
+        return self.app_env == "development" and own is not None and _loopback_port(origin) == own
+
+    @property
+    def rate_limit_factor(self) -> int:
+        """How many times the contract's calls are allowed."""
+        loose = self.rate_limits == "loose" if self.rate_limits else self.app_env == "development"
+        return LOOSE_FACTOR if loose else 1
+
+    @property
+    def database_address(self) -> str:
+        return f"{url_host(self.db_host or '')}:{self.db_port}"
+
+    @property
+    def redis_address(self) -> str:
+        return f"{url_host(self.redis_host or '')}:{self.redis_port}"
+
     @property
     def database_url(self) -> str:
         """A libpq connection URI, password included: never log it."""
         from urllib.parse import quote
 
         password = quote(self.db_password.get_secret_value(), safe="")
-        return (
-            f"postgresql://{quote(self.db_username, safe='')}:{password}@{self.db_host}:{self.db_port}/{self.db_name}"
-        )
+        return f"postgresql://{quote(self.db_username, safe='')}:{password}@{self.database_address}/{self.db_name}"
 
     def require_services(self) -> None:
         """Raise SettingsError, naming each, where a service that `serve` and `worker` need is not configured."""
@@ -177,6 +191,7 @@ class Settings(BaseSettings):
             name for name in ("DB_HOST", "REDIS_HOST", "STORAGE_ENDPOINT") if getattr(self, name.lower()) is None
         ]
         problems = [f"{name} is not set" for name in missing]
+        problems += self._production_problems()
         if self.is_production and self.turn_secret.get_secret_value() == "your_hmac_secret":
             problems.append("TURN_SECRET still has its example value; use the static-auth-secret of your coturn")
         if self.is_production and self.resend_api_key is None:
@@ -188,6 +203,17 @@ class Settings(BaseSettings):
         if problems:
             hint = " (`parlance dev` starts its own services and needs none of this)" if missing else ""
             raise SettingsError("; ".join(problems) + hint)
+
+    def _production_problems(self) -> list[str]:
+        """Name what only development may do."""
+        problems = []
+        if self.is_production and "app_url" not in self.model_fields_set:
+            problems.append("APP_URL is not set; set it to the https:// address that clients use")
+        elif self.is_production and urlsplit(self.app_url).scheme != "https":
+            problems.append(f"APP_URL is {self.app_url}, and production needs the https:// address that clients use")
+        if self.is_production and self.rate_limits == "loose":
+            problems.append("RATE_LIMITS is loose, which is for development; set it to strict or leave it out")
+        return problems
 
     @property
     def has_push_account(self) -> bool:
@@ -213,6 +239,12 @@ class Settings(BaseSettings):
         return problems
 
 
+def _loopback_port(origin: str) -> str | None:
+    """The port of `http://localhost:5503` and its other spellings; None for what is not loopback over http."""
+    match = re.fullmatch(r"http://(?:localhost|127\.0\.0\.1|\[::1\])(?::([0-9]{1,5}))?", origin)
+    return (match[1] or "80") if match else None
+
+
 def load(env_file: str | Path | None = ".env", **overrides: Any) -> Settings:
     """Read the environment, then `env_file`; raise SettingsError naming every bad variable."""
     path = os.environ.get("PARLANCE_ENV_FILE", env_file) if env_file == ".env" else env_file
@@ -225,13 +257,39 @@ def load_with(addition: Path) -> Settings:
 
 
 def _read(files: list[str | Path], overrides: dict[str, Any]) -> Settings:
+    for file in files:
+        _require_text(Path(file))
     try:
-        # Of several files the last one wins.
-        return Settings(_env_file=files or None, **overrides)
+        # Of several files the last one wins. Some editors begin a file with a byte order mark.
+        return Settings(_env_file=files or None, _env_file_encoding="utf-8-sig", **overrides)
     except ValidationError as error:
         lines = []
         for problem in error.errors():
             name = str(problem["loc"][0]).upper()
             # The value is left out on purpose: it may be a secret.
-            lines.append(f"{name}: {problem['msg'].removeprefix('Value error, ')}")
-        raise SettingsError("; ".join(lines)) from None
+            lines.append(f"{name} {_sentence(problem['msg'])}")
+        raise SettingsError("; ".join(dict.fromkeys(lines))) from None
+
+
+def _sentence(message: str) -> str:
+    """Make pydantic's message one that follows the name of a setting."""
+    return re.sub(r"^(Value error, |Input |String )", "", message)
+
+
+def _require_text(file: Path) -> None:
+    """Raise SettingsError where a file of variables is there and cannot be read as UTF-8."""
+    try:
+        content = file.read_bytes()
+    except FileNotFoundError:
+        return
+    except IsADirectoryError:
+        raise SettingsError(f"{file} is a directory, and should be a file of NAME=value lines") from None
+    except OSError as error:
+        raise SettingsError(f"{file} cannot be read: {error.strerror}") from None
+    try:
+        if b"\0" in content:
+            raise SettingsError(f"{file} is not UTF-8 but looks like UTF-16; save it as UTF-8")
+        content.decode()
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise SettingsError(f"{file} is not UTF-8, as line {line} shows; save it as UTF-8") from None

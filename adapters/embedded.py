@@ -104,6 +104,30 @@ class EmbeddedServices:
                 lock.close()
         self._children_lock = self._owner_lock = None
 
+    def has_data(self) -> bool:
+        """Whether services were ever started here."""
+        return (self.directory / "state.json").is_file()
+
+    def delete_data(self) -> None:
+        """Delete what the services of this directory keep; raise EmbeddedError where they run."""
+        if not self.has_data():
+            raise EmbeddedError(f"{self.directory} has no data of embedded services")
+        try:
+            self._lock()
+            for name in (*SERVICES, "postgres.new", "logs", "mail", "payments"):
+                path = self.directory / name
+                # A link leads to data that is somebody else's.
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink(missing_ok=True)
+            # Last: as long as it is there, what was broken off can be done again.
+            (self.directory / "state.json").unlink()
+        except OSError as error:
+            raise EmbeddedError(f"the data in {self.directory} cannot be deleted: {error}") from error
+        finally:
+            self.stop()
+
     def kill(self) -> None:
         """End every service at once and wait for none; what was committed stays."""
         for service in self._services:

@@ -16,6 +16,7 @@ import logging
 import os
 import re
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -24,12 +25,17 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from joserfc.errors import InvalidKeyTypeError, JoseError, SecurityWarning
 from joserfc.jwk import KeyParameters, RSAKey
 
 import errors
 from settings import Settings
 
 log = logging.getLogger("parlance.keys")
+
+
+#: RFC 7518 3.3.
+_SHORTEST_BITS = 2048
 
 
 class KeyFileError(errors.Refused):
@@ -112,12 +118,16 @@ class KeyFiles:
         # Read once: a rotation may replace the file before it could be read again under the old name.
         private = _key(self.private_path, _content(self.private_path), self.first_key_id)
         if not private.is_private:
-            raise KeyFileError(f"{self.private_path} holds no private key")
+            raise KeyFileError(
+                f"{self.private_path} holds a public key; set JWT_PRIVATE_KEY_PATH to the private key of the pair"
+            )
         modulus = private.as_dict(private=False)["n"]
         for key in self.public_keys():
             if key.as_dict(private=False)["n"] == modulus:
                 return RSAKey(private.raw_value, None, _parameters(str(key.kid)))
-        raise KeyFileError(f"{self.private_path} has no public half in {self._published} nor in {self.public_path}")
+        raise KeyFileError(
+            f"{self.private_path} and {self.public_path} are not one pair; set JWT_PUBLIC_KEY_PATH to the public half"
+        )
 
     def public_keys(self) -> list[RSAKey]:
         keys = []
@@ -203,10 +213,24 @@ def _content(path: Path) -> bytes:
 
 
 def _key(path: Path, pem: bytes, key_id: str) -> RSAKey:
+    if not pem.strip():
+        raise KeyFileError(f"{path} is empty; remove it, and `parlance keys generate` makes a pair")
     try:
-        return RSAKey.import_key(pem, _parameters(key_id))
-    except ValueError as error:
-        raise KeyFileError(f"{path} cannot be read as an RSA key: {error}") from None
+        with warnings.catch_warnings(action="ignore", category=SecurityWarning):  # a short key is refused below
+            key = RSAKey.import_key(pem, _parameters(key_id))
+    except InvalidKeyTypeError:
+        raise KeyFileError(f"{path} holds a key that is not RSA; `parlance keys generate` makes one that is") from None
+    except TypeError:
+        raise KeyFileError(
+            f"{path} is encrypted; write it without a passphrase: `openssl pkey -in {path} -out plain.pem`"
+        ) from None
+    except (ValueError, JoseError):
+        raise KeyFileError(f"{path} holds no RSA key in PEM; `parlance keys generate` makes one") from None
+    if key.raw_value.key_size < _SHORTEST_BITS:
+        raise KeyFileError(
+            f"{path} holds a key of {key.raw_value.key_size} bits, too few for RS256; use {_SHORTEST_BITS} or more"
+        )
+    return key
 
 
 def _parameters(key_id: str) -> KeyParameters:

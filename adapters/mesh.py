@@ -294,6 +294,14 @@ class Mesh:
             await inbox.delivery.stop()
 
 
+def require_usable(directory: Path) -> None:
+    """Check that workers could listen in a directory, which is made where there is none; raise OSError."""
+    _make_private(directory)
+    probe = directory / f".{os.getpid()}.probe"
+    probe.touch()
+    probe.unlink()
+
+
 def _make_private(directory: Path) -> None:
     """Make a directory for this user alone, or see that it is one; raise OSError."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)

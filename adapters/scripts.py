@@ -20,6 +20,7 @@ from typing import Any, cast
 import hiredis
 import redis.exceptions
 
+from setting_values import url_host
 from settings import Settings
 
 log = logging.getLogger("parlance.redis")
@@ -241,7 +242,7 @@ class Scripts:
         try:
             self._connection = await self._connected()
         except (redis.exceptions.RedisError, OSError, TimeoutError) as error:
-            reason = f"Redis at {self._address[0]}:{self._address[1]} cannot be reached: {error}"
+            reason = f"Redis at {url_host(self._address[0])}:{self._address[1]} cannot be reached: {error}"
             waiting, self._waiting = self._waiting, []
             for command in waiting:
                 command.fail(redis.exceptions.ConnectionError(reason))

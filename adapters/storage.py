@@ -21,6 +21,14 @@ import errors
 from settings import Settings
 
 
+class StorageRefused(errors.Unavailable):
+    """The store answers, and refuses; `reason` is its code, such as AccessDenied."""
+
+    def __init__(self, detail: str, reason: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
 def _origin(url: SplitResult) -> str:
     return f"{url.scheme}://{url.netloc}" if url.netloc else ""
 
@@ -29,6 +37,7 @@ class Storage:
     def __init__(self, settings: Settings) -> None:
         endpoint = urlsplit(settings.storage_endpoint or "")
         self.bucket = settings.storage_bucket_name
+        self._region = settings.storage_region
         self._public_url = (settings.storage_public_url or f"{settings.storage_endpoint}/{self.bucket}").rstrip("/")
 
         def client(read: float) -> Minio:
@@ -37,7 +46,7 @@ class Storage:
                 access_key=settings.storage_access_key,
                 secret_key=settings.storage_secret_key.get_secret_value(),
                 secure=endpoint.scheme == "https",
-                region="us-east-1",  # named, so that no request is spent on asking for it
+                region=settings.storage_region,  # named, so that no request is spent on asking for it
                 http_client=urllib3.PoolManager(
                     timeout=urllib3.Timeout(connect=3, read=read), retries=False, maxsize=8
                 ),
@@ -55,7 +64,7 @@ class Storage:
     @property
     def signed_origin(self) -> str:
         """Where signed addresses lead: scheme and host, which on AWS begins with the bucket."""
-        return _origin(self._client._base_url.build(method="GET", region="us-east-1", bucket_name=self.bucket))
+        return _origin(self._client._base_url.build(method="GET", region=self._region, bucket_name=self.bucket))
 
     def public_url(self, key: str) -> str:
         """Where anybody can read a public object (avatars and thumbnails)."""
@@ -202,11 +211,11 @@ class Storage:
         except S3Error as error:
             if error.code == "NoSuchKey":
                 raise errors.NotFound() from None
-            raise errors.Unavailable(f"storage refuses ({error.code})") from None
+            raise StorageRefused(f"storage refuses ({error.code})", str(error.code)) from None
         except (MinioException, urllib3.exceptions.HTTPError, OSError) as error:
             raise errors.Unavailable(f"storage does not answer ({type(error).__name__})") from None
 
     async def ping(self) -> None:
         """Raise Unavailable unless the bucket is there."""
         if not await self._run(self._client.bucket_exists, self.bucket):
-            raise errors.Unavailable(f"storage has no bucket '{self.bucket}'")
+            raise StorageRefused(f"storage has no bucket '{self.bucket}'", "NoSuchBucket")

@@ -8,6 +8,7 @@ import hmac
 import time
 from typing import Any
 
+from setting_values import url_host
 from settings import Settings
 
 #: Seconds that a credential lives.
@@ -17,7 +18,7 @@ LIFETIME = 3600
 class Turn:
     def __init__(self, settings: Settings) -> None:
         self._secret = settings.turn_secret.get_secret_value().encode()
-        host, port, tls_port = settings.turn_host, settings.turn_port, settings.turn_tls_port
+        host, port, tls_port = url_host(settings.turn_host), settings.turn_port, settings.turn_tls_port
         self._stun = [f"stun:{host}:{port}"]
         self._turn = [
             f"turn:{host}:{port}?transport=udp",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import settings as configuration
+from errors import Refused
 from settings import Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -41,12 +42,22 @@ def settings_for_database() -> Settings:
 def with_services(use: Callable[[Container], Awaitable[T]]) -> T:
     """Construct the product's services, use them and close them."""
     # Imported here: the other commands should not wait for the whole product.
+    from redis.exceptions import RedisError
+
+    from cli import migrations
     from container import Container
+    from services import startup
+
+    settings = settings_for_database()
 
     async def run() -> T:
-        services = Container(settings_for_database())
+        await startup.check_schema(settings, migrations.revisions(settings))
+        services = Container(settings)
         try:
             return await use(services)
+        except RedisError as error:
+            await startup.check_redis(settings)
+            raise Refused(f"Redis at {settings.redis_address} failed: {error}; try again, or see its log") from None
         finally:
             await services.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
@@ -17,6 +18,7 @@ import typer
 
 import settings as configuration
 from cli import payment_stand_ins
+from cli.listening import require_free
 from errors import Refused
 from settings import Settings
 
@@ -28,7 +30,8 @@ _PAYMENT_PAGES = {
     "STRIPE_CANCEL_URL": "/payment/cancel",
     "RAZORPAY_CALLBACK_URL": "/payment/success",
 }
-_START_SECONDS = 60
+#: Seconds after which a start is said to go on.
+_SLOW_SECONDS = 20
 _STOP_SECONDS = 5
 
 
@@ -53,11 +56,10 @@ def dev(
       DB_HOST=localhost parlance dev
     """
     # Imported here: the other commands should not wait for the services' clients.
-    from sqlalchemy.exc import OperationalError
-
     from adapters.embedded import EmbeddedServices, write_private
     from adapters.keys import KeyFiles
     from cli import migrations
+    from services import startup
 
     settings = configuration.load()
     if settings.is_production:
@@ -65,7 +67,7 @@ def dev(
     if reload and workers > 1:
         raise typer.BadParameter("--reload runs one process; leave --workers out")
     port = settings.port or _any_port()
-    _require_free(host, port)
+    require_free(host, port)
 
     missing = _not_configured(settings)
     family = _Family(EmbeddedServices(directory, only=missing))
@@ -93,11 +95,8 @@ def dev(
         settings = configuration.load()
         if KeyFiles(settings).generate_if_missing():
             _say(f"made the signing keys {settings.jwt_private_key_path} and {settings.jwt_public_key_path}")
-        try:
-            migrations.upgrade_to_head(settings)
-        except OperationalError as error:
-            reason = " ".join(str(error.orig).split())
-            raise Refused(f"PostgreSQL at {settings.db_host}:{settings.db_port} cannot be used: {reason}") from None
+        asyncio.run(startup.check_database(settings))
+        migrations.upgrade_to_head(settings)
         write_private(environment_file, "".join(f"{name}={value}\n" for name, value in environment.items()))
 
         if payments:
@@ -105,9 +104,8 @@ def dev(
         serve = ("serve", f"--host={host}", f"--port={port}", f"--workers={workers}", *["--reload"] * reload)
         family.run("`parlance serve`", "cli", *serve)
         family.run("`parlance worker`", "cli", "worker")
-        # A server that reloads may wait as long as its source takes to be mended.
-        _wait_for_health(host, port, family, seconds=float("inf") if reload else _START_SECONDS)
-        _say(_welcome(port, directory, payments))
+        _wait_for_health(host, port, family)
+        _say(_welcome(port, directory, payments, settings))
         while True:
             family.watch()
             time.sleep(0.2)
@@ -198,29 +196,18 @@ def _any_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _require_free(host: str, port: int) -> None:
-    with socket.socket() as probe:
-        # Asked first: some systems let two programs listen, one on every address and one on a single one.
-        if probe.connect_ex(("127.0.0.1", port)) == 0:
-            raise Refused(f"port {port} is taken by another program; stop it, or choose another port with PORT")
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise Refused(f"cannot listen on {host} port {port}: {error.strerror}") from None
-
-
-def _wait_for_health(host: str, port: int, family: _Family, *, seconds: float) -> None:
-    deadline = time.monotonic() + seconds
+def _wait_for_health(host: str, port: int, family: _Family) -> None:
+    """Wait until the server answers, for as long as it lives; a slow machine takes its time."""
+    slow = time.monotonic() + _SLOW_SECONDS
     while True:
         family.watch()
         try:
             with urllib.request.urlopen(f"http://{_reachable(host)}:{port}/health", timeout=2):
                 return
         except OSError:
-            if time.monotonic() > deadline:
-                raise Refused(f"`parlance serve` does not answer after {seconds} seconds") from None
+            if time.monotonic() > slow:
+                _say("the server is still starting; Ctrl-C stops everything")
+                slow = float("inf")
         time.sleep(0.1)
 
 
@@ -228,7 +215,7 @@ def _reachable(host: str) -> str:
     return "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104 - a comparison
 
 
-def _welcome(port: int, directory: Path, payments: payment_stand_ins.Plan | None) -> str:
+def _welcome(port: int, directory: Path, payments: payment_stand_ins.Plan | None, settings: Settings) -> str:
     site = f"http://localhost:{port}"
     pages = {
         "Practice": f"{site}/ (for a second learner, open a private window)",
@@ -239,12 +226,19 @@ def _welcome(port: int, directory: Path, payments: payment_stand_ins.Plan | None
     }
     if payments:
         pages["Payments"] = f"{payments.dashboard} (Stripe and Razorpay, stand-ins)"
+    factor = settings.rate_limit_factor
+    limits = (
+        f"Rate limits are loose, {factor} times those of the contract; RATE_LIMITS=strict makes them the contract's."
+        if factor > 1
+        else "Rate limits are those of the contract."
+    )
     return "\n".join(
         [
             "ready; open next",
             "",
             *(f"  {name:<12} {url}" for name, url in pages.items()),
             "",
+            limits,
             f"Ctrl-C stops everything; data and logs stay in {directory}. Operator commands, such as",
             "`parlance migrations current`, find these services by themselves in another terminal;",
             "`parlance seed` fills the database with learners, calls and reports to look at.",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import NoReturn
+from importlib.metadata import version
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -18,6 +19,7 @@ from cli import (
     notifications,
     payments,
     refunds,
+    reset,
     seed,
     serve,
     videos,
@@ -31,7 +33,6 @@ app = typer.Typer(
     epilog="Start with `parlance dev`; every command has --help with examples.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
     rich_markup_mode=None,
 )
 app.add_typer(keys.app, name="keys")
@@ -47,6 +48,22 @@ app.command("worker")(worker.worker)
 app.command("dev")(dev.dev)
 app.command("doctor")(doctor.doctor)
 app.command("seed")(seed.seed)
+app.command("reset")(reset.reset)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"parlance {version('parlance')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """Run and operate Parlance, the backend of a speaking practice platform."""
 
 
 def main() -> NoReturn:

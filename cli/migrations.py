@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import difflib
 import secrets
 import tempfile
@@ -73,8 +74,8 @@ def upgrade(revision: Annotated[str, typer.Argument(help="Where to stop.")] = "h
 
     Example: parlance migrations upgrade
     """
-    with _refusals():
-        command.upgrade(_config(settings_for_database()), revision)
+    with _refusals() as settings:
+        command.upgrade(_config(settings), revision)
 
 
 @app.command("downgrade")
@@ -87,15 +88,15 @@ def downgrade(revision: Annotated[str, typer.Argument(help="A revision, or -1 fo
 
       parlance migrations downgrade base
     """
-    with _refusals():
-        command.downgrade(_config(settings_for_database()), revision)
+    with _refusals() as settings:
+        command.downgrade(_config(settings), revision)
 
 
 @app.command("current")
 def current() -> None:
     """Name the revision the database is at."""
-    with _refusals():
-        command.current(_config(settings_for_database()), verbose=False)
+    with _refusals() as settings:
+        command.current(_config(settings), verbose=False)
 
 
 @app.command("history")
@@ -119,8 +120,8 @@ def create(
 
       parlance migrations create --empty "backfill streaks"
     """
-    with _refusals():
-        command.revision(_config(settings_for_database()), name, autogenerate=not empty)
+    with _refusals() as settings:
+        command.revision(_config(settings), name, autogenerate=not empty)
 
 
 @app.command("check")
@@ -152,9 +153,14 @@ def check(
 
 
 @contextmanager
-def _refusals() -> Iterator[None]:
+def _refusals() -> Iterator[Settings]:
+    """Give the settings of a database that can be used; raise what keeps it from being used as one sentence."""
+    from services import startup
+
+    settings = settings_for_database()
+    asyncio.run(startup.check_database(settings))
     try:
-        yield
+        yield settings
     except CommandError as error:
         raise SettingsError(str(error)) from None
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 import settings as configuration
-from adapters.keys import KeyFiles
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
+
+
+log = logging.getLogger("parlance.serve")
 
 
 def application(openapi: dict[str, Any] | None = None) -> ASGIApp:
@@ -61,16 +65,27 @@ def serve(
     # Imported here: the other commands should not wait for the web stack.
     import uvicorn
 
-    settings = configuration.load()
-    settings.require_services()
-    KeyFiles(settings).signing_key()  # a missing key is told once, here, and not by every worker
+    from adapters import logs
+    from cli import migrations
+    from cli.listening import require_free
+    from services import startup
+
     if reload and workers > 1:
         raise typer.BadParameter("--reload runs one process; leave --workers out")
+    settings = configuration.load()
+    settings.require_services()
+    logs.configure(settings)
+    port = settings.port if port is None else port
+    # Here and not in each process: a mistake is reported once, and none of them is started again and again.
+    require_free(host, port)
+    asyncio.run(startup.require_ready(settings, migrations.revisions(settings)))
+    if settings.rate_limit_factor > 1:
+        log.warning("rate_limits_loose factor=%d; RATE_LIMITS=strict keeps the contract's", settings.rate_limit_factor)
     uvicorn.run(
         "cli.serve:application",
         factory=True,
         host=host,
-        port=settings.port if port is None else port,
+        port=port,
         workers=workers,
         reload=reload,
         reload_includes=["*.py", "*.yaml", "*.lua"] if reload else None,

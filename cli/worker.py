@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import signal
+import time
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -22,6 +25,8 @@ log = logging.getLogger("parlance.worker")
 
 #: Seconds between two tries to reach a PostgreSQL that is away.
 _AGAIN = 1.0
+#: Seconds until a reason that goes on is logged again.
+_REPEAT_LOG_SECONDS = 60
 
 
 def worker() -> None:
@@ -33,11 +38,14 @@ def worker() -> None:
     """
     # Imported here: the other commands should not wait for the whole product.
     from adapters import logs
+    from cli import migrations
     from container import Container
+    from services import startup
 
     settings = configuration.load()
     settings.require_services()
     logs.configure(settings)
+    asyncio.run(startup.wait_until_ready(settings, migrations.revisions(settings)))
     asyncio.run(_work(Container(settings)))
 
 
@@ -159,12 +167,16 @@ def bind(queue: App, services: Container) -> None:
             await queue.job_manager.retry_job(job)
 
 
-async def _serve(queue: App, name: str, concurrency: int) -> None:
-    """Do the jobs of one queue; a PostgreSQL that is away ends procrastinate's worker, and another begins."""
+async def _serve(queue: App, name: str, concurrency: int, reconnect: Callable[[], Awaitable[None]]) -> None:
+    """Do the jobs of one queue; a PostgreSQL that is away ends procrastinate's worker, and another begins.
+
+    `reconnect` returns when PostgreSQL can be used again.
+    """
     from procrastinate.exceptions import ConnectorException
 
+    logged: tuple[str, float] | None = None
     while True:
-        why: object = "one of its tasks failed"
+        reason = "its worker stopped"
         try:
             # It ends by itself, without an error too, where it could not ask for jobs or note that it lives.
             await queue.run_worker_async(
@@ -175,8 +187,12 @@ async def _serve(queue: App, name: str, concurrency: int) -> None:
                 install_signal_handlers=False,  # two would put out each other's
             )
         except ConnectorException as error:
-            why = error.__cause__ or error
-        log.warning("PostgreSQL is away, the queue %s waits: %s", name, why)
+            reason = " ".join(str(error.__cause__ or error).split())
+        await reconnect()
+        # A reason that goes on, such as a full disk, is not repeated every second.
+        if logged is None or logged[0] != reason or time.monotonic() > logged[1] + _REPEAT_LOG_SECONDS:
+            log.warning("queue_restarted queue=%s reason=%s", name, reason)
+            logged = reason, time.monotonic()
         await asyncio.sleep(_AGAIN)
 
 
@@ -184,6 +200,16 @@ async def _work(services: Container) -> None:
     from procrastinate.jobs import DEFAULT_QUEUE
 
     from adapters.jobs import VIDEOS
+    from services import startup
+
+    # One outage is one line, however many queues there are.
+    one_at_a_time = asyncio.Lock()
+
+    async def reconnect() -> None:
+        async with one_at_a_time:
+            # What would be a mistake at start is one of somebody else's now, such as a failover, and passes.
+            check = functools.partial(startup.check_database, services.settings)
+            await startup.wait_for("postgresql", check, startup.StartupError)
 
     queue = services.jobs.app
     bind(queue, services)
@@ -192,7 +218,7 @@ async def _work(services: Container) -> None:
             log.warning("FIREBASE_PROJECT_ID is not set: users are told in the app alone")
         # A video takes minutes of a whole core: mails and payments must not wait behind it, nor it behind them.
         workers = [
-            asyncio.create_task(_serve(queue, name, concurrency))
+            asyncio.create_task(_serve(queue, name, concurrency, reconnect))
             for name, concurrency in ((DEFAULT_QUEUE, 4), (VIDEOS, 1))
         ]
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -113,7 +113,7 @@ def build(services: Container) -> Server:
 
     def origin_allowed(origin: str, environ: dict[str, Any]) -> bool:
         own = f"{environ.get('wsgi.url_scheme', 'http').replace('ws', 'http')}://{environ.get('HTTP_HOST', '')}"
-        return origin in (own, settings.app_url, *settings.cors_origins)
+        return origin == own or settings.is_own_origin(origin)
 
     server = Server(
         EventLimit(settings.socket_events_per_second, settings.socket_event_burst),

@@ -37,7 +37,7 @@ async def refresh(services: Container, request: Request, body: dict[str, Any]) -
         token = cookies.read(request, services.settings, _COOKIE)
         # A cookie comes along with whatever page asks: only our own pages may.
         origin = request.headers.get("origin")
-        if token and origin not in (services.settings.app_url, *services.settings.cors_origins):
+        if token and not services.settings.is_own_origin(origin):
             raise errors.Forbidden("this origin may not use the cookie")
     return _tokens(services, request, await services.sign_ins.refresh(token))
 

@@ -10,18 +10,16 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from email.utils import parseaddr
 from typing import Literal
 
-import sqlalchemy as sa
+import psycopg
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
-from sqlalchemy.exc import DBAPIError, ProgrammingError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 import errors
 from adapters import redis, stun
-from adapters.database import Database
 from adapters.ffmpeg import Ffmpeg
 from adapters.keys import KeyFileError, KeyFiles
 from adapters.mail.resend import ResendMailer
@@ -31,6 +29,8 @@ from adapters.push import fcm
 from adapters.storage import Storage
 from adapters.tokens import LEEWAY
 from adapters.turn import Turn
+from services import startup
+from setting_values import url_host
 from settings import Settings, SettingsError
 
 #: Seconds that each check has.
@@ -79,6 +79,7 @@ class DoctorService:
         self._checks: dict[str, Callable[[], Awaitable[str]]] = {
             "settings": self._look_at_settings,
             "keys": self._look_at_keys,
+            "bus": self._look_at_bus_directory,
             "database": self._ask_database,
             "migrations": self._ask_for_migrations,
             "redis": self._ask_redis,
@@ -99,6 +100,8 @@ class DoctorService:
         try:
             async with asyncio.timeout(self._timeout):
                 return Finding(name, "ok", await check())
+        except startup.StartupError as error:
+            return Finding(name, "fault", error.saw, f"{error.mend[0].upper()}{error.mend[1:]}.")
         except _Found as found:
             return Finding(name, found.verdict, found.saw, found.mend)
         except TimeoutError:
@@ -113,10 +116,8 @@ class DoctorService:
             settings.require_services()
         except SettingsError as error:
             raise _fault(str(error), "Set it in the environment or in .env; .env.example explains each.") from None
-        if settings.is_production and not settings.app_url.startswith("https://"):
-            saw = f"APP_URL is {settings.app_url} in production"
-            raise _warning(saw, "Set APP_URL to the https:// address that clients use.")
-        return f"APP_ENV={settings.app_env}, {settings.app_url}"
+        limits = "loose" if settings.rate_limit_factor > 1 else "strict"
+        return f"APP_ENV={settings.app_env}, {settings.app_url}, rate limits {limits}"
 
     async def _look_at_keys(self) -> str:
         files = KeyFiles(self._settings)
@@ -131,34 +132,29 @@ class DoctorService:
             raise _fault(saw, f"Run `chmod 600 {files.private_path}`, and `parlance keys rotate` if others were here.")
         return f"{key_id} signs, mode {mode:04o}, {len(published)} published"
 
+    async def _look_at_bus_directory(self) -> str:
+        startup.check_bus_directory(self._settings)
+        directory = self._settings.bus_directory
+        return f"BUS_DIRECTORY {directory}" if directory else "BUS_DIRECTORY is not set: a temporary directory is used"
+
     @asynccontextmanager
-    async def _database(self) -> AsyncIterator[AsyncConnection]:
-        """Connect to PostgreSQL; raise _Found where that is not possible."""
-        settings = self._settings
-        where = f"{settings.db_host}:{settings.db_port}"
-        if settings.db_host is None:
+    async def _database(self) -> AsyncIterator[psycopg.AsyncConnection]:
+        """Connect to PostgreSQL; raise StartupError where that is not possible."""
+        if self._settings.db_host is None:
             raise _fault("DB_HOST is not set", "Set DB_HOST, or start `parlance dev`, which brings its own.")
-        database = Database(settings)
-        try:
-            async with database.engine.connect() as connection:
-                yield connection
-        except DBAPIError as error:
-            if isinstance(error, ProgrammingError):
-                raise
-            mend = "See whether PostgreSQL runs there, and whether DB_USERNAME, DB_PASSWORD and DB_NAME are right."
-            raise _fault(f"PostgreSQL at {where} cannot be used: {_words(error.orig)}", mend) from None
-        finally:
-            await database.close()
+        async with startup.database(self._settings) as connection:
+            yield connection
 
     async def _ask_database(self) -> str:
         settings = self._settings
         async with self._database() as connection:
-            version = str(await connection.scalar(sa.text("SHOW server_version"))).split()[0]
+            version = str(connection.info.server_version // 10_000)
             asked = time.time()
-            told = (await connection.execute(sa.select(sa.func.clock_timestamp()))).scalar_one()
+            row = await (await connection.execute("SELECT clock_timestamp()")).fetchone()
             answered = time.time()
-        saw = f"PostgreSQL {version} at {settings.db_host}:{settings.db_port}, database {settings.db_name}"
-        if int(version.partition(".")[0]) < _POSTGRES:
+        told: datetime = row[0] if row else datetime.now(UTC)
+        saw = f"PostgreSQL {version} at {settings.database_address}, database {settings.db_name}"
+        if int(version) < _POSTGRES:
             raise _warning(saw, f"Use PostgreSQL {_POSTGRES} or newer: older ones are not tested.")
         off = max(asked - told.timestamp(), told.timestamp() - answered)
         if off > _CLOCKS:
@@ -171,14 +167,12 @@ class DoctorService:
     async def _ask_for_migrations(self) -> str:
         run = "Run `parlance migrations upgrade`."
         async with self._database() as connection:
-            try:
-                found = (await connection.execute(sa.text("SELECT version_num FROM alembic_version"))).scalars().all()
-            except ProgrammingError:
-                raise _fault("no migration has ever run", run) from None
-        (current,) = found or [None]
+            current = await startup.current_revision(connection)
+        if current is None:
+            raise _fault("no migration has ever run", run)
         if current not in self._revisions:
             saw = f"the database is at {current}, which this release does not know"
-            raise _fault(saw, "Deploy the release that made it, or a newer one.")
+            raise _warning(saw, "Deploy the newer release that made it, unless that is under way.")
         pending = self._revisions.index(current)
         if pending:
             raise _fault(f"{pending} of {len(self._revisions)} migrations have not run", run)
@@ -188,7 +182,8 @@ class DoctorService:
         settings = self._settings
         if settings.redis_host is None:
             raise _fault("REDIS_HOST is not set", "Set REDIS_HOST, or start `parlance dev`, which brings its own.")
-        where = f"{settings.redis_host}:{settings.redis_port}"
+        await startup.check_redis(settings)
+        where = settings.redis_address
         client = redis.connect(settings)
         try:
             told = await client.info("everything")
@@ -214,19 +209,15 @@ class DoctorService:
         if settings.storage_endpoint is None:
             mend = "Set STORAGE_ENDPOINT, or start `parlance dev`, which brings its own."
             raise _fault("STORAGE_ENDPOINT is not set", mend)
+        await startup.check_storage(settings)
         storage = Storage(settings)
         where = f"{settings.storage_endpoint}, bucket {storage.bucket}"
-        try:
-            await storage.ping()
-        except errors.Unavailable as error:
-            mend = "See whether the store runs, whether the bucket exists, and whether the STORAGE_* keys may use it."
-            raise _fault(f"{where}: {error.detail}", mend) from None
         try:
             await storage.probe()
         except errors.Unavailable as error:
             mend = "Let the key of STORAGE_ACCESS_KEY put, get and delete objects of this bucket."
             raise _fault(f"{where}: an object cannot be written and read ({error.detail})", mend) from None
-        return f"{where}: an object was written, read and removed"
+        return f"{where}, region {settings.storage_region}: an object was written, read and removed"
 
     async def _ask_mail(self) -> str:
         settings = self._settings
@@ -305,7 +296,7 @@ class DoctorService:
 
     async def _ask_turn(self) -> str:
         settings = self._settings
-        where = f"{settings.turn_host}:{settings.turn_port}"
+        where = f"{url_host(settings.turn_host)}:{settings.turn_port}"
         relayed = Turn(settings).ice_servers("doctor")[-1]
         # A relay is no part of a developer's machine.
         miss = _fault if settings.is_production else _warning

@@ -44,8 +44,10 @@ SUBSCRIBED = (
 
 
 @contextmanager
-def a_worker(environment: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """`parlance worker` in a process of its own, ready to work."""
+def a_worker(
+    environment: dict[str, str], log: Path, *, ready: str = "worker is ready"
+) -> Iterator[subprocess.Popen[bytes]]:
+    """`parlance worker` in a process of its own, that has logged that it is `ready`."""
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "cli", "worker"],
@@ -56,7 +58,7 @@ def a_worker(environment: dict[str, str], log: Path) -> Iterator[subprocess.Pope
         )
     try:
         deadline = time.monotonic() + limit(60)
-        while "worker is ready" not in log.read_text():
+        while ready not in log.read_text():
             assert process.poll() is None and time.monotonic() < deadline, log.read_text()
             time.sleep(0.05)
         yield process

@@ -31,3 +31,11 @@ def test_storage_is_where_browsers_are_sent(
     storage = Storage(settings.model_copy(update=changed))
     assert (storage.public_origin, storage.signed_origin) == (pictures, videos)
     assert storage.signed_url("a/b", timedelta(minutes=1)).startswith(f"{videos}/")
+
+
+def test_signed_urls_carry_the_region(settings: Settings) -> None:
+    auto = Storage(settings.model_copy(update={"storage_region": "auto"}))
+    url = auto.signed_url("a/b", timedelta(minutes=1))
+    assert "%2Fauto%2Fs3%2Faws4_request" in url and "us-east-1" not in url
+    default = Storage(settings).signed_url("a/b", timedelta(minutes=1))
+    assert "%2Fus-east-1%2Fs3%2Faws4_request" in default

@@ -123,7 +123,8 @@ async def test_migrations_that_wait_or_come_from_elsewhere_are_told(settings: Se
         with psycopg.connect(settings.model_copy(update=there).database_url) as connection:
             connection.execute("UPDATE alembic_version SET version_num = %s", [revision])
         found = (await examined(settings, **there))["migrations"]
-        assert found.verdict == "fault" and said in found.saw, found
+        verdict = "warning" if revision == "feedfeed" else "fault"  # a newer release is being rolled out
+        assert found.verdict == verdict and said in found.saw, found
 
 
 async def test_wrong_passwords_and_keys_are_told_without_repeating_them(settings: Settings) -> None:

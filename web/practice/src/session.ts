@@ -6,7 +6,8 @@ import type { Me } from "../../../clients/typescript/src/openapi.ts";
 function device(): string {
   const known = localStorage.getItem("device");
   if (known) return known;
-  const made = `web-${crypto.randomUUID()}`;
+  // `crypto.randomUUID` is missing where the page is not secure, which main.ts reports.
+  const made = `web-${Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("")}`;
   localStorage.setItem("device", made);
   return made;
 }

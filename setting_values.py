@@ -1,0 +1,118 @@
+"""Kinds of values that settings have: each reads what an operator writes, or says how it should be written.
+
+Imports nothing of ours. A message continues a sentence that begins with the setting's name, and never has the value.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from datetime import timedelta
+from email.headerregistry import HeaderRegistry
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator
+from pydantic_settings import NoDecode
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def _duration(value: Any) -> Any:
+    """Read `15m`, `30d`, `90s`, `12h` as a timedelta."""
+    if isinstance(value, str):
+        match = re.fullmatch(r"([0-9]+)([smhd])", value.strip())
+        if not match:
+            raise ValueError("should be a whole number and a unit, such as 90s, 15m, 12h or 30d")
+        try:
+            return timedelta(**{_UNITS[match[2]]: int(match[1])})
+        except (OverflowError, ValueError):  # longer than Python counts: out of any range
+            return timedelta.max
+    return value
+
+
+def between(shortest: str, longest: str) -> AfterValidator:
+    """Bound a duration, as operators write it."""
+    low, high = _duration(shortest), _duration(longest)
+
+    def check(value: timedelta) -> timedelta:
+        if not low <= value <= high:
+            raise ValueError(f"should be between {shortest} and {longest}")
+        return value
+
+    return AfterValidator(check)
+
+
+def _comma_separated(value: Any) -> Any:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _host(value: str) -> str:
+    """Return a host name, or an IP address without the brackets that URLs put around IPv6."""
+    bare = value.strip().removeprefix("[").removesuffix("]")
+    if ":" in bare:
+        try:
+            return str(ipaddress.IPv6Address(bare))
+        except ValueError:
+            pass
+    if not re.fullmatch(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,251}[A-Za-z0-9.])?", bare):
+        raise ValueError("should be a host name or an IP address, without scheme, port or path")
+    return bare
+
+
+def url_host(host: str) -> str:
+    """Write a host as URLs want it: IPv6 in brackets."""
+    return f"[{host}]" if ":" in host else host
+
+
+def _origin(value: str) -> str:
+    """Return an origin as browsers send it: lower case, without a default port."""
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?", value):
+        raise ValueError(
+            "should be a scheme and a host, such as https://app.example.com, without *, path or slash at the end"
+        )
+    port = value.rpartition("]")[2].split("://")[-1].partition(":")[2]
+    if port and not 0 < int(port) < 65536:
+        raise ValueError("has a port that is not between 1 and 65535")
+    origin = value.lower()
+    for scheme, default in (("http", ":80"), ("https", ":443")):
+        if origin.startswith(f"{scheme}://"):
+            origin = origin.removesuffix(default)
+    return origin
+
+
+def _http_origin(value: str) -> str:
+    if not value.lower().startswith(("http://", "https://")):
+        raise ValueError("should begin with https:// or http://")
+    return _origin(value)
+
+
+def _proxy(value: str) -> str:
+    """Check an address or a network; what is neither would never match, or match every client."""
+    try:
+        ipaddress.ip_network(value)
+    except ValueError as error:
+        hint = f"; write {ipaddress.ip_network(value, strict=False)}" if "host bits" in str(error) else ""
+        raise ValueError(
+            f"should be IP addresses and networks, such as 10.0.0.0/8, with commas between{hint}"
+        ) from None
+    return value
+
+
+def _sender(value: str) -> str:
+    """Check what mails are from: one address, with or without a name before it."""
+    has_controls = any(ord(character) < 32 or ord(character) == 127 for character in value)
+    header: Any = None if has_controls else HeaderRegistry()("From", value)
+    if header is None or header.defects or len(header.addresses) != 1 or not header.addresses[0].domain:
+        raise ValueError(
+            "should be one address on one line, such as noreply@example.com or Parlance <noreply@example.com>"
+        )
+    return value
+
+
+Duration = Annotated[timedelta, BeforeValidator(_duration)]
+Host = Annotated[str, AfterValidator(_host)]
+Sender = Annotated[str, AfterValidator(_sender)]
+#: Scheme, host and port of an HTTP server.
+Site = Annotated[str, AfterValidator(_http_origin)]
+Origins = Annotated[list[Annotated[str, AfterValidator(_origin)]], NoDecode, BeforeValidator(_comma_separated)]
+Proxies = Annotated[list[Annotated[str, AfterValidator(_proxy)]], NoDecode, BeforeValidator(_comma_separated)]

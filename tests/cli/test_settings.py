@@ -1,0 +1,152 @@
+"""Settings that are wrong are one sentence that names each; values are never repeated."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import settings as configuration
+from adapters.turn import Turn
+from settings import Settings, SettingsError
+
+ORIGIN = "should be a scheme and a host"
+PROXIES = "should be IP addresses and networks, such as 10.0.0.0/8"
+SENDER = "should be one address on one line"
+HOST = "should be a host name or an IP address, without scheme, port or path"
+UNIT = "should be a whole number and a unit, such as 90s, 15m, 12h or 30d"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("JWT_ACCESS_EXPIRY", "0m", "should be between 30s and 24h"),
+        ("JWT_ACCESS_EXPIRY", "1000000000000d", "should be between 30s and 24h"),
+        ("JWT_ACCESS_EXPIRY", "1" + "0" * 5000 + "d", "should be between 30s and 24h"),
+        ("RECONNECT_GRACE", "0s", "should be between 1s and 5m"),
+        ("SEARCH_EXPIRY", "-5m", UNIT),
+        ("JWT_REFRESH_EXPIRY", "1.5h", UNIT),
+        ("VIDEO_LINK_EXPIRY", "10", UNIT),
+        ("CHECKOUT_EXPIRY", "30m", "should be between 1h and 23h"),
+        ("CORS_ORIGINS", "*", ORIGIN),
+        ("CORS_ORIGINS", "https://app.example.com/", ORIGIN),
+        ("CORS_ORIGINS", "https://app.example.com/web", ORIGIN),
+        ("CORS_ORIGINS", "learn.example.com", ORIGIN),
+        ("APP_URL", "https://app.example.com/", ORIGIN),
+        ("APP_URL", "localhost:5503", "should begin with https:// or http://"),
+        ("TRUSTED_PROXIES", "10.0.0.0/33", PROXIES),
+        ("TRUSTED_PROXIES", "nginx", PROXIES),
+        ("TRUSTED_PROXIES", "*", PROXIES),
+        ("TRUSTED_PROXIES", "10.0.0.1/8", "write 10.0.0.0/8"),
+        ("EMAIL_FROM", "Us\nBcc: all@example.com <us@example.com>", SENDER),
+        ("EMAIL_FROM", "Parlance", SENDER),
+        ("EMAIL_FROM", "a@example.com, b@example.com", SENDER),
+        ("DB_HOST", "postgresql://db", HOST),
+        ("REDIS_HOST", "redis:6379", HOST),
+        ("STORAGE_REGION", "us east", "should match"),
+        ("PORT", "99999", "should be less than or equal to 65535"),
+        ("BUS_DIRECTORY", "/tmp/" + 90 * "a", "should be a path of at most 85 bytes"),
+    ],
+)
+def test_setting_out_of_range_is_named(name: str, value: str, sentence: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        configuration.load(None, **{name.lower(): value})
+    message = str(refused.value)
+    assert message.startswith(f"{name} ") and sentence in message and "\n" not in message
+
+
+def test_cors_origins_are_as_browsers_send_them() -> None:
+    given = "HTTPS://App.Example.com:443, http://[::1]:3000, capacitor://localhost"
+    loaded = configuration.load(None, cors_origins=given)
+    assert loaded.cors_origins == ["https://app.example.com", "http://[::1]:3000", "capacitor://localhost"]
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("JWT_AUDIENCE=caf\u00e9\n".encode("utf-16"), "is not UTF-8 but looks like UTF-16; save it as UTF-8"),
+        ("# one\nJWT_AUDIENCE=caf\u00e9\n".encode("latin-1"), "is not UTF-8, as line 2 shows; save it as UTF-8"),
+    ],
+    ids=["utf-16", "latin-1"],
+)
+def test_env_file_in_another_encoding_is_refused(tmp_path: Path, content: bytes, sentence: str) -> None:
+    file = tmp_path / ".env"
+    file.write_bytes(content)
+    with pytest.raises(SettingsError) as refused:
+        configuration.load(file)
+    assert str(refused.value) == f"{file} {sentence}"
+
+
+def test_env_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "directory").mkdir()
+    with pytest.raises(SettingsError, match="is a directory, and should be a file"):
+        configuration.load(tmp_path / "directory")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with pytest.raises(SettingsError, match="cannot be read: Too many levels"):
+        configuration.load(tmp_path / "loop")
+
+
+def test_env_file_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text("JWT_AUDIENCE=caf\u00e9\n", encoding="utf-8-sig")
+    assert configuration.load(file).jwt_audience == "caf\u00e9"
+
+
+def problems_of(**values: Any) -> str:
+    with pytest.raises(SettingsError) as refused:
+        configuration.load(None, **values).require_services()
+    return str(refused.value)
+
+
+def test_production_needs_its_own_https_address() -> None:
+    production: dict[str, Any] = {"app_env": "production"}
+    assert "APP_URL is not set; set it to the https:// address" in problems_of(**production)
+    assert "APP_URL is http://app.example.com, and production" in problems_of(
+        **production, app_url="http://app.example.com"
+    )
+    assert "APP_URL" not in problems_of(**production, app_url="https://app.example.com")
+
+
+def test_rate_limits_are_loose_in_development_alone() -> None:
+    def factor(**values: Any) -> int:
+        return configuration.load(None, **values).rate_limit_factor
+
+    assert factor() == configuration.LOOSE_FACTOR and factor(rate_limits="strict") == 1
+    assert factor(app_env="test") == factor(app_env="production") == 1
+    assert factor(app_env="test", rate_limits="loose") == configuration.LOOSE_FACTOR
+    assert "RATE_LIMITS is loose" in problems_of(app_env="production", rate_limits="loose")
+
+
+@pytest.mark.parametrize("given", ["::1", "[::1]"])
+def test_ipv6_hosts_have_brackets_in_urls_alone(given: str) -> None:
+    loaded = configuration.load(None, db_host=given, redis_host=given, turn_host=given)
+    assert loaded.db_host == loaded.redis_host == loaded.turn_host == "::1"
+    assert "@[::1]:5432/" in loaded.database_url and loaded.redis_address == "[::1]:6379"
+    stun, turn = (server["urls"] for server in Turn(loaded).ice_servers("u1"))
+    assert stun == ["stun:[::1]:3478"]
+    assert turn[0] == "turn:[::1]:3478?transport=udp" and turn[2] == "turns:[::1]:5349?transport=tcp"
+
+
+def test_durations_are_read_with_their_unit() -> None:
+    assert Settings.model_validate({"jwt_access_expiry": " 90s "}).jwt_access_expiry == timedelta(seconds=90)
+
+
+def test_loopback_origins_are_one_in_development_alone() -> None:
+    own, others = "http://localhost:5503", ["http://127.0.0.1:5503", "http://[::1]:5503"]
+    development = configuration.load(None)
+    assert all(development.is_own_origin(origin) for origin in (own, *others))
+    for origin in (
+        "http://127.0.0.1:5504",
+        "https://127.0.0.1:5503",
+        "http://localhost.example.com:5503",
+        "null",
+        None,
+    ):
+        assert not development.is_own_origin(origin)
+    for env in ("test", "production"):
+        strict = configuration.load(None, app_env=env, app_url=own)
+        assert strict.is_own_origin(own) and not any(strict.is_own_origin(origin) for origin in others)
+    elsewhere = configuration.load(None, app_url="https://app.example.com")
+    assert not any(elsewhere.is_own_origin(origin) for origin in (own, *others))

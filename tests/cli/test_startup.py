@@ -1,0 +1,218 @@
+"""A mistake at start is one sentence with what to do, exit 1 and no traceback."""
+
+from __future__ import annotations
+
+import errno
+import re
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from adapters.embedded import EmbeddedServices
+from adapters.keys import KeyFileError, KeyFiles
+from adapters.redis import connect
+from cli.listening import refusal
+from cli.migrations import revisions, upgrade_to_head
+from services import startup
+from settings import Settings
+from tests.accounts import eventually, load, own_database
+from tests.cli.test_operators import parlance
+from tests.shop import a_worker
+from tests.world import free_port
+
+SECRET = "Hunter2-secret"
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """A PostgreSQL and a Valkey with passwords, apart from those of other tests."""
+    with EmbeddedServices(tmp_path_factory.mktemp("stores"), durable=False, only=("postgres", "valkey")) as connections:
+        yield connections
+
+
+def refused(*command: str, **environment: str) -> str:
+    """Run a command that has to refuse; return its sentence."""
+    done = parlance(*command, **environment)
+    output = done.stdout + done.stderr
+    assert done.returncode == 1 and "Traceback" not in output, output
+    lines = [line for line in output.splitlines() if line.startswith("parlance: ")]
+    assert len(lines) == 1 and done.stderr.endswith(f"{lines[0]}\n"), output
+    assert SECRET not in output
+    return lines[0].removeprefix("parlance: ")
+
+
+@contextmanager
+def closing_port() -> Iterator[int]:
+    """A server that closes each connection once something was sent, as a TLS port does with plain text."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = listener.accept()
+                except OSError:
+                    return
+                with connection:
+                    connection.recv(1024)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield int(listener.getsockname()[1])
+        listener.shutdown(socket.SHUT_RDWR)
+    thread.join()
+
+
+MISTAKES = [
+    (
+        {"REDIS_HOST": "no-such-host.invalid"},
+        "no address is known for the host no-such-host.invalid; correct REDIS_HOST",
+    ),
+    ({"REDIS_PORT": "CLOSED"}, "Connection refused; start it, or correct REDIS_HOST and REDIS_PORT"),
+    ({"REDIS_PASSWORD": SECRET}, "has no password; leave REDIS_PASSWORD empty"),
+    ({"REDIS_PORT": "CLOSING"}, "does not answer as Redis does without TLS"),
+    ({"DB_HOST": "no-such-host.invalid"}, "no address is known for the host no-such-host.invalid; correct DB_HOST"),
+    ({"DB_PORT": "CLOSED"}, "Connection refused; start it, or correct DB_HOST and DB_PORT"),
+    ({"DB_NAME": "nowhere"}, "has no database nowhere; create it (`createdb nowhere`), or correct DB_NAME"),
+    ({"DB_NAME": "postgres"}, "the database postgres has no tables yet; run `parlance migrations upgrade`"),
+    ({"STORAGE_ENDPOINT": "http://no-such-host.invalid"}, "correct STORAGE_ENDPOINT"),
+    ({"STORAGE_SECRET_KEY": SECRET}, "correct STORAGE_ACCESS_KEY, STORAGE_SECRET_KEY and STORAGE_REGION"),
+    ({"STORAGE_BUCKET_NAME": "nowhere"}, "has no bucket nowhere; create it, or correct STORAGE_BUCKET_NAME"),
+    ({"BUS_DIRECTORY": "/proc/parlance"}, "BUS_DIRECTORY /proc/parlance cannot be used: "),
+    ({"BUS_DIRECTORY": "/etc/hostname"}, "BUS_DIRECTORY /etc/hostname cannot be used: File exists"),
+]
+
+
+@pytest.mark.parametrize(("changes", "sentence"), MISTAKES, ids=[" ".join(changes)[:40] for changes, _ in MISTAKES])
+async def test_startup_mistake_is_one_sentence(
+    environment: dict[str, str], changes: dict[str, str], sentence: str
+) -> None:
+    with closing_port() as closing:
+        ports = {"CLOSED": str(free_port()), "CLOSING": str(closing)}
+        changed = load({**environment, **{name: ports.get(value, value) for name, value in changes.items()}})
+        known = revisions(changed)
+        with pytest.raises(startup.StartupError) as refused:
+            await startup.require_ready(changed, known)
+            await startup.check_storage(changed)  # of which serve only warns where it is away
+        message = str(refused.value)
+        assert sentence in message and "\n" not in message and SECRET not in message
+        # A worker waits for what may come back, and refuses what a mistake is.
+        assert isinstance(refused.value, startup.Away) == ("CLOSED" in changes.values())
+
+
+async def test_passwords_of_stores_are_checked(environment: dict[str, str], stores: dict[str, str]) -> None:
+    for user, password in (("parlance", SECRET), ("nobody", SECRET)):
+        wrong = load({**environment, **stores, "DB_USERNAME": user, "DB_PASSWORD": password})
+        with pytest.raises(
+            startup.Misconfigured, match=f"refuses the password of {user}; correct DB_USERNAME"
+        ) as refused:
+            await startup.check_database(wrong)
+        assert SECRET not in str(refused.value)
+    right = load({**environment, **stores})
+    client = connect(right)
+    await client.config_set("requirepass", "right-password")
+    await client.aclose()
+    with pytest.raises(startup.Misconfigured, match="wants a password; set REDIS_PASSWORD"):
+        await startup.check_redis(right)
+    with pytest.raises(startup.Misconfigured, match="refuses the password; correct REDIS_PASSWORD") as refused:
+        await startup.check_redis(load({**environment, **stores, "REDIS_PASSWORD": SECRET}))
+    assert SECRET not in str(refused.value)
+    await startup.check_redis(load({**environment, **stores, "REDIS_PASSWORD": "right-password"}))
+
+
+async def test_schema_behind_refuses_and_newer_is_allowed(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    """A newer schema is that of a release that is being rolled out while this one still runs."""
+    newest, before, *_ = known = revisions(settings)
+    with own_database(settings) as own:
+        await startup.check_schema(own, known)
+        for revision in (before, "feedfeed"):
+            with psycopg.connect(own.database_url) as connection:
+                connection.execute("UPDATE alembic_version SET version_num = %s", [revision])
+            if revision == before:
+                with pytest.raises(startup.Misconfigured, match=r"1 of .* run `parlance migrations upgrade`"):
+                    await startup.check_schema(own, known)
+            else:
+                await startup.check_schema(own, known)
+                assert f"schema_newer_than_release revision=feedfeed newest_known={newest}" in caplog.text
+
+
+def test_serve_with_workers_reports_a_mistake_once(environment: dict[str, str]) -> None:
+    sentence = refused("serve", "--workers", "2", "--port", str(free_port()), **{**environment, "DB_NAME": "nowhere"})
+    assert "has no database nowhere" in sentence
+
+
+def test_commands_report_mistakes_of_stores(environment: dict[str, str]) -> None:
+    for command in (("worker",), ("migrations", "current"), ("admins", "list")):
+        assert "correct DB_HOST" in refused(*command, **{**environment, "DB_HOST": "no-such-host.invalid"})
+
+
+def test_serve_refuses_a_port_that_is_taken(environment: dict[str, str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        assert refused("serve", "--port", port, **environment).startswith(f"port {port} is taken by another program")
+    assert "choose one above 1023 with PORT" in refusal("0.0.0.0", 80, errno.EACCES)
+
+
+async def test_worker_waits_for_services_and_says_so_once(
+    environment: dict[str, str], stores: dict[str, str], tmp_path: Path
+) -> None:
+    log = tmp_path / "worker.log"
+    directory = tmp_path / "postgres"
+    with EmbeddedServices(directory, durable=False, only=("postgres",)) as connections:
+        variables = {**environment, **connections}
+        upgrade_to_head(load(variables))
+    lines = re.compile("postgresql_(un)?available|error connecting|Traceback|worker is ready")
+    with a_worker(variables, log, ready="postgresql_unavailable") as process:
+        with EmbeddedServices(directory, durable=False, only=("postgres",)) as again:
+            assert again["DB_PORT"] == connections["DB_PORT"]
+            await eventually(lambda: "worker is ready" in log.read_text(), within=60, what="the worker is ready")
+        await eventually(lambda: log.read_text().count("postgresql_unavailable") == 2, within=60, what="it noticed")
+        assert process.poll() is None
+        with EmbeddedServices(directory, durable=False, only=("postgres",)):
+            await eventually(lambda: log.read_text().count("postgresql_available") == 2, within=60, what="it is back")
+    found = [match.group() for match in lines.finditer(log.read_text())]
+    outage = ["postgresql_unavailable", "postgresql_available"]
+    assert found == [*outage, "worker is ready", *outage], log.read_text()
+
+
+def keys(path: Path, settings: Settings) -> KeyFiles:
+    where = {"jwt_private_key_path": path / "private.pem", "jwt_public_key_path": path / "public.pem"}
+    return KeyFiles(settings.model_copy(update=where))
+
+
+def pem(key: Any, encryption: serialization.KeySerializationEncryption | None = None) -> bytes:
+    encoded: bytes = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption or serialization.NoEncryption()
+    )
+    return encoded
+
+
+def test_signing_keys_that_cannot_sign_are_refused(tmp_path: Path, settings: Settings) -> None:
+    files = keys(tmp_path, settings)
+    files.generate()
+    good = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    short = rsa.generate_private_key(public_exponent=65537, key_size=1024)
+    for content, sentence in (
+        (pem(ec.generate_private_key(ec.SECP256R1())), "not RSA"),
+        (pem(good, serialization.BestAvailableEncryption(SECRET.encode())), "is encrypted; write it without"),
+        (pem(short), "1024 bits, too few for RS256; use 2048 or more"),
+        (files.public_path.read_bytes(), "holds a public key; set JWT_PRIVATE_KEY_PATH"),
+        (pem(good), "are not one pair; set JWT_PUBLIC_KEY_PATH"),
+        (b"", "is empty"),
+        (b"nonsense", "holds no RSA key in PEM"),
+    ):
+        files.private_path.write_bytes(content)
+        with pytest.raises(KeyFileError) as refused:
+            files.signing_key()
+        assert sentence in str(refused.value) and "\n" not in str(refused.value) and SECRET not in str(refused.value)
+    files.private_path.unlink()
+    files.private_path.mkdir()
+    with pytest.raises(KeyFileError, match="cannot be read: Is a directory"):
+        files.signing_key()
