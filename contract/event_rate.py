@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 #: Whoever has this many seconds' worth of events refused, without a pause, is cut off.
 _FLOOD_SECONDS = 10
+#: Frames that may come for each event of the limit, in the long run and in a burst: 120 a second and 600 by default.
+_FRAMES_PER_EVENT, _BURST_FRAMES_PER_EVENT = 4, 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +17,10 @@ class EventLimit:
 
     per_second: float
     burst: float
+
+    def frames(self) -> EventLimit:
+        """Return what a socket may send in frames: enough for events in many fragments, pongs and pings as well."""
+        return EventLimit(self.per_second * _FRAMES_PER_EVENT, self.burst * _BURST_FRAMES_PER_EVENT)
 
 
 class EventRate:

@@ -120,8 +120,9 @@ def _unused_components(document: Document) -> Iterator[Problem]:
                 yield ("components", section, name), "nothing uses it"
 
 
-def _open_objects(document: Document, inputs: Iterable[Part]) -> Iterator[Problem]:
-    """Yield each object schema, in or below `inputs`, that takes fields it does not name."""
+def _input_rules(document: Document, inputs: Iterable[Part]) -> Iterator[Problem]:
+    """Yield each schema, in or below `inputs`, of an object that takes fields it does not name or of an integer
+    without bounds: what no column stores must be refused, not fail."""
     seen = set()
     unread = list(inputs)
     while unread:
@@ -131,6 +132,9 @@ def _open_objects(document: Document, inputs: Iterable[Part]) -> Iterator[Proble
         seen.add(place)
         if _is_object(schema) and schema.get("additionalProperties") is not False:
             yield place, "an input object needs `additionalProperties: false`"
+        is_integer = schema.get("type") == "integer" or "integer" in _list(schema.get("type"))
+        if is_integer and "enum" not in schema and not {"minimum", "maximum"} <= schema.keys():
+            yield place, "an input integer needs `minimum` and `maximum`"
         for key in ("items", "additionalProperties", "not"):
             unread.append(((*place, key), schema.get(key)))
         for key in ("allOf", "anyOf", "oneOf"):
@@ -218,7 +222,7 @@ def _openapi_rules(document: Document) -> Iterator[Problem]:
                     yield (*place, *below), message
                 inputs.extend(_inputs(document, place, operation))
         inputs.extend(_inputs(document, ("paths", path), item))
-    yield from _open_objects(document, inputs)
+    yield from _input_rules(document, inputs)
     yield from _inline_objects(document)
     yield from _unused_components(document)
     yield from _false_examples(document, OAS30Validator)
@@ -289,7 +293,7 @@ def _asyncapi_rules(document: Document) -> Iterator[Problem]:
     for name, message in document.get("components", {}).get("messages", {}).items():
         if not message.get("payload", {}).get("$ref", "").startswith("#/components/schemas/"):
             yield ("components", "messages", name, "payload"), "a payload is a $ref into components.schemas"
-    yield from _open_objects(document, inputs)
+    yield from _input_rules(document, inputs)
     yield from _unused_components(document)
     yield from _false_examples(document, Draft7Validator)
 

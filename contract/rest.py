@@ -57,7 +57,8 @@ if TYPE_CHECKING:
 # Each request of an operation that takes several content types would be warned of, six times.
 logging.getLogger("connexion.operations").setLevel(logging.ERROR)
 
-_INTEGER = re.compile("-?[0-9]+")
+#: As JSON writes one. Python's `int` also takes a plus, spaces, underscores and the digits of any script.
+_INTEGER = re.compile("-?[0-9]{1,19}")
 
 
 class BoundResolver(Resolver):  # type: ignore[misc]

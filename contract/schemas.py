@@ -19,6 +19,21 @@ ASYNCAPI = ROOT / "asyncapi.yaml"
 
 Validator = Callable[[Any], "str | None"]
 
+#: The keyword beside `type: integer` that refuses 1.0 and 1e3, which JSON Schema takes for integers. They arrive as
+#: floats, whose fraction, sign of zero and exponent neither the code nor the database expects.
+_WRITTEN = "x-written-as-integer"
+
+
+class _WrittenAsInteger:
+    """The keyword's validator; the form is jsonschema-rs's."""
+
+    def __init__(self, parent: dict[str, Any], value: Any, path: list[str | int]) -> None:
+        pass
+
+    def validate(self, instance: Any) -> None:
+        if type(instance) is float:
+            raise ValueError
+
 
 def load(path: Path) -> dict[str, Any]:
     """Read a spec; YAML's dates and anchors come out as plain JSON."""
@@ -28,12 +43,14 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def _draft_2020(schema: Any) -> Any:
-    """Turn OpenAPI 3.0's `nullable` into a type that includes null, all the way down."""
+    """Turn OpenAPI 3.0's `nullable` into a type that includes null, and mark integers, all the way down."""
     if isinstance(schema, list):
         return [_draft_2020(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
     converted = {key: _draft_2020(value) for key, value in schema.items() if key != "nullable"}
+    if "integer" in (schema.get("type"), *(schema["type"] if isinstance(schema.get("type"), list) else ())):
+        converted[_WRITTEN] = True
     if schema.get("nullable") is True and isinstance(schema.get("type"), str):
         converted["type"] = [schema["type"], "null"]
         if "enum" in converted and None not in converted["enum"]:
@@ -54,7 +71,9 @@ def follow(node: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
 def compiled(schema: dict[str, Any], document: dict[str, Any]) -> Validator:
     """Compile `schema`, whose `$ref`s point into `document`; the result tells what is wrong, or None."""
     whole = {"components": _draft_2020(document.get("components", {})), **_draft_2020(schema)}
-    validator = jsonschema_rs.Draft202012Validator(whole, validate_formats=False)
+    validator = jsonschema_rs.Draft202012Validator(
+        whole, validate_formats=False, keywords={_WRITTEN: _WrittenAsInteger}
+    )
 
     def validate(instance: Any) -> str | None:
         try:
@@ -96,6 +115,8 @@ def describe(path: list[str | int], kind: Any) -> str:
             return f"{subject} is empty"
         case "pattern":
             return f"{subject} does not have the right form"
+        case "x-written-as-integer":
+            return f"{subject} should be an integer, written without a fraction or an exponent"
         case _:
             return f"{subject} breaks the rule '{name}'"
 

@@ -100,6 +100,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
         super().__init__(client_manager=self.directory, async_mode="asgi", transports=["websocket"], **options)
         self.manager_initialized = True  # ours needs nothing
         self.eio.opened = self._begin
+        self.eio.frame_limit = limit.frames()
 
     def _engineio_server_class(self) -> type[Engine]:
         return Engine

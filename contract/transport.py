@@ -22,7 +22,7 @@ from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.protocol import SERVER, Protocol
 
-from contract.event_rate import EventRate
+from contract.event_rate import EventLimit, EventRate
 
 try:
     from websockets.speedups import apply_mask
@@ -44,6 +44,12 @@ _quiet.disabled = True
 MAX_FRAME_BYTES = 64 * 1024
 #: What a client may leave unread, in bytes, before it is cut off.
 MAX_UNSENT_BYTES = 1024 * 1024
+#: Frames of one connection that are handled in one turn of the loop, and those of one message.
+FRAMES_PER_TURN, MAX_FRAGMENTS = 64, 128
+#: What a frame that waits for its turn counts at least, in bytes: 64 small ones pause reading as one of 64 KB does.
+_MIN_WAITING_BYTES = MAX_FRAME_BYTES // FRAMES_PER_TURN
+#: Seconds in which a connection that is closing must have ended.
+CLOSE_SECONDS = 3.0
 #: Seconds between two pings, and how long the answer may take.
 PING_INTERVAL, PING_TIMEOUT = 20, 15
 
@@ -52,11 +58,12 @@ _EXTENSION, ENGINE = "parlance.connection", "parlance.engine"
 #: What a client may send as text: an Engine.IO close, a pong, or a message that is a Socket.IO packet.
 _READABLE = re.compile(r"1|3|4[0-9].*", re.DOTALL)
 _CLOSE, _PING, _PONG = b"1", b"2", b"3"
-#: The first byte of a text message in one frame, and the bytes of an empty frame of a client (RFC 6455, 5.2).
-_WHOLE_TEXT, _SHORTEST = 0x81, 6
+#: The first byte of a text message in one frame, the bytes of an empty frame of a client and the bit that says that it
+#: is masked (RFC 6455, 5.2).
+_WHOLE_TEXT, _SHORTEST, _MASKED = 0x81, 6, 0x80
 #: Stands in an inbox for the end of the connection.
 _LOST = object()
-_INVALID_TEXT, _GOING_AWAY = 1007, 1012  # RFC 6455, 7.4.1
+_INVALID_TEXT, _POLICY_VIOLATION, _GOING_AWAY = 1007, 1008, 1012  # RFC 6455, 7.4.1
 
 
 class Connection(WebSocketsSansIOProtocol):
@@ -66,11 +73,14 @@ class Connection(WebSocketsSansIOProtocol):
     is_open = False
     _parser: Protocol | None = None
     is_congested = False
-    #: Whether frames are told apart here, and the beginning of one that has not come whole.
-    _delimits = True
+    #: What has been received and not been handled: the beginning of a frame, or frames that wait for their turn.
     _rest = b""
+    #: Whether frames wait for the next turn of the loop, and whether all that is received is discarded.
+    _is_behind = _discards = False
+    #: Whether a message has begun and is not complete.
+    is_unfinished = False
     _unsent: list[bytes] | None = None
-    close_timeout = 3.0
+    close_timeout = CLOSE_SECONDS
     # What uvicorn's would set.
     disconnected = close_sent = read_paused = False
     close_timer = ping_timer = pong_timer = pending_ping_payload = None
@@ -99,7 +109,7 @@ class Connection(WebSocketsSansIOProtocol):
     def handle_connect(self, event: Any) -> None:
         self.conn.logger = _quiet
         super().handle_connect(event)
-        self.close_timeout = 3.0
+        self.close_timeout = CLOSE_SECONDS
         if not self.close_sent:
             self.scope["extensions"][_EXTENSION] = self  # type: ignore[assignment]
 
@@ -134,71 +144,117 @@ class Connection(WebSocketsSansIOProtocol):
     def adopt(self, socket: Socket) -> None:
         """Give every frame to `socket` from now on, those that came early first."""
         self.socket, self.is_open = socket, not self.disconnected
-        if "queue" not in self.__dict__:
-            return
-        early = self.queue
-        del self.queue, self.writable
-        while not early.empty():
-            message: Any = early.get_nowait()
-            if message["type"] == "websocket.receive":
-                socket.queue(message.get("bytes") or message["text"])
-            else:
-                self._lose()
-        if self.read_paused:
-            self.read_paused = False
-            self.transport.resume_reading()
+        if "queue" in self.__dict__:
+            del self.queue, self.writable
+        if self.disconnected:
+            self._lose()
+        elif self._rest:
+            self._proceed_soon()
 
     def data_received(self, data: bytes) -> None:
-        """Take plain text frames off by hand, which costs half of what a parser of every frame does; leave it the rest.
-
-        It is given whole frames, so that it is always between two.
-        """
-        if self.socket is None:
-            self._delimits = not self.handshake_initiated  # else it may be in the middle of one
-            super().data_received(data)
-            return
         if self._rest:
             data = self._rest + data
-        at, end = 0, len(data)
-        while self._delimits and end - at >= _SHORTEST:
-            size = data[at + 1] ^ 0x80
+        if self._discards:
+            return
+        if self.socket is None and not self.handshake_initiated:
+            super().data_received(data)
+        elif self.socket is None or self._is_behind or self.read_paused:
+            self._rest = data
+            self.transport.pause_reading()
+        else:
+            self._handle_frames(data)
+
+    def _handle_frames(self, data: bytes) -> None:
+        """Handle the whole frames at the start of `data`, a limited number in one turn of the loop; keep the rest.
+
+        Plain text frames are taken off by hand, which costs half of what a parser of every frame does. The parser is
+        given whole frames, so that it is always between two.
+        """
+        assert self.socket is not None
+        at, end, message = 0, len(data), self.frames
+        for _ in range(FRAMES_PER_TURN):
+            if end - at < _SHORTEST or self.read_paused:
+                break
+            size = data[at + 1] ^ _MASKED
             content = at + 6
             if size == 126:
                 size = data[at + 2] << 8 | data[at + 3]
                 content = at + 8
-            elif size > 126:  # longer than any, or not masked: the parser knows what to say
-                self._delimits = False
-                break
+            elif size > 126:
+                if size > 127 or end - at < 10:
+                    break
+                size = int.from_bytes(data[at + 2 : at + 10], "big")
+                content = at + 14
+                if size > MAX_FRAME_BYTES:
+                    self._parse(data[at:])  # which refuses it for its head
+                    return
             stop = content + size
             if stop > end:
                 break
             if data[at] == _WHOLE_TEXT and not self.frames and self.is_open:
                 self.socket.hear(apply_mask(data[content:stop], data[content - 4 : content]))
-            else:
-                super().data_received(data[at:stop])
+            elif not self._parse(data[at:stop]):
+                return
             at = stop
+        else:
+            if at < end:
+                self._proceed_soon()
+        if end - at > 1 and data[at + 1] < _MASKED:
+            self._parse(data[at:])
+            return
+        if self._discards:
+            return
         self._rest = data[at:]
-        if not self._delimits:
-            rest, self._rest = self._rest, b""
-            super().data_received(rest)
+        if self._rest or self.frames:
+            self.socket.engine.await_rest(self, is_new=at > 0 and not (message and self.frames is message))
+        elif self.is_unfinished:
+            self.socket.engine.await_nothing(self)
+
+    def _parse(self, frame: bytes) -> bool:
+        """Have the parser read a frame, or refuse one for its head; return whether more is to be read."""
+        assert self.socket is not None
+        if self._discards or not self.socket.spend_frame():
+            return False
+        if len(self.frames) >= MAX_FRAGMENTS and frame[0] & 0x0F == 0:
+            self.fail(_POLICY_VIOLATION, "too many fragments")
+            return False
+        super().data_received(frame)
+        return not self._discards
+
+    def _proceed_soon(self) -> None:
+        """Read no more, and go on with what has been received, in the next turn of the loop."""
+        if not self._is_behind:
+            self._is_behind = True
+            self.transport.pause_reading()
+            self.loop.call_soon(self._proceed)
+
+    def _proceed(self) -> None:
+        self._is_behind = False
+        if self._discards or self.read_paused or self.transport.is_closing():
+            return
+        data, self._rest = self._rest, b""
+        self._handle_frames(data)
+        if not (self._is_behind or self.read_paused or self.transport.is_closing()):
+            self.transport.resume_reading()
 
     def handle_text(self, event: Any) -> None:
-        if self.socket is None or not event.fin:
-            super().handle_text(event)
-        elif self.is_open:
+        if event.fin and self.is_open and self.socket is not None:
             self.socket.hear(bytes(event.data))
+        else:
+            super().handle_text(event)
+
+    def handle_ping(self) -> None:
+        self.write(b"".join(self.conn.data_to_send()))
 
     def send_receive_event_to_app(self) -> None:
-        if self.socket is None:
-            super().send_receive_event_to_app()
-            return
-        frame, self.frames = b"".join(self.frames), []
+        assert self.socket is not None
+        message, self.frames = b"".join(self.frames), []
         if not self.is_open:
             return
         if self.curr_msg_data_type == "text":
-            self.socket.hear_in_order(frame)
+            self.socket.hear_in_order(message)
         else:
-            self.socket.queue(frame)
+            self.socket.queue(message)
 
     def pause_reading(self) -> None:
         if not self.read_paused and self.is_open:
@@ -208,7 +264,7 @@ class Connection(WebSocketsSansIOProtocol):
     def resume_reading(self) -> None:
         if self.read_paused and not self.transport.is_closing():
             self.read_paused = False
-            self.transport.resume_reading()
+            self._proceed_soon()
 
     def pause_writing(self) -> None:
         self.is_congested = True
@@ -231,44 +287,58 @@ class Connection(WebSocketsSansIOProtocol):
             return
         self.transport.write(b"".join(unsent) if len(unsent) > 1 else unsent[0])
         if self.is_congested and self.transport.get_write_buffer_size() > MAX_UNSENT_BYTES:
-            log.info("a client that does not read is cut off")
-            self.is_open = False
-            self.transport.abort()
+            log.info("slow_consumer_disconnected")
+            self.abort()
 
     def end(self, code: int = 1000) -> None:
         """Close from our side; a client that does not answer in time is cut off."""
         self.resume_reading()
-        self.flush()
         if not self.is_open or self.transport.is_closing():
             return
-        self.is_open = False
         self.conn.send_close(code)
-        self.transport.write(b"".join(self.conn.data_to_send()))
-        self.close_sent = True
-        self.close_timer = self.loop.call_later(self.close_timeout, self.transport.abort)
+        self._write_close()
+
+    def fail(self, code: int, reason: str = "") -> None:
+        """Close over what the client sent, and read no more of it (RFC 6455, 7.1.7)."""
+        if not self.is_open:
+            self.abort()
+        else:
+            self.conn.fail(code, reason)
+            self.handle_parser_exception()
 
     def abort(self) -> None:
-        self.is_open = False
+        self.is_open, self._discards = False, True
         self.transport.abort()
 
     def handle_close(self, event: Any) -> None:
-        if self.socket is None or self.close_sent:
-            super().handle_close(event)
-        else:
-            self._answer_and_close()
+        if not self.close_sent:
+            self._write_close()
+        self._discards = True
+        self.transport.close()
 
     def handle_parser_exception(self) -> None:
         if self.socket is None:
             super().handle_parser_exception()
-        elif not self.transport.is_closing():
-            self._answer_and_close()
+            return
+        if self.transport.is_closing():
+            return
+        self._write_close()
+        if self.transport.is_closing():
+            return
+        # What is left unread would make the kernel reset the connection, and the client not read the reason.
+        self._discards, self._rest = True, b""
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.transport.resume_reading()
+        self._lose()
 
-    def _answer_and_close(self) -> None:
+    def _write_close(self) -> None:
+        """Write the close frame of the parser behind all that was written, and bound the time that the rest takes."""
+        self.write(b"".join(self.conn.data_to_send()))
         self.flush()
-        self.is_open = False
-        self.close_sent = True
-        self.transport.write(b"".join(self.conn.data_to_send()))
-        self.transport.close()
+        self.is_open, self.close_sent = False, True
+        if self.close_timer is None and not self.transport.is_closing():
+            self.close_timer = self.loop.call_later(self.close_timeout, self.transport.abort)
 
     def shutdown(self) -> None:
         if self.socket is None:
@@ -285,6 +355,7 @@ class Connection(WebSocketsSansIOProtocol):
         self.disconnected = True
         if self.close_timer is not None:
             self.close_timer.cancel()
+        self.socket.engine.await_nothing(self)
         self._lose()
 
     def _lose(self) -> None:
@@ -307,6 +378,7 @@ class Socket:
     """One client's Engine.IO session. What it is sent is written at once; what it sends is answered in order."""
 
     __slots__ = (
+        "_frame_rate",
         "_inbox",
         "_reason",
         "_unanswered",
@@ -329,7 +401,7 @@ class Socket:
         #: Who is at the other end, from the Socket.IO handshake until the socket goes away.
         self.caller: Caller | None = None
         self.connection = connection
-        self.rate = EventRate()
+        self.rate, self._frame_rate = EventRate(), EventRate()
         self.is_pinged = self.closing = self.closed = False
         self._inbox: deque[Any] | None = None
         self._unanswered = 0
@@ -343,14 +415,23 @@ class Socket:
 
     def hear_in_order(self, frame: bytes) -> None:
         """Take a text frame of the client behind all earlier ones."""
+        if not self.spend_frame():
+            return
         if frame == _PONG:
             self.is_pinged = False
             return
         try:
             self.queue(frame.decode())
         except UnicodeDecodeError:
-            self.connection.end(_INVALID_TEXT)
-            self.connection.transport.close()
+            self.connection.fail(_INVALID_TEXT)
+
+    def spend_frame(self) -> bool:
+        """Count a frame that is not counted as an event at once; close the connection where there were too many."""
+        if self._frame_rate.spend(self.engine.frame_limit):
+            return True
+        log.warning("frame_flood_disconnected socket_id=%s", self.sid)
+        self.connection.fail(_POLICY_VIOLATION, "too many frames")
+        return False
 
     def queue(self, frame: Any) -> None:
         """Put a frame into the inbox, and see that somebody works on it."""
@@ -362,7 +443,7 @@ class Socket:
         else:
             self._inbox.append(frame)
         if frame is not _LOST:
-            self._unanswered += len(frame)
+            self._unanswered += max(len(frame), _MIN_WAITING_BYTES)
             if self._unanswered > MAX_FRAME_BYTES:
                 self.connection.pause_reading()
 
@@ -374,7 +455,7 @@ class Socket:
             if frame is _LOST:
                 await self.close(abort=True, reason=self._reason)
             else:
-                self._unanswered -= len(frame)
+                self._unanswered -= max(len(frame), _MIN_WAITING_BYTES)
                 if not self.closed:
                     await self._answer(frame)
             if self._unanswered <= MAX_FRAME_BYTES:
@@ -430,6 +511,10 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
     opened: Callable[[str], None]
     #: Seconds in which a socket has to be through the Socket.IO handshake.
     handshake_seconds: float = 10
+    #: Seconds in which a message that has begun has to be complete.
+    message_seconds: float = 30
+    #: What a socket may send in frames, whatever they hold.
+    frame_limit: EventLimit
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options, monitor_clients=False, ping_interval=PING_INTERVAL, ping_timeout=PING_TIMEOUT)
@@ -447,6 +532,8 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
         self._turn_of: dict[Socket, set[Socket]] = {}
         self._second = 0
         self._strangers: dict[Socket, float] = {}
+        #: Connections in the middle of a message, each with the time at which it must be complete.
+        self._unfinished: dict[Connection, float] = {}
         self._unflushed: list[Connection] = []
         self._sweeping: asyncio.TimerHandle | None = None
 
@@ -480,6 +567,7 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
     def forget(self, socket: Socket) -> None:
         self.sockets.pop(socket.sid, None)
         self._strangers.pop(socket, None)
+        self.await_nothing(socket.connection)
         self._turn_of.pop(socket, set()).discard(socket)
 
     def flush_soon(self, connection: Connection) -> None:
@@ -500,6 +588,17 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
     def welcome(self, socket: Socket) -> None:
         self._strangers.pop(socket, None)
 
+    def await_rest(self, connection: Connection, *, is_new: bool) -> None:
+        """Close the connection unless the message that it has begun is complete in time."""
+        if is_new or not connection.is_unfinished:
+            self.await_nothing(connection)
+            connection.is_unfinished = True
+            self._unfinished[connection] = connection.loop.time() + self.message_seconds
+
+    def await_nothing(self, connection: Connection) -> None:
+        connection.is_unfinished = False
+        self._unfinished.pop(connection, None)
+
     def _sweep(self) -> None:
         loop = asyncio.get_running_loop()
         self._sweeping = loop.call_later(1, self._sweep)
@@ -510,6 +609,12 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
         for socket in self._turns[self._second]:
             socket.ping()
         now = loop.time()
+        while self._unfinished:
+            connection, deadline = next(iter(self._unfinished.items()))
+            if deadline > now:
+                break
+            self.await_nothing(connection)
+            connection.fail(_POLICY_VIOLATION, "a message was not completed in time")
         while self._strangers:
             socket, deadline = next(iter(self._strangers.items()))
             if deadline > now:

@@ -6,6 +6,7 @@ Entries form a chain: each holds the hash of the one before, so one that is chan
 from __future__ import annotations
 
 import hashlib
+import json
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import Any
 
 import orjson
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -51,18 +53,24 @@ class AuditService:
         """Add an entry inside the caller's transaction. `detail` must hold no personal data: entries are for ever."""
         await session.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
         last = (await session.exec(select(AuditEntry).order_by(col(AuditEntry.number).desc()).limit(1))).first()
+        # JSONB normalises numbers and keys, so the seal is of what PostgreSQL makes of the detail. An entry cannot be
+        # changed later: that is read before the insert, and what the insert returns has to have the same seal.
+        as_stored: dict[str, Any] = (await session.scalars(sa.select(sa.cast(detail, JSONB)))).one()
         entry = AuditEntry(
             number=last.number + 1 if last else 1,
             at=now(),
             actor_id=actor_id,
             action=action,
             subject_id=subject_id,
-            detail=detail,
+            detail=as_stored,
             hash="",
             previous_hash=last.hash if last else GENESIS,
         )
         entry.hash = seal(entry)
-        session.add(entry)
+        insert = sa.insert(AuditEntry).values(entry.model_dump()).returning(AuditEntry)
+        stored = (await session.scalars(insert)).one()
+        if seal(stored) != stored.hash:
+            raise RuntimeError(f"audit_entry_unverifiable action={action}")
 
     async def list_all(
         self,
@@ -112,4 +120,12 @@ def seal(entry: AuditEntry) -> str:
         str(entry.subject_id) if entry.subject_id else None,
         entry.detail,
     ]
-    return hashlib.sha256(orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    return hashlib.sha256(_canonical(fields)).hexdigest()
+
+
+def _canonical(fields: list[Any]) -> bytes:
+    """Encode as JSON with sorted keys, also integers of more than 64 bits: JSONB makes one of a float such as 1e22."""
+    try:
+        return orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)
+    except TypeError:
+        return json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()

@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import json
 import time
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,55 @@ async def test_bodies_that_are_not_the_spec_s(
     answer = await api.post("/auth/login", content=content, headers=headers)
     assert answer.status_code == status, answer.text
     assert_problem(answer, code)
+
+
+@pytest.mark.parametrize(
+    "written", ["1.0", "1e0", "-0.0", "0.0", "10E-1", "9e15", "2147483648", "9" * 30, "-1", "true"]
+)
+async def test_integer_not_written_as_one_is_refused(written: str, make_learner: MakeLearner) -> None:
+    """A body's integer has no fraction, exponent or sign of zero, and is not beyond what its column stores."""
+    learner = await make_learner()
+    path = f"/lessons/{uuid.uuid4()}/progress"
+    answer = await learner.http.put(path, content=f'{{"watchSeconds": {written}}}', headers=JSON)
+    assert answer.status_code == 400, answer.text
+    assert_problem(answer, "request_invalid")
+    assert "watchSeconds" in answer.json()["detail"]
+
+
+async def test_integer_of_minus_zero_is_zero(make_learner: MakeLearner) -> None:
+    """`-0` is written as an integer, and is the integer 0."""
+    learner = await make_learner()
+    path = f"/lessons/{uuid.uuid4()}/progress"
+    answer = await learner.http.put(path, content='{"watchSeconds": -0}', headers=JSON)
+    assert answer.status_code == 404, answer.text
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "1.0",
+        "%2B1",
+        "%201",
+        "1%20",
+        "1_0",
+        "\uff11",
+        "\u0663",
+        "1e1",
+        "0x1",
+        "",
+        "-0",
+        "01e",
+        "9" * 19,
+        "9" * 20,
+        "9" * 5000,
+    ],
+)
+async def test_integer_parameter_not_written_as_one(written: str, make_learner: MakeLearner) -> None:
+    """A query's integer is ASCII digits alone; Python's `int` takes more."""
+    learner = await make_learner()
+    answer = await learner.http.get(f"/sessions?limit={written}")
+    assert answer.status_code == 400, answer.text
+    assert_problem(answer, "request_invalid")
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ paths:
         default: {$ref: "#/components/responses/Problem"}
 components:
   parameters:
-    limit: {name: limit, in: query, schema: {type: integer, maximum: 100}, example: 20}
+    limit: {name: limit, in: query, schema: {type: integer, minimum: 1, maximum: 100}, example: 20}
   responses:
     Problem:
       description: What went wrong.
@@ -94,7 +94,11 @@ components:
       properties:
         room: {type: string, examples: [red]}
         seat:
-          oneOf: [{type: "null"}, {type: object, additionalProperties: false, properties: {row: {type: integer}}}]
+          oneOf:
+            - type: "null"
+            - type: object
+              additionalProperties: false
+              properties: {row: {type: integer, minimum: 0, maximum: 9}}
     Joined: {type: object, properties: {room: {type: string}}}
     Ack: {type: object, properties: {ok: {type: boolean}, code: {$ref: "#/components/schemas/ErrorCode"}}}
     ErrorCode: {type: string, enum: [full]}
@@ -188,6 +192,12 @@ def test_the_samples_are_clean() -> None:
         ("components | schemas | User | properties | bornAt | example", "10 December 1815", SAME, "does not fit"),
         (f"{POST} | requestBody | content | application/json | example", {"nmae": "Ada"}, SAME, "does not fit"),
         ("components | parameters | limit | example", 200, SAME, "does not fit"),
+        (
+            "components | parameters | limit | schema",
+            {"type": "integer", "minimum": 1},
+            SAME,
+            "`minimum` and `maximum`",
+        ),
     ],
 )
 def test_openapi_rule(place: str, value: Any, where: str, what: str) -> None:
@@ -233,7 +243,7 @@ def test_a_reference_to_itself_leads_nowhere() -> None:
         ("components | schemas | Join | additionalProperties", ABSENT, "components | schemas | Join", "input object"),
         (
             "components | schemas | Join | properties | seat | oneOf | 1 | additionalProperties",
-            {"type": "integer"},
+            {"type": "integer", "minimum": 0, "maximum": 9},
             "components | schemas | Join | properties | seat | oneOf | 1",
             "input object",
         ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator
+from typing import Any
 
 import psycopg
 import pytest
@@ -187,3 +188,26 @@ async def test_an_end_that_was_cut_off_is_found_by_the_hash_it_had(chain: Contai
     finally:
         await run(chain.settings, "DELETE FROM audit_log", "INSERT INTO audit_log SELECT * FROM kept")
     assert (await chain.audit.verify(whole.last_hash)).knows
+
+
+ODD_DETAILS: dict[str, dict[str, Any]] = {
+    "negative zero": {"price": -0.0},
+    "floats": {"a": 1.0, "b": 0.1 + 0.2, "c": 5e-324, "d": 1.7976931348623157e308, "e": 1e22, "f": 1e16, "g": -1e-7},
+    "integers": {"a": 2**53 + 1, "b": 2**63, "c": 2**64, "d": 10**40, "e": -(2**70)},
+    "key order": {"bb": 1, "a": 2, "ä": 3, "": 4, "A": 5},
+    "text": {"a": 'é e\u0301 \u2028 \U0001f600 \x1f \x7f \\ " /', "\u202e": "\uffff"},
+    "deep": {"a": [[[{"b": [None, True, {"c": [-0.0, {}]}]}]]]},
+}
+
+
+@pytest.mark.parametrize("case", ODD_DETAILS)
+async def test_entry_seals_what_is_stored(container: Container, case: str) -> None:
+    """Whatever is written, the chain verifies: JSONB normalises numbers, keys and escapes before they are sealed."""
+    subject = uuid.uuid4()
+    async with container.database.transaction() as session:
+        await container.audit.write(session, None, "test.odd", subject, **ODD_DETAILS[case])
+    async with container.database.transaction() as session:
+        await container.audit.write(session, None, "test.after", subject)
+    verdict = await container.audit.verify()
+    assert verdict.broken_at is None
+    assert verdict.entries == await value(container, ENTRIES)
