@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from container import Container
     from services.sign_ins import Identity
 
-METHODS = ("get", "head", "put", "post", "delete", "patch")
+METHODS = ("get", "head", "put", "post", "delete", "patch", "options")
 
 MAX_JSON_BYTES = 64 * 1024
 JSON_HEADERS = {"Content-Type": "application/json"}

@@ -38,7 +38,7 @@ from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import errors
-from contract import compiled, schemas
+from contract import compiled, schemas, tus
 from contract.operations import (
     MAX_JSON_BYTES,
     METHODS,
@@ -330,6 +330,7 @@ def _connexion(
     app.add_middleware(Named, position=MiddlewarePosition.BEFORE_SECURITY)
     with_body = {each.id for each in operations.values() if "requestBody" in each.definition}
     app.add_middleware(ContentType, position=MiddlewarePosition.BEFORE_VALIDATION, with_body=with_body)
+    app.add_middleware(tus.Requests, position=MiddlewarePosition.BEFORE_VALIDATION, document=document)
     app.add_api(document)
     for kind in (errors.ProductError, ProblemException, HTTPException, Exception):
         app.add_error_handler(kind, on_error)

@@ -61,6 +61,9 @@ OPEN = {
     "handlers.payments.webhook",
     # Players send no headers; the token in the address is for this lesson alone.
     "handlers.lessons.playlist",
+    # What the server offers is no secret, and clients ask before they sign in.
+    "handlers.lessons.describe_uploads",
+    "handlers.lessons.describe_upload",
 }
 #: Operations on oneself or on one's own rows. {placeholders} are filled in from the world below.
 LEARNERS: dict[str, Case] = {

@@ -1080,11 +1080,18 @@ export interface paths {
         put?: never;
         /**
          * Begin an upload that can be resumed
-         * @description The creation of [tus 1.0](https://tus.io/protocols/resumable-upload), for any of its clients.
+         * @description The creation of [tus 1.0](https://tus.io/protocols/resumable-upload), for any of its clients. `Upload-Concat`,
+         *     `Upload-Defer-Length`, `Upload-Checksum` and a body belong to extensions that are not offered: they are refused
+         *     (`request_invalid`), so nothing but a whole file becomes a video. On all paths of uploads every answer has
+         *     `Tus-Resumable`, and `X-HTTP-Method-Override` says the method in place of the one that was sent.
          */
         post: operations["handlers.lessons.begin_upload"];
         delete?: never;
-        options?: never;
+        /**
+         * Ask what the server offers of tus
+         * @description Needs no token. A request with `Access-Control-Request-Method` is a CORS preflight and answered as one.
+         */
+        options: operations["handlers.lessons.describe_uploads"];
         head?: never;
         patch?: never;
         trace?: never;
@@ -1101,13 +1108,17 @@ export interface paths {
         post?: never;
         /** Give an upload up */
         delete: operations["handlers.lessons.end_upload"];
-        options?: never;
+        /**
+         * Ask what the server offers of tus, at an upload
+         * @description As at `/lessons/{lessonId}/video/uploads`.
+         */
+        options: operations["handlers.lessons.describe_upload"];
         /** Ask how much of an upload is stored */
         head: operations["handlers.lessons.read_upload"];
         /**
          * Store what follows
          * @description `Upload-Offset` is where it follows; where more or less is stored, ask (`upload_offset_differs`). Of a body that breaks
-         *     off all that came counts.
+         *     off all that came counts. A client that has no PATCH sends POST with `X-HTTP-Method-Override: PATCH`.
          */
         patch: operations["handlers.lessons.continue_upload"];
         trace?: never;
@@ -2019,7 +2030,7 @@ export interface components {
         tusResumable: string;
         /** @description Bytes in all. */
         uploadLength: string;
-        /** @description What tus clients tell of a file; it changes nothing here. */
+        /** @description Keys and values in base64 that a client keeps with an upload; `HEAD` returns them. They decide nothing. */
         uploadMetadata: string;
         /** @description Bytes before these. */
         uploadOffset: string;
@@ -2050,6 +2061,16 @@ export interface components {
         Location: string;
         /** @description The version of tus. */
         TusResumable: "1.0.0";
+        /** @description The versions of tus that are supported; also with 412. */
+        TusVersion: "1.0.0";
+        /** @description The extensions that are offered, with commas between them. */
+        TusExtension: string;
+        /** @description Bytes of the largest upload. */
+        TusMaxSize: number;
+        /** @description When the upload is gone unless more of it comes, in the form of RFC 9110. */
+        UploadExpires: string;
+        /** @description What the client gave at the creation, as it was; absent where it gave nothing. */
+        UploadMetadata: string;
         /** @description Bytes in all. */
         UploadLength: number;
         /** @description Bytes that are stored. */
@@ -2197,6 +2218,11 @@ export type RequestBodyCredentials = components['requestBodies']['Credentials'];
 export type HeaderIdempotentReplayed = components['headers']['IdempotentReplayed'];
 export type HeaderLocation = components['headers']['Location'];
 export type HeaderTusResumable = components['headers']['TusResumable'];
+export type HeaderTusVersion = components['headers']['TusVersion'];
+export type HeaderTusExtension = components['headers']['TusExtension'];
+export type HeaderTusMaxSize = components['headers']['TusMaxSize'];
+export type HeaderUploadExpires = components['headers']['UploadExpires'];
+export type HeaderUploadMetadata = components['headers']['UploadMetadata'];
 export type HeaderUploadLength = components['headers']['UploadLength'];
 export type HeaderUploadOffset = components['headers']['UploadOffset'];
 export type $defs = Record<string, never>;
@@ -3985,7 +4011,7 @@ export interface operations {
                 "Tus-Resumable"?: components["parameters"]["tusResumable"];
                 /** @description Bytes in all. */
                 "Upload-Length": components["parameters"]["uploadLength"];
-                /** @description What tus clients tell of a file; it changes nothing here. */
+                /** @description Keys and values in base64 that a client keeps with an upload; `HEAD` returns them. They decide nothing. */
                 "Upload-Metadata"?: components["parameters"]["uploadMetadata"];
             };
             path: {
@@ -3999,6 +4025,7 @@ export interface operations {
             201: {
                 headers: {
                     Location: components["headers"]["Location"];
+                    "Upload-Expires": components["headers"]["UploadExpires"];
                     "Tus-Resumable": components["headers"]["TusResumable"];
                     [name: string]: unknown;
                 };
@@ -4009,6 +4036,31 @@ export interface operations {
             404: components["responses"]["Problem"];
             412: components["responses"]["Problem"];
             413: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.lessons.describe_uploads": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                lessonId: components["parameters"]["lessonId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The version, the extensions that are offered, and the largest upload in bytes. */
+            204: {
+                headers: {
+                    "Tus-Version": components["headers"]["TusVersion"];
+                    "Tus-Extension": components["headers"]["TusExtension"];
+                    "Tus-Max-Size": components["headers"]["TusMaxSize"];
+                    "Tus-Resumable": components["headers"]["TusResumable"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
             default: components["responses"]["Problem"];
         };
     };
@@ -4042,6 +4094,32 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    "handlers.lessons.describe_upload": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                lessonId: components["parameters"]["lessonId"];
+                uploadId: components["parameters"]["uploadId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The version, the extensions that are offered, and the largest upload in bytes. */
+            204: {
+                headers: {
+                    "Tus-Version": components["headers"]["TusVersion"];
+                    "Tus-Extension": components["headers"]["TusExtension"];
+                    "Tus-Max-Size": components["headers"]["TusMaxSize"];
+                    "Tus-Resumable": components["headers"]["TusResumable"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
     "handlers.lessons.read_upload": {
         parameters: {
             query?: never;
@@ -4057,11 +4135,14 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description So much is stored. */
+            /** @description The offset to resume at, also of an upload that is complete. */
             200: {
                 headers: {
+                    "Cache-Control"?: string;
                     "Upload-Length": components["headers"]["UploadLength"];
                     "Upload-Offset": components["headers"]["UploadOffset"];
+                    "Upload-Metadata": components["headers"]["UploadMetadata"];
+                    "Upload-Expires": components["headers"]["UploadExpires"];
                     "Tus-Resumable": components["headers"]["TusResumable"];
                     [name: string]: unknown;
                 };
@@ -4099,6 +4180,7 @@ export interface operations {
             204: {
                 headers: {
                     "Upload-Offset": components["headers"]["UploadOffset"];
+                    "Upload-Expires": components["headers"]["UploadExpires"];
                     "Tus-Resumable": components["headers"]["TusResumable"];
                     [name: string]: unknown;
                 };
