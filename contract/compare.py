@@ -62,7 +62,10 @@ class Comparison:
                         yield from self._operation(place, item[method], operation)
 
     def _operation(self, place: str, old: Document, new: Document) -> Iterator[Break]:
-        if old.get("security", []) != new.get("security", []):
+        # Each is a way in, `{}` that of everybody: who had one keeps it.
+        if any(each not in new.get("security", []) for each in old.get("security", [])) or (
+            new.get("security", []) and not old.get("security", [])
+        ):
             yield Break(place, "who may call it is another")
         yield from self._parameters(place, old, new)
         yield from self._request(place, old, new)

@@ -33,7 +33,7 @@ _NAME_LENGTH = 200
 
 async def read(services: Container, caller: Identity, lesson_id: str) -> dict[str, Any]:
     admin = caller.role == "admin"
-    return shapes.lesson(await services.lessons.read(lesson_id, drafts=admin), admin=admin)
+    return shapes.lesson(await services.lessons.read(caller.user_id, lesson_id, drafts=admin), admin=admin)
 
 
 async def update(services: Container, caller: Identity, lesson_id: str, body: dict[str, Any]) -> dict[str, Any]:

@@ -839,7 +839,8 @@ export interface paths {
         };
         /**
          * List courses, newest first
-         * @description Administrators see those that are not published too.
+         * @description Those that are for sale: published ones, without a token too. Administrators see the others as well. A course that is
+         *     unpublished is in `GET /my/courses` of those who are enrolled.
          */
         get: operations["handlers.courses.list_all"];
         put?: never;
@@ -858,7 +859,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Read a course */
+        /**
+         * Read a course
+         * @description One that is not published is there for those who are enrolled, and for administrators; else 404.
+         */
         get: operations["handlers.courses.read"];
         put?: never;
         post?: never;
@@ -868,7 +872,8 @@ export interface paths {
         head?: never;
         /**
          * Change or publish a course
-         * @description Orders keep the price they were made with.
+         * @description Orders keep the price they were made with. Unpublishing ends sales: no new orders or enrollments. Enrolled learners keep
+         *     the course, and a checkout page that is open already still enrolls its learner when it is paid.
          */
         patch: operations["handlers.courses.update"];
         trace?: never;
@@ -900,7 +905,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List a course's lessons in their order */
+        /**
+         * List a course's lessons in their order
+         * @description What they are about is public like the course; videos and files need enrollment, or a free lesson.
+         */
         get: operations["handlers.courses.list_lessons"];
         put?: never;
         /** Add a lesson at the end of a course */
@@ -1729,6 +1737,8 @@ export interface components {
             /** @example PL-7KQ2M9XW4TBD */
             receiptId: string;
             courseId: components["schemas"]["Id"];
+            /** @description What the course was called when it was ordered. */
+            courseTitle: string;
             amount: components["schemas"]["Money"];
             amountRefunded: components["schemas"]["Money"];
             currency: components["schemas"]["Currency"];
@@ -1798,6 +1808,8 @@ export interface components {
             receiptId: string;
             userId: components["schemas"]["Id"];
             courseId: components["schemas"]["Id"];
+            /** @description What the course was called when it was ordered. */
+            courseTitle: string;
             amount: components["schemas"]["Money"];
             amountRefunded: components["schemas"]["Money"];
             currency: components["schemas"]["Currency"];
@@ -1845,7 +1857,7 @@ export interface components {
             currency: components["schemas"]["Currency"];
             level: components["schemas"]["CourseLevel"];
             isPublished: boolean;
-            /** @description Whether the reader is. */
+            /** @description Whether the reader is; `false` without a token. */
             enrolled: boolean;
             createdAt: components["schemas"]["Time"];
         };
@@ -2055,6 +2067,10 @@ export interface components {
         };
     };
     headers: {
+        /** @description `public` without a token, `private` with one. */
+        CacheControl: string;
+        /** @description Has `Authorization`, for the answer differs with the token. */
+        Vary: string;
         /** @description `true` where this answers a repeat. */
         IdempotentReplayed: "true";
         /** @description The address of what was made. */
@@ -2215,6 +2231,8 @@ export type ParameterIdempotencyKey = components['parameters']['idempotencyKey']
 export type ParameterLimit = components['parameters']['limit'];
 export type ParameterCursor = components['parameters']['cursor'];
 export type RequestBodyCredentials = components['requestBodies']['Credentials'];
+export type HeaderCacheControl = components['headers']['CacheControl'];
+export type HeaderVary = components['headers']['Vary'];
 export type HeaderIdempotentReplayed = components['headers']['IdempotentReplayed'];
 export type HeaderLocation = components['headers']['Location'];
 export type HeaderTusResumable = components['headers']['TusResumable'];
@@ -3479,6 +3497,8 @@ export interface operations {
             /** @description A page of courses. */
             200: {
                 headers: {
+                    "Cache-Control": components["headers"]["CacheControl"];
+                    Vary: components["headers"]["Vary"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -3531,6 +3551,8 @@ export interface operations {
             /** @description The course. */
             200: {
                 headers: {
+                    "Cache-Control": components["headers"]["CacheControl"];
+                    Vary: components["headers"]["Vary"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -3644,6 +3666,8 @@ export interface operations {
             /** @description All its lessons. */
             200: {
                 headers: {
+                    "Cache-Control": components["headers"]["CacheControl"];
+                    Vary: components["headers"]["Vary"];
                     [name: string]: unknown;
                 };
                 content: {
