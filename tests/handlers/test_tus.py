@@ -16,7 +16,7 @@ import app
 from container import Container
 from tests.history import MakeLearner
 from tests.lessons import NOWHERE, an_admin, new_course, new_lesson, problem
-from tests.world import Learner, client
+from tests.world import Learner, Server, client
 
 TUS = {"Tus-Resumable": "1.0.0"}
 OFFSET = "application/offset+octet-stream"
@@ -347,6 +347,21 @@ async def test_method_override_opens_nothing_else(endpoint: Endpoint, make_learn
         await endpoint.http.post(path, headers=headers)
         read = await endpoint.http.get(lesson, headers=headers)
         assert read.status_code == 200 and "tus-resumable" not in read.headers
+
+
+async def test_method_override_keeps_connection_framed(server: Server, endpoint: Endpoint) -> None:
+    """A POST that means HEAD is answered as a POST: with a body as long as its Content-Length, so the next fits."""
+    headers = {**TUS, "X-HTTP-Method-Override": "HEAD"}
+    headers["Authorization"] = endpoint.http.headers["authorization"]
+    upload = await endpoint.upload()
+    one = httpx.Limits(max_connections=1)
+    async with httpx.AsyncClient(base_url=server.url, limits=one, trust_env=False) as http:
+        for path, status in ((upload, 200), (f"{endpoint.path}/{NOWHERE}", 404), (upload, 200)):
+            answer = await http.post(path, headers=headers)
+            assert answer.status_code == status
+            assert len(answer.content) == int(answer.headers["content-length"])
+            assert bool(answer.content) == (status == 404)
+        assert (await http.get("/health")).status_code == 200
 
 
 async def test_options_of_tus_passes_cors(endpoint: Endpoint, container: Container) -> None:
