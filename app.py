@@ -7,7 +7,7 @@ from starlette.types import ASGIApp
 import settings as configuration
 from adapters import logs
 from container import Container
-from contract import admin_page, docs, edge, events, practice_page, rest, schemas, socket_server
+from contract import admin_page, docs, edge, events, practice_page, rest, schemas, socket_server, tus
 
 
 def create(container: Container | None = None, openapi: dict[str, Any] | None = None) -> ASGIApp:
@@ -17,5 +17,6 @@ def create(container: Container | None = None, openapi: dict[str, Any] | None = 
     openapi = openapi or schemas.load(schemas.OPENAPI)
     documents = docs.routes(openapi, schemas.load(schemas.ASYNCAPI))
     practice = practice_page.routes(services.storage.public_origin, services.storage.signed_origin)
-    http = edge.Before([*documents, *admin_page.routes(), *practice], rest.build(services, openapi))
+    api = tus.Protocol(rest.build(services, openapi), openapi)
+    http = edge.Before([*documents, *admin_page.routes(), *practice], api)
     return edge.wrap(socket_server.App(events.build(services), http), services.settings, services.metrics.request)

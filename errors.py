@@ -315,13 +315,13 @@ class VideoNotReady(ProductError):
 class UploadOffsetDiffers(ProductError):
     status = 409
     code = "upload_offset_differs"
-    title = "Another number of bytes is stored; ask for it and go on from there."
+    title = "Upload-Offset does not match the stored offset; send HEAD to read it, then resume."
 
 
 class UploadVersionUnsupported(ProductError):
     status = 412
     code = "upload_version_unsupported"
-    title = "Uploads are resumed by tus 1.0.0: send that in Tus-Resumable."
+    title = "Tus-Resumable is missing or not supported; send the version 1.0.0, which Tus-Version names."
 
 
 # --- Repeats ------------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ from contract.operations import (
     ContractError,
     Operation,
     failure,
+    is_public,
     security,
 )
 
@@ -79,6 +80,8 @@ class _Plan:
 
     operation: Operation
     check_token: Callable[[str], Awaitable[Any]] | None
+    #: Whether the token may be left out. One that comes is checked all the same.
+    is_public: bool
     path: list[_Parameter]
     query: dict[str, _Parameter]
     required: frozenset[str]
@@ -93,7 +96,7 @@ class _Plan:
         """Return the caller and the arguments, messages read noted in `received`; raise for a request not plain."""
         headers = dict(reversed(scope["headers"]))  # of headers that come twice, the first counts
         caller = None
-        if self.check_token:
+        if self.check_token and not (self.is_public and b"authorization" not in headers):
             kind, _, token = headers[b"authorization"].partition(b" ")
             if kind.lower() != b"bearer":
                 raise _NotPlain
@@ -301,6 +304,7 @@ def _plan(operation: Operation, services: Container, document: dict[str, Any], b
     return _Plan(
         operation,
         _token_check(definition.get("security", document.get("security", [])), services, document),
+        is_public(definition),
         [parameters["path"][segment[1:-1]] for segment in segments],
         parameters["query"],
         frozenset(operation.parameters[each["name"]] for each in declared if each.get("required")),
@@ -321,6 +325,7 @@ def _parameter(declared: dict[str, Any], operation: Operation, document: dict[st
 def _token_check(
     requirements: list[dict[str, Any]], services: Container, document: dict[str, Any]
 ) -> Callable[[str], Awaitable[Any]] | None:
+    requirements = [each for each in requirements if each]
     if not requirements:
         return None
     names = [name for requirement in requirements for name in requirement]

@@ -34,8 +34,11 @@ _SECURITY_HEADERS = {
 #: Takes an operation's id, a status and seconds.
 Count = Callable[[str, int, float], None]
 
-#: What resumable uploads say in headers, both ways.
+#: Headers of resumable uploads that go both ways; those of requests alone, also of extensions that are refused, so that
+#: a page reads why; and those of answers alone.
 _TUS = ("Tus-Resumable", "Upload-Length", "Upload-Offset", "Upload-Metadata")
+_TUS_REQUEST = ("X-HTTP-Method-Override", "Upload-Concat", "Upload-Defer-Length", "Upload-Checksum")
+_TUS_ANSWER = ("Tus-Version", "Tus-Extension", "Tus-Max-Size", "Upload-Expires")
 #: The name in uvicorn's state under which `http_server.py` finds the headers of all answers.
 HEADERS = "parlance.headers"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -164,7 +167,7 @@ def wrap(app: ASGIApp, settings: Settings, count: Count) -> ASGIApp:
             allow_origins=settings.cors_origins,
             allow_credentials=True,
             allow_methods=["GET", "HEAD", "PUT", "POST", "PATCH", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "X-Request-Id", *_TUS],
-            expose_headers=["X-Request-Id", "Retry-After", "Location", "Idempotent-Replayed", *_TUS],
+            allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "X-Request-Id", *_TUS, *_TUS_REQUEST],
+            expose_headers=["X-Request-Id", "Retry-After", "Location", "Idempotent-Replayed", *_TUS, *_TUS_ANSWER],
         )
     return Edge(app, settings, count)

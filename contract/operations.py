@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from container import Container
     from services.sign_ins import Identity
 
-METHODS = ("get", "head", "put", "post", "delete", "patch")
+METHODS = ("get", "head", "put", "post", "delete", "patch", "options")
 
 MAX_JSON_BYTES = 64 * 1024
 JSON_HEADERS = {"Content-Type": "application/json"}
@@ -46,6 +46,11 @@ OPERATION = "parlance.operation"
 #: An ASGI extension, and the message it allows: an answer's `status` and its `body` of JSON; the edge adds `head`,
 #: further lines of its head. One write in place of two, without a look at headers that are always the same.
 WHOLE = "parlance.response.whole"
+
+#: What caches may do with an answer that differs for who sends a token: a shared one keeps that to nobody for a minute,
+#: and no other.
+_ANONYMOUS = {"Cache-Control": "public, max-age=60", "Vary": "Authorization"}
+_PERSONAL = {"Cache-Control": "private, no-cache", "Vary": "Authorization"}
 
 #: What a handler may take beside the parameters and the body of its operation.
 _INJECTED = ("services", "caller", "request")
@@ -70,7 +75,8 @@ class Operation:
     """An operation with its function.
 
     `call(scope, receive, caller, arguments)` takes the request in ASGI's terms, the caller where the operation is
-    secured, and the arguments by the names of `parameters`, which maps those of the spec to those of the function.
+    secured (None where it is public and no token came), and the arguments by the names of `parameters`, which maps
+    those of the spec to those of the function.
     """
 
     id: str
@@ -157,6 +163,11 @@ def json_body_schemas(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return found
 
 
+def is_public(definition: dict[str, Any]) -> bool:
+    """Say whether the bearer token of an operation may be left out: its `security` has an empty requirement, `{}`."""
+    return {} in definition.get("security", [])
+
+
 def security(scheme: dict[str, Any], services: Container) -> Callable[[str], Awaitable[Identity]]:
     """Return what turns a bearer token into the caller, or raises, for a scheme of the spec."""
     module_name, _, name = scheme["x-bearerInfoFunc"].rpartition(".")
@@ -240,6 +251,7 @@ def _bind(function: Callable[..., Any], services: Container, definition: dict[st
     operation_id = definition["operationId"]
 
     idempotent = definition.get("x-idempotent", False)
+    public = is_public(definition)
 
     async def call(scope: Scope, receive: Receive, caller: Any, arguments: dict[str, Any]) -> Answer:
         if not limits:
@@ -272,6 +284,8 @@ def _bind(function: Callable[..., Any], services: Container, definition: dict[st
             given["request"] = Request(scope, receive)
         result = await function(services, **given)
         body, headers = result if isinstance(result, tuple) else (result, {})
+        if public:
+            headers = {**(_ANONYMOUS if caller is None else _PERSONAL), **headers}
         if body is None:
             return Answer(status, headers, None)
         if isinstance(body, bytes):  # its headers say what it is

@@ -38,7 +38,7 @@ from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import errors
-from contract import compiled, schemas
+from contract import compiled, schemas, tus
 from contract.operations import (
     MAX_JSON_BYTES,
     METHODS,
@@ -47,6 +47,7 @@ from contract.operations import (
     Operation,
     bind,
     failure,
+    is_public,
     json_body_schemas,
     security,
 )
@@ -59,6 +60,8 @@ logging.getLogger("connexion.operations").setLevel(logging.ERROR)
 
 #: As JSON writes one. Python's `int` also takes a plus, spaces, underscores and the digits of any script.
 _INTEGER = re.compile("-?[0-9]{1,19}")
+#: Marks, in the document that connexion gets, a scheme whose token may be left out.
+_OPTIONAL = "x-optional"
 
 
 class BoundResolver(Resolver):  # type: ignore[misc]
@@ -262,6 +265,12 @@ class PlainPaths:
 
 def _bearer_handler(services: Container) -> type[BearerSecurityHandler]:
     class InjectedBearer(BearerSecurityHandler):  # type: ignore[misc]
+        def get_fn(self, security_scheme: dict[str, Any], required_scopes: list[str]) -> Callable[..., Any]:
+            verify: Callable[..., Any] = super().get_fn(security_scheme, required_scopes)
+            if not security_scheme.get(_OPTIONAL):
+                return verify
+            return lambda request: verify(request) if "authorization" in request.headers else {}
+
         def _resolve_func(self, security_scheme: dict[str, Any]) -> Callable[..., Any]:
             check = security(security_scheme, services)
 
@@ -272,6 +281,30 @@ def _bearer_handler(services: Container) -> type[BearerSecurityHandler]:
             return verify
 
     return InjectedBearer
+
+
+def _with_optional_schemes(document: dict[str, Any]) -> dict[str, Any]:
+    """Return the document with `[{}, {bearer: []}]` as one scheme, in which a token may be left out.
+
+    Connexion takes the first requirement that is met: with `{}` no token is read, and a bad one is excused.
+    """
+    schemes = document["components"]["securitySchemes"]
+    optional = {f"{name}Optional": {**scheme, _OPTIONAL: True} for name, scheme in schemes.items()}
+
+    def rewritten(method: str, operation: Any) -> Any:
+        if method not in METHODS or not is_public(operation):
+            return operation
+        needed: list[dict[str, list[str]]] = [
+            {f"{name}Optional": [] for name in each} for each in operation["security"] if each
+        ]
+        return {**operation, "security": needed}
+
+    paths = {
+        path: {method: rewritten(method, operation) for method, operation in item.items()}
+        for path, item in document["paths"].items()
+    }
+    components = {**document["components"], "securitySchemes": {**schemes, **optional}}
+    return {**document, "paths": paths, "components": components}
 
 
 def build(services: Container, document: dict[str, Any]) -> ASGIApp:
@@ -331,7 +364,8 @@ def _connexion(
     app.add_middleware(Named, position=MiddlewarePosition.BEFORE_SECURITY)
     with_body = {each.id for each in operations.values() if "requestBody" in each.definition}
     app.add_middleware(ContentType, position=MiddlewarePosition.BEFORE_VALIDATION, with_body=with_body)
-    app.add_api(document)
+    app.add_middleware(tus.Requests, position=MiddlewarePosition.BEFORE_VALIDATION, document=document)
+    app.add_api(_with_optional_schemes(document))
     for kind in (errors.ProductError, ProblemException, HTTPException, Exception):
         app.add_error_handler(kind, on_error)
     return app

@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from container import Container
 
 
-async def list_all(services: Container, caller: Identity, limit: int, cursor: str | None = None) -> dict[str, Any]:
-    page = await services.courses.list_for(caller.user_id, drafts=caller.role == "admin", limit=limit, cursor=cursor)
+async def list_all(
+    services: Container, caller: Identity | None, limit: int, cursor: str | None = None
+) -> dict[str, Any]:
+    page = await services.courses.list_for(_user_id(caller), drafts=_is_admin(caller), limit=limit, cursor=cursor)
     return shapes.page(page, shapes.course)
 
 
@@ -24,8 +26,8 @@ async def create(services: Container, caller: Identity, body: dict[str, Any]) ->
     return shapes.course(await services.courses.create(caller.user_id, _columns(body)))
 
 
-async def read(services: Container, caller: Identity, course_id: str) -> dict[str, Any]:
-    return shapes.course(await services.courses.read_for(caller.user_id, course_id, drafts=caller.role == "admin"))
+async def read(services: Container, caller: Identity | None, course_id: str) -> dict[str, Any]:
+    return shapes.course(await services.courses.read_for(_user_id(caller), course_id, drafts=_is_admin(caller)))
 
 
 async def update(services: Container, caller: Identity, course_id: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -44,9 +46,9 @@ async def set_thumbnail(
     return {"thumbnailUrl": await services.courses.set_thumbnail(caller.user_id, course_id, await file.read())}
 
 
-async def list_lessons(services: Container, caller: Identity, course_id: str) -> dict[str, Any]:
-    admin = caller.role == "admin"
-    lessons = await services.lessons.list_of(course_id, drafts=admin)
+async def list_lessons(services: Container, caller: Identity | None, course_id: str) -> dict[str, Any]:
+    admin = _is_admin(caller)
+    lessons = await services.lessons.list_of(_user_id(caller), course_id, drafts=admin)
     return {"items": [shapes.lesson(each, admin=admin) for each in lessons]}
 
 
@@ -64,6 +66,14 @@ async def reorder_lessons(
 async def enroll(services: Container, caller: Identity, course_id: str) -> dict[str, Any]:
     order = await services.courses.enroll(caller.user_id, course_id)
     return {"enrolled": True} if order is None else {"enrolled": False, **shapes.checkout(order)}
+
+
+def _user_id(caller: Identity | None) -> str | None:
+    return caller.user_id if caller else None
+
+
+def _is_admin(caller: Identity | None) -> bool:
+    return caller is not None and caller.role == "admin"
 
 
 def _columns(body: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import UTC
+from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any
 
 import inflection
@@ -17,7 +19,8 @@ if TYPE_CHECKING:
     from container import Container
     from models import VideoUpload
 
-_TUS = {"Tus-Resumable": "1.0.0"}
+#: What `OPTIONS` says of resumable uploads. contract/tus.py refuses what is not among the extensions.
+_TUS = {"Tus-Version": "1.0.0", "Tus-Extension": "creation,expiration,termination"}
 #: What a page on another site needs to play it, and what keeps a shared cache from handing it on.
 _PLAYLIST = {
     "Content-Type": "application/vnd.apple.mpegurl",
@@ -30,7 +33,7 @@ _NAME_LENGTH = 200
 
 async def read(services: Container, caller: Identity, lesson_id: str) -> dict[str, Any]:
     admin = caller.role == "admin"
-    return shapes.lesson(await services.lessons.read(lesson_id, drafts=admin), admin=admin)
+    return shapes.lesson(await services.lessons.read(caller.user_id, lesson_id, drafts=admin), admin=admin)
 
 
 async def update(services: Container, caller: Identity, lesson_id: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -81,36 +84,37 @@ async def set_video(services: Container, caller: Identity, request: Request, les
 async def begin_upload(
     services: Container, caller: Identity, request: Request, lesson_id: str
 ) -> tuple[None, dict[str, str]]:
-    _check_version(request)
-    row = await services.uploads.begin(caller.user_id, lesson_id, int(request.headers["Upload-Length"]))
-    return None, {**_TUS, "Location": f"/lessons/{lesson_id}/video/uploads/{row.id}"}
+    length, metadata = int(request.headers["Upload-Length"]), request.headers.get("Upload-Metadata")
+    row = await services.uploads.begin(caller.user_id, lesson_id, length, metadata)
+    return None, {**_expiry(services, row), "Location": f"/lessons/{lesson_id}/video/uploads/{row.id}"}
 
 
-async def read_upload(
-    services: Container, request: Request, lesson_id: str, upload_id: str
-) -> tuple[None, dict[str, str]]:
-    _check_version(request)
+async def describe_uploads(services: Container, lesson_id: str) -> tuple[None, dict[str, str]]:
+    return None, {**_TUS, "Tus-Max-Size": str(services.uploads.max_bytes)}
+
+
+async def describe_upload(services: Container, lesson_id: str, upload_id: str) -> tuple[None, dict[str, str]]:
+    return await describe_uploads(services, lesson_id)
+
+
+async def read_upload(services: Container, lesson_id: str, upload_id: str) -> tuple[None, dict[str, str]]:
     row = await services.uploads.read(lesson_id, upload_id)
-    return None, {**_upload(row), "Upload-Length": str(row.length), "Cache-Control": "no-store"}
+    headers = {**_upload(services, row), "Upload-Length": str(row.length), "Cache-Control": "no-store"}
+    if row.client_metadata is not None:
+        headers["Upload-Metadata"] = row.client_metadata
+    return None, headers
 
 
 async def continue_upload(
     services: Container, caller: Identity, request: Request, lesson_id: str, upload_id: str
 ) -> tuple[None, dict[str, str]]:
-    _check_version(request)
-    if "content-type" not in request.headers:
-        raise errors.UnsupportedMediaType("Content-Type should be application/offset+octet-stream")
     offset = int(request.headers["Upload-Offset"])
     row = await services.uploads.append(caller.user_id, lesson_id, upload_id, offset, _body(request))
-    return None, _upload(row)
+    return None, _upload(services, row)
 
 
-async def end_upload(
-    services: Container, request: Request, lesson_id: str, upload_id: str
-) -> tuple[None, dict[str, str]]:
-    _check_version(request)
+async def end_upload(services: Container, lesson_id: str, upload_id: str) -> None:
     await services.uploads.end(lesson_id, upload_id)
-    return None, _TUS
 
 
 async def video_url(services: Container, caller: Identity, lesson_id: str) -> dict[str, Any]:
@@ -129,10 +133,10 @@ async def _body(request: Request) -> AsyncIterator[bytes]:
         raise errors.RequestInvalid("the body broke off") from None
 
 
-def _check_version(request: Request) -> None:
-    if request.headers.get("tus-resumable") != _TUS["Tus-Resumable"]:
-        raise errors.UploadVersionUnsupported()
+def _upload(services: Container, row: VideoUpload) -> dict[str, str]:
+    return {**_expiry(services, row), "Upload-Offset": str(row.received)}
 
 
-def _upload(row: VideoUpload) -> dict[str, str]:
-    return {**_TUS, "Upload-Offset": str(row.received)}
+def _expiry(services: Container, row: VideoUpload) -> dict[str, str]:
+    """The time after which the upload is gone, finished or not, in the form of RFC 9110, 5.6.7."""
+    return {"Upload-Expires": format_datetime(services.uploads.expires_at(row).astimezone(UTC), usegmt=True)}

@@ -270,6 +270,7 @@ def order(row: Order) -> dict[str, Any]:
         "id": str(row.id),
         "receiptId": row.receipt_id,
         "courseId": str(row.course_id),
+        "courseTitle": row.course_title,
         "amount": row.amount,
         "amountRefunded": row.amount_refunded,
         "currency": row.currency,

@@ -36,6 +36,8 @@ class VideoUpload(SQLModel, table=True):
         sa_column=sa.Column(JSONB, nullable=False, server_default=sa.text("'[]'::jsonb")),
     )
     tail: str | None = Field(default=None, max_length=512)
+    #: The Upload-Metadata that the client gave; it is returned as it was, and decides nothing.
+    client_metadata: str | None = Field(default=None, max_length=4096)
     #: The request that writes now. A later one takes its place, and the earlier one's bytes no longer count.
     writer: uuid.UUID | None = None
     created_at: datetime = instant(default=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import time
 import unicodedata
 import uuid
 from typing import Any, NamedTuple
@@ -52,9 +53,11 @@ class CoursesService:
 
     # --- Taking a course ----------------------------------------------------------------------------
 
-    async def list_for(self, user_id: str, *, drafts: bool, limit: int, cursor: str | None) -> Page[Offer]:
-        """Read a page of courses, newest first; with `drafts`, those that are not published too."""
-        statement = _offers(user_id, drafts).order_by(col(Course.created_at).desc(), col(Course.id).desc())
+    async def list_for(self, user_id: str | None, *, drafts: bool, limit: int, cursor: str | None) -> Page[Offer]:
+        """Read a page of what is for sale, newest first; with `drafts`, courses that are not published too."""
+        for_sale = sa.true() if drafts else col(Course.is_published)
+        statement = _offers(user_id).where(for_sale)
+        statement = statement.order_by(col(Course.created_at).desc(), col(Course.id).desc())
         if cursor:
             statement = statement.where(
                 sa.tuple_(col(Course.created_at), col(Course.id)) < sa.tuple_(*paging.decode(cursor))
@@ -63,9 +66,9 @@ class CoursesService:
             rows = [Offer(*row) for row in (await session.execute(statement.limit(limit + 1))).all()]
         return paging.page(rows, limit, lambda offer: (offer.course.created_at, offer.course.id))
 
-    async def read_for(self, user_id: str, course_id: str, *, drafts: bool) -> Offer:
-        """Read a course; raise NotFound, also for one that is not published unless `drafts` may be seen."""
-        statement = _offers(user_id, drafts).where(col(Course.id) == uuid.UUID(course_id))
+    async def read_for(self, user_id: str | None, course_id: str, *, drafts: bool) -> Offer:
+        """Read a course; raise NotFound, also for one that is not `visible_to` the user (None without a login)."""
+        statement = _offers(user_id).where(col(Course.id) == uuid.UUID(course_id), visible_to(user_id, drafts=drafts))
         async with self._database.transaction() as session:
             row = (await session.execute(statement)).first()
         if row is None:
@@ -160,7 +163,7 @@ class CoursesService:
             raise errors.PayloadTooLarge(f"the file may have {THUMBNAIL_BYTES} bytes at most")
         await self.read_for(actor_id, course_id, drafts=True)
         picture = await images.cover_webp(data, *THUMBNAIL)
-        key = f"thumbnails/{course_id}/{secrets.token_hex(8)}.webp"
+        key = f"thumbnails/courses/{course_id}/{time.time_ns()}.webp"
         await self._storage.put(key, picture, "image/webp")
         url = self._storage.public_url(key)
         try:
@@ -202,6 +205,20 @@ def _told(fields: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if name != "description"}
 
 
-def _offers(user_id: str, drafts: bool) -> sa.Select[Course, bool]:
-    enrolled = sa.exists().where(col(Enrollment.course_id) == Course.id, col(Enrollment.user_id) == uuid.UUID(user_id))
-    return sa.select(Course, enrolled).where(sa.true() if drafts else col(Course.is_published))
+def visible_to(user_id: str | None, *, drafts: bool) -> sa.ColumnElement[bool]:
+    """Return the condition under which a user may see a course and its lessons.
+
+    It is published, or they are enrolled: unpublishing takes a course from the shop, not from those who have it. With
+    `drafts`, as administrators read, every course is visible.
+    """
+    return sa.true() if drafts else sa.or_(col(Course.is_published), _enrolled(user_id))
+
+
+def _enrolled(user_id: str | None) -> sa.ColumnElement[bool]:
+    if user_id is None:
+        return sa.false()
+    return sa.exists().where(col(Enrollment.course_id) == Course.id, col(Enrollment.user_id) == uuid.UUID(user_id))
+
+
+def _offers(user_id: str | None) -> sa.Select[Course, bool]:
+    return sa.select(Course, _enrolled(user_id))

@@ -46,20 +46,20 @@ class LessonsService:
 
     # --- Reading ----------------------------------------------------------------------------------
 
-    async def list_of(self, course_id: str, *, drafts: bool) -> list[Lesson]:
+    async def list_of(self, user_id: str | None, course_id: str, *, drafts: bool) -> list[Lesson]:
         """Read a course's lessons in their order; raise NotFound as the course does."""
         key = uuid.UUID(course_id)
-        seen = sa.true() if drafts else col(Course.is_published)
+        seen = courses.visible_to(user_id, drafts=drafts)
         async with self._database.transaction() as session:
             if (await session.exec(select(Course.id).where(Course.id == key, seen))).first() is None:
                 raise errors.NotFound()
             statement = select(Lesson).where(Lesson.course_id == key).order_by(col(Lesson.order_index))
             return list((await session.exec(statement)).all())
 
-    async def read(self, lesson_id: str, *, drafts: bool) -> Lesson:
-        """Read what a lesson is about; raise NotFound, also for one of a course that is not published."""
+    async def read(self, user_id: str, lesson_id: str, *, drafts: bool) -> Lesson:
+        """Read what a lesson is about; raise NotFound, also for one of a course that the user may not see."""
         async with self._database.transaction() as session:
-            return await visible(session, lesson_id, drafts=drafts)
+            return await visible(session, lesson_id, user_id=user_id, drafts=drafts)
 
     # --- Making them, as administrators do ------------------------------------------------------------
 
@@ -104,7 +104,7 @@ class LessonsService:
                     .values(order_index=sa.case(places, value=col(Lesson.id)))
                 )
             await self._audit.write(session, uuid.UUID(actor_id), "lesson.reorder", course.id)
-        return await self.list_of(course_id, drafts=True)
+        return await self.list_of(actor_id, course_id, drafts=True)
 
     async def remove(self, actor_id: str, lesson_id: str) -> None:
         """Delete a lesson with its progress, its files and its video; raise NotFound."""
@@ -127,7 +127,7 @@ class LessonsService:
         """Store a file that belongs to a lesson; raise NotFound, PayloadTooLarge, Unavailable."""
         if len(data) > ATTACHMENT_BYTES:
             raise errors.PayloadTooLarge(f"the file may have {ATTACHMENT_BYTES} bytes at most")
-        lesson = await self.read(lesson_id, drafts=True)
+        lesson = await self.read(actor_id, lesson_id, drafts=True)
         kind = next((kind for start, kind in _KNOWN_BYTES.items() if data.startswith(start)), None)
         row = LessonAttachment(
             lesson_id=lesson.id,
@@ -180,12 +180,14 @@ class LessonsService:
         return Download(row, url, now() + _ATTACHMENT_EXPIRY)
 
 
-async def visible(session: AsyncSession, lesson_id: str, *, drafts: bool, hold: bool = False) -> Lesson:
-    """Read a lesson; raise NotFound, also for one of a course that is not published unless `drafts` may be seen."""
+async def visible(
+    session: AsyncSession, lesson_id: str, *, user_id: str | None = None, drafts: bool, hold: bool = False
+) -> Lesson:
+    """Read a lesson; raise NotFound, also for one of a course that is not `courses.visible_to` the user."""
     statement = (
         select(Lesson)
         .join(Course, col(Course.id) == col(Lesson.course_id))
-        .where(Lesson.id == uuid.UUID(lesson_id), sa.true() if drafts else col(Course.is_published))
+        .where(Lesson.id == uuid.UUID(lesson_id), courses.visible_to(user_id, drafts=drafts))
     )
     if hold:  # it may change meanwhile, but not go
         statement = statement.with_for_update(read=True, key_share=True, of=Lesson)
@@ -197,7 +199,7 @@ async def visible(session: AsyncSession, lesson_id: str, *, drafts: bool, hold: 
 
 async def opened(session: AsyncSession, user_id: str, lesson_id: str, *, drafts: bool, hold: bool = False) -> Lesson:
     """Read a lesson that one may take: a free one, one of a course one is enrolled in; raise NotFound, NotEnrolled."""
-    lesson = await visible(session, lesson_id, drafts=drafts, hold=hold)
+    lesson = await visible(session, lesson_id, user_id=user_id, drafts=drafts, hold=hold)
     if not (drafts or lesson.is_free):
         enrolled = select(Enrollment.id).where(
             Enrollment.user_id == uuid.UUID(user_id), Enrollment.course_id == lesson.course_id

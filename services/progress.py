@@ -16,6 +16,7 @@ from adapters.database import Database
 from models import Course, Enrollment, Lesson, LessonProgress
 from models.columns import now
 from services import paging
+from services.courses import visible_to
 from services.lessons import opened
 from services.paging import Page
 from services.sign_ins import lock
@@ -58,7 +59,7 @@ class ProgressService:
         self._database = database
 
     async def courses(self, user_id: str, *, limit: int, cursor: str | None) -> Page[Taken]:
-        """Read a page of the published courses one is enrolled in, the latest first."""
+        """Read a page of the courses that a user is enrolled in, the latest first, also those unpublished since."""
         me = uuid.UUID(user_id)
         lessons = sa.select(sa.func.count()).select_from(Lesson).where(col(Lesson.course_id) == Course.id)
         done = sa.exists().where(
@@ -74,7 +75,7 @@ class ProgressService:
         statement = (
             sa.select(*columns)
             .join(Enrollment, col(Enrollment.course_id) == Course.id)
-            .where(col(Enrollment.user_id) == me, col(Course.is_published))
+            .where(col(Enrollment.user_id) == me)
             .order_by(col(Enrollment.enrolled_at).desc(), col(Enrollment.id).desc())
         )
         if cursor:
@@ -85,14 +86,14 @@ class ProgressService:
         return paging.page(rows, limit, lambda taken: (taken.enrolled_at, taken.enrollment_id))
 
     async def of(self, user_id: str, course_id: str) -> CourseProgress:
-        """Read how far one has come in a course; raise NotFound."""
+        """Read a user's progress in a course; raise NotFound, also for one that they may not see."""
         key = uuid.UUID(course_id)
         mine = sa.and_(
             col(LessonProgress.lesson_id) == col(Lesson.id), col(LessonProgress.user_id) == uuid.UUID(user_id)
         )
         async with self._database.transaction() as session:
-            published = select(Course.id).where(Course.id == key, col(Course.is_published))
-            if (await session.exec(published)).first() is None:
+            visible = select(Course.id).where(Course.id == key, visible_to(user_id, drafts=False))
+            if (await session.exec(visible)).first() is None:
                 raise errors.NotFound()
             found = await session.execute(
                 sa.select(Lesson, LessonProgress)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 from sqlmodel import col, select
@@ -84,16 +84,19 @@ class UploadsService:
 
     # --- In several (tus 1.0) -------------------------------------------------------------------------
 
-    async def begin(self, actor_id: str, lesson_id: str, length: int) -> VideoUpload:
-        """Begin an upload of so many bytes; raise NotFound, PayloadTooLarge, or RequestInvalid for none."""
+    async def begin(
+        self, actor_id: str, lesson_id: str, length: int, client_metadata: str | None = None
+    ) -> VideoUpload:
+        """Begin an upload of `length` bytes; raise NotFound, PayloadTooLarge, or RequestInvalid for none."""
         self._check_length(length)
         if length == 0:
-            raise errors.RequestInvalid("an upload has a byte at least")
+            raise errors.RequestInvalid("Upload-Length should be at least 1: no video is empty")
         async with self._database.transaction() as session:
             lesson = await visible(session, lesson_id, drafts=True)
         key = _key(lesson)
         attempt = await self._storage.begin_parts(key, _ANYTHING)
         row = VideoUpload(lesson_id=lesson.id, created_by=uuid.UUID(actor_id), key=key, attempt=attempt, length=length)
+        row.client_metadata = client_metadata
         async with self._database.transaction() as session:
             await visible(session, lesson_id, drafts=True, hold=True)
             session.add(row)
@@ -101,9 +104,7 @@ class UploadsService:
 
     async def read(self, lesson_id: str, upload_id: str) -> VideoUpload:
         """Read how far an upload has come; raise NotFound."""
-        statement = select(VideoUpload).where(
-            VideoUpload.id == uuid.UUID(upload_id), VideoUpload.lesson_id == uuid.UUID(lesson_id)
-        )
+        statement = select(VideoUpload).where(self._kept(lesson_id, upload_id))
         async with self._database.transaction() as session:
             row = (await session.exec(statement)).first()
         if row is None:
@@ -120,6 +121,9 @@ class UploadsService:
         """
         row = await self._claim(lesson_id, upload_id, offset)
         if row.received == row.length:
+            async for chunk in chunks:
+                if chunk:
+                    raise errors.PayloadTooLarge("The upload is complete: its Upload-Length is stored.")
             return row
         buffer = bytearray(await self._storage.get(row.tail) if row.tail else b"")
         broken: errors.RequestInvalid | None = None
@@ -128,7 +132,7 @@ class UploadsService:
             async for chunk in chunks:
                 seen += len(chunk)
                 if seen > row.length:
-                    raise errors.PayloadTooLarge("this is more than the upload was to have")
+                    raise errors.PayloadTooLarge("The body goes beyond the Upload-Length of this upload.")
                 buffer += chunk
                 if not row.tags and len(buffer) >= _HEAD:
                     _check_kind(buffer)
@@ -155,6 +159,18 @@ class UploadsService:
         async with self._database.transaction() as session:
             await self._forget(session, row)
 
+    def expires_at(self, row: VideoUpload) -> datetime:
+        """Return when an upload is gone unless more of it comes."""
+        return row.updated_at + self._expiry
+
+    def _kept(self, lesson_id: str, upload_id: str) -> sa.ColumnElement[bool]:
+        """The upload, unless it has expired: it is gone from then on, not from the next `sweep`."""
+        return sa.and_(
+            col(VideoUpload.id) == uuid.UUID(upload_id),
+            col(VideoUpload.lesson_id) == uuid.UUID(lesson_id),
+            col(VideoUpload.updated_at) > now() - self._expiry,
+        )
+
     async def sweep(self) -> int:
         """Forget uploads that have stood still too long, and parts that nobody has a row of; say how many."""
         too_old = now() - self._expiry
@@ -176,11 +192,7 @@ class UploadsService:
     async def _claim(self, lesson_id: str, upload_id: str, offset: int) -> VideoUpload:
         """Become the upload's writer. A request that hangs is so replaced by the one that resumes it."""
         claimed = await self._write(
-            sa.and_(
-                col(VideoUpload.id) == uuid.UUID(upload_id),
-                col(VideoUpload.lesson_id) == uuid.UUID(lesson_id),
-                col(VideoUpload.received) == offset,
-            ),
+            sa.and_(self._kept(lesson_id, upload_id), col(VideoUpload.received) == offset),
             writer=uuid.uuid4(),
         )
         if claimed is None:
@@ -202,11 +214,12 @@ class UploadsService:
         """Note what is stored now, unless another request has become the writer; forget the tail before."""
         old_tail, mine = row.tail, sa.and_(col(VideoUpload.id) == row.id, col(VideoUpload.writer) == row.writer)
         received = len(tags) * PART_BYTES + beyond
-        if await self._write(mine, received=received, tags=tags, tail=tail) is None:
+        written = await self._write(mine, received=received, tags=tags, tail=tail)
+        if written is None:
             if tail:
                 await self._storage.delete(tail)
             raise errors.UploadOffsetDiffers()
-        row.received, row.tags, row.tail = received, tags, tail
+        row.received, row.tags, row.tail, row.updated_at = received, tags, tail, written.updated_at
         if old_tail and old_tail != tail:
             await self._storage.delete(old_tail)
 
@@ -224,12 +237,13 @@ class UploadsService:
                 col(VideoUpload.received) < row.length,
             )
             done = sa.update(VideoUpload).where(mine).values(received=row.length, tags=tags, tail=None)
-            if (await session.execute(done.returning(col(VideoUpload.id)))).first() is None:
+            updated_at = (await session.execute(done.returning(col(VideoUpload.updated_at)))).scalar()
+            if updated_at is None:
                 raise errors.UploadOffsetDiffers()
             if row.tail:
                 await self._jobs.enqueue(session, "storage.delete", key=row.tail)
             await self._hand_over(session, actor_id, str(row.lesson_id), row.key, row.attempt, tags)
-        row.received = row.length
+        row.received, row.updated_at = row.length, updated_at
 
     async def _write(self, which: sa.ColumnElement[bool], **values: object) -> VideoUpload | None:
         statement = sa.update(VideoUpload).where(which).values(updated_at=now(), **values).returning(VideoUpload)

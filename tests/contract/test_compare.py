@@ -28,6 +28,14 @@ BREAKS: dict[str, tuple[dict[str, Any], Change]] = {
         REST,
         lambda d, s: operation(d, "get", "/users/me").update(security=[{"admin": []}]),
     ),
+    "GET /courses: who may call it is another": (
+        REST,
+        lambda d, s: operation(d, "get", "/courses").update(security=[{"bearer": []}]),
+    ),
+    "GET /health: who may call it is another": (
+        REST,
+        lambda d, s: operation(d, "get", "/health").update(security=[{"bearer": []}]),
+    ),
     "POST /auth/register 409: the status is gone": (
         REST,
         lambda d, s: operation(d, "post", "/auth/register")["responses"].pop("409"),
@@ -122,6 +130,14 @@ BREAKS: dict[str, tuple[dict[str, Any], Change]] = {
 }
 HARMLESS: dict[str, tuple[dict[str, Any], Change]] = {
     "an operation more": (REST, lambda d, s: d["paths"].update({"/pulse": d["paths"]["/health"]})),
+    "a token that may be left out": (
+        REST,
+        lambda d, s: operation(d, "get", "/users/me").update(security=[{}, {"bearer": []}]),
+    ),
+    "a token that may be given": (
+        REST,
+        lambda d, s: operation(d, "get", "/health").update(security=[{}, {"bearer": []}]),
+    ),
     "a parameter that may be given": (
         REST,
         lambda d, s: operation(d, "get", "/users/me").update(parameters=[{"$ref": "#/components/parameters/limit"}]),

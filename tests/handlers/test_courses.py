@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import random
+import re
 from typing import Any
 
 import httpx
@@ -102,14 +103,15 @@ async def test_thumbnails_are_public_and_replaced(settings: Settings, admin: Lea
     first = (await admin.http.put(address, **upload(picture()))).json()["thumbnailUrl"]
     second = (await admin.http.put(address, **upload(picture("JPEG", (300, 900))))).json()["thumbnailUrl"]
     assert (await admin.http.get(f"/courses/{course}")).json()["thumbnailUrl"] == second != first
+    assert re.search(rf"/thumbnails/courses/{course}/[0-9]+\.webp$", second), "the brief's path"
     async with httpx.AsyncClient() as anybody:
         seen = await anybody.get(second)
     assert Image.open(io.BytesIO(seen.content)).size == (1280, 720)
     await run_jobs(settings)
-    assert len(await keys(settings, f"thumbnails/{course}/")) == 1
+    assert len(await keys(settings, f"thumbnails/courses/{course}/")) == 1
     await admin.http.delete(f"/courses/{course}")
     await run_jobs(settings)
-    assert await keys(settings, f"thumbnails/{course}/") == []
+    assert await keys(settings, f"thumbnails/courses/{course}/") == []
 
 
 async def test_lessons_stand_in_the_order_they_are_given(admin: Learner, ada: Learner) -> None:

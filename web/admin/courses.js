@@ -61,7 +61,7 @@ export async function course(id, again) {
     if (entered) await act(() => api.changeCourse(id, entered), "The course is changed.", again);
   };
   const publish = () =>
-    act(() => api.changeCourse(id, { isPublished: !found.isPublished }), found.isPublished ? "Learners no longer see it." : "Learners see it.", again);
+    act(() => api.changeCourse(id, { isPublished: !found.isPublished }), found.isPublished ? "It is no longer for sale; enrolled learners keep it." : "Learners see it.", again);
   const remove = async () => {
     const sure = await ask(`Delete ${found.title}?`, [h("p", null, "Its lessons, files and videos go with it.")], "Delete");
     if (sure) await act(async () => { await api.removeCourse(id); location.hash = "#/courses"; }, "The course is gone.", () => {});

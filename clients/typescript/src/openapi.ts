@@ -843,7 +843,8 @@ export interface paths {
         };
         /**
          * List courses, newest first
-         * @description Administrators see those that are not published too.
+         * @description Those that are for sale: published ones, without a token too. Administrators see the others as well. A course that is
+         *     unpublished is in `GET /my/courses` of those who are enrolled.
          */
         get: operations["handlers.courses.list_all"];
         put?: never;
@@ -862,7 +863,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Read a course */
+        /**
+         * Read a course
+         * @description One that is not published is there for those who are enrolled, and for administrators; else 404.
+         */
         get: operations["handlers.courses.read"];
         put?: never;
         post?: never;
@@ -872,7 +876,8 @@ export interface paths {
         head?: never;
         /**
          * Change or publish a course
-         * @description Orders keep the price they were made with.
+         * @description Orders keep the price they were made with. Unpublishing ends sales: no new orders or enrollments. Enrolled learners keep
+         *     the course, and a checkout page that is open already still enrolls its learner when it is paid.
          */
         patch: operations["handlers.courses.update"];
         trace?: never;
@@ -904,7 +909,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List a course's lessons in their order */
+        /**
+         * List a course's lessons in their order
+         * @description What they are about is public like the course; videos and files need enrollment, or a free lesson.
+         */
         get: operations["handlers.courses.list_lessons"];
         put?: never;
         /** Add a lesson at the end of a course */
@@ -1084,11 +1092,18 @@ export interface paths {
         put?: never;
         /**
          * Begin an upload that can be resumed
-         * @description The creation of [tus 1.0](https://tus.io/protocols/resumable-upload), for any of its clients.
+         * @description The creation of [tus 1.0](https://tus.io/protocols/resumable-upload), for any of its clients. `Upload-Concat`,
+         *     `Upload-Defer-Length`, `Upload-Checksum` and a body belong to extensions that are not offered: they are refused
+         *     (`request_invalid`), so nothing but a whole file becomes a video. On all paths of uploads every answer has
+         *     `Tus-Resumable`, and `X-HTTP-Method-Override` says the method in place of the one that was sent.
          */
         post: operations["handlers.lessons.begin_upload"];
         delete?: never;
-        options?: never;
+        /**
+         * Ask what the server offers of tus
+         * @description Needs no token. A request with `Access-Control-Request-Method` is a CORS preflight and answered as one.
+         */
+        options: operations["handlers.lessons.describe_uploads"];
         head?: never;
         patch?: never;
         trace?: never;
@@ -1105,13 +1120,17 @@ export interface paths {
         post?: never;
         /** Give an upload up */
         delete: operations["handlers.lessons.end_upload"];
-        options?: never;
+        /**
+         * Ask what the server offers of tus, at an upload
+         * @description As at `/lessons/{lessonId}/video/uploads`.
+         */
+        options: operations["handlers.lessons.describe_upload"];
         /** Ask how much of an upload is stored */
         head: operations["handlers.lessons.read_upload"];
         /**
          * Store what follows
          * @description `Upload-Offset` is where it follows; where more or less is stored, ask (`upload_offset_differs`). Of a body that breaks
-         *     off all that came counts.
+         *     off all that came counts. A client that has no PATCH sends POST with `X-HTTP-Method-Override: PATCH`.
          */
         patch: operations["handlers.lessons.continue_upload"];
         trace?: never;
@@ -1746,6 +1765,8 @@ export interface components {
             /** @example PL-7KQ2M9XW4TBD */
             receiptId: string;
             courseId: components["schemas"]["Id"];
+            /** @description What the course was called when it was ordered. */
+            courseTitle: string;
             amount: components["schemas"]["Money"];
             amountRefunded: components["schemas"]["Money"];
             currency: components["schemas"]["Currency"];
@@ -1815,6 +1836,8 @@ export interface components {
             receiptId: string;
             userId: components["schemas"]["Id"];
             courseId: components["schemas"]["Id"];
+            /** @description What the course was called when it was ordered. */
+            courseTitle: string;
             amount: components["schemas"]["Money"];
             amountRefunded: components["schemas"]["Money"];
             currency: components["schemas"]["Currency"];
@@ -1865,7 +1888,7 @@ export interface components {
             currency: components["schemas"]["Currency"];
             level: components["schemas"]["CourseLevel"];
             isPublished: boolean;
-            /** @description Whether the reader is. */
+            /** @description Whether the reader is; `false` without a token. */
             enrolled: boolean;
             createdAt: components["schemas"]["Time"];
         };
@@ -2050,7 +2073,7 @@ export interface components {
         tusResumable: string;
         /** @description Bytes in all. */
         uploadLength: string;
-        /** @description What tus clients tell of a file; it changes nothing here. */
+        /** @description Keys and values in base64 that a client keeps with an upload; `HEAD` returns them. They decide nothing. */
         uploadMetadata: string;
         /** @description Bytes before these. */
         uploadOffset: string;
@@ -2075,12 +2098,26 @@ export interface components {
         };
     };
     headers: {
+        /** @description `public` without a token, `private` with one. */
+        CacheControl: string;
+        /** @description Has `Authorization`, for the answer differs with the token. */
+        Vary: string;
         /** @description `true` where this answers a repeat. */
         IdempotentReplayed: "true";
         /** @description The address of what was made. */
         Location: string;
         /** @description The version of tus. */
         TusResumable: "1.0.0";
+        /** @description The versions of tus that are supported; also with 412. */
+        TusVersion: "1.0.0";
+        /** @description The extensions that are offered, with commas between them. */
+        TusExtension: string;
+        /** @description Bytes of the largest upload. */
+        TusMaxSize: number;
+        /** @description When the upload is gone unless more of it comes, in the form of RFC 9110. */
+        UploadExpires: string;
+        /** @description What the client gave at the creation, as it was; absent where it gave nothing. */
+        UploadMetadata: string;
         /** @description Bytes in all. */
         UploadLength: number;
         /** @description Bytes that are stored. */
@@ -2226,9 +2263,16 @@ export type ParameterIdempotencyKey = components['parameters']['idempotencyKey']
 export type ParameterLimit = components['parameters']['limit'];
 export type ParameterCursor = components['parameters']['cursor'];
 export type RequestBodyCredentials = components['requestBodies']['Credentials'];
+export type HeaderCacheControl = components['headers']['CacheControl'];
+export type HeaderVary = components['headers']['Vary'];
 export type HeaderIdempotentReplayed = components['headers']['IdempotentReplayed'];
 export type HeaderLocation = components['headers']['Location'];
 export type HeaderTusResumable = components['headers']['TusResumable'];
+export type HeaderTusVersion = components['headers']['TusVersion'];
+export type HeaderTusExtension = components['headers']['TusExtension'];
+export type HeaderTusMaxSize = components['headers']['TusMaxSize'];
+export type HeaderUploadExpires = components['headers']['UploadExpires'];
+export type HeaderUploadMetadata = components['headers']['UploadMetadata'];
 export type HeaderUploadLength = components['headers']['UploadLength'];
 export type HeaderUploadOffset = components['headers']['UploadOffset'];
 export type $defs = Record<string, never>;
@@ -3489,6 +3533,8 @@ export interface operations {
             /** @description A page of courses. */
             200: {
                 headers: {
+                    "Cache-Control": components["headers"]["CacheControl"];
+                    Vary: components["headers"]["Vary"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -3541,6 +3587,8 @@ export interface operations {
             /** @description The course. */
             200: {
                 headers: {
+                    "Cache-Control": components["headers"]["CacheControl"];
+                    Vary: components["headers"]["Vary"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -3654,6 +3702,8 @@ export interface operations {
             /** @description All its lessons. */
             200: {
                 headers: {
+                    "Cache-Control": components["headers"]["CacheControl"];
+                    Vary: components["headers"]["Vary"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -4021,7 +4071,7 @@ export interface operations {
                 "Tus-Resumable"?: components["parameters"]["tusResumable"];
                 /** @description Bytes in all. */
                 "Upload-Length": components["parameters"]["uploadLength"];
-                /** @description What tus clients tell of a file; it changes nothing here. */
+                /** @description Keys and values in base64 that a client keeps with an upload; `HEAD` returns them. They decide nothing. */
                 "Upload-Metadata"?: components["parameters"]["uploadMetadata"];
             };
             path: {
@@ -4035,6 +4085,7 @@ export interface operations {
             201: {
                 headers: {
                     Location: components["headers"]["Location"];
+                    "Upload-Expires": components["headers"]["UploadExpires"];
                     "Tus-Resumable": components["headers"]["TusResumable"];
                     [name: string]: unknown;
                 };
@@ -4045,6 +4096,31 @@ export interface operations {
             404: components["responses"]["Problem"];
             412: components["responses"]["Problem"];
             413: components["responses"]["Problem"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    "handlers.lessons.describe_uploads": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                lessonId: components["parameters"]["lessonId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The version, the extensions that are offered, and the largest upload in bytes. */
+            204: {
+                headers: {
+                    "Tus-Version": components["headers"]["TusVersion"];
+                    "Tus-Extension": components["headers"]["TusExtension"];
+                    "Tus-Max-Size": components["headers"]["TusMaxSize"];
+                    "Tus-Resumable": components["headers"]["TusResumable"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
             default: components["responses"]["Problem"];
         };
     };
@@ -4078,6 +4154,32 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    "handlers.lessons.describe_upload": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                lessonId: components["parameters"]["lessonId"];
+                uploadId: components["parameters"]["uploadId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The version, the extensions that are offered, and the largest upload in bytes. */
+            204: {
+                headers: {
+                    "Tus-Version": components["headers"]["TusVersion"];
+                    "Tus-Extension": components["headers"]["TusExtension"];
+                    "Tus-Max-Size": components["headers"]["TusMaxSize"];
+                    "Tus-Resumable": components["headers"]["TusResumable"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
     "handlers.lessons.read_upload": {
         parameters: {
             query?: never;
@@ -4093,11 +4195,14 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description So much is stored. */
+            /** @description The offset to resume at, also of an upload that is complete. */
             200: {
                 headers: {
+                    "Cache-Control"?: string;
                     "Upload-Length": components["headers"]["UploadLength"];
                     "Upload-Offset": components["headers"]["UploadOffset"];
+                    "Upload-Metadata": components["headers"]["UploadMetadata"];
+                    "Upload-Expires": components["headers"]["UploadExpires"];
                     "Tus-Resumable": components["headers"]["TusResumable"];
                     [name: string]: unknown;
                 };
@@ -4135,6 +4240,7 @@ export interface operations {
             204: {
                 headers: {
                     "Upload-Offset": components["headers"]["UploadOffset"];
+                    "Upload-Expires": components["headers"]["UploadExpires"];
                     "Tus-Resumable": components["headers"]["TusResumable"];
                     [name: string]: unknown;
                 };
