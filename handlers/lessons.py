@@ -10,6 +10,7 @@ from starlette.datastructures import UploadFile
 from starlette.requests import ClientDisconnect, Request
 
 import errors
+import texts
 from handlers import shapes
 from services.sign_ins import Identity
 
@@ -24,8 +25,6 @@ _PLAYLIST = {
     "Cache-Control": "private, no-store",
     "Cross-Origin-Resource-Policy": "cross-origin",
 }
-#: Characters of a file's name; its end says what it is, so the end stays.
-_NAME_LENGTH = 200
 
 
 async def read(services: Container, caller: Identity, lesson_id: str) -> dict[str, Any]:
@@ -60,8 +59,9 @@ async def add_attachment(
 ) -> dict[str, Any]:
     if file is None:
         raise errors.RequestInvalid("the part 'file' should be a file")
-    name = (file.filename or "file").replace("\\", "/").rpartition("/")[2]
-    name = "".join(each for each in name if each.isprintable())[-_NAME_LENGTH:] or "file"
+    name = texts.clean_file_name(file.filename or "")
+    if fault := texts.find_fault(name, texts.Kind.NAME, min_length=1, max_bytes=texts.FILE_NAME_BYTES):
+        raise errors.RequestInvalid(f"the name of 'file' {fault}")
     return shapes.attachment(await services.lessons.attach(caller.user_id, lesson_id, name, await file.read()))
 
 

@@ -19,6 +19,7 @@ class WebhookEvent(SQLModel, table=True):
     __table_args__ = (
         sa.UniqueConstraint("provider", "event_id", name="webhook_events_once_key"),
         sa.Index("webhook_events_waiting_idx", "received_at", postgresql_where=sa.text("handled_at IS NULL")),
+        sa.Index("webhook_events_handled_idx", "handled_at", postgresql_where=sa.text("handled_at IS NOT NULL")),
     )
 
     id: uuid.UUID = primary_key()
