@@ -228,8 +228,9 @@ async def test_old_rows_that_break_the_rule_are_read(
     ada = await make_learner()
     await rows(
         container,
-        "UPDATE profiles SET display_name = :n, bio = :n WHERE user_id = :i RETURNING 1",
+        "UPDATE profiles SET display_name = :n, bio = CAST(:b AS text) WHERE user_id = :i RETURNING 1",
         n="a\u202e\nb",
+        b="a\u202e\nb",
         i=uuid.UUID(ada.id),
     )
     for http in paths:
@@ -247,7 +248,7 @@ async def test_texts_of_operators_follow_the_rule(container: Container, make_lea
     lesson = await admin.http.post(f"/courses/{made}/lessons", json={"title": "\u200b"})
     assert lesson.status_code == 400 and "'title' is blank" in lesson.json()["detail"]
     learner = await make_learner()
-    ban = await admin.http.post(f"/admin/users/{learner.id}/ban", json={"reason": "abc\x00"[:3] + "\u2028"})
+    ban = await admin.http.patch(f"/admin/users/{learner.id}/ban", json={"reason": "abc\u2028"})
     assert ban.status_code == 400 and "'reason'" in ban.json()["detail"]
 
 
