@@ -129,5 +129,7 @@ def _opened(schema: Document) -> Document:
     if schema.get("x-may-grow") is True and "enum" in schema:
         known = [value for value in schema["enum"] if value is not None]
         rest = {key: value for key, value in schema.items() if key not in ("enum", "x-may-grow")}
-        schema = {"type": "string", **rest, "x-extensible-enum": known}
+        # Viewers and generators that know nothing of the extension show the description.
+        described = f"{rest.get('description', '')} Known values: {', '.join(f'`{each}`' for each in known)}.".strip()
+        schema = {"type": "string", **rest, "description": described, "x-extensible-enum": known}
     return schema
