@@ -106,10 +106,10 @@ async def continue_upload(
 
 
 async def end_upload(
-    services: Container, request: Request, lesson_id: str, upload_id: str
+    services: Container, caller: Identity, request: Request, lesson_id: str, upload_id: str
 ) -> tuple[None, dict[str, str]]:
     _check_version(request)
-    await services.uploads.end(lesson_id, upload_id)
+    await services.uploads.end(caller.user_id, lesson_id, upload_id)
     return None, _TUS
 
 
