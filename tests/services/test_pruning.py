@@ -205,8 +205,9 @@ async def test_nightly_job_prunes_rows_and_failed_jobs(services: Container) -> N
     )
     await query(
         services,
-        "UPDATE procrastinate_events SET at = now() - make_interval(days => (job.args->>'days')::int)"
-        " FROM procrastinate_jobs job WHERE job.id = job_id AND job.status = 'failed'",
+        "INSERT INTO procrastinate_events (job_id, type, at)"
+        " SELECT id, 'failed', now() - make_interval(days => (args->>'days')::int) FROM procrastinate_jobs"
+        " WHERE status = 'failed'",
     )
     await query(services, "DELETE FROM procrastinate_jobs WHERE status = 'todo'")
     await services.jobs.app.configure_task("pruning.prune").defer_async(timestamp=0)
