@@ -48,6 +48,7 @@ from services.payments import PaymentsService
 from services.playback import PlaybackService
 from services.privacy import PrivacyService
 from services.progress import ProgressService
+from services.pruning import PruningService
 from services.reconciliation import ReconciliationService
 from services.recovery import RecoveryService
 from services.reports import ReportsService
@@ -126,6 +127,12 @@ class Container:
         )
         self.reconciliation = ReconciliationService(self.database, self.payments, self._providers)
         self.webhooks = WebhooksService(self.database, self.redis, self.jobs, self.audit, self._providers)
+        self.pruning = PruningService(
+            self.database,
+            notifications_after=settings.prune_notifications_after,
+            mailed_tokens_after=settings.prune_mailed_tokens_after,
+            webhook_events_after=settings.prune_webhook_events_after,
+        )
         self.courses = CoursesService(self.database, self.payments, self.audit, self.jobs, self.storage)
         self.lessons = LessonsService(self.database, self.audit, self.jobs, self.storage)
         self.progress = ProgressService(self.database)

@@ -107,6 +107,13 @@ class Settings(BaseSettings):
     firebase_api_url: Site = "https://fcm.googleapis.com"
     firebase_token_url: str = Field("https://oauth2.googleapis.com/token", pattern=r"^https?://")
 
+    # Pruning, every night: how long rows are kept after they were read, expired, were handled or failed. Providers
+    # repeat events for days.
+    prune_notifications_after: Duration = Field(timedelta(days=90), ge=timedelta(days=1))
+    prune_mailed_tokens_after: Duration = Field(timedelta(days=7), ge=timedelta(0))
+    prune_webhook_events_after: Duration = Field(timedelta(days=90), ge=timedelta(days=7))
+    prune_failed_jobs_after: Duration = Field(timedelta(days=30), ge=timedelta(days=1))
+
     # Video: what an upload may have, how long an unfinished one is kept, how long links to play work beyond the length
     # of what they play, and the ffmpeg that is not the one of the package
     video_max_bytes: int = Field(10 * 1024**3, ge=1, le=80 * 1024**3)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import secrets
+import unicodedata
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -31,6 +32,17 @@ class StorageRefused(errors.Unavailable):
 
 def _origin(url: SplitResult) -> str:
     return f"{url.scheme}://{url.netloc}" if url.netloc else ""
+
+
+def content_disposition(name: str) -> str:
+    """Write the header that saves a download under `name` (RFC 6266); other programs than browsers read the first form.
+
+    The second is RFC 8187's, which has all of Unicode.
+    """
+    letters = (each for each in unicodedata.normalize("NFKD", name) if not unicodedata.combining(each))
+    # In quotes some programs read `\\` and `%` as the beginning of something else.
+    plain = "".join(each if each.isascii() and each.isprintable() and each not in '"\\%' else "_" for each in letters)
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
 
 
 class Storage:
@@ -144,7 +156,7 @@ class Storage:
         """
         headers: Any = None
         if download_as is not None:
-            headers = {"response-content-disposition": f"attachment; filename*=UTF-8''{quote(download_as, safe='')}"}
+            headers = {"response-content-disposition": content_disposition(download_as)}
         return self._client.get_presigned_url("GET", self.bucket, key, expires, response_headers=headers)
 
     # --- Objects that come in parts: minio's public interface takes them only as one stream -------------

@@ -8,7 +8,10 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+import typer
+
 import settings as configuration
+import texts
 from errors import Refused
 from settings import Settings, SettingsError
 
@@ -62,3 +65,10 @@ def with_services(use: Callable[[Container], Awaitable[T]]) -> T:
             await services.close()
 
     return asyncio.run(run())
+
+
+def check_text(name: str, text: str, kind: texts.Kind, max_length: int | None = None) -> str:
+    """Return a text that others read in its stored form; raise BadParameter where it breaks the rule of its kind."""
+    if fault := texts.find_fault(text, kind, min_length=1, max_length=max_length):
+        raise typer.BadParameter(f"the {name} {fault}")
+    return texts.normalize(text, kind)

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from cli.configured import with_services
+from cli.configured import check_text, with_services
+from texts import Kind
 
 app = typer.Typer(help="Tell users something, in the app and by push.", no_args_is_help=True)
 
@@ -33,8 +34,8 @@ def send(
     """
     if (to is None) is not everybody:
         raise typer.BadParameter("name one account with --to, or all of them with --everybody")
-    if not (title.strip() and body.strip()) or len(title) > 200:
-        raise typer.BadParameter("a title has 1 to 200 characters, and a body is not empty")
+    title = check_text("title", title, Kind.LINE, max_length=200)
+    body = check_text("body", body, Kind.PARAGRAPHS)
     if to is not None:
         email = to
         with_services(lambda services: services.notifications.send(email, title, body))

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.configured import with_services
+from cli.configured import check_text, with_services
+from texts import Kind
 
 if TYPE_CHECKING:
     from container import Container
@@ -36,6 +37,8 @@ def issue(
 
       parlance refunds issue 7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0 --amount 10000 --reason "Half the course was missing"
     """
+    if reason is not None:
+        reason = check_text("reason", reason, Kind.PARAGRAPHS, max_length=500)
     refund = with_services(lambda services: services.payments.refund(None, str(order_id), amount, reason))
     print(f"refund {refund.id} of {refund.amount} {refund.currency}: {refund.status}")
 

@@ -159,6 +159,17 @@ def bind(queue: App, services: Container) -> None:
     async def forget_expired(timestamp: int) -> None:
         log.info("forgot %d expired refresh tokens", await services.sign_ins.forget_expired())
 
+    @queue.periodic(cron="41 3 * * *", periodic_id="pruning")
+    @queue.task(name="pruning.prune", queueing_lock="pruning.prune", retry=later)
+    async def prune(timestamp: int) -> None:
+        for table, deleted in (await services.pruning.prune()).items():
+            log.info("rows_pruned table=%s deleted=%d", table, deleted)
+        # Those that succeeded are deleted as they end.
+        hours = int(services.settings.prune_failed_jobs_after.total_seconds() // 3600)
+        await queue.job_manager.delete_old_jobs(
+            nb_hours=hours, include_failed=True, include_cancelled=True, include_aborted=True
+        )
+
     @queue.periodic(cron="* * * * *", periodic_id="jobs")
     @queue.task(name="jobs.retry_stalled", queueing_lock="jobs.retry_stalled")
     async def retry_stalled(timestamp: int) -> None:

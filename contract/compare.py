@@ -242,6 +242,8 @@ class Comparison:
                 yield Break(place, f"{key} is {after}" + (f", and was {before}" if before is not None else ""))
         if new.get("pattern") not in (None, old.get("pattern")):
             yield Break(place, "the pattern is another")
+        if new.get("x-text") not in (None, old.get("x-text")):
+            yield Break(place, "the rule of its text is another")
 
 
 def _kinds(schema: Document) -> set[str]:

@@ -20,6 +20,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 from swagger_ui_bundle import swagger_ui_path
 
+from contract import served
+
 _ASYNCAPI_BUNDLE = Path(__file__).parent.parent / "web" / "vendor" / "asyncapi"
 
 _CSS, _JAVASCRIPT = "text/css; charset=utf-8", "text/javascript; charset=utf-8"
@@ -230,6 +232,6 @@ def routes(openapi: dict[str, Any], asyncapi: dict[str, Any]) -> list[Route]:
         script=asset("events.js", _EVENTS_SCRIPT.encode(), _JAVASCRIPT),
         policy=_EVENTS_POLICY,
     )
-    serve("/openapi.json", orjson.dumps(openapi), "application/json")
-    serve("/asyncapi.json", orjson.dumps(asyncapi), "application/json")
+    serve("/openapi.json", orjson.dumps(served.openapi(openapi)), "application/json")
+    serve("/asyncapi.json", orjson.dumps(served.asyncapi(asyncapi)), "application/json")
     return files.routes

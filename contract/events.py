@@ -21,7 +21,7 @@ from socketio.exceptions import ConnectionRefusedError as HandshakeRefused
 
 import errors
 from adapters import logs
-from contract import problems, schemas
+from contract import problems, schemas, text_fields
 from contract.event_rate import EventLimit
 from contract.fast_lane import FastLane
 from contract.operations import ContractError
@@ -55,6 +55,7 @@ class Bound:
 
     def __init__(self, document: dict[str, Any]) -> None:
         self.receives: dict[str, tuple[Function, schemas.Validator]] = {}
+        self.normalizers: dict[str, text_fields.Normalizer] = {}
         self.sends: dict[str, schemas.Validator] = {}
         self.acks: dict[str, schemas.Validator] = {}
         self.codes: dict[str, frozenset[str]] = {}
@@ -67,6 +68,7 @@ class Bound:
                 self.sends[message["name"]] = validator
             else:
                 self.receives[message["name"]] = _function(key), validator
+                self.normalizers[message["name"]] = text_fields.compile_normalizer(message["payload"], document)
                 self.codes[message["name"]] = COMMON_CODES.union(operation.get("x-codes", ()))
                 ack = _message(document, operation["reply"])
                 self.acks[message["name"]] = schemas.compiled(ack["payload"], document)
@@ -222,6 +224,7 @@ def build(services: Container) -> Server:
             body = _payload(arguments)
             if problem := _broken(body, validator):
                 raise errors.BadPayload(problem)
+            body = bound.normalizers[name](body)
             ack: dict[str, Any] = {"ok": True, **(await function(services, caller, body) or {})}
             if checks_output and (problem := bound.acks[name](ack)):
                 raise ContractError(f"the ack of {name} is not what asyncapi.yaml says: {problem}")

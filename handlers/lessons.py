@@ -12,6 +12,7 @@ from starlette.datastructures import UploadFile
 from starlette.requests import ClientDisconnect, Request
 
 import errors
+import texts
 from handlers import shapes
 from services.sign_ins import Identity
 
@@ -27,8 +28,6 @@ _PLAYLIST = {
     "Cache-Control": "private, no-store",
     "Cross-Origin-Resource-Policy": "cross-origin",
 }
-#: Characters of a file's name; its end says what it is, so the end stays.
-_NAME_LENGTH = 200
 
 
 async def read(services: Container, caller: Identity, lesson_id: str) -> dict[str, Any]:
@@ -63,8 +62,9 @@ async def add_attachment(
 ) -> dict[str, Any]:
     if file is None:
         raise errors.RequestInvalid("the part 'file' should be a file")
-    name = (file.filename or "file").replace("\\", "/").rpartition("/")[2]
-    name = "".join(each for each in name if each.isprintable())[-_NAME_LENGTH:] or "file"
+    name = texts.clean_file_name(file.filename or "")
+    if fault := texts.find_fault(name, texts.Kind.NAME, min_length=1, max_bytes=texts.FILE_NAME_BYTES):
+        raise errors.RequestInvalid(f"the name of 'file' {fault}")
     return shapes.attachment(await services.lessons.attach(caller.user_id, lesson_id, name, await file.read()))
 
 
@@ -113,8 +113,8 @@ async def continue_upload(
     return None, _upload(services, row)
 
 
-async def end_upload(services: Container, lesson_id: str, upload_id: str) -> None:
-    await services.uploads.end(lesson_id, upload_id)
+async def end_upload(services: Container, caller: Identity, lesson_id: str, upload_id: str) -> None:
+    await services.uploads.end(caller.user_id, lesson_id, upload_id)
 
 
 async def video_url(services: Container, caller: Identity, lesson_id: str) -> dict[str, Any]:

@@ -439,6 +439,19 @@ def data_export(copy: Copy) -> dict[str, Any]:
         "reports": [report(row) for row in copy.reports],
         "blocks": [{"userId": str(row.blocked_id), "blockedAt": instant(row.created_at)} for row in copy.blocks],
         "orders": [order(row) for row in copy.orders],
+        "refunds": [refund(row) for row in copy.refunds],
+        "disputes": [
+            {
+                "id": str(row.id),
+                "orderId": str(row.order_id),
+                "amount": row.amount,
+                "currency": row.currency,
+                "status": row.status,
+                "reason": row.reason,
+                "createdAt": instant(row.created_at),
+            }
+            for row in copy.disputes
+        ],
         "enrollments": [
             {
                 "courseId": str(row.course_id),

@@ -18,7 +18,7 @@ class LessonAttachment(SQLModel, table=True):
     lesson_id: uuid.UUID = Field(
         sa_column=sa.Column(sa.Uuid, sa.ForeignKey("lessons.id", ondelete="CASCADE"), index=True, nullable=False)
     )
-    name: str = Field(max_length=200)
+    name: str = Field(max_length=255)
     content_type: str = Field(max_length=100)
     size: int
     #: Where its bytes are in the bucket.

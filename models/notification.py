@@ -29,6 +29,8 @@ class Notification(SQLModel, table=True):
         sa.CheckConstraint("read = (read_at IS NOT NULL)", name="notifications_read_check"),
         sa.Index("notifications_newest_idx", "user_id", sa.text("created_at DESC"), sa.text("id DESC")),
         sa.Index("notifications_unread_idx", "user_id", postgresql_where=sa.text("NOT read")),
+        # What is pruned; achievements stay.
+        sa.Index("notifications_read_idx", "read_at", postgresql_where=sa.text("read AND type <> 'achievement'")),
     )
 
     id: uuid.UUID = primary_key()

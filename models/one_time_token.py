@@ -16,7 +16,7 @@ class _OneTimeToken(SQLModel):
     user_id: uuid.UUID = Field(foreign_key="users.id", ondelete="CASCADE", index=True)
     #: Hex of the SHA-256 of the token, which only the mail holds.
     token_hash: str = Field(max_length=64, unique=True)
-    expires_at: datetime = Field(sa_type=sa.DateTime(timezone=True))
+    expires_at: datetime = Field(sa_type=sa.DateTime(timezone=True), index=True)
     used: bool = Field(default=False, sa_column_kwargs={"server_default": sa.false()})
     created_at: datetime = instant(default=True)
 

@@ -29,6 +29,7 @@ class WebhookEvent(SQLModel, table=True):
             postgresql_where=sa.text("handled_at IS NULL AND set_aside_at IS NULL"),
         ),
         sa.Index("webhook_events_set_aside_idx", "set_aside_at", postgresql_where=sa.text("set_aside_at IS NOT NULL")),
+        sa.Index("webhook_events_handled_idx", "handled_at", postgresql_where=sa.text("handled_at IS NOT NULL")),
     )
 
     id: uuid.UUID = primary_key()

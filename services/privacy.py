@@ -17,6 +17,7 @@ from models import (
     Block,
     CallSession,
     DeviceToken,
+    Dispute,
     EmailVerificationToken,
     Enrollment,
     LessonProgress,
@@ -25,6 +26,7 @@ from models import (
     PasswordResetToken,
     Profile,
     RefreshToken,
+    Refund,
     Report,
     SessionRating,
     User,
@@ -48,6 +50,8 @@ class Copy:
     reports: list[Report]
     blocks: list[Block]
     orders: list[Order]
+    refunds: list[Refund]
+    disputes: list[Dispute]
     enrollments: list[Enrollment]
     progress: list[LessonProgress]
     notifications: list[Notification]
@@ -77,6 +81,7 @@ class PrivacyService:
         profile = await self._users.me(user_id)
         async with self._database.transaction() as session:
             await session.execute(sa.text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
+            my_orders = sa.select(col(Order.id)).where(col(Order.user_id) == me)
             took_part = sa.or_(col(CallSession.user_a_id) == me, col(CallSession.user_b_id) == me)
             return Copy(
                 profile,
@@ -91,6 +96,22 @@ class PrivacyService:
                 list((await session.exec(select(Block).where(Block.blocker_id == me))).all()),
                 list(
                     (await session.exec(select(Order).where(Order.user_id == me).order_by(col(Order.created_at)))).all()
+                ),
+                list(
+                    (
+                        await session.exec(
+                            select(Refund).where(col(Refund.order_id).in_(my_orders)).order_by(col(Refund.created_at))
+                        )
+                    ).all()
+                ),
+                list(
+                    (
+                        await session.exec(
+                            select(Dispute)
+                            .where(col(Dispute.order_id).in_(my_orders))
+                            .order_by(col(Dispute.created_at))
+                        )
+                    ).all()
                 ),
                 list((await session.exec(select(Enrollment).where(Enrollment.user_id == me))).all()),
                 list((await session.exec(select(LessonProgress).where(LessonProgress.user_id == me))).all()),

@@ -100,6 +100,9 @@ class UploadsService:
         async with self._database.transaction() as session:
             await visible(session, lesson_id, drafts=True, hold=True)
             session.add(row)
+            await self._audit.write(
+                session, row.created_by, "upload.begin", lesson.id, upload=str(row.id), length=length
+            )
         return row
 
     async def read(self, lesson_id: str, upload_id: str) -> VideoUpload:
@@ -143,7 +146,7 @@ class UploadsService:
         except errors.RequestInvalid as error:
             broken = error
         except errors.UnsupportedMediaType:
-            await self.end(lesson_id, upload_id)
+            await self.end(actor_id, lesson_id, upload_id)
             raise
         if seen == row.length:
             await self._finish(actor_id, row, bytes(buffer))
@@ -153,11 +156,11 @@ class UploadsService:
             raise broken
         return row
 
-    async def end(self, lesson_id: str, upload_id: str) -> None:
+    async def end(self, actor_id: str, lesson_id: str, upload_id: str) -> None:
         """Give an upload up, with what is stored of it; raise NotFound."""
         row = await self.read(lesson_id, upload_id)
         async with self._database.transaction() as session:
-            await self._forget(session, row)
+            await self._forget(session, row, uuid.UUID(actor_id))
 
     def expires_at(self, row: VideoUpload) -> datetime:
         """Return when an upload is gone unless more of it comes."""
@@ -178,7 +181,7 @@ class UploadsService:
             stale = (await session.exec(select(VideoUpload).where(col(VideoUpload.updated_at) < too_old))).all()
         for row in stale:
             async with self._database.transaction() as session:
-                await self._forget(session, row)
+                await self._forget(session, row, None)
         lost = [each for each in await self._storage.unfinished("videos/") if each[2] < too_old]
         async with self._database.transaction() as session:
             resumable = (await session.exec(select(VideoUpload.key))).all()
@@ -251,12 +254,14 @@ class UploadsService:
             row: VideoUpload | None = (await session.execute(statement)).scalars().first()
         return row
 
-    async def _forget(self, session: AsyncSession, row: VideoUpload) -> None:
+    async def _forget(self, session: AsyncSession, row: VideoUpload, actor_id: uuid.UUID | None) -> None:
         unchanged = sa.and_(col(VideoUpload.id) == row.id, col(VideoUpload.updated_at) == row.updated_at)
         statement = sa.delete(VideoUpload).where(unchanged).returning(VideoUpload)
         gone = (await session.execute(statement)).scalars().first()
         if gone is not None and gone.received < gone.length:  # else it belongs to the lesson
             await self._jobs.enqueue(session, "videos.drop", key=gone.key, attempt=gone.attempt)
+            detail = {"upload": str(gone.id), "received": gone.received, "length": gone.length}
+            await self._audit.write(session, actor_id, "upload.give_up", gone.lesson_id, **detail)
 
     async def drop(self, key: str, attempt: str) -> None:
         """Remove what is stored of an upload that was given up."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import functools
+import json
 import logging
 import math
 import secrets
@@ -19,6 +21,7 @@ from google.oauth2 import service_account
 from requests.adapters import HTTPAdapter
 
 import errors
+import texts
 from adapters.ports import Push
 from settings import Settings
 
@@ -28,6 +31,8 @@ log = logging.getLogger("parlance.push")
 TIMEOUT = 5
 #: Seconds to wait after a 429 that does not say how long, by FCM's documentation; and the longest that is believed.
 _QUOTA, _LONGEST = 60, 60 * 60
+#: Bytes that FCM takes of a message.
+MAX_BYTES = 4096
 _SCOPE = "https://www.googleapis.com/auth/firebase.messaging"
 
 
@@ -82,10 +87,11 @@ class FcmSender:
     async def send(self, token: str, push: Push) -> Literal["sent", "unregistered", "refused"]:
         try:
             # Not its async functions: they fetch access tokens on the event loop.
-            await asyncio.to_thread(messaging.send, _message(token, push), app=self._app)
-        except messaging.UnregisteredError:
+            await asyncio.to_thread(messaging.send, _fitting_message(token, push), app=self._app)
+        except (messaging.UnregisteredError, messaging.SenderIdMismatchError):
+            # A token of another project will never be ours: the app registers the one that is.
             return "unregistered"
-        except (exceptions.InvalidArgumentError, messaging.SenderIdMismatchError) as error:
+        except exceptions.InvalidArgumentError as error:
             # Without its words, which may quote the token.
             log.error("FCM refuses a push: %s", type(error).__name__)
             return "refused"
@@ -96,6 +102,34 @@ class FcmSender:
     async def close(self) -> None:
         # It runs an event loop of its own.
         await asyncio.to_thread(firebase_admin.delete_app, self._app)
+
+
+def _fitting_message(token: str, push: Push) -> messaging.Message:
+    """Return a message that FCM takes; first its body is shortened, then its title, never its data."""
+    message = _message(token, push)
+    for field in ("body", "title"):
+        if _size(message) <= MAX_BYTES:
+            break
+        text: str = getattr(push, field)
+        # Searched for: each text stands twice in a message, where some characters take more bytes than in UTF-8.
+        fits, too_long = 0, len(text.encode()) + 1
+        while too_long - fits > 1:
+            middle = (fits + too_long) // 2
+            shorter = _with(push, field, texts.shorten(text, middle))
+            fits, too_long = (middle, too_long) if _size(_message(token, shorter)) <= MAX_BYTES else (fits, middle)
+        push = _with(push, field, texts.shorten(text, fits))
+        message = _message(token, push)
+    return message
+
+
+def _with(push: Push, field: str, text: str) -> Push:
+    changed: dict[str, Any] = {field: text}
+    return dataclasses.replace(push, **changed)
+
+
+def _size(message: messaging.Message) -> int:
+    """Bytes of UTF-8 of a message's JSON, which is no less than what FCM counts."""
+    return len(json.dumps(messaging._MessagingService.encode_message(message), ensure_ascii=False).encode())
 
 
 def _message(token: str, push: Push) -> messaging.Message:

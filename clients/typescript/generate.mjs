@@ -4,6 +4,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import openapiTS, { astToString } from "openapi-typescript";
+import ts from "typescript";
 import { parse } from "yaml";
 
 const here = fileURLToPath(new URL(".", import.meta.url));
@@ -11,7 +12,23 @@ const check = process.argv.includes("--check");
 const [contracts = join(here, "../.."), output = join(here, "src")] = process.argv.slice(2).filter((each) => each !== "--check");
 
 const heading = (spec) => `// Generated from ${spec} by \`make types\`; edit the contract, not this file.\n\n`;
-const types = async (document) => astToString(await openapiTS(document, { rootTypes: true, rootTypesNoSchemaPrefix: true }));
+/**
+ * A list of values that may grow is a union that names those known today, and takes any other text. In REST answers it is
+ * a plain string: openapi-fetch maps the fields of `string & {}` as it does an object's.
+ */
+const openUnion = (schema) => {
+  const known = schema["x-extensible-enum"];
+  if (!known) return undefined;
+  const literals = known.map((value) => ts.factory.createLiteralTypeNode(ts.factory.createStringLiteral(value)));
+  const others = ts.factory.createIntersectionTypeNode([
+    ts.factory.createKeywordTypeNode(ts.SyntaxKind.StringKeyword),
+    ts.factory.createTypeLiteralNode([]),
+  ]);
+  const none = [].concat(schema.type ?? []).includes("null") ? [ts.factory.createLiteralTypeNode(ts.factory.createNull())] : [];
+  return ts.factory.createUnionTypeNode([...literals, ts.factory.createParenthesizedType(others), ...none]);
+};
+const types = async (document, options = {}) =>
+  astToString(await openapiTS(document, { rootTypes: true, rootTypesNoSchemaPrefix: true, ...options }));
 
 async function rest() {
   const document = parse(await readFile(join(contracts, "openapi.yaml"), "utf8"));
@@ -52,7 +69,7 @@ async function events() {
   }
   // AsyncAPI's schemas are JSON Schema, as those of OpenAPI 3.1 are: one generator serves both contracts.
   const wrapped = { openapi: "3.1.0", info: document.info, paths: {}, components: { schemas } };
-  const [, components] = /(export interface components [\s\S]*)/.exec(await types(wrapped));
+  const [, components] = /(export interface components [\s\S]*)/.exec(await types(wrapped, { transform: openUnion }));
   return [
     heading("asyncapi.yaml") + components.replace(/export type (\$defs|operations|webhooks) = .*\n/g, "").trimEnd(),
     `/** What a client sends, for socket.io-client's \`Socket<ServerEvents, ClientEvents>\`. */\nexport interface ClientEvents {\n${sent.join("\n")}\n}`,

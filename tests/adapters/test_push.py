@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import secrets
 import time
@@ -60,6 +61,33 @@ async def test_a_device_shows_what_it_is_sent_and_a_repeat_once(sender: FcmSende
     assert headers["apns-collapse-id"] == push.id
     assert abs(int(headers["apns-expiration"]) - time.time() - 90) < 10
     assert shown["webpush"]["headers"]["TTL"] == "90" and shown["webpush"]["notification"]["tag"] == push.id
+
+
+@pytest.mark.parametrize("letter", ["a", "é", "中", '"', "👨\u200d👩\u200d👧\u200d👦"])
+async def test_long_push_is_shortened_to_4_kb(letter: str, sender: FcmSender, stand_ins: StandIns) -> None:
+    """FCM takes 4096 bytes; the body gives way, between two characters as people see them, ids never."""
+    token, data = a_token(), {"orderId": "7f8de2c4", "type": "system", "notificationId": "6c0b4b58"}
+    title = letter * (200 // len(letter))
+    assert await sender.send(token, a_push(title=title, body=letter * 4000, data=data)) == "sent"
+    (shown,) = stand_ins.fcm.shown(token)
+    size = len(json.dumps(shown, ensure_ascii=False).encode())
+    assert 4096 - 4 * len(letter.encode()) - 8 < size <= 4096
+    assert shown["data"] == data and shown["notification"]["title"] == title
+    body = shown["notification"]["body"]
+    assert body.endswith("…") and set(body.removesuffix("…").split(letter)) == {""}
+    assert shown["webpush"]["notification"]["body"] == body
+
+
+async def test_short_push_is_sent_whole(sender: FcmSender, stand_ins: StandIns) -> None:
+    token, body = a_token(), "🙂" * 300
+    assert await sender.send(token, a_push(body=body)) == "sent"
+    assert stand_ins.fcm.shown(token)[0]["notification"]["body"] == body
+
+
+async def test_token_of_another_project_is_unregistered(sender: FcmSender, stand_ins: StandIns) -> None:
+    token = a_token()
+    stand_ins.fcm.mismatch(token)
+    assert await sender.send(token, a_push()) == "unregistered"
 
 
 async def test_one_access_token_serves_many_pushes(sender: FcmSender, stand_ins: StandIns) -> None:

@@ -729,6 +729,17 @@ async def test_operators_see_every_order_and_what_to_look_at(
     assert problem(await ada.http.get("/admin/orders")) == (403, "forbidden")
 
 
+async def test_export_has_refunds_and_disputes(house: Container, ada: Learner, learner: MakeLearner) -> None:
+    """Those of one's own orders, and of nobody else's."""
+    order, other = await paid(house, ada), await paid(house, await learner())
+    await deliver(house, refunded(order, 100), disputed(order), refunded(other, 200), disputed(other))
+    copy = (await ada.http.get("/users/me/export")).json()
+    (refund,), (dispute,) = copy["refunds"], copy["disputes"]
+    assert (refund["orderId"], refund["amount"], refund["status"]) == (str(order.id), 100, "succeeded")
+    assert (dispute["orderId"], dispute["currency"]) == (str(order.id), order.currency)
+    assert dispute["status"] == "open" and dispute["createdAt"].endswith("Z")
+
+
 async def test_a_copy_of_ones_data_has_the_orders_and_a_deletion_keeps_them(house: Container, ada: Learner) -> None:
     order = await paid(house, ada)
     copy = (await ada.http.get("/users/me/export")).json()

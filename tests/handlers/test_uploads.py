@@ -301,6 +301,31 @@ async def test_a_client_may_give_an_upload_up(house: Container, admin: Learner, 
     assert await stored(house, lesson) == []
 
 
+async def test_begin_and_give_up_of_uploads_are_audited(
+    house: Container, own: Settings, admin: Learner, lesson: str
+) -> None:
+    """Who began an upload and who gave it up is in the log; what the nightly job forgets has no actor."""
+    given_up, refused, still = [(await upload_of(admin, lesson, 3 * PART_BYTES)).rpartition("/")[2] for _ in range(3)]
+    path = f"/lessons/{lesson}/video/uploads"
+    assert (await admin.http.delete(f"{path}/{given_up}", headers=TUS)).status_code == 204
+    await send(admin, f"{path}/{refused}", 0, b"GIF89a is no video")
+    await rows(
+        house, "UPDATE video_uploads SET updated_at = now() - interval '9 days' WHERE id = :i RETURNING 1", i=still
+    )
+    await house.uploads.sweep()
+    found = await rows(
+        house, "SELECT action, actor_id::text, detail FROM audit_log WHERE subject_id = :i ORDER BY number", i=lesson
+    )
+    told = [(each.action, each.actor_id, each.detail["upload"]) for each in found if each.action.startswith("upload.")]
+    assert told == [
+        *(("upload.begin", admin.id, each) for each in (given_up, refused, still)),
+        ("upload.give_up", admin.id, given_up),
+        ("upload.give_up", admin.id, refused),
+        ("upload.give_up", None, still),
+    ]
+    assert (await house.audit.verify()).broken_at is None
+
+
 async def test_uploads_that_stand_still_are_forgotten(
     own: Settings, environment: dict[str, str], house: Container, admin: Learner, lesson: str
 ) -> None:

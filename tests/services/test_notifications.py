@@ -215,6 +215,16 @@ async def test_a_device_without_the_app_loses_its_token(services: Container, sta
     assert len(stand_ins.fcm.shown(tablet)) == 1 and await pushes(services) == []
 
 
+async def test_token_of_another_project_is_deleted(services: Container, stand_ins: StandIns) -> None:
+    """FCM's SENDER_ID_MISMATCH: the app on that device registers with another project now."""
+    who, token = await with_device(services)
+    stand_ins.fcm.mismatch(token)
+    await tell(services, who)
+    await run_jobs(services)
+    assert await owners(services, token) == [] and await pushes(services) == []
+    assert len(await told(services, who)) == 1
+
+
 @pytest.mark.parametrize(("status", "seconds"), [(429, 40), (503, 90)])
 async def test_a_busy_fcm_is_asked_again_when_it_says(
     services: Container, stand_ins: StandIns, status: int, seconds: int

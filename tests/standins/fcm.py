@@ -2,6 +2,7 @@
 
     stand_ins.fcm.environment            # what the product reads
     stand_ins.fcm.unregister(token)      # the app is gone from that device
+    stand_ins.fcm.mismatch(token)        # the app there belongs to another project
     stand_ins.fcm.shown(token)           # the messages that the device was sent, in order
     stand_ins.faults.add("refuse", "POST */messages:send", status=429, seconds=30)
 
@@ -10,6 +11,7 @@ Answers follow the public API reference.
 
 from __future__ import annotations
 
+import json
 import secrets
 import time
 from functools import cached_property
@@ -41,13 +43,15 @@ _STATUSES = {
     503: "UNAVAILABLE",
 }
 #: What FCM adds, under which its SDK knows an error.
-_CODES = {404: "UNREGISTERED", 429: "QUOTA_EXCEEDED"}
+_CODES = {403: "SENDER_ID_MISMATCH", 404: "UNREGISTERED", 429: "QUOTA_EXCEEDED"}
+#: Bytes of a message; the real one says by how much it was too big.
+MAX_BYTES = 4096
 _PARTS = {"token", "notification", "data", "android", "apns", "webpush"}
 
 
-def fault(status: int) -> Json:
+def fault(status: int, message: str = "as asked") -> Json:
     """An error in FCM's words."""
-    error: Json = {"code": status, "message": "as asked", "status": _STATUSES.get(status, "UNKNOWN")}
+    error: Json = {"code": status, "message": message, "status": _STATUSES.get(status, "UNKNOWN")}
     if status in _CODES:
         kind = "type.googleapis.com/google.firebase.fcm.v1.FcmError"
         error["details"] = [{"@type": kind, "errorCode": _CODES[status]}]
@@ -61,6 +65,7 @@ class Fcm:
         self._url = url
         self._access_tokens: dict[str, float] = {}
         self._gone: set[str] = set()
+        self._of_others: set[str] = set()
         #: What was taken, in order.
         self.messages: list[Json] = []
         #: How often an access token was asked for.
@@ -87,6 +92,10 @@ class Fcm:
     def unregister(self, token: str) -> None:
         """Take the app off a device."""
         self._gone.add(token)
+
+    def mismatch(self, token: str) -> None:
+        """Make a token one of another project."""
+        self._of_others.add(token)
 
     def shown(self, token: str) -> list[Json]:
         return [each for each in self.messages if each["token"] == token]
@@ -129,6 +138,11 @@ class Fcm:
         texts = [*message.get("data", {}).values()]
         if not message.get("token") or not message.keys() <= _PARTS or not all(isinstance(each, str) for each in texts):
             return JSONResponse(fault(400), 400)
+        size = len(json.dumps(message, ensure_ascii=False).encode())
+        if size > MAX_BYTES:
+            return JSONResponse(fault(400, f"Message too big: {size} bytes, where {MAX_BYTES} are taken"), 400)
+        if message["token"] in self._of_others:
+            return JSONResponse(fault(403), 403)
         if message["token"] in self._gone:
             return JSONResponse(fault(404), 404)
         self.messages.append(message)

@@ -7,7 +7,7 @@ export interface components {
          * @example 7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0
          */
         Id: string;
-        /** @description Compared without regard to case and surrounding spaces. */
+        /** @description One line, see `x-text`. Compared without regard to case and surrounding spaces. */
         Topic: string;
         /** @enum {string} */
         Level: "all" | "beginner" | "intermediate" | "advanced";
@@ -20,8 +20,17 @@ export interface components {
             sdpMLineIndex?: number | null;
             usernameFragment?: string | null;
         };
+        /** @description An RTCIceCandidateInit; null says that there are no more. */
+        CandidateInput: null | {
+            candidate: string;
+            sdpMid?: string | null;
+            sdpMLineIndex?: number | null;
+            usernameFragment?: string | null;
+        };
         /** @description No payload; an empty object is taken too. */
         Nothing: Record<string, never>;
+        /** @description No payload; an empty object is taken too. */
+        NothingInput: Record<string, never>;
         FindPartner: {
             level?: components["schemas"]["Level"];
             topic?: components["schemas"]["Topic"];
@@ -45,13 +54,10 @@ export interface components {
         };
         SendCandidate: {
             roomId: components["schemas"]["Id"];
-            candidate: components["schemas"]["Candidate"];
+            candidate: components["schemas"]["CandidateInput"];
         };
-        /**
-         * @description Stable across releases; new ones may appear.
-         * @enum {string}
-         */
-        ErrorCode: "banned" | "profile_incomplete" | "already_searching" | "already_in_room" | "not_searching" | "not_in_room" | "peer_not_ready" | "bad_role" | "room_closed" | "bad_payload" | "rate_limited" | "unavailable" | "internal";
+        /** @description Stable across releases; new ones may appear. Known values: `banned`, `profile_incomplete`, `already_searching`, `already_in_room`, `not_searching`, `not_in_room`, `peer_not_ready`, `bad_role`, `room_closed`, `bad_payload`, `rate_limited`, `unavailable`, `internal`. */
+        ErrorCode: "banned" | "profile_incomplete" | "already_searching" | "already_in_room" | "not_searching" | "not_in_room" | "peer_not_ready" | "bad_role" | "room_closed" | "bad_payload" | "rate_limited" | "unavailable" | "internal" | (string & {});
         Error: {
             code: components["schemas"]["ErrorCode"];
             /** @description For people. */
@@ -81,11 +87,8 @@ export interface components {
             userId: components["schemas"]["Id"];
             displayName: string;
             avatarUrl: string | null;
-            /**
-             * @description The partner's own English level.
-             * @enum {unknown}
-             */
-            level: "beginner" | "intermediate" | "advanced";
+            /** @description The partner's own English level. Known values: `beginner`, `intermediate`, `advanced`. */
+            level: "beginner" | "intermediate" | "advanced" | (string & {});
         };
         /** @description An RTCIceServer. */
         IceServer: {
@@ -125,11 +128,8 @@ export interface components {
         /** @description As `GET /notifications` lists it. */
         Notification: {
             id: components["schemas"]["Id"];
-            /**
-             * @description New ones may appear.
-             * @enum {unknown}
-             */
-            type: "match_found" | "payment_success" | "payment_failed" | "system" | "achievement" | "admin_alert";
+            /** @description New ones may appear. Known values: `match_found`, `payment_success`, `payment_failed`, `system`, `achievement`, `admin_alert`. */
+            type: "match_found" | "payment_success" | "payment_failed" | "system" | "achievement" | "admin_alert" | (string & {});
             title: string;
             body: string;
             /** @description What the app opens. */
@@ -143,8 +143,8 @@ export interface components {
             readAt: null;
         };
         PeerLeft: {
-            /** @enum {unknown} */
-            reason: "ended" | "disconnected" | "timeout" | "banned";
+            /** @description Known values: `ended`, `disconnected`, `timeout`, `banned`. */
+            reason: "ended" | "disconnected" | "timeout" | "banned" | (string & {});
         };
     };
     responses: never;
@@ -158,7 +158,9 @@ export type Topic = components['schemas']['Topic'];
 export type Level = components['schemas']['Level'];
 export type Sdp = components['schemas']['Sdp'];
 export type Candidate = components['schemas']['Candidate'];
+export type CandidateInput = components['schemas']['CandidateInput'];
 export type Nothing = components['schemas']['Nothing'];
+export type NothingInput = components['schemas']['NothingInput'];
 export type FindPartner = components['schemas']['FindPartner'];
 export type RoomRef = components['schemas']['RoomRef'];
 export type Seq = components['schemas']['Seq'];
@@ -196,7 +198,7 @@ export interface ClientEvents {
    *
    * After `match_found` and before both have joined, the partner hears `partner_cancelled`.
    */
-  cancel_search: (payload: Nothing, ack: (answer: Ack) => void) => void;
+  cancel_search: (payload: NothingInput, ack: (answer: Ack) => void) => void;
   /**
    * Say whether the app is in the background
    *

@@ -1,6 +1,6 @@
 /** Owns an account's sign-in: every REST operation typed, with an access token that is renewed when it ends. */
 import createClient, { type Client } from "openapi-fetch";
-import type { Account, AuthTokens, Platform, Problem, paths } from "./openapi.ts";
+import type { Account, AuthTokens, PlatformInput, Problem, paths } from "./openapi.ts";
 import { Practice } from "./practice.ts";
 
 /** What the API or the socket refused; branch on `code`, show the message. */
@@ -18,7 +18,7 @@ export interface Options {
   /** Where the API is: scheme, host and port. */
   url: string;
   /** On `web` the refresh token is a cookie that no script reads; elsewhere keep `refreshToken` where secrets are kept. */
-  platform: Platform;
+  platform: PlatformInput;
   /** Names this installation; the same one signs the same device in again. */
   deviceId: string;
   /** Of an earlier run, outside of browsers. */
@@ -44,7 +44,7 @@ export class Parlance {
   deviceProof: string | undefined;
   account: Account | undefined;
   readonly #keepDeviceProof: (proof: string) => void;
-  readonly #device: { platform: Platform; deviceId: string };
+  readonly #device: { platform: PlatformInput; deviceId: string };
   #accessToken: string | undefined;
   #endsAt = 0;
   #refreshing: Promise<string> | undefined;

@@ -1228,11 +1228,8 @@ export interface components {
          * @description RFC 3339, UTC; null when it has not happened.
          */
         NullableTime: string | null;
-        /**
-         * @description Stable across releases; new ones may appear.
-         * @enum {string}
-         */
-        ErrorCode: "request_invalid" | "unauthenticated" | "forbidden" | "not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "payload_too_large" | "uri_too_long" | "unsupported_media_type" | "headers_too_large" | "rate_limited" | "internal" | "unavailable" | "email_taken" | "invalid_credentials" | "account_banned" | "refresh_token_invalid" | "refresh_token_reused" | "token_invalid" | "password_too_common" | "last_admin" | "username_taken" | "already_rated" | "session_not_ended" | "already_reported" | "course_is_free" | "already_enrolled" | "payment_pending" | "signature_invalid" | "payment_refused" | "order_not_refundable" | "refund_pending" | "refund_too_large" | "not_enrolled" | "course_in_use" | "slug_taken" | "lessons_differ" | "video_not_ready" | "upload_offset_differs" | "upload_version_unsupported" | "idempotency_key_reused" | "idempotency_in_flight";
+        /** @description Stable across releases; new ones may appear. Known values: `request_invalid`, `unauthenticated`, `forbidden`, `not_found`, `method_not_allowed`, `not_acceptable`, `request_timeout`, `payload_too_large`, `uri_too_long`, `unsupported_media_type`, `headers_too_large`, `rate_limited`, `internal`, `unavailable`, `email_taken`, `invalid_credentials`, `account_banned`, `refresh_token_invalid`, `refresh_token_reused`, `token_invalid`, `password_too_common`, `last_admin`, `username_taken`, `already_rated`, `session_not_ended`, `already_reported`, `course_is_free`, `already_enrolled`, `payment_pending`, `signature_invalid`, `payment_refused`, `order_not_refundable`, `refund_pending`, `refund_too_large`, `not_enrolled`, `course_in_use`, `slug_taken`, `lessons_differ`, `video_not_ready`, `upload_offset_differs`, `upload_version_unsupported`, `idempotency_key_reused`, `idempotency_in_flight`. */
+        ErrorCode: string;
         Problem: {
             /**
              * @description A URI that names the kind of problem.
@@ -1269,20 +1266,24 @@ export interface components {
             keys: components["schemas"]["JsonWebKey"][];
         };
         JsonWebKey: {
-            /** @enum {string} */
-            kty: "RSA";
-            /** @enum {string} */
-            use: "sig";
-            /** @enum {string} */
-            alg: "RS256";
+            /** @description Known values: `RSA`. */
+            kty: string;
+            /** @description Known values: `sig`. */
+            use: string;
+            /** @description Known values: `RS256`. */
+            alg: string;
             kid: string;
             n: string;
             e: string;
         };
+        /** @description Known values: `student`, `admin`. */
+        Role: string;
         /** @enum {string} */
-        Role: "student" | "admin";
+        RoleInput: "student" | "admin";
+        /** @description Known values: `ios`, `android`, `web`. */
+        Platform: string;
         /** @enum {string} */
-        Platform: "ios" | "android" | "web";
+        PlatformInput: "ios" | "android" | "web";
         /**
          * Format: email
          * @description Compared without regard to case, to the form of letters (NFC, full-width, ß and ss) and to how an international
@@ -1310,13 +1311,13 @@ export interface components {
             email: components["schemas"]["Email"];
             password: components["schemas"]["Password"];
             deviceId: components["schemas"]["DeviceId"];
-            platform: components["schemas"]["Platform"];
+            platform: components["schemas"]["PlatformInput"];
         };
         LoginRequest: {
             email: components["schemas"]["Email"];
             password: components["schemas"]["Password"];
             deviceId: components["schemas"]["DeviceId"];
-            platform: components["schemas"]["Platform"];
+            platform: components["schemas"]["PlatformInput"];
             /**
              * @description The newest `deviceProof` that this device was given. With it the device's wrong passwords are counted apart
              *     from those of all others. One that is too old, or another account's or device's, is as good as none.
@@ -1369,13 +1370,17 @@ export interface components {
             role: components["schemas"]["Role"];
             isVerified: boolean;
         };
+        /** @description The learner's own level; null until chosen. Known values: `beginner`, `intermediate`, `advanced`. */
+        EnglishLevel: string | null;
         /**
          * @description The learner's own level; null until chosen.
          * @enum {string|null}
          */
-        EnglishLevel: "beginner" | "intermediate" | "advanced" | null;
+        EnglishLevelInput: "beginner" | "intermediate" | "advanced" | null;
+        /** @description Known values: `fluency`, `business`, `travel`, `exam`. */
+        LearningGoal: string | null;
         /** @enum {string|null} */
-        LearningGoal: "fluency" | "business" | "travel" | "exam" | null;
+        LearningGoalInput: "fluency" | "business" | "travel" | "exam" | null;
         Me: {
             id: components["schemas"]["Id"];
             email: string;
@@ -1397,22 +1402,28 @@ export interface components {
             lastActiveAt: components["schemas"]["NullableTime"];
             createdAt: components["schemas"]["Time"];
         };
+        /**
+         * @description One line, see `x-text`.
+         * @example Ada
+         */
+        DisplayName: string | null;
+        /** @description Several lines, see `x-text`. */
+        Bio: string | null;
         MeUpdate: {
             /**
              * @description Unique whatever the case; chosen before the first call.
              * @example ada_lovelace
              */
             username?: string;
-            /** @example Ada */
-            displayName?: string | null;
-            bio?: string | null;
+            displayName?: components["schemas"]["DisplayName"];
+            bio?: components["schemas"]["Bio"];
             /**
              * @description BCP 47 language tag.
              * @example pt-BR
              */
             nativeLanguage?: string | null;
-            englishLevel?: components["schemas"]["EnglishLevel"];
-            learningGoal?: components["schemas"]["LearningGoal"];
+            englishLevel?: components["schemas"]["EnglishLevelInput"];
+            learningGoal?: components["schemas"]["LearningGoalInput"];
             /**
              * @description ISO 3166-1 alpha-2.
              * @example BR
@@ -1470,10 +1481,24 @@ export interface components {
             reports: components["schemas"]["Report"][];
             blocks: components["schemas"]["ExportedBlock"][];
             orders: components["schemas"]["Order"][];
+            refunds: components["schemas"]["Refund"][];
+            disputes: components["schemas"]["ExportedDispute"][];
             enrollments: components["schemas"]["ExportedEnrollment"][];
             progress: components["schemas"]["LessonProgress"][];
             notifications: components["schemas"]["Notification"][];
             pushDevices: components["schemas"]["ExportedPushDevice"][];
+        };
+        /** @description A bank that was asked for the money of an order. */
+        ExportedDispute: {
+            id: components["schemas"]["Id"];
+            orderId: components["schemas"]["Id"];
+            amount: components["schemas"]["Money"];
+            currency: components["schemas"]["Currency"];
+            /** @description Known values: `open`, `won`, `lost`. */
+            status: string;
+            /** @description The bank's word for it. */
+            reason: string | null;
+            createdAt: components["schemas"]["Time"];
         };
         ExportedSignIn: {
             deviceId: string;
@@ -1505,15 +1530,21 @@ export interface components {
         Rating: {
             stars: number;
         };
+        /** @description Known values: `harassment`, `spam`, `inappropriate`, `hate_speech`, `other`. */
+        ReportReason: string;
         /** @enum {string} */
-        ReportReason: "harassment" | "spam" | "inappropriate" | "hate_speech" | "other";
+        ReportReasonInput: "harassment" | "spam" | "inappropriate" | "hate_speech" | "other";
+        /** @description Known values: `pending`, `reviewed`, `actioned`, `dismissed`. */
+        ReportStatus: string;
         /** @enum {string} */
-        ReportStatus: "pending" | "reviewed" | "actioned" | "dismissed";
+        ReportStatusInput: "pending" | "reviewed" | "actioned" | "dismissed";
+        /** @description Several lines, see `x-text`. */
+        Comment: string;
         ReportRequest: {
             reportedId: components["schemas"]["Id"];
             sessionId?: components["schemas"]["Id"];
-            reason: components["schemas"]["ReportReason"];
-            description?: string;
+            reason: components["schemas"]["ReportReasonInput"];
+            description?: components["schemas"]["Comment"];
         };
         Report: {
             id: components["schemas"]["Id"];
@@ -1545,13 +1576,15 @@ export interface components {
             nextCursor: string | null;
         };
         ReportReview: {
-            status?: components["schemas"]["ReportStatus"];
-            adminNote?: string;
+            status?: components["schemas"]["ReportStatusInput"];
+            adminNote?: components["schemas"]["Comment"];
             /** @description Ban the reported. */
             ban?: boolean;
         };
+        /** @description Several lines, see `x-text`. */
+        BanReason: string;
         BanRequest: {
-            reason: string;
+            reason: components["schemas"]["BanReason"];
         };
         /** @example ada */
         Search: string;
@@ -1699,11 +1732,8 @@ export interface components {
             items: components["schemas"]["AuditEntry"][];
             nextCursor: string | null;
         };
-        /**
-         * @description The level of a conversation.
-         * @enum {string}
-         */
-        Level: "all" | "beginner" | "intermediate" | "advanced";
+        /** @description The level of a conversation. Known values: `all`, `beginner`, `intermediate`, `advanced`. */
+        Level: string;
         /** @description What a learner sees of the other. */
         Partner: {
             userId: components["schemas"]["Id"];
@@ -1722,11 +1752,8 @@ export interface components {
             endedAt: components["schemas"]["NullableTime"];
             /** @description From `connectedAt` to `endedAt`. */
             durationSeconds: number | null;
-            /**
-             * @description Seen from the reader.
-             * @enum {string|null}
-             */
-            endedBy: "me" | "partner" | "timeout" | "error" | null;
+            /** @description Seen from the reader. Known values: `me`, `partner`, `timeout`, `error`. */
+            endedBy: string | null;
             /** @description The stars one gave the partner. */
             myRating: number | null;
         };
@@ -1755,11 +1782,19 @@ export interface components {
         /**
          * @description New ones may appear. `processing`: the learner has paid by a method whose money takes up to days; `paid` or
          *     `failed` follows.
+         *      Known values: `pending`, `processing`, `paid`, `failed`, `expired`, `refunded`.
+         */
+        OrderStatus: string;
+        /**
+         * @description New ones may appear. `processing`: the learner has paid by a method whose money takes up to days; `paid` or
+         *     `failed` follows.
          * @enum {string}
          */
-        OrderStatus: "pending" | "processing" | "paid" | "failed" | "expired" | "refunded";
+        OrderStatusInput: "pending" | "processing" | "paid" | "failed" | "expired" | "refunded";
+        /** @description Known values: `stripe`, `razorpay`. */
+        PaymentProvider: string;
         /** @enum {string} */
-        PaymentProvider: "stripe" | "razorpay";
+        PaymentProviderInput: "stripe" | "razorpay";
         Order: {
             id: components["schemas"]["Id"];
             /** @example PL-7KQ2M9XW4TBD */
@@ -1785,16 +1820,13 @@ export interface components {
             /** @description What Firebase Cloud Messaging calls the app on this device. */
             fcmToken: string;
             deviceId: components["schemas"]["DeviceId"];
-            platform: components["schemas"]["Platform"];
+            platform: components["schemas"]["PlatformInput"];
         };
         PushDeviceRef: {
             deviceId: components["schemas"]["DeviceId"];
         };
-        /**
-         * @description New ones may appear. `admin_alert` is for administrators.
-         * @enum {string}
-         */
-        NotificationType: "match_found" | "payment_success" | "payment_failed" | "system" | "achievement" | "admin_alert";
+        /** @description New ones may appear. `admin_alert` is for administrators. Known values: `match_found`, `payment_success`, `payment_failed`, `system`, `achievement`, `admin_alert`. */
+        NotificationType: string;
         Notification: {
             id: components["schemas"]["Id"];
             type: components["schemas"]["NotificationType"];
@@ -1850,7 +1882,7 @@ export interface components {
             /** @description Whether a bank inquires about the payment. No money has moved, and it can be given back. */
             inquiry: boolean;
             /** @description What somebody has to look at. New ones may appear. */
-            alerts: ("amount_differs" | "currency_differs" | "mode_differs" | "session_differs" | "paid_twice" | "inquiry" | "disputed" | "refund_failed" | "account_deleted")[];
+            alerts: string[];
             paidAt: components["schemas"]["NullableTime"];
             createdAt: components["schemas"]["Time"];
         };
@@ -1858,18 +1890,20 @@ export interface components {
             items: components["schemas"]["AdminOrder"][];
             nextCursor: string | null;
         };
+        /** @description Several lines, see `x-text`. */
+        RefundReason: string;
         RefundRequest: {
             /** @description In the smallest unit of the currency; all that is left where it is absent. */
             amount?: number;
-            reason?: string;
+            reason?: components["schemas"]["RefundReason"];
         };
         Refund: {
             id: components["schemas"]["Id"];
             orderId: components["schemas"]["Id"];
             amount: components["schemas"]["Money"];
             currency: components["schemas"]["Currency"];
-            /** @enum {string} */
-            status: "pending" | "succeeded" | "failed";
+            /** @description Known values: `pending`, `succeeded`, `failed`. */
+            status: string;
             reason: string | null;
             createdAt: components["schemas"]["Time"];
         };
@@ -1908,10 +1942,16 @@ export interface components {
             orderId: components["schemas"]["NullableId"];
             enrolledAt: components["schemas"]["Time"];
         };
+        /** @description Known values: `beginner`, `intermediate`, `advanced`. */
+        CourseLevel: string;
         /** @enum {string} */
-        CourseLevel: "beginner" | "intermediate" | "advanced";
-        /** @example Small talk that works */
+        CourseLevelInput: "beginner" | "intermediate" | "advanced";
+        /**
+         * @description One line, see `x-text`.
+         * @example Small talk that works
+         */
         CourseTitle: string;
+        /** @description Several lines, see `x-text`. */
         CourseText: string;
         /**
          * @description What stands in addresses; made of the title where it is left out.
@@ -1926,7 +1966,7 @@ export interface components {
             description?: components["schemas"]["CourseText"];
             price: components["schemas"]["Price"];
             currency?: components["schemas"]["Currency"];
-            level: components["schemas"]["CourseLevel"];
+            level: components["schemas"]["CourseLevelInput"];
             isPublished?: boolean;
         };
         CourseUpdate: {
@@ -1935,7 +1975,7 @@ export interface components {
             description?: components["schemas"]["CourseText"];
             price?: components["schemas"]["Price"];
             currency?: components["schemas"]["Currency"];
-            level?: components["schemas"]["CourseLevel"];
+            level?: components["schemas"]["CourseLevelInput"];
             isPublished?: boolean;
         };
         ThumbnailUpload: {
@@ -1970,11 +2010,8 @@ export interface components {
             /** @description Whether there is something to play. */
             hasVideo: boolean;
             durationSecs: number | null;
-            /**
-             * @description What becomes of the video that was uploaded last; for administrators, else null.
-             * @enum {string|null}
-             */
-            videoStatus: "none" | "processing" | "ready" | "failed" | null;
+            /** @description What becomes of the video that was uploaded last; for administrators, else null. Known values: `none`, `processing`, `ready`, `failed`. */
+            videoStatus: string | null;
             /** @description Percent; for administrators. */
             videoProgress: number | null;
             /** @description Why it has failed; for administrators. */
@@ -2011,13 +2048,18 @@ export interface components {
             items: components["schemas"]["TakenCourse"][];
             nextCursor: string | null;
         };
+        /**
+         * @description One line of at most 255 bytes of UTF-8, without a folder or a dot before it, see `x-text`.
+         * @example Wörter.pdf
+         */
+        FileName: string;
         AttachmentUpload: {
             /** Format: binary */
             file: string;
         };
         Attachment: {
             id: components["schemas"]["Id"];
-            name: string;
+            name: components["schemas"]["FileName"];
             contentType: string;
             /** @description Bytes. */
             size: number;
@@ -2137,7 +2179,9 @@ export type Check = components['schemas']['Check'];
 export type JsonWebKeySet = components['schemas']['JsonWebKeySet'];
 export type JsonWebKey = components['schemas']['JsonWebKey'];
 export type Role = components['schemas']['Role'];
+export type RoleInput = components['schemas']['RoleInput'];
 export type Platform = components['schemas']['Platform'];
+export type PlatformInput = components['schemas']['PlatformInput'];
 export type Email = components['schemas']['Email'];
 export type Password = components['schemas']['Password'];
 export type DeviceId = components['schemas']['DeviceId'];
@@ -2153,8 +2197,12 @@ export type Device = components['schemas']['Device'];
 export type AuthTokens = components['schemas']['AuthTokens'];
 export type Account = components['schemas']['Account'];
 export type EnglishLevel = components['schemas']['EnglishLevel'];
+export type EnglishLevelInput = components['schemas']['EnglishLevelInput'];
 export type LearningGoal = components['schemas']['LearningGoal'];
+export type LearningGoalInput = components['schemas']['LearningGoalInput'];
 export type Me = components['schemas']['Me'];
+export type DisplayName = components['schemas']['DisplayName'];
+export type Bio = components['schemas']['Bio'];
 export type MeUpdate = components['schemas']['MeUpdate'];
 export type AccountDeletion = components['schemas']['AccountDeletion'];
 export type AvatarUpload = components['schemas']['AvatarUpload'];
@@ -2163,19 +2211,24 @@ export type PublicProfile = components['schemas']['PublicProfile'];
 export type Block = components['schemas']['Block'];
 export type BlockPage = components['schemas']['BlockPage'];
 export type DataExport = components['schemas']['DataExport'];
+export type ExportedDispute = components['schemas']['ExportedDispute'];
 export type ExportedSignIn = components['schemas']['ExportedSignIn'];
 export type ExportedSession = components['schemas']['ExportedSession'];
 export type ExportedRating = components['schemas']['ExportedRating'];
 export type ExportedBlock = components['schemas']['ExportedBlock'];
 export type Rating = components['schemas']['Rating'];
 export type ReportReason = components['schemas']['ReportReason'];
+export type ReportReasonInput = components['schemas']['ReportReasonInput'];
 export type ReportStatus = components['schemas']['ReportStatus'];
+export type ReportStatusInput = components['schemas']['ReportStatusInput'];
+export type Comment = components['schemas']['Comment'];
 export type ReportRequest = components['schemas']['ReportRequest'];
 export type Report = components['schemas']['Report'];
 export type ReportPage = components['schemas']['ReportPage'];
 export type AdminReport = components['schemas']['AdminReport'];
 export type AdminReportPage = components['schemas']['AdminReportPage'];
 export type ReportReview = components['schemas']['ReportReview'];
+export type BanReason = components['schemas']['BanReason'];
 export type BanRequest = components['schemas']['BanRequest'];
 export type Search = components['schemas']['Search'];
 export type Total = components['schemas']['Total'];
@@ -2198,7 +2251,9 @@ export type Currency = components['schemas']['Currency'];
 export type CheckoutRequest = components['schemas']['CheckoutRequest'];
 export type Checkout = components['schemas']['Checkout'];
 export type OrderStatus = components['schemas']['OrderStatus'];
+export type OrderStatusInput = components['schemas']['OrderStatusInput'];
 export type PaymentProvider = components['schemas']['PaymentProvider'];
+export type PaymentProviderInput = components['schemas']['PaymentProviderInput'];
 export type Order = components['schemas']['Order'];
 export type OrderPage = components['schemas']['OrderPage'];
 export type PushDevice = components['schemas']['PushDevice'];
@@ -2211,6 +2266,7 @@ export type Unread = components['schemas']['Unread'];
 export type ExportedPushDevice = components['schemas']['ExportedPushDevice'];
 export type AdminOrder = components['schemas']['AdminOrder'];
 export type AdminOrderPage = components['schemas']['AdminOrderPage'];
+export type RefundReason = components['schemas']['RefundReason'];
 export type RefundRequest = components['schemas']['RefundRequest'];
 export type Refund = components['schemas']['Refund'];
 export type WebhookReceipt = components['schemas']['WebhookReceipt'];
@@ -2219,6 +2275,7 @@ export type CoursePage = components['schemas']['CoursePage'];
 export type EnrollmentAnswer = components['schemas']['EnrollmentAnswer'];
 export type ExportedEnrollment = components['schemas']['ExportedEnrollment'];
 export type CourseLevel = components['schemas']['CourseLevel'];
+export type CourseLevelInput = components['schemas']['CourseLevelInput'];
 export type CourseTitle = components['schemas']['CourseTitle'];
 export type CourseText = components['schemas']['CourseText'];
 export type Slug = components['schemas']['Slug'];
@@ -2237,6 +2294,7 @@ export type LessonProgress = components['schemas']['LessonProgress'];
 export type CourseProgress = components['schemas']['CourseProgress'];
 export type TakenCourse = components['schemas']['TakenCourse'];
 export type TakenCoursePage = components['schemas']['TakenCoursePage'];
+export type FileName = components['schemas']['FileName'];
 export type AttachmentUpload = components['schemas']['AttachmentUpload'];
 export type Attachment = components['schemas']['Attachment'];
 export type AttachmentList = components['schemas']['AttachmentList'];
@@ -3241,7 +3299,7 @@ export interface operations {
                 banned?: boolean;
                 /** @description Whether three different learners have pending reports of the account. */
                 flagged?: boolean;
-                role?: components["schemas"]["Role"];
+                role?: components["schemas"]["RoleInput"];
                 verified?: boolean;
                 /** @description How many items a page holds. */
                 limit?: components["parameters"]["limit"];
@@ -3297,7 +3355,7 @@ export interface operations {
     "handlers.admin.list_reports": {
         parameters: {
             query?: {
-                status?: components["schemas"]["ReportStatus"];
+                status?: components["schemas"]["ReportStatusInput"];
                 /** @description By whom. */
                 reporterId?: components["schemas"]["Id"];
                 /** @description About whom. */
@@ -3413,8 +3471,8 @@ export interface operations {
     "handlers.admin.list_orders": {
         parameters: {
             query?: {
-                status?: components["schemas"]["OrderStatus"];
-                provider?: components["schemas"]["PaymentProvider"];
+                status?: components["schemas"]["OrderStatusInput"];
+                provider?: components["schemas"]["PaymentProviderInput"];
                 /** @description Whose. */
                 userId?: components["schemas"]["Id"];
                 /** @description Whether a dispute is open or lost. */

@@ -15,7 +15,9 @@ export async function refusedByTheCompiler(parlance: Parlance, practice: Practic
   // @ts-expect-error a success carries no error
   (await practice.send("end_call", { roomId: "" })).error;
   practice.socket.on("match_found", (match) => {
-    match.partner.level satisfies "beginner" | "intermediate" | "advanced";
+    // A level that is new later is a text too, and those known today are named.
+    match.partner.level satisfies string;
+    match.partner.level === "beginner";
     // @ts-expect-error no e-mail address leaves the house
     match.partner.email;
   });

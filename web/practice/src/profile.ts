@@ -1,6 +1,6 @@
 /** The learner's own profile, and signing out. */
 import { value } from "../../../clients/typescript/src/client.ts";
-import type { Me } from "../../../clients/typescript/src/openapi.ts";
+import type { Me, MeUpdate } from "../../../clients/typescript/src/openapi.ts";
 import { face, form, h, hush, say, show } from "./dom.ts";
 import { parlance } from "./session.ts";
 import { LEVELS, sentence } from "./words.ts";
@@ -40,8 +40,8 @@ export function profile(me: Me, saved: (me: Me) => void, left: () => void): void
       const body = {
         username: values["username"] ?? "",
         displayName: values["displayName"]?.trim() || null,
-        englishLevel: (values["englishLevel"] || null) as Me["englishLevel"],
-        learningGoal: (values["learningGoal"] || null) as Me["learningGoal"],
+        englishLevel: (values["englishLevel"] || null) as NonNullable<MeUpdate["englishLevel"]> | null,
+        learningGoal: (values["learningGoal"] || null) as NonNullable<MeUpdate["learningGoal"]> | null,
         nativeLanguage: values["nativeLanguage"] || null,
         // Days of a streak are those where the learner is.
         timezone: Intl.DateTimeFormat().resolvedOptions().timeZone,

@@ -2,7 +2,7 @@
 import { Call, type Ending, type Role } from "../../../clients/typescript/src/call.ts";
 import type { FindPartner, MatchFound } from "../../../clients/typescript/src/asyncapi.ts";
 import { Refused, value } from "../../../clients/typescript/src/client.ts";
-import type { Me, ReportReason } from "../../../clients/typescript/src/openapi.ts";
+import type { Me, ReportReasonInput } from "../../../clients/typescript/src/openapi.ts";
 import type { Practice } from "../../../clients/typescript/src/practice.ts";
 import { type Field, face, form, h, hush, place, say, show, uponLeaving } from "./dom.ts";
 import { figures } from "./history.ts";
@@ -40,7 +40,7 @@ const ENDINGS: Record<Ending, string> = {
   replaced: "The call goes on in another window of yours.",
 };
 
-const REASONS: [ReportReason, string][] = [
+const REASONS: [ReportReasonInput, string][] = [
   ["harassment", "Harassment"],
   ["spam", "Advertising"],
   ["inappropriate", "Inappropriate talk"],
@@ -311,7 +311,7 @@ export class Talk {
       return;
     }
     this.#afterwards(call.match);
-    say(ENDINGS[ending]);
+    say(ENDINGS[ending] ?? "The call is over.");
   }
 
   #afterwards({ partner, sessionId }: MatchFound): void {
@@ -340,7 +340,7 @@ export class Talk {
       "Report",
       ({ reason, description }) =>
         attempt(async () => {
-          const body = { reportedId: partner.userId, sessionId, reason: reason as ReportReason, ...(description && { description }) };
+          const body = { reportedId: partner.userId, sessionId, reason: reason as ReportReasonInput, ...(description && { description }) };
           value(await parlance.rest.POST("/reports", { body }));
           say("Thank you. We will look at it, and you two will not meet again.");
         }),

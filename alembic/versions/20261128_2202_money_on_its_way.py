@@ -1,14 +1,14 @@
 """processing orders, inquiries, events set aside
 
 Revision ID: 7c41d2e90ab6
-Revises: 4e8907bc9be2
+Revises: 7c1e52a9d0b4
 """
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "7c41d2e90ab6"
-down_revision = "4e8907bc9be2"
+down_revision = "7c1e52a9d0b4"
 branch_labels = None
 depends_on = None
 

@@ -1,7 +1,7 @@
 """one form of each address
 
 Revision ID: 9a3f60d2c7e1
-Revises: 5d1c0a7e9b34
+Revises: 3f0c5d1b7a94
 """
 
 import itertools
@@ -13,7 +13,7 @@ from alembic.util import CommandError
 from models.email_addresses import canonical, deliverable
 
 revision = "9a3f60d2c7e1"
-down_revision = "5d1c0a7e9b34"
+down_revision = "3f0c5d1b7a94"
 branch_labels = None
 depends_on = None
 

@@ -1,7 +1,7 @@
 """originals of videos are kept
 
 Revision ID: 7d1f0c3a9e52
-Revises: 4e8907bc9be2
+Revises: 9a3f60d2c7e1
 """
 
 import sqlalchemy as sa
@@ -9,7 +9,7 @@ import sqlmodel
 from alembic import op
 
 revision = "7d1f0c3a9e52"
-down_revision = "4e8907bc9be2"
+down_revision = "9a3f60d2c7e1"
 branch_labels = None
 depends_on = None
 

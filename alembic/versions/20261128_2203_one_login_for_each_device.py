@@ -1,14 +1,14 @@
 """one login for each device
 
 Revision ID: 5d1c0a7e9b34
-Revises: 4e8907bc9be2
+Revises: 7c41d2e90ab6
 """
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "5d1c0a7e9b34"
-down_revision = "4e8907bc9be2"
+down_revision = "7c41d2e90ab6"
 branch_labels = None
 depends_on = None
 
