@@ -21,7 +21,6 @@ const SENTENCES: Record<string, string> = {
   payment_refused: "The payment provider does not take payments at the moment. Nothing was charged. Try again later.",
   payload_too_large: "This file is too large.",
   unsupported_media_type: "This is not a picture that can be used. Take a JPEG, PNG or WebP.",
-  rate_limited: "That was too often. Wait a little, then try again.",
   unavailable: "The service is busy. Try again in a moment.",
   internal: "Something went wrong on our side. Try again in a moment.",
   unauthenticated: "You have been signed out. Sign in again.",
