@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -213,8 +214,9 @@ def test_a_break_is_wanted_where_the_changelog_and_the_version_say_so(
     note = "\n### Breaking\n\n- The partner's time is called `grace`: `PeerReconnecting (read) graceSeconds`.\n"
     changelog.write_text(changelog.read_text().replace("\n### Added\n", note + "\n### Added\n"))
     assert compare.main([], project) == 1, "the version is the same"
-    spec.write_text(spec.read_text().replace("version: 0.1.0", "version: 0.2.0"))
+    major, minor, _ = schemas.load(spec)["info"]["version"].split(".")
+    spec.write_text(re.sub(r"(?m)^  version: .*$", f"  version: {major}.{int(minor) + 1}.0", spec.read_text(), count=1))
     assert compare.main([], project) == 0
     # The next release begins with nothing declared.
-    changelog.write_text(changelog.read_text().replace("## Unreleased\n", "## Unreleased\n\n## 0.2.0\n"))
+    changelog.write_text(changelog.read_text().replace("## Unreleased\n", "## Unreleased\n\n## 0.9.0\n"))
     assert compare.main([], project) == 1
