@@ -318,6 +318,7 @@ class HttpProtocol(HttpToolsProtocol):
             cycle.disconnected = True
             cycle.message_event.set()
             if not self.pipeline:
+                cycle.scope[edge.REFUSED] = error.status  # type: ignore[literal-required]
                 self._send_refusal()
                 return
             self.pipeline.popleft()
@@ -333,10 +334,10 @@ class HttpProtocol(HttpToolsProtocol):
         if self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete:
             self.transport.close()  # half an answer can only be broken off
             return
-        name = edge.request_id(self.scope)  # type: ignore[arg-type]
-        log.info("http_request_refused status=%d code=%s request_id=%s", error.status, error.code, name)
-        named = [*self.server_state.default_headers, (b"x-request-id", name.encode())]
-        self.transport.write(refusal(error, [*named, *self.app_state.get(edge.HEADERS, ())]))
+        record = self.app_state.get(edge.RECORD_REFUSAL)
+        headers = record(self.scope, self.url, error.status) if record is not None else []
+        log.info("http_request_refused status=%d code=%s detail=%r", error.status, error.code, error.detail)
+        self.transport.write(refusal(error, [*self.server_state.default_headers, *headers]))
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self.flow.resume_reading()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,12 @@ import orjson
 import pytest
 
 import errors
+import settings as configuration
+from contract import edge
 from contract.http_server import HttpProtocol
 from tests.contract.test_http_server import serving
+from tests.metrics import grown, scrape_all
+from tests.pace import limit
 from tests.world import Server
 
 GET = b"GET / HTTP/1.1\r\nHost: parlance\r\n\r\n"
@@ -211,3 +217,47 @@ async def test_a_refusal_has_the_headers_of_all_answers(server: Server) -> None:
         assert refused["content-type"] == "application/problem+json" and refused["x-request-id"] == "a-name"
     unnamed = await head_of(b"nonsense\r\n\r\n")
     assert len(unnamed["x-request-id"]) == 16 and unnamed["connection"] == "close"
+
+
+async def test_refusals_are_logged_and_counted(server: Server) -> None:
+    """Once each, with their status: what the parser refuses, and a body that breaks while its app is running."""
+    port = int(server.url.rpartition(":")[2])
+    name = secrets.token_hex(8)
+    before = scrape_all(server.url)
+    refused = (
+        b"GET /refused-%b?secret HTTP/1.1\r\nX-Request-Id: %b\r\nHost: a\r\nX : 1\r\n\r\n",
+        b"POST /refused-%b HTTP/1.1\r\nHost: a\r\nX-Request-Id: %b\r\nTransfer-Encoding: chunked\r\n\r\nz\r\n",
+        b"GET /refused-%b HTTP/1.1\r\nHost: a\r\nX-Request-Id: %b\r\n" + b"X: y\r\n" * 200 + b"\r\n",
+    )
+    for request in refused:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(request % (name.encode(), name.encode()))
+        assert await reader.read()
+        writer.close()
+
+    def lines() -> list[str]:
+        return re.findall(f"(?:GET|POST|-) /refused-{name} \\d+", server.log.read_text())
+
+    async with asyncio.timeout(limit(10)):
+        while len(lines()) < len(refused):
+            await asyncio.sleep(0.05)
+    assert sorted(lines()) == [f"- /refused-{name} 400", f"GET /refused-{name} 431", f"POST /refused-{name} 400"]
+    more = grown(before, scrape_all(server.url))
+    assert more("parlance_http_requests", status="431") == 1
+
+
+async def test_refusal_is_readable_by_allowed_pages() -> None:
+    """What the parser refuses has CORS headers where the page's origin had been read."""
+    allowed = "https://app.example.com"
+    settings = configuration.load(None, app_env="development", cors_origins=allowed)
+    app = edge.wrap(read_all, settings, lambda *_: None)
+    async with serving(app, lifespan="auto") as port:
+        for origin, seen in ((allowed, True), ("https://evil.example", False)):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            head = f"GET /{'x' * 9000} HTTP/1.1\r\nHost: a\r\nOrigin: {origin}\r\n\r\n"
+            writer.write(head.encode())
+            answer = (await asyncio.wait_for(reader.read(), limit(30))).decode()
+            writer.close()
+            assert answer.startswith("HTTP/1.1 414 ")
+            assert (f"access-control-allow-origin: {allowed}\r\n" in answer) is seen
+            assert "vary: Origin\r\n" in answer and "access-control-expose-headers: " in answer

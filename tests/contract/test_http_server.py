@@ -35,7 +35,7 @@ async def serving(
 ) -> AsyncIterator[int]:
     """Serve an app of the test's own; the port."""
     port = free_port()
-    config = uvicorn.Config(app, port=port, http=protocol, lifespan="off", log_config=None, **options)
+    config = uvicorn.Config(app, port=port, http=protocol, log_config=None, **{"lifespan": "off", **options})
     server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve())
     while not server.started:
