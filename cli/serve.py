@@ -91,7 +91,7 @@ def serve(
         reload_includes=["*.py", "*.yaml", "*.lua"] if reload else None,
         reload_excludes=[".venv", ".parlance", "node_modules", "tests"] if reload else None,
         timeout_graceful_shutdown=10,
-        # A process that is still importing does not answer: with uvicorn's 5 s a slow machine kills each one as it starts.
+        # A process that still imports does not answer: after uvicorn's 5 s a slow machine would kill each at its start.
         timeout_worker_healthcheck=60,
         **server_options(settings.trusted_proxies),
         app_dir=str(Path(__file__).resolve().parent.parent),
