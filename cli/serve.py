@@ -91,6 +91,8 @@ def serve(
         reload_includes=["*.py", "*.yaml", "*.lua"] if reload else None,
         reload_excludes=[".venv", ".parlance", "node_modules", "tests"] if reload else None,
         timeout_graceful_shutdown=10,
+        # A process that still imports does not answer: after uvicorn's 5 s a slow machine would kill each at its start.
+        timeout_worker_healthcheck=60,
         **server_options(settings.trusted_proxies),
         app_dir=str(Path(__file__).resolve().parent.parent),
     )

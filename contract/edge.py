@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from random import getrandbits
 from typing import TYPE_CHECKING
 
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.routing import Match, Route
@@ -39,8 +39,11 @@ Count = Callable[[str, int, float], None]
 _TUS = ("Tus-Resumable", "Upload-Length", "Upload-Offset", "Upload-Metadata")
 _TUS_REQUEST = ("X-HTTP-Method-Override", "Upload-Concat", "Upload-Defer-Length", "Upload-Checksum")
 _TUS_ANSWER = ("Tus-Version", "Tus-Extension", "Tus-Max-Size", "Upload-Expires")
-#: The name in uvicorn's state under which `http_server.py` finds the headers of all answers.
-HEADERS = "parlance.headers"
+#: The name in uvicorn's state under which `http_server.py` finds `Edge.record_refusal`, and that in a request's scope
+#: of the status with which it was refused while its app was running.
+RECORD_REFUSAL, REFUSED = "parlance.record_refusal", "parlance.refused"
+#: How much of an address that is refused for its length stands in the log.
+_LOGGED_PATH_BYTES = 200
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -49,6 +52,7 @@ class Edge:
 
     def __init__(self, app: ASGIApp, settings: Settings, count: Count) -> None:
         self._app = app
+        self._cors = app if isinstance(app, Cors) else None
         self._count = count
         headers = dict(_SECURITY_HEADERS)
         if settings.app_url.startswith("https://"):
@@ -60,7 +64,7 @@ class Edge:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             if scope["type"] == "lifespan":
-                scope.setdefault("state", {})[HEADERS] = self._headers
+                scope.setdefault("state", {})[RECORD_REFUSAL] = self.record_refusal
             await self._app(scope, receive, send)
             return
         name = request_id(scope)
@@ -88,9 +92,23 @@ class Edge:
             await self._app(scope, receive, send_hardened)
         finally:
             seconds = time.perf_counter() - started
+            if REFUSED in scope:
+                status = scope[REFUSED]  # what the app answers afterwards is not sent
             logs.request(scope["method"], _raw_path(scope), status, seconds)
             self._count(operation[0], status, seconds)
             logs.request_id.reset(token)
+
+    def record_refusal(self, scope: Scope, url: bytes, status: int) -> list[tuple[bytes, bytes]]:
+        """Log and count a request that is refused by the HTTP server; return the headers that its answer gets here."""
+        name = request_id(scope)
+        if REFUSED not in scope:  # else its app has been started, and logs and counts it at its end
+            token = logs.request_id.set(name)
+            path = url.partition(b"?")[0][:_LOGGED_PATH_BYTES].decode("latin-1")
+            logs.request(scope.get("method", "-"), path, status, 0.0)
+            self._count("", status, 0.0)
+            logs.request_id.reset(token)
+        cors = self._cors.headers_of(scope) if self._cors is not None else []
+        return [(b"x-request-id", name.encode()), *self._headers, *cors]
 
     def _without_doubles(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         """Leave out what the answer has set itself, which comes first."""
@@ -131,6 +149,18 @@ class Cors(CORSMiddleware):
     async def simple_response(self, scope: Scope, receive: Receive, send: Send, request_headers: Headers) -> None:
         scope["extensions"] = {}
         await super().simple_response(scope, receive, send, request_headers)
+
+    def headers_of(self, scope: Scope) -> list[tuple[bytes, bytes]]:
+        """Return what an answer to this request gets, where no ASGI app answers."""
+        headers = MutableHeaders()
+        origin = Headers(scope=scope).get("Origin")
+        if origin is not None:
+            headers.update(self.simple_headers)
+        if origin is not None and self.is_allowed_origin(origin):
+            self.allow_explicit_origin(headers, origin)
+        else:
+            headers["Vary"] = "Origin"
+        return headers.raw
 
 
 class Before:

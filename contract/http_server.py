@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
+from urllib.parse import unquote
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -53,8 +54,9 @@ class HttpProtocol(HttpToolsProtocol):
     #: The request whose body is timed, since when, and what `_body_bytes` was then.
     _timed: RequestResponseCycle | None = None
     _timed_since, _timed_bytes = 0.0, 0
-    #: The key of a WebSocket handshake whose head has just been read.
+    #: The key of a WebSocket handshake whose head has just been read, and what the connection has become by it.
     _key: bytes | None = None
+    _websocket: asyncio.Protocol | None = None
     #: Why nothing more is parsed, and whether the client has been sent it.
     _refusal: errors.ProductError | None = None
     _is_refusal_sent = False
@@ -76,55 +78,74 @@ class HttpProtocol(HttpToolsProtocol):
         limit = self.limits.head_bytes
         if len(data) <= limit and not self._in_head:
             self._take(data)
-        else:
-            view, at = memoryview(data), 0
-            while at < len(data) and self._refusal is None:
-                size = limit - self._head_bytes if self._in_head else limit
-                self._take(view[at : at + size])
-                at += size
-        cycle = self.cycle
-        if self._refusal is None and (self._in_head or (cycle is not None and cycle.more_body)):
-            self._watch_request()
+            return
+        view, at = memoryview(data), 0
+        while at < len(data) and self._refusal is None:
+            size = limit - self._head_bytes if self._in_head else limit
+            self._take(view[at : at + size])
+            at += size
 
     def _take(self, piece: bytes | memoryview) -> None:
-        """Parse a piece, and count it where it is part of a head or of what frames a body."""
+        """Parse a piece; count and time it where it is part of a head or a body that goes on."""
         if self._refusal is not None:
             return
-        cycle, body_bytes, head_bytes = self.cycle, self._body_bytes, self._head_bytes
-        was_in_head, self._head_bytes = self._in_head, -1
-        self._parse(piece)
-        if self._refusal is not None:
+        if self._websocket is not None:
+            self._websocket.data_received(bytes(piece))
             return
+        cycle, headers, was_in_head, body_bytes = self.cycle, self.headers, self._in_head, self._body_bytes
+        offer_end = None
+        try:
+            self.parser.feed_data(piece)
+        except httptools.HttpParserUpgrade as offer:
+            offer_end = offer.args[0]
+        except httptools.HttpParserError as error:
+            self._refuse_unreadable(error)
+        if offer_end is not None:
+            self._take_behind_offer(memoryview(piece)[offer_end:])
+        if (self._in_head or (self.cycle is not None and self.cycle.more_body)) and self._refusal is None:
+            is_same_head = was_in_head and headers is self.headers
+            self._count(len(piece), cycle, is_same_head=is_same_head, is_body=self._body_bytes > body_bytes)
+
+    def _count(self, size: int, cycle: RequestResponseCycle | None, *, is_same_head: bool, is_body: bool) -> None:
+        """Hold to its limits what is not complete after a piece of `size` bytes; `cycle` was being read before it."""
         if self._in_head:
-            if self._head_bytes == -1:  # the same head still
-                self._head_bytes = head_bytes + len(piece)
-            elif not was_in_head and cycle is self.cycle and (cycle is None or not cycle.more_body):
-                self._head_bytes = len(piece)  # it began with the piece; else its lines are counted when it ends
+            if is_same_head:
+                self._head_bytes += size
+            elif cycle is self.cycle and (cycle is None or not cycle.more_body):
+                self._head_bytes = size  # it began with the piece
+            else:
+                self._head_bytes = 0  # its lines are counted when it ends
             if self._head_since is None:
                 self._head_since = self.loop.time()
             if self._head_bytes >= self.limits.head_bytes:
                 self._refuse(self.limits.head_too_large(self.url))
-        elif cycle is not None and cycle is self.cycle and cycle.more_body:
-            self._framing_bytes = self._framing_bytes + len(piece) if self._body_bytes == body_bytes else 0
+                return
+        elif cycle is self.cycle:
+            self._framing_bytes = 0 if is_body else self._framing_bytes + size
             if self._framing_bytes > self.limits.head_bytes:
                 self._refuse(self.limits.trailers_too_large())
+                return
+        due = self._due(self.loop.time())
+        if due is not None:
+            self._watch(due)
 
-    def _parse(self, piece: bytes | memoryview) -> None:
-        try:
-            while True:
-                try:
-                    self.parser.feed_data(piece)
-                    return
-                except httptools.HttpParserUpgrade as offer:
-                    piece = memoryview(piece)[offer.args[0] :]
-                    if self._key is not None:
-                        self._upgrade(len(piece))
-                        return
-                    # The parser stopped behind this head and is ready for another: the same without the offer.
-                    self.parser.feed_data(self._head_without_offer())
-        except httptools.HttpParserError as error:
-            known = error.__context__
-            self._refuse(known if isinstance(known, errors.ProductError) else unreadable(error))
+    def _take_behind_offer(self, rest: memoryview) -> None:
+        """Go on behind the head of an offer: as a WebSocket, or with the same head without the offer."""
+        while self._key is None:
+            try:
+                self.parser.feed_data(self._head_without_offer())
+                self.parser.feed_data(rest)
+                return
+            except httptools.HttpParserUpgrade as another:
+                rest = rest[another.args[0] :]
+            except httptools.HttpParserError as error:
+                self._refuse_unreadable(error)
+                return
+        self._upgrade(bytes(rest))
+
+    def _refuse_unreadable(self, error: httptools.HttpParserError) -> None:
+        known = error.__context__
+        self._refuse(known if isinstance(known, errors.ProductError) else unreadable(error))
 
     def _head_without_offer(self) -> bytes:
         version = self.scope["http_version"].encode()
@@ -135,7 +156,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._in_head, self._hosts, self._head_bytes, self._head_since = True, 0, 0, None
+        self._in_head, self._hosts, self._head_since = True, 0, None
 
     def on_header(self, name: bytes, value: bytes) -> None:
         name = name.lower()
@@ -149,62 +170,97 @@ class HttpProtocol(HttpToolsProtocol):
         self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
-        self._check_head()
-        if self.parser.should_upgrade():  # nothing is started yet: `_parse` decides behind this head
-            self._key = self._handshake_key()
-            return
-        self._in_head, self._framing_bytes = False, 0
-        super().on_headers_complete()
-        self.headers = []  # what comes now are trailers: no headers of the request
-
-    def _check_head(self) -> None:
-        if len(self.headers) > self.limits.head_lines or len(self.url) > self.limits.target_bytes:
-            raise self.limits.head_too_large(self.url)
-        if self._head_since is not None:
-            size = len(self.url) + sum([len(name) + len(value) + 4 for name, value in self.headers])
-            if size > self.limits.head_bytes:
-                raise self.limits.head_too_large(self.url)
-        version = self.parser.get_http_version()
+        version, limits = self.parser.get_http_version(), self.limits
+        self.scope["http_version"], self.scope["method"] = version, self.parser.get_method().decode("ascii")
+        if self._head_since is not None or len(self.headers) > limits.head_lines or len(self.url) > limits.target_bytes:
+            self._check_size()
         if self._hosts != 1 and (self._hosts or version != "1.0"):  # RFC 9112, 3.2
             raise errors.RequestInvalid("An HTTP/1.1 request has one Host header.")
         if version not in ("1.1", "1.0"):
             raise errors.RequestInvalid("This server speaks HTTP/1.1; send the request as HTTP/1.1.")
         if b"#" in self.url:
             raise errors.RequestInvalid("The address has a fragment; send it without '#'.")
+        if self.parser.should_upgrade():  # nothing is started yet: `_take_behind_offer` decides behind this head
+            self._key = self._handshake_key()
+            return
+        self._in_head, self._framing_bytes = False, 0
+        self._begin()
+        self.headers = []  # what comes now are trailers: no headers of the request
+
+    def _check_size(self) -> None:
+        size = len(self.url) + sum([len(name) + len(value) + 4 for name, value in self.headers])
+        limits = self.limits
+        if size > limits.head_bytes or len(self.headers) > limits.head_lines or len(self.url) > limits.target_bytes:
+            raise limits.head_too_large(self.url)
 
     def _handshake_key(self) -> bytes | None:
-        method, version = self.parser.get_method().decode("ascii"), self.parser.get_http_version()
+        method, version = self.scope["method"], self.scope["http_version"]
         if method == "CONNECT":
             raise errors.RequestInvalid("This server is no proxy: it takes no CONNECT.")
-        self.scope["method"], self.scope["http_version"] = method, version
         if self._is_answering() or ENGINE not in self.app_state:
             return None  # with answers to come, the connection cannot change its protocol
         return handshake.key_of(method, version, self.url, self.headers)
+
+    def _begin(self) -> None:
+        """Start the app on the request whose head is read, or have it wait for the answers before its own.
+
+        In place of uvicorn's `on_headers_complete`, which asks the parser for the version again (0.4 us) and parses
+        every address as if it were absolute (0.5 us).
+        """
+        scope, url = self.scope, self.url
+        if url.startswith(b"/"):
+            raw_path, _, query = url.partition(b"?")
+        else:
+            parsed = httptools.parse_url(url)
+            raw_path, query = parsed.path, parsed.query or b""
+        path = raw_path.decode("ascii")
+        scope["path"] = self.root_path + (unquote(path) if "%" in path else path)
+        scope["raw_path"] = self.root_path.encode("ascii") + raw_path if self.root_path else raw_path
+        scope["query_string"] = query
+        if scope["method"] != "HEAD":
+            scope["extensions"] = {WHOLE: {}}  # connexion notes there which operation a request is for
+        earlier = self.cycle
+        self.cycle = Exchange(
+            scope=scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=self.access_log,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=scope["http_version"] != "1.0" and self.parser.should_keep_alive(),
+            on_response=self.on_response_complete,
+        )
+        if earlier is None or earlier.response_complete:
+            self._start_asgi_task(self.cycle, self.app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
 
     def on_body(self, body: bytes) -> None:
         self._body_bytes += len(body)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        if self.parser.should_upgrade():
-            return
+        if self._in_head:
+            return  # an offer, of which only the head has been read
         if len(self.headers) > self.limits.head_lines:
             raise self.limits.trailers_too_large()
-        super().on_message_complete()
+        cycle = self.cycle
+        cycle.more_body = False
+        if not cycle.response_complete:
+            cycle.message_event.set()
 
     # --- Answers ------------------------------------------------------------------------------------
-
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        cycle.__class__ = Exchange  # uvicorn makes its own, and asks nobody of which class
-        if cycle.scope["method"] != "HEAD":
-            cycle.scope["extensions"] = {WHOLE: {}}  # connexion notes there which operation a request is for
-        super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
-        self.flow.resume_reading()
+        if self.flow.read_paused:
+            self.flow.resume_reading()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
             return
@@ -221,13 +277,14 @@ class HttpProtocol(HttpToolsProtocol):
     def _is_answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
 
-    def _upgrade(self, early_bytes: int) -> None:
+    def _upgrade(self, early: bytes) -> None:
+        """Become a WebSocket, which is also given what came with the handshake."""
         self._stop_watching()
         self._in_head, self.cycle = False, None  # type: ignore[assignment]
-        if early_bytes:  # RFC 6455, 4.1: the client waits for the answer
-            self._refuse(errors.RequestInvalid("Bytes follow the WebSocket handshake; wait for its answer."))
-        else:
-            self.handle_websocket_upgrade()
+        self.handle_websocket_upgrade()
+        self._websocket = self.transport.get_protocol()  # type: ignore[assignment]
+        if early:
+            self._take(early)
 
     def handle_websocket_upgrade(self) -> None:
         engine: Engine = self.app_state[ENGINE]
@@ -261,6 +318,7 @@ class HttpProtocol(HttpToolsProtocol):
             cycle.disconnected = True
             cycle.message_event.set()
             if not self.pipeline:
+                cycle.scope[edge.REFUSED] = error.status  # type: ignore[literal-required]
                 self._send_refusal()
                 return
             self.pipeline.popleft()
@@ -276,10 +334,10 @@ class HttpProtocol(HttpToolsProtocol):
         if self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete:
             self.transport.close()  # half an answer can only be broken off
             return
-        name = edge.request_id(self.scope)  # type: ignore[arg-type]
-        log.info("http_request_refused status=%d code=%s request_id=%s", error.status, error.code, name)
-        named = [*self.server_state.default_headers, (b"x-request-id", name.encode())]
-        self.transport.write(refusal(error, [*named, *self.app_state.get(edge.HEADERS, ())]))
+        record = self.app_state.get(edge.RECORD_REFUSAL)
+        headers = record(self.scope, self.url, error.status) if record is not None else []
+        log.info("http_request_refused status=%d code=%s detail=%r", error.status, error.code, error.detail)
+        self.transport.write(refusal(error, [*self.server_state.default_headers, *headers]))
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self.flow.resume_reading()
@@ -302,12 +360,6 @@ class HttpProtocol(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-    def _watch_request(self) -> None:
-        """Watch a request that has not come whole."""
-        due = self._due(self.loop.time())
-        if due is not None:
-            self._watch(due)
 
     def _judge(self) -> None:
         """Refuse or close what takes too long; else look again when it would."""

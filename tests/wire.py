@@ -48,7 +48,9 @@ class BareSocket:
             await self.socket.wait_closed()
 
     async def hang_up(self) -> None:
-        await self.socket.close()
+        # What has ended is left alone: close() would abort it, which asyncio's transport cannot do twice.
+        if self.socket.state is websockets.State.OPEN:
+            await self.socket.close()
         await self._listening
 
 

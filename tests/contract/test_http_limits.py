@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-import time
-from collections.abc import Awaitable, Callable
+import re
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +13,17 @@ import orjson
 import pytest
 
 import errors
-from contract.http_limits import Limits
+import settings as configuration
+from contract import edge
 from contract.http_server import HttpProtocol
 from tests.contract.test_http_server import serving
+from tests.metrics import grown, scrape_all
+from tests.pace import limit
 from tests.world import Server
 
 GET = b"GET / HTTP/1.1\r\nHost: parlance\r\n\r\n"
 CHUNKED = b"POST / HTTP/1.1\r\nHost: parlance\r\nTransfer-Encoding: chunked\r\n\r\n"
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-
-
-class Brief(HttpProtocol):
-    """The product's, with spans that a test can wait for."""
-
-    limits = Limits(head_seconds=0.6, body_seconds=0.6, body_bytes_per_second=100, linger_seconds=0.3)
 
 
 async def read_all(scope: Any, receive: Any, send: Any) -> None:
@@ -59,120 +55,6 @@ async def is_refused(reader: asyncio.StreamReader, error: type[errors.ProductErr
     assert (status, problem["status"], problem["code"]) == (error.status, error.status, error.code), problem
     assert problem["title"] == error.title and problem["type"].endswith(error.code) and problem["detail"]
     assert await asyncio.wait_for(reader.read(), 30) == b""
-
-
-async def trickle(writer: asyncio.StreamWriter, piece: bytes) -> None:
-    """Send a piece every 50 ms until the server has closed."""
-    try:
-        while True:
-            writer.write(piece)
-            await writer.drain()
-            await asyncio.sleep(0.05)
-    except ConnectionError:
-        pass
-
-
-async def against(app: Any, check: Callable[..., Awaitable[None]], **options: Any) -> None:
-    async with serving(app, **{"protocol": Brief, **options}) as port:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        try:
-            await check(reader, writer)
-        finally:
-            writer.close()
-
-
-@pytest.mark.parametrize("earlier", [0, 1, 2])
-async def test_a_head_that_trickles_is_refused(earlier: int) -> None:
-    """On a fresh connection, and behind answered requests."""
-
-    async def check(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        for _ in range(earlier):
-            writer.write(GET)
-            assert await answer_of(reader) == (200, b"0")
-        writer.write(b"GET / HTTP/1.1\r\n")
-        sender = asyncio.create_task(trickle(writer, b"X: y\r\n"))
-        await is_refused(reader, errors.RequestTimeout)
-        sender.cancel()
-
-    await against(read_all, check)
-
-
-async def test_a_body_that_trickles_is_refused() -> None:
-    async def check(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(GET[:-2] + b"Content-Length: 100000\r\n\r\n")
-        sender = asyncio.create_task(trickle(writer, b"x"))
-        await is_refused(reader, errors.RequestTimeout)
-        sender.cancel()
-
-    await against(read_all, check)
-
-
-async def test_a_slow_steady_body_is_read() -> None:
-    """It lasts five times as long as the span over which its rate is measured."""
-
-    async def check(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        started, size = time.monotonic(), 0
-        writer.write(CHUNKED)
-        while time.monotonic() - started < 5 * Brief.limits.body_seconds:
-            writer.write(b"200\r\n%b\r\n" % (b"x" * 512))
-            size += 512
-            await writer.drain()
-            await asyncio.sleep(0.02)
-        writer.write(b"0\r\n\r\n")
-        assert await answer_of(reader) == (200, b"%d" % size)
-
-    await against(read_all, check)
-
-
-async def test_a_body_that_the_app_does_not_take_is_not_slow() -> None:
-    """While the app is busy reading is paused, and the client cannot send; nor is a long answer a timeout."""
-    resume = asyncio.Event()
-
-    async def busy(scope: Any, receive: Any, send: Any) -> None:
-        await resume.wait()
-        await read_all(scope, receive, send)
-
-    async def check(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        size = 4 * 1024 * 1024
-        writer.write(GET[:-2] + b"Content-Length: %d\r\n\r\n" % size + bytes(size))
-        asyncio.get_running_loop().call_later(4 * Brief.limits.body_seconds, resume.set)
-        assert await answer_of(reader) == (200, b"%d" % size)
-
-    await against(busy, check)
-
-
-async def test_a_body_that_waits_for_100_is_not_slow() -> None:
-    resume = asyncio.Event()
-
-    async def busy(scope: Any, receive: Any, send: Any) -> None:
-        await resume.wait()
-        await read_all(scope, receive, send)
-
-    async def check(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(GET[:-2] + b"Expect: 100-continue\r\nContent-Length: 1\r\n\r\n")
-        asyncio.get_running_loop().call_later(3 * Brief.limits.body_seconds, resume.set)
-        async with asyncio.timeout(30):
-            assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
-        writer.write(b"x")
-        assert await answer_of(reader) == (200, b"1")
-
-    await against(busy, check)
-
-
-async def test_line_breaks_do_not_keep_a_connection() -> None:
-    """A connection is kept from the last answer on, whatever comes between that is no request."""
-
-    async def check(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(GET)
-        assert await answer_of(reader) == (200, b"0")
-        answered = time.monotonic()
-        sender = asyncio.create_task(trickle(writer, b"\r\n"))
-        with contextlib.suppress(ConnectionError):
-            assert await asyncio.wait_for(reader.read(), 30) == b""
-        assert time.monotonic() - answered >= 0.9
-        sender.cancel()
-
-    await against(read_all, check, timeout_keep_alive=1)
 
 
 def padded(size: int, lines: int = 1) -> bytes:
@@ -324,7 +206,7 @@ async def test_a_refusal_has_the_headers_of_all_answers(server: Server) -> None:
 
     usual = await head_of(b"GET /nowhere HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX-Request-Id: a-name\r\n\r\n")
     for broken in (
-        b"GET / HTTP/1.1\r\nHost: a\r\nX-Request-Id: a-name\r\nX : 1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nX-Request-Id: a-name\r\nHost: a\r\nX : 1\r\n\r\n",
         b"GET /%b HTTP/1.1\r\nHost: a\r\nX-Request-Id: a-name\r\n\r\n" % (b"x" * 9000),
         b"GET / HTTP/1.1\r\nHost: a\r\nX-Request-Id: a-name\r\n%b\r\n" % (b"X: y\r\n" * 200),
     ):
@@ -335,3 +217,47 @@ async def test_a_refusal_has_the_headers_of_all_answers(server: Server) -> None:
         assert refused["content-type"] == "application/problem+json" and refused["x-request-id"] == "a-name"
     unnamed = await head_of(b"nonsense\r\n\r\n")
     assert len(unnamed["x-request-id"]) == 16 and unnamed["connection"] == "close"
+
+
+async def test_refusals_are_logged_and_counted(server: Server) -> None:
+    """Once each, with their status: what the parser refuses, and a body that breaks while its app is running."""
+    port = int(server.url.rpartition(":")[2])
+    name = secrets.token_hex(8)
+    before = scrape_all(server.url)
+    refused = (
+        b"GET /refused-%b?secret HTTP/1.1\r\nX-Request-Id: %b\r\nHost: a\r\nX : 1\r\n\r\n",
+        b"POST /refused-%b HTTP/1.1\r\nHost: a\r\nX-Request-Id: %b\r\nTransfer-Encoding: chunked\r\n\r\nz\r\n",
+        b"GET /refused-%b HTTP/1.1\r\nHost: a\r\nX-Request-Id: %b\r\n" + b"X: y\r\n" * 200 + b"\r\n",
+    )
+    for request in refused:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(request % (name.encode(), name.encode()))
+        assert await reader.read()
+        writer.close()
+
+    def lines() -> list[str]:
+        return re.findall(f"(?:GET|POST|-) /refused-{name} \\d+", server.log.read_text())
+
+    async with asyncio.timeout(limit(10)):
+        while len(lines()) < len(refused):
+            await asyncio.sleep(0.05)
+    assert sorted(lines()) == [f"- /refused-{name} 400", f"GET /refused-{name} 431", f"POST /refused-{name} 400"]
+    more = grown(before, scrape_all(server.url))
+    assert more("parlance_http_requests", status="431") == 1
+
+
+async def test_refusal_is_readable_by_allowed_pages() -> None:
+    """What the parser refuses has CORS headers where the page's origin had been read."""
+    allowed = "https://app.example.com"
+    settings = configuration.load(None, app_env="development", cors_origins=allowed)
+    app = edge.wrap(read_all, settings, lambda *_: None)
+    async with serving(app, lifespan="auto") as port:
+        for origin, seen in ((allowed, True), ("https://evil.example", False)):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            head = f"GET /{'x' * 9000} HTTP/1.1\r\nHost: a\r\nOrigin: {origin}\r\n\r\n"
+            writer.write(head.encode())
+            answer = (await asyncio.wait_for(reader.read(), limit(30))).decode()
+            writer.close()
+            assert answer.startswith("HTTP/1.1 414 ")
+            assert (f"access-control-allow-origin: {allowed}\r\n" in answer) is seen
+            assert "vary: Origin\r\n" in answer and "access-control-expose-headers: " in answer

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -36,7 +35,7 @@ async def serving(
 ) -> AsyncIterator[int]:
     """Serve an app of the test's own; the port."""
     port = free_port()
-    config = uvicorn.Config(app, port=port, http=protocol, lifespan="off", log_config=None, **options)
+    config = uvicorn.Config(app, port=port, http=protocol, log_config=None, **{"lifespan": "off", **options})
     server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve())
     while not server.started:
@@ -120,32 +119,6 @@ async def test_what_an_app_notes_of_a_request_is_not_there_in_the_next() -> None
         for _ in range(3):
             await http.get("/")
     assert noted == [False] * 3
-
-
-async def test_a_connection_is_closed_when_nothing_was_asked_for_as_long_as_it_is_kept() -> None:
-    kept = 1.0
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await asyncio.sleep(float(scope["path"].removeprefix("/after/")))
-        await send({"type": "http.response.start", "status": 204, "headers": []})
-        await send({"type": "http.response.body"})
-
-    async with serving(app, timeout_keep_alive=kept) as port:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-
-        async def ask(seconds: float) -> None:
-            writer.write(f"GET /after/{seconds} HTTP/1.1\r\nHost: parlance\r\n\r\n".encode())
-            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 204")
-
-        # Neither requests that follow each other in time are cut off, nor an answer that takes longer.
-        for _ in range(3):
-            await ask(0)
-            await asyncio.sleep(0.6 * kept)
-        await ask(1.5 * kept)
-        answered = time.monotonic()
-        assert await asyncio.wait_for(reader.read(), 10) == b""
-        assert time.monotonic() - answered >= 0.9 * kept
-        writer.close()
 
 
 async def test_plain_answers_are_whole_where_the_server_takes_them(settings: Settings, asgi: Any) -> None:

@@ -12,11 +12,13 @@ from typing import Any
 
 import h11
 import pytest
+from websockets.utils import apply_mask
 
 from contract.http_limits import Limits
 from contract.http_server import HttpProtocol
 from tests.contract.odd_requests import HOST, NEXT, OFFERS, STREAMS
 from tests.contract.test_http_server import serving
+from tests.pace import limit
 from tests.world import Server, address
 
 Accepted = list[tuple[str, str, bytes]]
@@ -26,7 +28,7 @@ JSON = b"Content-Type: application/json\r\n"
 class Brief(HttpProtocol):
     """The product's, which waits less for what never comes."""
 
-    limits = Limits(head_seconds=3, body_seconds=3, linger_seconds=0.5)
+    limits = Limits(head_seconds=limit(3), body_seconds=limit(3), linger_seconds=limit(30))
 
 
 class Recorder:
@@ -121,15 +123,13 @@ async def test_odd_requests_are_read_as_h11_reads_them(pieces: int) -> None:
     """Of each stream this server accepts what h11 accepts, or refuses with 4xx and closes."""
     assert len(STREAMS) >= 200
     recorder = Recorder()
-    at_once = asyncio.Semaphore(50)
     differences: dict[str, Any] = {}
-    async with serving(recorder, protocol=Brief, timeout_keep_alive=1) as port:
+    async with serving(recorder, protocol=Brief, timeout_keep_alive=limit(1)) as port:
 
         async def compare(name: str, stream: bytes) -> None:
             cuts = [len(stream) * number // pieces for number in range(pieces + 1)]
             segments = [stream[start:end] for start, end in itertools.pairwise(cuts)]
-            async with at_once:
-                own, answers = await exchange(port, *segments)
+            own, answers = await exchange(port, *segments)
             ours, reference = recorder.accepted.pop(own, []), h11_reads(stream)
             if ours == reference or (is_refusal(answers) and ours == reference[: len(ours)]):
                 return
@@ -146,7 +146,7 @@ async def test_requests_behind_an_offer_are_answered_in_turn() -> None:
     offers = b"".join(
         b"POST /%d HTTP/1.1\r\n%b%bContent-Length: 1\r\n\r\nx" % (n, HOST, OFFERS["h2c"]) for n in range(400)
     )
-    async with serving(recorder, protocol=Brief, timeout_keep_alive=1) as port:
+    async with serving(recorder, protocol=Brief, timeout_keep_alive=limit(1)) as port:
         own, _ = await exchange(port, offers + NEXT)
     assert recorder.accepted[own] == [*(("POST", f"/{n}", b"x") for n in range(400)), ("GET", "/next", b"")]
 
@@ -187,11 +187,11 @@ async def test_an_offer_hides_no_request(server: Server, offer: str, segments: i
     assert second == (401, "victim")
 
 
-#: What the JDK's HttpClient sends by default, the body in a segment of its own.
+#: What the HttpClient of JDK 17 sends by default, the body in a segment of its own.
 JDK_HEAD = (
-    b"Connection: Upgrade, HTTP2-Settings\r\nContent-Length: %d\r\nHost: 127.0.0.1\r\n"
-    b"HTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\nUpgrade: h2c\r\n"
-    b"User-Agent: Java-http-client/17.0.9\r\n"
+    b"Connection: Upgrade, HTTP2-Settings\r\nContent-Length: %d\r\nHost: 127.0.0.1:34435\r\n"
+    b"HTTP2-Settings: AAEAAEAAAAIAAAAAAAMAAAAAAAQBAAAAAAUAAEAAAAYABgAA\r\nUpgrade: h2c\r\n"
+    b"User-Agent: Java-http-client/17.0.15\r\n"
 )
 LOGIN = b'{"email":"nobody@example.com","password":"correct horse","deviceId":"d","platform":"ios"}'
 
@@ -225,10 +225,13 @@ async def test_curl_with_http2_is_answered(server: Server) -> None:
 
 
 async def test_nothing_is_read_behind_an_unreadable_request(server: Server) -> None:
-    """The refusal waits for the answers before it, and is the last one."""
+    """The refusal waits for the answers before it, and is the last one.
+
+    It has the request's id if a whole header line follows that id: the parser reports a line when the next has begun.
+    """
     first = b"GET /health HTTP/1.1\r\nHost: a\r\nX-Request-Id: first\r\n\r\n"
     for broken in (
-        b"GET / HTTP/1.1\r\nHost: a\r\nX-Request-Id: second\r\nBroken : 1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nX-Request-Id: second\r\nHost: a\r\nBroken : 1\r\n\r\n",
         b"POST /auth/login HTTP/1.1\r\nHost: a\r\nX-Request-Id: second\r\nTransfer-Encoding: chunked\r\n\r\nz\r\n",
         b"CONNECT a:443 HTTP/1.1\r\nHost: a\r\nX-Request-Id: second\r\n\r\n",
         b"GET /health HTTP/1.1\r\nHost: a\r\nHost: b\r\nX-Request-Id: second\r\n\r\n",
@@ -244,5 +247,21 @@ async def test_a_handshake_waits_for_the_answers_before_it(server: Server) -> No
     last = b"GET /health HTTP/1.1\r\nHost: a\r\nX-Request-Id: third\r\nConnection: close\r\n\r\n"
     answers = await ask(server, first + line + OFFERS["websocket"] + b"\r\n" + last)
     assert answered(answers) == [(200, "first"), (400, "second"), (200, "third")]
-    early = await ask(server, line + OFFERS["websocket"] + b"\r\n" + first)
-    assert answered(early) == [(400, "second")]
+
+
+async def test_bytes_behind_a_handshake_are_websocket_frames(server: Server) -> None:
+    """They belong to the WebSocket whichever way they come: a request among them is a broken frame."""
+    line = b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: a\r\n" + OFFERS["websocket"]
+    ping = b"\x89\x84" + b"mask" + apply_mask(b"ping", b"mask")
+    request = b"GET /health HTTP/1.1\r\nHost: a\r\nX-Request-Id: second\r\n\r\n"
+    for extra in (b"", b"Sec-WebSocket-Protocol: chat\r\n"):  # opened at once, and by way of ASGI
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(server.url.rpartition(":")[2]))
+        writer.write(line + extra + b"\r\n" + ping * 2000)
+        answer = b""
+        async with asyncio.timeout(limit(10)):
+            while answer.count(b"\x8a\x04ping") < 1:
+                answer += await reader.read(65536)
+        writer.close()
+        assert answer.startswith(b"HTTP/1.1 101 ")
+        answers = await ask(server, line + extra + b"\r\n" + request * 2000)
+        assert answers.count(b"HTTP/1.1 ") == 1 and answers.startswith(b"HTTP/1.1 101 "), answers

@@ -31,6 +31,7 @@ from contract import problems, schemas
 from contract.operations import MAX_JSON_BYTES, definitions
 from tests.calls import becomes, empty_queue
 from tests.debian import DEPLOY, Nginx, certificate, nginx
+from tests.pace import limit
 from tests.pictures import picture, upload
 from tests.world import Learner, Phone, Server, address, dial, free_port, register
 
@@ -62,7 +63,7 @@ async def client(edge: Nginx) -> AsyncIterator[MakeClient]:
 
     def make(source: str | None = None, to: Nginx = edge) -> httpx.AsyncClient:
         transport = httpx.AsyncHTTPTransport(verify=trust(to), local_address=source or own_address())
-        made.append(httpx.AsyncClient(transport=transport, base_url=to.url))
+        made.append(httpx.AsyncClient(transport=transport, base_url=to.url, timeout=limit(30)))
         return made[-1]
 
     yield make
@@ -229,7 +230,7 @@ async def test_flood_limit_counts_networks(tmp_path: Path) -> None:
     Nothing is behind it: what the limit lets through is answered with 503.
     """
     with nginx(tmp_path, f"127.0.0.1:{free_port()}", client_header="X-Client") as named:
-        async with httpx.AsyncClient(base_url=named.url, verify=trust(named)) as http:
+        async with httpx.AsyncClient(base_url=named.url, verify=trust(named), timeout=limit(30)) as http:
 
             async def refused(*addresses: str) -> int:
                 answers = await asyncio.gather(*(http.get("/health", headers={"X-Client": each}) for each in addresses))
