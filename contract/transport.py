@@ -55,8 +55,8 @@ PING_INTERVAL, PING_TIMEOUT = 20, 15
 
 #: The names under which a connection finds itself in its ASGI scope, and a request the engine in uvicorn's state.
 _EXTENSION, ENGINE = "parlance.connection", "parlance.engine"
-#: What a client may send as text: an Engine.IO close, a pong, or a message that is a Socket.IO packet.
-_READABLE = re.compile(r"1|3|4[0-9].*", re.DOTALL)
+#: What a client may send as text: an Engine.IO close, a pong or a message.
+_READABLE = re.compile(r"1|3|4.*", re.DOTALL)
 _CLOSE, _PING, _PONG = b"1", b"2", b"3"
 #: The first byte of a text message in one frame, the bytes of an empty frame of a client and the bit that says that it
 #: is masked (RFC 6455, 5.2).
@@ -382,6 +382,7 @@ class Socket:
         "_inbox",
         "_reason",
         "_unanswered",
+        "binary_parts",
         "caller",
         "closed",
         "closing",
@@ -403,6 +404,8 @@ class Socket:
         self.connection = connection
         self.rate, self._frame_rate = EventRate(), EventRate()
         self.is_pinged = self.closing = self.closed = False
+        #: Binary frames that the client has announced and that are still to come; none is read.
+        self.binary_parts = 0
         self._inbox: deque[Any] | None = None
         self._unanswered = 0
         self._reason: str = engine.reason.TRANSPORT_CLOSE
