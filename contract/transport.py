@@ -308,7 +308,8 @@ class Connection(WebSocketsSansIOProtocol):
 
     def abort(self) -> None:
         self.is_open, self._discards = False, True
-        self.transport.abort()
+        if not self.disconnected:  # asyncio's transport fails where it is gone
+            self.transport.abort()
 
     def handle_close(self, event: Any) -> None:
         if not self.close_sent:

@@ -21,6 +21,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from contract import schemas
 from tests import record
 from tests.pace import limit
+from tests.wire import hang_up
 from tests.world import Learner, Phone, Server
 
 MakePhone = Callable[..., Awaitable[Phone]]
@@ -357,7 +358,7 @@ async def wire(server: Server) -> AsyncIterator[Dial]:
 
     yield dial
     for socket in opened:
-        await socket.close()
+        await hang_up(socket)
 
 
 DEEP = "[" * 30_000

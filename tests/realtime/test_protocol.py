@@ -18,6 +18,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from contract import transport
 from tests.calls import MakePhone
 from tests.pace import limit
+from tests.wire import hang_up
 from tests.world import Learner, Server, start_server, stop_server
 
 #: How long, in seconds, an answer may take on the slowest machine; none of it is waited for when all is well.
@@ -94,7 +95,7 @@ async def dial(server: Server) -> AsyncIterator[Dial]:
 
     yield make
     for each in opened:
-        await each.socket.close()
+        await hang_up(each.socket)
 
 
 @pytest.fixture
