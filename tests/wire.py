@@ -18,8 +18,8 @@ from tests.world import Learner, Server
 async def hang_up(socket: ClientConnection) -> None:
     """Close a connection that the server may be closing already.
 
-    `websockets` aborts the transport of a connection that is not open any more. Where asyncio's transport was closed with
-    bytes unsent and is gone, that fails: AttributeError in `_force_close`.
+    `websockets` aborts the transport of a connection that is not open any more, which fails in asyncio's `_force_close`
+    where the transport was closed with bytes unsent and is gone.
     """
     if socket.state is State.OPEN:
         await socket.close()
