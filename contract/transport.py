@@ -300,11 +300,11 @@ class Connection(WebSocketsSansIOProtocol):
 
     def fail(self, code: int, reason: str = "") -> None:
         """Close over what the client sent, and read no more of it (RFC 6455, 7.1.7)."""
-        if not self.is_open:
-            self.abort()
-        else:
+        if self.is_open:
             self.conn.fail(code, reason)
             self.handle_parser_exception()
+        else:
+            self._discard()
 
     def abort(self) -> None:
         self.is_open, self._discards = False, True
@@ -324,14 +324,17 @@ class Connection(WebSocketsSansIOProtocol):
         if self.transport.is_closing():
             return
         self._write_close()
+        self._discard()
+        self._lose()
+
+    def _discard(self) -> None:
+        """Read on without a look; left unread it would make the kernel reset the connection, and the reason be lost."""
         if self.transport.is_closing():
             return
-        # What is left unread would make the kernel reset the connection, and the client not read the reason.
         self._discards, self._rest = True, b""
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self.transport.resume_reading()
-        self._lose()
 
     def _write_close(self) -> None:
         """Write the close frame of the parser behind all that was written, and bound the time that the rest takes."""
