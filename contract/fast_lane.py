@@ -58,7 +58,7 @@ class FastLane:
         """Answer a frame of an idle socket; False leaves it, as if it had not been looked at, to the ordinary way."""
         match = _FRAME.fullmatch(frame)
         caller = socket.caller
-        if match is None or caller is None or socket.closing or _NUL in frame or self._server.awaits_binary(socket):
+        if match is None or caller is None or socket.closing or _NUL in frame or socket.binary_parts:
             return False
         ack_id, event, content = match.groups()
         name, field, validate, head, outcome = self._events[event]

@@ -20,12 +20,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import inflection
-import orjson
 from starlette.requests import Request
 from starlette.types import Receive, Scope
 
 import errors
 import handlers
+from adapters.json_text import encode_json
 from adapters.rate_limiter import Taken
 from contract import client_addresses, problems, schemas, text_fields
 from models import email_addresses
@@ -304,7 +304,7 @@ def _bind(
             return Answer(status, headers, None)
         if isinstance(body, bytes):  # its headers say what it is
             return Answer(status, headers, body)
-        return Answer(status, {**headers, **JSON_HEADERS} if headers else JSON_HEADERS, orjson.dumps(body))
+        return Answer(status, {**headers, **JSON_HEADERS} if headers else JSON_HEADERS, encode_json(body))
 
     if idempotent and not (wants_caller and status != 204):
         raise ContractError(f"openapi.yaml: {operation_id} is x-idempotent, but has no caller or no answer to repeat")

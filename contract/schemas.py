@@ -21,20 +21,16 @@ ASYNCAPI = ROOT / "asyncapi.yaml"
 
 Validator = Callable[[Any], "str | None"]
 
-#: The keyword beside `type: integer` that refuses 1.0 and 1e3, which JSON Schema takes for integers. They arrive as
-#: floats, whose fraction, sign of zero and exponent neither the code nor the database expects.
-_WRITTEN = "x-written-as-integer"
-
-
-class _WrittenAsInteger:
-    """The keyword's validator; the form is jsonschema-rs's."""
-
-    def __init__(self, parent: dict[str, Any], value: Any, path: list[str | int]) -> None:
-        pass
-
-    def validate(self, instance: Any) -> None:
-        if type(instance) is float:
-            raise ValueError
+#: What an integer refers to beside its own type. JSON Schema takes 1.0, -0.0 and 1e3 for integers, but draft 4 did not:
+#: they arrive as floats, whose fraction, sign of zero and exponent neither the code nor the database expects.
+_WRITTEN_AS_INTEGER = "urn:parlance:written-as-integer"
+_DRAFT_4 = "http://json-schema.org/draft-04/schema#"
+_REGISTRY = jsonschema_rs.Registry(
+    [
+        (_WRITTEN_AS_INTEGER, {"$schema": _DRAFT_4, "type": "integer"}),
+        (f"{_WRITTEN_AS_INTEGER}-or-null", {"$schema": _DRAFT_4, "type": ["integer", "null"]}),
+    ]
+)
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -51,12 +47,17 @@ def _draft_2020(schema: Any) -> Any:
     if not isinstance(schema, dict):
         return schema
     converted = {key: _draft_2020(value) for key, value in schema.items() if key != "nullable"}
-    if "integer" in (schema.get("type"), *(schema["type"] if isinstance(schema.get("type"), list) else ())):
-        converted[_WRITTEN] = True
     if schema.get("nullable") is True and isinstance(schema.get("type"), str):
         converted["type"] = [schema["type"], "null"]
         if "enum" in converted and None not in converted["enum"]:
             converted["enum"] = [*converted["enum"], None]
+    match converted.get("type"):
+        case "integer":
+            converted["$ref"] = _WRITTEN_AS_INTEGER
+        case ["integer", "null"]:
+            converted["$ref"] = f"{_WRITTEN_AS_INTEGER}-or-null"
+        case [*types] if "integer" in types:
+            raise ValueError(f"no rule for how an integer is written among {types}")
     return converted
 
 
@@ -88,10 +89,8 @@ def compiled(schema: dict[str, Any], document: dict[str, Any], *, check_texts: b
     Without `check_texts` `x-text` is not held: rows that are older than the rule are still answered.
     """
     whole = {"components": _draft_2020(document.get("components", {})), **_draft_2020(schema)}
-    keywords: dict[str, Any] = {_WRITTEN: _WrittenAsInteger}
-    if check_texts:
-        keywords["x-text"] = TextRule
-    validator = jsonschema_rs.Draft202012Validator(whole, validate_formats=False, keywords=keywords)
+    keywords: dict[str, Any] = {"x-text": TextRule} if check_texts else {}
+    validator = jsonschema_rs.Draft202012Validator(whole, validate_formats=False, keywords=keywords, registry=_REGISTRY)
 
     def validate(instance: Any) -> str | None:
         try:
@@ -100,12 +99,12 @@ def compiled(schema: dict[str, Any], document: dict[str, Any], *, check_texts: b
             error = next(validator.iter_errors(instance))
         except ValueError:  # nesting is all that it says this of
             return "the body is nested too deep"
-        return describe(list(error.instance_path), error.kind)
+        return describe(list(error.instance_path), error.kind, error.instance)
 
     return validate
 
 
-def describe(path: list[str | int], kind: Any) -> str:
+def describe(path: list[str | int], kind: Any, instance: Any = None) -> str:
     """Say in one sentence which rule is broken where."""
     facts = kind.as_dict() if hasattr(kind, "as_dict") else {}
     name = kind.name if hasattr(kind, "name") else str(kind)
@@ -117,6 +116,8 @@ def describe(path: list[str | int], kind: Any) -> str:
         case "additionalProperties":
             unexpected = ", ".join(f"'{name}'" for name in facts.get("unexpected", []))
             return f"{subject} has fields that are not in the contract: {unexpected[:200]}"
+        case "type" if isinstance(instance, float) and "integer" in facts.get("types", ()):
+            return f"{subject} should be an integer, written without a fraction or an exponent"
         case "type":
             return f"{subject} has the wrong type; it should be {_names(facts.get('types', facts.get('type')))}"
         case "enum":
@@ -133,8 +134,6 @@ def describe(path: list[str | int], kind: Any) -> str:
             return f"{subject} is empty"
         case "pattern":
             return f"{subject} does not have the right form"
-        case "x-written-as-integer":
-            return f"{subject} should be an integer, written without a fraction or an exponent"
         case "x-text":
             return f"{subject} {facts.get('message')}"
         case _:

@@ -2,40 +2,34 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from typing import Any
 from urllib.parse import parse_qs
 
-import orjson
 import socketio
 from socketio import packet
 from starlette.responses import Response
 
 import errors
+from adapters.json_text import encode_json
 from contract import problems
 from contract.event_rate import EventLimit
 from contract.transport import ENGINE, Engine, Socket
 
 log = logging.getLogger("parlance.events")
 
-#: Binary parts that are awaited before the event that announced them is refused; no event takes any.
-_MAX_ATTACHMENTS = 8
+#: Binary parts that one event or acknowledgement may announce; none is used.
+_MAX_ATTACHMENTS = 10
 #: What is known of the request that a session began with.
 _NO_ENVIRON: dict[str, Any] = {}
 #: Where the engine listens, with or without a slash at the end.
 _PATH = "/socket.io/"
 #: An event of the default namespace, without its Engine.IO type; the group is the id of the ack it asks for.
 _EVENT = re.compile(r"2(0|[1-9][0-9]{0,15})?\[")
-
-
-def encoded(value: Any) -> bytes:
-    """Encode as JSON, also what orjson refuses: half of a surrogate pair, in a name that is told back to its sender."""
-    try:
-        return orjson.dumps(value)
-    except TypeError:
-        return json.dumps(value, separators=(",", ":")).encode()
+#: The type of a Socket.IO packet that announces binary parts, and how many.
+_ATTACHMENTS = re.compile(r"[0-9]([0-9]+)-")
+_BINARY_TYPES = packet.BINARY_EVENT, packet.BINARY_ACK
 
 
 class Directory(socketio.AsyncManager):  # type: ignore[misc]
@@ -112,11 +106,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
         """Write an event to a socket of this worker; nothing where it has gone away."""
         socket = self.directory.sockets.get(sid)
         if socket is not None:
-            socket.write(b'42["%b",%b]' % (name.encode(), encoded(payload)))
-
-    def awaits_binary(self, socket: Socket) -> bool:
-        """Whether an event of this socket still lacks binary parts that it announced."""
-        return socket.sid in self._binary_packet
+            socket.write(b'42["%b",%b]' % (name.encode(), encode_json(payload)))
 
     def send_refusal(self, sid: str, problem: dict[str, Any]) -> None:
         self.send_event(sid, "error", problem)
@@ -129,33 +119,77 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
             await socket.close()
 
     async def _handle_connect(self, eio_sid: str, namespace: str | None, data: Any) -> None:
-        await super()._handle_connect(eio_sid, namespace, data)
-        if self._is_connected(eio_sid):
-            self.eio.welcome(self.eio.sockets[eio_sid])
+        if namespace not in (None, "/"):
+            await self._refuse_connect(eio_sid, "Invalid namespace", namespace)
+        elif self._is_connected(eio_sid):
+            await self._refuse_connect(eio_sid, "Already connected")
+        else:
+            await super()._handle_connect(eio_sid, namespace, data)
+            if self._is_connected(eio_sid):
+                self.eio.welcome(self.eio.sockets[eio_sid])
+
+    async def _refuse_connect(self, eio_sid: str, message: str, namespace: str | None = None) -> None:
+        refusal = self.packet_class(packet.CONNECT_ERROR, data={"message": message}, namespace=namespace)
+        await self._send_packet(eio_sid, refusal)
 
     async def _handle_disconnect(self, eio_sid: str, namespace: str | None, reason: str | None = None) -> None:
         await super()._handle_disconnect(eio_sid, namespace, reason)
         socket = self.eio.sockets.get(eio_sid)
-        if socket is not None and not socket.closing:
+        if socket is not None and not socket.closing and not self._is_connected(eio_sid):
             self.eio.expect_handshake(socket)
 
     async def _handle_eio_message(self, eio_sid: str, data: Any) -> None:
+        """Read a Socket.IO packet and handle it; close the connection over one that is malformed."""
         socket = self.eio.sockets.get(eio_sid)
         if socket is None:
             return
-        if not socket.rate.spend(self.limit):
+        if isinstance(data, bytes) and socket.binary_parts:
+            socket.binary_parts -= 1  # of an event that has been refused
+        elif not socket.rate.spend(self.limit):
             await self._refuse_excess(socket, data)
-            return
-        if eio_sid in self._binary_packet and not isinstance(data, bytes):
-            await self._refuse_binary(eio_sid, "that event lacks a binary part")
+        elif isinstance(data, bytes) or socket.binary_parts or (pkt := self._decode(data)) is None:
+            await self._close_malformed(socket)
+        elif pkt.packet_type == packet.CONNECT:
+            await self._handle_connect(eio_sid, pkt.namespace, pkt.data)
+        elif pkt.packet_type == packet.DISCONNECT:
+            await self._handle_disconnect(eio_sid, pkt.namespace, self.reason.CLIENT_DISCONNECT)
+        elif pkt.packet_type in (packet.ACK, packet.BINARY_ACK):
+            socket.binary_parts = pkt.attachment_count
+            await self._refuse(eio_sid, "nobody asked for an acknowledgement")
+        elif pkt.packet_type == packet.BINARY_EVENT:
+            socket.binary_parts = pkt.attachment_count
+            ack_id = pkt.id if pkt.namespace in (None, "/") else None
+            await self._refuse(eio_sid, f"the event '{str(pkt.data[0])[:64]}' takes no binary data", ack_id)
+        else:
+            await self._handle_event(eio_sid, pkt.namespace, pkt.id, pkt.data)
+
+    def _decode(self, data: str) -> packet.Packet | None:
+        """Read a packet; None for one that is malformed, as the reference server's parser has it."""
+        if not data[:1].isascii():  # int() reads digits of every script
+            return None
         try:
-            await super()._handle_eio_message(eio_sid, data)
-            awaiting = self._binary_packet.get(eio_sid)
-            if awaiting is not None and not 0 < awaiting.attachment_count <= _MAX_ATTACHMENTS:
-                await self._refuse_binary(eio_sid, "an event takes no binary parts")
-        except Exception as error:
-            log.info("a frame that is no Socket.IO packet: %s", type(error).__name__)
-            await self._refuse_binary(eio_sid, "that frame is not a Socket.IO packet")
+            pkt = self.packet_class(encoded_packet=data)
+        except (ValueError, RecursionError):
+            return None
+        is_binary = pkt.packet_type in _BINARY_TYPES
+        if is_binary is not (_ATTACHMENTS.match(data) is not None) or pkt.attachment_count > _MAX_ATTACHMENTS:
+            return None
+        match pkt.packet_type:
+            case packet.CONNECT | packet.DISCONNECT:
+                return pkt
+            case packet.EVENT | packet.BINARY_EVENT:
+                is_event = isinstance(pkt.data, list) and pkt.data and type(pkt.data[0]) in (str, int, float)
+                return pkt if is_event else None
+            case packet.ACK | packet.BINARY_ACK:
+                return pkt if isinstance(pkt.data, list) and pkt.id is not None else None
+        return None
+
+    async def _close_malformed(self, socket: Socket) -> None:
+        log.info("malformed_packet_disconnected socket_id=%s", socket.sid)
+        if socket.id is not None and self._is_connected(socket.sid):
+            malformed = errors.BadPayload("a frame is not a Socket.IO packet; the connection is closed")
+            self.send_refusal(socket.id, problems.socket_problem(malformed))
+        await self.eio.disconnect(socket.sid)
 
     async def _refuse_excess(self, socket: Socket, data: str | bytes) -> None:
         """Refuse a message unread; one who does not stop sending is cut off."""
@@ -170,34 +204,25 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
         problem = problems.socket_problem(errors.RateLimited())
         if socket.rate.may_be_told():
             self.send_refusal(sid, problem)
+        if isinstance(data, str) and data[:1] in "56" and (announced := _ATTACHMENTS.match(data)):
+            socket.binary_parts = min(int(announced[1][:2]), _MAX_ATTACHMENTS)
         event = _EVENT.match(data) if isinstance(data, str) else None
         if event is not None and event[1] is not None:
-            socket.write(b"43%b[%b]" % (event[1].encode(), encoded({"ok": False, "error": problem})))
+            socket.write(b"43%b[%b]" % (event[1].encode(), encode_json({"ok": False, "error": problem})))
 
     async def _handle_event(self, eio_sid: str, namespace: str | None, id: int | None, data: Any) -> None:  # noqa: A002
         if namespace not in (None, "/"):
             await self._refuse(eio_sid, "there is no namespace but the default one")
         elif not self._is_connected(eio_sid):
             await self._refuse(eio_sid, "an event comes after the handshake")
-        elif not (isinstance(data, list) and data and isinstance(data[0], str)):
-            await self._refuse(eio_sid, "an event is a name and a payload", id)
-        elif data[0] in (*self.reserved_events, "*"):  # python-socketio would call the handler of that name
-            await self._refuse(eio_sid, f"there is no event '{data[0]}'", id)
+        elif not isinstance(data[0], str) or data[0] in (*self.reserved_events, "*"):
+            # python-socketio would call the handler of that name
+            await self._refuse(eio_sid, f"there is no event '{str(data[0])[:64]}'", id)
         else:
             await super()._handle_event(eio_sid, namespace, id, data)
 
-    async def _handle_ack(self, eio_sid: str, namespace: str | None, id: int | None, data: Any) -> None:  # noqa: A002
-        await self._refuse(eio_sid, "nobody asked for an acknowledgement")
-
     def _is_connected(self, eio_sid: str) -> bool:
         return self.directory.is_connected(self.directory.sid_from_eio_sid(eio_sid, "/"), "/")
-
-    async def _refuse_binary(self, eio_sid: str, message: str) -> None:
-        """Refuse a frame, and the event that was waiting for its binary parts, if one was."""
-        waited = self._binary_packet.pop(eio_sid, None)
-        await self._refuse(
-            eio_sid, message, waited.id if waited is not None and waited.packet_type == packet.BINARY_EVENT else None
-        )
 
     async def _refuse(self, eio_sid: str, message: str, ack_id: int | None = None) -> None:
         sid = self.directory.sid_from_eio_sid(eio_sid, "/")

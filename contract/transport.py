@@ -55,8 +55,8 @@ PING_INTERVAL, PING_TIMEOUT = 20, 15
 
 #: The names under which a connection finds itself in its ASGI scope, and a request the engine in uvicorn's state.
 _EXTENSION, ENGINE = "parlance.connection", "parlance.engine"
-#: What a client may send as text: an Engine.IO close, a pong, or a message that is a Socket.IO packet.
-_READABLE = re.compile(r"1|3|4[0-9].*", re.DOTALL)
+#: What a client may send as text: an Engine.IO close, a pong or a message.
+_READABLE = re.compile(r"1|3|4.*", re.DOTALL)
 _CLOSE, _PING, _PONG = b"1", b"2", b"3"
 #: The first byte of a text message in one frame, the bytes of an empty frame of a client and the bit that says that it
 #: is masked (RFC 6455, 5.2).
@@ -300,15 +300,16 @@ class Connection(WebSocketsSansIOProtocol):
 
     def fail(self, code: int, reason: str = "") -> None:
         """Close over what the client sent, and read no more of it (RFC 6455, 7.1.7)."""
-        if not self.is_open:
-            self.abort()
-        else:
+        if self.is_open:
             self.conn.fail(code, reason)
             self.handle_parser_exception()
+        else:
+            self._discard()
 
     def abort(self) -> None:
         self.is_open, self._discards = False, True
-        self.transport.abort()
+        if not self.disconnected:  # asyncio's transport fails where it is gone
+            self.transport.abort()
 
     def handle_close(self, event: Any) -> None:
         if not self.close_sent:
@@ -323,14 +324,17 @@ class Connection(WebSocketsSansIOProtocol):
         if self.transport.is_closing():
             return
         self._write_close()
+        self._discard()
+        self._lose()
+
+    def _discard(self) -> None:
+        """Read on without a look; left unread it would make the kernel reset the connection, and the reason be lost."""
         if self.transport.is_closing():
             return
-        # What is left unread would make the kernel reset the connection, and the client not read the reason.
         self._discards, self._rest = True, b""
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self.transport.resume_reading()
-        self._lose()
 
     def _write_close(self) -> None:
         """Write the close frame of the parser behind all that was written, and bound the time that the rest takes."""
@@ -382,6 +386,7 @@ class Socket:
         "_inbox",
         "_reason",
         "_unanswered",
+        "binary_parts",
         "caller",
         "closed",
         "closing",
@@ -403,6 +408,8 @@ class Socket:
         self.connection = connection
         self.rate, self._frame_rate = EventRate(), EventRate()
         self.is_pinged = self.closing = self.closed = False
+        #: Binary frames that the client has announced and that are still to come; none is read.
+        self.binary_parts = 0
         self._inbox: deque[Any] | None = None
         self._unanswered = 0
         self._reason: str = engine.reason.TRANSPORT_CLOSE

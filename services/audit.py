@@ -6,19 +6,18 @@ Entries form a chain: each holds the hash of the one before, so one that is chan
 from __future__ import annotations
 
 import hashlib
-import json
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from adapters.database import Database
+from adapters.json_text import encode_json
 from models import AuditEntry
 from models.columns import now
 from services import paging
@@ -120,12 +119,4 @@ def seal(entry: AuditEntry) -> str:
         str(entry.subject_id) if entry.subject_id else None,
         entry.detail,
     ]
-    return hashlib.sha256(_canonical(fields)).hexdigest()
-
-
-def _canonical(fields: list[Any]) -> bytes:
-    """Encode as JSON with sorted keys, also integers of more than 64 bits: JSONB makes one of a float such as 1e22."""
-    try:
-        return orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)
-    except TypeError:
-        return json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    return hashlib.sha256(encode_json(fields, sort_keys=True)).hexdigest()

@@ -9,9 +9,22 @@ from typing import Any
 
 import websockets
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.protocol import State
 
 from tests.pace import limit
 from tests.world import Learner, Server
+
+
+async def hang_up(socket: ClientConnection) -> None:
+    """Close a connection that the server may be closing already.
+
+    `websockets` aborts the transport of a connection that is not open any more, which fails in asyncio's `_force_close`
+    where the transport was closed with bytes unsent and is gone.
+    """
+    if socket.state is State.OPEN:
+        await socket.close()
+    else:
+        await socket.wait_closed()
 
 
 class BareSocket:
@@ -34,7 +47,8 @@ class BareSocket:
         """Send frames; the server need not hear all of them to hang up."""
         with suppress(websockets.ConnectionClosed):
             for frame in frames:
-                await self.socket.send(frame)
+                if self.socket.state is State.OPEN:  # see `hang_up`
+                    await self.socket.send(frame)
 
     async def hears(self, start: str, *, count: int = 1, within: float = 10) -> str:
         """Wait for the frame that is the `count`th to start like this."""
@@ -48,9 +62,7 @@ class BareSocket:
             await self.socket.wait_closed()
 
     async def hang_up(self) -> None:
-        # What has ended is left alone: close() would abort it, which asyncio's transport cannot do twice.
-        if self.socket.state is websockets.State.OPEN:
-            await self.socket.close()
+        await hang_up(self.socket)
         await self._listening
 
 

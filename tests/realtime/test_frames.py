@@ -17,7 +17,6 @@ from typing import Any
 
 import pytest
 import uvicorn
-from starlette.types import Receive, Scope, Send
 
 from contract import http_server, transport
 from contract.event_rate import EventLimit
@@ -109,11 +108,10 @@ class Raw:
 
 
 @asynccontextmanager
-async def raw(port: int, headers: str = "", early: bytes = b"") -> AsyncIterator[Raw]:
-    """Open a WebSocket; `early` is sent together with the request."""
+async def raw(port: int, headers: str = "") -> AsyncIterator[Raw]:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
-        writer.write(UPGRADE.format(headers).encode() + early)
+        writer.write(UPGRADE.format(headers).encode())
         async with asyncio.timeout(PATIENCE):
             assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101")
         socket = Raw(reader, writer)
@@ -288,13 +286,11 @@ async def engine(
     """Serve Socket.IO in this process, without the product behind it."""
     server = SocketServer(limit, async_handlers=False, max_http_buffer_size=transport.MAX_FRAME_BYTES)
 
-    async def nothing(scope: Scope, receive: Receive, send: Send) -> None:
-        raise AssertionError("only sockets are served")
-
     port = free_port()
     options: dict[str, Any] = {"http": http, "ws": transport.Connection, "loop": "none"}
-    app = App(server, nothing)
-    config = uvicorn.Config(app, port=port, log_config=None, lifespan="off", ws_per_message_deflate=False, **options)
+    config = uvicorn.Config(
+        App(server), port=port, log_config=None, lifespan="on", ws_per_message_deflate=False, **options
+    )
     running = uvicorn.Server(config)
     task = asyncio.create_task(running.serve())
     async with asyncio.timeout(PATIENCE):
@@ -387,3 +383,18 @@ async def test_pings_of_a_client_that_never_reads_are_bounded() -> None:
                 most = max(most, held.connection.transport.get_write_buffer_size())
                 await asyncio.sleep(0)
         assert transport.MAX_UNSENT_BYTES // 2 < most < 2 * transport.MAX_UNSENT_BYTES
+
+
+async def test_lost_connection_can_be_dropped() -> None:
+    """The ping timeout may meet a connection that was lost a moment before, closed with bytes unsent."""
+    async with engine(EventLimit(10_000, 10_000)) as (port, server), raw(port, ORIGIN) as socket:
+        (held,) = server.eio.sockets.values()
+        held.connection.transport.write(b"x" * 8_000_000)
+        assert held.connection.transport.get_write_buffer_size()
+        held.connection.transport.close()
+        await socket.ends()
+        async with asyncio.timeout(PATIENCE):
+            while not held.connection.disconnected:
+                await asyncio.sleep(0)
+        await asyncio.sleep(0)  # the transport lets go of its loop behind `connection_lost`
+        held.drop(server.eio.reason.PING_TIMEOUT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import uuid
 from collections.abc import AsyncIterator
 from typing import Any
@@ -211,3 +212,47 @@ async def test_entry_seals_what_is_stored(container: Container, case: str) -> No
     verdict = await container.audit.verify()
     assert verdict.broken_at is None
     assert verdict.entries == await value(container, ENTRIES)
+
+
+async def test_entry_with_a_huge_integer_is_listed(container: Container, admin: Learner) -> None:
+    """JSONB holds integers of more than 64 bits: the log is read and verified with one of them."""
+    subject = uuid.uuid4()
+    detail = {"price": 10**40, "float": 1e22}
+    async with container.database.transaction() as session:
+        await container.audit.write(session, None, "test.odd", subject, **detail)
+    answer = await admin.http.get("/admin/audit", params={"targetId": str(subject)})
+    assert answer.status_code == 200, answer.text
+    assert [entry["detail"] for entry in answer.json()["items"]] == [{"price": 10**40, "float": 10**22}]
+    assert (await container.audit.verify()).broken_at is None
+
+
+#: An entry of version 0.1.0: what stands in its row, and the bytes that it was sealed over.
+OLD_ROW = {
+    "number": 1,
+    "at": "2025-03-01T09:30:00.000120+00:00",
+    "actor_id": "0b2e5d2c-3f3c-4b63-9f39-6c1c3a1c5a10",
+    "action": "course.update",
+    "subject_id": "7f1f9d0e-8f5a-4d3e-b6b1-58c2f2b6a9d4",
+    "detail": '{"title": "Caf\u00e9 \u4f60\u597d", "price": 49900, "before": {"free": false, "rate": 0.25}}',
+}
+OLD_BYTES = (
+    b'["0000000000000000000000000000000000000000000000000000000000000000",1,"2025-03-01T09:30:00.000120+00:00",'
+    b'"0b2e5d2c-3f3c-4b63-9f39-6c1c3a1c5a10","course.update","7f1f9d0e-8f5a-4d3e-b6b1-58c2f2b6a9d4",'
+    b'{"before":{"free":false,"rate":0.25},"price":49900,"title":"Caf\xc3\xa9 \xe4\xbd\xa0\xe5\xa5\xbd"}]'
+)
+
+
+async def test_entry_sealed_by_an_earlier_version_verifies(chain: Container) -> None:
+    row = {**OLD_ROW, "hash": hashlib.sha256(OLD_BYTES).hexdigest(), "previous_hash": GENESIS}
+    values = ", ".join(f"'{each}'" for each in row.values())
+    try:
+        await run(
+            chain.settings, "DELETE FROM audit_log", f"INSERT INTO audit_log ({', '.join(row)}) VALUES ({values})"
+        )
+        old = await chain.audit.verify(hashlib.sha256(OLD_BYTES).hexdigest())
+        assert old.broken_at is None and old.entries == 1 and old.knows
+        async with chain.database.transaction() as session:
+            await chain.audit.write(session, None, "user.ban", uuid.uuid4())
+        assert (await chain.audit.verify()).broken_at is None
+    finally:
+        await run(chain.settings, "DELETE FROM audit_log", "INSERT INTO audit_log SELECT * FROM kept")
