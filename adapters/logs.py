@@ -149,6 +149,8 @@ def configure(settings: Settings) -> None:
                 "procrastinate.worker": {"level": "INFO", "filters": ["failed_jobs"]},
                 # The one above speaks of what became of jobs, this one of all else.
                 "procrastinate.worker.worker": {"level": "WARNING"},
+                # Warns at each try to connect; that PostgreSQL is away is logged once, by whoever needs it.
+                "psycopg.pool": {"level": "ERROR"},
                 # Both tell of every odd client, and at info write packets, tokens included.
                 "engineio.server": {"level": "CRITICAL"},
                 "socketio.server": {"level": "CRITICAL"},

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 #: Parameters, and schemas of parameters, that say more than this are connexion's.
 _PARAMETER_KEYS = {"name", "in", "required", "description", "example", "schema"}
 _SCHEMA_KEYS = {"type", "enum", "pattern", "minLength", "maxLength", "minimum", "maximum", "default"}
-_ANNOTATIONS = {"title", "description", "example"}
+_ANNOTATIONS = {"title", "description", "example", "x-may-grow"}
 _NONE: list[str] = []
 _CONTENT_TYPE = (b"content-type", b"application/json")
 _JSON = frozenset((b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8"))

@@ -58,7 +58,10 @@ class Outbox:
 
 
 async def run_jobs(settings: Settings) -> list[Mail]:
-    """Run the jobs that wait, as `parlance worker` does, until none is left; answer the mails they sent."""
+    """Run the jobs that wait, as `parlance worker` does, until none is left; answer the mails they sent.
+
+    Not those of videos, which other tests may have left by the dozen.
+    """
     outbox = Outbox()
     services = Container(settings, mailer=outbox)
     queue = services.jobs.app
@@ -66,7 +69,12 @@ async def run_jobs(settings: Settings) -> list[Mail]:
     try:
         async with queue.open_async():
             await queue.run_worker_async(
-                wait=False, concurrency=4, delete_jobs="successful", install_signal_handlers=False, listen_notify=False
+                queues=["default"],
+                wait=False,
+                concurrency=4,
+                delete_jobs="successful",
+                install_signal_handlers=False,
+                listen_notify=False,
             )
     finally:
         await services.close()

@@ -62,6 +62,10 @@ class House:
         self.planted[f"{name} {len(self.planted)}"] = value
         return value
 
+    @property
+    def cookie_name(self) -> str:
+        return "__Host-refresh_token" if self.own.is_production else "refresh_token"
+
     def password(self) -> str:
         return self.plant("password", canary("password"))
 
@@ -144,6 +148,7 @@ async def house(
             **keys,
             "DB_NAME": own.db_name,
             "APP_ENV": request.param,
+            "APP_URL": "https://parlance.example" if production else environment.get("APP_URL", ""),
             "LOG_LEVEL": "debug",
             "BCRYPT_ROUNDS": "12" if production else "4",
             "REST_FAST_PATH": str(production).lower(),
@@ -190,7 +195,7 @@ async def visitor(house: House) -> AsyncIterator[httpx.AsyncClient]:
 
 
 def credentials(email: str, password: str, platform: str = "ios") -> dict[str, str]:
-    return {"email": email, "password": password, "deviceId": "phone", "platform": platform}
+    return {"email": email, "password": password, "deviceId": f"on {platform}".replace(" ", "-"), "platform": platform}
 
 
 async def test_no_secret_reaches_a_log_line(house: House, container: Container) -> None:
@@ -251,7 +256,7 @@ async def sign_in_and_refresh(house: House, email: str, password: str) -> None:
         reused = await http.post("/auth/refresh", json={"refreshToken": new["refreshToken"]})
         assert reused.json()["code"] == "refresh_token_reused"
 
-        headers = {"Cookie": f"refresh_token={refresh_token}"}
+        headers = {"Cookie": f"{house.cookie_name}={refresh_token}"}
         assert (await http.post("/auth/refresh", headers=headers)).status_code == 403
         by_cookie = await http.post("/auth/refresh", headers={**headers, "Origin": house.own.app_url})
         house.tokens(by_cookie)
@@ -330,7 +335,9 @@ async def send_what_is_malformed(house: House, email: str, password: str) -> Non
             ("GET", f"/docs?token={refresh}"),
             ("PROPFIND", f"/users/me?token={refresh}"),
         ):
-            answer = await http.request(method, target, headers={**signed_in, "Cookie": f"refresh_token={refresh}"})
+            answer = await http.request(
+                method, target, headers={**signed_in, "Cookie": f"{house.cookie_name}={refresh}"}
+            )
             assert answer.status_code < 500, (target, answer.text)
         for multipart in (b"--x\r\n" + password.encode(), password.encode()):
             headers = {**signed_in, "Content-Type": "multipart/form-data; boundary=x"}
@@ -368,7 +375,7 @@ async def connect_sockets(house: House, ada: str, bob: str, password: str) -> No
                 await client.connect(
                     f"{house.url}?token={token}",
                     auth=auth,
-                    headers={"Cookie": f"refresh_token={first.learner.refresh_token}"},
+                    headers={"Cookie": f"{house.cookie_name}={first.learner.refresh_token}"},
                     transports=["websocket"],
                 )
                 await client.disconnect()

@@ -31,6 +31,7 @@ def house(environment: dict[str, str], settings: Settings, tmp_path: Path) -> It
             "DB_NAME": own.db_name,
             "LOG_LEVEL": "debug",
             "APP_ENV": "production",
+            "APP_URL": "https://parlance.example",
             "BCRYPT_ROUNDS": "12",
             "PAYMENT_PROVIDER": "stripe",
             "STRIPE_SECRET_KEY": "sk_test_1",

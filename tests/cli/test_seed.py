@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import date, timedelta
 from itertools import pairwise
@@ -76,7 +77,7 @@ async def sign_in(seeded: tuple[Container, str]) -> AsyncIterator[SignIn]:
 
     async def make(email: str) -> httpx.AsyncClient:
         clients.append(client(asgi))
-        body = {"email": email, "password": password, "deviceId": "phone", "platform": "ios"}
+        body = {"email": email, "password": password, "deviceId": uuid.uuid4().hex, "platform": "ios"}
         answer = await clients[-1].post("/auth/login", json=body, headers={"X-Forwarded-For": address()})
         assert answer.status_code == 200, answer.text
         clients[-1].headers["Authorization"] = f"Bearer {answer.json()['accessToken']}"

@@ -108,7 +108,6 @@ async def test_integer_parameter_not_written_as_one(written: str, make_learner: 
     [
         {"extra": 1},
         {"email": "not an address"},
-        {"email": "a@b"},
         {"email": "a\u0000@example.com"},
         {"email": None},
         {"password": "short"},

@@ -93,6 +93,8 @@ NOT_READ_BY_OTHERS = {
     ("SendCandidate", "candidate"): "ICE, which browsers parse",
     ("SendCandidate", "sdpMid"): "ICE, which browsers parse",
     ("SendCandidate", "usernameFragment"): "ICE, which browsers parse",
+    ("LoginRequest", "password"): "hashed",
+    ("LoginRequest", "deviceProof"): "signed here, and checked",
 }
 
 

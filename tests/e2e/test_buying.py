@@ -101,7 +101,7 @@ async def test_money_that_comes_later_enrolls_later(shop: Shop, ada: Learner) ->
     order = await shop.enroll(ada, await shop.course())
     await shop.press(order, "later")
     await shop.heard_all()
-    await shop.becomes(order, "pending", enrolled=False)
+    await shop.becomes(order, "processing", enrolled=False)
     shop.provider.settle(order.provider_session_id or "")
     await shop.becomes(order, "paid", enrolled=True)
 

@@ -143,6 +143,7 @@ async def test_a_search_is_how_an_address_or_a_username_begins_and_nothing_else(
     assert await search(f"zoe.o'hara+{tag}") == await search(f"ZOE.O'HARA+{tag}@EXAMPLE.COM") == [by_email]
     assert await search("Zoe_") == [by_name], "_ stands for itself"
     assert await search("zoex") == [other]
+    assert await search("ｚｏｅ") == [by_email, other], "an address has one spelling, a username is what it is"
     assert await search(f"tin_{tag}") == [by_email]
     for nothing in (
         "%",
@@ -158,7 +159,6 @@ async def test_a_search_is_how_an_address_or_a_username_begins_and_nothing_else(
         "ohara",
         "hara",
         "zoë",
-        "ｚｏｅ",
     ):
         assert await search(nothing) == [], nothing
 

@@ -165,7 +165,7 @@ async def test_mail_to_an_international_address_has_one_recipient(settings: Sett
 
 # --- Accounts from before ---------------------------------------------------------------------
 
-_BEFORE = "5d1c0a7e9b34"
+_BEFORE = "3f0c5d1b7a94"
 
 
 def _add_users(settings: Settings, *emails: str) -> list[str]:
