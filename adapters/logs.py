@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, TextIO
 
 import orjson
+from procrastinate.exceptions import ConnectorException
 
 from settings import Settings
 
@@ -122,6 +123,14 @@ class FailedJobs(logging.Filter):
         return record.levelno >= logging.WARNING
 
 
+class Outages(logging.Filter):
+    """Leaves out what procrastinate says of a PostgreSQL that is away: `cli/worker.py` logs an outage once."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        return not (record.name.startswith("procrastinate") and isinstance(error, ConnectorException))
+
+
 def configure(settings: Settings) -> None:
     """Send every logger to standard error, at LOG_LEVEL; libraries speak from warning on."""
     global _json_lines
@@ -140,8 +149,12 @@ def configure(settings: Settings) -> None:
             "version": 1,
             "disable_existing_loggers": False,
             "formatters": {"line": formatter},
-            "filters": {"without_query": {"()": WithoutQuery}, "failed_jobs": {"()": FailedJobs}},
-            "handlers": {"stderr": {"()": lambda: lines, "formatter": "line"}},
+            "filters": {
+                "without_query": {"()": WithoutQuery},
+                "failed_jobs": {"()": FailedJobs},
+                "outages": {"()": Outages},
+            },
+            "handlers": {"stderr": {"()": lambda: lines, "formatter": "line", "filters": ["outages"]}},
             "root": {"level": "WARNING", "handlers": ["stderr"]},
             "loggers": {
                 "parlance": {"level": settings.log_level.upper()},

@@ -177,7 +177,7 @@ async def test_worker_waits_for_services_and_says_so_once(
         assert process.poll() is None
         with EmbeddedServices(directory, durable=False, only=("postgres",)):
             await eventually(lambda: log.read_text().count("postgresql_available") == 2, within=60, what="it is back")
-    found = [match.group() for match in lines.finditer(log.read_text())]
+            found = [match.group() for match in lines.finditer(log.read_text())]
     outage = ["postgresql_unavailable", "postgresql_available"]
     assert found == [*outage, "worker is ready", *outage], log.read_text()
 
