@@ -88,7 +88,7 @@ async def pipelined(to: Nginx, path: str, *headers: dict[str, str]) -> list[http
     for each in headers:
         lines = "".join(f"{name}: {value}\r\n" for name, value in each.items())
         writer.write(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n{lines}\r\n".encode())
-    answers = []
+    answers: list[httpx.Response] = []
     async with asyncio.timeout(limit(60)):
         while len(answers) < len(headers):
             head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
