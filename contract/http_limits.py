@@ -32,6 +32,11 @@ class Limits:
     #: How long a refused client may go on sending, so that a reset does not overtake the refusal (RFC 9112, 9.6).
     linger_seconds: float = 2
 
+    def allow(self, headers: list[tuple[bytes, bytes]]) -> bool:
+        """Say whether header lines, or trailers, are small and few enough."""
+        size = sum([len(name) + len(value) + 4 for name, value in headers])
+        return size <= self.head_bytes and len(headers) <= self.head_lines
+
     def head_too_large(self, target: bytes) -> errors.ProductError:
         if len(target) > self.target_bytes:
             return errors.UriTooLong(f"The address may have {self.target_bytes} bytes at most.")

@@ -246,7 +246,7 @@ class HttpProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         if self._in_head:
             return  # an offer, of which only the head has been read
-        if len(self.headers) > self.limits.head_lines:
+        if self.headers and not self.limits.allow(self.headers):
             raise self.limits.trailers_too_large()
         cycle = self.cycle
         cycle.more_body = False

@@ -118,7 +118,9 @@ async def test_trailers_have_a_size() -> None:
         many = chunk + b"X: y\r\n" * (limits.head_lines + 1) + b"\r\n"
         endless = chunk + b"X: " + b"y" * 4 * limits.head_bytes
         extension = CHUNKED + b"1;" + b"x" * 4 * limits.head_bytes
-        for request in (many, endless, extension):
+        # Come whole, in one piece with all else.
+        large = chunk + b"X: " + b"y" * limits.head_bytes + b"\r\n\r\n"
+        for request in (many, large, endless, extension):
             await is_refused(await ask(request), errors.HeadersTooLarge)
         for writer in writers:
             writer.close()
