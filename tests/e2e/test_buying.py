@@ -101,7 +101,8 @@ async def test_money_that_comes_later_enrolls_later(shop: Shop, ada: Learner) ->
     order = await shop.enroll(ada, await shop.course())
     await shop.press(order, "later")
     await shop.heard_all()
-    await shop.becomes(order, "processing", enrolled=False)
+    # Razorpay says nothing of a payment whose money it waits for.
+    await shop.becomes(order, "processing" if order.provider == "stripe" else "pending", enrolled=False)
     shop.provider.settle(order.provider_session_id or "")
     await shop.becomes(order, "paid", enrolled=True)
 
