@@ -325,7 +325,7 @@ async def test_mutated_events_fail_nothing(
 DECISIVE = {
     (*path, name)
     for path, names in {
-        (): ("id", "object", "type", "livemode", "data"),
+        (): ("id", "object", "type", "data"),
         ("data",): ("object",),
         ("data", "object"): ("payment_status", "amount_total", "currency", "mode", "status", "livemode"),
     }.items()
@@ -336,9 +336,11 @@ DECISIVE = {
 async def test_mutated_payment_opens_no_course(server: Container, http: httpx.AsyncClient) -> None:
     order = await an_order(server)
     event = json.loads(completed(order).body)
-    for path in DECISIVE:
-        for mutation in MUTATIONS.values():
-            body = json.dumps(changed(event, path, mutation)).encode()
+    for path in sorted(DECISIVE):
+        for number, mutation in enumerate(MUTATIONS.values()):
+            # An id of its own: repeats of an event are not looked at.
+            own = {**event, "id": f"evt_{'_'.join(path)}_{number}_{order.id.hex}"}
+            body = json.dumps(changed(own, path, mutation)).encode()
             if path == ("id",) and mutation == MUTATIONS["a long text"]:
                 continue  # an id may be long
             assert (await send(http, stripe_signed(body))).status_code == 200
