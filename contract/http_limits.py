@@ -32,10 +32,10 @@ class Limits:
     #: How long a refused client may go on sending, so that a reset does not overtake the refusal (RFC 9112, 9.6).
     linger_seconds: float = 2
 
-    def allow(self, headers: list[tuple[bytes, bytes]]) -> bool:
-        """Say whether header lines, or trailers, are small and few enough."""
-        size = sum([len(name) + len(value) + 4 for name, value in headers])
-        return size <= self.head_bytes and len(headers) <= self.head_lines
+    def allow(self, headers: list[tuple[bytes, bytes]], target: bytes = b"") -> bool:
+        """Say whether a head, or trailers, are small enough and have few enough lines."""
+        size = len(target) + sum([len(name) + len(value) + 4 for name, value in headers])
+        return size <= self.head_bytes and len(headers) <= self.head_lines and len(target) <= self.target_bytes
 
     def head_too_large(self, target: bytes) -> errors.ProductError:
         if len(target) > self.target_bytes:

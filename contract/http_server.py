@@ -172,8 +172,9 @@ class HttpProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         version, limits = self.parser.get_http_version(), self.limits
         self.scope["http_version"], self.scope["method"] = version, self.parser.get_method().decode("ascii")
-        if self._head_since is not None or len(self.headers) > limits.head_lines or len(self.url) > limits.target_bytes:
-            self._check_size()
+        is_odd = self._head_since is not None or len(self.headers) > limits.head_lines
+        if (is_odd or len(self.url) > limits.target_bytes) and not limits.allow(self.headers, self.url):
+            raise limits.head_too_large(self.url)
         if self._hosts != 1 and (self._hosts or version != "1.0"):  # RFC 9112, 3.2
             raise errors.RequestInvalid("An HTTP/1.1 request has one Host header.")
         if version not in ("1.1", "1.0"):
@@ -186,12 +187,6 @@ class HttpProtocol(HttpToolsProtocol):
         self._in_head, self._framing_bytes = False, 0
         self._begin()
         self.headers = []  # what comes now are trailers: no headers of the request
-
-    def _check_size(self) -> None:
-        size = len(self.url) + sum([len(name) + len(value) + 4 for name, value in self.headers])
-        limits = self.limits
-        if size > limits.head_bytes or len(self.headers) > limits.head_lines or len(self.url) > limits.target_bytes:
-            raise limits.head_too_large(self.url)
 
     def _handshake_key(self) -> bytes | None:
         method, version = self.scope["method"], self.scope["http_version"]
