@@ -43,7 +43,7 @@ class BareSocket:
                 else:
                     self.heard.append(str(frame))
 
-    async def send(self, *frames: str) -> None:
+    async def send(self, *frames: str | bytes) -> None:
         """Send frames; the server need not hear all of them to hang up."""
         with suppress(websockets.ConnectionClosed):
             for frame in frames:

@@ -109,12 +109,15 @@ async def test_an_event_in_fragments_is_not_overtaken(ends: Ends) -> None:
     assert acks(caller) == [0, *range(10, 60)]
 
 
-async def test_an_event_that_waits_for_its_binary_part_is_not_overtaken(ends: Ends) -> None:
+async def test_binary_event_keeps_its_place_in_the_order(ends: Ends) -> None:
+    """An event refused for its binary part is acknowledged before the event that follows the part."""
     caller, receiver, room = ends
     for number, end in enumerate((caller, receiver)):
         await end.send(event("join_room", room, number))
         await end.hears(f"43{number}[")
-    await caller.send('451-7["webrtc_ice",{"_placeholder":true,"num":0}]', event("webrtc_ice", ice(room, 8), 8))
+    await caller.send(
+        '451-7["webrtc_ice",{"_placeholder":true,"num":0}]', b"\x00", event("webrtc_ice", ice(room, 8), 8)
+    )
     await receiver.hears('42["webrtc_ice"')
     assert "bad_payload" in await caller.hears("437[")
     await caller.hears("438[")
