@@ -52,7 +52,7 @@ async def make_admin(container: Container, http: httpx.AsyncClient) -> Learner:
     """Make an administrator and sign them in on `http`."""
     name = f"a{uuid.uuid4().hex[:20]}"
     email = f"{name}@example.com"
-    user = await container.admins.create(email, PASSWORD)
+    user = await container.administrators.create(email, PASSWORD)
     body = {"email": email, "password": PASSWORD, "deviceId": "desk", "platform": "ios"}
     answer = await http.post("/auth/login", json=body, headers={"X-Forwarded-For": address()})
     assert answer.status_code == 200, answer.text

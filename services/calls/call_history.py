@@ -38,7 +38,7 @@ class Call:
     my_rating: int | None
 
 
-class SessionsService:
+class CallHistoryService:
     def __init__(self, database: Database) -> None:
         self._database = database
 

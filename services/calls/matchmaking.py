@@ -15,8 +15,8 @@ import errors
 from adapters.counting import Histogram
 from adapters.database import Database
 from adapters.ports import Bus
-from services.calls.call_history import SessionsService
-from services.calls.call_records import CallRows
+from services.calls.call_history import CallHistoryService
+from services.calls.call_records import CallRecords
 from services.calls.rooms import Closed, Member, Rooms, Ticket, Waiting
 
 log = logging.getLogger("parlance.matchmaking")
@@ -99,7 +99,7 @@ async def notify(bus: Bus, socket: str, kind: str, *arguments: Any) -> None:
 class MatchmakingService:
     """Searching, and what becomes of a match until both have joined its room."""
 
-    def __init__(self, bus: Bus, database: Database, rooms: Rooms, sessions: SessionsService, rows: CallRows) -> None:
+    def __init__(self, bus: Bus, database: Database, rooms: Rooms, sessions: CallHistoryService, rows: CallRecords) -> None:
         #: Pairs made here, and how long the one who waited had, in seconds; both by level.
         self.matches: defaultdict[str, int] = defaultdict(int)
         self.waits: defaultdict[str, Histogram] = defaultdict(lambda: Histogram(WAIT_BOUNDS))

@@ -32,15 +32,15 @@ from models import (
     User,
 )
 from models.columns import now
-from services.identity.logins import SignInsService, lock
-from services.identity.profiles import Me, UsersService, forget_picture
+from services.identity.logins import LoginsService, lock_user
+from services.identity.profiles import Me, ProfilesService, forget_picture
 
 #: Fields of a profile that are kept: when it began.
 _KEPT = {"user_id", "created_at", "updated_at"}
 
 
 @dataclass(frozen=True, slots=True)
-class Copy:
+class DataExport:
     """Everything held about one person."""
 
     me: Me
@@ -63,8 +63,8 @@ class PrivacyService:
         self,
         database: Database,
         passwords: Passwords,
-        sign_ins: SignInsService,
-        users: UsersService,
+        sign_ins: LoginsService,
+        users: ProfilesService,
         jobs: Jobs,
         storage: Storage,
     ) -> None:
@@ -75,7 +75,7 @@ class PrivacyService:
         self._jobs = jobs
         self._storage = storage
 
-    async def copy(self, user_id: str) -> Copy:
+    async def copy(self, user_id: str) -> DataExport:
         """Gather everything held about a person; raise Unauthenticated where the account is gone."""
         me = uuid.UUID(user_id)
         profile = await self._users.me(user_id)
@@ -83,7 +83,7 @@ class PrivacyService:
             await session.execute(sa.text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
             my_orders = sa.select(col(Order.id)).where(col(Order.user_id) == me)
             took_part = sa.or_(col(CallSession.user_a_id) == me, col(CallSession.user_b_id) == me)
-            return Copy(
+            return DataExport(
                 profile,
                 list((await session.exec(select(RefreshToken).where(RefreshToken.user_id == me))).all()),
                 list(
@@ -138,7 +138,7 @@ class PrivacyService:
         if user is None or not await self._passwords.matches(password, user.password_hash):
             raise errors.InvalidCredentials("The password is wrong.")
         async with self._database.transaction() as session:
-            user, profile = await lock(session, me), await session.get(Profile, me, with_for_update=True)
+            user, profile = await lock_user(session, me), await session.get(Profile, me, with_for_update=True)
             if user is None or profile is None or user.deleted_at is not None:
                 raise errors.Unauthenticated()
             if user.role == "admin":

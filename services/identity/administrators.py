@@ -10,12 +10,12 @@ from adapters.database import Database
 from adapters.passwords import Passwords
 from models import Profile, Role, User
 from services.identity.authentication import checked_email
-from services.identity.logins import SignInsService, find_by_email, lock
+from services.identity.logins import LoginsService, find_by_email, lock_user
 from services.operations.audit import AuditService
 
 
-class AdminsService:
-    def __init__(self, database: Database, passwords: Passwords, sign_ins: SignInsService, audit: AuditService) -> None:
+class AdministratorsService:
+    def __init__(self, database: Database, passwords: Passwords, sign_ins: LoginsService, audit: AuditService) -> None:
         self._database = database
         self._passwords = passwords
         self._sign_ins = sign_ins
@@ -58,7 +58,7 @@ class AdminsService:
                 )
             ).all()
             found = await find_by_email(session, email)
-            user = await lock(session, found.id) if found else None
+            user = await lock_user(session, found.id) if found else None
             if user is None:
                 raise errors.NotFound(f"there is no account {email}")
             if user.role is not role:

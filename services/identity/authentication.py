@@ -21,7 +21,7 @@ from adapters.ports import Mailer
 from adapters.tokens import AccessTokens, Identity
 from models import EmailVerificationToken, PasswordResetToken, Profile, User, email_addresses
 from models.columns import now
-from services.identity.logins import SignedIn, SignInsService, find_by_email, lock
+from services.identity.logins import SignedIn, LoginsService, find_by_email, lock_user
 from services.messaging import emails
 
 log = logging.getLogger("parlance.auth")
@@ -35,13 +35,13 @@ _LOGIN_ATTEMPTS = 2
 _IS_BANNED = "SELECT is_banned FROM users WHERE id = $1"
 
 
-class AuthService:
+class AuthenticationService:
     def __init__(
         self,
         database: Database,
         passwords: Passwords,
         tokens: AccessTokens,
-        sign_ins: SignInsService,
+        sign_ins: LoginsService,
         jobs: Jobs,
         mailer: Mailer,
         site: str,
@@ -94,7 +94,7 @@ class AuthService:
             raise errors.InvalidCredentials()
         renewed = await self._passwords.hash(password) if verdict is Verdict.OUTDATED else None
         async with self._database.transaction() as session:
-            user = await lock(session, found.id)
+            user = await lock_user(session, found.id)
             # What was checked may have changed while it was checked: a ban, a new password.
             if user is None or user.password_hash != found.password_hash:
                 return None
@@ -158,7 +158,7 @@ class AuthService:
             raise errors.TokenInvalid()
         password_hash = await self._passwords.hash_new(new_password, "newPassword")
         async with self._database.transaction() as session:
-            user = await lock(session, user_id)
+            user = await lock_user(session, user_id)
             used = await session.execute(
                 sa.update(PasswordResetToken).where(*unused).values(used=True).returning(PasswordResetToken.id)  # type: ignore[call-overload]
             )

@@ -36,7 +36,7 @@ _OVERLAP = timedelta(seconds=60)
 _MARK = "auth:revocations"
 
 
-class Revocations:
+class LoginRevocations:
     def __init__(self, database: Database, redis_: Redis, token_lifetime: timedelta) -> None:
         """`token_lifetime` is how long an access token may still work after its sign-in has ended."""
         self._database = database

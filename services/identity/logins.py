@@ -28,9 +28,9 @@ from adapters.database import Database
 from adapters.tokens import AccessTokens, Identity
 from models import DeviceToken, Platform, Profile, RefreshToken, User, email_addresses
 from models.columns import now
-from services.identity.login_revocations import Revocations
+from services.identity.login_revocations import LoginRevocations
 
-__all__ = ["Device", "Identity", "SignInsService", "SignedIn"]
+__all__ = ["Device", "Identity", "LoginsService", "SignedIn"]
 
 #: How long an exchanged token still answers with its child, while that child was not exchanged.
 LOST_ANSWER = timedelta(seconds=60)
@@ -60,9 +60,9 @@ class Device:
     current: bool
 
 
-class SignInsService:
+class LoginsService:
     def __init__(
-        self, database: Database, tokens: AccessTokens, revocations: Revocations, refresh_lifetime: timedelta
+        self, database: Database, tokens: AccessTokens, revocations: LoginRevocations, refresh_lifetime: timedelta
     ) -> None:
         self._database = database
         self._tokens = tokens
@@ -96,7 +96,7 @@ class SignInsService:
         presented = select(RefreshToken).where(RefreshToken.token_hash == _hash(refresh_token))
         async with self._database.transaction() as session:
             found = (await session.exec(presented)).first()
-            user = await lock(session, found.user_id) if found else None
+            user = await lock_user(session, found.user_id) if found else None
             # Read again under the lock: another may have exchanged or ended it meanwhile.
             row = (await session.exec(presented.execution_options(populate_existing=True))).first()
             if user is None or row is None or row.revoked or row.expires_at <= now():
@@ -180,7 +180,7 @@ class SignInsService:
 
     async def _end_of(self, user_id: str, which: Any) -> list[str]:
         async with self._database.transaction() as session:
-            await lock(session, uuid.UUID(user_id))
+            await lock_user(session, uuid.UUID(user_id))
             ended = await self._end(session, sa.and_(col(RefreshToken.user_id) == uuid.UUID(user_id), which))
         await self._revocations.announce(ended)
         return ended
@@ -250,7 +250,7 @@ async def find_by_email(session: AsyncSession, email: str) -> User | None:
     return (await session.exec(statement)).first()
 
 
-async def lock(session: AsyncSession, user_id: uuid.UUID) -> User | None:
+async def lock_user(session: AsyncSession, user_id: uuid.UUID) -> User | None:
     """Read an account and hold its row: signing in, exchanging and ending happen one after another for each user."""
     statement = select(User).where(User.id == user_id).with_for_update(key_share=True)
     return (await session.exec(statement.execution_options(populate_existing=True))).first()

@@ -19,7 +19,7 @@ from adapters.database import Database
 from adapters.jobs import Jobs
 from adapters.storage import Storage
 from models import EnglishLevel, LearningGoal, Profile, User
-from services.identity.logins import lock
+from services.identity.logins import lock_user
 
 _ENUMS = {"english_level": EnglishLevel, "learning_goal": LearningGoal}
 #: Pixels of an avatar's side.
@@ -62,7 +62,7 @@ class Me(NamedTuple):
     created_at: datetime
 
 
-class UsersService:
+class ProfilesService:
     def __init__(self, database: Database, storage: Storage, jobs: Jobs) -> None:
         self._database = database
         self._storage = storage
@@ -146,7 +146,7 @@ async def forget_picture(session: AsyncSession, jobs: Jobs, storage: Storage, pr
 
 async def _hold(session: AsyncSession, user_id: str) -> Profile:
     """Read for writing: an account that is being deleted meanwhile must not be written to again."""
-    user = await lock(session, uuid.UUID(user_id))
+    user = await lock_user(session, uuid.UUID(user_id))
     profile = await session.get(Profile, uuid.UUID(user_id), with_for_update=True)
     if user is None or profile is None or user.deleted_at is not None:
         raise errors.Unauthenticated()

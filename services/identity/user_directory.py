@@ -14,7 +14,7 @@ import errors
 from adapters.database import Database, plan_by_values
 from models import AuditEntry, Profile, Report, Role, User, email_addresses
 from services import pagination
-from services.calls.call_history import Call, SessionsService
+from services.calls.call_history import Call, CallHistoryService
 from services.operations.audit import AuditService
 from services.pagination import Page
 from services.payments.checkout import AdminOrder, PaymentsService
@@ -44,11 +44,11 @@ class AccountDetail:
     bans: list[AuditEntry]
 
 
-class AccountsService:
+class UserDirectoryService:
     def __init__(
         self,
         database: Database,
-        sessions: SessionsService,
+        sessions: CallHistoryService,
         reports: ReportsService,
         payments: PaymentsService,
         audit: AuditService,

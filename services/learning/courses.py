@@ -22,7 +22,7 @@ from adapters.jobs import Jobs
 from adapters.storage import Storage
 from models import Course, EnglishLevel, Enrollment, Lesson, Order
 from services import pagination
-from services.identity.logins import lock
+from services.identity.logins import lock_user
 from services.operations.audit import AuditService
 from services.pagination import Page
 from services.payments.checkout import PaymentsService
@@ -34,7 +34,7 @@ THUMBNAIL_BYTES = 5 * 1024 * 1024
 _SLUG_LENGTH = 100
 
 
-class Offer(NamedTuple):
+class CourseListing(NamedTuple):
     """A course, and whether the reader is enrolled in it."""
 
     course: Course
@@ -53,7 +53,7 @@ class CoursesService:
 
     # --- Taking a course ----------------------------------------------------------------------------
 
-    async def list_for(self, user_id: str | None, *, drafts: bool, limit: int, cursor: str | None) -> Page[Offer]:
+    async def list_for(self, user_id: str | None, *, drafts: bool, limit: int, cursor: str | None) -> Page[CourseListing]:
         """Read a page of what is for sale, newest first; with `drafts`, courses that are not published too."""
         for_sale = sa.true() if drafts else col(Course.is_published)
         statement = _offers(user_id).where(for_sale)
@@ -63,17 +63,17 @@ class CoursesService:
                 sa.tuple_(col(Course.created_at), col(Course.id)) < sa.tuple_(*pagination.decode(cursor))
             )
         async with self._database.transaction() as session:
-            rows = [Offer(*row) for row in (await session.execute(statement.limit(limit + 1))).all()]
+            rows = [CourseListing(*row) for row in (await session.execute(statement.limit(limit + 1))).all()]
         return pagination.page(rows, limit, lambda offer: (offer.course.created_at, offer.course.id))
 
-    async def read_for(self, user_id: str | None, course_id: str, *, drafts: bool) -> Offer:
+    async def read_for(self, user_id: str | None, course_id: str, *, drafts: bool) -> CourseListing:
         """Read a course; raise NotFound, also for one that is not `visible_to` the user (None without a login)."""
         statement = _offers(user_id).where(col(Course.id) == uuid.UUID(course_id), visible_to(user_id, drafts=drafts))
         async with self._database.transaction() as session:
             row = (await session.execute(statement)).first()
         if row is None:
             raise errors.NotFound()
-        return Offer(*row)
+        return CourseListing(*row)
 
     async def enroll(self, user_id: str, course_id: str) -> Order | None:
         """Enroll in a free course, answering None, or open the order of another.
@@ -82,7 +82,7 @@ class CoursesService:
         """
         me, course_key = uuid.UUID(user_id), uuid.UUID(course_id)
         async with self._database.transaction() as session:
-            user = await lock(session, me)
+            user = await lock_user(session, me)
             if user is None or user.deleted_at is not None:
                 raise errors.Unauthenticated()
             # Held, so that it is not deleted meanwhile.
@@ -103,7 +103,7 @@ class CoursesService:
 
     # --- Making one, as administrators do -------------------------------------------------------------
 
-    async def create(self, actor_id: str, fields: dict[str, Any]) -> Offer:
+    async def create(self, actor_id: str, fields: dict[str, Any]) -> CourseListing:
         """Make a course of `fields` (by column name), which nobody sees until it is published; raise SlugTaken."""
         title = fields["title"]
         course = Course(**{"slug": _slug(title), **fields, "level": EnglishLevel(fields["level"])})
@@ -115,9 +115,9 @@ class CoursesService:
                 await self._audit.write(session, uuid.UUID(actor_id), "course.create", course.id, **_told(fields))
         except IntegrityError:
             raise errors.SlugTaken() from None
-        return Offer(course, False)
+        return CourseListing(course, False)
 
-    async def update(self, actor_id: str, course_id: str, fields: dict[str, Any]) -> Offer:
+    async def update(self, actor_id: str, course_id: str, fields: dict[str, Any]) -> CourseListing:
         """Change the columns in `fields`; raise NotFound or SlugTaken. Orders keep the price they were made with."""
         changes = dict(fields)
         if "level" in changes:

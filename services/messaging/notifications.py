@@ -23,8 +23,8 @@ from adapters.ports import Bus, Push, PushSender
 from models import DeviceToken, Notification, NotificationType, Role, User, email_addresses
 from models.columns import now
 from services import pagination
-from services.calls.user_sockets import SocketsService
-from services.identity.logins import lock
+from services.calls.user_sockets import UserSocketsService
+from services.identity.logins import lock_user
 from services.messaging import notification_templates
 from services.messaging.notification_templates import Notice
 from services.pagination import Page
@@ -89,7 +89,7 @@ class Inbox:
 
 class NotificationsService:
     def __init__(
-        self, database: Database, bus: Bus, sockets: SocketsService, push: PushSender, match_lasts: timedelta
+        self, database: Database, bus: Bus, sockets: UserSocketsService, push: PushSender, match_lasts: timedelta
     ) -> None:
         """`match_lasts` is how long a match can be joined, after which nobody is woken for it."""
         self._database = database
@@ -148,7 +148,7 @@ class NotificationsService:
         """Tell a user who looks elsewhere that somebody waits for them."""
         async with self._database.transaction() as session:
             # Held, so that an account that is being deleted is told nothing any more.
-            if await lock(session, uuid.UUID(user_id)) is not None:
+            if await lock_user(session, uuid.UUID(user_id)) is not None:
                 await tell(
                     session, uuid.UUID(user_id), notification_templates.match_found(partner_name, room_id, session_id)
                 )

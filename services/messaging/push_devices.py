@@ -12,10 +12,10 @@ import errors
 from adapters.database import Database
 from models import DeviceToken, Platform, RefreshToken
 from models.columns import now
-from services.identity.logins import Identity, lock
+from services.identity.logins import Identity, lock_user
 
 
-class DeviceTokensService:
+class PushDevicesService:
     def __init__(self, database: Database) -> None:
         self._database = database
 
@@ -26,7 +26,7 @@ class DeviceTokensService:
         has_token = col(DeviceToken.fcm_token) == fcm_token
         async with self._database.transaction() as session:
             # Held: a sign-in that ends at this instant takes the token with it, or is seen to have ended.
-            await lock(session, user_id)
+            await lock_user(session, user_id)
             lives = select(RefreshToken.id).where(RefreshToken.family_id == family_id, ~col(RefreshToken.revoked))
             if (await session.exec(lives.limit(1))).first() is None:
                 raise errors.Unauthenticated("This sign-in has ended; sign in again.")

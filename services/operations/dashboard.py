@@ -131,7 +131,7 @@ class Stats:
 _STATS = TypeAdapter(Stats)
 
 
-class StatsService:
+class DashboardService:
     def __init__(self, database: Database, redis: Redis, rooms: Rooms) -> None:
         self._database = database
         self._redis = redis

@@ -34,7 +34,7 @@ from models import (
 from models.columns import now
 from models.order import OPEN
 from services import pagination
-from services.identity.logins import lock
+from services.identity.logins import lock_user
 from services.operations.audit import AuditService
 from services.pagination import Page
 from services.payments import settlement
@@ -127,7 +127,7 @@ class PaymentsService:
         try:
             async with self._database.transaction() as session:
                 # Held, as by whatever enrolls: what is read below stays so until the commit.
-                user = await lock(session, user_id)
+                user = await lock_user(session, user_id)
                 if user is None or user.deleted_at is not None:
                     raise errors.Unauthenticated()
                 course = (

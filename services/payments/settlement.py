@@ -29,7 +29,7 @@ from models import (
     User,
 )
 from models.columns import now
-from services.identity.logins import lock
+from services.identity.logins import lock_user
 from services.messaging import notification_templates, notifications
 from services.payments.alerts import raise_alert
 
@@ -69,7 +69,7 @@ async def hold(session: AsyncSession, order_id: uuid.UUID) -> Order | None:
     user_id = (await session.exec(select(Order.user_id).where(Order.id == order_id))).first()
     if user_id is None:
         return None
-    await lock(session, user_id)
+    await lock_user(session, user_id)
     statement = select(Order).where(Order.id == order_id).with_for_update()
     return (await session.exec(statement.execution_options(populate_existing=True))).one()
 

@@ -11,12 +11,12 @@ import errors
 from adapters.database import Database
 from models import User
 from models.columns import now
-from services.identity.logins import SignInsService, lock
+from services.identity.logins import LoginsService, lock_user
 from services.operations.audit import AuditService
 
 
 class BansService:
-    def __init__(self, database: Database, audit: AuditService, sign_ins: SignInsService) -> None:
+    def __init__(self, database: Database, audit: AuditService, sign_ins: LoginsService) -> None:
         self._database = database
         self._audit = audit
         self._sign_ins = sign_ins
@@ -27,7 +27,7 @@ class BansService:
         Raises NotFound, and Forbidden for oneself or another administrator.
         """
         async with self._database.transaction() as session:
-            user = await lock(session, uuid.UUID(user_id))
+            user = await lock_user(session, uuid.UUID(user_id))
             if user is None or user.deleted_at is not None:
                 raise errors.NotFound()
             ended = await self.ban_within(session, uuid.UUID(actor_id), user, reason)
@@ -47,7 +47,7 @@ class BansService:
     async def unban(self, actor_id: str, user_id: str) -> User:
         """Let an account back in; raise NotFound."""
         async with self._database.transaction() as session:
-            user = await lock(session, uuid.UUID(user_id))
+            user = await lock_user(session, uuid.UUID(user_id))
             if user is None or user.deleted_at is not None:
                 raise errors.NotFound()
             if user.is_banned:

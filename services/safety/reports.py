@@ -15,7 +15,7 @@ from adapters.database import Database
 from models import CallSession, Report, ReportReason, ReportStatus, User
 from models.columns import now
 from services import pagination
-from services.identity.logins import lock
+from services.identity.logins import lock_user
 from services.messaging import notification_templates, notifications
 from services.operations.audit import AuditService
 from services.pagination import Page
@@ -57,7 +57,7 @@ class ReportsService:
         try:
             async with self._database.transaction() as session:
                 # Held, so that of three reports at once the last sees the other two.
-                user = await lock(session, reported)
+                user = await lock_user(session, reported)
                 if (
                     user is None
                     or (await session.exec(select(CallSession.id).where(together).limit(1))).first() is None
@@ -134,7 +134,7 @@ class ReportsService:
                     report.actioned_at = now()
                 session.add(report)
                 await session.flush()
-                user = await lock(session, report.reported_id)
+                user = await lock_user(session, report.reported_id)
                 assert user is not None
                 if ban:
                     ended = await self._bans.ban_within(session, actor, user, admin_note or report.reason.value)

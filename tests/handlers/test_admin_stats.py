@@ -235,7 +235,7 @@ async def test_the_numbers_are_kept_for_all_workers_and_not_for_long(
     await an_account(house, "ada@example.com")
     other = Container(house.settings)
     try:
-        assert (await other.stats.read()).users.count == first["totals"]["users"]["count"] == 1
+        assert (await other.dashboard.read()).users.count == first["totals"]["users"]["count"] == 1
     finally:
         await other.close()
     assert await read(admin) == first
@@ -269,12 +269,12 @@ async def test_a_big_table_is_estimated(house: Container) -> None:
         await connection.exec_driver_sql("ALTER TABLE users SET (autovacuum_enabled = false)")
         await connection.commit()
     await rows(house, many, count=COUNTED + 1000)
-    total = (await house.stats.read()).users
+    total = (await house.dashboard.read()).users
     assert not total.exact and total.count >= COUNTED
     async with house.database.engine.connect() as connection:
         await connection.exec_driver_sql("ANALYZE users")
         await connection.commit()
     await rows(house, many.replace("number ||", "'x' || number ||"), count=150_000)
     await house.redis.delete("admin:stats")
-    total = (await house.stats.read()).users
+    total = (await house.dashboard.read()).users
     assert not total.exact and abs(total.count - 251_000) < 2_510

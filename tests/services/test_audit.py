@@ -45,7 +45,7 @@ async def test_every_mutation_by_an_administrator_writes_one_entry(
         )
         return [(action, str(actor) if actor else None, str(subject)) for action, actor, subject in found]
 
-    bans, reports, admins = container.bans, container.reports, container.admins
+    bans, reports, admins = container.bans, container.reports, container.administrators
     note = {"status": "reviewed", "admin_note": "Seen.", "ban": False}
     assert await written(reports.review(admin.id, report, **note)) == [("report.review", admin.id, report)]  # type: ignore[arg-type]
     assert await written(bans.ban(admin.id, bob.id, "Spam.")) == [("user.ban", admin.id, bob.id)]
