@@ -19,4 +19,4 @@ def create(container: Container | None = None, openapi: dict[str, Any] | None = 
     practice = practice_page.routes(services.storage.public_origin, services.storage.signed_origin)
     api = tus.Protocol(rest.build(services, openapi), openapi)
     http = edge.Before([*documents, *admin_page.routes(), *practice], api)
-    return edge.wrap(socket_server.App(events.build(services), http), services.settings, services.metrics.request)
+    return edge.wrap(socket_server.App(events.build(services), http), services.settings, services.metrics.count_request)

@@ -160,7 +160,7 @@ class Container:
         )
         rows = CallRecords(rooms, self.call_history)
         self.matchmaking = MatchmakingService(self.bus, self.database, rooms, self.call_history, rows)
-        self.matchmaking.on_match_in_background(self.notifications.match_found)
+        self.matchmaking.on_match_in_background(self.notifications.notify_match)
         self.signaling = SignalingService(self.bus, rooms, rows, self.matchmaking)
         self.recovery = RecoveryService(rooms, rows, self.call_history, self.matchmaking, self.signaling)
         self.user_directory = UserDirectoryService(

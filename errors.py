@@ -44,7 +44,7 @@ class ProductError(Exception):
         self.retry_after = retry_after
 
 
-def _in_words(seconds: int) -> str:
+def _describe_duration(seconds: int) -> str:
     """Write a span as people say it, never shorter than it is."""
     for unit, length in (("hour", 3600), ("minute", 60)):
         if seconds >= 2 * length:
@@ -118,7 +118,7 @@ class RateLimited(ProductError):
 
     def __init__(self, detail: str | None = None, *, retry_after: int | None = None) -> None:
         if detail is None and retry_after is not None:
-            detail = f"Too many requests; try again in {_in_words(retry_after)}."
+            detail = f"Too many requests; try again in {_describe_duration(retry_after)}."
         super().__init__(detail, retry_after=retry_after)
 
 
@@ -401,16 +401,18 @@ class BadPayload(SocketError):
     title = "The event does not match the contract."
 
 
-def leaves(root: type[ProductError] = ProductError) -> list[type[ProductError]]:
+def list_error_classes(root: type[ProductError] = ProductError) -> list[type[ProductError]]:
     """List the error classes that own a code, depth first, `root`'s namesake base classes left out."""
     found = []
     for child in root.__subclasses__():
         if "code" in child.__dict__ or child is Internal:
             found.append(child)
-        found.extend(leaves(child))
+        found.extend(list_error_classes(child))
     return found
 
 
 #: Codes that a REST answer carries, and codes that the socket's `error` event and acks carry.
-SOCKET_CODES = frozenset({e.code for e in leaves(SocketError)} | {"rate_limited", "unavailable", "internal"})
-REST_CODES = frozenset(e.code for e in leaves() if not issubclass(e, SocketError))
+SOCKET_CODES = frozenset(
+    {e.code for e in list_error_classes(SocketError)} | {"rate_limited", "unavailable", "internal"}
+)
+REST_CODES = frozenset(e.code for e in list_error_classes() if not issubclass(e, SocketError))

@@ -18,7 +18,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from setting_values import Duration, Host, Origins, Proxies, Sender, Site, between, url_host
 
 #: What loose rate limits multiply the contract's by.
-LOOSE_FACTOR = 100
+LOOSE_RATE_LIMIT_FACTOR = 100
 
 
 class SettingsError(Exception):
@@ -138,7 +138,7 @@ class Settings(BaseSettings):
 
     @field_validator("firebase_private_key")
     @classmethod
-    def _is_pem(cls, value: SecretStr | None) -> SecretStr | None:
+    def _require_pem(cls, value: SecretStr | None) -> SecretStr | None:
         if value is None:
             return None
         # On one line, as the account's JSON file has it and a file of variables wants it.
@@ -149,7 +149,7 @@ class Settings(BaseSettings):
 
     @field_validator("bus_directory")
     @classmethod
-    def _fits_unix_sockets(cls, value: Path | None) -> Path | None:
+    def _require_short_path(cls, value: Path | None) -> Path | None:
         if value is not None and len(os.fsencode(value.absolute())) > 85:
             raise ValueError("should be a path of at most 85 bytes: addresses of Unix sockets are short")
         return value
@@ -174,7 +174,7 @@ class Settings(BaseSettings):
     def rate_limit_factor(self) -> int:
         """How many times the contract's calls are allowed."""
         loose = self.rate_limits == "loose" if self.rate_limits else self.app_env == "development"
-        return LOOSE_FACTOR if loose else 1
+        return LOOSE_RATE_LIMIT_FACTOR if loose else 1
 
     @property
     def database_address(self) -> str:
@@ -274,11 +274,11 @@ def _read(files: list[str | Path], overrides: dict[str, Any]) -> Settings:
         for problem in error.errors():
             name = str(problem["loc"][0]).upper()
             # The value is left out on purpose: it may be a secret.
-            lines.append(f"{name} {_sentence(problem['msg'])}")
+            lines.append(f"{name} {_strip_prefix(problem['msg'])}")
         raise SettingsError("; ".join(dict.fromkeys(lines))) from None
 
 
-def _sentence(message: str) -> str:
+def _strip_prefix(message: str) -> str:
     """Make pydantic's message one that follows the name of a setting."""
     return re.sub(r"^(Value error, |Input |String )", "", message)
 

@@ -35,7 +35,7 @@ _ANNOTATION = frozenset(map(chr, (0xFFF9, 0xFFFA, 0xFFFB, 0xE0001)))
 #: Letters and symbols in name alone: Hangul fillers, an empty braille cell, a note without a head.
 _EMPTY_SHAPES = frozenset("\u115f\u1160\u3164\uffa0\u2800\U0001d159")
 #: Categories of which nothing is seen by itself: marks, separators, controls, format characters.
-_UNSEEN = frozenset(("Mn", "Mc", "Me", "Zs", "Zl", "Zp", "Cc", "Cf", "Cn"))
+_INVISIBLE_CATEGORIES = frozenset(("Mn", "Mc", "Me", "Zs", "Zl", "Zp", "Cc", "Cf", "Cn"))
 #: Reserved for characters that are not shown (Default_Ignorable_Code_Point).
 _RESERVED = (range(0x2065, 0x2066), range(0xFFF0, 0xFFF9), range(0xE0000, 0xE1000))
 _FLAG_TAGS = re.compile("\U0001f3f4[\U000e0020-\U000e007e]{1,32}\U000e007f")
@@ -123,7 +123,7 @@ def _is_visible(character: str) -> bool:
     category = unicodedata.category(character)
     if category == "Cn":  # a letter or an emoji that is younger than this Python, unless reserved
         return not (_is_noncharacter(character) or any(ord(character) in each for each in _RESERVED))
-    return category not in _UNSEEN and character not in _EMPTY_SHAPES
+    return category not in _INVISIBLE_CATEGORIES and character not in _EMPTY_SHAPES
 
 
 def shorten(text: str, max_bytes: int, end: str = "…") -> str:
@@ -133,7 +133,7 @@ def shorten(text: str, max_bytes: int, end: str = "…") -> str:
     left, kept = max_bytes - len(end.encode()), ""
     if left < 0:
         return ""
-    for cluster in clusters(text):
+    for cluster in split_clusters(text):
         left -= len(cluster.encode())
         if left < 0:
             break
@@ -141,7 +141,7 @@ def shorten(text: str, max_bytes: int, end: str = "…") -> str:
     return kept.rstrip() + end
 
 
-def clusters(text: str) -> Iterator[str]:
+def split_clusters(text: str) -> Iterator[str]:
     """Cut a text into characters as people see them: with marks, joined emoji whole, flags in pairs of letters."""
     cluster = ""
     for character in text:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 #: Written by `parlance dev` while it runs.
-DEV_ENV = Path(".parlance/dev.env")
+DEV_ENV_FILE = Path(".parlance/dev.env")
 
 
 def operator_settings() -> Settings:
@@ -29,8 +29,8 @@ def operator_settings() -> Settings:
     settings = configuration.load()
     needed = (settings.db_host, settings.redis_host, settings.storage_endpoint)
     # Who names a database in the environment, and everything else, does not mean the one that runs here.
-    if DEV_ENV.exists() and (None in needed or "DB_HOST" not in os.environ):
-        settings = configuration.load_with(DEV_ENV)
+    if DEV_ENV_FILE.exists() and (None in needed or "DB_HOST" not in os.environ):
+        settings = configuration.load_with(DEV_ENV_FILE)
     return settings
 
 

@@ -31,7 +31,7 @@ _PAYMENT_PAGES = {
     "RAZORPAY_CALLBACK_URL": "/payment/success",
 }
 #: Seconds after which a start is said to go on.
-_SLOW_SECONDS = 20
+_SLOW_START_SECONDS = 20
 _STOP_SECONDS = 5
 
 
@@ -66,25 +66,25 @@ def dev(
         raise Refused("`parlance dev` is for development and APP_ENV is production; use `parlance serve`")
     if reload and workers > 1:
         raise typer.BadParameter("--reload runs one process; leave --workers out")
-    port = settings.port or _any_port()
+    port = settings.port or _find_free_port()
     require_free(host, port)
 
     missing = _not_configured(settings)
-    family = _Family(EmbeddedServices(directory, only=missing))
+    family = _Processes(EmbeddedServices(directory, only=missing))
     family.stop_on_signals()
     environment_file = directory / "dev.env"
     environment = None
     payments = None
     try:
         if missing:
-            _say(f"starting {', '.join(sorted(missing))} in {directory}")
+            _print(f"starting {', '.join(sorted(missing))} in {directory}")
         environment = family.embedded.start()
         if not payment_stand_ins.replaced_by_real_keys():
             if payment_stand_ins.installed():
-                payments = payment_stand_ins.plan(directory, f"http://{_reachable(host)}:{port}")
+                payments = payment_stand_ins.plan(directory, f"http://{_reachable_host(host)}:{port}")
                 environment |= payments.environment
             else:
-                _say(payment_stand_ins.MISSING)
+                _print(payment_stand_ins.MISSING)
         os.environ.update(environment, PORT=str(port))
         if "app_url" not in settings.model_fields_set:
             os.environ["APP_URL"] = f"http://localhost:{port}"
@@ -94,7 +94,7 @@ def dev(
                 os.environ[name] = f"http://localhost:{port}{page}"
         settings = configuration.load()
         if KeyFiles(settings).generate_if_missing():
-            _say(f"made the signing keys {settings.jwt_private_key_path} and {settings.jwt_public_key_path}")
+            _print(f"made the signing keys {settings.jwt_private_key_path} and {settings.jwt_public_key_path}")
         asyncio.run(startup.check_database(settings))
         migrations.upgrade_to_head(settings)
         write_private(environment_file, "".join(f"{name}={value}\n" for name, value in environment.items()))
@@ -105,12 +105,12 @@ def dev(
         family.run("`parlance serve`", "cli", *serve)
         family.run("`parlance worker`", "cli", "worker")
         _wait_for_health(host, port, family)
-        _say(_welcome(port, directory, payments, settings))
+        _print(_build_welcome(port, directory, payments, settings))
         while True:
             family.watch()
             time.sleep(0.2)
     except KeyboardInterrupt:
-        _say("stopping")
+        _print("stopping")
     finally:
         family.stop()
         if environment is not None:
@@ -118,7 +118,7 @@ def dev(
         family.embedded.stop()
 
 
-class _Family:
+class _Processes:
     """The processes of one `parlance dev`: the product's own, and the services they live on."""
 
     def __init__(self, embedded: EmbeddedServices) -> None:
@@ -191,31 +191,31 @@ def _not_configured(settings: Settings) -> set[str]:
     return {service for service, host in hosts.items() if host is None}
 
 
-def _any_port() -> int:
+def _find_free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])
 
 
-def _wait_for_health(host: str, port: int, family: _Family) -> None:
+def _wait_for_health(host: str, port: int, family: _Processes) -> None:
     """Wait until the server answers, for as long as it lives; a slow machine takes its time."""
-    slow = time.monotonic() + _SLOW_SECONDS
+    slow = time.monotonic() + _SLOW_START_SECONDS
     while True:
         family.watch()
         try:
-            with urllib.request.urlopen(f"http://{_reachable(host)}:{port}/health", timeout=2):
+            with urllib.request.urlopen(f"http://{_reachable_host(host)}:{port}/health", timeout=2):
                 return
         except OSError:
             if time.monotonic() > slow:
-                _say("the server is still starting; Ctrl-C stops everything")
+                _print("the server is still starting; Ctrl-C stops everything")
                 slow = float("inf")
         time.sleep(0.1)
 
 
-def _reachable(host: str) -> str:
+def _reachable_host(host: str) -> str:
     return "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104 - a comparison
 
 
-def _welcome(port: int, directory: Path, payments: payment_stand_ins.Plan | None, settings: Settings) -> str:
+def _build_welcome(port: int, directory: Path, payments: payment_stand_ins.Plan | None, settings: Settings) -> str:
     site = f"http://localhost:{port}"
     pages = {
         "Practice": f"{site}/ (for a second learner, open a private window)",
@@ -246,5 +246,5 @@ def _welcome(port: int, directory: Path, payments: payment_stand_ins.Plan | None
     )
 
 
-def _say(message: str) -> None:
+def _print(message: str) -> None:
     print(f"parlance: {message}", flush=True)

@@ -49,16 +49,16 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] 
 
     Example: parlance refunds list --json
     """
-    refunds = with_services(_all)
+    refunds = with_services(_list_all)
     if as_json:
-        print(json.dumps([_fields(refund) for refund in refunds]))
+        print(json.dumps([_build_fields(refund) for refund in refunds]))
         return
     for refund in refunds:
         order = refund.order_id or "no order of ours"
         print(f"{refund.created_at:%Y-%m-%d %H:%M}  {refund.amount} {refund.currency}  {refund.status:9}  {order}")
 
 
-async def _all(services: Container) -> list[Refund]:
+async def _list_all(services: Container) -> list[Refund]:
     refunds: list[Refund] = []
     cursor: str | None = None
     while True:
@@ -69,7 +69,7 @@ async def _all(services: Container) -> list[Refund]:
             return refunds
 
 
-def _fields(refund: Refund) -> dict[str, str | int | None]:
+def _build_fields(refund: Refund) -> dict[str, str | int | None]:
     return {
         "id": str(refund.id),
         "orderId": str(refund.order_id) if refund.order_id else None,

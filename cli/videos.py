@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from services.learning.videos import Remake
 
 app = typer.Typer(help="Make videos again from their originals.", no_args_is_help=True)
-_WORDS = {
+_OUTCOME_TEXTS = {
     "enqueued": "enqueued",
     "processing": "is being processed already",
     "no_original": "has no original: an older version deleted it, or it is lost; upload the video again",
@@ -67,7 +67,7 @@ def remake(
         )
     else:
         for each in outcomes:
-            print(f"{each.lesson_id}  {each.title or '-'}: {_WORDS[each.outcome]}")
+            print(f"{each.lesson_id}  {each.title or '-'}: {_OUTCOME_TEXTS[each.outcome]}")
         print(f"{sum(each.outcome == 'enqueued' for each in outcomes)} videos enqueued")
     left = sum(each.outcome not in ("enqueued", "processing") for each in outcomes)
     if left:

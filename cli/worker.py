@@ -111,7 +111,7 @@ def bind(queue: App, services: Container) -> None:
 
     @queue.task(name="notifications.announce", retry=later)
     async def announce(notification_id: str) -> None:
-        await services.notifications.announce(notification_id)
+        await services.notifications.emit(notification_id)
 
     class WhenTold(RetryStrategy):
         """As late as FCM asks for, where that is later."""
@@ -153,7 +153,7 @@ def bind(queue: App, services: Container) -> None:
     @queue.periodic(cron="17 3 * * *", periodic_id="sign_ins")
     @queue.task(name="sign_ins.forget_expired", queueing_lock="sign_ins.forget_expired")
     async def forget_expired(timestamp: int) -> None:
-        log.info("forgot %d expired refresh tokens", await services.logins.forget_expired())
+        log.info("forgot %d expired refresh tokens", await services.logins.delete_expired())
 
     @queue.periodic(cron="41 3 * * *", periodic_id="pruning")
     @queue.task(name="pruning.prune", queueing_lock="pruning.prune", retry=later)

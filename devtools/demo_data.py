@@ -46,12 +46,12 @@ from models import (
     SessionRating,
     User,
 )
-from models.columns import now
+from models.columns import utc_now
 from services.calls import streaks
 from services.messaging import notification_templates
-from services.messaging.notification_templates import Notice
+from services.messaging.notification_templates import NotificationTemplate
 from services.operations.audit import AuditService
-from services.safety.reports import flag
+from services.safety.reports import update_flag
 from settings import Settings
 
 _WEEKS = 6
@@ -193,7 +193,7 @@ class DemoData:
             await self._settle(db, admin, reports)
             await _refund(db, chance, orders, self._audit, admin)
             for reported in {each.reported_id for each in reports}:
-                await flag(db, await db.get_one(User, reported))
+                await update_flag(db, await db.get_one(User, reported))
             filmed = _free_course_lesson(courses, lessons).id  # free, so that every learner can watch it
         video = await self._upload_video(str(admin.id), str(filmed))
         keen = _keenest_first(people)[0]
@@ -243,7 +243,7 @@ class DemoData:
             report.admin_note = _NOTES[report.status]
             banned = report.status is ReportStatus.ACTIONED
             if banned:
-                report.actioned_at = now()
+                report.actioned_at = utc_now()
                 user = await db.get_one(User, report.reported_id)
                 await self._bans.ban_within(db, admin.id, user, report.admin_note)
             db.add(report)
@@ -266,7 +266,7 @@ def _id(chance: random.Random) -> uuid.UUID:
 def _people(chance: random.Random, count: int, password_hash: str, taken: set[str]) -> list[_Person]:
     people: list[_Person] = []
     emails: set[str] = set()
-    joined = now() - timedelta(weeks=_WEEKS)
+    joined = utc_now() - timedelta(weeks=_WEEKS)
     while len(people) < count:
         country, language, zone, firsts, lasts = chance.choice(_PLACES)
         first, last = chance.choice(firsts.split()), chance.choice(lasts.split())
@@ -311,7 +311,7 @@ def _plain(name: str) -> str:
 
 def _calls(chance: random.Random, people: list[_Person]) -> list[CallSession]:
     """Evenings of calls; whoever is in one is in no other. Counts them for both, in the order in which they ended."""
-    today = now()
+    today = utc_now()
     wishes: list[tuple[datetime, _Person]] = []
     for person in people:
         zone = zoneinfo.ZoneInfo(person.profile.timezone or "UTC")
@@ -368,7 +368,7 @@ def _ratings(chance: random.Random, calls: list[CallSession]) -> list[SessionRat
         for rater, rated in ((call.user_a_id, call.user_b_id), (call.user_b_id, call.user_a_id)):
             if call.connected_at is not None and chance.random() < 0.6:
                 stars = chance.choices([1, 2, 3, 4, 5], weights=[1, 2, 6, 20, 30])[0]
-                at = (call.ended_at or now()) + timedelta(seconds=20)
+                at = (call.ended_at or utc_now()) + timedelta(seconds=20)
                 ratings.append(
                     SessionRating(
                         id=_id(chance), session_id=call.id, rater_id=rater, rated_id=rated, stars=stars, created_at=at
@@ -408,7 +408,7 @@ def _reports(chance: random.Random, calls: list[CallSession]) -> list[Report]:
                     reason=reason,
                     description=_COMPLAINTS[reason],
                     status=status,
-                    created_at=(call.ended_at or now()) + timedelta(minutes=2),
+                    created_at=(call.ended_at or utc_now()) + timedelta(minutes=2),
                 )
             )
     return reports
@@ -422,7 +422,7 @@ def _blocks(ratings: list[SessionRating]) -> list[Block]:
 
 def _courses(chance: random.Random, admin: User) -> list[Course]:
     """A small catalogue: most have a price, one is free, one is being written."""
-    began = now() - timedelta(weeks=_WEEKS)
+    began = utc_now() - timedelta(weeks=_WEEKS)
     courses = []
     for index, (title, description, price, level) in enumerate(_COURSES):
         courses.append(
@@ -450,7 +450,7 @@ def _keenest_first(people: list[_Person]) -> list[_Person]:
 def _orders(chance: random.Random, people: list[_Person], courses: list[Course]) -> list[Order]:
     """Orders that came to an end, in each way."""
     priced = [course for course in courses if course.is_published and course.price]
-    today = now()
+    today = utc_now()
     orders: list[Order] = []
     for rank, person in enumerate(_keenest_first(people)):
         if rank and chance.random() > 0.4:
@@ -511,7 +511,7 @@ def _notifications(
     admin: User,
 ) -> Iterator[Notification]:
     """What they were told on the way, which they have read but for the last days'."""
-    told: list[tuple[datetime, uuid.UUID, Notice]] = []
+    told: list[tuple[datetime, uuid.UUID, NotificationTemplate]] = []
     profiles = {each.user.id: Profile(user_id=each.user.id, timezone=each.profile.timezone) for each in people}
     ended = [(call.ended_at, call) for call in calls if call.connected_at and call.ended_at]
     for at, call in sorted(ended, key=lambda each: each[0]):
@@ -541,8 +541,8 @@ def _notifications(
             body=notice.body,
             data=dict(notice.data or {}),
             occasion=notice.occasion,
-            read=read_at < now(),
-            read_at=read_at if read_at < now() else None,
+            read=read_at < utc_now(),
+            read_at=read_at if read_at < utc_now() else None,
             created_at=at,
         )
 

@@ -10,7 +10,7 @@ from starlette.requests import Request
 import errors
 from handlers import cookies, shapes
 from models import Platform
-from services.identity.logins import Identity, SignedIn
+from services.identity.logins import Identity, LoginTokens
 
 if TYPE_CHECKING:
     from container import Container
@@ -71,7 +71,7 @@ async def resend_verification(services: Container, caller: Identity) -> None:
 
 
 async def list_devices(services: Container, caller: Identity) -> dict[str, Any]:
-    return {"items": [shapes.device(each) for each in await services.logins.devices(caller)]}
+    return {"items": [shapes.device(each) for each in await services.logins.list_devices(caller)]}
 
 
 async def end_device(services: Container, caller: Identity, device_id: str) -> None:
@@ -82,7 +82,7 @@ async def jwks(services: Container) -> Reply:
     return services.authentication.jwks(), {"Cache-Control": "public, max-age=300"}
 
 
-def _tokens(services: Container, request: Request, signed_in: SignedIn) -> Reply:
+def _tokens(services: Container, request: Request, signed_in: LoginTokens) -> Reply:
     headers = {"Cache-Control": "no-store"}
     if signed_in.platform is Platform.WEB:
         lifetime = services.settings.jwt_refresh_expiry

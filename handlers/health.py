@@ -16,5 +16,5 @@ async def health(services: Container) -> dict[str, Any]:
 
 
 async def ready(services: Container) -> dict[str, Any]:
-    timings = await services.health.ready()
+    timings = await services.health.check_ready()
     return {"status": "ok", "checks": {name: {"ok": True, "milliseconds": ms} for name, ms in timings.items()}}

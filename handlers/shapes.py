@@ -23,14 +23,14 @@ from models import (
 )
 from services.calls.call_history import Call
 from services.identity.account_deletion import DataExport
-from services.identity.logins import Device, SignedIn
+from services.identity.logins import Device, LoginTokens
 from services.identity.profiles import Me
-from services.identity.user_directory import Account, AccountDetail
+from services.identity.user_directory import UserDetail, UserWithProfile
 from services.learning.courses import CourseListing
 from services.learning.lessons import Download
 from services.learning.playback import Link
 from services.learning.progress import CourseEnrollment, CourseProgress
-from services.operations.dashboard import Stats, Total
+from services.operations.dashboard import DashboardStats, TableCount
 from services.pagination import Page
 from services.payments.checkout import AdminOrder
 
@@ -55,7 +55,7 @@ def account(user: User | Me) -> dict[str, Any]:
     return {"id": str(user.id), "email": user.email, "role": str(user.role), "isVerified": user.is_verified}
 
 
-def tokens(signed_in: SignedIn) -> dict[str, Any]:
+def tokens(signed_in: LoginTokens) -> dict[str, Any]:
     shape = {
         "accessToken": signed_in.access_token,
         "tokenType": "Bearer",
@@ -170,7 +170,7 @@ def admin_report(row: Report) -> dict[str, Any]:
     }
 
 
-def admin_user(row: Account) -> dict[str, Any]:
+def admin_user(row: UserWithProfile) -> dict[str, Any]:
     user, profile = row
     return {
         **account(user),
@@ -186,10 +186,10 @@ def admin_user(row: Account) -> dict[str, Any]:
     }
 
 
-def admin_user_detail(row: AccountDetail) -> dict[str, Any]:
+def admin_user_detail(row: UserDetail) -> dict[str, Any]:
     user, profile = row.user, row.profile
     return {
-        **admin_user(Account(user, profile)),
+        **admin_user(UserWithProfile(user, profile)),
         "bio": profile.bio,
         "nativeLanguage": profile.native_language,
         "englishLevel": profile.english_level,
@@ -210,7 +210,7 @@ def admin_user_detail(row: AccountDetail) -> dict[str, Any]:
     }
 
 
-def admin_stats(row: Stats) -> dict[str, Any]:
+def admin_stats(row: DashboardStats) -> dict[str, Any]:
     return {
         "madeAt": instant(row.made_at),
         "totals": {
@@ -245,7 +245,7 @@ def admin_stats(row: Stats) -> dict[str, Any]:
     }
 
 
-def _total(row: Total) -> dict[str, Any]:
+def _total(row: TableCount) -> dict[str, Any]:
     return {"count": row.count, "exact": row.exact}
 
 

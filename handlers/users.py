@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 async def me(services: Container, caller: Identity) -> dict[str, Any]:
-    return shapes.me(await services.profiles.me(caller.user_id))
+    return shapes.me(await services.profiles.read_own(caller.user_id))
 
 
 async def update_me(services: Container, caller: Identity, body: dict[str, Any]) -> dict[str, Any]:
@@ -44,11 +44,11 @@ async def remove_avatar(services: Container, caller: Identity) -> None:
 
 
 async def public(services: Container, user_id: str) -> dict[str, Any]:
-    return shapes.public_profile(await services.profiles.public(user_id))
+    return shapes.public_profile(await services.profiles.read_public(user_id))
 
 
 async def list_blocks(services: Container, caller: Identity, limit: int, cursor: str | None = None) -> dict[str, Any]:
-    return shapes.page(await services.blocks.list_of(caller.user_id, limit=limit, cursor=cursor), shapes.block)
+    return shapes.page(await services.blocks.list_for_user(caller.user_id, limit=limit, cursor=cursor), shapes.block)
 
 
 async def block(services: Container, caller: Identity, user_id: str) -> None:

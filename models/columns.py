@@ -19,7 +19,7 @@ SQLModel.metadata.naming_convention = {
 }
 
 
-def now() -> datetime:
+def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
@@ -34,7 +34,7 @@ def instant(*, nullable: bool = False, default: bool = False, onupdate: bool = F
     if default:
         column["server_default"] = sa.func.now()
     if onupdate:
-        column["onupdate"] = now
+        column["onupdate"] = utc_now
     if column:
         arguments["sa_column_kwargs"] = column
     return Field(default=None, **arguments)

@@ -34,7 +34,7 @@ class OrderStatus(enum.StrEnum):
 
 
 #: An order may still become paid without another checkout, and no other may be opened.
-OPEN = (OrderStatus.PENDING, OrderStatus.PROCESSING)
+OPEN_STATUSES = (OrderStatus.PENDING, OrderStatus.PROCESSING)
 
 
 def new_receipt() -> str:

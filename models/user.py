@@ -20,7 +20,7 @@ class Role(enum.StrEnum):
 
 
 def _canonical_email(context: Any) -> str:
-    return email_addresses.canonical(context.get_current_parameters()["email"])
+    return email_addresses.to_canonical(context.get_current_parameters()["email"])
 
 
 class User(SQLModel, table=True):

@@ -13,7 +13,7 @@ from typing import Generic, NamedTuple, TypeVar
 import errors
 
 T = TypeVar("T")
-_NOT_OURS = "'cursor' is not one that this list gave out"
+_CURSOR_INVALID = "'cursor' is not one that this list gave out"
 
 
 class Page(NamedTuple, Generic[T]):
@@ -27,7 +27,7 @@ def page(rows: list[T], limit: int, key: Callable[[T], tuple[datetime, uuid.UUID
     return Page(rows[:limit], encode(*key(rows[limit - 1])) if more else None)
 
 
-def numbered(rows: list[T], limit: int, number: Callable[[T], int]) -> Page[T]:
+def page_by_number(rows: list[T], limit: int, number: Callable[[T], int]) -> Page[T]:
     """Make a page like `page`, of rows that are told apart by a number alone."""
     return Page(rows[:limit], str(number(rows[limit - 1])) if len(rows) > limit else None)
 
@@ -35,7 +35,7 @@ def numbered(rows: list[T], limit: int, number: Callable[[T], int]) -> Page[T]:
 def decode_number(cursor: str) -> int:
     """Read a cursor of `numbered`; raise RequestInvalid for anything else."""
     if not re.fullmatch("[1-9][0-9]{0,17}", cursor):
-        raise errors.RequestInvalid(_NOT_OURS)
+        raise errors.RequestInvalid(_CURSOR_INVALID)
     return int(cursor)
 
 
@@ -55,4 +55,4 @@ def decode(cursor: str) -> tuple[datetime, uuid.UUID]:
             raise ValueError("no cursor of ours")
         return position
     except (binascii.Error, ValueError):
-        raise errors.RequestInvalid(_NOT_OURS) from None
+        raise errors.RequestInvalid(_CURSOR_INVALID) from None

@@ -208,7 +208,7 @@ async def _count(db: AsyncSession, call: CallSession) -> None:
         streaks.add_call(profile, call.ended_at, call.duration_seconds)
         db.add(profile)
         for reached in streaks.achievements(profile):
-            await notifications.tell(db, profile.user_id, notification_templates.achievement(reached))
+            await notifications.notify_user(db, profile.user_id, notification_templates.achievement(reached))
 
 
 def _calls(me: uuid.UUID) -> Any:

@@ -31,9 +31,9 @@ from models import (
     SessionRating,
     User,
 )
-from models.columns import now
+from models.columns import utc_now
 from services.identity.logins import LoginsService, lock_user
-from services.identity.profiles import Me, ProfilesService, forget_picture
+from services.identity.profiles import Me, ProfilesService, delete_avatar_object
 
 #: Fields of a profile that are kept: when it began.
 _KEPT = {"user_id", "created_at", "updated_at"}
@@ -78,7 +78,7 @@ class PrivacyService:
     async def copy(self, user_id: str) -> DataExport:
         """Gather everything held about a person; raise Unauthenticated where the account is gone."""
         me = uuid.UUID(user_id)
-        profile = await self._users.me(user_id)
+        profile = await self._users.read_own(user_id)
         async with self._database.transaction() as db:
             await db.execute(sa.text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
             my_orders = sa.select(col(Order.id)).where(col(Order.user_id) == me)
@@ -138,7 +138,7 @@ class PrivacyService:
             if user.role == "admin":
                 raise errors.Forbidden("an administrator is demoted before being deleted")
             ended = await self._sign_ins.end_all_within(db, me)
-            await forget_picture(db, self._jobs, self._storage, profile)
+            await delete_avatar_object(db, self._jobs, self._storage, profile)
             # Rows of sign-ins stay until they expire: they say that access tokens no longer work.
             await db.execute(sa.update(RefreshToken).where(col(RefreshToken.user_id) == me).values(device_id="deleted"))
             for table in (PasswordResetToken, EmailVerificationToken, LessonProgress):
@@ -151,7 +151,7 @@ class PrivacyService:
                 setattr(profile, name, Profile.model_fields[name].get_default(call_default_factory=True))
             user.email = user.email_canonical = f"{user.id}@deleted.invalid"
             user.password_hash = ""
-            user.is_verified, user.deleted_at = False, now()
+            user.is_verified, user.deleted_at = False, utc_now()
             db.add(profile)
             db.add(user)
-        await self._sign_ins.announce(ended)
+        await self._sign_ins.publish_ended(ended)

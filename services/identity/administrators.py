@@ -10,7 +10,7 @@ from adapters.database import Database
 from adapters.passwords import Passwords
 from models import Profile, Role, User
 from services.identity.authentication import checked_email
-from services.identity.logins import LoginsService, find_by_email, lock_user
+from services.identity.logins import LoginsService, find_user_by_email, lock_user
 from services.operations.audit import AuditService
 
 
@@ -18,7 +18,7 @@ class AdministratorsService:
     def __init__(self, database: Database, passwords: Passwords, sign_ins: LoginsService, audit: AuditService) -> None:
         self._database = database
         self._passwords = passwords
-        self._sign_ins = sign_ins
+        self._logins = sign_ins
         self._audit = audit
 
     async def create(self, email: str, password: str) -> User:
@@ -57,7 +57,7 @@ class AdministratorsService:
                     select(User).where(User.role == Role.ADMIN).order_by(col(User.id)).with_for_update(key_share=True)
                 )
             ).all()
-            found = await find_by_email(db, email)
+            found = await find_user_by_email(db, email)
             user = await lock_user(db, found.id) if found else None
             if user is None:
                 raise errors.NotFound(f"there is no account {email}")
@@ -66,9 +66,9 @@ class AdministratorsService:
                     raise errors.LastAdmin()
                 user.role = role
                 db.add(user)
-                ended = await self._sign_ins.end_all_within(db, user.id)
+                ended = await self._logins.end_all_within(db, user.id)
                 await self._audit.write(db, None, "admin.role", user.id, role=role.value)
-        await self._sign_ins.announce(ended)
+        await self._logins.publish_ended(ended)
         return user
 
     async def list(self) -> list[User]:

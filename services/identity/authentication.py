@@ -20,8 +20,8 @@ from adapters.passwords import Passwords, Verdict
 from adapters.ports import Mailer
 from adapters.tokens import AccessTokens, Identity
 from models import EmailVerificationToken, PasswordResetToken, Profile, User, email_addresses
-from models.columns import now
-from services.identity.logins import LoginsService, SignedIn, find_by_email, lock_user
+from models.columns import utc_now
+from services.identity.logins import LoginsService, LoginTokens, find_user_by_email, lock_user
 from services.messaging import emails
 
 log = logging.getLogger("parlance.auth")
@@ -55,7 +55,7 @@ class AuthenticationService:
         self._mailer = mailer
         self._site = site
 
-    async def register(self, email: str, password: str, device_id: str, platform: str) -> SignedIn:
+    async def register(self, email: str, password: str, device_id: str, platform: str) -> LoginTokens:
         """Create an account with its profile, sign the device in and ask to verify the address.
 
         Raises EmailTaken, and RequestInvalid for an address or a password that may not be used.
@@ -65,14 +65,14 @@ class AuthenticationService:
             async with self._database.transaction() as db:
                 db.add(user)
                 await db.flush()
-                db.add(Profile(user_id=user.id, last_active_at=now()))
+                db.add(Profile(user_id=user.id, last_active_at=utc_now()))
                 await self._jobs.enqueue(db, "auth.send_verification", user_id=str(user.id))
                 signed_in, _ = await self._sign_ins.open(db, user, device_id, platform)
         except IntegrityError:
             raise errors.EmailTaken() from None
         return signed_in
 
-    async def login(self, email: str, password: str, device_id: str, platform: str) -> SignedIn:
+    async def login(self, email: str, password: str, device_id: str, platform: str) -> LoginTokens:
         """Sign a device in, which ends its earlier login.
 
         Raises InvalidCredentials, or AccountBanned after a right password.
@@ -84,10 +84,10 @@ class AuthenticationService:
                 return signed_in
         raise errors.InvalidCredentials()
 
-    async def _attempt_login(self, email: str, password: str, device_id: str, platform: str) -> SignedIn | None:
+    async def _attempt_login(self, email: str, password: str, device_id: str, platform: str) -> LoginTokens | None:
         """Log in once; None where the password was right and is not the account's any more."""
         async with self._database.transaction() as db:
-            found = await find_by_email(db, email)
+            found = await find_user_by_email(db, email)
         # Outside the transaction: a check takes a quarter of a second, and no connection should wait for it.
         verdict = await self._passwords.verify(password, found.password_hash if found else None)
         if found is None or verdict is Verdict.WRONG:
@@ -103,9 +103,9 @@ class AuthenticationService:
             if renewed is not None:
                 user.password_hash = renewed
                 db.add(user)
-            await db.execute(sa.update(Profile).where(col(Profile.user_id) == user.id).values(last_active_at=now()))
+            await db.execute(sa.update(Profile).where(col(Profile.user_id) == user.id).values(last_active_at=utc_now()))
             signed_in, ended = await self._sign_ins.open(db, user, device_id, platform)
-        await self._sign_ins.announce(ended)
+        await self._sign_ins.publish_ended(ended)
         return signed_in
 
     async def admit_socket(self, access_token: str) -> Identity:
@@ -126,16 +126,18 @@ class AuthenticationService:
 
         The work is the same for every address, so that nothing shows which are known.
         """
-        canonical = email_addresses.canonical(checked_email(email))
+        canonical = email_addresses.to_canonical(checked_email(email))
         async with self._database.transaction() as db:
             await self._jobs.enqueue(db, "auth.send_password_reset", email=canonical)
 
     async def send_password_reset(self, email: str) -> None:
         """Mail a link to set a new password, where the address has an account."""
         token = secrets.token_urlsafe(32)
-        row = PasswordResetToken(token_hash=_hash(token), expires_at=now() + RESET_LIFETIME, user_id=uuid.UUID(int=0))
+        row = PasswordResetToken(
+            token_hash=_hash(token), expires_at=utc_now() + RESET_LIFETIME, user_id=uuid.UUID(int=0)
+        )
         async with self._database.transaction() as db:
-            user = await find_by_email(db, email)
+            user = await find_user_by_email(db, email)
             if user is None or not _can_be_mailed(user):
                 return
             row.user_id = user.id
@@ -169,7 +171,7 @@ class AuthenticationService:
             user.password_hash = password_hash
             db.add(user)
             ended = await self._sign_ins.end_all_within(db, user_id)
-        await self._sign_ins.announce(ended)
+        await self._sign_ins.publish_ended(ended)
 
     async def resend_verification(self, user_id: str) -> None:
         """Ask for another mail that verifies the address; does nothing for one that is verified."""
@@ -180,7 +182,7 @@ class AuthenticationService:
         """Mail a link that verifies the address, unless it is verified."""
         token = secrets.token_urlsafe(32)
         row = EmailVerificationToken(
-            user_id=uuid.UUID(user_id), token_hash=_hash(token), expires_at=now() + VERIFICATION_LIFETIME
+            user_id=uuid.UUID(user_id), token_hash=_hash(token), expires_at=utc_now() + VERIFICATION_LIFETIME
         )
         async with self._database.transaction() as db:
             user = await db.get(User, uuid.UUID(user_id))
@@ -215,7 +217,7 @@ class AuthenticationService:
 
 def checked_email(typed: str) -> str:
     """Answer an address as mail is sent to it; raise RequestInvalid for one that mail programs read otherwise."""
-    address = email_addresses.deliverable(typed)
+    address = email_addresses.to_deliverable(typed)
     if address is None:
         raise errors.RequestInvalid("'email' is not an address that mail can be sent to; check how it is spelled")
     return address
@@ -223,7 +225,7 @@ def checked_email(typed: str) -> str:
 
 def _can_be_mailed(user: User) -> bool:
     """Say whether an account's address is one that would be accepted today; older accounts may have others."""
-    if email_addresses.deliverable(user.email) is not None:
+    if email_addresses.to_deliverable(user.email) is not None:
         return True
     log.warning("email_not_sent reason=address_not_deliverable user_id=%s", user.id)
     return False

@@ -28,12 +28,12 @@ from models import RefreshToken
 log = logging.getLogger("parlance.revocations")
 
 #: Seconds between two looks at the mark, and between two reads of PostgreSQL without a sign.
-_LOOK, _READ = 0.3, 5.0
+_MARK_POLL_SECONDS, _DATABASE_READ_SECONDS = 0.3, 5.0
 #: Seconds that Redis has to answer before it counts as away.
-_PATIENCE = 1.0
+_REDIS_TIMEOUT_SECONDS = 1.0
 #: `revoked_at` is when a transaction began; one that commits later must not be missed.
-_OVERLAP = timedelta(seconds=60)
-_MARK = "auth:revocations"
+_READ_OVERLAP = timedelta(seconds=60)
+_MARK_KEY = "auth:revocations"
 
 
 class LoginRevocations:
@@ -62,18 +62,18 @@ class LoginRevocations:
         """Say whether a sign-in has ended, as far as this worker knows."""
         return family_id in self._ended
 
-    async def announce(self, family_ids: Iterable[str]) -> None:
+    async def publish(self, family_ids: Iterable[str]) -> None:
         """Make it known that sign-ins have ended; call it after the commit that ended them."""
         ended = set(family_ids)
         if not ended:
             return
-        self._note(dict.fromkeys(ended, datetime.now(UTC)))
+        self._record(dict.fromkeys(ended, datetime.now(UTC)))
         with suppress(redis.exceptions.RedisError, OSError):  # every worker reads PostgreSQL while Redis is away
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout(_REDIS_TIMEOUT_SECONDS):
                 # Not a counter: one that is lost and begins again may come to the number that was seen last.
-                await self._redis.set(_MARK, secrets.token_hex(8))
+                await self._redis.set(_MARK_KEY, secrets.token_hex(8))
 
-    def _note(self, ended: dict[str, datetime]) -> None:
+    def _record(self, ended: dict[str, datetime]) -> None:
         fresh = ended.keys() - self._ended.keys()
         self._ended.update(ended)
         if fresh:
@@ -93,16 +93,16 @@ class LoginRevocations:
         seen: Any = None
         read_at = 0.0
         while True:
-            await asyncio.sleep(_LOOK)
+            await asyncio.sleep(_MARK_POLL_SECONDS)
             try:
-                async with asyncio.timeout(_PATIENCE):
-                    mark = await self._redis.get(_MARK)
+                async with asyncio.timeout(_REDIS_TIMEOUT_SECONDS):
+                    mark = await self._redis.get(_MARK_KEY)
                     if mark is None:  # Redis has forgotten it, or never knew one: else all would read until the next
-                        await self._redis.set(_MARK, secrets.token_hex(8), nx=True)
+                        await self._redis.set(_MARK_KEY, secrets.token_hex(8), nx=True)
             except (redis.exceptions.RedisError, OSError):
                 mark = None
             now = asyncio.get_running_loop().time()
-            if mark is not None and mark == seen and now - read_at < _READ:
+            if mark is not None and mark == seen and now - read_at < _DATABASE_READ_SECONDS:
                 continue
             try:
                 await self._read()
@@ -114,7 +114,11 @@ class LoginRevocations:
         async with self._database.transaction() as db:
             # PostgreSQL's clock, which wrote `revoked_at`: that of another worker may differ.
             now: datetime = (await db.execute(sa.select(sa.func.now()))).scalar_one()
-            since = max(self._read_until - _OVERLAP, now - self._lifetime) if self._read_until else now - self._lifetime
+            since = (
+                max(self._read_until - _READ_OVERLAP, now - self._lifetime)
+                if self._read_until
+                else now - self._lifetime
+            )
             statement = (
                 sa.select(col(RefreshToken.family_id), sa.func.max(col(RefreshToken.revoked_at)))
                 .where(col(RefreshToken.revoked), col(RefreshToken.revoked_at) > since)
@@ -123,4 +127,4 @@ class LoginRevocations:
             rows = (await db.execute(statement)).all()
         self._ended = {family: at for family, at in self._ended.items() if at > now - self._lifetime}
         self._read_until = now
-        self._note({str(family): at for family, at in rows})
+        self._record({str(family): at for family, at in rows})

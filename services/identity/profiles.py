@@ -25,11 +25,11 @@ _ENUMS = {"english_level": EnglishLevel, "learning_goal": LearningGoal}
 #: Pixels of an avatar's side.
 AVATAR_SIDE = 400
 #: What an uploaded picture may have; `x-max-bytes` of the contract says the same.
-AVATAR_BYTES = 5 * 1024 * 1024
+AVATAR_MAX_BYTES = 5 * 1024 * 1024
 #: Read once: zoneinfo would walk the machine's folders each time, and find names there that are no time zones.
 _TIME_ZONES = frozenset((resources.files("tzdata") / "zones").read_text().split())
 #: The columns of `Me`, in its order.
-_ME = """
+_OWN_PROFILE_QUERY = """
     SELECT users.id, email, role, is_verified, username, display_name, avatar_url, bio, native_language,
            english_level, learning_goal, country, timezone, total_practice_mins, total_sessions, streak_days,
            last_session_at, last_active_at, users.created_at
@@ -68,17 +68,17 @@ class ProfilesService:
         self._storage = storage
         self._jobs = jobs
 
-    async def me(self, user_id: str) -> Me:
+    async def read_own(self, user_id: str) -> Me:
         """Read an account with its profile; raise Unauthenticated where the account is gone.
 
         The first thing an app asks for, and the most often: hence `fetch_one` and no models.
         """
-        row = await self._database.fetch_one(_ME, user_id)
+        row = await self._database.fetch_one(_OWN_PROFILE_QUERY, user_id)
         if row is None:
             raise errors.Unauthenticated()
         return Me._make(row)
 
-    async def public(self, user_id: str) -> Profile:
+    async def read_public(self, user_id: str) -> Profile:
         """Read what anybody may know of a learner; raise NotFound."""
         statement = (
             select(Profile)
@@ -104,22 +104,22 @@ class ProfilesService:
                 db.add(profile)
         except IntegrityError:
             raise errors.UsernameTaken() from None
-        return await self.me(user_id)
+        return await self.read_own(user_id)
 
     async def set_avatar(self, user_id: str, data: bytes) -> str:
         """Store a picture and answer its URL; raise UnsupportedMediaType, PayloadTooLarge or Unavailable.
 
         The new one is there before the profile names it, and the old one goes when nothing names it any more.
         """
-        if len(data) > AVATAR_BYTES:
-            raise errors.PayloadTooLarge(f"the file may have {AVATAR_BYTES} bytes at most")
+        if len(data) > AVATAR_MAX_BYTES:
+            raise errors.PayloadTooLarge(f"the file may have {AVATAR_MAX_BYTES} bytes at most")
         picture = await images.square_webp(data, AVATAR_SIDE)
         # Two uploads of one moment are two objects: one's going must not take the other along.
         key = f"avatars/{user_id}/{time.time_ns() // 1_000_000}-{secrets.token_hex(4)}.webp"
         await self._storage.put(key, picture, "image/webp")
         url = self._storage.public_url(key)
         try:
-            await self._point_avatar(user_id, url)
+            await self._set_avatar_url(user_id, url)
         except BaseException:
             await self._storage.delete(key)
             raise
@@ -127,17 +127,17 @@ class ProfilesService:
 
     async def remove_avatar(self, user_id: str) -> None:
         """Take the picture away; without one there is nothing to do."""
-        await self._point_avatar(user_id, None)
+        await self._set_avatar_url(user_id, None)
 
-    async def _point_avatar(self, user_id: str, url: str | None) -> None:
+    async def _set_avatar_url(self, user_id: str, url: str | None) -> None:
         async with self._database.transaction() as db:
             profile = await _hold(db, user_id)
-            await forget_picture(db, self._jobs, self._storage, profile)
+            await delete_avatar_object(db, self._jobs, self._storage, profile)
             profile.avatar_url = url
             db.add(profile)
 
 
-async def forget_picture(db: AsyncSession, jobs: Jobs, storage: Storage, profile: Profile) -> None:
+async def delete_avatar_object(db: AsyncSession, jobs: Jobs, storage: Storage, profile: Profile) -> None:
     """Have the picture of a profile deleted once the caller's transaction has committed."""
     key = storage.key_of(profile.avatar_url) if profile.avatar_url else None
     if key is not None:

@@ -21,18 +21,18 @@ from services.payments.checkout import AdminOrder, PaymentsService
 from services.safety.reports import ReportsService
 
 #: How many of its calls, reports and orders are read with an account, and how many bans.
-_LATELY, _BANS = 10, 100
+_RECENT_ROWS, _BAN_ENTRIES = 10, 100
 #: An id is searched by this many characters at least: each name that begins with a digit or `a` would find ids, too.
-_ID_PREFIX = 8
+_ID_PREFIX_LENGTH = 8
 
 
-class Account(NamedTuple):
+class UserWithProfile(NamedTuple):
     user: User
     profile: Profile
 
 
 @dataclass(frozen=True, slots=True)
-class AccountDetail:
+class UserDetail:
     """An account with the newest of what it has done; `calls` are seen from its side."""
 
     user: User
@@ -54,7 +54,7 @@ class UserDirectoryService:
         audit: AuditService,
     ) -> None:
         self._database = database
-        self._sessions = sessions
+        self._call_history = sessions
         self._reports = reports
         self._payments = payments
         self._audit = audit
@@ -69,7 +69,7 @@ class UserDirectoryService:
         role: str | None = None,
         verified: bool | None = None,
         cursor: str | None = None,
-    ) -> Page[Account]:
+    ) -> Page[UserWithProfile]:
         """Read a page of the accounts that are not deleted, newest first.
 
         `search` is how an address, a username or (from 8 characters on) an id begins, whatever the case.
@@ -88,7 +88,8 @@ class UserDirectoryService:
         newest_first = (col(User.created_at).desc(), col(User.id).desc())
         # One index walk for each thing that is searched, `limit` rows of each at most; the union is sorted in memory.
         walks = [
-            sa.select(each.order_by(*newest_first).limit(limit + 1).subquery()) for each in _searched(one, search or "")
+            sa.select(each.order_by(*newest_first).limit(limit + 1).subquery())
+            for each in _narrow_by_search(one, search or "")
         ]
         found = sa.union(*walks).subquery()
         statement = (
@@ -100,49 +101,49 @@ class UserDirectoryService:
         )
         async with self._database.transaction() as db:
             await plan_by_values(db)
-            rows = [Account(*row) for row in (await db.exec(statement)).all()]
+            rows = [UserWithProfile(*row) for row in (await db.exec(statement)).all()]
         return pagination.page(rows, limit, lambda row: (row.user.created_at, row.user.id))
 
-    async def read(self, user_id: str) -> AccountDetail:
+    async def read(self, user_id: str) -> UserDetail:
         """Read an account, also one that is deleted; raise NotFound."""
         statement = select(User, Profile).join(Profile, col(Profile.user_id) == col(User.id))
         async with self._database.transaction() as db:
             found = (await db.exec(statement.where(User.id == uuid.UUID(user_id)))).first()
         if found is None:
             raise errors.NotFound()
-        calls = await self._sessions.list_of(user_id, limit=_LATELY, cursor=None)
-        about = await self._reports.list_all(reported_id=user_id, limit=_LATELY)
-        by = await self._reports.list_all(reporter_id=user_id, limit=_LATELY)
-        orders = await self._payments.list_all(user_id=user_id, limit=_LATELY)
-        bans = await self._audit.list_all(target_id=user_id, actions=("user.ban", "user.unban"), limit=_BANS)
-        return AccountDetail(*found, calls.items, about.items, by.items, orders.items, bans.items)
+        calls = await self._call_history.list_of(user_id, limit=_RECENT_ROWS, cursor=None)
+        about = await self._reports.list_all(reported_id=user_id, limit=_RECENT_ROWS)
+        by = await self._reports.list_all(reporter_id=user_id, limit=_RECENT_ROWS)
+        orders = await self._payments.list_all(user_id=user_id, limit=_RECENT_ROWS)
+        bans = await self._audit.list_all(target_id=user_id, actions=("user.ban", "user.unban"), limit=_BAN_ENTRIES)
+        return UserDetail(*found, calls.items, about.items, by.items, orders.items, bans.items)
 
 
-def _searched(one: Any, search: str) -> list[Any]:
+def _narrow_by_search(one: Any, search: str) -> list[Any]:
     """Narrow a query of accounts by each of what a search may mean."""
     search = search.strip()
     if not search:
         return [one]
-    begins_so = sa.func.lower(_escaped(search) + "%")
+    begins_so = sa.func.lower(_escape_like(search) + "%")
     by_name = one.join(Profile, col(Profile.user_id) == col(User.id))
     walks = [
-        one.where(col(User.email_canonical).like(_escaped(email_addresses.canonical(search)) + "%")),
+        one.where(col(User.email_canonical).like(_escape_like(email_addresses.to_canonical(search)) + "%")),
         by_name.where(sa.func.lower(col(Profile.username)).like(begins_so)),
     ]
-    if ids := _ids(search.lower()):
+    if ids := _find_id_range(search.lower()):
         walks.append(one.where(col(User.id).between(*ids)))
     return walks
 
 
-def _escaped(text: str) -> str:
+def _escape_like(text: str) -> str:
     """Make a text match itself alone in LIKE."""
     return re.sub(r"([\\%_])", r"\\\1", text)
 
 
-def _ids(prefix: str) -> tuple[uuid.UUID, uuid.UUID] | None:
+def _find_id_range(prefix: str) -> tuple[uuid.UUID, uuid.UUID] | None:
     """The first and the last id that begin so, hyphens included; None where none can."""
     digits = prefix.replace("-", "")
-    if len(prefix) < _ID_PREFIX or not re.fullmatch("[0-9a-f]{1,32}", digits):
+    if len(prefix) < _ID_PREFIX_LENGTH or not re.fullmatch("[0-9a-f]{1,32}", digits):
         return None
     first, last = uuid.UUID(digits.ljust(32, "0")), uuid.UUID(digits.ljust(32, "f"))
     return (first, last) if str(first).startswith(prefix) else None

@@ -16,7 +16,7 @@ from adapters.database import Database
 from adapters.jobs import Jobs
 from adapters.storage import Storage
 from models import Course, Enrollment, Lesson, LessonAttachment
-from models.columns import now
+from models.columns import utc_now
 from services.learning import courses
 from services.operations.audit import AuditService
 
@@ -175,7 +175,7 @@ class LessonsService:
 
     def _download(self, row: LessonAttachment) -> Download:
         url = self._storage.signed_url(row.key, _ATTACHMENT_EXPIRY, download_as=row.name)
-        return Download(row, url, now() + _ATTACHMENT_EXPIRY)
+        return Download(row, url, utc_now() + _ATTACHMENT_EXPIRY)
 
 
 async def visible(

@@ -14,7 +14,7 @@ from sqlmodel import col, select
 import errors
 from adapters.database import Database
 from models import Course, Enrollment, Lesson, LessonProgress
-from models.columns import now
+from models.columns import utc_now
 from services import pagination
 from services.identity.logins import lock_user
 from services.learning.courses import visible_to
@@ -109,7 +109,7 @@ class ProgressService:
 
     async def complete(self, user_id: str, lesson_id: str) -> LessonProgress:
         """Note that a lesson is completed, once; raise as `opened` does."""
-        return await self._write(user_id, lesson_id, completed_at=now())
+        return await self._write(user_id, lesson_id, completed_at=utc_now())
 
     async def _write(
         self, user_id: str, lesson_id: str, *, seconds: int = 0, completed_at: datetime | None = None
@@ -139,7 +139,7 @@ class ProgressService:
                         "watch_seconds": sa.func.greatest(LessonProgress.watch_seconds, new.excluded.watch_seconds),
                         "completed_at": completed,
                         "completed": completed.is_not(None),
-                        "updated_at": now(),
+                        "updated_at": utc_now(),
                     },
                 ).returning(LessonProgress)
             )

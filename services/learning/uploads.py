@@ -20,7 +20,7 @@ from adapters.database import Database
 from adapters.jobs import VIDEOS, Jobs
 from adapters.storage import Storage
 from models import Lesson, VideoStatus, VideoUpload
-from models.columns import now
+from models.columns import utc_now
 from services.learning.lessons import visible
 from services.operations.audit import AuditService
 
@@ -169,12 +169,12 @@ class UploadsService:
         return sa.and_(
             col(VideoUpload.id) == uuid.UUID(upload_id),
             col(VideoUpload.lesson_id) == uuid.UUID(lesson_id),
-            col(VideoUpload.updated_at) > now() - self._expiry,
+            col(VideoUpload.updated_at) > utc_now() - self._expiry,
         )
 
     async def sweep(self) -> int:
         """Forget uploads that have stood still too long, and parts that nobody has a row of; say how many."""
-        too_old = now() - self._expiry
+        too_old = utc_now() - self._expiry
         async with self._database.transaction() as db:
             stale = (await db.exec(select(VideoUpload).where(col(VideoUpload.updated_at) < too_old))).all()
         for row in stale:
@@ -247,7 +247,7 @@ class UploadsService:
         row.received, row.updated_at = row.length, updated_at
 
     async def _write(self, which: sa.ColumnElement[bool], **values: object) -> VideoUpload | None:
-        statement = sa.update(VideoUpload).where(which).values(updated_at=now(), **values).returning(VideoUpload)
+        statement = sa.update(VideoUpload).where(which).values(updated_at=utc_now(), **values).returning(VideoUpload)
         async with self._database.transaction() as db:
             row: VideoUpload | None = (await db.execute(statement)).scalars().first()
         return row

@@ -21,34 +21,34 @@ from adapters.database import Database
 from adapters.jobs import enqueue_each
 from adapters.ports import Bus, Push, PushSender
 from models import DeviceToken, Notification, NotificationType, Role, User, email_addresses
-from models.columns import now
+from models.columns import utc_now
 from services import pagination
 from services.calls.user_sockets import UserSocketsService
 from services.identity.logins import lock_user
 from services.messaging import notification_templates
-from services.messaging.notification_templates import Notice
+from services.messaging.notification_templates import NotificationTemplate
 from services.pagination import Page
 
 log = logging.getLogger("parlance.notifications")
 
 _COLUMNS: Any = Notification.__table__.c  # type: ignore[attr-defined]
 #: How long a push waits for a device that is off.
-_LASTS = timedelta(days=1)
+_PUSH_LIFETIME = timedelta(days=1)
 #: How many are told in one transaction.
-_AT_ONCE = 1000
+_BATCH_USERS = 1000
 
 
-async def tell(db: AsyncSession, user_id: uuid.UUID, notice: Notice) -> None:
+async def notify_user(db: AsyncSession, user_id: uuid.UUID, notice: NotificationTemplate) -> None:
     """Tell a user something, inside the caller's transaction; nothing where they were told on that occasion."""
-    await _tell(db, col(User.id) == user_id, notice)
+    await _notify(db, col(User.id) == user_id, notice)
 
 
-async def tell_admins(db: AsyncSession, notice: Notice) -> None:
+async def notify_admins(db: AsyncSession, notice: NotificationTemplate) -> None:
     """Tell every administrator something, inside the caller's transaction."""
-    await _tell(db, col(User.role) == Role.ADMIN, notice)
+    await _notify(db, col(User.role) == Role.ADMIN, notice)
 
 
-async def _tell(db: AsyncSession, who: Any, notice: Notice) -> int:
+async def _notify(db: AsyncSession, who: Any, notice: NotificationTemplate) -> int:
     told = {
         "id": sa.func.gen_random_uuid(),
         "user_id": col(User.id),
@@ -98,7 +98,7 @@ class NotificationsService:
         self._push = push
         self._match_lasts = match_lasts
 
-    async def list_of(self, user_id: str, *, limit: int, cursor: str | None) -> Inbox:
+    async def list_for_user(self, user_id: str, *, limit: int, cursor: str | None) -> Inbox:
         """Read a page of one's notifications, newest first; raise RequestInvalid for a cursor that is none."""
         mine = col(Notification.user_id) == uuid.UUID(user_id)
         statement = (
@@ -114,7 +114,7 @@ class NotificationsService:
             )
         async with self._database.transaction() as db:
             rows = list((await db.exec(statement)).all())
-            unread = await _unread(db, mine)
+            unread = await _count_unread(db, mine)
         return Inbox(pagination.page(rows, limit, lambda row: (row.created_at, row.id)), unread)
 
     async def mark_read(self, user_id: str, notification_id: str) -> Notification:
@@ -122,7 +122,7 @@ class NotificationsService:
         statement = (
             sa.update(Notification)
             .where(col(Notification.id) == uuid.UUID(notification_id), col(Notification.user_id) == uuid.UUID(user_id))
-            .values(read=True, read_at=sa.func.coalesce(col(Notification.read_at), now()))
+            .values(read=True, read_at=sa.func.coalesce(col(Notification.read_at), utc_now()))
             .returning(Notification)
         )
         async with self._database.transaction() as db:
@@ -140,24 +140,24 @@ class NotificationsService:
             await db.execute(
                 sa.update(Notification)
                 .where(col(Notification.id).in_(unread.with_for_update()))
-                .values(read=True, read_at=now())
+                .values(read=True, read_at=utc_now())
             )
-            return await _unread(db, mine)
+            return await _count_unread(db, mine)
 
-    async def match_found(self, user_id: str, partner_name: str, room_id: str, session_id: str) -> None:
+    async def notify_match(self, user_id: str, partner_name: str, room_id: str, session_id: str) -> None:
         """Tell a user who looks elsewhere that somebody waits for them."""
         async with self._database.transaction() as db:
             # Held, so that an account that is being deleted is told nothing any more.
             if await lock_user(db, uuid.UUID(user_id)) is not None:
-                await tell(
+                await notify_user(
                     db, uuid.UUID(user_id), notification_templates.match_found(partner_name, room_id, session_id)
                 )
 
     async def send(self, email: str, title: str, body: str) -> None:
         """Tell one user what an operator wrote; raise NotFound."""
         async with self._database.transaction() as db:
-            found = col(User.email_canonical) == email_addresses.canonical(email)
-            if not await _tell(db, found, notification_templates.system(title, body)):
+            found = col(User.email_canonical) == email_addresses.to_canonical(email)
+            if not await _notify(db, found, notification_templates.system(title, body)):
                 raise errors.NotFound(f"there is no account {email}")
 
     async def send_to_all(self, title: str, body: str) -> int:
@@ -166,13 +166,13 @@ class NotificationsService:
         while True:
             some = select(User.id).where(col(User.id) > last, col(User.deleted_at).is_(None))
             async with self._database.transaction() as db:
-                ids = (await db.exec(some.order_by(col(User.id)).limit(_AT_ONCE))).all()
-                told += await _tell(db, col(User.id).in_(ids), notification_templates.system(title, body))
-            if len(ids) < _AT_ONCE:
+                ids = (await db.exec(some.order_by(col(User.id)).limit(_BATCH_USERS))).all()
+                told += await _notify(db, col(User.id).in_(ids), notification_templates.system(title, body))
+            if len(ids) < _BATCH_USERS:
                 return told
             last = ids[-1]
 
-    async def announce(self, notification_id: str) -> None:
+    async def emit(self, notification_id: str) -> None:
         """Let the user's sockets hear of a notification, on whichever worker they are."""
         async with self._database.transaction() as db:
             row = await db.get(Notification, uuid.UUID(notification_id))
@@ -200,8 +200,8 @@ class NotificationsService:
         # The token may be another user's by now, and the row of another registration.
         if row is None or to is None or to.user_id != row.user_id or row.read:
             return
-        lasts = self._match_lasts if row.type is NotificationType.MATCH_FOUND else _LASTS
-        left = row.created_at + lasts - now()
+        lasts = self._match_lasts if row.type is NotificationType.MATCH_FOUND else _PUSH_LIFETIME
+        left = row.created_at + lasts - utc_now()
         if left < timedelta(seconds=1):
             return
         data = {**(row.data or {}), "type": str(row.type), "notificationId": str(row.id)}
@@ -214,12 +214,12 @@ class NotificationsService:
                 await db.execute(
                     sa.update(Notification)
                     .where(col(Notification.id) == row.id, col(Notification.sent_at).is_(None))
-                    .values(sent_at=now())
+                    .values(sent_at=utc_now())
                 )
         if outcome == "refused":
             log.warning("push of notification %s was refused", row.id)
 
 
-async def _unread(db: AsyncSession, mine: Any) -> int:
+async def _count_unread(db: AsyncSession, mine: Any) -> int:
     counted = sa.select(sa.func.count()).select_from(Notification).where(mine, ~col(Notification.read))
     return int((await db.execute(counted)).scalar_one())

@@ -11,7 +11,7 @@ from sqlmodel import col, select
 import errors
 from adapters.database import Database
 from models import DeviceToken, Platform, RefreshToken
-from models.columns import now
+from models.columns import utc_now
 from services.identity.logins import Identity, lock_user
 
 
@@ -39,7 +39,7 @@ class PushDevicesService:
                 "fcm_token": fcm_token,
                 "family_id": family_id,
                 "platform": Platform(platform),
-                "updated_at": now(),
+                "updated_at": utc_now(),
             }
             await db.execute(
                 insert(DeviceToken)
@@ -47,7 +47,7 @@ class PushDevicesService:
                 .on_conflict_do_update(constraint="device_tokens_device_key", set_=values)
             )
 
-    async def forget(self, user_id: str, device_id: str) -> None:
+    async def delete(self, user_id: str, device_id: str) -> None:
         """Take a device's token away, where it has one."""
         async with self._database.transaction() as db:
             await db.execute(

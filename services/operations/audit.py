@@ -19,13 +19,13 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from adapters.database import Database
 from adapters.json_text import encode_json
 from models import AuditEntry
-from models.columns import now
+from models.columns import utc_now
 from services import pagination
 from services.pagination import Page
 
 GENESIS = "0" * 64
 #: Writers queue up here, so that each knows the entry before its own.
-_LOCK = 5503_0002
+_LOCK_ID = 5503_0002
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +50,14 @@ class AuditService:
         self, db: AsyncSession, actor_id: uuid.UUID | None, action: str, subject_id: uuid.UUID, **detail: Any
     ) -> None:
         """Add an entry inside the caller's transaction. `detail` must hold no personal data: entries are for ever."""
-        await db.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+        await db.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK_ID)))
         last = (await db.exec(select(AuditEntry).order_by(col(AuditEntry.number).desc()).limit(1))).first()
         # JSONB normalises numbers and keys, so the seal is of what PostgreSQL makes of the detail. An entry cannot be
         # changed later: that is read before the insert, and what the insert returns has to have the same seal.
         as_stored: dict[str, Any] = (await db.scalars(sa.select(sa.cast(detail, JSONB)))).one()
         entry = AuditEntry(
             number=last.number + 1 if last else 1,
-            at=now(),
+            at=utc_now(),
             actor_id=actor_id,
             action=action,
             subject_id=subject_id,
@@ -92,7 +92,7 @@ class AuditService:
             statement = statement.where(AuditEntry.number < pagination.decode_number(cursor))
         async with self._database.transaction() as db:
             rows = list((await db.exec(statement)).all())
-        return pagination.numbered(rows, limit, lambda entry: entry.number)
+        return pagination.page_by_number(rows, limit, lambda entry: entry.number)
 
     async def verify(self, known: str | None = None) -> Verdict:
         """Walk the chain from its beginning, looking for an entry with the hash `known`."""

@@ -101,7 +101,7 @@ class DoctorService:
             async with asyncio.timeout(self._timeout):
                 return Finding(name, "ok", await check())
         except startup.StartupError as error:
-            return Finding(name, "fault", error.saw, f"{error.mend[0].upper()}{error.mend[1:]}.")
+            return Finding(name, "fault", error.saw, f"{error.fix[0].upper()}{error.fix[1:]}.")
         except _Found as found:
             return Finding(name, found.verdict, found.saw, found.mend)
         except TimeoutError:
@@ -142,7 +142,7 @@ class DoctorService:
         """Connect to PostgreSQL; raise StartupError where that is not possible."""
         if self._settings.db_host is None:
             raise _fault("DB_HOST is not set", "Set DB_HOST, or start `parlance dev`, which brings its own.")
-        async with startup.database(self._settings) as connection:
+        async with startup.open_database(self._settings) as connection:
             yield connection
 
     async def _ask_database(self) -> str:

@@ -13,7 +13,7 @@ from adapters.database import Database
 from adapters.storage import Storage
 
 #: Seconds that a dependency has to answer.
-TIMEOUT = 2
+TIMEOUT_SECONDS = 2
 
 
 class HealthService:
@@ -24,7 +24,7 @@ class HealthService:
             "storage": storage.ping,
         }
 
-    async def ready(self) -> dict[str, float]:
+    async def check_ready(self) -> dict[str, float]:
         """Time each dependency in milliseconds; raise Unavailable naming those that do not answer."""
         timings = await asyncio.gather(*(self._time(check) for check in self._checks.values()))
         answers = dict(zip(self._checks, timings, strict=True))
@@ -37,7 +37,7 @@ class HealthService:
     async def _time(check: Callable[[], Awaitable[object]]) -> float | None:
         started = time.perf_counter()
         try:
-            async with asyncio.timeout(TIMEOUT):
+            async with asyncio.timeout(TIMEOUT_SECONDS):
                 await check()
         except Exception:
             return None

@@ -21,12 +21,12 @@ import errors
 log = logging.getLogger("parlance.idempotency")
 
 #: How long an answer is given again.
-_REMEMBERED = timedelta(hours=24)
+_ANSWER_LIFETIME = timedelta(hours=24)
 #: How long a request may run before it is taken to have died with its process.
-_RUNNING = timedelta(seconds=60)
+_RUNNING_LIFETIME = timedelta(seconds=60)
 
 # Replaces or removes only what this very request has put there: after a minute another may have begun.
-_SETTLE = """
+_SETTLE_SCRIPT = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 if ARGV[2] == '' then return redis.call('DEL', KEYS[1]) end
 redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
@@ -47,7 +47,7 @@ class Attempt:
 class IdempotencyService:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._settle = redis.register_script(_SETTLE)
+        self._settle = redis.register_script(_SETTLE_SCRIPT)
 
     async def begin(self, user_id: str, operation_id: str, key: str, request: Any) -> Attempt:
         """Begin a request, or find that it was answered; raise IdempotencyKeyReused or IdempotencyInFlight."""
@@ -57,7 +57,7 @@ class IdempotencyService:
         marker = orjson.dumps({"fingerprint": fingerprint, "attempt": secrets.token_hex(8)}).decode()
         attempt = Attempt(name, fingerprint, marker)
         try:
-            found: Any = await self._redis.set(name, marker, nx=True, get=True, ex=_RUNNING)
+            found: Any = await self._redis.set(name, marker, nx=True, get=True, ex=_RUNNING_LIFETIME)
         except (redis.exceptions.RedisError, OSError):
             log.warning("Redis is away; an Idempotency-Key counts for nothing")
             return attempt
@@ -79,7 +79,7 @@ class IdempotencyService:
         await self._end(attempt, "")
 
     async def _end(self, attempt: Attempt, value: str) -> None:
-        seconds = int(_REMEMBERED.total_seconds())
+        seconds = int(_ANSWER_LIFETIME.total_seconds())
         try:
             await self._settle(keys=[attempt.key], args=[attempt.marker, value, seconds])
         except (redis.exceptions.RedisError, OSError):

@@ -30,17 +30,17 @@ from services.payments.webhooks import WebhooksService
 log = logging.getLogger("parlance.metrics")
 
 #: Seconds that a neighbour, Redis or PostgreSQL has to answer.
-PATIENCE = 2
+TIMEOUT_SECONDS = 2
 #: Seconds of an HTTP request.
 REQUEST_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
-_JOBS = """
+_JOBS_QUERY = """
     SELECT task_name, CAST(status AS text), count(*), max(extract(epoch FROM now() - coalesce(scheduled_at, (
         SELECT at FROM procrastinate_events WHERE job_id = jobs.id AND type = 'deferred' LIMIT 1
     )))) FILTER (WHERE status = 'todo' AND (scheduled_at IS NULL OR scheduled_at <= now()))
     FROM procrastinate_jobs AS jobs WHERE status IN ('todo', 'doing', 'failed') GROUP BY 1, 2
 """
-_CALLS = """
+_CALLS_QUERY = """
     SELECT count(*) - count(connected_at), count(connected_at) FROM call_sessions
     WHERE ended_at IS NULL AND started_at > now() - make_interval(secs => :longest)
 """
@@ -64,7 +64,7 @@ class Metric:
     samples: list[Sample] = field(default_factory=list)
 
 
-def _of_workers() -> list[Metric]:
+def _build_process_metrics() -> list[Metric]:
     """What each worker tells of itself; its id is the first label."""
     return [
         Metric("parlance_http_requests", "counter", "HTTP requests answered.", ("operation", "status")),
@@ -112,13 +112,13 @@ class MetricsService:
         self.events: defaultdict[tuple[str, str], int] = defaultdict(int)
         #: How many sockets are connected; the socket door knows.
         self.sockets: Callable[[], int] = int
-        self._asked = 0
-        self._told: dict[int, asyncio.Future[Snapshot]] = {}
-        self._telling: set[asyncio.Task[None]] = set()
-        bus.on("metrics_wanted", self._wanted)
-        bus.on("metrics_told", self._hear)
+        self._request_number = 0
+        self._responses: dict[int, asyncio.Future[Snapshot]] = {}
+        self._response_tasks: set[asyncio.Task[None]] = set()
+        bus.on("metrics_wanted", self._on_request)
+        bus.on("metrics_told", self._on_response)
 
-    def request(self, operation: str, status: int, seconds: float) -> None:
+    def count_request(self, operation: str, status: int, seconds: float) -> None:
         """Count an HTTP request; `operation` is empty where it was for none."""
         self._requests[operation, status] += 1
         self._seconds[operation].add(seconds)
@@ -127,10 +127,11 @@ class MetricsService:
         """Tell everything: of all workers of this host, and of the stores, as far as they answer."""
         neighbours = self._bus.neighbours()
         (own, *others), house = await asyncio.gather(
-            asyncio.gather(self._snapshot(), *(self._ask(each) for each in neighbours)), self._house()
+            asyncio.gather(self._take_snapshot(), *(self._request_snapshot(each) for each in neighbours)),
+            self._read_stores(),
         )
         answers = {self._bus.worker_id: own, **dict(zip(neighbours, others, strict=True))}
-        metrics = _of_workers()
+        metrics = _build_process_metrics()
         for metric in metrics:
             metric.labels = ("worker", *metric.labels)
             metric.samples = [
@@ -143,7 +144,7 @@ class MetricsService:
         workers: list[Sample] = [(["answering"], len(answers) - silent), (["silent"], silent)]
         return [*metrics, Metric("parlance_workers", "gauge", "Workers of this host.", ("state",), (), workers), *house]
 
-    async def _snapshot(self) -> Snapshot:
+    async def _take_snapshot(self) -> Snapshot:
         """What this worker counts."""
         pool: Any = self._database.engine.pool
         traffic = self._bus.traffic()
@@ -152,11 +153,15 @@ class MetricsService:
                 ([operation or "none", str(status or "none")], count)
                 for (operation, status), count in self._requests.items()
             ],
-            "parlance_http_request_seconds": [([name or "none"], _told(each)) for name, each in self._seconds.items()],
+            "parlance_http_request_seconds": [
+                ([name or "none"], _encode_histogram(each)) for name, each in self._seconds.items()
+            ],
             "parlance_sockets": [([], self.sockets())],
             "parlance_events": [(list(labels), count) for labels, count in self.events.items()],
             "parlance_matches": [([level], count) for level, count in self._matchmaking.matches.items()],
-            "parlance_match_wait_seconds": [([name], _told(each)) for name, each in self._matchmaking.waits.items()],
+            "parlance_match_wait_seconds": [
+                ([name], _encode_histogram(each)) for name, each in self._matchmaking.waits.items()
+            ],
             "parlance_bus_messages": [([way], each.messages) for way, each in traffic.items()],
             "parlance_bus_bytes": [([way], each.bytes) for way, each in traffic.items()],
             "parlance_database_connections": [([], pool.checkedout())],
@@ -165,62 +170,62 @@ class MetricsService:
         }
         began = time.perf_counter()
         try:
-            async with asyncio.timeout(PATIENCE / 2):
+            async with asyncio.timeout(TIMEOUT_SECONDS / 2):
                 await self._redis.ping()
             snapshot["parlance_redis_round_trip_seconds"] = [([], time.perf_counter() - began)]
         except (redis.exceptions.RedisError, OSError):
             pass
         return snapshot
 
-    async def _ask(self, worker_id: str) -> Snapshot | None:
+    async def _request_snapshot(self, worker_id: str) -> Snapshot | None:
         """Have another worker tell; None where it does not."""
-        self._asked += 1
-        number = self._asked
+        self._request_number += 1
+        number = self._request_number
         told: asyncio.Future[Snapshot] = asyncio.get_running_loop().create_future()
-        self._told[number] = told
+        self._responses[number] = told
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TIMEOUT_SECONDS):
                 await self._bus.send(f"{worker_id}.", "metrics_wanted", self._bus.worker_id, number)
                 return await told
         except (errors.Unavailable, TimeoutError):
             return None
         finally:
-            del self._told[number]
+            del self._responses[number]
 
-    def _wanted(self, _socket: str, asker: str, number: int) -> None:
+    def _on_request(self, _socket: str, asker: str, number: int) -> None:
         # In a task: what comes from that worker next should not wait for it.
-        task = asyncio.create_task(self._tell(asker, number))
-        self._telling.add(task)
-        task.add_done_callback(self._telling.discard)
+        task = asyncio.create_task(self._respond(asker, number))
+        self._response_tasks.add(task)
+        task.add_done_callback(self._response_tasks.discard)
 
-    async def _tell(self, asker: str, number: int) -> None:
+    async def _respond(self, asker: str, number: int) -> None:
         try:
-            await self._bus.send(f"{asker}.", "metrics_told", number, await self._snapshot())
+            await self._bus.send(f"{asker}.", "metrics_told", number, await self._take_snapshot())
         except errors.Unavailable:
             log.info("worker %s is gone, and hears no metrics", asker)
 
-    def _hear(self, _socket: str, number: int, snapshot: Snapshot) -> None:
-        told = self._told.get(number)
+    def _on_response(self, _socket: str, number: int, snapshot: Snapshot) -> None:
+        told = self._responses.get(number)
         if told is not None and not told.done():
             told.set_result(snapshot)
 
-    async def _house(self) -> list[Metric]:
+    async def _read_stores(self) -> list[Metric]:
         """What the stores hold, the same whichever host is asked; a store that is away is told as down."""
         up: list[Sample] = []
         found = [Metric("parlance_up", "gauge", "Whether a store answers.", ("store",), (), up)]
-        for store, ask in (("database", self._of_database()), ("redis", self._of_redis())):
+        for store, ask in (("database", self._read_database()), ("redis", self._read_redis())):
             try:
-                async with asyncio.timeout(PATIENCE):
+                async with asyncio.timeout(TIMEOUT_SECONDS):
                     found += [metric async for metric in ask]
                 up.append(([store], 1))
             except (redis.exceptions.RedisError, sa.exc.SQLAlchemyError, OSError):
                 up.append(([store], 0))
         return found
 
-    async def _of_database(self) -> AsyncIterator[Metric]:
+    async def _read_database(self) -> AsyncIterator[Metric]:
         async with self._database.engine.connect() as connection:
-            jobs = (await connection.execute(sa.text(_JOBS))).all()
-            ((unjoined, joined),) = (await connection.execute(sa.text(_CALLS), {"longest": ROOM_SECONDS})).all()
+            jobs = (await connection.execute(sa.text(_JOBS_QUERY))).all()
+            ((unjoined, joined),) = (await connection.execute(sa.text(_CALLS_QUERY), {"longest": ROOM_SECONDS})).all()
         counts: list[Sample] = [([task, status], count) for task, status, count, _ in jobs]
         ages: list[Sample] = [([task], max(0.0, float(age))) for task, _, _, age in jobs if age is not None]
         rooms: list[Sample] = [(["unjoined"], unjoined), (["joined"], joined)]
@@ -228,14 +233,14 @@ class MetricsService:
         yield Metric("parlance_job_age_seconds", "gauge", "How long the oldest that is due waits.", ("task",), (), ages)
         yield Metric("parlance_rooms", "gauge", "Rooms that are open.", ("state",), (), rooms)
 
-    async def _of_redis(self) -> AsyncIterator[Metric]:
+    async def _read_redis(self) -> AsyncIterator[Metric]:
         waiting = await self._rooms.searching_by_level()
         searches: list[Sample] = [([level], waiting[level]) for level in LEVELS]
         yield Metric("parlance_searches", "gauge", "Who waits for a partner.", ("level",), (), searches)
 
     async def stop(self) -> None:
-        await tasks.end(*self._telling)
+        await tasks.end(*self._response_tasks)
 
 
-def _told(histogram: Histogram) -> list[Any]:
+def _encode_histogram(histogram: Histogram) -> list[Any]:
     return [list(histogram.counts), histogram.sum]

@@ -12,7 +12,7 @@ from datetime import timedelta
 import sqlalchemy as sa
 
 from adapters.database import Database
-from models.columns import now
+from models.columns import utc_now
 
 #: Rows of one transaction.
 BATCH_ROWS = 1000
@@ -48,7 +48,7 @@ class PruningService:
     async def prune(self) -> dict[str, int]:
         """Delete what is old enough; return how many rows of each table."""
         return {
-            table: await self._prune(table, condition, order, now() - after)
+            table: await self._prune(table, condition, order, utc_now() - after)
             for table, condition, order, after in self._rules
         }
 

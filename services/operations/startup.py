@@ -33,12 +33,14 @@ CONNECT_SECONDS = 5
 #: Seconds between two tries to reach a service that is away.
 RETRY_SECONDS = 1.0
 
-UPGRADE = "run `parlance migrations upgrade`"
+RUN_MIGRATIONS = "run `parlance migrations upgrade`"
 
 #: What PostgreSQL answers for a while.
-_NOT_READY = re.compile("starting up|shutting down|recovery mode|not yet accepting|too many clients|connection slots")
+_NOT_READY_PATTERN = re.compile(
+    "starting up|shutting down|recovery mode|not yet accepting|too many clients|connection slots"
+)
 #: What S3 stores answer for a while.
-_STORAGE_BUSY = {"InternalError", "ServiceUnavailable", "SlowDown", "RequestTimeout", "OperationAborted"}
+_STORAGE_BUSY_CODES = {"InternalError", "ServiceUnavailable", "SlowDown", "RequestTimeout", "OperationAborted"}
 
 
 class StartupError(errors.Refused):
@@ -46,7 +48,7 @@ class StartupError(errors.Refused):
 
     def __init__(self, saw: str, mend: str) -> None:
         super().__init__(f"{saw}; {mend}")
-        self.saw, self.mend = saw, mend
+        self.saw, self.fix = saw, mend
 
 
 class Misconfigured(StartupError):
@@ -116,10 +118,10 @@ def check_bus_directory(settings: Settings) -> None:
 
 
 @asynccontextmanager
-async def database(settings: Settings) -> AsyncIterator[psycopg.AsyncConnection]:
+async def open_database(settings: Settings) -> AsyncIterator[psycopg.AsyncConnection]:
     """Connect to PostgreSQL; raise StartupError."""
     host, where = settings.db_host or "", f"PostgreSQL at {settings.database_address}"
-    await _reach(where, host, settings.db_port, "DB_HOST", "DB_PORT")
+    await _require_reachable(where, host, settings.db_port, "DB_HOST", "DB_PORT")
     try:
         connection = await psycopg.AsyncConnection.connect(settings.database_url, connect_timeout=CONNECT_SECONDS)
     except psycopg.OperationalError as error:
@@ -141,14 +143,14 @@ def _database_error(settings: Settings, where: str, text: str) -> StartupError:
     if "invalid response" in text or "expected authentication request" in text:
         return Misconfigured(f"{where} is no PostgreSQL", "correct DB_HOST and DB_PORT")
     reason = " ".join(text.rpartition("FATAL:")[2].splitlines()[0].split()) if text.strip() else "no reason given"
-    if _NOT_READY.search(text) or "FATAL:" not in text:
+    if _NOT_READY_PATTERN.search(text) or "FATAL:" not in text:
         return Away(f"{where} is not ready: {reason}", "wait until it is, or see its log")
     return Misconfigured(f"{where} cannot be used: {reason}", "see its log")
 
 
 async def check_database(settings: Settings) -> None:
     """Raise StartupError where PostgreSQL cannot be used."""
-    async with database(settings):
+    async with open_database(settings):
         pass
 
 
@@ -157,15 +159,15 @@ async def check_schema(settings: Settings, revisions: Sequence[str]) -> None:
 
     A revision that is not among them comes from a newer release: while that is being rolled out both run.
     """
-    async with database(settings) as connection:
+    async with open_database(settings) as connection:
         current = await current_revision(connection)
     if current is None:
-        raise Misconfigured(f"the database {settings.db_name} has no tables yet", UPGRADE)
+        raise Misconfigured(f"the database {settings.db_name} has no tables yet", RUN_MIGRATIONS)
     if current not in revisions:
         log.warning("schema_newer_than_release revision=%s newest_known=%s", current, revisions[0])
     elif current != revisions[0]:
         pending = revisions.index(current)
-        raise Misconfigured(f"{pending} of {len(revisions)} migrations have not been run", UPGRADE)
+        raise Misconfigured(f"{pending} of {len(revisions)} migrations have not been run", RUN_MIGRATIONS)
 
 
 async def current_revision(connection: psycopg.AsyncConnection) -> str | None:
@@ -180,7 +182,7 @@ async def current_revision(connection: psycopg.AsyncConnection) -> str | None:
 async def check_redis(settings: Settings) -> None:
     """Raise StartupError where Redis is not there or refuses us."""
     where = f"Redis at {settings.redis_address}"
-    await _reach(where, settings.redis_host or "", settings.redis_port, "REDIS_HOST", "REDIS_PORT")
+    await _require_reachable(where, settings.redis_host or "", settings.redis_port, "REDIS_HOST", "REDIS_PORT")
     client = redis.connect(settings)
     try:
         await client.ping()
@@ -213,11 +215,13 @@ async def check_storage(settings: Settings) -> None:
     """Raise StartupError where the store is not there, refuses us or has no such bucket."""
     url = urlsplit(settings.storage_endpoint or "")
     where = f"storage at {settings.storage_endpoint}"
-    await _reach(where, url.hostname or "", url.port or (443 if url.scheme == "https" else 80), "STORAGE_ENDPOINT")
+    await _require_reachable(
+        where, url.hostname or "", url.port or (443 if url.scheme == "https" else 80), "STORAGE_ENDPOINT"
+    )
     try:
         await Storage(settings).ping()
     except StorageRefused as error:
-        if error.reason in _STORAGE_BUSY:
+        if error.reason in _STORAGE_BUSY_CODES:
             raise Away(f"{where} is not ready ({error.reason})", "wait until it is, or see its log") from None
         if error.reason == "NoSuchBucket":
             mend = "create it, or correct STORAGE_BUCKET_NAME"
@@ -230,7 +234,7 @@ async def check_storage(settings: Settings) -> None:
         raise Away(f"{where} cannot be used: {error.detail}", "start it, or correct STORAGE_ENDPOINT") from None
 
 
-async def _reach(where: str, host: str, port: int, *names: str) -> None:
+async def _require_reachable(where: str, host: str, port: int, *names: str) -> None:
     """Connect and close; raise Misconfigured for a host that has no address, else Away."""
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
@@ -242,12 +246,12 @@ async def _reach(where: str, host: str, port: int, *names: str) -> None:
         mend = f"start it, open the firewall, or correct {' and '.join(names)}"
         raise Away(f"{where} cannot be reached: no answer within {CONNECT_SECONDS} seconds", mend) from None
     except OSError as error:
-        saw = f"{where} cannot be reached: {_reason(error)}"
+        saw = f"{where} cannot be reached: {_describe(error)}"
         raise Away(saw, f"start it, or correct {' and '.join(names)}") from None
     writer.close()
 
 
-def _reason(error: OSError) -> str:
+def _describe(error: OSError) -> str:
     """The system's words; asyncio's have the address in them once more."""
     number = error.errno or next(iter(map(int, re.findall(r"\[Errno (\d+)\]", str(error)))), None)
     return os.strerror(number) if number else str(error)

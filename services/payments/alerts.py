@@ -26,7 +26,7 @@ async def raise_alert(db: AsyncSession, order: Order, kind: AlertKind, reference
         .returning(col(PaymentAlert.id))
     )
     if (alert_id := raised.scalar()) is not None:
-        await notifications.tell_admins(db, notification_templates.payment_alert(alert_id, kind, order))
+        await notifications.notify_admins(db, notification_templates.payment_alert(alert_id, kind, order))
         text = f"payment alert: {kind} about order {order.id} ({reference})"
         # Once it is true: a transaction may yet fail, and be tried again.
         sa.event.listen(db.sync_session, "after_commit", lambda _: log.error(text), once=True)

@@ -31,8 +31,8 @@ from models import (
     Refund,
     RefundStatus,
 )
-from models.columns import now
-from models.order import OPEN
+from models.columns import utc_now
+from models.order import OPEN_STATUSES
 from services import pagination
 from services.identity.logins import lock_user
 from services.operations.audit import AuditService
@@ -98,9 +98,9 @@ class PaymentsService:
             order = await self._open(uuid.UUID(user_id), uuid.UUID(course_id))
             if order.status is OrderStatus.PENDING and order.checkout_url is None:
                 order = await self._with_page(order)
-            if order.status not in OPEN:
+            if order.status not in OPEN_STATUSES:
                 continue
-            if order.status is OrderStatus.PENDING and order.checkout_expires_at > now():
+            if order.status is OrderStatus.PENDING and order.checkout_expires_at > utc_now():
                 return order
             if await self._still_open(order):
                 raise errors.PaymentPending()
@@ -121,7 +121,7 @@ class PaymentsService:
         async with self._database.transaction() as db:
             for fact in facts:
                 settled = await settlement.apply(db, order.provider, fact) or settled
-        return (settled or order).status in OPEN
+        return (settled or order).status in OPEN_STATUSES
 
     async def _open(self, user_id: uuid.UUID, course_id: uuid.UUID) -> Order:
         try:
@@ -139,7 +139,7 @@ class PaymentsService:
                 mine = (
                     col(Order.user_id) == user_id,
                     col(Order.course_id) == course_id,
-                    col(Order.status).in_(OPEN),
+                    col(Order.status).in_(OPEN_STATUSES),
                 )
                 # Nobody was ever told of its page, so nobody can have paid.
                 await db.execute(
@@ -148,7 +148,7 @@ class PaymentsService:
                         *mine,
                         col(Order.status) == OrderStatus.PENDING,
                         col(Order.checkout_url).is_(None),
-                        col(Order.checkout_expires_at) < now() + SHORTEST_CHECKOUT,
+                        col(Order.checkout_expires_at) < utc_now() + SHORTEST_CHECKOUT,
                     )
                     .values(status=OrderStatus.EXPIRED)
                 )
@@ -166,7 +166,7 @@ class PaymentsService:
                     provider=self._selling,
                     live=self.provider(self._selling).live,
                     # Whole seconds: providers take no less.
-                    checkout_expires_at=(now() + self._checkout_expiry).replace(microsecond=0),
+                    checkout_expires_at=(utc_now() + self._checkout_expiry).replace(microsecond=0),
                 )
                 db.add(order)
             return order
@@ -190,7 +190,7 @@ class PaymentsService:
         raise errors.Unavailable()
 
     async def _claim(self, order_id: uuid.UUID) -> bool:
-        unasked = sa.or_(col(Order.checkout_asked_at).is_(None), col(Order.checkout_asked_at) < now() - _ASKING)
+        unasked = sa.or_(col(Order.checkout_asked_at).is_(None), col(Order.checkout_asked_at) < utc_now() - _ASKING)
         statement = (
             sa.update(Order)
             .where(
@@ -199,7 +199,7 @@ class PaymentsService:
                 col(Order.checkout_url).is_(None),
                 unasked,
             )
-            .values(checkout_asked_at=now())
+            .values(checkout_asked_at=utc_now())
             .returning(col(Order.id))
         )
         async with self._database.transaction() as db:

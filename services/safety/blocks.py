@@ -42,7 +42,7 @@ class BlocksService:
             if (await db.execute(statement)).first() is None:
                 raise errors.NotFound()
 
-    async def list_of(self, user_id: str, *, limit: int, cursor: str | None) -> Page[tuple[Block, Profile]]:
+    async def list_for_user(self, user_id: str, *, limit: int, cursor: str | None) -> Page[tuple[Block, Profile]]:
         """Read a page of those one has blocked, newest first."""
         statement: Any = (
             select(Block, Profile)

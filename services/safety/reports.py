@@ -13,7 +13,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 import errors
 from adapters.database import Database
 from models import CallSession, Report, ReportReason, ReportStatus, User
-from models.columns import now
+from models.columns import utc_now
 from services import pagination
 from services.identity.logins import lock_user
 from services.messaging import notification_templates, notifications
@@ -22,7 +22,7 @@ from services.pagination import Page
 from services.safety.bans import BansService
 
 #: How many different learners' pending reports put somebody before the operators.
-FLAG_AT = 3
+FLAG_REPORTERS = 3
 
 
 class ReportsService:
@@ -62,7 +62,7 @@ class ReportsService:
                     raise errors.NotFound()
                 db.add(report)
                 await db.flush()
-                await notifications.tell_admins(db, notification_templates.new_report(report))
+                await notifications.notify_admins(db, notification_templates.new_report(report))
                 await self._flag(db, user)
         except IntegrityError:
             raise errors.AlreadyReported() from None
@@ -128,7 +128,7 @@ class ReportsService:
                 if admin_note is not None:
                     report.admin_note = admin_note
                 if report.status is ReportStatus.ACTIONED and report.actioned_at is None:
-                    report.actioned_at = now()
+                    report.actioned_at = utc_now()
                 db.add(report)
                 await db.flush()
                 user = await lock_user(db, report.reported_id)
@@ -140,23 +140,23 @@ class ReportsService:
                 await self._audit.write(db, actor, "report.review", report.id, **outcome)
         except IntegrityError:
             raise errors.AlreadyReported("The reporter has another pending report of the same learner.") from None
-        await self._bans.announce(ended)
+        await self._bans.publish_ended_logins(ended)
         return report
 
     @staticmethod
     async def _flag(db: AsyncSession, user: User) -> None:
-        if await flag(db, user):
-            await notifications.tell_admins(db, notification_templates.flagged(user.id))
+        if await update_flag(db, user):
+            await notifications.notify_admins(db, notification_templates.flagged(user.id))
 
 
-async def flag(db: AsyncSession, user: User) -> bool:
+async def update_flag(db: AsyncSession, user: User) -> bool:
     """Put an account before the operators, or take it away, by its pending reporters; say whether it is there anew."""
     reporters = select(sa.func.count(sa.distinct(col(Report.reporter_id)))).where(
         Report.reported_id == user.id, Report.status == ReportStatus.PENDING
     )
-    flagged = (await db.exec(reporters)).one() >= FLAG_AT
+    flagged = (await db.exec(reporters)).one() >= FLAG_REPORTERS
     if flagged != (user.flagged_at is not None):
-        user.flagged_at = now() if flagged else None
+        user.flagged_at = utc_now() if flagged else None
         db.add(user)
         return flagged
     return False
