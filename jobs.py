@@ -88,12 +88,12 @@ def job(
 
 @job("auth.send_password_reset", max_attempts=_RETRY_ATTEMPTS)
 async def send_password_reset(run: Run, *, email: str) -> None:
-    await run.services.authentication.send_password_reset(email)
+    await run.services.passwords.send_reset(email)
 
 
 @job("auth.send_verification", max_attempts=_RETRY_ATTEMPTS)
 async def send_verification(run: Run, *, user_id: str) -> None:
-    await run.services.authentication.send_verification(user_id)
+    await run.services.email_verification.send(user_id)
 
 
 @job("sign_ins.forget_expired", schedule="17 3 * * *")

@@ -29,7 +29,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="For scripts.")]
     from cli import migrations
 
     settings = operator_settings()
-    findings = asyncio.run(container.doctor(settings, migrations.revisions(settings)).examine())
+    findings = asyncio.run(container.build_doctor(settings, migrations.revisions(settings)).examine())
     if as_json:
         print(json.dumps([dataclasses.asdict(each) for each in findings]))
     else:

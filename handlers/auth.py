@@ -55,19 +55,19 @@ async def logout_all(services: Container, request: Request, caller: Identity) ->
 
 
 async def forgot_password(services: Container, body: dict[str, Any]) -> None:
-    await services.authentication.forgot_password(body["email"])
+    await services.passwords.request_reset(body["email"])
 
 
 async def reset_password(services: Container, body: dict[str, Any]) -> None:
-    await services.authentication.reset_password(body["token"], body["newPassword"])
+    await services.passwords.reset(body["token"], body["newPassword"])
 
 
 async def verify_email(services: Container, body: dict[str, Any]) -> None:
-    await services.authentication.verify_email(body["token"])
+    await services.email_verification.verify(body["token"])
 
 
 async def resend_verification(services: Container, caller: Identity) -> None:
-    await services.authentication.resend_verification(caller.user_id)
+    await services.email_verification.request(caller.user_id)
 
 
 async def list_devices(services: Container, caller: Identity) -> dict[str, Any]:

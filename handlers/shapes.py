@@ -22,7 +22,7 @@ from models import (
     User,
 )
 from services.calls.call_history import Call
-from services.identity.account_deletion import DataExport
+from services.identity.data_export import DataExport
 from services.identity.logins import Device, LoginTokens
 from services.identity.profiles import Me
 from services.identity.user_directory import UserDetail, UserWithProfile
@@ -399,11 +399,11 @@ def taken(row: CourseEnrollment) -> dict[str, Any]:
     }
 
 
-def data_export(copy: DataExport) -> dict[str, Any]:
-    mine = copy.me.id
+def data_export(export: DataExport) -> dict[str, Any]:
+    mine = export.me.id
     return {
         "exportedAt": instant(datetime.now(UTC)),
-        "me": me(copy.me),
+        "me": me(export.me),
         "signIns": [
             {
                 "deviceId": row.device_id,
@@ -412,7 +412,7 @@ def data_export(copy: DataExport) -> dict[str, Any]:
                 "expiresAt": instant(row.expires_at),
                 "revokedAt": instant(row.revoked_at),
             }
-            for row in copy.sign_ins
+            for row in export.refresh_tokens
         ],
         "sessions": [
             {
@@ -425,7 +425,7 @@ def data_export(copy: DataExport) -> dict[str, Any]:
                 "endedAt": instant(row.ended_at),
                 "durationSeconds": row.duration_seconds,
             }
-            for row in copy.sessions
+            for row in export.sessions
         ],
         "ratings": [
             {
@@ -434,12 +434,12 @@ def data_export(copy: DataExport) -> dict[str, Any]:
                 "stars": row.stars,
                 "createdAt": instant(row.created_at),
             }
-            for row in copy.ratings
+            for row in export.ratings
         ],
-        "reports": [report(row) for row in copy.reports],
-        "blocks": [{"userId": str(row.blocked_id), "blockedAt": instant(row.created_at)} for row in copy.blocks],
-        "orders": [order(row) for row in copy.orders],
-        "refunds": [refund(row) for row in copy.refunds],
+        "reports": [report(row) for row in export.reports],
+        "blocks": [{"userId": str(row.blocked_id), "blockedAt": instant(row.created_at)} for row in export.blocks],
+        "orders": [order(row) for row in export.orders],
+        "refunds": [refund(row) for row in export.refunds],
         "disputes": [
             {
                 "id": str(row.id),
@@ -450,7 +450,7 @@ def data_export(copy: DataExport) -> dict[str, Any]:
                 "reason": row.reason,
                 "createdAt": instant(row.created_at),
             }
-            for row in copy.disputes
+            for row in export.disputes
         ],
         "enrollments": [
             {
@@ -458,12 +458,12 @@ def data_export(copy: DataExport) -> dict[str, Any]:
                 "orderId": str(row.order_id) if row.order_id else None,
                 "enrolledAt": instant(row.enrolled_at),
             }
-            for row in copy.enrollments
+            for row in export.enrollments
         ],
-        "notifications": [notification(row) for row in copy.notifications],
+        "notifications": [notification(row) for row in export.notifications],
         "pushDevices": [
             {"deviceId": row.device_id, "platform": row.platform, "updatedAt": instant(row.updated_at)}
-            for row in copy.push_devices
+            for row in export.push_devices
         ],
-        "progress": [progress(row) for row in copy.progress],
+        "progress": [progress(row) for row in export.progress],
     }

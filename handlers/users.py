@@ -25,12 +25,12 @@ async def update_me(services: Container, caller: Identity, body: dict[str, Any])
 
 
 async def delete_me(services: Container, caller: Identity, body: dict[str, Any]) -> None:
-    await services.privacy.erase(caller.user_id, body["password"])
+    await services.account_deletion.delete(caller.user_id, body["password"])
 
 
 async def export_me(services: Container, caller: Identity) -> tuple[dict[str, Any], dict[str, str]]:
-    copy = await services.privacy.copy(caller.user_id)
-    return shapes.data_export(copy), {"Content-Disposition": 'attachment; filename="parlance.json"'}
+    export = await services.data_export.export(caller.user_id)
+    return shapes.data_export(export), {"Content-Disposition": 'attachment; filename="parlance.json"'}
 
 
 async def set_avatar(services: Container, caller: Identity, file: UploadFile | None = None) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from adapters.storage import Storage
 from jobs import delete_folder, delete_object
 from models import Course, EnglishLevel, Enrollment, Lesson, Order
 from services import pagination
-from services.identity.logins import lock_user
+from services.identity.user_rows import lock_active_user
 from services.operations.audit import AuditService
 from services.pagination import Page
 from services.payments.checkout import PaymentsService
@@ -85,9 +85,7 @@ class CoursesService:
         """
         me, course_key = uuid.UUID(user_id), uuid.UUID(course_id)
         async with self._database.transaction() as db:
-            user = await lock_user(db, me)
-            if user is None or user.deleted_at is not None:
-                raise errors.Unauthenticated()
+            await lock_active_user(db, me)
             # Held, so that it is not deleted meanwhile.
             course = await db.get(Course, course_key, with_for_update={"read": True, "key_share": True})
             if course is None or not course.is_published:

@@ -16,7 +16,7 @@ from adapters.database import Database
 from models import Course, Enrollment, Lesson, LessonProgress
 from models.columns import utc_now
 from services import pagination
-from services.identity.logins import lock_user
+from services.identity.user_rows import lock_active_user
 from services.learning.courses import visible_to
 from services.learning.lessons import opened
 from services.pagination import Page
@@ -117,9 +117,7 @@ class ProgressService:
         me = uuid.UUID(user_id)
         async with self._database.transaction() as db:
             # Held, so that nothing is written about an account that is being deleted.
-            user = await lock_user(db, me)
-            if user is None or user.deleted_at is not None:
-                raise errors.Unauthenticated()
+            await lock_active_user(db, me)
             lesson = await opened(db, user_id, lesson_id, drafts=False, hold=True)
             if lesson.duration_secs is not None:
                 seconds = min(seconds, lesson.duration_secs)

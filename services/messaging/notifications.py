@@ -25,7 +25,7 @@ from models import DeviceToken, Notification, NotificationType, Role, User, emai
 from models.columns import utc_now
 from services import pagination
 from services.calls.user_sockets import UserSocketsService
-from services.identity.logins import lock_user
+from services.identity.user_rows import lock_user
 from services.messaging import notification_templates
 from services.messaging.notification_templates import NotificationTemplate
 from services.pagination import Page

@@ -12,7 +12,8 @@ import errors
 from adapters.database import Database
 from models import DeviceToken, Platform, RefreshToken
 from models.columns import utc_now
-from services.identity.logins import Identity, lock_user
+from services.identity.logins import Identity
+from services.identity.user_rows import lock_user
 
 
 class PushDevicesService:

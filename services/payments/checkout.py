@@ -35,7 +35,7 @@ from models import (
 from models.columns import utc_now
 from models.order import OPEN_STATUSES
 from services import pagination
-from services.identity.logins import lock_user
+from services.identity.user_rows import lock_active_user
 from services.operations.audit import AuditService
 from services.pagination import Page
 from services.payments import settlement
@@ -128,9 +128,7 @@ class PaymentsService:
         try:
             async with self._database.transaction() as db:
                 # Held, as by whatever enrolls: what is read below stays so until the commit.
-                user = await lock_user(db, user_id)
-                if user is None or user.deleted_at is not None:
-                    raise errors.Unauthenticated()
+                await lock_active_user(db, user_id)
                 course = (await db.exec(select(Course).where(Course.id == course_id, col(Course.is_published)))).first()
                 if course is None:
                     raise errors.NotFound()

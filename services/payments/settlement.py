@@ -29,7 +29,7 @@ from models import (
     User,
 )
 from models.columns import utc_now
-from services.identity.logins import lock_user
+from services.identity.user_rows import lock_user
 from services.messaging import notification_templates, notifications
 from services.payments.alerts import raise_alert
 

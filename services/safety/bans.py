@@ -11,7 +11,8 @@ import errors
 from adapters.database import Database
 from models import User
 from models.columns import utc_now
-from services.identity.logins import LoginsService, lock_user
+from services.identity.logins import LoginsService
+from services.identity.user_rows import lock_active_user
 from services.operations.audit import AuditService
 
 
@@ -27,9 +28,7 @@ class BansService:
         Raises NotFound, and Forbidden for oneself or another administrator.
         """
         async with self._database.transaction() as db:
-            user = await lock_user(db, uuid.UUID(user_id))
-            if user is None or user.deleted_at is not None:
-                raise errors.NotFound()
+            user = await lock_active_user(db, uuid.UUID(user_id), absent=errors.NotFound)
             ended = await self.ban_within(db, uuid.UUID(actor_id), user, reason)
         await self.publish_ended_logins(ended)
         return user
@@ -47,9 +46,7 @@ class BansService:
     async def unban(self, actor_id: str, user_id: str) -> User:
         """Let an account back in; raise NotFound."""
         async with self._database.transaction() as db:
-            user = await lock_user(db, uuid.UUID(user_id))
-            if user is None or user.deleted_at is not None:
-                raise errors.NotFound()
+            user = await lock_active_user(db, uuid.UUID(user_id), absent=errors.NotFound)
             if user.is_banned:
                 user.is_banned, user.ban_reason, user.banned_at, user.banned_by = False, None, None, None
                 db.add(user)

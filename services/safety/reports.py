@@ -15,7 +15,7 @@ from adapters.database import Database
 from models import CallSession, Report, ReportReason, ReportStatus, User
 from models.columns import utc_now
 from services import pagination
-from services.identity.logins import lock_user
+from services.identity.user_rows import lock_user
 from services.messaging import notification_templates, notifications
 from services.operations.audit import AuditService
 from services.pagination import Page

@@ -226,7 +226,7 @@ async def test_account_with_an_undeliverable_address_can_log_in(asgi: Any, conta
     )
     login = await container.authentication.login(odd.upper(), PASSWORD, "phone", "ios")
     assert login.user.id == account.user.id
-    await container.authentication.send_password_reset(odd)
-    await container.authentication.send_verification(str(account.user.id))
+    await container.passwords.send_reset(odd)
+    await container.email_verification.send(str(account.user.id))
     for table in ("password_reset_tokens", "email_verification_tokens"):
         assert await query(container, f"SELECT 1 FROM {table} WHERE user_id = :id", id=account.user.id) == []

@@ -438,7 +438,7 @@ async def test_administrators_hear_of_reports_and_of_who_is_flagged(services: Co
 async def test_everybody_is_told_but_the_deleted(services: Container) -> None:
     who = await sign_in(services)
     gone = await sign_in(services)
-    await services.privacy.erase(gone.user_id, PASSWORD)
+    await services.account_deletion.delete(gone.user_id, PASSWORD)
     everybody = (await query(services, "SELECT count(*) FROM users WHERE deleted_at IS NULL"))[0].count
     assert await services.notifications.send_to_all("Maintenance", "On Sunday.") == everybody
     assert [row.title for row in await told(services, who)] == ["Maintenance"]
@@ -450,7 +450,7 @@ async def test_everybody_is_told_but_the_deleted(services: Container) -> None:
 async def test_an_account_that_is_deleted_takes_its_notifications_and_devices_along(services: Container) -> None:
     who, token = await with_device(services)
     await tell(services, who)
-    await services.privacy.erase(who.user_id, PASSWORD)
+    await services.account_deletion.delete(who.user_id, PASSWORD)
     assert await told(services, who) == [] and await owners(services, token) == []
     await tell(services, who)
     await services.notifications.notify_match(who.user_id, "Bob", "a-room", "a-session")

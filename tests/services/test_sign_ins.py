@@ -397,7 +397,7 @@ async def test_a_login_with_the_old_password_that_races_with_its_reset_leaves_no
         )
         outcomes = await asyncio.gather(
             soon(container.authentication.login(user.user.email, old, "phone", "ios")),
-            soon(container.authentication.reset_password(token, new), within=window),
+            soon(container.passwords.reset(token, new), within=window),
         )
         assert outcomes[1] is None
         won += (login_came_first := isinstance(outcomes[0], LoginTokens))
@@ -416,7 +416,7 @@ async def test_no_token_and_no_password_is_ever_in_the_database(settings: Settin
         async with running(own, mailer=outbox) as services:
             parent = await services.authentication.register(email, password, "phone", "ios")
             child = await services.logins.refresh(parent.refresh_token)
-            await services.authentication.forgot_password(email)
+            await services.passwords.request_reset(email)
             waiting = await everything(services)
             outbox.broken = RuntimeError("the mail provider is away")
             await run_jobs(services)  # each has failed once, and waits for its next try
@@ -428,7 +428,7 @@ async def test_no_token_and_no_password_is_ever_in_the_database(settings: Settin
             assert len(mailed) == 2
             sent = await everything(services)
             new = f"another {uuid.uuid4().hex}"
-            await services.authentication.reset_password(mailed[0], new)
+            await services.passwords.reset(mailed[0], new)
             after = await everything(services)
     assert "auth.send_password_reset" in waiting and "RuntimeError" not in failed and digest(mailed[0]) in sent
     secrets = [password, new, parent.access_token, *mailed]
