@@ -1,4 +1,4 @@
-"""Owns cursors: where a list goes on, as an opaque string (keyset, never OFFSET)."""
+"""Pages of lists, newest first: a keyset query and the opaque cursor that names the last row of a page."""
 
 from __future__ import annotations
 
@@ -8,12 +8,21 @@ import re
 import uuid
 from collections.abc import Callable
 from datetime import datetime
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar, overload
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped
+from sqlmodel.ext.asyncio.session import AsyncSession
+from sqlmodel.sql.expression import SelectOfScalar
 
 import errors
 
 T = TypeVar("T")
-_CURSOR_INVALID = "'cursor' is not one that this list gave out"
+
+#: Columns that order a list, newest first, and tell any two of its rows apart.
+Key = tuple[Mapped[datetime], Mapped[uuid.UUID]] | tuple[Mapped[int]]
+
+_CURSOR_INVALID = "'cursor' was not returned by this list; leave it out to read the first page"
 
 
 class Page(NamedTuple, Generic[T]):
@@ -21,38 +30,71 @@ class Page(NamedTuple, Generic[T]):
     next_cursor: str | None
 
 
-def page(rows: list[T], limit: int, key: Callable[[T], tuple[datetime, uuid.UUID]]) -> Page[T]:
-    """Make a page of `limit` rows at most from a query that asked for one more."""
-    more = len(rows) > limit
-    return Page(rows[:limit], encode(*key(rows[limit - 1])) if more else None)
+@overload
+async def read_page(
+    db: AsyncSession, statement: SelectOfScalar[T], key: Key, *, limit: int, cursor: str | None
+) -> Page[T]: ...
 
 
-def page_by_number(rows: list[T], limit: int, number: Callable[[T], int]) -> Page[T]:
-    """Make a page like `page`, of rows that are told apart by a number alone."""
-    return Page(rows[:limit], str(number(rows[limit - 1])) if len(rows) > limit else None)
+@overload
+async def read_page(
+    db: AsyncSession, statement: Any, key: Key, *, limit: int, cursor: str | None, build: Callable[..., T]
+) -> Page[T]: ...
 
 
-def decode_number(cursor: str) -> int:
-    """Read a cursor of `numbered`; raise RequestInvalid for anything else."""
+async def read_page(
+    db: AsyncSession,
+    statement: Any,
+    key: Key,
+    *,
+    limit: int,
+    cursor: str | None,
+    build: Callable[..., Any] = lambda row: row,
+) -> Page[Any]:
+    """Read a page of a query, newest first; `build` makes an item of the columns of a row.
+
+    Raises RequestInvalid for a cursor that no page of the list has returned.
+    """
+    rows = (await db.execute(seek(statement.add_columns(*key), key, limit=limit, cursor=cursor))).all()
+    items = [build(*row[: -len(key)]) for row in rows[:limit]]
+    has_more = len(rows) > limit
+    return Page(items, _encode_position(rows[limit - 1][-len(key) :]) if has_more else None)
+
+
+def seek(statement: Any, key: Key, *, limit: int, cursor: str | None) -> Any:
+    """Order a query newest first, after the cursor, with one row more than a page, which shows whether more follow."""
+    if cursor:
+        position = _decode_position(cursor, len(key))
+        statement = statement.where(sa.tuple_(*key) < sa.tuple_(*position))
+    return statement.order_by(*(column.desc() for column in key)).limit(limit + 1)
+
+
+def _encode_position(position: Any) -> str:
+    return encode(*position) if len(position) == 2 else str(position[0])
+
+
+def _decode_position(cursor: str, columns: int) -> tuple[Any, ...]:
+    if columns == 2:
+        return decode(cursor)
     if not re.fullmatch("[1-9][0-9]{0,17}", cursor):
         raise errors.RequestInvalid(_CURSOR_INVALID)
-    return int(cursor)
+    return (int(cursor),)
 
 
 def encode(at: datetime, row_id: uuid.UUID) -> str:
-    """Name the last row of a page by its instant and id."""
+    """Write the position of a row as a cursor."""
     return base64.urlsafe_b64encode(f"{at.isoformat()}|{row_id}".encode()).rstrip(b"=").decode()
 
 
 def decode(cursor: str) -> tuple[datetime, uuid.UUID]:
-    """Read a cursor; raise RequestInvalid for anything that `encode` did not write."""
+    """Read the position in a cursor; raise RequestInvalid for anything that `encode` did not write."""
     try:
         text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
         at, row_id = text.split("|")
         instant = datetime.fromisoformat(at)
         position = instant, uuid.UUID(row_id)
         if instant.tzinfo is None or encode(*position) != cursor:
-            raise ValueError("no cursor of ours")
+            raise ValueError(cursor)
         return position
     except (binascii.Error, ValueError):
         raise errors.RequestInvalid(_CURSOR_INVALID) from None

@@ -22,10 +22,9 @@ from adapters.jobs import Jobs
 from adapters.storage import Storage
 from jobs import delete_folder, delete_object
 from models import Course, EnglishLevel, Enrollment, Lesson, Order
-from services import pagination
 from services.identity.user_rows import lock_active_user
 from services.operations.audit import AuditService
-from services.pagination import Page
+from services.pagination import Page, read_page
 from services.payments.checkout import PaymentsService
 
 #: Pixels of a thumbnail.
@@ -60,14 +59,9 @@ class CoursesService:
         """Read a page of what is for sale, newest first; with `drafts`, courses that are not published too."""
         for_sale = sa.true() if drafts else col(Course.is_published)
         statement = _offers(user_id).where(for_sale)
-        statement = statement.order_by(col(Course.created_at).desc(), col(Course.id).desc())
-        if cursor:
-            statement = statement.where(
-                sa.tuple_(col(Course.created_at), col(Course.id)) < sa.tuple_(*pagination.decode(cursor))
-            )
+        key = (col(Course.created_at), col(Course.id))
         async with self._database.transaction() as db:
-            rows = [CourseListing(*row) for row in (await db.execute(statement.limit(limit + 1))).all()]
-        return pagination.page(rows, limit, lambda offer: (offer.course.created_at, offer.course.id))
+            return await read_page(db, statement, key, limit=limit, cursor=cursor, build=CourseListing)
 
     async def read_for(self, user_id: str | None, course_id: str, *, drafts: bool) -> CourseListing:
         """Read a course; raise NotFound, also for one that is not `visible_to` the user (None without a login)."""

@@ -15,11 +15,10 @@ import errors
 from adapters.database import Database
 from models import Course, Enrollment, Lesson, LessonProgress
 from models.columns import utc_now
-from services import pagination
 from services.identity.user_rows import lock_active_user
 from services.learning.courses import visible_to
 from services.learning.lessons import opened
-from services.pagination import Page
+from services.pagination import Page, read_page
 
 
 class CourseEnrollment(NamedTuple):
@@ -76,14 +75,10 @@ class ProgressService:
             sa.select(*columns)
             .join(Enrollment, col(Enrollment.course_id) == Course.id)
             .where(col(Enrollment.user_id) == me)
-            .order_by(col(Enrollment.enrolled_at).desc(), col(Enrollment.id).desc())
         )
-        if cursor:
-            position = sa.tuple_(*pagination.decode(cursor))
-            statement = statement.where(sa.tuple_(col(Enrollment.enrolled_at), col(Enrollment.id)) < position)
+        key = (col(Enrollment.enrolled_at), col(Enrollment.id))
         async with self._database.transaction() as db:
-            rows = [CourseEnrollment(*row) for row in (await db.execute(statement.limit(limit + 1))).all()]
-        return pagination.page(rows, limit, lambda taken: (taken.enrolled_at, taken.enrollment_id))
+            return await read_page(db, statement, key, limit=limit, cursor=cursor, build=CourseEnrollment)
 
     async def of(self, user_id: str, course_id: str) -> CourseProgress:
         """Read a user's progress in a course; raise NotFound, also for one that they may not see."""

@@ -23,12 +23,11 @@ from adapters.ports import Bus, Push, PushSender
 from jobs import emit_notification, push_notification
 from models import DeviceToken, Notification, NotificationType, Role, User, email_addresses
 from models.columns import utc_now
-from services import pagination
 from services.calls.user_sockets import UserSocketsService
 from services.identity.user_rows import lock_user
 from services.messaging import notification_templates
 from services.messaging.notification_templates import NotificationTemplate
-from services.pagination import Page
+from services.pagination import Page, read_page
 
 log = logging.getLogger("parlance.notifications")
 
@@ -102,21 +101,10 @@ class NotificationsService:
     async def list_for_user(self, user_id: str, *, limit: int, cursor: str | None) -> Inbox:
         """Read a page of one's notifications, newest first; raise RequestInvalid for a cursor that is none."""
         mine = col(Notification.user_id) == uuid.UUID(user_id)
-        statement = (
-            select(Notification)
-            .where(mine)
-            .order_by(col(Notification.created_at).desc(), col(Notification.id).desc())
-            .limit(limit + 1)
-        )
-        if cursor:
-            after = pagination.decode(cursor)
-            statement = statement.where(
-                sa.tuple_(col(Notification.created_at), col(Notification.id)) < sa.tuple_(*after)
-            )
+        key = (col(Notification.created_at), col(Notification.id))
         async with self._database.transaction() as db:
-            rows = list((await db.exec(statement)).all())
-            unread = await _count_unread(db, mine)
-        return Inbox(pagination.page(rows, limit, lambda row: (row.created_at, row.id)), unread)
+            page = await read_page(db, select(Notification).where(mine), key, limit=limit, cursor=cursor)
+            return Inbox(page, await _count_unread(db, mine))
 
     async def mark_read(self, user_id: str, notification_id: str) -> Notification:
         """Note that one has read a notification, the first time; raise NotFound, also for somebody else's."""

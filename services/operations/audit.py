@@ -20,8 +20,7 @@ from adapters.database import Database
 from adapters.json_text import encode_json
 from models import AuditEntry
 from models.columns import utc_now
-from services import pagination
-from services.pagination import Page
+from services.pagination import Page, read_page
 
 GENESIS = "0" * 64
 #: Writers queue up here, so that each knows the entry before its own.
@@ -81,18 +80,15 @@ class AuditService:
         cursor: str | None = None,
     ) -> Page[AuditEntry]:
         """Read a page of the log, newest first: by whom, which of some actions, about what."""
-        statement = select(AuditEntry).order_by(col(AuditEntry.number).desc()).limit(limit + 1)
+        statement = select(AuditEntry)
         if actor_id:
             statement = statement.where(AuditEntry.actor_id == uuid.UUID(actor_id))
         if actions:
             statement = statement.where(col(AuditEntry.action).in_(actions))
         if target_id:
             statement = statement.where(AuditEntry.subject_id == uuid.UUID(target_id))
-        if cursor:
-            statement = statement.where(AuditEntry.number < pagination.decode_number(cursor))
         async with self._database.transaction() as db:
-            rows = list((await db.exec(statement)).all())
-        return pagination.page_by_number(rows, limit, lambda entry: entry.number)
+            return await read_page(db, statement, (col(AuditEntry.number),), limit=limit, cursor=cursor)
 
     async def verify(self, known: str | None = None) -> Verdict:
         """Walk the chain from its beginning, looking for an entry with the hash `known`."""

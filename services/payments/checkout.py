@@ -34,10 +34,9 @@ from models import (
 )
 from models.columns import utc_now
 from models.order import OPEN_STATUSES
-from services import pagination
 from services.identity.user_rows import lock_active_user
 from services.operations.audit import AuditService
-from services.pagination import Page
+from services.pagination import Page, read_page
 from services.payments import settlement
 
 log = logging.getLogger("parlance.payments")
@@ -295,14 +294,9 @@ class PaymentsService:
         return await self._page(Refund, sa.true(), limit, cursor)
 
     async def _page(self, table: Any, which: Any, limit: int, cursor: str | None) -> Page[Any]:
-        newest = select(table).where(which).order_by(col(table.created_at).desc(), col(table.id).desc())
-        if cursor:
-            newest = newest.where(
-                sa.tuple_(col(table.created_at), col(table.id)) < sa.tuple_(*pagination.decode(cursor))
-            )
+        key = (col(table.created_at), col(table.id))
         async with self._database.transaction() as db:
-            rows = list((await db.exec(newest.limit(limit + 1))).all())
-        return pagination.page(rows, limit, lambda row: (row.created_at, row.id))
+            return await read_page(db, select(table).where(which), key, limit=limit, cursor=cursor)
 
     # --- Giving back ------------------------------------------------------------------------------
 

@@ -14,11 +14,10 @@ import errors
 from adapters.database import Database
 from models import CallSession, Report, ReportReason, ReportStatus, User
 from models.columns import utc_now
-from services import pagination
 from services.identity.user_rows import lock_user
 from services.messaging import notification_templates, notifications
 from services.operations.audit import AuditService
-from services.pagination import Page
+from services.pagination import Page, read_page
 from services.safety.bans import BansService
 
 #: How many different learners' pending reports put somebody before the operators.
@@ -82,26 +81,19 @@ class ReportsService:
         cursor: str | None = None,
     ) -> Page[Report]:
         """Read a page of all reports, or those of one status, by one learner, about one, newest first."""
-        which: list[Any] = [sa.true()]
+        conditions: list[Any] = [sa.true()]
         if status:
-            which.append(col(Report.status) == ReportStatus(status))
+            conditions.append(col(Report.status) == ReportStatus(status))
         if reporter_id:
-            which.append(col(Report.reporter_id) == uuid.UUID(reporter_id))
+            conditions.append(col(Report.reporter_id) == uuid.UUID(reporter_id))
         if reported_id:
-            which.append(col(Report.reported_id) == uuid.UUID(reported_id))
-        return await self._list(sa.and_(*which), limit, cursor)
+            conditions.append(col(Report.reported_id) == uuid.UUID(reported_id))
+        return await self._list(sa.and_(*conditions), limit, cursor)
 
-    async def _list(self, which: Any, limit: int, cursor: str | None) -> Page[Report]:
-        statement = (
-            select(Report).where(which).order_by(col(Report.created_at).desc(), col(Report.id).desc()).limit(limit + 1)
-        )
-        if cursor:
-            statement = statement.where(
-                sa.tuple_(col(Report.created_at), col(Report.id)) < sa.tuple_(*pagination.decode(cursor))
-            )
+    async def _list(self, condition: Any, limit: int, cursor: str | None) -> Page[Report]:
+        key = (col(Report.created_at), col(Report.id))
         async with self._database.transaction() as db:
-            rows = list((await db.exec(statement)).all())
-        return pagination.page(rows, limit, lambda report: (report.created_at, report.id))
+            return await read_page(db, select(Report).where(condition), key, limit=limit, cursor=cursor)
 
     async def review(
         self, actor_id: str, report_id: str, *, status: str | None, admin_note: str | None, ban: bool

@@ -126,7 +126,7 @@ async def test_workers_whose_clocks_differ_neither_end_sign_ins_nor_miss_their_e
     parent = await register(container)
     child = await container.logins.refresh(parent.refresh_token)
     with monkeypatch.context() as wrong:
-        wrong.setattr(logins, "now", lambda: utc_now() + timedelta(minutes=minutes))
+        wrong.setattr(logins, "utc_now", lambda: utc_now() + timedelta(minutes=minutes))
         assert (await other_worker.logins.refresh(parent.refresh_token)).refresh_token == child.refresh_token
         await other_worker.logins.end(container.logins.identify(child.access_token))
     await eventually(lambda: is_ended(container, child), within=1, what="known to the worker whose clock is right")
