@@ -55,7 +55,7 @@ def demote(email: Email) -> None:
 
 
 @app.command("list")
-def list_(as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False) -> None:
+def list_administrators(as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False) -> None:
     """List the administrators.
 
     Example: parlance admins list --json

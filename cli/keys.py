@@ -40,7 +40,7 @@ def rotate() -> None:
 
 
 @app.command("list")
-def list_(as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False) -> None:
+def list_keys(as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False) -> None:
     """List the published keys, the signing one first.
 
     Example: parlance keys list --json

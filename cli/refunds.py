@@ -44,7 +44,7 @@ def issue(
 
 
 @app.command("list")
-def list_(as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False) -> None:
+def list_refunds(as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False) -> None:
     """List all refunds, newest first.
 
     Example: parlance refunds list --json

@@ -113,7 +113,7 @@ def new_report(report: Report) -> NotificationTemplate:
     return _alert("A new report", f"A learner was reported for: {reason}.", data, f"report:{report.id}")
 
 
-def flagged(user_id: uuid.UUID) -> NotificationTemplate:
+def user_flagged(user_id: uuid.UUID) -> NotificationTemplate:
     data = {"kind": "flagged", "userId": str(user_id)}
     # Each time: a learner may be cleared, and be reported again.
     return _alert("A learner needs a look", "Several learners have reported the same one.", data, None)

@@ -62,7 +62,7 @@ class ReportsService:
                 db.add(report)
                 await db.flush()
                 await notifications.notify_admins(db, notification_templates.new_report(report))
-                await self._flag(db, user)
+                await self._update_flag(db, user)
         except IntegrityError:
             raise errors.AlreadyReported() from None
         return report
@@ -127,7 +127,7 @@ class ReportsService:
                 assert user is not None
                 if ban:
                     ended = await self._bans.ban_within(db, actor, user, admin_note or report.reason.value)
-                await self._flag(db, user)
+                await self._update_flag(db, user)
                 outcome = {"before": before.value, "after": report.status.value, "banned": ban}
                 await self._audit.write(db, actor, "report.review", report.id, **outcome)
         except IntegrityError:
@@ -136,9 +136,9 @@ class ReportsService:
         return report
 
     @staticmethod
-    async def _flag(db: AsyncSession, user: User) -> None:
+    async def _update_flag(db: AsyncSession, user: User) -> None:
         if await update_flag(db, user):
-            await notifications.notify_admins(db, notification_templates.flagged(user.id))
+            await notifications.notify_admins(db, notification_templates.user_flagged(user.id))
 
 
 async def update_flag(db: AsyncSession, user: User) -> bool:

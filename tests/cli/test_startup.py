@@ -119,7 +119,7 @@ async def test_passwords_of_stores_are_checked(environment: dict[str, str], stor
     client = connect(right)
     await client.config_set("requirepass", "right-password")
     await client.aclose()
-    with pytest.raises(startup.Misconfigured, match="wants a password; set REDIS_PASSWORD"):
+    with pytest.raises(startup.Misconfigured, match="needs a password; set REDIS_PASSWORD"):
         await startup.check_redis(right)
     with pytest.raises(startup.Misconfigured, match="refuses the password; correct REDIS_PASSWORD") as refused:
         await startup.check_redis(load({**environment, **stores, "REDIS_PASSWORD": SECRET}))
