@@ -36,7 +36,7 @@ def verify(
         print(json.dumps({"entries": verdict.entries, "brokenAt": verdict.broken_at, "lastHash": verdict.last_hash}))
     if verdict.broken_at is not None:
         raise errors.Refused(f"entry {verdict.broken_at} of the audit log does not fit the one before it")
-    if not verdict.knows:
+    if not verdict.has_known_hash:
         raise errors.Refused("no entry of the audit log has that hash: entries were removed, or all were written anew")
     if not as_json:
         print(f"the audit log is whole: {verdict.entries} entries, the last sealed {verdict.last_hash}")

@@ -1,4 +1,4 @@
-"""Owns the words of every notification, and what its push lets the app open."""
+"""Texts of every notification, with the data by which an app opens the right page."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from services.calls.streaks import Achievement
 _STREAK_WORDS = {3: "Three", 7: "Seven", 30: "Thirty", 100: "A hundred"}
 _CALL_WORDS = {10: "Ten", 50: "Fifty", 100: "A hundred", 500: "Five hundred"}
 _ALERT_BODIES = {
-    AlertKind.AMOUNT_DIFFERS: "The amount that the provider tells is not the order's.",
-    AlertKind.CURRENCY_DIFFERS: "The currency that the provider tells is not the order's.",
-    AlertKind.MODE_DIFFERS: "The provider tells of another kind of payment: test money, real money, a subscription.",
-    AlertKind.SESSION_DIFFERS: "It was paid on another page than the order's.",
+    AlertKind.AMOUNT_DIFFERS: "The amount that the provider reports differs from that of the order.",
+    AlertKind.CURRENCY_DIFFERS: "The currency that the provider reports differs from that of the order.",
+    AlertKind.MODE_DIFFERS: "The provider reports another kind of payment: test money, real money, a subscription.",
+    AlertKind.SESSION_DIFFERS: "It was paid on a checkout page of another order.",
     AlertKind.PAID_TWICE: "A learner has paid twice.",
     AlertKind.INQUIRY: "A bank inquires about the payment. Answer the inquiry, or refund the payment to end it.",
     AlertKind.DISPUTED: "A learner disputes the payment.",
-    AlertKind.REFUND_FAILED: "A refund failed: the money is back with us.",
+    AlertKind.REFUND_FAILED: "A refund failed: the money was not returned to the learner.",
     AlertKind.ACCOUNT_DELETED: "A payment arrived for an account that was deleted meanwhile. Refund it.",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class NotificationTemplate:
-    """What somebody is told; once ever where it has an `occasion`."""
+    """Type and texts of a notification; with an `occasion` a user gets it once."""
 
     type: NotificationType
     title: str
@@ -83,11 +83,11 @@ def system(title: str, body: str) -> NotificationTemplate:
 
 def payment_alert(alert_id: uuid.UUID, kind: AlertKind, order: Order) -> NotificationTemplate:
     data = {"kind": str(kind), "orderId": str(order.id)}
-    return _alert(f"Order {order.receipt_id} needs a look", _ALERT_BODIES[kind], data, f"payment_alert:{alert_id}")
+    return _alert(f"Order {order.receipt_id} needs review", _ALERT_BODIES[kind], data, f"payment_alert:{alert_id}")
 
 
 def webhook_unknown(provider: str, kind: str) -> NotificationTemplate:
-    """What a provider signs and the product does not know: once for each kind, however often it comes."""
+    """For a signed event of an unknown kind: once for each kind."""
     return _alert(
         "An unknown payment event",
         f"{provider.title()} sends `{kind}` events that are not about an order of this system. They are acknowledged."
@@ -115,8 +115,8 @@ def new_report(report: Report) -> NotificationTemplate:
 
 def user_flagged(user_id: uuid.UUID) -> NotificationTemplate:
     data = {"kind": "flagged", "userId": str(user_id)}
-    # Each time: a learner may be cleared, and be reported again.
-    return _alert("A learner needs a look", "Several learners have reported the same one.", data, None)
+    # Without an occasion: a learner may be cleared, and be reported again.
+    return _alert("A learner needs review", "Several learners have reported the same one.", data, None)
 
 
 def video_ready(lesson: Lesson) -> NotificationTemplate:
@@ -124,7 +124,7 @@ def video_ready(lesson: Lesson) -> NotificationTemplate:
 
 
 def video_failed(lesson: Lesson, reason: str) -> NotificationTemplate:
-    return _alert("A video could not be taken", f"“{lesson.title}”: {reason}", _video(lesson), None)
+    return _alert("A video could not be processed", f"“{lesson.title}”: {reason}", _video(lesson), None)
 
 
 def _video(lesson: Lesson) -> dict[str, str]:

@@ -1,7 +1,7 @@
-"""Owns the numbers of the operators' dashboard.
+"""Numbers of the administrators' dashboard.
 
-Each is read from a range of an index that does not grow with the age of the house, or is PostgreSQL's own estimate
-(docs/decisions/0015-numbers-of-bounded-reads.md). They are kept in Redis for a few seconds, for all workers.
+Each is read from a range of an index that does not grow with the age of the deployment, or is PostgreSQL's own estimate
+(docs/decisions/0015-numbers-of-bounded-reads.md). Redis caches them for a few seconds, for all web processes.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from services.calls.rooms import ROOM_SECONDS, Rooms
 log = logging.getLogger("parlance.stats")
 
 CHART_HOURS, CHART_DAYS = 24, 30
-#: Tables with more rows than this are not counted.
+#: Rows of a table up to which they are counted.
 EXACT_COUNT_LIMIT = 100_000
-#: Where the numbers are kept, for how many seconds, and how many seconds Redis has to answer.
+#: The cache, and the seconds after which Redis counts as unavailable.
 _CACHE_KEY, CACHE_SECONDS, _REDIS_TIMEOUT_SECONDS = "admin:stats", 5, 1
 
 _ESTIMATES = """
@@ -70,7 +70,7 @@ _REFUNDED = """
 
 @dataclass(frozen=True, slots=True)
 class TableCount:
-    """How many rows a table has; not `exact`, it is an estimate."""
+    """Rows of a table; an estimate where not `exact`."""
 
     count: int
     exact: bool
@@ -94,7 +94,7 @@ class DayStats:
 
 @dataclass(frozen=True, slots=True)
 class Revenue:
-    """What was paid and given back in a currency, in its smallest unit; `live` is real money."""
+    """Payments and refunds in a currency, in its smallest unit; `live` is real money."""
 
     currency: str
     live: bool
@@ -106,7 +106,7 @@ class Revenue:
 
 @dataclass(frozen=True, slots=True)
 class DashboardStats:
-    """`searches` is None where Redis was away; `median_wait_seconds` where nobody was matched for an hour."""
+    """`searches` is None while Redis is unavailable; `median_wait_seconds` without a match in the last hour."""
 
     made_at: datetime
     users: TableCount
@@ -139,19 +139,19 @@ class DashboardService:
         self._one_at_a_time = asyncio.Lock()
 
     async def read(self) -> DashboardStats:
-        """Answer the numbers, at most a few seconds old; without Redis they are made each time."""
+        """Return the numbers, at most a few seconds old; without Redis they are computed each time."""
         async with self._one_at_a_time:
             try:
                 async with asyncio.timeout(_REDIS_TIMEOUT_SECONDS):
-                    kept = await self._redis.get(_CACHE_KEY)
+                    cached = await self._redis.get(_CACHE_KEY)
                     searches = await self._rooms.searching()
             except (redis.exceptions.RedisError, OSError):
-                log.warning("Redis is away; the dashboard does without")
+                log.warning("redis_unavailable subject=dashboard_cache")
                 return await self._compute(None)
-            # Another release may have kept others.
+            # Another release may have cached another shape.
             with suppress(ValidationError):
-                if kept is not None:
-                    return _STATS_TYPE.validate_json(kept)
+                if cached is not None:
+                    return _STATS_TYPE.validate_json(cached)
             stats = await self._compute(searches)
             with suppress(redis.exceptions.RedisError, OSError):
                 async with asyncio.timeout(_REDIS_TIMEOUT_SECONDS):
@@ -200,7 +200,7 @@ class DashboardService:
 
 
 async def _read_totals(db: AsyncSession) -> dict[str, TableCount]:
-    """Count small tables; of others take the rows a page had when last analyzed, times the pages there are now."""
+    """Count small tables; estimate others: rows a page at the last ANALYZE, times the present pages."""
     totals = {}
     for table, estimate in (await db.execute(sa.text(_ESTIMATES))).all():
         name = "sessions" if table == "call_sessions" else table

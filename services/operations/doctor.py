@@ -121,9 +121,7 @@ class DoctorService:
             raise warning(summary, f"Use PostgreSQL {_OLDEST_POSTGRES} or newer: older ones are not tested.")
         skew = max(asked - database_time.timestamp(), database_time.timestamp() - answered)
         if skew > _MAX_CLOCK_SKEW_SECONDS:
-            fix = (
-                "Let NTP (chrony, systemd-timesyncd) set the clocks of both: their skew makes processes refuse tokens."
-            )
+            fix = "Let NTP (chrony, systemd-timesyncd) set the clocks of both: clock skew makes tokens invalid."
             raise fault(f"the clock of this machine is {skew:.0f} s off the clock of PostgreSQL", fix)
         return summary
 

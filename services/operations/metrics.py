@@ -1,7 +1,7 @@
-"""Owns the numbers that are watched: what this process counts, what its neighbours count, what the stores hold.
+"""Metrics: counts of every web process of this host, and numbers of the stores.
 
-Who does a thing counts it, in plain numbers that nobody reads before a scrape. Whichever worker is asked asks the other
-workers of its host over the bus, and tells for all of them (docs/decisions/0018-one-scrape-for-all-workers.md).
+Each module counts its own work in plain integers. The process that is scraped requests the numbers of the other
+processes of its host over the bus, and reports all of them (docs/decisions/0018-one-scrape-for-all-workers.md).
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from services.payments.webhooks import WebhooksService
 
 log = logging.getLogger("parlance.metrics")
 
-#: Seconds that a neighbour, Redis or PostgreSQL has to answer.
+#: Of another process, Redis and PostgreSQL.
 TIMEOUT_SECONDS = 2
-#: Seconds of an HTTP request.
+#: Buckets of the duration of an HTTP request, in seconds.
 REQUEST_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 _JOBS_QUERY = """
@@ -46,9 +46,9 @@ _CALLS_QUERY = """
 """
 
 Kind = Literal["counter", "gauge", "histogram"]
-#: The values of the labels, and a number; of a histogram the count of each bucket, and the sum.
+#: The values of the labels, and the number; of a histogram the counts of its buckets, and the sum.
 Sample = tuple[list[str], Any]
-#: What one worker tells: samples by metric.
+#: Samples of one process by metric.
 Snapshot = dict[str, list[Sample]]
 
 
@@ -65,27 +65,31 @@ class Metric:
 
 
 def _build_process_metrics() -> list[Metric]:
-    """What each worker tells of itself; its id is the first label."""
+    """Build the metrics of a web process, without samples; the label `worker` with its id comes first."""
     return [
         Metric("parlance_http_requests", "counter", "HTTP requests answered.", ("operation", "status")),
         Metric(
             "parlance_http_request_seconds",
             "histogram",
-            "From the request to the end of its answer.",
+            "From the request to the end of its response.",
             ("operation",),
             REQUEST_BOUNDS,
         ),
         Metric("parlance_sockets", "gauge", "Sockets connected.", ()),
+        Metric("parlance_events", "counter", "Events of clients, by ok or error code.", ("event", "outcome")),
+        Metric("parlance_matches", "counter", "Matches.", ("level",)),
         Metric(
-            "parlance_events", "counter", "Events of clients, by ok or the code of the refusal.", ("event", "outcome")
+            "parlance_match_wait_seconds",
+            "histogram",
+            "Wait of the user matched from the queue.",
+            ("level",),
+            WAIT_BOUNDS,
         ),
-        Metric("parlance_matches", "counter", "Pairs made.", ("level",)),
-        Metric("parlance_match_wait_seconds", "histogram", "How long the one who waited had.", ("level",), WAIT_BOUNDS),
-        Metric("parlance_bus_messages", "counter", "Messages to other workers.", ("way",)),
-        Metric("parlance_bus_bytes", "counter", "Bytes of messages to other workers.", ("way",)),
-        Metric("parlance_database_connections", "gauge", "Connections of the pool that are in use.", ()),
-        Metric("parlance_database_connections_limit", "gauge", "Connections that the pool may have.", ()),
-        Metric("parlance_redis_round_trip_seconds", "gauge", "A PING, made for this scrape.", ()),
+        Metric("parlance_bus_messages", "counter", "Messages to other web processes.", ("way",)),
+        Metric("parlance_bus_bytes", "counter", "Bytes of messages to other web processes.", ("way",)),
+        Metric("parlance_database_connections", "gauge", "Connections of the pool in use.", ()),
+        Metric("parlance_database_connections_limit", "gauge", "Size of the connection pool.", ()),
+        Metric("parlance_redis_round_trip_seconds", "gauge", "Duration of a PING at this scrape.", ()),
         Metric("parlance_payment_webhooks", "counter", "Webhooks of payment providers.", ("provider", "outcome")),
     ]
 
@@ -108,25 +112,25 @@ class MetricsService:
         self._webhooks = webhooks
         self._requests: defaultdict[tuple[str, int], int] = defaultdict(int)
         self._seconds: defaultdict[str, Histogram] = defaultdict(lambda: Histogram(REQUEST_BOUNDS))
-        #: Events by name and outcome, counted by the socket door.
+        #: Events of clients by name and outcome, counted in `realtime/`.
         self.events: defaultdict[tuple[str, str], int] = defaultdict(int)
-        #: How many sockets are connected; the socket door knows.
+        #: Returns the number of connected sockets; set by `realtime/`.
         self.sockets: Callable[[], int] = int
         self._request_number = 0
         self._responses: dict[int, asyncio.Future[Snapshot]] = {}
         self._response_tasks: set[asyncio.Task[None]] = set()
-        bus.on("metrics_wanted", self._on_request)
-        bus.on("metrics_told", self._on_response)
+        bus.on("metrics_requested", self._on_request)
+        bus.on("metrics_reported", self._on_response)
 
     def count_request(self, operation: str, status: int, seconds: float) -> None:
-        """Count an HTTP request; `operation` is empty where it was for none."""
+        """Count an HTTP request; `operation` is empty where none matches."""
         self._requests[operation, status] += 1
         self._seconds[operation].add(seconds)
 
     async def read(self) -> list[Metric]:
-        """Tell everything: of all workers of this host, and of the stores, as far as they answer."""
+        """Read the metrics of all web processes of this host, and of the stores, as far as they answer."""
         neighbours = self._bus.neighbours()
-        (own, *others), house = await asyncio.gather(
+        (own, *others), stores = await asyncio.gather(
             asyncio.gather(self._take_snapshot(), *(self._request_snapshot(each) for each in neighbours)),
             self._read_stores(),
         )
@@ -142,10 +146,14 @@ class MetricsService:
             ]
         silent = sum(snapshot is None for snapshot in answers.values())
         workers: list[Sample] = [(["answering"], len(answers) - silent), (["silent"], silent)]
-        return [*metrics, Metric("parlance_workers", "gauge", "Workers of this host.", ("state",), (), workers), *house]
+        return [
+            *metrics,
+            Metric("parlance_workers", "gauge", "Web processes of this host.", ("state",), (), workers),
+            *stores,
+        ]
 
     async def _take_snapshot(self) -> Snapshot:
-        """What this worker counts."""
+        """Take the samples of this process."""
         pool: Any = self._database.engine.pool
         traffic = self._bus.traffic()
         snapshot: Snapshot = {
@@ -178,39 +186,39 @@ class MetricsService:
         return snapshot
 
     async def _request_snapshot(self, worker_id: str) -> Snapshot | None:
-        """Have another worker tell; None where it does not."""
+        """Request the samples of another process; return None where it does not answer."""
         self._request_number += 1
         number = self._request_number
-        told: asyncio.Future[Snapshot] = asyncio.get_running_loop().create_future()
-        self._responses[number] = told
+        response: asyncio.Future[Snapshot] = asyncio.get_running_loop().create_future()
+        self._responses[number] = response
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
-                await self._bus.send(f"{worker_id}.", "metrics_wanted", self._bus.worker_id, number)
-                return await told
+                await self._bus.send(f"{worker_id}.", "metrics_requested", self._bus.worker_id, number)
+                return await response
         except (errors.Unavailable, TimeoutError):
             return None
         finally:
             del self._responses[number]
 
-    def _on_request(self, _socket: str, asker: str, number: int) -> None:
-        # In a task: what comes from that worker next should not wait for it.
-        task = asyncio.create_task(self._respond(asker, number))
+    def _on_request(self, _socket_id: str, requester_id: str, number: int) -> None:
+        # In a task: the next message of that process must not wait for it.
+        task = asyncio.create_task(self._respond(requester_id, number))
         self._response_tasks.add(task)
         task.add_done_callback(self._response_tasks.discard)
 
-    async def _respond(self, asker: str, number: int) -> None:
+    async def _respond(self, requester_id: str, number: int) -> None:
         try:
-            await self._bus.send(f"{asker}.", "metrics_told", number, await self._take_snapshot())
+            await self._bus.send(f"{requester_id}.", "metrics_reported", number, await self._take_snapshot())
         except errors.Unavailable:
-            log.info("worker %s is gone, and hears no metrics", asker)
+            log.info("metrics_response_failed process_id=%s", requester_id)
 
-    def _on_response(self, _socket: str, number: int, snapshot: Snapshot) -> None:
-        told = self._responses.get(number)
-        if told is not None and not told.done():
-            told.set_result(snapshot)
+    def _on_response(self, _socket_id: str, number: int, snapshot: Snapshot) -> None:
+        response = self._responses.get(number)
+        if response is not None and not response.done():
+            response.set_result(snapshot)
 
     async def _read_stores(self) -> list[Metric]:
-        """What the stores hold, the same whichever host is asked; a store that is away is told as down."""
+        """Read the numbers of the stores, equal on every host; an unavailable store is reported as down."""
         up: list[Sample] = []
         found = [Metric("parlance_up", "gauge", "Whether a store answers.", ("store",), (), up)]
         for store, ask in (("database", self._read_database()), ("redis", self._read_redis())):
@@ -229,14 +237,14 @@ class MetricsService:
         counts: list[Sample] = [([task, status], count) for task, status, count, _ in jobs]
         ages: list[Sample] = [([task], max(0.0, float(age))) for task, _, _, age in jobs if age is not None]
         rooms: list[Sample] = [(["unjoined"], unjoined), (["joined"], joined)]
-        yield Metric("parlance_jobs", "gauge", "Jobs that wait, run or were given up.", ("task", "status"), (), counts)
-        yield Metric("parlance_job_age_seconds", "gauge", "How long the oldest that is due waits.", ("task",), (), ages)
-        yield Metric("parlance_rooms", "gauge", "Rooms that are open.", ("state",), (), rooms)
+        yield Metric("parlance_jobs", "gauge", "Jobs that wait, run or have failed.", ("task", "status"), (), counts)
+        yield Metric("parlance_job_age_seconds", "gauge", "Age of the oldest job to start.", ("task",), (), ages)
+        yield Metric("parlance_rooms", "gauge", "Open rooms.", ("state",), (), rooms)
 
     async def _read_redis(self) -> AsyncIterator[Metric]:
         waiting = await self._rooms.searching_by_level()
         searches: list[Sample] = [([level], waiting[level]) for level in LEVELS]
-        yield Metric("parlance_searches", "gauge", "Who waits for a partner.", ("level",), (), searches)
+        yield Metric("parlance_searches", "gauge", "Users who wait for a partner.", ("level",), (), searches)
 
     async def stop(self) -> None:
         await tasks.end(*self._response_tasks)

@@ -83,8 +83,8 @@ class VendorChecks:
             raise fault(f"{name} refuses the key", f"Set {names} to the values in its dashboard.")
         if self._settings.is_production and not live:
             raise warning(
-                f"{name} accepts the key, which is for tests and moves no real money",
-                f"Set {names} to those of the live mode.",
+                f"{name} accepts the key, which moves no real money",
+                f"Set {names} of the live mode.",
             )
         return f"{name} accepts the key, {'real money' if live else 'test mode'}"
 

@@ -1,4 +1,4 @@
-"""Owns reports: telling of a learner, and what the operators make of it."""
+"""Reports of learners by learners, and their review by administrators."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from services.operations.audit import AuditService
 from services.pagination import Page, read_page
 from services.safety.bans import BansService
 
-#: How many different learners' pending reports put somebody before the operators.
+#: Learners with a pending report of the same user, from which on that user is flagged for review.
 FLAG_REPORTERS = 3
 
 
@@ -33,13 +33,13 @@ class ReportsService:
     async def report(
         self, reporter_id: str, reported_id: str, session_id: str | None, reason: str, description: str | None
     ) -> Report:
-        """Report somebody one has been in a call with.
+        """Report a user that the reporter was in a call with.
 
-        Raises NotFound where there was no such call, AlreadyReported, and RequestInvalid for oneself.
+        Raises NotFound where there was no such call, AlreadyReported, and RequestInvalid for the own account.
         """
         reporter, reported = uuid.UUID(reporter_id), uuid.UUID(reported_id)
         if reporter == reported:
-            raise errors.RequestInvalid("one cannot report oneself")
+            raise errors.RequestInvalid("you cannot report yourself")
         together = sa.or_(
             sa.and_(col(CallSession.user_a_id) == reporter, col(CallSession.user_b_id) == reported),
             sa.and_(col(CallSession.user_a_id) == reported, col(CallSession.user_b_id) == reporter),
@@ -55,7 +55,7 @@ class ReportsService:
         )
         try:
             async with self._database.transaction() as db:
-                # Held, so that of three reports at once the last sees the other two.
+                # Locked, so that of three simultaneous reports the last one sees the other two.
                 user = await lock_user(db, reported)
                 if user is None or (await db.exec(select(CallSession.id).where(together).limit(1))).first() is None:
                     raise errors.NotFound()
@@ -68,7 +68,7 @@ class ReportsService:
         return report
 
     async def list_mine(self, user_id: str, *, limit: int, cursor: str | None) -> Page[Report]:
-        """Read a page of the reports one has made, newest first."""
+        """Read a page of the reports that a user has made, newest first."""
         return await self._list(col(Report.reporter_id) == uuid.UUID(user_id), limit, cursor)
 
     async def list_all(
@@ -98,10 +98,10 @@ class ReportsService:
     async def review(
         self, actor_id: str, report_id: str, *, status: str | None, admin_note: str | None, ban: bool
     ) -> Report:
-        """Settle a report, and ban the reported on demand, all at once.
+        """Review a report, and ban the reported user where `ban` says so, in one transaction.
 
-        Raises NotFound, Forbidden where the reported is an administrator, and AlreadyReported where the report would be
-        pending again although its reporter has made another since.
+        Raises NotFound, Forbidden where the reported user is an administrator, and AlreadyReported where the report
+        would be pending again although its reporter has made another since.
         """
         actor = uuid.UUID(actor_id)
         ended: list[str] = []
@@ -142,7 +142,7 @@ class ReportsService:
 
 
 async def update_flag(db: AsyncSession, user: User) -> bool:
-    """Put an account before the operators, or take it away, by its pending reporters; say whether it is there anew."""
+    """Flag an account for review, or end the flag, by its pending reporters; say whether it was flagged just now."""
     reporters = select(sa.func.count(sa.distinct(col(Report.reporter_id)))).where(
         Report.reported_id == user.id, Report.status == ReportStatus.PENDING
     )
