@@ -1,4 +1,4 @@
-"""Owns `parlance refunds`: giving money back."""
+"""`parlance refunds`: refunds of orders, issued and listed."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
     from models import Refund
     from services.pagination import Page
 
-app = typer.Typer(help="Give payments back.", no_args_is_help=True)
+app = typer.Typer(help="Refund payments.", no_args_is_help=True)
 
 
 @app.command("issue")
 def issue(
     order_id: Annotated[uuid.UUID, typer.Argument(metavar="ORDER_ID", help="The order's id.")],
     amount: Annotated[
-        int | None, typer.Option(min=1, help="In the smallest unit of the currency; all that is left without it.")
+        int | None, typer.Option(min=1, help="In the smallest unit of the currency; by default all that is left.")
     ] = None,
-    reason: Annotated[str | None, typer.Option(help="For those who look at it later.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Recorded with the refund.")] = None,
 ) -> None:
-    """Give an order's payment back, or part of it. Giving all back ends the enrollment.
+    """Refund an order's payment, or part of it. A full refund ends the enrollment.
 
-    Where the provider is away the refund stays pending, and `parlance worker` keeps asking.
+    Where the provider is unavailable the refund stays pending, and `parlance worker` tries again.
 
     Examples:
 
@@ -54,7 +54,7 @@ def list_refunds(as_json: Annotated[bool, typer.Option("--json", help="For scrip
         print(json.dumps([_build_fields(refund) for refund in refunds]))
         return
     for refund in refunds:
-        order = refund.order_id or "no order of ours"
+        order = refund.order_id or "no known order"
         print(f"{refund.created_at:%Y-%m-%d %H:%M}  {refund.amount} {refund.currency}  {refund.status:9}  {order}")
 
 

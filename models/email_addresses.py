@@ -1,6 +1,6 @@
-"""E-mail addresses: what may be registered, and the one form by which an account is found.
+"""E-mail addresses: which may be registered, and the canonical form by which an account is found.
 
-Nothing else folds an address: look-up, uniqueness, limits, jobs and search all compare `canonical`.
+Look-up, uniqueness, limits, jobs and search all compare `to_canonical`; nothing else folds an address.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _DOTS = ".。．｡"
 
 
 def to_deliverable(typed: str) -> str | None:
-    """Answer an address as mail is sent to it: NFC, the domain in A-labels; None where mail programs would differ.
+    """Return an address as mail is sent to it: NFC, the domain in A-labels; None where mail programs would differ.
 
     The letters of the local part keep their case: some servers tell them apart.
     """
@@ -38,9 +38,9 @@ def to_deliverable(typed: str) -> str | None:
 
 
 def to_canonical(typed: str) -> str:
-    """Answer the form by which an account is found; spellings of one address, in whatever letters, have one form.
+    """Return the form by which an account is found, equal for all spellings of one address.
 
-    Also an address that may not be registered has one: accounts from before that rule are found by it.
+    Addresses that may not be registered have one too: accounts from before that rule are found by it.
     """
     return fold(to_deliverable(typed) or typed)
 
