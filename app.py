@@ -11,7 +11,7 @@ from contract import admin_page, docs, edge, events, practice_page, rest, schema
 
 
 def create(container: Container | None = None, openapi: dict[str, Any] | None = None) -> ASGIApp:
-    """Compose the app; uvicorn calls this in each worker. Benchmarks pass an `openapi` with an operation of theirs."""
+    """Compose the app of a web process. Benchmarks pass an `openapi` with an operation of theirs."""
     services = container or Container(configuration.load())
     logs.configure(services.settings)
     openapi = openapi or schemas.load(schemas.OPENAPI)

@@ -126,6 +126,6 @@ class LoginRevocations:
                 .group_by(col(RefreshToken.family_id))
             )
             rows = (await db.execute(statement)).all()
-        self._ended = {family: at for family, at in self._ended.items() if at > now - self._lifetime}
+        self._ended = {family_id: at for family_id, at in self._ended.items() if at > now - self._lifetime}
         self._read_until = now
-        self._record({str(family): at for family, at in rows})
+        self._record({str(family_id): at for family_id, at in rows})

@@ -1,4 +1,4 @@
-"""Password resets: who may change a password is whoever holds the link mailed to the account's address."""
+"""Changes of passwords: the link that is mailed to the account's address, and the reset that it permits."""
 
 from __future__ import annotations
 
