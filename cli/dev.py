@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -56,10 +57,7 @@ def dev(
       DB_HOST=localhost parlance dev
     """
     # Imported here, so that other commands do not wait for the clients of the services.
-    from adapters.keys import KeyFiles
-    from cli import migrations
     from devtools.embedded import EmbeddedServices, write_private
-    from services.operations import startup
 
     settings = configuration.load()
     if settings.is_production:
@@ -74,41 +72,24 @@ def dev(
     processes.stop_on_signals()
     environment_file = directory / "dev.env"
     environment = None
-    payments = None
     try:
         if missing:
             _print(f"starting {', '.join(sorted(missing))} in {directory}")
         environment = processes.embedded.start()
-        if not payment_stand_ins.replaced_by_real_keys():
-            if payment_stand_ins.installed():
-                payments = payment_stand_ins.plan(directory, f"http://{_reachable_host(host)}:{port}")
-                environment |= payments.environment
-            else:
-                _print(payment_stand_ins.MISSING)
-        os.environ.update(environment, PORT=str(port))
-        if "app_url" not in settings.model_fields_set:
-            os.environ["APP_URL"] = f"http://localhost:{port}"
-        # After a payment the browser returns to a page of this server.
-        for name, page in _PAYMENT_PAGES.items():
-            if name.lower() not in settings.model_fields_set:
-                os.environ[name] = f"http://localhost:{port}{page}"
-        settings = configuration.load()
-        if KeyFiles(settings).generate_if_missing():
-            _print(f"created the signing keys {settings.jwt_private_key_path} and {settings.jwt_public_key_path}")
-        asyncio.run(startup.check_database(settings))
-        migrations.upgrade_to_head(settings)
+        payments = _plan_payments(directory, f"http://{_reachable_host(host)}:{port}")
+        if payments:
+            environment |= payments.environment
+        settings = _prepare(settings, environment, port)
         write_private(environment_file, "".join(f"{name}={value}\n" for name, value in environment.items()))
 
         if payments:
             processes.run("the payment stand-ins", *payments.command, cwd=payment_stand_ins.ROOT)
-        serve = ("serve", f"--host={host}", f"--port={port}", f"--workers={workers}", *["--reload"] * reload)
-        processes.run("`parlance serve`", "cli", *serve)
+        serve = (f"--host={host}", f"--port={port}", f"--workers={workers}", *["--reload"] * reload)
+        processes.run("`parlance serve`", "cli", "serve", *serve)
         processes.run("`parlance worker`", "cli", "worker")
         _wait_for_health(host, port, processes)
         _print(_build_welcome(port, directory, payments, settings))
-        while True:
-            processes.watch()
-            time.sleep(0.2)
+        processes.watch_until_stopped()
     except KeyboardInterrupt:
         _print("stopping")
     finally:
@@ -116,6 +97,39 @@ def dev(
         if environment is not None:
             environment_file.unlink(missing_ok=True)
         processes.embedded.stop()
+
+
+def _plan_payments(directory: Path, url: str) -> payment_stand_ins.Plan | None:
+    """Plan the payment stand-ins; return None where real keys replace them, or they are not installed."""
+    if payment_stand_ins.replaced_by_real_keys():
+        return None
+    if not payment_stand_ins.installed():
+        _print(payment_stand_ins.MISSING)
+        return None
+    return payment_stand_ins.plan(directory, url)
+
+
+def _prepare(settings: Settings, environment: Mapping[str, str], port: int) -> Settings:
+    """Set the environment of the processes, generate missing signing keys and run the migrations.
+
+    Addresses of this server are set where none are configured. Returns the settings of that environment.
+    """
+    from adapters.keys import KeyFiles
+    from cli import migrations
+    from services.operations import startup
+
+    site = f"http://localhost:{port}"
+    os.environ.update(environment, PORT=str(port))
+    # After a payment the browser returns to a page of this server.
+    for name, page in {"APP_URL": "", **_PAYMENT_PAGES}.items():
+        if name.lower() not in settings.model_fields_set:
+            os.environ[name] = f"{site}{page}"
+    settings = configuration.load()
+    if KeyFiles(settings).generate_if_missing():
+        _print(f"created the signing keys {settings.jwt_private_key_path} and {settings.jwt_public_key_path}")
+    asyncio.run(startup.check_database(settings))
+    migrations.upgrade_to_head(settings)
+    return settings
 
 
 class _Processes:
@@ -166,6 +180,12 @@ class _Processes:
         for title, process in self._processes.items():
             if process.poll() is not None:
                 raise Refused(f"{title} ended (exit {process.returncode}); its last lines of log are above")
+
+    def watch_until_stopped(self) -> None:
+        """Call `watch` until it raises."""
+        while True:
+            self.watch()
+            time.sleep(0.2)
 
     def stop(self) -> None:
         """Stop the processes that `run` started; kill those that take longer than five seconds."""
