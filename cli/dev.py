@@ -44,9 +44,8 @@ def dev(
 ) -> None:
     """Run the server and the job worker, with embedded PostgreSQL, Redis and S3 where none is configured.
 
-    Without keys of Stripe or Razorpay, stand-ins of both accept payments: no money moves.
-
-    Creates signing keys and runs migrations too. Ctrl-C stops everything; the data is kept for the next start.
+    Without keys of Stripe or Razorpay, stand-ins of both accept payments: no money moves. Creates signing keys and
+    runs migrations too. Ctrl-C stops everything; the data is kept for the next start.
 
     Examples:
 
@@ -81,7 +80,6 @@ def dev(
             environment |= payments.environment
         settings = _prepare(settings, environment, port)
         write_private(environment_file, "".join(f"{name}={value}\n" for name, value in environment.items()))
-
         if payments:
             processes.run("the payment stand-ins", *payments.command, cwd=payment_stand_ins.ROOT)
         serve = (f"--host={host}", f"--port={port}", f"--workers={workers}", *["--reload"] * reload)
