@@ -49,7 +49,7 @@ class VendorChecks:
             raise fault(summary, "Check that this machine reaches it and that RESEND_API_URL is right.") from None
         domain = parseaddr(settings.email_from)[1].rpartition("@")[2]
         if domains is None:
-            return "Resend accepts the key, which may only send"
+            return "Resend accepts the key, which may send and nothing else"
         if domains.get(domain) != "verified":
             summary = f"Resend accepts the key, but {domain} is {domains.get(domain, 'none of its domains')}"
             raise fault(summary, "Verify it at resend.com/domains, or set EMAIL_FROM to an address of one that is.")
