@@ -27,42 +27,41 @@ from adapters.scripts import Scripts
 from adapters.storage import Storage
 from adapters.tokens import LEEWAY, AccessTokens
 from adapters.turn import Turn
-from services.accounts import AccountsService
-from services.admins import AdminsService
-from services.audit import AuditService
-from services.auth import AuthService
-from services.bans import BansService
-from services.blocks import BlocksService
-from services.call_rows import CallRows
-from services.courses import CoursesService
-from services.demo import DemoService
-from services.device_tokens import DeviceTokensService
-from services.doctor import DoctorService
-from services.health import HealthService
-from services.idempotency import IdempotencyService
-from services.lessons import LessonsService
-from services.matchmaking import MatchmakingService
-from services.metrics import MetricsService
-from services.notifications import NotificationsService
-from services.payments import PaymentsService
-from services.playback import PlaybackService
-from services.privacy import PrivacyService
-from services.progress import ProgressService
-from services.pruning import PruningService
-from services.reconciliation import ReconciliationService
-from services.recovery import RecoveryService
-from services.reports import ReportsService
-from services.revocations import Revocations
-from services.rooms import LUA, Rooms
-from services.sessions import SessionsService
-from services.sign_ins import SignInsService
-from services.signaling import SignalingService
-from services.sockets import SocketsService
-from services.stats import StatsService
-from services.uploads import UploadsService
-from services.users import UsersService
-from services.videos import VideosService
-from services.webhooks import WebhooksService
+from services.calls.call_history import SessionsService
+from services.calls.call_records import CallRows
+from services.calls.matchmaking import MatchmakingService
+from services.calls.recovery import RecoveryService
+from services.calls.rooms import LUA, Rooms
+from services.calls.signaling import SignalingService
+from services.calls.user_sockets import SocketsService
+from services.identity.account_deletion import PrivacyService
+from services.identity.administrators import AdminsService
+from services.identity.authentication import AuthService
+from services.identity.login_revocations import Revocations
+from services.identity.logins import SignInsService
+from services.identity.profiles import UsersService
+from services.identity.user_directory import AccountsService
+from services.learning.courses import CoursesService
+from services.learning.lessons import LessonsService
+from services.learning.playback import PlaybackService
+from services.learning.progress import ProgressService
+from services.learning.uploads import UploadsService
+from services.learning.videos import VideosService
+from services.messaging.notifications import NotificationsService
+from services.messaging.push_devices import DeviceTokensService
+from services.operations.audit import AuditService
+from services.operations.dashboard import StatsService
+from services.operations.doctor import DoctorService
+from services.operations.health import HealthService
+from services.operations.idempotency import IdempotencyService
+from services.operations.metrics import MetricsService
+from services.operations.pruning import PruningService
+from services.payments.checkout import PaymentsService
+from services.payments.reconciliation import ReconciliationService
+from services.payments.webhooks import WebhooksService
+from services.safety.bans import BansService
+from services.safety.blocks import BlocksService
+from services.safety.reports import ReportsService
 from settings import Settings
 
 
@@ -146,7 +145,6 @@ class Container:
         )
         ffmpeg = Ffmpeg(settings)
         self.videos = VideosService(self.database, self.audit, self.jobs, self.storage, ffmpeg)
-        self.demo = DemoService(self.database, self._passwords, self.audit, self.bans, self.jobs, self.uploads, ffmpeg)
         self.playback = PlaybackService(
             self.database, self.storage, tokens, app_url=settings.app_url, margin=settings.video_link_expiry
         )

@@ -40,7 +40,7 @@ def worker() -> None:
     from adapters import logs
     from cli import migrations
     from container import Container
-    from services import startup
+    from services.operations import startup
 
     settings = configuration.load()
     settings.require_services()
@@ -87,10 +87,6 @@ def bind(queue: App, services: Container) -> None:
     @queue.task(name="videos.tidy", retry=later)
     async def tidy_upload(lesson_id: str, folder: str) -> None:
         await services.videos.tidy(lesson_id, folder)
-
-    @queue.task(name="demo.film")
-    async def film(admin_id: str, lesson_id: str) -> None:
-        await services.demo.film(admin_id, lesson_id)
 
     @queue.task(name="videos.drop", retry=later)
     async def drop_upload(key: str, attempt: str) -> None:
@@ -211,7 +207,7 @@ async def _work(services: Container) -> None:
     from procrastinate.jobs import DEFAULT_QUEUE
 
     from adapters.jobs import VIDEOS
-    from services import startup
+    from services.operations import startup
 
     # One outage is one line, however many queues there are.
     one_at_a_time = asyncio.Lock()

@@ -32,7 +32,7 @@ from models import email_addresses
 
 if TYPE_CHECKING:
     from container import Container
-    from services.sign_ins import Identity
+    from services.identity.logins import Identity
 
 METHODS = ("get", "head", "put", "post", "delete", "patch", "options")
 

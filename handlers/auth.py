@@ -10,7 +10,7 @@ from starlette.requests import Request
 import errors
 from handlers import cookies, shapes
 from models import Platform
-from services.sign_ins import Identity, SignedIn
+from services.identity.logins import Identity, SignedIn
 
 if TYPE_CHECKING:
     from container import Container

@@ -21,18 +21,18 @@ from models import (
     Report,
     User,
 )
-from services.accounts import Account, AccountDetail
-from services.courses import Offer
-from services.lessons import Download
-from services.paging import Page
-from services.payments import AdminOrder
-from services.playback import Link
-from services.privacy import Copy
-from services.progress import CourseProgress, Taken
-from services.sessions import Call
-from services.sign_ins import Device, SignedIn
-from services.stats import Stats, Total
-from services.users import Me
+from services.calls.call_history import Call
+from services.identity.account_deletion import Copy
+from services.identity.logins import Device, SignedIn
+from services.identity.profiles import Me
+from services.identity.user_directory import Account, AccountDetail
+from services.learning.courses import Offer
+from services.learning.lessons import Download
+from services.learning.playback import Link
+from services.learning.progress import CourseProgress, Taken
+from services.operations.dashboard import Stats, Total
+from services.pagination import Page
+from services.payments.checkout import AdminOrder
 
 T = TypeVar("T")
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from realtime.caller import Caller
 from realtime.outcomes import tell
-from services.sign_ins import Identity
+from services.identity.logins import Identity
 
 if TYPE_CHECKING:
     from container import Container

@@ -16,9 +16,9 @@ import errors
 from adapters import passwords
 from adapters.passwords import Passwords, Verdict, prepare
 from container import Container
-from services.admins import AdminsService
-from tests.accounts import an_email, credentials, query
-from tests.world import PASSWORD, client
+from services.identity.administrators import AdminsService
+from testing.accounts import an_email, credentials, query
+from testing.servers import PASSWORD, client
 
 NFC, NFD = "r\u00e9sum\u00e9 caf\u00e9", unicodedata.normalize("NFD", "r\u00e9sum\u00e9 caf\u00e9")
 COMMON = ["password123", "PASSWORD123", "michelle", "Jennifer", "december", "iloveyou", "1q2w3e4r", "football1"]

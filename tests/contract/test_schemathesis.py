@@ -22,7 +22,7 @@ from schemathesis.specs.openapi.checks import negative_data_rejection, positive_
 
 from container import Container
 from contract import schemas
-from tests.world import PASSWORD, Server, address
+from testing.servers import PASSWORD, Server, address
 
 schemathesis.serializer.alias("application/offset+octet-stream", "application/octet-stream")
 

@@ -14,11 +14,11 @@ import app
 from container import Container
 from models import AuditEntry, OrderStatus, ProviderName, Role
 from settings import Settings
-from tests.accounts import own_database, running
-from tests.directory import NOON, an_account, an_order, minutes_ago, some_course
-from tests.history import every_page, had_call, make_admin, rows
-from tests.payments import completed, deliver, paying, tills
-from tests.world import Learner, client, register
+from testing.accounts import own_database, running
+from testing.admin_rows import NOON, an_account, an_order, minutes_ago, some_course
+from testing.call_history import every_page, had_call, make_admin, rows
+from testing.payments import completed, deliver, paying, tills
+from testing.servers import Learner, client, register
 
 NOWHERE = "7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0"
 

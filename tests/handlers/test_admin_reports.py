@@ -10,8 +10,8 @@ import pytest
 
 from container import Container
 from contract import operations, schemas
-from tests.history import MakeLearner, every_page, had_call, make_admin, rows, until, value
-from tests.world import PASSWORD, Learner
+from testing.call_history import MakeLearner, every_page, had_call, make_admin, rows, until, value
+from testing.servers import PASSWORD, Learner
 
 NOWHERE = "7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0"
 OPERATIONS = {

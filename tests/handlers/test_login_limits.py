@@ -14,8 +14,8 @@ from adapters.rate_limiter import RateLimiter
 from container import Container
 from contract import client_addresses
 from settings import Settings
-from tests.accounts import an_email, credentials, query
-from tests.world import PASSWORD, client
+from testing.accounts import an_email, credentials, query
+from testing.servers import PASSWORD, client
 
 GUESSES = 20
 

@@ -18,12 +18,12 @@ from adapters.scripts import Scripts
 from container import Container
 from contract import problems
 from models import EndedBy
-from services.call_rows import CallRows
-from services.matchmaking import UNKNOWN_WAIT, Match, MatchmakingService, Searching
-from services.rooms import LUA, Rooms
-from services.sessions import SessionsService
-from tests.calls import LocalBus, MakePhone, Room, ban, becomes, call, ended_row, match, row
-from tests.world import Learner, free_port
+from services.calls.call_history import SessionsService
+from services.calls.call_records import CallRows
+from services.calls.matchmaking import UNKNOWN_WAIT, Match, MatchmakingService, Searching
+from services.calls.rooms import LUA, Rooms
+from testing.calls import LocalBus, MakePhone, Room, ban, becomes, call, ended_row, match, row
+from testing.servers import Learner, free_port
 
 MakeLearner = Callable[..., Awaitable[Learner]]
 

@@ -17,10 +17,10 @@ import sqlalchemy as sa
 from socketio.exceptions import ConnectionError as HandshakeRefused
 
 import errors
-from adapters.embedded import EmbeddedServices
 from container import Container
-from tests.accounts import bearer, credentials, eventually, execute, load, parlance, running, servers
-from tests.world import Learner, Phone, Server, address, dial, register
+from devtools.embedded import EmbeddedServices
+from testing.accounts import bearer, credentials, eventually, execute, load, parlance, running, servers
+from testing.servers import Learner, Phone, Server, address, dial, register
 
 #: What RULES.md promises, in seconds.
 PROMISED = 1.0

@@ -14,15 +14,15 @@ import sqlalchemy.exc
 import errors
 from container import Container
 from models import CallSession, EndedBy
-from services.call_rows import CallRows
-from services.matchmaking import Match, MatchmakingService
-from services.recovery import RecoveryService
-from services.rooms import Rooms
-from services.sessions import SessionsService
-from services.signaling import PeerAway, PeerBack, PeerLeft, Seat, SignalingService
-from tests.calls import HeldBus, LocalBus, MakePhone, Room, becomes, call, empty_queue, ended_row, match, row
-from tests.pace import GRACE
-from tests.world import Phone, Server, start_server, stop_server
+from services.calls.call_history import SessionsService
+from services.calls.call_records import CallRows
+from services.calls.matchmaking import Match, MatchmakingService
+from services.calls.recovery import RecoveryService
+from services.calls.rooms import Rooms
+from services.calls.signaling import PeerAway, PeerBack, PeerLeft, Seat, SignalingService
+from testing.calls import HeldBus, LocalBus, MakePhone, Room, becomes, call, empty_queue, ended_row, match, row
+from testing.servers import Phone, Server, start_server, stop_server
+from testing.time_limits import GRACE
 
 Pair = tuple[Phone, Phone]
 #: Seconds that a dropped member of a call has on the tests' server.

@@ -15,10 +15,10 @@ import sqlalchemy.exc
 import errors
 from cli import migrations
 from container import Container
-from services.audit import GENESIS
+from services.operations.audit import GENESIS
 from settings import Settings
-from tests.history import MakeLearner, had_call, make_admin, rows, value
-from tests.world import Learner
+from testing.call_history import MakeLearner, had_call, make_admin, rows, value
+from testing.servers import Learner
 
 ENTRIES = "SELECT count(*) FROM audit_log"
 

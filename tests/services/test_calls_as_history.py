@@ -13,9 +13,9 @@ import sqlalchemy as sa
 
 from container import Container
 from models import CallSession
-from services.rooms import ROOM_SECONDS
-from tests.history import MakeLearner, every_page, rows, until, value
-from tests.world import Learner
+from services.calls.rooms import ROOM_SECONDS
+from testing.call_history import MakeLearner, every_page, rows, until, value
+from testing.servers import Learner
 
 Pair = tuple[Learner, Learner]
 

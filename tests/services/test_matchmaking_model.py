@@ -21,14 +21,14 @@ import pytest
 import errors
 from adapters.scripts import Scripts
 from models import CallSession
-from services.call_rows import CallRows
-from services.matchmaking import Match, MatchmakingService, Partner, PartnerCancelled, SearchExpired, Searching
-from services.recovery import RecoveryService
-from services.rooms import LUA, Rooms
-from services.sessions import SessionsService
-from services.signaling import PeerAway, PeerBack, PeerLeft, SignalingService
+from services.calls.call_history import SessionsService
+from services.calls.call_records import CallRows
+from services.calls.matchmaking import Match, MatchmakingService, Partner, PartnerCancelled, SearchExpired, Searching
+from services.calls.recovery import RecoveryService
+from services.calls.rooms import LUA, Rooms
+from services.calls.signaling import PeerAway, PeerBack, PeerLeft, SignalingService
 from settings import Settings
-from tests.calls import LocalBus
+from testing.calls import LocalBus
 
 OPERATIONS = int(os.environ.get("MODEL_OPERATIONS", "100000"))
 SEED = int(os.environ.get("MODEL_SEED", "20260314"))

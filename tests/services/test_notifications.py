@@ -16,18 +16,18 @@ import pytest
 
 import errors
 from container import Container
+from devtools.stand_ins import StandIns, running
 from models import CallSession, Notification, NotificationType, Profile
-from services import notices, notifications
-from services.sign_ins import Identity
+from services.identity.logins import Identity
+from services.messaging import notification_templates, notifications
 from settings import Settings
-from tests.accounts import Outbox, an_email, eventually, load, own_database, query, run_jobs
-from tests.accounts import running as serving
-from tests.shop import a_worker
-from tests.standins import StandIns, running
-from tests.world import PASSWORD
+from testing.accounts import Outbox, an_email, eventually, load, own_database, query, run_jobs
+from testing.accounts import running as serving
+from testing.servers import PASSWORD
+from testing.shop import a_worker
 
 SEND = "POST */messages:send"
-HELLO = notices.system("Hello", "There.")
+HELLO = notification_templates.system("Hello", "There.")
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def a_token() -> str:
     return f"{secrets.token_urlsafe(16)}:APA91b{secrets.token_urlsafe(90)}"
 
 
-async def tell(services: Container, who: Identity, notice: notices.Notice = HELLO) -> None:
+async def tell(services: Container, who: Identity, notice: notification_templates.Notice = HELLO) -> None:
     async with services.database.transaction() as session:
         await notifications.tell(session, uuid.UUID(who.user_id), notice)
 
@@ -185,7 +185,7 @@ async def test_every_device_of_the_user_shows_it(services: Container, stand_ins:
     tablet = a_token()
     await services.device_tokens.register(who, tablet, "tablet", "android")
     _, elsewhere = await with_device(services)
-    await tell(services, who, notices.Notice(NotificationType.SYSTEM, "Hi", "You.", {"a": "b"}))
+    await tell(services, who, notification_templates.Notice(NotificationType.SYSTEM, "Hi", "You.", {"a": "b"}))
     await run_jobs(services)
     (row,) = await told(services, who)
     for token in (phone, tablet):
@@ -385,7 +385,7 @@ async def test_an_occasion_told_fifty_times_at_once_is_one_notification_and_one_
     services: Container, stand_ins: StandIns
 ) -> None:
     who, token = await with_device(services)
-    notice = notices.Notice(NotificationType.SYSTEM, "Once", "Only.", None, "the occasion")
+    notice = notification_templates.Notice(NotificationType.SYSTEM, "Once", "Only.", None, "the occasion")
     await asyncio.gather(*(tell(services, who, notice) for _ in range(50)))
     await run_jobs(services)
     assert len(await told(services, who)) == len(stand_ins.fcm.shown(token)) == 1
@@ -398,7 +398,7 @@ async def test_reading_one_and_all_at_once_keeps_the_first_time(services: Contai
     who = await sign_in(services)
     for _ in range(5):
         for number in range(20):
-            await tell(services, who, notices.system(f"{number:02}", "x"))
+            await tell(services, who, notification_templates.system(f"{number:02}", "x"))
         inbox = await services.notifications.list_of(who.user_id, limit=100, cursor=None)
         fresh = [row for row in inbox.page.items if not row.read]
         outcomes = await asyncio.gather(
@@ -459,10 +459,10 @@ async def test_an_account_that_is_deleted_takes_its_notifications_and_devices_al
 
 def test_the_words_are_there_for_whatever_is_told() -> None:
     from models.payment_alert import AlertKind
-    from services import streaks
+    from services.calls import streaks
 
     for kind, counts in (("streak", streaks.STREAKS), ("sessions", streaks.SESSIONS)):
         for count in counts:
-            notice = notices.achievement(streaks.Achievement(kind, count))  # type: ignore[arg-type]
+            notice = notification_templates.achievement(streaks.Achievement(kind, count))  # type: ignore[arg-type]
             assert notice.title and str(count) in notice.body
-    assert notices._ALERTS.keys() == set(AlertKind)
+    assert notification_templates._ALERTS.keys() == set(AlertKind)

@@ -11,12 +11,12 @@ import pytest
 
 import errors
 from container import Container
-from services.call_rows import CallRows
-from services.matchmaking import Match, MatchmakingService, PartnerCancelled, Searching
-from services.recovery import RecoveryService
-from services.rooms import Rooms
-from services.signaling import SignalingService
-from tests.calls import LocalBus, empty_queue
+from services.calls.call_records import CallRows
+from services.calls.matchmaking import Match, MatchmakingService, PartnerCancelled, Searching
+from services.calls.recovery import RecoveryService
+from services.calls.rooms import Rooms
+from services.calls.signaling import SignalingService
+from testing.calls import LocalBus, empty_queue
 
 
 @pytest.fixture(autouse=True)

@@ -17,11 +17,11 @@ import sqlalchemy as sa
 import errors
 from container import Container
 from models.columns import now
-from services import sign_ins
-from services.sign_ins import SignedIn
+from services.identity import logins
+from services.identity.logins import SignedIn
 from settings import Settings
-from tests.accounts import Outbox, an_email, eventually, own_database, query, run_jobs, running
-from tests.world import PASSWORD
+from testing.accounts import Outbox, an_email, eventually, own_database, query, run_jobs, running
+from testing.servers import PASSWORD
 
 BAN = "UPDATE users SET is_banned = true, banned_at = now(), ban_reason = 'a test' WHERE id = :id"
 UNBAN = "UPDATE users SET is_banned = false, banned_at = NULL, ban_reason = NULL WHERE id = :id"
@@ -126,7 +126,7 @@ async def test_workers_whose_clocks_differ_neither_end_sign_ins_nor_miss_their_e
     parent = await register(container)
     child = await container.sign_ins.refresh(parent.refresh_token)
     with monkeypatch.context() as wrong:
-        wrong.setattr(sign_ins, "now", lambda: now() + timedelta(minutes=minutes))
+        wrong.setattr(logins, "now", lambda: now() + timedelta(minutes=minutes))
         assert (await other_worker.sign_ins.refresh(parent.refresh_token)).refresh_token == child.refresh_token
         await other_worker.sign_ins.end(container.sign_ins.identify(child.access_token))
     await eventually(lambda: is_ended(container, child), within=1, what="known to the worker whose clock is right")
