@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 
@@ -11,27 +11,31 @@ import errors
 from handlers import cookies, shapes
 from models import Platform
 from services.identity.logins import Identity, SignedIn
+from wire import rest
 
 if TYPE_CHECKING:
     from container import Container
 
-#: What a handler returns beside a body: headers of the answer.
-Reply = tuple[dict[str, Any] | None, dict[str, str]]
-
 _COOKIE, _COOKIE_PATH = "refresh_token", "/auth"
 
 
-async def register(services: Container, request: Request, body: dict[str, Any]) -> Reply:
+async def register(
+    services: Container, request: Request, body: rest.Credentials
+) -> tuple[rest.AuthTokens, dict[str, str]]:
     signed_in = await services.auth.register(body["email"], body["password"], body["deviceId"], body["platform"])
     return _tokens(services, request, signed_in)
 
 
-async def login(services: Container, request: Request, body: dict[str, Any]) -> Reply:
+async def login(
+    services: Container, request: Request, body: rest.LoginRequest
+) -> tuple[rest.AuthTokens, dict[str, str]]:
     signed_in = await services.auth.login(body["email"], body["password"], body["deviceId"], body["platform"])
     return _tokens(services, request, signed_in)
 
 
-async def refresh(services: Container, request: Request, body: dict[str, Any]) -> Reply:
+async def refresh(
+    services: Container, request: Request, body: rest.RefreshRequest
+) -> tuple[rest.AuthTokens, dict[str, str]]:
     token = body.get("refreshToken")
     if token is None:
         token = cookies.read(request, services.settings, _COOKIE)
@@ -42,25 +46,25 @@ async def refresh(services: Container, request: Request, body: dict[str, Any]) -
     return _tokens(services, request, await services.sign_ins.refresh(token))
 
 
-async def logout(services: Container, request: Request, caller: Identity) -> Reply:
+async def logout(services: Container, request: Request, caller: Identity) -> tuple[None, dict[str, str]]:
     await services.sign_ins.end(caller)
     return None, {"Set-Cookie": _refresh_cookie(services, request, "", timedelta())}
 
 
-async def logout_all(services: Container, request: Request, caller: Identity) -> Reply:
+async def logout_all(services: Container, request: Request, caller: Identity) -> tuple[None, dict[str, str]]:
     await services.sign_ins.end_all(caller.user_id)
     return None, {"Set-Cookie": _refresh_cookie(services, request, "", timedelta())}
 
 
-async def forgot_password(services: Container, body: dict[str, Any]) -> None:
+async def forgot_password(services: Container, body: rest.ForgotPassword) -> None:
     await services.auth.forgot_password(body["email"])
 
 
-async def reset_password(services: Container, body: dict[str, Any]) -> None:
+async def reset_password(services: Container, body: rest.ResetPassword) -> None:
     await services.auth.reset_password(body["token"], body["newPassword"])
 
 
-async def verify_email(services: Container, body: dict[str, Any]) -> None:
+async def verify_email(services: Container, body: rest.VerifyEmail) -> None:
     await services.auth.verify_email(body["token"])
 
 
@@ -68,7 +72,7 @@ async def resend_verification(services: Container, caller: Identity) -> None:
     await services.auth.resend_verification(caller.user_id)
 
 
-async def list_devices(services: Container, caller: Identity) -> dict[str, Any]:
+async def list_devices(services: Container, caller: Identity) -> rest.DeviceList:
     return {"items": [shapes.device(each) for each in await services.sign_ins.devices(caller)]}
 
 
@@ -76,11 +80,11 @@ async def end_device(services: Container, caller: Identity, device_id: str) -> N
     await services.sign_ins.end_device(caller.user_id, device_id)
 
 
-async def jwks(services: Container) -> Reply:
+async def jwks(services: Container) -> tuple[rest.JsonWebKeySet, dict[str, str]]:
     return services.auth.jwks(), {"Cache-Control": "public, max-age=300"}
 
 
-def _tokens(services: Container, request: Request, signed_in: SignedIn) -> Reply:
+def _tokens(services: Container, request: Request, signed_in: SignedIn) -> tuple[rest.AuthTokens, dict[str, str]]:
     headers = {"Cache-Control": "no-store"}
     if signed_in.platform is Platform.WEB:
         lifetime = services.settings.jwt_refresh_expiry

@@ -20,6 +20,7 @@ from adapters.jobs import Jobs
 from adapters.storage import Storage
 from models import EnglishLevel, LearningGoal, Profile, User
 from services.identity.logins import lock
+from wire import rest
 
 _ENUMS = {"english_level": EnglishLevel, "learning_goal": LearningGoal}
 #: Pixels of an avatar's side.
@@ -43,15 +44,15 @@ class Me(NamedTuple):
 
     id: uuid.UUID
     email: str
-    role: str
+    role: rest.Role
     is_verified: bool
     username: str | None
     display_name: str | None
     avatar_url: str | None
     bio: str | None
     native_language: str | None
-    english_level: str | None
-    learning_goal: str | None
+    english_level: rest.EnglishLevel
+    learning_goal: rest.LearningGoal
     country: str | None
     timezone: str | None
     total_practice_mins: int

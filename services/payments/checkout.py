@@ -20,6 +20,7 @@ from adapters.database import Database
 from adapters.jobs import Jobs
 from adapters.ports import PaymentProvider, Purchase
 from models import (
+    AlertKind,
     Course,
     Dispute,
     DisputeStatus,
@@ -58,7 +59,7 @@ class AdminOrder:
     """An order as operators see it; `alerts` are the kinds of what somebody has to look at."""
 
     order: Order
-    alerts: list[str]
+    alerts: list[AlertKind]
 
 
 class PaymentsService:
@@ -281,7 +282,7 @@ class PaymentsService:
         if disputed is not None:
             which.append(col(Order.disputed) if disputed else ~col(Order.disputed))
         page = await self._page(Order, sa.and_(*which), limit, cursor)
-        alerts: dict[uuid.UUID, list[str]] = {order.id: [] for order in page.items}
+        alerts: dict[uuid.UUID, list[AlertKind]] = {order.id: [] for order in page.items}
         async with self._database.transaction() as session:
             found = await session.exec(
                 select(PaymentAlert.order_id, PaymentAlert.kind)
