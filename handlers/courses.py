@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import inflection
 from starlette.datastructures import UploadFile
 
 import errors
 from handlers import shapes
 from services.identity.logins import Identity
+from services.learning.courses import CourseChanges, NewCourse
+from services.learning.lessons import NewLesson
 from wire import rest
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ async def list_all(
 
 
 async def create(services: Container, caller: Identity, body: rest.CourseDraft) -> rest.Course:
-    return shapes.course(await services.courses.create(caller.user_id, _columns(body)))
+    return shapes.course(await services.courses.create(caller.user_id, shapes.columns(body, NewCourse)))
 
 
 async def read(services: Container, caller: Identity | None, course_id: str) -> rest.Course:
@@ -32,7 +33,7 @@ async def read(services: Container, caller: Identity | None, course_id: str) -> 
 
 
 async def update(services: Container, caller: Identity, course_id: str, body: rest.CourseUpdate) -> rest.Course:
-    return shapes.course(await services.courses.update(caller.user_id, course_id, _columns(body)))
+    return shapes.course(await services.courses.update(caller.user_id, course_id, shapes.columns(body, CourseChanges)))
 
 
 async def remove(services: Container, caller: Identity, course_id: str) -> None:
@@ -54,7 +55,8 @@ async def list_lessons(services: Container, caller: Identity | None, course_id: 
 
 
 async def add_lesson(services: Container, caller: Identity, course_id: str, body: rest.LessonDraft) -> rest.Lesson:
-    return shapes.lesson(await services.lessons.add(caller.user_id, course_id, _columns(body)), admin=True)
+    lesson = await services.lessons.add(caller.user_id, course_id, shapes.columns(body, NewLesson))
+    return shapes.lesson(lesson, admin=True)
 
 
 async def reorder_lessons(
@@ -75,7 +77,3 @@ def _user_id(caller: Identity | None) -> str | None:
 
 def _is_admin(caller: Identity | None) -> bool:
     return caller is not None and caller.role == "admin"
-
-
-def _columns(body: dict[str, Any]) -> dict[str, Any]:
-    return {inflection.underscore(name): value for name, value in body.items()}

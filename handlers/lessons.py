@@ -7,7 +7,6 @@ from datetime import UTC
 from email.utils import format_datetime
 from typing import TYPE_CHECKING
 
-import inflection
 from starlette.datastructures import UploadFile
 from starlette.requests import ClientDisconnect, Request
 
@@ -15,6 +14,7 @@ import errors
 import texts
 from handlers import shapes
 from services.identity.logins import Identity
+from services.learning.lessons import LessonChanges
 from wire import rest
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ async def read(services: Container, caller: Identity, lesson_id: str) -> rest.Le
 
 
 async def update(services: Container, caller: Identity, lesson_id: str, body: rest.LessonUpdate) -> rest.Lesson:
-    columns = {inflection.underscore(name): value for name, value in body.items()}
-    return shapes.lesson(await services.lessons.update(caller.user_id, lesson_id, columns), admin=True)
+    changes = shapes.columns(body, LessonChanges)
+    return shapes.lesson(await services.lessons.update(caller.user_id, lesson_id, changes), admin=True)
 
 
 async def remove(services: Container, caller: Identity, lesson_id: str) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Generic, TypedDict, TypeVar, overload
 
+import inflection
 import orjson
 
 from models import (
@@ -37,6 +38,7 @@ from wire import rest
 
 Row = TypeVar("Row")
 Item = TypeVar("Item")
+Fields = TypeVar("Fields")
 
 
 class ItemPage(TypedDict, Generic[Item]):
@@ -64,6 +66,11 @@ def instant(value: datetime | None) -> str | None:
 
 def page(page: Page[Row], shape: Callable[[Row], Item]) -> ItemPage[Item]:
     return {"items": [shape(item) for item in page.items], "nextCursor": page.next_cursor}
+
+
+def columns(body: Mapping[str, object], fields: Callable[..., Fields]) -> Fields:
+    """Return a body by column name, as the `fields` that a service takes; a test compares the two."""
+    return fields(**{inflection.underscore(name): value for name, value in body.items()})
 
 
 def account(user: User) -> rest.Account:
@@ -280,6 +287,7 @@ def audit_entry(row: AuditEntry) -> rest.AuditEntry:
 
 
 def checkout(row: Order) -> rest.Checkout:
+    assert row.checkout_url is not None, "an order is answered with its page"
     return {"orderId": str(row.id), "url": row.checkout_url}
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import inflection
 from starlette.datastructures import UploadFile
 
 import errors
 from handlers import shapes
 from services.identity.logins import Identity
+from services.identity.profiles import ProfileChanges
 from wire import rest
 
 if TYPE_CHECKING:
@@ -21,8 +21,7 @@ async def me(services: Container, caller: Identity) -> rest.Me:
 
 
 async def update_me(services: Container, caller: Identity, body: rest.MeUpdate) -> rest.Me:
-    changes = {inflection.underscore(name): value for name, value in body.items()}
-    return shapes.me(await services.users.update_me(caller.user_id, changes))
+    return shapes.me(await services.users.update_me(caller.user_id, shapes.columns(body, ProfileChanges)))
 
 
 async def delete_me(services: Container, caller: Identity, body: rest.AccountDeletion) -> None:

@@ -48,7 +48,7 @@ async def tell_admins(session: AsyncSession, notice: Notice) -> None:
     await _tell(session, col(User.role) == Role.ADMIN, notice)
 
 
-async def _tell(session: AsyncSession, who: Any, notice: Notice) -> int:
+async def _tell(session: AsyncSession, who: sa.ColumnElement[bool], notice: Notice) -> int:
     told = {
         "id": sa.func.gen_random_uuid(),
         "user_id": col(User.id),
@@ -220,6 +220,6 @@ class NotificationsService:
             log.warning("push of notification %s was refused", row.id)
 
 
-async def _unread(session: AsyncSession, mine: Any) -> int:
+async def _unread(session: AsyncSession, mine: sa.ColumnElement[bool]) -> int:
     counted = sa.select(sa.func.count()).select_from(Notification).where(mine, ~col(Notification.read))
     return int((await session.execute(counted)).scalar_one())

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
@@ -41,6 +41,8 @@ from services.pagination import Page
 from services.payments import settlement
 
 log = logging.getLogger("parlance.payments")
+
+_Row = TypeVar("_Row", Order, Refund)
 
 #: How long one process may take to have a payment page made before another tries: both tries of a provider, and more.
 _ASKING = timedelta(seconds=15)
@@ -227,7 +229,7 @@ class PaymentsService:
             checkout = await self.provider(order.provider).create_checkout(purchase)
         except errors.ProductError as error:
             # Refused is refused for good: the next attempt is another order. Otherwise the next may try at once.
-            outcome: dict[str, Any] = (
+            outcome: dict[str, OrderStatus | None] = (
                 {"status": OrderStatus.FAILED}
                 if isinstance(error, errors.PaymentRefused)
                 else {"checkout_asked_at": None}
@@ -272,7 +274,7 @@ class PaymentsService:
         cursor: str | None = None,
     ) -> Page[AdminOrder]:
         """Read a page of all orders, or those of one status, provider, learner, disputed or not, newest first."""
-        which: list[Any] = [sa.true()]
+        which: list[sa.ColumnExpressionArgument[bool]] = [sa.true()]
         if status:
             which.append(col(Order.status) == OrderStatus(status))
         if provider:
@@ -284,8 +286,8 @@ class PaymentsService:
         page = await self._page(Order, sa.and_(*which), limit, cursor)
         alerts: dict[uuid.UUID, list[AlertKind]] = {order.id: [] for order in page.items}
         async with self._database.transaction() as session:
-            found = await session.exec(
-                select(PaymentAlert.order_id, PaymentAlert.kind)
+            found = await session.execute(
+                sa.select(col(PaymentAlert.order_id), col(PaymentAlert.kind))
                 .where(col(PaymentAlert.order_id).in_(alerts))
                 .distinct()
                 .order_by(PaymentAlert.kind)
@@ -298,7 +300,9 @@ class PaymentsService:
         """Read a page of all refunds, newest first."""
         return await self._page(Refund, sa.true(), limit, cursor)
 
-    async def _page(self, table: Any, which: Any, limit: int, cursor: str | None) -> Page[Any]:
+    async def _page(
+        self, table: type[_Row], which: sa.ColumnElement[bool], limit: int, cursor: str | None
+    ) -> Page[_Row]:
         newest = select(table).where(which).order_by(col(table.created_at).desc(), col(table.id).desc())
         if cursor:
             newest = newest.where(

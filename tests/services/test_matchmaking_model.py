@@ -20,7 +20,7 @@ import pytest
 
 import errors
 from adapters.scripts import Scripts
-from models import CallSession
+from models import CallSession, Level
 from services.calls.call_history import SessionsService
 from services.calls.call_records import CallRows
 from services.calls.matchmaking import Match, MatchmakingService, Partner, PartnerCancelled, SearchExpired, Searching
@@ -47,7 +47,7 @@ class Rows(SessionsService):
         self.ends: Counter[str] = Counter()
 
     async def start(
-        self, session_id: str, room_id: str, a: str, b: str, topic: str | None, level: str, waited_ms: int | None
+        self, session_id: str, room_id: str, a: str, b: str, topic: str | None, level: Level, waited_ms: int | None
     ) -> None:
         call = CallSession(
             id=uuid.UUID(session_id), room_id=room_id, user_a_id=uuid.UUID(a), user_b_id=uuid.UUID(b), level=level
