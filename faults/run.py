@@ -144,7 +144,7 @@ def _tell(load: subprocess.Popen[str], line: str) -> None:
 async def _furnish(house: House) -> str:
     """Make the operator and the course that is sold."""
     services = Container(house.settings)
-    await services.admins.create(ADMIN, PASSWORD)
+    await services.administrators.create(ADMIN, PASSWORD)
     course = await a_course(services)
     await services.close()
     return course

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 async def stats(services: Container) -> rest.AdminStats:
-    return shapes.admin_stats(await services.stats.read())
+    return shapes.admin_stats(await services.dashboard.read())
 
 
 async def list_users(
@@ -26,14 +26,14 @@ async def list_users(
     verified: bool | None = None,
     cursor: str | None = None,
 ) -> rest.AdminUserPage:
-    page = await services.accounts.list_all(
+    page = await services.user_directory.list_all(
         limit=limit, search=search, banned=banned, flagged=flagged, role=role, verified=verified, cursor=cursor
     )
     return shapes.page(page, shapes.admin_user)
 
 
 async def read_user(services: Container, user_id: str) -> rest.AdminUserDetail:
-    return shapes.admin_user_detail(await services.accounts.read(user_id))
+    return shapes.admin_user_detail(await services.user_directory.read(user_id))
 
 
 async def list_reports(

@@ -28,8 +28,8 @@ async def mark_all_read(services: Container, caller: Identity) -> rest.Unread:
 
 
 async def register_device(services: Container, caller: Identity, body: rest.PushDevice) -> None:
-    await services.device_tokens.register(caller, body["fcmToken"], body["deviceId"], body["platform"])
+    await services.push_devices.register(caller, body["fcmToken"], body["deviceId"], body["platform"])
 
 
 async def forget_device(services: Container, caller: Identity, body: rest.PushDeviceRef) -> None:
-    await services.device_tokens.forget(caller.user_id, body["deviceId"])
+    await services.push_devices.forget(caller.user_id, body["deviceId"])

@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 async def list_mine(services: Container, caller: Identity, limit: int, cursor: str | None = None) -> rest.SessionPage:
-    return shapes.page(await services.sessions.list_of(caller.user_id, limit=limit, cursor=cursor), shapes.session)
+    return shapes.page(await services.call_history.list_of(caller.user_id, limit=limit, cursor=cursor), shapes.session)
 
 
 async def read(services: Container, caller: Identity, session_id: str) -> rest.Session:
-    return shapes.session(await services.sessions.read(caller.user_id, session_id))
+    return shapes.session(await services.call_history.read(caller.user_id, session_id))
 
 
 async def rate(services: Container, caller: Identity, session_id: str, body: rest.Rating) -> rest.Session:
-    return shapes.session(await services.sessions.rate(caller.user_id, session_id, body["stars"]))
+    return shapes.session(await services.call_history.rate(caller.user_id, session_id, body["stars"]))

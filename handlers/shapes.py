@@ -23,14 +23,14 @@ from models import (
     User,
 )
 from services.calls.call_history import Call
-from services.identity.account_deletion import Copy
+from services.identity.account_deletion import DataExport
 from services.identity.logins import Device, SignedIn
 from services.identity.profiles import Me
 from services.identity.user_directory import Account, AccountDetail
-from services.learning.courses import Offer
+from services.learning.courses import CourseListing
 from services.learning.lessons import Download
 from services.learning.playback import Link
-from services.learning.progress import CourseProgress, Taken
+from services.learning.progress import CourseEnrollment, CourseProgress
 from services.operations.dashboard import Stats, Total
 from services.pagination import Page
 from services.payments.checkout import AdminOrder
@@ -330,7 +330,7 @@ def refund(row: Refund) -> rest.Refund:
     }
 
 
-def course(offer: Offer) -> rest.Course:
+def course(offer: CourseListing) -> rest.Course:
     row = offer.course
     return {
         "id": str(row.id),
@@ -419,16 +419,16 @@ def _untouched(lesson: Lesson) -> rest.LessonProgress:
     return {"lessonId": str(lesson.id), "watchSeconds": 0, "completed": False, "completedAt": None}
 
 
-def taken(row: Taken) -> rest.TakenCourse:
+def taken(row: CourseEnrollment) -> rest.TakenCourse:
     return {
-        "course": course(Offer(row.course, True)),
+        "course": course(CourseListing(row.course, True)),
         "enrolledAt": instant(row.enrolled_at),
         "totalLessons": row.lessons,
         "completedLessons": row.completed,
     }
 
 
-def data_export(copy: Copy) -> rest.DataExport:
+def data_export(copy: DataExport) -> rest.DataExport:
     mine = copy.me.id
     return {
         "exportedAt": instant(datetime.now(UTC)),

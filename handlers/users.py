@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 async def me(services: Container, caller: Identity) -> rest.Me:
-    return shapes.me(await services.users.me(caller.user_id))
+    return shapes.me(await services.profiles.me(caller.user_id))
 
 
 async def update_me(services: Container, caller: Identity, body: rest.MeUpdate) -> rest.Me:
-    return shapes.me(await services.users.update_me(caller.user_id, shapes.columns(body, ProfileChanges)))
+    return shapes.me(await services.profiles.update_me(caller.user_id, shapes.columns(body, ProfileChanges)))
 
 
 async def delete_me(services: Container, caller: Identity, body: rest.AccountDeletion) -> None:
@@ -36,15 +36,15 @@ async def export_me(services: Container, caller: Identity) -> tuple[rest.DataExp
 async def set_avatar(services: Container, caller: Identity, file: UploadFile | None = None) -> rest.Avatar:
     if file is None:
         raise errors.RequestInvalid("the part 'file' should be a file")
-    return {"avatarUrl": await services.users.set_avatar(caller.user_id, await file.read())}
+    return {"avatarUrl": await services.profiles.set_avatar(caller.user_id, await file.read())}
 
 
 async def remove_avatar(services: Container, caller: Identity) -> None:
-    await services.users.remove_avatar(caller.user_id)
+    await services.profiles.remove_avatar(caller.user_id)
 
 
 async def public(services: Container, user_id: str) -> rest.PublicProfile:
-    return shapes.public_profile(await services.users.public(user_id))
+    return shapes.public_profile(await services.profiles.public(user_id))
 
 
 async def list_blocks(services: Container, caller: Identity, limit: int, cursor: str | None = None) -> rest.BlockPage:

@@ -56,11 +56,11 @@ def person(number: int) -> str:
 
 def questions(house: Container, users: int) -> dict[str, Question]:
     """What is asked, by what it is called."""
-    accounts, orders, reports, audit = house.accounts, house.payments, house.reports, house.audit
+    accounts, orders, reports, audit = house.user_directory, house.payments, house.reports, house.audit
     somebody, limit = person(users // 2), 20
     # A page from the middle of the list: it must not cost more than the first.
     midway = pagination.encode(datetime.now(UTC) - timedelta(days=180), uuid.UUID(somebody))
-    asked: dict[str, Question] = {"stats, not kept": lambda: house.stats.read()}
+    asked: dict[str, Question] = {"stats, not kept": lambda: house.dashboard.read()}
     which: dict[str, dict[str, Any]] = {
         "all": {},
         "banned": {"banned": True},
@@ -116,8 +116,8 @@ def questions(house: Container, users: int) -> dict[str, Question]:
     for name, filters in which.items():
         asked[f"audit: {name}"] = _bind(audit.list_all, limit=limit, **filters)
     asked["audit: all, midway"] = lambda: audit.list_all(limit=limit, cursor="1000")
-    asked["calls that have not ended"] = house.sessions.open_calls
-    asked["calls that outlived their room"] = house.sessions.end_stale
+    asked["calls that have not ended"] = house.call_history.open_calls
+    asked["calls that outlived their room"] = house.call_history.end_stale
     return asked
 
 

@@ -8,16 +8,16 @@ from __future__ import annotations
 import logging
 from datetime import timedelta
 
-from services.calls.call_history import SessionsService
+from services.calls.call_history import CallHistoryService
 from services.calls.rooms import Ended, Rooms
 
 log = logging.getLogger("parlance.calls")
 
 
-class CallRows:
+class CallRecords:
     """Joining and closing a room notes in `match:due` what is to be written; here it is, and the note is removed."""
 
-    def __init__(self, rooms: Rooms, sessions: SessionsService) -> None:
+    def __init__(self, rooms: Rooms, sessions: CallHistoryService) -> None:
         self._rooms = rooms
         self._sessions = sessions
 

@@ -15,9 +15,10 @@ import errors
 from adapters.counting import Histogram
 from adapters.database import Database
 from adapters.ports import Bus
-from services.calls.call_history import SessionsService
-from services.calls.call_records import CallRows
-from services.calls.rooms import Closed, Member, Rooms, Ticket, Waiting
+from models import Level
+from services.calls.call_history import CallHistoryService
+from services.calls.call_records import CallRecords
+from services.calls.rooms import Closed, Member, PartnerLevel, Rooms, Ticket, Waiting
 
 log = logging.getLogger("parlance.matchmaking")
 
@@ -49,7 +50,7 @@ class Partner:
     user_id: str
     display_name: str
     avatar_url: str | None
-    level: str
+    level: PartnerLevel
     socket: str
 
 
@@ -59,7 +60,7 @@ class Match:
 
     room_id: str
     session_id: str
-    level: str
+    level: Level
     topic: str | None
     waiting: Partner
     seeker: Partner
@@ -99,10 +100,12 @@ async def notify(bus: Bus, socket: str, kind: str, *arguments: Any) -> None:
 class MatchmakingService:
     """Searching, and what becomes of a match until both have joined its room."""
 
-    def __init__(self, bus: Bus, database: Database, rooms: Rooms, sessions: SessionsService, rows: CallRows) -> None:
+    def __init__(
+        self, bus: Bus, database: Database, rooms: Rooms, sessions: CallHistoryService, rows: CallRecords
+    ) -> None:
         #: Pairs made here, and how long the one who waited had, in seconds; both by level.
-        self.matches: defaultdict[str, int] = defaultdict(int)
-        self.waits: defaultdict[str, Histogram] = defaultdict(lambda: Histogram(WAIT_BOUNDS))
+        self.matches: defaultdict[Level, int] = defaultdict(int)
+        self.waits: defaultdict[Level, Histogram] = defaultdict(lambda: Histogram(WAIT_BOUNDS))
         self._bus = bus
         self._database = database
         self._rooms = rooms
@@ -132,7 +135,7 @@ class MatchmakingService:
         (self._in_background.add if background else self._in_background.discard)(socket)
 
     async def find_partner(
-        self, user_id: str, socket: str, *, level: str, topic: str | None
+        self, user_id: str, socket: str, *, level: Level, topic: str | None
     ) -> Searching | Match | PartnerCancelled | None:
         """Pair the user, or let them wait.
 
@@ -155,7 +158,7 @@ class MatchmakingService:
         return await self.end_match(closed, user_id) if closed else None
 
     async def _find(
-        self, user_id: str, socket: str, level: str, topic: str, *, place: int | str = "", at_head: bool = False
+        self, user_id: str, socket: str, level: Level, topic: str, *, place: int | str = "", at_head: bool = False
     ) -> Searching | Match:
         """`place` is that of `Rooms.find`; `at_head`: it was given at the head of the queue."""
         seeker, avoid = await self._partner(user_id, socket)

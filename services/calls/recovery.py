@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 from models import CallSession, EndedBy
-from services.calls.call_history import SessionsService
-from services.calls.call_records import CallRows
+from services.calls.call_history import CallHistoryService
+from services.calls.call_records import CallRecords
 from services.calls.matchmaking import Match, MatchmakingService, PartnerCancelled, SearchExpired
 from services.calls.rooms import ROOM_SECONDS, Ended, Rooms
 from services.calls.signaling import PeerLeft, SignalingService
@@ -26,8 +26,8 @@ class RecoveryService:
     def __init__(
         self,
         rooms: Rooms,
-        rows: CallRows,
-        sessions: SessionsService,
+        rows: CallRecords,
+        sessions: CallHistoryService,
         matchmaking: MatchmakingService,
         signaling: SignalingService,
         *,

@@ -22,7 +22,7 @@ import orjson
 
 import errors
 from adapters.ports import Bus
-from services.calls.call_records import CallRows
+from services.calls.call_records import CallRecords
 from services.calls.matchmaking import MatchmakingService, PartnerCancelled, notify
 from services.calls.rooms import Away, Closed, Member, Rooms
 
@@ -154,7 +154,7 @@ PeerListener = Callable[[PeerAway | PeerBack], Awaitable[None]]
 
 
 class SignalingService:
-    def __init__(self, bus: Bus, rooms: Rooms, rows: CallRows, matchmaking: MatchmakingService) -> None:
+    def __init__(self, bus: Bus, rooms: Rooms, rows: CallRecords, matchmaking: MatchmakingService) -> None:
         self._bus = bus
         self._rooms = rooms
         self._rows = rows

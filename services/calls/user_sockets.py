@@ -24,7 +24,7 @@ _KEPT_SECONDS = 7 * 24 * 60 * 60
 _MOST_OWED = 10_000
 
 
-class SocketsService:
+class UserSocketsService:
     def __init__(self, scripts: Scripts, bus: Bus, most: int) -> None:
         """`most` sockets a user may have; one more takes the place of the oldest."""
         self._scripts = scripts

@@ -312,8 +312,8 @@ async def test_a_body_without_one_of_its_fields_is_refused(world: World, operati
 
 async def demote(container: Container, admin: Learner) -> None:
     """Demote an administrator, who is not the last one."""
-    await container.admins.create(f"{uuid.uuid4().hex}@example.com", PASSWORD)
-    await container.admins.demote(admin.email)
+    await container.administrators.create(f"{uuid.uuid4().hex}@example.com", PASSWORD)
+    await container.administrators.demote(admin.email)
 
 
 async def test_a_demoted_administrator_opens_nothing_with_the_token_of_before(

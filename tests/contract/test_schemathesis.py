@@ -70,7 +70,7 @@ def token(server: Server) -> str:
 @pytest.fixture(scope="session")
 async def admin_token(server: Server, container: Container) -> str:
     email = f"{uuid.uuid4().hex}@example.com"
-    await container.admins.create(email, PASSWORD)
+    await container.administrators.create(email, PASSWORD)
     body = {"email": email, "password": PASSWORD, "deviceId": "fuzz", "platform": "ios"}
     async with httpx.AsyncClient() as http:
         answer = await http.post(f"{server.url}/auth/login", json=body, headers={"X-Forwarded-For": address()})

@@ -167,7 +167,7 @@ async def test_a_demoted_administrator_is_out_at_once(
     container: Container, make_learner: MakeLearner, admin: Learner
 ) -> None:
     other = await make_admin(container, (await make_learner(ready=False)).http)
-    await container.admins.demote(other.email)
+    await container.administrators.demote(other.email)
 
     async def refused() -> bool:
         return (await other.http.get("/admin/reports")).status_code == 401

@@ -14,7 +14,18 @@ import pytest
 import app
 from container import Container
 from devtools.embedded import EmbeddedServices
-from models import CallSession, Dispute, DisputeStatus, EndedBy, OrderStatus, ProviderName, Refund, RefundStatus, Report
+from models import (
+    CallSession,
+    Dispute,
+    DisputeStatus,
+    EndedBy,
+    Level,
+    OrderStatus,
+    ProviderName,
+    Refund,
+    RefundStatus,
+    Report,
+)
 from models import ReportReason as Reason
 from models import ReportStatus as Status
 from services.operations.dashboard import COUNTED, KEPT
@@ -196,7 +207,8 @@ async def test_the_numbers_are_those_of_the_rows(house: Container, admin: Learne
 async def test_who_searches_is_counted_and_how_long_they_waited_is_kept(house: Container, admin: Learner) -> None:
     people = [await an_account(house, f"{n}@example.com", username=n, english_level="beginner") for n in ("ada", "bob")]
     ada, bob = people
-    for level, user in (("beginner", ada), ("advanced", bob)):
+    searches: list[tuple[Level, str]] = [("beginner", ada), ("advanced", bob)]
+    for level, user in searches:
         socket = f"{house.bus.worker_id}.{user}"
         house.matchmaking.connect(socket)
         await house.matchmaking.find_partner(user, socket, level=level, topic=None)
@@ -235,7 +247,7 @@ async def test_the_numbers_are_kept_for_all_workers_and_not_for_long(
     await an_account(house, "ada@example.com")
     other = Container(house.settings)
     try:
-        assert (await other.stats.read()).users.count == first["totals"]["users"]["count"] == 1
+        assert (await other.dashboard.read()).users.count == first["totals"]["users"]["count"] == 1
     finally:
         await other.close()
     assert await read(admin) == first
@@ -269,12 +281,12 @@ async def test_a_big_table_is_estimated(house: Container) -> None:
         await connection.exec_driver_sql("ALTER TABLE users SET (autovacuum_enabled = false)")
         await connection.commit()
     await rows(house, many, count=COUNTED + 1000)
-    total = (await house.stats.read()).users
+    total = (await house.dashboard.read()).users
     assert not total.exact and total.count >= COUNTED
     async with house.database.engine.connect() as connection:
         await connection.exec_driver_sql("ANALYZE users")
         await connection.commit()
     await rows(house, many.replace("number ||", "'x' || number ||"), count=150_000)
     await house.redis.delete("admin:stats")
-    total = (await house.stats.read()).users
+    total = (await house.dashboard.read()).users
     assert not total.exact and abs(total.count - 251_000) < 2_510

@@ -77,8 +77,8 @@ async def test_the_public_is_told_that_there_is_nothing(api: httpx.AsyncClient) 
 
 
 async def test_jobs_are_told_by_name_with_the_age_of_the_oldest(container: Container, api: httpx.AsyncClient) -> None:
-    async with container.database.transaction() as session:
-        await container.jobs.enqueue(session, "storage.delete", key="nothing-of-that-name")
+    async with container.database.transaction() as db:
+        await container.jobs.enqueue(db, "storage.delete", key="nothing-of-that-name")
     lines = (await api.get("/metrics")).text.splitlines()
     (count,) = (each for each in lines if each.startswith('parlance_jobs{status="todo",task="storage.delete"}'))
     assert float(count.split()[-1]) >= 1

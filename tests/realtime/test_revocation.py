@@ -237,8 +237,8 @@ async def test_a_worker_that_starts_later_knows_who_has_signed_out(deployment: D
     await logout(deployment, learner)
     async with running(load(deployment.environment)) as later:
         with pytest.raises(errors.Unauthenticated):
-            later.sign_ins.identify(learner.access_token)
-        assert later.sign_ins.identify(stranger.access_token).user_id == stranger.id
+            later.logins.identify(learner.access_token)
+        assert later.logins.identify(stranger.access_token).user_id == stranger.id
 
 
 async def test_a_worker_that_cannot_ask_who_has_signed_out_lets_nobody_in(
@@ -248,12 +248,12 @@ async def test_a_worker_that_cannot_ask_who_has_signed_out_lets_nobody_in(
     services = Container(load({**deployment.environment, "DB_PORT": "1"}))
     try:
         with pytest.raises(errors.Unavailable):
-            services.sign_ins.identify(learner.access_token)
-        await services.revocations.start()
+            services.logins.identify(learner.access_token)
+        await services.login_revocations.start()
         with pytest.raises(errors.Unavailable):
-            services.sign_ins.identify(learner.access_token)
+            services.logins.identify(learner.access_token)
     finally:
-        await services.revocations.stop()
+        await services.login_revocations.stop()
         await services.close()
 
 

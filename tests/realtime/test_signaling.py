@@ -14,8 +14,8 @@ import sqlalchemy.exc
 import errors
 from container import Container
 from models import CallSession, EndedBy
-from services.calls.call_history import SessionsService
-from services.calls.call_records import CallRows
+from services.calls.call_history import CallHistoryService
+from services.calls.call_records import CallRecords
 from services.calls.matchmaking import Match, MatchmakingService
 from services.calls.recovery import RecoveryService
 from services.calls.rooms import Rooms
@@ -431,7 +431,7 @@ async def test_a_call_ended_from_another_device_is_closed_on_the_one_that_was_in
 # --- The service by itself --------------------------------------------------------------------------------
 
 
-class Away(SessionsService):
+class Away(CallHistoryService):
     """Sessions whose PostgreSQL is away until `is_away` is false."""
 
     is_away = True
@@ -459,8 +459,8 @@ class Services:
         self.bus.on("emit", self._emit)
         self.emitted: list[tuple[str, str, Any]] = []
         self.moves: list[PeerAway | PeerBack] = []
-        rooms, sessions = rooms or Rooms(container.scripts), sessions or container.sessions
-        rows = CallRows(rooms, sessions)
+        rooms, sessions = rooms or Rooms(container.scripts), sessions or container.call_history
+        rows = CallRecords(rooms, sessions)
         matchmaking = MatchmakingService(self.bus, container.database, rooms, sessions, rows)
         self.signaling = SignalingService(self.bus, rooms, rows, matchmaking)
         self.recovery = RecoveryService(rooms, rows, sessions, matchmaking, self.signaling, others_come_first=0)
@@ -728,7 +728,7 @@ async def lose_room(container: Container, one: str, other: str, room_id: str) ->
             await container.redis.zrem("match:due", entry)
 
 
-class Only(SessionsService):
+class Only(CallHistoryService):
     """Sessions among which there is one room's alone."""
 
     room_id = ""

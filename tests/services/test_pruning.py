@@ -41,13 +41,13 @@ async def services(own: Settings) -> AsyncIterator[Container]:
 
 
 async def learner(services: Container) -> Identity:
-    signed_in = await services.auth.register(an_email(), PASSWORD, "phone", "ios")
-    return services.sign_ins.identify(signed_in.access_token)
+    signed_in = await services.authentication.register(an_email(), PASSWORD, "phone", "ios")
+    return services.logins.identify(signed_in.access_token)
 
 
 async def tell(services: Container, who: Identity, notice: notification_templates.Notice) -> None:
-    async with services.database.transaction() as session:
-        await notifications.tell(session, uuid.UUID(who.user_id), notice)
+    async with services.database.transaction() as db:
+        await notifications.tell(db, uuid.UUID(who.user_id), notice)
 
 
 async def titles(services: Container) -> set[str]:
@@ -172,18 +172,18 @@ async def test_pruning_reads_indexes(services: Container) -> None:
         "webhook_events": (pruning._EVENTS, "webhook_events_handled_idx"),
     }
     for table, (condition, index) in wanted.items():
-        async with services.database.transaction() as session:
-            await session.execute(sa.text("SET LOCAL enable_seqscan = off"))
+        async with services.database.transaction() as db:
+            await db.execute(sa.text("SET LOCAL enable_seqscan = off"))
             explain = f"EXPLAIN SELECT id FROM {table} WHERE {condition}"
-            plan = (await session.execute(sa.text(explain), {"before": now()})).scalars().all()
+            plan = (await db.execute(sa.text(explain), {"before": now()})).scalars().all()
         assert index in "\n".join(plan), plan
 
 
 async def test_refresh_token_reuse_is_seen_after_pruning(services: Container) -> None:
     """A rotated token stays until its family has expired: sent again, it ends the family."""
-    first = await services.auth.register(an_email(), PASSWORD, "phone", "ios")
-    second = await services.sign_ins.refresh(first.refresh_token)
-    third = await services.sign_ins.refresh(second.refresh_token)
+    first = await services.authentication.register(an_email(), PASSWORD, "phone", "ios")
+    second = await services.logins.refresh(first.refresh_token)
+    third = await services.logins.refresh(second.refresh_token)
     await query(
         services,
         "UPDATE refresh_tokens SET created_at = created_at - interval '20 days',"
@@ -191,9 +191,9 @@ async def test_refresh_token_reuse_is_seen_after_pruning(services: Container) ->
     )
     await services.pruning.prune()
     with pytest.raises(errors.RefreshTokenReused):
-        await services.sign_ins.refresh(first.refresh_token)
+        await services.logins.refresh(first.refresh_token)
     with pytest.raises(errors.ProductError):
-        await services.sign_ins.refresh(third.refresh_token)
+        await services.logins.refresh(third.refresh_token)
 
 
 async def test_nightly_job_prunes_rows_and_failed_jobs(services: Container) -> None:
