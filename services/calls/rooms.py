@@ -38,6 +38,8 @@ from models import Level
 ROOM_SECONDS = 2 * 60 * 60
 #: The levels of a conversation, each with its queue.
 LEVELS: tuple[Level, ...] = get_args(Level)
+#: The first to join is the caller.
+Role = Literal["caller", "receiver"]
 #: A learner's own level, as `EnglishLevel` has it.
 PartnerLevel = Literal["beginner", "intermediate", "advanced"]
 
@@ -97,7 +99,7 @@ class Place(NamedTuple):
     what an earlier socket of the user handed over.
     """
 
-    role: str
+    role: Role
     peer_id: str
     peer_socket: str
     began_ms: str
