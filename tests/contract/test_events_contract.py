@@ -260,7 +260,7 @@ class OddServices:
         self.matchmaking = SimpleNamespace(find_partner=self._find_partner, connect=lambda socket: None)
         self.signaling = SimpleNamespace(disconnect=self._disconnect, relay=None, take_back=None)
         self.sockets = SimpleNamespace(enter=lambda *_: None, leave=lambda *_: None)
-        self.revocations = SimpleNamespace(on_ended=lambda listener: None, has_ended=lambda family: False)
+        self.login_revocations = SimpleNamespace(on_ended=lambda listener: None, has_ended=lambda family: False)
         self.metrics = SimpleNamespace(events=Counter())
         self.background: list[Any] = []
 
