@@ -6,9 +6,9 @@ import base64
 import binascii
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any, Generic, NamedTuple, TypeVar, overload
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar, overload
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped
@@ -18,9 +18,11 @@ from sqlmodel.sql.expression import SelectOfScalar
 import errors
 
 T = TypeVar("T")
+AnySelect: TypeAlias = sa.Select[*tuple[Any, ...]]
+S = TypeVar("S", bound=AnySelect)
 
 #: Columns that order a list, newest first, and tell any two of its rows apart.
-Key = tuple[Mapped[datetime], Mapped[uuid.UUID]] | tuple[Mapped[int]]
+Key: TypeAlias = tuple[Mapped[datetime], Mapped[uuid.UUID]] | tuple[Mapped[int]]
 
 _CURSOR_INVALID = "'cursor' was not returned by this list; leave it out to read the first page"
 
@@ -38,42 +40,40 @@ async def read_page(
 
 @overload
 async def read_page(
-    db: AsyncSession, statement: Any, key: Key, *, limit: int, cursor: str | None, build: Callable[..., T]
+    db: AsyncSession, statement: AnySelect, key: Key, *, limit: int, cursor: str | None, build: Callable[..., T]
 ) -> Page[T]: ...
 
 
 async def read_page(
     db: AsyncSession,
-    statement: Any,
+    statement: AnySelect,
     key: Key,
     *,
     limit: int,
     cursor: str | None,
-    build: Callable[..., Any] = lambda row: row,
-) -> Page[Any]:
-    """Read a page of a query, newest first; `build` makes an item of the columns of a row.
+    build: Callable[..., T] | None = None,
+) -> Page[T]:
+    """Read a page of a query, newest first; `build` makes an item of the columns of a row, else it is the only one.
 
     Raises RequestInvalid for a cursor that no page of the list has returned.
     """
     rows = (await db.execute(seek(statement.add_columns(*key), key, limit=limit, cursor=cursor))).all()
-    items = [build(*row[: -len(key)]) for row in rows[:limit]]
-    has_more = len(rows) > limit
-    return Page(items, _encode_position(rows[limit - 1][-len(key) :]) if has_more else None)
+    items = [build(*row[: -len(key)]) if build else row[0] for row in rows[:limit]]
+    return Page(items, _encode_position(rows[limit - 1][-len(key) :]) if len(rows) > limit else None)
 
 
-def seek(statement: Any, key: Key, *, limit: int, cursor: str | None) -> Any:
+def seek(statement: S, key: Key, *, limit: int, cursor: str | None) -> S:
     """Order a query newest first, after the cursor, with one row more than a page, which shows whether more follow."""
     if cursor:
-        position = _decode_position(cursor, len(key))
-        statement = statement.where(sa.tuple_(*key) < sa.tuple_(*position))
+        statement = statement.where(sa.tuple_(*key) < sa.tuple_(*_decode_position(cursor, len(key))))
     return statement.order_by(*(column.desc() for column in key)).limit(limit + 1)
 
 
-def _encode_position(position: Any) -> str:
+def _encode_position(position: Sequence[Any]) -> str:
     return encode(*position) if len(position) == 2 else str(position[0])
 
 
-def _decode_position(cursor: str, columns: int) -> tuple[Any, ...]:
+def _decode_position(cursor: str, columns: int) -> tuple[datetime, uuid.UUID] | tuple[int]:
     if columns == 2:
         return decode(cursor)
     if not re.fullmatch("[1-9][0-9]{0,17}", cursor):

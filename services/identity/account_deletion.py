@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any
 
 import sqlalchemy as sa
 from sqlmodel import col
@@ -73,8 +72,8 @@ async def _delete_rows(db: AsyncSession, user_id: uuid.UUID) -> None:
     """Delete the rows about a user that nothing else refers to, and the personal columns of those that stay."""
     # Refresh tokens stay until they expire: they are why access tokens of the account no longer work.
     await db.execute(sa.update(RefreshToken).where(col(RefreshToken.user_id) == user_id).values(device_id="deleted"))
-    tables: tuple[Any, ...] = (PasswordResetToken, EmailVerificationToken, LessonProgress, Notification)
-    for table in tables:
-        await db.execute(sa.delete(table).where(table.user_id == user_id))
+    for table in (PasswordResetToken, EmailVerificationToken, LessonProgress):
+        await db.execute(sa.delete(table).where(col(table.user_id) == user_id))
+    await db.execute(sa.delete(Notification).where(col(Notification.user_id) == user_id))
     await db.execute(sa.delete(Block).where(sa.or_(col(Block.blocker_id) == user_id, col(Block.blocked_id) == user_id)))
     await db.execute(sa.update(Report).where(col(Report.reporter_id) == user_id).values(description=None))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import cast
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
@@ -19,6 +19,7 @@ from models.columns import utc_now
 from services.identity.email_verification import require_deliverable
 from services.identity.logins import LoginsService, LoginTokens
 from services.identity.user_rows import find_user_by_email, lock_user
+from wire import rest
 
 #: The hash of a password may change while it is checked: another login may have renewed it.
 _LOGIN_ATTEMPTS = 2
@@ -103,6 +104,6 @@ class AuthenticationService:
         # query has no socket yet that its end would disconnect.
         return self._logins.identify(access_token)
 
-    def jwks(self) -> dict[str, Any]:
+    def jwks(self) -> rest.JsonWebKeySet:
         """Return the public keys that verify access tokens."""
-        return self._tokens.jwks()
+        return cast(rest.JsonWebKeySet, self._tokens.jwks())

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from typing import TypeAlias, TypeVar
 
 import sqlalchemy as sa
-from sqlmodel import col, select
+from sqlmodel import SQLModel, col, select
 
 from adapters.database import Database
 from models import (
@@ -25,6 +26,9 @@ from models import (
     SessionRating,
 )
 from services.identity.profiles import Me, ProfilesService
+
+T = TypeVar("T", bound=SQLModel)
+OrderBy: TypeAlias = sa.ColumnExpressionArgument[datetime] | sa.ColumnExpressionArgument[uuid.UUID]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,7 @@ class DataExportService:
         async with self._database.transaction() as db:
             await db.execute(sa.text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
 
-            async def read(table: Any, condition: Any, *order: Any) -> list[Any]:
+            async def read(table: type[T], condition: sa.ColumnElement[bool], *order: OrderBy) -> list[T]:
                 return list((await db.exec(select(table).where(condition).order_by(*order))).all())
 
             return DataExport(

@@ -17,7 +17,6 @@ import secrets
 import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 import sqlalchemy as sa
 from sqlmodel import col, select
@@ -177,7 +176,7 @@ class LoginsService:
         if not await self._end_where(user_id, col(RefreshToken.device_id) == device_id):
             raise errors.NotFound()
 
-    async def _end_where(self, user_id: str, condition: Any) -> list[str]:
+    async def _end_where(self, user_id: str, condition: sa.ColumnElement[bool]) -> list[str]:
         async with self._database.transaction() as db:
             await lock_user(db, uuid.UUID(user_id))
             ended = await self._end(db, sa.and_(col(RefreshToken.user_id) == uuid.UUID(user_id), condition))
@@ -202,7 +201,9 @@ class LoginsService:
             return deleted
 
     @staticmethod
-    async def _end(db: AsyncSession, condition: Any, *, successor: uuid.UUID | None = None) -> list[str]:
+    async def _end(
+        db: AsyncSession, condition: sa.ColumnElement[bool], *, successor: uuid.UUID | None = None
+    ) -> list[str]:
         """End logins; their push tokens go, or pass to the login `successor` of the same device."""
         statement = (
             sa.update(RefreshToken)

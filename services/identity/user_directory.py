@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import uuid
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from datetime import datetime
+from typing import NamedTuple
 
 import sqlalchemy as sa
 from sqlmodel import col, select
@@ -113,7 +114,7 @@ class UserDirectoryService:
         return UserDetail(*found, calls.items, about.items, by.items, orders.items, bans.items)
 
 
-def _narrow_by_search(users: Any, search: str) -> list[Any]:
+def _narrow_by_search(users: sa.Select[uuid.UUID, datetime], search: str) -> list[sa.Select[uuid.UUID, datetime]]:
     """Narrow a query of accounts in one way for each column that is searched."""
     search = search.strip()
     if not search:

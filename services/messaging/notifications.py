@@ -9,7 +9,7 @@ import logging
 import uuid
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypedDict
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
@@ -28,6 +28,7 @@ from services.identity.user_rows import find_user_by_email, lock_user
 from services.messaging import notification_templates
 from services.messaging.notification_templates import NotificationTemplate
 from services.pagination import Page, read_page
+from wire import rest
 
 log = logging.getLogger("parlance.notifications")
 
@@ -48,7 +49,7 @@ async def notify_admins(db: AsyncSession, template: NotificationTemplate) -> Non
     await _notify(db, col(User.role) == Role.ADMIN, template)
 
 
-async def _notify(db: AsyncSession, condition: Any, template: NotificationTemplate) -> int:
+async def _notify(db: AsyncSession, condition: sa.ColumnElement[bool], template: NotificationTemplate) -> int:
     values = {
         "id": sa.func.gen_random_uuid(),
         "user_id": col(User.id),
@@ -77,6 +78,17 @@ async def _notify(db: AsyncSession, condition: Any, template: NotificationTempla
     pushes = [{"notification_id": by_user[user_id], "device": str(device)} for device, user_id in devices]
     await enqueue_each(db, push_notification, pushes)
     return len(by_user)
+
+
+class NotificationMessage(TypedDict):
+    """A notification as the bus carries it to the sockets of its user; `created_at` in ISO 8601."""
+
+    id: str
+    type: rest.NotificationType
+    title: str
+    body: str
+    data: dict[str, str] | None
+    created_at: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,9 +180,9 @@ class NotificationsService:
             row = await db.get(Notification, uuid.UUID(notification_id))
         if row is None or row.read:
             return
-        body = {
+        body: NotificationMessage = {
             "id": str(row.id),
-            "type": str(row.type),
+            "type": row.type.value,
             "title": row.title,
             "body": row.body,
             "data": row.data,
@@ -215,6 +227,6 @@ class NotificationsService:
             log.warning("push_refused notification_id=%s user_id=%s device_id=%s", row.id, row.user_id, token.device_id)
 
 
-async def _count_unread(db: AsyncSession, mine: Any) -> int:
+async def _count_unread(db: AsyncSession, mine: sa.ColumnElement[bool]) -> int:
     counted = sa.select(sa.func.count()).select_from(Notification).where(mine, ~col(Notification.read))
     return int((await db.execute(counted)).scalar_one())

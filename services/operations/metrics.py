@@ -23,6 +23,7 @@ from adapters import tasks
 from adapters.counting import Histogram
 from adapters.database import Database
 from adapters.ports import Bus
+from services.bus_messages import Message
 from services.calls.matchmaking import WAIT_BOUNDS, MatchmakingService
 from services.calls.rooms import LEVELS, ROOM_SECONDS, Rooms
 from services.payments.webhooks import WebhooksService
@@ -50,6 +51,10 @@ Kind = Literal["counter", "gauge", "histogram"]
 Sample = tuple[list[str], Any]
 #: Samples of one process by metric.
 Snapshot = dict[str, list[Sample]]
+#: Requests the samples of another process of this host: the id of the requester, the number of the request.
+METRICS_REQUESTED: Message[[str, int]] = Message("metrics_requested")
+#: The response: the number of the request, the samples.
+METRICS_REPORTED: Message[[int, Snapshot]] = Message("metrics_reported")
 
 
 @dataclass(slots=True)
@@ -119,8 +124,8 @@ class MetricsService:
         self._request_number = 0
         self._responses: dict[int, asyncio.Future[Snapshot]] = {}
         self._response_tasks: set[asyncio.Task[None]] = set()
-        bus.on("metrics_requested", self._on_request)
-        bus.on("metrics_reported", self._on_response)
+        METRICS_REQUESTED.on(bus, self._on_request)
+        METRICS_REPORTED.on(bus, self._on_response)
 
     def count_request(self, operation: str, status: int, seconds: float) -> None:
         """Count an HTTP request; `operation` is empty where none matches."""
@@ -154,7 +159,8 @@ class MetricsService:
 
     async def _take_snapshot(self) -> Snapshot:
         """Take the samples of this process."""
-        pool: Any = self._database.engine.pool
+        pool = self._database.engine.pool
+        assert isinstance(pool, sa.QueuePool)
         traffic = self._bus.traffic()
         snapshot: Snapshot = {
             "parlance_http_requests": [
@@ -193,7 +199,7 @@ class MetricsService:
         self._responses[number] = response
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
-                await self._bus.send(f"{worker_id}.", "metrics_requested", self._bus.worker_id, number)
+                await METRICS_REQUESTED.send(self._bus, f"{worker_id}.", self._bus.worker_id, number)
                 return await response
         except (errors.Unavailable, TimeoutError):
             return None
@@ -208,7 +214,7 @@ class MetricsService:
 
     async def _respond(self, requester_id: str, number: int) -> None:
         try:
-            await self._bus.send(f"{requester_id}.", "metrics_reported", number, await self._take_snapshot())
+            await METRICS_REPORTED.send(self._bus, f"{requester_id}.", number, await self._take_snapshot())
         except errors.Unavailable:
             log.info("metrics_response_failed process_id=%s", requester_id)
 
@@ -250,5 +256,5 @@ class MetricsService:
         await tasks.end(*self._response_tasks)
 
 
-def _encode_histogram(histogram: Histogram) -> list[Any]:
-    return [list(histogram.counts), histogram.sum]
+def _encode_histogram(histogram: Histogram) -> tuple[list[int], float]:
+    return list(histogram.counts), histogram.sum

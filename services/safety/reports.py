@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
@@ -81,7 +80,7 @@ class ReportsService:
         cursor: str | None = None,
     ) -> Page[Report]:
         """Read a page of all reports, or those of one status, by one learner, about one, newest first."""
-        conditions: list[Any] = [sa.true()]
+        conditions: list[sa.ColumnElement[bool]] = [sa.true()]
         if status:
             conditions.append(col(Report.status) == ReportStatus(status))
         if reporter_id:
@@ -90,7 +89,7 @@ class ReportsService:
             conditions.append(col(Report.reported_id) == uuid.UUID(reported_id))
         return await self._list(sa.and_(*conditions), limit, cursor)
 
-    async def _list(self, condition: Any, limit: int, cursor: str | None) -> Page[Report]:
+    async def _list(self, condition: sa.ColumnElement[bool], limit: int, cursor: str | None) -> Page[Report]:
         key = (col(Report.created_at), col(Report.id))
         async with self._database.transaction() as db:
             return await read_page(db, select(Report).where(condition), key, limit=limit, cursor=cursor)

@@ -156,7 +156,7 @@ def test_commands_report_mistakes_of_stores(environment: dict[str, str]) -> None
 def test_serve_refuses_a_port_that_is_taken(environment: dict[str, str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
-        assert refused("serve", "--port", port, **environment).startswith(f"port {port} is taken by another program")
+        assert refused("serve", "--port", port, **environment).startswith(f"port {port} is in use by another program")
     assert "choose one above 1023 with PORT" in refusal("0.0.0.0", 80, errno.EACCES)
 
 
