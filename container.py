@@ -31,7 +31,7 @@ from services.calls.call_history import CallHistoryService
 from services.calls.call_records import CallRecords
 from services.calls.matchmaking import MatchmakingService
 from services.calls.recovery import RecoveryService
-from services.calls.rooms import LUA, Rooms
+from services.calls.rooms import LUA_DIRECTORY, Rooms
 from services.calls.signaling import SignalingService
 from services.calls.user_sockets import UserSocketsService
 from services.identity.account_deletion import PrivacyService
@@ -82,7 +82,7 @@ class Container:
         self.database = Database(settings)
         self.redis = redis.connect(settings)
         self._bus_connections = Scripts(settings, buses.LUA), Scripts(settings, buses.LUA)
-        self.scripts = Scripts(settings, LUA)
+        self.scripts = Scripts(settings, LUA_DIRECTORY)
         self.bus: Bus = bus or buses.WorkerBus(
             *self._bus_connections, directory=buses.directory(settings), required=settings.bus_directory is not None
         )

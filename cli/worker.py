@@ -90,12 +90,12 @@ def bind(queue: App, services: Container) -> None:
 
     @queue.task(name="videos.drop", retry=later)
     async def drop_upload(key: str, attempt: str) -> None:
-        await services.uploads.drop(key, attempt)
+        await services.uploads.delete_stored(key, attempt)
 
     @queue.periodic(cron="23 * * * *", periodic_id="videos.sweep")
     @queue.task(name="videos.sweep", queueing_lock="videos.sweep")
     async def sweep_uploads(timestamp: int) -> None:
-        swept = await services.uploads.sweep()
+        swept = await services.uploads.delete_expired()
         if swept:
             log.info("forgot %d uploads that nobody went on with", swept)
 

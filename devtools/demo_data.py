@@ -522,7 +522,7 @@ def _notifications(
             streaks.add_call(profiles[user_id], at, call.duration_seconds or 0)
             told += [
                 (at, user_id, notification_templates.achievement(each))
-                for each in streaks.achievements(profiles[user_id])
+                for each in streaks.list_achievements(profiles[user_id])
             ]
     told += [
         (order.paid_at, order.user_id, notification_templates.payment_success(order))

@@ -1,32 +1,26 @@
-"""Owns the life of a socket: who may connect, and what its going away means to others."""
+"""Owns what an event function knows of whoever sent the event, and how it answers."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
-from realtime.caller import Caller
-from realtime.outcomes import tell
-from services.identity.logins import Identity
+from realtime.emit import Event
 
-if TYPE_CHECKING:
-    from container import Container
-
-
-async def connect(services: Container, auth: Any) -> Identity:
-    """Answer whose access token the handshake carries; raise Unauthenticated or Banned."""
-    token = auth.get("token") if isinstance(auth, dict) else None
-    return await services.authentication.admit_socket(token if isinstance(token, str) else "")
+#: Sends an event to a socket, on whichever worker it is; raises Unavailable where it can't be handed on.
+Emit = Callable[[str, Event], Awaitable[None]]
 
 
-def connected(services: Container, caller: Caller) -> None:
-    """Note that a socket is there."""
-    services.matchmaking.connect(caller.socket)
+@dataclass(frozen=True, slots=True)
+class SocketConnection:
+    """One connected socket. `socket` is its Socket.IO id, which starts with the id of its worker."""
 
+    user_id: str
+    #: The sign-in whose token opened the socket.
+    family_id: str
+    socket_id: str
+    emit_to: Emit
 
-async def disconnect(services: Container, caller: Caller) -> None:
-    """Note that a socket is gone, and tell the partner; after an error it may be called again."""
-    for_good = None
-    if services.login_revocations.has_ended(caller.family_id):
-        for_good = "banned" if await services.bans.is_banned(caller.user_id) else "disconnected"
-    outcome = await services.signaling.disconnect(caller.user_id, caller.socket, for_good=for_good)
-    await tell(services, caller.emit, outcome)
+    async def emit(self, event: Event) -> None:
+        """Send an event to the caller itself."""
+        await self.emit_to(self.socket_id, event)

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from realtime.caller import Caller
-from realtime.outcomes import tell
+from realtime.connection import SocketConnection
+from realtime.outcomes import emit_outcome
 
 if TYPE_CHECKING:
     from container import Container
 
 
-async def find_partner(services: Container, caller: Caller, body: dict[str, Any]) -> None:
+async def find_partner(services: Container, connection: SocketConnection, body: dict[str, Any]) -> None:
     outcome = await services.matchmaking.find_partner(
-        caller.user_id, caller.socket, level=body.get("level", "all"), topic=body.get("topic")
+        connection.user_id, connection.socket_id, level=body.get("level", "all"), topic=body.get("topic")
     )
-    await tell(services, caller.emit, outcome)
+    await emit_outcome(services, connection.emit_to, outcome)
 
 
-async def app_state(services: Container, caller: Caller, body: dict[str, Any]) -> None:
-    services.matchmaking.app_state(caller.socket, background=body["background"])
+async def app_state(services: Container, connection: SocketConnection, body: dict[str, Any]) -> None:
+    services.matchmaking.set_app_state(connection.socket_id, background=body["background"])
 
 
-async def cancel_search(services: Container, caller: Caller, body: dict[str, Any]) -> None:
-    await tell(services, caller.emit, await services.matchmaking.cancel_search(caller.user_id, caller.socket))
+async def cancel_search(services: Container, connection: SocketConnection, body: dict[str, Any]) -> None:
+    await emit_outcome(
+        services, connection.emit_to, await services.matchmaking.cancel_search(connection.user_id, connection.socket_id)
+    )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import errors
 from realtime import emit
-from realtime.caller import Emit
+from realtime.connection import Emit
 from realtime.emit import Event
 from services.calls.matchmaking import Match, PartnerCancelled, SearchExpired, Searching
 from services.calls.signaling import PeerAway, PeerBack, PeerLeft
@@ -20,7 +20,7 @@ log = logging.getLogger("parlance.events")
 Outcome = Searching | SearchExpired | Match | PartnerCancelled | PeerAway | PeerBack | PeerLeft
 
 
-async def send_if_there(emit_to: Emit, socket: str, event: Event) -> None:
+async def emit_if_reachable(emit_to: Emit, socket: str, event: Event) -> None:
     """Send an event to a socket whose worker may have died meanwhile."""
     try:
         await emit_to(socket, event)
@@ -28,24 +28,24 @@ async def send_if_there(emit_to: Emit, socket: str, event: Event) -> None:
         log.warning("somebody could not be sent %s", event.name)
 
 
-async def tell(services: Container, emit_to: Emit, outcome: Outcome | None) -> None:
+async def emit_outcome(services: Container, emit_to: Emit, outcome: Outcome | None) -> None:
     """Send the events of an outcome, which stands also where somebody can't be reached."""
 
     async def send(socket: str, event: Event) -> None:
-        await send_if_there(emit_to, socket, event)
+        await emit_if_reachable(emit_to, socket, event)
 
     match outcome:
         case Match() as match:
             for me, partner in ((match.waiting, match.seeker), (match.seeker, match.waiting)):
                 ice_servers = services.turn.ice_servers(me.user_id)
-                await send(me.socket, emit.match_found(match, partner, ice_servers))
+                await send(me.socket_id, emit.match_found(match, partner, ice_servers))
         case Searching(socket, estimated_wait_seconds):
             await send(socket, emit.searching(estimated_wait_seconds))
         case SearchExpired(socket):
             await send(socket, emit.search_expired())
         case PartnerCancelled(socket, then):
             await send(socket, emit.partner_cancelled())
-            await tell(services, emit_to, then)
+            await emit_outcome(services, emit_to, then)
         case PeerAway(socket, grace_seconds):
             await send(socket, emit.peer_reconnecting(grace_seconds))
         case PeerBack(socket):

@@ -116,7 +116,7 @@ def questions(house: Container, users: int) -> dict[str, Question]:
     for name, filters in which.items():
         asked[f"audit: {name}"] = _bind(audit.list_all, limit=limit, **filters)
     asked["audit: all, midway"] = lambda: audit.list_all(limit=limit, cursor="1000")
-    asked["calls that have not ended"] = house.call_history.open_calls
+    asked["calls that have not ended"] = house.call_history.list_open_calls
     asked["calls that outlived their room"] = house.call_history.end_stale
     return asked
 

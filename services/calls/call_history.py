@@ -66,7 +66,7 @@ class CallHistoryService:
                 )
             )
 
-    async def connect(self, room_id: str, *, ago: timedelta = timedelta()) -> None:
+    async def connect(self, room_id: str, *, elapsed: timedelta = timedelta()) -> None:
         """Note that both have joined, some time ago; the duration counts from then."""
         statement = (
             sa.update(CallSession)
@@ -75,13 +75,13 @@ class CallHistoryService:
                 col(CallSession.connected_at).is_(None),
                 col(CallSession.ended_at).is_(None),
             )
-            .values(connected_at=sa.func.greatest(sa.func.now() - ago, col(CallSession.started_at)))
+            .values(connected_at=sa.func.greatest(sa.func.now() - elapsed, col(CallSession.started_at)))
         )
         async with self._database.transaction() as db:
             await db.exec(statement)
 
     async def end(
-        self, room_id: str, *, ended_by: str, lasted: timedelta | None = None, ago: timedelta = timedelta()
+        self, room_id: str, *, ended_by: str, duration: timedelta | None = None, elapsed: timedelta = timedelta()
     ) -> bool:
         """End a call for good and count it for both; `ended_by` is a user's id, `timeout` or `error`.
 
@@ -95,9 +95,9 @@ class CallHistoryService:
                 (col(CallSession.user_a_id) == uuid.UUID(ended_by), sa.cast(EndedBy.USER_A, CallSession.ended_by.type)),  # type: ignore[union-attr]
                 else_=sa.cast(EndedBy.USER_B, CallSession.ended_by.type),  # type: ignore[union-attr]
             )
-        return await self._end(by, col(CallSession.room_id) == room_id, lasted, ago) > 0
+        return await self._end(by, col(CallSession.room_id) == room_id, duration, elapsed) > 0
 
-    async def open_calls(self) -> list[CallSession]:
+    async def list_open_calls(self) -> list[CallSession]:
         """Read the calls that have not ended and that a room may still be there for."""
         recent = col(CallSession.started_at) > sa.func.now() - timedelta(seconds=ROOM_SECONDS)
         async with self._database.transaction() as db:
@@ -140,7 +140,7 @@ class CallHistoryService:
             calls = (await db.execute(statement)).scalars().all()
             for call in calls:
                 if call.connected_at is not None:
-                    await _count(db, call)
+                    await _count_call(db, call)
             return len(calls)
 
     async def rate(self, user_id: str, session_id: str, stars: int) -> Call:
@@ -162,7 +162,7 @@ class CallHistoryService:
         except IntegrityError:
             raise errors.AlreadyRated() from None
 
-    async def list_of(self, user_id: str, *, limit: int, cursor: str | None) -> Page[Call]:
+    async def list_calls(self, user_id: str, *, limit: int, cursor: str | None) -> Page[Call]:
         """Read a page of one's calls, newest first; raise RequestInvalid for a cursor that is none."""
         me = uuid.UUID(user_id)
         after = pagination.decode(cursor) if cursor else None
@@ -175,9 +175,9 @@ class CallHistoryService:
             ids = ids.order_by(col(CallSession.started_at).desc(), col(CallSession.id).desc()).limit(limit + 1)
             sides.append(sa.select(ids.subquery()))
         newest = sa.union_all(*sides).subquery()
-        statement = _calls(me).join(newest, newest.c.id == col(CallSession.id)).limit(limit + 1)
+        statement = _select_calls(me).join(newest, newest.c.id == col(CallSession.id)).limit(limit + 1)
         async with self._database.transaction() as db:
-            calls = [_call(row, me) for row in (await db.execute(statement)).all()]
+            calls = [_build_call(row, me) for row in (await db.execute(statement)).all()]
         return pagination.page(calls, limit, lambda call: (call.session.started_at, call.session.id))
 
     async def read(self, user_id: str, session_id: str) -> Call:
@@ -187,17 +187,17 @@ class CallHistoryService:
 
 
 async def _read(db: AsyncSession, me: uuid.UUID, session_id: str) -> Call:
-    statement = _calls(me).where(
+    statement = _select_calls(me).where(
         col(CallSession.id) == uuid.UUID(session_id),
         sa.or_(col(CallSession.user_a_id) == me, col(CallSession.user_b_id) == me),
     )
     row = (await db.execute(statement)).first()
     if row is None:
         raise errors.NotFound()
-    return _call(row, me)
+    return _build_call(row, me)
 
 
-async def _count(db: AsyncSession, call: CallSession) -> None:
+async def _count_call(db: AsyncSession, call: CallSession) -> None:
     """Add a call to what both have practised."""
     assert call.ended_at is not None and call.duration_seconds is not None
     # Always in the same order, so that two calls that end at once cannot wait for each other.
@@ -213,11 +213,11 @@ async def _count(db: AsyncSession, call: CallSession) -> None:
     for profile in (await db.exec(profiles)).all():
         streaks.add_call(profile, call.ended_at, call.duration_seconds)
         db.add(profile)
-        for reached in streaks.achievements(profile):
+        for reached in streaks.list_achievements(profile):
             await notifications.tell(db, profile.user_id, notification_templates.achievement(reached))
 
 
-def _calls(me: uuid.UUID) -> sa.Select[CallSession, Profile, int]:
+def _select_calls(me: uuid.UUID) -> sa.Select[CallSession, Profile, int]:
     """Select calls with the profile of the other and one's own rating, newest first."""
     partner_id = sa.case(
         (col(CallSession.user_a_id) == me, col(CallSession.user_b_id)), else_=col(CallSession.user_a_id)
@@ -231,7 +231,7 @@ def _calls(me: uuid.UUID) -> sa.Select[CallSession, Profile, int]:
     )
 
 
-def _call(row: tuple[CallSession, Profile, int | None], me: uuid.UUID) -> Call:
+def _build_call(row: tuple[CallSession, Profile, int | None], me: uuid.UUID) -> Call:
     session, partner, my_rating = row
     name = partner.display_name or partner.username or FORMER_LEARNER
     ended_by = _ended_by(session, me)

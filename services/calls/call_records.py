@@ -9,7 +9,7 @@ import logging
 from datetime import timedelta
 
 from services.calls.call_history import CallHistoryService
-from services.calls.rooms import Ended, Rooms
+from services.calls.rooms import CallEnd, Rooms
 
 log = logging.getLogger("parlance.calls")
 
@@ -19,23 +19,23 @@ class CallRecords:
 
     def __init__(self, rooms: Rooms, sessions: CallHistoryService) -> None:
         self._rooms = rooms
-        self._sessions = sessions
+        self._history = sessions
 
-    async def begin(self, room_id: str, at_ms: str, *, is_late: bool = False) -> None:
+    async def record_connected(self, room_id: str, at_ms: str, *, is_late: bool = False) -> None:
         """Write that both have joined, by Redis's clock; where that can't be, it is tried again within seconds."""
         try:
-            ago = await self._rooms.ago(at_ms) if is_late else timedelta()
-            await self._sessions.connect(room_id, ago=ago)
-            await self._rooms.done("begin", room_id, at_ms)
+            ago = await self._rooms.elapsed_since(at_ms) if is_late else timedelta()
+            await self._history.connect(room_id, elapsed=ago)
+            await self._rooms.remove_deadline("begin", room_id, at_ms)
         except Exception as error:
             log.warning("the beginning of a call is written later: %s: %s", type(error).__name__, error)
 
-    async def end(self, ended: Ended, *, is_late: bool = False) -> None:
+    async def record_end(self, ended: CallEnd, *, is_late: bool = False) -> None:
         """Write that a call has ended, and that it had begun, where that was not; tried again as `begin` is."""
         try:
-            ago = await self._rooms.ago(ended.at_ms) if is_late else timedelta()
+            ago = await self._rooms.elapsed_since(ended.at_ms) if is_late else timedelta()
             lasted = timedelta(milliseconds=int(ended.lasted_ms)) if ended.lasted_ms != "-1" else None
-            await self._sessions.end(ended.room_id, ended_by=ended.by, lasted=lasted, ago=ago)
-            await self._rooms.done("end", *ended)
+            await self._history.end(ended.room_id, ended_by=ended.by, duration=lasted, elapsed=ago)
+            await self._rooms.remove_deadline("end", *ended)
         except Exception as error:
             log.warning("the end of a call is written later: %s: %s", type(error).__name__, error)

@@ -18,16 +18,16 @@ from adapters.ports import Bus
 from models import Level
 from services.calls.call_history import CallHistoryService
 from services.calls.call_records import CallRecords
-from services.calls.rooms import Closed, Member, PartnerLevel, Rooms, Ticket, Waiting
+from services.calls.rooms import ClosedRoom, ParticipantRecord, PartnerLevel, Queued, QueueEntry, Rooms
 
 log = logging.getLogger("parlance.matchmaking")
 
 #: Seconds told to the first searcher of a quiet hour, when there is no rate to go by.
-UNKNOWN_WAIT = 60
+UNKNOWN_WAIT_SECONDS = 60
 #: What the row of a call holds of its topic.
-TOPIC_LENGTH = 60
+MAX_TOPIC_LENGTH = 60
 #: Who searches, and the ids of those whom they must not meet.
-_SEEKER = """
+_SELECT_SEEKER = """
     SELECT u.is_banned, p.username, p.display_name, p.avatar_url, p.english_level, array_to_string(ARRAY(
         SELECT blocked_id FROM blocks WHERE blocker_id = u.id
         UNION SELECT blocker_id FROM blocks WHERE blocked_id = u.id
@@ -36,11 +36,11 @@ _SEEKER = """
     ), ' ')
     FROM users u JOIN profiles p ON p.user_id = u.id WHERE u.id = $1"""
 #: How many searches are put back at once.
-_RESTORED_AT_ONCE = 50
+RESTORE_BATCH_SIZE = 50
 #: Takes a user, the name of their partner, the room and the session.
 MatchListener = Callable[[str, str, str, str], Awaitable[None]]
 #: Seconds that a search took.
-WAIT_BOUNDS = (0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300)
+WAIT_BUCKETS_SECONDS = (0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Partner:
     display_name: str
     avatar_url: str | None
     level: PartnerLevel
-    socket: str
+    socket_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class Match:
 class Searching:
     """A search that waits, and the socket that searches."""
 
-    socket: str
+    socket_id: str
     estimated_wait_seconds: int
 
 
@@ -78,18 +78,18 @@ class Searching:
 class SearchExpired:
     """A search that found nobody in its time."""
 
-    socket: str
+    socket_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class PartnerCancelled:
     """A match that came to nothing, for the one who is left; `then` they search on, at the head of the queue."""
 
-    socket: str
+    socket_id: str
     then: Searching | Match | None
 
 
-async def notify(bus: Bus, socket: str, kind: str, *arguments: Any) -> None:
+async def publish(bus: Bus, socket: str, kind: str, *arguments: Any) -> None:
     """Let the worker that holds a socket know; where it can't be reached, its sockets are gone or will ask again."""
     try:
         await bus.send(socket, kind, *arguments)
@@ -105,22 +105,22 @@ class MatchmakingService:
     ) -> None:
         #: Pairs made here, and how long the one who waited had, in seconds; both by level.
         self.matches: defaultdict[Level, int] = defaultdict(int)
-        self.waits: defaultdict[Level, Histogram] = defaultdict(lambda: Histogram(WAIT_BOUNDS))
+        self.waits: defaultdict[Level, Histogram] = defaultdict(lambda: Histogram(WAIT_BUCKETS_SECONDS))
         self._bus = bus
         self._database = database
         self._rooms = rooms
-        self._sessions = sessions
-        self._rows = rows
+        self._history = sessions
+        self._records = rows
         #: The searches of this worker's sockets, in case Redis forgets them.
-        self._waiting: dict[str, Ticket] = {}
+        self._queue_entries: dict[str, QueueEntry] = {}
         #: The sockets of this worker, and those whose app is in the background.
-        self._connected: set[str] = set()
-        self._in_background: set[str] = set()
+        self._connected_socket_ids: set[str] = set()
+        self._background_socket_ids: set[str] = set()
         self._listeners: list[MatchListener] = []
         self._telling: set[asyncio.Task[None]] = set()
-        bus.on("search_waits", self._search_waits)
-        bus.on("matched", self._matched)
-        bus.on("search_over", self._search_over)
+        bus.on("search_waits", self._handle_search_queued)
+        bus.on("matched", self._handle_matched)
+        bus.on("search_over", self._handle_search_ended)
 
     def on_match_in_background(self, listener: MatchListener) -> None:
         """Call `listener` when somebody is matched whose app is in the background."""
@@ -128,14 +128,14 @@ class MatchmakingService:
 
     def connect(self, socket: str) -> None:
         """Note that a socket of this worker may search."""
-        self._connected.add(socket)
+        self._connected_socket_ids.add(socket)
 
-    def app_state(self, socket: str, *, background: bool) -> None:
+    def set_app_state(self, socket: str, *, background: bool) -> None:
         """Note where the app of a socket of this worker is."""
-        (self._in_background.add if background else self._in_background.discard)(socket)
+        (self._background_socket_ids.add if background else self._background_socket_ids.discard)(socket)
 
     async def find_partner(
-        self, user_id: str, socket: str, *, level: Level, topic: str | None
+        self, user_id: str, socket_id: str, *, level: Level, topic: str | None
     ) -> Searching | Match | PartnerCancelled | None:
         """Pair the user, or let them wait.
 
@@ -143,13 +143,15 @@ class MatchmakingService:
         answers None, or what the one they were paired with is to hear.
         """
         # Folding case can make a text longer than it was.
-        topic = " ".join((topic or "").split()).casefold()[:TOPIC_LENGTH]
-        return await self._unless_gone(user_id, socket, await self._find(user_id, socket, level, topic))
+        topic = " ".join((topic or "").split()).casefold()[:MAX_TOPIC_LENGTH]
+        return await self._discard_if_disconnected(
+            user_id, socket_id, await self._find_or_queue(user_id, socket_id, level, topic)
+        )
 
-    async def _unless_gone(
+    async def _discard_if_disconnected(
         self, user_id: str, socket: str, outcome: Searching | Match
     ) -> Searching | Match | PartnerCancelled | None:
-        if socket in self._connected:
+        if socket in self._connected_socket_ids:
             return outcome
         # Cut off meanwhile, when there was nothing yet that `disconnect` could have found.
         if isinstance(outcome, Searching):
@@ -157,12 +159,12 @@ class MatchmakingService:
         closed = await self._rooms.close(outcome.room_id, user_id, condition="unjoined")
         return await self.end_match(closed, user_id) if closed else None
 
-    async def _find(
+    async def _find_or_queue(
         self, user_id: str, socket: str, level: Level, topic: str, *, place: int | str = "", at_head: bool = False
     ) -> Searching | Match:
         """`place` is that of `Rooms.find`; `at_head`: it was given at the head of the queue."""
-        seeker, avoid = await self._partner(user_id, socket)
-        ticket: Ticket = {
+        seeker, avoid = await self._read_seeker(user_id, socket)
+        ticket: QueueEntry = {
             "userId": user_id,
             "socket": socket,
             "level": level,
@@ -174,17 +176,17 @@ class MatchmakingService:
             ticket["atHead"] = True
         while True:
             room_id, session_id = str(uuid.uuid4()), str(uuid.uuid4())
-            outcome = await self._rooms.find(ticket, room_id, session_id, avoid, place=place)
-            if isinstance(outcome, Waiting):
+            outcome = await self._rooms.find_partner(ticket, room_id, session_id, avoid, position=place)
+            if isinstance(outcome, Queued):
                 try:
-                    await self._bus.send(socket, "search_waits", outcome.ticket)
+                    await self._bus.send(socket, "search_waits", outcome.entry)
                 except errors.Unavailable:
                     # A worker that died, whose searches may have been looked after before this one was there.
                     await self._rooms.leave_queue(user_id, socket)
-                return Searching(socket, self._estimate(outcome))
-            held = outcome.partner
+                return Searching(socket, self._estimate_wait_seconds(outcome))
+            held = outcome.partner_entry
             try:
-                await self._sessions.start(
+                await self._history.start(
                     session_id,
                     room_id,
                     held["userId"],
@@ -196,41 +198,41 @@ class MatchmakingService:
             except BaseException:
                 # No row, no call: the one who waited goes back to where they stood, unless they have gone away.
                 if closed := await self._rooms.close(room_id, user_id, by="error"):
-                    await self._rooms.done("end", *closed.ended)
-                    await self._rooms.put_back(held)
+                    await self._rooms.remove_deadline("end", *closed.end)
+                    await self._rooms.requeue(held)
                 raise
             if await self._rooms.announce(room_id):
                 self.matches[outcome.level] += 1
                 if not held.get("atHead"):
                     self.waits[outcome.level].add(outcome.waited_ms / 1000)
-                waiting = _partner_of(held)
+                waiting = _partner_from_entry(held)
                 # Each one's own worker knows whether they look. The one who came may have been put back to search on.
                 for me, partner in ((waiting, seeker), (seeker, waiting)):
                     told = (me.user_id, partner.display_name, room_id, session_id)
-                    await notify(self._bus, me.socket, "matched", *told)
+                    await publish(self._bus, me.socket_id, "matched", *told)
                 return Match(room_id, session_id, outcome.level, outcome.topic, waiting, seeker)
             # The one who waited went away before there was a row to end.
-            await self._sessions.end(room_id, ended_by=held["userId"])
+            await self._history.end(room_id, ended_by=held["userId"])
 
     async def cancel_search(self, user_id: str, socket: str) -> PartnerCancelled | None:
         """Stop searching, or refuse a match that has not become a call; raise NotSearching."""
         ticket = await self._rooms.leave_queue(user_id)
         if ticket is not None:
-            await notify(self._bus, ticket["socket"], "search_over")
+            await publish(self._bus, ticket["socket"], "search_over")
             return None
-        room_id = await self._rooms.room_of(user_id)
+        room_id = await self._rooms.get_room_id(user_id)
         closed = await self._rooms.close(room_id, user_id, condition="unjoined") if room_id else None
         if closed is None:
-            if room_id is None and self._waiting.pop(socket, None) is not None:
+            if room_id is None and self._queue_entries.pop(socket, None) is not None:
                 return None  # Redis has lost it, and is not to be given it again
             raise errors.NotSearching()
         return await self.end_match(closed, user_id)
 
     async def disconnect(self, user_id: str, socket: str) -> None:
         """Take back the search of a socket that is gone."""
-        self._connected.discard(socket)
-        self._in_background.discard(socket)
-        self._waiting.pop(socket, None)
+        self._connected_socket_ids.discard(socket)
+        self._background_socket_ids.discard(socket)
+        self._queue_entries.pop(socket, None)
         await self._rooms.leave_queue(user_id, socket)
 
     async def expire_search(self, user_id: str) -> SearchExpired | None:
@@ -238,7 +240,7 @@ class MatchmakingService:
         ticket = await self._rooms.leave_queue(user_id)
         if ticket is None:
             return None
-        await notify(self._bus, ticket["socket"], "search_over")
+        await publish(self._bus, ticket["socket"], "search_over")
         return SearchExpired(ticket["socket"])
 
     async def expire_match(self, room_id: str) -> list[PartnerCancelled]:
@@ -246,31 +248,31 @@ class MatchmakingService:
         closed = await self._rooms.close(room_id, None, condition="unjoined", by="timeout")
         if closed is None:
             return []
-        await self._rows.end(closed.ended)
+        await self._records.record_end(closed.end)
         told = []
-        for member in closed.members:
-            if member.socket:
-                told.append(await self._search_on(member))
-            elif member.ticket:
-                told.append(PartnerCancelled(member.ticket["socket"], None))
+        for member in closed.participants:
+            if member.socket_id:
+                told.append(await self._resume_search(member))
+            elif member.queue_entry:
+                told.append(PartnerCancelled(member.queue_entry["socket"], None))
         return told
 
-    async def end_match(self, closed: Closed, user_id: str) -> PartnerCancelled | None:
+    async def end_match(self, closed: ClosedRoom, user_id: str) -> PartnerCancelled | None:
         """Finish a match that this user ended before both had joined: the other searches on."""
-        await self._rows.end(closed.ended)
+        await self._records.record_end(closed.end)
         peer = closed.peer_of(user_id)
-        if not closed.announced and peer is closed.members[1]:
+        if not closed.announced and peer is closed.participants[1]:
             return None  # their own search has not come to an end yet
-        return await self._search_on(peer) if peer.socket or peer.ticket else None
+        return await self._resume_search(peer) if peer.socket_id or peer.queue_entry else None
 
-    async def _search_on(self, member: Member) -> PartnerCancelled:
+    async def _resume_search(self, member: ParticipantRecord) -> PartnerCancelled:
         """Let the one who is left search again, before everybody else."""
-        ticket = member.ticket
+        ticket = member.queue_entry
         if ticket is None:  # Redis lost it
-            return PartnerCancelled(member.socket, None)
-        socket = member.socket or ticket["socket"]
+            return PartnerCancelled(member.socket_id, None)
+        socket = member.socket_id or ticket["socket"]
         try:
-            found = await self._find(
+            found = await self._find_or_queue(
                 member.user_id, socket, ticket["level"], ticket["topic"], place="head", at_head=True
             )
         except errors.ProductError as error:
@@ -278,67 +280,69 @@ class MatchmakingService:
             return PartnerCancelled(socket, None)
         return PartnerCancelled(socket, found)
 
-    async def restore(self) -> AsyncIterator[Match | PartnerCancelled]:
+    async def restore_searches(self) -> AsyncIterator[Match | PartnerCancelled]:
         """Put this worker's searches back into a Redis that has lost them, where they may meet somebody at once."""
-        waiting = sorted(self._waiting.values(), key=lambda ticket: int(ticket["since"]))
-        for begin in range(0, len(waiting), _RESTORED_AT_ONCE):
-            batch = waiting[begin : begin + _RESTORED_AT_ONCE]
-            for outcome in await asyncio.gather(*map(self._restore, batch)):
+        waiting = sorted(self._queue_entries.values(), key=lambda ticket: int(ticket["since"]))
+        for begin in range(0, len(waiting), RESTORE_BATCH_SIZE):
+            batch = waiting[begin : begin + RESTORE_BATCH_SIZE]
+            for outcome in await asyncio.gather(*map(self._restore_search, batch)):
                 if isinstance(outcome, Match | PartnerCancelled):
                     yield outcome
 
-    async def _restore(self, ticket: Ticket) -> Searching | Match | PartnerCancelled | None:
+    async def _restore_search(self, ticket: QueueEntry) -> Searching | Match | PartnerCancelled | None:
         user_id, socket, since = ticket["userId"], ticket["socket"], ticket["since"]
-        if self._waiting.get(socket) is not ticket:
+        if self._queue_entries.get(socket) is not ticket:
             return None  # it is over
         try:
             # One that began since then has met nobody of a worker that Redis did not know.
             await self._rooms.leave_queue(user_id, socket)
-            found = await self._find(
+            found = await self._find_or_queue(
                 user_id, socket, ticket["level"], ticket["topic"], place=since, at_head=ticket.get("atHead", False)
             )
-            return await self._unless_gone(user_id, socket, found)
+            return await self._discard_if_disconnected(user_id, socket, found)
         except (errors.AlreadySearching, errors.AlreadyInRoom, errors.Banned, errors.ProfileIncomplete) as error:
             log.info("a search was not put back: %s", error.code)
         except Exception as error:  # most likely PostgreSQL is away
             log.warning("a search is put back, and meets nobody: %s: %s", type(error).__name__, error)
-            await self._rooms.put_back(ticket)
+            await self._rooms.requeue(ticket)
         return None
 
-    async def _search_waits(self, socket: str, ticket: Ticket) -> None:
-        if socket in self._connected:
-            self._waiting[socket] = ticket
+    async def _handle_search_queued(self, socket: str, ticket: QueueEntry) -> None:
+        if socket in self._connected_socket_ids:
+            self._queue_entries[socket] = ticket
         else:
             await self._rooms.leave_queue(ticket["userId"], socket)
 
-    async def _search_over(self, socket: str) -> None:
-        self._waiting.pop(socket, None)
+    async def _handle_search_ended(self, socket: str) -> None:
+        self._queue_entries.pop(socket, None)
 
-    async def _matched(self, socket: str, user_id: str, partner_name: str, room_id: str, session_id: str) -> None:
-        self._waiting.pop(socket, None)
-        if socket in self._in_background:
+    async def _handle_matched(
+        self, socket: str, user_id: str, partner_name: str, room_id: str, session_id: str
+    ) -> None:
+        self._queue_entries.pop(socket, None)
+        if socket in self._background_socket_ids:
             # Apart: whoever sent this should not wait for PostgreSQL, nor should what comes after it.
-            task = asyncio.create_task(self._tell(user_id, partner_name, room_id, session_id))
+            task = asyncio.create_task(self._notify_listeners(user_id, partner_name, room_id, session_id))
             self._telling.add(task)
             task.add_done_callback(self._telling.discard)
 
-    async def _tell(self, *match: str) -> None:
+    async def _notify_listeners(self, *match: str) -> None:
         for listener in self._listeners:
             try:
                 await listener(*match)
             except Exception as error:
                 log.warning("a match could not be told to the background: %s: %s", type(error).__name__, error)
 
-    def _estimate(self, waiting: Waiting) -> int:
+    def _estimate_wait_seconds(self, waiting: Queued) -> int:
         """Seconds until as many matches as there are people ahead, at the rate of the last 5 minutes."""
         longest = int(self._rooms.search.total_seconds())
         if waiting.recent_matches == 0:
-            return min(longest, UNKNOWN_WAIT)
+            return min(longest, UNKNOWN_WAIT_SECONDS)
         return min(longest, max(1, math.ceil((waiting.ahead + 1) * 300 / waiting.recent_matches)))
 
-    async def _partner(self, user_id: str, socket: str) -> tuple[Partner, list[str]]:
+    async def _read_seeker(self, user_id: str, socket: str) -> tuple[Partner, list[str]]:
         """Read who searches, and whom they must not meet: blocks and reports count both ways."""
-        found = await self._database.fetch_one(_SEEKER, user_id)
+        found = await self._database.fetch_one(_SELECT_SEEKER, user_id)
         if found is None:
             raise errors.Banned("This account is gone.")
         is_banned, username, display_name, avatar_url, english_level, avoided = found
@@ -349,6 +353,6 @@ class MatchmakingService:
         return Partner(user_id, display_name or username, avatar_url, english_level, socket), avoided.split()
 
 
-def _partner_of(ticket: Ticket) -> Partner:
+def _partner_from_entry(ticket: QueueEntry) -> Partner:
     card = ticket["card"]
     return Partner(ticket["userId"], card["displayName"], card["avatarUrl"], card["level"], ticket["socket"])

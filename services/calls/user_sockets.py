@@ -19,9 +19,9 @@ from adapters.scripts import Scripts
 
 log = logging.getLogger("parlance.sockets")
 
-_KEPT_SECONDS = 7 * 24 * 60 * 60
+SOCKETS_TTL_SECONDS = 7 * 24 * 60 * 60
 #: Farewells that are remembered while Redis is away.
-_MOST_OWED = 10_000
+MAX_PENDING_REMOVALS = 10_000
 
 
 class UserSocketsService:
@@ -29,38 +29,38 @@ class UserSocketsService:
         """`most` sockets a user may have; one more takes the place of the oldest."""
         self._scripts = scripts
         self._bus = bus
-        self._most = most
+        self._limit = most
         #: What Redis is to hear, in order: the user, the socket, when it came (ms) or None where it went.
         self._changes: list[tuple[str, str, int | None]] = []
-        self._counting: asyncio.Task[None] | None = None
+        self._flush_task: asyncio.Task[None] | None = None
 
-    def enter(self, user_id: str, socket: str) -> None:
+    def add(self, user_id: str, socket: str) -> None:
         """Count a socket; the user's oldest is told to make room where that is one too many."""
         self._change(user_id, socket, time.time_ns() // 1_000_000)
 
-    def leave(self, user_id: str, socket: str) -> None:
+    def remove(self, user_id: str, socket: str) -> None:
         self._change(user_id, socket, None)
 
-    async def of(self, user_id: str) -> list[str]:
+    async def list_socket_ids(self, user_id: str) -> list[str]:
         """The sockets of a user on all workers, as far as Redis knows: it may still name those of one that died."""
         found: list[str] = await self._scripts.execute("ZRANGE", f"user:{user_id}:sockets", 0, -1, idempotent=True)
         return found
 
     def _change(self, user_id: str, socket: str, at: int | None) -> None:
         self._changes.append((user_id, socket, at))
-        if self._counting is None:
-            self._counting = asyncio.create_task(self._count())
+        if self._flush_task is None:
+            self._flush_task = asyncio.create_task(self._flush())
 
-    async def _count(self) -> None:
+    async def _flush(self) -> None:
         try:
             while self._changes:
                 changes, self._changes = self._changes, []
                 try:
-                    replaced = await self._tell(changes)
+                    replaced = await self._write_changes(changes)
                 except (redis.exceptions.RedisError, OSError) as error:
                     log.warning("sockets could not be counted: %s", error)
                     owed = [change for change in changes if change[2] is None]
-                    self._changes = [*owed, *self._changes][-_MOST_OWED:]
+                    self._changes = [*owed, *self._changes][-MAX_PENDING_REMOVALS:]
                     return
                 for socket in replaced:
                     try:
@@ -68,9 +68,9 @@ class UserSocketsService:
                     except errors.Unavailable:
                         log.warning("a socket that was replaced could not be told")
         finally:
-            self._counting = None
+            self._flush_task = None
 
-    async def _tell(self, changes: list[tuple[str, str, int | None]]) -> list[str]:
+    async def _write_changes(self, changes: list[tuple[str, str, int | None]]) -> list[str]:
         answers = await asyncio.gather(
             *(
                 self._scripts.execute("ZREM", f"user:{user_id}:sockets", socket, idempotent=True)
@@ -78,7 +78,7 @@ class UserSocketsService:
                 else self._scripts.call(
                     "enter_socket",
                     [f"user:{user_id}:sockets"],
-                    [socket, at, self._most, _KEPT_SECONDS],
+                    [socket, at, self._limit, SOCKETS_TTL_SECONDS],
                     idempotent=True,
                 )
                 for user_id, socket, at in changes
@@ -88,9 +88,9 @@ class UserSocketsService:
 
     async def stop(self) -> None:
         """Let the last farewells out."""
-        if self._counting is not None:
+        if self._flush_task is not None:
             try:
                 async with asyncio.timeout(2):
-                    await self._counting
+                    await self._flush_task
             except TimeoutError:
-                await tasks.end(self._counting)
+                await tasks.end(self._flush_task)

@@ -110,7 +110,7 @@ class UserDirectoryService:
             found = (await db.exec(statement.where(User.id == uuid.UUID(user_id)))).first()
         if found is None:
             raise errors.NotFound()
-        calls = await self._sessions.list_of(user_id, limit=_LATELY, cursor=None)
+        calls = await self._sessions.list_calls(user_id, limit=_LATELY, cursor=None)
         about = await self._reports.list_all(reported_id=user_id, limit=_LATELY)
         by = await self._reports.list_all(reporter_id=user_id, limit=_LATELY)
         orders = await self._payments.list_all(user_id=user_id, limit=_LATELY)

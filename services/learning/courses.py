@@ -30,10 +30,10 @@ from services.payments.checkout import PaymentsService
 from wire import rest
 
 #: Pixels of a thumbnail.
-THUMBNAIL = (1280, 720)
+THUMBNAIL_PIXELS = (1280, 720)
 #: What an uploaded picture may have; `x-max-bytes` of the contract says the same.
-THUMBNAIL_BYTES = 5 * 1024 * 1024
-_SLUG_LENGTH = 100
+MAX_THUMBNAIL_BYTES = 5 * 1024 * 1024
+MAX_SLUG_LENGTH = 100
 
 
 class NewCourse(TypedDict):
@@ -79,12 +79,12 @@ class CoursesService:
 
     # --- Taking a course ----------------------------------------------------------------------------
 
-    async def list_for(
+    async def list_courses(
         self, user_id: str | None, *, drafts: bool, limit: int, cursor: str | None
     ) -> Page[CourseListing]:
         """Read a page of what is for sale, newest first; with `drafts`, courses that are not published too."""
         for_sale = sa.true() if drafts else col(Course.is_published)
-        statement = _offers(user_id).where(for_sale)
+        statement = _select_listings(user_id).where(for_sale)
         statement = statement.order_by(col(Course.created_at).desc(), col(Course.id).desc())
         if cursor:
             statement = statement.where(
@@ -94,9 +94,11 @@ class CoursesService:
             rows = [CourseListing(*row) for row in (await db.execute(statement.limit(limit + 1))).all()]
         return pagination.page(rows, limit, lambda offer: (offer.course.created_at, offer.course.id))
 
-    async def read_for(self, user_id: str | None, course_id: str, *, drafts: bool) -> CourseListing:
+    async def read_course(self, user_id: str | None, course_id: str, *, drafts: bool) -> CourseListing:
         """Read a course; raise NotFound, also for one that is not `visible_to` the user (None without a login)."""
-        statement = _offers(user_id).where(col(Course.id) == uuid.UUID(course_id), visible_to(user_id, drafts=drafts))
+        statement = _select_listings(user_id).where(
+            col(Course.id) == uuid.UUID(course_id), is_visible_to(user_id, drafts=drafts)
+        )
         async with self._database.transaction() as db:
             row = (await db.execute(statement)).first()
         if row is None:
@@ -135,13 +137,13 @@ class CoursesService:
         """Make a course of `fields` (by column name), which nobody sees until it is published; raise SlugTaken."""
         title, level = fields["title"], EnglishLevel(fields["level"])
         actor = uuid.UUID(actor_id)
-        course = Course(title=title, slug=_slug(title), price=fields["price"], level=level, created_by=actor)
+        course = Course(title=title, slug=_make_slug(title), price=fields["price"], level=level, created_by=actor)
         course.sqlmodel_update({**fields, "level": level})
         try:
             async with self._database.transaction() as db:
                 db.add(course)
                 await db.flush()
-                await self._audit.write(db, actor, "course.create", course.id, **_told(fields))
+                await self._audit.write(db, actor, "course.create", course.id, **_select_audited_fields(fields))
         except IntegrityError:
             raise errors.SlugTaken() from None
         return CourseListing(course, False)
@@ -161,15 +163,17 @@ class CoursesService:
                 )
                 if changed.first() is None:
                     raise errors.NotFound()
-                await self._audit.write(db, uuid.UUID(actor_id), "course.update", uuid.UUID(course_id), **_told(fields))
+                await self._audit.write(
+                    db, uuid.UUID(actor_id), "course.update", uuid.UUID(course_id), **_select_audited_fields(fields)
+                )
         except IntegrityError:
             raise errors.SlugTaken() from None
-        return await self.read_for(actor_id, course_id, drafts=True)
+        return await self.read_course(actor_id, course_id, drafts=True)
 
     async def remove(self, actor_id: str, course_id: str) -> None:
         """Delete a course that nobody has taken or ordered, with its lessons; raise NotFound or CourseInUse."""
         async with self._database.transaction() as db:
-            course = await hold(db, course_id)
+            course = await lock_course(db, course_id)
             # Whoever enrolls or orders refers to the row that is held, so none comes after this look.
             for table in (Enrollment, Order):
                 if (await db.exec(select(table.id).where(table.course_id == course.id).limit(1))).first():
@@ -177,7 +181,7 @@ class CoursesService:
             await db.execute(sa.delete(Lesson).where(col(Lesson.course_id) == course.id))
             await db.execute(sa.delete(Course).where(col(Course.id) == course.id))
             await self._audit.write(db, uuid.UUID(actor_id), "course.delete", course.id)
-            await self._forget_thumbnail(db, course)
+            await self._enqueue_thumbnail_deletion(db, course)
             for folder in ("videos/courses", "attachments/courses"):
                 await self._jobs.enqueue(db, "storage.delete_all", prefix=f"{folder}/{course.id}/")
 
@@ -186,17 +190,17 @@ class CoursesService:
 
         As with avatars, the new one is there before the course names it, and the old one goes after.
         """
-        if len(data) > THUMBNAIL_BYTES:
-            raise errors.PayloadTooLarge(f"the file may have {THUMBNAIL_BYTES} bytes at most")
-        await self.read_for(actor_id, course_id, drafts=True)
-        picture = await images.cover_webp(data, *THUMBNAIL)
+        if len(data) > MAX_THUMBNAIL_BYTES:
+            raise errors.PayloadTooLarge(f"the file may have {MAX_THUMBNAIL_BYTES} bytes at most")
+        await self.read_course(actor_id, course_id, drafts=True)
+        picture = await images.cover_webp(data, *THUMBNAIL_PIXELS)
         key = f"thumbnails/courses/{course_id}/{time.time_ns()}.webp"
         await self._storage.put(key, picture, "image/webp")
         url = self._storage.public_url(key)
         try:
             async with self._database.transaction() as db:
-                course = await hold(db, course_id)
-                await self._forget_thumbnail(db, course)
+                course = await lock_course(db, course_id)
+                await self._enqueue_thumbnail_deletion(db, course)
                 course.thumbnail_url = url
                 db.add(course)
                 await self._audit.write(db, uuid.UUID(actor_id), "course.thumbnail", course.id)
@@ -205,13 +209,13 @@ class CoursesService:
             raise
         return url
 
-    async def _forget_thumbnail(self, db: AsyncSession, course: Course) -> None:
+    async def _enqueue_thumbnail_deletion(self, db: AsyncSession, course: Course) -> None:
         key = self._storage.key_of(course.thumbnail_url) if course.thumbnail_url else None
         if key is not None:
             await self._jobs.enqueue(db, "storage.delete", key=key)
 
 
-async def hold(db: AsyncSession, course_id: str) -> Course:
+async def lock_course(db: AsyncSession, course_id: str) -> Course:
     """Read a course for writing; raise NotFound. Whatever changes which lessons it has, or their order, holds it."""
     statement = select(Course).where(Course.id == uuid.UUID(course_id)).with_for_update()
     course = (await db.exec(statement)).first()
@@ -220,32 +224,32 @@ async def hold(db: AsyncSession, course_id: str) -> Course:
     return course
 
 
-def _slug(title: str) -> str:
+def _make_slug(title: str) -> str:
     """Make of a title what an address may hold, and nobody else has."""
     plain = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode().lower()
-    words = re.sub("[^a-z0-9]+", "-", plain).strip("-")[: _SLUG_LENGTH - 7].rstrip("-")
+    words = re.sub("[^a-z0-9]+", "-", plain).strip("-")[: MAX_SLUG_LENGTH - 7].rstrip("-")
     return "-".join(filter(None, (words, secrets.token_hex(3))))
 
 
-def _told(fields: Mapping[str, object]) -> dict[str, object]:
+def _select_audited_fields(fields: Mapping[str, object]) -> dict[str, object]:
     """What the audit log keeps of a change: all but the long texts."""
     return {name: value for name, value in fields.items() if name != "description"}
 
 
-def visible_to(user_id: str | None, *, drafts: bool) -> sa.ColumnElement[bool]:
+def is_visible_to(user_id: str | None, *, drafts: bool) -> sa.ColumnElement[bool]:
     """Return the condition under which a user may see a course and its lessons.
 
     It is published, or they are enrolled: unpublishing takes a course from the shop, not from those who have it. With
     `drafts`, as administrators read, every course is visible.
     """
-    return sa.true() if drafts else sa.or_(col(Course.is_published), _enrolled(user_id))
+    return sa.true() if drafts else sa.or_(col(Course.is_published), _is_enrolled(user_id))
 
 
-def _enrolled(user_id: str | None) -> sa.ColumnElement[bool]:
+def _is_enrolled(user_id: str | None) -> sa.ColumnElement[bool]:
     if user_id is None:
         return sa.false()
     return sa.exists().where(col(Enrollment.course_id) == Course.id, col(Enrollment.user_id) == uuid.UUID(user_id))
 
 
-def _offers(user_id: str | None) -> sa.Select[Course, bool]:
-    return sa.select(Course, _enrolled(user_id))
+def _select_listings(user_id: str | None) -> sa.Select[Course, bool]:
+    return sa.select(Course, _is_enrolled(user_id))

@@ -17,8 +17,8 @@ from models import Course, Enrollment, Lesson, LessonProgress
 from models.columns import now
 from services import pagination
 from services.identity.logins import lock_user
-from services.learning.courses import visible_to
-from services.learning.lessons import opened
+from services.learning.courses import is_visible_to
+from services.learning.lessons import read_accessible_lesson
 from services.pagination import Page
 
 
@@ -58,7 +58,7 @@ class ProgressService:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def courses(self, user_id: str, *, limit: int, cursor: str | None) -> Page[CourseEnrollment]:
+    async def list_enrollments(self, user_id: str, *, limit: int, cursor: str | None) -> Page[CourseEnrollment]:
         """Read a page of the courses that a user is enrolled in, the latest first, also those unpublished since."""
         me = uuid.UUID(user_id)
         lessons = sa.select(sa.func.count()).select_from(Lesson).where(col(Lesson.course_id) == Course.id)
@@ -84,14 +84,14 @@ class ProgressService:
             rows = [CourseEnrollment(*row) for row in (await db.execute(statement.limit(limit + 1))).all()]
         return pagination.page(rows, limit, lambda taken: (taken.enrolled_at, taken.enrollment_id))
 
-    async def of(self, user_id: str, course_id: str) -> CourseProgress:
+    async def get_progress(self, user_id: str, course_id: str) -> CourseProgress:
         """Read a user's progress in a course; raise NotFound, also for one that they may not see."""
         key = uuid.UUID(course_id)
         mine = sa.and_(
             col(LessonProgress.lesson_id) == col(Lesson.id), col(LessonProgress.user_id) == uuid.UUID(user_id)
         )
         async with self._database.transaction() as db:
-            visible = select(Course.id).where(Course.id == key, visible_to(user_id, drafts=False))
+            visible = select(Course.id).where(Course.id == key, is_visible_to(user_id, drafts=False))
             if (await db.exec(visible)).first() is None:
                 raise errors.NotFound()
             found = await db.execute(
@@ -102,7 +102,7 @@ class ProgressService:
             )
             return CourseProgress(key, [(lesson, row) for lesson, row in found.all()])
 
-    async def watched(self, user_id: str, lesson_id: str, seconds: int) -> LessonProgress:
+    async def record_position(self, user_id: str, lesson_id: str, seconds: int) -> LessonProgress:
         """Note how far a lesson was watched: never less than before, nor more than it has. Raises as `opened` does."""
         return await self._write(user_id, lesson_id, seconds=seconds)
 
@@ -119,7 +119,7 @@ class ProgressService:
             user = await lock_user(db, me)
             if user is None or user.deleted_at is not None:
                 raise errors.Unauthenticated()
-            lesson = await opened(db, user_id, lesson_id, drafts=False, hold=True)
+            lesson = await read_accessible_lesson(db, user_id, lesson_id, drafts=False, lock=True)
             if lesson.duration_secs is not None:
                 seconds = min(seconds, lesson.duration_secs)
             new = insert(LessonProgress).values(

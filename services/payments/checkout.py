@@ -49,7 +49,7 @@ _ASKING = timedelta(seconds=15)
 #: How long a request waits for a page that another one is having made.
 _PATIENCE = 20
 #: Stripe makes no page that closes within half an hour; an order without a page is given up before.
-SHORTEST_CHECKOUT = timedelta(minutes=31)
+MIN_CHECKOUT_DURATION = timedelta(minutes=31)
 #: When the job looks after a refund that was sent at once.
 _RESEND = timedelta(seconds=20)
 #: How often an order is read again where it turns out to be over.
@@ -123,7 +123,7 @@ class PaymentsService:
         settled: Order | None = None
         async with self._database.transaction() as db:
             for fact in facts:
-                settled = await settlement.apply(db, order.provider, fact) or settled
+                settled = await settlement.apply_fact(db, order.provider, fact) or settled
         return (settled or order).status in OPEN
 
     async def _open(self, user_id: uuid.UUID, course_id: uuid.UUID) -> Order:
@@ -151,7 +151,7 @@ class PaymentsService:
                         *mine,
                         col(Order.status) == OrderStatus.PENDING,
                         col(Order.checkout_url).is_(None),
-                        col(Order.checkout_expires_at) < now() + SHORTEST_CHECKOUT,
+                        col(Order.checkout_expires_at) < now() + MIN_CHECKOUT_DURATION,
                     )
                     .values(status=OrderStatus.EXPIRED)
                 )
@@ -320,7 +320,7 @@ class PaymentsService:
         """
         try:
             async with self._database.transaction() as db:
-                order = await settlement.hold(db, uuid.UUID(order_id))
+                order = await settlement.lock_order(db, uuid.UUID(order_id))
                 if order is None:
                     raise errors.NotFound()
                 refund = await self._new_refund(db, order, amount, reason)
@@ -392,5 +392,5 @@ class PaymentsService:
                 )
             raise
         async with self._database.transaction() as db:
-            await settlement.apply(db, refund.provider, fact)
+            await settlement.apply_fact(db, refund.provider, fact)
             return await db.get_one(Refund, refund.id, populate_existing=True)

@@ -18,14 +18,14 @@ from models import Dispute, DisputeStatus, Order, OrderStatus, ProviderName, Ref
 from models.columns import now
 from models.order import OPEN
 from services.payments import settlement
-from services.payments.checkout import SHORTEST_CHECKOUT, PaymentsService
+from services.payments.checkout import MIN_CHECKOUT_DURATION, PaymentsService
 
 #: When a refund of which the provider has not heard is sent again.
-_OVERDUE = timedelta(minutes=5)
+REFUND_RESEND_AFTER = timedelta(minutes=5)
 #: How far back refunds and disputes are asked for: the providers repeat a webhook for days, people look after weeks.
-_LOOK_BACK = timedelta(days=30)
+PROVIDER_CHANGES_WINDOW = timedelta(days=30)
 #: How many orders are asked about at once.
-_AT_ONCE = 4
+MAX_CONCURRENT_LOOKUPS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class ReconciliationService:
                     .order_by(col(Order.created_at), col(Order.id))
                 )
             ).all()
-        some = asyncio.Semaphore(_AT_ONCE)
+        some = asyncio.Semaphore(MAX_CONCURRENT_LOOKUPS)
 
         async def ask(order: Order) -> Reconciled:
             async with some:
@@ -86,7 +86,7 @@ class ReconciliationService:
     async def _reconcile_paid(self, provider: ProviderName, asked: set[uuid.UUID], dry_run: bool) -> list[Reconciled]:
         """Record refunds and disputes that were made at the provider, of orders that were not asked about."""
         try:
-            facts = await self._providers[provider].changes(now() - _LOOK_BACK)
+            facts = await self._providers[provider].changes(now() - PROVIDER_CHANGES_WINDOW)
         except (errors.Unavailable, errors.PaymentRefused) as error:
             return [Reconciled(None, f"paid by {provider}", "", "", error.detail)]
         told: dict[str, list[Fact]] = {}
@@ -104,11 +104,13 @@ class ReconciliationService:
         for order in orders:
             if order.id not in asked:
                 settled = await self._apply(order, told[order.provider_payment_id or ""], dry_run)
-                outcomes.append(Reconciled(order.id, order.receipt_id, _state(order), _state(settled or order)))
+                outcomes.append(
+                    Reconciled(order.id, order.receipt_id, _describe_state(order), _describe_state(settled or order))
+                )
         return outcomes
 
     async def _reconcile(self, order: Order, dry_run: bool) -> Reconciled:
-        before = _state(order)
+        before = _describe_state(order)
         try:
             if order.provider_session_id is None:
                 settled: Order | None = await self._give_up(order, dry_run)
@@ -119,7 +121,7 @@ class ReconciliationService:
                     settled = await self._send_unsent(order) or settled
         except (errors.Unavailable, errors.PaymentRefused) as error:
             return Reconciled(order.id, order.receipt_id, before, before, error.detail)
-        return Reconciled(order.id, order.receipt_id, before, _state(settled or order))
+        return Reconciled(order.id, order.receipt_id, before, _describe_state(settled or order))
 
     async def _send_unsent(self, order: Order) -> Order | None:
         """Send refunds that the provider has not heard of, now that it has told of those it has."""
@@ -127,7 +129,7 @@ class ReconciliationService:
             Refund.order_id == order.id,
             Refund.status == RefundStatus.PENDING,
             col(Refund.provider_refund_id).is_(None),
-            Refund.created_at < now() - _OVERDUE,
+            Refund.created_at < now() - REFUND_RESEND_AFTER,
         )
         async with self._database.transaction() as db:
             refunds = (await db.exec(unsent)).all()
@@ -149,7 +151,7 @@ class ReconciliationService:
                         col(Order.id) == order.id,
                         col(Order.status) == OrderStatus.PENDING,
                         col(Order.checkout_url).is_(None),
-                        col(Order.checkout_expires_at) < now() + SHORTEST_CHECKOUT,
+                        col(Order.checkout_expires_at) < now() + MIN_CHECKOUT_DURATION,
                     )
                     .values(status=OrderStatus.EXPIRED)
                 )
@@ -166,7 +168,7 @@ class ReconciliationService:
         try:
             async with self._database.transaction() as db:
                 for fact in facts:
-                    settled = await settlement.apply(db, order.provider, fact) or settled
+                    settled = await settlement.apply_fact(db, order.provider, fact) or settled
                 if dry_run:
                     db.expunge_all()  # or the rollback would take what was found out along
                     raise _DryRun
@@ -175,7 +177,7 @@ class ReconciliationService:
         return settled
 
 
-def _state(order: Order) -> str:
+def _describe_state(order: Order) -> str:
     """An order in a few words, for operators."""
     words = [order.status.value]
     if 0 < order.amount_refunded < order.amount:

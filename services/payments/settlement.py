@@ -33,24 +33,24 @@ from services.identity.logins import lock_user
 from services.messaging import notification_templates, notifications
 from services.payments.alerts import raise_alert
 
-_UNPAID = (OrderStatus.PENDING, OrderStatus.PROCESSING, OrderStatus.EXPIRED, OrderStatus.FAILED)
-_OUTCOMES = {
+_UNPAID_STATUSES = (OrderStatus.PENDING, OrderStatus.PROCESSING, OrderStatus.EXPIRED, OrderStatus.FAILED)
+_STATUS_BY_OUTCOME = {
     "processing": OrderStatus.PROCESSING,
     "expired": OrderStatus.EXPIRED,
     "failed": OrderStatus.FAILED,
 }
 
 
-async def apply(db: AsyncSession, provider: ProviderName, fact: Fact) -> Order | None:
+async def apply_fact(db: AsyncSession, provider: ProviderName, fact: Fact) -> Order | None:
     """Record a fact and settle its order; answer it, or None where no order is known to be meant."""
     if fact.payment_id:
         # A refund may come before the news that makes its payment an order's: the two must see each other.
         await db.execute(
             sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(f"{provider}:{fact.payment_id}", 0)))
         )
-    order_id = await _find(db, provider, fact)
-    order = await hold(db, order_id) if order_id else None
-    if order is not None and await _differs(db, order, fact):
+    order_id = await _find_order_id(db, provider, fact)
+    order = await lock_order(db, order_id) if order_id else None
+    if order is not None and await _alert_if_mismatched(db, order, fact):
         return order
     if isinstance(fact, CheckoutFact):
         if order is not None:
@@ -60,11 +60,11 @@ async def apply(db: AsyncSession, provider: ProviderName, fact: Fact) -> Order |
     else:
         await _record_dispute(db, provider, order, fact)
     if order is not None:
-        await settle(db, order)
+        await settle_order(db, order)
     return order
 
 
-async def hold(db: AsyncSession, order_id: uuid.UUID) -> Order | None:
+async def lock_order(db: AsyncSession, order_id: uuid.UUID) -> Order | None:
     """Read an order for writing, its learner's row first."""
     user_id = (await db.exec(select(Order.user_id).where(Order.id == order_id))).first()
     if user_id is None:
@@ -74,7 +74,7 @@ async def hold(db: AsyncSession, order_id: uuid.UUID) -> Order | None:
     return (await db.exec(statement.execution_options(populate_existing=True))).one()
 
 
-async def settle(db: AsyncSession, order: Order) -> None:
+async def settle_order(db: AsyncSession, order: Order) -> None:
     """Make an order, which the caller holds, what the facts say; enroll its learner or end that."""
     if order.paid_at is not None:
         of_order = (col(Refund.order_id) == order.id, col(Refund.status) == RefundStatus.SUCCEEDED)
@@ -104,10 +104,10 @@ async def settle(db: AsyncSession, order: Order) -> None:
     await db.refresh(order)
 
 
-async def _find(db: AsyncSession, provider: ProviderName, fact: Fact) -> uuid.UUID | None:
+async def _find_order_id(db: AsyncSession, provider: ProviderName, fact: Fact) -> uuid.UUID | None:
     statement = select(Order.id).where(Order.provider == provider)
     if isinstance(fact, CheckoutFact):
-        noted = _uuid(fact.order_id)
+        noted = _parse_uuid(fact.order_id)
         # A payment without a page has an order; without the cast PostgreSQL could not order by a null.
         of_session = col(Order.provider_session_id) == sa.cast(fact.session_id, sa.String)
         statement = statement.where(sa.or_(of_session, col(Order.id) == noted) if noted else of_session)
@@ -118,7 +118,7 @@ async def _find(db: AsyncSession, provider: ProviderName, fact: Fact) -> uuid.UU
     return (await db.exec(statement.limit(1))).first()
 
 
-async def _differs(db: AsyncSession, order: Order, fact: Fact) -> bool:
+async def _alert_if_mismatched(db: AsyncSession, order: Order, fact: Fact) -> bool:
     """Say whether a fact is not about what the order sells, and if so have somebody look at it."""
     wrong: list[tuple[AlertKind, str, object, object]] = []
     if fact.live is not None and fact.live != order.live:
@@ -136,7 +136,7 @@ async def _differs(db: AsyncSession, order: Order, fact: Fact) -> bool:
             wrong.append((AlertKind.SESSION_DIFFERS, "session", order.provider_session_id, fact.session_id))
         if order.provider_payment_id and fact.payment_id and order.provider_payment_id != fact.payment_id:
             wrong.append((AlertKind.PAID_TWICE, "payment", order.provider_payment_id, fact.payment_id))
-    elif await _misfits(db, order, fact, fact.payment_id):
+    elif await _alert_if_not_of_order(db, order, fact, fact.payment_id):
         return True
     for kind, what, expected, told in wrong:
         await raise_alert(db, order, kind, reference, what=what, expected=expected, told=told)
@@ -150,11 +150,11 @@ async def _record_checkout(db: AsyncSession, order: Order, fact: CheckoutFact) -
             .where(col(Order.id) == order.id, col(Order.provider_session_id).is_(None))
             .values(provider_session_id=fact.session_id)
         )
-    status, before = _OUTCOMES.get(fact.outcome), order.status
+    status, before = _STATUS_BY_OUTCOME.get(fact.outcome), order.status
     if status is not None:
         moved = await db.execute(
             sa.update(Order)
-            .where(col(Order.id) == order.id, col(Order.status).in_(_UNPAID), col(Order.status) < status)
+            .where(col(Order.id) == order.id, col(Order.status).in_(_UNPAID_STATUSES), col(Order.status) < status)
             .values(status=status)
             .returning(col(Order.id))
         )
@@ -165,7 +165,7 @@ async def _record_checkout(db: AsyncSession, order: Order, fact: CheckoutFact) -
     if fact.outcome == "paid" and fact.payment_id:
         paid = await db.execute(
             sa.update(Order)
-            .where(col(Order.id) == order.id, col(Order.status).in_(_UNPAID))
+            .where(col(Order.id) == order.id, col(Order.status).in_(_UNPAID_STATUSES))
             .values(status=OrderStatus.PAID, paid_at=now(), provider_payment_id=fact.payment_id)
             .returning(col(Order.id))
         )
@@ -173,11 +173,11 @@ async def _record_checkout(db: AsyncSession, order: Order, fact: CheckoutFact) -
             await notifications.tell(db, order.user_id, notification_templates.payment_success(order))
             if await db.scalar(select(User.deleted_at).where(User.id == order.user_id)):
                 await raise_alert(db, order, AlertKind.ACCOUNT_DELETED, fact.payment_id, amount=order.amount)
-        await _adopt(db, order, fact.payment_id)
+        await _attach_early_records(db, order, fact.payment_id)
     await db.refresh(order)
 
 
-async def _adopt(db: AsyncSession, order: Order, payment_id: str) -> None:
+async def _attach_early_records(db: AsyncSession, order: Order, payment_id: str) -> None:
     """Make refunds and disputes that came before their payment the order's."""
     for table in (Refund, Dispute):
         early: Any = select(table).where(
@@ -186,14 +186,14 @@ async def _adopt(db: AsyncSession, order: Order, payment_id: str) -> None:
             col(table.order_id).is_(None),
         )
         for row in (await db.exec(early)).all():
-            if not await _misfits(db, order, row, payment_id):
+            if not await _alert_if_not_of_order(db, order, row, payment_id):
                 row.order_id = order.id
                 db.add(row)
-                await _alert_about(db, order, row)
+                await _alert_on_change(db, order, row)
     await db.flush()
 
 
-async def _misfits(
+async def _alert_if_not_of_order(
     db: AsyncSession, order: Order, told: RefundFact | DisputeFact | Refund | Dispute, payment_id: str
 ) -> bool:
     """Say whether a refund or a dispute cannot be of this order's money, and if so have somebody look at it."""
@@ -212,7 +212,7 @@ async def _misfits(
 
 async def _record_refund(db: AsyncSession, provider: ProviderName, order: Order | None, fact: RefundFact) -> None:
     status = RefundStatus(fact.status)
-    ours = _uuid(fact.our_id)
+    ours = _parse_uuid(fact.our_id)
     if ours and order is not None:
         # Ours hears here what the provider calls it. What was given up for refused may have been taken after all.
         await db.execute(
@@ -249,7 +249,7 @@ async def _record_refund(db: AsyncSession, provider: ProviderName, order: Order 
                 .execution_options(populate_existing=True)
             )
         ).one()
-        await _alert_about(db, order, row)
+        await _alert_on_change(db, order, row)
 
 
 async def _record_dispute(db: AsyncSession, provider: ProviderName, order: Order | None, fact: DisputeFact) -> None:
@@ -285,10 +285,10 @@ async def _record_dispute(db: AsyncSession, provider: ProviderName, order: Order
         .execution_options(populate_existing=True)
     )
     if order is not None and (changed := row.scalars().first()) is not None:
-        await _alert_about(db, order, changed)
+        await _alert_on_change(db, order, changed)
 
 
-async def _alert_about(db: AsyncSession, order: Order, row: Refund | Dispute) -> None:
+async def _alert_on_change(db: AsyncSession, order: Order, row: Refund | Dispute) -> None:
     if isinstance(row, Dispute):
         for kind, happened in ((AlertKind.INQUIRY, row.inquired), (AlertKind.DISPUTED, row.charged_back)):
             if happened:
@@ -333,7 +333,7 @@ async def _end_enrollment(db: AsyncSession, order: Order) -> None:
         await _enroll(db, paid)
 
 
-def _uuid(text: str | None) -> uuid.UUID | None:
+def _parse_uuid(text: str | None) -> uuid.UUID | None:
     try:
         return uuid.UUID(text) if text else None
     except ValueError:

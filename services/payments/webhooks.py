@@ -34,18 +34,24 @@ from services.payments import settlement
 log = logging.getLogger("parlance.payments")
 
 #: Who signs in which header.
-_SIGNATURES = {"stripe-signature": ProviderName.STRIPE, "x-razorpay-signature": ProviderName.RAZORPAY}
+_PROVIDER_BY_SIGNATURE_HEADER = {"stripe-signature": ProviderName.STRIPE, "x-razorpay-signature": ProviderName.RAZORPAY}
 #: How long a repeat is answered without asking PostgreSQL: providers repeat for up to three days.
-_REMEMBERED = timedelta(hours=72)
+WEBHOOK_CACHE_TTL = timedelta(hours=72)
 #: When an event whose job is lost, or was given up, is taken up again.
-_OVERDUE = timedelta(minutes=5)
+EVENT_OVERDUE_AFTER = timedelta(minutes=5)
 #: How often handling an event may fail.
-FAILURES_LIMIT = 6
+MAX_EVENT_FAILURES = 6
 #: How many events of a provider that could not be read are kept, with their bodies, for operators to look at.
-UNREADABLE_LIMIT = 100
+MAX_UNREADABLE_EVENTS = 100
 #: PostgreSQL is away or busy, which says nothing about the event.
-_PASSING = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError, psycopg.OperationalError, OSError)
-_FACTS: dict[str, type[CheckoutFact] | type[RefundFact] | type[DisputeFact]] = {
+_TRANSIENT_ERRORS = (
+    sa.exc.OperationalError,
+    sa.exc.InterfaceError,
+    sa.exc.TimeoutError,
+    psycopg.OperationalError,
+    OSError,
+)
+_FACT_TYPES: dict[str, type[CheckoutFact] | type[RefundFact] | type[DisputeFact]] = {
     "checkout": CheckoutFact,
     "refund": RefundFact,
     "dispute": DisputeFact,
@@ -74,7 +80,7 @@ class WebhooksService:
 
         Raises SignatureInvalid, RequestInvalid where it is no event, Unavailable where it could not be kept.
         """
-        signed = [provider for header, provider in _SIGNATURES.items() if header in headers]
+        signed = [provider for header, provider in _PROVIDER_BY_SIGNATURE_HEADER.items() if header in headers]
         outcome = "failed"
         try:
             if len(signed) != 1 or signed[0] not in self._providers:
@@ -95,17 +101,21 @@ class WebhooksService:
         key = f"webhook:{provider}:{event.id}"
         if event.fact is None and event.unreadable is None:
             return "ignored"
-        if await self._known(key):
+        if await self._is_cached(key):
             return "repeated"
         if event.fact is None:
             await self._keep_unreadable(provider, event, body)
-            await self._remember(key)
+            await self._cache(key)
             return "unreadable"
         async with self._database.transaction() as db:
             added = await db.execute(
                 insert(WebhookEvent)
                 .values(
-                    id=uuid.uuid4(), provider=provider, event_id=event.id, type=event.type, fact=_stored(event.fact)
+                    id=uuid.uuid4(),
+                    provider=provider,
+                    event_id=event.id,
+                    type=event.type,
+                    fact=_serialize_fact(event.fact),
                 )
                 .on_conflict_do_nothing(constraint="webhook_events_once_key")
                 .returning(col(WebhookEvent.id))
@@ -114,7 +124,7 @@ class WebhooksService:
             if row_id is not None:
                 await self._jobs.enqueue(db, "payments.handle_event", event_id=str(row_id))
         # Only now: what Redis remembers is never asked about again.
-        await self._remember(key)
+        await self._cache(key)
         if row_id is None:
             return "repeated"
         # Every checkout of ours has an order's id; whether a refund's or a dispute's payment is ours is not known yet.
@@ -128,7 +138,7 @@ class WebhooksService:
             col(WebhookEvent.provider) == provider,
         )
         async with self._database.transaction() as db:
-            if len((await db.execute(of_provider.limit(UNREADABLE_LIMIT))).all()) < UNREADABLE_LIMIT:
+            if len((await db.execute(of_provider.limit(MAX_UNREADABLE_EVENTS))).all()) < MAX_UNREADABLE_EVENTS:
                 await db.execute(
                     insert(WebhookEvent)
                     .values(
@@ -137,7 +147,7 @@ class WebhooksService:
                         event_id=event.id,
                         type=event.type,
                         body=body,
-                        last_error=_shortened(event.unreadable),
+                        last_error=_truncate(event.unreadable),
                         set_aside_at=now(),
                     )
                     .on_conflict_do_nothing(constraint="webhook_events_once_key")
@@ -151,15 +161,15 @@ class WebhooksService:
             event.unreadable,
         )
 
-    async def _known(self, key: str) -> bool:
+    async def _is_cached(self, key: str) -> bool:
         try:
             return bool(await self._redis.exists(key))
         except (redis.exceptions.RedisError, OSError):
             return False
 
-    async def _remember(self, key: str) -> None:
+    async def _cache(self, key: str) -> None:
         try:
-            await self._redis.set(key, "1", ex=_REMEMBERED)
+            await self._redis.set(key, "1", ex=WEBHOOK_CACHE_TTL)
         except (redis.exceptions.RedisError, OSError):
             log.warning("Redis is away; PostgreSQL alone knows %s", key)
 
@@ -167,7 +177,7 @@ class WebhooksService:
         """Handle an event of the inbox, once; say whether it was. The sixth failure sets it aside without raising."""
         try:
             return await self._handle(uuid.UUID(event_id))
-        except _PASSING:
+        except _TRANSIENT_ERRORS:
             raise
         except Exception as error:
             if not await self._count_failure(uuid.UUID(event_id), error):
@@ -178,7 +188,7 @@ class WebhooksService:
     async def _handle(self, event_id: uuid.UUID) -> bool:
         taken = (
             sa.update(WebhookEvent)
-            .where(*_waiting(), col(WebhookEvent.id) == event_id)
+            .where(*_is_unhandled(), col(WebhookEvent.id) == event_id)
             .values(handled_at=now())
             .returning(col(WebhookEvent.provider), col(WebhookEvent.fact), col(WebhookEvent.type))
         )
@@ -186,8 +196,8 @@ class WebhooksService:
             row = (await db.execute(taken)).first()
             if row is None:
                 return False
-            fact = _fact(row.fact)
-            order = await settlement.apply(db, row.provider, fact)
+            fact = _deserialize_fact(row.fact)
+            order = await settlement.apply_fact(db, row.provider, fact)
             if order is None and isinstance(fact, CheckoutFact):
                 # Another integration of the same account, or another deployment.
                 await notifications.tell_admins(db, notification_templates.webhook_unknown(row.provider, row.type))
@@ -198,11 +208,11 @@ class WebhooksService:
         failures = col(WebhookEvent.failures) + 1
         counted = (
             sa.update(WebhookEvent)
-            .where(*_waiting(), col(WebhookEvent.id) == event_id)
+            .where(*_is_unhandled(), col(WebhookEvent.id) == event_id)
             .values(
                 failures=failures,
-                last_error=_shortened(type(error).__name__),
-                set_aside_at=sa.case((failures >= FAILURES_LIMIT, sa.func.now())),
+                last_error=_truncate(type(error).__name__),
+                set_aside_at=sa.case((failures >= MAX_EVENT_FAILURES, sa.func.now())),
             )
             .returning(col(WebhookEvent.set_aside_at), col(WebhookEvent.provider), col(WebhookEvent.type))
         )
@@ -219,7 +229,7 @@ class WebhooksService:
         """Handle events whose job is gone; say how many."""
         overdue = (
             select(WebhookEvent.id)
-            .where(*_waiting(), col(WebhookEvent.received_at) < now() - _OVERDUE)
+            .where(*_is_unhandled(), col(WebhookEvent.received_at) < now() - EVENT_OVERDUE_AFTER)
             .order_by(col(WebhookEvent.received_at))
             .limit(100)
         )
@@ -236,7 +246,7 @@ class WebhooksService:
 
     async def list_events(self, *, set_aside: bool, limit: int) -> list[WebhookEvent]:
         """Read the events that wait, or those that are set aside, the oldest first."""
-        which = [col(WebhookEvent.set_aside_at).is_not(None)] if set_aside else list(_waiting())
+        which = [col(WebhookEvent.set_aside_at).is_not(None)] if set_aside else list(_is_unhandled())
         statement = select(WebhookEvent).where(*which).order_by(col(WebhookEvent.received_at)).limit(limit)
         async with self._database.transaction() as db:
             return list((await db.exec(statement)).all())
@@ -266,23 +276,23 @@ class WebhooksService:
         again = provider.read_event(event.body or b"")
         if again.fact is None:
             raise errors.Refused(f"The event cannot be read: {again.unreadable or 'its type is not known'}.")
-        event.fact, event.body = _stored(again.fact), None
+        event.fact, event.body = _serialize_fact(again.fact), None
 
 
-def _waiting() -> tuple[sa.ColumnElement[bool], ...]:
+def _is_unhandled() -> tuple[sa.ColumnElement[bool], ...]:
     return col(WebhookEvent.handled_at).is_(None), col(WebhookEvent.set_aside_at).is_(None)
 
 
-def _shortened(text: str | None) -> str | None:
+def _truncate(text: str | None) -> str | None:
     """A reason as its column holds it."""
     return text[:200] if text else None
 
 
-def _stored(fact: Fact) -> dict[str, object]:
-    kind = next(kind for kind, shape in _FACTS.items() if isinstance(fact, shape))
+def _serialize_fact(fact: Fact) -> dict[str, object]:
+    kind = next(kind for kind, shape in _FACT_TYPES.items() if isinstance(fact, shape))
     return {"kind": kind, **dataclasses.asdict(fact)}
 
 
-def _fact(stored: dict[str, Any]) -> Fact:
+def _deserialize_fact(stored: dict[str, Any]) -> Fact:
     fields = dict(stored)
-    return _FACTS[fields.pop("kind")](**fields)
+    return _FACT_TYPES[fields.pop("kind")](**fields)

@@ -218,7 +218,7 @@ async def world(container: Container, make_learner: MakeLearner) -> World:
         "orderId": str(order.id),
         "sessionId": session,
         "lessonId": str(taken.id),
-        "uploadId": str((await container.uploads.begin(admin.id, str(taken.id), 20)).id),
+        "uploadId": str((await container.uploads.create(admin.id, str(taken.id), 20)).id),
         "attachmentId": str(file.attachment.id),
         "reportId": made.json()["id"],
         "deviceId": device,

@@ -24,7 +24,7 @@ from contract.operations import ContractError
 from contract.transport import Connection
 from models import NotificationType
 from realtime import emit
-from realtime.caller import Caller
+from realtime.connection import SocketConnection
 from realtime.emit import Event
 from services.calls.matchmaking import Match, Partner, Searching
 from services.identity.logins import Identity
@@ -68,11 +68,11 @@ def test_an_operation_without_a_function_fails_by_name(document: Document, key: 
     assert f"asyncapi.yaml names {key}," in str(refused.value)
 
 
-async def takes_too_little(services: Container, caller: Caller) -> None:
+async def takes_too_little(services: Container, caller: SocketConnection) -> None:
     """A function with the signature of no event."""
 
 
-def waits_for_nothing(services: Container, caller: Caller, body: dict[str, Any]) -> None:
+def waits_for_nothing(services: Container, caller: SocketConnection, body: dict[str, Any]) -> None:
     """A function that is not async."""
 
 

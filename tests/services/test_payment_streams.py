@@ -307,7 +307,7 @@ class Settled:
             }
             if getattr(fact, "order_id", None):
                 named["order_id"] = str(order.id)
-            await settlement.apply(db, provider, dataclasses.replace(fact, **named))
+            await settlement.apply_fact(db, provider, dataclasses.replace(fact, **named))
             row = (await db.execute(_READ, {"o": order.id, "p": f"p{mark}"})).one()
             await db.rollback()
         text = _freeze([list(row)[:6], *list(row)[6:]], mark)
