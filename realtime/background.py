@@ -1,4 +1,4 @@
-"""Owns what the socket door does unasked: peers that come and go, deadlines, those of a dead worker, lost data."""
+"""Background loop of the socket server: deadlines, peers that drop and return, dead web processes, lost data."""
 
 from __future__ import annotations
 
@@ -8,47 +8,47 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from typing import TYPE_CHECKING
 
 from realtime import emit
-from realtime.connection import Emit
-from realtime.outcomes import Outcome, emit_outcome
+from realtime.connection import EmitTo
+from realtime.outcomes import emit_outcome
+from services.calls.outcomes import Outcome
 
 if TYPE_CHECKING:
     from container import Container
 
-log = logging.getLogger("parlance.upkeep")
+log = logging.getLogger("parlance.background")
 
-#: Seconds between two looks at what is due.
 DEADLINE_POLL_SECONDS = 0.5
 
 
-async def run(services: Container, send: Emit, sockets: Callable[[], Iterable[str]]) -> None:
-    """Look after searches and calls for as long as the server serves; `sockets` are those of this worker."""
+async def run(services: Container, emit_to: EmitTo, list_socket_ids: Callable[[], Iterable[str]]) -> None:
+    """Handle deadlines for as long as the server runs; `list_socket_ids` names the sockets of this web process."""
 
-    async def tell_all(outcomes: AsyncIterator[Outcome]) -> None:
+    async def emit_all(outcomes: AsyncIterator[Outcome]) -> None:
         async for outcome in outcomes:
-            await emit_outcome(services, send, outcome)
+            await emit_outcome(services, emit_to, outcome)
 
-    async def worker_lost(worker_id: str) -> None:
-        log.warning("worker %s has died; its calls wait for their members", worker_id)
-        await tell_all(services.recovery.recover_worker(worker_id))
+    async def handle_worker_lost(worker_id: str) -> None:
+        log.warning("web_process_lost worker_id=%s", worker_id)
+        await emit_all(services.recovery.recover_worker(worker_id))
 
-    async def data_lost() -> None:
-        log.warning("Redis has lost its data; searches and rooms are made again")
+    async def handle_data_lost() -> None:
+        log.warning("redis_data_lost worker_id=%s", services.bus.worker_id)
         try:
-            await tell_all(services.recovery.restore_data())
+            await emit_all(services.recovery.restore_data())
         finally:
-            for socket in sockets():
-                await send(socket, emit.resync())
+            for socket_id in list_socket_ids():
+                await emit_to(socket_id, emit.resync())
 
-    async def peer_moved(outcome: Outcome) -> None:
-        await emit_outcome(services, send, outcome)
+    async def handle_peer_change(outcome: Outcome) -> None:
+        await emit_outcome(services, emit_to, outcome)
 
-    services.signaling.on_peer_change(peer_moved)
-    services.bus.on_worker_lost(worker_lost)
-    services.bus.on_data_lost(data_lost)
+    services.signaling.on_peer_change(handle_peer_change)
+    services.bus.on_worker_lost(handle_worker_lost)
+    services.bus.on_data_lost(handle_data_lost)
     while True:
         await asyncio.sleep(DEADLINE_POLL_SECONDS)
         try:
-            await tell_all(services.recovery.handle_deadlines())
+            await emit_all(services.recovery.handle_deadlines())
         except Exception as error:  # most likely Redis is away
-            log.warning("what is due could not be looked at: %s: %s", type(error).__name__, error)
+            log.warning("deadlines_not_read error=%r", error)
             await asyncio.sleep(DEADLINE_POLL_SECONDS)

@@ -1,4 +1,4 @@
-"""Owns what an event function knows of whoever sent the event, and how it answers."""
+"""Connection of a socket, as event functions are given it."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from dataclasses import dataclass
 
 from realtime.emit import Event
 
-#: Sends an event to a socket, on whichever worker it is; raises Unavailable where it can't be handed on.
-Emit = Callable[[str, Event], Awaitable[None]]
+#: Emits an event to a socket, in whichever web process it is; raises Unavailable where that is unreachable.
+EmitTo = Callable[[str, Event], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
 class SocketConnection:
-    """One connected socket. `socket` is its Socket.IO id, which starts with the id of its worker."""
+    """One connected socket. `socket_id` is its Socket.IO id, which starts with the id of its web process."""
 
     user_id: str
-    #: The sign-in whose token opened the socket.
+    #: The refresh-token family of the login whose access token opened the socket.
     family_id: str
     socket_id: str
-    emit_to: Emit
+    emit_to: EmitTo
 
     async def emit(self, event: Event) -> None:
-        """Send an event to the caller itself."""
+        """Emit an event to this socket."""
         await self.emit_to(self.socket_id, event)

@@ -1,11 +1,11 @@
-"""Owns the wire form of every event the server sends: one function for each `emit.<event>` of asyncapi.yaml."""
+"""Wire form of every event that the server emits: one function for each `emit.<event>` of asyncapi.yaml."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from services.calls.matchmaking import Match, Partner
+from services.calls.outcomes import Match, Partner
 
 
 class Event(NamedTuple):
@@ -45,7 +45,7 @@ def peer_joined(role: str, user_id: str) -> Event:
 
 
 def webrtc_offer(sdp: str) -> Event:
-    """Without its `seq`, which the room gives it; so the other two."""
+    """Build the event without its `seq`, which the participant adds; so do the other two."""
     return Event("webrtc_offer", {"sdp": sdp})
 
 
@@ -73,10 +73,10 @@ def session_replaced() -> Event:
     return Event("session_replaced", {})
 
 
-def notification(told: dict[str, Any]) -> Event:
-    """`told` is as the bus carries it: `created_at` in ISO 8601."""
-    at = datetime.fromisoformat(told["created_at"]).astimezone(UTC)
-    payload = {name: told[name] for name in ("id", "type", "title", "body", "data")}
+def notification(fields: dict[str, Any]) -> Event:
+    """Build the event from the bus's message: `created_at` in ISO 8601."""
+    at = datetime.fromisoformat(fields["created_at"]).astimezone(UTC)
+    payload = {name: fields[name] for name in ("id", "type", "title", "body", "data")}
     created_at = at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return Event("notification", {**payload, "read": False, "createdAt": created_at, "readAt": None})
 

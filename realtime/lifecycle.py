@@ -1,4 +1,4 @@
-"""Owns the life of a socket: who may connect, and what its going away means to others."""
+"""Life of a socket: the handshake, and what its end means to others."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ if TYPE_CHECKING:
 
 
 async def connect(services: Container, auth: Any) -> Identity:
-    """Answer whose access token the handshake carries; raise Unauthenticated or Banned."""
+    """Return the identity whose access token the handshake carries; raise Unauthenticated or Banned."""
     token = auth.get("token") if isinstance(auth, dict) else None
     return await services.authentication.admit_socket(token if isinstance(token, str) else "")
 
 
 def connected(services: Container, connection: SocketConnection) -> None:
-    """Note that a socket is there."""
+    """Note that a socket is connected."""
     services.matchmaking.connect(connection.socket_id)
 
 
 async def disconnect(services: Container, connection: SocketConnection) -> None:
-    """Note that a socket is gone, and tell the partner; after an error it may be called again."""
-    for_good = None
+    """Note that a socket is gone, and emit it to the partner; after an error it may be called again."""
+    final_reason = None
     if services.login_revocations.has_ended(connection.family_id):
-        for_good = "banned" if await services.bans.is_banned(connection.user_id) else "disconnected"
-    outcome = await services.signaling.disconnect(connection.user_id, connection.socket_id, final_reason=for_good)
+        final_reason = "banned" if await services.bans.is_banned(connection.user_id) else "disconnected"
+    outcome = await services.signaling.disconnect(connection.user_id, connection.socket_id, final_reason=final_reason)
     await emit_outcome(services, connection.emit_to, outcome)

@@ -1,4 +1,4 @@
-"""Owns the events by which a learner looks for a partner."""
+"""Events of a search for a partner."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns the events of a room: entering it, the WebRTC negotiation, and leaving it."""
+"""Events of a room: joining it, the WebRTC negotiation, and leaving it."""
 
 from __future__ import annotations
 
@@ -19,13 +19,15 @@ async def join_room(services: Container, connection: SocketConnection, body: dic
         connection.user_id, connection.socket_id, body["roomId"], after=body.get("after")
     )
     if joined.replaced_socket_id is not None:
-        await emit_if_reachable(connection.emit_to, joined.replaced_socket_id, emit.session_replaced())
-    if joined.is_back:
+        await emit_if_reachable(
+            connection.emit_to, joined.replaced_socket_id, emit.session_replaced(), room_id=body["roomId"]
+        )
+    if joined.is_reconnect:
         return
     event = emit.peer_joined(joined.role, connection.user_id)
     await connection.emit(event)
     if joined.peer_socket_id is not None:
-        await emit_if_reachable(connection.emit_to, joined.peer_socket_id, event)
+        await emit_if_reachable(connection.emit_to, joined.peer_socket_id, event, room_id=body["roomId"])
 
 
 async def webrtc_offer(services: Container, connection: SocketConnection, body: dict[str, Any]) -> None:

@@ -26,7 +26,7 @@ from models import NotificationType
 from realtime import emit
 from realtime.connection import SocketConnection
 from realtime.emit import Event
-from services.calls.matchmaking import Match, Partner, Searching
+from services.calls.outcomes import Match, Partner, Searching
 from services.identity.logins import Identity
 from settings import Settings
 from testing.calls import LocalBus

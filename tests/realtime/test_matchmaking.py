@@ -20,7 +20,8 @@ from contract import problems
 from models import EndedBy, Level
 from services.calls.call_history import CallHistoryService
 from services.calls.call_records import CallRecords
-from services.calls.matchmaking import UNKNOWN_WAIT_SECONDS, Match, MatchmakingService, Searching
+from services.calls.matchmaking import UNKNOWN_WAIT_SECONDS, MatchmakingService
+from services.calls.outcomes import Match, Searching
 from services.calls.rooms import LUA_DIRECTORY, Rooms
 from testing.calls import LocalBus, MakePhone, Room, ban, becomes, call, ended_row, match, row
 from testing.servers import Learner, free_port

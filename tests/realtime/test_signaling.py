@@ -16,10 +16,12 @@ from container import Container
 from models import CallSession, EndedBy
 from services.calls.call_history import CallHistoryService
 from services.calls.call_records import CallRecords
-from services.calls.matchmaking import Match, MatchmakingService
+from services.calls.matchmaking import MatchmakingService
+from services.calls.outcomes import Match, PeerLeft, PeerReconnected, PeerReconnecting
+from services.calls.participants import Participant
 from services.calls.recovery import RecoveryService
 from services.calls.rooms import Rooms
-from services.calls.signaling import Participant, PeerAway, PeerBack, PeerLeft, SignalingService
+from services.calls.signaling import SignalingService
 from testing.calls import HeldBus, LocalBus, MakePhone, Room, becomes, call, empty_queue, ended_row, match, row
 from testing.servers import Phone, Server, start_server, stop_server
 from testing.time_limits import GRACE
@@ -458,7 +460,7 @@ class Services:
         self.bus = bus or HeldBus()
         self.bus.on("emit", self._emit)
         self.emitted: list[tuple[str, str, Any]] = []
-        self.moves: list[PeerAway | PeerBack] = []
+        self.moves: list[PeerReconnecting | PeerReconnected] = []
         rooms, sessions = rooms or Rooms(container.scripts), sessions or container.call_history
         rows = CallRecords(rooms, sessions)
         matchmaking = MatchmakingService(self.bus, container.database, rooms, sessions, rows)
@@ -467,7 +469,7 @@ class Services:
 
         self.signaling.on_peer_change(self._move)
 
-    async def _move(self, moved: PeerAway | PeerBack) -> None:
+    async def _move(self, moved: PeerReconnecting | PeerReconnected) -> None:
         self.moves.append(moved)
 
     async def _emit(self, socket: str, name: str, payload: Any) -> None:
@@ -511,7 +513,7 @@ async def test_a_join_whose_row_could_not_be_written_is_written_a_little_later(
     services = Services(container, sessions=sessions)
     await services.signaling.join_room(one, "w.one", room_id)
     joined = await services.signaling.join_room(other, "w.other", room_id)
-    assert (joined.role, joined.peer_socket_id, joined.is_back) == ("receiver", "w.one", False)
+    assert (joined.role, joined.peer_socket_id, joined.is_reconnect) == ("receiver", "w.one", False)
     began = datetime.now(UTC)
     await asyncio.sleep(0.5)
     sessions.is_away = False
@@ -601,7 +603,7 @@ async def test_another_device_that_goes_away_leaves_the_call_alone(
     assert made is not None and made.ended_at is None
     assert await signaling.disconnect(one, "w.one") is None
     await bus.let_go()
-    assert services.moves == [PeerAway("w.other", 10)]
+    assert services.moves == [PeerReconnecting("w.other", 10)]
     assert await signaling.end_call(other, "w.other", room_id) is None, "there is nobody to tell"
     assert (await ended_row(container, room_id)).ended_by is not None
 
@@ -626,7 +628,9 @@ async def test_what_a_room_was_comes_too_late_to_undo_what_it_is(
     await signaling.join_room(other, "w.second", room_id)
     await bus.let_go()
     back = [*services.moves]
-    assert back == ([PeerAway("w.one", 10), PeerBack("w.one")] if heard_of_it else [PeerBack("w.one")])
+    assert back == (
+        [PeerReconnecting("w.one", 10), PeerReconnected("w.one")] if heard_of_it else [PeerReconnected("w.one")]
+    )
     bus.held[:] = late
     await bus.let_go()
     assert services.moves == back, "they were told that a peer is away who is there"
@@ -766,7 +770,7 @@ async def test_a_peer_who_comes_back_to_a_room_that_redis_had_lost_is_known(
     await services.signaling.disconnect(other, "w.other 2")
     assert [outcome async for outcome in services.recovery.restore_data()] == []
     await services.signaling.join_room(other, "w.back", room_id)
-    assert services.moves[-1] == PeerBack("w.one")
+    assert services.moves[-1] == PeerReconnected("w.one")
     assert offer(services.signaling, "w.one", room_id) == "w.back"
 
 
@@ -838,8 +842,8 @@ async def test_what_is_signalled_while_the_peer_is_away_comes_once_and_in_order_
     # The sender too comes with another socket, as when its server is stopped.
     await signaling.disconnect(one, "w.one")
     joined = await signaling.join_room(one, "w.one again", room_id)
-    assert joined.is_back and joined.peer_socket_id is None
-    assert services.moves[-1:] == [PeerAway("w.one again", 10)]
+    assert joined.is_reconnect and joined.peer_socket_id is None
+    assert services.moves[-1:] == [PeerReconnecting("w.one again", 10)]
     for number in range(20, 30):
         say(number, "w.one again")
     await signaling.join_room(other, "w.other again", room_id, after=last_heard if says_what_it_heard else None)
@@ -863,7 +867,7 @@ async def test_what_was_sent_on_into_a_dying_connection_is_sent_again(
         assert services.signaling.relay("w.one", room_id, "webrtc_ice", payload) == "w.other"
     # Of the five the peer heard two, and came back before anybody noticed.
     joined = await services.signaling.join_room(other, "w.new", room_id, after=payload["seq"] - 3)
-    assert (joined.replaced_socket_id, joined.is_back) == ("w.other", True)
+    assert (joined.replaced_socket_id, joined.is_reconnect) == ("w.other", True)
     assert [(socket, heard["seq"]) for socket, _, heard in services.emitted] == [
         ("w.new", payload["seq"] - back) for back in (2, 1, 0)
     ]

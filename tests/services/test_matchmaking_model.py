@@ -23,10 +23,20 @@ from adapters.scripts import Scripts
 from models import CallSession, Level
 from services.calls.call_history import CallHistoryService
 from services.calls.call_records import CallRecords
-from services.calls.matchmaking import Match, MatchmakingService, Partner, PartnerCancelled, SearchExpired, Searching
+from services.calls.matchmaking import MatchmakingService
+from services.calls.outcomes import (
+    Match,
+    Partner,
+    PartnerCancelled,
+    PeerLeft,
+    PeerReconnected,
+    PeerReconnecting,
+    SearchExpired,
+    Searching,
+)
 from services.calls.recovery import RecoveryService
 from services.calls.rooms import LEVELS, LUA_DIRECTORY, Rooms
-from services.calls.signaling import PeerAway, PeerBack, PeerLeft, SignalingService
+from services.calls.signaling import SignalingService
 from settings import Settings
 from testing.calls import LocalBus
 
@@ -109,7 +119,7 @@ class Worker:
 
     async def _emit(self, socket: str, name: str, payload: Any) -> None: ...
 
-    async def _move(self, moved: PeerAway | PeerBack) -> None:
+    async def _move(self, moved: PeerReconnecting | PeerReconnected) -> None:
         self._tell(moved)
 
 
@@ -458,8 +468,8 @@ async def test_a_hundred_thousand_operations_match_nobody_twice_and_lose_nobody(
             "Searching",
             "SearchExpired",
             "PartnerCancelled",
-            "PeerAway",
-            "PeerBack",
+            "PeerReconnecting",
+            "PeerReconnected",
             "PeerLeft",
             "flushed",
         ):

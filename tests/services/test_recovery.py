@@ -12,9 +12,11 @@ import pytest
 import errors
 from container import Container
 from services.calls.call_records import CallRecords
-from services.calls.matchmaking import Match, MatchmakingService, PartnerCancelled, Searching
+from services.calls.matchmaking import MatchmakingService
+from services.calls.outcomes import Match, PartnerCancelled, Searching
 from services.calls.recovery import RecoveryService
-from services.calls.rooms import PartnerCard, QueueEntry, Rooms
+from services.calls.room_state import PartnerCard, QueueEntry
+from services.calls.rooms import Rooms
 from services.calls.signaling import SignalingService
 from testing.calls import LocalBus, empty_queue
 

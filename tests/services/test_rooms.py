@@ -17,17 +17,8 @@ import errors
 from adapters.scripts import Scripts
 from container import Container
 from models import Level
-from services.calls.rooms import (
-    LUA_DIRECTORY,
-    ROOM_SECONDS,
-    ClosedRoom,
-    Paired,
-    ParticipantAway,
-    PartnerCard,
-    Queued,
-    QueueEntry,
-    Rooms,
-)
+from services.calls.room_state import ClosedRoom, Paired, ParticipantAway, PartnerCard, Queued, QueueEntry
+from services.calls.rooms import LUA_DIRECTORY, ROOM_SECONDS, Rooms
 from settings import Settings
 from testing.calls import empty_queue
 
