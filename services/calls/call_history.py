@@ -1,4 +1,4 @@
-"""Owns the record of calls: one row from `match_found` to the end, and each learner's history."""
+"""History of calls: one row from `match_found` to the end, and the pages that each participant reads."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from services.calls.rooms import ROOM_SECONDS
 from services.messaging import notification_templates, notifications
 from services.pagination import Page
 
-#: What a learner whose account is gone is called.
+#: Name shown for a learner whose account is deleted.
 FORMER_LEARNER = "Former learner"
 
 
@@ -52,7 +52,7 @@ class CallHistoryService:
         level: Level,
         waited_ms: int | None,
     ) -> None:
-        """Write the row of a match; `waited_ms` is how long `user_a` had searched, None where nobody knows."""
+        """Write the row of a match; `waited_ms` is how long `user_a` had searched, None where that is not known."""
         async with self._database.transaction() as db:
             db.add(
                 CallSession(
@@ -67,7 +67,7 @@ class CallHistoryService:
             )
 
     async def connect(self, room_id: str, *, elapsed: timedelta = timedelta()) -> None:
-        """Note that both have joined, some time ago; the duration counts from then."""
+        """Record that both joined `elapsed` ago; the duration counts from then."""
         statement = (
             sa.update(CallSession)
             .where(
@@ -85,8 +85,8 @@ class CallHistoryService:
     ) -> bool:
         """End a call for good and count it for both; `ended_by` is a user's id, `timeout` or `error`.
 
-        It ended some time ago; `lasted` is for how long both were there, where its row does not say when they came.
-        Says whether it was still open: whoever comes second changes nothing.
+        It ended `elapsed` ago; `duration` is how long both were there, where its row does not say when they came.
+        Returns whether it was still open: a second end changes nothing.
         """
         if ended_by in (EndedBy.TIMEOUT, EndedBy.ERROR):
             by: EndedBy | sa.ColumnElement[EndedBy] = EndedBy(ended_by)
@@ -98,13 +98,13 @@ class CallHistoryService:
         return await self._end(by, col(CallSession.room_id) == room_id, duration, elapsed) > 0
 
     async def list_open_calls(self) -> list[CallSession]:
-        """Read the calls that have not ended and that a room may still be there for."""
+        """List the calls that have not ended and may still have a room."""
         recent = col(CallSession.started_at) > sa.func.now() - timedelta(seconds=ROOM_SECONDS)
         async with self._database.transaction() as db:
             return list((await db.exec(select(CallSession).where(col(CallSession.ended_at).is_(None), recent))).all())
 
     async def end_stale(self) -> int:
-        """End as `timeout` the calls that have outlived their room; say how many."""
+        """End as `timeout` the calls that have outlived their room; return how many."""
         stale = col(CallSession.started_at) < sa.func.now() - timedelta(seconds=ROOM_SECONDS)
         async with self._database.transaction() as db:
             found = select(CallSession.id).where(stale, col(CallSession.ended_at).is_(None))
@@ -116,24 +116,24 @@ class CallHistoryService:
         self,
         by: EndedBy | sa.ColumnElement[EndedBy],
         which: sa.ColumnElement[bool],
-        lasted: timedelta | None = None,
-        ago: timedelta = timedelta(),
+        duration: timedelta | None = None,
+        elapsed: timedelta = timedelta(),
     ) -> int:
-        now = sa.func.now() - ago
+        now = sa.func.now() - elapsed
         connected: sa.SQLColumnExpression[datetime | None] = col(CallSession.connected_at)
-        if lasted is not None:
-            connected = sa.func.coalesce(connected, sa.func.greatest(now - lasted, col(CallSession.started_at)))
+        if duration is not None:
+            connected = sa.func.coalesce(connected, sa.func.greatest(now - duration, col(CallSession.started_at)))
         began = sa.func.coalesce(connected, col(CallSession.started_at))
-        # No later than the room can have lived: a call that was forgotten ended back then. And no earlier than the call
+        # No later than the room can have lived: a call whose end was missed ended back then. And no earlier than the call
         # began, which it may have done since this transaction did.
         latest = began + timedelta(seconds=ROOM_SECONDS)
         ended = sa.func.greatest(sa.func.least(now, latest), began, type_=sa.DateTime(timezone=True))
         # Whole seconds; 0 for a match that never became a call.
-        duration = sa.func.coalesce(sa.cast(sa.func.floor(sa.extract("epoch", ended - connected)), sa.Integer), 0)
+        seconds = sa.func.coalesce(sa.cast(sa.func.floor(sa.extract("epoch", ended - connected)), sa.Integer), 0)
         statement = (
             sa.update(CallSession)
             .where(which, col(CallSession.ended_at).is_(None))
-            .values(connected_at=connected, ended_at=ended, ended_by=by, duration_seconds=duration)
+            .values(connected_at=connected, ended_at=ended, ended_by=by, duration_seconds=seconds)
             .returning(CallSession)
         )
         async with self._database.transaction() as db:
@@ -144,7 +144,7 @@ class CallHistoryService:
             return len(calls)
 
     async def rate(self, user_id: str, session_id: str, stars: int) -> Call:
-        """Rate the partner of a call one was in; raise NotFound, SessionNotEnded or AlreadyRated."""
+        """Rate the partner of one's call; raise NotFound, SessionNotEnded or AlreadyRated."""
         me = uuid.UUID(user_id)
         try:
             async with self._database.transaction() as db:
@@ -198,7 +198,7 @@ async def _read(db: AsyncSession, me: uuid.UUID, session_id: str) -> Call:
 
 
 async def _count_call(db: AsyncSession, call: CallSession) -> None:
-    """Add a call to what both have practised."""
+    """Add a call to the statistics of both profiles."""
     assert call.ended_at is not None and call.duration_seconds is not None
     # Always in the same order, so that two calls that end at once cannot wait for each other.
     profiles = (

@@ -1,4 +1,4 @@
-"""Owns what practice adds up to: days are those of the learner's own time zone."""
+"""Streaks and totals of practice; days are those of the learner's own time zone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal
 
 from models import Profile
 
-#: What is worth telling: days in a row, and calls in all.
+#: Milestones that are achievements: days in a row, and calls in all.
 STREAK_MILESTONES_DAYS = (3, 7, 30, 100)
 CALL_MILESTONES = (10, 50, 100, 500)
 
@@ -21,7 +21,7 @@ class Achievement:
 
 
 def get_local_day(at: datetime, timezone: str | None) -> date:
-    """The calendar day of an instant where the learner lives; UTC where that is unknown."""
+    """Return the calendar day of an instant where the learner lives; UTC where that is unknown."""
     try:
         zone = zoneinfo.ZoneInfo(timezone) if timezone else UTC
     except (zoneinfo.ZoneInfoNotFoundError, ValueError):
@@ -30,7 +30,7 @@ def get_local_day(at: datetime, timezone: str | None) -> date:
 
 
 def compute_streak(profile: Profile, at: datetime) -> int:
-    """Days in a row with a call: the same day keeps the streak, the next adds one, a gap starts again at one."""
+    """Compute the days in a row with a call: the same day keeps the streak, the next adds one, a gap resets to one."""
     if profile.last_session_at is None:
         return 1
     last, today = get_local_day(profile.last_session_at, profile.timezone), get_local_day(at, profile.timezone)
@@ -51,7 +51,7 @@ def add_call(profile: Profile, at: datetime, seconds: int) -> None:
 
 
 def list_achievements(profile: Profile) -> list[Achievement]:
-    """What a learner has reached; that of a streak again with each call of the day, so that others grant it once."""
+    """List the milestones that a profile is at; that of a streak appears with each call of the day."""
     reached = [Achievement("streak", profile.streak_days)] if profile.streak_days in STREAK_MILESTONES_DAYS else []
     if profile.total_sessions in CALL_MILESTONES:
         reached.append(Achievement("sessions", profile.total_sessions))
