@@ -107,7 +107,7 @@ def bind(queue: App, services: Container) -> None:
     async def send_refund(refund_id: str) -> None:
         # What the provider refuses is noted; asking again would not help.
         with suppress(errors.PaymentRefused):
-            await services.payments.send_refund(refund_id)
+            await services.refunds.send(refund_id)
 
     @queue.task(name="notifications.announce", retry=later)
     async def announce(notification_id: str) -> None:

@@ -33,7 +33,7 @@ from services.learning.playback import PlaybackLink
 from services.learning.progress import CourseEnrollment, CourseProgress
 from services.operations.dashboard import Stats, Total
 from services.pagination import Page
-from services.payments.checkout import AdminOrder
+from services.payments.orders import AdminOrder
 from wire import rest
 
 Row = TypeVar("Row")

@@ -56,7 +56,7 @@ def person(number: int) -> str:
 
 def questions(house: Container, users: int) -> dict[str, Question]:
     """What is asked, by what it is called."""
-    accounts, orders, reports, audit = house.user_directory, house.payments, house.reports, house.audit
+    accounts, orders, reports, audit = house.user_directory, house.orders, house.reports, house.audit
     somebody, limit = person(users // 2), 20
     # A page from the middle of the list: it must not cost more than the first.
     midway = pagination.encode(datetime.now(UTC) - timedelta(days=180), uuid.UUID(somebody))

@@ -124,8 +124,8 @@ class CallHistoryService:
         if duration is not None:
             connected = sa.func.coalesce(connected, sa.func.greatest(now - duration, col(CallSession.started_at)))
         began = sa.func.coalesce(connected, col(CallSession.started_at))
-        # No later than the room can have lived: a call whose end was missed ended back then. And no earlier than the call
-        # began, which it may have done since this transaction did.
+        # No later than the room can have lived: a call whose end was missed ended back then. And no earlier than the
+        # call began, which it may have done since this transaction did.
         latest = began + timedelta(seconds=ROOM_SECONDS)
         ended = sa.func.greatest(sa.func.least(now, latest), began, type_=sa.DateTime(timezone=True))
         # Whole seconds; 0 for a match that never became a call.

@@ -26,7 +26,7 @@ from services import pagination
 from services.identity.logins import lock_user
 from services.operations.audit import AuditService
 from services.pagination import Page
-from services.payments.checkout import PaymentsService
+from services.payments.checkout import CheckoutService
 from wire import rest
 
 #: Pixels of a thumbnail.
@@ -69,10 +69,10 @@ class CourseListing(NamedTuple):
 
 class CoursesService:
     def __init__(
-        self, database: Database, payments: PaymentsService, audit: AuditService, jobs: Jobs, storage: Storage
+        self, database: Database, checkout: CheckoutService, audit: AuditService, jobs: Jobs, storage: Storage
     ) -> None:
         self._database = database
-        self._payments = payments
+        self._checkout = checkout
         self._audit = audit
         self._jobs = jobs
         self._storage = storage
@@ -108,7 +108,7 @@ class CoursesService:
     async def enroll(self, user_id: str, course_id: str) -> Order | None:
         """Enroll in a free course, answering None, or open the order of another.
 
-        Raises NotFound, AlreadyEnrolled, and whatever `PaymentsService.checkout` does.
+        Raises NotFound, AlreadyEnrolled, and what `CheckoutService.start` raises.
         """
         me, course_key = uuid.UUID(user_id), uuid.UUID(course_id)
         async with self._database.transaction() as db:
@@ -129,7 +129,7 @@ class CoursesService:
                 if enrolled.first() is None:
                     raise errors.AlreadyEnrolled()
                 return None
-        return await self._payments.checkout(user_id, course_id)
+        return await self._checkout.start(user_id, course_id)
 
     # --- Making one, as administrators do -------------------------------------------------------------
 

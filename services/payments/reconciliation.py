@@ -18,7 +18,9 @@ from models import Dispute, DisputeStatus, Order, OrderStatus, ProviderName, Ref
 from models.columns import now
 from models.order import OPEN
 from services.payments import settlement
-from services.payments.checkout import MIN_CHECKOUT_DURATION, PaymentsService
+from services.payments.checkout import MIN_CHECKOUT_DURATION
+from services.payments.providers import get_provider
+from services.payments.refunds import RefundsService
 
 #: When a refund of which the provider has not heard is sent again.
 REFUND_RESEND_AFTER = timedelta(minutes=5)
@@ -47,10 +49,10 @@ class _DryRun(Exception):
 
 
 class ReconciliationService:
-    def __init__(self, database: Database, payments: PaymentsService, providers: Mapping[str, PaymentProvider]) -> None:
+    def __init__(self, database: Database, refunds: RefundsService, providers: Mapping[str, PaymentProvider]) -> None:
         """`providers` by name, those that are configured."""
         self._database = database
-        self._payments = payments
+        self._refunds = refunds
         self._providers = providers
 
     async def reconcile(self, *, dry_run: bool = False, before: timedelta = timedelta()) -> list[Reconciled]:
@@ -115,7 +117,7 @@ class ReconciliationService:
             if order.provider_session_id is None:
                 settled: Order | None = await self._give_up(order, dry_run)
             else:
-                facts = await self._payments.provider(order.provider).look_up(order.provider_session_id)
+                facts = await get_provider(self._providers, order.provider).look_up(order.provider_session_id)
                 settled = await self._apply(order, facts, dry_run)
                 if not dry_run:
                     settled = await self._send_unsent(order) or settled
@@ -136,7 +138,7 @@ class ReconciliationService:
         if not refunds:
             return None
         for refund_id in refunds:
-            await self._payments.send_refund(str(refund_id))
+            await self._refunds.send(str(refund_id))
         async with self._database.transaction() as db:
             return await db.get_one(Order, order.id)
 

@@ -152,7 +152,7 @@ async def test_streams_converge_whatever_is_lost_repeated_late_or_crashes(
         async with turns:
             chance = random.Random(f"{SEED}/{number}")
             shop = chance.choice([container, other])
-            order = await shop.payments.checkout(await a_learner(container), course)
+            order = await shop.checkout.start(await a_learner(container), course)
             checkout = order.provider_session_id or ""
             told: list[Any] = []
             for _ in range(chance.randint(1, 5)):

@@ -70,7 +70,7 @@ async def admin(server: Container, http: httpx.AsyncClient) -> str:
 
 async def an_order(server: Container, provider: str = "stripe") -> Order:
     """Make an order with a page at a provider."""
-    order = await server.payments.checkout(await a_learner(server), await a_course(server))
+    order = await server.checkout.start(await a_learner(server), await a_course(server))
     if provider != order.provider:
         await rows(server, "UPDATE orders SET provider = 'razorpay' WHERE id = :o RETURNING id", o=order.id)
     return order
