@@ -15,6 +15,7 @@ import errors
 from adapters.database import Database
 from adapters.jobs import Jobs
 from adapters.ports import PaymentProvider
+from jobs import send_refund
 from models import Dispute, DisputeStatus, Order, OrderStatus, Refund, RefundStatus
 from services import pagination
 from services.operations.audit import AuditService
@@ -60,7 +61,7 @@ class RefundsService:
                     currency=refund.currency,
                 )
                 # For a process that dies, or a provider that is away. Usually it finds the refund sent.
-                await self._jobs.enqueue(db, "payments.send_refund", wait=REFUND_JOB_DELAY, refund_id=str(refund.id))
+                await self._jobs.enqueue_later(db, REFUND_JOB_DELAY, send_refund, refund_id=str(refund.id))
         except IntegrityError:
             raise errors.RefundPending() from None
         try:
