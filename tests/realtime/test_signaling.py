@@ -737,7 +737,7 @@ class Only(CallHistoryService):
 
     room_id = ""
 
-    async def open_calls(self) -> list[CallSession]:
+    async def list_open_calls(self) -> list[CallSession]:
         return [each for each in await super().list_open_calls() if each.room_id == self.room_id]
 
 

@@ -74,7 +74,7 @@ class Rows(CallHistoryService):
         self.ends[room_id] += 1
         return True
 
-    async def open_calls(self) -> list[CallSession]:
+    async def list_open_calls(self) -> list[CallSession]:
         return list(self.open.values())
 
 
@@ -85,7 +85,7 @@ class Matchmaking(MatchmakingService):
         super().__init__(bus, None, rooms, world.rows, rows)  # type: ignore[arg-type]
         self._world = world
 
-    async def _partner(self, user_id: str, socket: str) -> tuple[Partner, list[str]]:
+    async def _read_seeker(self, user_id: str, socket: str) -> tuple[Partner, list[str]]:
         return Partner(user_id, "Ada", None, "beginner", socket), sorted(self._world.enemies[user_id])
 
 
