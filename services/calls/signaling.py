@@ -5,7 +5,7 @@ sockets that is in a room, bound when it joins and when its peer joins, so that 
 participant's recorded signals are what a reconnecting peer, in whatever process, is sent of what it missed.
 
 A participant receives messages about its room from several processes, in any order. Redis counts the joins of each
-user, and by that count older messages are told from newer ones.
+user, and that count orders the messages.
 """
 
 from __future__ import annotations

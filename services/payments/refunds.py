@@ -38,9 +38,9 @@ class RefundsService:
         self._providers = providers
 
     async def create(self, actor_id: str | None, order_id: str, amount: int | None, reason: str | None) -> Refund:
-        """Give back part of a payment, or what is left of it; `actor_id` is None at the command line.
+        """Refund part of a payment, or what is left of it; `actor_id` is None at the command line.
 
-        The refund is `pending` where the provider is away or slow; a job keeps asking. Raises NotFound,
+        The refund is `pending` where the provider is unreachable or slow; a job retries it. Raises NotFound,
         OrderNotRefundable, RefundPending, RefundTooLarge, PaymentRefused.
         """
         try:
@@ -96,7 +96,7 @@ class RefundsService:
         )
 
     async def send(self, refund_id: str) -> Refund:
-        """Ask the provider for a refund that it has not taken yet; raise PaymentRefused or Unavailable."""
+        """Send a refund to the provider that it has not accepted yet; raise PaymentRefused or Unavailable."""
         async with self._database.transaction() as db:
             refund = await db.get_one(Refund, uuid.UUID(refund_id))
         if refund.provider_refund_id is not None or refund.status is not RefundStatus.PENDING:
