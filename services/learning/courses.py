@@ -1,4 +1,4 @@
-"""Owns courses: what there is to learn, who may take it, and what administrators make of it."""
+"""Courses: the catalogue, enrollment, and their administration."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from wire import rest
 
 #: Pixels of a thumbnail.
 THUMBNAIL_PIXELS = (1280, 720)
-#: What an uploaded picture may have; `x-max-bytes` of the contract says the same.
+#: Limit of an uploaded picture; `x-max-bytes` of the contract says the same.
 MAX_THUMBNAIL_BYTES = 5 * 1024 * 1024
 MAX_SLUG_LENGTH = 100
 
@@ -78,12 +78,12 @@ class CoursesService:
         self._jobs = jobs
         self._storage = storage
 
-    # --- Taking a course ----------------------------------------------------------------------------
+    # --- Reading and enrolling ----------------------------------------------------------------------------
 
     async def list_courses(
         self, user_id: str | None, *, drafts: bool, limit: int, cursor: str | None
     ) -> Page[CourseListing]:
-        """Read a page of what is for sale, newest first; with `drafts`, courses that are not published too."""
+        """List a page of published courses, newest first; with `drafts`, unpublished ones too."""
         for_sale = sa.true() if drafts else col(Course.is_published)
         statement = _select_listings(user_id).where(for_sale)
         statement = statement.order_by(col(Course.created_at).desc(), col(Course.id).desc())
@@ -96,7 +96,7 @@ class CoursesService:
         return pagination.page(rows, limit, lambda offer: (offer.course.created_at, offer.course.id))
 
     async def read_course(self, user_id: str | None, course_id: str, *, drafts: bool) -> CourseListing:
-        """Read a course; raise NotFound, also for one that is not `visible_to` the user (None without a login)."""
+        """Read a course; raise NotFound, also for one that is not visible to the user (None without a login)."""
         statement = _select_listings(user_id).where(
             col(Course.id) == uuid.UUID(course_id), is_visible_to(user_id, drafts=drafts)
         )
@@ -116,7 +116,7 @@ class CoursesService:
             user = await lock_user(db, me)
             if user is None or user.deleted_at is not None:
                 raise errors.Unauthenticated()
-            # Held, so that it is not deleted meanwhile.
+            # Locked, so that it is not deleted meanwhile.
             course = await db.get(Course, course_key, with_for_update={"read": True, "key_share": True})
             if course is None or not course.is_published:
                 raise errors.NotFound()
@@ -132,10 +132,10 @@ class CoursesService:
                 return None
         return await self._checkout.start(user_id, course_id)
 
-    # --- Making one, as administrators do -------------------------------------------------------------
+    # --- Administration -------------------------------------------------------------
 
     async def create(self, actor_id: str, fields: NewCourse) -> CourseListing:
-        """Make a course of `fields` (by column name), which nobody sees until it is published; raise SlugTaken."""
+        """Create a course of `fields` (by column name), which stays hidden until it is published; raise SlugTaken."""
         title, level = fields["title"], EnglishLevel(fields["level"])
         actor = uuid.UUID(actor_id)
         course = Course(title=title, slug=_make_slug(title), price=fields["price"], level=level, created_by=actor)
@@ -144,13 +144,13 @@ class CoursesService:
             async with self._database.transaction() as db:
                 db.add(course)
                 await db.flush()
-                await self._audit.write(db, actor, "course.create", course.id, **_select_audited_fields(fields))
+                await self._audit.write(db, actor, "course.create", course.id, **select_audited_fields(fields))
         except IntegrityError:
             raise errors.SlugTaken() from None
         return CourseListing(course, False)
 
     async def update(self, actor_id: str, course_id: str, fields: CourseChanges) -> CourseListing:
-        """Change the columns in `fields`; raise NotFound or SlugTaken. Orders keep the price they were made with."""
+        """Change the columns in `fields`; raise NotFound or SlugTaken. Orders keep their price."""
         changes: dict[str, object] = {**fields}
         if "level" in fields:
             changes["level"] = EnglishLevel(fields["level"])
@@ -165,7 +165,7 @@ class CoursesService:
                 if changed.first() is None:
                     raise errors.NotFound()
                 await self._audit.write(
-                    db, uuid.UUID(actor_id), "course.update", uuid.UUID(course_id), **_select_audited_fields(fields)
+                    db, uuid.UUID(actor_id), "course.update", uuid.UUID(course_id), **select_audited_fields(fields)
                 )
         except IntegrityError:
             raise errors.SlugTaken() from None
@@ -175,7 +175,7 @@ class CoursesService:
         """Delete a course that nobody has taken or ordered, with its lessons; raise NotFound or CourseInUse."""
         async with self._database.transaction() as db:
             course = await lock_course(db, course_id)
-            # Whoever enrolls or orders refers to the row that is held, so none comes after this look.
+            # Enrollments and orders refer to the locked row, so none is added after this check.
             for table in (Enrollment, Order):
                 if (await db.exec(select(table.id).where(table.course_id == course.id).limit(1))).first():
                     raise errors.CourseInUse()
@@ -187,7 +187,7 @@ class CoursesService:
                 await self._jobs.enqueue(db, delete_folder, prefix=f"{folder}/{course.id}/")
 
     async def set_thumbnail(self, actor_id: str, course_id: str, data: bytes) -> str:
-        """Store a course's picture and answer its URL; raise NotFound, UnsupportedMediaType, PayloadTooLarge.
+        """Store a course's picture and return its URL; raise NotFound, UnsupportedMediaType, PayloadTooLarge.
 
         As with avatars, the new one is there before the course names it, and the old one goes after.
         """
@@ -217,7 +217,7 @@ class CoursesService:
 
 
 async def lock_course(db: AsyncSession, course_id: str) -> Course:
-    """Read a course for writing; raise NotFound. Whatever changes which lessons it has, or their order, holds it."""
+    """Lock a course; raise NotFound. Everything that changes its lessons, or their order, locks it."""
     statement = select(Course).where(Course.id == uuid.UUID(course_id)).with_for_update()
     course = (await db.exec(statement)).first()
     if course is None:
@@ -226,14 +226,14 @@ async def lock_course(db: AsyncSession, course_id: str) -> Course:
 
 
 def _make_slug(title: str) -> str:
-    """Make of a title what an address may hold, and nobody else has."""
+    """Make a unique slug of a title."""
     plain = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode().lower()
     words = re.sub("[^a-z0-9]+", "-", plain).strip("-")[: MAX_SLUG_LENGTH - 7].rstrip("-")
     return "-".join(filter(None, (words, secrets.token_hex(3))))
 
 
-def _select_audited_fields(fields: Mapping[str, object]) -> dict[str, object]:
-    """What the audit log keeps of a change: all but the long texts."""
+def select_audited_fields(fields: Mapping[str, object]) -> dict[str, object]:
+    """Select the fields that the audit log keeps of a change: all but the long texts."""
     return {name: value for name, value in fields.items() if name != "description"}
 
 

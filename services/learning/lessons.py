@@ -1,4 +1,4 @@
-"""Owns lessons: their order, the files that belong to them, and who may see them."""
+"""Lessons: their order, their attachments, and access to them."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from models.columns import now
 from services.learning import courses
 from services.operations.audit import AuditService
 
-#: What an attachment may have; `x-max-bytes` of the contract says the same.
+#: Limit of an attachment; `x-max-bytes` of the contract says the same.
 MAX_ATTACHMENT_BYTES = 25 * 1024 * 1024
-#: How long an address from which an attachment is read works.
+#: How long a signed URL of an attachment is valid.
 ATTACHMENT_LINK_EXPIRY = timedelta(minutes=10)
-#: What browsers may be told a file is; all others are just bytes.
+#: Content types that are declared to browsers, by the first bytes; all others are octet-stream.
 _CONTENT_TYPE_BY_MAGIC = {b"%PDF-": "application/pdf", b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
 
 
@@ -47,7 +47,7 @@ class LessonChanges(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class AttachmentDownload:
-    """An attachment, and where its bytes can be read until when."""
+    """An attachment with a signed URL."""
 
     attachment: LessonAttachment
     url: str
@@ -64,7 +64,7 @@ class LessonsService:
     # --- Reading ----------------------------------------------------------------------------------
 
     async def list_lessons(self, user_id: str | None, course_id: str, *, drafts: bool) -> list[Lesson]:
-        """Read a course's lessons in their order; raise NotFound as the course does."""
+        """List a course's lessons in their order; raise NotFound as the course does."""
         key = uuid.UUID(course_id)
         seen = courses.is_visible_to(user_id, drafts=drafts)
         async with self._database.transaction() as db:
@@ -74,11 +74,11 @@ class LessonsService:
             return list((await db.exec(statement)).all())
 
     async def read(self, user_id: str, lesson_id: str, *, drafts: bool) -> Lesson:
-        """Read what a lesson is about; raise NotFound, also for one of a course that the user may not see."""
+        """Read a lesson; raise NotFound, also for one of a course that the user may not see."""
         async with self._database.transaction() as db:
             return await read_visible_lesson(db, lesson_id, user_id=user_id, drafts=drafts)
 
-    # --- Making them, as administrators do ------------------------------------------------------------
+    # --- Administration ------------------------------------------------------------
 
     async def add(self, actor_id: str, course_id: str, fields: NewLesson) -> Lesson:
         """Add a lesson at the end of a course; raise NotFound."""
@@ -101,12 +101,13 @@ class LessonsService:
             lesson: Lesson | None = changed.scalars().first()
             if lesson is None:
                 raise errors.NotFound()
-            told = {name: value for name, value in fields.items() if name != "description"}
-            await self._audit.write(db, uuid.UUID(actor_id), "lesson.update", lesson.id, **told)
+            await self._audit.write(
+                db, uuid.UUID(actor_id), "lesson.update", lesson.id, **courses.select_audited_fields(fields)
+            )
         return lesson
 
     async def reorder(self, actor_id: str, course_id: str, lesson_ids: list[str]) -> list[Lesson]:
-        """Give a course's lessons the order in which they are named; raise NotFound, or LessonsDiffer."""
+        """Order a course's lessons as they are named; raise NotFound, or LessonsDiffer."""
         wanted = [uuid.UUID(each) for each in lesson_ids]
         async with self._database.transaction() as db:
             course = await courses.lock_course(db, course_id)
@@ -114,11 +115,11 @@ class LessonsService:
             if len(wanted) != len(there) or set(wanted) != set(there):
                 raise errors.LessonsDiffer()
             if wanted:
-                places = {lesson_id: index for index, lesson_id in enumerate(wanted)}
+                positions = {lesson_id: index for index, lesson_id in enumerate(wanted)}
                 await db.execute(
                     sa.update(Lesson)
                     .where(col(Lesson.course_id) == course.id)
-                    .values(order_index=sa.case(places, value=col(Lesson.id)))
+                    .values(order_index=sa.case(positions, value=col(Lesson.id)))
                 )
             await self._audit.write(db, uuid.UUID(actor_id), "lesson.reorder", course.id)
         return await self.list_lessons(actor_id, course_id, drafts=True)
@@ -166,7 +167,7 @@ class LessonsService:
         return self._sign_download(row)
 
     async def list_attachments(self, user_id: str, lesson_id: str, *, drafts: bool) -> list[AttachmentDownload]:
-        """List a lesson's files, with addresses that work for minutes; raise NotFound or NotEnrolled."""
+        """List a lesson's attachments with signed URLs; raise NotFound or NotEnrolled."""
         async with self._database.transaction() as db:
             lesson = await read_accessible_lesson(db, user_id, lesson_id, drafts=drafts)
             statement = select(LessonAttachment).where(LessonAttachment.lesson_id == lesson.id)
@@ -198,13 +199,13 @@ class LessonsService:
 async def read_visible_lesson(
     db: AsyncSession, lesson_id: str, *, user_id: str | None = None, drafts: bool, lock: bool = False
 ) -> Lesson:
-    """Read a lesson; raise NotFound, also for one of a course that is not `courses.visible_to` the user."""
+    """Read a lesson; raise NotFound, also for one of a course that is not visible to the user."""
     statement = (
         select(Lesson)
         .join(Course, col(Course.id) == col(Lesson.course_id))
         .where(Lesson.id == uuid.UUID(lesson_id), courses.is_visible_to(user_id, drafts=drafts))
     )
-    if lock:  # it may change meanwhile, but not go
+    if lock:  # it may change meanwhile, but not be deleted
         statement = statement.with_for_update(read=True, key_share=True, of=Lesson)
     lesson = (await db.exec(statement)).first()
     if lesson is None:
@@ -215,7 +216,7 @@ async def read_visible_lesson(
 async def read_accessible_lesson(
     db: AsyncSession, user_id: str, lesson_id: str, *, drafts: bool, lock: bool = False
 ) -> Lesson:
-    """Read a lesson that one may take: a free one, one of a course one is enrolled in; raise NotFound, NotEnrolled."""
+    """Read a lesson that is free, or of a course that the user is enrolled in; raise NotFound, NotEnrolled."""
     lesson = await read_visible_lesson(db, lesson_id, user_id=user_id, drafts=drafts, lock=lock)
     if not (drafts or lesson.is_free):
         enrolled = select(Enrollment.id).where(

@@ -1,7 +1,7 @@
-"""Owns playing a video: a link that works for a while, and playlists whose segments do.
+"""Playback of videos: links that expire, and playlists with signed segment URLs.
 
-Storage gives out single objects, so a playlist that names its children is served from here, with each address signed.
-Whether the learner may still watch is looked up for every playlist; a segment's address works until it expires.
+Storage serves single objects, so a playlist that names its children is served from here, with each URL signed.
+Whether the learner may still watch is looked up for every playlist; a segment's URL works until it expires.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MASTER_PLAYLIST = "master.m3u8"
 
 
 class PlaybackLink(NamedTuple):
-    """Where a lesson's video is played, and until when new playlists are given out there."""
+    """URL that plays a lesson's video, and until when it serves playlists."""
 
     url: str
     expires_at: datetime
@@ -45,7 +45,7 @@ class PlaybackService:
     def __init__(
         self, database: Database, storage: Storage, tokens: AccessTokens, *, app_url: str, margin: timedelta
     ) -> None:
-        """`margin` is how long links work beyond the length of the video, so that one may pause."""
+        """`margin` is how long links work beyond the length of the video, for pauses."""
         self._database = database
         self._storage = storage
         self._tokens = tokens
@@ -53,16 +53,16 @@ class PlaybackService:
         self._margin = margin
 
     async def create_link(self, identity: Identity, lesson_id: str) -> PlaybackLink:
-        """Make a link to play a lesson; raise NotFound, NotEnrolled, VideoNotReady."""
+        """Create a link to play a lesson; raise NotFound, NotEnrolled, VideoNotReady."""
         playable = await self._read_playable(identity.user_id, lesson_id, admin=identity.role == Role.ADMIN)
         token = self._tokens.issue_playback(identity, lesson_id, playable.expires)
         url = f"{self._app_url}/lessons/{lesson_id}/playback/{MASTER_PLAYLIST}?token={quote(token)}"
         return PlaybackLink(url, now() + playable.expires)
 
     async def read_playlist(self, lesson_id: str, name: str, token: str) -> str:
-        """Read a playlist with every address in it signed.
+        """Read a playlist with every URL in it signed.
 
-        Raises Unauthenticated where the token does not open this lesson, or its sign-in has ended, as with a ban;
+        Raises Unauthenticated where the token does not open this lesson, or its login has ended, as with a ban;
         NotEnrolled where the enrollment has; NotFound, VideoNotReady.
         """
         user_id, family_id = self._tokens.verify_playback(token, lesson_id)
@@ -77,8 +77,8 @@ class PlaybackService:
         )
 
     async def _read_role(self, user_id: str, family_id: str) -> Role:
-        """Read what an account is now, if the sign-in that the link was made for still lasts."""
-        # Asked of the database: a link may outlive the time for which ended sign-ins are remembered elsewhere.
+        """Read the current role of an account whose login, for which the link was made, has not ended."""
+        # From the database: a link may outlive the cache of ended logins.
         lasts = sa.exists().where(col(RefreshToken.family_id) == uuid.UUID(family_id), ~col(RefreshToken.revoked))
         statement = select(User.role).where(
             User.id == uuid.UUID(user_id), ~col(User.is_banned), col(User.deleted_at).is_(None), lasts
@@ -100,6 +100,6 @@ class PlaybackService:
 
 
 def _rewrite_addresses(text: str, address: Callable[[str], str]) -> str:
-    """Put addresses in the place of the names that a playlist has on lines of their own (RFC 8216, 4.1)."""
+    """Replace the names that a playlist has on lines of their own (RFC 8216, 4.1) by URLs."""
     lines = text.splitlines()
     return "\n".join(address(line) if line and not line.startswith("#") else line for line in lines) + "\n"

@@ -1,7 +1,7 @@
-"""Owns videos on their way in: streamed to storage in parts, in one request or in several that resume each other.
+"""Uploads of videos: streamed to storage in parts, in one request or in several that resume each other.
 
-Memory stays flat: no more than a part is held. The parts become an object in the job that works on it, so that a
-request which ends at whatever point has either asked for that job or changed nothing that learners see.
+Memory stays flat: no more than a part is buffered. The parts become an object in the transcoding job, so that a
+request which breaks off at any point has either enqueued that job or changed nothing that learners see.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from services.operations.audit import AuditService
 
 #: Storage takes no smaller parts than 5 MiB, and no more than 10,000 of an object.
 PART_BYTES = 8 * 1024 * 1024
-#: Bytes that tell what a file is.
+#: First bytes of a file that identify its type.
 _MAGIC_BYTES = 12
 _CONTENT_TYPE = "application/octet-stream"
 
@@ -43,7 +43,7 @@ class UploadsService:
         max_bytes: int,
         expiry: timedelta,
     ) -> None:
-        """`expiry` is how long an upload that stands still is kept."""
+        """`expiry` is how long an upload without progress is kept."""
         self._database = database
         self._audit = audit
         self._jobs = jobs
@@ -54,9 +54,9 @@ class UploadsService:
     # --- In one request -----------------------------------------------------------------------------
 
     async def put(self, actor_id: str, lesson_id: str, chunks: AsyncIterator[bytes], declared: int | None) -> Lesson:
-        """Store a video as it comes and have it made ready; a body that breaks off leaves nothing.
+        """Store a video as it comes and enqueue its transcoding; a body that breaks off leaves nothing.
 
-        `declared` is the length that the client names. Raises NotFound, UnsupportedMediaType, PayloadTooLarge.
+        `declared` is the Content-Length. Raises NotFound, UnsupportedMediaType, PayloadTooLarge.
         """
         if declared is not None:
             self._check_length(declared)
@@ -78,17 +78,17 @@ class UploadsService:
                 return await self._enqueue_transcoding(db, actor_id, lesson_id, key, attempt, tags)
         except BaseException:
             if attempt is not None:
-                # What can't be dropped now is found by `sweep`.
+                # Parts that can't be dropped now are found by `delete_expired`.
                 with suppress(errors.Unavailable):
                     await self._storage.drop_parts(key, attempt)
             raise
 
-    # --- In several (tus 1.0) -------------------------------------------------------------------------
+    # --- In several requests (tus 1.0) -------------------------------------------------------------------------
 
     async def create(
         self, actor_id: str, lesson_id: str, length: int, client_metadata: str | None = None
     ) -> VideoUpload:
-        """Begin an upload of `length` bytes; raise NotFound, PayloadTooLarge, or RequestInvalid for none."""
+        """Create an upload of `length` bytes; raise NotFound, PayloadTooLarge, or RequestInvalid for 0."""
         self._check_length(length)
         if length == 0:
             raise errors.RequestInvalid("Upload-Length should be at least 1: no video is empty")
@@ -105,7 +105,7 @@ class UploadsService:
         return row
 
     async def read(self, lesson_id: str, upload_id: str) -> VideoUpload:
-        """Read how far an upload has come; raise NotFound."""
+        """Read an upload and its offset; raise NotFound."""
         statement = select(VideoUpload).where(self._is_current(lesson_id, upload_id))
         async with self._database.transaction() as db:
             row = (await db.exec(statement)).first()
@@ -116,9 +116,9 @@ class UploadsService:
     async def append(
         self, actor_id: str, lesson_id: str, upload_id: str, offset: int, chunks: AsyncIterator[bytes]
     ) -> VideoUpload:
-        """Store what follows at `offset`; where the body breaks off, all that came counts.
+        """Append a body at `offset`; where it breaks off, all that came counts.
 
-        The last byte has the video made ready. Raises NotFound, UploadOffsetDiffers, PayloadTooLarge,
+        The last byte enqueues the transcoding. Raises NotFound, UploadOffsetDiffers, PayloadTooLarge,
         UnsupportedMediaType, RequestInvalid for a body that broke off.
         """
         row = await self._claim(lesson_id, upload_id, offset)
@@ -138,7 +138,7 @@ class UploadsService:
                 buffer += chunk
                 if not row.tags and len(buffer) >= _MAGIC_BYTES:
                     _check_file_type(buffer)
-                # The last part is left to the end, which notes it together with what it asks for.
+                # The last part is left to the end, which stores it in one transaction with the job.
                 while len(buffer) >= PART_BYTES and (len(row.tags) + 1) * PART_BYTES < row.length:
                     await self._store_part(row, bytes(buffer[:PART_BYTES]))
                     del buffer[:PART_BYTES]
@@ -156,17 +156,17 @@ class UploadsService:
         return row
 
     async def abort(self, actor_id: str, lesson_id: str, upload_id: str) -> None:
-        """Give an upload up, with what is stored of it; raise NotFound."""
+        """Abort an upload and delete what is stored of it; raise NotFound."""
         row = await self.read(lesson_id, upload_id)
         async with self._database.transaction() as db:
             await self._delete_upload(db, row, uuid.UUID(actor_id))
 
     def get_expiry(self, row: VideoUpload) -> datetime:
-        """Return when an upload is gone unless more of it comes."""
+        """Return when an upload expires unless more of it comes."""
         return row.updated_at + self._expiry
 
     def _is_current(self, lesson_id: str, upload_id: str) -> sa.ColumnElement[bool]:
-        """The upload, unless it has expired: it is gone from then on, not from the next `sweep`."""
+        """Return the condition of an upload that has not expired, also where `delete_expired` has not run since."""
         return sa.and_(
             col(VideoUpload.id) == uuid.UUID(upload_id),
             col(VideoUpload.lesson_id) == uuid.UUID(lesson_id),
@@ -174,7 +174,7 @@ class UploadsService:
         )
 
     async def delete_expired(self) -> int:
-        """Forget uploads that have stood still too long, and parts that nobody has a row of; say how many."""
+        """Delete expired uploads, and parts without a row; return how many."""
         too_old = now() - self._expiry
         async with self._database.transaction() as db:
             stale = (await db.exec(select(VideoUpload).where(col(VideoUpload.updated_at) < too_old))).all()
@@ -192,7 +192,7 @@ class UploadsService:
         return len(stale) + len(lost)
 
     async def _claim(self, lesson_id: str, upload_id: str, offset: int) -> VideoUpload:
-        """Become the upload's writer. A request that hangs is so replaced by the one that resumes it."""
+        """Become the upload's writer, in place of a request that hangs."""
         claimed = await self._update_upload(
             sa.and_(self._is_current(lesson_id, upload_id), col(VideoUpload.received) == offset),
             writer=uuid.uuid4(),
@@ -213,7 +213,7 @@ class UploadsService:
         await self._advance(row, row.tags, tail, len(rest))
 
     async def _advance(self, row: VideoUpload, tags: list[str], tail: str | None, beyond: int = 0) -> None:
-        """Note what is stored now, unless another request has become the writer; forget the tail before."""
+        """Record what is stored now, unless another request has become the writer; delete the earlier tail."""
         old_tail, mine = row.tail, sa.and_(col(VideoUpload.id) == row.id, col(VideoUpload.writer) == row.writer)
         received = len(tags) * PART_BYTES + beyond
         written = await self._update_upload(mine, received=received, tags=tags, tail=tail)
@@ -232,7 +232,7 @@ class UploadsService:
         if rest:
             tags.append(await self._storage.put_part(row.key, row.attempt, len(tags) + 1, rest))
         async with self._database.transaction() as db:
-            # Kept for a while: a client whose last answer was lost asks how far it has come.
+            # The row is kept for a while: a client whose last response was lost reads the offset.
             mine = sa.and_(
                 col(VideoUpload.id) == row.id,
                 col(VideoUpload.writer) == row.writer,
@@ -263,7 +263,7 @@ class UploadsService:
             await self._audit.write(db, actor_id, "upload.give_up", gone.lesson_id, **detail)
 
     async def delete_stored(self, key: str, attempt: str) -> None:
-        """Remove what is stored of an upload that was given up."""
+        """Delete what is stored of an aborted upload."""
         await self._storage.drop_parts(key, attempt)
         await self._storage.delete_all(_get_folder(key))
 
@@ -272,7 +272,7 @@ class UploadsService:
     async def _enqueue_transcoding(
         self, db: AsyncSession, actor_id: str, lesson_id: str, key: str, attempt: str, tags: list[str]
     ) -> Lesson:
-        """Make an upload the one that the lesson is to have, and ask for the work on it; raise NotFound."""
+        """Make an upload the lesson's video source, and enqueue its transcoding; raise NotFound."""
         changed = await db.execute(
             sa.update(Lesson)
             .where(col(Lesson.id) == uuid.UUID(lesson_id))
@@ -292,7 +292,7 @@ class UploadsService:
 
 
 def _make_key(lesson: Lesson) -> str:
-    """Where an upload becomes an object: in a folder of its own, so that nothing of an earlier one is in its way."""
+    """Make the key of an upload, in a folder of its own apart from earlier uploads."""
     return f"videos/courses/{lesson.course_id}/{lesson.id}/{uuid.uuid4().hex}/original.mp4"
 
 

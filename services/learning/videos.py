@@ -1,8 +1,8 @@
-"""Owns the work on uploaded videos: HLS in several qualities, durable and repeatable.
+"""Transcoding of uploaded videos to HLS in several qualities, durable and repeatable.
 
-Each upload has a folder with its original, which is kept, and each attempt to make HLS of it one inside, so that
-whatever a killed attempt left is in nobody's way. What learners play changes in one transaction at the end; the
-leftovers go by a job that it enqueues (`tidy`).
+Each upload has a folder with its original, which is kept, and a folder inside for each attempt, so that a killed
+attempt does not disturb the next. What learners play changes in one transaction at the end; leftovers are deleted by
+a job that it enqueues (`tidy`).
 """
 
 from __future__ import annotations
@@ -35,21 +35,21 @@ from services.operations.audit import AuditService
 log = logging.getLogger("parlance.video")
 
 _CONTENT_TYPES = {".m3u8": "application/vnd.apple.mpegurl", ".ts": "video/mp2t"}
-#: Files that are stored at a time.
+#: Files that are stored at once.
 MAX_CONCURRENT_STORES = 4
-#: Seconds between two writes of how far the work has come.
+#: Least time between two updates of the progress.
 PROGRESS_INTERVAL_SECONDS = 1.0
-#: Percent that are left to storing what was made.
+#: Share of the progress that is left to storing the files.
 STORING_PERCENT = 10
 
 
-#: What became of a lesson that was to be made again.
+#: Outcomes of a request to transcode a lesson again.
 Outcome = Literal["enqueued", "processing", "no_original", "no_video", "not_found"]
 
 
 @dataclass(frozen=True, slots=True)
 class Remake:
-    """A lesson that was to be made again from its original, and whether it is."""
+    """A lesson whose original was to be transcoded again, and the outcome."""
 
     lesson_id: str
     title: str | None
@@ -73,11 +73,11 @@ class VideosService:
         *,
         last_try: bool = False,
     ) -> None:
-        """Make HLS of an upload, unless another has taken its place meanwhile.
+        """Transcode an upload to HLS, unless another has replaced it meanwhile.
 
-        With an `attempt` the upload is still to be put together, of the parts `tags`. A file that is no video ends as
-        `failed`, with the reason. Whatever else goes wrong is raised, to be tried again; on the `last_try` it ends as
-        `failed` too. In each case the original stays.
+        With an `attempt` the upload is still to be completed, of the parts `tags`. A file that is no video ends as
+        `failed`, with the reason. Any other error is raised, to be retried; on the `last_try` it ends as `failed` too.
+        In each case the original stays.
         """
         kept = attempt is None
         try:
@@ -107,8 +107,8 @@ class VideosService:
             made.mkdir()
             await self._storage.download(source, original)
             video = await self._ffmpeg.probe(original)
-            told = _ProgressReporter(self, lesson_id, source, video.seconds)
-            await self._ffmpeg.make_hls(original, video, made, told)
+            report_progress = _ProgressReporter(self, lesson_id, source, video.seconds)
+            await self._ffmpeg.make_hls(original, video, made, report_progress)
             await self._store(made, hls)
             seconds = await asyncio.to_thread(_read_duration, made)
         await self._publish(lesson_id, source, hls, round(seconds))
@@ -137,7 +137,7 @@ class VideosService:
             await self._enqueue_tidy(db, lesson_id, folders)
 
     async def _fail(self, lesson_id: str, source: str, reason: str, *, kept: bool) -> None:
-        """Note that an upload is of no use. An earlier video stays what learners play, the original to be tried again.
+        """Record that an upload failed. Learners still play an earlier video; the original stays for a retry.
 
         Without `kept` there is no original in storage.
         """
@@ -160,11 +160,11 @@ class VideosService:
             await self._jobs.enqueue(db, delete_unused_video, lesson_id=lesson_id, folder=folder)
 
     async def tidy(self, lesson_id: str, folder: str) -> None:
-        """Remove from an upload's folder what its lesson does not refer to: other attempts, replaced videos.
+        """Delete from an upload's folder what its lesson does not refer to: other attempts, replaced videos.
 
-        Does nothing while the upload is being worked on; that work ends with the same job.
+        Does nothing while the upload is being transcoded; that ends with the same job.
         """
-        # Listed before the lesson is read: what work that begins later writes is not in the list.
+        # Listed before the lesson is read: what a later attempt writes is not in the list.
         keys = await self._storage.keys(folder)
         async with self._database.transaction() as db:
             lesson = await db.get(Lesson, uuid.UUID(lesson_id))
@@ -179,7 +179,7 @@ class VideosService:
     # --- Again, from the original ---------------------------------------------------------------------
 
     async def remake(self, lesson_ids: Sequence[uuid.UUID]) -> list[Remake]:
-        """Ask for the work on the originals of lessons once more; learners play what there is until it is done."""
+        """Enqueue the transcoding of lessons' originals again; learners play the current video until it is done."""
         return [await self._remake(each) for each in lesson_ids]
 
     async def list_remakeable(self, *, failed: bool = False) -> list[uuid.UUID]:
@@ -214,22 +214,22 @@ class VideosService:
             return (await db.exec(select(Lesson.id).where(*_is_source_of(lesson_id, source)))).first() is not None
 
     async def record_progress(self, lesson_id: str, source: str, percent: int) -> None:
-        """Note how far the work on an upload has come."""
+        """Record the progress of transcoding an upload."""
         async with self._database.transaction() as db:
             await db.execute(sa.update(Lesson).where(*_is_source_of(lesson_id, source)).values(video_progress=percent))
 
 
 class _ProgressReporter:
-    """Tells administrators how far ffmpeg is, no more often than they would notice."""
+    """Records the progress of ffmpeg, at most once a `PROGRESS_INTERVAL_SECONDS`."""
 
     def __init__(self, videos: VideosService, lesson_id: str, source: str, seconds: float | None) -> None:
         self._videos, self._lesson_id, self._source, self._seconds = videos, lesson_id, source, seconds
-        self._told_at = 0.0
+        self._recorded_at = 0.0
 
     async def __call__(self, done: float) -> None:
-        if not self._seconds or time.monotonic() - self._told_at < PROGRESS_INTERVAL_SECONDS:
+        if not self._seconds or time.monotonic() - self._recorded_at < PROGRESS_INTERVAL_SECONDS:
             return
-        self._told_at = time.monotonic()
+        self._recorded_at = time.monotonic()
         percent = min(done / self._seconds, 1) * (100 - STORING_PERCENT)
         await self._videos.record_progress(self._lesson_id, self._source, int(percent))
 
@@ -255,6 +255,6 @@ def _list_originals(lesson: Lesson) -> list[str]:
 
 
 def _read_duration(made: Path) -> float:
-    """Seconds of what was made, whatever the container had said."""
+    """Read the seconds of the HLS segments, which may differ from what the original declares."""
     playlist = next(made.glob("*p.m3u8")).read_text()
     return sum(map(float, re.findall(r"#EXTINF:([0-9.]+)", playlist)))
