@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from realtime.emit import Event
 
 #: Emits an event to a socket, in whichever web process it is; raises Unavailable where that is unreachable.
-EmitTo = Callable[[str, Event], Awaitable[None]]
+EmitTo = Callable[[str, Event[object]], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,6 @@ class SocketConnection:
     socket_id: str
     emit_to: EmitTo
 
-    async def emit(self, event: Event) -> None:
+    async def emit(self, event: Event[object]) -> None:
         """Emit an event to this socket."""
         await self.emit_to(self.socket_id, event)

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from realtime.connection import SocketConnection
 from realtime.outcomes import emit_outcome
+from wire import events
 
 if TYPE_CHECKING:
     from container import Container
 
 
-async def find_partner(services: Container, connection: SocketConnection, body: dict[str, Any]) -> None:
+async def find_partner(services: Container, connection: SocketConnection, body: events.FindPartner) -> None:
     outcome = await services.matchmaking.find_partner(
         connection.user_id, connection.socket_id, level=body.get("level", "all"), topic=body.get("topic")
     )
     await emit_outcome(services, connection.emit_to, outcome)
 
 
-async def app_state(services: Container, connection: SocketConnection, body: dict[str, Any]) -> None:
+async def app_state(services: Container, connection: SocketConnection, body: events.AppState) -> None:
     services.matchmaking.set_app_state(connection.socket_id, background=body["background"])
 
 
-async def cancel_search(services: Container, connection: SocketConnection, body: dict[str, Any]) -> None:
+async def cancel_search(services: Container, connection: SocketConnection, body: events.Nothing) -> None:
     await emit_outcome(
         services, connection.emit_to, await services.matchmaking.cancel_search(connection.user_id, connection.socket_id)
     )

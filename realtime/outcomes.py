@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("parlance.events")
 
 
-async def emit_if_reachable(emit_to: EmitTo, socket_id: str, event: Event, *, room_id: str | None = None) -> None:
+async def emit_if_reachable(
+    emit_to: EmitTo, socket_id: str, event: Event[object], *, room_id: str | None = None
+) -> None:
     """Emit an event to a socket whose web process may have died meanwhile."""
     try:
         await emit_to(socket_id, event)

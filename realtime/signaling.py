@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 import errors
 from realtime import emit
 from realtime.connection import SocketConnection
 from realtime.emit import Event
 from realtime.outcomes import emit_if_reachable, emit_outcome
+from services.calls.participants import SignalPayload
+from wire import events
 
 if TYPE_CHECKING:
     from container import Container
 
 
-async def join_room(services: Container, connection: SocketConnection, body: dict[str, Any]) -> None:
+class IceServers(TypedDict):
+    """What the ack of `refresh_ice` adds to `ok`."""
+
+    iceServers: list[events.IceServer]
+
+
+async def join_room(services: Container, connection: SocketConnection, body: events.JoinRoom) -> None:
     joined = await services.signaling.join_room(
         connection.user_id, connection.socket_id, body["roomId"], after=body.get("after")
     )
@@ -30,19 +38,19 @@ async def join_room(services: Container, connection: SocketConnection, body: dic
         await emit_if_reachable(connection.emit_to, joined.peer_socket_id, event, room_id=body["roomId"])
 
 
-async def webrtc_offer(services: Container, connection: SocketConnection, body: dict[str, Any]) -> None:
+async def webrtc_offer(services: Container, connection: SocketConnection, body: events.SendDescription) -> None:
     await _relay(services, connection, body["roomId"], emit.webrtc_offer(body["sdp"]))
 
 
-async def webrtc_answer(services: Container, connection: SocketConnection, body: dict[str, Any]) -> None:
+async def webrtc_answer(services: Container, connection: SocketConnection, body: events.SendDescription) -> None:
     await _relay(services, connection, body["roomId"], emit.webrtc_answer(body["sdp"]))
 
 
-async def webrtc_ice(services: Container, connection: SocketConnection, body: dict[str, Any]) -> None:
+async def webrtc_ice(services: Container, connection: SocketConnection, body: events.SendCandidate) -> None:
     await _relay(services, connection, body["roomId"], emit.webrtc_ice(body["candidate"]))
 
 
-async def _relay(services: Container, connection: SocketConnection, room_id: str, signal: Event) -> None:
+async def _relay(services: Container, connection: SocketConnection, room_id: str, signal: Event[SignalPayload]) -> None:
     peer = services.signaling.relay(connection.socket_id, room_id, signal.name, signal.payload)
     if peer is not None:
         try:
@@ -52,11 +60,11 @@ async def _relay(services: Container, connection: SocketConnection, room_id: str
             raise
 
 
-async def end_call(services: Container, connection: SocketConnection, body: dict[str, Any]) -> None:
+async def end_call(services: Container, connection: SocketConnection, body: events.RoomRef) -> None:
     outcome = await services.signaling.end_call(connection.user_id, connection.socket_id, body["roomId"])
     await emit_outcome(services, connection.emit_to, outcome)
 
 
-async def refresh_ice(services: Container, connection: SocketConnection, body: dict[str, Any]) -> dict[str, Any]:
+async def refresh_ice(services: Container, connection: SocketConnection, body: events.RoomRef) -> IceServers:
     services.signaling.check_room(connection.socket_id, body["roomId"])
     return {"iceServers": services.turn.ice_servers(connection.user_id)}

@@ -15,12 +15,12 @@ from adapters.database import Database
 from adapters.ports import Bus
 from adapters.tasks import BackgroundTasks
 from models import Level
+from services.bus_messages import Message
 from services.calls.call_history import CallHistoryService
 from services.calls.call_records import CallRecords
 from services.calls.outcomes import Match, Partner, PartnerCancelled, SearchExpired, Searching
 from services.calls.room_state import ClosedRoom, Paired, ParticipantRecord, Queued, QueueEntry
 from services.calls.rooms import Rooms
-from services.calls.socket_messages import publish
 
 log = logging.getLogger("parlance.matchmaking")
 
@@ -41,6 +41,12 @@ _SELECT_SEEKER = """
         UNION SELECT reporter_id FROM reports WHERE reported_id = u.id
     ), ' ')
     FROM users u JOIN profiles p ON p.user_id = u.id WHERE u.id = $1"""
+#: The search of a socket waits in the queue.
+SEARCH_WAITS: Message[[QueueEntry]] = Message("search_waits")
+#: The search of a socket has ended without a match.
+SEARCH_OVER: Message[[]] = Message("search_over")
+#: The search of a socket has ended with a match: user, the partner's name, room, session.
+MATCHED: Message[[str, str, str, str]] = Message("matched")
 #: Takes a user, the name of their partner, the room and the session.
 MatchListener = Callable[[str, str, str, str], Awaitable[None]]
 
@@ -64,9 +70,9 @@ class MatchmakingService:
         self._background_socket_ids: set[str] = set()
         self._listeners: list[MatchListener] = []
         self._tasks = BackgroundTasks()
-        bus.on("search_waits", self._handle_search_queued)
-        bus.on("matched", self._handle_matched)
-        bus.on("search_over", self._handle_search_ended)
+        SEARCH_WAITS.on(bus, self._handle_search_queued)
+        MATCHED.on(bus, self._handle_matched)
+        SEARCH_OVER.on(bus, self._handle_search_ended)
 
     def on_match_in_background(self, listener: MatchListener) -> None:
         """Call `listener` when a user is matched whose app is in the background."""
@@ -136,7 +142,7 @@ class MatchmakingService:
             outcome = await self._rooms.find_partner(entry, room_id, session_id, avoid, position=position)
             if isinstance(outcome, Queued):
                 try:
-                    await self._bus.send(socket_id, "search_waits", outcome.entry)
+                    await SEARCH_WAITS.send(self._bus, socket_id, outcome.entry)
                 except errors.Unavailable:
                     # A dead web process, whose searches may have been removed before this one was there.
                     await self._rooms.leave_queue(user_id, socket_id)
@@ -169,8 +175,7 @@ class MatchmakingService:
         # Each user's own web process knows whether the app is in the background. The seeker may be a search that was
         # resumed or restored.
         for me, partner in ((waiting, seeker), (seeker, waiting)):
-            arguments = (me.user_id, partner.display_name, room_id, session_id)
-            await publish(self._bus, me.socket_id, "matched", *arguments)
+            await MATCHED.send_if_there(self._bus, me.socket_id, me.user_id, partner.display_name, room_id, session_id)
         return Match(room_id, session_id, pair.level, pair.topic, waiting, seeker)
 
     # --- Ending -------------------------------------------------------------------------------------
@@ -179,7 +184,7 @@ class MatchmakingService:
         """Stop searching, or refuse a match that has not become a call; raise NotSearching."""
         entry = await self._rooms.leave_queue(user_id)
         if entry is not None:
-            await publish(self._bus, entry["socket"], "search_over")
+            await SEARCH_OVER.send_if_there(self._bus, entry["socket"])
             return None
         room_id = await self._rooms.get_room_id(user_id)
         closed = await self._rooms.close(room_id, user_id, condition="unjoined") if room_id else None
@@ -201,7 +206,7 @@ class MatchmakingService:
         entry = await self._rooms.leave_queue(user_id)
         if entry is None:
             return None
-        await publish(self._bus, entry["socket"], "search_over")
+        await SEARCH_OVER.send_if_there(self._bus, entry["socket"])
         return SearchExpired(entry["socket"])
 
     async def expire_match(self, room_id: str) -> list[PartnerCancelled]:

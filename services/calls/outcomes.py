@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from models import Level
-from services.calls.room_state import PartnerLevel
+from services.calls.room_state import PartnerLevel, Role
+
+#: Why a call ended.
+LeaveReason = Literal["ended", "disconnected", "timeout", "banned"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,7 @@ class RoomJoined:
     user's earlier socket, which has left the room with this join.
     """
 
-    role: str
+    role: Role
     peer_socket_id: str | None
     is_reconnect: bool
     replaced_socket_id: str | None
@@ -85,10 +89,10 @@ class PeerReconnected:
 
 @dataclass(frozen=True, slots=True)
 class PeerLeft:
-    """A call that is over; `reason` is one of ended, disconnected, timeout, banned."""
+    """A call that is over."""
 
     socket_id: str
-    reason: str
+    reason: LeaveReason
 
 
 Outcome = Searching | SearchExpired | Match | PartnerCancelled | PeerReconnecting | PeerReconnected | PeerLeft

@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Literal, NamedTuple
 
 import orjson
 
+from services.calls.room_state import Role
+from wire import events
+
+#: What is relayed of an offer, an answer or a candidate.
+SignalPayload = events.Description | events.CandidateMessage
 #: Signals that a participant keeps for a peer that reconnects: more than a socket may send within the grace.
 MAX_RECORDED_SIGNALS, MAX_RECORDED_BYTES = 512, 512 * 1024
 #: `seq` starts at a multiple of this with each join of a room, so that it rises from one web process to the next.
@@ -18,7 +23,7 @@ SEQ_PER_JOIN = 1 << 20
 class Signal(NamedTuple):
     seq: int
     name: str
-    payload: dict[str, Any]
+    payload: SignalPayload
 
 
 @dataclass(slots=True)
@@ -27,7 +32,7 @@ class Participant:
 
     room_id: str
     user_id: str
-    role: str = ""
+    role: Role | Literal[""] = ""
     peer_id: str = ""
     peer_socket_id: str | None = None
     #: The peer's last join that is known here; and whether the connection of that join dropped.
@@ -42,10 +47,10 @@ class Participant:
     forwarded_seq: int = 0
     recorded_signals: deque[bytes] = field(default_factory=deque)
     recorded_bytes: int = 0
-    #: Messages of other web processes that came while this one was joining: handler and arguments.
-    pending_messages: list[tuple[Callable[..., Awaitable[None]], tuple[Any, ...]]] = field(default_factory=list)
+    #: Messages of other web processes that came while this one was joining.
+    pending_messages: list[Callable[[Participant], Awaitable[None]]] = field(default_factory=list)
 
-    def record(self, seq: int, name: str, payload: dict[str, Any]) -> None:
+    def record(self, seq: int, name: str, payload: SignalPayload) -> None:
         """Keep a signal for a peer that reconnects; the oldest ones go where there are too many."""
         # As bytes, which Python's garbage collector does not traverse: its pauses make the tail latency.
         kept = orjson.dumps((seq, name, payload))

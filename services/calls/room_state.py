@@ -8,6 +8,8 @@ from typing import Literal, NamedTuple, NotRequired, TypedDict
 
 from models import Level
 
+#: The first to join is the caller.
+Role = Literal["caller", "receiver"]
 #: A learner's own level, as `EnglishLevel` has it.
 PartnerLevel = Literal["beginner", "intermediate", "advanced"]
 
@@ -61,7 +63,7 @@ class JoinResult(NamedTuple):
     `saved_state` is what an earlier socket of the user left.
     """
 
-    role: str
+    role: Role
     peer_id: str
     peer_socket_id: str
     connected_ms: str

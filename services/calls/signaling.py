@@ -10,21 +10,35 @@ user, and that count orders the messages.
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Concatenate, Literal, ParamSpec
 
 import errors
 from adapters.ports import Bus
+from services.bus_messages import Message
 from services.calls.call_records import CallRecords
 from services.calls.matchmaking import MatchmakingService
-from services.calls.outcomes import PartnerCancelled, PeerLeft, PeerReconnected, PeerReconnecting, RoomJoined
-from services.calls.participants import Participant
+from services.calls.outcomes import (
+    LeaveReason,
+    PartnerCancelled,
+    PeerLeft,
+    PeerReconnected,
+    PeerReconnecting,
+    RoomJoined,
+)
+from services.calls.participants import Participant, SignalPayload
 from services.calls.room_state import ClosedRoom, ParticipantAway, ParticipantRecord
 from services.calls.rooms import Rooms
-from services.calls.socket_messages import publish
 
+P = ParamSpec("P")
+
+#: The peer has joined: room, its socket, its joins, the last `seq` it has, whether it repeats the join.
+PEER_HERE: Message[[str, str, int, int | None, bool]] = Message("peer_here")
+#: The peer's connection dropped: room, how often the peer had joined.
+PEER_AWAY: Message[[str, int]] = Message("peer_away")
+#: The room is over, or the user's other socket has replaced this one with the join of that number: room, number.
+UNSEAT: Message[[str, int | None]] = Message("unseat")
 #: The role that may send a signal; a candidate may come from both.
 _SENDER_ROLES = {"webrtc_offer": "caller", "webrtc_answer": "receiver"}
 
@@ -42,12 +56,9 @@ class SignalingService:
         self._participants: dict[str, Participant] = {}
         self._joining: dict[str, Participant] = {}
         self._listeners: list[PeerListener] = []
-        for kind, handler in (
-            ("peer_here", self._handle_peer_joined),
-            ("peer_away", self._handle_peer_dropped),
-            ("unseat", self._handle_room_left),
-        ):
-            bus.on(kind, functools.partial(self._dispatch, handler))
+        PEER_HERE.on(bus, self._dispatch(self._handle_peer_joined))
+        PEER_AWAY.on(bus, self._dispatch(self._handle_peer_dropped))
+        UNSEAT.on(bus, self._dispatch(self._handle_room_left))
 
     def on_peer_change(self, listener: PeerListener) -> None:
         """Call `listener` when the peer of a participant of this web process has dropped from a call, or is back."""
@@ -85,27 +96,32 @@ class SignalingService:
             participant.mark_peer_away(join.peer_joins)
             await self._notify_listeners(PeerReconnecting(socket_id, math.ceil(join.peer_grace.total_seconds())))
         if participant is joining:
-            for handler, arguments in joining.pending_messages:
+            for handle in joining.pending_messages:
                 if not participant.closed:
-                    await handler(socket_id, participant, *arguments)
+                    await handle(participant)
         if join.connected_ms:
             await self._records.record_connected(room_id, join.connected_ms)
         if join.peer_socket_id:
-            await publish(
-                self._bus, join.peer_socket_id, "peer_here", room_id, socket_id, join.joins, after, is_repeated
+            await PEER_HERE.send_if_there(
+                self._bus, join.peer_socket_id, room_id, socket_id, join.joins, after, is_repeated
             )
         if join.replaced_socket_id:
-            await publish(self._bus, join.replaced_socket_id, "unseat", room_id, join.joins)
+            await UNSEAT.send_if_there(self._bus, join.replaced_socket_id, room_id, join.joins)
         return RoomJoined(join.role, join.peer_socket_id or None, join.was_call, join.replaced_socket_id or None)
 
-    async def _dispatch(
-        self, handler: Callable[..., Awaitable[None]], socket_id: str, room_id: str, *arguments: Any
-    ) -> None:
-        joining, participant = self._joining.get(socket_id), self._get_participant(socket_id, room_id)
-        if joining is not None and joining.room_id == room_id:
-            joining.pending_messages.append((handler, arguments))
-        if participant is not None and not participant.closed:
-            await handler(socket_id, participant, *arguments)
+    def _dispatch(
+        self, handler: Callable[Concatenate[str, Participant, P], Awaitable[None]]
+    ) -> Callable[Concatenate[str, str, P], Awaitable[None]]:
+        """Return the handler of a message about a room: it calls `handler` with the participant it is for."""
+
+        async def handle(socket_id: str, room_id: str, /, *arguments: P.args, **none: P.kwargs) -> None:
+            joining, participant = self._joining.get(socket_id), self._get_participant(socket_id, room_id)
+            if joining is not None and joining.room_id == room_id:
+                joining.pending_messages.append(lambda joined: handler(socket_id, joined, *arguments, **none))
+            if participant is not None and not participant.closed:
+                await handler(socket_id, participant, *arguments, **none)
+
+        return handle
 
     async def _handle_peer_joined(
         self,
@@ -161,7 +177,7 @@ class SignalingService:
 
     # --- Relaying -----------------------------------------------------------------------------------
 
-    def relay(self, socket_id: str, room_id: str, name: str, payload: dict[str, Any]) -> str | None:
+    def relay(self, socket_id: str, room_id: str, name: str, payload: SignalPayload) -> str | None:
         """Number and record a signal; return the socket to forward it to, None while the peer is away.
 
         Raises NotInRoom, RoomClosed, BadRole or PeerNotReady. `payload` is given its `seq`.
@@ -222,7 +238,7 @@ class SignalingService:
         return ClosedRoom(participant.room_id, bool(participant.peer_joins), True, both, end)
 
     async def disconnect(
-        self, user_id: str, socket_id: str, *, final_reason: str | None = None
+        self, user_id: str, socket_id: str, *, final_reason: Literal["banned", "disconnected"] | None = None
     ) -> PeerLeft | PartnerCancelled | None:
         """End the match, and interrupt the call, that this socket, and no other of the user, was part of.
 
@@ -256,7 +272,7 @@ class SignalingService:
         match await self._rooms.drop(room_id, user_id, socket_id, saved_state):
             case ParticipantAway(peer_socket_id, joins):
                 if peer_socket_id:
-                    await publish(self._bus, peer_socket_id, "peer_away", room_id, joins)
+                    await PEER_AWAY.send_if_there(self._bus, peer_socket_id, room_id, joins)
             case ClosedRoom() as closed:
                 return await self._finish_leave(user_id, closed, "disconnected")
         return None
@@ -287,7 +303,9 @@ class SignalingService:
         for _, participant in self.list_participants_by_room().get(room_id, []):
             participant.close()
 
-    async def _finish_leave(self, user_id: str, closed: ClosedRoom, reason: str) -> PeerLeft | PartnerCancelled | None:
+    async def _finish_leave(
+        self, user_id: str, closed: ClosedRoom, reason: LeaveReason
+    ) -> PeerLeft | PartnerCancelled | None:
         if not closed.was_call:
             return await self._matchmaking.end_match(closed, user_id)
         await self._finish_call(closed)
@@ -297,5 +315,5 @@ class SignalingService:
     async def _finish_call(self, closed: ClosedRoom) -> None:
         for participant in closed.participants:
             if participant.socket_id:
-                await publish(self._bus, participant.socket_id, "unseat", closed.room_id)
+                await UNSEAT.send_if_there(self._bus, participant.socket_id, closed.room_id, None)
         await self._records.record_end(closed.end)

@@ -14,10 +14,12 @@ from typing import NamedTuple
 from adapters import redis, tasks
 from adapters.ports import Bus
 from adapters.scripts import Scripts
-from services.calls.socket_messages import publish
+from services.bus_messages import Message
 
 log = logging.getLogger("parlance.sockets")
 
+#: The user's newer socket has replaced this one.
+REPLACE: Message[[]] = Message("replace")
 SOCKETS_TTL_SECONDS = 7 * 24 * 60 * 60
 #: Removals that are kept while Redis is away.
 MAX_PENDING_REMOVALS = 10_000
@@ -70,7 +72,7 @@ class UserSocketsService:
                     self._changes = [*removals, *self._changes][-MAX_PENDING_REMOVALS:]
                     return
                 for socket_id in replaced:
-                    await publish(self._bus, socket_id, "replace")
+                    await REPLACE.send_if_there(self._bus, socket_id)
         finally:
             self._flush_task = None
 

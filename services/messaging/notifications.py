@@ -9,7 +9,7 @@ import logging
 import uuid
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypedDict
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
@@ -29,6 +29,7 @@ from services.identity.logins import lock_user
 from services.messaging import notification_templates
 from services.messaging.notification_templates import Notice
 from services.pagination import Page
+from wire import rest
 
 log = logging.getLogger("parlance.notifications")
 
@@ -78,6 +79,17 @@ async def _tell(db: AsyncSession, who: sa.ColumnElement[bool], notice: Notice) -
     pushes = [{"notification_id": by_user[user_id], "device": str(device)} for device, user_id in devices]
     await enqueue_each(db, push_notification, pushes)
     return len(by_user)
+
+
+class NotificationMessage(TypedDict):
+    """A notification as the bus carries it to the sockets of its user; `created_at` in ISO 8601."""
+
+    id: str
+    type: rest.NotificationType
+    title: str
+    body: str
+    data: dict[str, str] | None
+    created_at: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,9 +191,9 @@ class NotificationsService:
             row = await db.get(Notification, uuid.UUID(notification_id))
         if row is None or row.read:
             return
-        told = {
+        told: NotificationMessage = {
             "id": str(row.id),
-            "type": str(row.type),
+            "type": row.type.value,
             "title": row.title,
             "body": row.body,
             "data": row.data,

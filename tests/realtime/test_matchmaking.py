@@ -139,7 +139,7 @@ LEVELS = ["all", "beginner", "intermediate", "advanced"]
 
 
 @pytest.mark.parametrize(("waiting", "seeking"), [*itertools.product(LEVELS, LEVELS)])
-async def test_equal_levels_meet_and_all_meets_any(make_device: MakeDevice, waiting: str, seeking: str) -> None:
+async def test_equal_levels_meet_and_all_meets_any(make_device: MakeDevice, waiting: Level, seeking: Level) -> None:
     ada, bob = await make_device(), await make_device()
     await ada.waits(waiting)
     if waiting == seeking or "all" in (waiting, seeking):
@@ -267,7 +267,7 @@ async def test_the_wait_is_told_from_the_matches_of_the_last_minutes(
 ) -> None:
     seeker = await make_device()
 
-    async def told(level: str) -> int:
+    async def told(level: Level) -> int:
         seconds = (await seeker.waits(level)).estimated_wait_seconds
         await container.matchmaking.cancel_search(seeker.user_id, seeker.socket)
         return seconds

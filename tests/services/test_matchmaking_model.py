@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -283,7 +283,7 @@ class World:
         if (socket := self.a_socket()) is not None:
             worker, user = self.worker_of(socket), self.sockets.pop(socket)
             self.belief.pop(socket, None)
-            banned = "banned" if self.random.random() < 0.05 else None
+            banned: Literal["banned"] | None = "banned" if self.random.random() < 0.05 else None
             self.tell(await worker.signaling.disconnect(user, socket, final_reason=banned))
 
     async def join(self) -> None:
