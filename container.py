@@ -31,7 +31,7 @@ from services.calls.call_history import CallHistoryService
 from services.calls.call_records import CallRecords
 from services.calls.matchmaking import MatchmakingService
 from services.calls.recovery import RecoveryService
-from services.calls.rooms import LUA, Rooms
+from services.calls.rooms import LUA_DIRECTORY, Rooms
 from services.calls.signaling import SignalingService
 from services.calls.user_sockets import UserSocketsService
 from services.identity.account_deletion import AccountDeletionService
@@ -59,8 +59,10 @@ from services.operations.health import HealthService
 from services.operations.idempotency import IdempotencyService
 from services.operations.metrics import MetricsService
 from services.operations.pruning import PruningService
-from services.payments.checkout import PaymentsService
+from services.payments.checkout import CheckoutService
+from services.payments.orders import OrdersService
 from services.payments.reconciliation import ReconciliationService
+from services.payments.refunds import RefundsService
 from services.payments.webhooks import WebhooksService
 from services.safety.bans import BansService
 from services.safety.blocks import BlocksService
@@ -85,7 +87,7 @@ class Container:
         self.database = Database(settings)
         self.redis = redis.connect(settings)
         self._bus_connections = Scripts(settings, buses.LUA), Scripts(settings, buses.LUA)
-        self.scripts = Scripts(settings, LUA)
+        self.scripts = Scripts(settings, LUA_DIRECTORY)
         self.bus: Bus = bus or buses.WorkerBus(
             *self._bus_connections, directory=buses.directory(settings), required=settings.bus_directory is not None
         )
@@ -141,15 +143,17 @@ class Container:
 
     def _build_payments(self) -> None:
         settings = self.settings
-        self.payments = PaymentsService(
-            self.database, self.jobs, self.audit, self._providers, settings.payment_provider, settings.checkout_expiry
+        self.checkout = CheckoutService(
+            self.database, self._providers, settings.payment_provider, settings.checkout_expiry
         )
-        self.reconciliation = ReconciliationService(self.database, self.payments, self._providers)
+        self.orders = OrdersService(self.database)
+        self.refunds = RefundsService(self.database, self.jobs, self.audit, self._providers)
+        self.reconciliation = ReconciliationService(self.database, self.refunds, self._providers)
         self.webhooks = WebhooksService(self.database, self.redis, self.jobs, self.audit, self._providers)
 
     def _build_learning(self) -> None:
         settings = self.settings
-        self.courses = CoursesService(self.database, self.payments, self.audit, self.jobs, self.storage)
+        self.courses = CoursesService(self.database, self.checkout, self.audit, self.jobs, self.storage)
         self.lessons = LessonsService(self.database, self.audit, self.jobs, self.storage)
         self.progress = ProgressService(self.database)
         self.uploads = UploadsService(
@@ -195,7 +199,7 @@ class Container:
             webhook_events_after=settings.prune_webhook_events_after,
         )
         self.user_directory = UserDirectoryService(
-            self.database, self.call_history, self.reports, self.payments, self.audit
+            self.database, self.call_history, self.reports, self.orders, self.audit
         )
         self.dashboard = DashboardService(self.database, self.redis, self._rooms)
         self.metrics = MetricsService(self.database, self.redis, self.bus, self._rooms, self.matchmaking, self.webhooks)

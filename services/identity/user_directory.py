@@ -17,7 +17,7 @@ from models import AuditEntry, Profile, Report, Role, User, email_addresses
 from services.calls.call_history import Call, CallHistoryService
 from services.operations.audit import AuditService
 from services.pagination import Page, read_page, seek
-from services.payments.checkout import AdminOrder, PaymentsService
+from services.payments.orders import AdminOrder, OrdersService
 from services.safety.reports import ReportsService
 
 #: Calls, reports and orders that are read with an account, and entries of the audit log about bans.
@@ -50,13 +50,13 @@ class UserDirectoryService:
         database: Database,
         call_history: CallHistoryService,
         reports: ReportsService,
-        payments: PaymentsService,
+        orders: OrdersService,
         audit: AuditService,
     ) -> None:
         self._database = database
         self._call_history = call_history
         self._reports = reports
-        self._payments = payments
+        self._orders = orders
         self._audit = audit
 
     async def list_all(
@@ -106,10 +106,10 @@ class UserDirectoryService:
             found = (await db.exec(statement.where(User.id == uuid.UUID(user_id)))).first()
         if found is None:
             raise errors.NotFound()
-        calls = await self._call_history.list_of(user_id, limit=_RECENT_ROWS, cursor=None)
+        calls = await self._call_history.list_calls(user_id, limit=_RECENT_ROWS, cursor=None)
         about = await self._reports.list_all(reported_id=user_id, limit=_RECENT_ROWS)
         by = await self._reports.list_all(reporter_id=user_id, limit=_RECENT_ROWS)
-        orders = await self._payments.list_all(user_id=user_id, limit=_RECENT_ROWS)
+        orders = await self._orders.list_all(user_id=user_id, limit=_RECENT_ROWS)
         bans = await self._audit.list_all(target_id=user_id, actions=("user.ban", "user.unban"), limit=_BAN_ENTRIES)
         return UserDetail(*found, calls.items, about.items, by.items, orders.items, bans.items)
 

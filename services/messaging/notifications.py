@@ -188,7 +188,7 @@ class NotificationsService:
             "data": row.data,
             "created_at": row.created_at.isoformat(),
         }
-        for socket_id in await self._sockets.of(str(row.user_id)):
+        for socket_id in await self._sockets.list_socket_ids(str(row.user_id)):
             try:
                 await self._bus.send(socket_id, "notification", body)
             except errors.Unavailable:

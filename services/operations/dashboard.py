@@ -144,7 +144,7 @@ class DashboardService:
             try:
                 async with asyncio.timeout(_REDIS_TIMEOUT_SECONDS):
                     cached = await self._redis.get(_CACHE_KEY)
-                    searches = await self._rooms.searching()
+                    searches = await self._rooms.count_searches()
             except (redis.exceptions.RedisError, OSError):
                 log.warning("redis_unavailable subject=dashboard_cache")
                 return await self._compute(None)

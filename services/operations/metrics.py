@@ -24,7 +24,7 @@ from adapters.counting import Histogram
 from adapters.database import Database
 from adapters.ports import Bus
 from services.bus_messages import Message
-from services.calls.matchmaking import WAIT_BOUNDS, MatchmakingService
+from services.calls.matchmaking import WAIT_BUCKETS_SECONDS, MatchmakingService
 from services.calls.rooms import LEVELS, ROOM_SECONDS, Rooms
 from services.payments.webhooks import WebhooksService
 
@@ -88,7 +88,7 @@ def _build_process_metrics() -> list[Metric]:
             "histogram",
             "Wait of the user matched from the queue.",
             ("level",),
-            WAIT_BOUNDS,
+            WAIT_BUCKETS_SECONDS,
         ),
         Metric("parlance_bus_messages", "counter", "Messages to other web processes.", ("way",)),
         Metric("parlance_bus_bytes", "counter", "Bytes of messages to other web processes.", ("way",)),
@@ -248,7 +248,7 @@ class MetricsService:
         yield Metric("parlance_rooms", "gauge", "Open rooms.", ("state",), (), rooms)
 
     async def _read_redis(self) -> AsyncIterator[Metric]:
-        waiting = await self._rooms.searching_by_level()
+        waiting = await self._rooms.count_searches_by_level()
         searches: list[Sample] = [([level], waiting[level]) for level in LEVELS]
         yield Metric("parlance_searches", "gauge", "Users who wait for a partner.", ("level",), (), searches)
 
