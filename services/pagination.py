@@ -8,7 +8,7 @@ import re
 import uuid
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar, overload
+from typing import Generic, NamedTuple, TypeAlias, TypeVar, TypeVarTuple, overload
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped
@@ -18,8 +18,7 @@ from sqlmodel.sql.expression import SelectOfScalar
 import errors
 
 T = TypeVar("T")
-AnySelect: TypeAlias = sa.Select[*tuple[Any, ...]]
-S = TypeVar("S", bound=AnySelect)
+Columns = TypeVarTuple("Columns")
 
 #: Columns that order a list, newest first, and tell any two of its rows apart.
 Key: TypeAlias = tuple[Mapped[datetime], Mapped[uuid.UUID]] | tuple[Mapped[int]]
@@ -40,13 +39,19 @@ async def read_page(
 
 @overload
 async def read_page(
-    db: AsyncSession, statement: AnySelect, key: Key, *, limit: int, cursor: str | None, build: Callable[..., T]
+    db: AsyncSession,
+    statement: sa.Select[*Columns],
+    key: Key,
+    *,
+    limit: int,
+    cursor: str | None,
+    build: Callable[[*Columns], T],
 ) -> Page[T]: ...
 
 
 async def read_page(
     db: AsyncSession,
-    statement: AnySelect,
+    statement: sa.Select[*Columns],
     key: Key,
     *,
     limit: int,
@@ -62,15 +67,20 @@ async def read_page(
     return Page(items, _encode_position(rows[limit - 1][-len(key) :]) if len(rows) > limit else None)
 
 
-def seek(statement: S, key: Key, *, limit: int, cursor: str | None) -> S:
+def seek(statement: sa.Select[*Columns], key: Key, *, limit: int, cursor: str | None) -> sa.Select[*Columns]:
     """Order a query newest first, after the cursor, with one row more than a page, which shows whether more follow."""
     if cursor:
         statement = statement.where(sa.tuple_(*key) < sa.tuple_(*_decode_position(cursor, len(key))))
     return statement.order_by(*(column.desc() for column in key)).limit(limit + 1)
 
 
-def _encode_position(position: Sequence[Any]) -> str:
-    return encode(*position) if len(position) == 2 else str(position[0])
+def _encode_position(position: Sequence[object]) -> str:
+    match position:
+        case (datetime() as at, uuid.UUID() as row_id):
+            return encode(at, row_id)
+        case (number,):
+            return str(number)
+    raise TypeError(position)
 
 
 def _decode_position(cursor: str, columns: int) -> tuple[datetime, uuid.UUID] | tuple[int]:

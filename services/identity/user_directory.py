@@ -24,6 +24,8 @@ from services.safety.reports import ReportsService
 _RECENT_ROWS, _BAN_ENTRIES = 10, 100
 #: An id is searched from this many characters on: otherwise each name of the letters a to f would find ids too.
 _ID_PREFIX_LENGTH = 8
+#: A query of the keys of accounts.
+_Keys = sa.Select[uuid.UUID, datetime]
 
 
 class UserWithProfile(NamedTuple):
@@ -114,7 +116,7 @@ class UserDirectoryService:
         return UserDetail(*found, calls.items, about.items, by.items, orders.items, bans.items)
 
 
-def _narrow_by_search(users: sa.Select[uuid.UUID, datetime], search: str) -> list[sa.Select[uuid.UUID, datetime]]:
+def _narrow_by_search(users: _Keys, search: str) -> list[_Keys]:
     """Narrow a query of accounts in one way for each column that is searched."""
     search = search.strip()
     if not search:
