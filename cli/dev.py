@@ -215,7 +215,7 @@ def _reachable(host: str) -> str:
     return "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104 - a comparison
 
 
-def _welcome(port: int, directory: Path, payments: payment_stand_ins.Plan | None, settings: Settings) -> str:
+def _welcome(port: int, directory: Path, payments: payment_stand_ins.StandInPlan | None, settings: Settings) -> str:
     site = f"http://localhost:{port}"
     pages = {
         "Practice": f"{site}/ (for a second learner, open a private window)",

@@ -12,8 +12,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from devtools.stand_ins.ledger import ACTIONS, Provider, Refused, Standing, money
-from devtools.stand_ins.webhooks import Courier
+from devtools.stand_ins.ledger import ACTIONS, CheckoutState, Provider, Refused, money
+from devtools.stand_ins.webhooks import WebhookSender
 
 _TEMPLATES = Environment(loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True)
 _HEADERS = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'", "Cache-Control": "no-store"}
@@ -23,7 +23,7 @@ _SHOWN_DELIVERIES = 50
 class Pages:
     """The pages over both providers."""
 
-    def __init__(self, providers: Mapping[str, Provider], courier: Courier) -> None:
+    def __init__(self, providers: Mapping[str, Provider], courier: WebhookSender) -> None:
         self._providers, self._courier = providers, courier
 
     def routes(self) -> list[Route]:
@@ -79,7 +79,7 @@ class Pages:
         provider = provider_of(self._providers, checkout)
         if provider is None:
             return HTMLResponse("<!doctype html><title>Not found</title><p>There is no such page.</p>", 404, _HEADERS)
-        standing = provider.standing(checkout)
+        standing = provider.get_state(checkout)
         return _page(
             "pay.html",
             status,
@@ -90,7 +90,7 @@ class Pages:
         )
 
     def _show_dashboard(self, notice: str | None = None, status: int = 200) -> Response:
-        standings = [each.standing(checkout) for each in self._providers.values() for checkout in each.checkouts()]
+        standings = [each.get_state(checkout) for each in self._providers.values() for checkout in each.checkouts()]
         rows = [
             {
                 "standing": standing,
@@ -111,7 +111,7 @@ def provider_of(providers: Mapping[str, Provider], checkout: str) -> Provider | 
     return next((each for each in providers.values() if checkout in each.checkouts()), None)
 
 
-def _possible(standing: Standing) -> list[tuple[str, str]]:
+def _possible(standing: CheckoutState) -> list[tuple[str, str]]:
     """The buttons that make sense for a checkout."""
     actions: list[tuple[str, str]] = []
     if standing.status == "processing":

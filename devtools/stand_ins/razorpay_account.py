@@ -15,7 +15,7 @@ from devtools.stand_ins.razorpay_objects import (
     shown,
 )
 from devtools.stand_ins.store import Json, Store, new_id
-from devtools.stand_ins.webhooks import Courier
+from devtools.stand_ins.webhooks import WebhookSender
 
 
 class RazorpayAccount:
@@ -26,7 +26,7 @@ class RazorpayAccount:
     def __init__(
         self,
         store: Store,
-        courier: Courier,
+        courier: WebhookSender,
         *,
         base: str,
         key_id: str,

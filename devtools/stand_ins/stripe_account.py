@@ -11,7 +11,7 @@ from devtools.stand_ins.ledger import Pace, Refused
 from devtools.stand_ins.store import Json, Store, new_id
 from devtools.stand_ins.stripe_objects import build_charge, build_intent
 from devtools.stand_ins.stripe_params import StripeError, invalid
-from devtools.stand_ins.webhooks import Courier
+from devtools.stand_ins.webhooks import WebhookSender
 
 _API_VERSION = "2026-10-28.endive"
 
@@ -22,7 +22,7 @@ class StripeAccount:
     name = "stripe"
 
     def __init__(
-        self, store: Store, courier: Courier, *, base: str, secret_key: str, webhook_secret: str, pace: Pace
+        self, store: Store, courier: WebhookSender, *, base: str, secret_key: str, webhook_secret: str, pace: Pace
     ) -> None:
         self.store, self._courier, self.base = store, courier, base
         self.secret_key, self.webhook_secret, self.pace = secret_key, webhook_secret, pace
