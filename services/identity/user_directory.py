@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import uuid
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from datetime import datetime
+from typing import NamedTuple
 
 import sqlalchemy as sa
 from sqlmodel import col, select
@@ -24,6 +25,8 @@ from services.safety.reports import ReportsService
 _LATELY, _BANS = 10, 100
 #: An id is searched by this many characters at least: each name that begins with a digit or `a` would find ids, too.
 _ID_PREFIX = 8
+#: A query of accounts: what the pages of a list are ordered by.
+_Keys = sa.Select[uuid.UUID, datetime]
 
 
 class Account(NamedTuple):
@@ -118,7 +121,7 @@ class UserDirectoryService:
         return AccountDetail(*found, calls.items, about.items, by.items, orders.items, bans.items)
 
 
-def _searched(one: Any, search: str) -> list[Any]:
+def _searched(one: _Keys, search: str) -> list[_Keys]:
     """Narrow a query of accounts by each of what a search may mean."""
     search = search.strip()
     if not search:
