@@ -36,7 +36,7 @@ class Control:
         ]
 
     async def _ledger(self, _request: Request) -> Response:
-        return JSONResponse({"items": [asdict(standing) for standing in self._stand_ins.ledger()]})
+        return JSONResponse({"items": [asdict(state) for state in self._stand_ins.ledger()]})
 
     async def _standing(self, request: Request) -> Response:
         try:

@@ -22,9 +22,9 @@ class StripeAccount:
     name = "stripe"
 
     def __init__(
-        self, store: Store, courier: WebhookSender, *, base: str, secret_key: str, webhook_secret: str, pace: Pace
+        self, store: Store, webhooks: WebhookSender, *, base: str, secret_key: str, webhook_secret: str, pace: Pace
     ) -> None:
-        self.store, self._courier, self.base = store, courier, base
+        self.store, self._webhooks, self.base = store, webhooks, base
         self.secret_key, self.webhook_secret, self.pace = secret_key, webhook_secret, pace
         #: What objects say; a test sets it to see what a wrong mode does.
         self.livemode = False
@@ -35,7 +35,7 @@ class StripeAccount:
         self._charges = store.table("stripe.charges")
         self._refunds = store.table("stripe.refunds")
         self._disputes = store.table("stripe.disputes")
-        courier.register(self.name, self.sign)
+        webhooks.register(self.name, self.sign)
 
     def sign(self, body: str, _event: str) -> dict[str, str]:
         """The headers of a webhook, signed now."""
@@ -58,7 +58,7 @@ class StripeAccount:
             "type": kind,
         }
         self.store.table("stripe.events")[event["id"]] = event
-        self._courier.post(self.name, event["id"], kind, json.dumps(event, indent=2))
+        self._webhooks.post(self.name, event["id"], kind, json.dumps(event, indent=2))
 
     def _session(self, checkout: str) -> Json:
         if checkout not in self._sessions:
