@@ -196,7 +196,7 @@ def main() -> None:
         jobs = stack.enter_context(a_worker(environment, directory / "worker.log"))
         server = start_server(environment, directory / "server.log", workers=WORKERS, port=port)
         stack.callback(stop_server, server)
-        stand_ins.courier.url = f"{server.url}/payments/webhook"
+        stand_ins.webhooks.url = f"{server.url}/payments/webhook"
         health = stack.enter_context(Health(port))
         house = House(server, jobs.pid, learners, health)
         base = house.during("nobody", stay=BASE_SECONDS)

@@ -32,7 +32,7 @@ async def shop(opened: Shop) -> AsyncIterator[Shop]:
     """The shop on a good day; what a test lost or broke is over when it ends."""
     yield opened
     opened.stand_ins.faults.clear()
-    opened.stand_ins.courier.configure(drop=[], hold=False)
+    opened.stand_ins.webhooks.configure(drop=[], hold=False)
     opened.stand_ins.pace.refund = 0
 
 
@@ -129,7 +129,7 @@ async def test_a_page_that_expired_is_followed_by_another(shop: Shop, ada: Learn
     second = await shop.enroll(ada, course)
     assert second.id != first.id and second.checkout_url != first.checkout_url
     # The second page closes too, and nobody is told: whoever comes back has the provider asked.
-    shop.stand_ins.courier.configure(drop=["*.expired"])
+    shop.stand_ins.webhooks.configure(drop=["*.expired"])
     shop.provider.expire(second.provider_session_id or "")
     await lapse(shop.container, second, datetime.now(UTC) - timedelta(seconds=1))
     third = await shop.enroll(ada, course)
@@ -270,7 +270,7 @@ async def test_a_provider_that_took_a_refund_and_lost_the_answer_gives_it_once(
 ) -> None:
     for fault, times in (("cut", 2), ("lie", 2), ("hang", 1)):
         order = await paid(shop, ada)
-        shop.stand_ins.courier.configure(drop=["refund.*"])
+        shop.stand_ins.webhooks.configure(drop=["refund.*"])
         shop.stand_ins.faults.add(fault, REFUNDS[shop.name], times=times)  # type: ignore[arg-type]
         answer = await admin.http.post(f"/admin/orders/{order.id}/refund", json={})
         assert (answer.status_code, answer.json()["status"]) == (201, "pending" if times == 2 else "succeeded"), fault
@@ -321,7 +321,7 @@ async def test_reconciling_makes_good_every_webhook_that_was_lost(shop: Shop, ad
     late: dict[str, Any] = {name: await known() for name in ("refunded", "in part", "disputed", "lost", "untouched")}
     early: dict[str, Any] = {name: await bought() for name in ("paid", "expired", "given back", "charged back", "open")}
     await shop.heard_all()
-    shop.stand_ins.courier.configure(drop=["*"])
+    shop.stand_ins.webhooks.configure(drop=["*"])
 
     def session(order: Any) -> str:
         return order.provider_session_id or ""
@@ -373,8 +373,8 @@ async def test_reconciling_makes_good_every_webhook_that_was_lost(shop: Shop, ad
         ended = standing.refunded == PRICE or standing.dispute == "lost" or not standing.paid
         await shop.becomes(order, (await shop.order(order.id)).status, enrolled=not ended)
     # What was lost may come after all, and there is nothing left to repair.
-    for each in shop.stand_ins.courier.deliveries(state="dropped"):
-        shop.stand_ins.courier.resend(each["event"])
+    for each in shop.stand_ins.webhooks.deliveries(state="dropped"):
+        shop.stand_ins.webhooks.resend(each["event"])
     before_tables = (await everything())[:5]
     await shop.heard_all()
     assert [len(table) for table in (await everything())[:5]] == [len(table) for table in before_tables]

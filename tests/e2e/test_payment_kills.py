@@ -74,7 +74,7 @@ async def house(
     settings: Settings, environment: dict[str, str]
 ) -> AsyncIterator[tuple[Container, StandIns, dict[str, str]]]:
     with own_database(settings) as own, stand_ins_running() as stand_ins:
-        stand_ins.courier.configure(enabled=SUBSCRIBED)
+        stand_ins.webhooks.configure(enabled=SUBSCRIBED)
         variables = {**environment, **stand_ins.environment, "DB_NAME": own.db_name}
         async with running(load(variables)) as container:
             yield container, stand_ins, variables
@@ -88,7 +88,7 @@ async def test_two_hundred_kills_lose_nothing_and_double_nothing(
     print(f"PAYMENT_SEED={SEED}")
     sold = await _sell(container, stand_ins, environment)
     _happen(stand_ins, chance, sold)
-    webhooks = stand_ins.courier.deliveries()
+    webhooks = stand_ins.webhooks.deliveries()
     chance.shuffle(webhooks)
     # Some once more, as providers do after an answer that was lost on its way.
     webhooks += chance.sample(webhooks, 40)
@@ -108,7 +108,7 @@ async def test_two_hundred_kills_lose_nothing_and_double_nothing(
                 answer = await http.post(
                     f"{url}/payments/webhook",
                     content=webhook["body"].encode(),
-                    headers={**stand_ins.courier.headers(webhook), "Connection": "close"},
+                    headers={**stand_ins.webhooks.headers(webhook), "Connection": "close"},
                 )
                 os.kill(pid, signal.SIGKILL)
                 assert answer.status_code == 200, answer.text
@@ -136,7 +136,7 @@ async def test_two_hundred_kills_lose_nothing_and_double_nothing(
     for row in orders:
         async with container.database.transaction() as session:
             order = await session.get_one(type(sold[0]), row.id)
-        standing = stand_ins.standing(order.provider_session_id or "")
+        standing = stand_ins.get_state(order.provider_session_id or "")
         assert agrees(order, standing), (order, standing)
         entitled = bool(standing.paid) and standing.refunded < PRICE and standing.dispute != "lost"
         assert await is_enrolled(container, order) is entitled, order

@@ -436,7 +436,7 @@ async def test_a_room_closes_for_the_socket_that_is_in_it_and_for_no_other(rooms
     assert await rooms.close(room_id, one["userId"], condition=f"socket:{one['socket']}") is None
     closed = await rooms.close(room_id, one["userId"], condition="socket:w.phone")
     assert closed is not None and not closed.was_call
-    peer = closed.peer_of(one["userId"])
+    peer = closed.get_peer(one["userId"])
     assert (peer.user_id, peer.socket_id) == (other["userId"], "") and peer.queue_entry is not None
     assert peer.queue_entry["socket"] == other["socket"]
 
@@ -523,7 +523,7 @@ async def test_what_is_due_is_taken_once_and_comes_again_unless_it_is_done(brief
     assert due == sorted([f"search:{alone['userId']}", f"grace:{room_id}:{one['userId']}", f"join:{unjoined}"])
     assert await brief.leave_queue(alone["userId"])
     closed = await brief.close(room_id, one["userId"], condition="away")
-    assert closed is not None and closed.peer_of(one["userId"]).socket_id == other["socket"]
+    assert closed is not None and closed.get_peer(one["userId"]).socket_id == other["socket"]
     closed = await brief.close(unjoined, None, condition="unjoined", by="timeout")
     assert closed is not None and not closed.was_call
 
