@@ -238,7 +238,9 @@ async def test_master_playlist_states_what_the_segments_are(encoder: Ffmpeg, tmp
 
 async def test_sound_alone_is_a_variant_without_pictures(encoder: Ffmpeg, tmp_path: Path) -> None:
     made = await make(encoder, write(tmp_path / "a.mp4", *picture(seconds=4), *tone(4), *CODED))
-    for _, path in made.segments("audio.m3u8"):
+    segments = made.segments("audio.m3u8")
+    assert segments
+    for _, path in segments:
         with closing(av.open(path)) as container:
             assert not container.streams.video and len(container.streams.audio) == 1
 
@@ -331,6 +333,7 @@ async def test_odd_and_tiny_and_short_videos_are_made(encoder: Ffmpeg, tmp_path:
     odd = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv444p")
     for size, seconds in (("853x481", 1), ("101x77", 0.04), ("16x16", 1)):
         made = await make(encoder, write(tmp_path / "a.mp4", *picture(size, seconds=seconds), *odd))
+        assert made.variants
         for name in made.variants:
             frame = made.frames(name)[0]
             assert frame.width % 2 == frame.height % 2 == 0

@@ -27,7 +27,6 @@ async def test_the_page_and_all_it_names_are_served(api: httpx.AsyncClient) -> N
 
 
 def test_what_users_wrote_is_never_read_as_html() -> None:
-    for source in FOLDER.glob("*.js"):
-        assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(", source.read_text()), (
-            source
-        )
+    sources = [*FOLDER.glob("*.js")]
+    unsafe = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\("
+    assert sources and [each.name for each in sources if re.search(unsafe, each.read_text())] == []

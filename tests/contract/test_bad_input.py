@@ -21,6 +21,8 @@ from settings import Settings
 from testing.servers import Learner
 from tests.contract.test_rest_contract import assert_problem
 
+pytestmark = pytest.mark.rest_paths
+
 MakeLearner = Callable[..., Awaitable[Learner]]
 JSON = {"Content-Type": "application/json"}
 LOGIN = {"email": "ada@example.com", "password": "correct horse", "deviceId": "d", "platform": "ios"}

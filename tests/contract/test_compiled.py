@@ -251,6 +251,7 @@ def credentials(**changes: Any) -> bytes:
 # --- Tests --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.rest_paths
 def test_the_other_tests_ask_whom_this_run_is_about(container: Container) -> None:
     """`make test-connexion` would show nothing if the fast path answered all the same."""
     wanted = os.environ.get("REST_FAST_PATH", "true") == "true"

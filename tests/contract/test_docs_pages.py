@@ -53,13 +53,14 @@ async def test_a_page_loads_only_what_is_served_here(client: httpx.AsyncClient, 
 
 @pytest.mark.parametrize("page", PAGES)
 async def test_an_asset_loads_nothing_from_elsewhere(client: httpx.AsyncClient, page: str) -> None:
-    for reference in references((await client.get(page)).text):
-        if reference.endswith((".css", ".js", ".svg")):
-            asset = (await client.get(reference)).text
-            assert "sourceMappingURL=" not in asset.rsplit("\n", 1)[-1]
-            if reference.endswith(".css"):
-                assert "@import" not in asset
-                assert all(url.strip("\"'").startswith("data:") for url in re.findall(r"url\(([^)]{0,9})", asset))
+    assets = [each for each in references((await client.get(page)).text) if each.endswith((".css", ".js", ".svg"))]
+    assert {each.rpartition(".")[2] for each in assets} >= {"css", "js"}
+    for reference in assets:
+        asset = (await client.get(reference)).text
+        assert "sourceMappingURL=" not in asset.rsplit("\n", 1)[-1]
+        if reference.endswith(".css"):
+            assert "@import" not in asset
+            assert all(url.strip("\"'").startswith("data:") for url in re.findall(r"url\(([^)]{0,9})", asset))
 
 
 @pytest.mark.parametrize(("page", "evaluates"), [("/docs", False), ("/docs/events", True)])

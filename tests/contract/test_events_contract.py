@@ -145,6 +145,7 @@ def test_the_messages_of_the_channel_are_the_events_and_the_ack(document: Docume
 
 
 def test_an_operation_is_titled_after_its_event(document: Document) -> None:
+    assert document["operations"]
     for operation in document["operations"].values():
         assert operation["title"] == schemas.follow(operation["messages"][0], document)["name"]
 
@@ -165,7 +166,9 @@ def test_every_example_is_valid(document: Document) -> None:
 
 
 def test_whatever_a_client_may_send_is_closed_to_unknown_fields(document: Document) -> None:
-    for name, (_, validate) in Bound(document).receives.items():
+    receives = Bound(document).receives
+    assert len(receives) == sum(each["action"] == "receive" for each in document["operations"].values()) > 5
+    for name, (_, validate) in receives.items():
         room = {"roomId": IDS[0]} if "lacks 'roomId'" in (validate({}) or "") else {}
         described = {**room, "sdp": "v=0"} if "'sdp'" in (validate(room) or "") else room
         whole = {**described, "candidate": None} if "'candidate'" in (validate(described) or "") else described
@@ -236,8 +239,9 @@ def test_what_each_emit_function_writes_is_what_the_spec_says(document: Document
 
 
 def test_a_field_too_many_or_too_few_is_told(document: Document, settings: Settings) -> None:
-    bound = Bound(document)
-    for name, payload in what_is_sent(settings):
+    bound, sent = Bound(document), what_is_sent(settings)
+    assert bound.sends.keys() == {event.name for event in sent}
+    for name, payload in sent:
         assert bound.sends[name]({**payload, "more": 1}), name
         for field in payload:
             assert bound.sends[name]({key: value for key, value in payload.items() if key != field}), (name, field)

@@ -121,6 +121,7 @@ async def test_what_an_app_notes_of_a_request_is_not_there_in_the_next() -> None
     assert noted == [False] * 3
 
 
+@pytest.mark.rest_paths
 async def test_plain_answers_are_whole_where_the_server_takes_them(settings: Settings, asgi: Any) -> None:
     sent: list[Any] = []
 

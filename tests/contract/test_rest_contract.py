@@ -145,6 +145,7 @@ def test_what_is_not_public_asks_for_a_token(operation_id: str) -> None:
         assert security == [{"admin": []}]
 
 
+@pytest.mark.rest_paths
 @pytest.mark.parametrize("operation_id", sorted(OPERATIONS))
 async def test_anonymous_callers_get_a_problem_that_fits_the_spec(operation_id: str, api: httpx.AsyncClient) -> None:
     operation = OPERATIONS[operation_id]
@@ -171,6 +172,7 @@ def assert_problem(answer: httpx.Response, code: str) -> None:
     assert body["status"] == answer.status_code
 
 
+@pytest.mark.rest_paths
 async def test_an_answer_against_the_spec_is_not_sent_in_tests(container: Container) -> None:
     from contract import rest
     from testing.servers import client

@@ -77,6 +77,7 @@ async def admin_token(server: Server, container: Container) -> str:
     return str(answer.json()["accessToken"])
 
 
+@pytest.mark.rest_paths
 @pytest.mark.parametrize(("path", "method"), OPERATIONS, ids=[f"{method} {path}" for path, method in OPERATIONS])
 def test_generated_requests_get_documented_answers(
     path: str, method: str, server: Server, token: str, admin_token: str

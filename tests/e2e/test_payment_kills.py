@@ -16,7 +16,6 @@ from typing import Any
 import httpx
 import pytest
 
-from adapters.jobs import STALLED_AFTER
 from container import Container
 from devtools.stand_ins import StandIns
 from devtools.stand_ins import running as stand_ins_running
@@ -25,6 +24,7 @@ from testing.accounts import eventually, load, own_database, run_jobs, running
 from testing.call_history import rows, value
 from testing.payments import a_course, is_enrolled
 from testing.shop import PRICE, ROOT, SUBSCRIBED, agrees
+from tests.e2e.conftest import let_heartbeats_age
 from tests.services.test_settlement import a_learner
 
 KILLS = 200
@@ -121,7 +121,7 @@ async def test_two_hundred_kills_lose_nothing_and_double_nothing(
     assert killed >= KILLS and worker_kills >= 10
 
     # What the killed workers held is taken up again, as every minute in production.
-    await asyncio.sleep(STALLED_AFTER + 1)
+    let_heartbeats_age(container.settings)
     await container.jobs.app.configure_task("jobs.retry_stalled").defer_async(timestamp=0)
     await run_jobs(container)
     await run_jobs(container)

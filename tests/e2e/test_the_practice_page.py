@@ -56,8 +56,8 @@ async def test_two_learners_use_the_page(environment: dict[str, str], container:
 
     assert seen["complaints"] == []
     assert seen["violations"] == []
-    for heard in (*seen["heard"], *seen["heardAgain"]):
-        assert heard["packets"] >= 50 and heard["energy"] > 0
+    for received in (*seen["received"], *seen["receivedAgain"]):
+        assert received["packets"] >= 50 and received["energy"] > 0
     assert seen["microphonesLeft"] == [0, 0], "the microphone is let go when the call is over"
     assert "4 of 5 stars" in seen["history"] and seen["partners"][0] in seen["history"]
     assert seen["oldPassword"] == "The e-mail address or the password is not right."

@@ -90,6 +90,7 @@ async def test_an_account_is_listed_with_what_operators_sort_people_by(house: Co
     }
 
 
+@pytest.mark.rest_paths
 async def test_filters_of_accounts_alone_and_together(house: Container, admin: Learner) -> None:
     prefix = name()
     banned = {"is_banned": True, "ban_reason": "Spam.", "banned_at": NOON}
@@ -203,6 +204,7 @@ async def test_pages_stay_while_accounts_come(house: Container, admin: Learner) 
     assert read == expected
 
 
+@pytest.mark.rest_paths
 async def test_what_is_no_query_is_refused(admin: Learner) -> None:
     queries: list[tuple[str, dict[str, Any]]] = [
         ("/admin/users", {"role": "teacher"}),

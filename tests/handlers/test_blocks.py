@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from container import Container
 from testing.call_history import MakeLearner, codes, every_page, value
 
@@ -54,6 +56,7 @@ async def test_thirty_blocks_at_once_are_one(container: Container, make_learner:
     assert await value(container, "SELECT count(*) FROM blocks WHERE blocker_id = :i", i=ada.id) == 1
 
 
+@pytest.mark.rest_paths
 async def test_the_list_is_read_to_its_end_page_by_page(make_learner: MakeLearner) -> None:
     ada = await make_learner()
     others = [(await make_learner(ready=False)).id for _ in range(5)]

@@ -12,6 +12,8 @@ from settings import Settings
 from testing.accounts import an_email, bearer, credentials
 from testing.servers import address
 
+pytestmark = pytest.mark.rest_paths
+
 ORIGIN = {"Origin": "http://localhost:5503"}
 
 

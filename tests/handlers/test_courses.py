@@ -76,6 +76,7 @@ async def test_a_slug_belongs_to_one_course(admin: Learner) -> None:
     assert problem(await admin.http.patch(f"/courses/{other}", json={"slug": slug})) == (409, "slug_taken")
 
 
+@pytest.mark.rest_paths
 @pytest.mark.parametrize(
     "body", [{"price": -1}, {"level": "all"}, {"title": " "}, {"slug": "A b"}, {"currency": "INR"}, {}]
 )

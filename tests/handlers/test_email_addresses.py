@@ -105,6 +105,7 @@ async def test_email_spellings_share_limits(asgi: Any) -> None:
         assert 429 not in statuses[:limit] and set(statuses[limit:]) == {429}, path
 
 
+@pytest.mark.rest_paths
 @pytest.mark.parametrize("kind", REFUSED)
 async def test_email_that_mail_programs_misread_is_refused(asgi: Any, kind: str) -> None:
     async with client(asgi) as http:

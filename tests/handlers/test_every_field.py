@@ -10,6 +10,8 @@ from container import Container
 from testing.call_history import MakeLearner, make_admin
 from testing.servers import Learner
 
+pytestmark = pytest.mark.rest_paths
+
 PROFILE: dict[str, Any] = {
     "displayName": "Ada",
     "bio": "I like trains.",

@@ -119,6 +119,7 @@ async def test_a_phone_that_changes_hands_is_the_new_users(container: Container,
     assert await devices(container, ada) == {} and await devices(container, bob) == {"phone": token}
 
 
+@pytest.mark.rest_paths
 @pytest.mark.parametrize(
     "wrong",
     [

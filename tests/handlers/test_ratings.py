@@ -63,6 +63,7 @@ async def test_a_call_that_has_not_ended_or_never_began_is_not_rated(
     assert (answer.status_code, answer.json()["code"]) == (409, "session_not_ended")
 
 
+@pytest.mark.rest_paths
 @pytest.mark.parametrize("body", [{}, {"stars": 0}, {"stars": 6}, {"stars": 4.5}, {"stars": "5"}, {"stars": None}])
 async def test_stars_are_whole_and_one_to_five(
     container: Container, pair: tuple[Learner, Learner], body: dict[str, object]

@@ -90,6 +90,7 @@ def code(answer: httpx.Response) -> tuple[int, str]:
 # --- Refreshing -------------------------------------------------------------------------------
 
 
+@pytest.mark.rest_paths
 async def test_an_app_stays_signed_in_by_sending_its_refresh_token(visit: Visit) -> None:
     http = visit()
     tokens = (await enter(http, an_email(), new=True)).json()
@@ -103,6 +104,7 @@ async def test_an_app_stays_signed_in_by_sending_its_refresh_token(visit: Visit)
         tokens = fresh
 
 
+@pytest.mark.rest_paths
 @pytest.mark.parametrize("origin", ALLOWED)
 async def test_a_browser_stays_signed_in_by_its_cookie_from_an_allowed_origin(visit: Visit, origin: str) -> None:
     http = visit()
@@ -119,6 +121,7 @@ async def test_a_browser_stays_signed_in_by_its_cookie_from_an_allowed_origin(vi
         before = after
 
 
+@pytest.mark.rest_paths
 @pytest.mark.parametrize("origin", FOREIGN)
 async def test_a_cookie_from_a_foreign_origin_or_none_is_refused_and_not_spent(
     house: House, visit: Visit, origin: str | None
@@ -136,6 +139,7 @@ async def test_a_cookie_from_a_foreign_origin_or_none_is_refused_and_not_spent(
     assert allowed.status_code == 200
 
 
+@pytest.mark.rest_paths
 async def test_a_token_in_the_body_is_the_one_that_counts_and_the_cookie_is_not_spent(
     house: House, visit: Visit
 ) -> None:
@@ -154,6 +158,7 @@ async def test_a_token_in_the_body_is_the_one_that_counts_and_the_cookie_is_not_
     assert [row.rotated_at for row in rows] == [None]
 
 
+@pytest.mark.rest_paths
 async def test_refreshing_with_nothing_or_nonsense_is_refused(visit: Visit) -> None:
     http = visit()
     for answer in (
