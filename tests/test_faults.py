@@ -163,12 +163,12 @@ async def test_each_invariant_holds_until_it_is_broken(ruin: Ruin) -> None:
 
 
 @pytest.mark.parametrize("name", [each.__name__ for each in INVARIANTS])
-async def test_what_breaks_an_invariant_is_named_by_it(ruin: Ruin, name: str) -> None:
+async def test_broken_invariant_is_named(ruin: Ruin, name: str) -> None:
     await getattr(ruin, name)()
     found = broken(ruin.stores)
     assert found.keys() == {name} and found[name][0]
 
 
-async def test_what_is_left_in_redis_is_named(ruin: Ruin) -> None:
+async def test_leftover_redis_keys_are_named(ruin: Ruin) -> None:
     ruin.stores.redis.set(f"match:in_room:{NOBODY}", NOBODY)
     assert broken(ruin.stores).keys() == {"open_calls"}

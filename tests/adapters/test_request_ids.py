@@ -60,7 +60,7 @@ def lines(log: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
 
 
-async def test_an_id_leads_from_the_request_to_its_jobs(house: tuple[Server, Path]) -> None:
+async def test_request_id_is_logged_by_its_jobs(house: tuple[Server, Path]) -> None:
     server, worker_log = house
     async with httpx.AsyncClient(base_url=server.url, headers={"X-Request-Id": "from-the-phone-1"}) as http:
         learner = await register(http)
@@ -82,7 +82,7 @@ async def test_an_id_leads_from_the_request_to_its_jobs(house: tuple[Server, Pat
     assert connection == socket and number.isdigit()
 
 
-async def test_a_job_that_is_done_says_for_whom(
+async def test_finished_job_logs_its_request_id(
     environment: dict[str, str], settings: Settings, tmp_path: Path
 ) -> None:
     with own_database(settings) as own:

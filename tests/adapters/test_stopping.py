@@ -9,7 +9,7 @@ from container import Container
 from settings import Settings
 
 
-async def test_a_container_stops_at_any_moment(settings: Settings) -> None:
+async def test_container_stops_at_any_moment(settings: Settings) -> None:
     async def live_for(seconds: float) -> None:
         async with Container(settings.model_copy(update={"db_pool_size": 2})).lifespan(None):
             await asyncio.sleep(seconds)

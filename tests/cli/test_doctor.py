@@ -74,7 +74,7 @@ def answering(status: int, body: dict[str, Any]) -> Iterator[tuple[str, list[tup
         thread.join()
 
 
-def test_a_house_that_works_is_said_to(environment: dict[str, str], tmp_path: Path) -> None:
+def test_working_deployment_passes(environment: dict[str, str], tmp_path: Path) -> None:
     with running() as stand_ins:
         told = parlance("doctor", "--json", **environment, **stand_ins.environment, MAIL_DIRECTORY=str(tmp_path))
     findings = {each["check"]: each for each in json.loads(told.stdout)}
@@ -85,7 +85,7 @@ def test_a_house_that_works_is_said_to(environment: dict[str, str], tmp_path: Pa
     assert told.returncode == 0, told.stderr
 
 
-def test_a_house_without_anything_is_told_what_it_lacks(tmp_path: Path) -> None:
+def test_missing_services_are_named(tmp_path: Path) -> None:
     port = str(free_port())
     away = {
         "DB_HOST": "127.0.0.1",
@@ -110,7 +110,7 @@ def test_a_house_without_anything_is_told_what_it_lacks(tmp_path: Path) -> None:
     assert "`parlance keys generate`" in told.stdout
 
 
-async def test_migrations_that_wait_or_come_from_elsewhere_are_told(settings: Settings) -> None:
+async def test_pending_and_unknown_migrations_are_reported(settings: Settings) -> None:
     with psycopg.connect(settings.database_url, autocommit=True) as connection:
         connection.execute("CREATE DATABASE doctor")
     there = {"db_name": "doctor"}
@@ -127,7 +127,7 @@ async def test_migrations_that_wait_or_come_from_elsewhere_are_told(settings: Se
         assert found.verdict == verdict and said in found.saw, found
 
 
-async def test_wrong_passwords_and_keys_are_told_without_repeating_them(settings: Settings) -> None:
+async def test_wrong_credentials_are_reported_without_their_value(settings: Settings) -> None:
     with running() as stand_ins:
         addresses = {"stripe_api_url": stand_ins.url, "razorpay_api_url": stand_ins.url}
         wrong = secret(settings, storage_secret_key="Hunter2")
@@ -141,13 +141,13 @@ async def test_wrong_passwords_and_keys_are_told_without_repeating_them(settings
     assert "Hunter2" not in repr(found)
 
 
-async def test_a_database_that_is_not_there_is_one_sentence(settings: Settings) -> None:
+async def test_missing_database_is_one_sentence(settings: Settings) -> None:
     found = (await examined(settings, db_name="nowhere"))["database"]
     assert found.verdict == "fault" and "has no database nowhere" in found.saw and "\n" not in found.saw
 
 
 @pytest.mark.parametrize("seconds", [-600, 600])
-async def test_a_clock_that_differs_from_the_databases_is_a_fault(
+async def test_clock_difference_to_the_database_is_a_fault(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, seconds: int
 ) -> None:
     clock = time.time
@@ -156,7 +156,7 @@ async def test_a_clock_that_differs_from_the_databases_is_a_fault(
     assert found.verdict == "fault" and re.search(r"60\d s off|59\d s off", found.saw) and "NTP" in (found.mend or "")
 
 
-async def test_a_service_that_is_silent_does_not_hold_up_the_rest(settings: Settings) -> None:
+async def test_silent_service_does_not_delay_the_other_checks(settings: Settings) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         found = await examined(settings, redis_host="127.0.0.1", redis_port=port)
@@ -164,7 +164,7 @@ async def test_a_service_that_is_silent_does_not_hold_up_the_rest(settings: Sett
     assert found["database"].verdict == "ok"
 
 
-async def test_a_private_key_that_others_may_read_is_a_fault(settings: Settings, tmp_path: Path) -> None:
+async def test_private_key_readable_by_others_is_a_fault(settings: Settings, tmp_path: Path) -> None:
     paths = {"jwt_private_key_path": tmp_path / "private.pem", "jwt_public_key_path": tmp_path / "public.pem"}
     KeyFiles(settings.model_copy(update=paths)).generate()
     assert (await examined(settings, **paths))["keys"].verdict == "ok"
@@ -173,9 +173,7 @@ async def test_a_private_key_that_others_may_read_is_a_fault(settings: Settings,
     assert found.verdict == "fault" and "0640" in found.saw and "chmod 600" in (found.mend or "")
 
 
-async def test_a_redis_that_evicts_is_a_fault_and_one_that_forgets_a_warning(
-    settings: Settings, tmp_path: Path
-) -> None:
+async def test_redis_eviction_is_a_fault_and_no_aof_a_warning(settings: Settings, tmp_path: Path) -> None:
     with EmbeddedServices(tmp_path, durable=False, only=("valkey",)) as connections:
         where: dict[str, Any] = {"redis_host": connections["REDIS_HOST"], "redis_port": int(connections["REDIS_PORT"])}
         password = connections.get("REDIS_PASSWORD")
@@ -202,7 +200,7 @@ async def test_a_redis_that_evicts_is_a_fault_and_one_that_forgets_a_warning(
         (500, {"name": "application_error", "message": "no", "statusCode": 500}, "fault", "does not answer"),
     ],
 )
-async def test_the_account_for_mail(
+async def test_resend_account_is_checked(
     status: int, answer: dict[str, Any], verdict: str, said: str, settings: Settings
 ) -> None:
     with answering(status, answer) as (url, _):
@@ -211,7 +209,7 @@ async def test_the_account_for_mail(
     assert found["mail"].verdict == verdict and said in found["mail"].saw, found["mail"]
 
 
-async def test_the_account_for_pushes(settings: Settings) -> None:
+async def test_fcm_account_is_checked(settings: Settings) -> None:
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     pem = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -232,7 +230,7 @@ async def test_the_account_for_pushes(settings: Settings) -> None:
 
 
 @pytest.mark.system
-async def test_a_relay_is_asked_for_with_the_credentials_of_calls(settings: Settings, tmp_path: Path) -> None:
+async def test_turn_is_probed_with_call_credentials(settings: Settings, tmp_path: Path) -> None:
     with coturn(tmp_path, settings.turn_secret.get_secret_value()) as relay:
         where = {"turn_host": "127.0.0.1", "turn_port": relay.port}
         assert (await examined(settings, **where))["turn"].verdict == "ok"
@@ -243,7 +241,7 @@ async def test_a_relay_is_asked_for_with_the_credentials_of_calls(settings: Sett
     assert (await examined(settings, **where, app_env="production"))["turn"].verdict == "fault"
 
 
-def test_operators_find_a_running_dev_and_keep_the_keys_of_env(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_commands_find_a_running_dev_and_env_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("DB_HOST", "REDIS_HOST", "STORAGE_ENDPOINT", "STRIPE_SECRET_KEY", "PARLANCE_ENV_FILE"):
         monkeypatch.delenv(name, raising=False)

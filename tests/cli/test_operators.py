@@ -42,7 +42,7 @@ def house(environment: dict[str, str], settings: Settings) -> dict[str, str]:
     return {**environment, "DB_NAME": "operators"}
 
 
-def test_an_operator_tells_one_user_or_everybody(house: dict[str, str], settings: Settings) -> None:
+def test_operator_notifies_one_user_or_all(house: dict[str, str], settings: Settings) -> None:
     for email in ("ada@example.com", "bob@example.com"):
         assert parlance("admins", "create", email, stdin="correct horse\n", **house).returncode == 0
     try:
@@ -72,7 +72,7 @@ def test_an_operator_tells_one_user_or_everybody(house: dict[str, str], settings
             connection.execute("UPDATE users SET role = 'student'")
 
 
-def test_administrators_come_and_go_but_the_last_one_stays(house: dict[str, str]) -> None:
+def test_last_administrator_cannot_be_removed(house: dict[str, str]) -> None:
     made = parlance("admins", "create", "ops@example.com", stdin="correct horse\n", **house)
     assert made.returncode == 0, made.stderr
     assert parlance("admins", "create", "OPS@example.com", stdin="correct horse\n", **house).returncode == 1
@@ -91,7 +91,7 @@ def test_administrators_come_and_go_but_the_last_one_stays(house: dict[str, str]
     assert left["email"] == names[[each.returncode for each in both].index(1)]
 
 
-def test_a_password_that_is_too_short_is_refused(house: dict[str, str]) -> None:
+def test_short_password_is_refused(house: dict[str, str]) -> None:
     refused = parlance("admins", "create", "third@example.com", stdin="short\n", **house)
     assert refused.returncode == 1 and "request_invalid" in refused.stderr
 
@@ -113,7 +113,7 @@ def test_keys_are_made_rotated_listed_and_pruned(tmp_path: Path) -> None:
     assert "key-v1" in parlance("keys", "prune", **paths).stdout
 
 
-def test_what_is_not_configured_is_named_all_at_once(tmp_path: Path) -> None:
+def test_missing_settings_are_named_together(tmp_path: Path) -> None:
     refused = parlance(
         "serve", DB_HOST="", REDIS_HOST="", STORAGE_ENDPOINT="", PARLANCE_ENV_FILE=str(tmp_path / "none"), APP_ENV=""
     )
@@ -121,23 +121,23 @@ def test_what_is_not_configured_is_named_all_at_once(tmp_path: Path) -> None:
     assert all(name in refused.stderr for name in ("DB_HOST", "REDIS_HOST", "STORAGE_ENDPOINT"))
 
 
-def test_a_bad_setting_is_named_without_its_value() -> None:
+def test_bad_setting_is_named_without_its_value() -> None:
     refused = parlance("keys", "list", JWT_ACCESS_EXPIRY="s3cret", DB_PORT="lots")
     assert refused.returncode == 1
     assert "JWT_ACCESS_EXPIRY" in refused.stderr and "DB_PORT" in refused.stderr and "s3cret" not in refused.stderr
 
 
-def test_misuse_exits_with_two() -> None:
+def test_usage_error_exits_with_two() -> None:
     assert parlance("keys", "paint").returncode == 2
 
 
-def test_migrations_say_where_they_are(house: dict[str, str]) -> None:
+def test_migrations_current_prints_the_revision(house: dict[str, str]) -> None:
     assert "(head)" in parlance("migrations", "current", **house).stdout
     refused = parlance("migrations", "upgrade", "nowhere", **house)
     assert refused.returncode == 1 and "nowhere" in refused.stderr
 
 
-def test_a_pair_that_was_not_made_by_us_rotates(settings: Settings, tmp_path: Path) -> None:
+def test_foreign_key_pair_rotates(settings: Settings, tmp_path: Path) -> None:
     files = KeyFiles(
         settings.model_copy(
             update={"jwt_private_key_path": tmp_path / "private.pem", "jwt_public_key_path": tmp_path / "public.pem"}

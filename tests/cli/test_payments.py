@@ -112,7 +112,7 @@ async def an_order(house: Container) -> Order:
     return await house.payments.checkout(await a_learner(house), await a_course(house))
 
 
-async def test_a_refund_is_issued_and_listed(house: Container, run: Any, stripe_api: StripeScript) -> None:
+async def test_refund_is_issued_and_listed(house: Container, run: Any, stripe_api: StripeScript) -> None:
     order = await an_order(house)
     refused = await run("refunds", "issue", str(order.id))
     assert (refused.code, refused.err) == (
@@ -135,7 +135,7 @@ async def test_a_refund_is_issued_and_listed(house: Container, run: Any, stripe_
     assert missing.code == 1 and missing.err.startswith("parlance: not_found:")
 
 
-async def test_a_refund_waits_for_a_provider_that_is_away(house: Container, run: Any, stripe_api: StripeScript) -> None:
+async def test_refund_waits_for_an_unavailable_provider(house: Container, run: Any, stripe_api: StripeScript) -> None:
     order = await an_order(house)
     await deliver(house, completed(order))
     stripe_api.down = True
@@ -152,9 +152,7 @@ async def test_a_refund_waits_for_a_provider_that_is_away(house: Container, run:
     assert len(set(stripe_api.keys)) == 1 and len(stripe_api.refunds) == 1
 
 
-async def test_reconciling_repairs_what_lost_webhooks_left(
-    house: Container, run: Any, stripe_api: StripeScript
-) -> None:
+async def test_reconcile_repairs_lost_webhooks(house: Container, run: Any, stripe_api: StripeScript) -> None:
     paid, given_back, gone, still_open, pageless = [await an_order(house) for _ in range(5)]
     for order, changes in (
         (paid, {}),
@@ -220,7 +218,7 @@ async def test_eight_reconcilers_and_the_webhook_agree(house: Container, stripe_
     assert (state["status"], state["enrolled"], state["alerts"]) == ("paid", True, [])
 
 
-async def test_events_lists_and_retries_what_was_set_aside(house: Container, run: Any) -> None:
+async def test_events_lists_and_retries_failed_webhooks(house: Container, run: Any) -> None:
     order = await an_order(house)
     webhook = completed(order)
     await house.webhooks.receive(webhook.body, {name.lower(): text for name, text in webhook.headers.items()})

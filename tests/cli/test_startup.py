@@ -107,7 +107,7 @@ async def test_startup_mistake_is_one_sentence(
         assert isinstance(refused.value, startup.Away) == ("CLOSED" in changes.values())
 
 
-async def test_passwords_of_stores_are_checked(environment: dict[str, str], stores: dict[str, str]) -> None:
+async def test_store_passwords_are_checked(environment: dict[str, str], stores: dict[str, str]) -> None:
     for user, password in (("parlance", SECRET), ("nobody", SECRET)):
         wrong = load({**environment, **stores, "DB_USERNAME": user, "DB_PASSWORD": password})
         with pytest.raises(
@@ -160,7 +160,7 @@ def test_serve_refuses_a_port_that_is_taken(environment: dict[str, str]) -> None
     assert "choose one above 1023 with PORT" in refusal("0.0.0.0", 80, errno.EACCES)
 
 
-async def test_worker_waits_for_services_and_says_so_once(
+async def test_worker_waits_for_services_and_logs_it_once(
     environment: dict[str, str], stores: dict[str, str], tmp_path: Path
 ) -> None:
     log = tmp_path / "worker.log"

@@ -45,7 +45,7 @@ def document() -> Document:
 # --- Spec and functions ---------------------------------------------------------------------------
 
 
-def test_every_operation_has_its_function_and_every_function_its_operation(document: Document) -> None:
+def test_operations_and_functions_match(document: Document) -> None:
     bound = Bound(document)
     operations = document["operations"]
     assert {key for key, operation in operations.items() if operation["action"] == "receive"} == {
@@ -61,7 +61,7 @@ def test_every_operation_has_its_function_and_every_function_its_operation(docum
     "key",
     ["realtime.matchmaking.find_friend", "realtime.lobby.find_partner", "find_partner", "", "sys.no", "os.path.no"],
 )
-def test_an_operation_without_a_function_fails_by_name(document: Document, key: str) -> None:
+def test_operation_without_a_function_fails_by_name(document: Document, key: str) -> None:
     document["operations"][key] = document["operations"].pop("realtime.matchmaking.find_partner")
     with pytest.raises(ContractError) as refused:
         Bound(document)
@@ -80,7 +80,7 @@ NOT_A_FUNCTION = 42
 
 
 @pytest.mark.parametrize("function", ["takes_too_little", "waits_for_nothing", "NOT_A_FUNCTION"])
-def test_an_operation_whose_function_cannot_take_events_fails_by_name(document: Document, function: str) -> None:
+def test_operation_with_an_unsuitable_function_fails_by_name(document: Document, function: str) -> None:
     key = f"{__name__}.{function}"
     document["operations"][key] = document["operations"].pop("realtime.matchmaking.find_partner")
     with pytest.raises(ContractError) as refused:
@@ -88,7 +88,7 @@ def test_an_operation_whose_function_cannot_take_events_fails_by_name(document: 
     assert str(refused.value).startswith(f"{key} should be ")
 
 
-def test_a_function_without_an_operation_fails_by_name(document: Document) -> None:
+def test_function_without_an_operation_fails_by_name(document: Document) -> None:
     keys = [key for key, operation in document["operations"].items() if operation["action"] == "receive"]
     for key in keys:
         lacking = {**document, "operations": {k: v for k, v in document["operations"].items() if k != key}}
@@ -97,7 +97,7 @@ def test_a_function_without_an_operation_fails_by_name(document: Document) -> No
         assert str(refused.value).startswith(f"{key} takes events")
 
 
-def test_an_event_to_send_without_a_function_fails_by_name(document: Document) -> None:
+def test_sent_event_without_a_function_fails_by_name(document: Document) -> None:
     document["components"]["messages"]["applause"] = {"name": "applause", "payload": {"type": "object"}}
     document["channels"]["root"]["messages"]["applause"] = {"$ref": "#/components/messages/applause"}
     document["operations"]["emit.applause"] = {
@@ -109,14 +109,14 @@ def test_an_event_to_send_without_a_function_fails_by_name(document: Document) -
     assert "names emit.applause," in str(refused.value)
 
 
-def test_an_event_to_send_under_another_name_than_its_function_fails_by_name(document: Document) -> None:
+def test_sent_event_named_unlike_its_function_fails_by_name(document: Document) -> None:
     document["operations"]["emit.search"] = document["operations"].pop("emit.searching")
     with pytest.raises(ContractError) as refused:
         Bound(document)
     assert "names emit.search," in str(refused.value)
 
 
-def test_a_function_that_writes_an_event_the_spec_lacks_fails_by_name(document: Document) -> None:
+def test_emit_function_without_an_event_fails_by_name(document: Document) -> None:
     for name in Bound(document).sends:
         lacking = {**document, "operations": {k: v for k, v in document["operations"].items() if k != f"emit.{name}"}}
         with pytest.raises(ContractError) as refused:
@@ -127,7 +127,7 @@ def test_a_function_that_writes_an_event_the_spec_lacks_fails_by_name(document: 
 # --- The document in itself -------------------------------------------------------------------------
 
 
-def test_the_messages_of_the_channel_are_the_events_and_the_ack(document: Document) -> None:
+def test_channel_messages_are_the_events_and_the_ack(document: Document) -> None:
     bound = Bound(document)
     channel = document["channels"]["root"]["messages"]
     assert all(message == {"$ref": f"#/components/messages/{key}"} for key, message in channel.items())
@@ -144,7 +144,7 @@ def test_the_messages_of_the_channel_are_the_events_and_the_ack(document: Docume
     assert all(len(operation["messages"]) == 1 for operation in document["operations"].values())
 
 
-def test_an_operation_is_titled_after_its_event(document: Document) -> None:
+def test_operation_is_titled_after_its_event(document: Document) -> None:
     assert document["operations"]
     for operation in document["operations"].values():
         assert operation["title"] == schemas.follow(operation["messages"][0], document)["name"]
@@ -165,7 +165,7 @@ def test_every_example_is_valid(document: Document) -> None:
     assert checked >= 4
 
 
-def test_whatever_a_client_may_send_is_closed_to_unknown_fields(document: Document) -> None:
+def test_client_payloads_refuse_unknown_fields(document: Document) -> None:
     receives = Bound(document).receives
     assert len(receives) == sum(each["action"] == "receive" for each in document["operations"].values()) > 5
     for name, (_, validate) in receives.items():
@@ -176,7 +176,7 @@ def test_whatever_a_client_may_send_is_closed_to_unknown_fields(document: Docume
         assert validate({**whole, **state}) is None and validate({**whole, **state, "unheard_of": 1}), name
 
 
-def test_the_codes_of_the_spec_are_those_of_the_code(document: Document) -> None:
+def test_codes_of_the_spec_are_those_of_the_code(document: Document) -> None:
     assert set(document["components"]["schemas"]["ErrorCode"]["enum"]) == errors.SOCKET_CODES
 
 
@@ -229,7 +229,7 @@ def what_is_sent(settings: Settings) -> list[Event]:
     ]
 
 
-def test_what_each_emit_function_writes_is_what_the_spec_says(document: Document, settings: Settings) -> None:
+def test_emitted_payloads_fit_the_spec(document: Document, settings: Settings) -> None:
     bound = Bound(document)
     sent = what_is_sent(settings)
     for event in sent:
@@ -238,7 +238,7 @@ def test_what_each_emit_function_writes_is_what_the_spec_says(document: Document
     assert {event.name for event in sent} == functions
 
 
-def test_a_field_too_many_or_too_few_is_told(document: Document, settings: Settings) -> None:
+def test_extra_or_missing_field_is_reported(document: Document, settings: Settings) -> None:
     bound, sent = Bound(document), what_is_sent(settings)
     assert bound.sends.keys() == {event.name for event in sent}
     for name, payload in sent:
@@ -291,7 +291,7 @@ async def talking_to(services: OddServices) -> AsyncIterator[socketio.AsyncClien
         await serving
 
 
-async def test_a_payload_that_breaks_the_spec_is_not_sent(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+async def test_invalid_payload_is_not_sent(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
     heard: list[str] = []
     async with talking_to(OddServices(settings)) as client:
         client.on("*", lambda name, payload: heard.append(name))
@@ -302,7 +302,7 @@ async def test_a_payload_that_breaks_the_spec_is_not_sent(settings: Settings, ca
     assert "searching as it would be sent is not what asyncapi.yaml says" in str(record.exc_info[1])
 
 
-async def test_production_does_not_pay_for_checking_what_it_sends(settings: Settings) -> None:
+async def test_production_does_not_validate_sent_events(settings: Settings) -> None:
     heard: list[Any] = []
     async with talking_to(OddServices(settings.model_copy(update={"app_env": "production"}))) as client:
         client.on("*", lambda name, payload: heard.append((name, payload)))

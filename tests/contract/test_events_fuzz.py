@@ -154,7 +154,7 @@ def quiet_log(server: Server) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("event", CLIENT_EVENTS)
-async def test_payloads_of_the_contract_are_never_bad_and_others_always_are(make_phone: MakePhone, event: str) -> None:
+async def test_valid_payloads_are_accepted_and_others_refused(make_phone: MakePhone, event: str) -> None:
     phone = await make_phone()
     accepts = judge(CLIENT_EVENTS[event])
     sent = [
@@ -176,7 +176,7 @@ async def test_payloads_of_the_contract_are_never_bad_and_others_always_are(make
     check_heard(phone)
 
 
-async def test_whatever_is_relayed_reaches_the_partner_as_it_was_sent(make_phone: MakePhone) -> None:
+async def test_relayed_payload_reaches_the_partner_unchanged(make_phone: MakePhone) -> None:
     caller = await make_phone()
     receiver = await make_phone(apart_from=caller)
     topic = f"relay {caller.learner.username}"
@@ -270,7 +270,7 @@ RAW_SHAPES: dict[str, Any] = {
 }
 
 
-async def test_raw_shapes_are_acknowledged_and_the_socket_lives_on(make_phone: MakePhone) -> None:
+async def test_raw_payloads_are_acknowledged_and_keep_the_socket(make_phone: MakePhone) -> None:
     phone = await make_phone()
     problems = []
     for event, schema in CLIENT_EVENTS.items():
@@ -311,7 +311,7 @@ async def test_raw_shapes_are_acknowledged_and_the_socket_lives_on(make_phone: M
         "x" * 5000,
     ],
 )
-async def test_an_event_that_is_not_in_the_contract_is_a_bad_payload(make_phone: MakePhone, name: str) -> None:
+async def test_unknown_event_is_a_bad_payload(make_phone: MakePhone, name: str) -> None:
     phone, bystander = await make_phone(), await make_phone()
     shapes: tuple[Any, ...] = ({}, None, (), bystander.client.get_sid(), ({}, {}))
     for payload in shapes:
@@ -459,9 +459,7 @@ ODD_FRAMES: dict[str, list[str | bytes]] = {
 }
 
 
-async def test_odd_frames_are_answered_or_end_the_connection_and_nobody_else_notices(
-    make_phone: MakePhone, wire: Dial
-) -> None:
+async def test_odd_frames_affect_their_connection_alone(make_phone: MakePhone, wire: Dial) -> None:
     bystander = await make_phone()
     learner = (await make_phone()).learner
     problems = []
@@ -502,9 +500,7 @@ for depth in (50, 120, 130, 250, 500, 700):
     ODD_QUESTIONS.append(['427["find_partner",' + '{"level":' * depth + "1" + "}" * depth + "]"])
 
 
-async def test_an_event_that_asks_for_an_ack_gets_it_even_where_the_frame_is_odd(
-    make_phone: MakePhone, wire: Dial
-) -> None:
+async def test_odd_frame_with_an_ack_id_is_acknowledged(make_phone: MakePhone, wire: Dial) -> None:
     learner = (await make_phone()).learner
     for frames in ODD_QUESTIONS:
         one = await wire(learner)
@@ -535,16 +531,14 @@ async def test_an_event_that_asks_for_an_ack_gets_it_even_where_the_frame_is_odd
     ],
     ids=lambda frame: repr(frame[:20]),
 )
-async def test_whoever_speaks_before_the_handshake_is_cut_off(wire: Dial, frame: str | bytes) -> None:
+async def test_event_before_the_handshake_ends_the_connection(wire: Dial, frame: str | bytes) -> None:
     stranger = await wire()
     await stranger.send(frame)
     assert await stranger.hears() is None
 
 
 @pytest.mark.parametrize("frame", ["x", "", "9", "4" + DEEP, "4" * 70_000], ids=lambda frame: repr(frame[:8]))
-async def test_a_searcher_who_is_cut_off_for_an_odd_frame_leaves_the_queue(
-    make_phone: MakePhone, wire: Dial, frame: str
-) -> None:
+async def test_searcher_closed_for_an_odd_frame_leaves_the_queue(make_phone: MakePhone, wire: Dial, frame: str) -> None:
     phone = await make_phone()
     topic = f"odd frame {phone.learner.username}"
     one = await wire(phone.learner)
@@ -560,7 +554,7 @@ async def test_a_searcher_who_is_cut_off_for_an_odd_frame_leaves_the_queue(
     await phone.hears("searching")
 
 
-async def test_a_refused_handshake_may_be_tried_again_on_the_same_connection(make_phone: MakePhone, wire: Dial) -> None:
+async def test_refused_handshake_can_be_repeated(make_phone: MakePhone, wire: Dial) -> None:
     learner = (await make_phone()).learner
     for auth in ("", "[]", "0", '"token"', "{}", '{"token":null}', '{"token":["x"]}', '{"token":"\\u0000\\ud83d"}'):
         one = await wire()
@@ -571,7 +565,7 @@ async def test_a_refused_handshake_may_be_tried_again_on_the_same_connection(mak
         assert welcome is not None and welcome.startswith('40{"sid":'), auth
 
 
-async def test_a_message_in_many_fragments_counts_as_one_frame(make_phone: MakePhone, wire: Dial) -> None:
+async def test_fragmented_message_counts_as_one_frame(make_phone: MakePhone, wire: Dial) -> None:
     learner = (await make_phone()).learner
     one = await wire(learner)
     await one.send(['427["can', "cel_se", 'arch",{}]'])
@@ -581,13 +575,13 @@ async def test_a_message_in_many_fragments_counts_as_one_frame(make_phone: MakeP
     assert await one.hears() is None
 
 
-async def test_text_that_is_not_utf_8_ends_the_connection(make_phone: MakePhone, wire: Dial) -> None:
+async def test_invalid_utf_8_ends_the_connection(make_phone: MakePhone, wire: Dial) -> None:
     one = await wire((await make_phone()).learner)
     await one.socket.send(b"42[\xff\xfe]", text=True)
     assert await one.hears() is None
 
 
-async def test_a_websocket_to_any_other_path_is_refused(server: Server) -> None:
+async def test_websocket_to_another_path_is_refused(server: Server) -> None:
     for path in ("/", "/users/me", "/socket.io", "/socket.io/?EIO=3&transport=websocket", "/socket.io/?EIO=4"):
         with pytest.raises(websockets.InvalidStatus):
             await connect(server.url.replace("http", "ws") + path)

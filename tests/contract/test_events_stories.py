@@ -324,7 +324,7 @@ async def shortest(turns: list[Turn], goes_wrong: Callable[[list[Turn]], Awaitab
 
 
 @pytest.mark.parametrize("seed", range(SEED, SEED + STORIES))
-async def test_a_story_keeps_to_the_contract(server: Server, container: Container, seed: int) -> None:
+async def test_random_session_keeps_to_the_contract(server: Server, container: Container, seed: int) -> None:
     turns = story(seed)
 
     async def goes_wrong(shorter: list[Turn]) -> bool:
@@ -344,7 +344,7 @@ async def test_a_story_keeps_to_the_contract(server: Server, container: Containe
     assert outcomes["find_partner: ok"] and outcomes["join_room: ok"]
 
 
-async def test_a_story_that_goes_wrong_is_cut_to_what_matters() -> None:
+async def test_failing_random_session_is_shrunk() -> None:
     async def goes_wrong(turns: list[Turn]) -> bool:
         actions = [step.action for turn in turns for step in turn]
         return "end_call" in actions and "drop" in actions[actions.index("end_call") :]

@@ -112,9 +112,7 @@ def test_generated_requests_get_documented_answers(
 
 
 @pytest.mark.parametrize("role", ["student", "admin"])
-def test_a_walk_from_answer_to_answer_keeps_to_the_contract(
-    role: str, server: Server, token: str, admin_token: str
-) -> None:
+def test_linked_requests_keep_to_the_contract(role: str, server: Server, token: str, admin_token: str) -> None:
     schema = schemathesis.openapi.from_dict(DOCUMENT).exclude(operation_id=NOT_WALKED)
     schema.config.base_url = server.url
     bearer = admin_token if role == "admin" else token

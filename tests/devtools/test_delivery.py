@@ -19,7 +19,7 @@ from tests.devtools.test_razorpay import LINK
 from tests.devtools.test_stripe import ORDER, hear, make_session
 
 
-async def test_a_webhook_is_tried_again_until_a_2xx(
+async def test_webhook_is_retried_until_a_2xx(
     stand_ins: StandIns, stripe_client: stripe.StripeClient, receiver: Receiver
 ) -> None:
     stand_ins.courier.configure(enabled=["checkout.session.*"], backoff=0.05)
@@ -32,7 +32,7 @@ async def test_a_webhook_is_tried_again_until_a_2xx(
     assert len({event.id for event in hear(receiver, stand_ins)}) == 1
 
 
-async def test_a_receiver_that_is_away_hears_of_it_later(
+async def test_unavailable_receiver_gets_the_webhook_later(
     stand_ins: StandIns, stripe_client: stripe.StripeClient
 ) -> None:
     stand_ins.courier.configure(enabled=["checkout.session.*"], backoff=0.05)
@@ -45,7 +45,7 @@ async def test_a_receiver_that_is_away_hears_of_it_later(
         await eventually(lambda: receiver.heard, within=5, what="heard")
 
 
-async def test_duplicates_and_the_wrong_order(
+async def test_duplicate_and_reordered_deliveries(
     stand_ins: StandIns, stripe_client: stripe.StripeClient, receiver: Receiver
 ) -> None:
     stand_ins.courier.configure(enabled=["checkout.*", "refund.*"], hold=True, copies=2, reverse=True)
@@ -60,7 +60,7 @@ async def test_duplicates_and_the_wrong_order(
     assert [event.id for event in events[::2]] == [event.id for event in events[1::2]]
 
 
-async def test_a_lost_webhook_can_be_listed_and_sent_again(
+async def test_lost_webhook_can_be_listed_and_sent_again(
     stand_ins: StandIns, stripe_client: stripe.StripeClient, receiver: Receiver
 ) -> None:
     stand_ins.courier.configure(drop=["checkout.session.completed"])
@@ -74,7 +74,7 @@ async def test_a_lost_webhook_can_be_listed_and_sent_again(
     assert hear(receiver, stand_ins)[-1].id == lost.id
 
 
-async def test_a_delay_and_all_at_once(
+async def test_delayed_and_immediate_deliveries(
     stand_ins: StandIns, stripe_client: stripe.StripeClient, receiver: Receiver
 ) -> None:
     stand_ins.courier.configure(delay=0.3, parallel=True)
@@ -84,7 +84,7 @@ async def test_a_delay_and_all_at_once(
     await eventually(lambda: len(receiver.heard) == 4, within=5, what="all of them")
 
 
-async def test_a_receiver_in_this_process(stand_ins: StandIns, stripe_client: stripe.StripeClient) -> None:
+async def test_receiver_in_this_process(stand_ins: StandIns, stripe_client: stripe.StripeClient) -> None:
     heard: list[str] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -100,7 +100,7 @@ async def test_a_receiver_in_this_process(stand_ins: StandIns, stripe_client: st
     assert len(heard) == 4
 
 
-async def test_the_effect_happens_and_the_answer_never_comes(stand_ins: StandIns) -> None:
+async def test_cut_answer_keeps_the_effect(stand_ins: StandIns) -> None:
     client = stripe_client_of(stand_ins, timeout=0.5)
     kinds: tuple[Literal["hang"], Literal["cut"]] = ("hang", "cut")
     for kind in kinds:
@@ -154,7 +154,7 @@ async def test_refusals_have_no_effect(
     assert time.monotonic() - began >= 0.3
 
 
-async def test_delayed_money_comes_by_itself(stand_ins: StandIns, stripe_client: stripe.StripeClient) -> None:
+async def test_delayed_payment_settles_by_itself(stand_ins: StandIns, stripe_client: stripe.StripeClient) -> None:
     stand_ins.pace.delayed_payment = 1
     session = await make_session(stripe_client)
     stand_ins.stripe.pay_later(session.id)
@@ -165,7 +165,7 @@ async def test_delayed_money_comes_by_itself(stand_ins: StandIns, stripe_client:
     )
 
 
-async def test_what_was_paid_stays_paid_after_a_restart(tmp_path: Path) -> None:
+async def test_payments_outlive_a_restart(tmp_path: Path) -> None:
     state = tmp_path / "payments.json"
     with running(path=state) as stand_ins:
         session = await make_session(stripe_client_of(stand_ins))
@@ -178,7 +178,7 @@ async def test_what_was_paid_stays_paid_after_a_restart(tmp_path: Path) -> None:
         assert hear(receiver, stand_ins)
 
 
-async def test_the_dashboard_and_the_control_api(
+async def test_dashboard_and_the_control_api(
     stand_ins: StandIns, stripe_client: stripe.StripeClient, browser: httpx.Client
 ) -> None:
     session = await make_session(stripe_client)

@@ -28,7 +28,7 @@ LINK: dict[str, Any] = {
 }
 
 
-async def test_a_link_is_paid_end_to_end(
+async def test_link_is_paid_end_to_end(
     stand_ins: StandIns, razorpay_client: razorpay.Client, receiver: Receiver, browser: httpx.Client
 ) -> None:
     link = razorpay_client.payment_link.create(LINK)
@@ -83,7 +83,7 @@ def test_other_ways_through_the_pay_page(
     assert kinds == ["payment.failed", "payment.failed", "payment_link.expired"]
 
 
-def test_a_reference_is_unique_while_its_link_is_open(stand_ins: StandIns, razorpay_client: razorpay.Client) -> None:
+def test_reference_is_unique_while_its_link_is_open(stand_ins: StandIns, razorpay_client: razorpay.Client) -> None:
     link = razorpay_client.payment_link.create({**LINK, "expire_by": int(time.time()) + 900})
     with pytest.raises(BadRequestError, match="already exists"):
         razorpay_client.payment_link.create(LINK)
@@ -147,7 +147,7 @@ def test_disputes(stand_ins: StandIns, razorpay_client: razorpay.Client) -> None
     ]
 
 
-def test_what_is_refused(stand_ins: StandIns, razorpay_client: razorpay.Client) -> None:
+def test_invalid_requests_are_refused(stand_ins: StandIns, razorpay_client: razorpay.Client) -> None:
     with pytest.raises(BadRequestError, match="Authentication failed"):
         razorpay_client_of(stand_ins, secret="wrong").payment_link.create(LINK)
     with pytest.raises(BadRequestError, match="does not exist"):

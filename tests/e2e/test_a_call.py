@@ -9,7 +9,7 @@ from testing.servers import Phone
 MakePhone = Callable[..., Awaitable[Phone]]
 
 
-async def test_two_learners_on_different_workers_talk_and_find_the_call_in_their_history(make_phone: MakePhone) -> None:
+async def test_call_across_processes_is_in_both_histories(make_phone: MakePhone) -> None:
     ada = await make_phone(level="beginner")
     bob = await make_phone(level="advanced", apart_from=ada)
     assert ada.worker != bob.worker

@@ -20,7 +20,7 @@ from testing.time_limits import limit
 
 
 @pytest.mark.system
-async def test_two_browsers_hear_each_other_through_the_relay(
+async def test_two_browsers_exchange_audio_through_the_relay(
     environment: dict[str, str], container: Container, tmp_path: Path
 ) -> None:
     chromium = program("chromium", "chromium", "google-chrome")

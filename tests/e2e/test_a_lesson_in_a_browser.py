@@ -25,7 +25,7 @@ from testing.videos import clip, put
 
 
 @pytest.mark.system
-async def test_a_browser_plays_a_lesson(environment: dict[str, str], settings: Settings, tmp_path: Path) -> None:
+async def test_browser_plays_a_lesson(environment: dict[str, str], settings: Settings, tmp_path: Path) -> None:
     chromium = program("chromium", "chromium", "google-chrome")
     await asyncio.to_thread(lint.install_node_packages, lint.ROOT)
     page_port = free_port()

@@ -23,7 +23,7 @@ SCRIPT = Path(__file__).with_name("admin_in_browser.mjs")
 
 
 @pytest.mark.system
-async def test_an_operator_at_work(environment: dict[str, str], settings: Settings, tmp_path: Path) -> None:
+async def test_operator_uses_the_admin_page(environment: dict[str, str], settings: Settings, tmp_path: Path) -> None:
     chromium = program("chromium", "chromium", "google-chrome")
     await asyncio.to_thread(lint.install_node_packages)
     async with a_shop(environment, settings, tmp_path, "stripe") as shop:

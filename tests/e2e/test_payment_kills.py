@@ -80,7 +80,7 @@ async def house(
             yield container, stand_ins, variables
 
 
-async def test_two_hundred_kills_lose_nothing_and_double_nothing(
+async def test_two_hundred_kills_lose_or_repeat_no_webhook(
     house: tuple[Container, StandIns, dict[str, str]], tmp_path: Path
 ) -> None:
     container, stand_ins, environment = house

@@ -26,7 +26,9 @@ from testing.videos import clip, put
 
 
 @pytest.mark.system
-async def test_two_learners_use_the_page(environment: dict[str, str], container: Container, tmp_path: Path) -> None:
+async def test_two_learners_call_on_the_practice_page(
+    environment: dict[str, str], container: Container, tmp_path: Path
+) -> None:
     chromium = program("chromium", "chromium", "google-chrome")
     await asyncio.to_thread(lint.install_node_packages)
     await empty_queue(container)
@@ -69,7 +71,7 @@ async def test_two_learners_use_the_page(environment: dict[str, str], container:
 
 
 @pytest.mark.system
-async def test_page_without_https_says_what_is_missing(server: Server, tmp_path: Path) -> None:
+async def test_practice_page_without_https_explains_itself(server: Server, tmp_path: Path) -> None:
     """The page is opened over http from another machine, where browsers give no microphone."""
     chromium = program("chromium", "chromium", "google-chrome")
     await asyncio.to_thread(lint.install_node_packages)
@@ -85,7 +87,9 @@ async def test_page_without_https_says_what_is_missing(server: Server, tmp_path:
 
 
 @pytest.mark.system
-async def test_a_learner_takes_courses(environment: dict[str, str], settings: Settings, tmp_path: Path) -> None:
+async def test_learner_takes_courses_on_the_practice_page(
+    environment: dict[str, str], settings: Settings, tmp_path: Path
+) -> None:
     chromium = program("chromium", "chromium", "google-chrome")
     await asyncio.to_thread(lint.install_node_packages)
     port = free_port()

@@ -56,7 +56,7 @@ def children(pid: int, name: str) -> list[int]:
     return found
 
 
-async def test_a_worker_killed_halfway_and_another_that_takes_over(
+async def test_killed_job_worker_is_replaced_during_transcoding(
     studio: tuple[dict[str, str], Container, Learner], tmp_path: Path
 ) -> None:
     variables, container, admin = studio
@@ -109,7 +109,7 @@ async def test_a_worker_killed_halfway_and_another_that_takes_over(
         assert abs((await decoded(segments, tmp_path))[0] - 30) < 0.5
 
 
-async def test_a_worker_that_is_stopped_gives_its_video_back(
+async def test_stopped_job_worker_releases_its_video(
     studio: tuple[dict[str, str], Container, Learner], tmp_path: Path
 ) -> None:
     variables, _, admin = studio

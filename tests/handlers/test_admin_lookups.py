@@ -66,7 +66,7 @@ async def refused(admin: Learner, path: str, **query: Any) -> tuple[int, str]:
 # --- Accounts -------------------------------------------------------------------------------------------
 
 
-async def test_an_account_is_listed_with_what_operators_sort_people_by(house: Container, admin: Learner) -> None:
+async def test_account_list_has_the_operator_fields(house: Container, admin: Learner) -> None:
     email = f"{name()}@example.com"
     columns = {"username": name(), "display_name": "Ada", "total_sessions": 3, "total_practice_mins": 40}
     one = await an_account(
@@ -91,7 +91,7 @@ async def test_an_account_is_listed_with_what_operators_sort_people_by(house: Co
 
 
 @pytest.mark.rest_paths
-async def test_filters_of_accounts_alone_and_together(house: Container, admin: Learner) -> None:
+async def test_account_filters_combine(house: Container, admin: Learner) -> None:
     prefix = name()
     banned = {"is_banned": True, "ban_reason": "Spam.", "banned_at": NOON}
     kinds: dict[str, dict[str, Any]] = {
@@ -126,9 +126,7 @@ async def test_filters_of_accounts_alone_and_together(house: Container, admin: L
         assert mine == [ids[kind] for kind in expected.split()], query
 
 
-async def test_a_search_is_how_an_address_or_a_username_begins_and_nothing_else(
-    house: Container, admin: Learner
-) -> None:
+async def test_search_matches_the_start_of_email_or_username(house: Container, admin: Learner) -> None:
     tag = uuid.uuid4().hex[:8]
     by_email = await an_account(
         house, f"Zoe.O'Hara+{tag}@Example.com", username=f"tin_{tag}", created_at=minutes_ago(1)
@@ -164,7 +162,7 @@ async def test_a_search_is_how_an_address_or_a_username_begins_and_nothing_else(
         assert await search(nothing) == [], nothing
 
 
-async def test_an_account_that_two_searches_find_is_there_once(house: Container, admin: Learner) -> None:
+async def test_account_matching_twice_is_listed_once(house: Container, admin: Learner) -> None:
     same = name()
     ids = [
         await an_account(
@@ -175,7 +173,7 @@ async def test_an_account_that_two_searches_find_is_there_once(house: Container,
     assert await found(admin, "/admin/users", search=same) == ids
 
 
-async def test_an_id_is_searched_from_eight_characters_on(house: Container, admin: Learner) -> None:
+async def test_id_search_needs_eight_characters(house: Container, admin: Learner) -> None:
     one = await an_account(house, f"{name()}@example.com")
     for prefix in (one, one.upper(), one[:8], one[:9], one[:20], one[:35]):
         assert await found(admin, "/admin/users", search=prefix) == [one], prefix
@@ -183,7 +181,7 @@ async def test_an_id_is_searched_from_eight_characters_on(house: Container, admi
         assert await found(admin, "/admin/users", search=nothing) == [], nothing
 
 
-async def test_pages_stay_while_accounts_come(house: Container, admin: Learner) -> None:
+async def test_account_pages_are_stable_under_inserts(house: Container, admin: Learner) -> None:
     prefix = name()
     # Many of one instant: the id tells them apart.
     made = [
@@ -205,7 +203,7 @@ async def test_pages_stay_while_accounts_come(house: Container, admin: Learner) 
 
 
 @pytest.mark.rest_paths
-async def test_what_is_no_query_is_refused(admin: Learner) -> None:
+async def test_invalid_list_query_is_refused(admin: Learner) -> None:
     queries: list[tuple[str, dict[str, Any]]] = [
         ("/admin/users", {"role": "teacher"}),
         ("/admin/users", {"banned": "maybe"}),
@@ -232,7 +230,7 @@ async def test_what_is_no_query_is_refused(admin: Learner) -> None:
     assert await refused(admin, "/admin/users/ada") == (400, "request_invalid")
 
 
-async def test_the_detail_tells_what_an_account_has_done_and_what_was_done_about_it(
+async def test_account_detail_has_activity_and_moderation(
     house: Container, admin: Learner, learners: tuple[Learner, Learner]
 ) -> None:
     ada, bob = learners
@@ -262,9 +260,7 @@ async def test_the_detail_tells_what_an_account_has_done_and_what_was_done_about
     assert await found(admin, "/admin/reports", reporterId=ada.id, status="dismissed") == []
 
 
-async def test_a_deleted_account_is_in_no_list_and_its_detail_names_nobody(
-    house: Container, asgi: Any, admin: Learner
-) -> None:
+async def test_deleted_account_is_unlisted_and_anonymous(house: Container, asgi: Any, admin: Learner) -> None:
     async with client(asgi) as http:
         gone = await register(http)
         await had_call(house, gone, admin)
@@ -280,7 +276,7 @@ async def test_a_deleted_account_is_in_no_list_and_its_detail_names_nobody(
 # --- Orders ---------------------------------------------------------------------------------------------
 
 
-async def test_filters_of_orders_alone_and_together(house: Container, admin: Learner) -> None:
+async def test_order_filters_combine(house: Container, admin: Learner) -> None:
     course, other = await some_course(house), await some_course(house)
     ada, bob = [await an_account(house, f"{name()}@example.com") for _ in range(2)]
     razorpay, paid = ProviderName.RAZORPAY, OrderStatus.PAID
@@ -313,7 +309,7 @@ async def test_filters_of_orders_alone_and_together(house: Container, admin: Lea
         assert listed == [ids[kind] for kind in expected.split()], query
 
 
-async def test_pages_stay_while_orders_come(house: Container, admin: Learner) -> None:
+async def test_order_pages_are_stable_under_inserts(house: Container, admin: Learner) -> None:
     ada = await an_account(house, f"{name()}@example.com")
     made = [
         await an_order(house, ada, await some_course(house), created_at=minutes_ago(number // 3)) for number in range(7)
@@ -329,9 +325,7 @@ async def test_pages_stay_while_orders_come(house: Container, admin: Learner) ->
 # --- The audit log --------------------------------------------------------------------------------------
 
 
-async def test_whatever_an_administrator_changes_is_an_entry_of_the_log(
-    house: Container, asgi: Any, learners: tuple[Learner, Learner]
-) -> None:
+async def test_admin_mutations_are_audited(house: Container, asgi: Any, learners: tuple[Learner, Learner]) -> None:
     ada, bob = learners
     async with client(asgi) as http:
         boss = await make_admin(house, http)
@@ -366,7 +360,7 @@ async def test_whatever_an_administrator_changes_is_an_entry_of_the_log(
         assert await every_page(boss.http, "/admin/audit", action="no.such") == []
 
 
-async def test_the_log_is_read_page_by_page_while_entries_come(house: Container, admin: Learner) -> None:
+async def test_audit_pages_are_stable_under_inserts(house: Container, admin: Learner) -> None:
     target = await an_account(house, f"{name()}@example.com")
     for _ in range(4):
         await house.bans.ban(admin.id, target, "Spam.")
@@ -383,7 +377,7 @@ async def test_the_log_is_read_page_by_page_while_entries_come(house: Container,
     assert {each["number"] for each in everything if each["actorId"] is None} == {number for (number,) in by_nobody}
 
 
-async def test_who_renews_a_sign_in_is_active(house: Container, asgi: Any, admin: Learner) -> None:
+async def test_refresh_updates_last_active(house: Container, asgi: Any, admin: Learner) -> None:
     async with client(asgi) as http:
         ada = await register(http)
         await rows(house, "UPDATE profiles SET last_active_at = :at WHERE user_id = :i RETURNING 1", at=NOON, i=ada.id)
@@ -399,7 +393,7 @@ async def _published(house: Container) -> uuid.UUID:
     return course
 
 
-async def test_an_entry_by_an_operator_at_the_command_line_has_no_actor(house: Container, admin: Learner) -> None:
+async def test_audit_entry_of_the_cli_has_no_actor(house: Container, admin: Learner) -> None:
     user = await house.administrators.create(f"{name()}@example.com", "a good password")
     (entry,) = (await admin.http.get("/admin/audit", params={"targetId": str(user.id)})).json()["items"]
     assert (entry["action"], entry["actorId"], entry["detail"]) == ("admin.create", None, {})
@@ -408,7 +402,7 @@ async def test_an_entry_by_an_operator_at_the_command_line_has_no_actor(house: C
     assert entry["hash"] == kept.hash
 
 
-async def test_a_demoted_administrator_reads_nothing_more(house: Container, asgi: Any, admin: Learner) -> None:
+async def test_demoted_administrator_cannot_read(house: Container, asgi: Any, admin: Learner) -> None:
     async with client(asgi) as http:
         other = await make_admin(house, http)
         assert (await other.http.get("/admin/users")).status_code == 200

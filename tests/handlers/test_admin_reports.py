@@ -42,7 +42,7 @@ async def audited(container: Container, subject: str) -> list[tuple[str, str]]:
     return [(action, str(actor)) for action, actor in found]
 
 
-def test_every_operation_under_admin_and_every_write_of_courses_asks_for_an_administrator() -> None:
+def test_admin_and_course_writes_need_an_administrator() -> None:
     document = schemas.load(schemas.OPENAPI)
     learners = {"handlers.courses.enroll", "handlers.lessons.set_progress", "handlers.lessons.complete"}
     for operation_id, operation in operations.definitions(document).items():
@@ -54,7 +54,7 @@ def test_every_operation_under_admin_and_every_write_of_courses_asks_for_an_admi
 
 
 @pytest.mark.parametrize("operation_id", OPERATIONS)
-async def test_students_and_strangers_are_refused(
+async def test_admin_operations_refuse_students_and_anonymous(
     api: httpx.AsyncClient, make_learner: MakeLearner, operation_id: str
 ) -> None:
     operation = OPERATIONS[operation_id]
@@ -65,7 +65,9 @@ async def test_students_and_strangers_are_refused(
     assert (student.status_code, student.json()["code"]) == (403, "forbidden")
 
 
-async def test_a_review_notes_and_settles(container: Container, make_learner: MakeLearner, admin: Learner) -> None:
+async def test_review_stores_a_note_and_settles(
+    container: Container, make_learner: MakeLearner, admin: Learner
+) -> None:
     ada, bob, report = await reported(container, make_learner)
     answer = await admin.http.patch(f"/admin/reports/{report}", json={"adminNote": "Asked both."})
     assert answer.status_code == 200
@@ -81,7 +83,7 @@ async def test_a_review_notes_and_settles(container: Container, make_learner: Ma
     assert (missing.status_code, missing.json()["code"]) == (404, "not_found")
 
 
-async def test_a_review_with_a_ban_does_both(
+async def test_review_with_a_ban_bans(
     container: Container, make_learner: MakeLearner, admin: Learner, api: httpx.AsyncClient
 ) -> None:
     _, bob, report = await reported(container, make_learner)
@@ -103,7 +105,7 @@ async def test_a_review_with_a_ban_does_both(
     assert await audited(container, report) == [("report.review", admin.id)]
 
 
-async def test_a_ban_twice_is_one_and_unbanning_lets_in(
+async def test_repeated_ban_is_one_and_unban_restores_access(
     container: Container, make_learner: MakeLearner, admin: Learner, api: httpx.AsyncClient
 ) -> None:
     bob = await make_learner()
@@ -121,7 +123,7 @@ async def test_a_ban_twice_is_one_and_unbanning_lets_in(
     assert (await bob.http.get("/users/me")).status_code == 401, "a token from before the ban works again"
 
 
-async def test_an_administrator_is_not_banned(
+async def test_administrator_cannot_be_banned(
     container: Container, make_learner: MakeLearner, admin: Learner, api: httpx.AsyncClient
 ) -> None:
     colleague = await make_admin(container, (await make_learner(ready=False)).http)
@@ -163,7 +165,7 @@ async def test_reports_are_listed_by_status_page_by_page(
     assert (await admin.http.get("/admin/reports", params={"cursor": "abc"})).status_code == 400
 
 
-async def test_a_demoted_administrator_is_out_at_once(
+async def test_demoted_administrator_loses_access_at_once(
     container: Container, make_learner: MakeLearner, admin: Learner
 ) -> None:
     other = await make_admin(container, (await make_learner(ready=False)).http)

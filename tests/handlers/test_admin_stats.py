@@ -71,7 +71,7 @@ def a_call(one: str, other: str, at: datetime, *, minutes: float | None = None, 
     return call
 
 
-async def test_an_empty_house_has_numbers_too(admin: Learner) -> None:
+async def test_stats_of_an_empty_deployment(admin: Learner) -> None:
     stats = await read(admin)
     made_at = datetime.fromisoformat(stats.pop("madeAt"))
     assert timedelta() <= datetime.now(UTC) - made_at < timedelta(seconds=30)
@@ -97,7 +97,7 @@ async def test_an_empty_house_has_numbers_too(admin: Learner) -> None:
     }
 
 
-async def test_the_numbers_are_those_of_the_rows(house: Container, admin: Learner) -> None:
+async def test_stats_match_the_rows(house: Container, admin: Learner) -> None:
     at = datetime.now(UTC)
     today = at.replace(hour=0, minute=0, second=0, microsecond=0)
     ada = await an_account(house, "ada@example.com", created_at=at - 40 * DAY, last_active_at=today)
@@ -193,7 +193,7 @@ async def test_the_numbers_are_those_of_the_rows(house: Container, admin: Learne
     ]
 
 
-async def test_who_searches_is_counted_and_how_long_they_waited_is_kept(house: Container, admin: Learner) -> None:
+async def test_stats_count_searches_and_wait_times(house: Container, admin: Learner) -> None:
     began = time.monotonic()
     people = [await an_account(house, f"{n}@example.com", username=n, english_level="beginner") for n in ("ada", "bob")]
     ada, bob = people
@@ -217,7 +217,7 @@ async def test_who_searches_is_counted_and_how_long_they_waited_is_kept(house: C
     assert stats["wait"] == {"medianSeconds": round(waited / 1000, 3), "matches": 1}
 
 
-async def test_a_search_that_went_on_at_the_head_tells_no_wait(house: Container, admin: Learner) -> None:
+async def test_requeued_search_has_no_wait_time(house: Container, admin: Learner) -> None:
     ada, bob, eve = [
         await an_account(house, f"{n}@example.com", username=n, english_level="beginner") for n in ("ada", "bob", "eve")
     ]
@@ -232,9 +232,7 @@ async def test_a_search_that_went_on_at_the_head_tells_no_wait(house: Container,
     assert (await read(admin))["wait"]["matches"] == 1
 
 
-async def test_the_numbers_are_kept_for_all_workers_and_not_for_long(
-    house: Container, admin: Learner, settings: Settings
-) -> None:
+async def test_stats_are_cached_for_all_processes(house: Container, admin: Learner, settings: Settings) -> None:
     first = await read(admin)
     await an_account(house, "ada@example.com")
     other = Container(house.settings)
@@ -249,7 +247,7 @@ async def test_the_numbers_are_kept_for_all_workers_and_not_for_long(
     assert (await read(admin))["totals"]["users"]["count"] == 2
 
 
-async def test_without_redis_all_is_there_but_the_searches(
+async def test_stats_without_redis_lack_searches_alone(
     house: Container, admin: Learner, valkey: EmbeddedServices
 ) -> None:
     assert (await read(admin))["live"]["searches"] == 0
@@ -261,7 +259,7 @@ async def test_without_redis_all_is_there_but_the_searches(
     assert len(await every_page(admin.http, "/admin/users")) == 2
 
 
-async def test_a_big_table_is_estimated(house: Container) -> None:
+async def test_large_table_is_estimated(house: Container) -> None:
     # As many pages as `users` has, each as full as before: the estimate follows the table without an ANALYZE.
     many = """
         INSERT INTO users (id, email, email_canonical, password_hash)

@@ -107,7 +107,7 @@ async def test_email_spellings_share_limits(asgi: Any) -> None:
 
 @pytest.mark.rest_paths
 @pytest.mark.parametrize("kind", REFUSED)
-async def test_email_that_mail_programs_misread_is_refused(asgi: Any, kind: str) -> None:
+async def test_ambiguous_email_is_refused(asgi: Any, kind: str) -> None:
     async with client(asgi) as http:
         for path, body in (
             ("/auth/register", credentials(REFUSED[kind])),
@@ -130,7 +130,7 @@ async def test_database_refuses_a_second_account_of_an_address(container: Contai
         )
 
 
-async def test_operators_find_an_account_by_any_spelling(
+async def test_cli_finds_an_account_by_any_email_spelling(
     container: Container, make_learner: Callable[..., Any]
 ) -> None:
     stored, *others = every_spelling("nfd")
@@ -143,7 +143,7 @@ async def test_operators_find_an_account_by_any_spelling(
     assert account.user.email == deliverable(stored) == stored
 
 
-def test_canonical_form_is_its_own_form() -> None:
+def test_canonical_email_is_stable() -> None:
     for kind in SPELLINGS:
         forms = {canonical(each) for each in every_spelling_of_one(kind)}
         assert len(forms) == 1 and {canonical(each) for each in forms} == forms

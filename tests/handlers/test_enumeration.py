@@ -70,7 +70,7 @@ def ratio(known: list[str], unknown: list[str], attempt: Callable[[str], httpx.R
 
 
 @pytest.mark.parametrize("platform", ["ios", "web"])
-def test_a_login_answers_a_wrong_password_like_an_unknown_address(
+def test_wrong_password_is_answered_like_an_unknown_email(
     settings: Settings, http: httpx.Client, platform: str
 ) -> None:
     known, banned = register(http), register(http)
@@ -83,7 +83,7 @@ def test_a_login_answers_a_wrong_password_like_an_unknown_address(
     assert [seen(answer) for answer in answers[1:]] == [seen(answers[0])] * 3
 
 
-def test_a_login_takes_as_long_for_a_wrong_password_as_for_an_unknown_address(http: httpx.Client) -> None:
+def test_wrong_password_takes_as_long_as_an_unknown_email(http: httpx.Client) -> None:
     known = [register(http) for _ in range(3)] * 5
     unknown = [an_email() for _ in known]
     found = ratio(known, unknown, lambda email: post(http, "/auth/login", credentials(email, password=WRONG)), 401)
@@ -91,7 +91,7 @@ def test_a_login_takes_as_long_for_a_wrong_password_as_for_an_unknown_address(ht
     assert 0.67 < found < 1.5
 
 
-def test_a_forgotten_password_is_answered_alike_and_takes_as_long(http: httpx.Client) -> None:
+def test_forgot_password_does_not_reveal_accounts(http: httpx.Client) -> None:
     def forgot(email: str) -> httpx.Response:
         return post(http, "/auth/forgot-password", {"email": email})
 

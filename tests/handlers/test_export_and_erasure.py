@@ -97,7 +97,7 @@ async def lived(container: Container, make_learner: MakeLearner, api: httpx.Asyn
     return {"ada": ada, "bob": bob, "call": call, "name": name, "needles": needles}
 
 
-async def test_the_export_has_everything_and_of_others_only_ids(
+async def test_export_is_complete_and_names_others_by_id(
     container: Container, lived: dict[str, Any], make_learner: MakeLearner
 ) -> None:
     ada, bob, name = lived["ada"], lived["bob"], lived["name"]
@@ -121,7 +121,7 @@ async def test_the_export_has_everything_and_of_others_only_ids(
     assert bob.id in answer.text
 
 
-async def test_an_account_is_not_deleted_without_its_password(lived: dict[str, Any]) -> None:
+async def test_account_deletion_needs_the_password(lived: dict[str, Any]) -> None:
     ada = lived["ada"]
     wrong = await erase(ada, password="not the password")
     assert (wrong.status_code, wrong.json()["code"]) == (401, "invalid_credentials")
@@ -130,7 +130,7 @@ async def test_an_account_is_not_deleted_without_its_password(lived: dict[str, A
     assert (await ada.http.get("/users/me")).json()["bio"]
 
 
-async def test_a_deleted_account_leaves_no_trace(
+async def test_deleted_account_leaves_no_trace(
     container: Container, settings: Settings, lived: dict[str, Any], api: httpx.AsyncClient
 ) -> None:
     ada, bob, needles = lived["ada"], lived["bob"], lived["needles"]
@@ -169,7 +169,7 @@ async def test_a_deleted_account_leaves_no_trace(
     assert (await bob.http.get("/reports/mine")).json()["items"][0]["reportedId"] == ada.id
 
 
-async def test_the_address_and_the_username_are_free_again(
+async def test_deleted_email_and_username_are_free_again(
     lived: dict[str, Any], api: httpx.AsyncClient, make_learner: MakeLearner
 ) -> None:
     ada = lived["ada"]
@@ -182,18 +182,14 @@ async def test_the_address_and_the_username_are_free_again(
     assert (await api.get("/sessions", headers=bearer)).json()["items"] == []
 
 
-async def test_an_administrator_is_demoted_before_being_deleted(
-    container: Container, make_learner: MakeLearner
-) -> None:
+async def test_administrator_cannot_delete_their_account(container: Container, make_learner: MakeLearner) -> None:
     admin = await make_admin(container, (await make_learner(ready=False)).http)
     answer = await erase(admin)
     assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
     assert (await admin.http.get("/admin/reports")).status_code == 200
 
 
-async def test_what_is_written_while_an_account_is_deleted_goes_too(
-    container: Container, make_learner: MakeLearner
-) -> None:
+async def test_writes_during_account_deletion_are_deleted(container: Container, make_learner: MakeLearner) -> None:
     for _ in range(12):
         ada = await make_learner(ready=False)
         word = f"late{uuid.uuid4().hex[:12]}"
@@ -232,13 +228,13 @@ async def test_avatar_stored_during_account_deletion_is_deleted(settings: Settin
         assert await keys(settings, f"avatars/{ada.id}/") == []
 
 
-async def test_an_account_is_deleted_once(make_learner: MakeLearner) -> None:
+async def test_concurrent_account_deletions_are_one(make_learner: MakeLearner) -> None:
     ada = await make_learner()
     answers = await asyncio.gather(*(erase(ada) for _ in range(4)))
     assert codes(answers) == {204: 1, 401: 3}
 
 
-async def test_a_deleted_account_leaves_the_queue(make_phone: MakePhone, container: Container) -> None:
+async def test_deleted_account_leaves_the_queue(make_phone: MakePhone, container: Container) -> None:
     ada = await make_phone()
     await ada.send("find_partner", {"topic": f"goodbye {ada.learner.username}"})
     await ada.hears("searching")
@@ -251,7 +247,7 @@ async def test_a_deleted_account_leaves_the_queue(make_phone: MakePhone, contain
     assert await redis_traces(container, ada.learner.username, ada.learner.email) == []
 
 
-async def test_a_deleted_account_leaves_its_call(make_phone: MakePhone, container: Container) -> None:
+async def test_deleted_account_leaves_its_call(make_phone: MakePhone, container: Container) -> None:
     ada = await make_phone()
     bob = await make_phone(apart_from=ada)
     topic = f"goodbye {ada.learner.email[:8]}"

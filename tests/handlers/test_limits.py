@@ -36,7 +36,7 @@ def strict_server(environment: dict[str, str], tmp_path_factory: pytest.TempPath
 
 
 @pytest.mark.rest_paths
-def test_an_address_has_five_tries_over_all_workers(server: Server) -> None:
+def test_address_limit_holds_over_all_processes(server: Server) -> None:
     mine = {"X-Forwarded-For": address()}
     answers, began = [], time.monotonic()
     for _ in range(8):  # a connection each, so that both workers answer
@@ -46,7 +46,7 @@ def test_an_address_has_five_tries_over_all_workers(server: Server) -> None:
     assert answers[-1].json()["code"] == "rate_limited"
 
 
-def test_an_account_has_twenty_tries_over_all_addresses(server: Server) -> None:
+def test_account_limit_holds_over_all_addresses(server: Server) -> None:
     email = f"{uuid.uuid4()}@example.com"
     with httpx.Client(base_url=server.url) as http:
         statuses = [
@@ -56,7 +56,7 @@ def test_an_account_has_twenty_tries_over_all_addresses(server: Server) -> None:
     assert statuses == [401] * 20 + [429] * 2
 
 
-def test_a_thousand_claimed_addresses_are_one(strict_server: Server) -> None:
+def test_forwarded_addresses_of_strangers_are_ignored(strict_server: Server) -> None:
     with httpx.Client(base_url=strict_server.url) as http:
         statuses = [
             http.post(
@@ -69,9 +69,7 @@ def test_a_thousand_claimed_addresses_are_one(strict_server: Server) -> None:
     assert statuses == [401] * 5 + [429] * 995
 
 
-async def test_limits_hold_over_workers_whose_clocks_differ(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_limits_do_not_depend_on_process_clocks(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     client, key, clock, began = redis.connect(settings), str(uuid.uuid4()), time.time, time.monotonic()
     limiters = [RateLimiter(client) for _ in range(3)]
     for limiter, minutes in zip(limiters, (0, 10, -10), strict=True):
@@ -84,7 +82,7 @@ async def test_limits_hold_over_workers_whose_clocks_differ(
     await client.aclose()
 
 
-async def test_limits_hold_in_memory_while_redis_is_away(settings: Settings) -> None:
+async def test_limits_hold_in_memory_without_redis(settings: Settings) -> None:
     away = redis.connect(settings.model_copy(update={"redis_port": 1}))
     limiter, began = RateLimiter(away), time.monotonic()
     for _ in range(3):

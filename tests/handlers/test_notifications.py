@@ -39,7 +39,7 @@ async def devices(container: Container, learner: Learner) -> dict[str, str]:
     return {row.device_id: row.fcm_token for row in found}
 
 
-async def test_a_list_is_read_page_by_page_while_more_comes(container: Container, make_learner: MakeLearner) -> None:
+async def test_notification_pages_are_stable_under_inserts(container: Container, make_learner: MakeLearner) -> None:
     ada, bob = await make_learner(ready=False), await make_learner(ready=False)
     for number in range(7):
         await tell(container, ada, f"{number}")
@@ -57,7 +57,7 @@ async def test_a_list_is_read_page_by_page_while_more_comes(container: Container
     assert (wrong.status_code, wrong.json()["code"]) == (400, "request_invalid")
 
 
-async def test_reading_is_noted_once_and_for_oneself_alone(container: Container, make_learner: MakeLearner) -> None:
+async def test_mark_read_is_idempotent_and_own(container: Container, make_learner: MakeLearner) -> None:
     ada, bob = await make_learner(ready=False), await make_learner(ready=False)
     for learner in (ada, ada, bob):
         await tell(container, learner)
@@ -78,7 +78,7 @@ async def test_reading_is_noted_once_and_for_oneself_alone(container: Container,
     assert (await bob.http.get("/notifications")).json()["unread"] == 1
 
 
-async def test_signing_out_forgets_the_device_and_no_other(container: Container, make_learner: MakeLearner) -> None:
+async def test_logout_removes_the_push_device_alone(container: Container, make_learner: MakeLearner) -> None:
     ada = await make_learner(ready=False)
     await registers(ada, phone := a_token())
     login = {"email": ada.email, "password": PASSWORD, "deviceId": "tablet", "platform": "android"}
@@ -94,16 +94,14 @@ async def test_signing_out_forgets_the_device_and_no_other(container: Container,
     assert (await ada.http.post("/notifications/device", json=body)).status_code == 401
 
 
-async def test_signing_out_forgets_what_this_sign_in_registered_under_another_name(
-    container: Container, make_learner: MakeLearner
-) -> None:
+async def test_logout_removes_devices_registered_by_the_login(container: Container, make_learner: MakeLearner) -> None:
     ada = await make_learner(ready=False)
     await registers(ada, a_token(), device="a-name-of-the-app")
     assert (await ada.http.post("/auth/logout")).status_code == 204
     assert await devices(container, ada) == {}
 
 
-async def test_a_device_is_forgotten_on_demand(container: Container, make_learner: MakeLearner) -> None:
+async def test_push_device_is_removed_on_request(container: Container, make_learner: MakeLearner) -> None:
     ada, bob = await make_learner(ready=False), await make_learner(ready=False)
     await registers(ada, a_token())
     for learner in (bob, ada, ada):
@@ -112,7 +110,7 @@ async def test_a_device_is_forgotten_on_demand(container: Container, make_learne
         assert bool(await devices(container, ada)) == (learner is bob)
 
 
-async def test_a_phone_that_changes_hands_is_the_new_users(container: Container, make_learner: MakeLearner) -> None:
+async def test_push_token_moves_to_the_new_user(container: Container, make_learner: MakeLearner) -> None:
     ada, bob = await make_learner(ready=False), await make_learner(ready=False)
     await registers(ada, token := a_token())
     await registers(bob, token)
@@ -132,16 +130,14 @@ async def test_a_phone_that_changes_hands_is_the_new_users(container: Container,
         {"userId": NOBODY},
     ],
 )
-async def test_what_is_no_device_is_refused(make_learner: MakeLearner, wrong: dict[str, Any]) -> None:
+async def test_invalid_push_device_is_refused(make_learner: MakeLearner, wrong: dict[str, Any]) -> None:
     ada = await make_learner(ready=False)
     body = {"fcmToken": a_token(), "deviceId": "phone", "platform": "ios", **wrong}
     answer = await ada.http.post("/notifications/device", json=body)
     assert (answer.status_code, answer.json()["code"]) == (400, "request_invalid")
 
 
-async def test_a_payment_is_told_once_however_often_the_provider_says_so(
-    container: Container, make_learner: MakeLearner
-) -> None:
+async def test_repeated_payment_event_notifies_once(container: Container, make_learner: MakeLearner) -> None:
     ada = await make_learner(ready=False)
     order = await container.payments.checkout(ada.id, await a_course(container))
     for _ in range(3):
@@ -155,7 +151,7 @@ async def test_a_payment_is_told_once_however_often_the_provider_says_so(
     assert told["data"] == {"orderId": str(order.id), "courseId": str(order.course_id)}
 
 
-async def test_an_alert_about_a_payment_reaches_administrators(container: Container, make_learner: MakeLearner) -> None:
+async def test_payment_alert_notifies_administrators(container: Container, make_learner: MakeLearner) -> None:
     admin = await make_admin(container, (await make_learner(ready=False)).http)
     ada = await make_learner(ready=False)
     order = await container.payments.checkout(ada.id, await a_course(container))
@@ -167,7 +163,7 @@ async def test_an_alert_about_a_payment_reaches_administrators(container: Contai
     assert (await ada.http.get("/notifications")).json()["items"] == []
 
 
-async def test_the_export_has_what_one_was_told_and_no_token(container: Container, make_learner: MakeLearner) -> None:
+async def test_export_has_notifications_and_no_token(container: Container, make_learner: MakeLearner) -> None:
     ada = await make_learner(ready=False)
     await registers(ada, token := a_token())
     await tell(container, ada)

@@ -132,7 +132,7 @@ def problem(answer: httpx.Response) -> tuple[int, str]:
 # --- Buying ---------------------------------------------------------------------------------------------
 
 
-async def test_a_course_is_bought_by_the_webhook_and_by_nothing_else(
+async def test_course_is_bought_by_the_webhook_alone(
     house: Container, ada: Learner, http: httpx.AsyncClient, till: Till
 ) -> None:
     course = await a_course(house)
@@ -168,7 +168,7 @@ async def test_a_course_is_bought_by_the_webhook_and_by_nothing_else(
     assert problem(await ada.http.post(f"/courses/{course}/enroll")) == (409, "already_enrolled")
 
 
-async def test_an_open_order_is_found_again_with_its_page(house: Container, ada: Learner, till: Till) -> None:
+async def test_open_order_is_returned_with_its_page(house: Container, ada: Learner, till: Till) -> None:
     course = await a_course(house)
     first = await buy(ada, course)
     assert (await buy(ada, course)).json() == first.json()
@@ -176,7 +176,7 @@ async def test_an_open_order_is_found_again_with_its_page(house: Container, ada:
     assert len(till.purchases) == 1
 
 
-async def test_courses_as_far_as_they_are_sold(
+async def test_only_published_priced_courses_are_sold(
     house: Container, ada: Learner, admin: Learner, learner: MakeLearner
 ) -> None:
     free, draft = await a_course(house, price=0), await a_course(house, published=False)
@@ -195,13 +195,13 @@ async def test_courses_as_far_as_they_are_sold(
     assert (await admin.http.get(f"/courses/{draft}")).json()["isPublished"] is False
 
 
-async def test_what_the_client_says_of_the_price_is_refused(house: Container, ada: Learner) -> None:
+async def test_price_from_the_client_is_refused(house: Container, ada: Learner) -> None:
     body = {"courseId": await a_course(house), "amount": 1}
     answer = await ada.http.post("/payments/create-checkout-session", json=body)
     assert problem(answer) == (400, "request_invalid")
 
 
-async def test_anothers_order_is_like_none(house: Container, ada: Learner, learner: MakeLearner) -> None:
+async def test_order_of_another_learner_is_not_found(house: Container, ada: Learner, learner: MakeLearner) -> None:
     order, bob = await paid(house, ada), await learner()
     theirs = await bob.http.get(f"/payments/orders/{order.id}")
     nowhere = await bob.http.get(f"/payments/orders/{NOWHERE}")
@@ -209,9 +209,7 @@ async def test_anothers_order_is_like_none(house: Container, ada: Learner, learn
     assert (await bob.http.get("/payments/orders")).json()["items"] == []
 
 
-async def test_fifty_checkouts_with_one_key_or_with_fifty_are_one_open_order(
-    house: Container, ada: Learner, till: Till
-) -> None:
+async def test_fifty_concurrent_checkouts_are_one_open_order(house: Container, ada: Learner, till: Till) -> None:
     till.slow = 0.2
     for keys in ([None] * 50, [uuid.uuid4().hex for _ in range(50)], ["the-same"] * 50):
         course = await a_course(house)
@@ -232,9 +230,7 @@ async def test_fifty_checkouts_with_one_key_or_with_fifty_are_one_open_order(
 # --- Idempotency-Key ------------------------------------------------------------------------------------
 
 
-async def test_a_key_gets_the_first_answer_again_and_serves_one_request(
-    house: Container, ada: Learner, learner: MakeLearner
-) -> None:
+async def test_idempotency_key_replays_the_first_answer(house: Container, ada: Learner, learner: MakeLearner) -> None:
     course, other, key = await a_course(house), await a_course(house), str(uuid.uuid4())
     first = await buy(ada, course, key)
     order = await order_of(house, first)
@@ -255,7 +251,7 @@ async def test_a_key_gets_the_first_answer_again_and_serves_one_request(
         assert answer.status_code == 400, bad
 
 
-async def test_a_key_is_free_again_after_a_failure(house: Container, ada: Learner, till: Till) -> None:
+async def test_idempotency_key_is_free_after_a_failure(house: Container, ada: Learner, till: Till) -> None:
     course, key = await a_course(house), str(uuid.uuid4())
     till.away = errors.Unavailable()
     assert problem(await buy(ada, course, key)) == (503, "unavailable")
@@ -263,7 +259,7 @@ async def test_a_key_is_free_again_after_a_failure(house: Container, ada: Learne
     assert (await buy(ada, course, key)).status_code == 201
 
 
-async def test_a_request_that_still_runs_is_told_so(house: Container, ada: Learner, till: Till) -> None:
+async def test_repeat_of_a_running_request_is_refused(house: Container, ada: Learner, till: Till) -> None:
     course, key = await a_course(house), str(uuid.uuid4())
     till.slow = 1
     first = asyncio.create_task(buy(ada, course, key))
@@ -273,7 +269,7 @@ async def test_a_request_that_still_runs_is_told_so(house: Container, ada: Learn
     assert not first.done() and (await first).status_code == 201
 
 
-async def test_the_database_holds_where_redis_forgot(house: Container, ada: Learner) -> None:
+async def test_checkout_is_idempotent_without_redis_keys(house: Container, ada: Learner) -> None:
     course, key = await a_course(house), str(uuid.uuid4())
     first = await buy(ada, course, key)
     forgotten = [each async for each in house.redis.scan_iter(f"idempotency:*:{ada.id}:*")]
@@ -284,9 +280,7 @@ async def test_the_database_holds_where_redis_forgot(house: Container, ada: Lear
 # --- A provider that fails ------------------------------------------------------------------------------
 
 
-async def test_a_provider_that_succeeds_and_then_times_out_has_made_one_page(
-    house: Container, ada: Learner, till: Till
-) -> None:
+async def test_provider_timeout_after_success_makes_one_page(house: Container, ada: Learner, till: Till) -> None:
     course = await a_course(house)
     till.mute = True
     assert problem(await buy(ada, course)) == (503, "unavailable")
@@ -298,7 +292,7 @@ async def test_a_provider_that_succeeds_and_then_times_out_has_made_one_page(
     assert await value(house, "SELECT count(*) FROM orders WHERE course_id = :c", c=course) == 1
 
 
-async def test_what_the_provider_refuses_does_not_stay_open(house: Container, ada: Learner, till: Till) -> None:
+async def test_refused_checkout_does_not_stay_open(house: Container, ada: Learner, till: Till) -> None:
     course = await a_course(house)
     till.away = errors.PaymentRefused()
     assert problem(await buy(ada, course)) == (502, "payment_refused")
@@ -308,9 +302,7 @@ async def test_what_the_provider_refuses_does_not_stay_open(house: Container, ad
     assert [each.status for each in statuses] == ["failed", "pending"]
 
 
-async def test_a_page_that_closed_is_asked_about_before_there_is_another(
-    house: Container, ada: Learner, till: Till
-) -> None:
+async def test_closed_page_is_looked_up_before_a_new_one(house: Container, ada: Learner, till: Till) -> None:
     course = await a_course(house)
     first = await order_of(house, await buy(ada, course))
     session = first.provider_session_id or ""
@@ -334,7 +326,7 @@ async def test_a_page_that_closed_is_asked_about_before_there_is_another(
     assert (await state_of(house, second))["status"] == "paid"
 
 
-async def test_without_accounts_nothing_is_sold(settings: Settings, house: Container, ada: Learner) -> None:
+async def test_checkout_without_a_provider_is_unavailable(settings: Settings, house: Container, ada: Learner) -> None:
     bare = Container(house.settings, payment_providers={})
     try:
         with pytest.raises(errors.Unavailable, match="not configured"):
@@ -383,7 +375,7 @@ async def test_failed_payment_releases_the_course(house: Container, ada: Learner
     assert [each["data"] for each in told] == [{"orderId": str(order.id), "courseId": course}]
 
 
-async def test_lost_failure_is_found_by_the_next_checkout(house: Container, ada: Learner, till: Till) -> None:
+async def test_next_checkout_finds_a_lost_failure(house: Container, ada: Learner, till: Till) -> None:
     course = await a_course(house)
     order = await order_of(house, await buy(ada, course))
     await deliver(house, completed(order, payment_status="unpaid"))
@@ -418,7 +410,7 @@ async def test_one_order_is_open_while_a_payment_is_processing(house: Container,
             session.add(twin)
 
 
-async def test_money_arrives_for_a_course_taken_otherwise(house: Container, ada: Learner) -> None:
+async def test_payment_for_an_enrolled_course_raises_an_alert(house: Container, ada: Learner) -> None:
     """The course became free, or was withdrawn, while the payment was processing."""
     course = await a_course(house)
     order = await order_of(house, await buy(ada, course))
@@ -436,7 +428,7 @@ async def test_money_arrives_for_a_course_taken_otherwise(house: Container, ada:
     assert await is_enrolled(house, order)
 
 
-async def test_money_arrives_for_a_deleted_account(house: Container, ada: Learner, admin: Learner) -> None:
+async def test_payment_for_a_deleted_account_raises_an_alert(house: Container, ada: Learner, admin: Learner) -> None:
     order = await order_of(house, await buy(ada, await a_course(house)))
     await deliver(house, completed(order, payment_status="unpaid"))
     gone = await ada.http.request("DELETE", "/users/me", json={"password": "correct horse battery"})
@@ -447,7 +439,7 @@ async def test_money_arrives_for_a_deleted_account(house: Container, ada: Learne
     assert (await admin.http.post(f"/admin/orders/{order.id}/refund", json={})).status_code == 201
 
 
-async def test_razorpays_held_payment_is_processing(house: Container, ada: Learner) -> None:
+async def test_held_razorpay_payment_is_processing(house: Container, ada: Learner) -> None:
     """`payment.authorized` names no link; the notes that the link gave it name the order."""
     course = await a_course(house)
     order = await order_of(house, await buy(ada, course))
@@ -500,7 +492,7 @@ async def test_closed_inquiry_leaves_the_order_paid(house: Container, ada: Learn
 
 
 @pytest.mark.rest_paths
-async def test_what_the_provider_did_not_sign_just_now_is_refused(
+async def test_webhook_without_a_fresh_signature_is_refused(
     house: Container, ada: Learner, http: httpx.AsyncClient
 ) -> None:
     order = await order_of(house, await buy(ada, await a_course(house)))
@@ -544,7 +536,7 @@ async def test_what_the_provider_did_not_sign_just_now_is_refused(
     assert await is_enrolled(house, order)
 
 
-async def test_a_repeat_is_answered_without_postgresql(house: Container, ada: Learner, http: httpx.AsyncClient) -> None:
+async def test_repeated_webhook_needs_no_postgresql(house: Container, ada: Learner, http: httpx.AsyncClient) -> None:
     order = await order_of(house, await buy(ada, await a_course(house)))
     webhook = completed(order)
     key = f"webhook:stripe:{json.loads(webhook.body)['id']}"
@@ -563,7 +555,7 @@ async def test_a_repeat_is_answered_without_postgresql(house: Container, ada: Le
     assert await value(house, "SELECT count(*) FROM disputes WHERE provider_payment_id = :p", p=payment_of(order)) == 0
 
 
-async def test_without_redis_webhooks_and_checkouts_go_on(house: Container, ada: Learner) -> None:
+async def test_webhooks_and_checkouts_work_without_redis(house: Container, ada: Learner) -> None:
     bare = house.settings.model_copy(update={"redis_port": 1})
     away = Container(bare, payment_providers=house._providers)
     try:
@@ -584,9 +576,7 @@ async def test_without_redis_webhooks_and_checkouts_go_on(house: Container, ada:
 # --- Giving back ----------------------------------------------------------------------------------------
 
 
-async def test_an_administrator_gives_back_part_and_then_the_rest(
-    house: Container, ada: Learner, admin: Learner, till: Till
-) -> None:
+async def test_administrator_refunds_in_parts(house: Container, ada: Learner, admin: Learner, till: Till) -> None:
     order = await paid(house, ada)
     path = f"/admin/orders/{order.id}/refund"
     answer = await admin.http.post(path, json={"amount": 10000, "reason": "Half of it was missing"})
@@ -624,7 +614,7 @@ async def test_an_administrator_gives_back_part_and_then_the_rest(
     assert (await state_of(house, order))["refunds"] == [(10000, "succeeded"), (PRICE - 10000, "succeeded")]
 
 
-async def test_fifty_refunds_at_once_are_one(house: Container, ada: Learner, admin: Learner, till: Till) -> None:
+async def test_fifty_concurrent_refunds_are_one(house: Container, ada: Learner, admin: Learner, till: Till) -> None:
     order = await paid(house, ada)
     till.slow = 0.2
     answers = await asyncio.gather(*(admin.http.post(f"/admin/orders/{order.id}/refund", json={}) for _ in range(50)))
@@ -638,7 +628,7 @@ async def test_fifty_refunds_at_once_are_one(house: Container, ada: Learner, adm
     assert (await state_of(house, order))["refunds"] == [(PRICE, "succeeded")]
 
 
-async def test_a_refund_by_key_is_one_however_often_it_is_asked_for(
+async def test_refund_with_an_idempotency_key_is_one(
     house: Container, ada: Learner, admin: Learner, till: Till
 ) -> None:
     order = await paid(house, ada)
@@ -650,9 +640,7 @@ async def test_a_refund_by_key_is_one_however_often_it_is_asked_for(
     assert (await state_of(house, order))["amount_refunded"] == 100
 
 
-async def test_a_refund_that_timed_out_is_asked_for_again_and_given_once(
-    house: Container, ada: Learner, admin: Learner, till: Till
-) -> None:
+async def test_timed_out_refund_is_retried_once(house: Container, ada: Learner, admin: Learner, till: Till) -> None:
     order = await paid(house, ada)
     till.mute = True
     answer = await admin.http.post(f"/admin/orders/{order.id}/refund", json={})
@@ -673,9 +661,7 @@ async def test_a_refund_that_timed_out_is_asked_for_again_and_given_once(
     assert (state["status"], state["refunds"], state["enrolled"]) == ("refunded", [(PRICE, "succeeded")], False)
 
 
-async def test_a_refund_that_is_refused_leaves_the_order_paid(
-    house: Container, ada: Learner, admin: Learner, till: Till
-) -> None:
+async def test_refused_refund_leaves_the_order_paid(house: Container, ada: Learner, admin: Learner, till: Till) -> None:
     order = await paid(house, ada)
     till.away = errors.PaymentRefused()
     answer = await admin.http.post(f"/admin/orders/{order.id}/refund", json={})
@@ -685,7 +671,7 @@ async def test_a_refund_that_is_refused_leaves_the_order_paid(
     assert (await admin.http.post(f"/admin/orders/{order.id}/refund", json={})).json()["status"] == "succeeded"
 
 
-async def test_what_cannot_be_given_back_is_refused(house: Container, ada: Learner, admin: Learner) -> None:
+async def test_impossible_refund_is_refused(house: Container, ada: Learner, admin: Learner) -> None:
     pending = await order_of(house, await buy(ada, await a_course(house)))
     refused = await admin.http.post(f"/admin/orders/{pending.id}/refund", json={})
     assert problem(refused) == (409, "order_not_refundable")
@@ -699,7 +685,7 @@ async def test_what_cannot_be_given_back_is_refused(house: Container, ada: Learn
         assert (await admin.http.post(f"/admin/orders/{order.id}/refund", json=body)).status_code == 400
 
 
-async def test_an_orders_own_provider_serves_its_refund(
+async def test_refund_uses_the_provider_of_the_order(
     settings: Settings, house: Container, ada: Learner, till: Till
 ) -> None:
     order = await paid(house, ada)
@@ -716,7 +702,7 @@ async def test_an_orders_own_provider_serves_its_refund(
         await switched.database.close()
 
 
-async def test_operators_see_every_order_and_what_to_look_at(
+async def test_operators_see_orders_and_alerts(
     house: Container, ada: Learner, admin: Learner, learner: MakeLearner
 ) -> None:
     order, other = await paid(house, ada), await order_of(house, await buy(await learner(), await a_course(house)))
@@ -742,7 +728,7 @@ async def test_export_has_refunds_and_disputes(house: Container, ada: Learner, l
     assert dispute["status"] == "open" and dispute["createdAt"].endswith("Z")
 
 
-async def test_a_copy_of_ones_data_has_the_orders_and_a_deletion_keeps_them(house: Container, ada: Learner) -> None:
+async def test_export_has_orders_and_deletion_keeps_them(house: Container, ada: Learner) -> None:
     order = await paid(house, ada)
     copy = (await ada.http.get("/users/me/export")).json()
     assert [each["id"] for each in copy["orders"]] == [str(order.id)]

@@ -106,7 +106,7 @@ async def test_vary_keeps_origin_and_authorization(container: Container) -> None
 # --- Unpublished ----------------------------------------------------------------------------------------
 
 
-async def test_unpublished_course_leaves_the_shop(admin: Learner, ada: Learner, api: httpx.AsyncClient) -> None:
+async def test_unpublished_course_is_not_listed(admin: Learner, ada: Learner, api: httpx.AsyncClient) -> None:
     course = await new_course(admin.http, price=49900)
     free = await new_lesson(admin.http, course, isFree=True)
     await unpublish(admin, course)

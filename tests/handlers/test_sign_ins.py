@@ -91,7 +91,7 @@ def code(answer: httpx.Response) -> tuple[int, str]:
 
 
 @pytest.mark.rest_paths
-async def test_an_app_stays_signed_in_by_sending_its_refresh_token(visit: Visit) -> None:
+async def test_app_refreshes_with_a_token_in_the_body(visit: Visit) -> None:
     http = visit()
     tokens = (await enter(http, an_email(), new=True)).json()
     for _ in range(3):
@@ -106,7 +106,7 @@ async def test_an_app_stays_signed_in_by_sending_its_refresh_token(visit: Visit)
 
 @pytest.mark.rest_paths
 @pytest.mark.parametrize("origin", ALLOWED)
-async def test_a_browser_stays_signed_in_by_its_cookie_from_an_allowed_origin(visit: Visit, origin: str) -> None:
+async def test_browser_refreshes_with_a_cookie(visit: Visit, origin: str) -> None:
     http = visit()
     before = cookie(await enter(http, an_email(), platform="web", new=True))
     for _ in range(2):
@@ -123,9 +123,7 @@ async def test_a_browser_stays_signed_in_by_its_cookie_from_an_allowed_origin(vi
 
 @pytest.mark.rest_paths
 @pytest.mark.parametrize("origin", FOREIGN)
-async def test_a_cookie_from_a_foreign_origin_or_none_is_refused_and_not_spent(
-    house: House, visit: Visit, origin: str | None
-) -> None:
+async def test_refresh_cookie_needs_an_allowed_origin(house: House, visit: Visit, origin: str | None) -> None:
     http = visit()
     answer = await enter(http, an_email(), platform="web", new=True)
     user_id = answer.json()["user"]["id"]
@@ -140,9 +138,7 @@ async def test_a_cookie_from_a_foreign_origin_or_none_is_refused_and_not_spent(
 
 
 @pytest.mark.rest_paths
-async def test_a_token_in_the_body_is_the_one_that_counts_and_the_cookie_is_not_spent(
-    house: House, visit: Visit
-) -> None:
+async def test_token_in_the_body_takes_precedence_over_the_cookie(house: House, visit: Visit) -> None:
     http = visit()
     web = await enter(http, an_email(), platform="web", new=True)
     mine = (await enter(http, an_email(), new=True)).json()
@@ -159,7 +155,7 @@ async def test_a_token_in_the_body_is_the_one_that_counts_and_the_cookie_is_not_
 
 
 @pytest.mark.rest_paths
-async def test_refreshing_with_nothing_or_nonsense_is_refused(visit: Visit) -> None:
+async def test_refresh_without_a_valid_token_is_refused(visit: Visit) -> None:
     http = visit()
     for answer in (
         await http.post("/auth/refresh"),
@@ -170,7 +166,7 @@ async def test_refreshing_with_nothing_or_nonsense_is_refused(visit: Visit) -> N
         assert code(answer) == (401, "refresh_token_invalid")
 
 
-async def test_a_token_used_twice_over_signs_its_device_out(visit: Visit) -> None:
+async def test_reused_refresh_token_ends_the_login(visit: Visit) -> None:
     http = visit()
     stolen = (await enter(http, an_email(), new=True)).json()
     child = (await http.post("/auth/refresh", json={"refreshToken": stolen["refreshToken"]})).json()
@@ -186,7 +182,7 @@ async def test_a_token_used_twice_over_signs_its_device_out(visit: Visit) -> Non
 # --- Signing out ------------------------------------------------------------------------------
 
 
-async def test_logout_signs_out_this_device_and_no_other(visit: Visit) -> None:
+async def test_logout_ends_this_login_alone(visit: Visit) -> None:
     http, email = visit(), an_email()
     phone = (await enter(http, email, new=True)).json()
     laptop = await enter(http, email, device="laptop", platform="web")
@@ -200,7 +196,7 @@ async def test_logout_signs_out_this_device_and_no_other(visit: Visit) -> None:
     assert (await http.post("/auth/refresh", json={"refreshToken": phone["refreshToken"]})).status_code == 200
 
 
-async def test_logout_all_signs_out_every_device_of_this_account_only(visit: Visit) -> None:
+async def test_logout_all_ends_every_login_of_the_account(visit: Visit) -> None:
     http, email = visit(), an_email()
     phone = (await enter(http, email, new=True)).json()
     tablet = (await enter(http, email, device="tablet", platform="android")).json()
@@ -216,7 +212,7 @@ async def test_logout_all_signs_out_every_device_of_this_account_only(visit: Vis
     assert await me(http, again["accessToken"]) == 200
 
 
-async def test_devices_are_listed_the_latest_used_first_and_can_be_ended_one_by_one(visit: Visit) -> None:
+async def test_devices_are_listed_and_ended_one_by_one(visit: Visit) -> None:
     http, email = visit(), an_email()
     phone = (await enter(http, email, new=True)).json()
     laptop = (await enter(http, email, device="laptop", platform="web")).json()
@@ -263,9 +259,7 @@ async def reset(http: httpx.AsyncClient, token: str, password: str) -> httpx.Res
     return await http.post("/auth/reset-password", json={"token": token, "newPassword": password})
 
 
-async def test_a_forgotten_password_is_set_anew_by_mail_and_every_device_is_signed_out(
-    house: House, visit: Visit
-) -> None:
+async def test_password_reset_ends_every_login(house: House, visit: Visit) -> None:
     http, email = visit(), an_email()
     phone = (await enter(http, email, new=True)).json()
     tablet = (await enter(http, email, device="tablet")).json()
@@ -291,9 +285,7 @@ async def test_a_forgotten_password_is_set_anew_by_mail_and_every_device_is_sign
     ).status_code == 200
 
 
-async def test_known_and_unknown_addresses_get_the_same_answer_and_only_the_known_a_mail(
-    house: House, visit: Visit
-) -> None:
+async def test_forgot_password_mails_known_addresses_alone(house: House, visit: Visit) -> None:
     known, unknown = an_email(), an_email()
     await enter(visit(), known, new=True)
     answers = [await forgot(visit(), email) for email in (known, unknown)]
@@ -313,7 +305,7 @@ async def test_known_and_unknown_addresses_get_the_same_answer_and_only_the_know
     assert left == [], "an unknown address is no failure"
 
 
-async def test_one_link_used_kills_those_asked_for_before_and_after(house: House, visit: Visit) -> None:
+async def test_used_reset_link_invalidates_the_others(house: House, visit: Visit) -> None:
     http, email = visit(), an_email()
     await enter(http, email, new=True)
     for _ in range(3):
@@ -327,7 +319,7 @@ async def test_one_link_used_kills_those_asked_for_before_and_after(house: House
     assert (await http.post("/auth/login", json=credentials(email, password="the second password"))).status_code == 200
 
 
-async def test_a_link_for_a_new_password_works_for_an_hour(house: House, visit: Visit) -> None:
+async def test_reset_link_is_valid_for_an_hour(house: House, visit: Visit) -> None:
     http, email = visit(), an_email()
     await enter(http, email, new=True)
     for minutes, expected in ((61, 400), (59, 204)):
@@ -344,7 +336,7 @@ async def test_a_link_for_a_new_password_works_for_an_hour(house: House, visit: 
         assert (await reset(http, token, "a brand new password")).status_code == expected
 
 
-async def test_two_uses_of_one_link_at_once_set_one_password(house: House, visit: Visit) -> None:
+async def test_concurrent_uses_of_a_reset_link_set_one_password(house: House, visit: Visit) -> None:
     import asyncio
 
     http, email = visit(), an_email()
@@ -370,13 +362,11 @@ async def test_two_uses_of_one_link_at_once_set_one_password(house: House, visit
         ("unknown-token", "p" * 73, (400, "request_invalid")),
     ],
 )
-async def test_a_link_that_was_never_mailed_is_refused(
-    visit: Visit, token: str, password: str, refusal: tuple[int, str]
-) -> None:
+async def test_unknown_link_is_refused(visit: Visit, token: str, password: str, refusal: tuple[int, str]) -> None:
     assert code(await reset(visit(), token, password)) == refusal
 
 
-async def test_a_new_password_of_73_bytes_is_refused_and_the_link_still_works(house: House, visit: Visit) -> None:
+async def test_refused_password_keeps_the_reset_link(house: House, visit: Visit) -> None:
     http, email = visit(), an_email()
     await enter(http, email, new=True)
     await forgot(http, email)
@@ -399,7 +389,7 @@ async def is_verified(http: httpx.AsyncClient, access_token: str) -> bool:
     return bool((await http.get("/users/me", headers=bearer(access_token))).json()["isVerified"])
 
 
-async def test_an_address_is_verified_by_the_link_that_registering_mails(house: House, visit: Visit) -> None:
+async def test_registration_mail_verifies_the_address(house: House, visit: Visit) -> None:
     http, email = visit(), an_email()
     access_token = (await enter(http, email, new=True)).json()["accessToken"]
     await run_jobs(house.services)
@@ -418,7 +408,7 @@ async def test_an_address_is_verified_by_the_link_that_registering_mails(house: 
     assert len(house.outbox.to(email)) == 1, "a verified address was mailed again"
 
 
-async def test_a_verification_is_mailed_again_on_request_and_expires_after_a_day(house: House, visit: Visit) -> None:
+async def test_verification_is_resent_and_expires_after_a_day(house: House, visit: Visit) -> None:
     http, email = visit(), an_email()
     access_token = (await enter(http, email, new=True)).json()["accessToken"]
     await run_jobs(house.services)
@@ -436,7 +426,7 @@ async def test_a_verification_is_mailed_again_on_request_and_expires_after_a_day
     assert await is_verified(http, access_token)
 
 
-async def test_the_token_of_one_kind_of_mail_does_not_work_as_the_other(house: House, visit: Visit) -> None:
+async def test_mailed_tokens_are_bound_to_their_purpose(house: House, visit: Visit) -> None:
     http, email = visit(), an_email()
     access_token = (await enter(http, email, new=True)).json()["accessToken"]
     await forgot(http, email)
@@ -450,7 +440,7 @@ async def test_the_token_of_one_kind_of_mail_does_not_work_as_the_other(house: H
 # --- Mail: the job ------------------------------------------------------------------------------
 
 
-async def test_a_mail_that_could_not_leave_is_tried_again_with_a_link_that_works(house: House, visit: Visit) -> None:
+async def test_failed_mail_is_retried_with_a_valid_link(house: House, visit: Visit) -> None:
     http, email = visit(), an_email()
     await enter(http, email, new=True)
     await run_jobs(house.services)
@@ -471,7 +461,7 @@ async def test_a_mail_that_could_not_leave_is_tried_again_with_a_link_that_works
     assert (await reset(http, token, "a brand new password")).status_code == 204
 
 
-async def test_nothing_is_mailed_by_a_registration_that_did_not_happen(house: House, visit: Visit) -> None:
+async def test_failed_registration_sends_no_mail(house: House, visit: Visit) -> None:
     email = an_email()
     await enter(visit(), email, new=True)
     await run_jobs(house.services)
@@ -484,7 +474,7 @@ async def test_nothing_is_mailed_by_a_registration_that_did_not_happen(house: Ho
     assert len(house.outbox.to(email)) == 1
 
 
-async def test_a_job_is_there_exactly_if_its_transaction_commits(house: House) -> None:
+async def test_job_is_enqueued_exactly_if_its_transaction_commits(house: House) -> None:
     async def enqueue(email: str, *, fails: bool) -> None:
         async with house.services.database.transaction() as db:
             await house.services.jobs.enqueue(db, send_password_reset, email=email)
@@ -503,7 +493,7 @@ async def test_a_job_is_there_exactly_if_its_transaction_commits(house: House) -
 # --- Passwords of 72 bytes ----------------------------------------------------------------------
 
 
-async def test_a_password_of_72_bytes_works_and_73_are_refused_never_an_error_of_ours(visit: Visit) -> None:
+async def test_password_limit_is_72_bytes(visit: Visit) -> None:
     http, email = visit(), an_email()
     longest = "é" * 36
     for too_long in ("p" * 73, "é" * 36 + "p", "😀" * 19):

@@ -129,9 +129,7 @@ async def settles(house: Container, lesson: str, wanted: list[str]) -> None:
     await eventually(is_so, within=10, what=f"storage holds {wanted} of the lesson")
 
 
-async def test_an_upload_that_breaks_off_leaves_nothing(
-    served: Server, house: Container, admin: Learner, lesson: str
-) -> None:
+async def test_interrupted_upload_leaves_nothing(served: Server, house: Container, admin: Learner, lesson: str) -> None:
     data = some(3 * PART_BYTES)
     head = (
         f"PUT /lessons/{lesson}/video HTTP/1.1\r\nHost: parlance\r\nAuthorization: Bearer {admin.access_token}\r\n"
@@ -142,7 +140,7 @@ async def test_an_upload_that_breaks_off_leaves_nothing(
     assert (await admin.http.get(f"/lessons/{lesson}")).json()["videoStatus"] == "none"
 
 
-async def test_memory_stays_flat_whatever_comes(served: Server, house: Container, admin: Learner, lesson: str) -> None:
+async def test_memory_stays_flat_during_uploads(served: Server, house: Container, admin: Learner, lesson: str) -> None:
 
     async def long(size: int) -> AsyncIterator[bytes]:
         yield HEAD
@@ -168,7 +166,7 @@ async def test_memory_stays_flat_whatever_comes(served: Server, house: Container
     assert most - before < 64 * MEBIBYTE
 
 
-async def test_a_tus_client_uploads_in_chunks_and_goes_on_after_a_cut(
+async def test_tus_client_resumes_after_a_lost_connection(
     served: Server, house: Container, admin: Learner, lesson: str, tmp_path: Path
 ) -> None:
     data = some(2 * PART_BYTES + 3 * MEBIBYTE + 17)
@@ -208,7 +206,7 @@ async def test_a_tus_client_uploads_in_chunks_and_goes_on_after_a_cut(
     assert len(await rows(house, "SELECT id FROM procrastinate_jobs WHERE args->>'lesson_id' = :id", id=lesson)) == 1
 
 
-async def test_a_killed_server_costs_no_part_that_was_stored(
+async def test_stored_parts_outlive_a_killed_server(
     own: Settings, environment: dict[str, str], house: Container, admin: Learner, lesson: str, tmp_path: Path
 ) -> None:
     data = some(3 * PART_BYTES + 5)
@@ -237,7 +235,7 @@ async def test_a_killed_server_costs_no_part_that_was_stored(
     assert await assembled(house, lesson) == data
 
 
-async def test_pieces_of_any_size_make_the_same_bytes(house: Container, admin: Learner, lesson: str) -> None:
+async def test_chunks_of_any_size_make_the_same_bytes(house: Container, admin: Learner, lesson: str) -> None:
     data = some(2 * PART_BYTES + 100)
     upload = await upload_of(admin, lesson, len(data))
     offset = 0
@@ -250,7 +248,7 @@ async def test_pieces_of_any_size_make_the_same_bytes(house: Container, admin: L
 
 
 @pytest.mark.parametrize("length", [1, 20, PART_BYTES, 2 * PART_BYTES])
-async def test_lengths_at_the_edges(house: Container, admin: Learner, lesson: str, length: int) -> None:
+async def test_upload_lengths_at_part_boundaries(house: Container, admin: Learner, lesson: str, length: int) -> None:
     data = some(length) if length > len(HEAD) else HEAD[:length]
     upload = await upload_of(admin, lesson, length)
     sent = await send(admin, upload, 0, data)
@@ -261,7 +259,7 @@ async def test_lengths_at_the_edges(house: Container, admin: Learner, lesson: st
     assert await assembled(house, lesson) == data
 
 
-async def test_one_of_many_writers_at_once_is_believed(house: Container, admin: Learner, lesson: str) -> None:
+async def test_one_of_many_concurrent_writers_succeeds(house: Container, admin: Learner, lesson: str) -> None:
     data = some(PART_BYTES + 1000)
     upload = await upload_of(admin, lesson, len(data))
     while (offset := await offset_of(admin, upload)) < len(data):
@@ -273,7 +271,7 @@ async def test_one_of_many_writers_at_once_is_believed(house: Container, admin: 
     assert len(await rows(house, "SELECT id FROM procrastinate_jobs WHERE args->>'lesson_id' = :id", id=lesson)) == 1
 
 
-async def test_what_tus_does_not_allow(house: Container, admin: Learner, lesson: str) -> None:
+async def test_invalid_tus_requests_are_refused(house: Container, admin: Learner, lesson: str) -> None:
     path = f"/lessons/{lesson}/video/uploads"
     without = await admin.http.post(path, headers={"Upload-Length": "5"})
     assert problem(without) == (412, "upload_version_unsupported")
@@ -291,7 +289,7 @@ async def test_what_tus_does_not_allow(house: Container, admin: Learner, lesson:
     assert (await admin.http.head(upload, headers=TUS)).status_code == 404
 
 
-async def test_a_client_may_give_an_upload_up(house: Container, admin: Learner, lesson: str) -> None:
+async def test_client_can_terminate_an_upload(house: Container, admin: Learner, lesson: str) -> None:
     upload = await upload_of(admin, lesson, 3 * PART_BYTES)
     await send(admin, upload, 0, some(PART_BYTES + 500))
     assert (await admin.http.delete(upload, headers=TUS)).status_code == 204
@@ -303,9 +301,7 @@ async def test_a_client_may_give_an_upload_up(house: Container, admin: Learner, 
     assert await stored(house, lesson) == []
 
 
-async def test_begin_and_give_up_of_uploads_are_audited(
-    house: Container, own: Settings, admin: Learner, lesson: str
-) -> None:
+async def test_upload_begin_and_end_are_audited(house: Container, own: Settings, admin: Learner, lesson: str) -> None:
     """Who began an upload and who gave it up is in the log; what the nightly job forgets has no actor."""
     given_up, refused, still = [(await upload_of(admin, lesson, 3 * PART_BYTES)).rpartition("/")[2] for _ in range(3)]
     path = f"/lessons/{lesson}/video/uploads"
@@ -328,7 +324,7 @@ async def test_begin_and_give_up_of_uploads_are_audited(
     assert (await house.audit.verify()).broken_at is None
 
 
-async def test_uploads_that_stand_still_are_forgotten(
+async def test_stalled_uploads_are_deleted(
     own: Settings, environment: dict[str, str], house: Container, admin: Learner, lesson: str
 ) -> None:
     upload = await upload_of(admin, lesson, 3 * PART_BYTES)
@@ -399,7 +395,7 @@ async def test_tus_js_client_options_not_offered_fail(
     assert await rows(house, "SELECT id FROM video_uploads WHERE lesson_id = :id", id=lesson) == []
 
 
-async def test_a_student_uploads_nothing(served: Server, house: Container, lesson: str) -> None:
+async def test_student_upload_is_refused(served: Server, house: Container, lesson: str) -> None:
     async with httpx.AsyncClient(base_url=served.url, trust_env=False) as http:
         ada = await register(http, ready=False)
         sending = tus.TusClient(

@@ -92,7 +92,7 @@ async def test_original_stays_and_is_private(house: Container, lesson: str) -> N
     assert bare.status_code == 403
 
 
-async def test_cleaning_leaves_originals(house: Container, lesson: str) -> None:
+async def test_cleanup_keeps_originals(house: Container, lesson: str) -> None:
     before = await stored(house, lesson)
     await house.uploads.sweep()
     key = await original_of(house, lesson)
@@ -194,7 +194,7 @@ async def test_remake_of_a_failed_video_tries_again(
     assert await state(admin, lesson) == ("ready", 100, None)
 
 
-async def test_work_given_up_keeps_original_and_video(house: Container, admin: Learner, lesson: str) -> None:
+async def test_abandoned_transcoding_keeps_original_and_video(house: Container, admin: Learner, lesson: str) -> None:
     """A remake that fails for good leaves what learners play."""
     hls, original = await hls_of(house, lesson), await original_of(house, lesson)
     await house.storage.put(original, NO_VIDEO, "application/octet-stream")
@@ -224,16 +224,16 @@ async def test_remake_names_lessons_without_original(
 
 
 @pytest.mark.parametrize("arguments", [(), ("--all", "--failed"), (NOWHERE, "--all"), ("no-id",)])
-def test_remake_wants_lessons_or_one_option(parlance: Any, arguments: tuple[str, ...]) -> None:
+def test_remake_needs_lessons_or_one_option(parlance: Any, arguments: tuple[str, ...]) -> None:
     assert parlance(*arguments).returncode == 2
 
 
-def test_remake_explains_itself(parlance: Any) -> None:
+def test_remake_help_shows_examples(parlance: Any) -> None:
     shown = " ".join(parlance("--help").stdout.split())
     assert "parlance videos remake --failed" in shown and "Exit 0" in shown and "--json" in shown
 
 
-async def test_lost_original_is_noted(house: Container, admin: Learner, lesson: str) -> None:
+async def test_lost_original_is_reported(house: Container, admin: Learner, lesson: str) -> None:
     original = await original_of(house, lesson)
     await house.storage.delete(original)
     await house.videos.remake(await house.videos.remakeable())

@@ -105,7 +105,7 @@ async def a_video(admin: Learner, house: Container, **course: Any) -> tuple[str,
     return course_id, lesson
 
 
-async def test_from_the_upload_to_the_last_segment(
+async def test_uploaded_video_is_played_to_its_last_segment(
     house: Container, admin: Learner, ada: Learner, player: httpx.AsyncClient, tmp_path: Path
 ) -> None:
     course = await new_course(admin.http)
@@ -151,7 +151,7 @@ async def test_from_the_upload_to_the_last_segment(
         assert problem(await player.get(address[:-6] + "AAAAAA")) == (401, "unauthenticated")
 
 
-async def test_every_quality_of_a_great_source_and_none_of_a_small_one(
+async def test_qualities_do_not_exceed_the_source(
     house: Container, admin: Learner, ada: Learner, player: httpx.AsyncClient, tmp_path: Path
 ) -> None:
     course = await new_course(admin.http)
@@ -174,7 +174,7 @@ async def test_every_quality_of_a_great_source_and_none_of_a_small_one(
 
 
 @pytest.mark.parametrize("data", [b"\x89PNG\r\n\x1a\n and more", b"#EXTM3U\nhttp://127.0.0.1/", b"short", b""])
-async def test_what_does_not_begin_as_a_video_is_refused(house: Container, admin: Learner, data: bytes) -> None:
+async def test_upload_that_is_no_video_is_refused(house: Container, admin: Learner, data: bytes) -> None:
     course = await new_course(admin.http)
     lesson = await new_lesson(admin.http, course)
     answer = await put(admin, lesson, data)
@@ -182,7 +182,7 @@ async def test_what_does_not_begin_as_a_video_is_refused(house: Container, admin
     assert await folder(house, lesson, course) == [] and await state(admin, lesson) == ("none", 0, None)
 
 
-async def test_what_is_no_video_after_all_fails_with_a_reason(house: Container, admin: Learner, ada: Learner) -> None:
+async def test_undecodable_video_fails_with_a_reason(house: Container, admin: Learner, ada: Learner) -> None:
     course, lesson = await a_video(admin, house)
     await ada.http.post(f"/courses/{course}/enroll")
     broken = clip()[:600] + bytes(50_000)
@@ -203,7 +203,7 @@ async def test_what_is_no_video_after_all_fails_with_a_reason(house: Container, 
     assert len({each.split("/")[5] for each in stored if "/hls-" in each}) == 1
 
 
-async def test_the_last_upload_wins(house: Container, admin: Learner) -> None:
+async def test_last_upload_wins(house: Container, admin: Learner) -> None:
     course, lesson = await a_video(admin, house)
     before = await folder(house, lesson, course)
     answers = await asyncio.gather(*(put(admin, lesson, clip(2)) for _ in range(3)))
@@ -217,7 +217,7 @@ async def test_the_last_upload_wins(house: Container, admin: Learner) -> None:
     assert await folder(house, lesson, course) == []
 
 
-async def test_a_lesson_deleted_during_the_work_leaves_nothing(house: Container, admin: Learner) -> None:
+async def test_lesson_deleted_during_transcoding_leaves_nothing(house: Container, admin: Learner) -> None:
     course = await new_course(admin.http)
     lesson = await new_lesson(admin.http, course)
     await put(admin, lesson, clip(2))
@@ -226,7 +226,7 @@ async def test_a_lesson_deleted_during_the_work_leaves_nothing(house: Container,
     assert await folder(house, lesson, course) == []
 
 
-async def test_more_than_is_allowed_is_refused_declared_or_not(house: Container, admin: Learner) -> None:
+async def test_upload_over_the_limit_is_refused(house: Container, admin: Learner) -> None:
     course = await new_course(admin.http)
     lesson = await new_lesson(admin.http, course)
     too_much = clip() + bytes(house.settings.video_max_bytes)
@@ -238,7 +238,7 @@ async def test_more_than_is_allowed_is_refused_declared_or_not(house: Container,
     assert await folder(house, lesson, course) == []
 
 
-async def test_only_who_takes_the_course_may_play(
+async def test_playback_needs_an_enrollment(
     house: Container, admin: Learner, ada: Learner, player: httpx.AsyncClient
 ) -> None:
     _, lesson = await a_video(admin, house, price=49900)
@@ -257,9 +257,7 @@ async def test_only_who_takes_the_course_may_play(
     assert (await player.get(mine)).status_code == 200, "an enrolled learner keeps an unpublished course"
 
 
-async def test_a_refund_ends_playback_within_the_life_of_a_segments_address(
-    house: Container, admin: Learner, ada: Learner, player: httpx.AsyncClient
-) -> None:
+async def test_refund_ends_playback(house: Container, admin: Learner, ada: Learner, player: httpx.AsyncClient) -> None:
     course, lesson = await a_video(admin, house, price=49900)
     order = await house.payments.checkout(ada.id, course)
     await deliver(house, completed(order))
@@ -288,7 +286,7 @@ async def test_a_refund_ends_playback_within_the_life_of_a_segments_address(
 
 
 @pytest.mark.parametrize("how", ["banned", "signed out", "deleted"])
-async def test_playback_ends_with_the_sign_in(
+async def test_playback_ends_with_the_login(
     house: Container, admin: Learner, ada: Learner, player: httpx.AsyncClient, how: str
 ) -> None:
     course, lesson = await a_video(admin, house)
@@ -305,7 +303,7 @@ async def test_playback_ends_with_the_sign_in(
 
 
 @pytest.mark.rest_paths
-async def test_links_expire(house: Container, admin: Learner, player: httpx.AsyncClient) -> None:
+async def test_playback_link_expires(house: Container, admin: Learner, player: httpx.AsyncClient) -> None:
     _, lesson = await a_video(admin, house)
     address = await link(admin, lesson)
     assert (await player.get(address)).status_code == 200
@@ -320,6 +318,6 @@ async def test_links_expire(house: Container, admin: Learner, player: httpx.Asyn
     )
 
 
-async def test_nothing_else_than_pictures_is_public(settings: Settings) -> None:
+async def test_pictures_alone_are_public(settings: Settings) -> None:
     policy = await asyncio.to_thread(bucket(settings).get_bucket_policy, settings.storage_bucket_name)
     assert set(re.findall(r"parlance/([a-z]+)/", policy)) == {"avatars", "thumbnails"}
