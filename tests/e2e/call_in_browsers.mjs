@@ -1,5 +1,5 @@
 // Two browser pages with fake microphones talk through the typed client; prints what each heard as JSON.
-// Usage: a_call_in_browsers.mjs <address of the API> <port of the page> <script of the page> <Chromium> <its arguments>
+// Usage: call_in_browsers.mjs <address of the API> <port of the page> <script of the page> <Chromium> <its arguments>
 import { randomUUID } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";

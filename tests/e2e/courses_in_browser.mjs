@@ -1,5 +1,5 @@
 // A learner takes a free course, buys another and reads the news on the practice page; prints what was seen as JSON.
-// Usage: the_courses.mjs <JSON: base, storage, till, email, password, locked, picture, pictures, chromium, arguments>
+// Usage: courses_in_browser.mjs <JSON: base, storage, till, email, password, locked, picture, pictures, chromium, arguments>
 import { browse, button, heading, link } from "./browsing.mjs";
 
 const given = JSON.parse(process.argv[2]);

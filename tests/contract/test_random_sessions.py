@@ -2,7 +2,7 @@
 
 Each answer and each event is held to asyncapi.yaml, each refusal to the codes listed for its event; no socket is lost
 that nobody gave up; nobody meets themselves or is in two calls. A seed is a story, told again by
-`EVENTS_SEED=7 EVENTS_STORIES=1 pytest tests/contract/test_events_stories.py`; EVENTS_STORIES=500 takes half an hour.
+`EVENTS_SEED=7 EVENTS_STORIES=1 pytest tests/contract/test_random_sessions.py`; EVENTS_STORIES=500 takes half an hour.
 A story that goes wrong is told again with ever less in it, and the least that still goes wrong is shown.
 """
 

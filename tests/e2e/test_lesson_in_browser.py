@@ -52,7 +52,7 @@ async def test_browser_plays_a_lesson(environment: dict[str, str], settings: Set
                 await ada.http.post(f"/courses/{course}/enroll")
                 link = (await ada.http.get(f"/lessons/{lesson}/video-url")).json()["url"]
                 link = link.replace(own.app_url, server.url)
-                script = str(Path(__file__).with_name("a_lesson_in_a_browser.mjs"))
+                script = str(Path(__file__).with_name("lesson_in_browser.mjs"))
                 library = str(lint.ROOT / "node_modules" / "hls.js" / "dist" / "hls.min.js")
                 arguments = [script, str(page_port), library, link, chromium, *CHROMIUM_ARGUMENTS]
                 how: dict[str, Any] = {"return_completed_process": True, "capture_output": True, "text": True}

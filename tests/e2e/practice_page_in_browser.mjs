@@ -1,5 +1,5 @@
 // Two learners use the practice page, each in a window of their own; prints what they saw and received as JSON.
-// Usage: the_practice_page.mjs <address> <folder of the mails> <folder for screenshots> <Chromium> <its arguments>
+// Usage: practice_page_in_browser.mjs <address> <folder of the mails> <folder for screenshots> <Chromium> <its arguments>
 import { randomUUID } from "node:crypto";
 import { readFile, readdir } from "node:fs/promises";
 import { browse, button, heading, link } from "./browsing.mjs";
