@@ -39,7 +39,7 @@ NOBODY = str(uuid.uuid4())
 
 @dataclass
 class Ruin:
-    """Breaks one invariant, by its name, in a house that is whole."""
+    """Breaks one invariant, by its name, in a system whose invariants hold."""
 
     stores: Stores
     container: Container

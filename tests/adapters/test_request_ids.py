@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def house(environment: dict[str, str], settings: Settings, tmp_path: Path) -> Iterator[tuple[Server, Path]]:
+def server_and_log(environment: dict[str, str], settings: Settings, tmp_path: Path) -> Iterator[tuple[Server, Path]]:
     """A server whose Resend is away, and a worker; both write production's lines."""
     with own_database(settings) as own:
         variables = {
@@ -60,8 +60,8 @@ def lines(log: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
 
 
-async def test_request_id_is_logged_by_its_jobs(house: tuple[Server, Path]) -> None:
-    server, worker_log = house
+async def test_request_id_is_logged_by_its_jobs(server_and_log: tuple[Server, Path]) -> None:
+    server, worker_log = server_and_log
     async with httpx.AsyncClient(base_url=server.url, headers={"X-Request-Id": "from-the-phone-1"}) as http:
         learner = await register(http)
 

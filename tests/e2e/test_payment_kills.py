@@ -70,7 +70,7 @@ def lives(environment: dict[str, str], log: Path) -> Iterator[Lives]:
 
 
 @pytest.fixture
-async def house(
+async def deployment(
     settings: Settings, environment: dict[str, str]
 ) -> AsyncIterator[tuple[Container, StandIns, dict[str, str]]]:
     with own_database(settings) as own, stand_ins_running() as stand_ins:
@@ -81,9 +81,9 @@ async def house(
 
 
 async def test_two_hundred_kills_lose_or_repeat_no_webhook(
-    house: tuple[Container, StandIns, dict[str, str]], tmp_path: Path
+    deployment: tuple[Container, StandIns, dict[str, str]], tmp_path: Path
 ) -> None:
-    container, stand_ins, environment = house
+    container, stand_ins, environment = deployment
     chance = random.Random(SEED)
     print(f"PAYMENT_SEED={SEED}")
     sold = await _sell(container, stand_ins, environment)
