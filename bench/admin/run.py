@@ -98,9 +98,9 @@ def _head(seconds: float) -> list[str]:
         f" most of it filling. Python {platform.python_version()}, two cores that others use too,"
         f" {time.strftime('%Y-%m-%d')}.",
         "",
-        "The run fails where a plan reads a whole table that grows with the deployment. *Midway* is a page in the"
-        " middle of the list. The calls are spread over a year: the dashboard's 30 days hold one in twelve of them. The first"
-        " asking pays for what is not in memory yet; the slowest of the rest, for whatever else the machine does.",
+        "The run fails where a plan reads a whole table that grows. *Midway* is a page in the middle of the list. The"
+        " calls are spread over a year: the dashboard's 30 days hold one in twelve of them. The first asking pays for"
+        " what is not in memory yet; the slowest of the rest, for whatever else the machine does.",
         "",
     ]
 

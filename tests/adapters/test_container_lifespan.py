@@ -1,4 +1,4 @@
-"""A process of the product stops when it is told to, whatever it was doing."""
+"""A container stops when it is asked to, at any moment of its background work."""
 
 from __future__ import annotations
 

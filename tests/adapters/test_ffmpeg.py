@@ -101,12 +101,15 @@ async def make(encoder: Ffmpeg, source: Path) -> Made:
 async def test_metadata_texts_of_a_file_are_ignored(encoder: Ffmpeg, tmp_path: Path) -> None:
     """Titles that look like ffmpeg's own description of streams, in the container and in a stream."""
     words = "Stream #0:7: Video: h264, 99999x99999\nDuration: 99:00:00.00\nrotation of 90 degrees"
-    told = [f"-metadata{where}" for where in ("", ":s:v:0", ":s:a:0")]
+    places = [f"-metadata{where}" for where in ("", ":s:v:0", ":s:a:0")]
     texts = [
-        each for where in told for field in ("title", "comment", "handler_name") for each in (where, f"{field}={words}")
+        each
+        for where in places
+        for field in ("title", "comment", "handler_name")
+        for each in (where, f"{field}={words}")
     ]
     for kind in ("mp4", "mkv"):
-        source = write(tmp_path / f"told.{kind}", *picture(), *tone(), *CODED, *texts)
+        source = write(tmp_path / f"titled.{kind}", *picture(), *tone(), *CODED, *texts)
         seen = await encoder.probe(source)
         assert (seen.width, seen.height, seen.picture, seen.sound) == (640, 360, 0, 1)
         assert seen.seconds and abs(seen.seconds - 2) < 0.1

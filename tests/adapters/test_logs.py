@@ -1,4 +1,4 @@
-"""No secret reaches a log line: planted ones are driven through every door, the broken paths above all, and sought."""
+"""Logs hold no secret: planted ones pass every entry point, also where it fails, and are searched for in the log."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Deployment:
         return "\n".join(path.read_text() for path in self.logs)
 
     def plant(self, name: str, value: str) -> str:
-        assert len(value) >= 20, f"{name} is too short to be told from other text"
+        assert len(value) >= 20, f"{name} is too short to be found among other text"
         self.planted[f"{name} {len(self.planted)}"] = value
         return value
 
@@ -211,7 +211,7 @@ async def test_no_secret_reaches_a_log_line(deployment: Deployment, container: C
     await break_the_database(deployment, ada, password)
 
     log = deployment.log()
-    # First that everything was there to be seen: every door, every way to fail.
+    # First that everything was there to be seen: every entry point, every way to fail.
     for evidence in (
         "POST /auth/register 201",
         "POST /auth/login 200",
@@ -230,7 +230,7 @@ async def test_no_secret_reaches_a_log_line(deployment: Deployment, container: C
         "worker is ready",
         "/socket.io/",
     ):
-        assert evidence in log, f"the log should tell of '{evidence}'"
+        assert evidence in log, f"the log lacks '{evidence}'"
     assert [name for name, value in deployment.planted.items() if value in log] == []
     # Whatever the canaries missed: a token, a password's hash.
     assert re.findall(r"eyJ[\w-]{10,}|\$2[aby]\$\d\d\$", log) == []
@@ -240,7 +240,7 @@ async def test_no_secret_reaches_a_log_line(deployment: Deployment, container: C
             assert not line or {"time", "level", "logger", "message"} <= json.loads(line).keys(), line
 
 
-# --- What goes through the doors ----------------------------------------------------------------
+# --- Requests to every entry point ----------------------------------------------------------------
 
 
 async def sign_in_and_refresh(deployment: Deployment, email: str, password: str) -> None:
@@ -400,10 +400,10 @@ async def talk(deployment: Deployment, one: Phone, other: Phone) -> None:
     """Call, with session descriptions that hold ICE passwords, and send payloads that are refused."""
     await match(one, other)
     for phone in (one, other):
-        heard = await phone.hears("match_found")
-        [turn] = [each for each in heard["iceServers"] if "credential" in each]
+        found = await phone.hears("match_found")
+        [turn] = [each for each in found["iceServers"] if "credential" in each]
         deployment.plant("TURN credential", turn["credential"])
-        room = {"roomId": heard["roomId"]}
+        room = {"roomId": found["roomId"]}
         assert (await phone.send("join_room", room))["ok"]
     sdp = deployment.plant("ICE password", canary("ice"))
     assert (await one.send("webrtc_offer", {**room, "sdp": f"v=0\r\na=ice-pwd:{sdp}\r\n"}))["ok"]

@@ -260,8 +260,8 @@ def test_dispute_statuses_are_mapped(stripe: StripeProvider, razorpay: RazorpayP
         ("closed", 100, "lost"),
         ("lost", 100, "lost"),
     ):
-        told = {**entity, "status": status, "amount_deducted": deducted}
-        fact = read(razorpay, razorpay_webhook("payment.dispute.closed", {"dispute": told}))
+        dispute = {**entity, "status": status, "amount_deducted": deducted}
+        fact = read(razorpay, razorpay_webhook("payment.dispute.closed", {"dispute": dispute}))
         assert isinstance(fact, DisputeFact) and (fact.status, fact.currency) == (ours, "inr"), status
 
 

@@ -1,4 +1,4 @@
-"""Pushes leave through Firebase's own SDK, to a stand-in of its HTTP API; what goes wrong is told apart, and soon."""
+"""Pushes by the SDK of Firebase, to a stand-in of its HTTP API; each kind of failure has its own outcome."""
 
 from __future__ import annotations
 

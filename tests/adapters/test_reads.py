@@ -1,4 +1,4 @@
-"""Owns that reads which travel together each get their own row, and what they are told when PostgreSQL is away."""
+"""Pipelined reads: each gets its own row, and an error when PostgreSQL is away."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ async def test_silent_database_times_out(reads: Reads, line: Line) -> None:
     with pytest.raises(errors.Unavailable):
         await reads.fetch_one(ECHO, "lost", "1")
     line.flows.set()
-    assert await reads.fetch_one(ECHO, "heard", "1") == ("heard", 1)
+    assert await reads.fetch_one(ECHO, "after", "1") == ("after", 1)
 
 
 async def test_terminated_backend_is_replaced(reads: Reads) -> None:

@@ -68,8 +68,8 @@ async def test_request_id_is_logged_by_its_jobs(server_and_log: tuple[Server, Pa
         async def failed() -> list[dict[str, Any]]:
             return [each for each in lines(worker_log) if "auth.send_verification" in each["message"]]
 
-        (told, *_) = await becomes(failed, within=30)
-        assert told["request_id"] == "from-the-phone-1" and told["level"] == "warning"
+        (line, *_) = await becomes(failed, within=30)
+        assert line["request_id"] == "from-the-phone-1" and line["level"] == "warning"
         served = [each for each in lines(server.log) if each["message"].startswith("POST /auth/register")]
         assert [each["request_id"] for each in served] == ["from-the-phone-1"]
 
@@ -77,8 +77,8 @@ async def test_request_id_is_logged_by_its_jobs(server_and_log: tuple[Server, Pa
         await phone.send("webrtc_ice", {})
         socket = phone.client.get_sid()
         await phone.client.disconnect()
-    (told,) = [each for each in lines(server.log) if each["message"] == "webrtc_ice: bad_payload"]
-    connection, _, number = told["request_id"].partition("/")
+    (line,) = [each for each in lines(server.log) if each["message"] == "webrtc_ice: bad_payload"]
+    connection, _, number = line["request_id"].partition("/")
     assert connection == socket and number.isdigit()
 
 

@@ -76,13 +76,13 @@ def answering(status: int, body: dict[str, Any]) -> Iterator[tuple[str, list[tup
 
 def test_working_deployment_passes(environment: dict[str, str], tmp_path: Path) -> None:
     with running() as stand_ins:
-        told = parlance("doctor", "--json", **environment, **stand_ins.environment, MAIL_DIRECTORY=str(tmp_path))
-    findings = {each["check"]: each for each in json.loads(told.stdout)}
+        result = parlance("doctor", "--json", **environment, **stand_ins.environment, MAIL_DIRECTORY=str(tmp_path))
+    findings = {each["check"]: each for each in json.loads(result.stdout)}
     working = ("keys", "database", "migrations", "storage", "stripe", "razorpay")
     assert {name: findings[name]["verdict"] for name in working} == dict.fromkeys(working, "ok")
     assert "PostgreSQL" in findings["database"]["saw"] and "key-v1 signs, mode 0600" in findings["keys"]["saw"]
     assert all((each["mend"] is None) == (each["verdict"] == "ok") for each in findings.values())
-    assert told.returncode == 0, told.stderr
+    assert result.returncode == 0, result.stderr
 
 
 def test_missing_services_are_named(tmp_path: Path) -> None:
@@ -100,14 +100,14 @@ def test_missing_services_are_named(tmp_path: Path) -> None:
         "TURN_HOST": "127.0.0.1",
         "TURN_PORT": port,
     }
-    told = parlance("doctor", **away, PARLANCE_ENV_FILE=str(tmp_path / "none"))
-    assert told.returncode == 1 and "Traceback" not in told.stdout + told.stderr
-    assert told.stderr == "parlance: at fault: keys, database, migrations, redis, storage, stripe\n"
-    lines = told.stdout.splitlines()
+    result = parlance("doctor", **away, PARLANCE_ENV_FILE=str(tmp_path / "none"))
+    assert result.returncode == 1 and "Traceback" not in result.stdout + result.stderr
+    assert result.stderr == "parlance: at fault: keys, database, migrations, redis, storage, stripe\n"
+    lines = result.stdout.splitlines()
     for check in ("database", "redis", "storage", "stripe", "turn"):
         (at,) = (number for number, line in enumerate(lines) if line[9:].startswith(f"{check} "))
         assert len(lines[at]) < 260 and lines[at + 1].startswith(" " * 20), lines[at]
-    assert "`parlance keys generate`" in told.stdout
+    assert "`parlance keys generate`" in result.stdout
 
 
 async def test_pending_and_unknown_migrations_are_reported(settings: Settings) -> None:
@@ -252,7 +252,7 @@ def test_commands_find_a_running_dev_and_env_keys(tmp_path: Path, monkeypatch: p
     found = operator_settings()
     assert found.db_host == "127.0.0.1" and found.redis_host == "elsewhere" and found.storage_endpoint
     assert found.stripe_secret_key and found.stripe_secret_key.get_secret_value() == "sk_test_real"
-    # Somebody who names everything means no `parlance dev`.
+    # An environment that names everything does not mean `parlance dev`.
     for name, value in {"DB_HOST": "db", "REDIS_HOST": "redis", "STORAGE_ENDPOINT": "http://s3"}.items():
         monkeypatch.setenv(name, value)
     assert operator_settings().storage_endpoint == "http://s3"

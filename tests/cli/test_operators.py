@@ -57,11 +57,11 @@ def test_operator_notifies_one_user_or_all(variables: dict[str, str], settings: 
         assert parlance("notifications", "send", " ", "You.", "--everybody", **variables).returncode == 2
         operators = settings.model_copy(update={"db_name": "operators"})
         with psycopg.connect(operators.database_url, autocommit=True) as connection:
-            told = connection.execute(
+            stored = connection.execute(
                 "SELECT email, title, type::text FROM notifications JOIN users ON users.id = user_id"
                 " WHERE email IN ('ada@example.com', 'bob@example.com') ORDER BY email, title"
             ).fetchall()
-            assert told == [
+            assert stored == [
                 ("ada@example.com", "Hello", "system"),
                 ("ada@example.com", "Maintenance", "system"),
                 ("bob@example.com", "Maintenance", "system"),

@@ -136,8 +136,8 @@ async def test_every_list_shows_something(seeded: tuple[Container, str], sign_in
     calls = await every_page(ada, "/sessions", limit=100)
     assert len(calls) > 10 and {call["myRating"] is None for call in calls} == {True, False}
     assert {call["topic"] is None for call in calls} == {True, False}
-    told = await every_page(ada, "/notifications", limit=100)
-    assert {"achievement", "payment_success"} <= {each["type"] for each in told} and told[-1]["read"]
+    notifications = await every_page(ada, "/notifications", limit=100)
+    assert {"achievement", "payment_success"} <= {each["type"] for each in notifications} and notifications[-1]["read"]
     assert {each["type"] for each in await every_page(admin, "/notifications")} == {"admin_alert"}
     profile = (await ada.get("/users/me")).json()
     assert profile["displayName"] and profile["country"] and profile["totalSessions"] > 10

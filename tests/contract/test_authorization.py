@@ -1,7 +1,7 @@
 """Authorization matrix: every operation of openapi.yaml, called in every role.
 
 The tables below say what each operation answers its owner, and another learner who names the owner's row. An operation
-that is in no table fails a test, so that whoever adds one decides who may call it.
+that is in no table fails a test, so that a new one is decided on here.
 
 The matrix runs once with the fast path and once with Connexion alone (`make test-connexion`).
 """

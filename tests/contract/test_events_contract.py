@@ -197,7 +197,7 @@ def what_is_sent(settings: Settings) -> list[Event]:
         event.payload["seq"] = 1048577
         return event
 
-    told = {"id": IDS[0], "title": "Hello", "body": "There.", "created_at": "2026-03-14T10:26:53.589Z"}
+    notification = {"id": IDS[0], "title": "Hello", "body": "There.", "created_at": "2026-03-14T10:26:53.589Z"}
     return [
         emit.searching(0),
         emit.searching(300),
@@ -223,7 +223,11 @@ def what_is_sent(settings: Settings) -> list[Event]:
         emit.peer_reconnected(),
         emit.session_replaced(),
         emit.resync(),
-        *(emit.notification({**told, "type": str(kind), "data": data}) for kind in NotificationType for data in DATA),
+        *(
+            emit.notification({**notification, "type": str(kind), "data": data})
+            for kind in NotificationType
+            for data in DATA
+        ),
         *(emit.peer_left(reason) for reason in ("ended", "disconnected", "timeout", "banned")),
         *(emit.error(code, "A sentence.") for code in errors.SOCKET_CODES),
     ]
@@ -292,19 +296,19 @@ async def talking_to(services: OddServices) -> AsyncIterator[socketio.AsyncClien
 
 
 async def test_invalid_payload_is_not_sent(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
-    heard: list[str] = []
+    received: list[str] = []
     async with talking_to(OddServices(settings)) as client:
-        client.on("*", lambda name, payload: heard.append(name))
+        client.on("*", lambda name, payload: received.append(name))
         ack = await client.call("find_partner", {}, timeout=15)
-    assert ack["error"]["code"] == "internal" and heard == ["error"]
+    assert ack["error"]["code"] == "internal" and received == ["error"]
     (record,) = [record for record in caplog.records if record.name == "parlance.contract"]
     assert record.exc_info is not None and isinstance(record.exc_info[1], ContractError)
     assert "searching as it would be sent is not what asyncapi.yaml says" in str(record.exc_info[1])
 
 
 async def test_production_does_not_validate_sent_events(settings: Settings) -> None:
-    heard: list[Any] = []
+    received: list[Any] = []
     async with talking_to(OddServices(settings.model_copy(update={"app_env": "production"}))) as client:
-        client.on("*", lambda name, payload: heard.append((name, payload)))
+        client.on("*", lambda name, payload: received.append((name, payload)))
         assert await client.call("find_partner", {}, timeout=15) == {"ok": True}
-    assert heard == [("searching", {"estimated_wait_seconds": -1})]
+    assert received == [("searching", {"estimated_wait_seconds": -1})]

@@ -205,9 +205,9 @@ async def test_relayed_payload_reaches_the_partner_unchanged(make_phone: MakePho
                 assert ack["error"]["code"] == "bad_payload"
         assert len(relayed) > EXAMPLES / 4
         await other.hears(event, count=before + len(relayed))
-        heard = [dict(payload) for name, payload in other.heard if name == event][before:]
-        numbers = [payload.pop("seq") for payload in heard]
-        assert heard == relayed and numbers == sorted(set(numbers))
+        received = [dict(payload) for name, payload in other.heard if name == event][before:]
+        numbers = [payload.pop("seq") for payload in received]
+        assert received == relayed and numbers == sorted(set(numbers))
     check_heard(caller, receiver)
 
 
@@ -319,7 +319,7 @@ async def test_unknown_event_is_a_bad_payload(make_phone: MakePhone, name: str) 
         check_ack(ack, (name, payload))
         assert ack["error"]["code"] == "bad_payload"
     assert (await bystander.send("cancel_search"))["error"]["code"] == "not_searching"
-    assert [event for event, _ in bystander.heard] == ["error"], "somebody else heard of it"
+    assert [event for event, _ in bystander.heard] == ["error"], "another client was affected"
 
 
 # --- Frames over a bare WebSocket ---------------------------------------------------------------
@@ -332,7 +332,7 @@ class Wire:
     socket: ClientConnection
 
     async def send(self, frame: str | bytes | list[str | bytes]) -> None:
-        with suppress(websockets.ConnectionClosed):  # the server need not hear all of it to hang up
+        with suppress(websockets.ConnectionClosed):  # the server may close before it has read all
             await self.socket.send(frame)
 
     async def hears(self, *, within: float = 10) -> str | None:
@@ -506,11 +506,11 @@ async def test_odd_frame_with_an_ack_id_is_acknowledged(make_phone: MakePhone, w
         one = await wire(learner)
         for frame in frames:
             await one.send(frame)
-        heard = [await one.hears()]
-        while heard[-1] is not None and not heard[-1].startswith("43"):
-            heard.append(await one.hears())
-        assert heard[-1] is not None and heard[-1].startswith("437["), (frames, heard)
-        (ack,) = json.loads(heard[-1].removeprefix("437"))
+        received = [await one.hears()]
+        while received[-1] is not None and not received[-1].startswith("43"):
+            received.append(await one.hears())
+        assert received[-1] is not None and received[-1].startswith("437["), (frames, received)
+        (ack,) = json.loads(received[-1].removeprefix("437"))
         check_ack(ack, frames)
         assert ack["error"]["code"] == "bad_payload", (frames, ack)
 
@@ -543,11 +543,11 @@ async def test_searcher_closed_for_an_odd_frame_leaves_the_queue(make_phone: Mak
     topic = f"odd frame {phone.learner.username}"
     one = await wire(phone.learner)
     await one.send(f'42["find_partner",{{"topic":"{topic}"}}]')
-    heard = await one.hears()
-    assert heard is not None and heard.startswith('42["searching"')
+    received = await one.hears()
+    assert received is not None and received.startswith('42["searching"')
     await one.send(frame)
-    while (heard := await one.hears()) is not None:
-        assert "bad_payload" in heard
+    while (received := await one.hears()) is not None:
+        assert "bad_payload" in received
     async with asyncio.timeout(10):
         while (await phone.send("find_partner", {"topic": topic}))["ok"] is False:
             await asyncio.sleep(0.02)
@@ -569,8 +569,8 @@ async def test_fragmented_message_counts_as_one_frame(make_phone: MakePhone, wir
     learner = (await make_phone()).learner
     one = await wire(learner)
     await one.send(['427["can', "cel_se", 'arch",{}]'])
-    heard = [await one.hears(), await one.hears()]
-    assert any(frame is not None and frame.startswith("437[") for frame in heard)
+    received = [await one.hears(), await one.hears()]
+    assert any(frame is not None and frame.startswith("437[") for frame in received)
     await one.send(["4", *(["x" * 1000] * 80)])
     assert await one.hears() is None
 

@@ -272,7 +272,7 @@ async def test_forged_access_token_is_refused(
         "no kid": signed({name: value for name, value in header.items() if name != "kid"}, claims),
         "another typ": signed({**header, "typ": "at+jwt"}, claims),
         "another issuer": signed(header, {**claims, "iss": "https://elsewhere.example"}),
-        "another audience": signed(header, {**claims, "aud": "somebody"}),
+        "another audience": signed(header, {**claims, "aud": "another"}),
         "expired": signed(header, {**claims, "exp": now - 31}),
         "no expiry": signed(header, {name: value for name, value in claims.items() if name != "exp"}),
         "no sid": signed(header, {name: value for name, value in claims.items() if name != "sid"}),

@@ -1,4 +1,4 @@
-"""Nothing in either contract can be renamed unnoticed: what needs no record of messages, and that the record tells."""
+"""Mutations of both contracts: those that are killed without recorded messages, and those that the record kills."""
 
 from __future__ import annotations
 

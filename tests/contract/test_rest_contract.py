@@ -20,7 +20,7 @@ DOCUMENT = schemas.load(schemas.OPENAPI)
 EVENTS = schemas.load(schemas.ASYNCAPI)
 OPERATIONS = operations.definitions(DOCUMENT)
 
-#: What anybody may call. Whoever adds to it says why in the review.
+#: Operations without authentication. An addition needs a reason in its review.
 PUBLIC = {
     "handlers.health.health",
     "handlers.health.ready",
@@ -39,7 +39,7 @@ PUBLIC = {
     "handlers.lessons.describe_upload",
     "handlers.lessons.describe_uploads",
 }
-#: What answers more to whoever sends a token: the shop.
+#: Operations that answer more to a request with a token.
 OPTIONAL = {"handlers.courses.list_all", "handlers.courses.list_lessons", "handlers.courses.read"}
 
 
@@ -120,7 +120,7 @@ def test_values_of_the_spec_are_those_of_the_models(place: tuple[str, ...]) -> N
 
 
 def test_derived_values_of_the_specs_follow_the_models() -> None:
-    """Who ended a call is told from the side of whoever asks; a call's level and a notice are in both contracts."""
+    """`endedBy` is stated from the side of the learner who asks; levels and notification types are in both contracts."""
     rest, events = DOCUMENT["components"]["schemas"], EVENTS["components"]["schemas"]
     sides = {"me", "partner"}, {models.EndedBy.USER_A.value, models.EndedBy.USER_B.value}
     ended_by = set(rest["Session"]["properties"]["endedBy"]["enum"]) - {None}

@@ -47,7 +47,7 @@ ENDING = {
 NOT_WALKED = [
     *(DOCUMENT["paths"][path][method]["operationId"] for path, method in sorted(ENDING)),
     "handlers.admin.ban_user",
-    # Counted by the hour: a walk would soon hear nothing but 429. See tests/handlers/test_logins.py.
+    # Counted by the hour: a walk would soon get 429 alone. See tests/handlers/test_logins.py.
     "handlers.auth.resend_verification",
     # Signed by the provider: what is made up is refused, as the test above shows. See tests/handlers/test_payments.py.
     "handlers.payments.webhook",

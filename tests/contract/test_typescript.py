@@ -81,7 +81,7 @@ def test_own_ack_type_belongs_to_its_event_alone(tmp_path: Path) -> None:
         "emit.waved": {
             "action": "send",
             "channel": channel,
-            "summary": "Somebody waved",
+            "summary": "A learner waved",
             "messages": [{"$ref": "#/channels/root/messages/waved"}],
         },
     }

@@ -139,9 +139,9 @@ async def allocation(server: Coturn, credentials: tuple[str, str], transport: st
 
 
 async def allocates(server: Coturn, credentials: tuple[str, str]) -> bool:
-    told = await allocation(server, credentials)
-    print(f"an allocation: {told or 'granted'}")  # for whoever waits in vain
-    return told is None
+    refusal = await allocation(server, credentials)
+    print(f"an allocation: {refusal or 'granted'}")
+    return refusal is None
 
 
 def permission(protocol: Any, peer: str) -> Any:
@@ -185,7 +185,7 @@ async def test_tls_port_takes_no_udp(server: Coturn) -> None:
 
     class Probe(asyncio.DatagramProtocol):
         def datagram_received(self, data: bytes, _address: Any) -> None:
-            refused.set_exception(AssertionError(f"somebody answered: {data!r}"))
+            refused.set_exception(AssertionError(f"an answer came: {data!r}"))
 
         def error_received(self, error: Exception) -> None:
             if not refused.done():
@@ -291,11 +291,11 @@ async def test_denied_ranges_are_denied_end_to_end(server: Coturn, server6: Cotu
 
 async def test_data_to_a_denied_peer_does_not_arrive(server: Coturn, credentials: Any) -> None:
     """A Send indication asks for no permission and gets no answer: the datagram itself has to be missing."""
-    heard: list[bytes] = []
+    received: list[bytes] = []
 
     class Listener(asyncio.DatagramProtocol):
         def datagram_received(self, data: bytes, address: Any) -> None:
-            heard.append(data)
+            received.append(data)
 
     loop = asyncio.get_running_loop()
     listener, _ = await loop.create_datagram_endpoint(Listener, local_addr=("127.0.0.1", 0))
@@ -309,11 +309,11 @@ async def test_data_to_a_denied_peer_does_not_arrive(server: Coturn, credentials
         await permission(protocol, "8.8.8.8")
         probe, _ = await loop.create_datagram_endpoint(asyncio.DatagramProtocol, remote_addr=victim)
         probe.sendto(b"directly")
-        while not heard:
+        while not received:
             await asyncio.sleep(0.01)
         probe.close()
     listener.close()
-    assert heard == [b"directly"]
+    assert received == [b"directly"]
 
 
 async def test_user_is_limited_to_twelve_allocations(server: Coturn, settings: Settings, credentials: Any) -> None:

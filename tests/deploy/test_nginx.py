@@ -182,7 +182,7 @@ async def test_learners_on_two_processes_meet_through_nginx(
 
 
 async def test_socket_of_another_origin_is_refused(client: MakeClient, edge: Nginx) -> None:
-    """The API compares `Origin` with the scheme and host that nginx tells it of."""
+    """The API compares `Origin` with the scheme and host that nginx forwards."""
     learner = await register(client())
     own = {"Host": "parlance.test", "Origin": "https://parlance.test"}
     async with socket(edge, learner, headers=own) as phone:

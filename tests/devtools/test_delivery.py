@@ -16,7 +16,7 @@ from devtools.stand_ins.receiver import Receiver, listening
 from testing.accounts import eventually
 from tests.devtools.conftest import razorpay_client_of, stripe_client_of
 from tests.devtools.test_razorpay import LINK
-from tests.devtools.test_stripe import ORDER, hear, make_session
+from tests.devtools.test_stripe import ORDER, events_of, make_session
 
 
 async def test_webhook_is_retried_until_a_2xx(
@@ -28,8 +28,8 @@ async def test_webhook_is_retried_until_a_2xx(
     stand_ins.stripe.pay(session.id)
     await eventually(lambda: stand_ins.courier.deliveries(state="delivered"), within=5, what="delivered")
     assert stand_ins.courier.deliveries()[0]["answers"] == [500, 302, 503, 200]
-    assert len({heard.body for heard in receiver.heard}) == 1
-    assert len({event.id for event in hear(receiver, stand_ins)}) == 1
+    assert len({each.body for each in receiver.heard}) == 1
+    assert len({event.id for event in events_of(receiver, stand_ins)}) == 1
 
 
 async def test_unavailable_receiver_gets_the_webhook_later(
@@ -42,7 +42,7 @@ async def test_unavailable_receiver_gets_the_webhook_later(
     await eventually(lambda: stand_ins.courier.deliveries()[0]["answers"], within=5, what="an attempt")
     with listening() as receiver:
         stand_ins.courier.url = receiver.url
-        await eventually(lambda: receiver.heard, within=5, what="heard")
+        await eventually(lambda: receiver.heard, within=5, what="a webhook")
 
 
 async def test_duplicate_and_reordered_deliveries(
@@ -55,7 +55,7 @@ async def test_duplicate_and_reordered_deliveries(
     assert receiver.heard == []
     stand_ins.courier.configure(hold=False)
     await eventually(lambda: len(receiver.heard) == 6, within=5, what="three events, twice each")
-    events = hear(receiver, stand_ins)
+    events = events_of(receiver, stand_ins)
     assert [event.type for event in events[::2]] == ["refund.updated", "refund.created", "checkout.session.completed"]
     assert [event.id for event in events[::2]] == [event.id for event in events[1::2]]
 
@@ -71,7 +71,7 @@ async def test_lost_webhook_can_be_listed_and_sent_again(
     assert (await stripe_client.v1.events.retrieve_async(lost.id)).type == lost.type
     stand_ins.courier.resend(lost.id)
     await eventually(lambda: len(receiver.heard) == 4, within=5, what="the lost one")
-    assert hear(receiver, stand_ins)[-1].id == lost.id
+    assert events_of(receiver, stand_ins)[-1].id == lost.id
 
 
 async def test_delayed_and_immediate_deliveries(
@@ -85,10 +85,10 @@ async def test_delayed_and_immediate_deliveries(
 
 
 async def test_receiver_in_this_process(stand_ins: StandIns, stripe_client: stripe.StripeClient) -> None:
-    heard: list[str] = []
+    received: list[str] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        heard.append((await receive())["body"].decode())
+        received.append((await receive())["body"].decode())
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
@@ -97,7 +97,7 @@ async def test_receiver_in_this_process(stand_ins: StandIns, stripe_client: stri
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app)) as http:
         assert await stand_ins.courier.deliver(http, "http://parlance.test/payments/webhook") == 4
         assert await stand_ins.courier.deliver(http, "http://parlance.test/payments/webhook") == 0
-    assert len(heard) == 4
+    assert len(received) == 4
 
 
 async def test_cut_answer_keeps_the_effect(stand_ins: StandIns) -> None:
@@ -175,7 +175,7 @@ async def test_payments_outlive_a_restart(tmp_path: Path) -> None:
         stand_ins.courier.url = receiver.url
         stand_ins.courier.wake()
         await eventually(lambda: len(receiver.heard) == 4, within=5, what="the webhooks still owed")
-        assert hear(receiver, stand_ins)
+        assert events_of(receiver, stand_ins)
 
 
 async def test_dashboard_and_the_control_api(

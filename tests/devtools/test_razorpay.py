@@ -44,13 +44,13 @@ async def test_link_is_paid_end_to_end(
     )
 
     await eventually(lambda: len(receiver.heard) == 4, within=5, what="four webhooks")
-    for heard in receiver.heard:
-        secret, signature = stand_ins.keys.razorpay_webhook_secret, heard.headers["x-razorpay-signature"]
-        assert razorpay_client.utility.verify_webhook_signature(heard.body.decode(), signature, secret)
+    for delivery in receiver.heard:
+        secret, signature = stand_ins.keys.razorpay_webhook_secret, delivery.headers["x-razorpay-signature"]
+        assert razorpay_client.utility.verify_webhook_signature(delivery.body.decode(), signature, secret)
         with pytest.raises(SignatureVerificationError):
-            razorpay_client.utility.verify_webhook_signature(heard.body.decode() + " ", signature, secret)
-    assert len({heard.headers["x-razorpay-event-id"] for heard in receiver.heard}) == 4
-    events = [json.loads(heard.body) for heard in receiver.heard]
+            razorpay_client.utility.verify_webhook_signature(delivery.body.decode() + " ", signature, secret)
+    assert len({delivery.headers["x-razorpay-event-id"] for delivery in receiver.heard}) == 4
+    events = [json.loads(delivery.body) for delivery in receiver.heard]
     assert [event["event"] for event in events] == [
         "payment.authorized",
         "payment.captured",

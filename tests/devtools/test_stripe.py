@@ -37,7 +37,7 @@ async def make_session(client: stripe.StripeClient, **changes: Any) -> stripe.ch
     return await client.v1.checkout.sessions.create_async(params)
 
 
-def hear(receiver: Receiver, stand_ins: StandIns) -> list[stripe.Event]:
+def events_of(receiver: Receiver, stand_ins: StandIns) -> list[stripe.Event]:
     """Every event so far, each verified by the SDK."""
     secret = stand_ins.keys.stripe_webhook_secret
     return [
@@ -62,7 +62,7 @@ async def test_session_is_paid_end_to_end(
     )
 
     await eventually(lambda: len(receiver.heard) == 4, within=5, what="four webhooks")
-    events = hear(receiver, stand_ins)
+    events = events_of(receiver, stand_ins)
     assert [event.type for event in events] == [
         "payment_intent.created",
         "charge.succeeded",

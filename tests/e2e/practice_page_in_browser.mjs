@@ -8,7 +8,7 @@ const [base, mails, pictures, executablePath, ...args] = process.argv.slice(2);
 const PASSWORD = "correct horse battery";
 const { browser, complaints, violations, looked_at, person, look } = await browse(executablePath, args, [base]);
 
-/** Somebody whose connections and microphone are seen; `refuses` is one who keeps the microphone. */
+/** A learner whose connections and microphone are seen; `refuses` is one who keeps the microphone. */
 async function speaker(viewport, refuses = false) {
   const page = await person(viewport);
   await page.addInitScript((deny) => {
@@ -101,7 +101,7 @@ for (const [index, page] of [phone, desk].entries()) {
 }
 await look(phone, "idle");
 
-/** Both tap, and both are told with whom they talk. */
+/** Both tap, and both see the name of their partner. */
 async function meet() {
   for (const page of [phone, desk]) await page.getByLabel("Topic").fill("Food and travel");
   await button(phone, "Tap to talk").focus();

@@ -48,8 +48,8 @@ async def test_call_across_processes_is_in_both_histories(make_phone: MakePhone)
     await ada.hears("webrtc_ice", count=20)
     await bob.hears("webrtc_ice", count=20)
     for phone, letter in ((ada, "b"), (bob, "a")):
-        heard = [payload["candidate"]["candidate"] for name, payload in phone.heard if name == "webrtc_ice"]
-        assert heard == [f"{letter}{number}" for number in range(20)]
+        received = [payload["candidate"]["candidate"] for name, payload in phone.heard if name == "webrtc_ice"]
+        assert received == [f"{letter}{number}" for number in range(20)]
 
     assert await bob.send("end_call", room) == {"ok": True}
     assert await ada.hears("peer_left") == {"reason": "ended"}

@@ -128,7 +128,7 @@ async def test_expired_checkout_is_replaced(shop: Shop, ada: Learner) -> None:
     await shop.becomes(first, "expired", enrolled=False)
     second = await shop.enroll(ada, course)
     assert second.id != first.id and second.checkout_url != first.checkout_url
-    # The second page closes too, and nobody is told: whoever comes back has the provider asked.
+    # The second page closes too, without a webhook: the next checkout asks the provider.
     shop.stand_ins.courier.configure(drop=["*.expired"])
     shop.provider.expire(second.provider_session_id or "")
     await lapse(shop.container, second, datetime.now(UTC) - timedelta(seconds=1))
@@ -147,7 +147,7 @@ async def test_endpoint_and_command_refund_alike(shop: Shop, ada: Learner, admin
     part = await admin.http.post(f"/admin/orders/{order.id}/refund", json={"amount": 10000, "reason": "half missing"})
     assert part.status_code == 201 and part.json()["amount"] == 10000, part.text
     await shop.becomes(order, "paid", enrolled=True, amount_refunded=10000)
-    # More than is left is refused at either door, in the same words.
+    # More than is left is refused at either entry point, in the same words.
     answer = await admin.http.post(f"/admin/orders/{order.id}/refund", json={"amount": PRICE - 9999})
     refused = await parlance(shop.environment, "refunds", "issue", str(order.id), "--amount", str(PRICE - 9999))
     assert problem(answer) == (409, "refund_too_large") and answer.json()["detail"] in refused.err
@@ -301,7 +301,7 @@ async def test_failing_provider_is_retried_and_then_unavailable(
 
 
 async def test_reconcile_repairs_every_lost_webhook(shop: Shop, admin: Learner) -> None:
-    """Everything that a provider may tell is lost once: before the payment was known, and after."""
+    """Every webhook of a provider is lost once: before the payment was known, and after."""
 
     async def bought() -> Any:
         async with shop.somebody() as learner:

@@ -1,4 +1,4 @@
-"""kill -9 right after a webhook was thanked for, two hundred times, and of job workers meanwhile: nothing is lost."""
+"""kill -9 of web processes right after they acknowledged a webhook, and of job workers meanwhile: nothing is lost."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ async def test_two_hundred_kills_lose_or_repeat_no_webhook(
     webhooks += chance.sample(webhooks, 40)
     assert len(webhooks) >= KILLS, len(webhooks)
 
-    thanked: set[str] = set()
+    acknowledged: set[str] = set()
     killed = 0
     with lives(environment, tmp_path / "lives.log") as begun:
         stop = asyncio.Event()
@@ -113,7 +113,7 @@ async def test_two_hundred_kills_lose_or_repeat_no_webhook(
                 os.kill(pid, signal.SIGKILL)
                 assert answer.status_code == 200, answer.text
                 killed += 1
-                thanked.add(webhook["event"])
+                acknowledged.add(webhook["event"])
             os.kill((await next_life)[0], signal.SIGKILL)
         stop.set()
         worker_kills = await workers
@@ -126,10 +126,10 @@ async def test_two_hundred_kills_lose_or_repeat_no_webhook(
     await run_jobs(container)
     await run_jobs(container)
 
-    told = {each["event"] for each in webhooks}
+    sent = {each["event"] for each in webhooks}
     kept = await rows(container, "SELECT event_id, handled_at FROM webhook_events")
     ids = [each.event_id.partition(":")[0] for each in kept]
-    assert thanked == told and sorted(ids) == sorted(told), "each once"
+    assert acknowledged == sent and sorted(ids) == sorted(sent), "each once"
     assert all(each.handled_at for each in kept), "each acted upon"
     orders = await rows(container, "SELECT id FROM orders")
     assert len(orders) == ORDERS
@@ -205,5 +205,5 @@ async def _kill_workers(begun: Lives, chance: random.Random, stop: asyncio.Event
     return kills
 
 
-#: The lines that tell of a life's beginning come in the order in which lives were asked for.
+#: Processes report their start in the order in which they were asked for.
 _ONE_AT_A_TIME = asyncio.Lock()

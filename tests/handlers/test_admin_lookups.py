@@ -183,7 +183,7 @@ async def test_id_search_needs_eight_characters(services: Container, admin: Lear
 
 async def test_account_pages_are_stable_under_inserts(services: Container, admin: Learner) -> None:
     prefix = name()
-    # Many of one instant: the id tells them apart.
+    # Many of one instant: the id orders them.
     made = [
         await an_account(services, f"{prefix}{number}@example.com", created_at=minutes_ago(number // 5))
         for number in range(20)

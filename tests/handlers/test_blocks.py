@@ -36,7 +36,7 @@ async def test_unknown_user_cannot_be_blocked_or_unblocked(make_learner: MakeLea
     nobody = await ada.http.put(f"/users/{NOWHERE}/block")
     assert (nobody.status_code, nobody.json()["code"]) == (404, "not_found")
     await bob.http.put(f"/users/{ada.id}/block")
-    # Somebody else's block answers like none at all.
+    # A block of another learner answers like a missing one.
     theirs, none = await ada.http.delete(f"/users/{bob.id}/block"), await ada.http.delete(f"/users/{NOWHERE}/block")
     assert theirs.status_code == none.status_code == 404 and theirs.content == none.content
     assert len((await bob.http.get("/users/me/blocks")).json()["items"]) == 1

@@ -51,7 +51,7 @@ async def test_refresh_cookie_fits_the_scheme(asgi: Any, site: str, name: str, e
 
 
 async def test_plain_cookie_is_ignored_over_https(asgi: Any) -> None:
-    """A subdomain, or whoever answers for one over http, may plant any cookie without the prefix."""
+    """A subdomain, or an attacker who answers for one over http, can set any cookie without the prefix."""
     async with visit(asgi, "https://parlance.test") as http:
         entered = await http.post("/auth/register", json=credentials(an_email(), platform="web"))
         token = entered.headers["set-cookie"].partition("=")[2].partition(";")[0]

@@ -175,10 +175,10 @@ async def test_progress_never_goes_back(container: Container, admin: Learner, ad
     course = await new_course(admin.http)
     lesson, after = await new_lesson(admin.http, course), await new_lesson(admin.http, course, "Next")
     await ada.http.post(f"/courses/{course}/enroll")
-    told = list(range(40))
-    random.shuffle(told)
+    positions = list(range(40))
+    random.shuffle(positions)
     answers = await asyncio.gather(
-        *(ada.http.put(f"/lessons/{lesson}/progress", json={"watchSeconds": each}) for each in told),
+        *(ada.http.put(f"/lessons/{lesson}/progress", json={"watchSeconds": each}) for each in positions),
         *(ada.http.post(f"/lessons/{lesson}/complete") for _ in range(5)),
     )
     assert codes(answers) == {200: 45}

@@ -30,7 +30,7 @@ async def erase(learner: Learner, **body: Any) -> httpx.Response:
 
 
 async def traces(container: Container, *needles: str) -> list[str]:
-    """Look for words in every column of every table that can hold text, whoever made the table."""
+    """Look for words in every column of every table that can hold text, also of tables that libraries made."""
     columns = await rows(
         container,
         "SELECT table_name, column_name FROM information_schema.columns JOIN information_schema.tables USING"

@@ -214,7 +214,7 @@ def test_migration_reports_collisions_and_changes_nothing(
 
 
 async def test_account_with_an_undeliverable_address_can_log_in(asgi: Any, container: Container) -> None:
-    """Whoever registered before the rule keeps the account, and is sent nothing that somebody else would read."""
+    """Accounts from before the rule can log in, and get no mail that another person could read."""
     name = uuid.uuid4().hex
     account = await container.authentication.register(f"{name}@example.com", PASSWORD, "phone", "ios")
     odd = f"a,{name}@example.com"

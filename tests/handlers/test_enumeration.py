@@ -1,6 +1,6 @@
-"""Nothing tells which addresses have an account: not what is answered, and not how long it takes.
+"""Neither the answers nor their duration reveal which addresses have an account.
 
-Registering does tell (409), which is the contract's word; its limit per address is what makes asking dear.
+Registration does (409), as the contract says; its limit per address bounds how many can be tried.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def http(target: Server) -> Iterator[httpx.Client]:
 
 
 def post(http: httpx.Client, path: str, body: dict[str, str]) -> httpx.Response:
-    # From elsewhere each time, as whoever tries many addresses does: limits are no answer to this question.
+    # A new client address each time, so that rate limits do not decide.
     return http.post(path, json=body, headers={"X-Forwarded-For": address()})
 
 

@@ -97,7 +97,7 @@ async def test_login_flood_keeps_health_fast(one_worker: Server) -> None:
         assert put_off, f"the machine checked {rate} passwords a second: no flood"
         for each in put_off:
             assert each.answer.json()["code"] == "unavailable" and int(each.answer.headers["Retry-After"]) >= 1
-        # Whoever is put off hears so without waiting for those before; how soon that is, a shared machine decides.
+        # A refused login is answered without waiting for earlier ones; how soon depends on the machine.
         waited, served = (statistics.median(each.seconds for each in some) for some in (put_off, checked))
         assert waited < max(0.2, served / 2)
 

@@ -1,4 +1,4 @@
-"""What one is told, as an app sees it: the list, reading it, and the devices that are woken."""
+"""Notifications of an app: the list, marking as read, and the devices that pushes go to."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def a_token() -> str:
     return f"{secrets.token_urlsafe(16)}:APA91b{secrets.token_urlsafe(90)}"
 
 
-async def tell(container: Container, learner: Learner, title: str = "Hello") -> None:
+async def notify(container: Container, learner: Learner, title: str = "Hello") -> None:
     async with container.database.transaction() as db:
         await notifications.tell(db, uuid.UUID(learner.id), notification_templates.system(title, "There."))
 
@@ -42,11 +42,11 @@ async def devices(container: Container, learner: Learner) -> dict[str, str]:
 async def test_notification_pages_are_stable_under_inserts(container: Container, make_learner: MakeLearner) -> None:
     ada, bob = await make_learner(ready=False), await make_learner(ready=False)
     for number in range(7):
-        await tell(container, ada, f"{number}")
-    await tell(container, bob, "of bob")
+        await notify(container, ada, f"{number}")
+    await notify(container, bob, "of bob")
     first = (await ada.http.get("/notifications", params={"limit": 3})).json()
     assert [each["title"] for each in first["items"]] == ["6", "5", "4"] and first["unread"] == 7
-    await tell(container, ada, "7")
+    await notify(container, ada, "7")
     second = await ada.http.get("/notifications", params={"limit": 3, "cursor": first["nextCursor"]})
     assert [each["title"] for each in second.json()["items"]] == ["3", "2", "1"]
     assert [each["title"] for each in await every_page(ada.http, "/notifications")] == [*"76543210"]
@@ -60,7 +60,7 @@ async def test_notification_pages_are_stable_under_inserts(container: Container,
 async def test_mark_read_is_idempotent_and_own(container: Container, make_learner: MakeLearner) -> None:
     ada, bob = await make_learner(ready=False), await make_learner(ready=False)
     for learner in (ada, ada, bob):
-        await tell(container, learner)
+        await notify(container, learner)
     (_, oldest) = (await ada.http.get("/notifications")).json()["items"]
     theirs = await bob.http.patch(f"/notifications/{oldest['id']}/read")
     missing = await bob.http.patch(f"/notifications/{NOBODY}/read")
@@ -146,9 +146,9 @@ async def test_repeated_payment_event_notifies_once(container: Container, make_l
     async with container.database.transaction() as db:
         paid = await db.get_one(Order, order.id)
     assert paid.status is OrderStatus.PAID
-    (told,) = (await ada.http.get("/notifications")).json()["items"]
-    assert told["type"] == "payment_success" and paid.course_title in told["body"]
-    assert told["data"] == {"orderId": str(order.id), "courseId": str(order.course_id)}
+    (notification,) = (await ada.http.get("/notifications")).json()["items"]
+    assert notification["type"] == "payment_success" and paid.course_title in notification["body"]
+    assert notification["data"] == {"orderId": str(order.id), "courseId": str(order.course_id)}
 
 
 async def test_payment_alert_notifies_administrators(container: Container, make_learner: MakeLearner) -> None:
@@ -158,15 +158,15 @@ async def test_payment_alert_notifies_administrators(container: Container, make_
     for _ in range(2):
         await deliver(container, completed(order, amount_total=order.amount - 1))
     items = (await admin.http.get("/notifications", params={"limit": 100})).json()["items"]
-    told = [each for each in items if (each["data"] or {}).get("orderId") == str(order.id)]
-    assert [(each["type"], each["data"]["kind"]) for each in told] == [("admin_alert", "amount_differs")]
+    alerts = [each for each in items if (each["data"] or {}).get("orderId") == str(order.id)]
+    assert [(each["type"], each["data"]["kind"]) for each in alerts] == [("admin_alert", "amount_differs")]
     assert (await ada.http.get("/notifications")).json()["items"] == []
 
 
 async def test_export_has_notifications_and_no_token(container: Container, make_learner: MakeLearner) -> None:
     ada = await make_learner(ready=False)
     await registers(ada, token := a_token())
-    await tell(container, ada)
+    await notify(container, ada)
     answer = await ada.http.get("/users/me/export")
     export = answer.json()
     assert export["notifications"] == (await ada.http.get("/notifications")).json()["items"]

@@ -377,8 +377,10 @@ async def test_failed_payment_releases_the_course(services: Container, ada: Lear
     assert (await ada.http.get(f"/payments/orders/{order.id}")).json()["status"] == "failed"
     second = await order_of(services, await buy(ada, course))
     assert second.id != order.id and second.checkout_url
-    told = [each for each in (await ada.http.get("/notifications")).json()["items"] if each["type"] == "payment_failed"]
-    assert [each["data"] for each in told] == [{"orderId": str(order.id), "courseId": course}]
+    failures = [
+        each for each in (await ada.http.get("/notifications")).json()["items"] if each["type"] == "payment_failed"
+    ]
+    assert [each["data"] for each in failures] == [{"orderId": str(order.id), "courseId": course}]
 
 
 async def test_next_checkout_finds_a_lost_failure(services: Container, ada: Learner, till: Till) -> None:
@@ -610,7 +612,7 @@ async def test_administrator_refunds_in_parts(services: Container, ada: Learner,
         (admin.id, "order.refund", 10000),
         (admin.id, "order.refund", PRICE - 10000),
     ]
-    # What the provider then tells of its own changes nothing.
+    # A later webhook of the provider changes nothing.
     (first, second) = [each for each in till.refunds.values() if each.payment_id == payment_of(order)]
     for fact in (first, second, first):
         row = {

@@ -46,7 +46,7 @@ def own(settings: Settings) -> Any:
 
 @pytest.fixture(scope="module")
 def served(own: Settings, environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A server of one process, whose memory can be told."""
+    """A server of one process, whose memory can be measured."""
     log = tmp_path_factory.mktemp("uploads") / "server.log"
     running = start_server({**environment, "DB_NAME": own.db_name}, log, workers=1)
     yield running
@@ -324,8 +324,10 @@ async def test_upload_begin_and_end_are_audited(
     found = await rows(
         services, "SELECT action, actor_id::text, detail FROM audit_log WHERE subject_id = :i ORDER BY number", i=lesson
     )
-    told = [(each.action, each.actor_id, each.detail["upload"]) for each in found if each.action.startswith("upload.")]
-    assert told == [
+    entries = [
+        (each.action, each.actor_id, each.detail["upload"]) for each in found if each.action.startswith("upload.")
+    ]
+    assert entries == [
         *(("upload.begin", admin.id, each) for each in (given_up, refused, still)),
         ("upload.give_up", admin.id, given_up),
         ("upload.give_up", admin.id, refused),

@@ -89,10 +89,10 @@ def names(qualities: dict[str, list[str]]) -> list[str]:
     return [re.findall(r"(\w+)\.m3u8", each)[0] for each in qualities]
 
 
-async def told_of(admin: Learner, lesson: str) -> list[str]:
-    """The titles of what an administrator was told of a lesson, newest first."""
-    told = (await admin.http.get("/notifications")).json()["items"]
-    return [each["title"] for each in told if each["data"].get("lessonId") == lesson]
+async def notification_titles(admin: Learner, lesson: str) -> list[str]:
+    """Return the titles of an administrator's notifications about a lesson, newest first."""
+    notifications = (await admin.http.get("/notifications")).json()["items"]
+    return [each["title"] for each in notifications if each["data"].get("lessonId") == lesson]
 
 
 async def a_video(admin: Learner, services: Container, **course: Any) -> tuple[str, str]:
@@ -117,9 +117,9 @@ async def test_uploaded_video_is_played_to_its_last_segment(
     assert await state(admin, lesson) == ("processing", 0, None)
     await work(services)
     assert await state(admin, lesson) == ("ready", 100, None)
-    told = (await ada.http.get(f"/lessons/{lesson}")).json()
-    assert (told["hasVideo"], told["durationSecs"], told["videoStatus"]) == (True, 8, None)
-    assert await told_of(admin, lesson) == ["A video is ready"]
+    shown = (await ada.http.get(f"/lessons/{lesson}")).json()
+    assert (shown["hasVideo"], shown["durationSecs"], shown["videoStatus"]) == (True, 8, None)
+    assert await notification_titles(admin, lesson) == ["A video is ready"]
     left = await folder(services, lesson, course)
     assert {each.rpartition("/")[2] for each in left} == {
         "original.mp4",
@@ -193,7 +193,7 @@ async def test_undecodable_video_fails_with_a_reason(services: Container, admin:
     for target in (lesson, only_sound):
         status, _, reason = await state(admin, target)
         assert status == "failed" and reason
-        assert (await told_of(admin, target))[0] == "A video could not be taken"
+        assert (await notification_titles(admin, target))[0] == "A video could not be taken"
     assert [each.rpartition("/")[2] for each in await folder(services, only_sound, course)] == ["original.mp4"]
     assert await link(ada, lesson), "the video before it is still there"
     ((url, failed),) = await rows(services, "SELECT video_url, video_original FROM lessons WHERE id = :id", id=lesson)
