@@ -28,9 +28,9 @@ def assert_waits(retry_after: int | None, window: int, began: float) -> None:
 
 @pytest.fixture(scope="module")
 def strict_server(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Two workers that believe no proxy on this machine."""
+    """A server that trusts no proxy on this machine."""
     log: Path = tmp_path_factory.mktemp("strict") / "server.log"
-    running = start_server({**environment, "TRUSTED_PROXIES": "10.9.9.9"}, log, workers=2)
+    running = start_server({**environment, "TRUSTED_PROXIES": "10.9.9.9"}, log, workers=1)
     yield running
     stop_server(running)
 
