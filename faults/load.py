@@ -23,7 +23,7 @@ from typing import Any
 import httpx
 import socketio.exceptions
 
-from testing.accounts import an_email, bearer, credentials
+from testing.accounts import bearer, credentials, new_email
 from testing.calls import call
 from testing.deployment import Client
 from testing.learners import Caller, Lost, Rooms, Story
@@ -185,7 +185,7 @@ class Load:
 
     async def registers(self) -> None:
         while not self.is_over:
-            email = an_email()
+            email = new_email()
             headers = {"X-Forwarded-For": address()}
             answer = await self.ask("register", "POST", "/auth/register", json=credentials(email), headers=headers)
             # Tried again after a lost answer, it is there.
@@ -196,7 +196,7 @@ class Load:
     async def stays_signed_in(self) -> None:
         """Renew one sign-in again and again; a lost answer is asked for again with the same token."""
         headers = {"X-Forwarded-For": address()}
-        answer = await self.ask("register", "POST", "/auth/register", json=credentials(an_email()), headers=headers)
+        answer = await self.ask("register", "POST", "/auth/register", json=credentials(new_email()), headers=headers)
         while answer is not None:
             token = answer.json()["refreshToken"]
             await asyncio.sleep(0.8)
@@ -214,7 +214,7 @@ class Load:
         while not self.is_over:
             headers = {"X-Forwarded-For": address()}
             account = await self.ask(
-                "register", "POST", "/auth/register", json=credentials(an_email()), headers=headers
+                "register", "POST", "/auth/register", json=credentials(new_email()), headers=headers
             )
             if account is None:
                 return

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -15,8 +13,8 @@ import errors
 from adapters.counting import Traffic
 from container import Container
 from models import CallSession, User
+from testing.polling import eventually
 from testing.servers import Phone
-from testing.time_limits import limit
 
 MakePhone = Callable[..., Awaitable[Phone]]
 Room = dict[str, str]
@@ -76,15 +74,6 @@ class HeldBus(LocalBus):
             await super().send(socket, kind, *arguments)
 
 
-async def becomes(condition: Callable[[], Awaitable[Any]], *, within: float = 10) -> Any:
-    """Wait until `condition` answers something true; answer it."""
-    deadline = time.monotonic() + limit(within)
-    while not (answer := await condition()):
-        assert time.monotonic() < deadline, f"not within {within} s"
-        await asyncio.sleep(0.01)
-    return answer
-
-
 async def match(one: Phone, other: Phone, **search: Any) -> dict[str, Any]:
     """Let two learners find each other; answer what the first heard. Their next match counts from here."""
     search = search or {"topic": f"topic of {one.learner.username}"}
@@ -122,7 +111,7 @@ async def ended_row(container: Container, room_id: str) -> CallSession:
         found = await row(container, room_id)
         return found if found is not None and found.ended_at is not None else None
 
-    found: CallSession = await becomes(ended)
+    found: CallSession = await eventually(ended)
     return found
 
 

@@ -13,8 +13,9 @@ from pathlib import Path
 import socketio.exceptions
 
 from devtools.embedded import EmbeddedServices
-from testing.accounts import load, own_database
 from testing.calls import Room
+from testing.containers import load_settings
+from testing.databases import own_database
 from testing.servers import Learner, Phone, Server, dial, start_server, stop_server
 from testing.time_limits import GRACE, limit
 
@@ -54,7 +55,7 @@ class Deployment:
 def deployed(environment: dict[str, str], directory: Path) -> Iterator[Deployment]:
     """Two servers, with a Redis and a database of their own."""
     with ExitStack() as stack:
-        own = stack.enter_context(own_database(load(environment)))
+        own = stack.enter_context(own_database(load_settings(environment)))
         valkey = EmbeddedServices(directory / "valkey", only=("valkey",))
         variables = {
             **environment,

@@ -7,7 +7,8 @@ from typing import Any
 import httpx
 
 from container import Container
-from testing.call_history import MakeLearner, make_admin
+from testing.accounts import make_admin
+from testing.call_history import MakeLearner
 from testing.servers import Learner
 
 NOWHERE = "7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0"

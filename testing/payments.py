@@ -31,7 +31,7 @@ from adapters.ports import (
 from container import Container
 from models import Course, EnglishLevel, Order
 from settings import Settings
-from testing.call_history import rows, value
+from testing.databases import rows, value
 
 STRIPE_SECRET, RAZORPAY_SECRET = "whsec_of_the_tests", "razorpay-secret-of-the-tests"
 ACCOUNTS: dict[str, Any] = {

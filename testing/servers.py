@@ -11,6 +11,9 @@ import subprocess
 import sys
 import time
 import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -129,6 +132,28 @@ def stop_server(server: Server) -> None:
         except subprocess.TimeoutExpired:
             os.killpg(server.process.pid, signal.SIGKILL)
             server.process.wait()
+
+
+@contextmanager
+def start_servers(environments: list[dict[str, str]], directory: Path) -> Iterator[list[Server]]:
+    """Servers of one worker each, started side by side: the workers of one deployment, told apart by their ports."""
+    with ThreadPoolExecutor() as pool:
+        starting = [
+            pool.submit(start_server, environment, directory / f"server-{number}.log", workers=1)
+            for number, environment in enumerate(environments)
+        ]
+    started = [each.result() for each in starting if each.exception() is None]
+    try:
+        yield [each.result() for each in starting]
+    finally:
+        for server in started:
+            stop_server(server)
+
+
+async def status_for_token(url: str, access_token: str) -> int:
+    """Return the status that a server answers to a token, over a connection of its own."""
+    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {access_token}"}) as http:
+        return (await http.get(f"{url}/users/me")).status_code
 
 
 @dataclass

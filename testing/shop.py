@@ -21,9 +21,11 @@ from devtools.stand_ins import running as stand_ins_running
 from devtools.stand_ins.ledger import Provider
 from models import Order
 from settings import Settings
-from testing.accounts import eventually, load, own_database
-from testing.call_history import make_admin, rows
+from testing.accounts import make_admin
+from testing.containers import load_settings
+from testing.databases import own_database, rows
 from testing.payments import a_course, is_enrolled
+from testing.polling import eventually
 from testing.servers import Learner, address, register, start_server, stop_server
 from testing.time_limits import limit
 
@@ -185,7 +187,7 @@ async def a_shop(
         }
         with a_worker(variables, directory / "worker.log"):
             server = start_server(variables, directory / "server.log", workers=1, port=port)
-            container = Container(load(variables))
+            container = Container(load_settings(variables))
             try:
                 async with httpx.AsyncClient(trust_env=False) as browser, container.jobs.app.open_async():
                     stand_ins.courier.url = f"{server.url}/payments/webhook"

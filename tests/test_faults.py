@@ -30,7 +30,7 @@ from models import (
 )
 from models.columns import now
 from settings import Settings
-from testing.accounts import own_database
+from testing.databases import own_database
 from testing.payments import a_course
 from testing.pictures import bucket
 

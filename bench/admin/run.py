@@ -21,7 +21,7 @@ from bench.beside import prepare
 from container import Container
 from devtools.embedded import EmbeddedServices
 from testing import load_users
-from testing.accounts import load, running
+from testing.containers import load_settings, running_container
 
 RESULTS = Path(__file__).resolve().parent.parent / "results" / "admin.md"
 SIZES = {"users": 1_000_000, "sessions": 5_000_000, "orders": 300_000, "reports": 200_000, "entries": 200_000}
@@ -35,10 +35,10 @@ async def main() -> None:
     with tempfile.TemporaryDirectory(prefix="parlance-bench-") as folder:
         directory = Path(folder)
         with EmbeddedServices(directory / "services", durable=False, only=("postgres", "valkey")) as services:
-            settings = load(prepare(directory, services))
+            settings = load_settings(prepare(directory, services))
             load_users.fill(settings, **SIZES)
             print(f"filled after {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
-            async with running(settings) as house:
+            async with running_container(settings) as house:
                 lines, medians, whole = await _ask(house)
     report = "\n".join([*_head(time.monotonic() - began), *lines, ""])
     RESULTS.write_text(report)

@@ -52,7 +52,8 @@ from devtools.embedded import EmbeddedServices
 from devtools.stand_ins import StandIns
 from devtools.stand_ins import running as stand_ins_running
 from settings import Settings
-from testing.accounts import ResendStandIn, load
+from testing.containers import load_settings
+from testing.email_outbox import ResendStandIn
 from testing.metrics import grown, scrape
 from testing.payments import a_course
 from testing.servers import PASSWORD, Server, free_port, start_server, stop_server
@@ -228,7 +229,7 @@ def main() -> None:
 
 def _asked(environment: dict[str, str], question: LiteralString) -> int:
     """What PostgreSQL answers to a question with one number."""
-    with psycopg.connect(load(environment).database_url) as connection:
+    with psycopg.connect(load_settings(environment).database_url) as connection:
         answer = connection.execute(question).fetchone()
     return int(answer[0]) if answer else 0
 
@@ -264,7 +265,7 @@ def _environment(prepared: dict[str, str], stand_ins: StandIns, resend: str) -> 
 def _people(environment: dict[str, str], directory: Path, port: int, learners: Learners) -> None:
     """Have accounts made by the product, but with quick hashes, which are replaced by such as production has."""
     quick = {**environment, "APP_ENV": "test", "BCRYPT_ROUNDS": "4"}
-    settings = load(environment)
+    settings = load_settings(environment)
     server = start_server(quick, directory / "set-up.log", workers=WORKERS, port=port)
     try:
         learners(register=LEARNERS, course=asyncio.run(_course(settings)))

@@ -30,8 +30,12 @@ from websockets.asyncio.client import connect
 
 from container import Container
 from settings import Settings
-from testing.accounts import ResendStandIn, an_email, bearer, eventually, execute, load, own_database
+from testing.accounts import bearer, new_email
 from testing.calls import empty_queue, match
+from testing.containers import load_settings
+from testing.databases import execute, own_database
+from testing.email_outbox import ResendStandIn
+from testing.polling import eventually
 from testing.servers import Learner, Phone, Server, address, dial, free_port, start_server, stop_server
 
 _ROOT = Path(__file__).resolve().parent.parent.parent
@@ -163,7 +167,7 @@ async def house(
             "FIREBASE_TOKEN_URL": f"http://127.0.0.1:{free_port()}/token",
             "RESEND_API_URL": f"http://127.0.0.1:{resend_api.server_address[1]}",
         }
-        own = load(variables)
+        own = load_settings(variables)
         server: Server | None = None
         logs = [tmp_path / "server.log", tmp_path / "worker.log"]
         with worker(variables, logs[1]):
@@ -200,7 +204,7 @@ def credentials(email: str, password: str, platform: str = "ios") -> dict[str, s
 
 async def test_no_secret_reaches_a_log_line(house: House, container: Container) -> None:
     await empty_queue(container)
-    ada, bob = an_email(), an_email()
+    ada, bob = new_email(), new_email()
     password = house.password()
     await sign_in_and_refresh(house, ada, password)
     password = await follow_the_mails(house, ada, password)

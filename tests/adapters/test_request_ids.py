@@ -15,8 +15,8 @@ import httpx
 import pytest
 
 from settings import Settings
-from testing.accounts import own_database
-from testing.calls import becomes
+from testing.databases import own_database
+from testing.polling import eventually
 from testing.servers import Server, dial, free_port, register, start_server, stop_server
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -68,7 +68,7 @@ async def test_an_id_leads_from_the_request_to_its_jobs(house: tuple[Server, Pat
         async def failed() -> list[dict[str, Any]]:
             return [each for each in lines(worker_log) if "auth.send_verification" in each["message"]]
 
-        (told, *_) = await becomes(failed, within=30)
+        (told, *_) = await eventually(failed, within=30)
         assert told["request_id"] == "from-the-phone-1" and told["level"] == "warning"
         served = [each for each in lines(server.log) if each["message"].startswith("POST /auth/register")]
         assert [each["request_id"] for each in served] == ["from-the-phone-1"]
@@ -105,7 +105,7 @@ async def test_a_job_that_is_done_says_for_whom(
                 text = log.read_text()
                 return f"did auth.send_verification  [{name}]" in text
 
-            await becomes(done, within=30)
+            await eventually(done, within=30)
         finally:
             worker.terminate()
             worker.wait(30)

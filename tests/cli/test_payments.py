@@ -17,8 +17,9 @@ import pytest
 from container import Container
 from models import Order
 from settings import Settings
-from testing.accounts import Ran, own_database, parlance, run_jobs, running
-from testing.call_history import rows
+from testing.commands import CommandResult, run_parlance
+from testing.containers import run_jobs, running_container
+from testing.databases import own_database, rows
 from testing.payments import a_course, completed, deliver, lapse, paying, payment_of, state_of, stripe_session, tills
 from tests.services.test_settlement import a_learner
 
@@ -89,7 +90,7 @@ def stripe_api() -> Iterator[StripeScript]:
 async def house(settings: Settings) -> AsyncIterator[Container]:
     with own_database(settings) as own:
         own = paying(own)
-        async with running(own, payment_providers=tills(own)) as services:
+        async with running_container(own, payment_providers=tills(own)) as services:
             yield services
 
 
@@ -102,8 +103,8 @@ def run(environment: dict[str, str], house: Container, stripe_api: StripeScript)
         "STRIPE_API_URL": f"http://127.0.0.1:{stripe_api.server_address[1]}",
     }
 
-    async def command(*arguments: str) -> Ran:
-        return await parlance({**environment, **accounts}, *arguments)
+    async def command(*arguments: str) -> CommandResult:
+        return await run_parlance({**environment, **accounts}, *arguments)
 
     return command
 

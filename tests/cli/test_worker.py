@@ -21,7 +21,9 @@ from container import Container
 from devtools.embedded import EmbeddedServices
 from jobs import retry_stalled_jobs, send_verification
 from settings import Settings
-from testing.accounts import eventually, execute, load, own_database, query
+from testing.containers import load_settings
+from testing.databases import execute, own_database, query
+from testing.polling import eventually
 from testing.shop import a_worker
 
 
@@ -31,7 +33,7 @@ async def test_jobs_are_done_after_postgresql_was_killed_and_came_back(
     directory = tmp_path / "postgres"
     postgres = EmbeddedServices(directory, only=("postgres",))
     variables = {**environment, **postgres.start()}
-    settings = load(variables)
+    settings = load_settings(variables)
     upgrade_to_head(settings)
     services = Container(settings)
 

@@ -17,9 +17,11 @@ import pytest
 
 from container import Container
 from contract import operations, schemas
-from testing.call_history import MakeLearner, had_call, make_admin, until
+from testing.accounts import make_admin
+from testing.call_history import MakeLearner, had_call
 from testing.payments import a_course, completed, deliver
 from testing.pictures import picture, upload
+from testing.polling import eventually
 from testing.raw_websockets import dial_bare
 from testing.servers import PASSWORD, Learner, Server, address, client
 
@@ -325,7 +327,7 @@ async def test_a_demoted_administrator_opens_nothing_with_the_token_of_before(
     async def refused() -> bool:
         return (await other.get("/admin/stats")).status_code == 401
 
-    await until(refused, "the token is refused", within=1)
+    await eventually(refused, "the token is refused", within=1)
     for operation_id in SECURED:
         answer = await world.ask(other, operation_id, world.ids)
         assert told(answer) == (401, "unauthenticated"), operation_id
@@ -382,7 +384,7 @@ async def test_sockets_are_for_whoever_is_signed_in(server: Server, container: C
         async def is_refused(auth: str = auth, code: str = code) -> bool:
             return await answer(auth) == f'44{{"message":"{code}"}}'
 
-        await until(is_refused, f"{auth} is {code}", within=1)
+        await eventually(is_refused, f"{auth} is {code}", within=1)
 
 
 async def test_a_token_of_a_deleted_account_opens_nothing(world: World) -> None:
@@ -393,6 +395,6 @@ async def test_a_token_of_a_deleted_account_opens_nothing(world: World) -> None:
     async def refused() -> bool:
         return (await learner.http.get("/users/me")).status_code == 401
 
-    await until(refused, "the token is refused", within=1)
+    await eventually(refused, "the token is refused", within=1)
     for operation_id in LEARNERS:
         assert (await world.ask(learner.http, operation_id, world.ids)).status_code == 401, operation_id

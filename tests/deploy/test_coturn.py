@@ -28,8 +28,8 @@ from aioice import stun, turn
 
 from adapters.turn import Turn
 from settings import Settings
-from testing.calls import becomes
 from testing.debian_programs import DEPLOY, Coturn, certificate, coturn
+from testing.polling import eventually
 
 pytestmark = pytest.mark.system
 
@@ -213,7 +213,7 @@ async def test_renewed_certificate_is_read_on_sigusr2(settings: Settings, tmp_pa
         async def is_renewed() -> bool:
             return await asyncio.to_thread(shown) == renewed
 
-        await becomes(is_renewed)
+        await eventually(is_renewed)
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp", "tls"])
@@ -326,7 +326,7 @@ async def test_a_user_holds_twelve_allocations_however_often_credentials_are_ren
         assert await allocation(server, signed(f"{now + 3000}:{user}", secret)) == QUOTA_REACHED
         assert await allocation(server, credentials()) is None, "another user has a quota of their own"
         await last.delete()
-        await becomes(lambda: allocates(server, signed(f"{now + 3000}:{user}", secret)))
+        await eventually(lambda: allocates(server, signed(f"{now + 3000}:{user}", secret)))
 
 
 async def test_the_whole_relay_holds_two_thousand_four_hundred_allocations(
@@ -347,4 +347,4 @@ async def test_the_whole_relay_holds_two_thousand_four_hundred_allocations(
             assert len({protocol.relayed_address for protocol in allocations}) == 2400
             assert await allocation(server, credentials()) == QUOTA_REACHED
             await allocations[0].delete()
-            await becomes(lambda: allocates(server, credentials()))
+            await eventually(lambda: allocates(server, credentials()))

@@ -29,9 +29,10 @@ import errors
 from container import Container
 from contract import problems, schemas
 from contract.operations import MAX_JSON_BYTES, definitions
-from testing.calls import becomes, empty_queue
+from testing.calls import empty_queue
 from testing.debian_programs import DEPLOY, Nginx, certificate, nginx
 from testing.pictures import picture, upload
+from testing.polling import eventually
 from testing.servers import Learner, Phone, Server, address, dial, free_port, register
 from testing.time_limits import limit
 
@@ -305,7 +306,7 @@ async def test_renewed_certificate_is_read_on_reload(edge: Nginx, server: Server
         async def is_renewed() -> bool:
             return await asyncio.to_thread(shown) == renewed
 
-        await becomes(is_renewed)
+        await eventually(is_renewed)
 
 
 async def test_host_keeps_its_port(client: MakeClient, edge: Nginx) -> None:

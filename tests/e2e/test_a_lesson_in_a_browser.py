@@ -14,10 +14,12 @@ import pytest
 from container import Container
 from contract import lint
 from settings import Settings
-from testing.accounts import eventually, load, own_database
-from testing.call_history import make_admin
+from testing.accounts import make_admin
+from testing.containers import load_settings
+from testing.databases import own_database
 from testing.debian_programs import CHROMIUM_ARGUMENTS, program
 from testing.lessons import new_course, new_lesson
+from testing.polling import eventually
 from testing.servers import free_port, register, start_server, stop_server
 from testing.shop import a_worker
 from testing.time_limits import limit
@@ -32,7 +34,7 @@ async def test_a_browser_plays_a_lesson(environment: dict[str, str], settings: S
     with own_database(settings) as own:
         variables = {**environment, "DB_NAME": own.db_name, "CORS_ORIGINS": f"http://127.0.0.1:{page_port}"}
         server = await asyncio.to_thread(start_server, variables, tmp_path / "server.log", workers=1)
-        container = Container(load(variables))
+        container = Container(load_settings(variables))
         try:
             async with (
                 httpx.AsyncClient(base_url=server.url, timeout=60) as desk,

@@ -12,9 +12,11 @@ import httpx
 import pytest
 
 from settings import Settings
-from testing.accounts import eventually, parlance
-from testing.call_history import codes, rows, value
+from testing.commands import run_parlance
+from testing.databases import rows, value
+from testing.http_answers import count_statuses
 from testing.payments import lapse
+from testing.polling import eventually
 from testing.servers import Learner
 from testing.shop import PRICE, Shop, a_shop
 
@@ -151,15 +153,15 @@ async def test_one_rule_gives_back_at_the_endpoint_and_at_the_command_line(
     await shop.becomes(order, "paid", enrolled=True, amount_refunded=10000)
     # More than is left is refused at either door, in the same words.
     answer = await admin.http.post(f"/admin/orders/{order.id}/refund", json={"amount": PRICE - 9999})
-    refused = await parlance(shop.environment, "refunds", "issue", str(order.id), "--amount", str(PRICE - 9999))
+    refused = await run_parlance(shop.environment, "refunds", "issue", str(order.id), "--amount", str(PRICE - 9999))
     assert problem(answer) == (409, "refund_too_large") and answer.json()["detail"] in refused.err
     assert refused.code == 1 and "refund_too_large" in refused.err
-    issued = await parlance(shop.environment, "refunds", "issue", str(order.id))
+    issued = await run_parlance(shop.environment, "refunds", "issue", str(order.id))
     assert issued.code == 0 and issued.out.endswith(f"of {PRICE - 10000} inr: succeeded\n"), issued
     order = await shop.becomes(order, "refunded", enrolled=False, amount_refunded=PRICE)
     assert (await ada.http.get(f"/courses/{order.course_id}")).json()["enrolled"] is False
     answer = await admin.http.post(f"/admin/orders/{order.id}/refund", json={})
-    refused = await parlance(shop.environment, "refunds", "issue", str(order.id))
+    refused = await run_parlance(shop.environment, "refunds", "issue", str(order.id))
     assert problem(answer) == (409, "order_not_refundable") and "order_not_refundable" in refused.err
     await shop.heard_all()
     recorded = await rows(
@@ -216,9 +218,9 @@ async def test_fifty_checkouts_at_once_are_one_order_and_one_session(shop: Shop,
                 )
             )
             good = [each for each in answers if each.status_code == 201]
-            assert good and len({each.text for each in good}) == 1, codes(answers)
+            assert good and len({each.text for each in good}) == 1, count_statuses(answers)
             refusals = {problem(each) for each in answers if each.status_code != 201}
-            assert refusals <= {(409, "idempotency_in_flight")}, codes(answers)
+            assert refusals <= {(409, "idempotency_in_flight")}, count_statuses(answers)
             orders = await rows(shop.container, "SELECT id, status::text FROM orders WHERE course_id = :c", c=course)
             assert [(str(each.id), each.status) for each in orders] == [(good[0].json()["orderId"], "pending")]
             order = await shop.order(orders[0].id)
@@ -233,9 +235,9 @@ async def test_fifty_refunds_at_once_are_one_refund(shop: Shop, ada: Learner, ad
             *(admin.http.post(f"/admin/orders/{order.id}/refund", json=body, headers=headers) for _ in range(50))
         )
         good = [each for each in answers if each.status_code == 201]
-        assert good and len({each.json()["id"] for each in good}) == 1, codes(answers)
+        assert good and len({each.json()["id"] for each in good}) == 1, count_statuses(answers)
         refusals = {problem(each)[1] for each in answers if each.status_code != 201}
-        assert refusals <= {"refund_pending", "order_not_refundable", "idempotency_in_flight"}, codes(answers)
+        assert refusals <= {"refund_pending", "order_not_refundable", "idempotency_in_flight"}, count_statuses(answers)
         await shop.heard_all()
         amount = body.get("amount", PRICE)
         await shop.becomes(order, "paid" if key else "refunded", enrolled=bool(key), amount_refunded=amount)
@@ -350,7 +352,7 @@ async def test_reconciling_makes_good_every_webhook_that_was_lost(shop: Shop, ad
     }
 
     async def reconcile(*options: str) -> str:
-        ran = await parlance(shop.environment, "payments", "reconcile", *options)
+        ran = await run_parlance(shop.environment, "payments", "reconcile", *options)
         assert ran.code == 0, ran
         return ran.out
 

@@ -21,9 +21,10 @@ from container import Container
 from devtools.stand_ins import StandIns
 from devtools.stand_ins import running as stand_ins_running
 from settings import Settings
-from testing.accounts import eventually, load, own_database, run_jobs, running
-from testing.call_history import rows, value
+from testing.containers import load_settings, run_jobs, running_container
+from testing.databases import own_database, rows, value
 from testing.payments import a_course, is_enrolled
+from testing.polling import eventually
 from testing.shop import PRICE, ROOT, SUBSCRIBED, agrees
 from tests.services.test_settlement import a_learner
 
@@ -76,7 +77,7 @@ async def house(
     with own_database(settings) as own, stand_ins_running() as stand_ins:
         stand_ins.courier.configure(enabled=SUBSCRIBED)
         variables = {**environment, **stand_ins.environment, "DB_NAME": own.db_name}
-        async with running(load(variables)) as container:
+        async with running_container(load_settings(variables)) as container:
             yield container, stand_ins, variables
 
 
@@ -151,7 +152,7 @@ async def test_two_hundred_kills_lose_nothing_and_double_nothing(
 async def _sell(container: Container, stand_ins: StandIns, environment: dict[str, str]) -> list[Any]:
     """Half of the orders by either provider."""
     course = await a_course(container, price=PRICE)
-    other = Container(load({**environment, "PAYMENT_PROVIDER": "razorpay"}))
+    other = Container(load_settings({**environment, "PAYMENT_PROVIDER": "razorpay"}))
     try:
         return [
             await shop.payments.checkout(await a_learner(container), course)

@@ -14,11 +14,11 @@ import pytest
 from container import Container
 from contract import lint
 from settings import Settings
-from testing.accounts import eventually
 from testing.calls import empty_queue
 from testing.debian_programs import CHROMIUM_ARGUMENTS, program
 from testing.lessons import new_course, new_lesson
 from testing.pictures import picture, upload
+from testing.polling import eventually
 from testing.servers import PASSWORD, Server, free_port, start_server, stop_server
 from testing.shop import PRICE, a_shop, a_worker
 from testing.time_limits import limit

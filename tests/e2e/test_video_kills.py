@@ -14,10 +14,12 @@ import pytest
 from adapters.jobs import STALLED_AFTER
 from container import Container
 from settings import Settings
-from testing.accounts import eventually, load, own_database
-from testing.call_history import make_admin, value
+from testing.accounts import make_admin
+from testing.containers import load_settings
+from testing.databases import own_database, value
 from testing.lessons import new_course, new_lesson
 from testing.pictures import keys
+from testing.polling import eventually
 from testing.servers import Learner, start_server, stop_server
 from testing.shop import a_worker
 from testing.videos import clip, decoded, everything, put
@@ -31,7 +33,7 @@ async def studio(
     with own_database(settings) as own:
         variables = {**environment, "DB_NAME": own.db_name}
         server = await asyncio.to_thread(start_server, variables, tmp_path / "server.log", workers=1)
-        container = Container(load(variables))
+        container = Container(load_settings(variables))
         try:
             async with (
                 httpx.AsyncClient(base_url=server.url, timeout=60, trust_env=False) as http,

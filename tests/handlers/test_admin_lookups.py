@@ -14,9 +14,12 @@ import app
 from container import Container
 from models import AuditEntry, OrderStatus, ProviderName, Role
 from settings import Settings
-from testing.accounts import own_database, running
+from testing.accounts import make_admin
 from testing.admin_rows import NOON, an_account, an_order, minutes_ago, some_course
-from testing.call_history import every_page, had_call, make_admin, rows
+from testing.call_history import had_call
+from testing.containers import running_container
+from testing.databases import own_database, rows
+from testing.http_answers import read_all_pages
 from testing.payments import completed, deliver, paying, tills
 from testing.servers import Learner, client, register
 
@@ -27,7 +30,7 @@ NOWHERE = "7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0"
 async def house(settings: Settings) -> AsyncIterator[Container]:
     with own_database(settings) as own:
         own = paying(own)
-        async with running(own, payment_providers=tills(own)) as services:
+        async with running_container(own, payment_providers=tills(own)) as services:
             yield services
 
 
@@ -55,7 +58,7 @@ def name() -> str:
 
 async def found(admin: Learner, path: str, **query: Any) -> list[str]:
     """The ids of a whole list, read two at a time."""
-    return [each["id"] for each in await every_page(admin.http, path, limit=2, **query)]
+    return [each["id"] for each in await read_all_pages(admin.http, path, limit=2, **query)]
 
 
 async def refused(admin: Learner, path: str, **query: Any) -> tuple[int, str]:
@@ -346,7 +349,7 @@ async def test_whatever_an_administrator_changes_is_an_entry_of_the_log(
         ]
         for method, path, json, *_ in requests:
             assert (await boss.http.request(method, path, json=json)).is_success, path
-        entries = await every_page(boss.http, "/admin/audit", limit=3, actorId=boss.id)
+        entries = await read_all_pages(boss.http, "/admin/audit", limit=3, actorId=boss.id)
         expected = [(action, target) for *_, action, target in requests]
         assert [(each["action"], each["targetId"]) for each in entries[::-1]] == expected
         assert {each["actorId"] for each in entries} == {boss.id}
@@ -356,12 +359,14 @@ async def test_whatever_an_administrator_changes_is_an_entry_of_the_log(
             house, "SELECT number, hash FROM audit_log WHERE actor_id = :a ORDER BY number DESC", a=boss.id
         )
         assert [(each["number"], each["hash"]) for each in entries] == [tuple(each) for each in kept]
-        bans = await every_page(boss.http, "/admin/audit", actorId=boss.id, action="user.ban")
+        bans = await read_all_pages(boss.http, "/admin/audit", actorId=boss.id, action="user.ban")
         assert [each["targetId"] for each in bans] == [bob.id]
-        of_report = await every_page(boss.http, "/admin/audit", targetId=report)
+        of_report = await read_all_pages(boss.http, "/admin/audit", targetId=report)
         assert [each["action"] for each in of_report] == ["report.review"]
-        assert await every_page(boss.http, "/admin/audit", actorId=boss.id, action="user.ban", targetId=ada.id) == []
-        assert await every_page(boss.http, "/admin/audit", action="no.such") == []
+        assert (
+            await read_all_pages(boss.http, "/admin/audit", actorId=boss.id, action="user.ban", targetId=ada.id) == []
+        )
+        assert await read_all_pages(boss.http, "/admin/audit", action="no.such") == []
 
 
 async def test_the_log_is_read_page_by_page_while_entries_come(house: Container, admin: Learner) -> None:
@@ -369,13 +374,13 @@ async def test_the_log_is_read_page_by_page_while_entries_come(house: Container,
     for _ in range(4):
         await house.bans.ban(admin.id, target, "Spam.")
         await house.bans.unban(admin.id, target)
-    entries = await every_page(admin.http, "/admin/audit", limit=100, targetId=target)
+    entries = await read_all_pages(admin.http, "/admin/audit", limit=100, targetId=target)
     assert [each["action"] for each in entries] == ["user.unban", "user.ban"] * 4
     first = (await admin.http.get("/admin/audit", params={"targetId": target, "limit": 3})).json()
     await house.bans.ban(admin.id, target, "Spam.")
     rest = await admin.http.get("/admin/audit", params={"targetId": target, "cursor": first["nextCursor"]})
     assert first["items"] + rest.json()["items"] == entries
-    everything = await every_page(admin.http, "/admin/audit", limit=5)
+    everything = await read_all_pages(admin.http, "/admin/audit", limit=5)
     assert [each["number"] for each in everything] == list(range(len(everything), 0, -1))
     by_nobody = await rows(house, "SELECT number FROM audit_log WHERE actor_id IS NULL")
     assert {each["number"] for each in everything if each["actorId"] is None} == {number for (number,) in by_nobody}

@@ -10,7 +10,11 @@ import pytest
 
 from container import Container
 from contract import operations, schemas
-from testing.call_history import MakeLearner, every_page, had_call, make_admin, rows, until, value
+from testing.accounts import make_admin
+from testing.call_history import MakeLearner, had_call
+from testing.databases import rows, value
+from testing.http_answers import read_all_pages
+from testing.polling import eventually
 from testing.servers import PASSWORD, Learner
 
 NOWHERE = "7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0"
@@ -153,10 +157,10 @@ async def test_reports_are_listed_by_status_page_by_page(
         made.append((await ada.http.post("/reports", json=body)).json()["id"])
     for report in made[:2]:
         await admin.http.patch(f"/admin/reports/{report}", json={"status": "reviewed"})
-    listed = [each["id"] for each in await every_page(admin.http, "/admin/reports", limit=3)]
+    listed = [each["id"] for each in await read_all_pages(admin.http, "/admin/reports", limit=3)]
     assert len(listed) == len(set(listed)) and [each for each in listed if each in made] == made[::-1]
     for status, expected in (("reviewed", made[:2]), ("pending", made[2:])):
-        items = await every_page(admin.http, "/admin/reports", limit=3, status=status)
+        items = await read_all_pages(admin.http, "/admin/reports", limit=3, status=status)
         assert {each["status"] for each in items} == {status}
         assert [each["id"] for each in items if each["id"] in made] == expected[::-1]
     assert (await admin.http.get("/admin/reports", params={"status": "open"})).status_code == 400
@@ -172,4 +176,4 @@ async def test_a_demoted_administrator_is_out_at_once(
     async def refused() -> bool:
         return (await other.http.get("/admin/reports")).status_code == 401
 
-    await until(refused, "the old token is refused", within=1)
+    await eventually(refused, "the old token is refused", within=1)

@@ -19,9 +19,11 @@ from models import ReportReason as Reason
 from models import ReportStatus as Status
 from services.operations.dashboard import COUNTED, KEPT
 from settings import Settings
-from testing.accounts import own_database, running
+from testing.accounts import make_admin
 from testing.admin_rows import an_account, an_order, keep, some_course
-from testing.call_history import every_page, make_admin, rows
+from testing.containers import running_container
+from testing.databases import own_database, rows
+from testing.http_answers import read_all_pages
 from testing.servers import Learner, client
 
 DAY = timedelta(days=1)
@@ -40,7 +42,7 @@ async def house(settings: Settings, valkey: EmbeddedServices) -> AsyncIterator[C
     """A house without anybody."""
     own = settings.model_copy(update={"redis_port": int(valkey.start()["REDIS_PORT"])})
     with own_database(own) as empty:
-        async with running(empty) as services:
+        async with running_container(empty) as services:
             yield services
 
 
@@ -254,7 +256,7 @@ async def test_without_redis_all_is_there_but_the_searches(
     stats = await read(admin)
     assert stats["live"] == {"searches": None, "rooms": 0, "calls": 0}
     assert stats["totals"]["users"]["count"] == 2, "nothing is kept"
-    assert len(await every_page(admin.http, "/admin/users")) == 2
+    assert len(await read_all_pages(admin.http, "/admin/users")) == 2
 
 
 async def test_a_big_table_is_estimated(house: Container) -> None:

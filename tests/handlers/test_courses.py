@@ -14,7 +14,9 @@ from PIL import Image
 
 from container import Container
 from settings import Settings
-from testing.call_history import MakeLearner, codes, every_page, rows, value
+from testing.call_history import MakeLearner
+from testing.databases import rows, value
+from testing.http_answers import count_statuses, read_all_pages
 from testing.lessons import NOWHERE, an_admin, new_course, new_lesson, problem
 from testing.payments import a_course, completed, deliver
 from testing.pictures import keys, picture, run_jobs, upload
@@ -54,8 +56,8 @@ async def test_a_course_is_made_published_changed_and_deleted(
         assert problem(await ada.http.get(path)) == (404, "not_found"), path
     for path in (f"{address}/enroll", f"/lessons/{lesson}/complete"):
         assert problem(await ada.http.post(path)) == (404, "not_found"), path
-    assert course["id"] not in [each["id"] for each in await every_page(ada.http, "/courses", limit=100)]
-    assert course["id"] in [each["id"] for each in await every_page(admin.http, "/courses", limit=100)]
+    assert course["id"] not in [each["id"] for each in await read_all_pages(ada.http, "/courses", limit=100)]
+    assert course["id"] in [each["id"] for each in await read_all_pages(admin.http, "/courses", limit=100)]
 
     changed = await admin.http.patch(address, json={"isPublished": True, "level": "beginner", "price": 0})
     assert changed.status_code == 200 and changed.json()["isPublished"]
@@ -136,7 +138,7 @@ async def test_orders_given_at_once_leave_one_of_them(admin: Learner) -> None:
     answers = await asyncio.gather(
         *(admin.http.put(f"/courses/{course}/lessons/order", json={"lessonIds": order}) for order in orders)
     )
-    assert codes(answers) == {200: 12}
+    assert count_statuses(answers) == {200: 12}
     left = [each["id"] for each in (await admin.http.get(f"/courses/{course}/lessons")).json()["items"]]
     assert left in orders
 
@@ -144,7 +146,7 @@ async def test_orders_given_at_once_leave_one_of_them(admin: Learner) -> None:
 async def test_fifty_enroll_once(container: Container, admin: Learner, ada: Learner) -> None:
     course = await new_course(admin.http)
     answers = await asyncio.gather(*(ada.http.post(f"/courses/{course}/enroll") for _ in range(50)))
-    assert codes(answers) == {201: 1, 409: 49}
+    assert count_statuses(answers) == {201: 1, 409: 49}
     assert await value(container, "SELECT count(*) FROM enrollments WHERE course_id = :id", id=course) == 1
 
 
@@ -152,7 +154,7 @@ async def test_a_paid_course_opens_by_the_webhook_alone(container: Container, ad
     course = await new_course(admin.http, price=49900)
     lesson = await new_lesson(admin.http, course)
     answers = await asyncio.gather(*(ada.http.post(f"/courses/{course}/enroll") for _ in range(10)))
-    assert codes(answers) == {201: 10} and len({each.json()["orderId"] for each in answers}) == 1
+    assert count_statuses(answers) == {201: 10} and len({each.json()["orderId"] for each in answers}) == 1
     assert not any(each.json()["enrolled"] for each in answers)
     assert problem(await ada.http.post(f"/lessons/{lesson}/complete")) == (403, "not_enrolled")
     assert (await ada.http.get("/my/courses")).json()["items"] == []
@@ -182,7 +184,7 @@ async def test_progress_never_goes_back(container: Container, admin: Learner, ad
         *(ada.http.put(f"/lessons/{lesson}/progress", json={"watchSeconds": each}) for each in told),
         *(ada.http.post(f"/lessons/{lesson}/complete") for _ in range(5)),
     )
-    assert codes(answers) == {200: 45}
+    assert count_statuses(answers) == {200: 45}
     assert len({each.json()["completedAt"] for each in answers} - {None}) == 1
     back = await ada.http.put(f"/lessons/{lesson}/progress", json={"watchSeconds": 3})
     assert back.json()["watchSeconds"] == 39 and back.json()["completed"]

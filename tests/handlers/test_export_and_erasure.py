@@ -14,8 +14,12 @@ import pytest
 
 from container import Container
 from settings import Settings
-from testing.call_history import MakeLearner, codes, had_call, make_admin, rows, until, value
+from testing.accounts import make_admin
+from testing.call_history import MakeLearner, had_call
+from testing.databases import rows, value
+from testing.http_answers import count_statuses
 from testing.pictures import keys, picture, run_jobs, upload
+from testing.polling import eventually
 from testing.servers import PASSWORD, Learner, Phone, address
 
 MakePhone = Callable[..., Awaitable[Phone]]
@@ -196,7 +200,7 @@ async def test_what_is_written_while_an_account_is_deleted_goes_too(
         word = f"late{uuid.uuid4().hex[:12]}"
         edits = [ada.http.patch("/users/me", json={"bio": f"{word} {number}"}) for number in range(6)]
         answers = await asyncio.gather(*edits[:3], erase(ada), *edits[3:])
-        assert codes([answers[3]]) == {204: 1}
+        assert count_statuses([answers[3]]) == {204: 1}
         assert {answer.status_code for answer in answers} <= {200, 204, 401}
         assert await value(container, "SELECT count(*) FROM profiles WHERE bio LIKE :w", w=f"{word}%") == 0
 
@@ -217,7 +221,7 @@ async def test_a_picture_that_arrives_while_an_account_is_deleted_goes_too(
 async def test_an_account_is_deleted_once(make_learner: MakeLearner) -> None:
     ada = await make_learner()
     answers = await asyncio.gather(*(erase(ada) for _ in range(4)))
-    assert codes(answers)[204] == 1 and set(codes(answers)) <= {204, 401}
+    assert count_statuses(answers)[204] == 1 and set(count_statuses(answers)) <= {204, 401}
 
 
 async def test_a_deleted_account_leaves_the_queue(make_phone: MakePhone, container: Container) -> None:
@@ -229,7 +233,7 @@ async def test_a_deleted_account_leaves_the_queue(make_phone: MakePhone, contain
     async def gone() -> bool:
         return not ada.client.connected and not await container.redis.exists(f"match:searching:{ada.learner.id}")
 
-    await until(gone, "socket and search are gone", within=2)
+    await eventually(gone, "socket and search are gone", within=2)
     assert await redis_traces(container, ada.learner.username, ada.learner.email) == []
 
 

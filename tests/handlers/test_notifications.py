@@ -12,7 +12,10 @@ import pytest
 from container import Container
 from models import Order, OrderStatus
 from services.messaging import notification_templates, notifications
-from testing.call_history import MakeLearner, codes, every_page, make_admin, rows, value
+from testing.accounts import make_admin
+from testing.call_history import MakeLearner
+from testing.databases import rows, value
+from testing.http_answers import count_statuses, read_all_pages
 from testing.payments import a_course, completed, deliver
 from testing.servers import PASSWORD, Learner, address
 
@@ -49,7 +52,7 @@ async def test_a_list_is_read_page_by_page_while_more_comes(container: Container
     await tell(container, ada, "7")
     second = await ada.http.get("/notifications", params={"limit": 3, "cursor": first["nextCursor"]})
     assert [each["title"] for each in second.json()["items"]] == ["3", "2", "1"]
-    assert [each["title"] for each in await every_page(ada.http, "/notifications")] == [*"76543210"]
+    assert [each["title"] for each in await read_all_pages(ada.http, "/notifications")] == [*"76543210"]
     (item, *_) = first["items"]
     assert item.keys() == {"id", "type", "title", "body", "data", "read", "createdAt", "readAt"}
     assert (item["type"], item["data"], item["read"], item["readAt"]) == ("system", None, False, None)
@@ -72,7 +75,7 @@ async def test_reading_is_noted_once_and_for_oneself_alone(container: Container,
     assert (await ada.http.get("/notifications")).json()["unread"] == 1
 
     all_read = await asyncio.gather(*(ada.http.patch("/notifications/read-all") for _ in range(8)))
-    assert codes(all_read) == {200: 8} and {answer.json()["unread"] for answer in all_read} == {0}
+    assert count_statuses(all_read) == {200: 8} and {answer.json()["unread"] for answer in all_read} == {0}
     items = (await ada.http.get("/notifications")).json()["items"]
     assert all(each["read"] and each["readAt"] for each in items) and items[1] == read.json()
     assert (await bob.http.get("/notifications")).json()["unread"] == 1

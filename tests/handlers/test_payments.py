@@ -20,8 +20,10 @@ from adapters.ports import CheckoutFact
 from container import Container
 from models import Order
 from settings import Settings
-from testing.accounts import own_database, run_jobs, running
-from testing.call_history import codes, every_page, make_admin, rows, value
+from testing.accounts import make_admin
+from testing.containers import run_jobs, running_container
+from testing.databases import own_database, rows, value
+from testing.http_answers import count_statuses, read_all_pages
 from testing.payments import (
     STRIPE_SECRET,
     Till,
@@ -54,7 +56,7 @@ MakeLearner = Callable[..., Awaitable[Learner]]
 async def house(settings: Settings) -> AsyncIterator[Container]:
     with own_database(settings) as own:
         own = paying(own)
-        async with running(own, payment_providers=tills(own)) as services:
+        async with running_container(own, payment_providers=tills(own)) as services:
             yield services
 
 
@@ -189,9 +191,9 @@ async def test_courses_as_far_as_they_are_sold(
         assert problem(await ada.http.get(f"/courses/{course}")) == (404, "not_found")
         assert problem(await ada.http.post(f"/courses/{course}/enroll")) == (404, "not_found")
         assert problem(await buy(ada, course)) == (404, "not_found")
-    listed = {each["id"]: each for each in await every_page(ada.http, "/courses", limit=100)}
+    listed = {each["id"]: each for each in await read_all_pages(ada.http, "/courses", limit=100)}
     assert free in listed and draft not in listed
-    assert draft in {each["id"] for each in await every_page(admin.http, "/courses", limit=100)}
+    assert draft in {each["id"] for each in await read_all_pages(admin.http, "/courses", limit=100)}
     assert (await admin.http.get(f"/courses/{draft}")).json()["isPublished"] is False
 
 
@@ -226,7 +228,7 @@ async def test_fifty_checkouts_with_one_key_or_with_fifty_are_one_open_order(
             rest = {problem(each) for each in answers if each.status_code != 201}
             assert rest <= {(409, "idempotency_in_flight")}
         else:
-            assert codes(answers) == {201: 50}
+            assert count_statuses(answers) == {201: 50}
 
 
 # --- Idempotency-Key ------------------------------------------------------------------------------------
@@ -355,7 +357,7 @@ async def test_delayed_payment_makes_the_order_processing(
     await deliver(house, completed(order, payment_status="unpaid"))
     assert (await ada.http.get(f"/payments/orders/{order.id}")).json()["status"] == "processing"
     assert [each["status"] for each in (await ada.http.get("/payments/orders")).json()["items"]] == ["processing"]
-    found = await every_page(admin.http, "/admin/orders", limit=100, status="processing")
+    found = await read_all_pages(admin.http, "/admin/orders", limit=100, status="processing")
     assert str(order.id) in {each["id"] for each in found} and {each["status"] for each in found} == {"processing"}
     assert problem(await buy(ada, course)) == (409, "payment_pending")
     assert problem(await buy(ada, course, str(uuid.uuid4()))) == (409, "payment_pending")
@@ -471,7 +473,7 @@ async def test_inquiry_can_be_refunded(house: Container, ada: Learner, admin: Le
     asked = json.loads(disputed(order, status="warning_needs_response").body)["data"]["object"]
     asked["is_charge_refundable"] = refundable
     await deliver(house, stripe_webhook("charge.dispute.created", asked))
-    shown = {each["id"]: each for each in await every_page(admin.http, "/admin/orders", limit=100)}[str(order.id)]
+    shown = {each["id"]: each for each in await read_all_pages(admin.http, "/admin/orders", limit=100)}[str(order.id)]
     assert (shown["inquiry"], shown["disputed"], shown["alerts"]) == (True, False, ["inquiry"])
     answer = await admin.http.post(f"/admin/orders/{order.id}/refund", json={"amount": 100})
     if not refundable:
@@ -479,7 +481,7 @@ async def test_inquiry_can_be_refunded(house: Container, ada: Learner, admin: Le
         return
     assert answer.status_code == 201 and await is_enrolled(house, order)
     await deliver(house, disputed(order, kind="charge.dispute.updated"))
-    shown = {each["id"]: each for each in await every_page(admin.http, "/admin/orders", limit=100)}[str(order.id)]
+    shown = {each["id"]: each for each in await read_all_pages(admin.http, "/admin/orders", limit=100)}[str(order.id)]
     assert (shown["inquiry"], shown["disputed"], shown["alerts"]) == (False, True, ["inquiry", "disputed"])
     assert problem(await admin.http.post(f"/admin/orders/{order.id}/refund", json={})) == (409, "order_not_refundable")
 
@@ -627,7 +629,7 @@ async def test_fifty_refunds_at_once_are_one(house: Container, ada: Learner, adm
     order = await paid(house, ada)
     till.slow = 0.2
     answers = await asyncio.gather(*(admin.http.post(f"/admin/orders/{order.id}/refund", json={}) for _ in range(50)))
-    assert codes(answers) == {201: 1, 409: 49}
+    assert count_statuses(answers) == {201: 1, 409: 49}
     assert {problem(each)[1] for each in answers if each.status_code == 409} <= {
         "refund_pending",
         "order_not_refundable",
@@ -720,12 +722,12 @@ async def test_operators_see_every_order_and_what_to_look_at(
 ) -> None:
     order, other = await paid(house, ada), await order_of(house, await buy(await learner(), await a_course(house)))
     await deliver(house, disputed(order), completed(other, amount_total=1))
-    shown = {each["id"]: each for each in await every_page(admin.http, "/admin/orders", limit=100)}
+    shown = {each["id"]: each for each in await read_all_pages(admin.http, "/admin/orders", limit=100)}
     mine = shown[str(order.id)]
     assert (mine["userId"], mine["alerts"], mine["disputed"]) == (ada.id, ["disputed"], True)
     assert mine["providerPaymentId"] == payment_of(order)
     assert (shown[str(other.id)]["status"], shown[str(other.id)]["alerts"]) == ("pending", ["amount_differs"])
-    pending = await every_page(admin.http, "/admin/orders", limit=100, status="pending")
+    pending = await read_all_pages(admin.http, "/admin/orders", limit=100, status="pending")
     assert str(other.id) in {each["id"] for each in pending} and {each["status"] for each in pending} == {"pending"}
     assert problem(await ada.http.get("/admin/orders")) == (403, "forbidden")
 

@@ -11,7 +11,8 @@ import sqlalchemy as sa
 import app
 from container import Container
 from settings import Settings
-from testing.call_history import MakeLearner, every_page
+from testing.call_history import MakeLearner
+from testing.http_answers import read_all_pages
 from testing.lessons import an_admin, new_course, new_lesson, problem
 from testing.payments import a_course, completed, deliver, refunded
 from testing.pictures import keys, picture, run_jobs, upload
@@ -41,7 +42,7 @@ async def execute(container: Container, statement: str, **values: Any) -> None:
 
 
 async def listed(http: httpx.AsyncClient) -> list[str]:
-    return [each["id"] for each in await every_page(http, "/courses", limit=100)]
+    return [each["id"] for each in await read_all_pages(http, "/courses", limit=100)]
 
 
 # --- Without a login ----------------------------------------------------------------------------------

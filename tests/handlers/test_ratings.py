@@ -7,7 +7,9 @@ import asyncio
 import pytest
 
 from container import Container
-from testing.call_history import MakeLearner, codes, had_call, value
+from testing.call_history import MakeLearner, had_call
+from testing.databases import value
+from testing.http_answers import count_statuses
 from testing.servers import Learner
 
 
@@ -37,7 +39,7 @@ async def test_of_fifty_ratings_at_once_one_counts(container: Container, pair: t
     answers = await asyncio.gather(
         *(ada.http.post(f"/sessions/{call}/rate", json={"stars": 1 + number % 5}) for number in range(50))
     )
-    assert codes(answers) == {201: 1, 409: 49}
+    assert count_statuses(answers) == {201: 1, 409: 49}
     assert {answer.json()["code"] for answer in answers if answer.status_code == 409} == {"already_rated"}
     (won,) = [answer.json()["myRating"] for answer in answers if answer.status_code == 201]
     assert (await ada.http.get(f"/sessions/{call}")).json()["myRating"] == won
@@ -84,6 +86,6 @@ async def test_of_fifty_learners_who_claim_a_username_one_gets_it(
             for number, learner in enumerate(learners)
         )
     )
-    assert codes(answers) == {200: 1, 409: 49}
+    assert count_statuses(answers) == {200: 1, 409: 49}
     assert {answer.json()["code"] for answer in answers if answer.status_code == 409} == {"username_taken"}
     assert await value(container, "SELECT count(*) FROM profiles WHERE lower(username) = lower(:n)", n=name) == 1

@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 
 from container import Container
-from testing.call_history import MakeLearner, codes, every_page, had_call, make_admin, value
+from testing.accounts import make_admin
+from testing.call_history import MakeLearner, had_call
+from testing.databases import value
+from testing.http_answers import count_statuses, read_all_pages
 from testing.servers import Learner
 
 Pair = tuple[Learner, Learner]
@@ -54,7 +57,7 @@ async def test_of_fifty_reports_of_a_call_one_is_taken(container: Container, pai
     ada, bob = pair
     call = await had_call(container, ada, bob)
     answers = await asyncio.gather(*(ada.http.post("/reports", json=about(bob, sessionId=call)) for _ in range(50)))
-    assert codes(answers) == {201: 1, 409: 49}
+    assert count_statuses(answers) == {201: 1, 409: 49}
     assert {answer.json()["code"] for answer in answers if answer.status_code == 409} == {"already_reported"}
     # The partner, and the same reporter for another call, are free to report.
     assert (await bob.http.post("/reports", json=about(ada, sessionId=call))).status_code == 201
@@ -67,7 +70,7 @@ async def test_of_fifty_reports_of_a_learner_one_is_pending_and_another_may_foll
 ) -> None:
     ada, bob = pair
     answers = await asyncio.gather(*(ada.http.post("/reports", json=about(bob)) for _ in range(50)))
-    assert codes(answers) == {201: 1, 409: 49}
+    assert count_statuses(answers) == {201: 1, 409: 49}
     (first,) = [answer.json()["id"] for answer in answers if answer.status_code == 201]
     admin = await make_admin(container, (await make_learner()).http)
     assert (await admin.http.patch(f"/admin/reports/{first}", json={"status": "dismissed"})).status_code == 200
@@ -139,7 +142,7 @@ async def test_three_reports_at_the_same_instant_flag(container: Container, make
         for each in reporters:
             await had_call(container, each, bob)
         answers = await asyncio.gather(*(each.http.post("/reports", json=about(bob)) for each in reporters))
-        assert codes(answers) == {201: 3}
+        assert count_statuses(answers) == {201: 3}
         assert await flagged(container, bob)
 
 
@@ -149,4 +152,4 @@ async def test_the_list_is_read_to_its_end_page_by_page(container: Container, pa
     for _ in range(5):
         call = await had_call(container, ada, bob)
         made.append((await ada.http.post("/reports", json=about(bob, sessionId=call))).json()["id"])
-    assert [each["id"] for each in await every_page(ada.http, "/reports/mine")] == made[::-1]
+    assert [each["id"] for each in await read_all_pages(ada.http, "/reports/mine")] == made[::-1]

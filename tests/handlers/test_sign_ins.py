@@ -14,7 +14,10 @@ import app
 from container import Container
 from jobs import send_password_reset
 from settings import Settings
-from testing.accounts import Outbox, an_email, bearer, credentials, own_database, query, run_jobs, running
+from testing.accounts import bearer, credentials, new_email
+from testing.containers import run_jobs, running_container
+from testing.databases import own_database, query
+from testing.email_outbox import Outbox
 from testing.servers import PASSWORD, client
 
 ALLOWED = ["http://localhost:5503", "https://app.example.com"]
@@ -42,7 +45,7 @@ async def house(settings: Settings) -> AsyncIterator[House]:
     outbox = Outbox()
     with own_database(settings) as own:
         changed = own.model_copy(update={"cors_origins": ["https://app.example.com"]})
-        async with running(changed, mailer=outbox) as services:
+        async with running_container(changed, mailer=outbox) as services:
             yield House(app.create(services), services, outbox)
 
 
@@ -92,7 +95,7 @@ def code(answer: httpx.Response) -> tuple[int, str]:
 
 async def test_an_app_stays_signed_in_by_sending_its_refresh_token(visit: Visit) -> None:
     http = visit()
-    tokens = (await enter(http, an_email(), new=True)).json()
+    tokens = (await enter(http, new_email(), new=True)).json()
     for _ in range(3):
         answer = await http.post("/auth/refresh", json={"refreshToken": tokens["refreshToken"]})
         assert answer.status_code == 200 and answer.headers["cache-control"] == "no-store"
@@ -106,7 +109,7 @@ async def test_an_app_stays_signed_in_by_sending_its_refresh_token(visit: Visit)
 @pytest.mark.parametrize("origin", ALLOWED)
 async def test_a_browser_stays_signed_in_by_its_cookie_from_an_allowed_origin(visit: Visit, origin: str) -> None:
     http = visit()
-    before = cookie(await enter(http, an_email(), platform="web", new=True))
+    before = cookie(await enter(http, new_email(), platform="web", new=True))
     for _ in range(2):
         answer = await http.post("/auth/refresh", headers={"Cookie": f"refresh_token={before}", "Origin": origin})
         assert answer.status_code == 200, answer.text
@@ -124,7 +127,7 @@ async def test_a_cookie_from_a_foreign_origin_or_none_is_refused_and_not_spent(
     house: House, visit: Visit, origin: str | None
 ) -> None:
     http = visit()
-    answer = await enter(http, an_email(), platform="web", new=True)
+    answer = await enter(http, new_email(), platform="web", new=True)
     user_id = answer.json()["user"]["id"]
     headers = {"Cookie": f"refresh_token={cookie(answer)}"} | ({"Origin": origin} if origin else {})
     for body in (None, dict[str, str]()):
@@ -140,8 +143,8 @@ async def test_a_token_in_the_body_is_the_one_that_counts_and_the_cookie_is_not_
     house: House, visit: Visit
 ) -> None:
     http = visit()
-    web = await enter(http, an_email(), platform="web", new=True)
-    mine = (await enter(http, an_email(), new=True)).json()
+    web = await enter(http, new_email(), platform="web", new=True)
+    mine = (await enter(http, new_email(), new=True)).json()
     answer = await http.post(
         "/auth/refresh",
         headers={"Cookie": f"refresh_token={cookie(web)}", "Origin": "https://evil.example"},
@@ -167,7 +170,7 @@ async def test_refreshing_with_nothing_or_nonsense_is_refused(visit: Visit) -> N
 
 async def test_a_token_used_twice_over_signs_its_device_out(visit: Visit) -> None:
     http = visit()
-    stolen = (await enter(http, an_email(), new=True)).json()
+    stolen = (await enter(http, new_email(), new=True)).json()
     child = (await http.post("/auth/refresh", json={"refreshToken": stolen["refreshToken"]})).json()
     grandchild = (await http.post("/auth/refresh", json={"refreshToken": child["refreshToken"]})).json()
     reused = await http.post("/auth/refresh", json={"refreshToken": stolen["refreshToken"]})
@@ -182,7 +185,7 @@ async def test_a_token_used_twice_over_signs_its_device_out(visit: Visit) -> Non
 
 
 async def test_logout_signs_out_this_device_and_no_other(visit: Visit) -> None:
-    http, email = visit(), an_email()
+    http, email = visit(), new_email()
     phone = (await enter(http, email, new=True)).json()
     laptop = await enter(http, email, device="laptop", platform="web")
     out = await http.post("/auth/logout", headers=bearer(laptop.json()["accessToken"]))
@@ -196,10 +199,10 @@ async def test_logout_signs_out_this_device_and_no_other(visit: Visit) -> None:
 
 
 async def test_logout_all_signs_out_every_device_of_this_account_only(visit: Visit) -> None:
-    http, email = visit(), an_email()
+    http, email = visit(), new_email()
     phone = (await enter(http, email, new=True)).json()
     tablet = (await enter(http, email, device="tablet", platform="android")).json()
-    stranger = (await enter(http, an_email(), new=True)).json()
+    stranger = (await enter(http, new_email(), new=True)).json()
     out = await http.post("/auth/logout-all", headers=bearer(phone["accessToken"]))
     assert out.status_code == 204 and cookie(out) == ""
     for tokens in (phone, tablet):
@@ -212,7 +215,7 @@ async def test_logout_all_signs_out_every_device_of_this_account_only(visit: Vis
 
 
 async def test_devices_are_listed_the_latest_used_first_and_can_be_ended_one_by_one(visit: Visit) -> None:
-    http, email = visit(), an_email()
+    http, email = visit(), new_email()
     phone = (await enter(http, email, new=True)).json()
     laptop = (await enter(http, email, device="laptop", platform="web")).json()
     tablet = (await enter(http, email, device="tablet", platform="android")).json()
@@ -237,7 +240,7 @@ async def test_devices_are_listed_the_latest_used_first_and_can_be_ended_one_by_
     assert await me(http, laptop["accessToken"]) == 401
     assert await me(http, tablet["accessToken"]) == 200
 
-    stranger = (await enter(http, an_email(), device="strangers-phone", new=True)).json()
+    stranger = (await enter(http, new_email(), device="strangers-phone", new=True)).json()
     for unknown in ("laptop", "never-seen", "strangers-phone"):
         answer = await http.delete(f"/auth/devices/{unknown}", headers=bearer(phone["accessToken"]))
         assert code(answer) == (404, "not_found")
@@ -261,7 +264,7 @@ async def reset(http: httpx.AsyncClient, token: str, password: str) -> httpx.Res
 async def test_a_forgotten_password_is_set_anew_by_mail_and_every_device_is_signed_out(
     house: House, visit: Visit
 ) -> None:
-    http, email = visit(), an_email()
+    http, email = visit(), new_email()
     phone = (await enter(http, email, new=True)).json()
     tablet = (await enter(http, email, device="tablet")).json()
     assert (await forgot(http, email.upper())).status_code == 202
@@ -289,7 +292,7 @@ async def test_a_forgotten_password_is_set_anew_by_mail_and_every_device_is_sign
 async def test_known_and_unknown_addresses_get_the_same_answer_and_only_the_known_a_mail(
     house: House, visit: Visit
 ) -> None:
-    known, unknown = an_email(), an_email()
+    known, unknown = new_email(), new_email()
     await enter(visit(), known, new=True)
     answers = [await forgot(visit(), email) for email in (known, unknown)]
     seen = [
@@ -309,7 +312,7 @@ async def test_known_and_unknown_addresses_get_the_same_answer_and_only_the_know
 
 
 async def test_one_link_used_kills_those_asked_for_before_and_after(house: House, visit: Visit) -> None:
-    http, email = visit(), an_email()
+    http, email = visit(), new_email()
     await enter(http, email, new=True)
     for _ in range(3):
         await forgot(http, email)
@@ -323,7 +326,7 @@ async def test_one_link_used_kills_those_asked_for_before_and_after(house: House
 
 
 async def test_a_link_for_a_new_password_works_for_an_hour(house: House, visit: Visit) -> None:
-    http, email = visit(), an_email()
+    http, email = visit(), new_email()
     await enter(http, email, new=True)
     for minutes, expected in ((61, 400), (59, 204)):
         await forgot(http, email)
@@ -342,7 +345,7 @@ async def test_a_link_for_a_new_password_works_for_an_hour(house: House, visit: 
 async def test_two_uses_of_one_link_at_once_set_one_password(house: House, visit: Visit) -> None:
     import asyncio
 
-    http, email = visit(), an_email()
+    http, email = visit(), new_email()
     await enter(http, email, new=True)
     await forgot(http, email)
     await run_jobs(house.services)
@@ -372,7 +375,7 @@ async def test_a_link_that_was_never_mailed_is_refused(
 
 
 async def test_a_new_password_of_73_bytes_is_refused_and_the_link_still_works(house: House, visit: Visit) -> None:
-    http, email = visit(), an_email()
+    http, email = visit(), new_email()
     await enter(http, email, new=True)
     await forgot(http, email)
     await run_jobs(house.services)
@@ -395,7 +398,7 @@ async def is_verified(http: httpx.AsyncClient, access_token: str) -> bool:
 
 
 async def test_an_address_is_verified_by_the_link_that_registering_mails(house: House, visit: Visit) -> None:
-    http, email = visit(), an_email()
+    http, email = visit(), new_email()
     access_token = (await enter(http, email, new=True)).json()["accessToken"]
     await run_jobs(house.services)
     [token] = house.outbox.tokens(email, "verify-email")
@@ -414,7 +417,7 @@ async def test_an_address_is_verified_by_the_link_that_registering_mails(house: 
 
 
 async def test_a_verification_is_mailed_again_on_request_and_expires_after_a_day(house: House, visit: Visit) -> None:
-    http, email = visit(), an_email()
+    http, email = visit(), new_email()
     access_token = (await enter(http, email, new=True)).json()["accessToken"]
     await run_jobs(house.services)
     await query(
@@ -432,7 +435,7 @@ async def test_a_verification_is_mailed_again_on_request_and_expires_after_a_day
 
 
 async def test_the_token_of_one_kind_of_mail_does_not_work_as_the_other(house: House, visit: Visit) -> None:
-    http, email = visit(), an_email()
+    http, email = visit(), new_email()
     access_token = (await enter(http, email, new=True)).json()["accessToken"]
     await forgot(http, email)
     await run_jobs(house.services)
@@ -446,7 +449,7 @@ async def test_the_token_of_one_kind_of_mail_does_not_work_as_the_other(house: H
 
 
 async def test_a_mail_that_could_not_leave_is_tried_again_with_a_link_that_works(house: House, visit: Visit) -> None:
-    http, email = visit(), an_email()
+    http, email = visit(), new_email()
     await enter(http, email, new=True)
     await run_jobs(house.services)
     await forgot(http, email)
@@ -467,7 +470,7 @@ async def test_a_mail_that_could_not_leave_is_tried_again_with_a_link_that_works
 
 
 async def test_nothing_is_mailed_by_a_registration_that_did_not_happen(house: House, visit: Visit) -> None:
-    email = an_email()
+    email = new_email()
     await enter(visit(), email, new=True)
     await run_jobs(house.services)
     count = "SELECT count(*) FROM procrastinate_jobs"
@@ -486,7 +489,7 @@ async def test_a_job_is_there_exactly_if_its_transaction_commits(house: House) -
             if fails:
                 raise LookupError
 
-    kept, dropped = an_email(), an_email()
+    kept, dropped = new_email(), new_email()
     await enqueue(kept, fails=False)
     with pytest.raises(LookupError):
         await enqueue(dropped, fails=True)
@@ -499,7 +502,7 @@ async def test_a_job_is_there_exactly_if_its_transaction_commits(house: House) -
 
 
 async def test_a_password_of_72_bytes_works_and_73_are_refused_never_an_error_of_ours(visit: Visit) -> None:
-    http, email = visit(), an_email()
+    http, email = visit(), new_email()
     longest = "é" * 36
     for too_long in ("p" * 73, "é" * 36 + "p", "😀" * 19):
         answer = await http.post("/auth/register", json=credentials(email, password=too_long))

@@ -15,8 +15,9 @@ import app
 from container import Container
 from contract import lint
 from settings import Settings
-from testing.accounts import execute, own_database, running
-from testing.call_history import make_admin, rows, value
+from testing.accounts import make_admin
+from testing.containers import running_container
+from testing.databases import execute, own_database, rows, value
 from testing.lessons import NOWHERE, new_course, new_lesson
 from testing.pictures import keys
 from testing.servers import Learner, client
@@ -35,7 +36,7 @@ def own(settings: Settings) -> Any:
 
 @pytest.fixture(scope="module")
 async def house(own: Settings) -> AsyncIterator[Container]:
-    async with running(own) as services:
+    async with running_container(own) as services:
         yield services
 
 

@@ -17,8 +17,10 @@ import app
 from adapters.storage import Storage
 from container import Container
 from settings import Settings
-from testing.accounts import own_database, run_jobs, running
-from testing.call_history import MakeLearner, make_admin, rows
+from testing.accounts import make_admin
+from testing.call_history import MakeLearner
+from testing.containers import run_jobs, running_container
+from testing.databases import own_database, rows
 from testing.lessons import NOWHERE, new_course, new_lesson, problem
 from testing.payments import completed, deliver, paying, refunded, tills
 from testing.pictures import bucket, keys
@@ -33,7 +35,7 @@ async def house(settings: Settings) -> AsyncIterator[Container]:
         own = paying(own).model_copy(
             update={"video_link_expiry": timedelta(seconds=3), "video_max_bytes": 40 * 1024 * 1024}
         )
-        async with running(own, payment_providers=tills(own)) as services:
+        async with running_container(own, payment_providers=tills(own)) as services:
             yield services
 
 

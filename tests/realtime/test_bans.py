@@ -12,7 +12,9 @@ import socketio
 import socketio.exceptions
 
 from container import Container
-from testing.call_history import make_admin, until, value
+from testing.accounts import make_admin
+from testing.databases import value
+from testing.polling import eventually
 from testing.servers import PASSWORD, Learner, Phone, Server, address
 
 MakePhone = Callable[..., Awaitable[Phone]]
@@ -36,7 +38,7 @@ async def cut(*phones: Phone) -> None:
     async def all_cut() -> bool:
         return not any(phone.client.connected for phone in phones)
 
-    await until(all_cut, "the sockets are cut", within=WITHIN + SLACK)
+    await eventually(all_cut, "the sockets are cut", within=WITHIN + SLACK)
 
 
 async def call_between(ada: Phone, bob: Phone) -> dict[str, str]:
@@ -73,7 +75,7 @@ async def test_a_banned_searcher_leaves_the_queue(make_phone: MakePhone, admin: 
     async def gone() -> bool:
         return not await container.redis.exists(f"match:searching:{bob.learner.id}")
 
-    await until(gone, "the search is gone", within=SLACK)
+    await eventually(gone, "the search is gone", within=SLACK)
     assert await container.redis.zscore("match:queue:all", bob.learner.id) is None
     assert await container.redis.zscore(f"match:queue:all:{topic}", bob.learner.id) is None
     carol = await make_phone()
@@ -187,4 +189,4 @@ async def test_a_socket_that_connects_while_the_ban_falls_does_not_stay(
     async def all_cut() -> bool:
         return not any(client.connected for client in clients)
 
-    await until(all_cut, "no socket of the banned stays", within=WITHIN + SLACK)
+    await eventually(all_cut, "no socket of the banned stays", within=WITHIN + SLACK)

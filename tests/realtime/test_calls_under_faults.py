@@ -20,10 +20,10 @@ from sqlmodel import col, select
 
 from container import Container
 from models import CallSession, EndedBy, Profile
-from testing.accounts import load
-from testing.calls import becomes
+from testing.containers import load_settings
 from testing.deployment import Client, Deployment, deployed
 from testing.learners import Caller, Rooms, Story, in_order
+from testing.polling import eventually
 from testing.servers import register
 from testing.time_limits import GRACE
 
@@ -101,7 +101,7 @@ async def test_five_hundred_calls_resume_or_end_whatever_dies(deployment: Deploy
         assert counts[f"{fault}: resumed"] > LEARNERS, f"{fault} interrupts too few calls to show anything"
     ended = sum(times for name, times in counts.items() if name.endswith("ended"))
     assert ended < LEARNERS * ROUNDS / 20, f"{ended // 2} calls did not come back"
-    await check_records(Container(load(deployment.environment)), rooms)
+    await check_records(Container(load_settings(deployment.environment)), rooms)
 
 
 async def settle(client: Client, url: str) -> None:
@@ -124,7 +124,7 @@ async def check_records(services: Container, rooms: dict[str, str]) -> None:
             "match:due"
         )
 
-    await becomes(settled, within=GRACE + 20)
+    await eventually(settled, within=GRACE + 20)
     left = {
         key async for key in services.redis.scan_iter("match:*") if not key.startswith(("match:rate", "match:recent"))
     }

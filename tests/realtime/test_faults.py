@@ -13,8 +13,8 @@ import pytest
 
 from container import Container
 from settings import Settings
-from testing.accounts import load
 from testing.calls import Room, call, ended_row, match, row
+from testing.containers import load_settings
 from testing.deployment import Client, Deployment, deployed
 from testing.servers import Phone, dial, register, start_server, stop_server
 from testing.time_limits import GRACE
@@ -29,7 +29,7 @@ def deployment(environment: dict[str, str], tmp_path_factory: pytest.TempPathFac
 @pytest.fixture
 async def services(deployment: Deployment) -> AsyncIterator[Container]:
     """The deployment's services, to look at what is in its database and its Redis; they serve nobody."""
-    container = Container(load(deployment.environment))
+    container = Container(load_settings(deployment.environment))
     yield container
     await container.close()
 
@@ -164,7 +164,7 @@ async def test_a_search_ends_after_its_time_and_leaves_nothing(
 ) -> None:
     brief = {**environment, **own_valkey, "SEARCH_EXPIRY": "1s"}
     server = await asyncio.to_thread(start_server, brief, tmp_path / "server.log", workers=1)
-    container = Container(load(brief))
+    container = Container(load_settings(brief))
     try:
         async with httpx.AsyncClient(base_url=server.url) as http:
             phone = await dial(server.url, await register(http))

@@ -22,7 +22,8 @@ from services.calls.call_history import CallHistoryService
 from services.calls.call_records import CallRecords
 from services.calls.matchmaking import UNKNOWN_WAIT, Match, MatchmakingService, Searching
 from services.calls.rooms import LUA, Rooms
-from testing.calls import LocalBus, MakePhone, Room, ban, becomes, call, ended_row, match, row
+from testing.calls import LocalBus, MakePhone, Room, ban, call, ended_row, match, row
+from testing.polling import eventually
 from testing.servers import Learner, free_port
 
 MakeLearner = Callable[..., Awaitable[Learner]]
@@ -347,7 +348,7 @@ async def test_who_goes_away_while_searching_is_found_by_nobody(make_phone: Make
     async def has_left() -> bool:
         return not await container.redis.exists(f"match:searching:{ada.learner.id}")
 
-    await becomes(has_left)
+    await eventually(has_left)
     assert await bob.send("find_partner", {}) == {"ok": True}
     await bob.hears("searching")
 

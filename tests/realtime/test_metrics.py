@@ -11,8 +11,9 @@ import httpx
 
 from container import Container
 from jobs import delete_object
-from testing.calls import MakePhone, becomes, empty_queue
+from testing.calls import MakePhone, empty_queue
 from testing.metrics import grown, scrape, scrape_all, total
+from testing.polling import eventually
 from testing.servers import Server, start_server, stop_server
 
 
@@ -100,7 +101,7 @@ async def test_a_worker_that_does_not_answer_is_told_and_waited_for_briefly(
         finally:
             os.kill(two.process.pid, signal.SIGCONT)
         assert total(halved, "parlance_workers", state="silent") == 1
-        await becomes(lambda: _is_whole(one.url))
+        await eventually(lambda: _is_whole(one.url))
     finally:
         for each in (one, two):
             await asyncio.to_thread(stop_server, each)

@@ -13,9 +13,10 @@ import httpx
 from container import Container
 from services.messaging import notification_templates, notifications
 from settings import Settings
-from testing.accounts import load
-from testing.call_history import rows, until, value
 from testing.calls import match
+from testing.containers import load_settings
+from testing.databases import rows, value
+from testing.polling import eventually
 from testing.servers import Learner, Phone, dial, register, start_server, stop_server
 
 MakePhone = Callable[..., Awaitable[Phone]]
@@ -74,7 +75,7 @@ async def test_a_redis_that_lost_its_data_learns_again_where_the_sockets_are(
 ) -> None:
     variables = {**environment, **own_valkey}
     server = start_server(variables, tmp_path / "server.log", workers=1)
-    container = Container(load(variables))
+    container = Container(load_settings(variables))
     try:
         async with httpx.AsyncClient(base_url=server.url) as http:
             phone = await dial(server.url, await register(http, ready=False))
@@ -84,7 +85,7 @@ async def test_a_redis_that_lost_its_data_learns_again_where_the_sockets_are(
             async def is_known() -> bool:
                 return bool(await container.user_sockets.of(phone.learner.id))
 
-            await until(is_known, "the socket is known again", within=10)
+            await eventually(is_known, "the socket is known again", within=10)
             await container.notifications.announce(notification)
             await phone.hears("notification")
             await phone.client.disconnect()
@@ -122,7 +123,7 @@ async def test_a_match_is_pushed_to_an_app_in_the_background_and_only_then(
     async def is_told() -> bool:
         return bool(await told(ada.learner))
 
-    await until(is_told, "ada's notification", within=5)
+    await eventually(is_told, "ada's notification", within=5)
     (notification,) = await told(ada.learner)
     assert notification["type"] == "match_found"
     assert notification["data"] == {"roomId": found["roomId"], "sessionId": found["sessionId"]}
@@ -142,7 +143,7 @@ async def test_a_match_is_pushed_to_an_app_in_the_background_and_only_then(
     async def is_told_again() -> bool:
         return len(await told(ada.learner)) == 2
 
-    await until(is_told_again, "ada's second notification", within=5)
+    await eventually(is_told_again, "ada's second notification", within=5)
 
     assert await carol.send("cancel_search") == {"ok": True}
     await ada.hears("partner_cancelled", count=2)
@@ -171,7 +172,7 @@ async def test_one_who_searches_on_in_the_background_and_comes_second_is_told_to
     async def is_told_twice() -> bool:
         return len((await ada.learner.http.get("/notifications")).json()["items"]) == 2
 
-    await until(is_told_twice, "ada's second notification", within=5)
+    await eventually(is_told_twice, "ada's second notification", within=5)
     assert (await carol.learner.http.get("/notifications")).json()["items"] == []
 
 

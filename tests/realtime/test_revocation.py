@@ -19,8 +19,12 @@ from socketio.exceptions import ConnectionError as HandshakeRefused
 import errors
 from container import Container
 from devtools.embedded import EmbeddedServices
-from testing.accounts import bearer, credentials, eventually, execute, load, parlance, running, servers
-from testing.servers import Learner, Phone, Server, address, dial, register
+from testing.accounts import bearer, credentials
+from testing.commands import run_parlance
+from testing.containers import load_settings, running_container
+from testing.databases import execute
+from testing.polling import eventually
+from testing.servers import Learner, Phone, Server, address, dial, register, start_servers
 
 #: What RULES.md promises, in seconds.
 PROMISED = 1.0
@@ -46,7 +50,7 @@ def deployment(environment: dict[str, str], tmp_path_factory: pytest.TempPathFac
     valkey = EmbeddedServices(directory / "valkey", durable=False, only={"valkey"})
     variables = {**environment, **valkey.start()}
     try:
-        with servers([variables, variables], directory) as workers:
+        with start_servers([variables, variables], directory) as workers:
             yield Deployment(workers, variables, valkey)
     finally:
         valkey.stop()
@@ -148,7 +152,7 @@ async def end_the_device(deployment: Deployment, learner: Learner) -> None:
 async def reset_the_password(deployment: Deployment, learner: Learner) -> None:
     token = f"mailed-{uuid.uuid4().hex}"
     execute(
-        load(deployment.environment),
+        load_settings(deployment.environment),
         "INSERT INTO password_reset_tokens (id, user_id, token_hash, expires_at) "
         "VALUES (gen_random_uuid(), %s, %s, now() + interval '1 hour')",
         learner.id,
@@ -163,7 +167,7 @@ async def reset_the_password(deployment: Deployment, learner: Learner) -> None:
 
 
 async def promote(deployment: Deployment, learner: Learner) -> None:
-    ran = await parlance(deployment.environment, "admins", "promote", learner.email)
+    ran = await run_parlance(deployment.environment, "admins", "promote", learner.email)
     assert ran.code == 0, ran.err
 
 
@@ -235,7 +239,7 @@ async def test_logging_out_reaches_both_processes_of_one_server(
 async def test_a_worker_that_starts_later_knows_who_has_signed_out(deployment: Deployment, newcomer: Newcomer) -> None:
     learner, stranger = await newcomer(), await newcomer()
     await logout(deployment, learner)
-    async with running(load(deployment.environment)) as later:
+    async with running_container(load_settings(deployment.environment)) as later:
         with pytest.raises(errors.Unauthenticated):
             later.logins.identify(learner.access_token)
         assert later.logins.identify(stranger.access_token).user_id == stranger.id
@@ -245,7 +249,7 @@ async def test_a_worker_that_cannot_ask_who_has_signed_out_lets_nobody_in(
     deployment: Deployment, newcomer: Newcomer
 ) -> None:
     learner = await newcomer()
-    services = Container(load({**deployment.environment, "DB_PORT": "1"}))
+    services = Container(load_settings({**deployment.environment, "DB_PORT": "1"}))
     try:
         with pytest.raises(errors.Unavailable):
             services.logins.identify(learner.access_token)
@@ -296,7 +300,7 @@ async def test_while_nobody_signs_out_the_database_is_asked_now_and_then(deploym
 
     with deployment.redis() as client:
         client.flushall()
-    async with running(load(deployment.environment)) as services:
+    async with running_container(load_settings(deployment.environment)) as services:
         await asyncio.sleep(1)
         sa.event.listen(services.database.engine.sync_engine, "before_cursor_execute", note)
         await asyncio.sleep(2)

@@ -20,7 +20,8 @@ from services.calls.matchmaking import Match, MatchmakingService
 from services.calls.recovery import RecoveryService
 from services.calls.rooms import Rooms
 from services.calls.signaling import PeerAway, PeerBack, PeerLeft, Seat, SignalingService
-from testing.calls import HeldBus, LocalBus, MakePhone, Room, becomes, call, empty_queue, ended_row, match, row
+from testing.calls import HeldBus, LocalBus, MakePhone, Room, call, empty_queue, ended_row, match, row
+from testing.polling import eventually
 from testing.servers import Phone, Server, start_server, stop_server
 from testing.time_limits import GRACE
 
@@ -372,7 +373,7 @@ async def test_hanging_up_before_both_have_joined_cancels_the_match(pair: Pair, 
             await phone.send("join_room", room)
         assert await one.send("end_call", room) == {"ok": True}
         assert await other.hears("partner_cancelled") == {}
-        await becomes(lambda: is_searching(container, other))
+        await eventually(lambda: is_searching(container, other))
         assert await other.send("cancel_search") == {"ok": True}
         ended = await ended_row(container, room["roomId"])
         assert (ended.ended_by, ended.connected_at, ended.duration_seconds) == (EndedBy.USER_A, None, 0)
@@ -406,7 +407,7 @@ async def test_a_socket_that_goes_away_before_both_have_joined_cancels_the_match
     assert await stayer.hears("partner_cancelled") == {}
     ended = await ended_row(container, room["roomId"])
     assert (ended.ended_by, ended.connected_at) == (EndedBy.USER_A, None)
-    await becomes(lambda: is_searching(container, stayer))
+    await eventually(lambda: is_searching(container, stayer))
     assert await stayer.send("cancel_search") == {"ok": True}
     assert "peer_left" not in names(stayer)
 
@@ -424,7 +425,7 @@ async def test_a_call_ended_from_another_device_is_closed_on_the_one_that_was_in
     async def is_closed() -> bool:
         return set((await negotiation(ada, room)).values()) == {"room_closed"}
 
-    await becomes(is_closed)
+    await eventually(is_closed)
     assert (await ended_row(container, room["roomId"])).ended_by is EndedBy.USER_A
 
 

@@ -9,7 +9,8 @@ import pytest
 from container import Container
 from settings import Settings
 from testing import load_users
-from testing.accounts import own_database, running
+from testing.containers import running_container
+from testing.databases import own_database
 
 USERS = 30_000
 
@@ -18,7 +19,7 @@ USERS = 30_000
 async def house(settings: Settings) -> AsyncIterator[Container]:
     with own_database(settings) as own:
         load_users.fill(own, users=USERS, sessions=100_000, orders=20_000, reports=20_000, entries=20_000)
-        async with running(own) as services:
+        async with running_container(own) as services:
             yield services
 
 

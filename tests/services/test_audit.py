@@ -17,7 +17,9 @@ from cli import migrations
 from container import Container
 from services.operations.audit import GENESIS
 from settings import Settings
-from testing.call_history import MakeLearner, had_call, make_admin, rows, value
+from testing.accounts import make_admin
+from testing.call_history import MakeLearner, had_call
+from testing.databases import rows, value
 from testing.servers import Learner
 
 ENTRIES = "SELECT count(*) FROM audit_log"

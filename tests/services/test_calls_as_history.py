@@ -14,7 +14,10 @@ import sqlalchemy as sa
 from container import Container
 from models import CallSession
 from services.calls.rooms import ROOM_SECONDS
-from testing.call_history import MakeLearner, every_page, rows, until, value
+from testing.call_history import MakeLearner
+from testing.databases import rows, value
+from testing.http_answers import read_all_pages
+from testing.polling import eventually
 from testing.servers import Learner
 
 Pair = tuple[Learner, Learner]
@@ -134,7 +137,7 @@ async def test_a_call_that_connects_while_it_is_ended_lasts_no_less_than_nothing
         async def waits() -> bool:
             return end.done() or bool(await value(container, waiting))
 
-        await until(waits, "the end waits for the row")
+        await eventually(waits, "the end waits for the row")
     assert await end
     found = await ending(container, room)
     assert found.duration_seconds == 0 and found.ended_at >= found.connected_at
@@ -200,7 +203,7 @@ async def test_five_hundred_calls_are_read_page_by_page_while_new_ones_come(
     ada, *others = [await make_learner() for _ in range(4)]
     expected = await _history(container, ada, others, 500, moments=7)
     for limit in (100, 37):
-        assert [each["id"] for each in await every_page(ada.http, "/sessions", limit=limit)] == expected
+        assert [each["id"] for each in await read_all_pages(ada.http, "/sessions", limit=limit)] == expected
 
     read: list[str] = []
     cursor: dict[str, str] = {}

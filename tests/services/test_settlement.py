@@ -13,8 +13,8 @@ import pytest
 from container import Container
 from models import Order, Profile, User
 from settings import Settings
-from testing.accounts import own_database, run_jobs, running
-from testing.call_history import rows, value
+from testing.containers import run_jobs, running_container
+from testing.databases import own_database, rows, value
 from testing.payments import (
     Webhook,
     a_course,
@@ -43,7 +43,7 @@ async def house(settings: Settings) -> AsyncIterator[Container]:
     """A container with a database of its own: no other test's jobs are in it."""
     with own_database(settings) as own:
         own = paying(own)
-        async with running(own, payment_providers=tills(own)) as services:
+        async with running_container(own, payment_providers=tills(own)) as services:
             yield services
 
 
@@ -314,7 +314,7 @@ async def test_who_pays_twice_is_enrolled_once_and_somebody_is_told(house: Conta
 async def test_razorpay_tells_the_same_stories(settings: Settings) -> None:
     with own_database(settings) as own:
         own = paying(own, payment_provider="razorpay")
-        async with running(own, payment_providers=tills(own)) as house:
+        async with running_container(own, payment_providers=tills(own)) as house:
             for permutation in itertools.permutations(range(4)):
                 made = await house.payments.checkout(await a_learner(house), await a_course(house, price=PRICE))
                 assert made.provider == "razorpay"

@@ -20,8 +20,9 @@ from container import Container
 from models import Order
 from services.payments.webhooks import FAILURES_LIMIT, UNREADABLE_LIMIT
 from settings import Settings
-from testing.accounts import own_database, run_jobs, running
-from testing.call_history import make_admin, rows, value
+from testing.accounts import make_admin
+from testing.containers import run_jobs, running_container
+from testing.databases import own_database, rows, value
 from testing.payments import (
     RAZORPAY_SECRET,
     STRIPE_SECRET,
@@ -51,7 +52,7 @@ DELETED = object()
 async def server(settings: Settings) -> AsyncIterator[Container]:
     with own_database(settings) as own:
         own = paying(own)
-        async with running(own, payment_providers=tills(own)) as services:
+        async with running_container(own, payment_providers=tills(own)) as services:
             yield services
 
 
