@@ -13,7 +13,7 @@ from testing.servers import Learner
 MakeLearner = Callable[..., Awaitable[Learner]]
 
 
-async def had_call(
+async def add_call(
     container: Container,
     one: Learner | str,
     other: Learner | str,

@@ -68,7 +68,7 @@ class HeldBus(LocalBus):
     async def send(self, socket: str, kind: str, *arguments: Any) -> None:
         self.held.append((socket, kind, arguments))
 
-    async def let_go(self) -> None:
+    async def release(self) -> None:
         held, self.held = self.held, []
         for socket, kind, arguments in held:
             await super().send(socket, kind, *arguments)
@@ -78,10 +78,10 @@ async def match(one: Phone, other: Phone, **search: Any) -> dict[str, Any]:
     """Let two learners find each other; answer what the first heard. Their next match counts from here."""
     search = search or {"topic": f"topic of {one.learner.username}"}
     for phone in (one, other):
-        phone.heard.clear()
+        phone.received.clear()
     for phone in (one, other):
         assert await phone.send("find_partner", search) == {"ok": True}
-    to_one, to_other = await one.hears("match_found"), await other.hears("match_found")
+    to_one, to_other = await one.wait_for("match_found"), await other.wait_for("match_found")
     assert to_one["roomId"] == to_other["roomId"]
     assert to_one["partner"]["userId"] == other.learner.id and to_other["partner"]["userId"] == one.learner.id
     found: dict[str, Any] = to_one
@@ -94,21 +94,21 @@ async def call(caller: Phone, receiver: Phone) -> Room:
     for phone in (caller, receiver):
         assert await phone.send("join_room", room) == {"ok": True}
     for phone, joins in ((caller, 2), (receiver, 1)):
-        assert (await phone.hears("peer_joined", count=joins))["role"] == "receiver"
+        assert (await phone.wait_for("peer_joined", count=joins))["role"] == "receiver"
     return room
 
 
-async def row(container: Container, room_id: str) -> CallSession | None:
+async def call_row(container: Container, room_id: str) -> CallSession | None:
     """Read the row of a room's call."""
     async with container.database.transaction() as db:
         return (await db.exec(select(CallSession).where(CallSession.room_id == room_id))).one_or_none()
 
 
-async def ended_row(container: Container, room_id: str) -> CallSession:
+async def ended_call_row(container: Container, room_id: str) -> CallSession:
     """Wait until a room's call has ended, and read its row."""
 
     async def ended() -> CallSession | None:
-        found = await row(container, room_id)
+        found = await call_row(container, room_id)
         return found if found is not None and found.ended_at is not None else None
 
     found: CallSession = await eventually(ended)

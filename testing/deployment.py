@@ -72,7 +72,7 @@ def deployed(environment: dict[str, str], directory: Path) -> Iterator[Deploymen
 
 
 @dataclass
-class Client:
+class ReconnectingClient:
     """A learner who comes back by themselves when the connection drops, as a good client does."""
 
     learner: Learner
@@ -84,16 +84,16 @@ class Client:
         return self.phones[-1]
 
     @property
-    def heard(self) -> list[str]:
-        return [name for phone in self.phones for name, _ in phone.heard]
+    def received(self) -> list[str]:
+        return [name for phone in self.phones for name, _ in phone.received]
 
     @property
-    def said_to(self) -> list[str]:
+    def received_candidates(self) -> list[str]:
         """The candidates heard over all connections, in order."""
         return [
             payload["candidate"]["candidate"]
             for phone in self.phones
-            for name, payload in phone.heard
+            for name, payload in phone.received
             if name == "webrtc_ice" and payload["candidate"] is not None
         ]
 
@@ -117,7 +117,7 @@ class Client:
         """Come back to a call; answer `ok`, or the code of the refusal."""
         while True:
             phone = self.phone if self.phone.client.connected else await self.connect()
-            numbers = [payload["seq"] for each in self.phones for name, payload in each.heard if "webrtc_" in name]
+            numbers = [payload["seq"] for each in self.phones for name, payload in each.received if "webrtc_" in name]
             after = max(numbers, default=0)
             try:
                 ack = await phone.send("join_room", {**room, "after": after})
@@ -129,16 +129,16 @@ class Client:
                 return str(ack["error"]["code"])
             await asyncio.sleep(0.2)
 
-    async def hears(self, event: str, *, within: float = 10) -> None:
+    async def wait_for(self, event: str, *, within: float = 10) -> None:
         deadline = asyncio.get_running_loop().time() + limit(within)
-        while event not in self.heard:
-            assert asyncio.get_running_loop().time() < deadline, f"no {event} within {within} s; heard {self.heard}"
+        while event not in self.received:
+            assert asyncio.get_running_loop().time() < deadline, f"no {event} within {within} s; heard {self.received}"
             await asyncio.sleep(0.01)
 
     def forget(self) -> None:
         """What was heard before is of no interest."""
         self.phones = [self.phone]
-        self.phone.heard.clear()
+        self.phone.received.clear()
 
     async def close(self) -> None:
         for phone in self.phones:

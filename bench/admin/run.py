@@ -36,7 +36,7 @@ async def main() -> None:
         directory = Path(folder)
         with EmbeddedServices(directory / "services", durable=False, only=("postgres", "valkey")) as services:
             settings = load_settings(prepare(directory, services))
-            load_users.fill(settings, **SIZES)
+            load_users.fill_tables(settings, **SIZES)
             print(f"filled after {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
             async with running_container(settings) as house:
                 lines, medians, whole = await _ask(house)
@@ -71,10 +71,10 @@ async def _ask(house: Container) -> tuple[list[str], dict[str, float], list[str]
             taken.append((time.perf_counter() - started) * 1000)
         if "not kept" in name:
             await house.redis.delete("admin:stats")
-        explained = await load_users.plans(house, question, "ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF")
+        explained = await load_users.explain(house, question, "ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF")
         plan = [line for each in explained.values() for line in each]
         indexes = dict.fromkeys(re.findall(r"(?:using|Index Scan on) (\w+)", "\n".join(plan)))
-        if load_users.read_whole(plan):
+        if load_users.sequential_scans(plan):
             whole.append(name)
         first, *rest = taken
         medians[name] = statistics.median(rest)

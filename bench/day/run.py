@@ -54,10 +54,10 @@ from devtools.stand_ins import running as stand_ins_running
 from settings import Settings
 from testing.containers import load_settings
 from testing.email_outbox import ResendStandIn
-from testing.metrics import grown, scrape
-from testing.payments import a_course
+from testing.metrics import growth, scrape
+from testing.payments import add_course
 from testing.servers import PASSWORD, Server, free_port, start_server, stop_server
-from testing.shop import a_worker
+from testing.shop import run_job_worker
 
 HERE = Path(__file__).resolve().parent
 WORKERS = 2
@@ -173,7 +173,7 @@ class House:
         ended, after, workers_after = self.look()
         busiest = max((after - workers.get(pid, 0) for pid, after in workers_after.items()), default=0.0)
         cpu = {each: after[each] - before[each] for each in after}
-        events = grown(metrics, scrape(self.server.url))("parlance_events")
+        events = growth(metrics, scrape(self.server.url))("parlance_events")
         return Span(name, ended - began, order.get("visits", 0), cpu, busiest, told, self.health.taken(), events)
 
     def megabytes(self) -> dict[str, float]:
@@ -194,7 +194,7 @@ def main() -> None:
         stack.callback(learners.stop)
         _people(environment, directory, port, learners)
         say(f"{LEARNERS:,} learners after {time.monotonic() - began:.0f} s")
-        jobs = stack.enter_context(a_worker(environment, directory / "worker.log"))
+        jobs = stack.enter_context(run_job_worker(environment, directory / "worker.log"))
         server = start_server(environment, directory / "server.log", workers=WORKERS, port=port)
         stack.callback(stop_server, server)
         stand_ins.courier.url = f"{server.url}/payments/webhook"
@@ -283,7 +283,7 @@ def _people(environment: dict[str, str], directory: Path, port: int, learners: L
 async def _course(settings: Settings) -> str:
     container = Container(settings)
     try:
-        return await a_course(container)
+        return await add_course(container)
     finally:
         await container.close()
 

@@ -404,14 +404,14 @@ async def talk(house: House, one: Phone, other: Phone) -> None:
     """Call, with session descriptions that hold ICE passwords, and send payloads that are refused."""
     await match(one, other)
     for phone in (one, other):
-        heard = await phone.hears("match_found")
+        heard = await phone.wait_for("match_found")
         [turn] = [each for each in heard["iceServers"] if "credential" in each]
         house.plant("TURN credential", turn["credential"])
         room = {"roomId": heard["roomId"]}
         assert (await phone.send("join_room", room))["ok"]
     sdp = house.plant("ICE password", canary("ice"))
     assert (await one.send("webrtc_offer", {**room, "sdp": f"v=0\r\na=ice-pwd:{sdp}\r\n"}))["ok"]
-    await other.hears("webrtc_offer")
+    await other.wait_for("webrtc_offer")
     for name, payload in (
         ("webrtc_offer", {**room, "sdp": sdp, "token": one.learner.access_token}),
         ("webrtc_offer", {"roomId": sdp, "sdp": sdp}),

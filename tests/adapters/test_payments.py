@@ -20,7 +20,7 @@ from adapters.payments.razorpay import RazorpayProvider
 from adapters.payments.stripe import StripeProvider
 from adapters.ports import DisputeFact, PaymentProvider, Purchase, RefundFact
 from settings import Settings
-from testing.payments import Webhook, paying, razorpay_webhook, stripe_webhook
+from testing.payments import Webhook, razorpay_webhook, stripe_webhook, with_payment_accounts
 
 EXPIRES = (datetime.now(UTC) + timedelta(hours=2)).replace(microsecond=0)
 PURCHASE = Purchase(
@@ -84,14 +84,14 @@ def api() -> Iterator[Script]:
 
 @pytest.fixture
 async def stripe(settings: Settings, api: Script) -> AsyncIterator[StripeProvider]:
-    provider = StripeProvider(paying(settings, stripe_api_url=api.url))
+    provider = StripeProvider(with_payment_accounts(settings, stripe_api_url=api.url))
     yield provider
     await provider.close()
 
 
 @pytest.fixture
 def razorpay(settings: Settings, api: Script) -> RazorpayProvider:
-    return RazorpayProvider(paying(settings, razorpay_api_url=api.url))
+    return RazorpayProvider(with_payment_accounts(settings, razorpay_api_url=api.url))
 
 
 SESSION = {"id": "cs_1", "object": "checkout.session", "url": "https://pay/1", "expires_at": int(EXPIRES.timestamp())}

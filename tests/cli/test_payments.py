@@ -20,7 +20,17 @@ from settings import Settings
 from testing.commands import CommandResult, run_parlance
 from testing.containers import run_jobs, running_container
 from testing.databases import own_database, rows
-from testing.payments import a_course, completed, deliver, lapse, paying, payment_of, state_of, stripe_session, tills
+from testing.payments import (
+    add_course,
+    completed,
+    deliver,
+    expire_checkout,
+    fake_providers,
+    payment_of,
+    state_of,
+    stripe_session,
+    with_payment_accounts,
+)
 from tests.services.test_settlement import a_learner
 
 PRICE = 49900
@@ -89,8 +99,8 @@ def stripe_api() -> Iterator[StripeScript]:
 @pytest.fixture
 async def house(settings: Settings) -> AsyncIterator[Container]:
     with own_database(settings) as own:
-        own = paying(own)
-        async with running_container(own, payment_providers=tills(own)) as services:
+        own = with_payment_accounts(own)
+        async with running_container(own, payment_providers=fake_providers(own)) as services:
             yield services
 
 
@@ -110,7 +120,7 @@ def run(environment: dict[str, str], house: Container, stripe_api: StripeScript)
 
 
 async def an_order(house: Container) -> Order:
-    return await house.payments.checkout(await a_learner(house), await a_course(house))
+    return await house.payments.checkout(await a_learner(house), await add_course(house))
 
 
 async def test_a_refund_is_issued_and_listed(house: Container, run: Any, stripe_api: StripeScript) -> None:
@@ -180,7 +190,7 @@ async def test_reconciling_repairs_what_lost_webhooks_left(
         "UPDATE orders SET provider_session_id = NULL, checkout_url = NULL WHERE id = :o RETURNING id",
         o=pageless.id,
     )
-    await lapse(house, pageless, datetime.now(UTC) + timedelta(minutes=5))
+    await expire_checkout(house, pageless, datetime.now(UTC) + timedelta(minutes=5))
     expected = {
         str(paid.id): "pending -> paid",
         str(given_back.id): "pending -> refunded",

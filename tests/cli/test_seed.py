@@ -29,7 +29,7 @@ from testing.databases import rows, value
 from testing.http_answers import read_all_pages
 from testing.polling import eventually
 from testing.servers import address, client
-from testing.shop import a_worker
+from testing.shop import run_job_worker
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LEARNERS = 60
@@ -230,7 +230,7 @@ async def test_a_lesson_can_be_watched_once_a_worker_has_run(
 ) -> None:
     container, said = seeded
     ada = await sign_in(dict(re.findall(r"^(a learner) +(\S+)$", said, re.MULTILINE))["a learner"])
-    with a_worker({**environment, "DB_NAME": container.settings.db_name}, tmp_path / "worker.log"):
+    with run_job_worker({**environment, "DB_NAME": container.settings.db_name}, tmp_path / "worker.log"):
         film = "SELECT id FROM lessons WHERE video_status = 'ready'"
         lesson = await eventually(lambda: rows(container, film), within=60, what="a lesson has a video")
     answer = await ada.get(f"/lessons/{lesson[0][0]}/video-url")

@@ -27,7 +27,7 @@ from testing.containers import load_settings
 from testing.databases import own_database
 from testing.polling import eventually
 from testing.servers import free_port
-from testing.shop import a_worker
+from testing.shop import run_job_worker
 from tests.cli.test_operators import parlance
 
 SECRET = "Hunter2-secret"
@@ -171,7 +171,7 @@ async def test_worker_waits_for_services_and_says_so_once(
         variables = {**environment, **connections}
         upgrade_to_head(load_settings(variables))
     lines = re.compile("postgresql_(un)?available|error connecting|Traceback|worker is ready")
-    with a_worker(variables, log, ready="postgresql_unavailable") as process:
+    with run_job_worker(variables, log, ready="postgresql_unavailable") as process:
         with EmbeddedServices(directory, durable=False, only=("postgres",)) as again:
             assert again["DB_PORT"] == connections["DB_PORT"]
             await eventually(lambda: "worker is ready" in log.read_text(), within=60, what="the worker is ready")

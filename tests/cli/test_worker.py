@@ -24,7 +24,7 @@ from settings import Settings
 from testing.containers import load_settings
 from testing.databases import execute, own_database, query
 from testing.polling import eventually
-from testing.shop import a_worker
+from testing.shop import run_job_worker
 
 
 async def test_jobs_are_done_after_postgresql_was_killed_and_came_back(
@@ -46,7 +46,7 @@ async def test_jobs_are_done_after_postgresql_was_killed_and_came_back(
 
     log = tmp_path / "worker.log"
     try:
-        with a_worker(variables, log) as process:
+        with run_job_worker(variables, log) as process:
             await ask()
             await eventually(done, within=15, what="the first job done")
             postgres.kill()
@@ -89,7 +89,7 @@ async def test_what_became_of_a_job_is_noted_as_soon_as_postgresql_can(
                 services, "SELECT FROM procrastinate_jobs WHERE task_name = 'auth.send_verification'"
             )
 
-        with a_worker({**environment, "DB_NAME": own.db_name}, log):
+        with run_job_worker({**environment, "DB_NAME": own.db_name}, log):
             await eventually(
                 lambda: "is noted later" in log.read_text(), within=20, what="the disk was seen to be full"
             )

@@ -18,8 +18,8 @@ import pytest
 from container import Container
 from contract import operations, schemas
 from testing.accounts import make_admin
-from testing.call_history import MakeLearner, had_call
-from testing.payments import a_course, completed, deliver
+from testing.call_history import MakeLearner, add_call
+from testing.payments import add_course, completed, deliver
 from testing.pictures import picture, upload
 from testing.polling import eventually
 from testing.raw_websockets import dial_bare
@@ -199,16 +199,16 @@ def told(answer: httpx.Response) -> tuple[int, str]:
 async def world(container: Container, make_learner: MakeLearner) -> World:
     ada, bob, stranger, banned = [await make_learner() for _ in range(4)]
     admin = await make_admin(container, (await make_learner(ready=False)).http)
-    session = await had_call(container, ada, bob)
+    session = await add_call(container, ada, bob)
     await ada.http.put(f"/users/{bob.id}/block")
-    other = await had_call(container, ada, bob)
+    other = await add_call(container, ada, bob)
     made = await ada.http.post("/reports", json={"reportedId": bob.id, "sessionId": other, "reason": "spam"})
     device = f"tablet-{uuid.uuid4().hex[:12]}"
     login = {"email": ada.email, "password": "correct horse battery", "deviceId": device, "platform": "ios"}
     assert (await ada.http.post("/auth/login", json=login)).status_code == 200
     await container.bans.ban(admin.id, banned.id, "Spam.")
-    course = await a_course(container)
-    order = await container.payments.checkout(ada.id, await a_course(container))
+    course = await add_course(container)
+    order = await container.payments.checkout(ada.id, await add_course(container))
     await deliver(container, completed(order))
     (notification,) = (await ada.http.get("/notifications")).json()["items"]
     taken = await container.lessons.add(admin.id, str(order.course_id), {"title": "Where we begin"})
@@ -362,7 +362,7 @@ async def test_what_is_open_asks_for_no_token(anonymous: httpx.AsyncClient, worl
 async def test_sockets_are_for_whoever_is_signed_in(server: Server, container: Container, world: World) -> None:
     """The handshake at the running product, as everybody who could try."""
     for learner in (world.ada, world.stranger, world.admin):
-        await (await dial_bare(server, learner)).hang_up()
+        await (await dial_bare(server, learner)).close()
     await demote(container, world.admin)
     refused = {
         "{}": "unauthenticated",
@@ -375,8 +375,8 @@ async def test_sockets_are_for_whoever_is_signed_in(server: Server, container: C
     async def answer(auth: str) -> str:
         socket = await dial_bare(server)
         await socket.send(f"40{auth}")
-        heard = await socket.hears("4")
-        await socket.hang_up()
+        heard = await socket.wait_for("4")
+        await socket.close()
         return heard
 
     for auth, code in refused.items():

@@ -168,16 +168,16 @@ async def test_two_learners_meet_through_it_on_two_workers(
                     continue
                 for phone in (ada, bob):
                     assert await phone.send("find_partner", {"topic": learner.username}) == {"ok": True}
-                room = {"roomId": (await ada.hears("match_found"))["roomId"]}
-                await bob.hears("match_found")
+                room = {"roomId": (await ada.wait_for("match_found"))["roomId"]}
+                await bob.wait_for("match_found")
                 for phone in (ada, bob):
                     assert await phone.send("join_room", room) == {"ok": True}
                 # As long as an offer may be: more than any of nginx's buffers.
                 sdp = "v=0 " + "x" * 32_000
                 assert await ada.send("webrtc_offer", {**room, "sdp": sdp}) == {"ok": True}
-                assert (await bob.hears("webrtc_offer"))["sdp"] == sdp
+                assert (await bob.wait_for("webrtc_offer"))["sdp"] == sdp
                 assert await bob.send("end_call", room) == {"ok": True}
-                assert (await ada.hears("peer_left"))["reason"] == "ended"
+                assert (await ada.wait_for("peer_left"))["reason"] == "ended"
                 return
     raise AssertionError("every socket landed on the same worker")
 

@@ -17,18 +17,18 @@ from settings import Settings
 from testing.accounts import make_admin
 from testing.containers import load_settings
 from testing.databases import own_database
-from testing.debian_programs import CHROMIUM_ARGUMENTS, program
+from testing.debian_programs import CHROMIUM_ARGUMENTS, find_program
 from testing.lessons import new_course, new_lesson
 from testing.polling import eventually
 from testing.servers import free_port, register, start_server, stop_server
-from testing.shop import a_worker
+from testing.shop import run_job_worker
 from testing.time_limits import limit
 from testing.videos import clip, put
 
 
 @pytest.mark.system
 async def test_a_browser_plays_a_lesson(environment: dict[str, str], settings: Settings, tmp_path: Path) -> None:
-    chromium = program("chromium", "chromium", "google-chrome")
+    chromium = find_program("chromium", "chromium", "google-chrome")
     await asyncio.to_thread(lint.install_node_packages, lint.ROOT)
     page_port = free_port()
     with own_database(settings) as own:
@@ -45,7 +45,7 @@ async def test_a_browser_plays_a_lesson(environment: dict[str, str], settings: S
                 course = await new_course(desk)
                 lesson = await new_lesson(desk, course)
                 await put(admin, lesson, clip(4, "854x480"))
-                with a_worker(variables, tmp_path / "worker.log"):
+                with run_job_worker(variables, tmp_path / "worker.log"):
 
                     async def ready() -> bool:
                         return bool((await desk.get(f"/lessons/{lesson}")).json()["hasVideo"])

@@ -15,17 +15,17 @@ from settings import Settings
 from testing.commands import run_parlance
 from testing.databases import rows, value
 from testing.http_answers import count_statuses
-from testing.payments import lapse
+from testing.payments import expire_checkout
 from testing.polling import eventually
 from testing.servers import Learner
-from testing.shop import PRICE, Shop, a_shop
+from testing.shop import PRICE, Shop, run_shop
 
 
 @pytest.fixture(scope="module", params=["stripe", "razorpay"])
 async def opened(
     request: Any, environment: dict[str, str], settings: Settings, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Shop]:
-    async with a_shop(environment, settings, tmp_path_factory.mktemp("shop"), request.param) as shop:
+    async with run_shop(environment, settings, tmp_path_factory.mktemp("shop"), request.param) as shop:
         yield shop
 
 
@@ -40,7 +40,7 @@ async def shop(opened: Shop) -> AsyncIterator[Shop]:
 
 @pytest.fixture
 async def ada(shop: Shop) -> AsyncIterator[Learner]:
-    async with shop.somebody() as learner:
+    async with shop.learner() as learner:
         yield learner
 
 
@@ -57,7 +57,7 @@ def problem(answer: httpx.Response) -> tuple[int, str]:
 async def paid(shop: Shop, who: Learner) -> Any:
     order = await shop.enroll(who, await shop.course())
     await shop.press(order, "pay")
-    return await shop.becomes(order, "paid", enrolled=True)
+    return await shop.wait_for_order(order, "paid", enrolled=True)
 
 
 async def hurry(shop: Shop, task: str) -> None:
@@ -75,10 +75,10 @@ async def hurry(shop: Shop, task: str) -> None:
 async def test_who_pays_on_the_page_takes_the_course(shop: Shop, ada: Learner) -> None:
     course = await shop.course()
     order = await shop.enroll(ada, course)
-    await shop.becomes(order, "pending", enrolled=False)
+    await shop.wait_for_order(order, "pending", enrolled=False)
     left = await shop.press(order, "pay")
     assert left.status_code == 303 and left.headers["Location"].startswith("http://localhost:3000/payment/success")
-    order = await shop.becomes(order, "paid", enrolled=True)
+    order = await shop.wait_for_order(order, "paid", enrolled=True)
     shown = (await ada.http.get(f"/payments/orders/{order.id}")).json()
     assert (shown["status"], shown["amount"], shown["provider"]) == ("paid", PRICE, shop.name)
     assert (await ada.http.get(f"/courses/{course}")).json()["enrolled"] is True
@@ -91,22 +91,22 @@ async def test_who_leaves_or_is_declined_finds_the_same_page_again(shop: Shop, a
     assert (await shop.press(order, "abandon")).status_code in (200, 303)
     assert (await shop.enroll(ada, course)).checkout_url == order.checkout_url
     assert "declined" in (await shop.press(order, "decline")).text
-    await shop.heard_all()
-    await shop.becomes(order, "pending", enrolled=False)
+    await shop.wait_for_webhooks()
+    await shop.wait_for_order(order, "pending", enrolled=False)
     assert (await shop.enroll(ada, course)).id == order.id
     await shop.press(order, "pay")
-    await shop.becomes(order, "paid", enrolled=True)
+    await shop.wait_for_order(order, "paid", enrolled=True)
     assert len(await shop.sessions_of(order)) == 1
 
 
 async def test_money_that_comes_later_enrolls_later(shop: Shop, ada: Learner) -> None:
     order = await shop.enroll(ada, await shop.course())
     await shop.press(order, "later")
-    await shop.heard_all()
+    await shop.wait_for_webhooks()
     # Razorpay says nothing of a payment whose money it waits for.
-    await shop.becomes(order, "processing" if order.provider == "stripe" else "pending", enrolled=False)
+    await shop.wait_for_order(order, "processing" if order.provider == "stripe" else "pending", enrolled=False)
     shop.provider.settle(order.provider_session_id or "")
-    await shop.becomes(order, "paid", enrolled=True)
+    await shop.wait_for_order(order, "paid", enrolled=True)
 
 
 async def test_money_that_never_comes_enrolls_nobody(shop: Shop, ada: Learner) -> None:
@@ -114,31 +114,31 @@ async def test_money_that_never_comes_enrolls_nobody(shop: Shop, ada: Learner) -
     order = await shop.enroll(ada, course)
     await shop.press(order, "later")
     shop.provider.settle(order.provider_session_id or "", succeeded=False)
-    await shop.heard_all()
+    await shop.wait_for_webhooks()
     if shop.name == "stripe":  # whose page is used up; Razorpay's takes another attempt
-        await shop.becomes(order, "failed", enrolled=False)
+        await shop.wait_for_order(order, "failed", enrolled=False)
     again = await shop.enroll(ada, course)
     assert (again.id == order.id) is (shop.name == "razorpay")
     await shop.press(again, "pay")
-    await shop.becomes(again, "paid", enrolled=True)
+    await shop.wait_for_order(again, "paid", enrolled=True)
 
 
 async def test_a_page_that_expired_is_followed_by_another(shop: Shop, ada: Learner) -> None:
     course = await shop.course()
     first = await shop.enroll(ada, course)
     await shop.press(first, "expire")
-    await shop.becomes(first, "expired", enrolled=False)
+    await shop.wait_for_order(first, "expired", enrolled=False)
     second = await shop.enroll(ada, course)
     assert second.id != first.id and second.checkout_url != first.checkout_url
     # The second page closes too, and nobody is told: whoever comes back has the provider asked.
     shop.stand_ins.courier.configure(drop=["*.expired"])
     shop.provider.expire(second.provider_session_id or "")
-    await lapse(shop.container, second, datetime.now(UTC) - timedelta(seconds=1))
+    await expire_checkout(shop.container, second, datetime.now(UTC) - timedelta(seconds=1))
     third = await shop.enroll(ada, course)
     assert third.id != second.id and third.checkout_url != second.checkout_url
-    await shop.becomes(second, "expired", enrolled=False)
+    await shop.wait_for_order(second, "expired", enrolled=False)
     await shop.press(third, "pay")
-    await shop.becomes(third, "paid", enrolled=True)
+    await shop.wait_for_order(third, "paid", enrolled=True)
 
 
 # --- Back ------------------------------------------------------------------------------------------------
@@ -150,7 +150,7 @@ async def test_one_rule_gives_back_at_the_endpoint_and_at_the_command_line(
     order = await paid(shop, ada)
     part = await admin.http.post(f"/admin/orders/{order.id}/refund", json={"amount": 10000, "reason": "half missing"})
     assert part.status_code == 201 and part.json()["amount"] == 10000, part.text
-    await shop.becomes(order, "paid", enrolled=True, amount_refunded=10000)
+    await shop.wait_for_order(order, "paid", enrolled=True, amount_refunded=10000)
     # More than is left is refused at either door, in the same words.
     answer = await admin.http.post(f"/admin/orders/{order.id}/refund", json={"amount": PRICE - 9999})
     refused = await run_parlance(shop.environment, "refunds", "issue", str(order.id), "--amount", str(PRICE - 9999))
@@ -158,12 +158,12 @@ async def test_one_rule_gives_back_at_the_endpoint_and_at_the_command_line(
     assert refused.code == 1 and "refund_too_large" in refused.err
     issued = await run_parlance(shop.environment, "refunds", "issue", str(order.id))
     assert issued.code == 0 and issued.out.endswith(f"of {PRICE - 10000} inr: succeeded\n"), issued
-    order = await shop.becomes(order, "refunded", enrolled=False, amount_refunded=PRICE)
+    order = await shop.wait_for_order(order, "refunded", enrolled=False, amount_refunded=PRICE)
     assert (await ada.http.get(f"/courses/{order.course_id}")).json()["enrolled"] is False
     answer = await admin.http.post(f"/admin/orders/{order.id}/refund", json={})
     refused = await run_parlance(shop.environment, "refunds", "issue", str(order.id))
     assert problem(answer) == (409, "order_not_refundable") and "order_not_refundable" in refused.err
-    await shop.heard_all()
+    await shop.wait_for_webhooks()
     recorded = await rows(
         shop.container, "SELECT amount, status::text FROM refunds WHERE order_id = :o ORDER BY amount", o=order.id
     )
@@ -179,12 +179,12 @@ async def test_a_refund_that_a_bank_sends_back_ends_nothing(shop: Shop, ada: Lea
     assert (pending.status_code, pending.json()["status"]) == (201, "pending")
     assert problem(await admin.http.post(f"/admin/orders/{order.id}/refund", json={})) == (409, "refund_pending")
     shop.provider.settle_refunds(order.provider_session_id or "", succeeded=False)
-    await shop.heard_all()
-    await shop.becomes(order, "paid", enrolled=True, amount_refunded=0)
+    await shop.wait_for_webhooks()
+    await shop.wait_for_order(order, "paid", enrolled=True, amount_refunded=0)
     # The money is still the provider's to give.
     await admin.http.post(f"/admin/orders/{order.id}/refund", json={})
     shop.provider.settle_refunds(order.provider_session_id or "")
-    await shop.becomes(order, "refunded", enrolled=False)
+    await shop.wait_for_order(order, "refunded", enrolled=False)
 
 
 async def test_a_dispute_that_is_won_changes_nothing_and_one_that_is_lost_ends_the_enrollment(
@@ -193,11 +193,11 @@ async def test_a_dispute_that_is_won_changes_nothing_and_one_that_is_lost_ends_t
     for won in (True, False):
         order = await paid(shop, ada)
         shop.provider.dispute(order.provider_session_id or "")
-        await shop.becomes(order, "paid", enrolled=True, disputed=True)
+        await shop.wait_for_order(order, "paid", enrolled=True, disputed=True)
         refused = await admin.http.post(f"/admin/orders/{order.id}/refund", json={})
         assert problem(refused) == (409, "order_not_refundable")
         shop.provider.resolve_dispute(order.provider_session_id or "", won=won)
-        await shop.becomes(order, "paid", enrolled=won, disputed=not won)
+        await shop.wait_for_order(order, "paid", enrolled=won, disputed=not won)
         listed = (await admin.http.get("/admin/orders", params={"limit": 100})).json()["items"]
         assert next(each["alerts"] for each in listed if each["id"] == str(order.id)) == ["disputed"]
 
@@ -207,7 +207,7 @@ async def test_a_dispute_that_is_won_changes_nothing_and_one_that_is_lost_ends_t
 
 async def test_fifty_checkouts_at_once_are_one_order_and_one_session(shop: Shop, ada: Learner) -> None:
     for keys in (["the-same"] * 50, [uuid.uuid4().hex for _ in range(50)]):
-        async with shop.somebody() as bob:
+        async with shop.learner() as bob:
             course = await shop.course()
             answers = await asyncio.gather(
                 *(
@@ -238,9 +238,9 @@ async def test_fifty_refunds_at_once_are_one_refund(shop: Shop, ada: Learner, ad
         assert good and len({each.json()["id"] for each in good}) == 1, count_statuses(answers)
         refusals = {problem(each)[1] for each in answers if each.status_code != 201}
         assert refusals <= {"refund_pending", "order_not_refundable", "idempotency_in_flight"}, count_statuses(answers)
-        await shop.heard_all()
+        await shop.wait_for_webhooks()
         amount = body.get("amount", PRICE)
-        await shop.becomes(order, "paid" if key else "refunded", enrolled=bool(key), amount_refunded=amount)
+        await shop.wait_for_order(order, "paid" if key else "refunded", enrolled=bool(key), amount_refunded=amount)
         table = shop.stand_ins.store.table(f"{shop.name}.refunds")
         payment = "payment_intent" if shop.name == "stripe" else "payment_id"
         taken = [each["amount"] for each in table.values() if each[payment] == order.provider_payment_id]
@@ -264,7 +264,7 @@ async def test_a_provider_that_took_it_and_lost_the_answer_has_one_session(shop:
         order = await shop.enroll(ada, course)
         assert [each.id for each in await shop.sessions_of(order)] == [order.provider_session_id], fault
         await shop.press(order, "pay")
-        await shop.becomes(order, "paid", enrolled=True)
+        await shop.wait_for_order(order, "paid", enrolled=True)
 
 
 async def test_a_provider_that_took_a_refund_and_lost_the_answer_gives_it_once(
@@ -277,7 +277,7 @@ async def test_a_provider_that_took_a_refund_and_lost_the_answer_gives_it_once(
         answer = await admin.http.post(f"/admin/orders/{order.id}/refund", json={})
         assert (answer.status_code, answer.json()["status"]) == (201, "pending" if times == 2 else "succeeded"), fault
         await hurry(shop, "payments.send_refund")
-        await shop.becomes(order, "refunded", enrolled=False)
+        await shop.wait_for_order(order, "refunded", enrolled=False)
         recorded = await rows(shop.container, "SELECT status::text FROM refunds WHERE order_id = :o", o=order.id)
         assert [each.status for each in recorded] == ["succeeded"], fault
 
@@ -293,7 +293,7 @@ async def test_a_provider_that_fails_is_asked_again_and_given_up_for_nothing(
     order = await shop.enroll(ada, course)
     assert await value(shop.container, "SELECT count(*) FROM orders WHERE course_id = :c", c=course) == 1
     await shop.press(order, "pay")
-    await shop.becomes(order, "paid", enrolled=True)
+    await shop.wait_for_order(order, "paid", enrolled=True)
     # A refund that is only delayed stays pending: were it given up, an operator would give it a second time.
     shop.stand_ins.faults.add("refuse", REFUNDS[shop.name], times=2, status=status)
     answer = await admin.http.post(f"/admin/orders/{order.id}/refund", json={})
@@ -301,7 +301,7 @@ async def test_a_provider_that_fails_is_asked_again_and_given_up_for_nothing(
     assert problem(await admin.http.post(f"/admin/orders/{order.id}/refund", json={})) == (409, "refund_pending")
     shop.stand_ins.faults.clear()
     await hurry(shop, "payments.send_refund")
-    await shop.becomes(order, "refunded", enrolled=False)
+    await shop.wait_for_order(order, "refunded", enrolled=False)
     assert await value(shop.container, "SELECT count(*) FROM refunds WHERE order_id = :o", o=order.id) == 1
 
 
@@ -312,17 +312,17 @@ async def test_reconciling_makes_good_every_webhook_that_was_lost(shop: Shop, ad
     """Everything that a provider may tell is lost once: before the payment was known, and after."""
 
     async def bought() -> Any:
-        async with shop.somebody() as learner:
+        async with shop.learner() as learner:
             return await shop.enroll(learner, await shop.course())
 
     async def known() -> Any:
         order = await bought()
         await shop.press(order, "pay")
-        return await shop.becomes(order, "paid", enrolled=True)
+        return await shop.wait_for_order(order, "paid", enrolled=True)
 
     late: dict[str, Any] = {name: await known() for name in ("refunded", "in part", "disputed", "lost", "untouched")}
     early: dict[str, Any] = {name: await bought() for name in ("paid", "expired", "given back", "charged back", "open")}
-    await shop.heard_all()
+    await shop.wait_for_webhooks()
     shop.stand_ins.courier.configure(drop=["*"])
 
     def session(order: Any) -> str:
@@ -373,12 +373,12 @@ async def test_reconciling_makes_good_every_webhook_that_was_lost(shop: Shop, ad
     for order in orders:
         standing = shop.standing(order)
         ended = standing.refunded == PRICE or standing.dispute == "lost" or not standing.paid
-        await shop.becomes(order, (await shop.order(order.id)).status, enrolled=not ended)
+        await shop.wait_for_order(order, (await shop.order(order.id)).status, enrolled=not ended)
     # What was lost may come after all, and there is nothing left to repair.
     for each in shop.stand_ins.courier.deliveries(state="dropped"):
         shop.stand_ins.courier.resend(each["event"])
     before_tables = (await everything())[:5]
-    await shop.heard_all()
+    await shop.wait_for_webhooks()
     assert [len(table) for table in (await everything())[:5]] == [len(table) for table in before_tables]
     nothing = await reconcile()
     assert not [order for order in orders if str(order.id) in nothing]
@@ -386,7 +386,7 @@ async def test_reconciling_makes_good_every_webhook_that_was_lost(shop: Shop, ad
 
 async def test_every_order_is_what_the_provider_thinks(shop: Shop) -> None:
     """All that the tests above did, held against the ledger once more."""
-    await shop.heard_all()
+    await shop.wait_for_webhooks()
 
     async def pending() -> bool:
         found = await rows(shop.container, "SELECT id FROM refunds WHERE status = 'pending'")

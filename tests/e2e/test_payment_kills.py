@@ -23,7 +23,7 @@ from devtools.stand_ins import running as stand_ins_running
 from settings import Settings
 from testing.containers import load_settings, run_jobs, running_container
 from testing.databases import own_database, rows, value
-from testing.payments import a_course, is_enrolled
+from testing.payments import add_course, is_enrolled
 from testing.polling import eventually
 from testing.shop import PRICE, ROOT, SUBSCRIBED, agrees
 from tests.services.test_settlement import a_learner
@@ -151,7 +151,7 @@ async def test_two_hundred_kills_lose_nothing_and_double_nothing(
 
 async def _sell(container: Container, stand_ins: StandIns, environment: dict[str, str]) -> list[Any]:
     """Half of the orders by either provider."""
-    course = await a_course(container, price=PRICE)
+    course = await add_course(container, price=PRICE)
     other = Container(load_settings({**environment, "PAYMENT_PROVIDER": "razorpay"}))
     try:
         return [

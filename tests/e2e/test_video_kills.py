@@ -21,7 +21,7 @@ from testing.lessons import new_course, new_lesson
 from testing.pictures import keys
 from testing.polling import eventually
 from testing.servers import Learner, start_server, stop_server
-from testing.shop import a_worker
+from testing.shop import run_job_worker
 from testing.videos import clip, decoded, everything, put
 
 
@@ -73,7 +73,7 @@ async def test_a_worker_killed_halfway_and_another_that_takes_over(
     async def progress() -> int:
         return int((await admin.http.get(f"/lessons/{lesson}")).json()["videoProgress"])
 
-    with a_worker(variables, tmp_path / "first.log") as first:
+    with run_job_worker(variables, tmp_path / "first.log") as first:
         seen = await eventually(progress, within=60, what="some progress")
         (encoder,) = children(first.pid, "ffmpeg")
         first.kill()
@@ -86,7 +86,7 @@ async def test_a_worker_killed_halfway_and_another_that_takes_over(
     await container.storage.put(leftover, b"half of a segment", "video/mp2t")
 
     await asyncio.sleep(STALLED_AFTER + 1)
-    with a_worker(variables, tmp_path / "second.log"):
+    with run_job_worker(variables, tmp_path / "second.log"):
         # What the schedule does each minute.
         await container.jobs.app.configure_task("jobs.retry_stalled").defer_async(timestamp=0)
 
@@ -117,10 +117,10 @@ async def test_a_worker_that_is_stopped_gives_its_video_back(
     variables, _, admin = studio
     lesson = await new_lesson(admin.http, await new_course(admin.http))
     assert (await put(admin, lesson, clip(2))).status_code == 202
-    with a_worker(variables, tmp_path / "worker.log") as worker:
+    with run_job_worker(variables, tmp_path / "worker.log") as worker:
         worker.terminate()
         assert await asyncio.to_thread(worker.wait, 30) == 0
-    with a_worker(variables, tmp_path / "next.log"):
+    with run_job_worker(variables, tmp_path / "next.log"):
 
         async def ready() -> bool:
             return bool((await admin.http.get(f"/lessons/{lesson}")).json()["videoStatus"] == "ready")

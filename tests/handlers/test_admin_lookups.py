@@ -15,12 +15,12 @@ from container import Container
 from models import AuditEntry, OrderStatus, ProviderName, Role
 from settings import Settings
 from testing.accounts import make_admin
-from testing.admin_rows import NOON, an_account, an_order, minutes_ago, some_course
-from testing.call_history import had_call
+from testing.admin_rows import NOON, add_account, add_course, add_order, minutes_ago
+from testing.call_history import add_call
 from testing.containers import running_container
 from testing.databases import own_database, rows
 from testing.http_answers import read_all_pages
-from testing.payments import completed, deliver, paying, tills
+from testing.payments import completed, deliver, fake_providers, with_payment_accounts
 from testing.servers import Learner, client, register
 
 NOWHERE = "7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0"
@@ -29,8 +29,8 @@ NOWHERE = "7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0"
 @pytest.fixture(scope="module")
 async def house(settings: Settings) -> AsyncIterator[Container]:
     with own_database(settings) as own:
-        own = paying(own)
-        async with running_container(own, payment_providers=tills(own)) as services:
+        own = with_payment_accounts(own)
+        async with running_container(own, payment_providers=fake_providers(own)) as services:
             yield services
 
 
@@ -72,7 +72,7 @@ async def refused(admin: Learner, path: str, **query: Any) -> tuple[int, str]:
 async def test_an_account_is_listed_with_what_operators_sort_people_by(house: Container, admin: Learner) -> None:
     email = f"{name()}@example.com"
     columns = {"username": name(), "display_name": "Ada", "total_sessions": 3, "total_practice_mins": 40}
-    one = await an_account(
+    one = await add_account(
         house, email, is_verified=True, flagged_at=NOON, created_at=minutes_ago(5), last_active_at=NOON, **columns
     )
     (item,) = (await admin.http.get("/admin/users", params={"search": email})).json()["items"]
@@ -105,7 +105,7 @@ async def test_filters_of_accounts_alone_and_together(house: Container, admin: L
         "boss": {"role": Role.ADMIN, "is_verified": True},
     }
     ids = {
-        kind: await an_account(house, f"{prefix}{kind}@example.com", created_at=minutes_ago(age), **columns)
+        kind: await add_account(house, f"{prefix}{kind}@example.com", created_at=minutes_ago(age), **columns)
         for age, (kind, columns) in enumerate(kinds.items())
     }
     for query, expected in (
@@ -132,11 +132,11 @@ async def test_a_search_is_how_an_address_or_a_username_begins_and_nothing_else(
     house: Container, admin: Learner
 ) -> None:
     tag = uuid.uuid4().hex[:8]
-    by_email = await an_account(
+    by_email = await add_account(
         house, f"Zoe.O'Hara+{tag}@Example.com", username=f"tin_{tag}", created_at=minutes_ago(1)
     )
-    by_name = await an_account(house, f"x{tag}@example.com", username=f"Zoe_{tag}", created_at=minutes_ago(2))
-    other = await an_account(house, f"zoe5ohara{tag}@example.com", username=f"zoeX{tag}", created_at=minutes_ago(3))
+    by_name = await add_account(house, f"x{tag}@example.com", username=f"Zoe_{tag}", created_at=minutes_ago(2))
+    other = await add_account(house, f"zoe5ohara{tag}@example.com", username=f"zoeX{tag}", created_at=minutes_ago(3))
     mine = {by_email, by_name, other}
 
     async def search(text: str) -> list[str]:
@@ -169,7 +169,7 @@ async def test_a_search_is_how_an_address_or_a_username_begins_and_nothing_else(
 async def test_an_account_that_two_searches_find_is_there_once(house: Container, admin: Learner) -> None:
     same = name()
     ids = [
-        await an_account(
+        await add_account(
             house, f"{same}{number}@example.com", username=f"{same}{number}", created_at=minutes_ago(number)
         )
         for number in range(5)
@@ -178,7 +178,7 @@ async def test_an_account_that_two_searches_find_is_there_once(house: Container,
 
 
 async def test_an_id_is_searched_from_eight_characters_on(house: Container, admin: Learner) -> None:
-    one = await an_account(house, f"{name()}@example.com")
+    one = await add_account(house, f"{name()}@example.com")
     for prefix in (one, one.upper(), one[:8], one[:9], one[:20], one[:35]):
         assert await found(admin, "/admin/users", search=prefix) == [one], prefix
     for nothing in (one[:7], one[1:], f"{one}0", f"{one[:8]}{one[9:]}", f"{one[:8]}--", "--------", f"{one[:7]}g"):
@@ -189,7 +189,7 @@ async def test_pages_stay_while_accounts_come(house: Container, admin: Learner) 
     prefix = name()
     # Many of one instant: the id tells them apart.
     made = [
-        await an_account(house, f"{prefix}{number}@example.com", created_at=minutes_ago(number // 5))
+        await add_account(house, f"{prefix}{number}@example.com", created_at=minutes_ago(number // 5))
         for number in range(20)
     ]
     expected = await found(admin, "/admin/users", search=prefix)
@@ -202,7 +202,7 @@ async def test_pages_stay_while_accounts_come(house: Container, admin: Learner) 
         if page["nextCursor"] is None:
             break
         cursor = {"cursor": page["nextCursor"]}
-        await an_account(house, f"{prefix}new{uuid.uuid4().hex}@example.com")
+        await add_account(house, f"{prefix}new{uuid.uuid4().hex}@example.com")
     assert read == expected
 
 
@@ -237,10 +237,10 @@ async def test_the_detail_tells_what_an_account_has_done_and_what_was_done_about
     house: Container, admin: Learner, learners: tuple[Learner, Learner]
 ) -> None:
     ada, bob = learners
-    calls = [await had_call(house, ada, bob, topic="food") for _ in range(12)]
+    calls = [await add_call(house, ada, bob, topic="food") for _ in range(12)]
     about = await bob.http.post("/reports", json={"reportedId": ada.id, "sessionId": calls[0], "reason": "spam"})
     by = await ada.http.post("/reports", json={"reportedId": bob.id, "sessionId": calls[1], "reason": "other"})
-    order = await an_order(house, ada.id, await some_course(house), status=OrderStatus.PAID, disputed=True)
+    order = await add_order(house, ada.id, await add_course(house), status=OrderStatus.PAID, disputed=True)
     assert (await admin.http.patch(f"/admin/users/{ada.id}/ban", json={"reason": "Spam links."})).status_code == 204
     detail = (await admin.http.get(f"/admin/users/{ada.id}")).json()
     listed = (await admin.http.get("/admin/users", params={"search": ada.email})).json()["items"][0]
@@ -268,7 +268,7 @@ async def test_a_deleted_account_is_in_no_list_and_its_detail_names_nobody(
 ) -> None:
     async with client(asgi) as http:
         gone = await register(http)
-        await had_call(house, gone, admin)
+        await add_call(house, gone, admin)
         body = {"password": "correct horse battery"}
         assert (await gone.http.request("DELETE", "/users/me", json=body)).status_code == 204
     for query in ({"search": gone.email}, {"search": gone.username}, {"search": gone.id}, {}):
@@ -282,8 +282,8 @@ async def test_a_deleted_account_is_in_no_list_and_its_detail_names_nobody(
 
 
 async def test_filters_of_orders_alone_and_together(house: Container, admin: Learner) -> None:
-    course, other = await some_course(house), await some_course(house)
-    ada, bob = [await an_account(house, f"{name()}@example.com") for _ in range(2)]
+    course, other = await add_course(house), await add_course(house)
+    ada, bob = [await add_account(house, f"{name()}@example.com") for _ in range(2)]
     razorpay, paid = ProviderName.RAZORPAY, OrderStatus.PAID
     made: list[tuple[str, str, uuid.UUID, dict[str, Any]]] = [
         ("pending", ada, course, {}),
@@ -294,7 +294,7 @@ async def test_filters_of_orders_alone_and_together(house: Container, admin: Lea
         ("expired", bob, course, {"status": OrderStatus.EXPIRED, "provider": razorpay}),
     ]
     ids = {
-        kind: await an_order(house, who, what, created_at=minutes_ago(age), **columns)
+        kind: await add_order(house, who, what, created_at=minutes_ago(age), **columns)
         for age, (kind, who, what, columns) in enumerate(made)
     }
     for query, expected in (
@@ -315,14 +315,14 @@ async def test_filters_of_orders_alone_and_together(house: Container, admin: Lea
 
 
 async def test_pages_stay_while_orders_come(house: Container, admin: Learner) -> None:
-    ada = await an_account(house, f"{name()}@example.com")
+    ada = await add_account(house, f"{name()}@example.com")
     made = [
-        await an_order(house, ada, await some_course(house), created_at=minutes_ago(number // 3)) for number in range(7)
+        await add_order(house, ada, await add_course(house), created_at=minutes_ago(number // 3)) for number in range(7)
     ]
     expected = await found(admin, "/admin/orders", userId=ada)
     assert sorted(expected) == sorted(made)
     first = (await admin.http.get("/admin/orders", params={"userId": ada, "limit": 4})).json()
-    await an_order(house, ada, await some_course(house))
+    await add_order(house, ada, await add_course(house))
     rest = (await admin.http.get("/admin/orders", params={"userId": ada, "cursor": first["nextCursor"]})).json()
     assert [each["id"] for each in first["items"] + rest["items"]] == expected
 
@@ -336,7 +336,7 @@ async def test_whatever_an_administrator_changes_is_an_entry_of_the_log(
     ada, bob = learners
     async with client(asgi) as http:
         boss = await make_admin(house, http)
-        call = await had_call(house, ada, bob)
+        call = await add_call(house, ada, bob)
         body = {"reportedId": bob.id, "sessionId": call, "reason": "spam"}
         report = (await ada.http.post("/reports", json=body)).json()["id"]
         order = await house.payments.checkout(ada.id, str(await _published(house)))
@@ -370,7 +370,7 @@ async def test_whatever_an_administrator_changes_is_an_entry_of_the_log(
 
 
 async def test_the_log_is_read_page_by_page_while_entries_come(house: Container, admin: Learner) -> None:
-    target = await an_account(house, f"{name()}@example.com")
+    target = await add_account(house, f"{name()}@example.com")
     for _ in range(4):
         await house.bans.ban(admin.id, target, "Spam.")
         await house.bans.unban(admin.id, target)
@@ -397,7 +397,7 @@ async def test_who_renews_a_sign_in_is_active(house: Container, asgi: Any, admin
 
 
 async def _published(house: Container) -> uuid.UUID:
-    course = await some_course(house)
+    course = await add_course(house)
     await rows(house, "UPDATE courses SET is_published = true WHERE id = :c RETURNING 1", c=course)
     return course
 

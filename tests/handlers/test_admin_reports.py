@@ -11,7 +11,7 @@ import pytest
 from container import Container
 from contract import operations, schemas
 from testing.accounts import make_admin
-from testing.call_history import MakeLearner, had_call
+from testing.call_history import MakeLearner, add_call
 from testing.databases import rows, value
 from testing.http_answers import read_all_pages
 from testing.polling import eventually
@@ -32,7 +32,7 @@ async def admin(container: Container, make_learner: MakeLearner) -> Learner:
 
 async def reported(container: Container, make_learner: MakeLearner, **more: Any) -> tuple[Learner, Learner, str]:
     ada, bob = await make_learner(), await make_learner()
-    await had_call(container, ada, bob)
+    await add_call(container, ada, bob)
     body = {"reportedId": bob.id, "reason": "harassment", "description": "Shouted.", **more}
     answer = await ada.http.post("/reports", json=body)
     assert answer.status_code == 201, answer.text
@@ -133,7 +133,7 @@ async def test_an_administrator_is_not_banned(
         answer = await admin.http.patch(f"/admin/users/{target.id}/ban", json={"reason": "No."})
         assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
     ada = await make_learner()
-    await had_call(container, ada, colleague)
+    await add_call(container, ada, colleague)
     report = (await ada.http.post("/reports", json={"reportedId": colleague.id, "reason": "spam"})).json()["id"]
     answer = await admin.http.patch(f"/admin/reports/{report}", json={"ban": True})
     assert answer.status_code == 403
@@ -152,7 +152,7 @@ async def test_reports_are_listed_by_status_page_by_page(
     ada, bob = await make_learner(), await make_learner()
     made: list[str] = []
     for _ in range(5):
-        call = await had_call(container, ada, bob)
+        call = await add_call(container, ada, bob)
         body = {"reportedId": bob.id, "reason": "spam", "sessionId": call}
         made.append((await ada.http.post("/reports", json=body)).json()["id"])
     for report in made[:2]:

@@ -20,7 +20,7 @@ from models import ReportStatus as Status
 from services.operations.dashboard import COUNTED, KEPT
 from settings import Settings
 from testing.accounts import make_admin
-from testing.admin_rows import an_account, an_order, keep, some_course
+from testing.admin_rows import add_account, add_course, add_order, add_rows
 from testing.containers import running_container
 from testing.databases import own_database, rows
 from testing.http_answers import read_all_pages
@@ -102,9 +102,9 @@ async def test_an_empty_house_has_numbers_too(admin: Learner) -> None:
 async def test_the_numbers_are_those_of_the_rows(house: Container, admin: Learner) -> None:
     at = datetime.now(UTC)
     today = at.replace(hour=0, minute=0, second=0, microsecond=0)
-    ada = await an_account(house, "ada@example.com", created_at=at - 40 * DAY, last_active_at=today)
-    bob = await an_account(house, "bob@example.com", created_at=today, last_active_at=today - timedelta(seconds=1))
-    eve = await an_account(house, "eve@example.com", created_at=at - DAY, flagged_at=at)
+    ada = await add_account(house, "ada@example.com", created_at=at - 40 * DAY, last_active_at=today)
+    bob = await add_account(house, "bob@example.com", created_at=today, last_active_at=today - timedelta(seconds=1))
+    eve = await add_account(house, "eve@example.com", created_at=at - DAY, flagged_at=at)
 
     # Calls of today's last second to come, of this hour, of the first counted moments, and of those before.
     first_hour = at.replace(minute=0, second=0, microsecond=0) - timedelta(hours=23)
@@ -123,35 +123,35 @@ async def test_the_numbers_are_those_of_the_rows(house: Container, admin: Learne
         # Forgotten: nothing is live that a room has not outlived.
         a_call(ada, bob, at - timedelta(hours=3)),
     ]
-    await keep(house, *calls)
+    await add_rows(house, *calls)
 
     def report(by: str, about: str, status: Status) -> Report:
         who: dict[str, Any] = {"reporter_id": uuid.UUID(by), "reported_id": uuid.UUID(about)}
         return Report(**who, reason=Reason.SPAM, status=status)
 
-    await keep(
+    await add_rows(
         house, report(ada, bob, Status.PENDING), report(eve, bob, Status.PENDING), report(bob, eve, Status.DISMISSED)
     )
 
-    course = await some_course(house)
+    course = await add_course(house)
     paid = OrderStatus.PAID
     recent = [
-        await an_order(house, ada, course, status=paid, paid_at=at, amount=100),
-        await an_order(house, ada, course, status=paid, paid_at=first_day, amount=250),
-        await an_order(house, ada, course, status=paid, paid_at=at, amount=7, live=True),
-        await an_order(house, ada, course, status=paid, paid_at=at, amount=30, currency="usd"),
+        await add_order(house, ada, course, status=paid, paid_at=at, amount=100),
+        await add_order(house, ada, course, status=paid, paid_at=first_day, amount=250),
+        await add_order(house, ada, course, status=paid, paid_at=at, amount=7, live=True),
+        await add_order(house, ada, course, status=paid, paid_at=at, amount=30, currency="usd"),
     ]
-    old = await an_order(
+    old = await add_order(
         house, ada, course, status=OrderStatus.REFUNDED, amount=900, paid_at=first_day - DAY, created_at=first_day - DAY
     )
-    await an_order(house, bob, course, status=OrderStatus.EXPIRED)
+    await add_order(house, bob, course, status=OrderStatus.EXPIRED)
 
     def refund(order: str, amount: int, **columns: Any) -> Refund:
         what = {"provider": ProviderName.STRIPE, "provider_payment_id": "pi", "provider_refund_id": uuid.uuid4().hex}
         status = {"status": RefundStatus.SUCCEEDED, "currency": "inr"}
         return Refund(order_id=uuid.UUID(order), amount=amount, **{**what, **status, **columns})
 
-    await keep(
+    await add_rows(
         house,
         refund(old, 900),
         refund(recent[0], 40),
@@ -167,7 +167,7 @@ async def test_the_numbers_are_those_of_the_rows(house: Container, admin: Learne
             "amount": 1,
             "currency": "inr",
         }
-        await keep(house, Dispute(provider=ProviderName.STRIPE, status=status, **what))
+        await add_rows(house, Dispute(provider=ProviderName.STRIPE, status=status, **what))
 
     stats = await read(admin)
     assert stats["totals"] == {
@@ -196,7 +196,9 @@ async def test_the_numbers_are_those_of_the_rows(house: Container, admin: Learne
 
 
 async def test_who_searches_is_counted_and_how_long_they_waited_is_kept(house: Container, admin: Learner) -> None:
-    people = [await an_account(house, f"{n}@example.com", username=n, english_level="beginner") for n in ("ada", "bob")]
+    people = [
+        await add_account(house, f"{n}@example.com", username=n, english_level="beginner") for n in ("ada", "bob")
+    ]
     ada, bob = people
     for level, user in (("beginner", ada), ("advanced", bob)):
         socket = f"{house.bus.worker_id}.{user}"
@@ -217,7 +219,8 @@ async def test_who_searches_is_counted_and_how_long_they_waited_is_kept(house: C
 
 async def test_a_search_that_went_on_at_the_head_tells_no_wait(house: Container, admin: Learner) -> None:
     ada, bob, eve = [
-        await an_account(house, f"{n}@example.com", username=n, english_level="beginner") for n in ("ada", "bob", "eve")
+        await add_account(house, f"{n}@example.com", username=n, english_level="beginner")
+        for n in ("ada", "bob", "eve")
     ]
     for user in (ada, bob):
         house.matchmaking.connect(f"{house.bus.worker_id}.{user}")
@@ -234,7 +237,7 @@ async def test_the_numbers_are_kept_for_all_workers_and_not_for_long(
     house: Container, admin: Learner, settings: Settings
 ) -> None:
     first = await read(admin)
-    await an_account(house, "ada@example.com")
+    await add_account(house, "ada@example.com")
     other = Container(house.settings)
     try:
         assert (await other.dashboard.read()).users.count == first["totals"]["users"]["count"] == 1
@@ -252,7 +255,7 @@ async def test_without_redis_all_is_there_but_the_searches(
 ) -> None:
     assert (await read(admin))["live"]["searches"] == 0
     valkey.stop()
-    await an_account(house, "ada@example.com")
+    await add_account(house, "ada@example.com")
     stats = await read(admin)
     assert stats["live"] == {"searches": None, "rooms": 0, "calls": 0}
     assert stats["totals"]["users"]["count"] == 2, "nothing is kept"

@@ -17,15 +17,15 @@ from settings import Settings
 from testing.call_history import MakeLearner
 from testing.databases import rows, value
 from testing.http_answers import count_statuses, read_all_pages
-from testing.lessons import NOWHERE, an_admin, new_course, new_lesson, problem
-from testing.payments import a_course, completed, deliver
+from testing.lessons import MISSING_ID, new_admin, new_course, new_lesson, problem
+from testing.payments import add_course, completed, deliver
 from testing.pictures import keys, picture, run_jobs, upload
 from testing.servers import Learner
 
 
 @pytest.fixture
 async def admin(container: Container, make_learner: MakeLearner) -> Learner:
-    return await an_admin(container, make_learner)
+    return await new_admin(container, make_learner)
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ async def test_a_course_that_somebody_has_taken_or_ordered_stays(
 ) -> None:
     taken = await new_course(admin.http)
     assert (await ada.http.post(f"/courses/{taken}/enroll")).json() == {"enrolled": True}
-    ordered = await a_course(container)
+    ordered = await add_course(container)
     await container.payments.checkout(ada.id, ordered)
     for course in (taken, ordered):
         assert problem(await admin.http.delete(f"/courses/{course}")) == (409, "course_in_use")
@@ -101,7 +101,7 @@ async def test_thumbnails_are_public_and_replaced(settings: Settings, admin: Lea
     course = await new_course(admin.http)
     address = f"/courses/{course}/thumbnail"
     assert problem(await admin.http.put(address, **upload(b"no picture"))) == (415, "unsupported_media_type")
-    assert problem(await admin.http.put(f"/courses/{NOWHERE}/thumbnail", **upload(picture()))) == (404, "not_found")
+    assert problem(await admin.http.put(f"/courses/{MISSING_ID}/thumbnail", **upload(picture()))) == (404, "not_found")
     first = (await admin.http.put(address, **upload(picture()))).json()["thumbnailUrl"]
     second = (await admin.http.put(address, **upload(picture("JPEG", (300, 900))))).json()["thumbnailUrl"]
     assert (await admin.http.get(f"/courses/{course}")).json()["thumbnailUrl"] == second != first
@@ -124,7 +124,7 @@ async def test_lessons_stand_in_the_order_they_are_given(admin: Learner, ada: Le
     order = f"/courses/{course}/lessons/order"
     moved = await admin.http.put(order, json={"lessonIds": [ids[3], ids[0], ids[2], ids[1]]})
     assert [each["title"] for each in moved.json()["items"]] == list("dacb")
-    for wrong in (ids[:3], [*ids, strange], [*ids[:3], strange], [*ids[:3], ids[0]], [*ids, NOWHERE]):
+    for wrong in (ids[:3], [*ids, strange], [*ids[:3], strange], [*ids[:3], ids[0]], [*ids, MISSING_ID]):
         assert problem(await admin.http.put(order, json={"lessonIds": wrong})) == (409, "lessons_differ")
     assert (await admin.http.delete(f"/lessons/{ids[0]}")).status_code == 204
     await new_lesson(admin.http, course, "e")

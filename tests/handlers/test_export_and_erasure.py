@@ -15,7 +15,7 @@ import pytest
 from container import Container
 from settings import Settings
 from testing.accounts import make_admin
-from testing.call_history import MakeLearner, had_call
+from testing.call_history import MakeLearner, add_call
 from testing.databases import rows, value
 from testing.http_answers import count_statuses
 from testing.pictures import keys, picture, run_jobs, upload
@@ -86,7 +86,7 @@ async def lived(container: Container, make_learner: MakeLearner, api: httpx.Asyn
     assert (await api.post("/auth/login", json=login)).status_code == 200
     assert (await ada.http.post("/users/me/avatar", **upload(picture()))).status_code == 200
     assert (await ada.http.post("/auth/resend-verification")).status_code == 202
-    call = await had_call(container, ada, bob, topic="travel")
+    call = await add_call(container, ada, bob, topic="travel")
     await ada.http.post(f"/sessions/{call}/rate", json={"stars": 5})
     await bob.http.post(f"/sessions/{call}/rate", json={"stars": 3})
     report = {"reportedId": bob.id, "sessionId": call, "reason": "other", "description": f"I am Ada {name}."}
@@ -102,7 +102,7 @@ async def test_the_export_has_everything_and_of_others_only_ids(
     container: Container, lived: dict[str, Any], make_learner: MakeLearner
 ) -> None:
     ada, bob, name = lived["ada"], lived["bob"], lived["name"]
-    await had_call(container, bob, await make_learner())
+    await add_call(container, bob, await make_learner())
     answer = await ada.http.get("/users/me/export")
     assert answer.status_code == 200
     assert answer.headers["content-disposition"] == 'attachment; filename="parlance.json"'
@@ -227,7 +227,7 @@ async def test_an_account_is_deleted_once(make_learner: MakeLearner) -> None:
 async def test_a_deleted_account_leaves_the_queue(make_phone: MakePhone, container: Container) -> None:
     ada = await make_phone()
     await ada.send("find_partner", {"topic": f"goodbye {ada.learner.username}"})
-    await ada.hears("searching")
+    await ada.wait_for("searching")
     assert (await erase(ada.learner)).status_code == 204
 
     async def gone() -> bool:
@@ -243,13 +243,13 @@ async def test_a_deleted_account_leaves_its_call(make_phone: MakePhone, containe
     topic = f"goodbye {ada.learner.email[:8]}"
     for phone in (ada, bob):
         await phone.send("find_partner", {"topic": topic})
-    room = {"roomId": (await ada.hears("match_found"))["roomId"]}
-    await bob.hears("match_found")
+    room = {"roomId": (await ada.wait_for("match_found"))["roomId"]}
+    await bob.wait_for("match_found")
     for phone in (ada, bob):
         await phone.send("join_room", room)
-    await bob.hears("peer_joined")
+    await bob.wait_for("peer_joined")
     assert (await erase(ada.learner)).status_code == 204
-    assert await bob.hears("peer_left", within=2) == {"reason": "disconnected"}
+    assert await bob.wait_for("peer_left", within=2) == {"reason": "disconnected"}
     assert bob.client.connected
     (call,) = (await bob.learner.http.get("/sessions")).json()["items"]
     assert call["endedBy"] == "partner" and call["partner"]["displayName"] == "Former learner"

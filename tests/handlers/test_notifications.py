@@ -16,7 +16,7 @@ from testing.accounts import make_admin
 from testing.call_history import MakeLearner
 from testing.databases import rows, value
 from testing.http_answers import count_statuses, read_all_pages
-from testing.payments import a_course, completed, deliver
+from testing.payments import add_course, completed, deliver
 from testing.servers import PASSWORD, Learner, address
 
 NOBODY = "7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0"
@@ -145,7 +145,7 @@ async def test_a_payment_is_told_once_however_often_the_provider_says_so(
     container: Container, make_learner: MakeLearner
 ) -> None:
     ada = await make_learner(ready=False)
-    order = await container.payments.checkout(ada.id, await a_course(container))
+    order = await container.payments.checkout(ada.id, await add_course(container))
     for _ in range(3):
         await deliver(container, completed(order))
     paid: Order
@@ -160,7 +160,7 @@ async def test_a_payment_is_told_once_however_often_the_provider_says_so(
 async def test_an_alert_about_a_payment_reaches_administrators(container: Container, make_learner: MakeLearner) -> None:
     admin = await make_admin(container, (await make_learner(ready=False)).http)
     ada = await make_learner(ready=False)
-    order = await container.payments.checkout(ada.id, await a_course(container))
+    order = await container.payments.checkout(ada.id, await add_course(container))
     for _ in range(2):
         await deliver(container, completed(order, amount_total=order.amount - 1))
     items = (await admin.http.get("/notifications", params={"limit": 100})).json()["items"]

@@ -26,16 +26,16 @@ from testing.databases import own_database, rows, value
 from testing.http_answers import count_statuses, read_all_pages
 from testing.payments import (
     STRIPE_SECRET,
-    Till,
+    FakeProvider,
     Webhook,
-    a_course,
+    add_course,
     completed,
     deliver,
     disputed,
+    expire_checkout,
     expired,
+    fake_providers,
     is_enrolled,
-    lapse,
-    paying,
     payment_of,
     razorpay_link,
     razorpay_webhook,
@@ -43,7 +43,7 @@ from testing.payments import (
     state_of,
     stripe_session,
     stripe_webhook,
-    tills,
+    with_payment_accounts,
 )
 from testing.servers import Learner, client, register
 
@@ -55,8 +55,8 @@ MakeLearner = Callable[..., Awaitable[Learner]]
 @pytest.fixture(scope="module")
 async def house(settings: Settings) -> AsyncIterator[Container]:
     with own_database(settings) as own:
-        own = paying(own)
-        async with running_container(own, payment_providers=tills(own)) as services:
+        own = with_payment_accounts(own)
+        async with running_container(own, payment_providers=fake_providers(own)) as services:
             yield services
 
 
@@ -64,8 +64,8 @@ async def house(settings: Settings) -> AsyncIterator[Container]:
 def till(house: Container) -> Any:
     """Stripe's till, as it is on a good day."""
     stripe = house._providers["stripe"]
-    assert isinstance(stripe, Till)
-    stripe.away, stripe.mute, stripe.slow, stripe.refund_calls = None, False, 0, 0
+    assert isinstance(stripe, FakeProvider)
+    stripe.failure, stripe.loses_answers, stripe.delay_seconds, stripe.refund_calls = None, False, 0, 0
     stripe.purchases.clear()
     return stripe
 
@@ -95,7 +95,7 @@ async def learner(asgi: Any) -> AsyncIterator[MakeLearner]:
 
 
 @pytest.fixture
-async def ada(learner: MakeLearner, till: Till) -> Learner:
+async def ada(learner: MakeLearner, till: FakeProvider) -> Learner:
     return await learner()
 
 
@@ -116,7 +116,7 @@ async def order_of(house: Container, answer: httpx.Response) -> Order:
 
 
 async def paid(house: Container, who: Learner, course: str | None = None) -> Order:
-    order = await order_of(house, await buy(who, course or await a_course(house)))
+    order = await order_of(house, await buy(who, course or await add_course(house)))
     await deliver(house, completed(order))
     return order
 
@@ -135,9 +135,9 @@ def problem(answer: httpx.Response) -> tuple[int, str]:
 
 
 async def test_a_course_is_bought_by_the_webhook_and_by_nothing_else(
-    house: Container, ada: Learner, http: httpx.AsyncClient, till: Till
+    house: Container, ada: Learner, http: httpx.AsyncClient, till: FakeProvider
 ) -> None:
-    course = await a_course(house)
+    course = await add_course(house)
     answer = await buy(ada, course)
     assert answer.status_code == 201 and answer.json().keys() == {"orderId", "url"}
     (purchase,) = till.purchases
@@ -170,8 +170,8 @@ async def test_a_course_is_bought_by_the_webhook_and_by_nothing_else(
     assert problem(await ada.http.post(f"/courses/{course}/enroll")) == (409, "already_enrolled")
 
 
-async def test_an_open_order_is_found_again_with_its_page(house: Container, ada: Learner, till: Till) -> None:
-    course = await a_course(house)
+async def test_an_open_order_is_found_again_with_its_page(house: Container, ada: Learner, till: FakeProvider) -> None:
+    course = await add_course(house)
     first = await buy(ada, course)
     assert (await buy(ada, course)).json() == first.json()
     assert (await ada.http.post(f"/courses/{course}/enroll")).json() == {"enrolled": False, **first.json()}
@@ -181,7 +181,7 @@ async def test_an_open_order_is_found_again_with_its_page(house: Container, ada:
 async def test_courses_as_far_as_they_are_sold(
     house: Container, ada: Learner, admin: Learner, learner: MakeLearner
 ) -> None:
-    free, draft = await a_course(house, price=0), await a_course(house, published=False)
+    free, draft = await add_course(house, price=0), await add_course(house, published=False)
     assert (await ada.http.post(f"/courses/{free}/enroll")).json() == {"enrolled": True}
     assert problem(await ada.http.post(f"/courses/{free}/enroll")) == (409, "already_enrolled")
     assert (await ada.http.get(f"/courses/{free}")).json()["enrolled"] is True
@@ -198,7 +198,7 @@ async def test_courses_as_far_as_they_are_sold(
 
 
 async def test_what_the_client_says_of_the_price_is_refused(house: Container, ada: Learner) -> None:
-    body = {"courseId": await a_course(house), "amount": 1}
+    body = {"courseId": await add_course(house), "amount": 1}
     answer = await ada.http.post("/payments/create-checkout-session", json=body)
     assert problem(answer) == (400, "request_invalid")
 
@@ -212,11 +212,11 @@ async def test_anothers_order_is_like_none(house: Container, ada: Learner, learn
 
 
 async def test_fifty_checkouts_with_one_key_or_with_fifty_are_one_open_order(
-    house: Container, ada: Learner, till: Till
+    house: Container, ada: Learner, till: FakeProvider
 ) -> None:
-    till.slow = 0.2
+    till.delay_seconds = 0.2
     for keys in ([None] * 50, [uuid.uuid4().hex for _ in range(50)], ["the-same"] * 50):
-        course = await a_course(house)
+        course = await add_course(house)
         till.purchases.clear()
         answers = await asyncio.gather(*(buy(ada, course, key) for key in keys))
         good = [each for each in answers if each.status_code == 201]
@@ -237,7 +237,7 @@ async def test_fifty_checkouts_with_one_key_or_with_fifty_are_one_open_order(
 async def test_a_key_gets_the_first_answer_again_and_serves_one_request(
     house: Container, ada: Learner, learner: MakeLearner
 ) -> None:
-    course, other, key = await a_course(house), await a_course(house), str(uuid.uuid4())
+    course, other, key = await add_course(house), await add_course(house), str(uuid.uuid4())
     first = await buy(ada, course, key)
     order = await order_of(house, first)
     await deliver(house, expired(order))
@@ -257,17 +257,17 @@ async def test_a_key_gets_the_first_answer_again_and_serves_one_request(
         assert answer.status_code == 400, bad
 
 
-async def test_a_key_is_free_again_after_a_failure(house: Container, ada: Learner, till: Till) -> None:
-    course, key = await a_course(house), str(uuid.uuid4())
-    till.away = errors.Unavailable()
+async def test_a_key_is_free_again_after_a_failure(house: Container, ada: Learner, till: FakeProvider) -> None:
+    course, key = await add_course(house), str(uuid.uuid4())
+    till.failure = errors.Unavailable()
     assert problem(await buy(ada, course, key)) == (503, "unavailable")
-    till.away = None
+    till.failure = None
     assert (await buy(ada, course, key)).status_code == 201
 
 
-async def test_a_request_that_still_runs_is_told_so(house: Container, ada: Learner, till: Till) -> None:
-    course, key = await a_course(house), str(uuid.uuid4())
-    till.slow = 1
+async def test_a_request_that_still_runs_is_told_so(house: Container, ada: Learner, till: FakeProvider) -> None:
+    course, key = await add_course(house), str(uuid.uuid4())
+    till.delay_seconds = 1
     running_one = asyncio.create_task(buy(ada, course, key))
     await asyncio.sleep(0.4)
     busy = await buy(ada, course, key)
@@ -276,7 +276,7 @@ async def test_a_request_that_still_runs_is_told_so(house: Container, ada: Learn
 
 
 async def test_the_database_holds_where_redis_forgot(house: Container, ada: Learner) -> None:
-    course, key = await a_course(house), str(uuid.uuid4())
+    course, key = await add_course(house), str(uuid.uuid4())
     first = await buy(ada, course, key)
     forgotten = [each async for each in house.redis.scan_iter(f"idempotency:*:{ada.id}:*")]
     assert await house.redis.delete(*forgotten) == 1
@@ -287,12 +287,12 @@ async def test_the_database_holds_where_redis_forgot(house: Container, ada: Lear
 
 
 async def test_a_provider_that_succeeds_and_then_times_out_has_made_one_page(
-    house: Container, ada: Learner, till: Till
+    house: Container, ada: Learner, till: FakeProvider
 ) -> None:
-    course = await a_course(house)
-    till.mute = True
+    course = await add_course(house)
+    till.loses_answers = True
     assert problem(await buy(ada, course)) == (503, "unavailable")
-    till.mute = False
+    till.loses_answers = False
     order = await order_of(house, await buy(ada, course))
     assert {each.order_id for each in till.purchases} == {str(order.id)}
     assert till.pages[str(order.id)].session_id == order.provider_session_id
@@ -300,20 +300,20 @@ async def test_a_provider_that_succeeds_and_then_times_out_has_made_one_page(
     assert await value(house, "SELECT count(*) FROM orders WHERE course_id = :c", c=course) == 1
 
 
-async def test_what_the_provider_refuses_does_not_stay_open(house: Container, ada: Learner, till: Till) -> None:
-    course = await a_course(house)
-    till.away = errors.PaymentRefused()
+async def test_what_the_provider_refuses_does_not_stay_open(house: Container, ada: Learner, till: FakeProvider) -> None:
+    course = await add_course(house)
+    till.failure = errors.PaymentRefused()
     assert problem(await buy(ada, course)) == (502, "payment_refused")
-    till.away = None
+    till.failure = None
     assert (await buy(ada, course)).status_code == 201
     statuses = await rows(house, "SELECT status::text FROM orders WHERE course_id = :c ORDER BY created_at", c=course)
     assert [each.status for each in statuses] == ["failed", "pending"]
 
 
 async def test_a_page_that_closed_is_asked_about_before_there_is_another(
-    house: Container, ada: Learner, till: Till
+    house: Container, ada: Learner, till: FakeProvider
 ) -> None:
-    course = await a_course(house)
+    course = await add_course(house)
     first = await order_of(house, await buy(ada, course))
     session = first.provider_session_id or ""
 
@@ -321,7 +321,7 @@ async def test_a_page_that_closed_is_asked_about_before_there_is_another(
         fact = CheckoutFact(session, str(first.id), payment, outcome, PRICE, "inr", True, False)
         till.known[session] = [fact]
 
-    await lapse(house, first, datetime.now(UTC) - timedelta(seconds=1))
+    await expire_checkout(house, first, datetime.now(UTC) - timedelta(seconds=1))
     is_now("processing")
     assert problem(await buy(ada, course)) == (409, "payment_pending")
     is_now("expired")
@@ -331,7 +331,7 @@ async def test_a_page_that_closed_is_asked_about_before_there_is_another(
     session = second.provider_session_id or ""
     fact = CheckoutFact(session, str(second.id), "pi_late", "paid", PRICE, "inr", True, False)
     till.known[session] = [fact]
-    await lapse(house, second, datetime.now(UTC) - timedelta(seconds=1))
+    await expire_checkout(house, second, datetime.now(UTC) - timedelta(seconds=1))
     assert problem(await buy(ada, course)) == (409, "already_enrolled")
     assert (await state_of(house, second))["status"] == "paid"
 
@@ -340,7 +340,7 @@ async def test_without_accounts_nothing_is_sold(settings: Settings, house: Conta
     bare = Container(house.settings, payment_providers={})
     try:
         with pytest.raises(errors.Unavailable, match="not configured"):
-            await bare.payments.checkout(ada.id, await a_course(house))
+            await bare.payments.checkout(ada.id, await add_course(house))
     finally:
         await bare.close()
 
@@ -349,10 +349,10 @@ async def test_without_accounts_nothing_is_sold(settings: Settings, house: Conta
 
 
 async def test_delayed_payment_makes_the_order_processing(
-    house: Container, ada: Learner, admin: Learner, till: Till
+    house: Container, ada: Learner, admin: Learner, till: FakeProvider
 ) -> None:
     """Lists show it, another checkout is refused by every way to one, and no other page is made."""
-    course = await a_course(house)
+    course = await add_course(house)
     order = await order_of(house, await buy(ada, course))
     await deliver(house, completed(order, payment_status="unpaid"))
     assert (await ada.http.get(f"/payments/orders/{order.id}")).json()["status"] == "processing"
@@ -363,9 +363,9 @@ async def test_delayed_payment_makes_the_order_processing(
     assert problem(await buy(ada, course, str(uuid.uuid4()))) == (409, "payment_pending")
     assert problem(await ada.http.post(f"/courses/{course}/enroll")) == (409, "payment_pending")
     # Nor where the provider is away: as far as anybody knows the money is on its way.
-    till.away = errors.Unavailable()
+    till.failure = errors.Unavailable()
     assert problem(await buy(ada, course)) == (409, "payment_pending")
-    till.away = None
+    till.failure = None
     assert len(till.purchases) == 1 and (await state_of(house, order))["status"] == "processing"
     row = stripe_session(order)
     await deliver(house, stripe_webhook("checkout.session.async_payment_succeeded", row))
@@ -374,7 +374,7 @@ async def test_delayed_payment_makes_the_order_processing(
 
 async def test_failed_payment_releases_the_course(house: Container, ada: Learner) -> None:
     """A new checkout is possible at once, and the learner is notified once."""
-    course = await a_course(house)
+    course = await add_course(house)
     order = await order_of(house, await buy(ada, course))
     failed = stripe_webhook("checkout.session.async_payment_failed", stripe_session(order, payment_status="unpaid"))
     await deliver(house, completed(order, payment_status="unpaid"), failed, failed)
@@ -385,8 +385,8 @@ async def test_failed_payment_releases_the_course(house: Container, ada: Learner
     assert [each["data"] for each in told] == [{"orderId": str(order.id), "courseId": course}]
 
 
-async def test_lost_failure_is_found_by_the_next_checkout(house: Container, ada: Learner, till: Till) -> None:
-    course = await a_course(house)
+async def test_lost_failure_is_found_by_the_next_checkout(house: Container, ada: Learner, till: FakeProvider) -> None:
+    course = await add_course(house)
     order = await order_of(house, await buy(ada, course))
     await deliver(house, completed(order, payment_status="unpaid"))
     session = order.provider_session_id or ""
@@ -395,11 +395,11 @@ async def test_lost_failure_is_found_by_the_next_checkout(house: Container, ada:
     assert second.id != order.id and (await state_of(house, order))["status"] == "failed"
 
 
-async def test_processing_order_is_reconciled(house: Container, ada: Learner, till: Till) -> None:
+async def test_processing_order_is_reconciled(house: Container, ada: Learner, till: FakeProvider) -> None:
     """Both webhooks after the first are lost; the provider knows."""
     outcomes: tuple[Any, ...] = ("paid", "failed")
     for outcome in outcomes:
-        order = await order_of(house, await buy(ada, await a_course(house)))
+        order = await order_of(house, await buy(ada, await add_course(house)))
         await deliver(house, completed(order, payment_status="unpaid"))
         session = order.provider_session_id or ""
         till.known[session] = [
@@ -411,7 +411,7 @@ async def test_processing_order_is_reconciled(house: Container, ada: Learner, ti
 
 async def test_one_order_is_open_while_a_payment_is_processing(house: Container, ada: Learner) -> None:
     """The constraint of the database holds, whatever the code does."""
-    order = await order_of(house, await buy(ada, await a_course(house)))
+    order = await order_of(house, await buy(ada, await add_course(house)))
     await deliver(house, completed(order, payment_status="unpaid"))
     twin = Order(**{**order.model_dump(), "id": uuid.uuid4(), "receipt_id": "PL-TWIN" + order.receipt_id[-5:]})
     twin.provider_session_id = None
@@ -422,14 +422,14 @@ async def test_one_order_is_open_while_a_payment_is_processing(house: Container,
 
 async def test_money_arrives_for_a_course_taken_otherwise(house: Container, ada: Learner) -> None:
     """The course became free, or was withdrawn, while the payment was processing."""
-    course = await a_course(house)
+    course = await add_course(house)
     order = await order_of(house, await buy(ada, course))
     await deliver(house, completed(order, payment_status="unpaid"))
     await rows(house, "UPDATE courses SET price = 0 WHERE id = :c RETURNING id", c=course)
     assert (await ada.http.post(f"/courses/{course}/enroll")).json() == {"enrolled": True}
     await deliver(house, completed(order))
     assert (await state_of(house, order))["alerts"] == ["paid_twice"] and await is_enrolled(house, order)
-    withdrawn = await a_course(house)
+    withdrawn = await add_course(house)
     order = await order_of(house, await buy(ada, withdrawn))
     await deliver(house, completed(order, payment_status="unpaid"))
     await rows(house, "UPDATE courses SET is_published = false WHERE id = :c RETURNING id", c=withdrawn)
@@ -439,7 +439,7 @@ async def test_money_arrives_for_a_course_taken_otherwise(house: Container, ada:
 
 
 async def test_money_arrives_for_a_deleted_account(house: Container, ada: Learner, admin: Learner) -> None:
-    order = await order_of(house, await buy(ada, await a_course(house)))
+    order = await order_of(house, await buy(ada, await add_course(house)))
     await deliver(house, completed(order, payment_status="unpaid"))
     gone = await ada.http.request("DELETE", "/users/me", json={"password": "correct horse battery"})
     assert gone.status_code == 204
@@ -451,7 +451,7 @@ async def test_money_arrives_for_a_deleted_account(house: Container, ada: Learne
 
 async def test_razorpays_held_payment_is_processing(house: Container, ada: Learner) -> None:
     """`payment.authorized` names no link; the notes that the link gave it name the order."""
-    course = await a_course(house)
+    course = await add_course(house)
     order = await order_of(house, await buy(ada, course))
     await rows(house, "UPDATE orders SET provider = 'razorpay' WHERE id = :o RETURNING id", o=order.id)
     payment = {"id": "pay_held", "status": "authorized", "amount": PRICE, "currency": "INR"}
@@ -504,7 +504,7 @@ async def test_closed_inquiry_leaves_the_order_paid(house: Container, ada: Learn
 async def test_what_the_provider_did_not_sign_just_now_is_refused(
     house: Container, ada: Learner, http: httpx.AsyncClient
 ) -> None:
-    order = await order_of(house, await buy(ada, await a_course(house)))
+    order = await order_of(house, await buy(ada, await add_course(house)))
     good = completed(order)
     row = stripe_session(order)
     kind = "checkout.session.completed"
@@ -546,7 +546,7 @@ async def test_what_the_provider_did_not_sign_just_now_is_refused(
 
 
 async def test_a_repeat_is_answered_without_postgresql(house: Container, ada: Learner, http: httpx.AsyncClient) -> None:
-    order = await order_of(house, await buy(ada, await a_course(house)))
+    order = await order_of(house, await buy(ada, await add_course(house)))
     webhook = completed(order)
     key = f"webhook:stripe:{json.loads(webhook.body)['id']}"
     assert not await house.redis.exists(key)
@@ -568,7 +568,7 @@ async def test_without_redis_webhooks_and_checkouts_go_on(house: Container, ada:
     bare = house.settings.model_copy(update={"redis_port": 1})
     away = Container(bare, payment_providers=house._providers)
     try:
-        order = await away.payments.checkout(ada.id, await a_course(house))
+        order = await away.payments.checkout(ada.id, await add_course(house))
         webhook = completed(order)
         headers = {name.lower(): text for name, text in webhook.headers.items()}
         for _ in range(2):
@@ -586,7 +586,7 @@ async def test_without_redis_webhooks_and_checkouts_go_on(house: Container, ada:
 
 
 async def test_an_administrator_gives_back_part_and_then_the_rest(
-    house: Container, ada: Learner, admin: Learner, till: Till
+    house: Container, ada: Learner, admin: Learner, till: FakeProvider
 ) -> None:
     order = await paid(house, ada)
     path = f"/admin/orders/{order.id}/refund"
@@ -625,9 +625,11 @@ async def test_an_administrator_gives_back_part_and_then_the_rest(
     assert (await state_of(house, order))["refunds"] == [(10000, "succeeded"), (PRICE - 10000, "succeeded")]
 
 
-async def test_fifty_refunds_at_once_are_one(house: Container, ada: Learner, admin: Learner, till: Till) -> None:
+async def test_fifty_refunds_at_once_are_one(
+    house: Container, ada: Learner, admin: Learner, till: FakeProvider
+) -> None:
     order = await paid(house, ada)
-    till.slow = 0.2
+    till.delay_seconds = 0.2
     answers = await asyncio.gather(*(admin.http.post(f"/admin/orders/{order.id}/refund", json={}) for _ in range(50)))
     assert count_statuses(answers) == {201: 1, 409: 49}
     assert {problem(each)[1] for each in answers if each.status_code == 409} <= {
@@ -640,7 +642,7 @@ async def test_fifty_refunds_at_once_are_one(house: Container, ada: Learner, adm
 
 
 async def test_a_refund_by_key_is_one_however_often_it_is_asked_for(
-    house: Container, ada: Learner, admin: Learner, till: Till
+    house: Container, ada: Learner, admin: Learner, till: FakeProvider
 ) -> None:
     order = await paid(house, ada)
     key = {"Idempotency-Key": str(uuid.uuid4())}
@@ -652,16 +654,16 @@ async def test_a_refund_by_key_is_one_however_often_it_is_asked_for(
 
 
 async def test_a_refund_that_timed_out_is_asked_for_again_and_given_once(
-    house: Container, ada: Learner, admin: Learner, till: Till
+    house: Container, ada: Learner, admin: Learner, till: FakeProvider
 ) -> None:
     order = await paid(house, ada)
-    till.mute = True
+    till.loses_answers = True
     answer = await admin.http.post(f"/admin/orders/{order.id}/refund", json={})
     assert (answer.status_code, answer.json()["status"]) == (201, "pending")
     assert await is_enrolled(house, order)
     again = await admin.http.post(f"/admin/orders/{order.id}/refund", json={})
     assert problem(again) == (409, "refund_pending")
-    till.mute = False
+    till.loses_answers = False
     await rows(
         house,
         "UPDATE procrastinate_jobs SET scheduled_at = now() WHERE task_name = 'payments.send_refund'"
@@ -675,19 +677,19 @@ async def test_a_refund_that_timed_out_is_asked_for_again_and_given_once(
 
 
 async def test_a_refund_that_is_refused_leaves_the_order_paid(
-    house: Container, ada: Learner, admin: Learner, till: Till
+    house: Container, ada: Learner, admin: Learner, till: FakeProvider
 ) -> None:
     order = await paid(house, ada)
-    till.away = errors.PaymentRefused()
+    till.failure = errors.PaymentRefused()
     answer = await admin.http.post(f"/admin/orders/{order.id}/refund", json={})
     assert problem(answer) == (502, "payment_refused")
     assert (await state_of(house, order))["refunds"] == [(PRICE, "failed")]
-    till.away = None
+    till.failure = None
     assert (await admin.http.post(f"/admin/orders/{order.id}/refund", json={})).json()["status"] == "succeeded"
 
 
 async def test_what_cannot_be_given_back_is_refused(house: Container, ada: Learner, admin: Learner) -> None:
-    pending = await order_of(house, await buy(ada, await a_course(house)))
+    pending = await order_of(house, await buy(ada, await add_course(house)))
     refused = await admin.http.post(f"/admin/orders/{pending.id}/refund", json={})
     assert problem(refused) == (409, "order_not_refundable")
     order = await paid(house, ada)
@@ -701,7 +703,7 @@ async def test_what_cannot_be_given_back_is_refused(house: Container, ada: Learn
 
 
 async def test_an_orders_own_provider_serves_its_refund(
-    settings: Settings, house: Container, ada: Learner, till: Till
+    settings: Settings, house: Container, ada: Learner, till: FakeProvider
 ) -> None:
     order = await paid(house, ada)
     switched = Container(
@@ -710,7 +712,7 @@ async def test_an_orders_own_provider_serves_its_refund(
     try:
         refund = await switched.payments.refund(None, str(order.id), 100, None)
         assert refund.provider == "stripe" and till.refund_calls == 1
-        other = await switched.payments.checkout(ada.id, await a_course(house))
+        other = await switched.payments.checkout(ada.id, await add_course(house))
         assert other.provider == "razorpay"
     finally:
         await switched.redis.aclose()
@@ -720,7 +722,7 @@ async def test_an_orders_own_provider_serves_its_refund(
 async def test_operators_see_every_order_and_what_to_look_at(
     house: Container, ada: Learner, admin: Learner, learner: MakeLearner
 ) -> None:
-    order, other = await paid(house, ada), await order_of(house, await buy(await learner(), await a_course(house)))
+    order, other = await paid(house, ada), await order_of(house, await buy(await learner(), await add_course(house)))
     await deliver(house, disputed(order), completed(other, amount_total=1))
     shown = {each["id"]: each for each in await read_all_pages(admin.http, "/admin/orders", limit=100)}
     mine = shown[str(order.id)]

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from container import Container
-from testing.call_history import MakeLearner, had_call
+from testing.call_history import MakeLearner, add_call
 from testing.databases import value
 from testing.http_answers import count_statuses
 from testing.servers import Learner
@@ -20,7 +20,7 @@ async def pair(make_learner: MakeLearner) -> tuple[Learner, Learner]:
 
 async def test_a_rating_is_seen_by_its_giver_alone(container: Container, pair: tuple[Learner, Learner]) -> None:
     ada, bob = pair
-    call = await had_call(container, ada, bob)
+    call = await add_call(container, ada, bob)
     answer = await ada.http.post(f"/sessions/{call}/rate", json={"stars": 4})
     assert answer.status_code == 201 and answer.json()["myRating"] == 4
     assert answer.json() == (await ada.http.get(f"/sessions/{call}")).json()
@@ -35,7 +35,7 @@ async def test_a_rating_is_seen_by_its_giver_alone(container: Container, pair: t
 
 async def test_of_fifty_ratings_at_once_one_counts(container: Container, pair: tuple[Learner, Learner]) -> None:
     ada, bob = pair
-    call = await had_call(container, ada, bob)
+    call = await add_call(container, ada, bob)
     answers = await asyncio.gather(
         *(ada.http.post(f"/sessions/{call}/rate", json={"stars": 1 + number % 5}) for number in range(50))
     )
@@ -49,7 +49,7 @@ async def test_of_fifty_ratings_at_once_one_counts(container: Container, pair: t
 async def test_a_call_between_others_answers_like_one_that_is_not_there(
     container: Container, pair: tuple[Learner, Learner], make_learner: MakeLearner
 ) -> None:
-    call = await had_call(container, *pair)
+    call = await add_call(container, *pair)
     stranger = await make_learner()
     theirs = await stranger.http.post(f"/sessions/{call}/rate", json={"stars": 5})
     nowhere = await stranger.http.post("/sessions/7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0/rate", json={"stars": 5})
@@ -60,7 +60,7 @@ async def test_a_call_between_others_answers_like_one_that_is_not_there(
 async def test_a_call_that_has_not_ended_or_never_began_is_not_rated(
     container: Container, pair: tuple[Learner, Learner], connected: bool, ended: bool
 ) -> None:
-    call = await had_call(container, *pair, connected=connected, ended=ended)
+    call = await add_call(container, *pair, connected=connected, ended=ended)
     answer = await pair[0].http.post(f"/sessions/{call}/rate", json={"stars": 5})
     assert (answer.status_code, answer.json()["code"]) == (409, "session_not_ended")
 
@@ -69,7 +69,7 @@ async def test_a_call_that_has_not_ended_or_never_began_is_not_rated(
 async def test_stars_are_whole_and_one_to_five(
     container: Container, pair: tuple[Learner, Learner], body: dict[str, object]
 ) -> None:
-    call = await had_call(container, *pair)
+    call = await add_call(container, *pair)
     answer = await pair[0].http.post(f"/sessions/{call}/rate", json=body)
     assert (answer.status_code, answer.json()["code"]) == (400, "request_invalid")
 

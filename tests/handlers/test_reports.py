@@ -9,7 +9,7 @@ import pytest
 
 from container import Container
 from testing.accounts import make_admin
-from testing.call_history import MakeLearner, had_call
+from testing.call_history import MakeLearner, add_call
 from testing.databases import value
 from testing.http_answers import count_statuses, read_all_pages
 from testing.servers import Learner
@@ -22,7 +22,7 @@ NOWHERE = "7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0"
 async def pair(container: Container, make_learner: MakeLearner) -> Pair:
     """Two who have been in a call."""
     ada, bob = await make_learner(), await make_learner()
-    await had_call(container, ada, bob)
+    await add_call(container, ada, bob)
     return ada, bob
 
 
@@ -36,7 +36,7 @@ async def flagged(container: Container, learner: Learner) -> bool:
 
 async def test_a_report_is_listed_for_its_reporter(container: Container, pair: Pair) -> None:
     ada, bob = pair
-    call = await had_call(container, bob, ada)
+    call = await add_call(container, bob, ada)
     answer = await ada.http.post("/reports", json=about(bob, sessionId=call, reason="other", description="Rude."))
     assert answer.status_code == 201
     report = answer.json()
@@ -55,13 +55,13 @@ async def test_a_report_is_listed_for_its_reporter(container: Container, pair: P
 
 async def test_of_fifty_reports_of_a_call_one_is_taken(container: Container, pair: Pair) -> None:
     ada, bob = pair
-    call = await had_call(container, ada, bob)
+    call = await add_call(container, ada, bob)
     answers = await asyncio.gather(*(ada.http.post("/reports", json=about(bob, sessionId=call)) for _ in range(50)))
     assert count_statuses(answers) == {201: 1, 409: 49}
     assert {answer.json()["code"] for answer in answers if answer.status_code == 409} == {"already_reported"}
     # The partner, and the same reporter for another call, are free to report.
     assert (await bob.http.post("/reports", json=about(ada, sessionId=call))).status_code == 201
-    other = await had_call(container, ada, bob)
+    other = await add_call(container, ada, bob)
     assert (await ada.http.post("/reports", json=about(bob, sessionId=other))).status_code == 201
 
 
@@ -88,7 +88,7 @@ async def test_only_those_one_has_met_can_be_reported(
 ) -> None:
     ada, bob = pair
     stranger = await make_learner()
-    between_others = await had_call(container, bob, stranger)
+    between_others = await add_call(container, bob, stranger)
     refused = [
         await ada.http.post("/reports", json=body)
         for body in (
@@ -115,9 +115,9 @@ async def test_three_different_reporters_put_a_learner_before_the_operators(
 ) -> None:
     bob = await make_learner()
     reporters = [await make_learner() for _ in range(3)]
-    calls = [await had_call(container, each, bob) for each in reporters]
+    calls = [await add_call(container, each, bob) for each in reporters]
     # One who reports three calls is one.
-    for call in (calls[0], await had_call(container, reporters[0], bob), await had_call(container, reporters[0], bob)):
+    for call in (calls[0], await add_call(container, reporters[0], bob), await add_call(container, reporters[0], bob)):
         answer = await reporters[0].http.post("/reports", json=about(bob, sessionId=call))
         assert answer.status_code == 201
     assert not await flagged(container, bob)
@@ -140,7 +140,7 @@ async def test_three_reports_at_the_same_instant_flag(container: Container, make
     for _ in range(8):
         bob = await make_learner(ready=False)
         for each in reporters:
-            await had_call(container, each, bob)
+            await add_call(container, each, bob)
         answers = await asyncio.gather(*(each.http.post("/reports", json=about(bob)) for each in reporters))
         assert count_statuses(answers) == {201: 3}
         assert await flagged(container, bob)
@@ -150,6 +150,6 @@ async def test_the_list_is_read_to_its_end_page_by_page(container: Container, pa
     ada, bob = pair
     made = []
     for _ in range(5):
-        call = await had_call(container, ada, bob)
+        call = await add_call(container, ada, bob)
         made.append((await ada.http.post("/reports", json=about(bob, sessionId=call))).json()["id"])
     assert [each["id"] for each in await read_all_pages(ada.http, "/reports/mine")] == made[::-1]

@@ -15,6 +15,7 @@ import pytest
 
 from container import Container
 from testing.calls import MakePhone, Room, call
+from testing.client_internals import transport_of
 from testing.raw_websockets import BareSocket, dial_bare, event
 from testing.servers import Learner, Phone, Server, dial, start_server, stop_server
 
@@ -47,7 +48,7 @@ async def bare(server: Server) -> AsyncIterator[Dial]:
 
     yield make
     for each in opened:
-        await each.hang_up()
+        await each.close()
 
 
 @asynccontextmanager
@@ -65,7 +66,7 @@ async def good_call(caller: Phone, receiver: Phone, *, bound: float = BOUND) -> 
             began = time.perf_counter()
             assert await caller.send("webrtc_ice", {**room, "candidate": candidate}) == {"ok": True}
             sent += 1
-            await receiver.hears("webrtc_ice", count=sent)
+            await receiver.wait_for("webrtc_ice", count=sent)
             slowest = max(slowest, time.perf_counter() - began)
             await asyncio.sleep(0.05)
 
@@ -75,7 +76,7 @@ async def good_call(caller: Phone, receiver: Phone, *, bound: float = BOUND) -> 
     finally:
         is_over = True
         await talking
-    heard = [payload["candidate"]["candidate"] for name, payload in receiver.heard if name == "webrtc_ice"]
+    heard = [payload["candidate"]["candidate"] for name, payload in receiver.received if name == "webrtc_ice"]
     assert heard == [f"candidate:{number}" for number in range(sent)] and sent > 0
     assert slowest < bound, f"an event took {slowest:.2f} s"
 
@@ -100,7 +101,7 @@ async def test_oversized_frames_end_their_connection_alone(
             for _ in range(5):
                 abuser = await bare(good[0].learner if size == 66_000 else None)
                 await abuser.send("42" + "x" * size)
-                await abuser.is_cut_off(within=10)
+                await abuser.wait_closed(within=10)
     assert resident(server) - before < GROWTH
 
 
@@ -108,21 +109,21 @@ async def test_events_beyond_the_limit_are_refused_and_told_once_a_second(make_p
     learner = (await make_phone()).learner
     sender = await bare(learner)
     await sender.send(*(event("cancel_search", {}, number) for number in range(100)))
-    await sender.hears("4399")
+    await sender.wait_for("4399")
     acks = [
         json.loads(frame[2 + len(str(number)) :])[0]
-        for number, frame in enumerate(frame for frame in sender.heard if frame.startswith("43"))
+        for number, frame in enumerate(frame for frame in sender.received if frame.startswith("43"))
     ]
     codes = [ack["error"]["code"] for ack in acks]
     accepted = codes.count("not_searching")
     # The handshake is one message of the burst, and while the hundred travel the bucket fills again.
     assert 55 <= accepted <= 80 and codes.count("rate_limited") == 100 - accepted
     assert codes[:55] == ["not_searching"] * 55
-    told = [frame for frame in sender.heard if frame.startswith('42["error"') and "rate_limited" in frame]
+    told = [frame for frame in sender.received if frame.startswith('42["error"') and "rate_limited" in frame]
     assert len(told) in (1, 2)
     await asyncio.sleep(1)
     await sender.send(event("cancel_search", {}, 100))
-    assert "not_searching" in await sender.hears("43100")
+    assert "not_searching" in await sender.wait_for("43100")
 
 
 async def test_a_flood_is_cut_off(good: tuple[Phone, Phone], make_phone: MakePhone, bare: Dial, server: Server) -> None:
@@ -133,8 +134,8 @@ async def test_a_flood_is_cut_off(good: tuple[Phone, Phone], make_phone: MakePho
             abuser = await bare(learner)
             flood = [event("find_partner", {"topic": "x" * 50}, number) for number in range(2000)]
             await abuser.send(*flood)
-            await abuser.is_cut_off(within=10)
-            assert any(frame.startswith("41") for frame in abuser.heard), "nothing says that it should not come back"
+            await abuser.wait_closed(within=10)
+            assert any(frame.startswith("41") for frame in abuser.received), "nothing says that it should not come back"
     assert resident(server) - before < GROWTH
 
 
@@ -145,22 +146,22 @@ async def test_signaling_is_limited_like_all_else(make_phone: MakePhone, good: t
     topic = {"topic": f"flood of {learner.username}"}
     await partner.send("find_partner", topic)
     await abuser.send(event("find_partner", topic))
-    room = {"roomId": (await partner.hears("match_found"))["roomId"]}
+    room = {"roomId": (await partner.wait_for("match_found"))["roomId"]}
     await partner.send("join_room", room)
     await abuser.send(event("join_room", room, 1))
-    await abuser.hears("431[")
+    await abuser.wait_for("431[")
     async with good_call(*good):
         await abuser.send(*(event("webrtc_ice", {**room, "candidate": None}) for _ in range(5000)))
-        await abuser.is_cut_off(within=10)
-        await partner.hears("peer_left", within=15)
-    assert 40 < len([name for name, _ in partner.heard if name == "webrtc_ice"]) < 300
+        await abuser.wait_closed(within=10)
+        await partner.wait_for("peer_left", within=15)
+    assert 40 < len([name for name, _ in partner.received if name == "webrtc_ice"]) < 300
 
 
 async def test_a_socket_that_never_names_itself_is_closed(good: tuple[Phone, Phone], bare: Dial) -> None:
     async with good_call(*good):
         silent = [await bare() for _ in range(50)]
         began = time.monotonic()
-        await asyncio.gather(*(each.is_cut_off(within=8) for each in silent))
+        await asyncio.gather(*(each.wait_closed(within=8) for each in silent))
         assert time.monotonic() - began > 0.5
 
 
@@ -169,7 +170,7 @@ async def test_refused_handshakes_do_not_buy_time(bare: Dial) -> None:
     for _ in range(8):
         await stubborn.send('40{"token":"nonsense"}')
         await asyncio.sleep(0.4)
-    await stubborn.is_cut_off(within=4)
+    await stubborn.wait_closed(within=4)
 
 
 async def test_a_connection_that_asks_for_nothing_is_closed(good: tuple[Phone, Phone], server: Server) -> None:
@@ -193,8 +194,8 @@ async def test_whoever_speaks_before_the_handshake_is_cut_off(good: tuple[Phone,
         for _ in range(20):
             early = await bare()
             await early.send(*(event("webrtc_ice", {**room, "candidate": None}, number) for number in range(200)))
-            await early.is_cut_off(within=10)
-            assert not [frame for frame in early.heard if frame.startswith("4")]
+            await early.wait_closed(within=10)
+            assert not [frame for frame in early.received if frame.startswith("4")]
 
 
 async def test_a_foreign_room_cannot_be_spoken_into(
@@ -209,10 +210,10 @@ async def test_a_foreign_room_cannot_be_spoken_into(
                 name = names[number % 4]
                 payload = {**room, "candidate": None} if name == "webrtc_ice" else room
                 await intruder.send(event(name, payload, number))
-            await intruder.hears("4339[")
-            acks = [frame for frame in intruder.heard if frame.startswith("43")]
+            await intruder.wait_for("4339[")
+            acks = [frame for frame in intruder.received if frame.startswith("43")]
             assert len(acks) == 40 and all("not_in_room" in ack for ack in acks)
-            await intruder.hang_up()
+            await intruder.close()
 
 
 async def test_a_partner_who_does_not_read_is_cut_off_and_nobody_else_waits(
@@ -220,7 +221,7 @@ async def test_a_partner_who_does_not_read_is_cut_off_and_nobody_else_waits(
 ) -> None:
     deaf, talker = await make_phone(), await make_phone()
     room = await call(talker, deaf)
-    underlying = deaf.client.eio.ws._response.connection.transport
+    underlying = transport_of(deaf.client)
     underlying.pause_reading()
     underlying.get_extra_info("socket").setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 4096)
     before = resident(server)
@@ -230,10 +231,10 @@ async def test_a_partner_who_does_not_read_is_cut_off_and_nobody_else_waits(
         told: dict[str, Any] = {"ok": True}
         while told["ok"] and time.monotonic() < deadline:
             told = await talker.send("webrtc_offer", {**room, "sdp": sdp})
-            if any(name in ("peer_left", "peer_reconnecting") for name, _ in talker.heard):
+            if any(name in ("peer_left", "peer_reconnecting") for name, _ in talker.received):
                 break
             await asyncio.sleep(0.034)
-    assert any(name in ("peer_left", "peer_reconnecting") for name, _ in talker.heard), "the deaf was not cut off"
+    assert any(name in ("peer_left", "peer_reconnecting") for name, _ in talker.received), "the deaf was not cut off"
     assert resident(server) - before < GROWTH
     underlying.resume_reading()
 
@@ -247,13 +248,13 @@ async def test_a_user_has_three_sockets_and_the_oldest_makes_room(
     await asyncio.sleep(0.3)
     assert first.client.connected
     fourth = await dial(server.url, learner)
-    assert await first.hears("session_replaced") == {}
+    assert await first.wait_for("session_replaced") == {}
     async with asyncio.timeout(5):
         while first.client.connected:
             await asyncio.sleep(0.01)
     for phone in (*others, fourth):
         assert (await phone.send("cancel_search"))["error"]["code"] == "not_searching"
-        assert "session_replaced" not in [name for name, _ in phone.heard]
+        assert "session_replaced" not in [name for name, _ in phone.received]
     await others[0].client.disconnect()
     await asyncio.sleep(0.3)
     fifth = await dial(server.url, learner)

@@ -46,11 +46,11 @@ async def call_between(ada: Phone, bob: Phone) -> dict[str, str]:
     topic = f"bans {ada.learner.username}"
     await ada.send("find_partner", {"topic": topic})
     await bob.send("find_partner", {"topic": topic})
-    room = {"roomId": (await ada.hears("match_found"))["roomId"]}
-    await bob.hears("match_found")
+    room = {"roomId": (await ada.wait_for("match_found"))["roomId"]}
+    await bob.wait_for("match_found")
     await ada.send("join_room", room)
     await bob.send("join_room", room)
-    await ada.hears("peer_joined", count=2)
+    await ada.wait_for("peer_joined", count=2)
     return room
 
 
@@ -68,7 +68,7 @@ async def test_a_banned_searcher_leaves_the_queue(make_phone: MakePhone, admin: 
     bob = await make_phone()
     topic = f"lonely {bob.learner.username}"
     assert await bob.send("find_partner", {"topic": topic}) == {"ok": True}
-    await bob.hears("searching")
+    await bob.wait_for("searching")
     await ban(admin, bob.learner)
     await cut(bob)
 
@@ -80,8 +80,8 @@ async def test_a_banned_searcher_leaves_the_queue(make_phone: MakePhone, admin: 
     assert await container.redis.zscore(f"match:queue:all:{topic}", bob.learner.id) is None
     carol = await make_phone()
     assert await carol.send("find_partner", {"topic": topic}) == {"ok": True}
-    await carol.hears("searching")
-    assert not [name for name, _ in carol.heard if name == "match_found"]
+    await carol.wait_for("searching")
+    assert not [name for name, _ in carol.received if name == "match_found"]
     await carol.send("cancel_search")
 
 
@@ -93,7 +93,7 @@ async def test_a_ban_ends_the_call_and_the_partner_hears_why(
     bob = await make_phone(**{"together_with" if same_worker else "apart_from": ada})
     room = await call_between(ada, bob)
     await ban(admin, bob.learner)
-    assert await ada.hears("peer_left", within=WITHIN + SLACK) == {"reason": "banned"}
+    assert await ada.wait_for("peer_left", within=WITHIN + SLACK) == {"reason": "banned"}
     await cut(bob)
     assert ada.client.connected
     row = "SELECT {} FROM call_sessions WHERE room_id = :r"
@@ -118,12 +118,12 @@ async def test_a_ban_between_match_and_call_frees_the_partner(
     topic = f"almost {ada.learner.username}"
     await ada.send("find_partner", {"topic": topic})
     await bob.send("find_partner", {"topic": topic})
-    await bob.hears("match_found")
+    await bob.wait_for("match_found")
     await ban(admin, bob.learner)
-    await ada.hears("partner_cancelled", within=WITHIN + SLACK)
+    await ada.wait_for("partner_cancelled", within=WITHIN + SLACK)
     sessions = await value(container, "SELECT total_sessions FROM profiles WHERE user_id = :i", i=ada.learner.id)
     assert sessions == 0
-    await ada.hears("searching", count=2)
+    await ada.wait_for("searching", count=2)
     await ada.send("cancel_search")
 
 

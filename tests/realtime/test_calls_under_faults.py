@@ -20,8 +20,9 @@ from sqlmodel import col, select
 
 from container import Container
 from models import CallSession, EndedBy, Profile
+from testing.client_internals import abort_connection
 from testing.containers import load_settings
-from testing.deployment import Client, Deployment, deployed
+from testing.deployment import Deployment, ReconnectingClient, deployed
 from testing.learners import Caller, Rooms, Story, in_order
 from testing.polling import eventually
 from testing.servers import register
@@ -43,7 +44,7 @@ async def strike(fault: str, deployment: Deployment, callers: list[Caller], stor
         case "client dropped":
             for caller in story.random.sample(callers, LEARNERS // 3):
                 if caller.client.phone.client.connected:
-                    caller.client.phone.client.eio.ws._response.connection.transport.abort()
+                    abort_connection(caller.client.phone.client)
         case "worker killed":
             url = deployment.servers[at].url
             story.killed |= {
@@ -67,7 +68,7 @@ async def test_five_hundred_calls_resume_or_end_whatever_dies(deployment: Deploy
     clients = []
     for number in range(LEARNERS):
         learner = await register(httpx.AsyncClient(base_url=deployment.servers[number % 2].url))
-        clients.append(Client(learner, lambda: [server.url for server in deployment.servers]))
+        clients.append(ReconnectingClient(learner, lambda: [server.url for server in deployment.servers]))
     counts: Counter[str] = Counter()
     problems: list[str] = []
     rooms: dict[str, str] = {}
@@ -104,7 +105,7 @@ async def test_five_hundred_calls_resume_or_end_whatever_dies(deployment: Deploy
     await check_records(Container(load_settings(deployment.environment)), rooms)
 
 
-async def settle(client: Client, url: str) -> None:
+async def settle(client: ReconnectingClient, url: str) -> None:
     """See that a client is connected to that server: half of them each."""
     if client.phones and client.phone.client.connected:
         if client.phone.client.connection_url.startswith(url):

@@ -50,11 +50,11 @@ async def test_every_socket_of_the_user_hears_on_whichever_worker_and_nobody_els
     finally:
         await job_worker.close()
     for each in (phone, tablet):
-        heard = await each.hears("notification")
+        heard = await each.wait_for("notification")
         (listed,) = (await phone.learner.http.get("/notifications")).json()["items"]
         assert heard == listed and listed["id"] == notification
     await asyncio.sleep(0.2)
-    assert "notification" not in dict(stranger.heard)
+    assert "notification" not in dict(stranger.received)
 
 
 async def test_a_socket_that_is_gone_and_one_that_dies_keep_nobody_from_hearing(
@@ -67,7 +67,7 @@ async def test_a_socket_that_is_gone_and_one_that_dies_keep_nobody_from_hearing(
     await container.redis.zadd(f"user:{phone.learner.id}:sockets", {"deadbeef.nobody": 1})
     notification = await tell(container, phone.learner, notification_templates.system("Hello", "There."))
     await container.notifications.announce(notification)
-    assert (await phone.hears("notification"))["title"] == "Hello"
+    assert (await phone.wait_for("notification"))["title"] == "Hello"
 
 
 async def test_a_redis_that_lost_its_data_learns_again_where_the_sockets_are(
@@ -87,7 +87,7 @@ async def test_a_redis_that_lost_its_data_learns_again_where_the_sockets_are(
 
             await eventually(is_known, "the socket is known again", within=10)
             await container.notifications.announce(notification)
-            await phone.hears("notification")
+            await phone.wait_for("notification")
             await phone.client.disconnect()
     finally:
         await container.close()
@@ -100,7 +100,7 @@ async def test_what_was_read_meanwhile_is_not_announced(make_phone: MakePhone, c
     await phone.learner.http.patch("/notifications/read-all")
     await container.notifications.announce(notification)
     await asyncio.sleep(0.3)
-    assert "notification" not in dict(phone.heard)
+    assert "notification" not in dict(phone.received)
 
 
 async def test_a_match_is_pushed_to_an_app_in_the_background_and_only_then(
@@ -134,10 +134,10 @@ async def test_a_match_is_pushed_to_an_app_in_the_background_and_only_then(
     room = {"roomId": found["roomId"]}
     assert await bob.send("cancel_search") == {"ok": True}
     # Ada searches on, still in the background, and is the one who comes: carol waits already or comes after.
-    await ada.hears("partner_cancelled")
+    await ada.wait_for("partner_cancelled")
     carol = await make_phone(apart_from=ada)
     await carol.send("find_partner", {"topic": f"topic of {ada.learner.username}"})
-    second = await ada.hears("match_found", count=2)
+    second = await ada.wait_for("match_found", count=2)
     assert second["roomId"] != room["roomId"]
 
     async def is_told_again() -> bool:
@@ -146,11 +146,11 @@ async def test_a_match_is_pushed_to_an_app_in_the_background_and_only_then(
     await eventually(is_told_again, "ada's second notification", within=5)
 
     assert await carol.send("cancel_search") == {"ok": True}
-    await ada.hears("partner_cancelled", count=2)
+    await ada.wait_for("partner_cancelled", count=2)
     assert await ada.send("app_state", {"background": False}) == {"ok": True}
     dave = await make_phone(apart_from=ada)
     await dave.send("find_partner", {"topic": f"topic of {ada.learner.username}"})
-    await ada.hears("match_found", count=3)
+    await ada.wait_for("match_found", count=3)
     await asyncio.sleep(0.3)
     assert len(await told(ada.learner)) == 2
 
@@ -164,10 +164,10 @@ async def test_one_who_searches_on_in_the_background_and_comes_second_is_told_to
     topic = {"topic": f"topic of {ada.learner.username}"}
     await match(ada, bob, **topic)
     await carol.send("find_partner", topic)
-    await carol.hears("searching")
+    await carol.wait_for("searching")
     # Bob's worker puts ada back, who meets carol at once.
     assert await bob.send("cancel_search") == {"ok": True}
-    await ada.hears("match_found", count=2)
+    await ada.wait_for("match_found", count=2)
 
     async def is_told_twice() -> bool:
         return len((await ada.learner.http.get("/notifications")).json()["items"]) == 2

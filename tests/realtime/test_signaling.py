@@ -20,7 +20,7 @@ from services.calls.matchmaking import Match, MatchmakingService
 from services.calls.recovery import RecoveryService
 from services.calls.rooms import Rooms
 from services.calls.signaling import PeerAway, PeerBack, PeerLeft, Seat, SignalingService
-from testing.calls import HeldBus, LocalBus, MakePhone, Room, call, empty_queue, ended_row, match, row
+from testing.calls import HeldBus, LocalBus, MakePhone, Room, call, call_row, empty_queue, ended_call_row, match
 from testing.polling import eventually
 from testing.servers import Phone, Server, start_server, stop_server
 from testing.time_limits import GRACE
@@ -54,7 +54,7 @@ async def pair(request: pytest.FixtureRequest, make_phone: MakePhone) -> Pair:
 
 
 def names(phone: Phone) -> list[str]:
-    return [name for name, _ in phone.heard]
+    return [name for name, _ in phone.received]
 
 
 def code(ack: dict[str, Any]) -> str:
@@ -62,7 +62,7 @@ def code(ack: dict[str, Any]) -> str:
 
 
 def candidates(phone: Phone) -> list[Any]:
-    return [payload["candidate"] for name, payload in phone.heard if name == "webrtc_ice"]
+    return [payload["candidate"] for name, payload in phone.received if name == "webrtc_ice"]
 
 
 async def is_searching(container: Container, phone: Phone) -> bool:
@@ -89,12 +89,12 @@ async def test_whoever_joins_first_is_the_caller_and_each_hears_who_joined(pair:
         await caller.send("join_room", room)
         as_caller = {"role": "caller", "userId": caller.learner.id}
         as_receiver = {"role": "receiver", "userId": receiver.learner.id}
-        assert await caller.hears("peer_joined") == as_caller
+        assert await caller.wait_for("peer_joined") == as_caller
         assert "peer_joined" not in names(receiver)
         await receiver.send("join_room", room)
-        await caller.hears("peer_joined", count=2)
-        assert [payload for name, payload in caller.heard if name == "peer_joined"] == [as_caller, as_receiver]
-        assert [payload for name, payload in receiver.heard if name == "peer_joined"] == [as_receiver]
+        await caller.wait_for("peer_joined", count=2)
+        assert [payload for name, payload in caller.received if name == "peer_joined"] == [as_caller, as_receiver]
+        assert [payload for name, payload in receiver.received if name == "peer_joined"] == [as_receiver]
         await caller.send("end_call", room)
 
 
@@ -105,38 +105,38 @@ async def test_both_who_join_at_once_get_one_role_each_and_can_talk_at_once(make
     for other in [near, far] * 50:
         room = {"roomId": (await match(one, other))["roomId"]}
         for phone in (one, other):
-            phone.heard.clear()
+            phone.received.clear()
         acks = await asyncio.gather(one.send("join_room", room), other.send("join_room", room))
         assert [code(ack) for ack in acks] == ["ok", "ok"]
         joins: list[dict[str, str]] = []
         for phone in (one, other):
-            joins = [await phone.hears("peer_joined")]
+            joins = [await phone.wait_for("peer_joined")]
             if joins[0]["role"] == "caller":
                 callers.append(phone)
                 assert joins[0]["userId"] == phone.learner.id
-                joins.append(await phone.hears("peer_joined", count=2))
+                joins.append(await phone.wait_for("peer_joined", count=2))
             assert joins[-1]["role"] == "receiver"
         caller, receiver = (one, other) if joins[-1]["userId"] == other.learner.id else (other, one)
         assert callers[-1] is caller
         for event, sender, listener in (("webrtc_offer", caller, receiver), ("webrtc_answer", receiver, caller)):
             await sender.client.emit(event, {**room, "sdp": event})
-            assert (await listener.hears(event))["sdp"] == event
+            assert (await listener.wait_for(event))["sdp"] == event
         await other.send("end_call", room)
-        await one.hears("peer_left")
+        await one.wait_for("peer_left")
     assert len(callers) == 100, "a round with two callers, or none"
 
 
 async def test_joining_again_keeps_the_role_and_the_call(pair: Pair, container: Container) -> None:
     caller, receiver = pair
     room = await call(caller, receiver)
-    made = await row(container, room["roomId"])
-    heard = [len(phone.heard) for phone in pair]
+    made = await call_row(container, room["roomId"])
+    heard = [len(phone.received) for phone in pair]
     for phone in pair:
         assert await phone.send("join_room", room) == {"ok": True}
-    assert [len(phone.heard) for phone in pair] == heard, "nothing has changed for anybody"
+    assert [len(phone.received) for phone in pair] == heard, "nothing has changed for anybody"
     assert await caller.send("webrtc_offer", {**room, "sdp": "again"}) == {"ok": True}
-    await receiver.hears("webrtc_offer")
-    again = await row(container, room["roomId"])
+    await receiver.wait_for("webrtc_offer")
+    again = await call_row(container, room["roomId"])
     assert made is not None and again is not None and again.connected_at == made.connected_at is not None
 
 
@@ -148,8 +148,8 @@ async def test_the_caller_offers_the_receiver_answers_and_both_send_candidates(p
     room = await call(caller, receiver)
     assert await negotiation(caller, room) == {"webrtc_offer": "ok", "webrtc_answer": "bad_role", "webrtc_ice": "ok"}
     assert await negotiation(receiver, room) == {"webrtc_offer": "bad_role", "webrtc_answer": "ok", "webrtc_ice": "ok"}
-    await receiver.hears("webrtc_ice")
-    await caller.hears("webrtc_ice")
+    await receiver.wait_for("webrtc_ice")
+    await caller.wait_for("webrtc_ice")
     assert [name for name in names(receiver) if name.startswith("webrtc")] == ["webrtc_offer", "webrtc_ice"]
     assert [name for name in names(caller) if name.startswith("webrtc")] == ["webrtc_answer", "webrtc_ice"]
 
@@ -167,7 +167,7 @@ async def test_nothing_is_relayed_before_the_partner_has_joined(pair: Pair) -> N
     assert set((await negotiation(receiver, room)).values()) == {"not_in_room"}
     await receiver.send("join_room", room)
     assert await receiver.send("webrtc_ice", {**room, "candidate": None}) == {"ok": True}
-    await caller.hears("webrtc_ice")
+    await caller.wait_for("webrtc_ice")
     assert not [name for name in names(receiver) if name.startswith("webrtc")]
 
 
@@ -178,10 +178,10 @@ async def test_the_room_of_others_answers_like_one_that_is_not_there(make_phone:
     theirs = await call(ada, bob)
     missing = {"roomId": str(uuid.uuid4())}
     shouted = {"roomId": theirs["roomId"].upper()}
-    heard = [len(ada.heard), len(bob.heard)]
+    heard = [len(ada.received), len(bob.received)]
 
     async def told(phone: Phone, room: Room) -> list[dict[str, Any]]:
-        phone.heard.clear()
+        phone.received.clear()
         acks = [
             await phone.send("join_room", room),
             await phone.send("webrtc_offer", {**room, "sdp": "v=0 intruder"}),
@@ -189,7 +189,7 @@ async def test_the_room_of_others_answers_like_one_that_is_not_there(make_phone:
             await phone.send("webrtc_ice", {**room, "candidate": None}),
             await phone.send("end_call", room),
         ]
-        assert [payload for name, payload in phone.heard if name == "error"] == [ack["error"] for ack in acks]
+        assert [payload for name, payload in phone.received if name == "error"] == [ack["error"] for ack in acks]
         return acks
 
     for stranger in (eve, mallory):
@@ -201,17 +201,17 @@ async def test_the_room_of_others_answers_like_one_that_is_not_there(make_phone:
     for stranger in (eve, mallory):
         assert await told(stranger, theirs) == await told(stranger, missing) == foreign
     assert await eve.send("webrtc_offer", {**own, "sdp": "v=0 own"}) == {"ok": True}
-    assert (await mallory.hears("webrtc_offer"))["sdp"] == "v=0 own"
+    assert (await mallory.wait_for("webrtc_offer"))["sdp"] == "v=0 own"
     assert await ada.send("webrtc_offer", {**theirs, "sdp": "v=0 theirs"}) == {"ok": True}
-    assert (await bob.hears("webrtc_offer"))["sdp"] == "v=0 theirs"
-    assert [len(ada.heard), len(bob.heard) - 1] == heard, "a stranger was heard"
+    assert (await bob.wait_for("webrtc_offer"))["sdp"] == "v=0 theirs"
+    assert [len(ada.received), len(bob.received) - 1] == heard, "a stranger was heard"
 
 
 async def test_a_call_of_the_past_is_closed_and_its_room_id_opens_nothing(pair: Pair) -> None:
     caller, receiver = pair
     past = await call(caller, receiver)
     await caller.send("end_call", past)
-    await receiver.hears("peer_left")
+    await receiver.wait_for("peer_left")
     present = await call(caller, receiver)
     for phone in pair:
         assert set((await negotiation(phone, past)).values()) == {"not_in_room"}
@@ -246,7 +246,7 @@ async def test_a_thousand_candidates_each_way_arrive_once_and_in_order(pair: Pai
 
     await asyncio.gather(send(caller), send(receiver))
     for phone, partner in ((caller, receiver), (receiver, caller)):
-        await phone.hears("webrtc_ice", count=1000, within=20)
+        await phone.wait_for("webrtc_ice", count=1000, within=20)
         assert candidates(phone) == sent[partner.learner.id]
         assert "error" not in names(phone)
 
@@ -254,16 +254,16 @@ async def test_a_thousand_candidates_each_way_arrive_once_and_in_order(pair: Pai
 async def test_what_a_partner_sends_comes_in_the_order_it_was_sent_whatever_it_is(pair: Pair) -> None:
     caller, receiver = pair
     room = await call(caller, receiver)
-    caller.heard.clear()
-    receiver.heard.clear()
+    caller.received.clear()
+    receiver.received.clear()
     for number in range(50):
         await caller.client.emit("webrtc_ice", {**room, "candidate": {"candidate": str(number)}})
         await caller.client.emit("webrtc_offer", {**room, "sdp": str(number)})
     await caller.client.emit("end_call", room)
-    await receiver.hears("peer_left")
-    numbers = [payload.pop("seq") for name, payload in receiver.heard if name.startswith("webrtc")]
+    await receiver.wait_for("peer_left")
+    numbers = [payload.pop("seq") for name, payload in receiver.received if name.startswith("webrtc")]
     assert numbers == list(range(numbers[0], numbers[0] + 100))
-    assert receiver.heard == [
+    assert receiver.received == [
         *(
             event
             for number in map(str, range(50))
@@ -271,7 +271,7 @@ async def test_what_a_partner_sends_comes_in_the_order_it_was_sent_whatever_it_i
         ),
         ("peer_left", {"reason": "ended"}),
     ]
-    assert caller.heard == []
+    assert caller.received == []
 
 
 async def test_a_call_as_long_as_a_call_may_be_is_ended(container: Container, pair: Pair) -> None:
@@ -279,16 +279,16 @@ async def test_a_call_as_long_as_a_call_may_be_is_ended(container: Container, pa
     due = f"room:{room['roomId']}"
     assert await container.redis.zadd("match:due", {due: 1}, xx=True, ch=True) == 1
     for phone in pair:
-        assert await phone.hears("peer_left") == {"reason": "timeout"}
-    assert (await ended_row(container, room["roomId"])).ended_by == EndedBy.TIMEOUT
+        assert await phone.wait_for("peer_left") == {"reason": "timeout"}
+    assert (await ended_call_row(container, room["roomId"])).ended_by == EndedBy.TIMEOUT
 
 
 async def test_whoever_does_not_wait_for_answers_is_served_in_order_too(pair: Pair) -> None:
     caller, receiver = pair
     room = {"roomId": (await match(caller, receiver))["roomId"]}
     await caller.send("join_room", room)
-    caller.heard.clear()
-    receiver.heard.clear()
+    caller.received.clear()
+    receiver.received.clear()
     for event, payload in (
         ("join_room", room),
         ("webrtc_ice", {**room, "candidate": None}),
@@ -298,7 +298,7 @@ async def test_whoever_does_not_wait_for_answers_is_served_in_order_too(pair: Pa
         ("cancel_search", {}),
     ):
         await receiver.client.emit(event, payload)
-    await caller.hears("peer_left")
+    await caller.wait_for("peer_left")
     assert names(caller) == ["peer_joined", "webrtc_ice", "webrtc_answer", "peer_left"]
     assert (await receiver.send("cancel_search"))["error"]["code"] == "not_searching"
     assert names(receiver) == ["peer_joined", "searching", "error"]
@@ -311,7 +311,7 @@ async def test_a_description_of_32768_characters_passes_and_one_more_does_not(pa
     for sent, sdp in enumerate(("x" * 32768, ("v=0\r\ns=café\r\n" + line * 400)[:32768]), start=1):
         assert len(sdp) == 32768
         assert await caller.send("webrtc_offer", {**room, "sdp": sdp}) == {"ok": True}
-        assert (await receiver.hears("webrtc_offer", count=sent))["sdp"] == sdp
+        assert (await receiver.wait_for("webrtc_offer", count=sent))["sdp"] == sdp
         refused = await caller.send("webrtc_offer", {**room, "sdp": sdp + "x"})
         assert code(refused) == "bad_payload" and "sdp" in refused["error"]["message"]
     assert await receiver.send("webrtc_answer", {**room, "sdp": "v=0"}) == {"ok": True}
@@ -323,7 +323,7 @@ async def test_a_candidate_of_4096_characters_passes_and_one_more_does_not(pair:
     room = await call(caller, receiver)
     longest = {"candidate": "x" * 4096, "sdpMid": "y" * 256, "usernameFragment": "z" * 256, "sdpMLineIndex": 65535}
     assert await receiver.send("webrtc_ice", {**room, "candidate": longest}) == {"ok": True}
-    assert (await caller.hears("webrtc_ice"))["candidate"] == longest
+    assert (await caller.wait_for("webrtc_ice"))["candidate"] == longest
     for change in ({"candidate": "x" * 4097}, {"sdpMid": "y" * 257}, {"sdpMLineIndex": 65536}, {"sdpMLineIndex": -1}):
         ack = await receiver.send("webrtc_ice", {**room, "candidate": {**longest, **change}})
         assert code(ack) == "bad_payload"
@@ -338,8 +338,8 @@ async def test_hanging_up_ends_the_call_for_both_and_in_the_record(pair: Pair, c
     for leaver, stayer, ended_by in ((receiver, caller, EndedBy.USER_B), (caller, receiver, EndedBy.USER_A)):
         room = await call(caller, receiver)
         assert await leaver.send("end_call", room) == {"ok": True}
-        assert await stayer.hears("peer_left") == {"reason": "ended"}
-        ended = await ended_row(container, room["roomId"])
+        assert await stayer.wait_for("peer_left") == {"reason": "ended"}
+        ended = await ended_call_row(container, room["roomId"])
         assert ended.ended_by is ended_by and ended.duration_seconds == 0
         assert ended.connected_at is not None and ended.ended_at is not None
         assert ended.started_at <= ended.connected_at <= ended.ended_at
@@ -348,7 +348,7 @@ async def test_hanging_up_ends_the_call_for_both_and_in_the_record(pair: Pair, c
             assert code(await phone.send("end_call", room)) == "room_closed"
             assert code(await phone.send("join_room", room)) == "not_in_room"
             assert names(phone).count("peer_left") == (phone is stayer)
-        assert (await row(container, room["roomId"])) == ended
+        assert (await call_row(container, room["roomId"])) == ended
 
 
 async def test_both_who_hang_up_at_once_end_the_call_once(pair: Pair, container: Container) -> None:
@@ -357,10 +357,10 @@ async def test_both_who_hang_up_at_once_end_the_call_once(pair: Pair, container:
         acks = await asyncio.gather(*(phone.send("end_call", room) for phone in pair for _ in range(2)))
         told = [code(ack) for ack in acks]
         assert sorted(told) == ["ok", "room_closed", "room_closed", "room_closed"]
-        ended = await ended_row(container, room["roomId"])
+        ended = await ended_call_row(container, room["roomId"])
         first = told.index("ok") // 2
         assert ended.ended_by is (EndedBy.USER_A, EndedBy.USER_B)[first]
-        await pair[1 - first].hears("peer_left")
+        await pair[1 - first].wait_for("peer_left")
         assert names(pair[first]).count("peer_left") == 0
         assert names(pair[1 - first]).count("peer_left") == 1
 
@@ -372,10 +372,10 @@ async def test_hanging_up_before_both_have_joined_cancels_the_match(pair: Pair, 
         for phone in joins:
             await phone.send("join_room", room)
         assert await one.send("end_call", room) == {"ok": True}
-        assert await other.hears("partner_cancelled") == {}
+        assert await other.wait_for("partner_cancelled") == {}
         await eventually(lambda: is_searching(container, other))
         assert await other.send("cancel_search") == {"ok": True}
-        ended = await ended_row(container, room["roomId"])
+        ended = await ended_call_row(container, room["roomId"])
         assert (ended.ended_by, ended.connected_at, ended.duration_seconds) == (EndedBy.USER_A, None, 0)
         assert "peer_left" not in names(other)
 
@@ -386,9 +386,9 @@ async def test_a_socket_that_goes_away_in_a_call_and_does_not_come_back_ends_it(
     caller, receiver = pair
     room = await call(caller, receiver)
     await caller.client.disconnect()
-    assert await receiver.hears("peer_reconnecting") == {"graceSeconds": GRACE}
-    assert await receiver.hears("peer_left", within=GRACE + 3) == {"reason": "disconnected"}
-    ended = await ended_row(container, room["roomId"])
+    assert await receiver.wait_for("peer_reconnecting") == {"graceSeconds": GRACE}
+    assert await receiver.wait_for("peer_left", within=GRACE + 3) == {"reason": "disconnected"}
+    ended = await ended_call_row(container, room["roomId"])
     assert ended.ended_by is EndedBy.USER_A and ended.connected_at is not None
     assert set((await negotiation(receiver, room)).values()) == {"room_closed"}
     assert code(await receiver.send("end_call", room)) == "room_closed"
@@ -404,8 +404,8 @@ async def test_a_socket_that_goes_away_before_both_have_joined_cancels_the_match
     if joined != "nobody":
         await (leaver if joined == "leaver" else stayer).send("join_room", room)
     await leaver.client.disconnect()
-    assert await stayer.hears("partner_cancelled") == {}
-    ended = await ended_row(container, room["roomId"])
+    assert await stayer.wait_for("partner_cancelled") == {}
+    ended = await ended_call_row(container, room["roomId"])
     assert (ended.ended_by, ended.connected_at) == (EndedBy.USER_A, None)
     await eventually(lambda: is_searching(container, stayer))
     assert await stayer.send("cancel_search") == {"ok": True}
@@ -419,14 +419,14 @@ async def test_a_call_ended_from_another_device_is_closed_on_the_one_that_was_in
     tablet = await make_phone(learner=ada.learner, apart_from=ada)
     room = await call(ada, bob)
     assert await tablet.send("end_call", room) == {"ok": True}
-    assert await bob.hears("peer_left") == {"reason": "ended"}
-    bob.heard.clear()
+    assert await bob.wait_for("peer_left") == {"reason": "ended"}
+    bob.received.clear()
 
     async def is_closed() -> bool:
         return set((await negotiation(ada, room)).values()) == {"room_closed"}
 
     await eventually(is_closed)
-    assert (await ended_row(container, room["roomId"])).ended_by is EndedBy.USER_A
+    assert (await ended_call_row(container, room["roomId"])).ended_by is EndedBy.USER_A
 
 
 # --- The service by itself --------------------------------------------------------------------------------
@@ -518,7 +518,7 @@ async def test_a_join_whose_row_could_not_be_written_is_written_a_little_later(
     sessions.is_away = False
     assert len(await overdue(container, f"begin:{room_id}")) == 1
     assert [outcome async for outcome in services.recovery.due()] == []
-    made = await row(container, room_id)
+    made = await call_row(container, room_id)
     assert made is not None and made.connected_at is not None
     assert made.connected_at - began < timedelta(seconds=0.3), "it says when they joined, not when it was written"
     assert await overdue(container, f"begin:{room_id}") == []
@@ -542,7 +542,7 @@ async def test_a_call_that_began_and_ended_while_postgresql_was_away_is_told_as_
     assert [outcome async for outcome in services.recovery.due()] == []
     await overdue(container, f"begin:{room_id}")
     assert [outcome async for outcome in services.recovery.due()] == []
-    made = await row(container, room_id)
+    made = await call_row(container, room_id)
     assert made is not None and made.connected_at is not None and made.ended_at is not None
     assert made.duration_seconds == 1 and made.ended_at - ended < timedelta(seconds=0.3)
     assert await overdue(container, f"end:{room_id}", f"begin:{room_id}") == []
@@ -561,7 +561,7 @@ async def test_a_peer_who_joins_while_ones_own_join_is_under_way_is_not_missed(
             seat = await super().join(room_id, user_id, socket, after)
             if user_id == one:
                 await signaling.join_room(other, "w.other", room_id)
-                await bus.let_go()
+                await bus.release()
             return seat
 
     signaling = Services(container, bus=bus, rooms=Slow(container.scripts)).signaling
@@ -581,7 +581,7 @@ async def test_a_socket_that_fails_to_enter_another_room_stays_in_its_own(
     with pytest.raises(errors.NotInRoom):
         await signaling.join_room(one, "w.one", str(uuid.uuid4()))
     await signaling.join_room(other, "w.other", room_id)
-    await bus.let_go()
+    await bus.release()
     assert offer(signaling, "w.one", room_id) == "w.other"
 
 
@@ -594,17 +594,17 @@ async def test_another_device_that_goes_away_leaves_the_call_alone(
     signaling = services.signaling
     for user_id, socket in ((one, "w.one"), (other, "w.other")):
         await signaling.join_room(user_id, socket, room_id)
-    await bus.let_go()
+    await bus.release()
     for socket in ("w.tablet", f"{container.bus.worker_id}.{one}"):
         assert await signaling.disconnect(one, socket) is None
     assert bus.held == [] and offer(signaling, "w.one", room_id) == "w.other"
-    made = await row(container, room_id)
+    made = await call_row(container, room_id)
     assert made is not None and made.ended_at is None
     assert await signaling.disconnect(one, "w.one") is None
-    await bus.let_go()
+    await bus.release()
     assert services.moves == [PeerAway("w.other", 10)]
     assert await signaling.end_call(other, "w.other", room_id) is None, "there is nobody to tell"
-    assert (await ended_row(container, room_id)).ended_by is not None
+    assert (await ended_call_row(container, room_id)).ended_by is not None
 
 
 @pytest.mark.parametrize("heard_of_it", [True, False])
@@ -617,19 +617,19 @@ async def test_what_a_room_was_comes_too_late_to_undo_what_it_is(
     signaling = services.signaling
     for user_id, socket in ((one, "w.one"), (other, "w.other")):
         await signaling.join_room(user_id, socket, room_id)
-    await bus.let_go()
+    await bus.release()
     # The other drops and comes back, and one worker is slower to say so than another: it goes and comes again.
     await signaling.disconnect(other, "w.other")
     if heard_of_it:
-        await bus.let_go()
+        await bus.release()
     late = [*bus.held]
     bus.held.clear()
     await signaling.join_room(other, "w.second", room_id)
-    await bus.let_go()
+    await bus.release()
     back = [*services.moves]
     assert back == ([PeerAway("w.one", 10), PeerBack("w.one")] if heard_of_it else [PeerBack("w.one")])
     bus.held[:] = late
-    await bus.let_go()
+    await bus.release()
     assert services.moves == back, "they were told that a peer is away who is there"
     assert offer(signaling, "w.one", room_id) == "w.second"
 
@@ -645,13 +645,13 @@ async def test_where_one_heard_of_two_comings_in_the_wrong_order_the_last_one_co
         await signaling.join_room(other, f"w.{number}", room_id)
     assert [kind for _, kind, _ in bus.held] == ["peer_here", "peer_here", "unseat", "peer_here", "unseat"]
     bus.held.reverse()
-    await bus.let_go()
+    await bus.release()
     assert offer(signaling, "w.one", room_id) == "w.2"
     # A device that takes the call back is not put out by the news that it was once replaced.
     await signaling.join_room(other, "w.1", room_id)
     replaced = [("w.1", "unseat", (room_id, 3)), *bus.held]
     bus.held[:] = replaced
-    await bus.let_go()
+    await bus.release()
     assert answer(signaling, "w.1", room_id) == "w.one"
     with pytest.raises(errors.RoomClosed):
         answer(signaling, "w.2", room_id)
@@ -776,7 +776,7 @@ async def test_who_hangs_up_a_call_that_redis_has_lost_has_ended_it(
 ) -> None:
     services, (one, other, room_id) = interrupted
     assert await services.signaling.end_call(other, "w.other", room_id) == PeerLeft("w.one", "ended")
-    ended = await row(container, room_id)
+    ended = await call_row(container, room_id)
     assert ended is not None and ended.ended_by is EndedBy.USER_B and ended.connected_at is not None
     with pytest.raises(errors.RoomClosed):
         await services.signaling.end_call(one, "w.one", room_id)
@@ -791,11 +791,11 @@ async def test_who_hangs_up_second_ends_nothing(container: Container, strangers:
     signaling = Services(container, bus=bus).signaling
     for user_id, socket in ((one, "w.one"), (other, "w.other")):
         await signaling.join_room(user_id, socket, room_id)
-    await bus.let_go()
+    await bus.release()
     assert await signaling.end_call(one, "w.one", room_id) == PeerLeft("w.other", "ended")
     with pytest.raises(errors.RoomClosed):  # before they hear of it
         await signaling.end_call(other, "w.other", room_id)
-    assert (await ended_row(container, room_id)).ended_by is EndedBy.USER_A
+    assert (await ended_call_row(container, room_id)).ended_by is EndedBy.USER_A
 
 
 async def test_a_lost_call_whose_member_searches_again_is_over(container: Container, interrupted: Interrupted) -> None:
@@ -804,7 +804,7 @@ async def test_a_lost_call_whose_member_searches_again_is_over(container: Contai
     container.matchmaking.connect(socket := f"{container.bus.worker_id}.again")
     await container.matchmaking.find_partner(other, socket, level="all", topic=None)
     assert [outcome async for outcome in services.recovery.data_lost()] == []
-    ended = await row(container, room_id)
+    ended = await call_row(container, room_id)
     assert ended is not None and ended.ended_by is EndedBy.ERROR
     with pytest.raises(errors.RoomClosed):
         offer(services.signaling, "w.one", room_id)

@@ -28,7 +28,7 @@ from testing.databases import own_database, query
 from testing.email_outbox import Outbox
 from testing.polling import eventually
 from testing.servers import PASSWORD
-from testing.shop import a_worker
+from testing.shop import run_job_worker
 
 SEND = "POST */messages:send"
 HELLO = notification_templates.system("Hello", "There.")
@@ -313,7 +313,7 @@ async def test_a_worker_that_is_killed_in_the_middle_of_a_push_leaves_it_to_the_
 ) -> None:
     who, token = await with_device(services)
     fault = stand_ins.faults.add("slow", SEND, seconds=60)
-    with a_worker(house, tmp_path / "worker.log") as worker:
+    with run_job_worker(house, tmp_path / "worker.log") as worker:
         await tell(services, who)
         await eventually(lambda: fault.times == 0, within=15, what="the push under way")
         os.kill(worker.pid, signal.SIGKILL)

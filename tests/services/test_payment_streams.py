@@ -47,7 +47,7 @@ from services.payments import settlement
 from settings import Settings
 from testing.containers import load_settings, running_container
 from testing.databases import own_database, rows
-from testing.payments import a_course, state_of
+from testing.payments import add_course, state_of
 from testing.shop import PRICE, SUBSCRIBED, agrees
 from tests.services.test_settlement import a_learner
 
@@ -143,7 +143,7 @@ async def test_streams_converge_whatever_is_lost_repeated_late_or_crashes(
     container, stand_ins = house
     print(f"PAYMENT_SEED={SEED} PAYMENT_STREAMS={WHOLE_WAY}")
     other = Container(container.settings.model_copy(update={"payment_provider": "razorpay"}))
-    course = await a_course(container, price=PRICE)
+    course = await add_course(container, price=PRICE)
     turns = asyncio.Semaphore(AT_ONCE)
     crashes = 0
 
@@ -262,7 +262,7 @@ class Settled:
 
     async def open(self) -> None:
         for _ in range(AT_ONCE):
-            learner, course = await a_learner(self._container), await a_course(self._container, price=PRICE)
+            learner, course = await a_learner(self._container), await add_course(self._container, price=PRICE)
             self._free.put_nowait((uuid.UUID(learner), uuid.UUID(course)))
 
     @property
