@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,9 +16,11 @@ from container import Container
 from models import CallSession, User
 from testing.polling import eventually
 from testing.servers import Phone
+from testing.time_limits import GRACE
 
 MakePhone = Callable[..., Awaitable[Phone]]
 Room = dict[str, str]
+Pair = tuple[Phone, Phone]
 
 
 async def empty_queue(container: Container) -> None:
@@ -98,6 +101,35 @@ async def call(caller: Phone, receiver: Phone) -> Room:
     return room
 
 
+def event_names(phone: Phone) -> list[str]:
+    """Return the names of the events that a phone has received, in order."""
+    return [name for name, _ in phone.received]
+
+
+def candidates(phone: Phone) -> list[Any]:
+    """Return the candidates that a phone has received, in order."""
+    return [payload["candidate"] for name, payload in phone.received if name == "webrtc_ice"]
+
+
+def ack_code(ack: dict[str, Any]) -> str:
+    """Return `ok`, or the code of a refusal."""
+    return "ok" if ack["ok"] else str(ack["error"]["code"])
+
+
+async def negotiate(phone: Phone, room: Room) -> dict[str, str]:
+    """Send each signaling event once; return the code that each was answered with."""
+    payloads = {
+        "webrtc_offer": {**room, "sdp": "v=0"},
+        "webrtc_answer": {**room, "sdp": "v=0"},
+        "webrtc_ice": {**room, "candidate": None},
+    }
+    return {event: ack_code(await phone.send(event, payload)) for event, payload in payloads.items()}
+
+
+async def is_searching(container: Container, phone: Phone) -> bool:
+    return bool(await container.redis.exists(f"match:searching:{phone.learner.id}"))
+
+
 async def call_row(container: Container, room_id: str) -> CallSession | None:
     """Read the row of a room's call."""
     async with container.database.transaction() as db:
@@ -113,6 +145,68 @@ async def ended_call_row(container: Container, room_id: str) -> CallSession:
 
     found: CallSession = await eventually(ended)
     return found
+
+
+async def make_due(container: Container, *prefixes: str) -> list[str]:
+    """Move the deadlines that start with one of these to the past, as time does; return them."""
+    noted: Any = await container.redis.zrange("match:due", 0, -1)
+    found: list[str] = [entry for entry in noted if entry.startswith(prefixes)]
+    if found:
+        await container.redis.zadd("match:due", dict[Any, float].fromkeys(found, 0))
+    return found
+
+
+def _grace(room: Room, user_id: str) -> str:
+    return f"grace:{room['roomId']}:{user_id}"
+
+
+async def is_away(container: Container, room: Room, user_id: str) -> bool:
+    """Whether a participant has lost the connection and may come back."""
+    return await container.redis.zscore("match:due", _grace(room, user_id)) is not None
+
+
+async def expire_grace(container: Container, room: Room, user_id: str) -> None:
+    """Let the time in which an absent participant may come back be over; it was to be GRACE seconds at most."""
+    seconds, micros = await container.redis.time()
+    deadline: Any = await container.redis.zscore("match:due", _grace(room, user_id))
+    assert 0 < deadline - seconds * 1000 - micros // 1000 <= GRACE * 1000
+    await container.redis.hset(f"match:room:{room['roomId']}:meta", f"away:{user_id}", "1")
+    assert await make_due(container, _grace(room, user_id))
+
+
+async def check_grace_is_over(container: Container, room: Room, *user_ids: str) -> None:
+    """Assert that participants who are back have no deadline, and that one which passes late ends nothing."""
+    for user_id in user_ids:
+        assert not await is_away(container, room, user_id), "a participant who is back has a deadline"
+        await container.redis.zadd("match:due", {_grace(room, user_id): 1})
+    for user_id in user_ids:
+
+        async def is_done(user_id: str = user_id) -> bool:
+            return not await is_away(container, room, user_id)
+
+        await eventually(is_done, "a passed deadline is looked at")
+    found = await call_row(container, room["roomId"])
+    assert found is not None and found.ended_at is None
+    assert await container.redis.exists(f"match:room:{room['roomId']}:meta"), "the room is closed"
+
+
+async def backdate_call(container: Container, room: Room, seconds: float) -> None:
+    """Move the beginning of a call into the past, once its row has one."""
+    moved = (
+        sa.update(CallSession)
+        .where(col(CallSession.room_id) == room["roomId"], col(CallSession.connected_at).is_not(None))
+        .values(
+            started_at=col(CallSession.started_at) - timedelta(seconds=seconds),
+            connected_at=col(CallSession.connected_at) - timedelta(seconds=seconds),
+        )
+        .returning(col(CallSession.id))
+    )
+
+    async def is_moved() -> bool:
+        async with container.database.transaction() as db:
+            return (await db.execute(moved)).first() is not None
+
+    await eventually(is_moved, "the call's row has a beginning")
 
 
 async def ban(container: Container, user_id: str) -> None:

@@ -16,6 +16,7 @@ from devtools.embedded import EmbeddedServices
 from testing.calls import Room
 from testing.containers import load_settings
 from testing.databases import own_database
+from testing.polling import eventually
 from testing.servers import Learner, Phone, Server, dial, start_server, stop_server
 from testing.time_limits import GRACE, limit
 
@@ -127,13 +128,10 @@ class ReconnectingClient:
                 return "ok"
             if ack["error"]["code"] != "unavailable":
                 return str(ack["error"]["code"])
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.1)
 
     async def wait_for(self, event: str, *, within: float = 10) -> None:
-        deadline = asyncio.get_running_loop().time() + limit(within)
-        while event not in self.received:
-            assert asyncio.get_running_loop().time() < deadline, f"no {event} within {within} s; heard {self.received}"
-            await asyncio.sleep(0.01)
+        await eventually(lambda: event in self.received, lambda: f"{event}; received {self.received}", within=within)
 
     def forget(self) -> None:
         """What was heard before is of no interest."""

@@ -62,7 +62,7 @@ class Caller:
                 told = await send(phone, "find_partner", {})
                 if told in ("already_searching", "already_in_room", "unavailable"):
                     # Of a connection that nobody knows to be dead yet; or the answer was lost, not the search.
-                    await asyncio.sleep(0.2)
+                    await asyncio.sleep(0.1)
                     if told == "already_searching" and any(name == "searching" for name, _ in phone.received):
                         told = "ok"
                 if told == "ok" and await self._joined(phone):
@@ -122,7 +122,7 @@ class Caller:
                 if told in ("ok", "not_in_room", "room_closed"):
                     self.fault.over.add(self.room)
                     return
-                await asyncio.sleep(0.2)
+                await asyncio.sleep(0.1)
         await self._until_heard()
 
     @property

@@ -100,10 +100,7 @@ async def test_a_ban_ends_the_call_and_the_partner_hears_why(
     assert await value(container, row.format("ended_at IS NOT NULL"), r=room["roomId"])
     (call,) = (await ada.learner.http.get("/sessions")).json()["items"]
     assert call["endedBy"] == "partner"
-    assert (await ada.send("webrtc_ice", {**room, "candidate": None}))["error"]["code"] in (
-        "room_closed",
-        "not_in_room",
-    )
+    assert (await ada.send("webrtc_ice", {**room, "candidate": None}))["error"]["code"] == "room_closed"
     assert not await container.redis.exists(f"match:in_room:{ada.learner.id}", f"match:in_room:{bob.learner.id}")
     # Whoever talked to them may look for somebody else at once.
     assert await ada.send("find_partner", {"topic": f"next {ada.learner.username}"}) == {"ok": True}
@@ -145,9 +142,11 @@ async def test_within_a_second_no_worker_lets_the_banned_in(
         banned_at = time.monotonic()
 
         async def refused_after(client: httpx.AsyncClient) -> float:
-            while (answer := await client.get("/users/me")).status_code == 200:
-                assert time.monotonic() - banned_at < 5, "still let in after 5 s"
-                await asyncio.sleep(0.02)
+            async def refusal() -> httpx.Response | None:
+                answer = await client.get("/users/me")
+                return answer if answer.status_code != 200 else None
+
+            answer = await eventually(refusal, "the token is refused", within=5)
             assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
             return time.monotonic() - banned_at
 
@@ -184,7 +183,7 @@ async def test_a_socket_that_connects_while_the_ban_falls_does_not_stay(
         except socketio.exceptions.ConnectionError:
             assert not client.connected
 
-    await asyncio.gather(ban(admin, bob), *(connect(client, 0.02 * at) for at, client in enumerate(clients)))
+    await asyncio.gather(ban(admin, bob), *(connect(client, 0.01 * at) for at, client in enumerate(clients)))
 
     async def all_cut() -> bool:
         return not any(client.connected for client in clients)

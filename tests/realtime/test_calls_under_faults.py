@@ -23,7 +23,7 @@ from models import CallSession, EndedBy, Profile
 from testing.client_internals import abort_connection
 from testing.containers import load_settings
 from testing.deployment import Deployment, ReconnectingClient, deployed
-from testing.learners import Caller, Rooms, Story, in_order
+from testing.learners import SIGNALS, Caller, Rooms, Story, in_order
 from testing.polling import eventually
 from testing.servers import register
 from testing.time_limits import GRACE
@@ -78,7 +78,14 @@ async def test_five_hundred_calls_resume_or_end_whatever_dies(deployment: Deploy
         await asyncio.gather(*(settle(client, deployment.servers[at % 2].url) for at, client in enumerate(clients)))
         callers = [Caller(client, story) for client in clients]
         playing = [asyncio.create_task(caller.play()) for caller in callers]
-        await asyncio.sleep(0.3 + story.random.random() * 0.5)
+        # Struck while they negotiate, at another point in each round.
+        progress = story.random.randrange(LEARNERS, LEARNERS * SIGNALS // 2)
+        await eventually(
+            lambda callers=callers, progress=progress: (  # type: ignore[misc]
+                sum(len(each.acknowledged) for each in callers) >= progress
+            ),
+            "the calls are under way",
+        )
         await strike(fault, deployment, callers, story)
         async with asyncio.timeout(60):
             await asyncio.gather(*playing)

@@ -8,17 +8,20 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from datetime import timedelta
+from typing import Any, cast
 
 import httpx
 import pytest
 import redis
 import sqlalchemy as sa
+from redis.asyncio import Redis
 from socketio.exceptions import ConnectionError as HandshakeRefused
 
 import errors
 from container import Container
 from devtools.embedded import EmbeddedServices
+from services.identity.login_revocations import LoginRevocations
 from testing.accounts import bearer, credentials
 from testing.commands import run_parlance
 from testing.containers import load_settings, running_container
@@ -292,19 +295,46 @@ async def test_an_end_is_not_missed_when_redis_loses_its_mark_between_two_looks(
             client.flushall()
 
 
-async def test_while_nobody_signs_out_the_database_is_asked_now_and_then(deployment: Deployment) -> None:
+class CountingRedis:
+    """The commands of Redis that revocations use, counted."""
+
+    def __init__(self, redis_: Any) -> None:
+        self._redis = redis_
+        self.gets = 0
+
+    async def get(self, name: str) -> Any:
+        self.gets += 1
+        return await self._redis.get(name)
+
+    async def set(self, *arguments: Any, **options: Any) -> Any:
+        return await self._redis.set(*arguments, **options)
+
+
+async def test_revocations_are_read_only_when_there_are_new_ones(deployment: Deployment) -> None:
+    """Between two revocations PostgreSQL is asked every five seconds, though Redis is asked three times a second."""
     asked: list[str] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
-        asked.append(statement)
+        if "refresh_tokens" in statement:
+            asked.append(statement)
 
     with deployment.redis() as client:
         client.flushall()
-    async with running_container(load_settings(deployment.environment)) as services:
-        await asyncio.sleep(1)
-        sa.event.listen(services.database.engine.sync_engine, "before_cursor_execute", note)
-        await asyncio.sleep(2)
-        assert len([each for each in asked if "refresh_tokens" in each]) <= 1, "once in five seconds"
+    services = Container(load_settings(deployment.environment))
+    counting = CountingRedis(services.redis)
+    revocations = LoginRevocations(services.database, cast("Redis", counting), timedelta(minutes=15))
+    sa.event.listen(services.database.engine.sync_engine, "before_cursor_execute", note)
+    try:
+        await revocations.start()
+        await eventually(lambda: counting.gets == 2, "the mark has been seen")
+        known = len(asked)
+        await eventually(lambda: counting.gets >= 6, "the mark is looked at")
+        assert len(asked) == known, "PostgreSQL is asked though nothing is new"
+        await revocations.announce([str(uuid.uuid4())])
+        await eventually(lambda: len(asked) == known + 1, "PostgreSQL is asked after a revocation", within=PROMISED)
+    finally:
+        await revocations.stop()
+        await services.close()
 
 
 async def test_a_redis_that_hangs_delays_neither_the_logout_nor_its_reach_for_long(
