@@ -33,7 +33,7 @@ CHROMIUM_ARGUMENTS = [
 ]
 
 
-def program(package: str, *names: str) -> str:
+def find_program(package: str, *names: str) -> str:
     """Find a program; fail, with the command that installs it, where it is missing."""
     # Debian keeps daemons where only root's PATH looks.
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin"])
@@ -65,7 +65,7 @@ def running(command: list[str], log: Path, ready: Callable[[], bool]) -> Iterato
             process.wait()
 
 
-def answers(port: int) -> bool:
+def is_listening(port: int) -> bool:
     """Say whether somebody listens on a TCP port of this machine."""
     try:
         socket.create_connection(("127.0.0.1", port), timeout=1).close()
@@ -114,7 +114,7 @@ class Coturn:
 @contextmanager
 def coturn(directory: Path, secret: str, *options: str, relay: str = "127.0.0.1") -> Iterator[Coturn]:
     """Run turnserver with deploy/turnserver.conf; only addresses, ports, files and the secret are the test's own."""
-    turnserver = program("coturn", "turnserver")
+    turnserver = find_program("coturn", "turnserver")
     chain = certificate(directory / "tls")
     port, tls_port, log = free_port(), free_port(), directory / "turnserver.log"
     command = [
@@ -134,7 +134,7 @@ def coturn(directory: Path, secret: str, *options: str, relay: str = "127.0.0.1"
         "--log-file=stdout",
         *options,
     ]
-    with running(command, log, lambda: answers(port) and answers(tls_port)) as process:
+    with running(command, log, lambda: is_listening(port) and is_listening(tls_port)) as process:
         yield Coturn(port, tls_port, chain, log, process.pid)
 
 
@@ -162,7 +162,7 @@ def nginx(
     `socket_timeout` takes the place of its 90s; with `client_header` clients have the address that this header says;
     `origin` is one whose pages may read nginx's own refusals.
     """
-    executable = program("nginx", "nginx")
+    executable = find_program("nginx", "nginx")
     chain = certificate(directory / "tls")
     port, plain_port = free_port(), free_port()
     configuration = (DEPLOY / "nginx.conf").read_text()
@@ -199,5 +199,5 @@ def nginx(
     command = [executable, "-p", str(directory), "-c", str(path)]
     checked = subprocess.run([*command, "-t"], capture_output=True, text=True)
     assert checked.returncode == 0 and "warn" not in checked.stderr, checked.stderr
-    with running([*command, "-g", "daemon off;"], directory / "nginx.log", lambda: answers(port)) as process:
+    with running([*command, "-g", "daemon off;"], directory / "nginx.log", lambda: is_listening(port)) as process:
         yield Nginx(f"https://127.0.0.1:{port}", f"http://127.0.0.1:{plain_port}", chain, path, process.pid)

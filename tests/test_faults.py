@@ -30,8 +30,8 @@ from models import (
 )
 from models.columns import now
 from settings import Settings
-from testing.accounts import own_database
-from testing.payments import a_course
+from testing.databases import own_database
+from testing.payments import add_course
 from testing.pictures import bucket
 
 NOBODY = str(uuid.uuid4())
@@ -152,7 +152,7 @@ async def ruin(own: Settings) -> AsyncIterator[Ruin]:
         store = bucket(own)
         make_bucket(store, own.storage_bucket_name)
         stores = Stores(own, database, cache, store, vendors, Claims())
-        made = Ruin(stores, container, str(users[0].id), str(users[1].id), await a_course(container))
+        made = Ruin(stores, container, str(users[0].id), str(users[1].id), await add_course(container))
         await made.add(*users, *(Profile(user_id=user.id) for user in users))
         yield made
     await container.close()

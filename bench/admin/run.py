@@ -21,7 +21,7 @@ from bench.beside import prepare
 from container import Container
 from devtools.embedded import EmbeddedServices
 from testing import load_users
-from testing.accounts import load, running
+from testing.containers import load_settings, running_container
 
 RESULTS = Path(__file__).resolve().parent.parent / "results" / "admin.md"
 SIZES = {"users": 1_000_000, "sessions": 5_000_000, "orders": 300_000, "reports": 200_000, "entries": 200_000}
@@ -35,10 +35,10 @@ async def main() -> None:
     with tempfile.TemporaryDirectory(prefix="parlance-bench-") as folder:
         directory = Path(folder)
         with EmbeddedServices(directory / "services", durable=False, only=("postgres", "valkey")) as services:
-            settings = load(prepare(directory, services))
-            load_users.fill(settings, **SIZES)
+            settings = load_settings(prepare(directory, services))
+            load_users.fill_tables(settings, **SIZES)
             print(f"filled after {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
-            async with running(settings) as container:
+            async with running_container(settings) as container:
                 lines, medians, whole = await _ask(container)
     report = "\n".join([*_head(time.monotonic() - began), *lines, ""])
     RESULTS.write_text(report)
@@ -74,7 +74,7 @@ async def _ask(container: Container) -> tuple[list[str], dict[str, float], list[
         explained = await load_users.plans(container, question, "ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF")
         plan = [line for each in explained.values() for line in each]
         indexes = dict.fromkeys(re.findall(r"(?:using|Index Scan on) (\w+)", "\n".join(plan)))
-        if load_users.read_whole(plan):
+        if load_users.sequential_scans(plan):
             whole.append(name)
         first, *rest = taken
         medians[name] = statistics.median(rest)

@@ -30,8 +30,12 @@ from websockets.asyncio.client import connect
 
 from container import Container
 from settings import Settings
-from testing.accounts import ResendStandIn, an_email, bearer, eventually, execute, load, own_database
+from testing.accounts import bearer, new_email
 from testing.calls import empty_queue, match
+from testing.containers import load_settings
+from testing.databases import execute, own_database
+from testing.email_outbox import ResendStandIn
+from testing.polling import eventually
 from testing.servers import Learner, Phone, Server, address, dial, free_port, start_server, stop_server
 
 _ROOT = Path(__file__).resolve().parent.parent.parent
@@ -163,7 +167,7 @@ async def deployment(
             "FIREBASE_TOKEN_URL": f"http://127.0.0.1:{free_port()}/token",
             "RESEND_API_URL": f"http://127.0.0.1:{resend_api.server_address[1]}",
         }
-        own = load(variables)
+        own = load_settings(variables)
         server: Server | None = None
         logs = [tmp_path / "server.log", tmp_path / "worker.log"]
         with worker(variables, logs[1]):
@@ -200,7 +204,7 @@ def credentials(email: str, password: str, platform: str = "ios") -> dict[str, s
 
 async def test_no_secret_reaches_a_log_line(deployment: Deployment, container: Container) -> None:
     await empty_queue(container)
-    ada, bob = an_email(), an_email()
+    ada, bob = new_email(), new_email()
     password = deployment.password()
     await sign_in_and_refresh(deployment, ada, password)
     password = await follow_the_mails(deployment, ada, password)
@@ -400,14 +404,14 @@ async def talk(deployment: Deployment, one: Phone, other: Phone) -> None:
     """Call, with session descriptions that hold ICE passwords, and send payloads that are refused."""
     await match(one, other)
     for phone in (one, other):
-        found = await phone.hears("match_found")
+        found = await phone.wait_for("match_found")
         [turn] = [each for each in found["iceServers"] if "credential" in each]
         deployment.plant("TURN credential", turn["credential"])
         room = {"roomId": found["roomId"]}
         assert (await phone.send("join_room", room))["ok"]
     sdp = deployment.plant("ICE password", canary("ice"))
     assert (await one.send("webrtc_offer", {**room, "sdp": f"v=0\r\na=ice-pwd:{sdp}\r\n"}))["ok"]
-    await other.hears("webrtc_offer")
+    await other.wait_for("webrtc_offer")
     for name, payload in (
         ("webrtc_offer", {**room, "sdp": sdp, "token": one.learner.access_token}),
         ("webrtc_offer", {"roomId": sdp, "sdp": sdp}),

@@ -14,7 +14,7 @@ from adapters.mail.mailbox import Mailbox
 from adapters.mail.resend import ResendMailer
 from services.messaging import emails
 from settings import Settings
-from testing.accounts import ResendStandIn
+from testing.email_outbox import ResendStandIn
 
 LINK = "https://parlance.example/reset-password?token=abc_DEF-123"
 

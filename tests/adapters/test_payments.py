@@ -22,7 +22,7 @@ from adapters.payments.razorpay import RazorpayProvider
 from adapters.payments.stripe import StripeProvider
 from adapters.ports import DisputeFact, PaymentProvider, Purchase, RefundFact
 from settings import Settings
-from testing.payments import Webhook, paying, razorpay_webhook, stripe_webhook
+from testing.payments import Webhook, razorpay_webhook, stripe_webhook, with_payment_accounts
 
 #: Seconds that the providers of these tests have to answer.
 TIMEOUT = 0.3
@@ -88,14 +88,14 @@ def api() -> Iterator[Script]:
 
 @pytest.fixture
 async def stripe(settings: Settings, api: Script) -> AsyncIterator[StripeProvider]:
-    provider = StripeProvider(paying(settings, stripe_api_url=api.url))
+    provider = StripeProvider(with_payment_accounts(settings, stripe_api_url=api.url))
     yield provider
     await provider.close()
 
 
 @pytest.fixture
 def razorpay(settings: Settings, api: Script) -> RazorpayProvider:
-    return RazorpayProvider(paying(settings, razorpay_api_url=api.url))
+    return RazorpayProvider(with_payment_accounts(settings, razorpay_api_url=api.url))
 
 
 SESSION = {"id": "cs_1", "object": "checkout.session", "url": "https://pay/1", "expires_at": int(EXPIRES.timestamp())}
@@ -148,7 +148,7 @@ def test_providers_have_five_seconds() -> None:
 
 
 async def test_stripe_timeout_ends_two_requests(settings: Settings, api: Script) -> None:
-    stripe = StripeProvider(paying(settings, stripe_api_url=api.url), timeout=TIMEOUT)
+    stripe = StripeProvider(with_payment_accounts(settings, stripe_api_url=api.url), timeout=TIMEOUT)
     api.answers = [30.0, 30.0]
     began = time.monotonic()
     with pytest.raises(errors.Unavailable):
@@ -161,7 +161,7 @@ async def test_stripe_timeout_ends_two_requests(settings: Settings, api: Script)
 async def test_razorpay_timeout_ends_two_requests(
     settings: Settings, api: Script, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    razorpay = RazorpayProvider(paying(settings, razorpay_api_url=api.url), timeout=TIMEOUT)
+    razorpay = RazorpayProvider(with_payment_accounts(settings, razorpay_api_url=api.url), timeout=TIMEOUT)
     api.answers = [30.0, 30.0]
     began = time.monotonic()
     with pytest.raises(errors.Unavailable):

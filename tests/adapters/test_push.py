@@ -17,7 +17,7 @@ from adapters.ports import Push
 from adapters.push.fcm import FcmSender
 from devtools.stand_ins import StandIns, running
 from settings import Settings, SettingsError
-from testing.accounts import load
+from testing.containers import load_settings
 from testing.servers import free_port
 
 SEND = "POST */messages:send"
@@ -31,7 +31,7 @@ def stand_ins() -> Iterator[StandIns]:
 
 @pytest.fixture
 def account(environment: dict[str, str], stand_ins: StandIns) -> Settings:
-    return load({**environment, **stand_ins.fcm.environment})
+    return load_settings({**environment, **stand_ins.fcm.environment})
 
 
 @pytest.fixture
@@ -190,10 +190,10 @@ async def test_tokens_and_keys_are_not_logged(
 
 
 def test_incomplete_fcm_account_stops_the_start(environment: dict[str, str]) -> None:
-    half = load({**environment, "FIREBASE_PROJECT_ID": "parlance"})
+    half = load_settings({**environment, "FIREBASE_PROJECT_ID": "parlance"})
     with pytest.raises(SettingsError, match="FIREBASE_CLIENT_EMAIL is not set") as lacking:
         half.require_services()
     assert "FIREBASE_PRIVATE_KEY is not set" in str(lacking.value)
     with pytest.raises(SettingsError, match="FIREBASE_PRIVATE_KEY") as wrong:
-        load({**environment, "FIREBASE_PRIVATE_KEY": "no key, but a secret"})
+        load_settings({**environment, "FIREBASE_PRIVATE_KEY": "no key, but a secret"})
     assert "no key, but" not in str(wrong.value)

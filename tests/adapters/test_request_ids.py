@@ -15,8 +15,8 @@ import httpx
 import pytest
 
 from settings import Settings
-from testing.accounts import own_database
-from testing.calls import becomes
+from testing.databases import own_database
+from testing.polling import eventually
 from testing.servers import Server, dial, free_port, register, start_server, stop_server
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -105,7 +105,7 @@ async def test_finished_job_logs_its_request_id(
                 text = log.read_text()
                 return f"did auth.send_verification  [{name}]" in text
 
-            await becomes(done, within=30)
+            await eventually(done, within=30)
         finally:
             worker.terminate()
             worker.wait(30)

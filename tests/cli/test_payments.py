@@ -17,9 +17,20 @@ import pytest
 from container import Container
 from models import Order
 from settings import Settings
-from testing.accounts import Ran, own_database, parlance, run_jobs, running
-from testing.call_history import rows
-from testing.payments import a_course, completed, deliver, lapse, paying, payment_of, state_of, stripe_session, tills
+from testing.commands import CommandResult, run_parlance
+from testing.containers import run_jobs, running_container
+from testing.databases import own_database, rows
+from testing.payments import (
+    add_course,
+    completed,
+    deliver,
+    expire_checkout,
+    fake_providers,
+    payment_of,
+    state_of,
+    stripe_session,
+    with_payment_accounts,
+)
 from tests.services.test_settlement import a_learner
 
 PRICE = 49900
@@ -88,8 +99,8 @@ def stripe_api() -> Iterator[StripeScript]:
 @pytest.fixture
 async def services(settings: Settings) -> AsyncIterator[Container]:
     with own_database(settings) as own:
-        own = paying(own)
-        async with running(own, payment_providers=tills(own)) as services:
+        own = with_payment_accounts(own)
+        async with running_container(own, payment_providers=fake_providers(own)) as services:
             yield services
 
 
@@ -102,14 +113,14 @@ def run(environment: dict[str, str], services: Container, stripe_api: StripeScri
         "STRIPE_API_URL": f"http://127.0.0.1:{stripe_api.server_address[1]}",
     }
 
-    async def command(*arguments: str) -> Ran:
-        return await parlance({**environment, **accounts}, *arguments)
+    async def command(*arguments: str) -> CommandResult:
+        return await run_parlance({**environment, **accounts}, *arguments)
 
     return command
 
 
 async def an_order(services: Container) -> Order:
-    return await services.payments.checkout(await a_learner(services), await a_course(services))
+    return await services.payments.checkout(await a_learner(services), await add_course(services))
 
 
 async def test_refund_is_issued_and_listed(services: Container, run: Any, stripe_api: StripeScript) -> None:
@@ -179,7 +190,7 @@ async def test_reconcile_repairs_lost_webhooks(services: Container, run: Any, st
         "UPDATE orders SET provider_session_id = NULL, checkout_url = NULL WHERE id = :o RETURNING id",
         o=pageless.id,
     )
-    await lapse(services, pageless, datetime.now(UTC) + timedelta(minutes=5))
+    await expire_checkout(services, pageless, datetime.now(UTC) + timedelta(minutes=5))
     expected = {
         str(paid.id): "pending -> paid",
         str(given_back.id): "pending -> refunded",

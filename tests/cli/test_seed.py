@@ -25,10 +25,11 @@ from container import Container
 from contract import operations, schemas
 from devtools.demo_data import DemoData
 from settings import Settings
-from testing.accounts import eventually
-from testing.call_history import every_page, rows, value
+from testing.databases import rows, value
+from testing.http_answers import read_all_pages
+from testing.polling import eventually
 from testing.servers import address, client
-from testing.shop import a_worker
+from testing.shop import run_job_worker
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LEARNERS = 60
@@ -121,7 +122,7 @@ async def test_every_list_shows_something(seeded: tuple[Container, str], sign_in
     }
     assert shown.keys() == lists(), "a list is missing here, and perhaps its demo data"
     for path, http in shown.items():
-        assert await every_page(http, path, limit=100), path
+        assert await read_all_pages(http, path, limit=100), path
     for status in ("pending", "reviewed", "actioned", "dismissed"):
         assert (await admin.get("/admin/reports", params={"status": status})).json()["items"], status
     for status in ("paid", "expired", "refunded"):
@@ -129,16 +130,16 @@ async def test_every_list_shows_something(seeded: tuple[Container, str], sign_in
     await container.redis.delete("admin:stats")  # other tests ask for the numbers of other databases
     stats = (await admin.get("/admin/stats")).json()
     assert sum(day["calls"] for day in stats["days"]) > 100 and stats["revenue"] and stats["openReports"]
-    courses = await every_page(ada, "/courses", limit=100)
+    courses = await read_all_pages(ada, "/courses", limit=100)
     assert {each["price"] == 0 for each in courses} == {each["enrolled"] for each in courses} == {True, False}
-    mine = await every_page(ada, "/my/courses", limit=100)
+    mine = await read_all_pages(ada, "/my/courses", limit=100)
     assert {each["totalLessons"] for each in mine} == {4} and any(each["completedLessons"] for each in mine)
-    calls = await every_page(ada, "/sessions", limit=100)
+    calls = await read_all_pages(ada, "/sessions", limit=100)
     assert len(calls) > 10 and {call["myRating"] is None for call in calls} == {True, False}
     assert {call["topic"] is None for call in calls} == {True, False}
-    notifications = await every_page(ada, "/notifications", limit=100)
+    notifications = await read_all_pages(ada, "/notifications", limit=100)
     assert {"achievement", "payment_success"} <= {each["type"] for each in notifications} and notifications[-1]["read"]
-    assert {each["type"] for each in await every_page(admin, "/notifications")} == {"admin_alert"}
+    assert {each["type"] for each in await read_all_pages(admin, "/notifications")} == {"admin_alert"}
     profile = (await ada.get("/users/me")).json()
     assert profile["displayName"] and profile["country"] and profile["totalSessions"] > 10
     assert (await ada.get("/users/me/export")).status_code == 200
@@ -229,7 +230,7 @@ async def test_lesson_plays_once_a_job_worker_has_run(
 ) -> None:
     container, said = seeded
     ada = await sign_in(dict(re.findall(r"^(a learner) +(\S+)$", said, re.MULTILINE))["a learner"])
-    with a_worker({**environment, "DB_NAME": container.settings.db_name}, tmp_path / "worker.log"):
+    with run_job_worker({**environment, "DB_NAME": container.settings.db_name}, tmp_path / "worker.log"):
         film = "SELECT id FROM lessons WHERE video_status = 'ready'"
         lesson = await eventually(lambda: rows(container, film), within=60, what="a lesson has a video")
     answer = await ada.get(f"/lessons/{lesson[0][0]}/video-url")

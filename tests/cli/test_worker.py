@@ -21,15 +21,17 @@ from container import Container
 from devtools.embedded import EmbeddedServices
 from jobs import retry_stalled_jobs, send_verification
 from settings import Settings
-from testing.accounts import eventually, execute, load, own_database, query
-from testing.shop import a_worker
+from testing.containers import load_settings
+from testing.databases import execute, own_database, query
+from testing.polling import eventually
+from testing.shop import run_job_worker
 
 
 async def test_jobs_run_after_a_postgresql_restart(environment: dict[str, str], tmp_path: Path) -> None:
     directory = tmp_path / "postgres"
     postgres = EmbeddedServices(directory, only=("postgres",))
     variables = {**environment, **postgres.start()}
-    settings = load(variables)
+    settings = load_settings(variables)
     upgrade_to_head(settings)
     services = Container(settings)
 
@@ -42,7 +44,7 @@ async def test_jobs_run_after_a_postgresql_restart(environment: dict[str, str], 
 
     log = tmp_path / "worker.log"
     try:
-        with a_worker(variables, log) as process:
+        with run_job_worker(variables, log) as process:
             await ask()
             await eventually(done, within=15, what="the first job done")
             postgres.kill()
@@ -85,7 +87,7 @@ async def test_job_result_is_stored_once_postgresql_is_back(
                 services, "SELECT FROM procrastinate_jobs WHERE task_name = 'auth.send_verification'"
             )
 
-        with a_worker({**environment, "DB_NAME": own.db_name}, log):
+        with run_job_worker({**environment, "DB_NAME": own.db_name}, log):
             await eventually(
                 lambda: "is noted later" in log.read_text(), within=20, what="the disk was seen to be full"
             )

@@ -22,9 +22,10 @@ import pytest
 
 from container import Container
 from contract import operations, schemas
-from testing.call_history import had_call, make_admin, until
-from testing.payments import a_course, completed, deliver
+from testing.accounts import make_admin
+from testing.payments import completed, deliver
 from testing.pictures import picture, upload
+from testing.polling import eventually
 from testing.raw_websockets import dial_bare
 from testing.servers import PASSWORD, Learner, Server, address, client, register
 
@@ -209,16 +210,16 @@ async def roles_of(container: Container, asgi: Any) -> AsyncIterator[Roles]:
             await register(await clients.enter_async_context(client(asgi)), ready=number < 4) for number in range(5)
         ]
         admin = await make_admin(container, operator.http)
-        session = await had_call(container, ada, bob)
+        session = await add_call(container, ada, bob)
         await ada.http.put(f"/users/{bob.id}/block")
-        other = await had_call(container, ada, bob)
+        other = await add_call(container, ada, bob)
         made = await ada.http.post("/reports", json={"reportedId": bob.id, "sessionId": other, "reason": "spam"})
         device = f"tablet-{uuid.uuid4().hex[:12]}"
         login = {"email": ada.email, "password": PASSWORD, "deviceId": device, "platform": "ios"}
         assert (await ada.http.post("/auth/login", json=login)).status_code == 200
         await container.bans.ban(admin.id, banned.id, "Spam.")
-        course = await a_course(container)
-        order = await container.payments.checkout(ada.id, await a_course(container))
+        course = await add_course(container)
+        order = await container.payments.checkout(ada.id, await add_course(container))
         await deliver(container, completed(order))
         (notification,) = (await ada.http.get("/notifications")).json()["items"]
         lesson = await container.lessons.add(admin.id, str(order.course_id), {"title": "Where we begin"})
@@ -368,7 +369,7 @@ async def test_demoted_administrator_token_is_refused(container: Container, role
     async def refused() -> bool:
         return (await other.get("/admin/stats")).status_code == 401
 
-    await until(refused, "the token is refused", within=1)
+    await eventually(refused, "the token is refused", within=1)
     for operation_id in SECURED:
         answer = await roles.request(other, operation_id, roles.ids)
         assert problem(answer) == (401, "unauthenticated"), operation_id
@@ -401,7 +402,7 @@ async def test_open_operation_needs_no_token(
 
 async def test_socket_handshake_needs_a_valid_token(server: Server, container: Container, roles: Roles) -> None:
     for learner in (roles.ada, roles.stranger, roles.admin):
-        await (await dial_bare(server, learner)).hang_up()
+        await (await dial_bare(server, learner)).close()
     await demote(container, roles.admin)
     refused = {
         "{}": "unauthenticated",
@@ -414,8 +415,8 @@ async def test_socket_handshake_needs_a_valid_token(server: Server, container: C
     async def answer(auth: str) -> str:
         socket = await dial_bare(server)
         await socket.send(f"40{auth}")
-        refusal = await socket.hears("4")
-        await socket.hang_up()
+        refusal = await socket.wait_for("4")
+        await socket.close()
         return refusal
 
     for auth, code in refused.items():
@@ -423,7 +424,7 @@ async def test_socket_handshake_needs_a_valid_token(server: Server, container: C
         async def is_refused(auth: str = auth, code: str = code) -> bool:
             return await answer(auth) == f'44{{"message":"{code}"}}'
 
-        await until(is_refused, f"{auth} is {code}", within=1)
+        await eventually(is_refused, f"{auth} is {code}", within=1)
 
 
 async def test_token_of_a_deleted_account_is_refused(roles: Roles) -> None:
@@ -434,6 +435,6 @@ async def test_token_of_a_deleted_account_is_refused(roles: Roles) -> None:
     async def refused() -> bool:
         return (await learner.http.get("/users/me")).status_code == 401
 
-    await until(refused, "the token is refused", within=1)
+    await eventually(refused, "the token is refused", within=1)
     for operation_id in LEARNERS:
         assert (await roles.request(learner.http, operation_id, roles.ids)).status_code == 401, operation_id

@@ -21,7 +21,7 @@ from websockets.asyncio.client import ClientConnection, connect
 import texts
 from contract import schemas
 from testing import wire_recording
-from testing.raw_websockets import hang_up
+from testing.client_internals import close_connection
 from testing.servers import Learner, Phone, Server
 from testing.time_limits import limit
 
@@ -132,7 +132,7 @@ def check_ack(ack: Any, context: object) -> None:
 
 def check_heard(*phones: Phone) -> None:
     for phone in phones:
-        for name, payload in phone.heard:
+        for name, payload in phone.received:
             assert name in SERVER_EVENTS, f"{name} is not an event of the contract"
             assert judge(SERVER_EVENTS[name])(payload), f"{name}: {payload} is not what the contract says"
             assert name != "error" or payload["code"] != "internal", payload
@@ -182,10 +182,10 @@ async def test_relayed_payload_reaches_the_partner_unchanged(make_phone: MakePho
     topic = f"relay {caller.learner.username}"
     for phone in (caller, receiver):
         await phone.send("find_partner", {"topic": topic})
-    room = {"roomId": (await caller.hears("match_found"))["roomId"]}
+    room = {"roomId": (await caller.wait_for("match_found"))["roomId"]}
     for phone in (caller, receiver):
         await phone.send("join_room", room)
-    await caller.hears("peer_joined", count=2)
+    await caller.wait_for("peer_joined", count=2)
 
     for event, sender, other in (
         ("webrtc_offer", caller, receiver),
@@ -193,7 +193,7 @@ async def test_relayed_payload_reaches_the_partner_unchanged(make_phone: MakePho
         ("webrtc_ice", caller, receiver),
         ("webrtc_ice", receiver, caller),
     ):
-        before = len([name for name, _ in other.heard if name == event])
+        before = len([name for name, _ in other.received if name == event])
         relayed = []
         for payload in payloads(CLIENT_EVENTS[event], GenerationMode.POSITIVE):
             ack = await sender.send(event, {**payload, **room})
@@ -204,8 +204,8 @@ async def test_relayed_payload_reaches_the_partner_unchanged(make_phone: MakePho
                 assert not (is_storable(payload) and is_written_as_asked(payload))
                 assert ack["error"]["code"] == "bad_payload"
         assert len(relayed) > EXAMPLES / 4
-        await other.hears(event, count=before + len(relayed))
-        received = [dict(payload) for name, payload in other.heard if name == event][before:]
+        await other.wait_for(event, count=before + len(relayed))
+        received = [dict(payload) for name, payload in other.received if name == event][before:]
         numbers = [payload.pop("seq") for payload in received]
         assert received == relayed and numbers == sorted(set(numbers))
     check_heard(caller, receiver)
@@ -319,7 +319,7 @@ async def test_unknown_event_is_a_bad_payload(make_phone: MakePhone, name: str) 
         check_ack(ack, (name, payload))
         assert ack["error"]["code"] == "bad_payload"
     assert (await bystander.send("cancel_search"))["error"]["code"] == "not_searching"
-    assert [event for event, _ in bystander.heard] == ["error"], "another client was affected"
+    assert [event for event, _ in bystander.received] == ["error"], "another client was affected"
 
 
 # --- Frames over a bare WebSocket ---------------------------------------------------------------
@@ -372,7 +372,7 @@ async def wire(server: Server) -> AsyncIterator[Dial]:
 
     yield dial
     for socket in opened:
-        await hang_up(socket)
+        await close_connection(socket)
 
 
 DEEP = "[" * 30_000
@@ -479,7 +479,7 @@ async def test_odd_frames_affect_their_connection_alone(make_phone: MakePhone, w
             problems.append(f"{case}: {problem}")
     assert not problems, "\n".join(problems)
     assert (await bystander.send("cancel_search"))["error"]["code"] == "not_searching"
-    assert [name for name, _ in bystander.heard] == ["error"]
+    assert [name for name, _ in bystander.received] == ["error"]
 
 
 #: Frames that ask, under the id 7, for an acknowledgement.
@@ -551,7 +551,7 @@ async def test_searcher_closed_for_an_odd_frame_leaves_the_queue(make_phone: Mak
     async with asyncio.timeout(10):
         while (await phone.send("find_partner", {"topic": topic}))["ok"] is False:
             await asyncio.sleep(0.02)
-    await phone.hears("searching")
+    await phone.wait_for("searching")
 
 
 async def test_refused_handshake_can_be_repeated(make_phone: MakePhone, wire: Dial) -> None:

@@ -16,7 +16,7 @@ import errors
 import settings as configuration
 from contract import edge
 from contract.http_server import HttpProtocol
-from testing.metrics import grown, scrape_all
+from testing.metrics import growth, scrape_all
 from testing.servers import Server
 from testing.time_limits import limit
 from tests.contract.test_http_server import serving
@@ -245,7 +245,7 @@ async def test_refusals_are_logged_and_counted(server: Server) -> None:
         while len(lines()) < len(refused):
             await asyncio.sleep(0.05)
     assert sorted(lines()) == [f"- /refused-{name} 400", f"GET /refused-{name} 431", f"POST /refused-{name} 400"]
-    more = grown(before, await asyncio.to_thread(scrape_all, server.url))
+    more = growth(before, await asyncio.to_thread(scrape_all, server.url))
     assert more("parlance_http_requests", status="431") == 1
 
 

@@ -120,7 +120,7 @@ def test_values_of_the_spec_are_those_of_the_models(place: tuple[str, ...]) -> N
 
 
 def test_derived_values_of_the_specs_follow_the_models() -> None:
-    """`endedBy` is stated from the side of the learner who asks; levels and notification types are in both contracts."""
+    """`endedBy` is stated from the side of the learner who asks; levels and notification types are in both specs."""
     rest, events = DOCUMENT["components"]["schemas"], EVENTS["components"]["schemas"]
     sides = {"me", "partner"}, {models.EndedBy.USER_A.value, models.EndedBy.USER_B.value}
     ended_by = set(rest["Session"]["properties"]["endedBy"]["enum"]) - {None}

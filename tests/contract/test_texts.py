@@ -15,7 +15,8 @@ from container import Container
 from contract import schemas
 from contract.operations import json_body_schemas
 from settings import Settings
-from testing.call_history import make_admin, rows, value
+from testing.accounts import make_admin
+from testing.databases import rows, value
 from testing.lessons import new_course, new_lesson
 from testing.pictures import upload
 from testing.servers import Learner, Phone, client

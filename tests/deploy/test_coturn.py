@@ -28,8 +28,8 @@ from aioice import stun, turn
 
 from adapters.turn import Turn
 from settings import Settings
-from testing.calls import becomes
 from testing.debian_programs import DEPLOY, Coturn, certificate, coturn
+from testing.polling import eventually
 
 pytestmark = pytest.mark.system
 
@@ -213,7 +213,7 @@ async def test_renewed_certificate_is_read_on_sigusr2(settings: Settings, tmp_pa
         async def is_renewed() -> bool:
             return await asyncio.to_thread(shown) == renewed
 
-        await becomes(is_renewed)
+        await eventually(is_renewed)
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp", "tls"])
@@ -324,7 +324,7 @@ async def test_user_is_limited_to_twelve_allocations(server: Coturn, settings: S
         assert await allocation(server, signed(f"{now + 3000}:{user}", secret)) == QUOTA_REACHED
         assert await allocation(server, credentials()) is None, "another user has a quota of their own"
         await last.delete()
-        await becomes(lambda: allocates(server, signed(f"{now + 3000}:{user}", secret)))
+        await eventually(lambda: allocates(server, signed(f"{now + 3000}:{user}", secret)))
 
 
 async def test_relay_is_limited_to_2400_allocations(settings: Settings, credentials: Any, tmp_path: Path) -> None:
@@ -343,4 +343,4 @@ async def test_relay_is_limited_to_2400_allocations(settings: Settings, credenti
             assert len({protocol.relayed_address for protocol in allocations}) == 2400
             assert await allocation(server, credentials()) == QUOTA_REACHED
             await allocations[0].delete()
-            await becomes(lambda: allocates(server, credentials()))
+            await eventually(lambda: allocates(server, credentials()))

@@ -29,9 +29,10 @@ import errors
 from container import Container
 from contract import problems, schemas
 from contract.operations import MAX_JSON_BYTES, definitions
-from testing.calls import becomes, empty_queue
+from testing.calls import empty_queue
 from testing.debian_programs import DEPLOY, Nginx, certificate, nginx
 from testing.pictures import picture, upload
+from testing.polling import eventually
 from testing.servers import Learner, Phone, Server, address, dial, free_port, register
 from testing.time_limits import limit
 
@@ -167,16 +168,16 @@ async def test_learners_on_two_processes_meet_through_nginx(
                     continue
                 for phone in (ada, bob):
                     assert await phone.send("find_partner", {"topic": learner.username}) == {"ok": True}
-                room = {"roomId": (await ada.hears("match_found"))["roomId"]}
-                await bob.hears("match_found")
+                room = {"roomId": (await ada.wait_for("match_found"))["roomId"]}
+                await bob.wait_for("match_found")
                 for phone in (ada, bob):
                     assert await phone.send("join_room", room) == {"ok": True}
                 # As long as an offer may be: more than any of nginx's buffers.
                 sdp = "v=0 " + "x" * 32_000
                 assert await ada.send("webrtc_offer", {**room, "sdp": sdp}) == {"ok": True}
-                assert (await bob.hears("webrtc_offer"))["sdp"] == sdp
+                assert (await bob.wait_for("webrtc_offer"))["sdp"] == sdp
                 assert await bob.send("end_call", room) == {"ok": True}
-                assert (await ada.hears("peer_left"))["reason"] == "ended"
+                assert (await ada.wait_for("peer_left"))["reason"] == "ended"
                 return
     raise AssertionError("every socket landed on the same worker")
 
@@ -305,7 +306,7 @@ async def test_renewed_certificate_is_read_on_reload(edge: Nginx, server: Server
         async def is_renewed() -> bool:
             return await asyncio.to_thread(shown) == renewed
 
-        await becomes(is_renewed)
+        await eventually(is_renewed)
 
 
 async def test_host_keeps_its_port(client: MakeClient, edge: Nginx) -> None:

@@ -13,7 +13,7 @@ import stripe
 
 from devtools.stand_ins import StandIns, running
 from devtools.stand_ins.receiver import Receiver, listening
-from testing.accounts import eventually
+from testing.polling import eventually
 from tests.devtools.conftest import razorpay_client_of, stripe_client_of
 from tests.devtools.test_razorpay import LINK
 from tests.devtools.test_stripe import ORDER, events_of, make_session

@@ -14,7 +14,7 @@ from razorpay.errors import BadRequestError, SignatureVerificationError
 
 from devtools.stand_ins import StandIns
 from devtools.stand_ins.receiver import Receiver
-from testing.accounts import eventually
+from testing.polling import eventually
 from tests.devtools.conftest import razorpay_client_of
 
 LINK: dict[str, Any] = {

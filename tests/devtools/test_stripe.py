@@ -11,7 +11,7 @@ import stripe
 
 from devtools.stand_ins import StandIns
 from devtools.stand_ins.receiver import Receiver
-from testing.accounts import eventually
+from testing.polling import eventually
 from tests.devtools.conftest import stripe_client_of
 
 #: Of no type: a TypedDict could not be spread.

@@ -14,7 +14,7 @@ from container import Container
 from contract import lint
 from contract.typescript import CLIENT
 from testing.calls import empty_queue
-from testing.debian_programs import CHROMIUM_ARGUMENTS, coturn, program
+from testing.debian_programs import CHROMIUM_ARGUMENTS, coturn, find_program
 from testing.servers import free_port, start_server, stop_server
 from testing.time_limits import limit
 
@@ -23,7 +23,7 @@ from testing.time_limits import limit
 async def test_two_browsers_exchange_audio_through_the_relay(
     environment: dict[str, str], container: Container, tmp_path: Path
 ) -> None:
-    chromium = program("chromium", "chromium", "google-chrome")
+    chromium = find_program("chromium", "chromium", "google-chrome")
     for folder in (lint.ROOT, CLIENT):
         await asyncio.to_thread(lint.install_node_packages, folder)
     bundle = ["tests/page.ts", "--bundle", "--format=iife", f"--outfile={tmp_path / 'page.js'}", "--log-level=error"]

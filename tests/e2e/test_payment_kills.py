@@ -20,9 +20,10 @@ from container import Container
 from devtools.stand_ins import StandIns
 from devtools.stand_ins import running as stand_ins_running
 from settings import Settings
-from testing.accounts import eventually, load, own_database, run_jobs, running
-from testing.call_history import rows, value
-from testing.payments import a_course, is_enrolled
+from testing.containers import load_settings, run_jobs, running_container
+from testing.databases import own_database, rows, value
+from testing.payments import add_course, is_enrolled
+from testing.polling import eventually
 from testing.shop import PRICE, ROOT, SUBSCRIBED, agrees
 from tests.e2e.conftest import let_heartbeats_age
 from tests.services.test_settlement import a_learner
@@ -76,7 +77,7 @@ async def deployment(
     with own_database(settings) as own, stand_ins_running() as stand_ins:
         stand_ins.courier.configure(enabled=SUBSCRIBED)
         variables = {**environment, **stand_ins.environment, "DB_NAME": own.db_name}
-        async with running(load(variables)) as container:
+        async with running_container(load_settings(variables)) as container:
             yield container, stand_ins, variables
 
 
@@ -150,8 +151,8 @@ async def test_two_hundred_kills_lose_or_repeat_no_webhook(
 
 async def _sell(container: Container, stand_ins: StandIns, environment: dict[str, str]) -> list[Any]:
     """Half of the orders by either provider."""
-    course = await a_course(container, price=PRICE)
-    other = Container(load({**environment, "PAYMENT_PROVIDER": "razorpay"}))
+    course = await add_course(container, price=PRICE)
+    other = Container(load_settings({**environment, "PAYMENT_PROVIDER": "razorpay"}))
     try:
         return [
             await shop.payments.checkout(await a_learner(container), course)

@@ -14,13 +14,13 @@ import pytest
 from container import Container
 from contract import lint
 from settings import Settings
-from testing.accounts import eventually
 from testing.calls import empty_queue
-from testing.debian_programs import CHROMIUM_ARGUMENTS, program
+from testing.debian_programs import CHROMIUM_ARGUMENTS, find_program
 from testing.lessons import new_course, new_lesson
 from testing.pictures import picture, upload
+from testing.polling import eventually
 from testing.servers import PASSWORD, Server, free_port, start_server, stop_server
-from testing.shop import PRICE, a_shop, a_worker
+from testing.shop import PRICE, run_job_worker, run_shop
 from testing.time_limits import limit
 from testing.videos import clip, put
 
@@ -29,7 +29,7 @@ from testing.videos import clip, put
 async def test_two_learners_call_on_the_practice_page(
     environment: dict[str, str], container: Container, tmp_path: Path
 ) -> None:
-    chromium = program("chromium", "chromium", "google-chrome")
+    chromium = find_program("chromium", "chromium", "google-chrome")
     await asyncio.to_thread(lint.install_node_packages)
     await empty_queue(container)
     port = free_port()
@@ -44,7 +44,7 @@ async def test_two_learners_call_on_the_practice_page(
     }
     # Set to docs/images when the page looks different.
     pictures = os.environ.get("SCREENSHOTS", str(tmp_path))
-    with a_worker(variables, tmp_path / "worker.log"):
+    with run_job_worker(variables, tmp_path / "worker.log"):
         server = await asyncio.to_thread(start_server, variables, tmp_path / "server.log", workers=2, port=port)
         try:
             script = str(Path(__file__).with_name("practice_page_in_browser.mjs"))
@@ -73,7 +73,7 @@ async def test_two_learners_call_on_the_practice_page(
 @pytest.mark.system
 async def test_practice_page_without_https_explains_itself(server: Server, tmp_path: Path) -> None:
     """The page is opened over http from another machine, where browsers give no microphone."""
-    chromium = program("chromium", "chromium", "google-chrome")
+    chromium = find_program("chromium", "chromium", "google-chrome")
     await asyncio.to_thread(lint.install_node_packages)
     script = str(Path(__file__).with_name("insecure_page.mjs"))
     pictures = os.environ.get("SCREENSHOTS", str(tmp_path))
@@ -90,7 +90,7 @@ async def test_practice_page_without_https_explains_itself(server: Server, tmp_p
 async def test_learner_takes_courses_on_the_practice_page(
     environment: dict[str, str], settings: Settings, tmp_path: Path
 ) -> None:
-    chromium = program("chromium", "chromium", "google-chrome")
+    chromium = find_program("chromium", "chromium", "google-chrome")
     await asyncio.to_thread(lint.install_node_packages)
     port = free_port()
     site = f"http://127.0.0.1:{port}"
@@ -101,9 +101,9 @@ async def test_learner_takes_courses_on_the_practice_page(
         "STRIPE_CANCEL_URL": f"{site}/payment/cancel",
     }
     async with (
-        a_shop(variables, settings, tmp_path, "stripe", port) as shop,
+        run_shop(variables, settings, tmp_path, "stripe", port) as shop,
         shop.operator() as admin,
-        shop.somebody() as ada,
+        shop.learner() as ada,
     ):
         free = await new_course(admin.http, title="Small talk that works")
         sold = await new_course(admin.http, title="Meetings without fear", price=PRICE, currency="inr")

@@ -14,10 +14,13 @@ import app
 from container import Container
 from models import AuditEntry, OrderStatus, ProviderName, Role
 from settings import Settings
-from testing.accounts import own_database, running
-from testing.admin_rows import NOON, an_account, an_order, minutes_ago, some_course
-from testing.call_history import every_page, had_call, make_admin, rows
-from testing.payments import completed, deliver, paying, tills
+from testing.accounts import make_admin
+from testing.admin_rows import NOON, add_account, add_course, minutes_ago
+from testing.call_history import add_call
+from testing.containers import running_container
+from testing.databases import own_database, rows
+from testing.http_answers import read_all_pages
+from testing.payments import completed, deliver, fake_providers, with_payment_accounts
 from testing.servers import Learner, client, register
 
 NOWHERE = "7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0"
@@ -26,8 +29,8 @@ NOWHERE = "7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0"
 @pytest.fixture(scope="module")
 async def services(settings: Settings) -> AsyncIterator[Container]:
     with own_database(settings) as own:
-        own = paying(own)
-        async with running(own, payment_providers=tills(own)) as services:
+        own = with_payment_accounts(own)
+        async with running_container(own, payment_providers=fake_providers(own)) as services:
             yield services
 
 
@@ -55,7 +58,7 @@ def name() -> str:
 
 async def found(admin: Learner, path: str, **query: Any) -> list[str]:
     """The ids of a whole list, read two at a time."""
-    return [each["id"] for each in await every_page(admin.http, path, limit=2, **query)]
+    return [each["id"] for each in await read_all_pages(admin.http, path, limit=2, **query)]
 
 
 async def refused(admin: Learner, path: str, **query: Any) -> tuple[int, str]:
@@ -69,7 +72,7 @@ async def refused(admin: Learner, path: str, **query: Any) -> tuple[int, str]:
 async def test_account_list_has_the_operator_fields(services: Container, admin: Learner) -> None:
     email = f"{name()}@example.com"
     columns = {"username": name(), "display_name": "Ada", "total_sessions": 3, "total_practice_mins": 40}
-    one = await an_account(
+    one = await add_account(
         services, email, is_verified=True, flagged_at=NOON, created_at=minutes_ago(5), last_active_at=NOON, **columns
     )
     (item,) = (await admin.http.get("/admin/users", params={"search": email})).json()["items"]
@@ -103,7 +106,7 @@ async def test_account_filters_combine(services: Container, admin: Learner) -> N
         "boss": {"role": Role.ADMIN, "is_verified": True},
     }
     ids = {
-        kind: await an_account(services, f"{prefix}{kind}@example.com", created_at=minutes_ago(age), **columns)
+        kind: await add_account(services, f"{prefix}{kind}@example.com", created_at=minutes_ago(age), **columns)
         for age, (kind, columns) in enumerate(kinds.items())
     }
     for query, expected in (
@@ -128,11 +131,11 @@ async def test_account_filters_combine(services: Container, admin: Learner) -> N
 
 async def test_search_matches_the_start_of_email_or_username(services: Container, admin: Learner) -> None:
     tag = uuid.uuid4().hex[:8]
-    by_email = await an_account(
+    by_email = await add_account(
         services, f"Zoe.O'Hara+{tag}@Example.com", username=f"tin_{tag}", created_at=minutes_ago(1)
     )
-    by_name = await an_account(services, f"x{tag}@example.com", username=f"Zoe_{tag}", created_at=minutes_ago(2))
-    other = await an_account(services, f"zoe5ohara{tag}@example.com", username=f"zoeX{tag}", created_at=minutes_ago(3))
+    by_name = await add_account(services, f"x{tag}@example.com", username=f"Zoe_{tag}", created_at=minutes_ago(2))
+    other = await add_account(services, f"zoe5ohara{tag}@example.com", username=f"zoeX{tag}", created_at=minutes_ago(3))
     mine = {by_email, by_name, other}
 
     async def search(text: str) -> list[str]:
@@ -165,7 +168,7 @@ async def test_search_matches_the_start_of_email_or_username(services: Container
 async def test_account_matching_twice_is_listed_once(services: Container, admin: Learner) -> None:
     same = name()
     ids = [
-        await an_account(
+        await add_account(
             services, f"{same}{number}@example.com", username=f"{same}{number}", created_at=minutes_ago(number)
         )
         for number in range(5)
@@ -174,7 +177,7 @@ async def test_account_matching_twice_is_listed_once(services: Container, admin:
 
 
 async def test_id_search_needs_eight_characters(services: Container, admin: Learner) -> None:
-    one = await an_account(services, f"{name()}@example.com")
+    one = await add_account(services, f"{name()}@example.com")
     for prefix in (one, one.upper(), one[:8], one[:9], one[:20], one[:35]):
         assert await found(admin, "/admin/users", search=prefix) == [one], prefix
     for nothing in (one[:7], one[1:], f"{one}0", f"{one[:8]}{one[9:]}", f"{one[:8]}--", "--------", f"{one[:7]}g"):
@@ -185,7 +188,7 @@ async def test_account_pages_are_stable_under_inserts(services: Container, admin
     prefix = name()
     # Many of one instant: the id orders them.
     made = [
-        await an_account(services, f"{prefix}{number}@example.com", created_at=minutes_ago(number // 5))
+        await add_account(services, f"{prefix}{number}@example.com", created_at=minutes_ago(number // 5))
         for number in range(20)
     ]
     expected = await found(admin, "/admin/users", search=prefix)
@@ -198,7 +201,7 @@ async def test_account_pages_are_stable_under_inserts(services: Container, admin
         if page["nextCursor"] is None:
             break
         cursor = {"cursor": page["nextCursor"]}
-        await an_account(services, f"{prefix}new{uuid.uuid4().hex}@example.com")
+        await add_account(services, f"{prefix}new{uuid.uuid4().hex}@example.com")
     assert read == expected
 
 
@@ -234,10 +237,10 @@ async def test_account_detail_has_activity_and_moderation(
     services: Container, admin: Learner, learners: tuple[Learner, Learner]
 ) -> None:
     ada, bob = learners
-    calls = [await had_call(services, ada, bob, topic="food") for _ in range(12)]
+    calls = [await add_call(services, ada, bob, topic="food") for _ in range(12)]
     about = await bob.http.post("/reports", json={"reportedId": ada.id, "sessionId": calls[0], "reason": "spam"})
     by = await ada.http.post("/reports", json={"reportedId": bob.id, "sessionId": calls[1], "reason": "other"})
-    order = await an_order(services, ada.id, await some_course(services), status=OrderStatus.PAID, disputed=True)
+    order = await add_order(services, ada.id, await add_course(services), status=OrderStatus.PAID, disputed=True)
     assert (await admin.http.patch(f"/admin/users/{ada.id}/ban", json={"reason": "Spam links."})).status_code == 204
     detail = (await admin.http.get(f"/admin/users/{ada.id}")).json()
     listed = (await admin.http.get("/admin/users", params={"search": ada.email})).json()["items"][0]
@@ -263,7 +266,7 @@ async def test_account_detail_has_activity_and_moderation(
 async def test_deleted_account_is_unlisted_and_anonymous(services: Container, asgi: Any, admin: Learner) -> None:
     async with client(asgi) as http:
         gone = await register(http)
-        await had_call(services, gone, admin)
+        await add_call(services, gone, admin)
         body = {"password": "correct horse battery"}
         assert (await gone.http.request("DELETE", "/users/me", json=body)).status_code == 204
     for query in ({"search": gone.email}, {"search": gone.username}, {"search": gone.id}, {}):
@@ -277,8 +280,8 @@ async def test_deleted_account_is_unlisted_and_anonymous(services: Container, as
 
 
 async def test_order_filters_combine(services: Container, admin: Learner) -> None:
-    course, other = await some_course(services), await some_course(services)
-    ada, bob = [await an_account(services, f"{name()}@example.com") for _ in range(2)]
+    course, other = await add_course(services), await add_course(services)
+    ada, bob = [await add_account(services, f"{name()}@example.com") for _ in range(2)]
     razorpay, paid = ProviderName.RAZORPAY, OrderStatus.PAID
     made: list[tuple[str, str, uuid.UUID, dict[str, Any]]] = [
         ("pending", ada, course, {}),
@@ -289,7 +292,7 @@ async def test_order_filters_combine(services: Container, admin: Learner) -> Non
         ("expired", bob, course, {"status": OrderStatus.EXPIRED, "provider": razorpay}),
     ]
     ids = {
-        kind: await an_order(services, who, what, created_at=minutes_ago(age), **columns)
+        kind: await add_order(services, who, what, created_at=minutes_ago(age), **columns)
         for age, (kind, who, what, columns) in enumerate(made)
     }
     for query, expected in (
@@ -310,15 +313,15 @@ async def test_order_filters_combine(services: Container, admin: Learner) -> Non
 
 
 async def test_order_pages_are_stable_under_inserts(services: Container, admin: Learner) -> None:
-    ada = await an_account(services, f"{name()}@example.com")
+    ada = await add_account(services, f"{name()}@example.com")
     made = [
-        await an_order(services, ada, await some_course(services), created_at=minutes_ago(number // 3))
+        await add_order(services, ada, await add_course(services), created_at=minutes_ago(number // 3))
         for number in range(7)
     ]
     expected = await found(admin, "/admin/orders", userId=ada)
     assert sorted(expected) == sorted(made)
     first = (await admin.http.get("/admin/orders", params={"userId": ada, "limit": 4})).json()
-    await an_order(services, ada, await some_course(services))
+    await add_order(services, ada, await add_course(services))
     rest = (await admin.http.get("/admin/orders", params={"userId": ada, "cursor": first["nextCursor"]})).json()
     assert [each["id"] for each in first["items"] + rest["items"]] == expected
 
@@ -330,7 +333,7 @@ async def test_admin_mutations_are_audited(services: Container, asgi: Any, learn
     ada, bob = learners
     async with client(asgi) as http:
         boss = await make_admin(services, http)
-        call = await had_call(services, ada, bob)
+        call = await add_call(services, ada, bob)
         body = {"reportedId": bob.id, "sessionId": call, "reason": "spam"}
         report = (await ada.http.post("/reports", json=body)).json()["id"]
         order = await services.payments.checkout(ada.id, str(await _published(services)))
@@ -343,7 +346,7 @@ async def test_admin_mutations_are_audited(services: Container, asgi: Any, learn
         ]
         for method, path, json, *_ in requests:
             assert (await boss.http.request(method, path, json=json)).is_success, path
-        entries = await every_page(boss.http, "/admin/audit", limit=3, actorId=boss.id)
+        entries = await read_all_pages(boss.http, "/admin/audit", limit=3, actorId=boss.id)
         expected = [(action, target) for *_, action, target in requests]
         assert [(each["action"], each["targetId"]) for each in entries[::-1]] == expected
         assert {each["actorId"] for each in entries} == {boss.id}
@@ -353,26 +356,28 @@ async def test_admin_mutations_are_audited(services: Container, asgi: Any, learn
             services, "SELECT number, hash FROM audit_log WHERE actor_id = :a ORDER BY number DESC", a=boss.id
         )
         assert [(each["number"], each["hash"]) for each in entries] == [tuple(each) for each in kept]
-        bans = await every_page(boss.http, "/admin/audit", actorId=boss.id, action="user.ban")
+        bans = await read_all_pages(boss.http, "/admin/audit", actorId=boss.id, action="user.ban")
         assert [each["targetId"] for each in bans] == [bob.id]
-        of_report = await every_page(boss.http, "/admin/audit", targetId=report)
+        of_report = await read_all_pages(boss.http, "/admin/audit", targetId=report)
         assert [each["action"] for each in of_report] == ["report.review"]
-        assert await every_page(boss.http, "/admin/audit", actorId=boss.id, action="user.ban", targetId=ada.id) == []
-        assert await every_page(boss.http, "/admin/audit", action="no.such") == []
+        assert (
+            await read_all_pages(boss.http, "/admin/audit", actorId=boss.id, action="user.ban", targetId=ada.id) == []
+        )
+        assert await read_all_pages(boss.http, "/admin/audit", action="no.such") == []
 
 
 async def test_audit_pages_are_stable_under_inserts(services: Container, admin: Learner) -> None:
-    target = await an_account(services, f"{name()}@example.com")
+    target = await add_account(services, f"{name()}@example.com")
     for _ in range(4):
         await services.bans.ban(admin.id, target, "Spam.")
         await services.bans.unban(admin.id, target)
-    entries = await every_page(admin.http, "/admin/audit", limit=100, targetId=target)
+    entries = await read_all_pages(admin.http, "/admin/audit", limit=100, targetId=target)
     assert [each["action"] for each in entries] == ["user.unban", "user.ban"] * 4
     first = (await admin.http.get("/admin/audit", params={"targetId": target, "limit": 3})).json()
     await services.bans.ban(admin.id, target, "Spam.")
     rest = await admin.http.get("/admin/audit", params={"targetId": target, "cursor": first["nextCursor"]})
     assert first["items"] + rest.json()["items"] == entries
-    everything = await every_page(admin.http, "/admin/audit", limit=5)
+    everything = await read_all_pages(admin.http, "/admin/audit", limit=5)
     assert [each["number"] for each in everything] == list(range(len(everything), 0, -1))
     by_nobody = await rows(services, "SELECT number FROM audit_log WHERE actor_id IS NULL")
     assert {each["number"] for each in everything if each["actorId"] is None} == {number for (number,) in by_nobody}
@@ -391,7 +396,7 @@ async def test_refresh_updates_last_active(services: Container, asgi: Any, admin
 
 
 async def _published(services: Container) -> uuid.UUID:
-    course = await some_course(services)
+    course = await add_course(services)
     await rows(services, "UPDATE courses SET is_published = true WHERE id = :c RETURNING 1", c=course)
     return course
 

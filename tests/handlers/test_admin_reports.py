@@ -10,7 +10,11 @@ import pytest
 
 from container import Container
 from contract import operations, schemas
-from testing.call_history import MakeLearner, every_page, had_call, make_admin, rows, until, value
+from testing.accounts import make_admin
+from testing.call_history import MakeLearner, add_call
+from testing.databases import rows, value
+from testing.http_answers import read_all_pages
+from testing.polling import eventually
 from testing.servers import PASSWORD, Learner
 
 NOWHERE = "7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0"
@@ -28,7 +32,7 @@ async def admin(container: Container, make_learner: MakeLearner) -> Learner:
 
 async def reported(container: Container, make_learner: MakeLearner, **more: Any) -> tuple[Learner, Learner, str]:
     ada, bob = await make_learner(), await make_learner()
-    await had_call(container, ada, bob)
+    await add_call(container, ada, bob)
     body = {"reportedId": bob.id, "reason": "harassment", "description": "Shouted.", **more}
     answer = await ada.http.post("/reports", json=body)
     assert answer.status_code == 201, answer.text
@@ -131,7 +135,7 @@ async def test_administrator_cannot_be_banned(
         answer = await admin.http.patch(f"/admin/users/{target.id}/ban", json={"reason": "No."})
         assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
     ada = await make_learner()
-    await had_call(container, ada, colleague)
+    await add_call(container, ada, colleague)
     report = (await ada.http.post("/reports", json={"reportedId": colleague.id, "reason": "spam"})).json()["id"]
     answer = await admin.http.patch(f"/admin/reports/{report}", json={"ban": True})
     assert answer.status_code == 403
@@ -150,15 +154,15 @@ async def test_reports_are_listed_by_status_page_by_page(
     ada, bob = await make_learner(), await make_learner()
     made: list[str] = []
     for _ in range(5):
-        call = await had_call(container, ada, bob)
+        call = await add_call(container, ada, bob)
         body = {"reportedId": bob.id, "reason": "spam", "sessionId": call}
         made.append((await ada.http.post("/reports", json=body)).json()["id"])
     for report in made[:2]:
         await admin.http.patch(f"/admin/reports/{report}", json={"status": "reviewed"})
-    listed = [each["id"] for each in await every_page(admin.http, "/admin/reports", limit=3)]
+    listed = [each["id"] for each in await read_all_pages(admin.http, "/admin/reports", limit=3)]
     assert len(listed) == len(set(listed)) and [each for each in listed if each in made] == made[::-1]
     for status, expected in (("reviewed", made[:2]), ("pending", made[2:])):
-        items = await every_page(admin.http, "/admin/reports", limit=3, status=status)
+        items = await read_all_pages(admin.http, "/admin/reports", limit=3, status=status)
         assert {each["status"] for each in items} == {status}
         assert [each["id"] for each in items if each["id"] in made] == expected[::-1]
     assert (await admin.http.get("/admin/reports", params={"status": "open"})).status_code == 400
@@ -174,4 +178,4 @@ async def test_demoted_administrator_loses_access_at_once(
     async def refused() -> bool:
         return (await other.http.get("/admin/reports")).status_code == 401
 
-    await until(refused, "the old token is refused", within=1)
+    await eventually(refused, "the old token is refused", within=1)

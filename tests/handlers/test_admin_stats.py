@@ -19,9 +19,11 @@ from models import ReportReason as Reason
 from models import ReportStatus as Status
 from services.operations.dashboard import COUNTED, KEPT
 from settings import Settings
-from testing.accounts import own_database, running
-from testing.admin_rows import an_account, an_order, keep, some_course
-from testing.call_history import every_page, make_admin, rows
+from testing.accounts import make_admin
+from testing.admin_rows import add_account, add_course, add_rows
+from testing.containers import running_container
+from testing.databases import own_database, rows
+from testing.http_answers import read_all_pages
 from testing.servers import Learner, client
 
 DAY = timedelta(days=1)
@@ -40,7 +42,7 @@ async def services(settings: Settings, valkey: EmbeddedServices) -> AsyncIterato
     """A services without anybody."""
     own = settings.model_copy(update={"redis_port": int(valkey.start()["REDIS_PORT"])})
     with own_database(own) as empty:
-        async with running(empty) as services:
+        async with running_container(empty) as services:
             yield services
 
 
@@ -100,9 +102,9 @@ async def test_stats_of_an_empty_deployment(admin: Learner) -> None:
 async def test_stats_match_the_rows(services: Container, admin: Learner) -> None:
     at = datetime.now(UTC)
     today = at.replace(hour=0, minute=0, second=0, microsecond=0)
-    ada = await an_account(services, "ada@example.com", created_at=at - 40 * DAY, last_active_at=today)
-    bob = await an_account(services, "bob@example.com", created_at=today, last_active_at=today - timedelta(seconds=1))
-    eve = await an_account(services, "eve@example.com", created_at=at - DAY, flagged_at=at)
+    ada = await add_account(services, "ada@example.com", created_at=at - 40 * DAY, last_active_at=today)
+    bob = await add_account(services, "bob@example.com", created_at=today, last_active_at=today - timedelta(seconds=1))
+    eve = await add_account(services, "eve@example.com", created_at=at - DAY, flagged_at=at)
 
     # Calls of today's last second to come, of this hour, of the first counted moments, and of those before.
     first_hour = at.replace(minute=0, second=0, microsecond=0) - timedelta(hours=23)
@@ -121,25 +123,25 @@ async def test_stats_match_the_rows(services: Container, admin: Learner) -> None
         # Forgotten: nothing is live that a room has not outlived.
         a_call(ada, bob, at - timedelta(hours=3)),
     ]
-    await keep(services, *calls)
+    await add_rows(services, *calls)
 
     def report(by: str, about: str, status: Status) -> Report:
         who: dict[str, Any] = {"reporter_id": uuid.UUID(by), "reported_id": uuid.UUID(about)}
         return Report(**who, reason=Reason.SPAM, status=status)
 
-    await keep(
+    await add_rows(
         services, report(ada, bob, Status.PENDING), report(eve, bob, Status.PENDING), report(bob, eve, Status.DISMISSED)
     )
 
-    course = await some_course(services)
+    course = await add_course(services)
     paid = OrderStatus.PAID
     recent = [
-        await an_order(services, ada, course, status=paid, paid_at=at, amount=100),
-        await an_order(services, ada, course, status=paid, paid_at=first_day, amount=250),
-        await an_order(services, ada, course, status=paid, paid_at=at, amount=7, live=True),
-        await an_order(services, ada, course, status=paid, paid_at=at, amount=30, currency="usd"),
+        await add_order(services, ada, course, status=paid, paid_at=at, amount=100),
+        await add_order(services, ada, course, status=paid, paid_at=first_day, amount=250),
+        await add_order(services, ada, course, status=paid, paid_at=at, amount=7, live=True),
+        await add_order(services, ada, course, status=paid, paid_at=at, amount=30, currency="usd"),
     ]
-    old = await an_order(
+    old = await add_order(
         services,
         ada,
         course,
@@ -148,14 +150,14 @@ async def test_stats_match_the_rows(services: Container, admin: Learner) -> None
         paid_at=first_day - DAY,
         created_at=first_day - DAY,
     )
-    await an_order(services, bob, course, status=OrderStatus.EXPIRED)
+    await add_order(services, bob, course, status=OrderStatus.EXPIRED)
 
     def refund(order: str, amount: int, **columns: Any) -> Refund:
         what = {"provider": ProviderName.STRIPE, "provider_payment_id": "pi", "provider_refund_id": uuid.uuid4().hex}
         status = {"status": RefundStatus.SUCCEEDED, "currency": "inr"}
         return Refund(order_id=uuid.UUID(order), amount=amount, **{**what, **status, **columns})
 
-    await keep(
+    await add_rows(
         services,
         refund(old, 900),
         refund(recent[0], 40),
@@ -171,7 +173,7 @@ async def test_stats_match_the_rows(services: Container, admin: Learner) -> None
             "amount": 1,
             "currency": "inr",
         }
-        await keep(services, Dispute(provider=ProviderName.STRIPE, status=status, **what))
+        await add_rows(services, Dispute(provider=ProviderName.STRIPE, status=status, **what))
 
     stats = await read(admin)
     assert stats["totals"] == {
@@ -202,7 +204,7 @@ async def test_stats_match_the_rows(services: Container, admin: Learner) -> None
 async def test_stats_count_searches_and_wait_times(services: Container, admin: Learner) -> None:
     began = time.monotonic()
     people = [
-        await an_account(services, f"{n}@example.com", username=n, english_level="beginner") for n in ("ada", "bob")
+        await add_account(services, f"{n}@example.com", username=n, english_level="beginner") for n in ("ada", "bob")
     ]
     ada, bob = people
     for level, user in (("beginner", ada), ("advanced", bob)):
@@ -227,7 +229,7 @@ async def test_stats_count_searches_and_wait_times(services: Container, admin: L
 
 async def test_requeued_search_has_no_wait_time(services: Container, admin: Learner) -> None:
     ada, bob, eve = [
-        await an_account(services, f"{n}@example.com", username=n, english_level="beginner")
+        await add_account(services, f"{n}@example.com", username=n, english_level="beginner")
         for n in ("ada", "bob", "eve")
     ]
     for user in (ada, bob):
@@ -247,7 +249,7 @@ async def test_requeued_search_has_no_wait_time(services: Container, admin: Lear
 
 async def test_stats_are_cached_for_all_processes(services: Container, admin: Learner, settings: Settings) -> None:
     first = await read(admin)
-    await an_account(services, "ada@example.com")
+    await add_account(services, "ada@example.com")
     other = Container(services.settings)
     try:
         assert (await other.dashboard.read()).users.count == first["totals"]["users"]["count"] == 1
@@ -265,11 +267,11 @@ async def test_stats_without_redis_lack_searches_alone(
 ) -> None:
     assert (await read(admin))["live"]["searches"] == 0
     valkey.stop()
-    await an_account(services, "ada@example.com")
+    await add_account(services, "ada@example.com")
     stats = await read(admin)
     assert stats["live"] == {"searches": None, "rooms": 0, "calls": 0}
     assert stats["totals"]["users"]["count"] == 2, "nothing is kept"
-    assert len(await every_page(admin.http, "/admin/users")) == 2
+    assert len(await read_all_pages(admin.http, "/admin/users")) == 2
 
 
 async def test_large_table_is_estimated(services: Container) -> None:

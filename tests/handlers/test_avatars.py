@@ -19,7 +19,9 @@ from container import Container
 from contract import operations, schemas
 from services.identity.profiles import AVATAR_BYTES
 from settings import Settings
-from testing.call_history import MakeLearner, codes, value
+from testing.call_history import MakeLearner
+from testing.databases import value
+from testing.http_answers import count_statuses
 from testing.pictures import bucket, keys, picture, run_jobs, upload
 from testing.servers import Learner, Server, client, register
 
@@ -250,7 +252,7 @@ async def test_concurrent_avatar_uploads_leave_one_picture(
     container: Container, settings: Settings, ada: Learner
 ) -> None:
     answers = await asyncio.gather(*(ada.http.post(AVATAR, **upload(picture())) for _ in range(5)))
-    assert codes(answers) == {200: 5}
+    assert count_statuses(answers) == {200: 5}
     urls = {answer.json()["avatarUrl"] for answer in answers}
     assert len(urls) == 5
     await run_jobs(settings)

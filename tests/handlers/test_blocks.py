@@ -7,7 +7,9 @@ import asyncio
 import pytest
 
 from container import Container
-from testing.call_history import MakeLearner, codes, every_page, value
+from testing.call_history import MakeLearner
+from testing.databases import value
+from testing.http_answers import count_statuses, read_all_pages
 
 NOWHERE = "7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0"
 
@@ -52,7 +54,7 @@ async def test_blocking_oneself_is_refused(make_learner: MakeLearner) -> None:
 async def test_thirty_concurrent_blocks_are_one(container: Container, make_learner: MakeLearner) -> None:
     ada, bob = await make_learner(), await make_learner()
     answers = await asyncio.gather(*(ada.http.put(f"/users/{bob.id}/block") for _ in range(30)))
-    assert codes(answers) == {204: 30}
+    assert count_statuses(answers) == {204: 30}
     assert await value(container, "SELECT count(*) FROM blocks WHERE blocker_id = :i", i=ada.id) == 1
 
 
@@ -62,4 +64,4 @@ async def test_list_is_paged_to_its_end(make_learner: MakeLearner) -> None:
     others = [(await make_learner(ready=False)).id for _ in range(5)]
     for other in others:
         await ada.http.put(f"/users/{other}/block")
-    assert [each["userId"] for each in await every_page(ada.http, "/users/me/blocks")] == others[::-1]
+    assert [each["userId"] for each in await read_all_pages(ada.http, "/users/me/blocks")] == others[::-1]

@@ -14,16 +14,18 @@ from PIL import Image
 
 from container import Container
 from settings import Settings
-from testing.call_history import MakeLearner, codes, every_page, rows, value
-from testing.lessons import NOWHERE, an_admin, new_course, new_lesson, problem
-from testing.payments import a_course, completed, deliver
+from testing.call_history import MakeLearner
+from testing.databases import rows, value
+from testing.http_answers import count_statuses, read_all_pages
+from testing.lessons import MISSING_ID, new_admin, new_course, new_lesson, problem
+from testing.payments import add_course, completed, deliver
 from testing.pictures import keys, picture, run_jobs, upload
 from testing.servers import Learner
 
 
 @pytest.fixture
 async def admin(container: Container, make_learner: MakeLearner) -> Learner:
-    return await an_admin(container, make_learner)
+    return await new_admin(container, make_learner)
 
 
 @pytest.fixture
@@ -54,8 +56,8 @@ async def test_course_is_created_published_changed_and_deleted(
         assert problem(await ada.http.get(path)) == (404, "not_found"), path
     for path in (f"{address}/enroll", f"/lessons/{lesson}/complete"):
         assert problem(await ada.http.post(path)) == (404, "not_found"), path
-    assert course["id"] not in [each["id"] for each in await every_page(ada.http, "/courses", limit=100)]
-    assert course["id"] in [each["id"] for each in await every_page(admin.http, "/courses", limit=100)]
+    assert course["id"] not in [each["id"] for each in await read_all_pages(ada.http, "/courses", limit=100)]
+    assert course["id"] in [each["id"] for each in await read_all_pages(admin.http, "/courses", limit=100)]
 
     changed = await admin.http.patch(address, json={"isPublished": True, "level": "beginner", "price": 0})
     assert changed.status_code == 200 and changed.json()["isPublished"]
@@ -88,7 +90,7 @@ async def test_invalid_course_is_refused(admin: Learner, body: dict[str, Any]) -
 async def test_course_with_enrollments_or_orders_is_kept(container: Container, admin: Learner, ada: Learner) -> None:
     taken = await new_course(admin.http)
     assert (await ada.http.post(f"/courses/{taken}/enroll")).json() == {"enrolled": True}
-    ordered = await a_course(container)
+    ordered = await add_course(container)
     await container.payments.checkout(ada.id, ordered)
     for course in (taken, ordered):
         assert problem(await admin.http.delete(f"/courses/{course}")) == (409, "course_in_use")
@@ -98,7 +100,7 @@ async def test_thumbnails_are_public_and_replaced(settings: Settings, admin: Lea
     course = await new_course(admin.http)
     address = f"/courses/{course}/thumbnail"
     assert problem(await admin.http.put(address, **upload(b"no picture"))) == (415, "unsupported_media_type")
-    assert problem(await admin.http.put(f"/courses/{NOWHERE}/thumbnail", **upload(picture()))) == (404, "not_found")
+    assert problem(await admin.http.put(f"/courses/{MISSING_ID}/thumbnail", **upload(picture()))) == (404, "not_found")
     first = (await admin.http.put(address, **upload(picture()))).json()["thumbnailUrl"]
     second = (await admin.http.put(address, **upload(picture("JPEG", (300, 900))))).json()["thumbnailUrl"]
     assert (await admin.http.get(f"/courses/{course}")).json()["thumbnailUrl"] == second != first
@@ -121,7 +123,7 @@ async def test_lessons_keep_the_given_order(admin: Learner, ada: Learner) -> Non
     order = f"/courses/{course}/lessons/order"
     moved = await admin.http.put(order, json={"lessonIds": [ids[3], ids[0], ids[2], ids[1]]})
     assert [each["title"] for each in moved.json()["items"]] == list("dacb")
-    for wrong in (ids[:3], [*ids, strange], [*ids[:3], strange], [*ids[:3], ids[0]], [*ids, NOWHERE]):
+    for wrong in (ids[:3], [*ids, strange], [*ids[:3], strange], [*ids[:3], ids[0]], [*ids, MISSING_ID]):
         assert problem(await admin.http.put(order, json={"lessonIds": wrong})) == (409, "lessons_differ")
     assert (await admin.http.delete(f"/lessons/{ids[0]}")).status_code == 204
     await new_lesson(admin.http, course, "e")
@@ -135,7 +137,7 @@ async def test_concurrent_reorders_leave_one_order(admin: Learner) -> None:
     answers = await asyncio.gather(
         *(admin.http.put(f"/courses/{course}/lessons/order", json={"lessonIds": order}) for order in orders)
     )
-    assert codes(answers) == {200: 12}
+    assert count_statuses(answers) == {200: 12}
     left = [each["id"] for each in (await admin.http.get(f"/courses/{course}/lessons")).json()["items"]]
     assert left in orders
 
@@ -143,7 +145,7 @@ async def test_concurrent_reorders_leave_one_order(admin: Learner) -> None:
 async def test_fifty_concurrent_enrollments_are_one(container: Container, admin: Learner, ada: Learner) -> None:
     course = await new_course(admin.http)
     answers = await asyncio.gather(*(ada.http.post(f"/courses/{course}/enroll") for _ in range(50)))
-    assert codes(answers) == {201: 1, 409: 49}
+    assert count_statuses(answers) == {201: 1, 409: 49}
     assert await value(container, "SELECT count(*) FROM enrollments WHERE course_id = :id", id=course) == 1
 
 
@@ -151,7 +153,7 @@ async def test_paid_course_opens_by_the_webhook_alone(container: Container, admi
     course = await new_course(admin.http, price=49900)
     lesson = await new_lesson(admin.http, course)
     answers = await asyncio.gather(*(ada.http.post(f"/courses/{course}/enroll") for _ in range(10)))
-    assert codes(answers) == {201: 10} and len({each.json()["orderId"] for each in answers}) == 1
+    assert count_statuses(answers) == {201: 10} and len({each.json()["orderId"] for each in answers}) == 1
     assert not any(each.json()["enrolled"] for each in answers)
     assert problem(await ada.http.post(f"/lessons/{lesson}/complete")) == (403, "not_enrolled")
     assert (await ada.http.get("/my/courses")).json()["items"] == []
@@ -181,7 +183,7 @@ async def test_progress_never_goes_back(container: Container, admin: Learner, ad
         *(ada.http.put(f"/lessons/{lesson}/progress", json={"watchSeconds": each}) for each in positions),
         *(ada.http.post(f"/lessons/{lesson}/complete") for _ in range(5)),
     )
-    assert codes(answers) == {200: 45}
+    assert count_statuses(answers) == {200: 45}
     assert len({each.json()["completedAt"] for each in answers} - {None}) == 1
     back = await ada.http.put(f"/lessons/{lesson}/progress", json={"watchSeconds": 3})
     assert back.json()["watchSeconds"] == 39 and back.json()["completed"]

@@ -16,8 +16,12 @@ import app
 from adapters.storage import Storage
 from container import Container
 from settings import Settings
-from testing.call_history import MakeLearner, codes, had_call, make_admin, rows, until, value
+from testing.accounts import make_admin
+from testing.call_history import MakeLearner, add_call
+from testing.databases import rows, value
+from testing.http_answers import count_statuses
 from testing.pictures import keys, picture, run_jobs, upload
+from testing.polling import eventually
 from testing.servers import PASSWORD, Learner, Phone, address, client, register
 from testing.time_limits import limit
 
@@ -85,7 +89,7 @@ async def lived(container: Container, make_learner: MakeLearner, api: httpx.Asyn
     assert (await api.post("/auth/login", json=login)).status_code == 200
     assert (await ada.http.post("/users/me/avatar", **upload(picture()))).status_code == 200
     assert (await ada.http.post("/auth/resend-verification")).status_code == 202
-    call = await had_call(container, ada, bob, topic="travel")
+    call = await add_call(container, ada, bob, topic="travel")
     await ada.http.post(f"/sessions/{call}/rate", json={"stars": 5})
     await bob.http.post(f"/sessions/{call}/rate", json={"stars": 3})
     report = {"reportedId": bob.id, "sessionId": call, "reason": "other", "description": f"I am Ada {name}."}
@@ -101,7 +105,7 @@ async def test_export_is_complete_and_names_others_by_id(
     container: Container, lived: dict[str, Any], make_learner: MakeLearner
 ) -> None:
     ada, bob, name = lived["ada"], lived["bob"], lived["name"]
-    await had_call(container, bob, await make_learner())
+    await add_call(container, bob, await make_learner())
     answer = await ada.http.get("/users/me/export")
     assert answer.status_code == 200
     assert answer.headers["content-disposition"] == 'attachment; filename="parlance.json"'
@@ -231,19 +235,19 @@ async def test_avatar_stored_during_account_deletion_is_deleted(settings: Settin
 async def test_concurrent_account_deletions_are_one(make_learner: MakeLearner) -> None:
     ada = await make_learner()
     answers = await asyncio.gather(*(erase(ada) for _ in range(4)))
-    assert codes(answers) == {204: 1, 401: 3}
+    assert count_statuses(answers) == {204: 1, 401: 3}
 
 
 async def test_deleted_account_leaves_the_queue(make_phone: MakePhone, container: Container) -> None:
     ada = await make_phone()
     await ada.send("find_partner", {"topic": f"goodbye {ada.learner.username}"})
-    await ada.hears("searching")
+    await ada.wait_for("searching")
     assert (await erase(ada.learner)).status_code == 204
 
     async def gone() -> bool:
         return not ada.client.connected and not await container.redis.exists(f"match:searching:{ada.learner.id}")
 
-    await until(gone, "socket and search are gone", within=2)
+    await eventually(gone, "socket and search are gone", within=2)
     assert await redis_traces(container, ada.learner.username, ada.learner.email) == []
 
 
@@ -253,13 +257,13 @@ async def test_deleted_account_leaves_its_call(make_phone: MakePhone, container:
     topic = f"goodbye {ada.learner.email[:8]}"
     for phone in (ada, bob):
         await phone.send("find_partner", {"topic": topic})
-    room = {"roomId": (await ada.hears("match_found"))["roomId"]}
-    await bob.hears("match_found")
+    room = {"roomId": (await ada.wait_for("match_found"))["roomId"]}
+    await bob.wait_for("match_found")
     for phone in (ada, bob):
         await phone.send("join_room", room)
-    await bob.hears("peer_joined")
+    await bob.wait_for("peer_joined")
     assert (await erase(ada.learner)).status_code == 204
-    assert await bob.hears("peer_left", within=2) == {"reason": "disconnected"}
+    assert await bob.wait_for("peer_left", within=2) == {"reason": "disconnected"}
     assert bob.client.connected
     (call,) = (await bob.learner.http.get("/sessions")).json()["items"]
     assert call["endedBy"] == "partner" and call["partner"]["displayName"] == "Former learner"

@@ -19,7 +19,8 @@ from cli.migrations import _config
 from container import Container
 from models.email_addresses import canonical, deliverable
 from settings import Settings
-from testing.accounts import credentials, own_database, query
+from testing.accounts import credentials
+from testing.databases import own_database, query
 from testing.servers import PASSWORD, client
 
 #: Spellings of one address each; `{}` makes it unique.

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from container import Container
-from testing.call_history import MakeLearner, make_admin
+from testing.accounts import make_admin
+from testing.call_history import MakeLearner
 from testing.servers import Learner
 
 pytestmark = pytest.mark.rest_paths

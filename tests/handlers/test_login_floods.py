@@ -15,7 +15,7 @@ import bcrypt
 import httpx
 import pytest
 
-from testing.accounts import an_email, credentials
+from testing.accounts import credentials, new_email
 from testing.servers import PASSWORD, Server, address, start_server, stop_server
 
 #: What production has: with less the work would be no burden.
@@ -55,7 +55,7 @@ async def test_login_flood_keeps_health_fast(one_worker: Server) -> None:
         httpx.AsyncClient(base_url=one_worker.url, timeout=15, limits=unlimited) as http,
         httpx.AsyncClient(base_url=one_worker.url, timeout=15) as monitor,
     ):
-        emails = [an_email() for _ in range(6)]
+        emails = [new_email() for _ in range(6)]
         for email in emails:
             made = await http.post("/auth/register", json=credentials(email), headers={"X-Forwarded-For": address()})
             assert made.status_code == 201, made.text
@@ -69,7 +69,7 @@ async def test_login_flood_keeps_health_fast(one_worker: Server) -> None:
         # An account has twenty tries, so most addresses are those of nobody.
         known = [(email, *how) for email in emails for how in [(PASSWORD, 200), ("wrong password", 401)] * 5]
         total = rate * SECONDS
-        flood = (known + [(an_email(), PASSWORD, 401) for _ in range(total - len(known))])[:total]
+        flood = (known + [(new_email(), PASSWORD, 401) for _ in range(total - len(known))])[:total]
         random.Random(0).shuffle(flood)
 
         health: list[float] = []

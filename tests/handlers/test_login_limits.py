@@ -14,7 +14,8 @@ from adapters.rate_limiter import RateLimiter
 from container import Container
 from contract import client_addresses
 from settings import Settings
-from testing.accounts import an_email, credentials, query
+from testing.accounts import credentials, new_email
+from testing.databases import query
 from testing.servers import PASSWORD, client
 
 GUESSES = 20
@@ -40,7 +41,7 @@ async def register(asgi: Any, email: str) -> dict[str, Any]:
 
 @pytest.mark.rest_paths
 async def test_successful_logins_do_not_count(asgi: Any) -> None:
-    await register(asgi, email := an_email())
+    await register(asgi, email := new_email())
     for _ in range(GUESSES + 2):
         assert (await login(asgi, email, PASSWORD)).status_code == 200
     await spend(asgi, email)
@@ -48,7 +49,7 @@ async def test_successful_logins_do_not_count(asgi: Any) -> None:
 
 async def test_guesses_do_not_lock_out_a_known_device(asgi: Any) -> None:
     """A stranger spends the account's guesses; the device that shows its proof logs in, also after it logged out."""
-    tokens = await register(asgi, email := an_email())
+    tokens = await register(asgi, email := new_email())
     async with client(asgi) as http:
         headers = {"Authorization": f"Bearer {tokens['accessToken']}"}
         assert (await http.post("/auth/logout", headers=headers)).status_code == 204
@@ -60,7 +61,7 @@ async def test_guesses_do_not_lock_out_a_known_device(asgi: Any) -> None:
 
 
 async def test_known_device_has_a_limit_too(asgi: Any) -> None:
-    proof = (await register(asgi, email := an_email()))["deviceProof"]
+    proof = (await register(asgi, email := new_email()))["deviceProof"]
     statuses = [(await login(asgi, email, "wrong password", deviceProof=proof)).status_code for _ in range(GUESSES + 2)]
     assert statuses == [401] * GUESSES + [429] * 2
     # It spent its own bucket, not that of others.
@@ -68,8 +69,8 @@ async def test_known_device_has_a_limit_too(asgi: Any) -> None:
 
 
 async def test_device_proof_is_bound_to_account_and_device(asgi: Any, container: Container) -> None:
-    victim = await register(asgi, email := an_email())
-    attacker = await register(asgi, an_email())
+    victim = await register(asgi, email := new_email())
+    attacker = await register(asgi, new_email())
     await spend(asgi, email)
     forged = victim["deviceProof"][:-4] + "AAAA"
     for device, proof in (
@@ -88,14 +89,14 @@ async def test_device_proof_is_bound_to_account_and_device(asgi: Any, container:
 
 async def test_refresh_returns_a_device_proof(asgi: Any, container: Container) -> None:
     """A device that logged in before there were proofs gets one with its next refresh."""
-    tokens = await register(asgi, email := an_email())
+    tokens = await register(asgi, email := new_email())
     async with client(asgi) as http:
         fresh = (await http.post("/auth/refresh", json={"refreshToken": tokens["refreshToken"]})).json()
     assert container.logins.knows_device(fresh["deviceProof"], email.upper(), "phone")
 
 
 async def test_concurrent_guesses_do_not_exceed_the_limit(asgi: Any) -> None:
-    await register(asgi, email := an_email())
+    await register(asgi, email := new_email())
     answers = await asyncio.gather(*(login(asgi, email, "wrong password") for _ in range(GUESSES * 3)))
     statuses = [answer.status_code for answer in answers]
     # 503: more than wait for bcrypt at once; those were no guesses.
@@ -103,7 +104,7 @@ async def test_concurrent_guesses_do_not_exceed_the_limit(asgi: Any) -> None:
 
 
 async def test_login_of_a_banned_account_does_not_count(asgi: Any, container: Container) -> None:
-    tokens = await register(asgi, email := an_email())
+    tokens = await register(asgi, email := new_email())
     await query(
         container,
         "UPDATE users SET is_banned = true, banned_at = now(), ban_reason = 'a test' WHERE id = :id",
@@ -174,5 +175,5 @@ async def test_addresses_of_one_network_share_a_limit(asgi: Any) -> None:
     for number in range(7):
         transport = httpx.ASGITransport(asgi, client=(f"{network}::{number + 1:x}", 1), raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://parlance.test") as http:
-            statuses.append((await http.post("/auth/login", json=credentials(an_email()))).status_code)
+            statuses.append((await http.post("/auth/login", json=credentials(new_email()))).status_code)
     assert statuses == [401] * 5 + [429] * 2

@@ -14,7 +14,10 @@ import app
 from container import Container
 from jobs import send_password_reset
 from settings import Settings
-from testing.accounts import Outbox, an_email, bearer, credentials, own_database, query, run_jobs, running
+from testing.accounts import bearer, credentials, new_email
+from testing.containers import run_jobs, running_container
+from testing.databases import own_database, query
+from testing.email_outbox import Outbox
 from testing.servers import PASSWORD, client
 
 ALLOWED = ["http://localhost:5503", "https://app.example.com"]
@@ -42,7 +45,7 @@ async def deployment(settings: Settings) -> AsyncIterator[Deployment]:
     outbox = Outbox()
     with own_database(settings) as own:
         changed = own.model_copy(update={"cors_origins": ["https://app.example.com"]})
-        async with running(changed, mailer=outbox) as services:
+        async with running_container(changed, mailer=outbox) as services:
             yield Deployment(app.create(services), services, outbox)
 
 
@@ -93,7 +96,7 @@ def code(answer: httpx.Response) -> tuple[int, str]:
 @pytest.mark.rest_paths
 async def test_app_refreshes_with_a_token_in_the_body(visit: Visit) -> None:
     http = visit()
-    tokens = (await enter(http, an_email(), new=True)).json()
+    tokens = (await enter(http, new_email(), new=True)).json()
     for _ in range(3):
         answer = await http.post("/auth/refresh", json={"refreshToken": tokens["refreshToken"]})
         assert answer.status_code == 200 and answer.headers["cache-control"] == "no-store"
@@ -108,7 +111,7 @@ async def test_app_refreshes_with_a_token_in_the_body(visit: Visit) -> None:
 @pytest.mark.parametrize("origin", ALLOWED)
 async def test_browser_refreshes_with_a_cookie(visit: Visit, origin: str) -> None:
     http = visit()
-    before = cookie(await enter(http, an_email(), platform="web", new=True))
+    before = cookie(await enter(http, new_email(), platform="web", new=True))
     for _ in range(2):
         answer = await http.post("/auth/refresh", headers={"Cookie": f"refresh_token={before}", "Origin": origin})
         assert answer.status_code == 200, answer.text
@@ -125,7 +128,7 @@ async def test_browser_refreshes_with_a_cookie(visit: Visit, origin: str) -> Non
 @pytest.mark.parametrize("origin", FOREIGN)
 async def test_refresh_cookie_needs_an_allowed_origin(deployment: Deployment, visit: Visit, origin: str | None) -> None:
     http = visit()
-    answer = await enter(http, an_email(), platform="web", new=True)
+    answer = await enter(http, new_email(), platform="web", new=True)
     user_id = answer.json()["user"]["id"]
     headers = {"Cookie": f"refresh_token={cookie(answer)}"} | ({"Origin": origin} if origin else {})
     for body in (None, dict[str, str]()):
@@ -142,8 +145,8 @@ async def test_refresh_cookie_needs_an_allowed_origin(deployment: Deployment, vi
 @pytest.mark.rest_paths
 async def test_token_in_the_body_takes_precedence_over_the_cookie(deployment: Deployment, visit: Visit) -> None:
     http = visit()
-    web = await enter(http, an_email(), platform="web", new=True)
-    mine = (await enter(http, an_email(), new=True)).json()
+    web = await enter(http, new_email(), platform="web", new=True)
+    mine = (await enter(http, new_email(), new=True)).json()
     answer = await http.post(
         "/auth/refresh",
         headers={"Cookie": f"refresh_token={cookie(web)}", "Origin": "https://evil.example"},
@@ -170,7 +173,7 @@ async def test_refresh_without_a_valid_token_is_refused(visit: Visit) -> None:
 
 async def test_reused_refresh_token_ends_the_login(visit: Visit) -> None:
     http = visit()
-    stolen = (await enter(http, an_email(), new=True)).json()
+    stolen = (await enter(http, new_email(), new=True)).json()
     child = (await http.post("/auth/refresh", json={"refreshToken": stolen["refreshToken"]})).json()
     grandchild = (await http.post("/auth/refresh", json={"refreshToken": child["refreshToken"]})).json()
     reused = await http.post("/auth/refresh", json={"refreshToken": stolen["refreshToken"]})
@@ -185,7 +188,7 @@ async def test_reused_refresh_token_ends_the_login(visit: Visit) -> None:
 
 
 async def test_logout_ends_this_login_alone(visit: Visit) -> None:
-    http, email = visit(), an_email()
+    http, email = visit(), new_email()
     phone = (await enter(http, email, new=True)).json()
     laptop = await enter(http, email, device="laptop", platform="web")
     out = await http.post("/auth/logout", headers=bearer(laptop.json()["accessToken"]))
@@ -199,10 +202,10 @@ async def test_logout_ends_this_login_alone(visit: Visit) -> None:
 
 
 async def test_logout_all_ends_every_login_of_the_account(visit: Visit) -> None:
-    http, email = visit(), an_email()
+    http, email = visit(), new_email()
     phone = (await enter(http, email, new=True)).json()
     tablet = (await enter(http, email, device="tablet", platform="android")).json()
-    stranger = (await enter(http, an_email(), new=True)).json()
+    stranger = (await enter(http, new_email(), new=True)).json()
     out = await http.post("/auth/logout-all", headers=bearer(phone["accessToken"]))
     assert out.status_code == 204 and cookie(out) == ""
     for tokens in (phone, tablet):
@@ -215,7 +218,7 @@ async def test_logout_all_ends_every_login_of_the_account(visit: Visit) -> None:
 
 
 async def test_devices_are_listed_and_ended_one_by_one(visit: Visit) -> None:
-    http, email = visit(), an_email()
+    http, email = visit(), new_email()
     phone = (await enter(http, email, new=True)).json()
     laptop = (await enter(http, email, device="laptop", platform="web")).json()
     tablet = (await enter(http, email, device="tablet", platform="android")).json()
@@ -240,7 +243,7 @@ async def test_devices_are_listed_and_ended_one_by_one(visit: Visit) -> None:
     assert await me(http, laptop["accessToken"]) == 401
     assert await me(http, tablet["accessToken"]) == 200
 
-    stranger = (await enter(http, an_email(), device="strangers-phone", new=True)).json()
+    stranger = (await enter(http, new_email(), device="strangers-phone", new=True)).json()
     for unknown in ("laptop", "never-seen", "strangers-phone"):
         answer = await http.delete(f"/auth/devices/{unknown}", headers=bearer(phone["accessToken"]))
         assert code(answer) == (404, "not_found")
@@ -262,7 +265,7 @@ async def reset(http: httpx.AsyncClient, token: str, password: str) -> httpx.Res
 
 
 async def test_password_reset_ends_every_login(deployment: Deployment, visit: Visit) -> None:
-    http, email = visit(), an_email()
+    http, email = visit(), new_email()
     phone = (await enter(http, email, new=True)).json()
     tablet = (await enter(http, email, device="tablet")).json()
     assert (await forgot(http, email.upper())).status_code == 202
@@ -288,7 +291,7 @@ async def test_password_reset_ends_every_login(deployment: Deployment, visit: Vi
 
 
 async def test_forgot_password_mails_known_addresses_alone(deployment: Deployment, visit: Visit) -> None:
-    known, unknown = an_email(), an_email()
+    known, unknown = new_email(), new_email()
     await enter(visit(), known, new=True)
     answers = [await forgot(visit(), email) for email in (known, unknown)]
     seen = [
@@ -311,7 +314,7 @@ async def test_forgot_password_mails_known_addresses_alone(deployment: Deploymen
 
 
 async def test_used_reset_link_invalidates_the_others(deployment: Deployment, visit: Visit) -> None:
-    http, email = visit(), an_email()
+    http, email = visit(), new_email()
     await enter(http, email, new=True)
     for _ in range(3):
         await forgot(http, email)
@@ -325,7 +328,7 @@ async def test_used_reset_link_invalidates_the_others(deployment: Deployment, vi
 
 
 async def test_reset_link_is_valid_for_an_hour(deployment: Deployment, visit: Visit) -> None:
-    http, email = visit(), an_email()
+    http, email = visit(), new_email()
     await enter(http, email, new=True)
     for minutes, expected in ((61, 400), (59, 204)):
         await forgot(http, email)
@@ -344,7 +347,7 @@ async def test_reset_link_is_valid_for_an_hour(deployment: Deployment, visit: Vi
 async def test_concurrent_uses_of_a_reset_link_set_one_password(deployment: Deployment, visit: Visit) -> None:
     import asyncio
 
-    http, email = visit(), an_email()
+    http, email = visit(), new_email()
     await enter(http, email, new=True)
     await forgot(http, email)
     await run_jobs(deployment.services)
@@ -372,7 +375,7 @@ async def test_unknown_link_is_refused(visit: Visit, token: str, password: str, 
 
 
 async def test_refused_password_keeps_the_reset_link(deployment: Deployment, visit: Visit) -> None:
-    http, email = visit(), an_email()
+    http, email = visit(), new_email()
     await enter(http, email, new=True)
     await forgot(http, email)
     await run_jobs(deployment.services)
@@ -395,7 +398,7 @@ async def is_verified(http: httpx.AsyncClient, access_token: str) -> bool:
 
 
 async def test_registration_mail_verifies_the_address(deployment: Deployment, visit: Visit) -> None:
-    http, email = visit(), an_email()
+    http, email = visit(), new_email()
     access_token = (await enter(http, email, new=True)).json()["accessToken"]
     await run_jobs(deployment.services)
     [token] = deployment.outbox.tokens(email, "verify-email")
@@ -414,7 +417,7 @@ async def test_registration_mail_verifies_the_address(deployment: Deployment, vi
 
 
 async def test_verification_is_resent_and_expires_after_a_day(deployment: Deployment, visit: Visit) -> None:
-    http, email = visit(), an_email()
+    http, email = visit(), new_email()
     access_token = (await enter(http, email, new=True)).json()["accessToken"]
     await run_jobs(deployment.services)
     await query(
@@ -432,7 +435,7 @@ async def test_verification_is_resent_and_expires_after_a_day(deployment: Deploy
 
 
 async def test_mailed_tokens_are_bound_to_their_purpose(deployment: Deployment, visit: Visit) -> None:
-    http, email = visit(), an_email()
+    http, email = visit(), new_email()
     access_token = (await enter(http, email, new=True)).json()["accessToken"]
     await forgot(http, email)
     await run_jobs(deployment.services)
@@ -446,7 +449,7 @@ async def test_mailed_tokens_are_bound_to_their_purpose(deployment: Deployment, 
 
 
 async def test_failed_mail_is_retried_with_a_valid_link(deployment: Deployment, visit: Visit) -> None:
-    http, email = visit(), an_email()
+    http, email = visit(), new_email()
     await enter(http, email, new=True)
     await run_jobs(deployment.services)
     await forgot(http, email)
@@ -467,7 +470,7 @@ async def test_failed_mail_is_retried_with_a_valid_link(deployment: Deployment, 
 
 
 async def test_failed_registration_sends_no_mail(deployment: Deployment, visit: Visit) -> None:
-    email = an_email()
+    email = new_email()
     await enter(visit(), email, new=True)
     await run_jobs(deployment.services)
     count = "SELECT count(*) FROM procrastinate_jobs"
@@ -486,7 +489,7 @@ async def test_job_is_enqueued_exactly_if_its_transaction_commits(deployment: De
             if fails:
                 raise LookupError
 
-    kept, dropped = an_email(), an_email()
+    kept, dropped = new_email(), new_email()
     await enqueue(kept, fails=False)
     with pytest.raises(LookupError):
         await enqueue(dropped, fails=True)
@@ -499,7 +502,7 @@ async def test_job_is_enqueued_exactly_if_its_transaction_commits(deployment: De
 
 
 async def test_password_limit_is_72_bytes(visit: Visit) -> None:
-    http, email = visit(), an_email()
+    http, email = visit(), new_email()
     longest = "é" * 36
     for too_long in ("p" * 73, "é" * 36 + "p", "😀" * 19):
         answer = await http.post("/auth/register", json=credentials(email, password=too_long))

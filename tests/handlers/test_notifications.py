@@ -12,8 +12,11 @@ import pytest
 from container import Container
 from models import Order, OrderStatus
 from services.messaging import notification_templates, notifications
-from testing.call_history import MakeLearner, codes, every_page, make_admin, rows, value
-from testing.payments import a_course, completed, deliver
+from testing.accounts import make_admin
+from testing.call_history import MakeLearner
+from testing.databases import rows, value
+from testing.http_answers import count_statuses, read_all_pages
+from testing.payments import add_course, completed, deliver
 from testing.servers import PASSWORD, Learner, address
 
 NOBODY = "7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0"
@@ -49,7 +52,7 @@ async def test_notification_pages_are_stable_under_inserts(container: Container,
     await notify(container, ada, "7")
     second = await ada.http.get("/notifications", params={"limit": 3, "cursor": first["nextCursor"]})
     assert [each["title"] for each in second.json()["items"]] == ["3", "2", "1"]
-    assert [each["title"] for each in await every_page(ada.http, "/notifications")] == [*"76543210"]
+    assert [each["title"] for each in await read_all_pages(ada.http, "/notifications")] == [*"76543210"]
     (item, *_) = first["items"]
     assert item.keys() == {"id", "type", "title", "body", "data", "read", "createdAt", "readAt"}
     assert (item["type"], item["data"], item["read"], item["readAt"]) == ("system", None, False, None)
@@ -72,7 +75,7 @@ async def test_mark_read_is_idempotent_and_own(container: Container, make_learne
     assert (await ada.http.get("/notifications")).json()["unread"] == 1
 
     all_read = await asyncio.gather(*(ada.http.patch("/notifications/read-all") for _ in range(8)))
-    assert codes(all_read) == {200: 8} and {answer.json()["unread"] for answer in all_read} == {0}
+    assert count_statuses(all_read) == {200: 8} and {answer.json()["unread"] for answer in all_read} == {0}
     items = (await ada.http.get("/notifications")).json()["items"]
     assert all(each["read"] and each["readAt"] for each in items) and items[1] == read.json()
     assert (await bob.http.get("/notifications")).json()["unread"] == 1
@@ -139,7 +142,7 @@ async def test_invalid_push_device_is_refused(make_learner: MakeLearner, wrong: 
 
 async def test_repeated_payment_event_notifies_once(container: Container, make_learner: MakeLearner) -> None:
     ada = await make_learner(ready=False)
-    order = await container.payments.checkout(ada.id, await a_course(container))
+    order = await container.payments.checkout(ada.id, await add_course(container))
     for _ in range(3):
         await deliver(container, completed(order))
     paid: Order
@@ -154,7 +157,7 @@ async def test_repeated_payment_event_notifies_once(container: Container, make_l
 async def test_payment_alert_notifies_administrators(container: Container, make_learner: MakeLearner) -> None:
     admin = await make_admin(container, (await make_learner(ready=False)).http)
     ada = await make_learner(ready=False)
-    order = await container.payments.checkout(ada.id, await a_course(container))
+    order = await container.payments.checkout(ada.id, await add_course(container))
     for _ in range(2):
         await deliver(container, completed(order, amount_total=order.amount - 1))
     items = (await admin.http.get("/notifications", params={"limit": 100})).json()["items"]

@@ -20,20 +20,22 @@ from adapters.ports import CheckoutFact
 from container import Container
 from models import Order
 from settings import Settings
-from testing.accounts import eventually, own_database, run_jobs, running
-from testing.call_history import codes, every_page, make_admin, rows, value
+from testing.accounts import make_admin
+from testing.containers import run_jobs, running_container
+from testing.databases import own_database, rows, value
+from testing.http_answers import count_statuses, read_all_pages
 from testing.payments import (
     STRIPE_SECRET,
-    Till,
+    FakeProvider,
     Webhook,
-    a_course,
+    add_course,
     completed,
     deliver,
     disputed,
+    expire_checkout,
     expired,
+    fake_providers,
     is_enrolled,
-    lapse,
-    paying,
     payment_of,
     razorpay_link,
     razorpay_webhook,
@@ -41,8 +43,9 @@ from testing.payments import (
     state_of,
     stripe_session,
     stripe_webhook,
-    tills,
+    with_payment_accounts,
 )
+from testing.polling import eventually
 from testing.servers import Learner, client, register
 
 PRICE = 49900
@@ -53,8 +56,8 @@ MakeLearner = Callable[..., Awaitable[Learner]]
 @pytest.fixture(scope="module")
 async def services(settings: Settings) -> AsyncIterator[Container]:
     with own_database(settings) as own:
-        own = paying(own)
-        async with running(own, payment_providers=tills(own)) as services:
+        own = with_payment_accounts(own)
+        async with running_container(own, payment_providers=fake_providers(own)) as services:
             yield services
 
 
@@ -62,8 +65,8 @@ async def services(settings: Settings) -> AsyncIterator[Container]:
 def till(services: Container) -> Any:
     """Stripe's till, as it is on a good day."""
     stripe = services._providers["stripe"]
-    assert isinstance(stripe, Till)
-    stripe.away, stripe.mute, stripe.slow, stripe.refund_calls = None, False, 0, 0
+    assert isinstance(stripe, FakeProvider)
+    stripe.away, stripe.loses_answers, stripe.delay_seconds, stripe.refund_calls = None, False, 0, 0
     stripe.purchases.clear()
     return stripe
 
@@ -93,7 +96,7 @@ async def learner(asgi: Any) -> AsyncIterator[MakeLearner]:
 
 
 @pytest.fixture
-async def ada(learner: MakeLearner, till: Till) -> Learner:
+async def ada(learner: MakeLearner, till: FakeProvider) -> Learner:
     return await learner()
 
 
@@ -114,7 +117,7 @@ async def order_of(services: Container, answer: httpx.Response) -> Order:
 
 
 async def paid(services: Container, who: Learner, course: str | None = None) -> Order:
-    order = await order_of(services, await buy(who, course or await a_course(services)))
+    order = await order_of(services, await buy(who, course or await add_course(services)))
     await deliver(services, completed(order))
     return order
 
@@ -133,9 +136,9 @@ def problem(answer: httpx.Response) -> tuple[int, str]:
 
 
 async def test_course_is_bought_by_the_webhook_alone(
-    services: Container, ada: Learner, http: httpx.AsyncClient, till: Till
+    services: Container, ada: Learner, http: httpx.AsyncClient, till: FakeProvider
 ) -> None:
-    course = await a_course(services)
+    course = await add_course(services)
     answer = await buy(ada, course)
     assert answer.status_code == 201 and answer.json().keys() == {"orderId", "url"}
     (purchase,) = till.purchases
@@ -168,8 +171,8 @@ async def test_course_is_bought_by_the_webhook_alone(
     assert problem(await ada.http.post(f"/courses/{course}/enroll")) == (409, "already_enrolled")
 
 
-async def test_open_order_is_returned_with_its_page(services: Container, ada: Learner, till: Till) -> None:
-    course = await a_course(services)
+async def test_open_order_is_returned_with_its_page(services: Container, ada: Learner, till: FakeProvider) -> None:
+    course = await add_course(services)
     first = await buy(ada, course)
     assert (await buy(ada, course)).json() == first.json()
     assert (await ada.http.post(f"/courses/{course}/enroll")).json() == {"enrolled": False, **first.json()}
@@ -179,7 +182,7 @@ async def test_open_order_is_returned_with_its_page(services: Container, ada: Le
 async def test_only_published_priced_courses_are_sold(
     services: Container, ada: Learner, admin: Learner, learner: MakeLearner
 ) -> None:
-    free, draft = await a_course(services, price=0), await a_course(services, published=False)
+    free, draft = await add_course(services, price=0), await add_course(services, published=False)
     assert (await ada.http.post(f"/courses/{free}/enroll")).json() == {"enrolled": True}
     assert problem(await ada.http.post(f"/courses/{free}/enroll")) == (409, "already_enrolled")
     assert (await ada.http.get(f"/courses/{free}")).json()["enrolled"] is True
@@ -189,14 +192,14 @@ async def test_only_published_priced_courses_are_sold(
         assert problem(await ada.http.get(f"/courses/{course}")) == (404, "not_found")
         assert problem(await ada.http.post(f"/courses/{course}/enroll")) == (404, "not_found")
         assert problem(await buy(ada, course)) == (404, "not_found")
-    listed = {each["id"]: each for each in await every_page(ada.http, "/courses", limit=100)}
+    listed = {each["id"]: each for each in await read_all_pages(ada.http, "/courses", limit=100)}
     assert free in listed and draft not in listed
-    assert draft in {each["id"] for each in await every_page(admin.http, "/courses", limit=100)}
+    assert draft in {each["id"] for each in await read_all_pages(admin.http, "/courses", limit=100)}
     assert (await admin.http.get(f"/courses/{draft}")).json()["isPublished"] is False
 
 
 async def test_price_from_the_client_is_refused(services: Container, ada: Learner) -> None:
-    body = {"courseId": await a_course(services), "amount": 1}
+    body = {"courseId": await add_course(services), "amount": 1}
     answer = await ada.http.post("/payments/create-checkout-session", json=body)
     assert problem(answer) == (400, "request_invalid")
 
@@ -209,10 +212,12 @@ async def test_order_of_another_learner_is_not_found(services: Container, ada: L
     assert (await bob.http.get("/payments/orders")).json()["items"] == []
 
 
-async def test_fifty_concurrent_checkouts_are_one_open_order(services: Container, ada: Learner, till: Till) -> None:
-    till.slow = 0.2
+async def test_fifty_concurrent_checkouts_are_one_open_order(
+    services: Container, ada: Learner, till: FakeProvider
+) -> None:
+    till.delay_seconds = 0.2
     for keys in ([None] * 50, [uuid.uuid4().hex for _ in range(50)], ["the-same"] * 50):
-        course = await a_course(services)
+        course = await add_course(services)
         till.purchases.clear()
         answers = await asyncio.gather(*(buy(ada, course, key) for key in keys))
         good = [each for each in answers if each.status_code == 201]
@@ -224,7 +229,7 @@ async def test_fifty_concurrent_checkouts_are_one_open_order(services: Container
             rest = {problem(each) for each in answers if each.status_code != 201}
             assert rest <= {(409, "idempotency_in_flight")}
         else:
-            assert codes(answers) == {201: 50}
+            assert count_statuses(answers) == {201: 50}
 
 
 # --- Idempotency-Key ------------------------------------------------------------------------------------
@@ -233,7 +238,7 @@ async def test_fifty_concurrent_checkouts_are_one_open_order(services: Container
 async def test_idempotency_key_replays_the_first_answer(
     services: Container, ada: Learner, learner: MakeLearner
 ) -> None:
-    course, other, key = await a_course(services), await a_course(services), str(uuid.uuid4())
+    course, other, key = await add_course(services), await add_course(services), str(uuid.uuid4())
     first = await buy(ada, course, key)
     order = await order_of(services, first)
     await deliver(services, expired(order))
@@ -253,17 +258,17 @@ async def test_idempotency_key_replays_the_first_answer(
         assert answer.status_code == 400, bad
 
 
-async def test_idempotency_key_is_free_after_a_failure(services: Container, ada: Learner, till: Till) -> None:
-    course, key = await a_course(services), str(uuid.uuid4())
-    till.away = errors.Unavailable()
+async def test_idempotency_key_is_free_after_a_failure(services: Container, ada: Learner, till: FakeProvider) -> None:
+    course, key = await add_course(services), str(uuid.uuid4())
+    till.failure = errors.Unavailable()
     assert problem(await buy(ada, course, key)) == (503, "unavailable")
-    till.away = None
+    till.failure = None
     assert (await buy(ada, course, key)).status_code == 201
 
 
-async def test_repeat_of_a_running_request_is_refused(services: Container, ada: Learner, till: Till) -> None:
-    course, key = await a_course(services), str(uuid.uuid4())
-    till.slow = 1
+async def test_repeat_of_a_running_request_is_refused(services: Container, ada: Learner, till: FakeProvider) -> None:
+    course, key = await add_course(services), str(uuid.uuid4())
+    till.delay_seconds = 1
     first = asyncio.create_task(buy(ada, course, key))
     await eventually(lambda: till.purchases, within=10, what="the provider has been asked")
     busy = await buy(ada, course, key)
@@ -272,7 +277,7 @@ async def test_repeat_of_a_running_request_is_refused(services: Container, ada: 
 
 
 async def test_checkout_is_idempotent_without_redis_keys(services: Container, ada: Learner) -> None:
-    course, key = await a_course(services), str(uuid.uuid4())
+    course, key = await add_course(services), str(uuid.uuid4())
     first = await buy(ada, course, key)
     forgotten = [each async for each in services.redis.scan_iter(f"idempotency:*:{ada.id}:*")]
     assert await services.redis.delete(*forgotten) == 1
@@ -282,11 +287,13 @@ async def test_checkout_is_idempotent_without_redis_keys(services: Container, ad
 # --- A provider that fails ------------------------------------------------------------------------------
 
 
-async def test_provider_timeout_after_success_makes_one_page(services: Container, ada: Learner, till: Till) -> None:
-    course = await a_course(services)
-    till.mute = True
+async def test_provider_timeout_after_success_makes_one_page(
+    services: Container, ada: Learner, till: FakeProvider
+) -> None:
+    course = await add_course(services)
+    till.loses_answers = True
     assert problem(await buy(ada, course)) == (503, "unavailable")
-    till.mute = False
+    till.loses_answers = False
     order = await order_of(services, await buy(ada, course))
     assert {each.order_id for each in till.purchases} == {str(order.id)}
     assert till.pages[str(order.id)].session_id == order.provider_session_id
@@ -294,11 +301,11 @@ async def test_provider_timeout_after_success_makes_one_page(services: Container
     assert await value(services, "SELECT count(*) FROM orders WHERE course_id = :c", c=course) == 1
 
 
-async def test_refused_checkout_does_not_stay_open(services: Container, ada: Learner, till: Till) -> None:
-    course = await a_course(services)
-    till.away = errors.PaymentRefused()
+async def test_refused_checkout_does_not_stay_open(services: Container, ada: Learner, till: FakeProvider) -> None:
+    course = await add_course(services)
+    till.failure = errors.PaymentRefused()
     assert problem(await buy(ada, course)) == (502, "payment_refused")
-    till.away = None
+    till.failure = None
     assert (await buy(ada, course)).status_code == 201
     statuses = await rows(
         services, "SELECT status::text FROM orders WHERE course_id = :c ORDER BY created_at", c=course
@@ -306,8 +313,8 @@ async def test_refused_checkout_does_not_stay_open(services: Container, ada: Lea
     assert [each.status for each in statuses] == ["failed", "pending"]
 
 
-async def test_closed_page_is_looked_up_before_a_new_one(services: Container, ada: Learner, till: Till) -> None:
-    course = await a_course(services)
+async def test_closed_page_is_looked_up_before_a_new_one(services: Container, ada: Learner, till: FakeProvider) -> None:
+    course = await add_course(services)
     first = await order_of(services, await buy(ada, course))
     session = first.provider_session_id or ""
 
@@ -315,7 +322,7 @@ async def test_closed_page_is_looked_up_before_a_new_one(services: Container, ad
         fact = CheckoutFact(session, str(first.id), payment, outcome, PRICE, "inr", True, False)
         till.known[session] = [fact]
 
-    await lapse(services, first, datetime.now(UTC) - timedelta(seconds=1))
+    await expire_checkout(services, first, datetime.now(UTC) - timedelta(seconds=1))
     is_now("processing")
     assert problem(await buy(ada, course)) == (409, "payment_pending")
     is_now("expired")
@@ -325,7 +332,7 @@ async def test_closed_page_is_looked_up_before_a_new_one(services: Container, ad
     session = second.provider_session_id or ""
     fact = CheckoutFact(session, str(second.id), "pi_late", "paid", PRICE, "inr", True, False)
     till.known[session] = [fact]
-    await lapse(services, second, datetime.now(UTC) - timedelta(seconds=1))
+    await expire_checkout(services, second, datetime.now(UTC) - timedelta(seconds=1))
     assert problem(await buy(ada, course)) == (409, "already_enrolled")
     assert (await state_of(services, second))["status"] == "paid"
 
@@ -336,7 +343,7 @@ async def test_checkout_without_a_provider_is_unavailable(
     bare = Container(services.settings, payment_providers={})
     try:
         with pytest.raises(errors.Unavailable, match="not configured"):
-            await bare.payments.checkout(ada.id, await a_course(services))
+            await bare.payments.checkout(ada.id, await add_course(services))
     finally:
         await bare.close()
 
@@ -345,23 +352,23 @@ async def test_checkout_without_a_provider_is_unavailable(
 
 
 async def test_delayed_payment_makes_the_order_processing(
-    services: Container, ada: Learner, admin: Learner, till: Till
+    services: Container, ada: Learner, admin: Learner, till: FakeProvider
 ) -> None:
     """Lists show it, another checkout is refused by every way to one, and no other page is made."""
-    course = await a_course(services)
+    course = await add_course(services)
     order = await order_of(services, await buy(ada, course))
     await deliver(services, completed(order, payment_status="unpaid"))
     assert (await ada.http.get(f"/payments/orders/{order.id}")).json()["status"] == "processing"
     assert [each["status"] for each in (await ada.http.get("/payments/orders")).json()["items"]] == ["processing"]
-    found = await every_page(admin.http, "/admin/orders", limit=100, status="processing")
+    found = await read_all_pages(admin.http, "/admin/orders", limit=100, status="processing")
     assert str(order.id) in {each["id"] for each in found} and {each["status"] for each in found} == {"processing"}
     assert problem(await buy(ada, course)) == (409, "payment_pending")
     assert problem(await buy(ada, course, str(uuid.uuid4()))) == (409, "payment_pending")
     assert problem(await ada.http.post(f"/courses/{course}/enroll")) == (409, "payment_pending")
     # Nor where the provider is away: as far as anybody knows the money is on its way.
-    till.away = errors.Unavailable()
+    till.failure = errors.Unavailable()
     assert problem(await buy(ada, course)) == (409, "payment_pending")
-    till.away = None
+    till.failure = None
     assert len(till.purchases) == 1 and (await state_of(services, order))["status"] == "processing"
     row = stripe_session(order)
     await deliver(services, stripe_webhook("checkout.session.async_payment_succeeded", row))
@@ -370,7 +377,7 @@ async def test_delayed_payment_makes_the_order_processing(
 
 async def test_failed_payment_releases_the_course(services: Container, ada: Learner) -> None:
     """A new checkout is possible at once, and the learner is notified once."""
-    course = await a_course(services)
+    course = await add_course(services)
     order = await order_of(services, await buy(ada, course))
     failed = stripe_webhook("checkout.session.async_payment_failed", stripe_session(order, payment_status="unpaid"))
     await deliver(services, completed(order, payment_status="unpaid"), failed, failed)
@@ -383,8 +390,8 @@ async def test_failed_payment_releases_the_course(services: Container, ada: Lear
     assert [each["data"] for each in failures] == [{"orderId": str(order.id), "courseId": course}]
 
 
-async def test_next_checkout_finds_a_lost_failure(services: Container, ada: Learner, till: Till) -> None:
-    course = await a_course(services)
+async def test_next_checkout_finds_a_lost_failure(services: Container, ada: Learner, till: FakeProvider) -> None:
+    course = await add_course(services)
     order = await order_of(services, await buy(ada, course))
     await deliver(services, completed(order, payment_status="unpaid"))
     session = order.provider_session_id or ""
@@ -393,11 +400,11 @@ async def test_next_checkout_finds_a_lost_failure(services: Container, ada: Lear
     assert second.id != order.id and (await state_of(services, order))["status"] == "failed"
 
 
-async def test_processing_order_is_reconciled(services: Container, ada: Learner, till: Till) -> None:
+async def test_processing_order_is_reconciled(services: Container, ada: Learner, till: FakeProvider) -> None:
     """Both webhooks after the first are lost; the provider knows."""
     outcomes: tuple[Any, ...] = ("paid", "failed")
     for outcome in outcomes:
-        order = await order_of(services, await buy(ada, await a_course(services)))
+        order = await order_of(services, await buy(ada, await add_course(services)))
         await deliver(services, completed(order, payment_status="unpaid"))
         session = order.provider_session_id or ""
         till.known[session] = [
@@ -411,7 +418,7 @@ async def test_processing_order_is_reconciled(services: Container, ada: Learner,
 
 async def test_one_order_is_open_while_a_payment_is_processing(services: Container, ada: Learner) -> None:
     """The constraint of the database holds, whatever the code does."""
-    order = await order_of(services, await buy(ada, await a_course(services)))
+    order = await order_of(services, await buy(ada, await add_course(services)))
     await deliver(services, completed(order, payment_status="unpaid"))
     twin = Order(**{**order.model_dump(), "id": uuid.uuid4(), "receipt_id": "PL-TWIN" + order.receipt_id[-5:]})
     twin.provider_session_id = None
@@ -422,14 +429,14 @@ async def test_one_order_is_open_while_a_payment_is_processing(services: Contain
 
 async def test_payment_for_an_enrolled_course_raises_an_alert(services: Container, ada: Learner) -> None:
     """The course became free, or was withdrawn, while the payment was processing."""
-    course = await a_course(services)
+    course = await add_course(services)
     order = await order_of(services, await buy(ada, course))
     await deliver(services, completed(order, payment_status="unpaid"))
     await rows(services, "UPDATE courses SET price = 0 WHERE id = :c RETURNING id", c=course)
     assert (await ada.http.post(f"/courses/{course}/enroll")).json() == {"enrolled": True}
     await deliver(services, completed(order))
     assert (await state_of(services, order))["alerts"] == ["paid_twice"] and await is_enrolled(services, order)
-    withdrawn = await a_course(services)
+    withdrawn = await add_course(services)
     order = await order_of(services, await buy(ada, withdrawn))
     await deliver(services, completed(order, payment_status="unpaid"))
     await rows(services, "UPDATE courses SET is_published = false WHERE id = :c RETURNING id", c=withdrawn)
@@ -439,7 +446,7 @@ async def test_payment_for_an_enrolled_course_raises_an_alert(services: Containe
 
 
 async def test_payment_for_a_deleted_account_raises_an_alert(services: Container, ada: Learner, admin: Learner) -> None:
-    order = await order_of(services, await buy(ada, await a_course(services)))
+    order = await order_of(services, await buy(ada, await add_course(services)))
     await deliver(services, completed(order, payment_status="unpaid"))
     gone = await ada.http.request("DELETE", "/users/me", json={"password": "correct horse battery"})
     assert gone.status_code == 204
@@ -451,7 +458,7 @@ async def test_payment_for_a_deleted_account_raises_an_alert(services: Container
 
 async def test_held_razorpay_payment_is_processing(services: Container, ada: Learner) -> None:
     """`payment.authorized` names no link; the notes that the link gave it name the order."""
-    course = await a_course(services)
+    course = await add_course(services)
     order = await order_of(services, await buy(ada, course))
     await rows(services, "UPDATE orders SET provider = 'razorpay' WHERE id = :o RETURNING id", o=order.id)
     payment = {"id": "pay_held", "status": "authorized", "amount": PRICE, "currency": "INR"}
@@ -473,7 +480,7 @@ async def test_inquiry_can_be_refunded(services: Container, ada: Learner, admin:
     asked = json.loads(disputed(order, status="warning_needs_response").body)["data"]["object"]
     asked["is_charge_refundable"] = refundable
     await deliver(services, stripe_webhook("charge.dispute.created", asked))
-    shown = {each["id"]: each for each in await every_page(admin.http, "/admin/orders", limit=100)}[str(order.id)]
+    shown = {each["id"]: each for each in await read_all_pages(admin.http, "/admin/orders", limit=100)}[str(order.id)]
     assert (shown["inquiry"], shown["disputed"], shown["alerts"]) == (True, False, ["inquiry"])
     answer = await admin.http.post(f"/admin/orders/{order.id}/refund", json={"amount": 100})
     if not refundable:
@@ -481,7 +488,7 @@ async def test_inquiry_can_be_refunded(services: Container, ada: Learner, admin:
         return
     assert answer.status_code == 201 and await is_enrolled(services, order)
     await deliver(services, disputed(order, kind="charge.dispute.updated"))
-    shown = {each["id"]: each for each in await every_page(admin.http, "/admin/orders", limit=100)}[str(order.id)]
+    shown = {each["id"]: each for each in await read_all_pages(admin.http, "/admin/orders", limit=100)}[str(order.id)]
     assert (shown["inquiry"], shown["disputed"], shown["alerts"]) == (False, True, ["inquiry", "disputed"])
     assert problem(await admin.http.post(f"/admin/orders/{order.id}/refund", json={})) == (409, "order_not_refundable")
 
@@ -505,7 +512,7 @@ async def test_closed_inquiry_leaves_the_order_paid(services: Container, ada: Le
 async def test_webhook_without_a_fresh_signature_is_refused(
     services: Container, ada: Learner, http: httpx.AsyncClient
 ) -> None:
-    order = await order_of(services, await buy(ada, await a_course(services)))
+    order = await order_of(services, await buy(ada, await add_course(services)))
     good = completed(order)
     row = stripe_session(order)
     kind = "checkout.session.completed"
@@ -549,7 +556,7 @@ async def test_webhook_without_a_fresh_signature_is_refused(
 
 
 async def test_repeated_webhook_needs_no_postgresql(services: Container, ada: Learner, http: httpx.AsyncClient) -> None:
-    order = await order_of(services, await buy(ada, await a_course(services)))
+    order = await order_of(services, await buy(ada, await add_course(services)))
     webhook = completed(order)
     key = f"webhook:stripe:{json.loads(webhook.body)['id']}"
     assert not await services.redis.exists(key)
@@ -573,7 +580,7 @@ async def test_webhooks_and_checkouts_work_without_redis(services: Container, ad
     bare = services.settings.model_copy(update={"redis_port": 1})
     away = Container(bare, payment_providers=services._providers)
     try:
-        order = await away.payments.checkout(ada.id, await a_course(services))
+        order = await away.payments.checkout(ada.id, await add_course(services))
         webhook = completed(order)
         headers = {name.lower(): text for name, text in webhook.headers.items()}
         for _ in range(2):
@@ -590,7 +597,9 @@ async def test_webhooks_and_checkouts_work_without_redis(services: Container, ad
 # --- Giving back ----------------------------------------------------------------------------------------
 
 
-async def test_administrator_refunds_in_parts(services: Container, ada: Learner, admin: Learner, till: Till) -> None:
+async def test_administrator_refunds_in_parts(
+    services: Container, ada: Learner, admin: Learner, till: FakeProvider
+) -> None:
     order = await paid(services, ada)
     path = f"/admin/orders/{order.id}/refund"
     answer = await admin.http.post(path, json={"amount": 10000, "reason": "Half of it was missing"})
@@ -628,11 +637,13 @@ async def test_administrator_refunds_in_parts(services: Container, ada: Learner,
     assert (await state_of(services, order))["refunds"] == [(10000, "succeeded"), (PRICE - 10000, "succeeded")]
 
 
-async def test_fifty_concurrent_refunds_are_one(services: Container, ada: Learner, admin: Learner, till: Till) -> None:
+async def test_fifty_concurrent_refunds_are_one(
+    services: Container, ada: Learner, admin: Learner, till: FakeProvider
+) -> None:
     order = await paid(services, ada)
-    till.slow = 0.2
+    till.delay_seconds = 0.2
     answers = await asyncio.gather(*(admin.http.post(f"/admin/orders/{order.id}/refund", json={}) for _ in range(50)))
-    assert codes(answers) == {201: 1, 409: 49}
+    assert count_statuses(answers) == {201: 1, 409: 49}
     assert {problem(each)[1] for each in answers if each.status_code == 409} <= {
         "refund_pending",
         "order_not_refundable",
@@ -643,7 +654,7 @@ async def test_fifty_concurrent_refunds_are_one(services: Container, ada: Learne
 
 
 async def test_refund_with_an_idempotency_key_is_one(
-    services: Container, ada: Learner, admin: Learner, till: Till
+    services: Container, ada: Learner, admin: Learner, till: FakeProvider
 ) -> None:
     order = await paid(services, ada)
     key = {"Idempotency-Key": str(uuid.uuid4())}
@@ -654,15 +665,17 @@ async def test_refund_with_an_idempotency_key_is_one(
     assert (await state_of(services, order))["amount_refunded"] == 100
 
 
-async def test_timed_out_refund_is_retried_once(services: Container, ada: Learner, admin: Learner, till: Till) -> None:
+async def test_timed_out_refund_is_retried_once(
+    services: Container, ada: Learner, admin: Learner, till: FakeProvider
+) -> None:
     order = await paid(services, ada)
-    till.mute = True
+    till.loses_answers = True
     answer = await admin.http.post(f"/admin/orders/{order.id}/refund", json={})
     assert (answer.status_code, answer.json()["status"]) == (201, "pending")
     assert await is_enrolled(services, order)
     again = await admin.http.post(f"/admin/orders/{order.id}/refund", json={})
     assert problem(again) == (409, "refund_pending")
-    till.mute = False
+    till.loses_answers = False
     await rows(
         services,
         "UPDATE procrastinate_jobs SET scheduled_at = now() WHERE task_name = 'payments.send_refund'"
@@ -676,19 +689,19 @@ async def test_timed_out_refund_is_retried_once(services: Container, ada: Learne
 
 
 async def test_refused_refund_leaves_the_order_paid(
-    services: Container, ada: Learner, admin: Learner, till: Till
+    services: Container, ada: Learner, admin: Learner, till: FakeProvider
 ) -> None:
     order = await paid(services, ada)
-    till.away = errors.PaymentRefused()
+    till.failure = errors.PaymentRefused()
     answer = await admin.http.post(f"/admin/orders/{order.id}/refund", json={})
     assert problem(answer) == (502, "payment_refused")
     assert (await state_of(services, order))["refunds"] == [(PRICE, "failed")]
-    till.away = None
+    till.failure = None
     assert (await admin.http.post(f"/admin/orders/{order.id}/refund", json={})).json()["status"] == "succeeded"
 
 
 async def test_impossible_refund_is_refused(services: Container, ada: Learner, admin: Learner) -> None:
-    pending = await order_of(services, await buy(ada, await a_course(services)))
+    pending = await order_of(services, await buy(ada, await add_course(services)))
     refused = await admin.http.post(f"/admin/orders/{pending.id}/refund", json={})
     assert problem(refused) == (409, "order_not_refundable")
     order = await paid(services, ada)
@@ -702,7 +715,7 @@ async def test_impossible_refund_is_refused(services: Container, ada: Learner, a
 
 
 async def test_refund_uses_the_provider_of_the_order(
-    settings: Settings, services: Container, ada: Learner, till: Till
+    settings: Settings, services: Container, ada: Learner, till: FakeProvider
 ) -> None:
     order = await paid(services, ada)
     switched = Container(
@@ -711,7 +724,7 @@ async def test_refund_uses_the_provider_of_the_order(
     try:
         refund = await switched.payments.refund(None, str(order.id), 100, None)
         assert refund.provider == "stripe" and till.refund_calls == 1
-        other = await switched.payments.checkout(ada.id, await a_course(services))
+        other = await switched.payments.checkout(ada.id, await add_course(services))
         assert other.provider == "razorpay"
     finally:
         await switched.redis.aclose()
@@ -723,15 +736,15 @@ async def test_operators_see_orders_and_alerts(
 ) -> None:
     order, other = (
         await paid(services, ada),
-        await order_of(services, await buy(await learner(), await a_course(services))),
+        await order_of(services, await buy(await learner(), await add_course(services))),
     )
     await deliver(services, disputed(order), completed(other, amount_total=1))
-    shown = {each["id"]: each for each in await every_page(admin.http, "/admin/orders", limit=100)}
+    shown = {each["id"]: each for each in await read_all_pages(admin.http, "/admin/orders", limit=100)}
     mine = shown[str(order.id)]
     assert (mine["userId"], mine["alerts"], mine["disputed"]) == (ada.id, ["disputed"], True)
     assert mine["providerPaymentId"] == payment_of(order)
     assert (shown[str(other.id)]["status"], shown[str(other.id)]["alerts"]) == ("pending", ["amount_differs"])
-    pending = await every_page(admin.http, "/admin/orders", limit=100, status="pending")
+    pending = await read_all_pages(admin.http, "/admin/orders", limit=100, status="pending")
     assert str(other.id) in {each["id"] for each in pending} and {each["status"] for each in pending} == {"pending"}
     assert problem(await ada.http.get("/admin/orders")) == (403, "forbidden")
 

@@ -11,9 +11,10 @@ import sqlalchemy as sa
 import app
 from container import Container
 from settings import Settings
-from testing.call_history import MakeLearner, every_page
-from testing.lessons import an_admin, new_course, new_lesson, problem
-from testing.payments import a_course, completed, deliver, refunded
+from testing.call_history import MakeLearner
+from testing.http_answers import read_all_pages
+from testing.lessons import new_admin, new_course, new_lesson, problem
+from testing.payments import add_course, completed, deliver, refunded
 from testing.pictures import keys, picture, run_jobs, upload
 from testing.servers import Learner, client
 
@@ -22,7 +23,7 @@ TITLE = "Where we begin"
 
 @pytest.fixture
 async def admin(container: Container, make_learner: MakeLearner) -> Learner:
-    return await an_admin(container, make_learner)
+    return await new_admin(container, make_learner)
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ async def execute(container: Container, statement: str, **values: Any) -> None:
 
 
 async def listed(http: httpx.AsyncClient) -> list[str]:
-    return [each["id"] for each in await every_page(http, "/courses", limit=100)]
+    return [each["id"] for each in await read_all_pages(http, "/courses", limit=100)]
 
 
 # --- Without a login ----------------------------------------------------------------------------------
@@ -150,7 +151,7 @@ async def test_enrolled_learner_keeps_unpublished_course(container: Container, a
 
 async def test_open_checkout_of_unpublished_course_enrolls(container: Container, admin: Learner, ada: Learner) -> None:
     """Money that was asked for before buys what was asked for; nobody is asked for more."""
-    course = await a_course(container)
+    course = await add_course(container)
     order = await container.payments.checkout(ada.id, course)
     await unpublish(admin, course)
     again = await ada.http.post("/payments/create-checkout-session", json={"courseId": course})
@@ -162,7 +163,7 @@ async def test_open_checkout_of_unpublished_course_enrolls(container: Container,
 
 async def test_refund_ends_unpublished_course(container: Container, admin: Learner, ada: Learner) -> None:
     """Then it is gone for its learner too, and the order still says what it was for."""
-    course = await a_course(container)
+    course = await add_course(container)
     title = (await admin.http.get(f"/courses/{course}")).json()["title"]
     order = await container.payments.checkout(ada.id, course)
     await deliver(container, completed(order))

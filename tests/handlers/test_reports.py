@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 
 from container import Container
-from testing.call_history import MakeLearner, codes, every_page, had_call, make_admin, value
+from testing.accounts import make_admin
+from testing.call_history import MakeLearner, add_call
+from testing.databases import value
+from testing.http_answers import count_statuses, read_all_pages
 from testing.servers import Learner
 
 Pair = tuple[Learner, Learner]
@@ -19,7 +22,7 @@ NOWHERE = "7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0"
 async def pair(container: Container, make_learner: MakeLearner) -> Pair:
     """Two who have been in a call."""
     ada, bob = await make_learner(), await make_learner()
-    await had_call(container, ada, bob)
+    await add_call(container, ada, bob)
     return ada, bob
 
 
@@ -33,7 +36,7 @@ async def flagged(container: Container, learner: Learner) -> bool:
 
 async def test_report_is_listed_for_its_reporter(container: Container, pair: Pair) -> None:
     ada, bob = pair
-    call = await had_call(container, bob, ada)
+    call = await add_call(container, bob, ada)
     answer = await ada.http.post("/reports", json=about(bob, sessionId=call, reason="other", description="Rude."))
     assert answer.status_code == 201
     report = answer.json()
@@ -52,13 +55,13 @@ async def test_report_is_listed_for_its_reporter(container: Container, pair: Pai
 
 async def test_fifty_concurrent_reports_of_a_call_are_one(container: Container, pair: Pair) -> None:
     ada, bob = pair
-    call = await had_call(container, ada, bob)
+    call = await add_call(container, ada, bob)
     answers = await asyncio.gather(*(ada.http.post("/reports", json=about(bob, sessionId=call)) for _ in range(50)))
-    assert codes(answers) == {201: 1, 409: 49}
+    assert count_statuses(answers) == {201: 1, 409: 49}
     assert {answer.json()["code"] for answer in answers if answer.status_code == 409} == {"already_reported"}
     # The partner, and the same reporter for another call, are free to report.
     assert (await bob.http.post("/reports", json=about(ada, sessionId=call))).status_code == 201
-    other = await had_call(container, ada, bob)
+    other = await add_call(container, ada, bob)
     assert (await ada.http.post("/reports", json=about(bob, sessionId=other))).status_code == 201
 
 
@@ -67,7 +70,7 @@ async def test_one_report_without_a_call_is_pending_at_a_time(
 ) -> None:
     ada, bob = pair
     answers = await asyncio.gather(*(ada.http.post("/reports", json=about(bob)) for _ in range(50)))
-    assert codes(answers) == {201: 1, 409: 49}
+    assert count_statuses(answers) == {201: 1, 409: 49}
     (first,) = [answer.json()["id"] for answer in answers if answer.status_code == 201]
     admin = await make_admin(container, (await make_learner()).http)
     assert (await admin.http.patch(f"/admin/reports/{first}", json={"status": "dismissed"})).status_code == 200
@@ -83,7 +86,7 @@ async def test_one_report_without_a_call_is_pending_at_a_time(
 async def test_report_needs_a_shared_call(container: Container, pair: Pair, make_learner: MakeLearner) -> None:
     ada, bob = pair
     stranger = await make_learner()
-    between_others = await had_call(container, bob, stranger)
+    between_others = await add_call(container, bob, stranger)
     refused = [
         await ada.http.post("/reports", json=body)
         for body in (
@@ -108,9 +111,9 @@ async def test_reporting_oneself_is_refused(pair: Pair) -> None:
 async def test_three_reporters_flag_a_learner(container: Container, make_learner: MakeLearner) -> None:
     bob = await make_learner()
     reporters = [await make_learner() for _ in range(3)]
-    calls = [await had_call(container, each, bob) for each in reporters]
+    calls = [await add_call(container, each, bob) for each in reporters]
     # One who reports three calls is one.
-    for call in (calls[0], await had_call(container, reporters[0], bob), await had_call(container, reporters[0], bob)):
+    for call in (calls[0], await add_call(container, reporters[0], bob), await add_call(container, reporters[0], bob)):
         answer = await reporters[0].http.post("/reports", json=about(bob, sessionId=call))
         assert answer.status_code == 201
     assert not await flagged(container, bob)
@@ -133,9 +136,9 @@ async def test_three_concurrent_reports_flag_a_learner(container: Container, mak
     for _ in range(8):
         bob = await make_learner(ready=False)
         for each in reporters:
-            await had_call(container, each, bob)
+            await add_call(container, each, bob)
         answers = await asyncio.gather(*(each.http.post("/reports", json=about(bob)) for each in reporters))
-        assert codes(answers) == {201: 3}
+        assert count_statuses(answers) == {201: 3}
         assert await flagged(container, bob)
 
 
@@ -143,6 +146,6 @@ async def test_list_is_paged_to_its_end(container: Container, pair: Pair) -> Non
     ada, bob = pair
     made = []
     for _ in range(5):
-        call = await had_call(container, ada, bob)
+        call = await add_call(container, ada, bob)
         made.append((await ada.http.post("/reports", json=about(bob, sessionId=call))).json()["id"])
-    assert [each["id"] for each in await every_page(ada.http, "/reports/mine")] == made[::-1]
+    assert [each["id"] for each in await read_all_pages(ada.http, "/reports/mine")] == made[::-1]

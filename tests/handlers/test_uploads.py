@@ -25,10 +25,11 @@ from container import Container
 from contract import lint
 from services.learning.uploads import PART_BYTES
 from settings import Settings
-from testing.accounts import eventually, execute, own_database
-from testing.call_history import make_admin, rows
+from testing.accounts import make_admin
+from testing.databases import execute, own_database, rows
 from testing.lessons import new_course, new_lesson, problem
 from testing.pictures import keys
+from testing.polling import eventually
 from testing.servers import Learner, Server, register, start_server, stop_server
 from testing.videos import clip
 

@@ -15,9 +15,10 @@ import app
 from container import Container
 from contract import lint
 from settings import Settings
-from testing.accounts import execute, own_database, running
-from testing.call_history import make_admin, rows, value
-from testing.lessons import NOWHERE, new_course, new_lesson
+from testing.accounts import make_admin
+from testing.containers import running_container
+from testing.databases import execute, own_database, rows, value
+from testing.lessons import MISSING_ID, new_course, new_lesson
 from testing.pictures import keys
 from testing.servers import Learner, client
 from testing.videos import clip, everything, put
@@ -35,7 +36,7 @@ def own(settings: Settings) -> Any:
 
 @pytest.fixture(scope="module")
 async def services(own: Settings) -> AsyncIterator[Container]:
-    async with running(own) as services:
+    async with running_container(own) as services:
         yield services
 
 
@@ -219,13 +220,13 @@ async def test_remake_names_lessons_without_original(
     assert done.returncode == 1 and "cannot be made again" in done.stderr
     assert f"{lesson}  Where we begin: has no original" in done.stdout and bare not in done.stdout
     assert await state(admin, lesson) == ("ready", 100, None)
-    done = parlance(bare, NOWHERE, "--json")
+    done = parlance(bare, MISSING_ID, "--json")
     assert done.returncode == 1
     assert [each["outcome"] for each in json.loads(done.stdout)] == ["no_video", "not_found"]
     await work(services)
 
 
-@pytest.mark.parametrize("arguments", [(), ("--all", "--failed"), (NOWHERE, "--all"), ("no-id",)])
+@pytest.mark.parametrize("arguments", [(), ("--all", "--failed"), (MISSING_ID, "--all"), ("no-id",)])
 def test_remake_needs_lessons_or_one_option(parlance: Any, arguments: tuple[str, ...]) -> None:
     assert parlance(*arguments).returncode == 2
 

@@ -16,10 +16,12 @@ import pytest
 import app
 from container import Container
 from settings import Settings
-from testing.accounts import own_database, run_jobs, running
-from testing.call_history import MakeLearner, make_admin, rows
-from testing.lessons import NOWHERE, new_course, new_lesson, problem
-from testing.payments import completed, deliver, paying, refunded, tills
+from testing.accounts import make_admin
+from testing.call_history import MakeLearner
+from testing.containers import run_jobs, running_container
+from testing.databases import own_database, rows
+from testing.lessons import MISSING_ID, new_course, new_lesson, problem
+from testing.payments import completed, deliver, fake_providers, refunded, with_payment_accounts
 from testing.pictures import bucket, keys
 from testing.servers import Learner, client
 from testing.time_limits import limit
@@ -30,10 +32,10 @@ from testing.videos import addresses, clip, decoded, everything, in_pieces, put
 async def services(settings: Settings) -> AsyncIterator[Container]:
     """A product of its own database, whose jobs run when a test says so, and whose links are short-lived."""
     with own_database(settings) as own:
-        own = paying(own).model_copy(
+        own = with_payment_accounts(own).model_copy(
             update={"video_link_expiry": timedelta(seconds=3), "video_max_bytes": 40 * 1024 * 1024}
         )
-        async with running(own, payment_providers=tills(own)) as services:
+        async with running_container(own, payment_providers=fake_providers(own)) as services:
             yield services
 
 
@@ -245,7 +247,7 @@ async def test_playback_needs_an_enrollment(
     other, other_lesson = await a_video(admin, services)
     await ada.http.post(f"/courses/{other}/enroll")
     assert problem(await ada.http.get(f"/lessons/{lesson}/video-url")) == (403, "not_enrolled")
-    assert problem(await ada.http.get(f"/lessons/{NOWHERE}/video-url")) == (404, "not_found")
+    assert problem(await ada.http.get(f"/lessons/{MISSING_ID}/video-url")) == (404, "not_found")
     mine = await link(ada, other_lesson)
     assert problem(await player.get(mine.replace(other_lesson, lesson))) == (401, "unauthenticated")
     access = mine.partition("?")[0] + f"?token={ada.access_token}"

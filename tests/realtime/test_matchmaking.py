@@ -22,7 +22,8 @@ from services.calls.call_history import CallHistoryService
 from services.calls.call_records import CallRecords
 from services.calls.matchmaking import UNKNOWN_WAIT, Match, MatchmakingService, Searching
 from services.calls.rooms import LUA, Rooms
-from testing.calls import LocalBus, MakePhone, Room, ban, becomes, call, ended_row, match, row
+from testing.calls import LocalBus, MakePhone, Room, ban, call, call_row, ended_call_row, match
+from testing.polling import eventually
 from testing.servers import Learner, free_port
 
 MakeLearner = Callable[..., Awaitable[Learner]]
@@ -84,10 +85,10 @@ async def test_without_a_username_and_a_level_nobody_looks_for_a_partner(make_ph
         assert (await phone.learner.http.patch("/users/me", json={**profile, "bio": "hello"})).status_code == 200
         ack = await phone.send("find_partner", {})
         assert ack["error"]["code"] == "profile_incomplete"
-        assert await phone.hears("error") == ack["error"]
+        assert await phone.wait_for("error") == ack["error"]
     assert (await phone.learner.http.patch("/users/me", json={"englishLevel": "beginner"})).status_code == 200
     assert await phone.send("find_partner", {}) == {"ok": True}
-    await phone.hears("searching")
+    await phone.wait_for("searching")
 
 
 async def test_a_user_banned_while_connected_does_not_find_a_partner(
@@ -105,7 +106,7 @@ async def test_one_searches_once_on_whatever_device(make_phone: MakePhone) -> No
     for device in (phone, tablet):
         for search in ({"level": "beginner"}, {"level": "advanced"}, {}):
             assert (await device.send("find_partner", search))["error"]["code"] == "already_searching"
-    assert [name for name, _ in phone.heard].count("match_found") == 0
+    assert [name for name, _ in phone.received].count("match_found") == 0
     assert await tablet.send("cancel_search") == {"ok": True}
     assert await tablet.send("find_partner", {}) == {"ok": True}
 
@@ -129,7 +130,7 @@ async def test_who_does_not_search_has_nothing_to_cancel(make_phone: MakePhone) 
     await call(ada, bob)
     for phone in (ada, bob):
         assert (await phone.send("cancel_search"))["error"]["code"] == "not_searching"
-    assert "peer_left" not in [name for name, _ in (*ada.heard, *bob.heard)]
+    assert "peer_left" not in [name for name, _ in (*ada.received, *bob.received)]
 
 
 # --- Who finds whom ----------------------------------------------------------------------------------
@@ -154,7 +155,7 @@ async def test_the_level_of_the_search_counts_and_not_that_of_the_profile(make_p
     await eve.send("find_partner", {"level": "intermediate"})
     found = await match(ada, bob, level="advanced")
     assert found["partner"]["level"] == "advanced" and found["topic"] is None
-    assert await bob.hears("match_found") and "match_found" not in [name for name, _ in eve.heard]
+    assert await bob.wait_for("match_found") and "match_found" not in [name for name, _ in eve.received]
 
 
 async def test_the_same_topic_comes_first_even_where_others_have_waited_longer(make_device: MakeDevice) -> None:
@@ -216,7 +217,7 @@ async def test_the_longest_topic_makes_a_match_in_whatever_script(
     ada, bob = await make_device(), await make_device()
     await ada.waits("all", topic)
     found = await bob.meets(ada, "all", topic)
-    made = await row(container, found.room_id)
+    made = await call_row(container, found.room_id)
     assert made is not None and made.topic == found.topic
 
 
@@ -247,14 +248,14 @@ async def test_a_match_is_told_to_the_sockets_that_searched(make_phone: MakePhon
     servers = found["iceServers"]
     assert servers[0]["urls"] and all(":" in url for server in servers for url in server["urls"])
     assert servers[1]["username"].endswith(f":{phone.learner.id}")
-    assert "match_found" not in [name for name, _ in phone.heard]
+    assert "match_found" not in [name for name, _ in phone.received]
 
 
 async def test_a_match_has_a_row_that_waits_for_the_call(make_device: MakeDevice, container: Container) -> None:
     ada, bob = await make_device(), await make_device()
     await ada.waits("beginner", "Cooking")
     found = await bob.meets(ada, "all")
-    made = await row(container, found.room_id)
+    made = await call_row(container, found.room_id)
     assert made is not None
     assert (str(made.id), made.level, made.topic) == (found.session_id, "beginner", "cooking")
     assert (str(made.user_a_id), str(made.user_b_id)) == (ada.user_id, bob.user_id)
@@ -313,16 +314,16 @@ async def test_a_match_refused_before_both_joined_is_cancelled_and_its_row_ends(
             if joined:
                 await joined.send("join_room", room)
             assert await refuser.send("cancel_search") == {"ok": True}
-            assert await other.hears("partner_cancelled") == {}
-            ended = await ended_row(container, room["roomId"])
+            assert await other.wait_for("partner_cancelled") == {}
+            ended = await ended_call_row(container, room["roomId"])
             assert (ended.ended_by, ended.connected_at, ended.duration_seconds) == (ended_by, None, 0)
             # The one who is left searches on, with what they had asked for.
-            await other.hears("searching", count=2 if other is ada else 1)
+            await other.wait_for("searching", count=2 if other is ada else 1)
             assert await other.send("cancel_search") == {"ok": True}
             for phone in (refuser, other):
                 assert (await phone.send("cancel_search"))["error"]["code"] == "not_searching"
                 assert (await phone.send("join_room", room))["error"]["code"] == "not_in_room"
-            assert "partner_cancelled" not in [name for name, _ in refuser.heard]
+            assert "partner_cancelled" not in [name for name, _ in refuser.received]
 
 
 async def test_both_who_refuse_at_once_end_the_match_once(make_phone: MakePhone, container: Container) -> None:
@@ -332,10 +333,10 @@ async def test_both_who_refuse_at_once_end_the_match_once(make_phone: MakePhone,
         acks = await asyncio.gather(ada.send("cancel_search"), bob.send("cancel_search"))
         # The slower one is told that there is nothing to cancel, or cancels the search that goes on for them.
         assert {ack["ok"] or ack["error"]["code"] for ack in acks} <= {True, "not_searching"}
-        ended = await ended_row(container, room_id)
+        ended = await ended_call_row(container, room_id)
         assert ended.connected_at is None and ended.ended_by in (EndedBy.USER_A, EndedBy.USER_B)
         for phone in (ada, bob):
-            if any(name == "partner_cancelled" for name, _ in phone.heard):
+            if any(name == "partner_cancelled" for name, _ in phone.received):
                 await phone.send("cancel_search")
 
 
@@ -347,9 +348,9 @@ async def test_who_goes_away_while_searching_is_found_by_nobody(make_phone: Make
     async def has_left() -> bool:
         return not await container.redis.exists(f"match:searching:{ada.learner.id}")
 
-    await becomes(has_left)
+    await eventually(has_left)
     assert await bob.send("find_partner", {}) == {"ok": True}
-    await bob.hears("searching")
+    await bob.wait_for("searching")
 
 
 async def test_another_device_that_goes_away_leaves_the_search_alone(make_device: MakeDevice) -> None:

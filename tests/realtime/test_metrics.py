@@ -11,8 +11,9 @@ import httpx
 
 from container import Container
 from jobs import delete_object
-from testing.calls import MakePhone, becomes, empty_queue
-from testing.metrics import grown, scrape, scrape_all, total
+from testing.calls import MakePhone, empty_queue
+from testing.metrics import growth, scrape, scrape_all, total
+from testing.polling import eventually
 from testing.servers import Server, start_server, stop_server
 
 
@@ -27,25 +28,25 @@ async def test_a_call_over_two_workers_is_counted_once(
     waiting = await asyncio.to_thread(scrape_all, server.url)
     assert total(waiting, "parlance_searches", level="all") == 1
     assert (await bob.send("find_partner", {"level": "all"}))["ok"]
-    room = {"roomId": (await ada.hears("match_found"))["roomId"]}
+    room = {"roomId": (await ada.wait_for("match_found"))["roomId"]}
     for phone in (ada, bob):
         assert (await phone.send("join_room", room))["ok"]
     assert (await ada.send("webrtc_offer", {**room, "sdp": "v=0"}))["ok"]
-    await bob.hears("webrtc_offer")
+    await bob.wait_for("webrtc_offer")
     assert not (await ada.send("webrtc_answer", {**room, "sdp": "v=0"}))["ok"]
 
     after = await asyncio.to_thread(scrape_all, server.url)
-    growth = grown(before, after)
-    assert growth("parlance_sockets") == 2
+    grew = growth(before, after)
+    assert grew("parlance_sockets") == 2
     workers = {each.labels["worker"] for each in after["parlance_sockets"].samples if each.value}
     assert {ada.worker, bob.worker} <= workers
-    assert growth("parlance_matches", level="all") == 1 == growth("parlance_match_wait_seconds", level="all")
-    assert growth("parlance_events", event="find_partner", outcome="ok") == 2
-    assert growth("parlance_events", event="webrtc_offer", outcome="ok", worker=ada.worker) == 1
-    assert growth("parlance_events", event="webrtc_answer", outcome="bad_role") == 1
+    assert grew("parlance_matches", level="all") == 1 == grew("parlance_match_wait_seconds", level="all")
+    assert grew("parlance_events", event="find_partner", outcome="ok") == 2
+    assert grew("parlance_events", event="webrtc_offer", outcome="ok", worker=ada.worker) == 1
+    assert grew("parlance_events", event="webrtc_answer", outcome="bad_role") == 1
     assert total(after, "parlance_rooms", state="joined") >= 1
-    assert growth("parlance_bus_messages", way="mesh", worker=ada.worker) >= 1
-    assert growth("parlance_bus_bytes", way="mesh", worker=ada.worker) > 10
+    assert grew("parlance_bus_messages", way="mesh", worker=ada.worker) >= 1
+    assert grew("parlance_bus_bytes", way="mesh", worker=ada.worker) > 10
     assert (await ada.send("end_call", room))["ok"]
 
 
@@ -58,7 +59,7 @@ async def test_requests_are_counted_by_what_the_contract_calls_them(server: Serv
         assert (await http.get("/nothing/here")).status_code == 404
         assert (await http.post("/payments/webhook", content=b"{}")).status_code == 400
         assert (await http.get("/docs")).status_code == 200
-    growth = grown(before, await asyncio.to_thread(scrape_all, server.url))
+    grew = growth(before, await asyncio.to_thread(scrape_all, server.url))
     for operation, status in (
         ("handlers.health.health", "200"),
         ("handlers.users.me", "401"),
@@ -66,10 +67,10 @@ async def test_requests_are_counted_by_what_the_contract_calls_them(server: Serv
         ("none", "200"),
         ("handlers.payments.webhook", "400"),
     ):
-        assert growth("parlance_http_requests", operation=operation, status=status) == 1, (operation, status)
-    assert growth("parlance_http_requests", operation="handlers.metrics.read", status="200") >= 1
-    assert growth("parlance_http_request_seconds", operation="handlers.health.health") == 1
-    assert growth("parlance_payment_webhooks", provider="unknown", outcome="signature_invalid") == 1
+        assert grew("parlance_http_requests", operation=operation, status=status) == 1, (operation, status)
+    assert grew("parlance_http_requests", operation="handlers.metrics.read", status="200") >= 1
+    assert grew("parlance_http_request_seconds", operation="handlers.health.health") == 1
+    assert grew("parlance_payment_webhooks", provider="unknown", outcome="signature_invalid") == 1
 
 
 async def test_the_public_is_told_that_there_is_nothing(api: httpx.AsyncClient) -> None:
@@ -100,7 +101,7 @@ async def test_a_worker_that_does_not_answer_is_told_and_waited_for_briefly(
         finally:
             os.kill(two.process.pid, signal.SIGCONT)
         assert total(halved, "parlance_workers", state="silent") == 1
-        await becomes(lambda: _is_whole(one.url))
+        await eventually(lambda: _is_whole(one.url))
     finally:
         for each in (one, two):
             await asyncio.to_thread(stop_server, each)

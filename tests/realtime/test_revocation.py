@@ -8,19 +8,26 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from datetime import timedelta
+from typing import Any, cast
 
 import httpx
 import pytest
 import redis
 import sqlalchemy as sa
+from redis.asyncio import Redis
 from socketio.exceptions import ConnectionError as HandshakeRefused
 
 import errors
 from container import Container
 from devtools.embedded import EmbeddedServices
-from testing.accounts import bearer, credentials, eventually, execute, load, parlance, running, servers
-from testing.servers import Learner, Phone, Server, address, dial, register
+from services.identity.login_revocations import LoginRevocations
+from testing.accounts import bearer, credentials
+from testing.commands import run_parlance
+from testing.containers import load_settings, running_container
+from testing.databases import execute
+from testing.polling import eventually
+from testing.servers import Learner, Phone, Server, address, dial, register, start_servers
 
 #: What RULES.md promises, in seconds.
 PROMISED = 1.0
@@ -46,7 +53,7 @@ def deployment(environment: dict[str, str], tmp_path_factory: pytest.TempPathFac
     valkey = EmbeddedServices(directory / "valkey", durable=False, only={"valkey"})
     variables = {**environment, **valkey.start()}
     try:
-        with servers([variables, variables], directory) as workers:
+        with start_servers([variables, variables], directory) as workers:
             yield Deployment(workers, variables, valkey)
     finally:
         valkey.stop()
@@ -148,7 +155,7 @@ async def end_the_device(deployment: Deployment, learner: Learner) -> None:
 async def reset_the_password(deployment: Deployment, learner: Learner) -> None:
     token = f"mailed-{uuid.uuid4().hex}"
     execute(
-        load(deployment.environment),
+        load_settings(deployment.environment),
         "INSERT INTO password_reset_tokens (id, user_id, token_hash, expires_at) "
         "VALUES (gen_random_uuid(), %s, %s, now() + interval '1 hour')",
         learner.id,
@@ -163,7 +170,7 @@ async def reset_the_password(deployment: Deployment, learner: Learner) -> None:
 
 
 async def promote(deployment: Deployment, learner: Learner) -> None:
-    ran = await parlance(deployment.environment, "admins", "promote", learner.email)
+    ran = await run_parlance(deployment.environment, "admins", "promote", learner.email)
     assert ran.code == 0, ran.err
 
 
@@ -235,7 +242,7 @@ async def test_logging_out_reaches_both_processes_of_one_server(
 async def test_a_worker_that_starts_later_knows_who_has_signed_out(deployment: Deployment, newcomer: Newcomer) -> None:
     learner, stranger = await newcomer(), await newcomer()
     await logout(deployment, learner)
-    async with running(load(deployment.environment)) as later:
+    async with running_container(load_settings(deployment.environment)) as later:
         with pytest.raises(errors.Unauthenticated):
             later.logins.identify(learner.access_token)
         assert later.logins.identify(stranger.access_token).user_id == stranger.id
@@ -245,7 +252,7 @@ async def test_a_worker_that_cannot_ask_who_has_signed_out_lets_nobody_in(
     deployment: Deployment, newcomer: Newcomer
 ) -> None:
     learner = await newcomer()
-    services = Container(load({**deployment.environment, "DB_PORT": "1"}))
+    services = Container(load_settings({**deployment.environment, "DB_PORT": "1"}))
     try:
         with pytest.raises(errors.Unavailable):
             services.logins.identify(learner.access_token)
@@ -288,19 +295,46 @@ async def test_an_end_is_not_missed_when_redis_loses_its_mark_between_two_looks(
             client.flushall()
 
 
-async def test_while_nobody_signs_out_the_database_is_asked_now_and_then(deployment: Deployment) -> None:
+class CountingRedis:
+    """The commands of Redis that revocations use, counted."""
+
+    def __init__(self, redis_: Any) -> None:
+        self._redis = redis_
+        self.gets = 0
+
+    async def get(self, name: str) -> Any:
+        self.gets += 1
+        return await self._redis.get(name)
+
+    async def set(self, *arguments: Any, **options: Any) -> Any:
+        return await self._redis.set(*arguments, **options)
+
+
+async def test_revocations_are_read_only_when_there_are_new_ones(deployment: Deployment) -> None:
+    """Between two revocations PostgreSQL is asked every five seconds, though Redis is asked three times a second."""
     asked: list[str] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
-        asked.append(statement)
+        if "refresh_tokens" in statement:
+            asked.append(statement)
 
     with deployment.redis() as client:
         client.flushall()
-    async with running(load(deployment.environment)) as services:
-        await asyncio.sleep(1)
-        sa.event.listen(services.database.engine.sync_engine, "before_cursor_execute", note)
-        await asyncio.sleep(2)
-        assert len([each for each in asked if "refresh_tokens" in each]) <= 1, "once in five seconds"
+    services = Container(load_settings(deployment.environment))
+    counting = CountingRedis(services.redis)
+    revocations = LoginRevocations(services.database, cast("Redis", counting), timedelta(minutes=15))
+    sa.event.listen(services.database.engine.sync_engine, "before_cursor_execute", note)
+    try:
+        await revocations.start()
+        await eventually(lambda: counting.gets == 2, "the mark has been seen")
+        known = len(asked)
+        await eventually(lambda: counting.gets >= 6, "the mark is looked at")
+        assert len(asked) == known, "PostgreSQL is asked though nothing is new"
+        await revocations.announce([str(uuid.uuid4())])
+        await eventually(lambda: len(asked) == known + 1, "PostgreSQL is asked after a revocation", within=PROMISED)
+    finally:
+        await revocations.stop()
+        await services.close()
 
 
 async def test_a_redis_that_hangs_delays_neither_the_logout_nor_its_reach_for_long(

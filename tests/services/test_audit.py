@@ -17,7 +17,9 @@ from cli import migrations
 from container import Container
 from services.operations.audit import GENESIS
 from settings import Settings
-from testing.call_history import MakeLearner, had_call, make_admin, rows, value
+from testing.accounts import make_admin
+from testing.call_history import MakeLearner, add_call
+from testing.databases import rows, value
 from testing.servers import Learner
 
 ENTRIES = "SELECT count(*) FROM audit_log"
@@ -32,7 +34,7 @@ async def test_every_mutation_by_an_administrator_writes_one_entry(
     container: Container, make_learner: MakeLearner, admin: Learner
 ) -> None:
     ada, bob = await make_learner(), await make_learner()
-    await had_call(container, ada, bob)
+    await add_call(container, ada, bob)
     report = (await ada.http.post("/reports", json={"reportedId": bob.id, "reason": "spam"})).json()["id"]
 
     async def written(doing: object) -> list[tuple[str, str | None, str]]:

@@ -21,10 +21,14 @@ from models import CallSession, Notification, NotificationType, Profile
 from services.identity.logins import Identity
 from services.messaging import notification_templates, notifications
 from settings import Settings
-from testing.accounts import Outbox, an_email, eventually, load, own_database, query, run_jobs
-from testing.accounts import running as serving
+from testing.accounts import new_email
+from testing.containers import load_settings, run_jobs
+from testing.containers import running_container as serving
+from testing.databases import own_database, query
+from testing.email_outbox import Outbox
+from testing.polling import eventually
 from testing.servers import PASSWORD
-from testing.shop import a_worker
+from testing.shop import run_job_worker
 
 SEND = "POST */messages:send"
 HELLO = notification_templates.system("Hello", "There.")
@@ -45,14 +49,14 @@ def house(environment: dict[str, str], settings: Settings, stand_ins: StandIns) 
 
 @pytest.fixture
 async def services(house: dict[str, str], stand_ins: StandIns) -> AsyncIterator[Container]:
-    async with serving(load(house), mailer=Outbox()) as made:
+    async with serving(load_settings(house), mailer=Outbox()) as made:
         await query(made, "DELETE FROM procrastinate_jobs")
         yield made
     stand_ins.faults.clear()
 
 
 async def sign_in(services: Container, *, device: str = "phone") -> Identity:
-    signed_in = await services.authentication.register(an_email(), PASSWORD, device, "ios")
+    signed_in = await services.authentication.register(new_email(), PASSWORD, device, "ios")
     return services.logins.identify(signed_in.access_token)
 
 
@@ -154,7 +158,7 @@ async def test_what_ends_sign_ins_forgets_their_devices(services: Container) -> 
         elif ends == "logout-all":
             await services.logins.end_all(who.user_id)
         elif ends == "ban":
-            admin = await services.administrators.create(an_email(), PASSWORD)
+            admin = await services.administrators.create(new_email(), PASSWORD)
             await services.bans.ban(str(admin.id), who.user_id, "Spam.")
         elif ends == "password":
             async with services.database.transaction() as db:
@@ -309,7 +313,7 @@ async def test_a_worker_that_is_killed_in_the_middle_of_a_push_leaves_it_to_the_
 ) -> None:
     who, token = await with_device(services)
     fault = stand_ins.faults.add("slow", SEND, seconds=60)
-    with a_worker(house, tmp_path / "worker.log") as worker:
+    with run_job_worker(house, tmp_path / "worker.log") as worker:
         await tell(services, who)
         await eventually(lambda: fault.times == 0, within=15, what="the push under way")
         os.kill(worker.pid, signal.SIGKILL)
@@ -415,7 +419,7 @@ async def test_reading_one_and_all_at_once_keeps_the_first_time(services: Contai
 
 
 async def test_administrators_hear_of_reports_and_of_who_is_flagged(services: Container) -> None:
-    admins = [await services.administrators.create(an_email(), PASSWORD) for _ in range(2)]
+    admins = [await services.administrators.create(new_email(), PASSWORD) for _ in range(2)]
     reported, *reporters = [await sign_in(services) for _ in range(4)]
     for who in reporters:
         room = await open_call(services, who.user_id, reported.user_id, began=datetime.now(UTC))

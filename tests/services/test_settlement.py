@@ -13,16 +13,16 @@ import pytest
 from container import Container
 from models import Order, Profile, User
 from settings import Settings
-from testing.accounts import own_database, run_jobs, running
-from testing.call_history import rows, value
+from testing.containers import run_jobs, running_container
+from testing.databases import own_database, rows, value
 from testing.payments import (
     Webhook,
-    a_course,
+    add_course,
     completed,
     deliver,
     disputed,
     expired,
-    paying,
+    fake_providers,
     payment_of,
     razorpay_link,
     razorpay_webhook,
@@ -30,7 +30,7 @@ from testing.payments import (
     state_of,
     stripe_session,
     stripe_webhook,
-    tills,
+    with_payment_accounts,
 )
 
 PRICE = 49900
@@ -42,8 +42,8 @@ MakeOrder = Callable[..., Any]
 async def house(settings: Settings) -> AsyncIterator[Container]:
     """A container with a database of its own: no other test's jobs are in it."""
     with own_database(settings) as own:
-        own = paying(own)
-        async with running(own, payment_providers=tills(own)) as services:
+        own = with_payment_accounts(own)
+        async with running_container(own, payment_providers=fake_providers(own)) as services:
             yield services
 
 
@@ -51,7 +51,7 @@ async def house(settings: Settings) -> AsyncIterator[Container]:
 def order(house: Container) -> MakeOrder:
     async def make(price: int = PRICE, learner: str | None = None, course: str | None = None) -> Order:
         learner = learner or await a_learner(house)
-        return await house.payments.checkout(learner, course or await a_course(house, price=price))
+        return await house.payments.checkout(learner, course or await add_course(house, price=price))
 
     return make
 
@@ -294,7 +294,7 @@ async def test_what_is_not_ours_is_taken_and_changes_nothing(house: Container, o
 
 
 async def test_who_pays_twice_is_enrolled_once_and_somebody_is_told(house: Container, order: MakeOrder) -> None:
-    learner, course = await a_learner(house), await a_course(house, price=PRICE)
+    learner, course = await a_learner(house), await add_course(house, price=PRICE)
     first = await order(learner=learner, course=course)
     await deliver(house, expired(first))
     second = await order(learner=learner, course=course)
@@ -313,10 +313,10 @@ async def test_who_pays_twice_is_enrolled_once_and_somebody_is_told(house: Conta
 
 async def test_razorpay_tells_the_same_stories(settings: Settings) -> None:
     with own_database(settings) as own:
-        own = paying(own, payment_provider="razorpay")
-        async with running(own, payment_providers=tills(own)) as house:
+        own = with_payment_accounts(own, payment_provider="razorpay")
+        async with running_container(own, payment_providers=fake_providers(own)) as house:
             for permutation in itertools.permutations(range(4)):
-                made = await house.payments.checkout(await a_learner(house), await a_course(house, price=PRICE))
+                made = await house.payments.checkout(await a_learner(house), await add_course(house, price=PRICE))
                 assert made.provider == "razorpay"
                 payment = {"id": f"pay_{made.id.hex[:14]}", "amount": PRICE, "currency": "INR", "status": "captured"}
                 money = {"payment_id": payment["id"], "amount": PRICE, "currency": "INR"}

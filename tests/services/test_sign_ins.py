@@ -20,7 +20,11 @@ from models.columns import now
 from services.identity import logins
 from services.identity.logins import SignedIn
 from settings import Settings
-from testing.accounts import Outbox, an_email, eventually, own_database, query, run_jobs, running
+from testing.accounts import new_email
+from testing.containers import run_jobs, running_container
+from testing.databases import own_database, query
+from testing.email_outbox import Outbox
+from testing.polling import eventually
 from testing.servers import PASSWORD
 
 BAN = "UPDATE users SET is_banned = true, banned_at = now(), ban_reason = 'a test' WHERE id = :id"
@@ -30,12 +34,12 @@ UNBAN = "UPDATE users SET is_banned = false, banned_at = NULL, ban_reason = NULL
 @pytest.fixture(scope="module")
 async def other_worker(settings: Settings) -> AsyncIterator[Container]:
     """What a second worker process has."""
-    async with running(settings) as services:
+    async with running_container(settings) as services:
         yield services
 
 
 async def register(services: Container, *, device: str = "phone") -> SignedIn:
-    return await services.authentication.register(an_email(), PASSWORD, device, "ios")
+    return await services.authentication.register(new_email(), PASSWORD, device, "ios")
 
 
 def family(services: Container, signed_in: SignedIn) -> uuid.UUID:
@@ -411,9 +415,9 @@ async def test_a_login_with_the_old_password_that_races_with_its_reset_leaves_no
 
 
 async def test_no_token_and_no_password_is_ever_in_the_database(settings: Settings) -> None:
-    outbox, email, password = Outbox(), an_email(), f"canary {uuid.uuid4().hex}"
+    outbox, email, password = Outbox(), new_email(), f"canary {uuid.uuid4().hex}"
     with own_database(settings) as own:
-        async with running(own, mailer=outbox) as services:
+        async with running_container(own, mailer=outbox) as services:
             parent = await services.authentication.register(email, password, "phone", "ios")
             child = await services.logins.refresh(parent.refresh_token)
             await services.authentication.forgot_password(email)

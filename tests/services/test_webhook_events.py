@@ -20,25 +20,26 @@ from container import Container
 from models import Order
 from services.payments.webhooks import FAILURES_LIMIT, UNREADABLE_LIMIT
 from settings import Settings
-from testing.accounts import own_database, run_jobs, running
-from testing.call_history import make_admin, rows, value
+from testing.accounts import make_admin
+from testing.containers import run_jobs, running_container
+from testing.databases import own_database, rows, value
 from testing.payments import (
     RAZORPAY_SECRET,
     STRIPE_SECRET,
     Webhook,
-    a_course,
+    add_course,
     completed,
     deliver,
     disputed,
+    fake_providers,
     is_enrolled,
-    paying,
     razorpay_link,
     razorpay_webhook,
     refunded,
     state_of,
     stripe_session,
     stripe_webhook,
-    tills,
+    with_payment_accounts,
 )
 from testing.servers import client, register
 from tests.services.test_settlement import a_learner
@@ -50,8 +51,8 @@ DELETED = object()
 @pytest.fixture(scope="module")
 async def server(settings: Settings) -> AsyncIterator[Container]:
     with own_database(settings) as own:
-        own = paying(own)
-        async with running(own, payment_providers=tills(own)) as services:
+        own = with_payment_accounts(own)
+        async with running_container(own, payment_providers=fake_providers(own)) as services:
             yield services
 
 
@@ -70,7 +71,7 @@ async def admin(server: Container, http: httpx.AsyncClient) -> str:
 
 async def an_order(server: Container, provider: str = "stripe") -> Order:
     """Make an order with a page at a provider."""
-    order = await server.payments.checkout(await a_learner(server), await a_course(server))
+    order = await server.payments.checkout(await a_learner(server), await add_course(server))
     if provider != order.provider:
         await rows(server, "UPDATE orders SET provider = 'razorpay' WHERE id = :o RETURNING id", o=order.id)
     return order
