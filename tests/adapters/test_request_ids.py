@@ -68,7 +68,7 @@ async def test_request_id_is_logged_by_its_jobs(server_and_log: tuple[Server, Pa
         async def failed() -> list[dict[str, Any]]:
             return [each for each in lines(worker_log) if "auth.send_verification" in each["message"]]
 
-        (line, *_) = await becomes(failed, within=30)
+        (line, *_) = await eventually(failed, within=30)
         assert line["request_id"] == "from-the-phone-1" and line["level"] == "warning"
         served = [each for each in lines(server.log) if each["message"].startswith("POST /auth/register")]
         assert [each["request_id"] for each in served] == ["from-the-phone-1"]

@@ -23,7 +23,8 @@ import pytest
 from container import Container
 from contract import operations, schemas
 from testing.accounts import make_admin
-from testing.payments import completed, deliver
+from testing.call_history import add_call
+from testing.payments import add_course, completed, deliver
 from testing.pictures import picture, upload
 from testing.polling import eventually
 from testing.raw_websockets import dial_bare

@@ -335,7 +335,7 @@ class Wire:
         with suppress(websockets.ConnectionClosed):  # the server may close before it has read all
             await self.socket.send(frame)
 
-    async def hears(self, *, within: float = 10) -> str | None:
+    async def receive(self, *, within: float = 10) -> str | None:
         """The next frame that is not a ping; None where the connection is closed. Fails on silence."""
         try:
             async with asyncio.timeout(limit(within)):
@@ -362,11 +362,11 @@ async def wire(server: Server) -> AsyncIterator[Dial]:
         url = f"{server.url.replace('http', 'ws')}/socket.io/?EIO=4&transport=websocket"
         opened.append(await connect(url, max_size=None, compression=None))
         wire = Wire(opened[-1])
-        hello = await wire.hears()
+        hello = await wire.receive()
         assert hello is not None and json.loads(hello.removeprefix("0"))["maxPayload"] == 64 * 1024
         if learner is not None:
             await wire.send("40" + json.dumps({"token": learner.access_token}))
-            welcome = await wire.hears()
+            welcome = await wire.receive()
             assert welcome is not None and welcome.startswith('40{"sid":')
         return wire
 
@@ -468,12 +468,12 @@ async def test_odd_frames_affect_their_connection_alone(make_phone: MakePhone, w
         try:
             for frame in frames:
                 await one.send(frame)
-            answer = await one.hears()
+            answer = await one.receive()
             if answer is not None:
                 # The connection that was not closed goes on working.
                 await one.send('4277["cancel_search",{}]')
                 while answer is not None and not answer.startswith("4377["):
-                    answer = await one.hears()
+                    answer = await one.receive()
                     assert answer is None or "internal" not in answer, answer
         except AssertionError as problem:
             problems.append(f"{case}: {problem}")
@@ -506,9 +506,9 @@ async def test_odd_frame_with_an_ack_id_is_acknowledged(make_phone: MakePhone, w
         one = await wire(learner)
         for frame in frames:
             await one.send(frame)
-        received = [await one.hears()]
+        received = [await one.receive()]
         while received[-1] is not None and not received[-1].startswith("43"):
-            received.append(await one.hears())
+            received.append(await one.receive())
         assert received[-1] is not None and received[-1].startswith("437["), (frames, received)
         (ack,) = json.loads(received[-1].removeprefix("437"))
         check_ack(ack, frames)
@@ -534,7 +534,7 @@ async def test_odd_frame_with_an_ack_id_is_acknowledged(make_phone: MakePhone, w
 async def test_event_before_the_handshake_ends_the_connection(wire: Dial, frame: str | bytes) -> None:
     stranger = await wire()
     await stranger.send(frame)
-    assert await stranger.hears() is None
+    assert await stranger.receive() is None
 
 
 @pytest.mark.parametrize("frame", ["x", "", "9", "4" + DEEP, "4" * 70_000], ids=lambda frame: repr(frame[:8]))
@@ -543,10 +543,10 @@ async def test_searcher_closed_for_an_odd_frame_leaves_the_queue(make_phone: Mak
     topic = f"odd frame {phone.learner.username}"
     one = await wire(phone.learner)
     await one.send(f'42["find_partner",{{"topic":"{topic}"}}]')
-    received = await one.hears()
+    received = await one.receive()
     assert received is not None and received.startswith('42["searching"')
     await one.send(frame)
-    while (received := await one.hears()) is not None:
+    while (received := await one.receive()) is not None:
         assert "bad_payload" in received
     async with asyncio.timeout(10):
         while (await phone.send("find_partner", {"topic": topic}))["ok"] is False:
@@ -559,9 +559,9 @@ async def test_refused_handshake_can_be_repeated(make_phone: MakePhone, wire: Di
     for auth in ("", "[]", "0", '"token"', "{}", '{"token":null}', '{"token":["x"]}', '{"token":"\\u0000\\ud83d"}'):
         one = await wire()
         await one.send(f"40{auth}")
-        assert await one.hears() == '44{"message":"unauthenticated"}', auth
+        assert await one.receive() == '44{"message":"unauthenticated"}', auth
         await one.send("40" + json.dumps({"token": learner.access_token}))
-        welcome = await one.hears()
+        welcome = await one.receive()
         assert welcome is not None and welcome.startswith('40{"sid":'), auth
 
 
@@ -569,16 +569,16 @@ async def test_fragmented_message_counts_as_one_frame(make_phone: MakePhone, wir
     learner = (await make_phone()).learner
     one = await wire(learner)
     await one.send(['427["can', "cel_se", 'arch",{}]'])
-    received = [await one.hears(), await one.hears()]
+    received = [await one.receive(), await one.receive()]
     assert any(frame is not None and frame.startswith("437[") for frame in received)
     await one.send(["4", *(["x" * 1000] * 80)])
-    assert await one.hears() is None
+    assert await one.receive() is None
 
 
 async def test_invalid_utf_8_ends_the_connection(make_phone: MakePhone, wire: Dial) -> None:
     one = await wire((await make_phone()).learner)
     await one.socket.send(b"42[\xff\xfe]", text=True)
-    assert await one.hears() is None
+    assert await one.receive() is None
 
 
 async def test_websocket_to_another_path_is_refused(server: Server) -> None:

@@ -15,7 +15,7 @@ from container import Container
 from models import AuditEntry, OrderStatus, ProviderName, Role
 from settings import Settings
 from testing.accounts import make_admin
-from testing.admin_rows import NOON, add_account, add_course, minutes_ago
+from testing.admin_rows import NOON, add_account, add_course, add_order, minutes_ago
 from testing.call_history import add_call
 from testing.containers import running_container
 from testing.databases import own_database, rows

@@ -20,7 +20,7 @@ from models import ReportStatus as Status
 from services.operations.dashboard import COUNTED, KEPT
 from settings import Settings
 from testing.accounts import make_admin
-from testing.admin_rows import add_account, add_course, add_rows
+from testing.admin_rows import add_account, add_course, add_order, add_rows
 from testing.containers import running_container
 from testing.databases import own_database, rows
 from testing.http_answers import read_all_pages
