@@ -7,7 +7,7 @@ import redis
 
 from adapters.jobs import STALLED_AFTER
 from settings import Settings
-from testing.accounts import execute
+from testing.databases import execute
 
 
 @pytest.fixture(autouse=True)

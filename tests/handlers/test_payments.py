@@ -63,10 +63,10 @@ async def services(settings: Settings) -> AsyncIterator[Container]:
 
 @pytest.fixture
 def till(services: Container) -> Any:
-    """Stripe's till, as it is on a good day."""
+    """The fake of Stripe, without failures."""
     stripe = services._providers["stripe"]
     assert isinstance(stripe, FakeProvider)
-    stripe.away, stripe.loses_answers, stripe.delay_seconds, stripe.refund_calls = None, False, 0, 0
+    stripe.failure, stripe.loses_answers, stripe.delay_seconds, stripe.refund_calls = None, False, 0, 0
     stripe.purchases.clear()
     return stripe
 

@@ -23,7 +23,7 @@ from testing.pictures import keys
 from testing.servers import Learner, client
 from testing.videos import clip, everything, put
 
-from .test_videos import link, names, state, told_of, work
+from .test_videos import link, names, state, notification_titles, work
 
 NO_VIDEO = clip()[:600] + bytes(50_000)
 
@@ -164,7 +164,7 @@ async def test_remake_makes_new_hls_of_the_original(
     assert after != before and await original_of(services, lesson) == original
     left = await stored(services, lesson)
     assert original in left and all(each.startswith(after) for each in left if each != original)
-    assert await told_of(admin, lesson) == ["A video is ready"] * 2
+    assert await notification_titles(admin, lesson) == ["A video is ready"] * 2
     assert names(await everything(admin.http, await link(admin, lesson))) == ["480p", "360p", "audio"]
     actions = await rows(services, "SELECT action FROM audit_log WHERE subject_id = :id ORDER BY number", id=lesson)
     assert actions[-1] == ("lesson.video_remake",)
