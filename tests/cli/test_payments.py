@@ -17,21 +17,20 @@ import pytest
 from container import Container
 from models import Order
 from settings import Settings
+from testing.admin_rows import add_learner
 from testing.commands import CommandResult, run_parlance
-from testing.containers import run_jobs, running_container
-from testing.databases import own_database, rows
+from testing.containers import run_jobs
+from testing.databases import rows
 from testing.payments import (
     add_course,
     completed,
     deliver,
     expire_checkout,
-    fake_providers,
     payment_of,
+    selling_container,
     state_of,
     stripe_session,
-    with_payment_accounts,
 )
-from tests.services.test_settlement import a_learner
 
 PRICE = 49900
 
@@ -98,10 +97,8 @@ def stripe_api() -> Iterator[StripeScript]:
 
 @pytest.fixture
 async def services(settings: Settings) -> AsyncIterator[Container]:
-    with own_database(settings) as own:
-        own = with_payment_accounts(own)
-        async with running_container(own, payment_providers=fake_providers(own)) as services:
-            yield services
+    async with selling_container(settings) as services:
+        yield services
 
 
 @pytest.fixture
@@ -120,7 +117,7 @@ def run(environment: dict[str, str], services: Container, stripe_api: StripeScri
 
 
 async def an_order(services: Container) -> Order:
-    return await services.payments.checkout(await a_learner(services), await add_course(services))
+    return await services.payments.checkout(await add_learner(services), await add_course(services))
 
 
 async def test_refund_is_issued_and_listed(services: Container, run: Any, stripe_api: StripeScript) -> None:

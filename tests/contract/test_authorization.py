@@ -24,6 +24,7 @@ from container import Container
 from contract import operations, schemas
 from testing.accounts import make_admin
 from testing.call_history import add_call
+from testing.lessons import MISSING_ID
 from testing.payments import add_course, completed, deliver
 from testing.pictures import picture, upload
 from testing.polling import eventually
@@ -33,7 +34,6 @@ from testing.servers import PASSWORD, Learner, Server, address, client, register
 pytestmark = pytest.mark.rest_paths
 
 OPERATIONS = operations.definitions(schemas.load(schemas.OPENAPI))
-UNKNOWN_ID = "7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0"
 
 
 class Case(NamedTuple):
@@ -294,7 +294,7 @@ async def test_request_without_a_valid_token_is_refused(
     tokens = (None, "Bearer", "Bearer nonsense", f"Basic {ada.access_token}", f"Bearer {ada.refresh_token}")
     for token in tokens:
         anonymous.headers = httpx.Headers({"Authorization": token} if token else {})
-        for ids in (given, dict.fromkeys(given, UNKNOWN_ID)):
+        for ids in (given, dict.fromkeys(given, MISSING_ID)):
             for with_body in (True, False):  # a problem of the body is not shown to anonymous clients
                 answer = await lasting_roles.request(anonymous, operation_id, ids, with_body=with_body)
                 if token is None and operation_id in PUBLIC:
@@ -315,7 +315,7 @@ async def test_banned_account_is_refused(lasting_roles: Roles, operation_id: str
 async def test_owner_is_answered_and_others_are_refused(roles: Roles, operation_id: str) -> None:
     case = SECURED[operation_id]
     owner = roles.admin if operation_id in ADMINS else roles.ada
-    missing = dict.fromkeys(roles.ids, UNKNOWN_ID)
+    missing = dict.fromkeys(roles.ids, MISSING_ID)
     if case.stranger is not None:
         theirs = await roles.request(roles.stranger.http, operation_id, roles.ids)
         assert theirs.status_code == case.stranger, theirs.text

@@ -8,7 +8,7 @@ import hmac
 import json
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,10 @@ from joserfc import jwt
 from joserfc.jwk import RSAKey
 
 from settings import Settings
-from testing.servers import Learner
 from tests.contract.test_rest_contract import assert_problem
 
 pytestmark = pytest.mark.rest_paths
 
-MakeLearner = Callable[..., Awaitable[Learner]]
 JSON = {"Content-Type": "application/json"}
 LOGIN = {"email": "ada@example.com", "password": "correct horse", "deviceId": "d", "platform": "ios"}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,8 @@ from openapi_spec_validator import OpenAPIV30SpecValidator
 
 from contract import lint, schemas, served
 from contract.operations import METHODS
-from testing.servers import Learner
+from testing.call_history import MakeLearner
 
-MakeLearner = Callable[..., Awaitable[Learner]]
 Document = dict[str, Any]
 
 OPENAPI, ASYNCAPI = schemas.load(schemas.OPENAPI), schemas.load(schemas.ASYNCAPI)

@@ -16,12 +16,12 @@ from contract import schemas
 from contract.operations import json_body_schemas
 from settings import Settings
 from testing.accounts import make_admin
+from testing.call_history import MakeLearner
 from testing.databases import rows, value
 from testing.lessons import new_course, new_lesson
 from testing.pictures import upload
-from testing.servers import Learner, Phone, client
+from testing.servers import Phone, client
 
-MakeLearner = Callable[..., Awaitable[Learner]]
 MakePhone = Callable[..., Awaitable[Phone]]
 
 ENGLAND = "\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f"

@@ -20,13 +20,13 @@ from container import Container
 from devtools.stand_ins import StandIns
 from devtools.stand_ins import running as stand_ins_running
 from settings import Settings
+from testing.admin_rows import add_learner
 from testing.containers import load_settings, run_jobs, running_container
 from testing.databases import own_database, rows, value
 from testing.payments import add_course, is_enrolled
 from testing.polling import eventually
 from testing.shop import PRICE, ROOT, SUBSCRIBED, agrees
 from tests.e2e.conftest import let_heartbeats_age
-from tests.services.test_settlement import a_learner
 
 KILLS = 200
 ORDERS = 80
@@ -155,7 +155,7 @@ async def _sell(container: Container, stand_ins: StandIns, environment: dict[str
     other = Container(load_settings({**environment, "PAYMENT_PROVIDER": "razorpay"}))
     try:
         return [
-            await shop.payments.checkout(await a_learner(container), course)
+            await shop.payments.checkout(await add_learner(container), course)
             for shop in (container, other)
             for _ in range(ORDERS // 2)
         ]

@@ -17,21 +17,17 @@ from settings import Settings
 from testing.accounts import make_admin
 from testing.admin_rows import NOON, add_account, add_course, add_order, minutes_ago
 from testing.call_history import add_call
-from testing.containers import running_container
-from testing.databases import own_database, rows
+from testing.databases import rows
 from testing.http_answers import read_all_pages
-from testing.payments import completed, deliver, fake_providers, with_payment_accounts
+from testing.lessons import MISSING_ID
+from testing.payments import completed, deliver, selling_container
 from testing.servers import Learner, client, register
-
-NOWHERE = "7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0"
 
 
 @pytest.fixture(scope="module")
 async def services(settings: Settings) -> AsyncIterator[Container]:
-    with own_database(settings) as own:
-        own = with_payment_accounts(own)
-        async with running_container(own, payment_providers=fake_providers(own)) as services:
-            yield services
+    async with selling_container(settings) as services:
+        yield services
 
 
 @pytest.fixture(scope="module")
@@ -229,7 +225,7 @@ async def test_invalid_list_query_is_refused(admin: Learner) -> None:
     ]
     for path, query in queries:
         assert await refused(admin, path, **query) == (400, "request_invalid"), (path, query)
-    assert await refused(admin, f"/admin/users/{NOWHERE}") == (404, "not_found")
+    assert await refused(admin, f"/admin/users/{MISSING_ID}") == (404, "not_found")
     assert await refused(admin, "/admin/users/ada") == (400, "request_invalid")
 
 
@@ -306,7 +302,7 @@ async def test_order_filters_combine(services: Container, admin: Learner) -> Non
         ({"disputed": "true"}, "disputed"),
         ({"disputed": "false", "userId": bob}, "razorpay expired"),
         ({"disputed": "true", "userId": ada}, ""),
-        ({"userId": NOWHERE}, ""),
+        ({"userId": MISSING_ID}, ""),
     ):
         listed = [each for each in await found(admin, "/admin/orders", **query) if each in ids.values()]
         assert listed == [ids[kind] for kind in expected.split()], query

@@ -14,10 +14,10 @@ from testing.accounts import make_admin
 from testing.call_history import MakeLearner, add_call
 from testing.databases import rows, value
 from testing.http_answers import read_all_pages
+from testing.lessons import MISSING_ID
 from testing.polling import eventually
 from testing.servers import PASSWORD, Learner
 
-NOWHERE = "7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0"
 OPERATIONS = {
     operation_id: operation
     for operation_id, operation in operations.definitions(schemas.load(schemas.OPENAPI)).items()
@@ -62,7 +62,7 @@ async def test_admin_operations_refuse_students_and_anonymous(
     api: httpx.AsyncClient, make_learner: MakeLearner, operation_id: str
 ) -> None:
     operation = OPERATIONS[operation_id]
-    path = re.sub(r"\{\w+\}", NOWHERE, operation["path"])
+    path = re.sub(r"\{\w+\}", MISSING_ID, operation["path"])
     anonymous = await api.request(operation["method"], path, json={})
     assert (anonymous.status_code, anonymous.json()["code"]) == (401, "unauthenticated")
     student = await (await make_learner(ready=False)).http.request(operation["method"], path, json={})
@@ -83,7 +83,7 @@ async def test_review_stores_a_note_and_settles(
     assert (await bob.http.get("/users/me")).status_code == 200
     assert await audited(container, report) == [("report.review", admin.id)] * 2
     assert (await admin.http.patch(f"/admin/reports/{report}", json={})).status_code == 400
-    missing = await admin.http.patch(f"/admin/reports/{NOWHERE}", json={"status": "reviewed"})
+    missing = await admin.http.patch(f"/admin/reports/{MISSING_ID}", json={"status": "reviewed"})
     assert (missing.status_code, missing.json()["code"]) == (404, "not_found")
 
 
@@ -144,7 +144,7 @@ async def test_administrator_cannot_be_banned(
     assert await audited(container, report) == []
     assert (await colleague.http.get("/users/me")).status_code == 200
     for verb, body in (("ban", {"reason": "Nobody."}), ("unban", None)):
-        missing = await admin.http.patch(f"/admin/users/{NOWHERE}/{verb}", json=body)
+        missing = await admin.http.patch(f"/admin/users/{MISSING_ID}/{verb}", json=body)
         assert (missing.status_code, missing.json()["code"]) == (404, "not_found")
 
 

@@ -10,8 +10,7 @@ from container import Container
 from testing.call_history import MakeLearner
 from testing.databases import value
 from testing.http_answers import count_statuses, read_all_pages
-
-NOWHERE = "7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0"
+from testing.lessons import MISSING_ID
 
 
 async def test_block_is_listed_until_removed(make_learner: MakeLearner) -> None:
@@ -35,11 +34,11 @@ async def test_block_is_listed_until_removed(make_learner: MakeLearner) -> None:
 
 async def test_unknown_user_cannot_be_blocked_or_unblocked(make_learner: MakeLearner) -> None:
     ada, bob = await make_learner(), await make_learner()
-    nobody = await ada.http.put(f"/users/{NOWHERE}/block")
+    nobody = await ada.http.put(f"/users/{MISSING_ID}/block")
     assert (nobody.status_code, nobody.json()["code"]) == (404, "not_found")
     await bob.http.put(f"/users/{ada.id}/block")
     # A block of another learner answers like a missing one.
-    theirs, none = await ada.http.delete(f"/users/{bob.id}/block"), await ada.http.delete(f"/users/{NOWHERE}/block")
+    theirs, none = await ada.http.delete(f"/users/{bob.id}/block"), await ada.http.delete(f"/users/{MISSING_ID}/block")
     assert theirs.status_code == none.status_code == 404 and theirs.content == none.content
     assert len((await bob.http.get("/users/me/blocks")).json()["items"]) == 1
 

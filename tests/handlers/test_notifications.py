@@ -16,10 +16,9 @@ from testing.accounts import make_admin
 from testing.call_history import MakeLearner
 from testing.databases import rows, value
 from testing.http_answers import count_statuses, read_all_pages
+from testing.lessons import MISSING_ID
 from testing.payments import add_course, completed, deliver
 from testing.servers import PASSWORD, Learner, address
-
-NOBODY = "7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0"
 
 
 def a_token() -> str:
@@ -66,7 +65,7 @@ async def test_mark_read_is_idempotent_and_own(container: Container, make_learne
         await notify(container, learner)
     (_, oldest) = (await ada.http.get("/notifications")).json()["items"]
     theirs = await bob.http.patch(f"/notifications/{oldest['id']}/read")
-    missing = await bob.http.patch(f"/notifications/{NOBODY}/read")
+    missing = await bob.http.patch(f"/notifications/{MISSING_ID}/read")
     assert (theirs.status_code, theirs.content) == (404, missing.content)
     read = await ada.http.patch(f"/notifications/{oldest['id']}/read")
     assert read.status_code == 200 and read.json() == {**oldest, "read": True, "readAt": read.json()["readAt"]}
@@ -130,7 +129,7 @@ async def test_push_token_moves_to_the_new_user(container: Container, make_learn
         {"fcmToken": None},
         {"platform": "desktop"},
         {"deviceId": ""},
-        {"userId": NOBODY},
+        {"userId": MISSING_ID},
     ],
 )
 async def test_invalid_push_device_is_refused(make_learner: MakeLearner, wrong: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,9 +21,11 @@ from container import Container
 from models import Order
 from settings import Settings
 from testing.accounts import make_admin
-from testing.containers import run_jobs, running_container
-from testing.databases import own_database, rows, value
+from testing.call_history import MakeLearner
+from testing.containers import run_jobs
+from testing.databases import rows, value
 from testing.http_answers import count_statuses, read_all_pages
+from testing.lessons import MISSING_ID, problem
 from testing.payments import (
     STRIPE_SECRET,
     FakeProvider,
@@ -34,31 +36,26 @@ from testing.payments import (
     disputed,
     expire_checkout,
     expired,
-    fake_providers,
     is_enrolled,
     payment_of,
     razorpay_link,
     razorpay_webhook,
     refunded,
+    selling_container,
     state_of,
     stripe_session,
     stripe_webhook,
-    with_payment_accounts,
 )
 from testing.polling import eventually
-from testing.servers import Learner, client, register
+from testing.servers import Learner, client
 
 PRICE = 49900
-NOWHERE = "7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0"
-MakeLearner = Callable[..., Awaitable[Learner]]
 
 
 @pytest.fixture(scope="module")
 async def services(settings: Settings) -> AsyncIterator[Container]:
-    with own_database(settings) as own:
-        own = with_payment_accounts(own)
-        async with running_container(own, payment_providers=fake_providers(own)) as services:
-            yield services
+    async with selling_container(settings) as services:
+        yield services
 
 
 @pytest.fixture
@@ -83,26 +80,13 @@ async def http(asgi: Any) -> AsyncIterator[httpx.AsyncClient]:
 
 
 @pytest.fixture
-async def learner(asgi: Any) -> AsyncIterator[MakeLearner]:
-    clients: list[httpx.AsyncClient] = []
-
-    async def make(**options: Any) -> Learner:
-        clients.append(client(asgi))
-        return await register(clients[-1], ready=False, **options)
-
-    yield make
-    for each in clients:
-        await each.aclose()
+async def ada(make_learner: MakeLearner, till: FakeProvider) -> Learner:
+    return await make_learner(ready=False)
 
 
 @pytest.fixture
-async def ada(learner: MakeLearner, till: FakeProvider) -> Learner:
-    return await learner()
-
-
-@pytest.fixture
-async def admin(services: Container, learner: MakeLearner) -> Learner:
-    return await make_admin(services, (await learner()).http)
+async def admin(services: Container, make_learner: MakeLearner) -> Learner:
+    return await make_admin(services, (await make_learner(ready=False)).http)
 
 
 async def buy(who: Learner, course: str, key: str | None = None) -> httpx.Response:
@@ -126,10 +110,6 @@ async def send(http: httpx.AsyncClient, webhook: Webhook) -> httpx.Response:
     return await http.post(
         "/payments/webhook", content=webhook.body, headers=httpx.Headers(webhook.headers, encoding="latin-1")
     )
-
-
-def problem(answer: httpx.Response) -> tuple[int, str]:
-    return answer.status_code, answer.json()["code"]
 
 
 # --- Buying ---------------------------------------------------------------------------------------------
@@ -180,15 +160,15 @@ async def test_open_order_is_returned_with_its_page(services: Container, ada: Le
 
 
 async def test_only_published_priced_courses_are_sold(
-    services: Container, ada: Learner, admin: Learner, learner: MakeLearner
+    services: Container, ada: Learner, admin: Learner, make_learner: MakeLearner
 ) -> None:
     free, draft = await add_course(services, price=0), await add_course(services, published=False)
     assert (await ada.http.post(f"/courses/{free}/enroll")).json() == {"enrolled": True}
     assert problem(await ada.http.post(f"/courses/{free}/enroll")) == (409, "already_enrolled")
     assert (await ada.http.get(f"/courses/{free}")).json()["enrolled"] is True
-    bob = await learner()
+    bob = await make_learner(ready=False)
     assert problem(await buy(bob, free)) == (409, "course_is_free")
-    for course in (draft, NOWHERE):
+    for course in (draft, MISSING_ID):
         assert problem(await ada.http.get(f"/courses/{course}")) == (404, "not_found")
         assert problem(await ada.http.post(f"/courses/{course}/enroll")) == (404, "not_found")
         assert problem(await buy(ada, course)) == (404, "not_found")
@@ -204,10 +184,12 @@ async def test_price_from_the_client_is_refused(services: Container, ada: Learne
     assert problem(answer) == (400, "request_invalid")
 
 
-async def test_order_of_another_learner_is_not_found(services: Container, ada: Learner, learner: MakeLearner) -> None:
-    order, bob = await paid(services, ada), await learner()
+async def test_order_of_another_learner_is_not_found(
+    services: Container, ada: Learner, make_learner: MakeLearner
+) -> None:
+    order, bob = await paid(services, ada), await make_learner(ready=False)
     theirs = await bob.http.get(f"/payments/orders/{order.id}")
-    nowhere = await bob.http.get(f"/payments/orders/{NOWHERE}")
+    nowhere = await bob.http.get(f"/payments/orders/{MISSING_ID}")
     assert problem(theirs) == (404, "not_found") and theirs.content == nowhere.content
     assert (await bob.http.get("/payments/orders")).json()["items"] == []
 
@@ -236,7 +218,7 @@ async def test_fifty_concurrent_checkouts_are_one_open_order(
 
 
 async def test_idempotency_key_replays_the_first_answer(
-    services: Container, ada: Learner, learner: MakeLearner
+    services: Container, ada: Learner, make_learner: MakeLearner
 ) -> None:
     course, other, key = await add_course(services), await add_course(services), str(uuid.uuid4())
     first = await buy(ada, course, key)
@@ -247,7 +229,7 @@ async def test_idempotency_key_replays_the_first_answer(
     assert again.headers["Idempotent-Replayed"] == "true" and "Idempotent-Replayed" not in first.headers
     assert problem(await buy(ada, other, key)) == (422, "idempotency_key_reused")
     # Another learner's key, and another operation's, are others.
-    bob = await learner()
+    bob = await make_learner(ready=False)
     theirs = await buy(bob, course, key)
     assert theirs.status_code == 201 and theirs.json()["orderId"] != first.json()["orderId"]
     enrolled = await ada.http.post(f"/courses/{course}/enroll", headers={"Idempotency-Key": key})
@@ -709,7 +691,7 @@ async def test_impossible_refund_is_refused(services: Container, ada: Learner, a
     assert problem(await admin.http.post(f"/admin/orders/{order.id}/refund", json={})) == (409, "order_not_refundable")
     await deliver(services, disputed(order, status="won", kind="charge.dispute.closed"))
     assert (await admin.http.post(f"/admin/orders/{order.id}/refund", json={})).status_code == 201
-    assert problem(await admin.http.post(f"/admin/orders/{NOWHERE}/refund", json={})) == (404, "not_found")
+    assert problem(await admin.http.post(f"/admin/orders/{MISSING_ID}/refund", json={})) == (404, "not_found")
     for body in ({"amount": 0}, {"amount": -5}, {"amount": 1.5}, {"amount": 2**31}, {"all": True}):
         assert (await admin.http.post(f"/admin/orders/{order.id}/refund", json=body)).status_code == 400
 
@@ -732,11 +714,11 @@ async def test_refund_uses_the_provider_of_the_order(
 
 
 async def test_operators_see_orders_and_alerts(
-    services: Container, ada: Learner, admin: Learner, learner: MakeLearner
+    services: Container, ada: Learner, admin: Learner, make_learner: MakeLearner
 ) -> None:
     order, other = (
         await paid(services, ada),
-        await order_of(services, await buy(await learner(), await add_course(services))),
+        await order_of(services, await buy(await make_learner(ready=False), await add_course(services))),
     )
     await deliver(services, disputed(order), completed(other, amount_total=1))
     shown = {each["id"]: each for each in await read_all_pages(admin.http, "/admin/orders", limit=100)}
@@ -749,9 +731,9 @@ async def test_operators_see_orders_and_alerts(
     assert problem(await ada.http.get("/admin/orders")) == (403, "forbidden")
 
 
-async def test_export_has_refunds_and_disputes(services: Container, ada: Learner, learner: MakeLearner) -> None:
+async def test_export_has_refunds_and_disputes(services: Container, ada: Learner, make_learner: MakeLearner) -> None:
     """Those of one's own orders, and of nobody else's."""
-    order, other = await paid(services, ada), await paid(services, await learner())
+    order, other = await paid(services, ada), await paid(services, await make_learner(ready=False))
     await deliver(services, refunded(order, 100), disputed(order), refunded(other, 200), disputed(other))
     copy = (await ada.http.get("/users/me/export")).json()
     (refund,), (dispute,) = copy["refunds"], copy["disputes"]

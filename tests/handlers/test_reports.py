@@ -12,10 +12,10 @@ from testing.accounts import make_admin
 from testing.call_history import MakeLearner, add_call
 from testing.databases import value
 from testing.http_answers import count_statuses, read_all_pages
+from testing.lessons import MISSING_ID
 from testing.servers import Learner
 
 Pair = tuple[Learner, Learner]
-NOWHERE = "7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0"
 
 
 @pytest.fixture
@@ -91,10 +91,10 @@ async def test_report_needs_a_shared_call(container: Container, pair: Pair, make
         await ada.http.post("/reports", json=body)
         for body in (
             about(stranger),
-            about(NOWHERE),
+            about(MISSING_ID),
             about(stranger, sessionId=between_others),
             about(bob, sessionId=between_others),
-            about(bob, sessionId=NOWHERE),
+            about(bob, sessionId=MISSING_ID),
         )
     ]
     assert {answer.status_code for answer in refused} == {404}

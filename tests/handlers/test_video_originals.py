@@ -23,7 +23,7 @@ from testing.pictures import keys
 from testing.servers import Learner, client
 from testing.videos import clip, everything, put
 
-from .test_videos import link, names, state, notification_titles, work
+from .test_videos import link, names, notification_titles, state, work
 
 NO_VIDEO = clip()[:600] + bytes(50_000)
 

@@ -18,10 +18,10 @@ from container import Container
 from settings import Settings
 from testing.accounts import make_admin
 from testing.call_history import MakeLearner
-from testing.containers import run_jobs, running_container
-from testing.databases import own_database, rows
+from testing.containers import run_jobs
+from testing.databases import rows
 from testing.lessons import MISSING_ID, new_course, new_lesson, problem
-from testing.payments import completed, deliver, fake_providers, refunded, with_payment_accounts
+from testing.payments import completed, deliver, refunded, selling_container
 from testing.pictures import bucket, keys
 from testing.servers import Learner, client
 from testing.time_limits import limit
@@ -30,13 +30,10 @@ from testing.videos import addresses, clip, decoded, everything, in_pieces, put
 
 @pytest.fixture(scope="module")
 async def services(settings: Settings) -> AsyncIterator[Container]:
-    """A product of its own database, whose jobs run when a test says so, and whose links are short-lived."""
-    with own_database(settings) as own:
-        own = with_payment_accounts(own).model_copy(
-            update={"video_link_expiry": timedelta(seconds=3), "video_max_bytes": 40 * 1024 * 1024}
-        )
-        async with running_container(own, payment_providers=fake_providers(own)) as services:
-            yield services
+    """A container whose playback links are short-lived."""
+    changes = {"video_link_expiry": timedelta(seconds=3), "video_max_bytes": 40 * 1024 * 1024}
+    async with selling_container(settings, **changes) as services:
+        yield services
 
 
 @pytest.fixture(scope="module")

@@ -45,11 +45,11 @@ from models import (
 )
 from services.payments import settlement
 from settings import Settings
+from testing.admin_rows import add_learner
 from testing.containers import load_settings, running_container
 from testing.databases import own_database, rows
 from testing.payments import add_course, state_of
 from testing.shop import PRICE, SUBSCRIBED, agrees
-from tests.services.test_settlement import a_learner
 
 SEED = int(os.environ.get("PAYMENT_SEED", "20261123"))
 WHOLE_WAY = int(os.environ.get("PAYMENT_STREAMS", "240"))
@@ -152,7 +152,7 @@ async def test_streams_converge_whatever_is_lost_repeated_late_or_crashes(
         async with turns:
             chance = random.Random(f"{SEED}/{number}")
             shop = chance.choice([container, other])
-            order = await shop.payments.checkout(await a_learner(container), course)
+            order = await shop.payments.checkout(await add_learner(container), course)
             checkout = order.provider_session_id or ""
             told: list[Any] = []
             for _ in range(chance.randint(1, 5)):
@@ -262,7 +262,7 @@ class Settled:
 
     async def open(self) -> None:
         for _ in range(AT_ONCE):
-            learner, course = await a_learner(self._container), await add_course(self._container, price=PRICE)
+            learner, course = await add_learner(self._container), await add_course(self._container, price=PRICE)
             self._free.put_nowait((uuid.UUID(learner), uuid.UUID(course)))
 
     @property

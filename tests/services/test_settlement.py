@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from container import Container
-from models import Order, Profile, User
+from models import Order
 from settings import Settings
+from testing.admin_rows import add_learner
 from testing.containers import run_jobs, running_container
 from testing.databases import own_database, rows, value
 from testing.payments import (
@@ -27,6 +28,7 @@ from testing.payments import (
     razorpay_link,
     razorpay_webhook,
     refunded,
+    selling_container,
     state_of,
     stripe_session,
     stripe_webhook,
@@ -41,28 +43,17 @@ MakeOrder = Callable[..., Any]
 @pytest.fixture(scope="module")
 async def house(settings: Settings) -> AsyncIterator[Container]:
     """A container with a database of its own: no other test's jobs are in it."""
-    with own_database(settings) as own:
-        own = with_payment_accounts(own)
-        async with running_container(own, payment_providers=fake_providers(own)) as services:
-            yield services
+    async with selling_container(settings) as services:
+        yield services
 
 
 @pytest.fixture
 def order(house: Container) -> MakeOrder:
     async def make(price: int = PRICE, learner: str | None = None, course: str | None = None) -> Order:
-        learner = learner or await a_learner(house)
+        learner = learner or await add_learner(house)
         return await house.payments.checkout(learner, course or await add_course(house, price=price))
 
     return make
-
-
-async def a_learner(house: Container) -> str:
-    user = User(email=f"{uuid.uuid4().hex}@example.com", password_hash="")
-    async with house.database.transaction() as db:
-        db.add(user)
-        await db.flush()
-        db.add(Profile(user_id=user.id))
-    return str(user.id)
 
 
 def full(order: Order) -> Webhook:
@@ -294,7 +285,7 @@ async def test_what_is_not_ours_is_taken_and_changes_nothing(house: Container, o
 
 
 async def test_who_pays_twice_is_enrolled_once_and_somebody_is_told(house: Container, order: MakeOrder) -> None:
-    learner, course = await a_learner(house), await add_course(house, price=PRICE)
+    learner, course = await add_learner(house), await add_course(house, price=PRICE)
     first = await order(learner=learner, course=course)
     await deliver(house, expired(first))
     second = await order(learner=learner, course=course)
@@ -316,7 +307,7 @@ async def test_razorpay_tells_the_same_stories(settings: Settings) -> None:
         own = with_payment_accounts(own, payment_provider="razorpay")
         async with running_container(own, payment_providers=fake_providers(own)) as house:
             for permutation in itertools.permutations(range(4)):
-                made = await house.payments.checkout(await a_learner(house), await add_course(house, price=PRICE))
+                made = await house.payments.checkout(await add_learner(house), await add_course(house, price=PRICE))
                 assert made.provider == "razorpay"
                 payment = {"id": f"pay_{made.id.hex[:14]}", "amount": PRICE, "currency": "INR", "status": "captured"}
                 money = {"payment_id": payment["id"], "amount": PRICE, "currency": "INR"}
