@@ -18,6 +18,7 @@ from joserfc import jwt
 from joserfc.jwk import RSAKey
 
 from settings import Settings
+from testing.call_history import MakeLearner
 from tests.contract.test_rest_contract import assert_problem
 
 pytestmark = pytest.mark.rest_paths
