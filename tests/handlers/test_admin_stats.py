@@ -14,7 +14,18 @@ import pytest
 import app
 from container import Container
 from devtools.embedded import EmbeddedServices
-from models import CallSession, Dispute, DisputeStatus, EndedBy, OrderStatus, ProviderName, Refund, RefundStatus, Report
+from models import (
+    CallSession,
+    Dispute,
+    DisputeStatus,
+    EndedBy,
+    Level,
+    OrderStatus,
+    ProviderName,
+    Refund,
+    RefundStatus,
+    Report,
+)
 from models import ReportReason as Reason
 from models import ReportStatus as Status
 from services.operations.dashboard import COUNTED, KEPT
@@ -207,7 +218,8 @@ async def test_stats_count_searches_and_wait_times(services: Container, admin: L
         await add_account(services, f"{n}@example.com", username=n, english_level="beginner") for n in ("ada", "bob")
     ]
     ada, bob = people
-    for level, user in (("beginner", ada), ("advanced", bob)):
+    searches: list[tuple[Level, str]] = [("beginner", ada), ("advanced", bob)]
+    for level, user in searches:
         socket = f"{services.bus.worker_id}.{user}"
         services.matchmaking.connect(socket)
         await services.matchmaking.find_partner(user, socket, level=level, topic=None)
@@ -215,8 +227,8 @@ async def test_stats_count_searches_and_wait_times(services: Container, admin: L
     await services.matchmaking.cancel_search(bob, f"{services.bus.worker_id}.{bob}")
     # As if the search of ada had begun three seconds earlier.
     key = f"match:searching:{ada}"
-    level, topic, socket, since, ticket = str(await services.redis.get(key)).split("\n", 4)
-    await services.redis.set(key, "\n".join((level, topic, socket, str(int(since) - 3_000_000), ticket)), keepttl=True)
+    *place, since, ticket = str(await services.redis.get(key)).split("\n", 4)
+    await services.redis.set(key, "\n".join((*place, str(int(since) - 3_000_000), ticket)), keepttl=True)
     match = await services.matchmaking.find_partner(bob, f"{services.bus.worker_id}.{bob}", level="all", topic=None)
     assert type(match).__name__ == "Match"
     ((waited,),) = await rows(services, "SELECT waited_ms FROM call_sessions")
