@@ -48,7 +48,7 @@ def ice(room: dict[str, str], number: int) -> dict[str, object]:
     return {**room, "candidate": {"candidate": str(number)}}
 
 
-async def test_what_follows_a_join_at_once_comes_after_it(ends: Ends) -> None:
+async def test_events_right_after_a_join_follow_it(ends: Ends) -> None:
     caller, receiver, room = ends
     await caller.send(event("join_room", room, 0))
     await caller.wait_for("430[")
@@ -63,7 +63,7 @@ async def test_what_follows_a_join_at_once_comes_after_it(ends: Ends) -> None:
     assert names == ["peer_joined", "peer_joined", "webrtc_answer", *["webrtc_ice"] * 50]
 
 
-async def test_fast_and_slow_events_of_one_socket_are_answered_in_order(ends: Ends) -> None:
+async def test_fast_and_slow_events_are_answered_in_order(ends: Ends) -> None:
     caller, receiver, room = ends
     for number, end in enumerate((caller, receiver)):
         await end.send(event("join_room", room, number))
@@ -94,7 +94,7 @@ async def test_fast_and_slow_events_of_one_socket_are_answered_in_order(ends: En
             assert heard[place - 1].startswith('42["error"'), heard[place - 1 : place + 1]
 
 
-async def test_an_event_in_fragments_is_not_overtaken(ends: Ends) -> None:
+async def test_fragmented_event_is_not_overtaken(ends: Ends) -> None:
     caller, receiver, room = ends
     for number, end in enumerate((caller, receiver)):
         await end.send(event("join_room", room, number))
@@ -124,7 +124,7 @@ async def test_binary_event_keeps_its_place_in_the_order(ends: Ends) -> None:
     assert acks(caller) == [0, 7, 8]
 
 
-async def test_hanging_up_does_not_overtake_what_was_said(ends: Ends) -> None:
+async def test_hang_up_does_not_overtake_signals(ends: Ends) -> None:
     caller, receiver, room = ends
     for number, end in enumerate((caller, receiver)):
         await end.send(event("join_room", room, number))
@@ -141,7 +141,7 @@ async def test_hanging_up_does_not_overtake_what_was_said(ends: Ends) -> None:
     assert acks(caller) == [0, 7, 8]
 
 
-async def test_ids_of_acks_come_back_as_they_went(make_phone: MakePhone, server: Server) -> None:
+async def test_ack_ids_are_returned_unchanged(make_phone: MakePhone, server: Server) -> None:
     phone: Phone = await make_phone()
     bare = await dial_bare(server, phone.learner)
     for ack_id in ("0", "9", "123456789012345"):
