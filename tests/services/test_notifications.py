@@ -407,6 +407,7 @@ async def test_concurrent_reads_keep_the_first_time(services: Container) -> None
         assert inbox.unread == 20
         at = {row.id: row.read_at for row in await told(services, who)}
         answered = [each for each in outcomes if isinstance(each, Notification)]
+        assert len(answered) == 2 * len(fresh) == 40
         assert all(each.read and each.read_at == at[each.id] for each in answered)
     assert (await services.notifications.list_of(who.user_id, limit=1, cursor=None)).unread == 0
 
