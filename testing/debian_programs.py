@@ -9,7 +9,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,8 +19,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from adapters.child_processes import die_with_parent
+from testing.polling import wait_until
 from testing.servers import free_port
-from testing.time_limits import limit
 
 DEPLOY = Path(__file__).resolve().parent.parent / "deploy"
 
@@ -50,11 +49,12 @@ def running(command: list[str], log: Path, ready: Callable[[], bool]) -> Iterato
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, preexec_fn=die_with_parent(signal.SIGTERM)
         )
     try:
-        deadline = time.monotonic() + limit(15)
-        while not ready():
+
+        def is_ready() -> bool:
             assert process.poll() is None, f"{command[0]} ended:\n{log.read_text()}"
-            assert time.monotonic() < deadline, f"{command[0]} is not ready:\n{log.read_text()}"
-            time.sleep(0.05)
+            return ready()
+
+        wait_until(is_ready, lambda: f"{command[0]} is ready:\n{log.read_text()}", within=15)
         yield process
     finally:
         process.terminate()

@@ -1,8 +1,9 @@
-"""The one wait for a condition."""
+"""The one wait for a condition, and its blocking form for processes that start."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -27,3 +28,12 @@ async def eventually(check: Callable[[], Any], what: str | Callable[[], str] = "
             seen = what() if callable(what) else what
             raise AssertionError(f"not within {within} s: {seen or check.__qualname__}")
         await asyncio.sleep(INTERVAL)
+
+
+def wait_until(check: Callable[[], Any], what: str | Callable[[], str], *, within: float) -> None:
+    """Block until `check` returns a true value; it raises where waiting has become pointless."""
+    deadline = time.monotonic() + limit(within)
+    while not check():
+        if time.monotonic() >= deadline:
+            raise AssertionError(f"not within {within} s: {what() if callable(what) else what}")
+        time.sleep(INTERVAL)

@@ -11,6 +11,7 @@ import websockets
 from websockets.asyncio.client import ClientConnection, connect
 
 from testing.client_internals import close_connection, is_open
+from testing.polling import eventually
 from testing.servers import Learner, Server
 from testing.time_limits import limit
 
@@ -40,10 +41,12 @@ class BareSocket:
 
     async def wait_for(self, start: str, *, count: int = 1, within: float = 10) -> str:
         """Wait for the frame that is the `count`th to start like this."""
-        async with asyncio.timeout(limit(within)):
-            while len(found := [frame for frame in self.received if frame.startswith(start)]) < count:
-                await asyncio.sleep(0.01)
-        return found[count - 1]
+        found = await eventually(
+            lambda: [frame for frame in self.received if frame.startswith(start)][count - 1 : count],
+            lambda: f"{start}; received {self.received[-5:]}",
+            within=within,
+        )
+        return str(found[0])
 
     async def wait_closed(self, *, within: float) -> None:
         async with asyncio.timeout(limit(within)):

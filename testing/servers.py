@@ -1,15 +1,13 @@
-"""Owns what tests are peopled with: learners, their clients and sockets, servers in processes of their own."""
+"""Servers in processes of their own, registered learners, and their HTTP and Socket.IO clients."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 import secrets
 import signal
 import socket
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,13 +22,14 @@ import socketio
 
 from testing import wire_recording
 from testing.client_internals import close_http_session
+from testing.polling import eventually, wait_until
 from testing.time_limits import limit
 
 PASSWORD = "correct horse battery"
 
 
 def address() -> str:
-    """An IP address that nobody else uses: limits are counted per address."""
+    """Return an IP address that no other test uses: limits are counted per address."""
     # Not `random`: a property-based test seeds it.
     return ".".join(str(1 + secrets.randbelow(253)) for _ in range(4))
 
@@ -101,20 +100,22 @@ def start_server(environment: dict[str, str], log: Path, *, workers: int, port: 
             start_new_session=True,
         )
     server = Server(f"http://127.0.0.1:{port}", process, log)
-    deadline = time.monotonic() + limit(60)
-    while time.monotonic() < deadline:
+
+    def is_ready() -> bool:
+        assert process.poll() is None, f"the server ended:\n{log.read_text()}"
         try:
             is_up = httpx.get(f"{server.url}/health", timeout=limit(1)).status_code == 200
-            # One may be there long before the others; where Redis is away nobody counts them.
-            if is_up and (not (now := _workers(environment)) or len(now - before) >= workers):
-                return server
         except httpx.HTTPError:
-            pass
-        if process.poll() is not None:
-            break
-        time.sleep(0.1)
-    stop_server(server)
-    raise AssertionError(f"the server did not start:\n{log.read_text()}")
+            return False
+        # One process may be there long before the others; without Redis they cannot be counted.
+        return is_up and (not (now := _workers(environment)) or len(now - before) >= workers)
+
+    try:
+        wait_until(is_ready, log.read_text, within=60)
+    except AssertionError:
+        stop_server(server)
+        raise
+    return server
 
 
 def _workers(environment: dict[str, str]) -> set[Any]:
@@ -178,13 +179,14 @@ class Phone:
 
     async def wait_for(self, event: str, *, count: int = 1, within: float = 5) -> Any:
         """Wait until `event` has been received `count` times; return the payload of that one."""
-        deadline = time.monotonic() + limit(within)
-        while time.monotonic() < deadline:
-            payloads = [payload for name, payload in self.received if name == event]
-            if len(payloads) >= count:
-                return payloads[count - 1]
-            await asyncio.sleep(0.01)
-        raise AssertionError(f"no {event} within {within} s; received {[name for name, _ in self.received]}")
+
+        def found() -> list[Any]:
+            return [payload for name, payload in self.received if name == event][count - 1 : count]
+
+        (payload,) = await eventually(
+            found, lambda: f"{event}; received {[name for name, _ in self.received]}", within=within
+        )
+        return payload
 
 
 async def dial(url: str, learner: Learner, *, headers: dict[str, str] | None = None, **options: Any) -> Phone:

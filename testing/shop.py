@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from testing.accounts import make_admin
 from testing.containers import load_settings
 from testing.databases import own_database, rows
 from testing.payments import add_course, is_enrolled
-from testing.polling import eventually
+from testing.polling import eventually, wait_until
 from testing.servers import Learner, address, register, start_server, stop_server
 from testing.time_limits import limit
 
@@ -59,10 +58,12 @@ def run_job_worker(
             stderr=output,
         )
     try:
-        deadline = time.monotonic() + limit(60)
-        while ready not in log.read_text():
-            assert process.poll() is None and time.monotonic() < deadline, log.read_text()
-            time.sleep(0.05)
+
+        def is_ready() -> bool:
+            assert process.poll() is None, log.read_text()
+            return ready in log.read_text()
+
+        wait_until(is_ready, log.read_text, within=60)
         yield process
     finally:
         process.send_signal(signal.SIGTERM)

@@ -96,7 +96,7 @@ async def good(make_phone: MakePhone) -> tuple[Phone, Phone]:
     return await make_phone(), await make_phone()
 
 
-async def test_oversized_frames_end_their_connection_alone(
+async def test_oversized_frames_close_their_connection_alone(
     good: tuple[Phone, Phone], bare: Dial, server: Server
 ) -> None:
     before = resident(server)
@@ -109,7 +109,8 @@ async def test_oversized_frames_end_their_connection_alone(
     assert resident(server) - before < GROWTH
 
 
-async def test_events_beyond_the_limit_are_refused_and_told_once_a_second(make_phone: MakePhone, bare: Dial) -> None:
+async def test_excess_events_are_refused(make_phone: MakePhone, bare: Dial) -> None:
+    """Each refused event is acked with `rate_limited`; the `error` event comes at most once a second."""
     learner = (await make_phone()).learner
     sender = await bare(learner)
     began = time.monotonic()
@@ -136,7 +137,9 @@ async def test_events_beyond_the_limit_are_refused_and_told_once_a_second(make_p
     await eventually(is_accepted, "an event is accepted again", within=1)
 
 
-async def test_a_flood_is_cut_off(good: tuple[Phone, Phone], make_phone: MakePhone, bare: Dial, server: Server) -> None:
+async def test_flooding_socket_is_disconnected(
+    good: tuple[Phone, Phone], make_phone: MakePhone, bare: Dial, server: Server
+) -> None:
     strangers = [(await make_phone()).learner for _ in range(3)]
     before = resident(server)
     async with good_call(*good):
@@ -149,7 +152,9 @@ async def test_a_flood_is_cut_off(good: tuple[Phone, Phone], make_phone: MakePho
     assert resident(server) - before < GROWTH
 
 
-async def test_signaling_is_limited_like_all_else(make_phone: MakePhone, good: tuple[Phone, Phone], bare: Dial) -> None:
+async def test_signaling_counts_towards_the_event_limit(
+    make_phone: MakePhone, good: tuple[Phone, Phone], bare: Dial
+) -> None:
     partner = await make_phone()
     learner = (await make_phone()).learner
     abuser = await bare(learner)
@@ -171,7 +176,7 @@ async def test_signaling_is_limited_like_all_else(make_phone: MakePhone, good: t
     assert BURST - 3 <= relayed <= BURST + PER_SECOND * took
 
 
-async def test_a_socket_that_never_names_itself_is_closed(good: tuple[Phone, Phone], bare: Dial) -> None:
+async def test_socket_without_handshake_is_closed(good: tuple[Phone, Phone], bare: Dial) -> None:
     async with good_call(*good):
         silent = [await bare() for _ in range(50)]
         began = time.monotonic()
@@ -179,7 +184,7 @@ async def test_a_socket_that_never_names_itself_is_closed(good: tuple[Phone, Pho
         assert time.monotonic() - began > 0.5
 
 
-async def test_refused_handshakes_do_not_buy_time(bare: Dial) -> None:
+async def test_refused_handshakes_do_not_extend_the_deadline(bare: Dial) -> None:
     stubborn = await bare()
     async with asyncio.timeout(limit(HANDSHAKE_TIMEOUT + 2)):
         while is_open(stubborn.socket):
@@ -189,7 +194,7 @@ async def test_refused_handshakes_do_not_buy_time(bare: Dial) -> None:
     assert len(refused) > 5, "closed for the refusal, not by the deadline"
 
 
-async def test_a_connection_that_asks_for_nothing_is_closed(good: tuple[Phone, Phone], server: Server) -> None:
+async def test_idle_tcp_connection_is_closed(good: tuple[Phone, Phone], server: Server) -> None:
     port = int(server.url.rpartition(":")[2])
     writers = []
     readers = []
@@ -205,7 +210,7 @@ async def test_a_connection_that_asks_for_nothing_is_closed(good: tuple[Phone, P
         writer.close()
 
 
-async def test_whoever_speaks_before_the_handshake_is_cut_off(good: tuple[Phone, Phone], bare: Dial) -> None:
+async def test_events_before_the_handshake_close_the_connection(good: tuple[Phone, Phone], bare: Dial) -> None:
     async with good_call(*good) as room:
         for _ in range(20):
             early = await bare()
@@ -214,9 +219,7 @@ async def test_whoever_speaks_before_the_handshake_is_cut_off(good: tuple[Phone,
             assert not [frame for frame in early.received if frame.startswith("4")]
 
 
-async def test_a_foreign_room_cannot_be_spoken_into(
-    good: tuple[Phone, Phone], make_phone: MakePhone, bare: Dial
-) -> None:
+async def test_foreign_room_takes_no_events(good: tuple[Phone, Phone], make_phone: MakePhone, bare: Dial) -> None:
     learner = (await make_phone()).learner
     async with good_call(*good) as room:
         for _ in range(4):
@@ -232,9 +235,10 @@ async def test_a_foreign_room_cannot_be_spoken_into(
             await intruder.close()
 
 
-async def test_a_partner_who_does_not_read_is_cut_off_and_nobody_else_waits(
+async def test_slow_reader_is_disconnected(
     good: tuple[Phone, Phone], make_phone: MakePhone, server: Server, container: Container
 ) -> None:
+    """A partner who stops reading is disconnected, and no other socket waits for that."""
     deaf, talker = await make_phone(), await make_phone()
     room = await call(talker, deaf)
     underlying = transport_of(deaf.client)
@@ -261,9 +265,7 @@ async def sockets_are(container: Container, *phones: Phone) -> bool:
     return set(counted) == {phone.client.get_sid() for phone in phones}
 
 
-async def test_a_user_has_three_sockets_and_the_oldest_makes_room(
-    server: Server, make_phone: MakePhone, container: Container
-) -> None:
+async def test_fourth_socket_replaces_the_oldest(server: Server, make_phone: MakePhone, container: Container) -> None:
     first = await make_phone()
     learner = first.learner
     others = [await dial(server.url, learner) for _ in range(2)]
@@ -285,7 +287,7 @@ async def test_a_user_has_three_sockets_and_the_oldest_makes_room(
         await phone.client.disconnect()
 
 
-async def test_sockets_of_a_worker_that_was_killed_do_not_count(
+async def test_sockets_of_a_killed_process_are_not_counted(
     server: Server, make_phone: MakePhone, container: Container
 ) -> None:
     phone = await make_phone()

@@ -64,7 +64,7 @@ async def handshake(url: str, token: str) -> str:
     return refusals[0]
 
 
-async def test_a_banned_searcher_leaves_the_queue(make_phone: MakePhone, admin: Learner, container: Container) -> None:
+async def test_ban_removes_the_search(make_phone: MakePhone, admin: Learner, container: Container) -> None:
     bob = await make_phone()
     topic = f"lonely {bob.learner.username}"
     assert await bob.send("find_partner", {"topic": topic}) == {"ok": True}
@@ -86,7 +86,7 @@ async def test_a_banned_searcher_leaves_the_queue(make_phone: MakePhone, admin: 
 
 
 @pytest.mark.parametrize("same_worker", [True, False])
-async def test_a_ban_ends_the_call_and_the_partner_hears_why(
+async def test_ban_ends_the_call_with_its_reason(
     make_phone: MakePhone, admin: Learner, container: Container, same_worker: bool
 ) -> None:
     ada = await make_phone()
@@ -107,7 +107,7 @@ async def test_a_ban_ends_the_call_and_the_partner_hears_why(
     await ada.send("cancel_search")
 
 
-async def test_a_ban_between_match_and_call_frees_the_partner(
+async def test_ban_before_both_joined_frees_the_partner(
     make_phone: MakePhone, admin: Learner, container: Container
 ) -> None:
     ada = await make_phone()
@@ -124,7 +124,7 @@ async def test_a_ban_between_match_and_call_frees_the_partner(
     await ada.send("cancel_search")
 
 
-async def test_within_a_second_no_worker_lets_the_banned_in(
+async def test_ban_takes_effect_everywhere_within_a_second(
     server: Server, make_phone: MakePhone, admin: Learner
 ) -> None:
     first = await make_phone()
@@ -170,9 +170,7 @@ async def test_within_a_second_no_worker_lets_the_banned_in(
         assert await handshake(server.url, bob.access_token) == "banned"
 
 
-async def test_a_socket_that_connects_while_the_ban_falls_does_not_stay(
-    server: Server, make_phone: MakePhone, admin: Learner
-) -> None:
+async def test_ban_closes_sockets_that_connect_meanwhile(server: Server, make_phone: MakePhone, admin: Learner) -> None:
     bob = (await make_phone()).learner
     clients = [socketio.AsyncClient(reconnection=False) for _ in range(8)]
 

@@ -63,7 +63,8 @@ async def strike(fault: str, deployment: Deployment, callers: list[Caller], stor
             deployment.restart_redis()
 
 
-async def test_five_hundred_calls_resume_or_end_whatever_dies(deployment: Deployment) -> None:
+async def test_five_hundred_calls_survive_faults(deployment: Deployment) -> None:
+    """Each call resumes or ends, and its record is right, whichever process or store is killed meanwhile."""
     seed = int(os.environ.get("FAULTS_SEED", "7"))
     clients = []
     for number in range(LEARNERS):

@@ -55,7 +55,7 @@ async def say(client: ReconnectingClient, room: Room, text: str) -> None:
     assert ack == {"ok": True}, ack
 
 
-async def test_a_killed_worker_interrupts_its_calls_and_frees_its_searchers(
+async def test_killed_process_interrupts_calls_and_frees_searches(
     deployment: Deployment, make_client: Callable[..., object], services: Container
 ) -> None:
     ada, bob, carol, dave = [await make_client(at=at) for at in (0, 1, 0, 0)]  # type: ignore[misc]
@@ -85,7 +85,7 @@ async def test_a_killed_worker_interrupts_its_calls_and_frees_its_searchers(
     assert (await ended_call_row(services, room["roomId"])).connected_at is not None
 
 
-async def test_a_worker_that_is_stopped_ends_no_call(
+async def test_stopped_process_ends_no_call(
     deployment: Deployment, make_client: Callable[..., object], services: Container
 ) -> None:
     pairs = [[await make_client(at=at) for at in (0, number % 2)] for number in range(6)]  # type: ignore[misc]
@@ -118,7 +118,7 @@ async def test_a_worker_that_is_stopped_ends_no_call(
 
 
 @pytest.mark.parametrize("how", ["FLUSHALL", "restart"])
-async def test_a_redis_that_forgets_or_restarts_ends_no_call_and_loses_no_search(
+async def test_redis_loss_keeps_calls_and_searches(
     deployment: Deployment, make_client: Callable[..., object], services: Container, how: str
 ) -> None:
     ada, bob, carol = [await make_client(at=at) for at in (0, 1, 1)]  # type: ignore[misc]
@@ -157,7 +157,7 @@ async def test_a_redis_that_forgets_or_restarts_ends_no_call_and_loses_no_search
         assert ended.duration_seconds is not None and 60 <= ended.duration_seconds < 600
 
 
-async def test_a_search_ends_after_its_time_and_leaves_nothing(
+async def test_search_expires_and_leaves_nothing(
     environment: dict[str, str], own_valkey: dict[str, str], tmp_path: Path, settings: Settings
 ) -> None:
     brief = {**environment, **own_valkey, "SEARCH_EXPIRY": "1s"}

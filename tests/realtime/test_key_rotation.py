@@ -100,7 +100,7 @@ async def published(url: str) -> list[set[str]]:
     return found
 
 
-async def test_keys_rotate_under_traffic_without_one_failed_request(
+async def test_rotation_under_traffic_fails_no_request(
     own_server: Server, own_keys: dict[str, str], http: httpx.AsyncClient
 ) -> None:
     learner = await register(http)
@@ -147,7 +147,7 @@ async def test_keys_rotate_under_traffic_without_one_failed_request(
     await second.client.disconnect()
 
 
-async def test_a_pruned_key_verifies_nothing_any_more_on_any_worker(
+async def test_pruned_key_verifies_nothing_on_any_process(
     own_server: Server, own_keys: dict[str, str], http: httpx.AsyncClient
 ) -> None:
     files = KeyFiles(load_settings(own_keys))

@@ -17,7 +17,7 @@ from testing.polling import eventually
 from testing.servers import Server, start_server, stop_server
 
 
-async def test_a_call_over_two_workers_is_counted_once(
+async def test_call_across_processes_is_counted_once(
     server: Server, container: Container, make_phone: MakePhone
 ) -> None:
     await empty_queue(container)
@@ -50,7 +50,7 @@ async def test_a_call_over_two_workers_is_counted_once(
     assert (await ada.send("end_call", room))["ok"]
 
 
-async def test_requests_are_counted_by_what_the_contract_calls_them(server: Server) -> None:
+async def test_requests_are_counted_by_operation(server: Server) -> None:
     before = await asyncio.to_thread(scrape_all, server.url)
     async with httpx.AsyncClient(base_url=server.url) as http:
         assert (await http.get("/health")).status_code == 200
@@ -73,12 +73,12 @@ async def test_requests_are_counted_by_what_the_contract_calls_them(server: Serv
     assert grew("parlance_payment_webhooks", provider="unknown", outcome="signature_invalid") == 1
 
 
-async def test_the_public_is_told_that_there_is_nothing(api: httpx.AsyncClient) -> None:
+async def test_metrics_are_hidden_from_the_public(api: httpx.AsyncClient) -> None:
     assert (await api.get("/metrics", headers={"X-Forwarded-For": "198.51.100.7"})).json()["code"] == "not_found"
     assert (await api.get("/metrics")).status_code == 200
 
 
-async def test_jobs_are_told_by_name_with_the_age_of_the_oldest(container: Container, api: httpx.AsyncClient) -> None:
+async def test_jobs_are_reported_by_name_and_age(container: Container, api: httpx.AsyncClient) -> None:
     async with container.database.transaction() as db:
         await container.jobs.enqueue(db, delete_object, key="nothing-of-that-name")
     lines = (await api.get("/metrics")).text.splitlines()
@@ -87,9 +87,7 @@ async def test_jobs_are_told_by_name_with_the_age_of_the_oldest(container: Conta
     assert any(each.startswith('parlance_job_age_seconds{task="storage.delete"}') for each in lines)
 
 
-async def test_a_worker_that_does_not_answer_is_told_and_waited_for_briefly(
-    environment: dict[str, str], tmp_path: Path
-) -> None:
+async def test_silent_process_is_reported_soon(environment: dict[str, str], tmp_path: Path) -> None:
     one = await asyncio.to_thread(start_server, environment, tmp_path / "one.log", workers=1)
     two = await asyncio.to_thread(start_server, environment, tmp_path / "two.log", workers=1)
     try:
@@ -111,7 +109,7 @@ async def _is_whole(url: str) -> bool:
     return total(await asyncio.to_thread(scrape, url), "parlance_workers", state="silent") == 0
 
 
-async def test_what_is_away_is_told_and_the_rest_is_there(environment: dict[str, str], tmp_path: Path) -> None:
+async def test_unavailable_store_is_reported_beside_the_rest(environment: dict[str, str], tmp_path: Path) -> None:
     from devtools.embedded import EmbeddedServices
 
     services = EmbeddedServices(tmp_path / "valkey", durable=False, only=("valkey",))

@@ -34,9 +34,10 @@ async def enqueued(container: Container, notification: str) -> list[str]:
     return [row.task_name for row in await rows(container, statement, n=notification)]
 
 
-async def test_every_socket_of_the_user_hears_on_whichever_worker_and_nobody_elses(
+async def test_notification_reaches_all_sockets_of_its_user(
     make_phone: MakePhone, container: Container, settings: Settings
 ) -> None:
+    """The sockets are on two processes, and a stranger's receives nothing."""
     phone = await make_phone()
     tablet = await make_phone(learner=phone.learner, apart_from=phone)
     stranger = await make_phone()
@@ -59,9 +60,7 @@ async def test_every_socket_of_the_user_hears_on_whichever_worker_and_nobody_els
     assert [name for name, _ in stranger.received].count("notification") == 1
 
 
-async def test_a_socket_that_is_gone_and_one_that_dies_keep_nobody_from_hearing(
-    make_phone: MakePhone, container: Container
-) -> None:
+async def test_dead_sockets_do_not_stop_a_notification(make_phone: MakePhone, container: Container) -> None:
     phone = await make_phone()
     gone = await make_phone(learner=phone.learner)
     await gone.client.disconnect()
@@ -72,7 +71,7 @@ async def test_a_socket_that_is_gone_and_one_that_dies_keep_nobody_from_hearing(
     assert (await phone.wait_for("notification"))["title"] == "Hello"
 
 
-async def test_a_redis_that_lost_its_data_learns_again_where_the_sockets_are(
+async def test_sockets_are_registered_again_after_redis_loss(
     environment: dict[str, str], own_valkey: dict[str, str], tmp_path: Path
 ) -> None:
     variables = {**environment, **own_valkey}
@@ -96,7 +95,7 @@ async def test_a_redis_that_lost_its_data_learns_again_where_the_sockets_are(
         stop_server(server)
 
 
-async def test_what_was_read_meanwhile_is_not_announced(make_phone: MakePhone, container: Container) -> None:
+async def test_read_notification_is_not_emitted(make_phone: MakePhone, container: Container) -> None:
     phone = await make_phone()
     notification = await tell(container, phone.learner, notification_templates.system("Hello", "There."))
     await phone.learner.http.patch("/notifications/read-all")
@@ -106,9 +105,7 @@ async def test_what_was_read_meanwhile_is_not_announced(make_phone: MakePhone, c
     assert (await phone.wait_for("notification"))["id"] == unread
 
 
-async def test_a_match_is_pushed_to_an_app_in_the_background_and_only_then(
-    make_phone: MakePhone, container: Container
-) -> None:
+async def test_match_is_pushed_only_to_a_background_app(make_phone: MakePhone, container: Container) -> None:
     ada = await make_phone()
     bob = await make_phone(apart_from=ada)
     body = {"fcmToken": f"token-{uuid.uuid4()}", "deviceId": "phone", "platform": "ios"}
@@ -170,9 +167,8 @@ async def test_a_match_is_pushed_to_an_app_in_the_background_and_only_then(
     assert rooms == [found["roomId"], second["roomId"], fourth["roomId"]] and third["roomId"] not in rooms
 
 
-async def test_one_who_searches_on_in_the_background_and_comes_second_is_told_too(
-    make_phone: MakePhone, container: Container
-) -> None:
+async def test_requeued_background_user_is_notified_of_the_match(make_phone: MakePhone, container: Container) -> None:
+    """A requeued user who meets a waiting one is the second to come, and is notified as well."""
     ada = await make_phone()
     bob, carol = await make_phone(apart_from=ada), await make_phone(apart_from=ada)
     await ada.send("app_state", {"background": True})
@@ -191,7 +187,7 @@ async def test_one_who_searches_on_in_the_background_and_comes_second_is_told_to
     assert (await carol.learner.http.get("/notifications")).json()["items"] == []
 
 
-async def test_where_the_app_is_has_to_be_said_rightly(make_phone: MakePhone) -> None:
+async def test_app_state_payload_is_validated(make_phone: MakePhone) -> None:
     phone = await make_phone()
     for wrong in ({}, {"background": "yes"}, {"background": True, "since": 1}):
         assert (await phone.send("app_state", wrong))["error"]["code"] == "bad_payload"

@@ -49,7 +49,7 @@ async def say(phone: Phone, room: Room, *numbers: int) -> None:
 
 @pytest.mark.parametrize("where", ["together_with", "apart_from"])
 @pytest.mark.parametrize("how", ["says goodbye", "line breaks"])
-async def test_whoever_drops_comes_back_to_the_call_on_any_worker(
+async def test_dropped_participant_resumes_on_any_process(
     make_phone: MakePhone, container: Container, where: str, how: str
 ) -> None:
     ada = await make_phone()
@@ -78,7 +78,7 @@ async def test_whoever_drops_comes_back_to_the_call_on_any_worker(
     assert (await ended_call_row(container, room["roomId"])).ended_by is EndedBy.USER_B
 
 
-async def test_nothing_that_was_signalled_is_lost_or_heard_twice_however_often_one_drops(
+async def test_repeated_drops_lose_and_repeat_no_signal(
     make_phone: MakePhone,
 ) -> None:
     ada = await make_phone()
@@ -113,9 +113,7 @@ async def test_nothing_that_was_signalled_is_lost_or_heard_twice_however_often_o
     assert spoken > 50
 
 
-async def test_whoever_is_back_before_the_one_who_spoke_hears_what_they_said(
-    make_phone: MakePhone, container: Container
-) -> None:
+async def test_receiver_returning_first_gets_missed_signals(make_phone: MakePhone, container: Container) -> None:
     ada, bob = await make_phone(), await make_phone()
     room = await call(ada, bob)
     await say(ada, room, 1)
@@ -137,7 +135,7 @@ async def test_whoever_is_back_before_the_one_who_spoke_hears_what_they_said(
     assert names(ada_again).count("peer_reconnecting") == 0
 
 
-async def test_both_drop_and_come_back_and_hear_each_other(make_phone: MakePhone) -> None:
+async def test_both_drop_and_sender_returns_first(make_phone: MakePhone) -> None:
     ada, bob = await make_phone(), await make_phone()
     room = await call(ada, bob)
     await say(ada, room, 1)
@@ -158,7 +156,7 @@ async def test_both_drop_and_come_back_and_hear_each_other(make_phone: MakePhone
     assert said(bob, bob_again) == ["1", "2", "3", "4"]
 
 
-async def test_whoever_comes_too_late_finds_the_call_over(make_phone: MakePhone, container: Container) -> None:
+async def test_return_after_the_grace_finds_the_call_ended(make_phone: MakePhone, container: Container) -> None:
     ada, bob = await make_phone(), await make_phone()
     room = await call(ada, bob)
     break_line(bob)
@@ -172,9 +170,7 @@ async def test_whoever_comes_too_late_finds_the_call_over(make_phone: MakePhone,
         assert await phone.send("find_partner", {"topic": f"next {phone.learner.username}"}) == {"ok": True}
 
 
-async def test_a_call_that_is_hung_up_while_the_other_is_away_is_over(
-    make_phone: MakePhone, container: Container
-) -> None:
+async def test_hang_up_while_the_peer_is_away_ends_the_call(make_phone: MakePhone, container: Container) -> None:
     ada, bob = await make_phone(), await make_phone()
     room = await call(ada, bob)
     break_line(bob)
@@ -185,7 +181,7 @@ async def test_a_call_that_is_hung_up_while_the_other_is_away_is_over(
     assert (await ended_call_row(container, room["roomId"])).ended_by is EndedBy.USER_A
 
 
-async def test_a_second_device_takes_the_call_over(make_phone: MakePhone, container: Container) -> None:
+async def test_second_device_takes_over_the_call(make_phone: MakePhone, container: Container) -> None:
     ada, bob = await make_phone(), await make_phone()
     room = await call(ada, bob)
     await say(ada, room, 1)
@@ -212,9 +208,7 @@ async def test_a_second_device_takes_the_call_over(make_phone: MakePhone, contai
     assert "peer_reconnecting" not in names(ada)
 
 
-async def test_whoever_came_searches_on_where_the_other_does_not_come(
-    make_phone: MakePhone, container: Container
-) -> None:
+async def test_unjoined_match_requeues_the_one_who_joined(make_phone: MakePhone, container: Container) -> None:
     ada, bob = await make_phone(), await make_phone()
     room = {"roomId": (await match(ada, bob))["roomId"]}
     await ada.send("join_room", room)
@@ -232,7 +226,7 @@ async def test_whoever_came_searches_on_where_the_other_does_not_come(
         assert (await db.exec(counted)).all() == [0, 0]
 
 
-async def test_whoever_is_left_meets_the_next_one_who_waits_at_once(make_phone: MakePhone) -> None:
+async def test_requeued_user_is_matched_at_once(make_phone: MakePhone) -> None:
     ada, bob, carol = await make_phone(), await make_phone(), await make_phone()
     room_id = (await match(ada, bob))["roomId"]
     await carol.send("find_partner", {})
@@ -243,7 +237,7 @@ async def test_whoever_is_left_meets_the_next_one_who_waits_at_once(make_phone: 
     assert (await carol.wait_for("match_found"))["roomId"] == found["roomId"]
 
 
-async def test_new_turn_credentials_are_for_those_in_the_room(make_phone: MakePhone) -> None:
+async def test_turn_credentials_are_for_participants_only(make_phone: MakePhone) -> None:
     ada, bob = await make_phone(), await make_phone()
     room = await call(ada, bob)
     ack = await ada.send("refresh_ice", room)

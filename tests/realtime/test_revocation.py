@@ -194,9 +194,10 @@ async def use_a_stolen_token(deployment: Deployment, learner: Learner) -> None:
     [logout, logout_all, end_the_device, reset_the_password, promote, sign_in_again, use_a_stolen_token],
     ids=lambda f: f.__name__,
 )
-async def test_an_ended_sign_in_is_refused_and_its_sockets_are_cut_on_every_worker_within_a_second(
+async def test_ended_login_is_refused_within_a_second(
     deployment: Deployment, newcomer: Newcomer, call: Call, end: Callable[[Deployment, Learner], Awaitable[None]]
 ) -> None:
+    """On every process the token is refused and the sockets are disconnected; other logins go on."""
     learner, stranger = await newcomer(), await newcomer()
     tablet = await sign_in(learner, "tablet")
     phones = [await call(worker, learner) for worker in deployment.workers]
@@ -219,7 +220,7 @@ async def test_an_ended_sign_in_is_refused_and_its_sockets_are_cut_on_every_work
             assert answer.status_code == (401 if whole_account else 200)
 
 
-async def test_logging_out_reaches_both_processes_of_one_server(
+async def test_logout_reaches_both_processes_of_a_server(
     make_phone: Callable[..., Awaitable[Phone]], server: Server
 ) -> None:
     here = await make_phone()
@@ -239,7 +240,7 @@ async def test_logging_out_reaches_both_processes_of_one_server(
     assert other.client.connected
 
 
-async def test_a_worker_that_starts_later_knows_who_has_signed_out(deployment: Deployment, newcomer: Newcomer) -> None:
+async def test_later_process_knows_ended_logins(deployment: Deployment, newcomer: Newcomer) -> None:
     learner, stranger = await newcomer(), await newcomer()
     await logout(deployment, learner)
     async with running_container(load_settings(deployment.environment)) as later:
@@ -248,9 +249,7 @@ async def test_a_worker_that_starts_later_knows_who_has_signed_out(deployment: D
         assert later.logins.identify(stranger.access_token).user_id == stranger.id
 
 
-async def test_a_worker_that_cannot_ask_who_has_signed_out_lets_nobody_in(
-    deployment: Deployment, newcomer: Newcomer
-) -> None:
+async def test_process_without_postgresql_refuses_all_tokens(deployment: Deployment, newcomer: Newcomer) -> None:
     learner = await newcomer()
     services = Container(load_settings({**deployment.environment, "DB_PORT": "1"}))
     try:
@@ -264,9 +263,7 @@ async def test_a_worker_that_cannot_ask_who_has_signed_out_lets_nobody_in(
         await services.close()
 
 
-async def test_nothing_that_has_ended_works_again_after_redis_was_emptied(
-    deployment: Deployment, newcomer: Newcomer, call: Call
-) -> None:
+async def test_ended_logins_stay_ended_after_a_flush(deployment: Deployment, newcomer: Newcomer, call: Call) -> None:
     before, after, at_once = await newcomer(), await newcomer(), await newcomer()
     await logout(deployment, before)
     await assert_ended(deployment, before, [], within=PROMISED)
@@ -283,9 +280,7 @@ async def test_nothing_that_has_ended_works_again_after_redis_was_emptied(
             assert await seconds_until_refused(worker.url, learner.access_token, within=0.5) < 0.5
 
 
-async def test_an_end_is_not_missed_when_redis_loses_its_mark_between_two_looks(
-    deployment: Deployment, newcomer: Newcomer
-) -> None:
+async def test_revocation_survives_the_loss_of_its_mark(deployment: Deployment, newcomer: Newcomer) -> None:
     first, second = await newcomer(), await newcomer()
     with deployment.redis() as client:
         client.flushall()
@@ -337,9 +332,7 @@ async def test_revocations_are_read_only_when_there_are_new_ones(deployment: Dep
         await services.close()
 
 
-async def test_a_redis_that_hangs_delays_neither_the_logout_nor_its_reach_for_long(
-    deployment: Deployment, newcomer: Newcomer, call: Call
-) -> None:
+async def test_hanging_redis_delays_a_logout_briefly(deployment: Deployment, newcomer: Newcomer, call: Call) -> None:
     learner = await newcomer()
     phones = [await call(worker, learner) for worker in deployment.workers]
     with deployment.redis() as client:
@@ -351,7 +344,7 @@ async def test_a_redis_that_hangs_delays_neither_the_logout_nor_its_reach_for_lo
         client.ping()  # waits until it answers again
 
 
-async def test_an_end_reaches_every_worker_while_redis_is_away_and_stays_when_it_is_back(
+async def test_logout_without_redis_reaches_every_process(
     deployment: Deployment, newcomer: Newcomer, call: Call
 ) -> None:
     learner, stranger, last = await newcomer(), await newcomer(), await newcomer()

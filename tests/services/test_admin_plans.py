@@ -23,7 +23,7 @@ async def house(settings: Settings) -> AsyncIterator[Container]:
             yield services
 
 
-async def test_what_operators_ask_is_answered_by_indexes(house: Container) -> None:
+async def test_admin_queries_use_indexes(house: Container) -> None:
     await house.redis.delete("admin:stats")
     whole = {}
     for name, question in load_users.questions(house, USERS).items():

@@ -53,7 +53,7 @@ async def ending(container: Container, room: str) -> Any:
     return found
 
 
-async def test_twenty_ends_at_once_count_once_for_both(container: Container, pair: Pair) -> None:
+async def test_concurrent_ends_are_counted_once(container: Container, pair: Pair) -> None:
     ada, bob = pair
     room = await open_call(container, ada, bob, age=timedelta(minutes=10))
     by = [ada.id, bob.id, "timeout", "error"]
@@ -65,9 +65,7 @@ async def test_twenty_ends_at_once_count_once_for_both(container: Container, pai
     assert await ending(container, room) == before
 
 
-async def test_two_calls_that_end_at_once_over_the_same_people_do_not_wait_for_each_other(
-    container: Container, pair: Pair
-) -> None:
+async def test_concurrent_ends_of_one_pair_do_not_deadlock(container: Container, pair: Pair) -> None:
     ada, bob = pair
     for _ in range(100):
         opposite = await asyncio.gather(open_call(container, ada, bob), open_call(container, bob, ada))
@@ -78,9 +76,7 @@ async def test_two_calls_that_end_at_once_over_the_same_people_do_not_wait_for_e
     assert (await statistics(container, ada))[0] == (await statistics(container, bob))[0] == 200
 
 
-async def test_the_sweeper_and_hanging_up_do_not_wait_for_each_other(
-    container: Container, make_learner: MakeLearner
-) -> None:
+async def test_sweeper_and_hang_ups_do_not_deadlock(container: Container, make_learner: MakeLearner) -> None:
     people = [await make_learner(ready=False) for _ in range(6)]
     chance, opened = random.Random(7), 0
     for _ in range(12):
@@ -95,7 +91,7 @@ async def test_the_sweeper_and_hanging_up_do_not_wait_for_each_other(
     assert sum(counted) == 2 * opened
 
 
-async def test_a_match_that_never_became_a_call_earns_nothing(container: Container, pair: Pair) -> None:
+async def test_unconnected_match_earns_no_statistics(container: Container, pair: Pair) -> None:
     ada, bob = pair
     room = await open_call(container, ada, bob, age=timedelta(minutes=1), connected=False)
     assert await container.call_history.end(room, ended_by=bob.id)
@@ -105,7 +101,7 @@ async def test_a_match_that_never_became_a_call_earns_nothing(container: Contain
     assert await value(container, "SELECT last_session_at FROM profiles WHERE user_id = :i", i=ada.id) is None
 
 
-async def test_the_duration_counts_from_when_both_had_joined(container: Container, pair: Pair) -> None:
+async def test_duration_counts_from_the_second_join(container: Container, pair: Pair) -> None:
     room = await open_call(container, *pair, age=timedelta(minutes=30), connected=False)
     await container.call_history.connect(room)
     connected = (await ending(container, room)).connected_at
@@ -117,16 +113,14 @@ async def test_the_duration_counts_from_when_both_had_joined(container: Containe
     assert 90 <= (await ending(container, room)).duration_seconds < 110
 
 
-async def test_a_call_cannot_begin_after_its_end(container: Container, pair: Pair) -> None:
+async def test_ended_call_cannot_connect(container: Container, pair: Pair) -> None:
     room = await open_call(container, *pair, connected=False)
     await container.call_history.end(room, ended_by=pair[0].id)
     await container.call_history.connect(room)
     assert (await ending(container, room)).connected_at is None
 
 
-async def test_a_call_that_connects_while_it_is_ended_lasts_no_less_than_nothing(
-    container: Container, pair: Pair
-) -> None:
+async def test_connect_during_end_gives_no_negative_duration(container: Container, pair: Pair) -> None:
     # The end's transaction is the older of the two, and waits for the row that the younger one connects.
     room = await open_call(container, *pair, connected=False)
     async with container.database.transaction() as younger:
@@ -144,9 +138,7 @@ async def test_a_call_that_connects_while_it_is_ended_lasts_no_less_than_nothing
     assert found.duration_seconds == 0 and found.ended_at >= found.connected_at
 
 
-async def test_the_sweeper_ends_what_outlived_its_room_and_nothing_younger(
-    container: Container, make_learner: MakeLearner
-) -> None:
+async def test_sweeper_ends_only_stale_calls(container: Container, make_learner: MakeLearner) -> None:
     ada, bob, carol, dan = [await make_learner(ready=False) for _ in range(4)]
     stale = await open_call(container, ada, bob, age=timedelta(hours=5))
     never = await open_call(container, ada, bob, age=timedelta(hours=5), connected=False)
@@ -164,7 +156,7 @@ async def test_the_sweeper_ends_what_outlived_its_room_and_nothing_younger(
     assert await container.call_history.end(young, ended_by=carol.id)
 
 
-async def test_a_late_end_is_capped_too(container: Container, pair: Pair) -> None:
+async def test_late_end_is_capped(container: Container, pair: Pair) -> None:
     room = await open_call(container, *pair, age=timedelta(hours=9))
     await container.call_history.end(room, ended_by=pair[0].id)
     assert (await ending(container, room)).duration_seconds == ROOM_SECONDS
@@ -198,9 +190,7 @@ async def _history(container: Container, me: Learner, others: list[Learner], cou
     return [str(row["id"]) for row in made]
 
 
-async def test_five_hundred_calls_are_read_page_by_page_while_new_ones_come(
-    container: Container, make_learner: MakeLearner
-) -> None:
+async def test_pages_are_stable_while_new_calls_come(container: Container, make_learner: MakeLearner) -> None:
     ada, *others = [await make_learner() for _ in range(4)]
     expected = await _history(container, ada, others, 500, moments=7)
     for limit in (100, 37):
@@ -218,7 +208,7 @@ async def test_five_hundred_calls_are_read_page_by_page_while_new_ones_come(
     assert read == expected, "a new call moved the pages"
 
 
-async def test_the_history_is_read_by_its_two_indexes(container: Container, make_learner: MakeLearner) -> None:
+async def test_history_uses_both_indexes(container: Container, make_learner: MakeLearner) -> None:
     ada, bob, carol = [await make_learner(ready=False) for _ in range(3)]
     await _history(container, ada, [bob, carol], 200, moments=50)
     first = await container.call_history.list_of(ada.id, limit=20, cursor=None)

@@ -187,7 +187,7 @@ async def streams(worker: Worker) -> list[str]:
 # --- Messages -----------------------------------------------------------------------------------
 
 
-async def test_a_hundred_thousand_messages_each_way_arrive_once_and_in_order(make_worker: MakeWorker) -> None:
+async def test_messages_arrive_once_and_in_order(make_worker: MakeWorker) -> None:
     one, other = await make_worker(), await make_worker()
 
     async def send(sender: Worker, receiver: Worker) -> None:
@@ -204,7 +204,7 @@ async def test_a_hundred_thousand_messages_each_way_arrive_once_and_in_order(mak
     assert await streams(one) == []
 
 
-async def test_another_process_hears_and_answers_in_order(make_worker: MakeWorker, make_child: MakeChild) -> None:
+async def test_messages_of_another_process_keep_their_order(make_worker: MakeWorker, make_child: MakeChild) -> None:
     one, child = await make_worker(), await make_child()
     for number in range(20_000):
         one.bus.post(child.socket, "echo", one.socket, number)
@@ -215,7 +215,7 @@ async def test_another_process_hears_and_answers_in_order(make_worker: MakeWorke
     assert await streams(one) == []
 
 
-async def test_what_is_sent_while_the_connection_is_made_comes_first(make_worker: MakeWorker) -> None:
+async def test_messages_sent_while_connecting_come_first(make_worker: MakeWorker) -> None:
     for _ in range(20):
         one = await make_worker()
         other = await make_worker()
@@ -228,7 +228,7 @@ async def test_what_is_sent_while_the_connection_is_made_comes_first(make_worker
         assert one.received == other.received == list(range(10))
 
 
-async def test_workers_that_share_no_directory_speak_over_redis(make_worker: MakeWorker, tmp_path: Path) -> None:
+async def test_processes_without_a_shared_directory_use_redis(make_worker: MakeWorker, tmp_path: Path) -> None:
     workers = [await make_worker(tmp_path / name) for name in "ab"] + [await make_worker(None)]
     for number in range(300):
         for sender in workers:
@@ -241,7 +241,7 @@ async def test_workers_that_share_no_directory_speak_over_redis(make_worker: Mak
     assert len(await streams(workers[0])) == 3
 
 
-async def test_slow_handlers_hear_in_order_and_hold_their_sender_back(make_worker: MakeWorker) -> None:
+async def test_slow_handlers_hold_their_sender_back(make_worker: MakeWorker) -> None:
     one, other = await make_worker(), await make_worker()
     heard: list[int] = []
     go_on = asyncio.Event()
@@ -264,7 +264,7 @@ async def test_slow_handlers_hear_in_order_and_hold_their_sender_back(make_worke
     await eventually(lambda: heard == list(range(taken + 1)))
 
 
-async def test_what_a_worker_posts_to_itself_keeps_its_order(make_worker: MakeWorker) -> None:
+async def test_messages_to_oneself_keep_their_order(make_worker: MakeWorker) -> None:
     one = await make_worker()
 
     async def slow(socket: str, number: int) -> None:
@@ -280,9 +280,7 @@ async def test_what_a_worker_posts_to_itself_keeps_its_order(make_worker: MakeWo
 # --- Deaths -------------------------------------------------------------------------------------
 
 
-async def test_a_killed_worker_is_noticed_at_once_though_nothing_was_sent(
-    make_worker: MakeWorker, make_child: MakeChild
-) -> None:
+async def test_killed_process_is_noticed_at_once(make_worker: MakeWorker, make_child: MakeChild) -> None:
     before, child, after = await make_worker(), await make_child(), await make_worker()
     elsewhere = await make_worker(None)
     await eventually(lambda: child.worker_id in before.bus.neighbours() and child.worker_id in after.bus.neighbours())
@@ -299,9 +297,7 @@ async def test_a_killed_worker_is_noticed_at_once_though_nothing_was_sent(
     await eventually(lambda: child.worker_id in late.lost, within=1)
 
 
-async def test_killed_in_the_middle_a_worker_wait_for_messages_a_beginning_and_nothing_twice(
-    make_worker: MakeWorker, make_child: MakeChild
-) -> None:
+async def test_killed_process_received_a_prefix_once(make_worker: MakeWorker, make_child: MakeChild) -> None:
     one, child = await make_worker(), await make_child()
 
     async def send() -> int:
@@ -325,7 +321,7 @@ async def test_killed_in_the_middle_a_worker_wait_for_messages_a_beginning_and_n
     await eventually(lambda: child.worker_id in one.lost, within=1)
 
 
-async def test_a_worker_that_stops_by_itself_is_not_reported(make_worker: MakeWorker, make_child: MakeChild) -> None:
+async def test_stopped_process_is_not_declared_dead(make_worker: MakeWorker, make_child: MakeChild) -> None:
     one, child, elsewhere = await make_worker(), await make_child(), await make_worker(None)
     one.bus.post(child.socket, "echo", one.socket, 1)
     await eventually(lambda: one.received == [1])
@@ -340,7 +336,7 @@ async def test_a_worker_that_stops_by_itself_is_not_reported(make_worker: MakeWo
         one.bus.post(child.socket, "note", 1)
 
 
-async def test_a_worker_of_another_host_is_lost_when_its_signs_of_life_end(
+async def test_remote_process_without_heartbeats_is_declared_dead(
     make_worker: MakeWorker, make_child: MakeChild
 ) -> None:
     watchers = [await make_worker(), await make_worker(None)]
@@ -355,9 +351,8 @@ async def test_a_worker_of_another_host_is_lost_when_its_signs_of_life_end(
         watchers[0].bus.post(child.socket, "note", 1)
 
 
-async def test_a_worker_that_stands_still_takes_no_memory_and_learns_of_it_when_it_goes_on(
-    make_worker: MakeWorker, make_child: MakeChild
-) -> None:
+async def test_suspended_process_is_declared_dead_and_rejoins(make_worker: MakeWorker, make_child: MakeChild) -> None:
+    """Its messages take bounded memory meanwhile, and those that were accepted arrive when it continues."""
     one, child = await make_worker(), await make_child()
     one.bus.post(child.socket, "echo", one.socket, 0)
     await eventually(lambda: one.received == [0])
@@ -400,7 +395,7 @@ def _resident() -> int:
 # --- Redis --------------------------------------------------------------------------------------
 
 
-async def test_whoever_redis_has_forgotten_is_told_and_joins_again(make_worker: MakeWorker) -> None:
+async def test_flushed_redis_is_a_loss_of_data(make_worker: MakeWorker) -> None:
     one, other = await make_worker(), await make_worker(None)
     await one.redis.execute("FLUSHALL")
     await eventually(lambda: one.data_losses == other.data_losses == 1, within=HEARTBEAT + 1)
@@ -413,7 +408,7 @@ async def test_whoever_redis_has_forgotten_is_told_and_joins_again(make_worker: 
         assert worker.data_losses == 1
 
 
-async def test_redis_starting_again_empty_is_a_loss_of_data_and_nobody_is_lost(
+async def test_restarted_redis_declares_no_process_dead(
     valkey: Valkey, make_worker: MakeWorker, caplog: pytest.LogCaptureFixture
 ) -> None:
     services, _ = valkey
@@ -445,7 +440,7 @@ async def test_redis_starting_again_empty_is_a_loss_of_data_and_nobody_is_lost(
 # --- The directory ------------------------------------------------------------------------------
 
 
-async def test_a_directory_open_to_others_is_refused(make_worker: MakeWorker, tmp_path: Path) -> None:
+async def test_unsafe_chosen_directory_is_refused(make_worker: MakeWorker, tmp_path: Path) -> None:
     (tmp_path / "open").mkdir(mode=0o755)
     with pytest.raises(PermissionError, match="0700"):
         await make_worker(tmp_path / "open")
@@ -470,7 +465,7 @@ async def test_unsafe_default_directory_falls_back_to_redis(
         await one.stop()
 
 
-def test_the_directory_is_one_for_each_redis(settings: Settings) -> None:
+def test_default_directory_is_one_per_redis(settings: Settings) -> None:
     assert directory(settings) == directory(settings.model_copy())
     assert directory(settings) != directory(settings.model_copy(update={"redis_port": 1}))
     chosen = Path("/run/parlance")

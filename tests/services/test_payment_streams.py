@@ -137,9 +137,10 @@ async def house(settings: Settings, environment: dict[str, str]) -> AsyncIterato
             yield container, stand_ins
 
 
-async def test_streams_converge_whatever_is_lost_repeated_late_or_crashes(
+async def test_event_streams_converge(
     house: tuple[Container, StandIns],
 ) -> None:
+    """Events that are lost, repeated, late or interrupted by a crash lead to one final state."""
     container, stand_ins = house
     print(f"PAYMENT_SEED={SEED} PAYMENT_STREAMS={WHOLE_WAY}")
     other = Container(container.settings.model_copy(update={"payment_provider": "razorpay"}))
@@ -359,7 +360,7 @@ def _written(state: State, order: Order, mark: str) -> list[Any]:
     return written
 
 
-async def test_ten_thousand_streams_converge(house: tuple[Container, StandIns], settings: Settings) -> None:
+async def test_ten_thousand_event_streams_converge(house: tuple[Container, StandIns], settings: Settings) -> None:
     container, _ = house
     print(f"PAYMENT_SEED={SEED} PAYMENT_STREAMS={LOOKED_UP}")
     keys = Keys()
