@@ -28,12 +28,12 @@ from services.identity.logins import Device, SignedIn
 from services.identity.profiles import Me
 from services.identity.user_directory import Account, AccountDetail
 from services.learning.courses import CourseListing
-from services.learning.lessons import Download
-from services.learning.playback import Link
+from services.learning.lessons import AttachmentDownload
+from services.learning.playback import PlaybackLink
 from services.learning.progress import CourseEnrollment, CourseProgress
 from services.operations.dashboard import Stats, Total
 from services.pagination import Page
-from services.payments.checkout import AdminOrder
+from services.payments.orders import AdminOrder
 from wire import rest
 
 Row = TypeVar("Row")
@@ -378,7 +378,7 @@ def lesson(row: Lesson, *, admin: bool) -> rest.Lesson:
     }
 
 
-def attachment(download: Download) -> rest.Attachment:
+def attachment(download: AttachmentDownload) -> rest.Attachment:
     row = download.attachment
     return {
         "id": str(row.id),
@@ -391,7 +391,7 @@ def attachment(download: Download) -> rest.Attachment:
     }
 
 
-def link(found: Link) -> rest.VideoLink:
+def link(found: PlaybackLink) -> rest.VideoLink:
     return {"url": found.url, "expiresAt": instant(found.expires_at)}
 
 

@@ -199,7 +199,7 @@ class NotificationsService:
             "data": row.data,
             "created_at": row.created_at.isoformat(),
         }
-        for socket in await self._sockets.of(str(row.user_id)):
+        for socket in await self._sockets.list_socket_ids(str(row.user_id)):
             try:
                 await self._bus.send(socket, "notification", told)
             except errors.Unavailable:

@@ -144,7 +144,7 @@ class DashboardService:
             try:
                 async with asyncio.timeout(_PATIENCE):
                     kept = await self._redis.get(_KEY)
-                    searches = await self._rooms.searching()
+                    searches = await self._rooms.count_searches()
             except (redis.exceptions.RedisError, OSError):
                 log.warning("Redis is away; the dashboard does without")
                 return await self._make(None)

@@ -24,7 +24,7 @@ from adapters.counting import Histogram
 from adapters.database import Database
 from adapters.ports import Bus
 from services.bus_messages import Message
-from services.calls.matchmaking import WAIT_BOUNDS, MatchmakingService
+from services.calls.matchmaking import WAIT_BUCKETS_SECONDS, MatchmakingService
 from services.calls.rooms import LEVELS, ROOM_SECONDS, Rooms
 from services.payments.webhooks import WebhooksService
 
@@ -85,7 +85,13 @@ def _of_workers() -> list[Metric]:
             "parlance_events", "counter", "Events of clients, by ok or the code of the refusal.", ("event", "outcome")
         ),
         Metric("parlance_matches", "counter", "Pairs made.", ("level",)),
-        Metric("parlance_match_wait_seconds", "histogram", "How long the one who waited had.", ("level",), WAIT_BOUNDS),
+        Metric(
+            "parlance_match_wait_seconds",
+            "histogram",
+            "How long the one who waited had.",
+            ("level",),
+            WAIT_BUCKETS_SECONDS,
+        ),
         Metric("parlance_bus_messages", "counter", "Messages to other workers.", ("way",)),
         Metric("parlance_bus_bytes", "counter", "Bytes of messages to other workers.", ("way",)),
         Metric("parlance_database_connections", "gauge", "Connections of the pool that are in use.", ()),
@@ -235,7 +241,7 @@ class MetricsService:
         yield Metric("parlance_rooms", "gauge", "Rooms that are open.", ("state",), (), rooms)
 
     async def _of_redis(self) -> AsyncIterator[Metric]:
-        waiting = await self._rooms.searching_by_level()
+        waiting = await self._rooms.count_searches_by_level()
         searches: list[Sample] = [([level], waiting[level]) for level in LEVELS]
         yield Metric("parlance_searches", "gauge", "Who waits for a partner.", ("level",), (), searches)
 

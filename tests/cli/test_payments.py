@@ -117,7 +117,7 @@ def run(environment: dict[str, str], services: Container, stripe_api: StripeScri
 
 
 async def an_order(services: Container) -> Order:
-    return await services.payments.checkout(await add_learner(services), await add_course(services))
+    return await services.checkout.start(await add_learner(services), await add_course(services))
 
 
 async def test_refund_is_issued_and_listed(services: Container, run: Any, stripe_api: StripeScript) -> None:

@@ -332,7 +332,7 @@ async def test_admin_mutations_are_audited(services: Container, asgi: Any, learn
         call = await add_call(services, ada, bob)
         body = {"reportedId": bob.id, "sessionId": call, "reason": "spam"}
         report = (await ada.http.post("/reports", json=body)).json()["id"]
-        order = await services.payments.checkout(ada.id, str(await _published(services)))
+        order = await services.checkout.start(ada.id, str(await _published(services)))
         await deliver(services, completed(order))
         requests: list[tuple[str, str, dict[str, Any] | None, str, str]] = [
             ("PATCH", f"/admin/reports/{report}", {"status": "dismissed"}, "report.review", report),

@@ -141,7 +141,7 @@ async def test_invalid_push_device_is_refused(make_learner: MakeLearner, wrong: 
 
 async def test_repeated_payment_event_notifies_once(container: Container, make_learner: MakeLearner) -> None:
     ada = await make_learner(ready=False)
-    order = await container.payments.checkout(ada.id, await add_course(container))
+    order = await container.checkout.start(ada.id, await add_course(container))
     for _ in range(3):
         await deliver(container, completed(order))
     paid: Order
@@ -156,7 +156,7 @@ async def test_repeated_payment_event_notifies_once(container: Container, make_l
 async def test_payment_alert_notifies_administrators(container: Container, make_learner: MakeLearner) -> None:
     admin = await make_admin(container, (await make_learner(ready=False)).http)
     ada = await make_learner(ready=False)
-    order = await container.payments.checkout(ada.id, await add_course(container))
+    order = await container.checkout.start(ada.id, await add_course(container))
     for _ in range(2):
         await deliver(container, completed(order, amount_total=order.amount - 1))
     items = (await admin.http.get("/notifications", params={"limit": 100})).json()["items"]

@@ -325,7 +325,7 @@ async def test_checkout_without_a_provider_is_unavailable(
     bare = Container(services.settings, payment_providers={})
     try:
         with pytest.raises(errors.Unavailable, match="not configured"):
-            await bare.payments.checkout(ada.id, await add_course(services))
+            await bare.checkout.start(ada.id, await add_course(services))
     finally:
         await bare.close()
 
@@ -562,7 +562,7 @@ async def test_webhooks_and_checkouts_work_without_redis(services: Container, ad
     bare = services.settings.model_copy(update={"redis_port": 1})
     away = Container(bare, payment_providers=services._providers)
     try:
-        order = await away.payments.checkout(ada.id, await add_course(services))
+        order = await away.checkout.start(ada.id, await add_course(services))
         webhook = completed(order)
         headers = {name.lower(): text for name, text in webhook.headers.items()}
         for _ in range(2):
@@ -704,9 +704,9 @@ async def test_refund_uses_the_provider_of_the_order(
         services.settings.model_copy(update={"payment_provider": "razorpay"}), payment_providers=services._providers
     )
     try:
-        refund = await switched.payments.refund(None, str(order.id), 100, None)
+        refund = await switched.refunds.create(None, str(order.id), 100, None)
         assert refund.provider == "stripe" and till.refund_calls == 1
-        other = await switched.payments.checkout(ada.id, await add_course(services))
+        other = await switched.checkout.start(ada.id, await add_course(services))
         assert other.provider == "razorpay"
     finally:
         await switched.redis.aclose()

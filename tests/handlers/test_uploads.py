@@ -306,7 +306,7 @@ async def test_client_can_terminate_an_upload(services: Container, admin: Learne
         "SELECT args FROM procrastinate_jobs WHERE task_name = 'videos.drop' AND args->>'key' ~ :id",
         id=lesson,
     )
-    await services.uploads.drop(arguments["key"], arguments["attempt"])
+    await services.uploads.delete_stored(arguments["key"], arguments["attempt"])
     assert await stored(services, lesson) == []
 
 
@@ -321,7 +321,7 @@ async def test_upload_begin_and_end_are_audited(
     await rows(
         services, "UPDATE video_uploads SET updated_at = now() - interval '9 days' WHERE id = :i RETURNING 1", i=still
     )
-    await services.uploads.sweep()
+    await services.uploads.delete_expired()
     found = await rows(
         services, "SELECT action, actor_id::text, detail FROM audit_log WHERE subject_id = :i ORDER BY number", i=lesson
     )
@@ -344,13 +344,13 @@ async def test_stalled_uploads_are_deleted(
     await send(admin, upload, 0, some(PART_BYTES + 500))
     nobodys = f"videos/courses/{uuid.uuid4()}/{lesson}/x/original"
     await services.storage.begin_parts(nobodys, "video/mp4")
-    await services.uploads.sweep()
+    await services.uploads.delete_expired()
     assert await offset_of(admin, upload) == PART_BYTES + 500 and nobodys in await stored(services, lesson)
     execute(own, "UPDATE video_uploads SET updated_at = now() - interval '25 hours' WHERE lesson_id = %s", lesson)
     # Storage states times in whole seconds.
     hasty = Container(own.model_copy(update={"video_upload_expiry": timedelta(seconds=-2)}))
     async with hasty.jobs.app.open_async():
-        assert await hasty.uploads.sweep() >= 2
+        assert await hasty.uploads.delete_expired() >= 2
     await hasty.close()
     assert (await admin.http.head(upload, headers=TUS)).status_code == 404
     assert nobodys not in await stored(services, lesson)

@@ -95,7 +95,7 @@ async def test_original_stays_and_is_private(services: Container, lesson: str) -
 
 async def test_cleanup_keeps_originals(services: Container, lesson: str) -> None:
     before = await stored(services, lesson)
-    await services.uploads.sweep()
+    await services.uploads.delete_expired()
     key = await original_of(services, lesson)
     await services.videos.tidy(lesson, key.removesuffix("original.mp4"))
     assert await stored(services, lesson) == before
@@ -140,7 +140,7 @@ async def test_original_goes_with_its_lesson(services: Container, admin: Learner
 
 
 async def test_lesson_deleted_during_a_remake_leaves_nothing(services: Container, admin: Learner, lesson: str) -> None:
-    await services.videos.remake(await services.videos.remakeable())
+    await services.videos.remake(await services.videos.list_remakeable())
     await admin.http.delete(f"/lessons/{lesson}")
     await work(services)
     assert await stored(services, lesson) == []
@@ -173,7 +173,9 @@ async def test_remake_makes_new_hls_of_the_original(
 async def test_upload_during_a_remake_wins(services: Container, admin: Learner, lesson: str) -> None:
     """The job of the remake then finds another upload wanted, and removes nothing that is played."""
     (remade,) = [
-        each for each in await services.videos.remake(await services.videos.remakeable()) if each.lesson_id == lesson
+        each
+        for each in await services.videos.remake(await services.videos.list_remakeable())
+        if each.lesson_id == lesson
     ]
     assert remade.outcome == "enqueued"
     original, hls = await original_of(services, lesson), await hls_of(services, lesson)
@@ -201,7 +203,7 @@ async def test_abandoned_transcoding_keeps_original_and_video(services: Containe
     """A remake that fails for good leaves what learners play."""
     hls, original = await hls_of(services, lesson), await original_of(services, lesson)
     await services.storage.put(original, NO_VIDEO, "application/octet-stream")
-    await services.videos.remake(await services.videos.remakeable())
+    await services.videos.remake(await services.videos.list_remakeable())
     await work(services)
     status, _, reason = await state(admin, lesson)
     assert status == "failed" and reason
@@ -239,7 +241,7 @@ def test_remake_help_shows_examples(parlance: Any) -> None:
 async def test_lost_original_is_reported(services: Container, admin: Learner, lesson: str) -> None:
     original = await original_of(services, lesson)
     await services.storage.delete(original)
-    await services.videos.remake(await services.videos.remakeable())
+    await services.videos.remake(await services.videos.list_remakeable())
     await services.videos.transcode(lesson, original, last_try=True)
     status, _, reason = await state(admin, lesson)
     assert status == "failed" and "upload it again" in str(reason)

@@ -260,7 +260,7 @@ async def test_refund_ends_playback(
     services: Container, admin: Learner, ada: Learner, player: httpx.AsyncClient
 ) -> None:
     course, lesson = await a_video(admin, services, price=49900)
-    order = await services.payments.checkout(ada.id, course)
+    order = await services.checkout.start(ada.id, course)
     await deliver(services, completed(order))
     address = await link(ada, lesson)
     segment = next(iter((await everything(player, address)).values()))[0]

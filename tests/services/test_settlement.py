@@ -51,7 +51,7 @@ async def house(settings: Settings) -> AsyncIterator[Container]:
 def order(house: Container) -> MakeOrder:
     async def make(price: int = PRICE, learner: str | None = None, course: str | None = None) -> Order:
         learner = learner or await add_learner(house)
-        return await house.payments.checkout(learner, course or await add_course(house, price=price))
+        return await house.checkout.start(learner, course or await add_course(house, price=price))
 
     return make
 
@@ -303,7 +303,7 @@ async def test_razorpay_events_end_the_same(settings: Settings) -> None:
         own = with_payment_accounts(own, payment_provider="razorpay")
         async with running_container(own, payment_providers=fake_providers(own)) as house:
             for permutation in itertools.permutations(range(4)):
-                made = await house.payments.checkout(await add_learner(house), await add_course(house, price=PRICE))
+                made = await house.checkout.start(await add_learner(house), await add_course(house, price=PRICE))
                 assert made.provider == "razorpay"
                 payment = {"id": f"pay_{made.id.hex[:14]}", "amount": PRICE, "currency": "INR", "status": "captured"}
                 money = {"payment_id": payment["id"], "amount": PRICE, "currency": "INR"}
