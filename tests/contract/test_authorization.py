@@ -220,7 +220,7 @@ async def roles_of(container: Container, asgi: Any) -> AsyncIterator[Roles]:
         assert (await ada.http.post("/auth/login", json=login)).status_code == 200
         await container.bans.ban(admin.id, banned.id, "Spam.")
         course = await add_course(container)
-        order = await container.payments.checkout(ada.id, await add_course(container))
+        order = await container.checkout.start(ada.id, await add_course(container))
         await deliver(container, completed(order))
         (notification,) = (await ada.http.get("/notifications")).json()["items"]
         lesson = await container.lessons.add(admin.id, str(order.course_id), {"title": "Where we begin"})
@@ -232,7 +232,7 @@ async def roles_of(container: Container, asgi: Any) -> AsyncIterator[Roles]:
             "orderId": str(order.id),
             "sessionId": session,
             "lessonId": str(lesson.id),
-            "uploadId": str((await container.uploads.begin(admin.id, str(lesson.id), 20)).id),
+            "uploadId": str((await container.uploads.create(admin.id, str(lesson.id), 20)).id),
             "attachmentId": str(file.attachment.id),
             "reportId": made.json()["id"],
             "deviceId": device,
