@@ -31,8 +31,6 @@ from testing.polling import eventually
 from testing.raw_websockets import dial_bare
 from testing.servers import PASSWORD, Learner, Server, address, client, register
 
-pytestmark = pytest.mark.rest_paths
-
 OPERATIONS = operations.definitions(schemas.load(schemas.OPENAPI))
 
 
@@ -248,7 +246,7 @@ async def roles(container: Container, asgi: Any) -> AsyncIterator[Roles]:
 
 @pytest.fixture(scope="module")
 async def lasting_roles(container: Container, asgi: Any) -> AsyncIterator[Roles]:
-    """Roles for the tests all of whose requests are refused, so that nothing changes."""
+    """Roles for the tests whose requests read or are refused, so that nothing changes."""
     async with roles_of(container, asgi) as made:
         yield made
 
@@ -275,17 +273,23 @@ def test_matrix_has_every_operation() -> None:
 def test_matrix_answers_every_operation_on_both_paths() -> None:
     """`make test-connexion` selects `rest_paths`, so that a success or a refusal of each operation is seen there."""
     answered: set[str] = set()
-    tests: list[Any] = [test_owner_is_answered_and_others_are_refused, test_open_operation_needs_no_token]
+    tests: list[Any] = [
+        test_owner_can_read_and_others_are_refused,
+        test_owner_can_write_and_others_are_refused,
+        test_open_operation_needs_no_token,
+    ]
     for test in tests:
-        (parameters,) = (mark for mark in test.pytestmark if mark.name == "parametrize")
-        answered |= set(parameters.args[1])
-    assert answered == OPERATIONS.keys() and pytestmark.name == "rest_paths"
+        marks = {mark.name: mark for mark in test.pytestmark}
+        assert "rest_paths" in marks
+        answered |= set(marks["parametrize"].args[1])
+    assert answered == OPERATIONS.keys()
     makefile = (Path(__file__).resolve().parents[2] / "Makefile").read_text()
     assert re.search(
         r'REST_FAST_PATH=false .* -m "rest_paths and not system" tests/contract tests/handlers\b', makefile
     )
 
 
+@pytest.mark.rest_paths
 @pytest.mark.parametrize("operation_id", SECURED)
 async def test_request_without_a_valid_token_is_refused(
     anonymous: httpx.AsyncClient, lasting_roles: Roles, operation_id: str
@@ -305,14 +309,31 @@ async def test_request_without_a_valid_token_is_refused(
     assert answer.headers["www-authenticate"].startswith("Bearer")
 
 
+@pytest.mark.rest_paths
 @pytest.mark.parametrize("operation_id", SECURED)
 async def test_banned_account_is_refused(lasting_roles: Roles, operation_id: str) -> None:
     answer = await lasting_roles.request(lasting_roles.banned.http, operation_id, lasting_roles.ids)
     assert problem(answer) == (401, "unauthenticated")
 
 
-@pytest.mark.parametrize("operation_id", SECURED)
-async def test_owner_is_answered_and_others_are_refused(roles: Roles, operation_id: str) -> None:
+#: Operations that change nothing, so that their tests can share the rows.
+READS = [each for each in SECURED if OPERATIONS[each]["method"] in ("get", "head")]
+
+
+@pytest.mark.rest_paths
+@pytest.mark.parametrize("operation_id", READS)
+async def test_owner_can_read_and_others_are_refused(lasting_roles: Roles, operation_id: str) -> None:
+    await check_access(lasting_roles, operation_id)
+
+
+@pytest.mark.rest_paths
+@pytest.mark.parametrize("operation_id", [each for each in SECURED if each not in READS])
+async def test_owner_can_write_and_others_are_refused(roles: Roles, operation_id: str) -> None:
+    await check_access(roles, operation_id)
+
+
+async def check_access(roles: Roles, operation_id: str) -> None:
+    """Call an operation as another learner, on missing rows, without the role it needs, and as the owner."""
     case = SECURED[operation_id]
     owner = roles.admin if operation_id in ADMINS else roles.ada
     missing = dict.fromkeys(roles.ids, MISSING_ID)
@@ -342,6 +363,7 @@ async def test_owner_is_answered_and_others_are_refused(roles: Roles, operation_
 WITH_REQUIRED_FIELDS = [each for each in SECURED if SECURED[each].body and each != "handlers.admin.refund_order"]
 
 
+@pytest.mark.rest_paths
 @pytest.mark.parametrize("operation_id", WITH_REQUIRED_FIELDS)
 async def test_body_without_a_required_field_is_refused(lasting_roles: Roles, operation_id: str) -> None:
     body: dict[str, Any] = SECURED[operation_id].body or {}
@@ -363,6 +385,7 @@ async def demote(container: Container, admin: Learner) -> None:
     await container.administrators.demote(admin.email)
 
 
+@pytest.mark.rest_paths
 async def test_demoted_administrator_token_is_refused(container: Container, roles: Roles) -> None:
     other = roles.admin.http
     await demote(container, roles.admin)
@@ -386,6 +409,7 @@ async def test_demoted_administrator_logs_in_as_a_learner(container: Container, 
         assert problem(answer) == (403, "forbidden"), operation_id
 
 
+@pytest.mark.rest_paths
 @pytest.mark.parametrize("operation_id", sorted(OPEN))
 async def test_open_operation_needs_no_token(
     anonymous: httpx.AsyncClient, lasting_roles: Roles, operation_id: str
