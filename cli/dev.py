@@ -233,7 +233,9 @@ def _reachable_host(host: str) -> str:
     return "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104 - a comparison
 
 
-def _build_welcome(port: int, directory: Path, payments: payment_stand_ins.StandInPlan | None, settings: Settings) -> str:
+def _build_welcome(
+    port: int, directory: Path, payments: payment_stand_ins.StandInPlan | None, settings: Settings
+) -> str:
     site = f"http://localhost:{port}"
     pages = {
         "Practice": f"{site}/ (for a second learner, open a private window)",

@@ -16,7 +16,7 @@ from cli.migrations import upgrade_to_head
 from devtools import stand_ins
 from devtools.embedded import EmbeddedServices
 from settings import Settings
-from testing.accounts import load
+from testing.containers import load_settings
 from testing.servers import Server, start_server, stop_server
 from testing.shop import SUBSCRIBED
 
@@ -56,7 +56,7 @@ class House:
         for store in self.stores.values():
             self.environment |= store.start()
         stack.callback(self._stop_stores)
-        self.settings: Settings = load(self.environment)
+        self.settings: Settings = load_settings(self.environment)
         KeyFiles(self.settings).generate()
         upgrade_to_head(self.settings)
         self.server: Server = start_server(self.environment, self._log("server"), workers=2)

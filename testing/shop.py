@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -21,9 +20,11 @@ from devtools.stand_ins import running as stand_ins_running
 from devtools.stand_ins.ledger import Provider
 from models import Order
 from settings import Settings
-from testing.accounts import eventually, load, own_database
-from testing.call_history import make_admin, rows
-from testing.payments import a_course, is_enrolled
+from testing.accounts import make_admin
+from testing.containers import load_settings
+from testing.databases import own_database, rows
+from testing.payments import add_course, is_enrolled
+from testing.polling import eventually, wait_until
 from testing.servers import Learner, address, register, start_server, stop_server
 from testing.time_limits import limit
 
@@ -44,7 +45,7 @@ SUBSCRIBED = (
 
 
 @contextmanager
-def a_worker(
+def run_job_worker(
     environment: dict[str, str], log: Path, *, ready: str = "worker is ready"
 ) -> Iterator[subprocess.Popen[bytes]]:
     """`parlance worker` in a process of its own, that has logged that it is `ready`."""
@@ -57,10 +58,12 @@ def a_worker(
             stderr=output,
         )
     try:
-        deadline = time.monotonic() + limit(60)
-        while ready not in log.read_text():
-            assert process.poll() is None and time.monotonic() < deadline, log.read_text()
-            time.sleep(0.05)
+
+        def is_ready() -> bool:
+            assert process.poll() is None, log.read_text()
+            return ready in log.read_text()
+
+        wait_until(is_ready, log.read_text, within=60)
         yield process
     finally:
         process.send_signal(signal.SIGTERM)
@@ -88,7 +91,7 @@ class Shop:
         return self.stand_ins.stripe if self.name == "stripe" else self.stand_ins.razorpay
 
     @asynccontextmanager
-    async def somebody(self) -> AsyncIterator[Learner]:
+    async def learner(self) -> AsyncIterator[Learner]:
         async with httpx.AsyncClient(
             base_url=self.url, headers={"X-Forwarded-For": address()}, timeout=limit(30), trust_env=False
         ) as http:
@@ -102,7 +105,7 @@ class Shop:
             yield await make_admin(self.container, http)
 
     async def course(self) -> str:
-        return await a_course(self.container, price=PRICE)
+        return await add_course(self.container, price=PRICE)
 
     async def enroll(self, who: Learner, course: str) -> Order:
         """Enroll, as an app does; answer the order, whose page is the provider's."""
@@ -126,7 +129,7 @@ class Shop:
     def standing(self, order: Order) -> CheckoutState:
         return self.stand_ins.get_state(order.provider_session_id or "")
 
-    async def becomes(self, order: Order, status: str, *, enrolled: bool, **more: Any) -> Order:
+    async def wait_for_order(self, order: Order, status: str, *, enrolled: bool, **more: Any) -> Order:
         """Wait until an order is so, and hold it against the provider's ledger."""
 
         async def check() -> Order | None:
@@ -138,7 +141,7 @@ class Shop:
         assert agrees(found, self.standing(found)), self.standing(found)
         return found
 
-    async def heard_all(self) -> None:
+    async def wait_for_webhooks(self) -> None:
         """Wait until every webhook is thanked for and acted upon."""
         await eventually(lambda: not self.stand_ins.webhooks.deliveries(state="pending"), within=15, what="delivered")
         waiting = "SELECT id FROM webhook_events WHERE handled_at IS NULL"
@@ -171,7 +174,7 @@ def agrees(order: Order, standing: CheckoutState) -> bool:
 
 
 @asynccontextmanager
-async def a_shop(
+async def run_shop(
     environment: dict[str, str], settings: Settings, directory: Path, name: str, port: int | None = None
 ) -> AsyncIterator[Shop]:
     """Open a shop that sells through one provider; PAYMENT_PROVIDER is all that tells the two apart."""
@@ -183,9 +186,9 @@ async def a_shop(
             "DB_NAME": own.db_name,
             "PAYMENT_PROVIDER": name,
         }
-        with a_worker(variables, directory / "worker.log"):
+        with run_job_worker(variables, directory / "worker.log"):
             server = start_server(variables, directory / "server.log", workers=1, port=port)
-            container = Container(load(variables))
+            container = Container(load_settings(variables))
             try:
                 async with httpx.AsyncClient(trust_env=False) as browser, container.jobs.app.open_async():
                     stand_ins.webhooks.url = f"{server.url}/payments/webhook"

@@ -21,7 +21,7 @@ def stand_ins() -> Iterator[StandIns]:
 
 @pytest.fixture
 def receiver(stand_ins: StandIns) -> Iterator[Receiver]:
-    """An endpoint that the stand-ins tell."""
+    """An endpoint that the stand-ins send webhooks to."""
     with run_receiver() as hearing:
         stand_ins.webhooks.url = hearing.url
         yield hearing

@@ -14,7 +14,7 @@ from razorpay.errors import BadRequestError, SignatureVerificationError
 
 from devtools.stand_ins import StandIns
 from devtools.stand_ins.receiver import Receiver
-from testing.accounts import eventually
+from testing.polling import eventually
 from tests.devtools.conftest import razorpay_client_of
 
 LINK: dict[str, Any] = {
@@ -28,7 +28,7 @@ LINK: dict[str, Any] = {
 }
 
 
-async def test_a_link_is_paid_end_to_end(
+async def test_link_is_paid_end_to_end(
     stand_ins: StandIns, razorpay_client: razorpay.Client, receiver: Receiver, browser: httpx.Client
 ) -> None:
     link = razorpay_client.payment_link.create(LINK)
@@ -44,13 +44,13 @@ async def test_a_link_is_paid_end_to_end(
     )
 
     await eventually(lambda: len(receiver.received) == 4, within=5, what="four webhooks")
-    for heard in receiver.received:
-        secret, signature = stand_ins.keys.razorpay_webhook_secret, heard.headers["x-razorpay-signature"]
-        assert razorpay_client.utility.verify_webhook_signature(heard.body.decode(), signature, secret)
+    for delivery in receiver.received:
+        secret, signature = stand_ins.keys.razorpay_webhook_secret, delivery.headers["x-razorpay-signature"]
+        assert razorpay_client.utility.verify_webhook_signature(delivery.body.decode(), signature, secret)
         with pytest.raises(SignatureVerificationError):
-            razorpay_client.utility.verify_webhook_signature(heard.body.decode() + " ", signature, secret)
-    assert len({heard.headers["x-razorpay-event-id"] for heard in receiver.received}) == 4
-    events = [json.loads(heard.body) for heard in receiver.received]
+            razorpay_client.utility.verify_webhook_signature(delivery.body.decode() + " ", signature, secret)
+    assert len({delivery.headers["x-razorpay-event-id"] for delivery in receiver.received}) == 4
+    events = [json.loads(delivery.body) for delivery in receiver.received]
     assert [event["event"] for event in events] == [
         "payment.authorized",
         "payment.captured",
@@ -83,7 +83,7 @@ def test_other_ways_through_the_pay_page(
     assert kinds == ["payment.failed", "payment.failed", "payment_link.expired"]
 
 
-def test_a_reference_is_unique_while_its_link_is_open(stand_ins: StandIns, razorpay_client: razorpay.Client) -> None:
+def test_reference_is_unique_while_its_link_is_open(stand_ins: StandIns, razorpay_client: razorpay.Client) -> None:
     link = razorpay_client.payment_link.create({**LINK, "expire_by": int(time.time()) + 900})
     with pytest.raises(BadRequestError, match="already exists"):
         razorpay_client.payment_link.create(LINK)
@@ -147,7 +147,7 @@ def test_disputes(stand_ins: StandIns, razorpay_client: razorpay.Client) -> None
     ]
 
 
-def test_what_is_refused(stand_ins: StandIns, razorpay_client: razorpay.Client) -> None:
+def test_invalid_requests_are_refused(stand_ins: StandIns, razorpay_client: razorpay.Client) -> None:
     with pytest.raises(BadRequestError, match="Authentication failed"):
         razorpay_client_of(stand_ins, secret="wrong").payment_link.create(LINK)
     with pytest.raises(BadRequestError, match="does not exist"):

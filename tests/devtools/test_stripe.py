@@ -11,7 +11,7 @@ import stripe
 
 from devtools.stand_ins import StandIns
 from devtools.stand_ins.receiver import Receiver
-from testing.accounts import eventually
+from testing.polling import eventually
 from tests.devtools.conftest import stripe_client_of
 
 #: Of no type: a TypedDict could not be spread.
@@ -37,7 +37,7 @@ async def make_session(client: stripe.StripeClient, **changes: Any) -> stripe.ch
     return await client.v1.checkout.sessions.create_async(params)
 
 
-def hear(receiver: Receiver, stand_ins: StandIns) -> list[stripe.Event]:
+def events_of(receiver: Receiver, stand_ins: StandIns) -> list[stripe.Event]:
     """Every event so far, each verified by the SDK."""
     secret = stand_ins.keys.stripe_webhook_secret
     return [
@@ -46,7 +46,7 @@ def hear(receiver: Receiver, stand_ins: StandIns) -> list[stripe.Event]:
     ]
 
 
-async def test_a_session_is_paid_end_to_end(
+async def test_session_is_paid_end_to_end(
     stand_ins: StandIns, stripe_client: stripe.StripeClient, receiver: Receiver, browser: httpx.Client
 ) -> None:
     session = await make_session(stripe_client)
@@ -63,7 +63,7 @@ async def test_a_session_is_paid_end_to_end(
     )
 
     await eventually(lambda: len(receiver.received) == 4, within=5, what="four webhooks")
-    events = hear(receiver, stand_ins)
+    events = events_of(receiver, stand_ins)
     assert [event.type for event in events] == [
         "payment_intent.created",
         "charge.succeeded",
@@ -120,7 +120,7 @@ async def test_other_ways_through_the_pay_page(
     ]
 
 
-async def test_a_delayed_payment_that_fails(stand_ins: StandIns, stripe_client: stripe.StripeClient) -> None:
+async def test_delayed_payment_that_fails(stand_ins: StandIns, stripe_client: stripe.StripeClient) -> None:
     stand_ins.pace.delayed_payment = None
     session = await make_session(stripe_client)
     stand_ins.stripe.pay_later(session.id)
@@ -166,7 +166,7 @@ async def test_refunds_are_partial_full_and_never_more(stand_ins: StandIns, stri
     assert stand_ins.get_state(session.id).refunded == 149_900
 
 
-async def test_a_refund_that_waits_succeeds_or_fails(stand_ins: StandIns, stripe_client: stripe.StripeClient) -> None:
+async def test_pending_refund_succeeds_or_fails(stand_ins: StandIns, stripe_client: stripe.StripeClient) -> None:
     stand_ins.pace.refund = None
     session = await make_session(stripe_client)
     stand_ins.stripe.pay(session.id)
@@ -214,7 +214,7 @@ async def test_disputes(stand_ins: StandIns, stripe_client: stripe.StripeClient)
     assert len((await stripe_client.v1.disputes.list_async()).data) == 2
 
 
-async def test_a_repeated_key_replays_and_another_body_is_refused(
+async def test_repeated_key_replays_and_another_body_is_refused(
     stand_ins: StandIns, stripe_client: stripe.StripeClient
 ) -> None:
     sessions = stripe_client.v1.checkout.sessions
@@ -238,7 +238,7 @@ async def test_a_repeated_key_replays_and_another_body_is_refused(
     assert late.id != first.id
 
 
-async def test_errors_have_the_shape_of_stripes(stand_ins: StandIns, stripe_client: stripe.StripeClient) -> None:
+async def test_errors_have_the_form_of_stripe(stand_ins: StandIns, stripe_client: stripe.StripeClient) -> None:
     with pytest.raises(stripe.AuthenticationError) as wrong_key:
         await make_session(stripe_client_of(stand_ins, key="sk_test_wrong"))
     assert wrong_key.value.http_status == 401 and wrong_key.value.request_id

@@ -453,7 +453,8 @@ async def world(settings: Settings, own_valkey: dict[str, str]) -> AsyncIterator
     await scripts.close()
 
 
-async def test_a_hundred_thousand_operations_match_nobody_twice_and_lose_nobody(world: World) -> None:
+async def test_random_operations_agree_with_a_model(world: World) -> None:
+    """A hundred thousand operations match no user twice and lose none."""
     for number in range(1, OPERATIONS + 1):
         try:
             await world.step()

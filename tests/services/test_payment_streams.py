@@ -45,11 +45,11 @@ from models import (
 )
 from services.payments import settlement
 from settings import Settings
-from testing.accounts import load, own_database, running
-from testing.call_history import rows
-from testing.payments import a_course, state_of
+from testing.admin_rows import add_learner
+from testing.containers import load_settings, running_container
+from testing.databases import own_database, rows
+from testing.payments import add_course, state_of
 from testing.shop import PRICE, SUBSCRIBED, agrees
-from tests.services.test_settlement import a_learner
 
 SEED = int(os.environ.get("PAYMENT_SEED", "20261123"))
 WHOLE_WAY = int(os.environ.get("PAYMENT_STREAMS", "240"))
@@ -133,17 +133,18 @@ async def house(settings: Settings, environment: dict[str, str]) -> AsyncIterato
     with own_database(settings) as own, stand_ins_running() as stand_ins:
         stand_ins.webhooks.configure(enabled=SUBSCRIBED)
         variables = {**environment, **stand_ins.environment, "DB_NAME": own.db_name}
-        async with running(load(variables)) as container:
+        async with running_container(load_settings(variables)) as container:
             yield container, stand_ins
 
 
-async def test_streams_converge_whatever_is_lost_repeated_late_or_crashes(
+async def test_event_streams_converge(
     house: tuple[Container, StandIns],
 ) -> None:
+    """Events that are lost, repeated, late or interrupted by a crash lead to one final state."""
     container, stand_ins = house
     print(f"PAYMENT_SEED={SEED} PAYMENT_STREAMS={WHOLE_WAY}")
     other = Container(container.settings.model_copy(update={"payment_provider": "razorpay"}))
-    course = await a_course(container, price=PRICE)
+    course = await add_course(container, price=PRICE)
     turns = asyncio.Semaphore(AT_ONCE)
     crashes = 0
 
@@ -152,7 +153,7 @@ async def test_streams_converge_whatever_is_lost_repeated_late_or_crashes(
         async with turns:
             chance = random.Random(f"{SEED}/{number}")
             shop = chance.choice([container, other])
-            order = await shop.checkout.start(await a_learner(container), course)
+            order = await shop.checkout.start(await add_learner(container), course)
             checkout = order.provider_session_id or ""
             told: list[Any] = []
             for _ in range(chance.randint(1, 5)):
@@ -262,7 +263,7 @@ class Settled:
 
     async def open(self) -> None:
         for _ in range(AT_ONCE):
-            learner, course = await a_learner(self._container), await a_course(self._container, price=PRICE)
+            learner, course = await add_learner(self._container), await add_course(self._container, price=PRICE)
             self._free.put_nowait((uuid.UUID(learner), uuid.UUID(course)))
 
     @property
@@ -359,12 +360,12 @@ def _written(state: State, order: Order, mark: str) -> list[Any]:
     return written
 
 
-async def test_ten_thousand_streams_converge(house: tuple[Container, StandIns], settings: Settings) -> None:
+async def test_ten_thousand_event_streams_converge(house: tuple[Container, StandIns], settings: Settings) -> None:
     container, _ = house
     print(f"PAYMENT_SEED={SEED} PAYMENT_STREAMS={LOOKED_UP}")
     keys = Keys()
     accounts = StandIns("http://127.0.0.1:9", keys=keys).environment
-    own = settings.model_copy(update=load(accounts).model_dump(include={name.lower() for name in accounts}))
+    own = settings.model_copy(update=load_settings(accounts).model_dump(include={name.lower() for name in accounts}))
     readers: dict[str, PaymentProvider] = {"stripe": StripeProvider(own), "razorpay": RazorpayProvider(own)}
     settled = Settled(container)
     await settled.open()

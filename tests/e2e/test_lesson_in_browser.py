@@ -14,25 +14,27 @@ import pytest
 from container import Container
 from contract import lint
 from settings import Settings
-from testing.accounts import eventually, load, own_database
-from testing.call_history import make_admin
-from testing.debian_programs import CHROMIUM_ARGUMENTS, program
+from testing.accounts import make_admin
+from testing.containers import load_settings
+from testing.databases import own_database
+from testing.debian_programs import CHROMIUM_ARGUMENTS, find_program
 from testing.lessons import new_course, new_lesson
+from testing.polling import eventually
 from testing.servers import free_port, register, start_server, stop_server
-from testing.shop import a_worker
+from testing.shop import run_job_worker
 from testing.time_limits import limit
 from testing.videos import clip, put
 
 
 @pytest.mark.system
-async def test_a_browser_plays_a_lesson(environment: dict[str, str], settings: Settings, tmp_path: Path) -> None:
-    chromium = program("chromium", "chromium", "google-chrome")
+async def test_browser_plays_a_lesson(environment: dict[str, str], settings: Settings, tmp_path: Path) -> None:
+    chromium = find_program("chromium", "chromium", "google-chrome")
     await asyncio.to_thread(lint.install_node_packages, lint.ROOT)
     page_port = free_port()
     with own_database(settings) as own:
         variables = {**environment, "DB_NAME": own.db_name, "CORS_ORIGINS": f"http://127.0.0.1:{page_port}"}
         server = await asyncio.to_thread(start_server, variables, tmp_path / "server.log", workers=1)
-        container = Container(load(variables))
+        container = Container(load_settings(variables))
         try:
             async with (
                 httpx.AsyncClient(base_url=server.url, timeout=60) as desk,
@@ -43,7 +45,7 @@ async def test_a_browser_plays_a_lesson(environment: dict[str, str], settings: S
                 course = await new_course(desk)
                 lesson = await new_lesson(desk, course)
                 await put(admin, lesson, clip(4, "854x480"))
-                with a_worker(variables, tmp_path / "worker.log"):
+                with run_job_worker(variables, tmp_path / "worker.log"):
 
                     async def ready() -> bool:
                         return bool((await desk.get(f"/lessons/{lesson}")).json()["hasVideo"])
@@ -52,7 +54,7 @@ async def test_a_browser_plays_a_lesson(environment: dict[str, str], settings: S
                 await ada.http.post(f"/courses/{course}/enroll")
                 link = (await ada.http.get(f"/lessons/{lesson}/video-url")).json()["url"]
                 link = link.replace(own.app_url, server.url)
-                script = str(Path(__file__).with_name("a_lesson_in_a_browser.mjs"))
+                script = str(Path(__file__).with_name("lesson_in_browser.mjs"))
                 library = str(lint.ROOT / "node_modules" / "hls.js" / "dist" / "hls.min.js")
                 arguments = [script, str(page_port), library, link, chromium, *CHROMIUM_ARGUMENTS]
                 how: dict[str, Any] = {"return_completed_process": True, "capture_output": True, "text": True}

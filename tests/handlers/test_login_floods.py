@@ -15,7 +15,7 @@ import bcrypt
 import httpx
 import pytest
 
-from testing.accounts import an_email, credentials
+from testing.accounts import credentials, new_email
 from testing.servers import PASSWORD, Server, address, start_server, stop_server
 
 #: What production has: with less the work would be no burden.
@@ -47,7 +47,7 @@ def logins_a_second() -> int:
     return max(20, math.ceil(2 * (os.cpu_count() or 2) / (time.perf_counter() - started)))
 
 
-async def test_a_flood_of_logins_is_answered_or_put_off_while_health_stays_quick(one_worker: Server) -> None:
+async def test_login_flood_keeps_health_fast(one_worker: Server) -> None:
     rate = logins_a_second()
     unlimited = httpx.Limits(max_connections=None, max_keepalive_connections=50)
     # The time-out is what finds a hang: it raises.
@@ -55,7 +55,7 @@ async def test_a_flood_of_logins_is_answered_or_put_off_while_health_stays_quick
         httpx.AsyncClient(base_url=one_worker.url, timeout=15, limits=unlimited) as http,
         httpx.AsyncClient(base_url=one_worker.url, timeout=15) as monitor,
     ):
-        emails = [an_email() for _ in range(6)]
+        emails = [new_email() for _ in range(6)]
         for email in emails:
             made = await http.post("/auth/register", json=credentials(email), headers={"X-Forwarded-For": address()})
             assert made.status_code == 201, made.text
@@ -69,7 +69,7 @@ async def test_a_flood_of_logins_is_answered_or_put_off_while_health_stays_quick
         # An account has twenty tries, so most addresses are those of nobody.
         known = [(email, *how) for email in emails for how in [(PASSWORD, 200), ("wrong password", 401)] * 5]
         total = rate * SECONDS
-        flood = (known + [(an_email(), PASSWORD, 401) for _ in range(total - len(known))])[:total]
+        flood = (known + [(new_email(), PASSWORD, 401) for _ in range(total - len(known))])[:total]
         random.Random(0).shuffle(flood)
 
         health: list[float] = []
@@ -97,7 +97,7 @@ async def test_a_flood_of_logins_is_answered_or_put_off_while_health_stays_quick
         assert put_off, f"the machine checked {rate} passwords a second: no flood"
         for each in put_off:
             assert each.answer.json()["code"] == "unavailable" and int(each.answer.headers["Retry-After"]) >= 1
-        # Whoever is put off hears so without waiting for those before; how soon that is, a shared machine decides.
+        # A refused login is answered without waiting for earlier ones; how soon depends on the machine.
         waited, served = (statistics.median(each.seconds for each in some) for some in (put_off, checked))
         assert waited < max(0.2, served / 2)
 

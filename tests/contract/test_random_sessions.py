@@ -2,7 +2,7 @@
 
 Each answer and each event is held to asyncapi.yaml, each refusal to the codes listed for its event; no socket is lost
 that nobody gave up; nobody meets themselves or is in two calls. A seed is a story, told again by
-`EVENTS_SEED=7 EVENTS_STORIES=1 pytest tests/contract/test_events_stories.py`; EVENTS_STORIES=500 takes half an hour.
+`EVENTS_SEED=7 EVENTS_STORIES=1 pytest tests/contract/test_random_sessions.py`; EVENTS_STORIES=500 takes half an hour.
 A story that goes wrong is told again with ever less in it, and the least that still goes wrong is shown.
 """
 
@@ -30,6 +30,7 @@ from contract.events import COMMON_CODES
 from models import CallSession
 from testing import wire_recording
 from testing.calls import empty_queue
+from testing.client_internals import close_websocket
 from testing.servers import Learner, Phone, Server, dial, register
 from tests.contract.test_events_fuzz import (
     ACK,
@@ -146,7 +147,7 @@ class Telling:
             await self._pick_up(person, step)
         elif step.action == "drop":
             self._given_up.add(id(phone))
-            await phone.client.eio.ws.close()
+            await close_websocket(phone.client)
             while phone.client.connected:  # it notices a moment later
                 await asyncio.sleep(0.002)
         elif step.action == "junk":
@@ -220,7 +221,7 @@ class Telling:
         """Take up what was heard: rooms and numbers."""
         for person in self.people:
             for phone in person.phones:
-                for name, payload in phone.heard:
+                for name, payload in phone.received:
                     if name == "match_found" and payload["roomId"] not in person.rooms:
                         person.rooms.append(payload["roomId"])
                         person.seq = 0
@@ -231,7 +232,7 @@ class Telling:
         for person in self.people:
             for phone in person.phones:
                 if not phone.client.connected and id(phone) not in self._given_up:
-                    assert "session_replaced" in [name for name, _ in phone.heard], "a socket was lost"
+                    assert "session_replaced" in [name for name, _ in phone.received], "a socket was lost"
 
     async def _end(self) -> None:
         """Check all that was heard, and that whatever happened everybody can go on."""
@@ -255,7 +256,7 @@ class Telling:
         members: dict[str, set[str]] = defaultdict(set)
         for person in self.people:
             for phone in person.phones:
-                for name, payload in phone.heard:
+                for name, payload in phone.received:
                     assert name in HEARD, f"{name} is not an event of the contract"
                     assert HEARD[name](payload), f"{name}: {payload} is not what the contract says"
                     assert name != "error" or payload["code"] != "internal", payload
@@ -324,7 +325,7 @@ async def shortest(turns: list[Turn], goes_wrong: Callable[[list[Turn]], Awaitab
 
 
 @pytest.mark.parametrize("seed", range(SEED, SEED + STORIES))
-async def test_a_story_keeps_to_the_contract(server: Server, container: Container, seed: int) -> None:
+async def test_random_session_keeps_to_the_contract(server: Server, container: Container, seed: int) -> None:
     turns = story(seed)
 
     async def goes_wrong(shorter: list[Turn]) -> bool:
@@ -344,7 +345,7 @@ async def test_a_story_keeps_to_the_contract(server: Server, container: Containe
     assert outcomes["find_partner: ok"] and outcomes["join_room: ok"]
 
 
-async def test_a_story_that_goes_wrong_is_cut_to_what_matters() -> None:
+async def test_failing_random_session_is_shrunk() -> None:
     async def goes_wrong(turns: list[Turn]) -> bool:
         actions = [step.action for turn in turns for step in turn]
         return "end_call" in actions and "drop" in actions[actions.index("end_call") :]

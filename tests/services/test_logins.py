@@ -20,7 +20,11 @@ from models.columns import utc_now
 from services.identity import logins
 from services.identity.logins import LoginTokens
 from settings import Settings
-from testing.accounts import Outbox, an_email, eventually, own_database, query, run_jobs, running
+from testing.accounts import new_email
+from testing.containers import run_jobs, running_container
+from testing.databases import own_database, query
+from testing.email_outbox import Outbox
+from testing.polling import eventually
 from testing.servers import PASSWORD
 
 BAN = "UPDATE users SET is_banned = true, banned_at = now(), ban_reason = 'a test' WHERE id = :id"
@@ -30,12 +34,12 @@ UNBAN = "UPDATE users SET is_banned = false, banned_at = NULL, ban_reason = NULL
 @pytest.fixture(scope="module")
 async def other_worker(settings: Settings) -> AsyncIterator[Container]:
     """What a second worker process has."""
-    async with running(settings) as services:
+    async with running_container(settings) as services:
         yield services
 
 
 async def register(services: Container, *, device: str = "phone") -> LoginTokens:
-    return await services.authentication.register(an_email(), PASSWORD, device, "ios")
+    return await services.authentication.register(new_email(), PASSWORD, device, "ios")
 
 
 def family(services: Container, signed_in: LoginTokens) -> uuid.UUID:
@@ -72,9 +76,7 @@ async def refused(services: Container, token: str) -> str:
 # --- Exchanging -------------------------------------------------------------------------------
 
 
-async def test_fifty_refreshes_at_once_on_two_workers_get_one_child(
-    container: Container, other_worker: Container
-) -> None:
+async def test_concurrent_refreshes_get_one_child(container: Container, other_worker: Container) -> None:
     parent = await register(container)
     children = await asyncio.gather(
         *(services.logins.refresh(parent.refresh_token) for services in [container, other_worker] * 25)
@@ -88,7 +90,7 @@ async def test_fifty_refreshes_at_once_on_two_workers_get_one_child(
     assert (await container.logins.refresh(children[0].refresh_token)).refresh_token != children[0].refresh_token
 
 
-async def test_a_lost_answer_is_given_again_and_its_child_works(container: Container) -> None:
+async def test_lost_refresh_answer_is_repeated(container: Container) -> None:
     parent = await register(container)
     lost = await container.logins.refresh(parent.refresh_token)
     again = await container.logins.refresh(parent.refresh_token)
@@ -120,7 +122,7 @@ async def test_delayed_refresh_works_for_the_newest_pair_only(container: Contain
 
 
 @pytest.mark.parametrize("minutes", [-10, 10])
-async def test_workers_whose_clocks_differ_neither_end_sign_ins_nor_miss_their_end(
+async def test_clock_skew_neither_ends_nor_keeps_a_login(
     container: Container, other_worker: Container, monkeypatch: pytest.MonkeyPatch, minutes: int
 ) -> None:
     parent = await register(container)
@@ -132,9 +134,7 @@ async def test_workers_whose_clocks_differ_neither_end_sign_ins_nor_miss_their_e
     await eventually(lambda: is_ended(container, child), within=1, what="known to the worker whose clock is right")
 
 
-async def test_a_parent_sent_too_late_ends_its_family_for_good_on_every_worker(
-    container: Container, other_worker: Container
-) -> None:
+async def test_late_parent_token_revokes_its_family(container: Container, other_worker: Container) -> None:
     parent = await register(container)
     child = await container.logins.refresh(parent.refresh_token)
     await age_exchange(container, parent.refresh_token, 61)
@@ -152,7 +152,7 @@ async def test_a_parent_sent_too_late_ends_its_family_for_good_on_every_worker(
     await eventually(lambda: is_ended(other_worker, child), within=1, what="known to the other worker")
 
 
-async def test_a_stolen_grandparent_ends_the_family_within_the_minute_too(container: Container) -> None:
+async def test_grandparent_token_revokes_its_family(container: Container) -> None:
     grandparent = await register(container)
     parent = await container.logins.refresh(grandparent.refresh_token)
     child = await container.logins.refresh(parent.refresh_token)
@@ -162,7 +162,7 @@ async def test_a_stolen_grandparent_ends_the_family_within_the_minute_too(contai
         assert await refused(container, token.refresh_token) == "refresh_token_invalid"
 
 
-async def test_an_expired_token_is_refused_and_ends_nothing(container: Container) -> None:
+async def test_expired_refresh_token_revokes_nothing(container: Container) -> None:
     parent = await register(container)
     await query(
         container,
@@ -175,11 +175,11 @@ async def test_an_expired_token_is_refused_and_ends_nothing(container: Container
 
 
 @pytest.mark.parametrize("token", ["", "x", "ü" * 64, "a" * 43], ids=["empty", "short", "not ascii", "unknown"])
-async def test_a_token_that_was_never_given_is_refused(container: Container, token: str) -> None:
+async def test_unknown_refresh_token_is_refused(container: Container, token: str) -> None:
     assert await refused(container, token) == "refresh_token_invalid"
 
 
-async def test_the_database_allows_one_usable_token_in_a_family(container: Container) -> None:
+async def test_database_allows_one_usable_token_per_family(container: Container) -> None:
     parent = await register(container)
     with pytest.raises(Exception, match="refresh_tokens_current_key"):
         await query(
@@ -194,7 +194,7 @@ async def test_the_database_allows_one_usable_token_in_a_family(container: Conta
 # --- Other devices ------------------------------------------------------------------------------
 
 
-async def test_what_ends_one_device_leaves_the_others_signed_in(container: Container) -> None:
+async def test_ending_a_device_keeps_the_others(container: Container) -> None:
     phone = await register(container)
     email = phone.user.email
     tablet = await container.authentication.login(email, PASSWORD, "tablet", "android")
@@ -218,7 +218,7 @@ async def test_what_ends_one_device_leaves_the_others_signed_in(container: Conta
     await container.logins.refresh(stranger.refresh_token)
 
 
-async def test_a_device_of_somebody_else_with_the_same_name_is_not_touched(container: Container) -> None:
+async def test_same_device_id_of_another_user_is_kept(container: Container) -> None:
     mine, theirs = await register(container, device="same-name"), await register(container, device="same-name")
     await container.logins.end_device(str(mine.user.id), "same-name")
     assert is_ended(container, mine) and not is_ended(container, theirs)
@@ -332,9 +332,7 @@ async def assert_nothing_left(services: Container, user: LoginTokens, outcomes: 
 
 
 @pytest.mark.parametrize("how", ["end_all", "end_device", "end"])
-async def test_a_refresh_that_races_with_the_end_of_its_sign_in_leaves_nothing_that_works(
-    container: Container, other_worker: Container, how: str
-) -> None:
+async def test_refresh_during_logout_leaves_no_token(container: Container, other_worker: Container, how: str) -> None:
     first = await register(container)
     user_id, won = str(first.user.id), 0
     await container.logins.end_all(user_id)
@@ -356,7 +354,7 @@ async def test_a_refresh_that_races_with_the_end_of_its_sign_in_leaves_nothing_t
     assert won, "the refresh never came first: this was no race"
 
 
-async def test_a_login_that_races_with_a_ban_leaves_nothing_signed_in(container: Container) -> None:
+async def test_login_during_a_ban_leaves_no_token(container: Container) -> None:
     user = await register(container)
     won, window = 0, 0.01
 
@@ -381,7 +379,7 @@ async def test_a_login_that_races_with_a_ban_leaves_nothing_signed_in(container:
     assert 0 < won < 100, f"one side always came first: this was no race ({won})"
 
 
-async def test_a_login_with_the_old_password_that_races_with_its_reset_leaves_nothing_signed_in(
+async def test_old_password_login_during_reset_leaves_no_token(
     container: Container,
 ) -> None:
     user = await register(container)
@@ -410,10 +408,10 @@ async def test_a_login_with_the_old_password_that_races_with_its_reset_leaves_no
 # --- What is kept -------------------------------------------------------------------------------
 
 
-async def test_no_token_and_no_password_is_ever_in_the_database(settings: Settings) -> None:
-    outbox, email, password = Outbox(), an_email(), f"canary {uuid.uuid4().hex}"
+async def test_database_holds_no_token_or_password(settings: Settings) -> None:
+    outbox, email, password = Outbox(), new_email(), f"canary {uuid.uuid4().hex}"
     with own_database(settings) as own:
-        async with running(own, mailer=outbox) as services:
+        async with running_container(own, mailer=outbox) as services:
             parent = await services.authentication.register(email, password, "phone", "ios")
             child = await services.logins.refresh(parent.refresh_token)
             await services.passwords.request_reset(email)
@@ -448,7 +446,7 @@ async def everything(services: Container) -> str:
     return "\n".join(row[0] for row in rows)
 
 
-async def test_tokens_are_forgotten_a_day_after_they_expire(container: Container) -> None:
+async def test_tokens_are_deleted_a_day_after_expiry(container: Container) -> None:
     kept, forgotten = await register(container), await register(container)
     for signed_in, age in ((kept, "23 hours"), (forgotten, "25 hours")):
         await query(
