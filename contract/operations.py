@@ -8,19 +8,20 @@ bytes go out as they are, under the Content-Type of those headers. The status is
 
 from __future__ import annotations
 
-import functools
 import importlib
 import inspect
 import pkgutil
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import combinations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import inflection
 from starlette.requests import Request
+from starlette.routing import compile_path
 from starlette.types import Receive, Scope
 
 import errors
@@ -32,11 +33,9 @@ from models import email_addresses
 
 if TYPE_CHECKING:
     from container import Container
-    from services.sign_ins import Identity
 
 METHODS = ("get", "head", "put", "post", "delete", "patch", "options")
 
-MAX_JSON_BYTES = 64 * 1024
 JSON_HEADERS = {"Content-Type": "application/json"}
 #: The client of a request whose server does not say who it is, as ASGI's (host, port).
 UNKNOWN_CLIENT = (client_addresses.UNKNOWN, 0)
@@ -85,7 +84,16 @@ class Operation:
     definition: dict[str, Any]
     status: int
     parameters: dict[str, str]
+    #: Of a JSON body; None where the operation takes none.
+    validate_body: schemas.Validator | None
     call: Callable[[Scope, Receive, Any, dict[str, Any]], Awaitable[Answer]]
+
+
+class _Body(NamedTuple):
+    """What is done with a JSON body: validation, and the texts in it brought into their stored form."""
+
+    validate: schemas.Validator
+    normalize: text_fields.Normalizer
 
 
 def definitions(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -109,13 +117,14 @@ def bind(document: dict[str, Any], services: Container) -> dict[str, Operation]:
     for operation_id, definition in found.items():
         check_parameters(function_for(operation_id), definition, document)
     bodies = {
-        operation_id: text_fields.compile_normalizer(schema, document)
+        operation_id: _Body(schemas.compiled(schema, document), text_fields.compile_normalizer(schema, document))
         for operation_id, schema in json_body_schemas(document).items()
     }
     bound = {
         operation_id: _bind(function_for(operation_id), services, found[operation_id], bodies.get(operation_id))
         for operation_id in found
     }
+    _check_order(bound.values())
     for info in pkgutil.iter_modules(handlers.__path__):
         module = importlib.import_module(f"handlers.{info.name}")
         for name, function in inspect.getmembers(module, inspect.iscoroutinefunction):
@@ -125,6 +134,13 @@ def bind(document: dict[str, Any], services: Container) -> dict[str, Operation]:
             if f"{module.__name__}.{name}" not in found:
                 raise ContractError(f"{module.__name__}.{name} takes requests, but openapi.yaml does not name it")
     return bound
+
+
+def _check_order(operations: Iterable[Operation]) -> None:
+    """Raise ContractError for a path that Connexion never reaches, because one before it fits the same addresses."""
+    for first, second in combinations(operations, 2):
+        if first.method == second.method and compile_path(first.path)[0].fullmatch(second.path):
+            raise ContractError(f"openapi.yaml: {first.path} also fits {second.path}; put the more exact one first")
 
 
 def function_for(operation_id: str) -> Callable[..., Any]:
@@ -173,12 +189,6 @@ def json_body_schemas(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
 def is_public(definition: dict[str, Any]) -> bool:
     """Say whether the bearer token of an operation may be left out: its `security` has an empty requirement, `{}`."""
     return {} in definition.get("security", [])
-
-
-def security(scheme: dict[str, Any], services: Container) -> Callable[[str], Awaitable[Identity]]:
-    """Return what turns a bearer token into the caller, or raises, for a scheme of the spec."""
-    module_name, _, name = scheme["x-bearerInfoFunc"].rpartition(".")
-    return functools.partial(getattr(importlib.import_module(module_name), name), services)
 
 
 class Limit(NamedTuple):
@@ -250,7 +260,7 @@ def _bind(
     function: Callable[..., Any],
     services: Container,
     definition: dict[str, Any],
-    normalize_body: text_fields.Normalizer | None,
+    body: _Body | None,
 ) -> Operation:
     """Wrap a handler: inject `services` and `caller`, hold limits, answer repeats, set the status."""
     status = next(int(code) for code in definition["responses"] if str(code).startswith("2"))
@@ -266,8 +276,8 @@ def _bind(
     public = is_public(definition)
 
     async def call(scope: Scope, receive: Receive, caller: Any, arguments: dict[str, Any]) -> Answer:
-        if normalize_body and "body" in arguments:
-            arguments["body"] = normalize_body(arguments["body"])
+        if body and "body" in arguments:
+            arguments["body"] = body.normalize(arguments["body"])
         if not limits:
             return await carry_out(scope, receive, caller, arguments)
         client = (scope.get("client") or UNKNOWN_CLIENT)[0]
@@ -297,18 +307,27 @@ def _bind(
         if wants_request:
             given["request"] = Request(scope, receive)
         result = await function(services, **given)
-        body, headers = result if isinstance(result, tuple) else (result, {})
+        content, headers = result if isinstance(result, tuple) else (result, {})
         if public:
             headers = {**(_ANONYMOUS if caller is None else _PERSONAL), **headers}
-        if body is None:
+        if content is None:
             return Answer(status, headers, None)
-        if isinstance(body, bytes):  # its headers say what it is
-            return Answer(status, headers, body)
-        return Answer(status, {**headers, **JSON_HEADERS} if headers else JSON_HEADERS, encode_json(body))
+        if isinstance(content, bytes):  # its headers say what it is
+            return Answer(status, headers, content)
+        return Answer(status, {**headers, **JSON_HEADERS} if headers else JSON_HEADERS, encode_json(content))
 
     if idempotent and not (wants_caller and status != 204):
         raise ContractError(f"openapi.yaml: {operation_id} is x-idempotent, but has no caller or no answer to repeat")
-    return Operation(operation_id, definition["path"], definition["method"], definition, status, parameters, call)
+    return Operation(
+        operation_id,
+        definition["path"],
+        definition["method"],
+        definition,
+        status,
+        parameters,
+        body.validate if body else None,
+        call,
+    )
 
 
 def failure(exception: Exception) -> Answer:

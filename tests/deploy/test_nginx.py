@@ -28,7 +28,8 @@ from websockets.asyncio.client import connect
 import errors
 from container import Container
 from contract import problems, schemas
-from contract.operations import MAX_JSON_BYTES, definitions
+from contract.operations import definitions
+from contract.request_bodies import MAX_JSON_BYTES
 from tests.calls import becomes, empty_queue
 from tests.debian import DEPLOY, Nginx, certificate, nginx
 from tests.pace import limit
