@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from connexion.lifecycle import ConnexionRequest
 
     from container import Container
-    from services.sign_ins import Identity
+    from services.identity.logins import Identity
 
 #: Marks, in the document that Connexion gets, a scheme whose token may be left out.
 OPTIONAL = "x-optional"

@@ -15,13 +15,13 @@ from procrastinate import App
 from procrastinate.exceptions import ConnectorException
 
 from adapters import jobs
-from adapters.embedded import EmbeddedServices
 from cli import worker
 from cli.migrations import upgrade_to_head
 from container import Container
+from devtools.embedded import EmbeddedServices
 from settings import Settings
-from tests.accounts import eventually, execute, load, own_database, query
-from tests.shop import a_worker
+from testing.accounts import eventually, execute, load, own_database, query
+from testing.shop import a_worker
 
 
 async def test_jobs_are_done_after_postgresql_was_killed_and_came_back(

@@ -28,8 +28,9 @@ from sqlmodel import col
 from container import Container
 from contract.events import COMMON_CODES
 from models import CallSession
-from tests import record
-from tests.calls import empty_queue
+from testing import wire_recording
+from testing.calls import empty_queue
+from testing.servers import Learner, Phone, Server, dial, register
 from tests.contract.test_events_fuzz import (
     ACK,
     CLIENT_EVENTS,
@@ -42,7 +43,6 @@ from tests.contract.test_events_fuzz import (
     payloads,
     quiet_log,
 )
-from tests.world import Learner, Phone, Server, dial, register
 
 __all__ = ["quiet_log"]
 
@@ -208,7 +208,7 @@ class Telling:
             assert time.monotonic() < deadline, f"{event} {payload!r} is not acknowledged"
             await asyncio.sleep(0.002)
         (ack,) = answers
-        record.event(event, payload, ack)
+        wire_recording.event(event, payload, ack)
         assert ACKS[event](ack), f"{event} {payload!r}: the ack {ack} is not what the contract says"
         code = "ok" if ack["ok"] else ack["error"]["code"]
         assert code == "ok" or code in CODES[event], f"{event} {payload!r}: {ack} is not listed for it"

@@ -1,7 +1,7 @@
 """deploy/nginx.conf, in a real nginx before two workers of `parlance serve`.
 
-The configuration is the deployed one but for ports, files and the upstream (`tests.debian.nginx`). Limits are counted
-by address: each client here has a loopback address of its own.
+The configuration is the deployed one but for ports, files and the upstream (`testing.debian_programs.nginx`). Limits
+are counted by address: each client here has a loopback address of its own.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from container import Container
 from contract import problems, schemas
 from contract.operations import definitions
 from contract.request_bodies import MAX_JSON_BYTES
-from tests.calls import becomes, empty_queue
-from tests.debian import DEPLOY, Nginx, certificate, nginx
-from tests.pace import limit
-from tests.pictures import picture, upload
-from tests.world import Learner, Phone, Server, address, dial, free_port, register
+from testing.calls import becomes, empty_queue
+from testing.debian_programs import DEPLOY, Nginx, certificate, nginx
+from testing.pictures import picture, upload
+from testing.servers import Learner, Phone, Server, address, dial, free_port, register
+from testing.time_limits import limit
 
 pytestmark = pytest.mark.system
 

@@ -11,10 +11,10 @@ import pytest
 
 from container import Container
 from models import Order, OrderStatus
-from services import notices, notifications
-from tests.history import MakeLearner, codes, every_page, make_admin, rows, value
-from tests.payments import a_course, completed, deliver
-from tests.world import PASSWORD, Learner, address
+from services.messaging import notification_templates, notifications
+from testing.call_history import MakeLearner, codes, every_page, make_admin, rows, value
+from testing.payments import a_course, completed, deliver
+from testing.servers import PASSWORD, Learner, address
 
 NOBODY = "7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0"
 
@@ -25,7 +25,7 @@ def a_token() -> str:
 
 async def tell(container: Container, learner: Learner, title: str = "Hello") -> None:
     async with container.database.transaction() as session:
-        await notifications.tell(session, uuid.UUID(learner.id), notices.system(title, "There."))
+        await notifications.tell(session, uuid.UUID(learner.id), notification_templates.system(title, "There."))
 
 
 async def registers(learner: Learner, token: str, device: str = "phone") -> None:

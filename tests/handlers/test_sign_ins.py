@@ -13,8 +13,8 @@ import pytest
 import app
 from container import Container
 from settings import Settings
-from tests.accounts import Outbox, an_email, bearer, credentials, own_database, query, run_jobs, running
-from tests.world import PASSWORD, client
+from testing.accounts import Outbox, an_email, bearer, credentials, own_database, query, run_jobs, running
+from testing.servers import PASSWORD, client
 
 ALLOWED = ["http://localhost:5503", "https://app.example.com"]
 FOREIGN = [

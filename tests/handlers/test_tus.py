@@ -14,9 +14,9 @@ import sqlalchemy as sa
 
 import app
 from container import Container
-from tests.history import MakeLearner
-from tests.lessons import NOWHERE, an_admin, new_course, new_lesson, problem
-from tests.world import Learner, Server, client
+from testing.call_history import MakeLearner
+from testing.lessons import NOWHERE, an_admin, new_course, new_lesson, problem
+from testing.servers import Learner, Server, client
 
 TUS = {"Tus-Resumable": "1.0.0"}
 OFFSET = "application/offset+octet-stream"

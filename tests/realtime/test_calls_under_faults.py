@@ -20,12 +20,12 @@ from sqlmodel import col, select
 
 from container import Container
 from models import CallSession, EndedBy, Profile
-from tests.accounts import load
-from tests.callers import Caller, Rooms, Story, in_order
-from tests.calls import becomes
-from tests.deployment import Client, Deployment, deployed
-from tests.pace import GRACE
-from tests.world import register
+from testing.accounts import load
+from testing.calls import becomes
+from testing.deployment import Client, Deployment, deployed
+from testing.learners import Caller, Rooms, Story, in_order
+from testing.servers import register
+from testing.time_limits import GRACE
 
 LEARNERS, ROUNDS = 40, 25
 FAULTS = ("client dropped", "worker killed", "client dropped", "Redis restarted", "worker stopped")

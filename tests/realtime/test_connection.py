@@ -26,9 +26,9 @@ from contract import edge, socket_server
 from contract.event_rate import EventLimit
 from models import Profile, RefreshToken, User
 from settings import Settings
-from tests.calls import MakePhone, ban
+from testing.calls import MakePhone, ban
+from testing.servers import Learner, Server
 from tests.contract.test_rest_contract import assert_problem
-from tests.world import Learner, Server
 
 
 async def refusal(server: Server, auth: Any, *, headers: dict[str, str] | None = None) -> Any:

@@ -10,9 +10,9 @@ from pathlib import Path
 import httpx
 
 from container import Container
-from tests.calls import MakePhone, becomes, empty_queue
-from tests.metrics import grown, scrape, scrape_all, total
-from tests.world import Server, start_server, stop_server
+from testing.calls import MakePhone, becomes, empty_queue
+from testing.metrics import grown, scrape, scrape_all, total
+from testing.servers import Server, start_server, stop_server
 
 
 async def test_a_call_over_two_workers_is_counted_once(
@@ -110,7 +110,7 @@ async def _is_whole(url: str) -> bool:
 
 
 async def test_what_is_away_is_told_and_the_rest_is_there(environment: dict[str, str], tmp_path: Path) -> None:
-    from adapters.embedded import EmbeddedServices
+    from devtools.embedded import EmbeddedServices
 
     services = EmbeddedServices(tmp_path / "valkey", durable=False, only=("valkey",))
     connections = services.start()

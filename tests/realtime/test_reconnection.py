@@ -9,9 +9,9 @@ from sqlmodel import col, select
 
 from container import Container
 from models import EndedBy, Profile
-from tests.calls import MakePhone, Room, call, ended_row, match, row
-from tests.pace import GRACE, JOIN
-from tests.world import Phone
+from testing.calls import MakePhone, Room, call, ended_row, match, row
+from testing.servers import Phone
+from testing.time_limits import GRACE, JOIN
 
 #: Seconds that a dropped member of a call, and a match that is not joined, have on the tests' server.
 

@@ -15,10 +15,10 @@ import sqlalchemy.exc
 import errors
 from cli import migrations
 from container import Container
-from services.audit import GENESIS
+from services.operations.audit import GENESIS
 from settings import Settings
-from tests.history import MakeLearner, had_call, make_admin, rows, value
-from tests.world import Learner
+from testing.call_history import MakeLearner, had_call, make_admin, rows, value
+from testing.servers import Learner
 
 ENTRIES = "SELECT count(*) FROM audit_log"
 
@@ -45,7 +45,7 @@ async def test_every_mutation_by_an_administrator_writes_one_entry(
         )
         return [(action, str(actor) if actor else None, str(subject)) for action, actor, subject in found]
 
-    bans, reports, admins = container.bans, container.reports, container.admins
+    bans, reports, admins = container.bans, container.reports, container.administrators
     note = {"status": "reviewed", "admin_note": "Seen.", "ban": False}
     assert await written(reports.review(admin.id, report, **note)) == [("report.review", admin.id, report)]  # type: ignore[arg-type]
     assert await written(bans.ban(admin.id, bob.id, "Spam.")) == [("user.ban", admin.id, bob.id)]

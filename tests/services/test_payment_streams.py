@@ -29,6 +29,8 @@ from adapters.payments.razorpay import RazorpayProvider
 from adapters.payments.stripe import StripeProvider
 from adapters.ports import Fact, PaymentProvider
 from container import Container
+from devtools.stand_ins import Keys, Refused, Standing, StandIns
+from devtools.stand_ins import running as stand_ins_running
 from models import (
     AlertKind,
     Dispute,
@@ -41,15 +43,13 @@ from models import (
     Refund,
     RefundStatus,
 )
-from services import settlement
+from services.payments import settlement
 from settings import Settings
-from tests.accounts import load, own_database, running
-from tests.history import rows
-from tests.payments import a_course, state_of
+from testing.accounts import load, own_database, running
+from testing.call_history import rows
+from testing.payments import a_course, state_of
+from testing.shop import PRICE, SUBSCRIBED, agrees
 from tests.services.test_settlement import a_learner
-from tests.shop import PRICE, SUBSCRIBED, agrees
-from tests.standins import Keys, Refused, Standing, StandIns
-from tests.standins import running as stand_ins_running
 
 SEED = int(os.environ.get("PAYMENT_SEED", "20261123"))
 WHOLE_WAY = int(os.environ.get("PAYMENT_STREAMS", "240"))

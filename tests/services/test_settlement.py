@@ -13,9 +13,9 @@ import pytest
 from container import Container
 from models import Order, Profile, User
 from settings import Settings
-from tests.accounts import own_database, run_jobs, running
-from tests.history import rows, value
-from tests.payments import (
+from testing.accounts import own_database, run_jobs, running
+from testing.call_history import rows, value
+from testing.payments import (
     Webhook,
     a_course,
     completed,
