@@ -26,7 +26,7 @@ from contract.event_rate import EventLimit
 from contract.fast_lane import FastLane
 from contract.operations import ContractError
 from contract.socket_server import Server
-from contract.transport import MAX_FRAME_BYTES
+from contract.websocket import MAX_FRAME_BYTES
 from realtime import connection, emit, upkeep
 from realtime.caller import Caller
 from realtime.emit import Event

@@ -18,7 +18,8 @@ from adapters import logs
 from contract import problems, schemas
 from contract.operations import ContractError
 from contract.socket_server import Server
-from contract.transport import Socket, text_frame
+from contract.transport import Socket
+from contract.websocket import text_frame
 
 if TYPE_CHECKING:
     from container import Container

@@ -22,7 +22,8 @@ from contract import edge, handshake
 from contract.http_exchange import Exchange, refusal, unreadable
 from contract.http_limits import Flow, Limits
 from contract.operations import WHOLE
-from contract.transport import ENGINE, Connection
+from contract.transport import ENGINE
+from contract.websocket import Connection
 
 if TYPE_CHECKING:
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle

@@ -126,7 +126,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
         else:
             await super()._handle_connect(eio_sid, namespace, data)
             if self._is_connected(eio_sid):
-                self.eio.welcome(self.eio.sockets[eio_sid])
+                self.eio.handshake_done(self.eio.sockets[eio_sid])
 
     async def _refuse_connect(self, eio_sid: str, message: str, namespace: str | None = None) -> None:
         refusal = self.packet_class(packet.CONNECT_ERROR, data={"message": message}, namespace=namespace)

@@ -21,7 +21,7 @@ from container import Container
 from contract import events, schemas
 from contract.events import Bound
 from contract.operations import ContractError
-from contract.transport import Connection
+from contract.websocket import Connection
 from models import NotificationType
 from realtime import emit
 from realtime.caller import Caller
