@@ -91,7 +91,9 @@ def refusal(error: errors.ProductError, headers: list[tuple[bytes, bytes]]) -> b
     return b"%b%b\r\n%b" % (STATUS_LINE[error.status], b"".join([b"%b: %b\r\n" % line for line in lines]), body)
 
 
-def unreadable(error: httptools.HttpParserError) -> errors.RequestInvalid:
+def unreadable(error: httptools.HttpParserError) -> errors.ProductError:
     """Describe why the parser cannot read a request; its messages never repeat what was sent."""
+    if isinstance(error.__context__, errors.ProductError):  # raised by one of our callbacks
+        return error.__context__
     reason = "its address cannot be read" if isinstance(error, httptools.HttpParserCallbackError) else error
     return errors.RequestInvalid(f"This is not a valid HTTP/1.1 request: {reason}.")

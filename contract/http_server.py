@@ -58,10 +58,10 @@ class HttpProtocol(HttpToolsProtocol):
     _hosts = 0
     #: Body bytes of the connection, and those of chunk lines and trailers since the last of them.
     _body_bytes = _framing_bytes = 0
-    #: The key of a WebSocket handshake whose head has just been read, and what the connection has become by it.
+    #: The key of a handshake whose head has just been read, and the WebSocket that the connection became.
     _key: bytes | None = None
     _websocket: asyncio.Protocol | None = None
-    #: Why nothing more is parsed, and whether the client has been sent it.
+    #: Why nothing more is parsed, and whether that has been sent.
     _refusal: errors.ProductError | None = None
     _is_refusal_sent = False
 
@@ -75,8 +75,6 @@ class HttpProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._timer.stop()
         super().connection_lost(exc)
-
-    # --- Bytes ------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
         """Parse a segment, in pieces that are no larger than a head may be, so that limits count while it streams."""
@@ -104,7 +102,7 @@ class HttpProtocol(HttpToolsProtocol):
         except httptools.HttpParserUpgrade as offer:
             offer_end = offer.args[0]
         except httptools.HttpParserError as error:
-            self._refuse_unreadable(error)
+            self._refuse(unreadable(error))
         if offer_end is not None:
             self._take_behind_offer(memoryview(piece)[offer_end:])
         if (self._in_head or (self.cycle is not None and self.cycle.more_body)) and self._refusal is None:
@@ -144,13 +142,9 @@ class HttpProtocol(HttpToolsProtocol):
             except httptools.HttpParserUpgrade as another:
                 rest = rest[another.args[0] :]
             except httptools.HttpParserError as error:
-                self._refuse_unreadable(error)
+                self._refuse(unreadable(error))
                 return
         self._upgrade(bytes(rest))
-
-    def _refuse_unreadable(self, error: httptools.HttpParserError) -> None:
-        known = error.__context__
-        self._refuse(known if isinstance(known, errors.ProductError) else unreadable(error))
 
     # --- The parser's callbacks --------------------------------------------------------------------
 
@@ -194,8 +188,8 @@ class HttpProtocol(HttpToolsProtocol):
     def _begin(self) -> None:
         """Start the app on the request whose head is read, or have it wait for the answers before its own.
 
-        In place of uvicorn's `on_headers_complete`, which asks the parser for the version again (0.4 us) and parses
-        every address as if it were absolute (0.5 us).
+        uvicorn's `on_headers_complete` asks the parser for the version again (0.4 us) and parses every address as if
+        it were absolute (0.5 us).
         """
         scope, url = self.scope, self.url
         raw_path, query = split_target(url)
