@@ -16,10 +16,10 @@ import orjson
 import errors
 from adapters import logs
 from contract import problems, schemas
+from contract.frames import text_frame
 from contract.operations import ContractError
 from contract.socket_server import Server
 from contract.transport import Socket
-from contract.websocket import text_frame
 
 if TYPE_CHECKING:
     from container import Container

@@ -13,6 +13,7 @@ from typing import Any
 import jsonschema_rs
 import yaml
 
+import errors
 import texts
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,6 +32,10 @@ _REGISTRY = jsonschema_rs.Registry(
         (f"{_WRITTEN_AS_INTEGER}-or-null", {"$schema": _DRAFT_4, "type": ["integer", "null"]}),
     ]
 )
+
+
+class ContractError(errors.Refused):
+    """The spec and the code disagree; the message says where. Raised at start."""
 
 
 def load(path: Path) -> dict[str, Any]:

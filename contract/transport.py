@@ -25,15 +25,8 @@ import engineio  # type: ignore[import-untyped]
 import orjson
 
 from contract.event_rate import EventLimit, EventRate
-from contract.websocket import (
-    FRAMES_PER_TURN,
-    INVALID_TEXT,
-    MAX_FRAME_BYTES,
-    POLICY_VIOLATION,
-    SCOPE_EXTENSION,
-    Connection,
-    text_frame,
-)
+from contract.frames import INVALID_TEXT, POLICY_VIOLATION, text_frame
+from contract.websocket import FRAMES_PER_TURN, MAX_FRAME_BYTES, SCOPE_EXTENSION, Connection
 
 if TYPE_CHECKING:
     from realtime.caller import Caller

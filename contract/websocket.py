@@ -1,8 +1,7 @@
 """WebSocket connections: uvicorn's protocol class and the parser of the library `websockets`, as used here.
 
-uvicorn reads the request of a WebSocket a second time and runs an ASGI call for as long as a connection lasts. Here a
-plain request becomes a session at once (`http_server.py`), any other by an ASGI call that ends with the handshake; from
-then on a `Connection` passes frames to the Engine.IO session on it (`transport.py`), and writes what that sends.
+A plain request becomes a session at once (`http_server.py`), any other by an ASGI call that ends with the handshake. A
+`Connection` then passes frames to the Engine.IO session on it (`transport.py`), and writes what that sends.
 
 Private parts, held to their source by `tests/contract/test_seams.py`:
 
@@ -13,12 +12,13 @@ Private parts, held to their source by `tests/contract/test_seams.py`:
 from __future__ import annotations
 
 import logging
-import struct
 from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.protocol import SERVER, Protocol
+
+from contract.frames import GOING_AWAY, MASKED, POLICY_VIOLATION, SHORTEST, WHOLE_TEXT
 
 try:
     from websockets.speedups import apply_mask
@@ -31,8 +31,7 @@ if TYPE_CHECKING:
     from contract.transport import Socket
 
 log = logging.getLogger("parlance.events")
-#: Logger for the WebSocket library: two lines for each connection and, at debug, every frame with its token. It is
-#: outside the tree of loggers, so that no setting enables it.
+#: Drops what the library logs, frames with tokens among it; outside the tree of loggers, no setting enables it.
 _quiet = logging.Logger("websockets")
 _quiet.disabled = True
 
@@ -47,20 +46,15 @@ CLOSE_SECONDS = 3.0
 
 #: The name under which a connection finds itself in its ASGI scope.
 SCOPE_EXTENSION = "parlance.connection"
-#: The first byte of a text message in one frame, the bytes of an empty frame of a client and the bit that says that it
-#: is masked (RFC 6455, 5.2).
-_WHOLE_TEXT, _SHORTEST, _MASKED = 0x81, 6, 0x80
-INVALID_TEXT, POLICY_VIOLATION, GOING_AWAY = 1007, 1008, 1012  # RFC 6455, 7.4.1
 
 
 class Connection(WebSocketsSansIOProtocol):
     """A WebSocket, whose frames go to a `Socket` from the handshake on; its ASGI call is over by then."""
 
     socket: Socket | None = None
-    is_open = False
+    is_open = is_congested = False
     _parser: Protocol | None = None
-    is_congested = False
-    #: What has been received and not been handled: the beginning of a frame, or frames that wait for their turn.
+    #: Received and not handled: the beginning of a frame, or frames that wait for their turn.
     _rest = b""
     #: Whether frames wait for the next turn of the loop, and whether all that is received is discarded.
     _is_behind = _discards = False
@@ -154,15 +148,14 @@ class Connection(WebSocketsSansIOProtocol):
     def _handle_frames(self, data: bytes) -> None:
         """Handle the whole frames at the start of `data`, a limited number in one turn of the loop; keep the rest.
 
-        Plain text frames are taken off by hand, which costs half of what a parser of every frame does. The parser is
-        given whole frames, so that it is always between two.
+        Plain text frames are parsed here, at half the cost. The parser gets whole frames, so it is always between two.
         """
         assert self.socket is not None
         at, end, message = 0, len(data), self.frames
         for _ in range(FRAMES_PER_TURN):
-            if end - at < _SHORTEST or self.read_paused:
+            if end - at < SHORTEST or self.read_paused:
                 break
-            size = data[at + 1] ^ _MASKED
+            size = data[at + 1] ^ MASKED
             content = at + 6
             if size == 126:
                 size = data[at + 2] << 8 | data[at + 3]
@@ -178,7 +171,7 @@ class Connection(WebSocketsSansIOProtocol):
             stop = content + size
             if stop > end:
                 break
-            if data[at] == _WHOLE_TEXT and not self.frames and self.is_open:
+            if data[at] == WHOLE_TEXT and not self.frames and self.is_open:
                 self.socket.receive(apply_mask(data[content:stop], data[content - 4 : content]))
             elif not self._parse(data[at:stop]):
                 return
@@ -186,7 +179,7 @@ class Connection(WebSocketsSansIOProtocol):
         else:
             if at < end:
                 self._proceed_soon()
-        if end - at > 1 and data[at + 1] < _MASKED:
+        if end - at > 1 and data[at + 1] < MASKED:
             self._parse(data[at:])
             return
         if self._discards:
@@ -354,13 +347,3 @@ class Connection(WebSocketsSansIOProtocol):
         self.is_open = False
         assert self.socket is not None
         self.socket.end_session()
-
-
-def text_frame(payload: bytes) -> bytes:
-    """Frame a text message of the server: whole, and unmasked (RFC 6455, 5.2)."""
-    size = len(payload)
-    if size < 126:
-        return b"\x81%c%b" % (size, payload)
-    if size < 65536:
-        return struct.pack("!BBH", 0x81, 126, size) + payload
-    return struct.pack("!BBQ", 0x81, 127, size) + payload

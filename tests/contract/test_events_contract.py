@@ -19,7 +19,7 @@ import errors
 from adapters.turn import Turn
 from container import Container
 from contract import events, schemas
-from contract.events import Bound
+from contract.event_bindings import EventBindings
 from contract.operations import ContractError
 from contract.websocket import Connection
 from models import NotificationType
@@ -46,7 +46,7 @@ def document() -> Document:
 
 
 def test_every_operation_has_its_function_and_every_function_its_operation(document: Document) -> None:
-    bound = Bound(document)
+    bound = EventBindings(document)
     operations = document["operations"]
     assert {key for key, operation in operations.items() if operation["action"] == "receive"} == {
         f"{function.__module__}.{function.__name__}" for function, _ in bound.receives.values()
@@ -64,7 +64,7 @@ def test_every_operation_has_its_function_and_every_function_its_operation(docum
 def test_an_operation_without_a_function_fails_by_name(document: Document, key: str) -> None:
     document["operations"][key] = document["operations"].pop("realtime.matchmaking.find_partner")
     with pytest.raises(ContractError) as refused:
-        Bound(document)
+        EventBindings(document)
     assert f"asyncapi.yaml names {key}," in str(refused.value)
 
 
@@ -84,7 +84,7 @@ def test_an_operation_whose_function_cannot_take_events_fails_by_name(document: 
     key = f"{__name__}.{function}"
     document["operations"][key] = document["operations"].pop("realtime.matchmaking.find_partner")
     with pytest.raises(ContractError) as refused:
-        Bound(document)
+        EventBindings(document)
     assert str(refused.value).startswith(f"{key} should be ")
 
 
@@ -93,7 +93,7 @@ def test_a_function_without_an_operation_fails_by_name(document: Document) -> No
     for key in keys:
         lacking = {**document, "operations": {k: v for k, v in document["operations"].items() if k != key}}
         with pytest.raises(ContractError) as refused:
-            Bound(lacking)
+            EventBindings(lacking)
         assert str(refused.value).startswith(f"{key} takes events")
 
 
@@ -105,22 +105,22 @@ def test_an_event_to_send_without_a_function_fails_by_name(document: Document) -
         "messages": [{"$ref": "#/channels/root/messages/applause"}],
     }
     with pytest.raises(ContractError) as refused:
-        Bound(document)
+        EventBindings(document)
     assert "names emit.applause," in str(refused.value)
 
 
 def test_an_event_to_send_under_another_name_than_its_function_fails_by_name(document: Document) -> None:
     document["operations"]["emit.search"] = document["operations"].pop("emit.searching")
     with pytest.raises(ContractError) as refused:
-        Bound(document)
+        EventBindings(document)
     assert "names emit.search," in str(refused.value)
 
 
 def test_a_function_that_writes_an_event_the_spec_lacks_fails_by_name(document: Document) -> None:
-    for name in Bound(document).sends:
+    for name in EventBindings(document).sends:
         lacking = {**document, "operations": {k: v for k, v in document["operations"].items() if k != f"emit.{name}"}}
         with pytest.raises(ContractError) as refused:
-            Bound(lacking)
+            EventBindings(lacking)
         assert str(refused.value).startswith(f"realtime.emit.{name} ")
 
 
@@ -128,7 +128,7 @@ def test_a_function_that_writes_an_event_the_spec_lacks_fails_by_name(document: 
 
 
 def test_the_messages_of_the_channel_are_the_events_and_the_ack(document: Document) -> None:
-    bound = Bound(document)
+    bound = EventBindings(document)
     channel = document["channels"]["root"]["messages"]
     assert all(message == {"$ref": f"#/components/messages/{key}"} for key, message in channel.items())
     assert set(channel) == set(document["components"]["messages"])
@@ -165,7 +165,7 @@ def test_every_example_is_valid(document: Document) -> None:
 
 
 def test_whatever_a_client_may_send_is_closed_to_unknown_fields(document: Document) -> None:
-    for name, (_, validate) in Bound(document).receives.items():
+    for name, (_, validate) in EventBindings(document).receives.items():
         room = {"roomId": IDS[0]} if "lacks 'roomId'" in (validate({}) or "") else {}
         described = {**room, "sdp": "v=0"} if "'sdp'" in (validate(room) or "") else room
         whole = {**described, "candidate": None} if "'candidate'" in (validate(described) or "") else described
@@ -227,7 +227,7 @@ def what_is_sent(settings: Settings) -> list[Event]:
 
 
 def test_what_each_emit_function_writes_is_what_the_spec_says(document: Document, settings: Settings) -> None:
-    bound = Bound(document)
+    bound = EventBindings(document)
     sent = what_is_sent(settings)
     for event in sent:
         assert bound.sends[event.name](event.payload) is None, event
@@ -236,7 +236,7 @@ def test_what_each_emit_function_writes_is_what_the_spec_says(document: Document
 
 
 def test_a_field_too_many_or_too_few_is_told(document: Document, settings: Settings) -> None:
-    bound = Bound(document)
+    bound = EventBindings(document)
     for name, payload in what_is_sent(settings):
         assert bound.sends[name]({**payload, "more": 1}), name
         for field in payload:
