@@ -1,4 +1,4 @@
-"""The ASGI app: the container, the REST contract, the events contract, and the edge around them."""
+"""The ASGI app: the container, the REST contract, the events contract, and the middleware around them."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from starlette.types import ASGIApp
 import settings as configuration
 from adapters import logs
 from container import Container
-from contract import admin_page, docs, edge, events, practice_page, rest, schemas, socket_server, tus
+from contract import admin_page, docs, events, middleware, practice_page, rest, schemas, socket_server, tus
 
 
 def create(container: Container | None = None, openapi: dict[str, Any] | None = None) -> ASGIApp:
@@ -18,5 +18,5 @@ def create(container: Container | None = None, openapi: dict[str, Any] | None = 
     documents = docs.routes(openapi, schemas.load(schemas.ASYNCAPI))
     practice = practice_page.routes(services.storage.public_origin, services.storage.signed_origin)
     api = tus.Protocol(rest.build(services, openapi), openapi)
-    http = edge.Before([*documents, *admin_page.routes(), *practice], api)
-    return edge.wrap(socket_server.App(events.build(services), http), services.settings, services.metrics.request)
+    http = middleware.Pages([*documents, *admin_page.routes(), *practice], api)
+    return middleware.wrap(socket_server.App(events.build(services), http), services.settings, services.metrics.request)

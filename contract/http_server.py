@@ -24,7 +24,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 import errors
-from contract import edge, handshake
+from contract import handshake, middleware
 from contract.http_exchange import Exchange, check_head, refusal, split_target, unreadable
 from contract.http_limits import BodyRate, Flow, Limits, Timer
 from contract.operations import WHOLE
@@ -282,7 +282,7 @@ class HttpProtocol(HttpToolsProtocol):
             cycle.disconnected = True
             cycle.message_event.set()
             if not self.pipeline:
-                cycle.scope[edge.REFUSED] = error.status  # type: ignore[literal-required]
+                cycle.scope[middleware.REFUSED] = error.status  # type: ignore[literal-required]
                 self._send_refusal()
                 return
             self.pipeline.popleft()
@@ -298,7 +298,7 @@ class HttpProtocol(HttpToolsProtocol):
         if self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete:
             self.transport.close()  # half an answer can only be broken off
             return
-        record = self.app_state.get(edge.RECORD_REFUSAL)
+        record = self.app_state.get(middleware.RECORD_REFUSAL)
         headers = record(self.scope, self.url, error.status) if record is not None else []
         log.info("http_request_refused status=%d code=%s detail=%r", error.status, error.code, error.detail)
         self.transport.write(refusal(error, [*self.server_state.default_headers, *headers]))

@@ -1,4 +1,4 @@
-"""Owns the operations of openapi.yaml: each bound to its function, and the one way in which both servers call it.
+"""Operations of openapi.yaml, bound to their functions. The fast path and Connexion call them in the same way.
 
 `operationId` is the import path of a function in `handlers/`. It takes `services` (the container), the path and
 query parameters in snake_case, `body` where the operation has one, `caller` where it is secured, and `request` for
@@ -35,14 +35,13 @@ JSON_HEADERS = {"Content-Type": "application/json"}
 #: The client of a request whose server does not say who it is, as ASGI's (host, port).
 UNKNOWN_CLIENT = (client_addresses.UNKNOWN, 0)
 
-#: Where a request's ASGI scope has a list of one: the operation that answers it, for whoever counts.
+#: The name in a request's scope of a list with one item: the id of the operation that answers it, for metrics.
 OPERATION = "parlance.operation"
-#: An ASGI extension, and the message it allows: an answer's `status` and its `body` of JSON; the edge adds `head`,
-#: further lines of its head. One write in place of two, without a look at headers that are always the same.
+#: An ASGI extension, and its message: an answer's `status` and its `body` of JSON; `middleware.py` adds `head`, further
+#: header lines. One write in place of two, without uvicorn's checks of headers that are always the same.
 WHOLE = "parlance.response.whole"
 
-#: What caches may do with an answer that differs for who sends a token: a shared one keeps that to nobody for a minute,
-#: and no other.
+#: Caching of answers that differ for requests with a token: a shared cache keeps the anonymous one for a minute.
 _ANONYMOUS = {"Cache-Control": "public, max-age=60", "Vary": "Authorization"}
 _PERSONAL = {"Cache-Control": "private, no-cache", "Vary": "Authorization"}
 
@@ -51,7 +50,7 @@ _INJECTED = ("services", "caller", "request")
 
 
 class Answer(NamedTuple):
-    """What goes out, whoever sends it."""
+    """Answer of an operation, before ASGI or Connexion."""
 
     status: int
     headers: dict[str, str]
@@ -179,7 +178,7 @@ def json_body_schemas(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def is_public(definition: dict[str, Any]) -> bool:
-    """Say whether the bearer token of an operation may be left out: its `security` has an empty requirement, `{}`."""
+    """Return whether an operation's bearer token may be left out: its `security` has an empty requirement, `{}`."""
     return {} in definition.get("security", [])
 
 
@@ -281,7 +280,7 @@ def _normalizing(call: Call, normalize: text_fields.Normalizer) -> Call:
 
 
 def failure(exception: Exception) -> Answer:
-    """Answer with the problem that an exception is."""
+    """Return the problem that an exception becomes."""
     error = problems.as_product_error(exception)
     body, headers = problems.problem_response(error)
     return Answer(error.status, headers, body)

@@ -249,11 +249,11 @@ class OddServices:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.bus = LocalBus("only")
-        self.auth = SimpleNamespace(admit_socket=self._admit)
+        self.authentication = SimpleNamespace(admit_socket=self._admit)
         self.matchmaking = SimpleNamespace(find_partner=self._find_partner, connect=lambda socket: None)
         self.signaling = SimpleNamespace(disconnect=self._disconnect, relay=None, take_back=None)
-        self.sockets = SimpleNamespace(enter=lambda *_: None, leave=lambda *_: None)
-        self.revocations = SimpleNamespace(on_ended=lambda listener: None, has_ended=lambda family: False)
+        self.user_sockets = SimpleNamespace(enter=lambda *_: None, leave=lambda *_: None)
+        self.login_revocations = SimpleNamespace(on_ended=lambda listener: None, has_ended=lambda family: False)
         self.metrics = SimpleNamespace(events=Counter())
         self.background: list[Any] = []
 

@@ -15,7 +15,7 @@ import pytest
 
 import errors
 from container import Container
-from contract import edge, rest, schemas
+from contract import middleware, rest, schemas
 from contract.fast_path import FastPath
 from contract.operations import ContractError, definitions
 from services.identity.logins import Identity
@@ -229,7 +229,7 @@ async def pair(container: Container, settings: Settings) -> Any:
         count = container_on.metrics.request
         await exchange(compiled, Request("GET", "/health"))  # Connexion makes its stack now
         [fast] = [each for each in compiled.middleware.middleware_stack if isinstance(each, FastPath)]
-        yield Pair(fast, edge.wrap(compiled, settings, count), edge.wrap(stock, settings, count))
+        yield Pair(fast, middleware.wrap(compiled, settings, count), middleware.wrap(stock, settings, count))
 
 
 @pytest.fixture

@@ -323,7 +323,7 @@ SEAMS = [
         {"get_fn": "a957b6fb31786e44", "get_auth_header_value": "8ae9026fede43dda"},
     ),
     Seam(
-        "contract/edge.py",
+        "contract/middleware.py",
         "starlette",
         "starlette.middleware.cors:CORSMiddleware",
         {
