@@ -163,7 +163,9 @@ class Container:
         self.matchmaking.on_match_in_background(self.notifications.match_found)
         self.signaling = SignalingService(self.bus, rooms, rows, self.matchmaking)
         self.recovery = RecoveryService(rooms, rows, self.call_history, self.matchmaking, self.signaling)
-        self.user_directory = UserDirectoryService(self.database, self.call_history, self.reports, self.payments, self.audit)
+        self.user_directory = UserDirectoryService(
+            self.database, self.call_history, self.reports, self.payments, self.audit
+        )
         self.dashboard = DashboardService(self.database, self.redis, rooms)
         self.metrics = MetricsService(self.database, self.redis, self.bus, rooms, self.matchmaking, self.webhooks)
         self.health = HealthService(self.database, self.redis, self.storage)

@@ -161,13 +161,13 @@ class DemoData:
         chance = random.Random(seed)  # noqa: S311 - repeatable on purpose
         password = secrets.token_urlsafe(9)
         password_hash = await _hash_password(self._settings, password)
-        async with self._database.transaction() as session:
-            await session.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+        async with self._database.transaction() as db:
+            await db.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
             there = select(User.id).where(col(User.email).endswith(_DOMAIN, autoescape=True)).limit(1)
-            if (await session.exec(there)).first() is not None:
+            if (await db.exec(there)).first() is not None:
                 raise errors.Refused("the demo data is there already; seed an empty database to have it anew")
-            admin, made_admin = await self._admin(session, password_hash)
-            taken = {name.lower() for name in (await session.exec(select(Profile.username))).all() if name}
+            admin, made_admin = await self._admin(db, password_hash)
+            taken = {name.lower() for name in (await db.exec(select(Profile.username))).all() if name}
             people = _people(chance, learners, password_hash, taken)
             calls = _calls(chance, people)
             ratings = _ratings(chance, calls)
@@ -188,12 +188,12 @@ class DemoData:
                 [*_notifications(chance, people, calls, orders, reports, admin)],
             )
             for group in groups:  # rows that others refer to go first
-                session.add_all(group)
-                await session.flush()
-            await self._settle(session, admin, reports)
-            await _refund(session, chance, orders, self._audit, admin)
+                db.add_all(group)
+                await db.flush()
+            await self._settle(db, admin, reports)
+            await _refund(db, chance, orders, self._audit, admin)
             for reported in {each.reported_id for each in reports}:
-                await flag(session, await session.get_one(User, reported))
+                await flag(db, await db.get_one(User, reported))
             filmed = _free_course_lesson(courses, lessons).id  # free, so that every learner can watch it
         video = await self._upload_video(str(admin.id), str(filmed))
         keen = _keenest_first(people)[0]
@@ -224,18 +224,18 @@ class DemoData:
             return False
         return True
 
-    async def _admin(self, session: AsyncSession, password_hash: str) -> tuple[User, bool]:
+    async def _admin(self, db: AsyncSession, password_hash: str) -> tuple[User, bool]:
         there = select(User).where(User.role == Role.ADMIN).order_by(col(User.created_at)).limit(1)
-        if (admin := (await session.exec(there)).first()) is not None:
+        if (admin := (await db.exec(there)).first()) is not None:
             return admin, False
         admin = User(email=f"admin{_DOMAIN}", password_hash=password_hash, role=Role.ADMIN, is_verified=True)
-        session.add(admin)
-        await session.flush()
-        session.add(Profile(user_id=admin.id))
-        await self._audit.write(session, None, "admin.create", admin.id)
+        db.add(admin)
+        await db.flush()
+        db.add(Profile(user_id=admin.id))
+        await self._audit.write(db, None, "admin.create", admin.id)
         return admin, True
 
-    async def _settle(self, session: AsyncSession, admin: User, reports: list[Report]) -> None:
+    async def _settle(self, db: AsyncSession, admin: User, reports: list[Report]) -> None:
         """Do what an administrator did about the reports, with the entries that it leaves in the audit log."""
         for report in reports:
             if report.status is ReportStatus.PENDING:
@@ -244,11 +244,11 @@ class DemoData:
             banned = report.status is ReportStatus.ACTIONED
             if banned:
                 report.actioned_at = now()
-                user = await session.get_one(User, report.reported_id)
-                await self._bans.ban_within(session, admin.id, user, report.admin_note)
-            session.add(report)
+                user = await db.get_one(User, report.reported_id)
+                await self._bans.ban_within(db, admin.id, user, report.admin_note)
+            db.add(report)
             outcome = {"before": ReportStatus.PENDING.value, "after": report.status.value, "banned": banned}
-            await self._audit.write(session, admin.id, "report.review", report.id, **outcome)
+            await self._audit.write(db, admin.id, "report.review", report.id, **outcome)
 
 
 async def _hash_password(settings: Settings, password: str) -> str:
@@ -588,7 +588,7 @@ def _progress(chance: random.Random, enrollments: list[Enrollment], lessons: lis
 
 
 async def _refund(
-    session: AsyncSession, chance: random.Random, orders: list[Order], audit: AuditService, admin: User
+    db: AsyncSession, chance: random.Random, orders: list[Order], audit: AuditService, admin: User
 ) -> None:
     """Write the refunds of the orders that say so, with the entries that they leave in the audit log."""
     for order in orders:
@@ -606,6 +606,6 @@ async def _refund(
                 reason="Asked within a week",
                 created_at=(order.paid_at or order.created_at) + timedelta(days=1),
             )
-            session.add(refund)
+            db.add(refund)
             entry = {"refund": str(refund.id), "amount": refund.amount, "currency": refund.currency}
-            await audit.write(session, admin.id, "order.refund", order.id, **entry)
+            await audit.write(db, admin.id, "order.refund", order.id, **entry)

@@ -22,7 +22,9 @@ _COOKIE, _COOKIE_PATH = "refresh_token", "/auth"
 
 
 async def register(services: Container, request: Request, body: dict[str, Any]) -> Reply:
-    signed_in = await services.authentication.register(body["email"], body["password"], body["deviceId"], body["platform"])
+    signed_in = await services.authentication.register(
+        body["email"], body["password"], body["deviceId"], body["platform"]
+    )
     return _tokens(services, request, signed_in)
 
 

@@ -29,7 +29,7 @@ from services.identity.user_directory import Account, AccountDetail
 from services.learning.courses import CourseListing
 from services.learning.lessons import Download
 from services.learning.playback import Link
-from services.learning.progress import CourseProgress, CourseEnrollment
+from services.learning.progress import CourseEnrollment, CourseProgress
 from services.operations.dashboard import Stats, Total
 from services.pagination import Page
 from services.payments.checkout import AdminOrder

@@ -127,8 +127,8 @@ async def run_jobs(services: Container) -> None:
 
 async def query(services: Container, statement: str, **values: Any) -> list[Any]:
     """Run one SQL statement, committed, and answer its rows."""
-    async with services.database.transaction() as session:
-        result = await (await session.connection()).execute(sa.text(statement), values)
+    async with services.database.transaction() as db:
+        result = await (await db.connection()).execute(sa.text(statement), values)
         return list(result.all()) if result.returns_rows else []
 
 

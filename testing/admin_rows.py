@@ -20,10 +20,10 @@ def minutes_ago(minutes: float) -> datetime:
 
 async def keep(house: Container, *rows: SQLModel) -> None:
     """Write rows in their order."""
-    async with house.database.transaction() as session:
+    async with house.database.transaction() as db:
         for row in rows:
-            session.add(row)
-            await session.flush()
+            db.add(row)
+            await db.flush()
 
 
 async def an_account(house: Container, email: str, **columns: Any) -> str:

@@ -43,8 +43,8 @@ async def had_call(
         duration_seconds=300 * connected if ended else None,
         ended_by=EndedBy.USER_A if ended else None,
     )
-    async with container.database.transaction() as session:
-        session.add(row)
+    async with container.database.transaction() as db:
+        db.add(row)
     return str(row.id)
 
 
@@ -63,8 +63,8 @@ async def make_admin(container: Container, http: httpx.AsyncClient) -> Learner:
 
 async def rows(container: Container, statement: str, **values: Any) -> Sequence[Any]:
     """Ask the database."""
-    async with container.database.transaction() as session:
-        return (await session.execute(sa.text(statement), values)).all()
+    async with container.database.transaction() as db:
+        return (await db.execute(sa.text(statement), values)).all()
 
 
 async def value(container: Container, statement: str, **values: Any) -> Any:

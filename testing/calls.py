@@ -111,8 +111,8 @@ async def call(caller: Phone, receiver: Phone) -> Room:
 
 async def row(container: Container, room_id: str) -> CallSession | None:
     """Read the row of a room's call."""
-    async with container.database.transaction() as session:
-        return (await session.exec(select(CallSession).where(CallSession.room_id == room_id))).one_or_none()
+    async with container.database.transaction() as db:
+        return (await db.exec(select(CallSession).where(CallSession.room_id == room_id))).one_or_none()
 
 
 async def ended_row(container: Container, room_id: str) -> CallSession:
@@ -127,8 +127,8 @@ async def ended_row(container: Container, room_id: str) -> CallSession:
 
 
 async def ban(container: Container, user_id: str) -> None:
-    async with container.database.transaction() as session:
-        await session.exec(
+    async with container.database.transaction() as db:
+        await db.exec(
             sa.update(User)
             .where(col(User.id) == uuid.UUID(user_id))
             .values(is_banned=True, banned_at=sa.func.now(), ban_reason="a test")

@@ -113,8 +113,8 @@ class Shop:
         return order
 
     async def order(self, order_id: Any) -> Order:
-        async with self.container.database.transaction() as session:
-            return await session.get_one(Order, order_id)
+        async with self.container.database.transaction() as db:
+            return await db.get_one(Order, order_id)
 
     async def press(self, order: Order, button: str) -> httpx.Response:
         """Open the pay page, as a browser does, and press one of its buttons."""

@@ -48,10 +48,10 @@ class Ruin:
     course: str
 
     async def add(self, *rows: object) -> None:
-        async with self.container.database.transaction() as session:
+        async with self.container.database.transaction() as db:
             for row in rows:
-                session.add(row)
-                await session.flush()
+                db.add(row)
+                await db.flush()
 
     def order(self, **more: object) -> Order:
         now = "2026-03-14T09:26:53Z"

@@ -53,8 +53,8 @@ class CallHistoryService:
         waited_ms: int | None,
     ) -> None:
         """Write the row of a match; `waited_ms` is how long `user_a` had searched, None where nobody knows."""
-        async with self._database.transaction() as session:
-            session.add(
+        async with self._database.transaction() as db:
+            db.add(
                 CallSession(
                     id=uuid.UUID(session_id),
                     room_id=room_id,
@@ -77,8 +77,8 @@ class CallHistoryService:
             )
             .values(connected_at=sa.func.greatest(sa.func.now() - ago, col(CallSession.started_at)))
         )
-        async with self._database.transaction() as session:
-            await session.exec(statement)
+        async with self._database.transaction() as db:
+            await db.exec(statement)
 
     async def end(
         self, room_id: str, *, ended_by: str, lasted: timedelta | None = None, ago: timedelta = timedelta()
@@ -100,17 +100,15 @@ class CallHistoryService:
     async def open_calls(self) -> list[CallSession]:
         """Read the calls that have not ended and that a room may still be there for."""
         recent = col(CallSession.started_at) > sa.func.now() - timedelta(seconds=ROOM_SECONDS)
-        async with self._database.transaction() as session:
-            return list(
-                (await session.exec(select(CallSession).where(col(CallSession.ended_at).is_(None), recent))).all()
-            )
+        async with self._database.transaction() as db:
+            return list((await db.exec(select(CallSession).where(col(CallSession.ended_at).is_(None), recent))).all())
 
     async def end_stale(self) -> int:
         """End as `timeout` the calls that have outlived their room; say how many."""
         stale = col(CallSession.started_at) < sa.func.now() - timedelta(seconds=ROOM_SECONDS)
-        async with self._database.transaction() as session:
+        async with self._database.transaction() as db:
             found = select(CallSession.id).where(stale, col(CallSession.ended_at).is_(None))
-            ids = (await session.exec(found.order_by(col(CallSession.started_at)))).all()
+            ids = (await db.exec(found.order_by(col(CallSession.started_at)))).all()
         # One by one: a transaction that held the profiles of many calls could wait in a circle with another.
         return sum([await self._end(EndedBy.TIMEOUT, col(CallSession.id) == each) for each in ids])
 
@@ -132,19 +130,19 @@ class CallHistoryService:
             .values(connected_at=connected, ended_at=ended, ended_by=by, duration_seconds=duration)
             .returning(CallSession)
         )
-        async with self._database.transaction() as session:
-            calls = (await session.execute(statement)).scalars().all()
+        async with self._database.transaction() as db:
+            calls = (await db.execute(statement)).scalars().all()
             for call in calls:
                 if call.connected_at is not None:
-                    await _count(session, call)
+                    await _count(db, call)
             return len(calls)
 
     async def rate(self, user_id: str, session_id: str, stars: int) -> Call:
         """Rate the partner of a call one was in; raise NotFound, SessionNotEnded or AlreadyRated."""
         me = uuid.UUID(user_id)
         try:
-            async with self._database.transaction() as session:
-                call = await _read(session, me, session_id)
+            async with self._database.transaction() as db:
+                call = await _read(db, me, session_id)
                 if call.session.ended_at is None:
                     raise errors.SessionNotEnded()
                 if call.session.connected_at is None:
@@ -152,8 +150,8 @@ class CallHistoryService:
                 rating = SessionRating(
                     session_id=call.session.id, rater_id=me, rated_id=call.partner_id, stars=int(stars)
                 )
-                session.add(rating)
-                await session.flush()
+                db.add(rating)
+                await db.flush()
                 return replace(call, my_rating=rating.stars)
         except IntegrityError:
             raise errors.AlreadyRated() from None
@@ -172,28 +170,28 @@ class CallHistoryService:
             sides.append(sa.select(ids.subquery()))
         newest = sa.union_all(*sides).subquery()
         statement = _calls(me).join(newest, newest.c.id == col(CallSession.id)).limit(limit + 1)
-        async with self._database.transaction() as session:
-            calls = [_call(row, me) for row in (await session.exec(statement)).all()]
+        async with self._database.transaction() as db:
+            calls = [_call(row, me) for row in (await db.exec(statement)).all()]
         return pagination.page(calls, limit, lambda call: (call.session.started_at, call.session.id))
 
     async def read(self, user_id: str, session_id: str) -> Call:
         """Read one of one's calls; raise NotFound, also for a call between others."""
-        async with self._database.transaction() as session:
-            return await _read(session, uuid.UUID(user_id), session_id)
+        async with self._database.transaction() as db:
+            return await _read(db, uuid.UUID(user_id), session_id)
 
 
-async def _read(session: AsyncSession, me: uuid.UUID, session_id: str) -> Call:
+async def _read(db: AsyncSession, me: uuid.UUID, session_id: str) -> Call:
     statement = _calls(me).where(
         col(CallSession.id) == uuid.UUID(session_id),
         sa.or_(col(CallSession.user_a_id) == me, col(CallSession.user_b_id) == me),
     )
-    row = (await session.exec(statement)).first()
+    row = (await db.exec(statement)).first()
     if row is None:
         raise errors.NotFound()
     return _call(row, me)
 
 
-async def _count(session: AsyncSession, call: CallSession) -> None:
+async def _count(db: AsyncSession, call: CallSession) -> None:
     """Add a call to what both have practised."""
     assert call.ended_at is not None and call.duration_seconds is not None
     # Always in the same order, so that two calls that end at once cannot wait for each other.
@@ -206,11 +204,11 @@ async def _count(session: AsyncSession, call: CallSession) -> None:
         .with_for_update(of=Profile)
         .execution_options(populate_existing=True)
     )
-    for profile in (await session.exec(profiles)).all():
+    for profile in (await db.exec(profiles)).all():
         streaks.add_call(profile, call.ended_at, call.duration_seconds)
-        session.add(profile)
+        db.add(profile)
         for reached in streaks.achievements(profile):
-            await notifications.tell(session, profile.user_id, notification_templates.achievement(reached))
+            await notifications.tell(db, profile.user_id, notification_templates.achievement(reached))
 
 
 def _calls(me: uuid.UUID) -> Any:

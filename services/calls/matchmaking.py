@@ -99,7 +99,9 @@ async def notify(bus: Bus, socket: str, kind: str, *arguments: Any) -> None:
 class MatchmakingService:
     """Searching, and what becomes of a match until both have joined its room."""
 
-    def __init__(self, bus: Bus, database: Database, rooms: Rooms, sessions: CallHistoryService, rows: CallRecords) -> None:
+    def __init__(
+        self, bus: Bus, database: Database, rooms: Rooms, sessions: CallHistoryService, rows: CallRecords
+    ) -> None:
         #: Pairs made here, and how long the one who waited had, in seconds; both by level.
         self.matches: defaultdict[str, int] = defaultdict(int)
         self.waits: defaultdict[str, Histogram] = defaultdict(lambda: Histogram(WAIT_BOUNDS))

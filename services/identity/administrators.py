@@ -30,11 +30,11 @@ class AdministratorsService:
             is_verified=True,
         )
         try:
-            async with self._database.transaction() as session:
-                session.add(user)
-                await session.flush()
-                session.add(Profile(user_id=user.id))
-                await self._audit.write(session, None, "admin.create", user.id)
+            async with self._database.transaction() as db:
+                db.add(user)
+                await db.flush()
+                db.add(Profile(user_id=user.id))
+                await self._audit.write(db, None, "admin.create", user.id)
         except IntegrityError:
             raise errors.EmailTaken("an account with this address exists; promote it") from None
         return user
@@ -50,28 +50,28 @@ class AdministratorsService:
     async def _set_role(self, email: str, role: Role) -> User:
         """Change a role. Its tokens name the old one, so every sign-in of the account ends."""
         ended: list[str] = []
-        async with self._database.transaction() as session:
+        async with self._database.transaction() as db:
             # Every administrator's row is held, so that two cannot demote each other at once.
             admins = (
-                await session.exec(
+                await db.exec(
                     select(User).where(User.role == Role.ADMIN).order_by(col(User.id)).with_for_update(key_share=True)
                 )
             ).all()
-            found = await find_by_email(session, email)
-            user = await lock_user(session, found.id) if found else None
+            found = await find_by_email(db, email)
+            user = await lock_user(db, found.id) if found else None
             if user is None:
                 raise errors.NotFound(f"there is no account {email}")
             if user.role is not role:
                 if role is Role.STUDENT and len(admins) == 1:
                     raise errors.LastAdmin()
                 user.role = role
-                session.add(user)
-                ended = await self._sign_ins.end_all_within(session, user.id)
-                await self._audit.write(session, None, "admin.role", user.id, role=role.value)
+                db.add(user)
+                ended = await self._sign_ins.end_all_within(db, user.id)
+                await self._audit.write(db, None, "admin.role", user.id, role=role.value)
         await self._sign_ins.announce(ended)
         return user
 
     async def list(self) -> list[User]:
         """Every administrator, by address."""
-        async with self._database.transaction() as session:
-            return list((await session.exec(select(User).where(User.role == Role.ADMIN).order_by(User.email))).all())
+        async with self._database.transaction() as db:
+            return list((await db.exec(select(User).where(User.role == Role.ADMIN).order_by(User.email))).all())

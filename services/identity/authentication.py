@@ -19,9 +19,10 @@ from adapters.jobs import Jobs
 from adapters.passwords import Passwords, Verdict
 from adapters.ports import Mailer
 from adapters.tokens import AccessTokens, Identity
+from jobs import send_password_reset, send_verification
 from models import EmailVerificationToken, PasswordResetToken, Profile, User, email_addresses
 from models.columns import now
-from services.identity.logins import SignedIn, LoginsService, find_by_email, lock_user
+from services.identity.logins import LoginsService, SignedIn, find_by_email, lock_user
 from services.messaging import emails
 
 log = logging.getLogger("parlance.auth")
@@ -62,12 +63,12 @@ class AuthenticationService:
         """
         user = User(email=checked_email(email), password_hash=await self._passwords.hash_new(password, "password"))
         try:
-            async with self._database.transaction() as session:
-                session.add(user)
-                await session.flush()
-                session.add(Profile(user_id=user.id, last_active_at=now()))
-                await self._jobs.enqueue(session, "auth.send_verification", user_id=str(user.id))
-                signed_in, _ = await self._sign_ins.open(session, user, device_id, platform)
+            async with self._database.transaction() as db:
+                db.add(user)
+                await db.flush()
+                db.add(Profile(user_id=user.id, last_active_at=now()))
+                await self._jobs.enqueue(db, send_verification, user_id=str(user.id))
+                signed_in, _ = await self._sign_ins.open(db, user, device_id, platform)
         except IntegrityError:
             raise errors.EmailTaken() from None
         return signed_in
@@ -86,15 +87,15 @@ class AuthenticationService:
 
     async def _attempt_login(self, email: str, password: str, device_id: str, platform: str) -> SignedIn | None:
         """Log in once; None where the password was right and is not the account's any more."""
-        async with self._database.transaction() as session:
-            found = await find_by_email(session, email)
+        async with self._database.transaction() as db:
+            found = await find_by_email(db, email)
         # Outside the transaction: a check takes a quarter of a second, and no connection should wait for it.
         verdict = await self._passwords.verify(password, found.password_hash if found else None)
         if found is None or verdict is Verdict.WRONG:
             raise errors.InvalidCredentials()
         renewed = await self._passwords.hash(password) if verdict is Verdict.OUTDATED else None
-        async with self._database.transaction() as session:
-            user = await lock_user(session, found.id)
+        async with self._database.transaction() as db:
+            user = await lock_user(db, found.id)
             # What was checked may have changed while it was checked: a ban, a new password.
             if user is None or user.password_hash != found.password_hash:
                 return None
@@ -102,11 +103,9 @@ class AuthenticationService:
                 raise errors.AccountBanned()
             if renewed is not None:
                 user.password_hash = renewed
-                session.add(user)
-            await session.execute(
-                sa.update(Profile).where(col(Profile.user_id) == user.id).values(last_active_at=now())
-            )
-            signed_in, ended = await self._sign_ins.open(session, user, device_id, platform)
+                db.add(user)
+            await db.execute(sa.update(Profile).where(col(Profile.user_id) == user.id).values(last_active_at=now()))
+            signed_in, ended = await self._sign_ins.open(db, user, device_id, platform)
         await self._sign_ins.announce(ended)
         return signed_in
 
@@ -129,19 +128,19 @@ class AuthenticationService:
         The work is the same for every address, so that nothing shows which are known.
         """
         canonical = email_addresses.canonical(checked_email(email))
-        async with self._database.transaction() as session:
-            await self._jobs.enqueue(session, "auth.send_password_reset", email=canonical)
+        async with self._database.transaction() as db:
+            await self._jobs.enqueue(db, send_password_reset, email=canonical)
 
     async def send_password_reset(self, email: str) -> None:
         """Mail a link to set a new password, where the address has an account."""
         token = secrets.token_urlsafe(32)
         row = PasswordResetToken(token_hash=_hash(token), expires_at=now() + RESET_LIFETIME, user_id=uuid.UUID(int=0))
-        async with self._database.transaction() as session:
-            user = await find_by_email(session, email)
+        async with self._database.transaction() as db:
+            user = await find_by_email(db, email)
             if user is None or not _can_be_mailed(user):
                 return
             row.user_id = user.id
-            session.add(row)
+            db.add(row)
         mail = emails.password_reset(user.email, f"{self._site}/reset-password?token={token}")
         await self._mailer.send(mail, idempotency_key=f"password-reset-{row.id}")
 
@@ -152,31 +151,31 @@ class AuthenticationService:
             ~col(PasswordResetToken.used),
             col(PasswordResetToken.expires_at) > sa.func.now(),
         )
-        async with self._database.transaction() as session:
-            user_id = (await session.exec(select(PasswordResetToken.user_id).where(*unused))).first()
+        async with self._database.transaction() as db:
+            user_id = (await db.exec(select(PasswordResetToken.user_id).where(*unused))).first()
         if user_id is None:  # before the hashing, which is dear
             raise errors.TokenInvalid()
         password_hash = await self._passwords.hash_new(new_password, "newPassword")
-        async with self._database.transaction() as session:
-            user = await lock_user(session, user_id)
-            used = await session.execute(
+        async with self._database.transaction() as db:
+            user = await lock_user(db, user_id)
+            used = await db.execute(
                 sa.update(PasswordResetToken).where(*unused).values(used=True).returning(PasswordResetToken.id)  # type: ignore[call-overload]
             )
             if user is None or used.first() is None:
                 raise errors.TokenInvalid()
             # The other links that were asked for die with this one.
-            await session.execute(
+            await db.execute(
                 sa.update(PasswordResetToken).where(col(PasswordResetToken.user_id) == user_id).values(used=True)
             )
             user.password_hash = password_hash
-            session.add(user)
-            ended = await self._sign_ins.end_all_within(session, user_id)
+            db.add(user)
+            ended = await self._sign_ins.end_all_within(db, user_id)
         await self._sign_ins.announce(ended)
 
     async def resend_verification(self, user_id: str) -> None:
         """Ask for another mail that verifies the address; does nothing for one that is verified."""
-        async with self._database.transaction() as session:
-            await self._jobs.enqueue(session, "auth.send_verification", user_id=user_id)
+        async with self._database.transaction() as db:
+            await self._jobs.enqueue(db, send_verification, user_id=user_id)
 
     async def send_verification(self, user_id: str) -> None:
         """Mail a link that verifies the address, unless it is verified."""
@@ -184,11 +183,11 @@ class AuthenticationService:
         row = EmailVerificationToken(
             user_id=uuid.UUID(user_id), token_hash=_hash(token), expires_at=now() + VERIFICATION_LIFETIME
         )
-        async with self._database.transaction() as session:
-            user = await session.get(User, uuid.UUID(user_id))
+        async with self._database.transaction() as db:
+            user = await db.get(User, uuid.UUID(user_id))
             if user is None or user.is_verified or not _can_be_mailed(user):
                 return
-            session.add(row)
+            db.add(row)
         mail = emails.verification(user.email, f"{self._site}/verify-email?token={token}")
         await self._mailer.send(mail, idempotency_key=f"verification-{row.id}")
 
@@ -204,11 +203,11 @@ class AuthenticationService:
             .values(used=True)
             .returning(col(EmailVerificationToken.user_id))
         )
-        async with self._database.transaction() as session:
-            user_id = (await session.execute(statement)).scalar()
+        async with self._database.transaction() as db:
+            user_id = (await db.execute(statement)).scalar()
             if user_id is None:
                 raise errors.TokenInvalid()
-            await session.execute(sa.update(User).where(col(User.id) == user_id).values(is_verified=True))
+            await db.execute(sa.update(User).where(col(User.id) == user_id).values(is_verified=True))
 
     def jwks(self) -> dict[str, Any]:
         """The public keys that verify access tokens."""

@@ -111,16 +111,16 @@ class LoginRevocations:
                 log.warning("PostgreSQL does not say which sign-ins have ended: %s", error)
 
     async def _read(self) -> None:
-        async with self._database.transaction() as session:
+        async with self._database.transaction() as db:
             # PostgreSQL's clock, which wrote `revoked_at`: that of another worker may differ.
-            now: datetime = (await session.execute(sa.select(sa.func.now()))).scalar_one()
+            now: datetime = (await db.execute(sa.select(sa.func.now()))).scalar_one()
             since = max(self._read_until - _OVERLAP, now - self._lifetime) if self._read_until else now - self._lifetime
             statement = (
                 sa.select(col(RefreshToken.family_id), sa.func.max(col(RefreshToken.revoked_at)))
                 .where(col(RefreshToken.revoked), col(RefreshToken.revoked_at) > since)
                 .group_by(col(RefreshToken.family_id))
             )
-            rows = (await session.execute(statement)).all()
+            rows = (await db.execute(statement)).all()
         self._ended = {family: at for family, at in self._ended.items() if at > now - self._lifetime}
         self._read_until = now
         self._note({str(family): at for family, at in rows})

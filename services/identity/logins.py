@@ -75,9 +75,7 @@ class LoginsService:
         self._revocations.check(identity.family_id)
         return identity
 
-    async def open(
-        self, session: AsyncSession, user: User, device_id: str, platform: str
-    ) -> tuple[SignedIn, list[str]]:
+    async def open(self, db: AsyncSession, user: User, device_id: str, platform: str) -> tuple[SignedIn, list[str]]:
         """Begin a login inside the caller's transaction, which holds the account's row; end the device's earlier one.
 
         Returns the login and what ended; `announce` the latter after the commit.
@@ -85,8 +83,8 @@ class LoginsService:
         family_id, refresh_token = uuid.uuid4(), secrets.token_urlsafe(32)
         earlier = sa.and_(col(RefreshToken.user_id) == user.id, col(RefreshToken.device_id) == device_id)
         # First: a device may have one token that can be used.
-        ended = await self._end(session, earlier, heir=family_id)
-        session.add(self._row(user.id, family_id, refresh_token, device_id, Platform(platform)))
+        ended = await self._end(db, earlier, heir=family_id)
+        db.add(self._row(user.id, family_id, refresh_token, device_id, Platform(platform)))
         return self._signed_in(user, family_id, refresh_token, device_id, Platform(platform)), ended
 
     async def refresh(self, refresh_token: str) -> SignedIn:
@@ -94,41 +92,41 @@ class LoginsService:
         outcome: SignedIn | errors.ProductError = errors.RefreshTokenInvalid()
         ended: list[str] = []
         presented = select(RefreshToken).where(RefreshToken.token_hash == _hash(refresh_token))
-        async with self._database.transaction() as session:
-            found = (await session.exec(presented)).first()
-            user = await lock_user(session, found.user_id) if found else None
+        async with self._database.transaction() as db:
+            found = (await db.exec(presented)).first()
+            user = await lock_user(db, found.user_id) if found else None
             # Read again under the lock: another may have exchanged or ended it meanwhile.
-            row = (await session.exec(presented.execution_options(populate_existing=True))).first()
+            row = (await db.exec(presented.execution_options(populate_existing=True))).first()
             if user is None or row is None or row.revoked or row.expires_at <= now():
                 pass
             elif row.rotated_at is None:
-                outcome = await self._rotate(session, user, row, refresh_token)
-            elif await self._lost_its_answer(session, row, refresh_token):
+                outcome = await self._rotate(db, user, row, refresh_token)
+            elif await self._lost_its_answer(db, row, refresh_token):
                 child = _child(refresh_token, row.child_nonce)
                 outcome = self._signed_in(user, row.family_id, child, row.device_id, row.platform)
             else:
                 # This commits although the answer is an error.
-                ended = await self._end(session, col(RefreshToken.family_id) == row.family_id)
+                ended = await self._end(db, col(RefreshToken.family_id) == row.family_id)
                 outcome = errors.RefreshTokenReused()
         await self._revocations.announce(ended)
         if isinstance(outcome, errors.ProductError):
             raise outcome
         return outcome
 
-    async def _rotate(self, session: AsyncSession, user: User, row: RefreshToken, refresh_token: str) -> SignedIn:
+    async def _rotate(self, db: AsyncSession, user: User, row: RefreshToken, refresh_token: str) -> SignedIn:
         nonce = secrets.token_hex(32)
         child = _child(refresh_token, nonce)
         # In this order: a family may have one token that can be used.
-        await session.execute(
+        await db.execute(
             sa.update(RefreshToken)
             .where(col(RefreshToken.id) == row.id)
             .values(rotated_at=sa.func.now(), child_nonce=nonce)
         )
-        session.add(self._row(row.user_id, row.family_id, child, row.device_id, row.platform))
-        await session.execute(sa.update(Profile).where(col(Profile.user_id) == user.id).values(last_active_at=now()))
+        db.add(self._row(row.user_id, row.family_id, child, row.device_id, row.platform))
+        await db.execute(sa.update(Profile).where(col(Profile.user_id) == user.id).values(last_active_at=now()))
         return self._signed_in(user, row.family_id, child, row.device_id, row.platform)
 
-    async def _lost_its_answer(self, session: AsyncSession, row: RefreshToken, refresh_token: str) -> bool:
+    async def _lost_its_answer(self, db: AsyncSession, row: RefreshToken, refresh_token: str) -> bool:
         """Say whether this token's child is the family's newest, and less than a minute old."""
         child_hash = _hash(_child(refresh_token, row.child_nonce))
         # By PostgreSQL's clock: another worker, whose clock differs, may have exchanged it.
@@ -137,7 +135,7 @@ class LoginsService:
             col(RefreshToken.rotated_at).is_(None),
             sa.literal(row.rotated_at) >= sa.func.now() - LOST_ANSWER,
         )
-        return (await session.exec(unused)).first() is not None
+        return (await db.exec(unused)).first() is not None
 
     def _row(
         self, user_id: uuid.UUID, family_id: uuid.UUID, refresh_token: str, device_id: str, platform: Platform
@@ -179,15 +177,15 @@ class LoginsService:
             raise errors.NotFound()
 
     async def _end_of(self, user_id: str, which: Any) -> list[str]:
-        async with self._database.transaction() as session:
-            await lock_user(session, uuid.UUID(user_id))
-            ended = await self._end(session, sa.and_(col(RefreshToken.user_id) == uuid.UUID(user_id), which))
+        async with self._database.transaction() as db:
+            await lock_user(db, uuid.UUID(user_id))
+            ended = await self._end(db, sa.and_(col(RefreshToken.user_id) == uuid.UUID(user_id), which))
         await self._revocations.announce(ended)
         return ended
 
-    async def end_all_within(self, session: AsyncSession, user_id: uuid.UUID) -> list[str]:
+    async def end_all_within(self, db: AsyncSession, user_id: uuid.UUID) -> list[str]:
         """End every sign-in of a user whose row the caller has locked; `announce` the answer after the commit."""
-        return await self._end(session, col(RefreshToken.user_id) == user_id)
+        return await self._end(db, col(RefreshToken.user_id) == user_id)
 
     async def announce(self, ended: list[str]) -> None:
         """Make known what `end_all_within` ended, once that is committed."""
@@ -197,13 +195,13 @@ class LoginsService:
         """Delete tokens that expired more than a day ago, and say how many; forget devices nobody is signed in on."""
         statement = sa.delete(RefreshToken).where(col(RefreshToken.expires_at) < now() - timedelta(days=1))
         signed_in = sa.exists().where(col(RefreshToken.family_id) == col(DeviceToken.family_id))
-        async with self._database.transaction() as session:
-            forgotten = len((await session.execute(statement.returning(col(RefreshToken.id)))).all())
-            await session.execute(sa.delete(DeviceToken).where(~signed_in))
+        async with self._database.transaction() as db:
+            forgotten = len((await db.execute(statement.returning(col(RefreshToken.id)))).all())
+            await db.execute(sa.delete(DeviceToken).where(~signed_in))
             return forgotten
 
     @staticmethod
-    async def _end(session: AsyncSession, which: Any, *, heir: uuid.UUID | None = None) -> list[str]:
+    async def _end(db: AsyncSession, which: Any, *, heir: uuid.UUID | None = None) -> list[str]:
         """End logins; their push tokens go, or become those of the login `heir`, on the same device."""
         statement = (
             sa.update(RefreshToken)
@@ -211,7 +209,7 @@ class LoginsService:
             .values(revoked=True, revoked_at=sa.func.now())
             .returning(col(RefreshToken.family_id), col(RefreshToken.user_id), col(RefreshToken.device_id))
         )
-        ended = (await session.execute(statement)).all()
+        ended = (await db.execute(statement)).all()
         if ended:
             # A device that is signed out is woken no more, whichever of its sign-ins registered it.
             devices = sa.tuple_(col(DeviceToken.user_id), col(DeviceToken.device_id))
@@ -219,9 +217,9 @@ class LoginsService:
             of_devices = devices.in_({(row.user_id, row.device_id) for row in ended})
             theirs = sa.or_(families, of_devices)
             if heir is None:
-                await session.execute(sa.delete(DeviceToken).where(theirs))
+                await db.execute(sa.delete(DeviceToken).where(theirs))
             else:
-                await session.execute(sa.update(DeviceToken).where(theirs).values(family_id=heir))
+                await db.execute(sa.update(DeviceToken).where(theirs).values(family_id=heir))
         return list({str(row.family_id) for row in ended})
 
     async def devices(self, identity: Identity) -> list[Device]:
@@ -240,20 +238,20 @@ class LoginsService:
             .having(sa.func.bool_or(current & (col(RefreshToken.expires_at) > sa.func.now())))
             .order_by(sa.desc("last_used_at"))
         )
-        async with self._database.transaction() as session:
-            return [Device(*row) for row in (await session.execute(families)).all()]
+        async with self._database.transaction() as db:
+            return [Device(*row) for row in (await db.execute(families)).all()]
 
 
-async def find_by_email(session: AsyncSession, email: str) -> User | None:
+async def find_by_email(db: AsyncSession, email: str) -> User | None:
     """Find the account of an address, however it is spelled."""
     statement = select(User).where(User.email_canonical == email_addresses.canonical(email))
-    return (await session.exec(statement)).first()
+    return (await db.exec(statement)).first()
 
 
-async def lock_user(session: AsyncSession, user_id: uuid.UUID) -> User | None:
+async def lock_user(db: AsyncSession, user_id: uuid.UUID) -> User | None:
     """Read an account and hold its row: signing in, exchanging and ending happen one after another for each user."""
     statement = select(User).where(User.id == user_id).with_for_update(key_share=True)
-    return (await session.exec(statement.execution_options(populate_existing=True))).first()
+    return (await db.exec(statement.execution_options(populate_existing=True))).first()
 
 
 def _hash(token: str) -> str:

@@ -18,6 +18,7 @@ from adapters import images
 from adapters.database import Database
 from adapters.jobs import Jobs
 from adapters.storage import Storage
+from jobs import delete_object
 from models import EnglishLevel, LearningGoal, Profile, User
 from services.identity.logins import lock_user
 
@@ -85,8 +86,8 @@ class ProfilesService:
             .join(User, col(User.id) == col(Profile.user_id))
             .where(Profile.user_id == uuid.UUID(user_id), col(User.deleted_at).is_(None))
         )
-        async with self._database.transaction() as session:
-            profile = (await session.exec(statement)).first()
+        async with self._database.transaction() as db:
+            profile = (await db.exec(statement)).first()
         if profile is None:
             raise errors.NotFound()
         return profile
@@ -97,11 +98,11 @@ class ProfilesService:
         if timezone is not None and timezone not in _TIME_ZONES:
             raise errors.RequestInvalid("'timezone' is not a time zone of the IANA database")
         try:
-            async with self._database.transaction() as session:
-                profile = await _hold(session, user_id)
+            async with self._database.transaction() as db:
+                profile = await _hold(db, user_id)
                 for name, value in changes.items():
                     setattr(profile, name, _ENUMS[name](value) if name in _ENUMS and value is not None else value)
-                session.add(profile)
+                db.add(profile)
         except IntegrityError:
             raise errors.UsernameTaken() from None
         return await self.me(user_id)
@@ -130,24 +131,24 @@ class ProfilesService:
         await self._point_avatar(user_id, None)
 
     async def _point_avatar(self, user_id: str, url: str | None) -> None:
-        async with self._database.transaction() as session:
-            profile = await _hold(session, user_id)
-            await forget_picture(session, self._jobs, self._storage, profile)
+        async with self._database.transaction() as db:
+            profile = await _hold(db, user_id)
+            await forget_picture(db, self._jobs, self._storage, profile)
             profile.avatar_url = url
-            session.add(profile)
+            db.add(profile)
 
 
-async def forget_picture(session: AsyncSession, jobs: Jobs, storage: Storage, profile: Profile) -> None:
+async def forget_picture(db: AsyncSession, jobs: Jobs, storage: Storage, profile: Profile) -> None:
     """Have the picture of a profile deleted once the caller's transaction has committed."""
     key = storage.key_of(profile.avatar_url) if profile.avatar_url else None
     if key is not None:
-        await jobs.enqueue(session, "storage.delete", key=key)
+        await jobs.enqueue(db, delete_object, key=key)
 
 
-async def _hold(session: AsyncSession, user_id: str) -> Profile:
+async def _hold(db: AsyncSession, user_id: str) -> Profile:
     """Read for writing: an account that is being deleted meanwhile must not be written to again."""
-    user = await lock_user(session, uuid.UUID(user_id))
-    profile = await session.get(Profile, uuid.UUID(user_id), with_for_update=True)
+    user = await lock_user(db, uuid.UUID(user_id))
+    profile = await db.get(Profile, uuid.UUID(user_id), with_for_update=True)
     if user is None or profile is None or user.deleted_at is not None:
         raise errors.Unauthenticated()
     return profile

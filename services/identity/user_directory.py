@@ -98,16 +98,16 @@ class UserDirectoryService:
             .order_by(*newest_first)
             .limit(limit + 1)
         )
-        async with self._database.transaction() as session:
-            await plan_by_values(session)
-            rows = [Account(*row) for row in (await session.exec(statement)).all()]
+        async with self._database.transaction() as db:
+            await plan_by_values(db)
+            rows = [Account(*row) for row in (await db.exec(statement)).all()]
         return pagination.page(rows, limit, lambda row: (row.user.created_at, row.user.id))
 
     async def read(self, user_id: str) -> AccountDetail:
         """Read an account, also one that is deleted; raise NotFound."""
         statement = select(User, Profile).join(Profile, col(Profile.user_id) == col(User.id))
-        async with self._database.transaction() as session:
-            found = (await session.exec(statement.where(User.id == uuid.UUID(user_id)))).first()
+        async with self._database.transaction() as db:
+            found = (await db.exec(statement.where(User.id == uuid.UUID(user_id)))).first()
         if found is None:
             raise errors.NotFound()
         calls = await self._sessions.list_of(user_id, limit=_LATELY, cursor=None)

@@ -20,6 +20,7 @@ from adapters import images
 from adapters.database import Database
 from adapters.jobs import Jobs
 from adapters.storage import Storage
+from jobs import delete_folder, delete_object
 from models import Course, EnglishLevel, Enrollment, Lesson, Order
 from services import pagination
 from services.identity.logins import lock_user
@@ -53,7 +54,9 @@ class CoursesService:
 
     # --- Taking a course ----------------------------------------------------------------------------
 
-    async def list_for(self, user_id: str | None, *, drafts: bool, limit: int, cursor: str | None) -> Page[CourseListing]:
+    async def list_for(
+        self, user_id: str | None, *, drafts: bool, limit: int, cursor: str | None
+    ) -> Page[CourseListing]:
         """Read a page of what is for sale, newest first; with `drafts`, courses that are not published too."""
         for_sale = sa.true() if drafts else col(Course.is_published)
         statement = _offers(user_id).where(for_sale)
@@ -62,15 +65,15 @@ class CoursesService:
             statement = statement.where(
                 sa.tuple_(col(Course.created_at), col(Course.id)) < sa.tuple_(*pagination.decode(cursor))
             )
-        async with self._database.transaction() as session:
-            rows = [CourseListing(*row) for row in (await session.execute(statement.limit(limit + 1))).all()]
+        async with self._database.transaction() as db:
+            rows = [CourseListing(*row) for row in (await db.execute(statement.limit(limit + 1))).all()]
         return pagination.page(rows, limit, lambda offer: (offer.course.created_at, offer.course.id))
 
     async def read_for(self, user_id: str | None, course_id: str, *, drafts: bool) -> CourseListing:
         """Read a course; raise NotFound, also for one that is not `visible_to` the user (None without a login)."""
         statement = _offers(user_id).where(col(Course.id) == uuid.UUID(course_id), visible_to(user_id, drafts=drafts))
-        async with self._database.transaction() as session:
-            row = (await session.execute(statement)).first()
+        async with self._database.transaction() as db:
+            row = (await db.execute(statement)).first()
         if row is None:
             raise errors.NotFound()
         return CourseListing(*row)
@@ -81,16 +84,16 @@ class CoursesService:
         Raises NotFound, AlreadyEnrolled, and whatever `PaymentsService.checkout` does.
         """
         me, course_key = uuid.UUID(user_id), uuid.UUID(course_id)
-        async with self._database.transaction() as session:
-            user = await lock_user(session, me)
+        async with self._database.transaction() as db:
+            user = await lock_user(db, me)
             if user is None or user.deleted_at is not None:
                 raise errors.Unauthenticated()
             # Held, so that it is not deleted meanwhile.
-            course = await session.get(Course, course_key, with_for_update={"read": True, "key_share": True})
+            course = await db.get(Course, course_key, with_for_update={"read": True, "key_share": True})
             if course is None or not course.is_published:
                 raise errors.NotFound()
             if course.price == 0:
-                enrolled = await session.execute(
+                enrolled = await db.execute(
                     insert(Enrollment)
                     .values(id=uuid.uuid4(), user_id=me, course_id=course_key)
                     .on_conflict_do_nothing(constraint="enrollments_once_key")
@@ -109,10 +112,10 @@ class CoursesService:
         course = Course(**{"slug": _slug(title), **fields, "level": EnglishLevel(fields["level"])})
         course.created_by = uuid.UUID(actor_id)
         try:
-            async with self._database.transaction() as session:
-                session.add(course)
-                await session.flush()
-                await self._audit.write(session, uuid.UUID(actor_id), "course.create", course.id, **_told(fields))
+            async with self._database.transaction() as db:
+                db.add(course)
+                await db.flush()
+                await self._audit.write(db, uuid.UUID(actor_id), "course.create", course.id, **_told(fields))
         except IntegrityError:
             raise errors.SlugTaken() from None
         return CourseListing(course, False)
@@ -123,8 +126,8 @@ class CoursesService:
         if "level" in changes:
             changes["level"] = EnglishLevel(changes["level"])
         try:
-            async with self._database.transaction() as session:
-                changed = await session.execute(
+            async with self._database.transaction() as db:
+                changed = await db.execute(
                     sa.update(Course)
                     .where(col(Course.id) == uuid.UUID(course_id))
                     .values(**changes)
@@ -132,27 +135,25 @@ class CoursesService:
                 )
                 if changed.first() is None:
                     raise errors.NotFound()
-                await self._audit.write(
-                    session, uuid.UUID(actor_id), "course.update", uuid.UUID(course_id), **_told(fields)
-                )
+                await self._audit.write(db, uuid.UUID(actor_id), "course.update", uuid.UUID(course_id), **_told(fields))
         except IntegrityError:
             raise errors.SlugTaken() from None
         return await self.read_for(actor_id, course_id, drafts=True)
 
     async def remove(self, actor_id: str, course_id: str) -> None:
         """Delete a course that nobody has taken or ordered, with its lessons; raise NotFound or CourseInUse."""
-        async with self._database.transaction() as session:
-            course = await hold(session, course_id)
+        async with self._database.transaction() as db:
+            course = await hold(db, course_id)
             # Whoever enrolls or orders refers to the row that is held, so none comes after this look.
             for table in (Enrollment, Order):
-                if (await session.exec(select(table.id).where(table.course_id == course.id).limit(1))).first():
+                if (await db.exec(select(table.id).where(table.course_id == course.id).limit(1))).first():
                     raise errors.CourseInUse()
-            await session.execute(sa.delete(Lesson).where(col(Lesson.course_id) == course.id))
-            await session.execute(sa.delete(Course).where(col(Course.id) == course.id))
-            await self._audit.write(session, uuid.UUID(actor_id), "course.delete", course.id)
-            await self._forget_thumbnail(session, course)
+            await db.execute(sa.delete(Lesson).where(col(Lesson.course_id) == course.id))
+            await db.execute(sa.delete(Course).where(col(Course.id) == course.id))
+            await self._audit.write(db, uuid.UUID(actor_id), "course.delete", course.id)
+            await self._forget_thumbnail(db, course)
             for folder in ("videos/courses", "attachments/courses"):
-                await self._jobs.enqueue(session, "storage.delete_all", prefix=f"{folder}/{course.id}/")
+                await self._jobs.enqueue(db, delete_folder, prefix=f"{folder}/{course.id}/")
 
     async def set_thumbnail(self, actor_id: str, course_id: str, data: bytes) -> str:
         """Store a course's picture and answer its URL; raise NotFound, UnsupportedMediaType, PayloadTooLarge.
@@ -167,27 +168,27 @@ class CoursesService:
         await self._storage.put(key, picture, "image/webp")
         url = self._storage.public_url(key)
         try:
-            async with self._database.transaction() as session:
-                course = await hold(session, course_id)
-                await self._forget_thumbnail(session, course)
+            async with self._database.transaction() as db:
+                course = await hold(db, course_id)
+                await self._forget_thumbnail(db, course)
                 course.thumbnail_url = url
-                session.add(course)
-                await self._audit.write(session, uuid.UUID(actor_id), "course.thumbnail", course.id)
+                db.add(course)
+                await self._audit.write(db, uuid.UUID(actor_id), "course.thumbnail", course.id)
         except BaseException:
             await self._storage.delete(key)
             raise
         return url
 
-    async def _forget_thumbnail(self, session: AsyncSession, course: Course) -> None:
+    async def _forget_thumbnail(self, db: AsyncSession, course: Course) -> None:
         key = self._storage.key_of(course.thumbnail_url) if course.thumbnail_url else None
         if key is not None:
-            await self._jobs.enqueue(session, "storage.delete", key=key)
+            await self._jobs.enqueue(db, delete_object, key=key)
 
 
-async def hold(session: AsyncSession, course_id: str) -> Course:
+async def hold(db: AsyncSession, course_id: str) -> Course:
     """Read a course for writing; raise NotFound. Whatever changes which lessons it has, or their order, holds it."""
     statement = select(Course).where(Course.id == uuid.UUID(course_id)).with_for_update()
-    course = (await session.exec(statement)).first()
+    course = (await db.exec(statement)).first()
     if course is None:
         raise errors.NotFound()
     return course

@@ -83,15 +83,15 @@ class PlaybackService:
         statement = select(User.role).where(
             User.id == uuid.UUID(user_id), ~col(User.is_banned), col(User.deleted_at).is_(None), lasts
         )
-        async with self._database.transaction() as session:
-            role = (await session.exec(statement)).first()
+        async with self._database.transaction() as db:
+            role = (await db.exec(statement)).first()
         if role is None:
             raise errors.Unauthenticated()
         return Role(role)
 
     async def _playable(self, user_id: str, lesson_id: str, *, admin: bool) -> _Playable:
-        async with self._database.transaction() as session:
-            lesson: Lesson = await opened(session, user_id, lesson_id, drafts=admin)
+        async with self._database.transaction() as db:
+            lesson: Lesson = await opened(db, user_id, lesson_id, drafts=admin)
         if lesson.video_url is None:
             raise errors.VideoNotReady()
         return _Playable(

@@ -81,8 +81,8 @@ class ProgressService:
         if cursor:
             position = sa.tuple_(*pagination.decode(cursor))
             statement = statement.where(sa.tuple_(col(Enrollment.enrolled_at), col(Enrollment.id)) < position)
-        async with self._database.transaction() as session:
-            rows = [CourseEnrollment(*row) for row in (await session.execute(statement.limit(limit + 1))).all()]
+        async with self._database.transaction() as db:
+            rows = [CourseEnrollment(*row) for row in (await db.execute(statement.limit(limit + 1))).all()]
         return pagination.page(rows, limit, lambda taken: (taken.enrolled_at, taken.enrollment_id))
 
     async def of(self, user_id: str, course_id: str) -> CourseProgress:
@@ -91,11 +91,11 @@ class ProgressService:
         mine = sa.and_(
             col(LessonProgress.lesson_id) == col(Lesson.id), col(LessonProgress.user_id) == uuid.UUID(user_id)
         )
-        async with self._database.transaction() as session:
+        async with self._database.transaction() as db:
             visible = select(Course.id).where(Course.id == key, visible_to(user_id, drafts=False))
-            if (await session.exec(visible)).first() is None:
+            if (await db.exec(visible)).first() is None:
                 raise errors.NotFound()
-            found = await session.execute(
+            found = await db.execute(
                 sa.select(Lesson, LessonProgress)
                 .join(LessonProgress, mine, isouter=True)
                 .where(col(Lesson.course_id) == key)
@@ -115,12 +115,12 @@ class ProgressService:
         self, user_id: str, lesson_id: str, *, seconds: int = 0, completed_at: datetime | None = None
     ) -> LessonProgress:
         me = uuid.UUID(user_id)
-        async with self._database.transaction() as session:
+        async with self._database.transaction() as db:
             # Held, so that nothing is written about an account that is being deleted.
-            user = await lock_user(session, me)
+            user = await lock_user(db, me)
             if user is None or user.deleted_at is not None:
                 raise errors.Unauthenticated()
-            lesson = await opened(session, user_id, lesson_id, drafts=False, hold=True)
+            lesson = await opened(db, user_id, lesson_id, drafts=False, hold=True)
             if lesson.duration_secs is not None:
                 seconds = min(seconds, lesson.duration_secs)
             new = insert(LessonProgress).values(
@@ -132,7 +132,7 @@ class ProgressService:
                 completed_at=completed_at,
             )
             completed = sa.func.coalesce(LessonProgress.completed_at, new.excluded.completed_at)
-            written = await session.execute(
+            written = await db.execute(
                 new.on_conflict_do_update(
                     constraint="lesson_progress_once_key",
                     set_={

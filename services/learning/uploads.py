@@ -17,8 +17,9 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 import errors
 from adapters.database import Database
-from adapters.jobs import VIDEOS, Jobs
+from adapters.jobs import Jobs
 from adapters.storage import Storage
+from jobs import delete_object, delete_upload, transcode_upload
 from models import Lesson, VideoStatus, VideoUpload
 from models.columns import now
 from services.learning.lessons import visible
@@ -59,8 +60,8 @@ class UploadsService:
         """
         if declared is not None:
             self._check_length(declared)
-        async with self._database.transaction() as session:
-            lesson = await visible(session, lesson_id, drafts=True)
+        async with self._database.transaction() as db:
+            lesson = await visible(db, lesson_id, drafts=True)
         key, size, tags = _key(lesson), 0, list[str]()
         attempt: str | None = None
         try:
@@ -73,8 +74,8 @@ class UploadsService:
                 tags.append(await self._storage.put_part(key, attempt, len(tags) + 1, part))
             if attempt is None:
                 raise errors.RequestInvalid("the body is empty")
-            async with self._database.transaction() as session:
-                return await self._hand_over(session, actor_id, lesson_id, key, attempt, tags)
+            async with self._database.transaction() as db:
+                return await self._hand_over(db, actor_id, lesson_id, key, attempt, tags)
         except BaseException:
             if attempt is not None:
                 # What can't be dropped now is found by `sweep`.
@@ -91,25 +92,23 @@ class UploadsService:
         self._check_length(length)
         if length == 0:
             raise errors.RequestInvalid("Upload-Length should be at least 1: no video is empty")
-        async with self._database.transaction() as session:
-            lesson = await visible(session, lesson_id, drafts=True)
+        async with self._database.transaction() as db:
+            lesson = await visible(db, lesson_id, drafts=True)
         key = _key(lesson)
         attempt = await self._storage.begin_parts(key, _ANYTHING)
         row = VideoUpload(lesson_id=lesson.id, created_by=uuid.UUID(actor_id), key=key, attempt=attempt, length=length)
         row.client_metadata = client_metadata
-        async with self._database.transaction() as session:
-            await visible(session, lesson_id, drafts=True, hold=True)
-            session.add(row)
-            await self._audit.write(
-                session, row.created_by, "upload.begin", lesson.id, upload=str(row.id), length=length
-            )
+        async with self._database.transaction() as db:
+            await visible(db, lesson_id, drafts=True, hold=True)
+            db.add(row)
+            await self._audit.write(db, row.created_by, "upload.begin", lesson.id, upload=str(row.id), length=length)
         return row
 
     async def read(self, lesson_id: str, upload_id: str) -> VideoUpload:
         """Read how far an upload has come; raise NotFound."""
         statement = select(VideoUpload).where(self._kept(lesson_id, upload_id))
-        async with self._database.transaction() as session:
-            row = (await session.exec(statement)).first()
+        async with self._database.transaction() as db:
+            row = (await db.exec(statement)).first()
         if row is None:
             raise errors.NotFound()
         return row
@@ -159,8 +158,8 @@ class UploadsService:
     async def end(self, actor_id: str, lesson_id: str, upload_id: str) -> None:
         """Give an upload up, with what is stored of it; raise NotFound."""
         row = await self.read(lesson_id, upload_id)
-        async with self._database.transaction() as session:
-            await self._forget(session, row, uuid.UUID(actor_id))
+        async with self._database.transaction() as db:
+            await self._forget(db, row, uuid.UUID(actor_id))
 
     def expires_at(self, row: VideoUpload) -> datetime:
         """Return when an upload is gone unless more of it comes."""
@@ -177,15 +176,15 @@ class UploadsService:
     async def sweep(self) -> int:
         """Forget uploads that have stood still too long, and parts that nobody has a row of; say how many."""
         too_old = now() - self._expiry
-        async with self._database.transaction() as session:
-            stale = (await session.exec(select(VideoUpload).where(col(VideoUpload.updated_at) < too_old))).all()
+        async with self._database.transaction() as db:
+            stale = (await db.exec(select(VideoUpload).where(col(VideoUpload.updated_at) < too_old))).all()
         for row in stale:
-            async with self._database.transaction() as session:
-                await self._forget(session, row, None)
+            async with self._database.transaction() as db:
+                await self._forget(db, row, None)
         lost = [each for each in await self._storage.unfinished("videos/") if each[2] < too_old]
-        async with self._database.transaction() as session:
-            resumable = (await session.exec(select(VideoUpload.key))).all()
-            waiting = (await session.exec(select(Lesson.video_source))).all()
+        async with self._database.transaction() as db:
+            resumable = (await db.exec(select(VideoUpload.key))).all()
+            waiting = (await db.exec(select(Lesson.video_source))).all()
         known = {*resumable, *waiting}
         lost = [each for each in lost if each[0] not in known]
         for key, attempt, _ in lost:
@@ -232,7 +231,7 @@ class UploadsService:
         tags = list(row.tags)
         if rest:
             tags.append(await self._storage.put_part(row.key, row.attempt, len(tags) + 1, rest))
-        async with self._database.transaction() as session:
+        async with self._database.transaction() as db:
             # Kept for a while: a client whose last answer was lost asks how far it has come.
             mine = sa.and_(
                 col(VideoUpload.id) == row.id,
@@ -240,28 +239,28 @@ class UploadsService:
                 col(VideoUpload.received) < row.length,
             )
             done = sa.update(VideoUpload).where(mine).values(received=row.length, tags=tags, tail=None)
-            updated_at = (await session.execute(done.returning(col(VideoUpload.updated_at)))).scalar()
+            updated_at = (await db.execute(done.returning(col(VideoUpload.updated_at)))).scalar()
             if updated_at is None:
                 raise errors.UploadOffsetDiffers()
             if row.tail:
-                await self._jobs.enqueue(session, "storage.delete", key=row.tail)
-            await self._hand_over(session, actor_id, str(row.lesson_id), row.key, row.attempt, tags)
+                await self._jobs.enqueue(db, delete_object, key=row.tail)
+            await self._hand_over(db, actor_id, str(row.lesson_id), row.key, row.attempt, tags)
         row.received, row.updated_at = row.length, updated_at
 
     async def _write(self, which: sa.ColumnElement[bool], **values: object) -> VideoUpload | None:
         statement = sa.update(VideoUpload).where(which).values(updated_at=now(), **values).returning(VideoUpload)
-        async with self._database.transaction() as session:
-            row: VideoUpload | None = (await session.execute(statement)).scalars().first()
+        async with self._database.transaction() as db:
+            row: VideoUpload | None = (await db.execute(statement)).scalars().first()
         return row
 
-    async def _forget(self, session: AsyncSession, row: VideoUpload, actor_id: uuid.UUID | None) -> None:
+    async def _forget(self, db: AsyncSession, row: VideoUpload, actor_id: uuid.UUID | None) -> None:
         unchanged = sa.and_(col(VideoUpload.id) == row.id, col(VideoUpload.updated_at) == row.updated_at)
         statement = sa.delete(VideoUpload).where(unchanged).returning(VideoUpload)
-        gone = (await session.execute(statement)).scalars().first()
+        gone = (await db.execute(statement)).scalars().first()
         if gone is not None and gone.received < gone.length:  # else it belongs to the lesson
-            await self._jobs.enqueue(session, "videos.drop", key=gone.key, attempt=gone.attempt)
+            await self._jobs.enqueue(db, delete_upload, key=gone.key, attempt=gone.attempt)
             detail = {"upload": str(gone.id), "received": gone.received, "length": gone.length}
-            await self._audit.write(session, actor_id, "upload.give_up", gone.lesson_id, **detail)
+            await self._audit.write(db, actor_id, "upload.give_up", gone.lesson_id, **detail)
 
     async def drop(self, key: str, attempt: str) -> None:
         """Remove what is stored of an upload that was given up."""
@@ -271,10 +270,10 @@ class UploadsService:
     # --- Both -----------------------------------------------------------------------------------------
 
     async def _hand_over(
-        self, session: AsyncSession, actor_id: str, lesson_id: str, key: str, attempt: str, tags: list[str]
+        self, db: AsyncSession, actor_id: str, lesson_id: str, key: str, attempt: str, tags: list[str]
     ) -> Lesson:
         """Make an upload the one that the lesson is to have, and ask for the work on it; raise NotFound."""
-        changed = await session.execute(
+        changed = await db.execute(
             sa.update(Lesson)
             .where(col(Lesson.id) == uuid.UUID(lesson_id))
             .values(video_status=VideoStatus.PROCESSING, video_source=key, video_progress=0, video_error=None)
@@ -283,10 +282,8 @@ class UploadsService:
         lesson: Lesson | None = changed.scalars().first()
         if lesson is None:
             raise errors.NotFound()
-        await self._jobs.enqueue(
-            session, "videos.transcode", queue=VIDEOS, lesson_id=lesson_id, source=key, attempt=attempt, tags=tags
-        )
-        await self._audit.write(session, uuid.UUID(actor_id), "lesson.video", lesson.id)
+        await self._jobs.enqueue(db, transcode_upload, lesson_id=lesson_id, source=key, attempt=attempt, tags=tags)
+        await self._audit.write(db, uuid.UUID(actor_id), "lesson.video", lesson.id)
         return lesson
 
     def _check_length(self, length: int) -> None:

@@ -24,8 +24,9 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 import errors
 from adapters.database import Database
 from adapters.ffmpeg import Ffmpeg, NotPlayable, workspace
-from adapters.jobs import VIDEOS, Jobs
+from adapters.jobs import Jobs
 from adapters.storage import Storage
+from jobs import delete_unused_video, transcode_original
 from models import Lesson, VideoStatus
 from services.messaging import notification_templates
 from services.messaging.notifications import tell_admins
@@ -124,24 +125,24 @@ class VideosService:
                 group.create_task(store(path))
 
     async def _publish(self, lesson_id: str, source: str, hls: str, seconds: int) -> None:
-        async with self._database.transaction() as session:
-            lesson = (await session.exec(select(Lesson).where(*_of(lesson_id, source)).with_for_update())).first()
+        async with self._database.transaction() as db:
+            lesson = (await db.exec(select(Lesson).where(*_of(lesson_id, source)).with_for_update())).first()
             folders = {_folder(source)}
             if lesson is not None:  # else deleted, or another upload's meanwhile
                 folders |= _folders(lesson)
                 lesson.video_url, lesson.duration_secs, lesson.video_original = f"{hls}master.m3u8", seconds, source
                 lesson.video_status, lesson.video_source, lesson.video_progress = VideoStatus.READY, None, 100
-                session.add(lesson)
-                await tell_admins(session, notification_templates.video_ready(lesson))
-            await self._enqueue_tidy(session, lesson_id, folders)
+                db.add(lesson)
+                await tell_admins(db, notification_templates.video_ready(lesson))
+            await self._enqueue_tidy(db, lesson_id, folders)
 
     async def _fail(self, lesson_id: str, source: str, reason: str, *, kept: bool) -> None:
         """Note that an upload is of no use. An earlier video stays what learners play, the original to be tried again.
 
         Without `kept` there is no original in storage.
         """
-        async with self._database.transaction() as session:
-            lesson = (await session.exec(select(Lesson).where(*_of(lesson_id, source)).with_for_update())).first()
+        async with self._database.transaction() as db:
+            lesson = (await db.exec(select(Lesson).where(*_of(lesson_id, source)).with_for_update())).first()
             folders = {_folder(source)}
             if lesson is not None:
                 folders |= _folders(lesson)
@@ -150,13 +151,13 @@ class VideosService:
                     lesson.video_original = source
                 elif lesson.video_original == source:
                     lesson.video_original = None
-                session.add(lesson)
-                await tell_admins(session, notification_templates.video_failed(lesson, reason))
-            await self._enqueue_tidy(session, lesson_id, folders)
+                db.add(lesson)
+                await tell_admins(db, notification_templates.video_failed(lesson, reason))
+            await self._enqueue_tidy(db, lesson_id, folders)
 
-    async def _enqueue_tidy(self, session: AsyncSession, lesson_id: str, folders: set[str]) -> None:
+    async def _enqueue_tidy(self, db: AsyncSession, lesson_id: str, folders: set[str]) -> None:
         for folder in sorted(folders):
-            await self._jobs.enqueue(session, "videos.tidy", lesson_id=lesson_id, folder=folder)
+            await self._jobs.enqueue(db, delete_unused_video, lesson_id=lesson_id, folder=folder)
 
     async def tidy(self, lesson_id: str, folder: str) -> None:
         """Remove from an upload's folder what its lesson does not refer to: other attempts, replaced videos.
@@ -165,8 +166,8 @@ class VideosService:
         """
         # Listed before the lesson is read: what work that begins later writes is not in the list.
         keys = await self._storage.keys(folder)
-        async with self._database.transaction() as session:
-            lesson = await session.get(Lesson, uuid.UUID(lesson_id))
+        async with self._database.transaction() as db:
+            lesson = await db.get(Lesson, uuid.UUID(lesson_id))
         used: list[str] = []
         if lesson is not None:
             if lesson.video_source and _folder(lesson.video_source) == folder:
@@ -187,12 +188,12 @@ class VideosService:
         wanted = col(Lesson.video_status) == VideoStatus.FAILED
         if not failed:
             wanted = sa.or_(wanted, col(Lesson.video_url).is_not(None))
-        async with self._database.transaction() as session:
-            return list((await session.exec(statement.where(wanted))).all())
+        async with self._database.transaction() as db:
+            return list((await db.exec(statement.where(wanted))).all())
 
     async def _remake(self, lesson_id: uuid.UUID) -> Remake:
-        async with self._database.transaction() as session:
-            lesson = await session.get(Lesson, lesson_id, with_for_update=True)
+        async with self._database.transaction() as db:
+            lesson = await db.get(Lesson, lesson_id, with_for_update=True)
             if lesson is None:
                 return Remake(str(lesson_id), None, "not_found")
             if lesson.video_status is VideoStatus.PROCESSING:
@@ -203,19 +204,19 @@ class VideosService:
                 return Remake(str(lesson_id), lesson.title, outcome)
             lesson.video_status, lesson.video_source = VideoStatus.PROCESSING, source
             lesson.video_progress, lesson.video_error = 0, None
-            session.add(lesson)
-            await self._jobs.enqueue(session, "videos.remake", queue=VIDEOS, lesson_id=str(lesson_id), source=source)
-            await self._audit.write(session, None, "lesson.video_remake", lesson_id)
+            db.add(lesson)
+            await self._jobs.enqueue(db, transcode_original, lesson_id=str(lesson_id), source=source)
+            await self._audit.write(db, None, "lesson.video_remake", lesson_id)
         return Remake(str(lesson_id), lesson.title, "enqueued")
 
     async def _is_wanted(self, lesson_id: str, source: str) -> bool:
-        async with self._database.transaction() as session:
-            return (await session.exec(select(Lesson.id).where(*_of(lesson_id, source)))).first() is not None
+        async with self._database.transaction() as db:
+            return (await db.exec(select(Lesson.id).where(*_of(lesson_id, source)))).first() is not None
 
     async def tell(self, lesson_id: str, source: str, percent: int) -> None:
         """Note how far the work on an upload has come."""
-        async with self._database.transaction() as session:
-            await session.execute(sa.update(Lesson).where(*_of(lesson_id, source)).values(video_progress=percent))
+        async with self._database.transaction() as db:
+            await db.execute(sa.update(Lesson).where(*_of(lesson_id, source)).values(video_progress=percent))
 
 
 class _Progress:

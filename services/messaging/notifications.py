@@ -20,6 +20,7 @@ import errors
 from adapters.database import Database
 from adapters.jobs import enqueue_each
 from adapters.ports import Bus, Push, PushSender
+from jobs import emit_notification, push_notification
 from models import DeviceToken, Notification, NotificationType, Role, User, email_addresses
 from models.columns import now
 from services import pagination
@@ -38,17 +39,17 @@ _LASTS = timedelta(days=1)
 _AT_ONCE = 1000
 
 
-async def tell(session: AsyncSession, user_id: uuid.UUID, notice: Notice) -> None:
+async def tell(db: AsyncSession, user_id: uuid.UUID, notice: Notice) -> None:
     """Tell a user something, inside the caller's transaction; nothing where they were told on that occasion."""
-    await _tell(session, col(User.id) == user_id, notice)
+    await _tell(db, col(User.id) == user_id, notice)
 
 
-async def tell_admins(session: AsyncSession, notice: Notice) -> None:
+async def tell_admins(db: AsyncSession, notice: Notice) -> None:
     """Tell every administrator something, inside the caller's transaction."""
-    await _tell(session, col(User.role) == Role.ADMIN, notice)
+    await _tell(db, col(User.role) == Role.ADMIN, notice)
 
 
-async def _tell(session: AsyncSession, who: Any, notice: Notice) -> int:
+async def _tell(db: AsyncSession, who: Any, notice: Notice) -> int:
     told = {
         "id": sa.func.gen_random_uuid(),
         "user_id": col(User.id),
@@ -60,7 +61,7 @@ async def _tell(session: AsyncSession, who: Any, notice: Notice) -> int:
     }
     # What is left of a deleted account is told nothing.
     people = sa.select(*told.values()).where(who, col(User.deleted_at).is_(None))
-    added = await session.execute(
+    added = await db.execute(
         insert(Notification)
         .from_select([*told], people)
         .on_conflict_do_nothing(constraint="notifications_once_key")
@@ -69,13 +70,13 @@ async def _tell(session: AsyncSession, who: Any, notice: Notice) -> int:
     by_user = {user_id: str(notification_id) for notification_id, user_id in added}
     if not by_user:
         return 0
-    await enqueue_each(session, "notifications.announce", [{"notification_id": each} for each in by_user.values()])
-    devices = await session.execute(
+    await enqueue_each(db, emit_notification, [{"notification_id": each} for each in by_user.values()])
+    devices = await db.execute(
         sa.select(col(DeviceToken.id), col(DeviceToken.user_id)).where(col(DeviceToken.user_id).in_([*by_user]))
     )
     # A job for each device: one that has to wait keeps no other waiting, and is not pushed to twice for its sake.
     pushes = [{"notification_id": by_user[user_id], "device": str(device)} for device, user_id in devices]
-    await enqueue_each(session, "notifications.push", pushes)
+    await enqueue_each(db, push_notification, pushes)
     return len(by_user)
 
 
@@ -112,9 +113,9 @@ class NotificationsService:
             statement = statement.where(
                 sa.tuple_(col(Notification.created_at), col(Notification.id)) < sa.tuple_(*after)
             )
-        async with self._database.transaction() as session:
-            rows = list((await session.exec(statement)).all())
-            unread = await _unread(session, mine)
+        async with self._database.transaction() as db:
+            rows = list((await db.exec(statement)).all())
+            unread = await _unread(db, mine)
         return Inbox(pagination.page(rows, limit, lambda row: (row.created_at, row.id)), unread)
 
     async def mark_read(self, user_id: str, notification_id: str) -> Notification:
@@ -125,8 +126,8 @@ class NotificationsService:
             .values(read=True, read_at=sa.func.coalesce(col(Notification.read_at), now()))
             .returning(Notification)
         )
-        async with self._database.transaction() as session:
-            row: Notification | None = (await session.execute(statement)).scalars().first()
+        async with self._database.transaction() as db:
+            row: Notification | None = (await db.execute(statement)).scalars().first()
         if row is None:
             raise errors.NotFound()
         return row
@@ -136,28 +137,28 @@ class NotificationsService:
         mine = col(Notification.user_id) == uuid.UUID(user_id)
         # In one order, so that two that do it at once cannot wait for each other.
         unread = sa.select(col(Notification.id)).where(mine, ~col(Notification.read)).order_by(col(Notification.id))
-        async with self._database.transaction() as session:
-            await session.execute(
+        async with self._database.transaction() as db:
+            await db.execute(
                 sa.update(Notification)
                 .where(col(Notification.id).in_(unread.with_for_update()))
                 .values(read=True, read_at=now())
             )
-            return await _unread(session, mine)
+            return await _unread(db, mine)
 
     async def match_found(self, user_id: str, partner_name: str, room_id: str, session_id: str) -> None:
         """Tell a user who looks elsewhere that somebody waits for them."""
-        async with self._database.transaction() as session:
+        async with self._database.transaction() as db:
             # Held, so that an account that is being deleted is told nothing any more.
-            if await lock_user(session, uuid.UUID(user_id)) is not None:
+            if await lock_user(db, uuid.UUID(user_id)) is not None:
                 await tell(
-                    session, uuid.UUID(user_id), notification_templates.match_found(partner_name, room_id, session_id)
+                    db, uuid.UUID(user_id), notification_templates.match_found(partner_name, room_id, session_id)
                 )
 
     async def send(self, email: str, title: str, body: str) -> None:
         """Tell one user what an operator wrote; raise NotFound."""
-        async with self._database.transaction() as session:
+        async with self._database.transaction() as db:
             found = col(User.email_canonical) == email_addresses.canonical(email)
-            if not await _tell(session, found, notification_templates.system(title, body)):
+            if not await _tell(db, found, notification_templates.system(title, body)):
                 raise errors.NotFound(f"there is no account {email}")
 
     async def send_to_all(self, title: str, body: str) -> int:
@@ -165,17 +166,17 @@ class NotificationsService:
         told, last = 0, uuid.UUID(int=0)
         while True:
             some = select(User.id).where(col(User.id) > last, col(User.deleted_at).is_(None))
-            async with self._database.transaction() as session:
-                ids = (await session.exec(some.order_by(col(User.id)).limit(_AT_ONCE))).all()
-                told += await _tell(session, col(User.id).in_(ids), notification_templates.system(title, body))
+            async with self._database.transaction() as db:
+                ids = (await db.exec(some.order_by(col(User.id)).limit(_AT_ONCE))).all()
+                told += await _tell(db, col(User.id).in_(ids), notification_templates.system(title, body))
             if len(ids) < _AT_ONCE:
                 return told
             last = ids[-1]
 
     async def announce(self, notification_id: str) -> None:
         """Let the user's sockets hear of a notification, on whichever worker they are."""
-        async with self._database.transaction() as session:
-            row = await session.get(Notification, uuid.UUID(notification_id))
+        async with self._database.transaction() as db:
+            row = await db.get(Notification, uuid.UUID(notification_id))
         if row is None or row.read:
             return
         told = {
@@ -194,9 +195,9 @@ class NotificationsService:
 
     async def push(self, notification_id: str, device: str) -> None:
         """Wake one device for a notification, unless it is read, or too late; raise Unavailable to be asked again."""
-        async with self._database.transaction() as session:
-            row = await session.get(Notification, uuid.UUID(notification_id))
-            to = await session.get(DeviceToken, uuid.UUID(device))
+        async with self._database.transaction() as db:
+            row = await db.get(Notification, uuid.UUID(notification_id))
+            to = await db.get(DeviceToken, uuid.UUID(device))
         # The token may be another user's by now, and the row of another registration.
         if row is None or to is None or to.user_id != row.user_id or row.read:
             return
@@ -206,12 +207,12 @@ class NotificationsService:
             return
         data = {**(row.data or {}), "type": str(row.type), "notificationId": str(row.id)}
         outcome = await self._push.send(to.fcm_token, Push(str(row.id), row.title, row.body, data, left))
-        async with self._database.transaction() as session:
+        async with self._database.transaction() as db:
             if outcome == "unregistered":
                 # That token: the device may have come with a new one meanwhile.
-                await session.execute(sa.delete(DeviceToken).where(col(DeviceToken.fcm_token) == to.fcm_token))
+                await db.execute(sa.delete(DeviceToken).where(col(DeviceToken.fcm_token) == to.fcm_token))
             elif outcome == "sent":
-                await session.execute(
+                await db.execute(
                     sa.update(Notification)
                     .where(col(Notification.id) == row.id, col(Notification.sent_at).is_(None))
                     .values(sent_at=now())
@@ -220,6 +221,6 @@ class NotificationsService:
             log.warning("push of notification %s was refused", row.id)
 
 
-async def _unread(session: AsyncSession, mine: Any) -> int:
+async def _unread(db: AsyncSession, mine: Any) -> int:
     counted = sa.select(sa.func.count()).select_from(Notification).where(mine, ~col(Notification.read))
-    return int((await session.execute(counted)).scalar_one())
+    return int((await db.execute(counted)).scalar_one())

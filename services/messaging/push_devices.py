@@ -24,26 +24,24 @@ class PushDevicesService:
         user_id, family_id = uuid.UUID(identity.user_id), uuid.UUID(identity.family_id)
         this = sa.and_(col(DeviceToken.user_id) == user_id, col(DeviceToken.device_id) == device_id)
         has_token = col(DeviceToken.fcm_token) == fcm_token
-        async with self._database.transaction() as session:
+        async with self._database.transaction() as db:
             # Held: a sign-in that ends at this instant takes the token with it, or is seen to have ended.
-            await lock_user(session, user_id)
+            await lock_user(db, user_id)
             lives = select(RefreshToken.id).where(RefreshToken.family_id == family_id, ~col(RefreshToken.revoked))
-            if (await session.exec(lives.limit(1))).first() is None:
+            if (await db.exec(lives.limit(1))).first() is None:
                 raise errors.Unauthenticated("This sign-in has ended; sign in again.")
             # One after another for each token, and rows in one order: two users may swap theirs.
-            await session.execute(
-                sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(f"fcm:{fcm_token}", 0)))
-            )
+            await db.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(f"fcm:{fcm_token}", 0))))
             touched = select(DeviceToken.id).where(sa.or_(has_token, this)).order_by(col(DeviceToken.id))
-            await session.exec(touched.with_for_update())
-            await session.execute(sa.delete(DeviceToken).where(has_token, ~this))
+            await db.exec(touched.with_for_update())
+            await db.execute(sa.delete(DeviceToken).where(has_token, ~this))
             values = {
                 "fcm_token": fcm_token,
                 "family_id": family_id,
                 "platform": Platform(platform),
                 "updated_at": now(),
             }
-            await session.execute(
+            await db.execute(
                 insert(DeviceToken)
                 .values(id=uuid.uuid4(), user_id=user_id, device_id=device_id, **values)
                 .on_conflict_do_update(constraint="device_tokens_device_key", set_=values)
@@ -51,8 +49,8 @@ class PushDevicesService:
 
     async def forget(self, user_id: str, device_id: str) -> None:
         """Take a device's token away, where it has one."""
-        async with self._database.transaction() as session:
-            await session.execute(
+        async with self._database.transaction() as db:
+            await db.execute(
                 sa.delete(DeviceToken).where(
                     col(DeviceToken.user_id) == uuid.UUID(user_id), col(DeviceToken.device_id) == device_id
                 )

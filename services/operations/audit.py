@@ -47,14 +47,14 @@ class AuditService:
         self._database = database
 
     async def write(
-        self, session: AsyncSession, actor_id: uuid.UUID | None, action: str, subject_id: uuid.UUID, **detail: Any
+        self, db: AsyncSession, actor_id: uuid.UUID | None, action: str, subject_id: uuid.UUID, **detail: Any
     ) -> None:
         """Add an entry inside the caller's transaction. `detail` must hold no personal data: entries are for ever."""
-        await session.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
-        last = (await session.exec(select(AuditEntry).order_by(col(AuditEntry.number).desc()).limit(1))).first()
+        await db.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+        last = (await db.exec(select(AuditEntry).order_by(col(AuditEntry.number).desc()).limit(1))).first()
         # JSONB normalises numbers and keys, so the seal is of what PostgreSQL makes of the detail. An entry cannot be
         # changed later: that is read before the insert, and what the insert returns has to have the same seal.
-        as_stored: dict[str, Any] = (await session.scalars(sa.select(sa.cast(detail, JSONB)))).one()
+        as_stored: dict[str, Any] = (await db.scalars(sa.select(sa.cast(detail, JSONB)))).one()
         entry = AuditEntry(
             number=last.number + 1 if last else 1,
             at=now(),
@@ -67,7 +67,7 @@ class AuditService:
         )
         entry.hash = seal(entry)
         insert = sa.insert(AuditEntry).values(entry.model_dump()).returning(AuditEntry)
-        stored = (await session.scalars(insert)).one()
+        stored = (await db.scalars(insert)).one()
         if seal(stored) != stored.hash:
             raise RuntimeError(f"audit_entry_unverifiable action={action}")
 
@@ -90,15 +90,15 @@ class AuditService:
             statement = statement.where(AuditEntry.subject_id == uuid.UUID(target_id))
         if cursor:
             statement = statement.where(AuditEntry.number < pagination.decode_number(cursor))
-        async with self._database.transaction() as session:
-            rows = list((await session.exec(statement)).all())
+        async with self._database.transaction() as db:
+            rows = list((await db.exec(statement)).all())
         return pagination.numbered(rows, limit, lambda entry: entry.number)
 
     async def verify(self, known: str | None = None) -> Verdict:
         """Walk the chain from its beginning, looking for an entry with the hash `known`."""
         expected, previous, knows = 1, GENESIS, known in (None, GENESIS)
-        async with self._database.transaction() as session:
-            entries = await session.stream_scalars(
+        async with self._database.transaction() as db:
+            entries = await db.stream_scalars(
                 sa.select(AuditEntry).order_by(col(AuditEntry.number)).execution_options(yield_per=1000)
             )
             async for entry in entries:

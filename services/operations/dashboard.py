@@ -163,15 +163,15 @@ class DashboardService:
         today = at.replace(hour=0, minute=0, second=0, microsecond=0)
         first_hour = at.replace(minute=0, second=0, microsecond=0) - timedelta(hours=HOURS - 1)
         first_day = today - timedelta(days=DAYS - 1)
-        async with self._database.transaction() as session:
+        async with self._database.transaction() as db:
             # One snapshot, so that the numbers fit each other.
-            await session.execute(sa.text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
-            await plan_by_values(session)
+            await db.execute(sa.text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
+            await plan_by_values(db)
 
             async def ask(statement: str, **values: datetime) -> list[Any]:
-                return list((await session.execute(sa.text(statement), values)).all())
+                return list((await db.execute(sa.text(statement), values)).all())
 
-            totals: dict[str, Any] = await _totals(session)
+            totals: dict[str, Any] = await _totals(db)
             (counts,) = await ask(_COUNTS, today=today)
             (live,) = await ask(_LIVE, since=at - timedelta(seconds=ROOM_SECONDS))
             (wait,) = await ask(_WAIT, since=at - timedelta(hours=1))
@@ -199,15 +199,15 @@ class DashboardService:
         )
 
 
-async def _totals(session: AsyncSession) -> dict[str, Total]:
+async def _totals(db: AsyncSession) -> dict[str, Total]:
     """Count small tables; of others take the rows a page had when last analyzed, times the pages there are now."""
     totals = {}
-    for table, estimate in (await session.execute(sa.text(_ESTIMATES))).all():
+    for table, estimate in (await db.execute(sa.text(_ESTIMATES))).all():
         name = "sessions" if table == "call_sessions" else table
         counted = COUNTED + 1
         if estimate <= 2 * COUNTED:
             rows: Any = sa.select(sa.column("id")).select_from(sa.table(table)).limit(counted)
-            counted = await session.scalar(sa.select(sa.func.count()).select_from(rows.subquery())) or 0
+            counted = await db.scalar(sa.select(sa.func.count()).select_from(rows.subquery())) or 0
         exact = counted <= COUNTED
         totals[name] = Total(counted if exact else max(counted, round(estimate)), exact)
     return totals

@@ -60,8 +60,8 @@ class PruningService:
         )
         deleted = 0
         while True:
-            async with self._database.transaction() as session:
-                result = await session.execute(statement, {"before": before, "rows": self._batch_rows})
+            async with self._database.transaction() as db:
+                result = await db.execute(statement, {"before": before, "rows": self._batch_rows})
             count = int(getattr(result, "rowcount", 0))
             deleted += count
             if count < self._batch_rows:

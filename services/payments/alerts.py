@@ -17,16 +17,16 @@ from services.messaging import notification_templates, notifications
 log = logging.getLogger("parlance.payments")
 
 
-async def raise_alert(session: AsyncSession, order: Order, kind: AlertKind, reference: str, **detail: Any) -> None:
+async def raise_alert(db: AsyncSession, order: Order, kind: AlertKind, reference: str, **detail: Any) -> None:
     """Raise an alert, once for each kind and `reference` (the provider's id of what it is about)."""
-    raised = await session.execute(
+    raised = await db.execute(
         insert(PaymentAlert)
         .values(id=uuid.uuid4(), order_id=order.id, kind=kind, reference=reference, detail=detail)
         .on_conflict_do_nothing(constraint="payment_alerts_once_key")
         .returning(col(PaymentAlert.id))
     )
     if (alert_id := raised.scalar()) is not None:
-        await notifications.tell_admins(session, notification_templates.payment_alert(alert_id, kind, order))
+        await notifications.tell_admins(db, notification_templates.payment_alert(alert_id, kind, order))
         text = f"payment alert: {kind} about order {order.id} ({reference})"
         # Once it is true: a transaction may yet fail, and be tried again.
-        sa.event.listen(session.sync_session, "after_commit", lambda _: log.error(text), once=True)
+        sa.event.listen(db.sync_session, "after_commit", lambda _: log.error(text), once=True)

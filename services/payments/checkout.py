@@ -19,6 +19,7 @@ import errors
 from adapters.database import Database
 from adapters.jobs import Jobs
 from adapters.ports import PaymentProvider, Purchase
+from jobs import send_refund
 from models import (
     Course,
     Dispute,
@@ -118,25 +119,23 @@ class PaymentsService:
                 return True  # as far as anybody knows
             raise
         settled: Order | None = None
-        async with self._database.transaction() as session:
+        async with self._database.transaction() as db:
             for fact in facts:
-                settled = await settlement.apply(session, order.provider, fact) or settled
+                settled = await settlement.apply(db, order.provider, fact) or settled
         return (settled or order).status in OPEN
 
     async def _open(self, user_id: uuid.UUID, course_id: uuid.UUID) -> Order:
         try:
-            async with self._database.transaction() as session:
+            async with self._database.transaction() as db:
                 # Held, as by whatever enrolls: what is read below stays so until the commit.
-                user = await lock_user(session, user_id)
+                user = await lock_user(db, user_id)
                 if user is None or user.deleted_at is not None:
                     raise errors.Unauthenticated()
-                course = (
-                    await session.exec(select(Course).where(Course.id == course_id, col(Course.is_published)))
-                ).first()
+                course = (await db.exec(select(Course).where(Course.id == course_id, col(Course.is_published)))).first()
                 if course is None:
                     raise errors.NotFound()
                 enrolled = select(Enrollment.id).where(Enrollment.user_id == user_id, Enrollment.course_id == course_id)
-                if (await session.exec(enrolled)).first() is not None:
+                if (await db.exec(enrolled)).first() is not None:
                     raise errors.AlreadyEnrolled()
                 mine = (
                     col(Order.user_id) == user_id,
@@ -144,7 +143,7 @@ class PaymentsService:
                     col(Order.status).in_(OPEN),
                 )
                 # Nobody was ever told of its page, so nobody can have paid.
-                await session.execute(
+                await db.execute(
                     sa.update(Order)
                     .where(
                         *mine,
@@ -154,7 +153,7 @@ class PaymentsService:
                     )
                     .values(status=OrderStatus.EXPIRED)
                 )
-                order = (await session.exec(select(Order).where(*mine))).first()
+                order = (await db.exec(select(Order).where(*mine))).first()
                 if order is not None:
                     return order
                 if course.price == 0:
@@ -170,7 +169,7 @@ class PaymentsService:
                     # Whole seconds: providers take no less.
                     checkout_expires_at=(now() + self._checkout_expiry).replace(microsecond=0),
                 )
-                session.add(order)
+                db.add(order)
             return order
         except IntegrityError:
             # The constraint knew better; whoever asks again finds the open order.
@@ -187,8 +186,8 @@ class PaymentsService:
                 "SELECT checkout_url IS NULL AND status = 'pending' FROM orders WHERE id = $1", str(order.id)
             )
             if row is None or not row[0]:
-                async with self._database.transaction() as session:
-                    return await session.get_one(Order, order.id)
+                async with self._database.transaction() as db:
+                    return await db.get_one(Order, order.id)
         raise errors.Unavailable()
 
     async def _claim(self, order_id: uuid.UUID) -> bool:
@@ -204,8 +203,8 @@ class PaymentsService:
             .values(checkout_asked_at=now())
             .returning(col(Order.id))
         )
-        async with self._database.transaction() as session:
-            return (await session.execute(statement)).first() is not None
+        async with self._database.transaction() as db:
+            return (await db.execute(statement)).first() is not None
 
     async def _make_page(self, order: Order) -> Order:
         purchase = Purchase(
@@ -231,11 +230,11 @@ class PaymentsService:
                 if isinstance(error, errors.PaymentRefused)
                 else {"checkout_asked_at": None}
             )
-            async with self._database.transaction() as session:
-                await session.execute(sa.update(Order).where(*still_pageless).values(**outcome))
+            async with self._database.transaction() as db:
+                await db.execute(sa.update(Order).where(*still_pageless).values(**outcome))
             raise
-        async with self._database.transaction() as session:
-            await session.execute(
+        async with self._database.transaction() as db:
+            await db.execute(
                 sa.update(Order)
                 .where(*still_pageless)
                 .values(
@@ -244,7 +243,7 @@ class PaymentsService:
                     checkout_expires_at=checkout.expires_at,
                 )
             )
-            return await session.get_one(Order, order.id)
+            return await db.get_one(Order, order.id)
 
     # --- Reading ----------------------------------------------------------------------------------
 
@@ -254,8 +253,8 @@ class PaymentsService:
 
     async def read(self, user_id: str, order_id: str) -> Order:
         """Read one of one's orders; raise NotFound."""
-        async with self._database.transaction() as session:
-            order = await session.get(Order, uuid.UUID(order_id))
+        async with self._database.transaction() as db:
+            order = await db.get(Order, uuid.UUID(order_id))
         if order is None or order.user_id != uuid.UUID(user_id):
             raise errors.NotFound()
         return order
@@ -282,8 +281,8 @@ class PaymentsService:
             which.append(col(Order.disputed) if disputed else ~col(Order.disputed))
         page = await self._page(Order, sa.and_(*which), limit, cursor)
         alerts: dict[uuid.UUID, list[str]] = {order.id: [] for order in page.items}
-        async with self._database.transaction() as session:
-            found = await session.exec(
+        async with self._database.transaction() as db:
+            found = await db.exec(
                 select(PaymentAlert.order_id, PaymentAlert.kind)
                 .where(col(PaymentAlert.order_id).in_(alerts))
                 .distinct()
@@ -303,8 +302,8 @@ class PaymentsService:
             newest = newest.where(
                 sa.tuple_(col(table.created_at), col(table.id)) < sa.tuple_(*pagination.decode(cursor))
             )
-        async with self._database.transaction() as session:
-            rows = list((await session.exec(newest.limit(limit + 1))).all())
+        async with self._database.transaction() as db:
+            rows = list((await db.exec(newest.limit(limit + 1))).all())
         return pagination.page(rows, limit, lambda row: (row.created_at, row.id))
 
     # --- Giving back ------------------------------------------------------------------------------
@@ -316,15 +315,15 @@ class PaymentsService:
         OrderNotRefundable, RefundPending, RefundTooLarge, PaymentRefused.
         """
         try:
-            async with self._database.transaction() as session:
-                order = await settlement.hold(session, uuid.UUID(order_id))
+            async with self._database.transaction() as db:
+                order = await settlement.hold(db, uuid.UUID(order_id))
                 if order is None:
                     raise errors.NotFound()
-                refund = await self._new_refund(session, order, amount, reason)
-                session.add(refund)
-                await session.flush()
+                refund = await self._new_refund(db, order, amount, reason)
+                db.add(refund)
+                await db.flush()
                 await self._audit.write(
-                    session,
+                    db,
                     uuid.UUID(actor_id) if actor_id else None,
                     "order.refund",
                     order.id,
@@ -333,7 +332,7 @@ class PaymentsService:
                     currency=refund.currency,
                 )
                 # Should this process die, or the provider be away. As a rule it finds the refund sent.
-                await self._jobs.enqueue(session, "payments.send_refund", wait=_RESEND, refund_id=str(refund.id))
+                await self._jobs.enqueue_later(db, _RESEND, send_refund, refund_id=str(refund.id))
         except IntegrityError:
             raise errors.RefundPending() from None
         try:
@@ -341,7 +340,7 @@ class PaymentsService:
         except errors.Unavailable:
             return refund
 
-    async def _new_refund(self, session: AsyncSession, order: Order, amount: int | None, reason: str | None) -> Refund:
+    async def _new_refund(self, db: AsyncSession, order: Order, amount: int | None, reason: str | None) -> Refund:
         if order.status is not OrderStatus.PAID or order.provider_payment_id is None:
             raise errors.OrderNotRefundable()
         if order.disputed:
@@ -349,10 +348,10 @@ class PaymentsService:
         refused = select(Dispute.id).where(
             Dispute.order_id == order.id, Dispute.status == DisputeStatus.OPEN, ~col(Dispute.refundable)
         )
-        if (await session.exec(refused)).first() is not None:
+        if (await db.exec(refused)).first() is not None:
             raise errors.OrderNotRefundable("A bank inquires about the payment, and the provider holds it.")
         of_order = select(Refund).where(Refund.order_id == order.id, Refund.status == RefundStatus.PENDING)
-        if (await session.exec(of_order)).first() is not None:
+        if (await db.exec(of_order)).first() is not None:
             raise errors.RefundPending()
         left = order.amount - order.amount_refunded
         if amount is not None and amount > left:
@@ -369,16 +368,16 @@ class PaymentsService:
 
     async def send_refund(self, refund_id: str) -> Refund:
         """Ask the provider for a refund that it has not taken yet; raise PaymentRefused or Unavailable."""
-        async with self._database.transaction() as session:
-            refund = await session.get_one(Refund, uuid.UUID(refund_id))
+        async with self._database.transaction() as db:
+            refund = await db.get_one(Refund, uuid.UUID(refund_id))
         if refund.provider_refund_id is not None or refund.status is not RefundStatus.PENDING:
             return refund
         provider = self.provider(refund.provider)
         try:
             fact = await provider.refund(str(refund.id), refund.provider_payment_id, refund.amount)
         except errors.PaymentRefused:
-            async with self._database.transaction() as session:
-                await session.execute(
+            async with self._database.transaction() as db:
+                await db.execute(
                     sa.update(Refund)
                     .where(
                         col(Refund.id) == refund.id,
@@ -388,6 +387,6 @@ class PaymentsService:
                     .values(status=RefundStatus.FAILED)
                 )
             raise
-        async with self._database.transaction() as session:
-            await settlement.apply(session, refund.provider, fact)
-            return await session.get_one(Refund, refund.id, populate_existing=True)
+        async with self._database.transaction() as db:
+            await settlement.apply(db, refund.provider, fact)
+            return await db.get_one(Refund, refund.id, populate_existing=True)

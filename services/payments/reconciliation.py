@@ -63,9 +63,9 @@ class ReconciliationService:
         refunding = sa.exists().where(col(Refund.order_id) == Order.id, col(Refund.status) == RefundStatus.PENDING)
         disputing = sa.exists().where(col(Dispute.order_id) == Order.id, col(Dispute.status) == DisputeStatus.OPEN)
         waiting = sa.or_(col(Order.status).in_(OPEN), refunding, disputing)
-        async with self._database.transaction() as session:
+        async with self._database.transaction() as db:
             orders = (
-                await session.exec(
+                await db.exec(
                     select(Order)
                     .where(waiting, col(Order.created_at) <= now() - before)
                     .order_by(col(Order.created_at), col(Order.id))
@@ -92,9 +92,9 @@ class ReconciliationService:
         told: dict[str, list[Fact]] = {}
         for fact in facts:
             told.setdefault(fact.payment_id, []).append(fact)
-        async with self._database.transaction() as session:
+        async with self._database.transaction() as db:
             orders = (
-                await session.exec(
+                await db.exec(
                     select(Order)
                     .where(Order.provider == provider, col(Order.provider_payment_id).in_(told))
                     .order_by(col(Order.created_at), col(Order.id))
@@ -129,21 +129,21 @@ class ReconciliationService:
             col(Refund.provider_refund_id).is_(None),
             Refund.created_at < now() - _OVERDUE,
         )
-        async with self._database.transaction() as session:
-            refunds = (await session.exec(unsent)).all()
+        async with self._database.transaction() as db:
+            refunds = (await db.exec(unsent)).all()
         if not refunds:
             return None
         for refund_id in refunds:
             await self._payments.send_refund(str(refund_id))
-        async with self._database.transaction() as session:
-            return await session.get_one(Order, order.id)
+        async with self._database.transaction() as db:
+            return await db.get_one(Order, order.id)
 
     async def _give_up(self, order: Order, dry_run: bool) -> Order | None:
         """Expire an order that never had a page and is too old to get one."""
         settled: Order | None = None
         try:
-            async with self._database.transaction() as session:
-                await session.execute(
+            async with self._database.transaction() as db:
+                await db.execute(
                     sa.update(Order)
                     .where(
                         col(Order.id) == order.id,
@@ -153,9 +153,9 @@ class ReconciliationService:
                     )
                     .values(status=OrderStatus.EXPIRED)
                 )
-                settled = await session.get_one(Order, order.id)
+                settled = await db.get_one(Order, order.id)
                 if dry_run:
-                    session.expunge_all()  # or the rollback would take what was found out along
+                    db.expunge_all()  # or the rollback would take what was found out along
                     raise _DryRun
         except _DryRun:
             pass
@@ -164,11 +164,11 @@ class ReconciliationService:
     async def _apply(self, order: Order, facts: list[Fact], dry_run: bool = False) -> Order | None:
         settled: Order | None = None
         try:
-            async with self._database.transaction() as session:
+            async with self._database.transaction() as db:
                 for fact in facts:
-                    settled = await settlement.apply(session, order.provider, fact) or settled
+                    settled = await settlement.apply(db, order.provider, fact) or settled
                 if dry_run:
-                    session.expunge_all()  # or the rollback would take what was found out along
+                    db.expunge_all()  # or the rollback would take what was found out along
                     raise _DryRun
         except _DryRun:
             pass

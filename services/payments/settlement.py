@@ -41,45 +41,45 @@ _OUTCOMES = {
 }
 
 
-async def apply(session: AsyncSession, provider: ProviderName, fact: Fact) -> Order | None:
+async def apply(db: AsyncSession, provider: ProviderName, fact: Fact) -> Order | None:
     """Record a fact and settle its order; answer it, or None where no order is known to be meant."""
     if fact.payment_id:
         # A refund may come before the news that makes its payment an order's: the two must see each other.
-        await session.execute(
+        await db.execute(
             sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(f"{provider}:{fact.payment_id}", 0)))
         )
-    order_id = await _find(session, provider, fact)
-    order = await hold(session, order_id) if order_id else None
-    if order is not None and await _differs(session, order, fact):
+    order_id = await _find(db, provider, fact)
+    order = await hold(db, order_id) if order_id else None
+    if order is not None and await _differs(db, order, fact):
         return order
     if isinstance(fact, CheckoutFact):
         if order is not None:
-            await _record_checkout(session, order, fact)
+            await _record_checkout(db, order, fact)
     elif isinstance(fact, RefundFact):
-        await _record_refund(session, provider, order, fact)
+        await _record_refund(db, provider, order, fact)
     else:
-        await _record_dispute(session, provider, order, fact)
+        await _record_dispute(db, provider, order, fact)
     if order is not None:
-        await settle(session, order)
+        await settle(db, order)
     return order
 
 
-async def hold(session: AsyncSession, order_id: uuid.UUID) -> Order | None:
+async def hold(db: AsyncSession, order_id: uuid.UUID) -> Order | None:
     """Read an order for writing, its learner's row first."""
-    user_id = (await session.exec(select(Order.user_id).where(Order.id == order_id))).first()
+    user_id = (await db.exec(select(Order.user_id).where(Order.id == order_id))).first()
     if user_id is None:
         return None
-    await lock_user(session, user_id)
+    await lock_user(db, user_id)
     statement = select(Order).where(Order.id == order_id).with_for_update()
-    return (await session.exec(statement.execution_options(populate_existing=True))).one()
+    return (await db.exec(statement.execution_options(populate_existing=True))).one()
 
 
-async def settle(session: AsyncSession, order: Order) -> None:
+async def settle(db: AsyncSession, order: Order) -> None:
     """Make an order, which the caller holds, what the facts say; enroll its learner or end that."""
     if order.paid_at is not None:
         of_order = (col(Refund.order_id) == order.id, col(Refund.status) == RefundStatus.SUCCEEDED)
         refunded = (
-            await session.execute(sa.select(sa.func.coalesce(sa.func.sum(Refund.amount), 0)).where(*of_order))
+            await db.execute(sa.select(sa.func.coalesce(sa.func.sum(Refund.amount), 0)).where(*of_order))
         ).scalar_one()
         of_payment = select(Dispute.status, Dispute.charged_back).where(Dispute.order_id == order.id)
         disputes = {
@@ -88,23 +88,23 @@ async def settle(session: AsyncSession, order: Order) -> None:
             else "inquiry"
             if status is DisputeStatus.OPEN
             else None
-            for status, charged_back in (await session.exec(of_payment)).all()
+            for status, charged_back in (await db.exec(of_payment)).all()
         }
         # A provider gives back no more than was paid; if it says so, the order says all of it.
         amount_refunded = min(int(refunded), order.amount)
         status = OrderStatus.REFUNDED if amount_refunded == order.amount else OrderStatus.PAID
         disputed = bool(disputes & {DisputeStatus.OPEN, DisputeStatus.LOST})
-        await session.execute(
+        await db.execute(
             sa.update(Order)
             .where(col(Order.id) == order.id, col(Order.paid_at).is_not(None))
             .values(status=status, amount_refunded=amount_refunded, disputed=disputed, inquiry="inquiry" in disputes)
         )
         entitled = status is OrderStatus.PAID and DisputeStatus.LOST not in disputes
-        await (_enroll if entitled else _end_enrollment)(session, order)
-    await session.refresh(order)
+        await (_enroll if entitled else _end_enrollment)(db, order)
+    await db.refresh(order)
 
 
-async def _find(session: AsyncSession, provider: ProviderName, fact: Fact) -> uuid.UUID | None:
+async def _find(db: AsyncSession, provider: ProviderName, fact: Fact) -> uuid.UUID | None:
     statement = select(Order.id).where(Order.provider == provider)
     if isinstance(fact, CheckoutFact):
         noted = _uuid(fact.order_id)
@@ -115,10 +115,10 @@ async def _find(session: AsyncSession, provider: ProviderName, fact: Fact) -> uu
         statement = statement.order_by(of_session.desc().nulls_last())
     else:
         statement = statement.where(Order.provider_payment_id == fact.payment_id)
-    return (await session.exec(statement.limit(1))).first()
+    return (await db.exec(statement.limit(1))).first()
 
 
-async def _differs(session: AsyncSession, order: Order, fact: Fact) -> bool:
+async def _differs(db: AsyncSession, order: Order, fact: Fact) -> bool:
     """Say whether a fact is not about what the order sells, and if so have somebody look at it."""
     wrong: list[tuple[AlertKind, str, Any, Any]] = []
     if fact.live is not None and fact.live != order.live:
@@ -136,23 +136,23 @@ async def _differs(session: AsyncSession, order: Order, fact: Fact) -> bool:
             wrong.append((AlertKind.SESSION_DIFFERS, "session", order.provider_session_id, fact.session_id))
         if order.provider_payment_id and fact.payment_id and order.provider_payment_id != fact.payment_id:
             wrong.append((AlertKind.PAID_TWICE, "payment", order.provider_payment_id, fact.payment_id))
-    elif await _misfits(session, order, fact, fact.payment_id):
+    elif await _misfits(db, order, fact, fact.payment_id):
         return True
     for kind, what, expected, told in wrong:
-        await raise_alert(session, order, kind, reference, what=what, expected=expected, told=told)
+        await raise_alert(db, order, kind, reference, what=what, expected=expected, told=told)
     return bool(wrong)
 
 
-async def _record_checkout(session: AsyncSession, order: Order, fact: CheckoutFact) -> None:
+async def _record_checkout(db: AsyncSession, order: Order, fact: CheckoutFact) -> None:
     if order.provider_session_id is None:  # the answer that named it was lost
-        await session.execute(
+        await db.execute(
             sa.update(Order)
             .where(col(Order.id) == order.id, col(Order.provider_session_id).is_(None))
             .values(provider_session_id=fact.session_id)
         )
     status, before = _OUTCOMES.get(fact.outcome), order.status
     if status is not None:
-        moved = await session.execute(
+        moved = await db.execute(
             sa.update(Order)
             .where(col(Order.id) == order.id, col(Order.status).in_(_UNPAID), col(Order.status) < status)
             .values(status=status)
@@ -161,23 +161,23 @@ async def _record_checkout(session: AsyncSession, order: Order, fact: CheckoutFa
         # A page that nobody used expires without a word; a payment that was made and did not come is worth one.
         awaited = status is OrderStatus.FAILED or before is OrderStatus.PROCESSING
         if moved.first() is not None and awaited and status is not OrderStatus.PROCESSING:
-            await notifications.tell(session, order.user_id, notification_templates.payment_failed(order))
+            await notifications.tell(db, order.user_id, notification_templates.payment_failed(order))
     if fact.outcome == "paid" and fact.payment_id:
-        paid = await session.execute(
+        paid = await db.execute(
             sa.update(Order)
             .where(col(Order.id) == order.id, col(Order.status).in_(_UNPAID))
             .values(status=OrderStatus.PAID, paid_at=now(), provider_payment_id=fact.payment_id)
             .returning(col(Order.id))
         )
         if paid.first() is not None:
-            await notifications.tell(session, order.user_id, notification_templates.payment_success(order))
-            if await session.scalar(select(User.deleted_at).where(User.id == order.user_id)):
-                await raise_alert(session, order, AlertKind.ACCOUNT_DELETED, fact.payment_id, amount=order.amount)
-        await _adopt(session, order, fact.payment_id)
-    await session.refresh(order)
+            await notifications.tell(db, order.user_id, notification_templates.payment_success(order))
+            if await db.scalar(select(User.deleted_at).where(User.id == order.user_id)):
+                await raise_alert(db, order, AlertKind.ACCOUNT_DELETED, fact.payment_id, amount=order.amount)
+        await _adopt(db, order, fact.payment_id)
+    await db.refresh(order)
 
 
-async def _adopt(session: AsyncSession, order: Order, payment_id: str) -> None:
+async def _adopt(db: AsyncSession, order: Order, payment_id: str) -> None:
     """Make refunds and disputes that came before their payment the order's."""
     for table in (Refund, Dispute):
         early: Any = select(table).where(
@@ -185,37 +185,37 @@ async def _adopt(session: AsyncSession, order: Order, payment_id: str) -> None:
             col(table.provider_payment_id) == payment_id,
             col(table.order_id).is_(None),
         )
-        for row in (await session.exec(early)).all():
-            if not await _misfits(session, order, row, payment_id):
+        for row in (await db.exec(early)).all():
+            if not await _misfits(db, order, row, payment_id):
                 row.order_id = order.id
-                session.add(row)
-                await _alert_about(session, order, row)
-    await session.flush()
+                db.add(row)
+                await _alert_about(db, order, row)
+    await db.flush()
 
 
 async def _misfits(
-    session: AsyncSession, order: Order, told: RefundFact | DisputeFact | Refund | Dispute, payment_id: str
+    db: AsyncSession, order: Order, told: RefundFact | DisputeFact | Refund | Dispute, payment_id: str
 ) -> bool:
     """Say whether a refund or a dispute cannot be of this order's money, and if so have somebody look at it."""
     if told.currency != order.currency:
         kind, what, expected, found = AlertKind.CURRENCY_DIFFERS, "currency", order.currency, told.currency
-        await raise_alert(session, order, kind, payment_id, what=what, expected=expected, told=found)
+        await raise_alert(db, order, kind, payment_id, what=what, expected=expected, told=found)
     elif isinstance(told, RefundFact | Refund) and told.amount > order.amount:
         at_most = order.amount
         await raise_alert(
-            session, order, AlertKind.AMOUNT_DIFFERS, payment_id, what="refund", expected=at_most, told=told.amount
+            db, order, AlertKind.AMOUNT_DIFFERS, payment_id, what="refund", expected=at_most, told=told.amount
         )
     else:
         return False
     return True
 
 
-async def _record_refund(session: AsyncSession, provider: ProviderName, order: Order | None, fact: RefundFact) -> None:
+async def _record_refund(db: AsyncSession, provider: ProviderName, order: Order | None, fact: RefundFact) -> None:
     status = RefundStatus(fact.status)
     ours = _uuid(fact.our_id)
     if ours and order is not None:
         # Ours hears here what the provider calls it. What was given up for refused may have been taken after all.
-        await session.execute(
+        await db.execute(
             sa.update(Refund)
             .where(
                 col(Refund.id) == ours,
@@ -234,7 +234,7 @@ async def _record_refund(session: AsyncSession, provider: ProviderName, order: O
         currency=fact.currency,
         status=status,
     )
-    await session.execute(
+    await db.execute(
         statement.on_conflict_do_update(
             constraint="refunds_provider_key",
             set_={"status": statement.excluded.status, "updated_at": now()},
@@ -243,18 +243,16 @@ async def _record_refund(session: AsyncSession, provider: ProviderName, order: O
     )
     if order is not None:
         row = (
-            await session.exec(
+            await db.exec(
                 select(Refund)
                 .where(Refund.provider == provider, Refund.provider_refund_id == fact.refund_id)
                 .execution_options(populate_existing=True)
             )
         ).one()
-        await _alert_about(session, order, row)
+        await _alert_about(db, order, row)
 
 
-async def _record_dispute(
-    session: AsyncSession, provider: ProviderName, order: Order | None, fact: DisputeFact
-) -> None:
+async def _record_dispute(db: AsyncSession, provider: ProviderName, order: Order | None, fact: DisputeFact) -> None:
     statement = insert(Dispute).values(
         id=uuid.uuid4(),
         order_id=order.id if order else None,
@@ -277,7 +275,7 @@ async def _record_dispute(
         "charged_back": sa.or_(col(Dispute.charged_back), given.charged_back),
         "refundable": sa.and_(col(Dispute.refundable), given.refundable),
     }
-    row = await session.execute(
+    row = await db.execute(
         statement.on_conflict_do_update(
             constraint="disputes_provider_key",
             set_={**merged, "updated_at": now()},
@@ -287,22 +285,20 @@ async def _record_dispute(
         .execution_options(populate_existing=True)
     )
     if order is not None and (changed := row.scalars().first()) is not None:
-        await _alert_about(session, order, changed)
+        await _alert_about(db, order, changed)
 
 
-async def _alert_about(session: AsyncSession, order: Order, row: Refund | Dispute) -> None:
+async def _alert_about(db: AsyncSession, order: Order, row: Refund | Dispute) -> None:
     if isinstance(row, Dispute):
         for kind, happened in ((AlertKind.INQUIRY, row.inquired), (AlertKind.DISPUTED, row.charged_back)):
             if happened:
-                await raise_alert(session, order, kind, row.provider_dispute_id, reason=row.reason, amount=row.amount)
+                await raise_alert(db, order, kind, row.provider_dispute_id, reason=row.reason, amount=row.amount)
     elif row.status is RefundStatus.FAILED:
-        await raise_alert(
-            session, order, AlertKind.REFUND_FAILED, row.provider_refund_id or str(row.id), amount=row.amount
-        )
+        await raise_alert(db, order, AlertKind.REFUND_FAILED, row.provider_refund_id or str(row.id), amount=row.amount)
 
 
-async def _enroll(session: AsyncSession, order: Order) -> None:
-    enrolled = await session.execute(
+async def _enroll(db: AsyncSession, order: Order) -> None:
+    enrolled = await db.execute(
         insert(Enrollment)
         .values(id=uuid.uuid4(), user_id=order.user_id, course_id=order.course_id, order_id=order.id)
         .on_conflict_do_nothing(constraint="enrollments_once_key")
@@ -315,12 +311,12 @@ async def _enroll(session: AsyncSession, order: Order) -> None:
         Enrollment.course_id == order.course_id,
         col(Enrollment.order_id).is_distinct_from(order.id),
     )
-    if (await session.exec(other)).first() is not None and order.provider_payment_id:
-        await raise_alert(session, order, AlertKind.PAID_TWICE, order.provider_payment_id, what="course")
+    if (await db.exec(other)).first() is not None and order.provider_payment_id:
+        await raise_alert(db, order, AlertKind.PAID_TWICE, order.provider_payment_id, what="course")
 
 
-async def _end_enrollment(session: AsyncSession, order: Order) -> None:
-    ended = await session.execute(
+async def _end_enrollment(db: AsyncSession, order: Order) -> None:
+    ended = await db.execute(
         sa.delete(Enrollment).where(col(Enrollment.order_id) == order.id).returning(col(Enrollment.id))
     )
     if ended.first() is None:
@@ -333,8 +329,8 @@ async def _end_enrollment(session: AsyncSession, order: Order) -> None:
         Order.id != order.id,
         ~lost,
     )
-    if (paid := (await session.exec(other.limit(1))).first()) is not None:
-        await _enroll(session, paid)
+    if (paid := (await db.exec(other.limit(1))).first()) is not None:
+        await _enroll(db, paid)
 
 
 def _uuid(text: str | None) -> uuid.UUID | None:

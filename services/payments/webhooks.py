@@ -25,6 +25,7 @@ import errors
 from adapters.database import Database
 from adapters.jobs import Jobs
 from adapters.ports import CheckoutFact, DisputeFact, Fact, PaymentProvider, ProviderEvent, RefundFact
+from jobs import handle_payment_event
 from models import ProviderName, WebhookEvent
 from models.columns import now
 from services.messaging import notification_templates, notifications
@@ -101,8 +102,8 @@ class WebhooksService:
             await self._keep_unreadable(provider, event, body)
             await self._remember(key)
             return "unreadable"
-        async with self._database.transaction() as session:
-            added = await session.execute(
+        async with self._database.transaction() as db:
+            added = await db.execute(
                 insert(WebhookEvent)
                 .values(
                     id=uuid.uuid4(), provider=provider, event_id=event.id, type=event.type, fact=_stored(event.fact)
@@ -112,7 +113,7 @@ class WebhooksService:
             )
             row_id = added.scalar()
             if row_id is not None:
-                await self._jobs.enqueue(session, "payments.handle_event", event_id=str(row_id))
+                await self._jobs.enqueue(db, handle_payment_event, event_id=str(row_id))
         # Only now: what Redis remembers is never asked about again.
         await self._remember(key)
         if row_id is None:
@@ -127,9 +128,9 @@ class WebhooksService:
             col(WebhookEvent.fact).is_(None),
             col(WebhookEvent.provider) == provider,
         )
-        async with self._database.transaction() as session:
-            if len((await session.execute(of_provider.limit(UNREADABLE_LIMIT))).all()) < UNREADABLE_LIMIT:
-                await session.execute(
+        async with self._database.transaction() as db:
+            if len((await db.execute(of_provider.limit(UNREADABLE_LIMIT))).all()) < UNREADABLE_LIMIT:
+                await db.execute(
                     insert(WebhookEvent)
                     .values(
                         id=uuid.uuid4(),
@@ -142,7 +143,7 @@ class WebhooksService:
                     )
                     .on_conflict_do_nothing(constraint="webhook_events_once_key")
                 )
-            await notifications.tell_admins(session, notification_templates.webhook_unknown(provider, event.type))
+            await notifications.tell_admins(db, notification_templates.webhook_unknown(provider, event.type))
         log.warning(
             "webhook_event_unreadable provider=%s event=%s type=%r why=%r",
             provider,
@@ -182,15 +183,15 @@ class WebhooksService:
             .values(handled_at=now())
             .returning(col(WebhookEvent.provider), col(WebhookEvent.fact), col(WebhookEvent.type))
         )
-        async with self._database.transaction() as session:
-            row = (await session.execute(taken)).first()
+        async with self._database.transaction() as db:
+            row = (await db.execute(taken)).first()
             if row is None:
                 return False
             fact = _fact(row.fact)
-            order = await settlement.apply(session, row.provider, fact)
+            order = await settlement.apply(db, row.provider, fact)
             if order is None and isinstance(fact, CheckoutFact):
                 # Another integration of the same account, or another deployment.
-                await notifications.tell_admins(session, notification_templates.webhook_unknown(row.provider, row.type))
+                await notifications.tell_admins(db, notification_templates.webhook_unknown(row.provider, row.type))
             return True
 
     async def _count_failure(self, event_id: uuid.UUID, error: Exception) -> bool:
@@ -206,12 +207,12 @@ class WebhooksService:
             )
             .returning(col(WebhookEvent.set_aside_at), col(WebhookEvent.provider), col(WebhookEvent.type))
         )
-        async with self._database.transaction() as session:
-            row = (await session.execute(counted)).first()
+        async with self._database.transaction() as db:
+            row = (await db.execute(counted)).first()
             if row is None or row.set_aside_at is None:
                 return False
             await notifications.tell_admins(
-                session, notification_templates.webhook_set_aside(event_id, row.provider, row.type)
+                db, notification_templates.webhook_set_aside(event_id, row.provider, row.type)
             )
             return True
 
@@ -223,8 +224,8 @@ class WebhooksService:
             .order_by(col(WebhookEvent.received_at))
             .limit(100)
         )
-        async with self._database.transaction() as session:
-            found = (await session.exec(overdue)).all()
+        async with self._database.transaction() as db:
+            found = (await db.exec(overdue)).all()
         handled = 0
         for event_id in found:
             try:
@@ -238,25 +239,25 @@ class WebhooksService:
         """Read the events that wait, or those that are set aside, the oldest first."""
         which = [col(WebhookEvent.set_aside_at).is_not(None)] if set_aside else list(_waiting())
         statement = select(WebhookEvent).where(*which).order_by(col(WebhookEvent.received_at)).limit(limit)
-        async with self._database.transaction() as session:
-            return list((await session.exec(statement)).all())
+        async with self._database.transaction() as db:
+            return list((await db.exec(statement)).all())
 
     async def retry(self, event_id: str) -> None:
         """Have an event that was set aside handled again; raise NotFound, or Refused where it still cannot be read."""
         aside = select(WebhookEvent).where(
             WebhookEvent.id == uuid.UUID(event_id), col(WebhookEvent.set_aside_at).is_not(None)
         )
-        async with self._database.transaction() as session:
-            event = (await session.exec(aside.with_for_update())).first()
+        async with self._database.transaction() as db:
+            event = (await db.exec(aside.with_for_update())).first()
             if event is None:
                 raise errors.NotFound("No event that is set aside has this id; `parlance payments events` lists them.")
-            await self._audit.write(session, None, "payment_event.retry", event.id, provider=str(event.provider))
+            await self._audit.write(db, None, "payment_event.retry", event.id, provider=str(event.provider))
             if event.fact is None:
                 self._read_again(event)
             event.set_aside_at, event.failures, event.last_error = None, 0, None
-            session.add(event)
-            await session.flush()
-            await self._jobs.enqueue(session, "payments.handle_event", event_id=event_id)
+            db.add(event)
+            await db.flush()
+            await self._jobs.enqueue(db, handle_payment_event, event_id=event_id)
 
     def _read_again(self, event: WebhookEvent) -> None:
         """Read an event of which only the body was kept; its signature was checked when it came."""

@@ -26,39 +26,39 @@ class BansService:
 
         Raises NotFound, and Forbidden for oneself or another administrator.
         """
-        async with self._database.transaction() as session:
-            user = await lock_user(session, uuid.UUID(user_id))
+        async with self._database.transaction() as db:
+            user = await lock_user(db, uuid.UUID(user_id))
             if user is None or user.deleted_at is not None:
                 raise errors.NotFound()
-            ended = await self.ban_within(session, uuid.UUID(actor_id), user, reason)
+            ended = await self.ban_within(db, uuid.UUID(actor_id), user, reason)
         await self.announce(ended)
         return user
 
-    async def ban_within(self, session: AsyncSession, actor_id: uuid.UUID, user: User, reason: str) -> list[str]:
+    async def ban_within(self, db: AsyncSession, actor_id: uuid.UUID, user: User, reason: str) -> list[str]:
         """Ban inside the caller's transaction, which holds the row; `announce` the answer after its commit."""
         if user.role == "admin":
             raise errors.Forbidden("an administrator is demoted before being banned")
         if not user.is_banned:
             user.is_banned, user.ban_reason, user.banned_at, user.banned_by = True, reason, now(), actor_id
-            session.add(user)
-            await self._audit.write(session, actor_id, "user.ban", user.id)
-        return await self._sign_ins.end_all_within(session, user.id)
+            db.add(user)
+            await self._audit.write(db, actor_id, "user.ban", user.id)
+        return await self._sign_ins.end_all_within(db, user.id)
 
     async def unban(self, actor_id: str, user_id: str) -> User:
         """Let an account back in; raise NotFound."""
-        async with self._database.transaction() as session:
-            user = await lock_user(session, uuid.UUID(user_id))
+        async with self._database.transaction() as db:
+            user = await lock_user(db, uuid.UUID(user_id))
             if user is None or user.deleted_at is not None:
                 raise errors.NotFound()
             if user.is_banned:
                 user.is_banned, user.ban_reason, user.banned_at, user.banned_by = False, None, None, None
-                session.add(user)
-                await self._audit.write(session, uuid.UUID(actor_id), "user.unban", user.id)
+                db.add(user)
+                await self._audit.write(db, uuid.UUID(actor_id), "user.unban", user.id)
         return user
 
     async def is_banned(self, user_id: str) -> bool:
-        async with self._database.transaction() as session:
-            return bool((await session.exec(select(User.is_banned).where(User.id == uuid.UUID(user_id)))).first())
+        async with self._database.transaction() as db:
+            return bool((await db.exec(select(User.is_banned).where(User.id == uuid.UUID(user_id)))).first())
 
     async def announce(self, ended: list[str]) -> None:
         """Make known which sign-ins a ban ended, once it is committed."""

@@ -25,11 +25,11 @@ class BlocksService:
         me, other = uuid.UUID(user_id), uuid.UUID(other_id)
         if me == other:
             raise errors.RequestInvalid("one cannot block oneself")
-        async with self._database.transaction() as session:
+        async with self._database.transaction() as db:
             there = select(User.id).where(User.id == other, col(User.deleted_at).is_(None))
-            if (await session.exec(there)).first() is None:
+            if (await db.exec(there)).first() is None:
                 raise errors.NotFound()
-            await session.execute(insert(Block).values(blocker_id=me, blocked_id=other).on_conflict_do_nothing())
+            await db.execute(insert(Block).values(blocker_id=me, blocked_id=other).on_conflict_do_nothing())
 
     async def unblock(self, user_id: str, other_id: str) -> None:
         """Take a block back; raise NotFound where there is none."""
@@ -38,8 +38,8 @@ class BlocksService:
             .where(col(Block.blocker_id) == uuid.UUID(user_id), col(Block.blocked_id) == uuid.UUID(other_id))
             .returning(col(Block.blocked_id))
         )
-        async with self._database.transaction() as session:
-            if (await session.execute(statement)).first() is None:
+        async with self._database.transaction() as db:
+            if (await db.execute(statement)).first() is None:
                 raise errors.NotFound()
 
     async def list_of(self, user_id: str, *, limit: int, cursor: str | None) -> Page[tuple[Block, Profile]]:
@@ -55,6 +55,6 @@ class BlocksService:
             statement = statement.where(
                 sa.tuple_(col(Block.created_at), col(Block.blocked_id)) < sa.tuple_(*pagination.decode(cursor))
             )
-        async with self._database.transaction() as session:
-            rows = [(row[0], row[1]) for row in (await session.execute(statement)).all()]
+        async with self._database.transaction() as db:
+            rows = [(row[0], row[1]) for row in (await db.execute(statement)).all()]
         return pagination.page(rows, limit, lambda row: (row[0].created_at, row[0].blocked_id))

@@ -55,18 +55,15 @@ class ReportsService:
             description=description,
         )
         try:
-            async with self._database.transaction() as session:
+            async with self._database.transaction() as db:
                 # Held, so that of three reports at once the last sees the other two.
-                user = await lock_user(session, reported)
-                if (
-                    user is None
-                    or (await session.exec(select(CallSession.id).where(together).limit(1))).first() is None
-                ):
+                user = await lock_user(db, reported)
+                if user is None or (await db.exec(select(CallSession.id).where(together).limit(1))).first() is None:
                     raise errors.NotFound()
-                session.add(report)
-                await session.flush()
-                await notifications.tell_admins(session, notification_templates.new_report(report))
-                await self._flag(session, user)
+                db.add(report)
+                await db.flush()
+                await notifications.tell_admins(db, notification_templates.new_report(report))
+                await self._flag(db, user)
         except IntegrityError:
             raise errors.AlreadyReported() from None
         return report
@@ -102,8 +99,8 @@ class ReportsService:
             statement = statement.where(
                 sa.tuple_(col(Report.created_at), col(Report.id)) < sa.tuple_(*pagination.decode(cursor))
             )
-        async with self._database.transaction() as session:
-            rows = list((await session.exec(statement)).all())
+        async with self._database.transaction() as db:
+            rows = list((await db.exec(statement)).all())
         return pagination.page(rows, limit, lambda report: (report.created_at, report.id))
 
     async def review(
@@ -117,9 +114,9 @@ class ReportsService:
         actor = uuid.UUID(actor_id)
         ended: list[str] = []
         try:
-            async with self._database.transaction() as session:
+            async with self._database.transaction() as db:
                 report = (
-                    await session.exec(select(Report).where(Report.id == uuid.UUID(report_id)).with_for_update())
+                    await db.exec(select(Report).where(Report.id == uuid.UUID(report_id)).with_for_update())
                 ).first()
                 if report is None:
                     raise errors.NotFound()
@@ -132,34 +129,34 @@ class ReportsService:
                     report.admin_note = admin_note
                 if report.status is ReportStatus.ACTIONED and report.actioned_at is None:
                     report.actioned_at = now()
-                session.add(report)
-                await session.flush()
-                user = await lock_user(session, report.reported_id)
+                db.add(report)
+                await db.flush()
+                user = await lock_user(db, report.reported_id)
                 assert user is not None
                 if ban:
-                    ended = await self._bans.ban_within(session, actor, user, admin_note or report.reason.value)
-                await self._flag(session, user)
+                    ended = await self._bans.ban_within(db, actor, user, admin_note or report.reason.value)
+                await self._flag(db, user)
                 outcome = {"before": before.value, "after": report.status.value, "banned": ban}
-                await self._audit.write(session, actor, "report.review", report.id, **outcome)
+                await self._audit.write(db, actor, "report.review", report.id, **outcome)
         except IntegrityError:
             raise errors.AlreadyReported("The reporter has another pending report of the same learner.") from None
         await self._bans.announce(ended)
         return report
 
     @staticmethod
-    async def _flag(session: AsyncSession, user: User) -> None:
-        if await flag(session, user):
-            await notifications.tell_admins(session, notification_templates.flagged(user.id))
+    async def _flag(db: AsyncSession, user: User) -> None:
+        if await flag(db, user):
+            await notifications.tell_admins(db, notification_templates.flagged(user.id))
 
 
-async def flag(session: AsyncSession, user: User) -> bool:
+async def flag(db: AsyncSession, user: User) -> bool:
     """Put an account before the operators, or take it away, by its pending reporters; say whether it is there anew."""
     reporters = select(sa.func.count(sa.distinct(col(Report.reporter_id)))).where(
         Report.reported_id == user.id, Report.status == ReportStatus.PENDING
     )
-    flagged = (await session.exec(reporters)).one() >= FLAG_AT
+    flagged = (await db.exec(reporters)).one() >= FLAG_AT
     if flagged != (user.flagged_at is not None):
         user.flagged_at = now() if flagged else None
-        session.add(user)
+        db.add(user)
         return flagged
     return False

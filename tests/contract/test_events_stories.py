@@ -300,8 +300,8 @@ async def never_in_two_calls(container: Container, users: list[str]) -> None:
         is_open, sa.or_(col(CallSession.user_a_id).in_(ids), col(CallSession.user_b_id).in_(ids))
     )
     while True:
-        async with container.database.transaction() as session:
-            calls = await (await session.connection()).execute(rows)
+        async with container.database.transaction() as db:
+            calls = await (await db.connection()).execute(rows)
             talking = Counter(user for row in calls.all() for user in row)
         assert not talking or max(talking.values()) == 1, "somebody is in two calls"
         await asyncio.sleep(0.05)

@@ -75,8 +75,8 @@ async def client(edge: Nginx) -> AsyncIterator[MakeClient]:
 @asynccontextmanager
 async def socket(edge: Nginx, learner: Learner, **options: Any) -> AsyncIterator[Phone]:
     connector = aiohttp.TCPConnector(ssl=trust(edge), local_addr=(own_address(), 0))
-    async with aiohttp.ClientSession(connector=connector) as session:
-        phone = await dial(edge.url, learner, http_session=session, **options)
+    async with aiohttp.ClientSession(connector=connector) as db:
+        phone = await dial(edge.url, learner, http_session=db, **options)
         yield phone
         await phone.client.disconnect()
 

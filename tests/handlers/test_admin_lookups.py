@@ -401,8 +401,8 @@ async def test_an_entry_by_an_operator_at_the_command_line_has_no_actor(house: C
     user = await house.administrators.create(f"{name()}@example.com", "a good password")
     (entry,) = (await admin.http.get("/admin/audit", params={"targetId": str(user.id)})).json()["items"]
     assert (entry["action"], entry["actorId"], entry["detail"]) == ("admin.create", None, {})
-    async with house.database.transaction() as session:
-        kept = await session.get_one(AuditEntry, entry["number"])
+    async with house.database.transaction() as db:
+        kept = await db.get_one(AuditEntry, entry["number"])
     assert entry["hash"] == kept.hash
 
 

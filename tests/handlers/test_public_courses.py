@@ -36,8 +36,8 @@ async def unpublish(admin: Learner, course: str) -> None:
 
 
 async def execute(container: Container, statement: str, **values: Any) -> None:
-    async with container.database.transaction() as session:
-        await session.execute(sa.text(statement), values)
+    async with container.database.transaction() as db:
+        await db.execute(sa.text(statement), values)
 
 
 async def listed(http: httpx.AsyncClient) -> list[str]:

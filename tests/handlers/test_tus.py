@@ -280,8 +280,8 @@ async def expiry_is_named(endpoint: Endpoint) -> None:
 async def expired_upload_is_gone(endpoint: Endpoint) -> None:
     upload = await endpoint.upload()
     expiry = endpoint.container.settings.video_upload_expiry
-    async with endpoint.container.database.transaction() as session:
-        await session.execute(
+    async with endpoint.container.database.transaction() as db:
+        await db.execute(
             sa.text("UPDATE video_uploads SET updated_at = now() - :expiry WHERE id = :id"),
             {"expiry": expiry, "id": upload.rpartition("/")[2]},
         )

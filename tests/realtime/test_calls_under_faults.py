@@ -129,8 +129,8 @@ async def check_records(services: Container, rooms: dict[str, str]) -> None:
         key async for key in services.redis.scan_iter("match:*") if not key.startswith(("match:rate", "match:recent"))
     }
     assert not left
-    async with services.database.transaction() as session:
-        calls = (await session.exec(select(CallSession))).all()
+    async with services.database.transaction() as db:
+        calls = (await db.exec(select(CallSession))).all()
         assert not [call.room_id for call in calls if call.ended_at is None], "a call that never ended"
         by_room = {call.room_id: call for call in calls}
         assert len(by_room) == len(calls)
@@ -143,7 +143,7 @@ async def check_records(services: Container, rooms: dict[str, str]) -> None:
         counted = Counter(
             user for call in calls if call.connected_at is not None for user in (call.user_a_id, call.user_b_id)
         )
-        totals = await session.exec(select(col(Profile.user_id), col(Profile.total_sessions)))
+        totals = await db.exec(select(col(Profile.user_id), col(Profile.total_sessions)))
         assert {user: total for user, total in totals if total} == dict(counted), "statistics that are not the calls'"
-        assert (await session.exec(select(sa.func.count()).select_from(CallSession))).one() >= LEARNERS * ROUNDS // 2
+        assert (await db.exec(select(sa.func.count()).select_from(CallSession))).one() >= LEARNERS * ROUNDS // 2
     await services.close()

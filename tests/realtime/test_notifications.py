@@ -23,8 +23,8 @@ MakePhone = Callable[..., Awaitable[Phone]]
 
 async def tell(container: Container, learner: Learner, notice: notification_templates.Notice) -> str:
     """Tell a learner something; answer the notification's id."""
-    async with container.database.transaction() as session:
-        await notifications.tell(session, uuid.UUID(learner.id), notice)
+    async with container.database.transaction() as db:
+        await notifications.tell(db, uuid.UUID(learner.id), notice)
     newest = "SELECT id FROM notifications WHERE user_id = :u ORDER BY created_at DESC LIMIT 1"
     return str(await value(container, newest, u=learner.id))
 

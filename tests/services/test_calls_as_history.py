@@ -32,8 +32,8 @@ async def open_call(
     room, began = str(uuid.uuid4()), datetime.now(UTC) - age
     row = CallSession(room_id=room, user_a_id=uuid.UUID(one.id), user_b_id=uuid.UUID(other.id), level="all")
     row.started_at, row.connected_at = began, began if connected else None
-    async with container.database.transaction() as session:
-        session.add(row)
+    async with container.database.transaction() as db:
+        db.add(row)
     return room
 
 
@@ -68,7 +68,10 @@ async def test_two_calls_that_end_at_once_over_the_same_people_do_not_wait_for_e
     ada, bob = pair
     for _ in range(100):
         opposite = await asyncio.gather(open_call(container, ada, bob), open_call(container, bob, ada))
-        assert await asyncio.gather(*(container.call_history.end(room, ended_by=ada.id) for room in opposite)) == [True] * 2
+        assert (
+            await asyncio.gather(*(container.call_history.end(room, ended_by=ada.id) for room in opposite))
+            == [True] * 2
+        )
     assert (await statistics(container, ada))[0] == (await statistics(container, bob))[0] == 200
 
 
@@ -185,8 +188,8 @@ async def _history(container: Container, me: Learner, others: list[Learner], cou
                 "ended_by": "user_a",
             }
         )
-    async with container.database.transaction() as session:
-        await session.execute(sa.insert(CallSession), made)
+    async with container.database.transaction() as db:
+        await db.execute(sa.insert(CallSession), made)
     made.sort(key=lambda row: (row["started_at"], row["id"]), reverse=True)
     return [str(row["id"]) for row in made]
 

@@ -68,8 +68,8 @@ def a_token() -> str:
 
 
 async def tell(services: Container, who: Identity, notice: notification_templates.Notice = HELLO) -> None:
-    async with services.database.transaction() as session:
-        await notifications.tell(session, uuid.UUID(who.user_id), notice)
+    async with services.database.transaction() as db:
+        await notifications.tell(db, uuid.UUID(who.user_id), notice)
 
 
 async def told(services: Container, who: Identity) -> list[Any]:
@@ -148,9 +148,7 @@ async def test_what_ends_sign_ins_forgets_their_devices(services: Container) -> 
         who, phone = await with_device(services)
         email = (await query(services, "SELECT email FROM users WHERE id = :u", u=who.user_id))[0].email
         tablet, second = a_token(), await services.authentication.login(email, PASSWORD, "tablet", "android")
-        await services.push_devices.register(
-            services.logins.identify(second.access_token), tablet, "tablet", "android"
-        )
+        await services.push_devices.register(services.logins.identify(second.access_token), tablet, "tablet", "android")
         if ends == "logout":
             await services.logins.end(who)
         elif ends == "logout-all":
@@ -159,8 +157,8 @@ async def test_what_ends_sign_ins_forgets_their_devices(services: Container) -> 
             admin = await services.administrators.create(an_email(), PASSWORD)
             await services.bans.ban(str(admin.id), who.user_id, "Spam.")
         elif ends == "password":
-            async with services.database.transaction() as session:
-                await services.logins.end_all_within(session, uuid.UUID(who.user_id))
+            async with services.database.transaction() as db:
+                await services.logins.end_all_within(db, uuid.UUID(who.user_id))
         else:
             await services.administrators.promote(email)
         assert await owners(services, phone) == [], ends
@@ -198,8 +196,8 @@ async def test_every_device_of_the_user_shows_it(services: Container, stand_ins:
 async def test_a_transaction_that_fails_tells_nobody(services: Container) -> None:
     who, _ = await with_device(services)
     with pytest.raises(ZeroDivisionError):
-        async with services.database.transaction() as session:
-            await notifications.tell(session, uuid.UUID(who.user_id), HELLO)
+        async with services.database.transaction() as db:
+            await notifications.tell(db, uuid.UUID(who.user_id), HELLO)
             raise ZeroDivisionError
     assert await told(services, who) == [] and await pushes(services) == []
 
@@ -341,18 +339,18 @@ async def open_call(services: Container, one: str, other: str, *, began: datetim
         started_at=began,
         connected_at=began,
     )
-    async with services.database.transaction() as session:
-        session.add(row)
+    async with services.database.transaction() as db:
+        db.add(row)
     return row.room_id
 
 
 async def test_twenty_calls_that_end_at_once_grant_each_achievement_once(services: Container) -> None:
     who, *partners = [await sign_in(services) for _ in range(21)]
     yesterday = datetime.now(UTC) - timedelta(days=1)
-    async with services.database.transaction() as session:
-        profile = await session.get_one(Profile, uuid.UUID(who.user_id))
+    async with services.database.transaction() as db:
+        profile = await db.get_one(Profile, uuid.UUID(who.user_id))
         profile.total_sessions, profile.streak_days, profile.last_session_at = 45, 6, yesterday
-        session.add(profile)
+        db.add(profile)
     began = datetime.now(UTC) - timedelta(minutes=5)
     rooms = [await open_call(services, who.user_id, partner.user_id, began=began) for partner in partners]
     # Each twice: whoever comes second changes nothing.

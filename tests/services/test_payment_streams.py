@@ -228,8 +228,8 @@ async def _reconcile(container: Container, chance: random.Random) -> None:
 
 
 async def _compare(container: Container, stand_ins: StandIns, order: Order, what: str) -> None:
-    async with container.database.transaction() as session:
-        order = await session.get_one(Order, order.id)
+    async with container.database.transaction() as db:
+        order = await db.get_one(Order, order.id)
     standing = stand_ins.standing(order.provider_session_id or "")
     assert agrees(order, standing), (what, order, standing)
     state = await state_of(container, order)
@@ -282,7 +282,7 @@ class Settled:
     async def _settle(
         self, provider: ProviderName, state: State, fact: Fact, learner: uuid.UUID, course: uuid.UUID
     ) -> State:
-        async with self._container.database.transaction() as session:
+        async with self._container.database.transaction() as db:
             order = Order(
                 user_id=learner,
                 course_id=course,
@@ -296,10 +296,10 @@ class Settled:
             mark = f":{order.id}"
             # The order first: the others refer to it.
             first, *others = _written(state, order, mark)
-            session.add(first)
-            await session.flush()
-            session.add_all(others)
-            await session.flush()
+            db.add(first)
+            await db.flush()
+            db.add_all(others)
+            await db.flush()
             named: Any = {
                 name: f"{label}{mark}"
                 for name in ("session_id", "payment_id", "refund_id", "dispute_id")
@@ -307,9 +307,9 @@ class Settled:
             }
             if getattr(fact, "order_id", None):
                 named["order_id"] = str(order.id)
-            await settlement.apply(session, provider, dataclasses.replace(fact, **named))
-            row = (await session.execute(_READ, {"o": order.id, "p": f"p{mark}"})).one()
-            await session.rollback()
+            await settlement.apply(db, provider, dataclasses.replace(fact, **named))
+            row = (await db.execute(_READ, {"o": order.id, "p": f"p{mark}"})).one()
+            await db.rollback()
         text = _freeze([list(row)[:6], *list(row)[6:]], mark)
         return (*text[0], *text[1:])
 

@@ -46,8 +46,8 @@ async def learner(services: Container) -> Identity:
 
 
 async def tell(services: Container, who: Identity, notice: notification_templates.Notice) -> None:
-    async with services.database.transaction() as session:
-        await notifications.tell(session, uuid.UUID(who.user_id), notice)
+    async with services.database.transaction() as db:
+        await notifications.tell(db, uuid.UUID(who.user_id), notice)
 
 
 async def titles(services: Container) -> set[str]:
@@ -172,10 +172,10 @@ async def test_pruning_reads_indexes(services: Container) -> None:
         "webhook_events": (pruning._EVENTS, "webhook_events_handled_idx"),
     }
     for table, (condition, index) in wanted.items():
-        async with services.database.transaction() as session:
-            await session.execute(sa.text("SET LOCAL enable_seqscan = off"))
+        async with services.database.transaction() as db:
+            await db.execute(sa.text("SET LOCAL enable_seqscan = off"))
             explain = f"EXPLAIN SELECT id FROM {table} WHERE {condition}"
-            plan = (await session.execute(sa.text(explain), {"before": now()})).scalars().all()
+            plan = (await db.execute(sa.text(explain), {"before": now()})).scalars().all()
         assert index in "\n".join(plan), plan
 
 

@@ -58,10 +58,10 @@ def order(house: Container) -> MakeOrder:
 
 async def a_learner(house: Container) -> str:
     user = User(email=f"{uuid.uuid4().hex}@example.com", password_hash="")
-    async with house.database.transaction() as session:
-        session.add(user)
-        await session.flush()
-        session.add(Profile(user_id=user.id))
+    async with house.database.transaction() as db:
+        db.add(user)
+        await db.flush()
+        db.add(Profile(user_id=user.id))
     return str(user.id)
 
 

@@ -271,7 +271,10 @@ async def test_login_keeps_the_push_token_and_logout_removes_it(container: Conta
 async def test_concurrent_logins_of_a_device_leave_one(container: Container, other_worker: Container) -> None:
     first = await register(container)
     logins = await asyncio.gather(
-        *(services.authentication.login(first.user.email, PASSWORD, "phone", "ios") for services in [container, other_worker] * 4)
+        *(
+            services.authentication.login(first.user.email, PASSWORD, "phone", "ios")
+            for services in [container, other_worker] * 4
+        )
     )
     assert len(await usable(container, first)) == 1
     codes = [await outcome_of_refresh(container, each.refresh_token) for each in logins]
@@ -358,10 +361,10 @@ async def test_a_login_that_races_with_a_ban_leaves_nothing_signed_in(container:
     won, window = 0, 0.01
 
     async def ban() -> None:
-        async with container.database.transaction() as session:
-            connection = await session.connection()
+        async with container.database.transaction() as db:
+            connection = await db.connection()
             await connection.execute(sa.text(BAN), {"id": user.user.id})
-            ended = await container.logins.end_all_within(session, user.user.id)
+            ended = await container.logins.end_all_within(db, user.user.id)
         await container.logins.announce(ended)
 
     for _ in range(100):
