@@ -3,7 +3,7 @@
 Connexion gives it every operation, with the function that the resolver found for it (`SpecMiddleware.add_api`). A
 request is plain when its path, method, parameters, body and token are what its operation asks for, in their usual
 form. Any other request goes on to the next middleware as it came, with the part of its body that was read, so that
-every refusal is worded in one place. An operation that needs more than a bearer token, simple parameters and a JSON
+every refusal is made in one place. An operation that needs more than a bearer token, simple parameters and a JSON
 body always goes on.
 """
 
@@ -298,7 +298,7 @@ class FastPath(SpecMiddleware):  # type: ignore[misc]
         try:
             identity, arguments = await plan.read(scope, segments, receive, received)
         except Exception:
-            # Connexion meets the same fault, and words the refusal.
+            # Connexion finds the same fault, and describes it.
             await self._app(scope, replay(received, receive), send)
             return
         operation = plan.operation

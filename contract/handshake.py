@@ -45,7 +45,7 @@ def key_of(method: str, http_version: str, url: bytes, headers: Headers) -> byte
 
 
 def is_plain(url: bytes, headers: Headers) -> bool:
-    """Say whether a handshake needs no look at its origin, its subprotocols or an earlier session."""
+    """Return whether a handshake has no origin, subprotocols or earlier session to check."""
     return not _names_session(url) and all(name not in _ODD_HEADERS for name, _ in headers)
 
 

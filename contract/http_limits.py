@@ -1,4 +1,4 @@
-"""Limits of one HTTP connection, how they are timed, and the flow control that keeps pipelined requests bounded."""
+"""Limits of one HTTP connection, their timing, and the flow control that keeps pipelined requests bounded."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Limits:
     linger_seconds: float = 2
 
     def allow(self, headers: list[tuple[bytes, bytes]], target: bytes = b"") -> bool:
-        """Say whether a head, or trailers, are small enough and have few enough lines."""
+        """Return whether a head, or trailers, are within the limits of size and lines."""
         size = len(target) + sum([len(name) + len(value) + 4 for name, value in headers])
         return size <= self.head_bytes and len(headers) <= self.head_lines and len(target) <= self.target_bytes
 

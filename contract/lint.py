@@ -226,7 +226,7 @@ def run(program: Callable[..., Any], *arguments: str, folder: Path = ROOT) -> st
 
 
 def _lines(problems: Iterable[Problem]) -> list[str]:
-    """Say each problem in one line, in the order of their places."""
+    """Format each problem as one line, in the order of their places."""
     return sorted(f"{'.'.join(map(str, place))}: {_short(' '.join(message.split()))}" for place, message in problems)
 
 

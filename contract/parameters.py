@@ -1,4 +1,4 @@
-"""Parameters of REST requests, validated by Connexion and described in this API's words."""
+"""Parameters of REST requests, validated by Connexion and described without their values."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _INTEGER = re.compile("-?[0-9]{1,19}")
 class Parameters(ParameterValidator):  # type: ignore[misc]
     """Connexion's validator with messages that repeat neither the value nor the schema.
 
-    Stricter than Connexion, which takes the last of repeated values, and for an integer whatever Python reads as one.
+    Stricter than Connexion, which takes the last of repeated values, and any integer that Python reads.
     """
 
     def validate(self, scope: Scope) -> None:

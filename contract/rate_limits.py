@@ -23,8 +23,8 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 class Limit(NamedTuple):
     """`calls` in `seconds`, counted for each `per`: `ip`, or `account` (the caller, else the e-mail of the body).
 
-    With `failures` a call counts only if it is answered with 401, and a device that proves that it has logged in to the
-    account before is counted apart: guesses of others cannot lock the owner out.
+    With `failures` a call counts only if it is answered with 401, and a device that proves an earlier login to the
+    account is counted apart: guesses of others cannot lock the owner out.
     """
 
     calls: int
@@ -47,8 +47,11 @@ class Limit(NamedTuple):
 async def counted(
     services: Container, operation_id: str, limits: list[Limit], client: str, caller: Any, body: Any
 ) -> AsyncIterator[None]:
-    """Count a call while it is carried out. Where failures count, it is counted first and given back at the end: of
-    calls at once no more than the limit are tried. One that is broken off stays counted."""
+    """Count a call while it is carried out.
+
+    Where only failures count, it is counted first and given back at the end, so that no more calls than the limit run
+    at once. A cancelled one stays counted.
+    """
     provisional: list[Taken] = []
     for limit in limits:
         taken = await limit.take(services, operation_id, client, caller, body)

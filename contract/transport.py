@@ -193,7 +193,7 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
     handshake_seconds: float = 10
     #: Seconds in which a message that has begun has to be complete.
     message_seconds: float = 30
-    #: What a socket may send in frames, whatever they hold.
+    #: Limit of frames of every kind.
     frame_limit: EventLimit
 
     def __init__(self, **options: Any) -> None:
