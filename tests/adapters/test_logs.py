@@ -224,7 +224,7 @@ async def test_no_secret_reaches_a_log_line(house: House, container: Container) 
         "Traceback (most recent call last)",
         "CheckViolation",
         "UndefinedColumn",
-        "a dependency is away",
+        "dependency_unavailable",
         "malformed_packet_disconnected",
         "auth.send_password_reset",
         "worker is ready",
