@@ -24,6 +24,7 @@ from contract.websocket import MAX_FRAME_BYTES
 from realtime import emit, upkeep
 from realtime.caller import Caller
 from realtime.emit import Event
+from services.messaging.notifications import NotificationMessage
 
 if TYPE_CHECKING:
     from container import Container
@@ -86,7 +87,7 @@ class Emitter:
         self._server = server
         self._sends = None if services.settings.is_production else bindings.sends
 
-    async def emit(self, socket_id: str, event: Event) -> None:
+    async def emit(self, socket_id: str, event: Event[object]) -> None:
         """Send an event to a socket, wherever it is; raise ContractError, outside production, against the spec."""
         if self._sends is not None and (problem := self._sends[event.name](event.payload)):
             raise ContractError(f"{event.name} as it would be sent is not what asyncapi.yaml says: {problem}")
@@ -98,10 +99,10 @@ class Emitter:
     async def replace(self, socket_id: str) -> None:
         """Disconnect a socket whose user has opened too many since."""
         if socket_id in self._server.directory.sockets:
-            self._server.send_event(socket_id, *emit.session_replaced())
+            self._server.send_event(socket_id, "session_replaced", {**emit.session_replaced().payload})
             await self._server.disconnect(socket_id)
 
-    async def notify(self, socket_id: str, notification: dict[str, Any]) -> None:
+    async def notify(self, socket_id: str, notification: NotificationMessage) -> None:
         await self.emit(socket_id, emit.notification(notification))
 
 
