@@ -19,4 +19,6 @@ def create(container: Container | None = None, openapi: dict[str, Any] | None = 
     practice = practice_page.routes(services.storage.public_origin, services.storage.signed_origin)
     api = tus.Protocol(rest.build(services, openapi), openapi)
     http = middleware.Pages([*documents, *admin_page.routes(), *practice], api)
-    return middleware.wrap(socket_server.App(events.build(services), http), services.settings, services.metrics.request)
+    return middleware.wrap(
+        socket_server.App(events.build(services), http), services.settings, services.metrics.count_request
+    )

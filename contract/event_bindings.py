@@ -1,6 +1,6 @@
 """Events of asyncapi.yaml, bound to the functions that handle and emit them.
 
-A `receive` operation's key is the import path of `async def f(services, caller, body)` in `realtime/`; what it returns
+A `receive` operation's key is the import path of `async def f(services, connection, body)` in `realtime/`; what it returns
 is added to the ack. A `send` operation `emit.<event>` is a function of `realtime/emit.py`.
 """
 
@@ -16,21 +16,21 @@ import errors
 from contract import schemas, text_fields
 from contract.operations import ContractError
 from realtime import emit
-from realtime.caller import Caller
+from realtime.connection import SocketConnection
 
 if TYPE_CHECKING:
     from container import Container
 
 #: Modules of realtime/ whose functions are not themselves events.
-_NOT_EVENTS = ("caller", "connection", "emit", "outcomes", "upkeep")
+_NOT_EVENTS = ("background", "connection", "emit", "lifecycle", "outcomes")
 #: Codes that any event may be refused with; `x-codes` has those of its own.
 COMMON_CODES = frozenset(
     {errors.BadPayload.code, errors.RateLimited.code, errors.Unavailable.code, errors.ProductError.code}
 )
 #: What a function that handles an event takes.
-_PARAMETERS = ["services", "caller", "body"]
+_PARAMETERS = ["services", "connection", "body"]
 
-Function = Callable[["Container", Caller, dict[str, Any]], Awaitable["dict[str, Any] | None"]]
+Function = Callable[["Container", SocketConnection, dict[str, Any]], Awaitable["dict[str, Any] | None"]]
 
 
 class EventBindings:
@@ -84,5 +84,5 @@ def _function(key: str) -> Function:
     except (ImportError, AttributeError, ValueError) as error:
         raise ContractError(f"asyncapi.yaml names {key}, but there is no such function ({error})") from None
     if not inspect.iscoroutinefunction(function) or [*inspect.signature(function).parameters] != _PARAMETERS:
-        raise ContractError(f"{key} should be `async def {name}(services, caller, body)`")
+        raise ContractError(f"{key} should be `async def {name}(services, connection, body)`")
     return function

@@ -21,8 +21,8 @@ from contract.operations import ContractError
 from contract.socket_connections import Connections
 from contract.socket_server import Server
 from contract.websocket import MAX_FRAME_BYTES
-from realtime import emit, upkeep
-from realtime.caller import Caller
+from realtime import background, emit
+from realtime.connection import SocketConnection
 from realtime.emit import Event
 from services.messaging.notifications import NotificationMessage
 
@@ -52,7 +52,7 @@ def build(services: Container) -> Server:
     server.on("disconnect", connections.disconnect)
     services.login_revocations.on_ended(connections.end_logins)
     services.bus.on_data_lost(connections.record_again)
-    services.background.append(lambda: upkeep.run(services, emitter.emit, connections.present))
+    services.background.append(lambda: background.run(services, emitter.emit, connections.present))
 
     handlers = Handlers(services, server, bindings)
     server.on("*", handlers.refuse_unknown)
@@ -134,11 +134,11 @@ class Handlers:
         return ack
 
     async def _answer(self, socket_id: str, name: str, arguments: tuple[Any, ...]) -> dict[str, Any]:
-        caller = self._server.directory.sockets[socket_id].caller
-        assert caller is not None
+        connection = self._server.directory.sockets[socket_id].caller
+        assert connection is not None
         outcome = "ok"
         try:
-            ack = await self._call(caller, name, arguments)
+            ack = await self._call(connection, name, arguments)
         except Exception as exception:
             ack = _refusal(exception)
             listed = self._bindings.codes.get(name, COMMON_CODES)
@@ -150,13 +150,13 @@ class Handlers:
         log.debug("event_answered event=%s outcome=%s socket_id=%s", name, outcome, socket_id)
         return ack
 
-    async def _call(self, caller: Caller, name: str, arguments: tuple[Any, ...]) -> dict[str, Any]:
+    async def _call(self, connection: SocketConnection, name: str, arguments: tuple[Any, ...]) -> dict[str, Any]:
         function, validator = self._bindings.receives[name]
         body = _payload(arguments)
         if problem := _payload_problem(body, validator):
             raise errors.BadPayload(problem)
         body = self._bindings.normalizers[name](body)
-        ack: dict[str, Any] = {"ok": True, **(await function(self._services, caller, body) or {})}
+        ack: dict[str, Any] = {"ok": True, **(await function(self._services, connection, body) or {})}
         if self._checks_output and (problem := self._bindings.acks[name](ack)):
             raise ContractError(f"the ack of {name} is not what asyncapi.yaml says: {problem}")
         return ack

@@ -10,8 +10,8 @@ from socketio.exceptions import ConnectionRefusedError as HandshakeRefused
 import errors
 from adapters import logs
 from contract import problems
-from realtime import connection
-from realtime.caller import Caller, Emit
+from realtime import lifecycle
+from realtime.connection import Emit, SocketConnection
 
 if TYPE_CHECKING:
     from container import Container
@@ -39,43 +39,43 @@ class Connections:
         """Enter this worker's sockets anew, after Redis lost its data."""
         for socket_id, held in list(self._sockets.items()):
             if held.caller is not None:
-                self._services.user_sockets.enter(held.caller.user_id, socket_id)
+                self._services.user_sockets.add(held.caller.user_id, socket_id)
 
     async def connect(self, socket_id: str, environ: dict[str, Any], auth: Any = None) -> None:
         logs.request_id.set(socket_id)
         try:
-            identity = await connection.connect(self._services, auth)
+            identity = await lifecycle.connect(self._services, auth)
         except Exception as exception:
             raise HandshakeRefused(problems.as_product_error(exception).code) from None
         if socket_id in self._sockets:  # it may have disconnected meanwhile
-            caller = Caller(identity.user_id, identity.family_id, socket_id, self._emit)
-            self._sockets[socket_id].caller = caller
-            self._services.user_sockets.enter(identity.user_id, socket_id)
-            connection.connected(self._services, caller)
+            connection = SocketConnection(identity.user_id, identity.family_id, socket_id, self._emit)
+            self._sockets[socket_id].caller = connection
+            self._services.user_sockets.add(identity.user_id, socket_id)
+            lifecycle.connected(self._services, connection)
 
     async def disconnect(self, socket_id: str, reason: str) -> None:
         held = self._sockets.get(socket_id)
         if held is None or held.caller is None:
             return
         logs.request_id.set(socket_id)
-        caller, held.caller = held.caller, None
-        self._services.user_sockets.leave(caller.user_id, socket_id)
-        if not await self._record_disconnect(caller):
+        connection, held.caller = held.caller, None
+        self._services.user_sockets.remove(connection.user_id, socket_id)
+        if not await self._record_disconnect(connection):
             # In a task: the connection closes at once, also while Redis or PostgreSQL is unavailable.
-            self._start(self._retry_disconnect(caller))
+            self._start(self._retry_disconnect(connection))
 
-    async def _record_disconnect(self, caller: Caller) -> bool:
+    async def _record_disconnect(self, connection: SocketConnection) -> bool:
         """Record that a socket is gone; return False where that has to be tried again."""
         try:
-            await connection.disconnect(self._services, caller)
+            await lifecycle.disconnect(self._services, connection)
         except Exception as exception:
             return not isinstance(problems.as_product_error(exception), errors.Unavailable)
         return True
 
-    async def _retry_disconnect(self, caller: Caller) -> None:
+    async def _retry_disconnect(self, connection: SocketConnection) -> None:
         while True:
             await asyncio.sleep(_RETRY_SECONDS)
-            if await self._record_disconnect(caller):
+            if await self._record_disconnect(connection):
                 return
 
     def end_logins(self, ended: set[str]) -> None:

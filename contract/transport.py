@@ -29,7 +29,7 @@ from contract.frames import INVALID_TEXT, POLICY_VIOLATION, text_frame
 from contract.websocket import FRAMES_PER_TURN, MAX_FRAME_BYTES, SCOPE_EXTENSION, Connection
 
 if TYPE_CHECKING:
-    from realtime.caller import Caller
+    from realtime.connection import SocketConnection
 
 log = logging.getLogger("parlance.events")
 
@@ -73,7 +73,7 @@ class Socket:
         self.sid = sid
         self.id: str | None = None
         #: Set from the Socket.IO handshake until the socket is disconnected.
-        self.caller: Caller | None = None
+        self.caller: SocketConnection | None = None
         self.connection = connection
         self.rate, self._frame_rate = EventRate(), EventRate()
         self.is_pinged = self.closing = self.closed = False

@@ -24,10 +24,10 @@ from contract.operations import ContractError
 from contract.websocket import Connection
 from models import NotificationType
 from realtime import emit
-from realtime.caller import Caller
+from realtime.connection import SocketConnection
 from realtime.emit import Event
-from services.calls.matchmaking import Match, Partner, Searching
-from services.calls.signaling import SignalPayload
+from services.calls.outcomes import Match, Partner, Searching
+from services.calls.participants import SignalPayload
 from services.identity.logins import Identity
 from settings import Settings
 from testing.calls import LocalBus
@@ -70,11 +70,11 @@ def test_an_operation_without_a_function_fails_by_name(document: Document, key: 
     assert f"asyncapi.yaml names {key}," in str(refused.value)
 
 
-async def takes_too_little(services: Container, caller: Caller) -> None:
+async def takes_too_little(services: Container, caller: SocketConnection) -> None:
     """A function with the signature of no event."""
 
 
-def waits_for_nothing(services: Container, caller: Caller, body: dict[str, Any]) -> None:
+def waits_for_nothing(services: Container, caller: SocketConnection, body: dict[str, Any]) -> None:
     """A function that is not async."""
 
 
@@ -258,8 +258,8 @@ class OddServices:
         self.bus = LocalBus("only")
         self.authentication = SimpleNamespace(admit_socket=self._admit)
         self.matchmaking = SimpleNamespace(find_partner=self._find_partner, connect=lambda socket: None)
-        self.signaling = SimpleNamespace(disconnect=self._disconnect, relay=None, take_back=None)
-        self.user_sockets = SimpleNamespace(enter=lambda *_: None, leave=lambda *_: None)
+        self.signaling = SimpleNamespace(disconnect=self._disconnect, relay=None, forget_signal=None)
+        self.user_sockets = SimpleNamespace(add=lambda *_: None, remove=lambda *_: None)
         self.login_revocations = SimpleNamespace(on_ended=lambda listener: None, has_ended=lambda family: False)
         self.metrics = SimpleNamespace(events=Counter())
         self.background: list[Any] = []

@@ -226,7 +226,7 @@ async def pair(container: Container, settings: Settings) -> Any:
     container_on = Container(settings.model_copy(update={"rest_fast_path": True}))
     compiled, stock = rest.build(container_on, document()), rest.build(without, document())
     async with without.lifespan(None), container_on.lifespan(None):
-        count = container_on.metrics.request
+        count = container_on.metrics.count_request
         await exchange(compiled, Request("GET", "/health"))  # Connexion makes its stack now
         [fast] = [each for each in compiled.middleware.middleware_stack if isinstance(each, FastPath)]
         yield Pair(fast, middleware.wrap(compiled, settings, count), middleware.wrap(stock, settings, count))

@@ -91,7 +91,7 @@ async def test_a_course_that_somebody_has_taken_or_ordered_stays(
     taken = await new_course(admin.http)
     assert (await ada.http.post(f"/courses/{taken}/enroll")).json() == {"enrolled": True}
     ordered = await a_course(container)
-    await container.payments.checkout(ada.id, ordered)
+    await container.checkout.start(ada.id, ordered)
     for course in (taken, ordered):
         assert problem(await admin.http.delete(f"/courses/{course}")) == (409, "course_in_use")
 
@@ -157,7 +157,7 @@ async def test_a_paid_course_opens_by_the_webhook_alone(container: Container, ad
     assert not any(each.json()["enrolled"] for each in answers)
     assert problem(await ada.http.post(f"/lessons/{lesson}/complete")) == (403, "not_enrolled")
     assert (await ada.http.get("/my/courses")).json()["items"] == []
-    order = await container.payments.checkout(ada.id, course)
+    order = await container.checkout.start(ada.id, course)
     await deliver(container, completed(order))
     assert (await ada.http.post(f"/lessons/{lesson}/complete")).status_code == 200
     mine = (await ada.http.get("/my/courses")).json()["items"]
