@@ -270,7 +270,7 @@ class OddServices:
     async def _find_partner(self, user_id: str, socket: str, *, level: str, topic: str | None) -> Searching:
         return Searching(socket, -1)
 
-    async def _disconnect(self, user_id: str, socket: str, *, for_good: str | None) -> None:
+    async def _disconnect(self, user_id: str, socket: str, *, final_reason: str | None) -> None:
         return None
 
 
