@@ -28,7 +28,7 @@ from models import (
     User,
     WebhookEvent,
 )
-from models.columns import now
+from models.columns import utc_now
 from settings import Settings
 from testing.accounts import own_database
 from testing.payments import a_course
@@ -95,7 +95,11 @@ class Ruin:
     async def one_call_each(self) -> None:
         calls = [self.call(), self.call()]
         for call in calls:
-            call.connected_at, call.ended_at, call.ended_by = now() - timedelta(minutes=1), now(), EndedBy.USER_A
+            call.connected_at, call.ended_at, call.ended_by = (
+                utc_now() - timedelta(minutes=1),
+                utc_now(),
+                EndedBy.USER_A,
+            )
         await self.add(*calls)
         self.stores.database.execute("UPDATE profiles SET total_sessions = 2")
 

@@ -56,7 +56,7 @@ async def main() -> None:
         settings = configuration.load(None, db_host="127.0.0.1", redis_host="127.0.0.1", **keys)
         KeyFiles(settings).generate()
         house = Container(settings)  # only its numbers are used: it connects to nothing
-    counts: dict[str, Count] = {"on": house.metrics.request, "off": lambda operation, status, seconds: None}
+    counts: dict[str, Count] = {"on": house.metrics.count_request, "off": lambda operation, status, seconds: None}
     taken: dict[str, list[float]] = {"on": [], "off": []}
     for _ in range(ROUNDS):
         for name, count in counts.items():

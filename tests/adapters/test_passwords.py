@@ -136,8 +136,8 @@ async def test_common_password_is_refused_by_a_reset(container: Container) -> No
         token=token.encode(),
     )
     with pytest.raises(errors.PasswordTooCommon):
-        await container.authentication.reset_password(token, "password123")
-    await container.authentication.reset_password(token, "no common words here")
+        await container.passwords.reset(token, "password123")
+    await container.passwords.reset(token, "no common words here")
 
 
 async def test_account_with_a_common_password_can_log_in(container: Container) -> None:

@@ -76,7 +76,7 @@ def test_a_taken_port_is_told_in_one_sentence(tmp_path: Path) -> None:
         with started(tmp_path, port) as process:
             assert process.wait(20) == 1
     assert (tmp_path / "output").read_text() == (
-        f"parlance: port {port} is taken by another program; stop it, or choose another port with PORT\n"
+        f"parlance: port {port} is in use by another program; stop it, or choose another port with PORT\n"
     )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["output"]
 

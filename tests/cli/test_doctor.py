@@ -27,7 +27,8 @@ from cli.configured import operator_settings
 from cli.migrations import revisions, upgrade_to_head
 from devtools.embedded import EmbeddedServices
 from devtools.stand_ins import running
-from services.operations.doctor import DoctorService, Finding
+from services.operations.doctor import DoctorService
+from services.operations.findings import Finding
 from settings import Settings
 from testing.debian_programs import coturn
 from testing.servers import free_port
@@ -115,16 +116,16 @@ async def test_migrations_that_wait_or_come_from_elsewhere_are_told(settings: Se
         connection.execute("CREATE DATABASE doctor")
     there = {"db_name": "doctor"}
     never = (await examined(settings, **there))["migrations"]
-    assert never.verdict == "fault" and never.saw == "no migration has ever run"
+    assert never.verdict == "fault" and never.summary == "no migration has been run"
     upgrade_to_head(settings.model_copy(update=there))
     newest, before, *_ = revisions(settings)
-    assert (await examined(settings, **there))["migrations"].saw == f"at the newest, {newest}"
+    assert (await examined(settings, **there))["migrations"].summary == f"at the newest, {newest}"
     for revision, said in ((before, "1 of "), ("feedfeed", "which this release does not know")):
         with psycopg.connect(settings.model_copy(update=there).database_url) as connection:
             connection.execute("UPDATE alembic_version SET version_num = %s", [revision])
         found = (await examined(settings, **there))["migrations"]
         verdict = "warning" if revision == "feedfeed" else "fault"  # a newer release is being rolled out
-        assert found.verdict == verdict and said in found.saw, found
+        assert found.verdict == verdict and said in found.summary, found
 
 
 async def test_wrong_passwords_and_keys_are_told_without_repeating_them(settings: Settings) -> None:
@@ -134,16 +135,18 @@ async def test_wrong_passwords_and_keys_are_told_without_repeating_them(settings
         keys = secret(settings, stripe_secret_key="sk_test_Hunter2", razorpay_key_secret="Hunter2")
         named = {"razorpay_key_id": "rzp_test_1"}
         found = await examined(settings, **addresses, **wrong, **keys, **named)
-    assert found["stripe"].saw == "Stripe refuses the key" and found["razorpay"].saw == "Razorpay refuses the key"
+    assert (
+        found["stripe"].summary == "Stripe refuses the key" and found["razorpay"].summary == "Razorpay refuses the key"
+    )
     # The database and the Redis of the tests take any password.
     for check in ("storage", "stripe", "razorpay"):
-        assert found[check].verdict == "fault" and found[check].mend, found[check]
+        assert found[check].verdict == "fault" and found[check].fix, found[check]
     assert "Hunter2" not in repr(found)
 
 
 async def test_a_database_that_is_not_there_is_one_sentence(settings: Settings) -> None:
     found = (await examined(settings, db_name="nowhere"))["database"]
-    assert found.verdict == "fault" and "has no database nowhere" in found.saw and "\n" not in found.saw
+    assert found.verdict == "fault" and "has no database nowhere" in found.summary and "\n" not in found.summary
 
 
 @pytest.mark.parametrize("seconds", [-600, 600])
@@ -153,14 +156,16 @@ async def test_a_clock_that_differs_from_the_databases_is_a_fault(
     clock = time.time
     monkeypatch.setattr(time, "time", lambda: clock() + seconds)
     found = (await examined(settings))["database"]
-    assert found.verdict == "fault" and re.search(r"60\d s off|59\d s off", found.saw) and "NTP" in (found.mend or "")
+    assert (
+        found.verdict == "fault" and re.search(r"60\d s off|59\d s off", found.summary) and "NTP" in (found.fix or "")
+    )
 
 
 async def test_a_service_that_is_silent_does_not_hold_up_the_rest(settings: Settings) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         found = await examined(settings, redis_host="127.0.0.1", redis_port=port)
-    assert found["redis"].verdict == "fault" and "no answer within" in found["redis"].saw
+    assert found["redis"].verdict == "fault" and "no answer within" in found["redis"].summary
     assert found["database"].verdict == "ok"
 
 
@@ -170,7 +175,7 @@ async def test_a_private_key_that_others_may_read_is_a_fault(settings: Settings,
     assert (await examined(settings, **paths))["keys"].verdict == "ok"
     (tmp_path / "private.pem").chmod(0o640)
     found = (await examined(settings, **paths))["keys"]
-    assert found.verdict == "fault" and "0640" in found.saw and "chmod 600" in (found.mend or "")
+    assert found.verdict == "fault" and "0640" in found.summary and "chmod 600" in (found.fix or "")
 
 
 async def test_a_redis_that_evicts_is_a_fault_and_one_that_forgets_a_warning(
@@ -181,13 +186,13 @@ async def test_a_redis_that_evicts_is_a_fault_and_one_that_forgets_a_warning(
         password = connections.get("REDIS_PASSWORD")
         where |= secret(settings, redis_password=password) if password else {"redis_password": None}
         forgets = (await examined(settings, **where))["redis"]
-        assert forgets.verdict == "warning" and "appendonly" in (forgets.mend or "")
+        assert forgets.verdict == "warning" and "appendonly" in (forgets.fix or "")
         client = connect(settings.model_copy(update=where))
         await client.config_set("appendonly", "yes")
         assert (await examined(settings, **where))["redis"].verdict == "ok"
         await client.config_set("maxmemory-policy", "allkeys-lru")
         evicts = (await examined(settings, **where))["redis"]
-        assert evicts.verdict == "fault" and "allkeys-lru" in evicts.saw
+        assert evicts.verdict == "fault" and "allkeys-lru" in evicts.summary
         await client.aclose()
 
 
@@ -208,7 +213,7 @@ async def test_the_account_for_mail(
     with answering(status, answer) as (url, _):
         key = secret(settings, resend_api_key="re_1")
         found = await examined(settings, **key, resend_api_url=url, email_from="Us <us@example.com>")
-    assert found["mail"].verdict == verdict and said in found["mail"].saw, found["mail"]
+    assert found["mail"].verdict == verdict and said in found["mail"].summary, found["mail"]
 
 
 async def test_the_account_for_pushes(settings: Settings) -> None:
@@ -226,9 +231,9 @@ async def test_the_account_for_pushes(settings: Settings) -> None:
     claims = jwt.decode(assertion, RSAKey.import_key(pem)).claims
     assert claims["iss"] == "push@speak.example" and "firebase" in claims["scope"]
     with answering(400, {"error": "invalid_grant"}) as (url, _):
-        assert "refuses" in (await examined(settings, **account, firebase_token_url=url))["push"].saw
+        assert "refuses" in (await examined(settings, **account, firebase_token_url=url))["push"].summary
     away = (await examined(settings, **account, firebase_token_url=f"http://127.0.0.1:{free_port()}"))["push"]
-    assert away.verdict == "fault" and "does not answer" in away.saw
+    assert away.verdict == "fault" and "does not answer" in away.summary
 
 
 @pytest.mark.system
@@ -237,7 +242,7 @@ async def test_a_relay_is_asked_for_with_the_credentials_of_calls(settings: Sett
         where = {"turn_host": "127.0.0.1", "turn_port": relay.port}
         assert (await examined(settings, **where))["turn"].verdict == "ok"
         wrong = (await examined(settings, **where, **secret(settings, turn_secret="another")))["turn"]
-    assert wrong.verdict == "fault" and "refuses our credentials" in wrong.saw
+    assert wrong.verdict == "fault" and "refuses our credentials" in wrong.summary
     gone = (await examined(settings, **where))["turn"]
     assert gone.verdict == "warning"
     assert (await examined(settings, **where, app_env="production"))["turn"].verdict == "fault"

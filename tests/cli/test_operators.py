@@ -47,9 +47,9 @@ def test_an_operator_tells_one_user_or_everybody(house: dict[str, str], settings
         assert parlance("admins", "create", email, stdin="correct horse\n", **house).returncode == 0
     try:
         one = parlance("notifications", "send", "Hello", "Ada.", "--to", "ADA@example.com", **house)
-        assert (one.returncode, one.stdout) == (0, "ADA@example.com is told\n"), one.stderr
+        assert (one.returncode, one.stdout) == (0, "notified ADA@example.com\n"), one.stderr
         everybody = parlance("notifications", "send", "Maintenance", "On Sunday.", "--everybody", **house)
-        assert everybody.returncode == 0 and everybody.stdout.endswith(" users are told\n"), everybody.stderr
+        assert everybody.returncode == 0 and everybody.stdout.startswith("notified "), everybody.stderr
         nobody = parlance("notifications", "send", "Hello", "You.", "--to", "nobody@example.com", **house)
         assert nobody.returncode == 1 and nobody.stderr.startswith("parlance: not_found:")
         for misused in ((), ("--everybody", "--to", "ada@example.com")):

@@ -113,9 +113,9 @@ def test_rate_limits_are_loose_in_development_alone() -> None:
     def factor(**values: Any) -> int:
         return configuration.load(None, **values).rate_limit_factor
 
-    assert factor() == configuration.LOOSE_FACTOR and factor(rate_limits="strict") == 1
+    assert factor() == configuration.LOOSE_RATE_LIMIT_FACTOR and factor(rate_limits="strict") == 1
     assert factor(app_env="test") == factor(app_env="production") == 1
-    assert factor(app_env="test", rate_limits="loose") == configuration.LOOSE_FACTOR
+    assert factor(app_env="test", rate_limits="loose") == configuration.LOOSE_RATE_LIMIT_FACTOR
     assert "RATE_LIMITS is loose" in problems_of(app_env="production", rate_limits="loose")
 
 

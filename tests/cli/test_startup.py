@@ -119,7 +119,7 @@ async def test_passwords_of_stores_are_checked(environment: dict[str, str], stor
     client = connect(right)
     await client.config_set("requirepass", "right-password")
     await client.aclose()
-    with pytest.raises(startup.Misconfigured, match="wants a password; set REDIS_PASSWORD"):
+    with pytest.raises(startup.Misconfigured, match="needs a password; set REDIS_PASSWORD"):
         await startup.check_redis(right)
     with pytest.raises(startup.Misconfigured, match="refuses the password; correct REDIS_PASSWORD") as refused:
         await startup.check_redis(load({**environment, **stores, "REDIS_PASSWORD": SECRET}))
@@ -156,7 +156,7 @@ def test_commands_report_mistakes_of_stores(environment: dict[str, str]) -> None
 def test_serve_refuses_a_port_that_is_taken(environment: dict[str, str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
-        assert refused("serve", "--port", port, **environment).startswith(f"port {port} is taken by another program")
+        assert refused("serve", "--port", port, **environment).startswith(f"port {port} is in use by another program")
     assert "choose one above 1023 with PORT" in refusal("0.0.0.0", 80, errno.EACCES)
 
 

@@ -227,7 +227,7 @@ async def pair(container: Container, settings: Settings) -> Any:
     fast, stock = rest.build(container_on, document()), rest.build(without, document())
     assert isinstance(fast, FastPath)
     async with without.lifespan(None), container_on.lifespan(None):
-        count = container_on.metrics.request
+        count = container_on.metrics.count_request
         yield Pair(fast, edge.wrap(fast, settings, count), edge.wrap(stock, settings, count))
 
 

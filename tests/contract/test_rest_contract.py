@@ -130,7 +130,7 @@ def test_values_that_the_contracts_say_in_other_words_follow_from_the_models_too
 
 
 def test_every_code_is_one_error() -> None:
-    codes = [error.code for error in errors.leaves()]
+    codes = [error.code for error in errors.list_error_classes()]
     assert len(codes) == len(set(codes))
 
 

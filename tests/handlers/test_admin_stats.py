@@ -28,7 +28,7 @@ from models import (
 )
 from models import ReportReason as Reason
 from models import ReportStatus as Status
-from services.operations.dashboard import COUNTED, KEPT
+from services.operations.dashboard import CACHE_SECONDS, EXACT_COUNT_LIMIT
 from settings import Settings
 from testing.accounts import own_database, running
 from testing.admin_rows import an_account, an_order, keep, some_course
@@ -251,7 +251,7 @@ async def test_the_numbers_are_kept_for_all_workers_and_not_for_long(
     finally:
         await other.close()
     assert await read(admin) == first
-    assert 0 < await house.redis.pttl("admin:stats") <= KEPT * 1000
+    assert 0 < await house.redis.pttl("admin:stats") <= CACHE_SECONDS * 1000
     # What another release has left there is not read.
     await house.redis.set("admin:stats", '{"users": 7}')
     assert (await read(admin))["totals"]["users"]["count"] == 2
@@ -280,9 +280,9 @@ async def test_a_big_table_is_estimated(house: Container) -> None:
     async with house.database.engine.connect() as connection:
         await connection.exec_driver_sql("ALTER TABLE users SET (autovacuum_enabled = false)")
         await connection.commit()
-    await rows(house, many, count=COUNTED + 1000)
+    await rows(house, many, count=EXACT_COUNT_LIMIT + 1000)
     total = (await house.dashboard.read()).users
-    assert not total.exact and total.count >= COUNTED
+    assert not total.exact and total.count >= EXACT_COUNT_LIMIT
     async with house.database.engine.connect() as connection:
         await connection.exec_driver_sql("ANALYZE users")
         await connection.commit()

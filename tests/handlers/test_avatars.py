@@ -17,7 +17,7 @@ import app
 from adapters.storage import Storage
 from container import Container
 from contract import operations, schemas
-from services.identity.profiles import AVATAR_BYTES
+from services.identity.profiles import AVATAR_MAX_BYTES
 from settings import Settings
 from testing.call_history import MakeLearner, codes, value
 from testing.pictures import bucket, keys, picture, run_jobs, upload
@@ -136,9 +136,9 @@ async def test_a_form_holds_one_file(ada: Learner, content: bytes, content_type:
 
 async def test_a_file_may_have_five_megabytes_and_not_one_byte_more(ada: Learner) -> None:
     operation = operations.definitions(schemas.load(schemas.OPENAPI))["handlers.users.set_avatar"]
-    assert operation["requestBody"]["x-max-bytes"] == AVATAR_BYTES == 5 * 1024 * 1024
+    assert operation["requestBody"]["x-max-bytes"] == AVATAR_MAX_BYTES == 5 * 1024 * 1024
     small = picture("JPEG")
-    fits = small + bytes(AVATAR_BYTES - len(small))
+    fits = small + bytes(AVATAR_MAX_BYTES - len(small))
     assert (await ada.http.post(AVATAR, **upload(fits))).status_code == 200
     for large in (fits + b"\x00", fits + bytes(5000)):
         answer = await ada.http.post(AVATAR, **upload(large))
@@ -191,7 +191,7 @@ async def test_a_body_without_a_length_is_refused_while_it_still_comes(server: S
         await writer.drain()
         await asyncio.sleep(0)
     assert b" 413 " in (await answer).partition(b"\r\n")[0]
-    assert sent > AVATAR_BYTES
+    assert sent > AVATAR_MAX_BYTES
     writer.close()
 
 

@@ -17,7 +17,7 @@ from adapters.mail.mailbox import Mailbox
 from adapters.ports import Mail
 from cli.migrations import _config
 from container import Container
-from models.email_addresses import canonical, deliverable
+from models.email_addresses import to_canonical, to_deliverable
 from settings import Settings
 from testing.accounts import credentials, own_database, query
 from testing.servers import PASSWORD, client
@@ -125,7 +125,7 @@ async def test_database_refuses_a_second_account_of_an_address(container: Contai
             container,
             "INSERT INTO users (id, email, email_canonical, password_hash)"
             " VALUES (gen_random_uuid(), 'other@example.com', :form, '')",
-            form=canonical(email),
+            form=to_canonical(email),
         )
 
 
@@ -139,15 +139,15 @@ async def test_operators_find_an_account_by_any_spelling(
         await container.notifications.send(each, "Title", "Body")
         page = await container.user_directory.list_all(limit=5, search=each.rpartition("@")[0])
         assert [found.user.id for found in page.items] == [account.user.id]
-    assert account.user.email == deliverable(stored) == stored
+    assert account.user.email == to_deliverable(stored) == stored
 
 
 def test_canonical_form_is_its_own_form() -> None:
     for kind in SPELLINGS:
-        forms = {canonical(each) for each in every_spelling_of_one(kind)}
-        assert len(forms) == 1 and {canonical(each) for each in forms} == forms
+        forms = {to_canonical(each) for each in every_spelling_of_one(kind)}
+        assert len(forms) == 1 and {to_canonical(each) for each in forms} == forms
     for each in REFUSED.values():
-        assert deliverable(each) is None and canonical(canonical(each)) == canonical(each)
+        assert to_deliverable(each) is None and to_canonical(to_canonical(each)) == to_canonical(each)
 
 
 def every_spelling_of_one(kind: str) -> list[str]:
@@ -221,12 +221,12 @@ async def test_account_with_an_undeliverable_address_can_log_in(asgi: Any, conta
         container,
         "UPDATE users SET email = :odd, email_canonical = :form WHERE id = :id",
         odd=odd,
-        form=canonical(odd),
+        form=to_canonical(odd),
         id=account.user.id,
     )
     login = await container.authentication.login(odd.upper(), PASSWORD, "phone", "ios")
     assert login.user.id == account.user.id
-    await container.authentication.send_password_reset(odd)
-    await container.authentication.send_verification(str(account.user.id))
+    await container.passwords.send_reset(odd)
+    await container.email_verification.send(str(account.user.id))
     for table in ("password_reset_tokens", "email_verification_tokens"):
         assert await query(container, f"SELECT 1 FROM {table} WHERE user_id = :id", id=account.user.id) == []

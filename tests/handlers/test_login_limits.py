@@ -90,7 +90,7 @@ async def test_refresh_answers_a_device_proof(asgi: Any, container: Container) -
     tokens = await register(asgi, email := an_email())
     async with client(asgi) as http:
         fresh = (await http.post("/auth/refresh", json={"refreshToken": tokens["refreshToken"]})).json()
-    assert container.logins.knows_device(fresh["deviceProof"], email.upper(), "phone")
+    assert container.logins.is_known_device(fresh["deviceProof"], email.upper(), "phone")
 
 
 async def test_concurrent_guesses_do_not_exceed_the_limit(asgi: Any) -> None:

@@ -25,7 +25,7 @@ def a_token() -> str:
 
 async def tell(container: Container, learner: Learner, title: str = "Hello") -> None:
     async with container.database.transaction() as db:
-        await notifications.tell(db, uuid.UUID(learner.id), notification_templates.system(title, "There."))
+        await notifications.notify_user(db, uuid.UUID(learner.id), notification_templates.system(title, "There."))
 
 
 async def registers(learner: Learner, token: str, device: str = "phone") -> None:

@@ -21,10 +21,10 @@ from testing.servers import Learner, Phone, dial, register, start_server, stop_s
 MakePhone = Callable[..., Awaitable[Phone]]
 
 
-async def tell(container: Container, learner: Learner, notice: notification_templates.Notice) -> str:
+async def tell(container: Container, learner: Learner, notice: notification_templates.NotificationTemplate) -> str:
     """Tell a learner something; answer the notification's id."""
     async with container.database.transaction() as db:
-        await notifications.tell(db, uuid.UUID(learner.id), notice)
+        await notifications.notify_user(db, uuid.UUID(learner.id), notice)
     newest = "SELECT id FROM notifications WHERE user_id = :u ORDER BY created_at DESC LIMIT 1"
     return str(await value(container, newest, u=learner.id))
 
@@ -45,7 +45,7 @@ async def test_every_socket_of_the_user_hears_on_whichever_worker_and_nobody_els
     # As `parlance worker` has it: a process that is no worker of the bus.
     job_worker = Container(settings)
     try:
-        await job_worker.notifications.announce(notification)
+        await job_worker.notifications.emit(notification)
     finally:
         await job_worker.close()
     for each in (phone, tablet):
@@ -65,7 +65,7 @@ async def test_a_socket_that_is_gone_and_one_that_dies_keep_nobody_from_hearing(
     # What a worker that was killed leaves behind.
     await container.redis.zadd(f"user:{phone.learner.id}:sockets", {"deadbeef.nobody": 1})
     notification = await tell(container, phone.learner, notification_templates.system("Hello", "There."))
-    await container.notifications.announce(notification)
+    await container.notifications.emit(notification)
     assert (await phone.hears("notification"))["title"] == "Hello"
 
 
@@ -85,7 +85,7 @@ async def test_a_redis_that_lost_its_data_learns_again_where_the_sockets_are(
                 return bool(await container.user_sockets.list_socket_ids(phone.learner.id))
 
             await until(is_known, "the socket is known again", within=10)
-            await container.notifications.announce(notification)
+            await container.notifications.emit(notification)
             await phone.hears("notification")
             await phone.client.disconnect()
     finally:
@@ -97,7 +97,7 @@ async def test_what_was_read_meanwhile_is_not_announced(make_phone: MakePhone, c
     phone = await make_phone()
     notification = await tell(container, phone.learner, notification_templates.system("Hello", "There."))
     await phone.learner.http.patch("/notifications/read-all")
-    await container.notifications.announce(notification)
+    await container.notifications.emit(notification)
     await asyncio.sleep(0.3)
     assert "notification" not in dict(phone.heard)
 

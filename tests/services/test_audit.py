@@ -96,9 +96,9 @@ async def test_thirty_writers_at_once_make_one_unbroken_chain(
     )
     assert {answer.status_code for answer in answers} == {204}
     after = await container.audit.verify(before.last_hash)
-    assert after.broken_at is None and after.knows and after.entries == before.entries + 30
+    assert after.broken_at is None and after.has_known_hash and after.entries == before.entries + 30
     assert await value(container, "SELECT max(number) - count(*) FROM audit_log") == 0
-    assert not (await container.audit.verify("0" * 63 + "1")).knows
+    assert not (await container.audit.verify("0" * 63 + "1")).has_known_hash
 
 
 async def test_entries_hold_no_address(container: Container, admin: Learner) -> None:
@@ -181,14 +181,14 @@ async def test_tampering_is_found_and_named(chain: Container, tampering: str, fo
 
 async def test_an_end_that_was_cut_off_is_found_by_the_hash_it_had(chain: Container) -> None:
     whole = await chain.audit.verify()
-    assert (await chain.audit.verify(GENESIS)).knows
+    assert (await chain.audit.verify(GENESIS)).has_known_hash
     try:
         await run(chain.settings, "DELETE FROM audit_log WHERE number > 3")
         verdict = await chain.audit.verify(whole.last_hash)
-        assert verdict.broken_at is None and verdict.entries == 3 and not verdict.knows
+        assert verdict.broken_at is None and verdict.entries == 3 and not verdict.has_known_hash
     finally:
         await run(chain.settings, "DELETE FROM audit_log", "INSERT INTO audit_log SELECT * FROM kept")
-    assert (await chain.audit.verify(whole.last_hash)).knows
+    assert (await chain.audit.verify(whole.last_hash)).has_known_hash
 
 
 ODD_DETAILS: dict[str, dict[str, Any]] = {
@@ -250,7 +250,7 @@ async def test_entry_sealed_by_an_earlier_version_verifies(chain: Container) -> 
             chain.settings, "DELETE FROM audit_log", f"INSERT INTO audit_log ({', '.join(row)}) VALUES ({values})"
         )
         old = await chain.audit.verify(hashlib.sha256(OLD_BYTES).hexdigest())
-        assert old.broken_at is None and old.entries == 1 and old.knows
+        assert old.broken_at is None and old.entries == 1 and old.has_known_hash
         async with chain.database.transaction() as db:
             await chain.audit.write(db, None, "user.ban", uuid.uuid4())
         assert (await chain.audit.verify()).broken_at is None

@@ -67,9 +67,9 @@ def a_token() -> str:
     return f"{secrets.token_urlsafe(16)}:APA91b{secrets.token_urlsafe(90)}"
 
 
-async def tell(services: Container, who: Identity, notice: notification_templates.Notice = HELLO) -> None:
+async def tell(services: Container, who: Identity, notice: notification_templates.NotificationTemplate = HELLO) -> None:
     async with services.database.transaction() as db:
-        await notifications.tell(db, uuid.UUID(who.user_id), notice)
+        await notifications.notify_user(db, uuid.UUID(who.user_id), notice)
 
 
 async def told(services: Container, who: Identity) -> list[Any]:
@@ -171,7 +171,7 @@ async def test_a_device_whose_sign_in_has_expired_is_forgotten(services: Contain
     await query(
         services, "UPDATE refresh_tokens SET expires_at = now() - interval '2 days' WHERE user_id = :u", u=who.user_id
     )
-    await services.logins.forget_expired()
+    await services.logins.delete_expired()
     assert await owners(services, token) == [] and await owners(services, other) != []
 
 
@@ -183,7 +183,9 @@ async def test_every_device_of_the_user_shows_it(services: Container, stand_ins:
     tablet = a_token()
     await services.push_devices.register(who, tablet, "tablet", "android")
     _, elsewhere = await with_device(services)
-    await tell(services, who, notification_templates.Notice(NotificationType.SYSTEM, "Hi", "You.", {"a": "b"}))
+    await tell(
+        services, who, notification_templates.NotificationTemplate(NotificationType.SYSTEM, "Hi", "You.", {"a": "b"})
+    )
     await run_jobs(services)
     (row,) = await told(services, who)
     for token in (phone, tablet):
@@ -197,7 +199,7 @@ async def test_a_transaction_that_fails_tells_nobody(services: Container) -> Non
     who, _ = await with_device(services)
     with pytest.raises(ZeroDivisionError):
         async with services.database.transaction() as db:
-            await notifications.tell(db, uuid.UUID(who.user_id), HELLO)
+            await notifications.notify_user(db, uuid.UUID(who.user_id), HELLO)
             raise ZeroDivisionError
     assert await told(services, who) == [] and await pushes(services) == []
 
@@ -260,7 +262,7 @@ async def test_an_fcm_that_is_away_takes_nothing_from_the_list(services: Contain
     stand_ins.faults.add("cut", "POST /token")
     stand_ins.faults.add("refuse", SEND, status=500)
     await tell(services, who)
-    inbox = await services.notifications.list_of(who.user_id, limit=10, cursor=None)
+    inbox = await services.notifications.list_for_user(who.user_id, limit=10, cursor=None)
     assert [row.title for row in inbox.page.items] == ["Hello"] and inbox.unread == 1
     for attempt in (1, 2):
         await run_jobs(services)
@@ -285,7 +287,7 @@ async def test_what_is_read_or_too_late_wakes_nobody(services: Container, stand_
     who, token = await with_device(services)
     await tell(services, who)
     await services.notifications.mark_all_read(who.user_id)
-    await services.notifications.match_found(who.user_id, "Bob", str(uuid.uuid4()), str(uuid.uuid4()))
+    await services.notifications.notify_match(who.user_id, "Bob", str(uuid.uuid4()), str(uuid.uuid4()))
     await query(
         services,
         "UPDATE notifications SET created_at = now() - interval '1 hour' WHERE type = 'match_found' AND user_id = :u",
@@ -297,7 +299,7 @@ async def test_what_is_read_or_too_late_wakes_nobody(services: Container, stand_
 
 async def test_a_push_of_a_match_dies_with_it(services: Container, stand_ins: StandIns) -> None:
     who, token = await with_device(services)
-    await services.notifications.match_found(who.user_id, "Bob", "a-room", "a-session")
+    await services.notifications.notify_match(who.user_id, "Bob", "a-room", "a-session")
     await run_jobs(services)
     (shown,) = stand_ins.fcm.shown(token)
     assert 1 <= float(shown["android"]["ttl"].removesuffix("s")) <= services.settings.join_deadline.total_seconds()
@@ -383,7 +385,7 @@ async def test_an_occasion_told_fifty_times_at_once_is_one_notification_and_one_
     services: Container, stand_ins: StandIns
 ) -> None:
     who, token = await with_device(services)
-    notice = notification_templates.Notice(NotificationType.SYSTEM, "Once", "Only.", None, "the occasion")
+    notice = notification_templates.NotificationTemplate(NotificationType.SYSTEM, "Once", "Only.", None, "the occasion")
     await asyncio.gather(*(tell(services, who, notice) for _ in range(50)))
     await run_jobs(services)
     assert len(await told(services, who)) == len(stand_ins.fcm.shown(token)) == 1
@@ -397,7 +399,7 @@ async def test_reading_one_and_all_at_once_keeps_the_first_time(services: Contai
     for _ in range(5):
         for number in range(20):
             await tell(services, who, notification_templates.system(f"{number:02}", "x"))
-        inbox = await services.notifications.list_of(who.user_id, limit=100, cursor=None)
+        inbox = await services.notifications.list_for_user(who.user_id, limit=100, cursor=None)
         fresh = [row for row in inbox.page.items if not row.read]
         outcomes = await asyncio.gather(
             *(services.notifications.mark_read(who.user_id, str(row.id)) for row in fresh),
@@ -408,7 +410,7 @@ async def test_reading_one_and_all_at_once_keeps_the_first_time(services: Contai
         at = {row.id: row.read_at for row in await told(services, who)}
         answered = [each for each in outcomes if isinstance(each, Notification)]
         assert all(each.read and each.read_at == at[each.id] for each in answered)
-    assert (await services.notifications.list_of(who.user_id, limit=1, cursor=None)).unread == 0
+    assert (await services.notifications.list_for_user(who.user_id, limit=1, cursor=None)).unread == 0
 
 
 # --- Operators ----------------------------------------------------------------------------------
@@ -436,7 +438,7 @@ async def test_administrators_hear_of_reports_and_of_who_is_flagged(services: Co
 async def test_everybody_is_told_but_the_deleted(services: Container) -> None:
     who = await sign_in(services)
     gone = await sign_in(services)
-    await services.privacy.erase(gone.user_id, PASSWORD)
+    await services.account_deletion.delete(gone.user_id, PASSWORD)
     everybody = (await query(services, "SELECT count(*) FROM users WHERE deleted_at IS NULL"))[0].count
     assert await services.notifications.send_to_all("Maintenance", "On Sunday.") == everybody
     assert [row.title for row in await told(services, who)] == ["Maintenance"]
@@ -448,10 +450,10 @@ async def test_everybody_is_told_but_the_deleted(services: Container) -> None:
 async def test_an_account_that_is_deleted_takes_its_notifications_and_devices_along(services: Container) -> None:
     who, token = await with_device(services)
     await tell(services, who)
-    await services.privacy.erase(who.user_id, PASSWORD)
+    await services.account_deletion.delete(who.user_id, PASSWORD)
     assert await told(services, who) == [] and await owners(services, token) == []
     await tell(services, who)
-    await services.notifications.match_found(who.user_id, "Bob", "a-room", "a-session")
+    await services.notifications.notify_match(who.user_id, "Bob", "a-room", "a-session")
     assert await told(services, who) == []
 
 
@@ -463,4 +465,4 @@ def test_the_words_are_there_for_whatever_is_told() -> None:
         for count in counts:
             notice = notification_templates.achievement(streaks.Achievement(kind, count))  # type: ignore[arg-type]
             assert notice.title and str(count) in notice.body
-    assert notification_templates._ALERTS.keys() == set(AlertKind)
+    assert notification_templates._ALERT_BODIES.keys() == set(AlertKind)

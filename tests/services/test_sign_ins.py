@@ -16,9 +16,9 @@ import sqlalchemy as sa
 
 import errors
 from container import Container
-from models.columns import now
+from models.columns import utc_now
 from services.identity import logins
-from services.identity.logins import SignedIn
+from services.identity.logins import LoginTokens
 from settings import Settings
 from testing.accounts import Outbox, an_email, eventually, own_database, query, run_jobs, running
 from testing.servers import PASSWORD
@@ -34,11 +34,11 @@ async def other_worker(settings: Settings) -> AsyncIterator[Container]:
         yield services
 
 
-async def register(services: Container, *, device: str = "phone") -> SignedIn:
+async def register(services: Container, *, device: str = "phone") -> LoginTokens:
     return await services.authentication.register(an_email(), PASSWORD, device, "ios")
 
 
-def family(services: Container, signed_in: SignedIn) -> uuid.UUID:
+def family(services: Container, signed_in: LoginTokens) -> uuid.UUID:
     return uuid.UUID(services.logins.identify(signed_in.access_token).family_id)
 
 
@@ -56,7 +56,7 @@ async def age_exchange(services: Container, token: str, seconds: float) -> None:
     )
 
 
-async def usable(services: Container, signed_in: SignedIn) -> list[Any]:
+async def usable(services: Container, signed_in: LoginTokens) -> list[Any]:
     """The tokens of a user that could still be exchanged, or that nobody has ended."""
     return await query(
         services, "SELECT id, rotated_at FROM refresh_tokens WHERE user_id = :id AND NOT revoked", id=signed_in.user.id
@@ -126,7 +126,7 @@ async def test_workers_whose_clocks_differ_neither_end_sign_ins_nor_miss_their_e
     parent = await register(container)
     child = await container.logins.refresh(parent.refresh_token)
     with monkeypatch.context() as wrong:
-        wrong.setattr(logins, "now", lambda: now() + timedelta(minutes=minutes))
+        wrong.setattr(logins, "utc_now", lambda: utc_now() + timedelta(minutes=minutes))
         assert (await other_worker.logins.refresh(parent.refresh_token)).refresh_token == child.refresh_token
         await other_worker.logins.end(container.logins.identify(child.access_token))
     await eventually(lambda: is_ended(container, child), within=1, what="known to the worker whose clock is right")
@@ -171,7 +171,7 @@ async def test_an_expired_token_is_refused_and_ends_nothing(container: Container
     )
     assert await refused(container, parent.refresh_token) == "refresh_token_invalid"
     assert len(await usable(container, parent)) == 1
-    assert await container.logins.devices(container.logins.identify(parent.access_token)) == []
+    assert await container.logins.list_devices(container.logins.identify(parent.access_token)) == []
 
 
 @pytest.mark.parametrize("token", ["", "x", "ü" * 64, "a" * 43], ids=["empty", "short", "not ascii", "unknown"])
@@ -246,7 +246,7 @@ async def test_login_ends_the_earlier_login_of_the_device(container: Container, 
         assert await refused(container, token) == "refresh_token_invalid"
     for kept in (second, laptop, stranger):
         assert not is_ended(container, kept)
-    devices = await container.logins.devices(container.logins.identify(second.access_token))
+    devices = await container.logins.list_devices(container.logins.identify(second.access_token))
     assert sorted((each.device_id, each.platform, each.current) for each in devices) == [
         ("laptop", "web", False),
         ("phone", "android", True),
@@ -263,7 +263,7 @@ async def test_login_keeps_the_push_token_and_logout_removes_it(container: Conta
     identity = container.logins.identify(second.access_token)
     await container.logins.end(identity)
     assert await push_rows(container, user_id) == []
-    assert await container.logins.devices(identity) == [] and await usable(container, first) == []
+    assert await container.logins.list_devices(identity) == [] and await usable(container, first) == []
     for each in (first, second):
         assert await refused(container, each.refresh_token) == "refresh_token_invalid"
 
@@ -304,7 +304,7 @@ async def test_database_allows_one_usable_login_of_a_device(container: Container
 # --- Races --------------------------------------------------------------------------------------
 
 
-def is_ended(services: Container, signed_in: SignedIn) -> bool:
+def is_ended(services: Container, signed_in: LoginTokens) -> bool:
     try:
         services.logins.identify(signed_in.access_token)
     except errors.Unauthenticated:
@@ -321,10 +321,10 @@ async def soon(work: Any, *, within: float = 0.002) -> Any:
         return error
 
 
-async def assert_nothing_left(services: Container, user: SignedIn, outcomes: list[Any]) -> None:
+async def assert_nothing_left(services: Container, user: LoginTokens, outcomes: list[Any]) -> None:
     assert await usable(services, user) == []
     for outcome in outcomes:
-        if isinstance(outcome, SignedIn):
+        if isinstance(outcome, LoginTokens):
             assert is_ended(services, outcome)
             assert await refused(services, outcome.refresh_token) == "refresh_token_invalid"
         else:
@@ -351,7 +351,7 @@ async def test_a_refresh_that_races_with_the_end_of_its_sign_in_leaves_nothing_t
             soon(ways[how]()),
         )
         assert outcomes[2] is None
-        won += isinstance(outcomes[0], SignedIn)
+        won += isinstance(outcomes[0], LoginTokens)
         await assert_nothing_left(container, first, list(outcomes))
     assert won, "the refresh never came first: this was no race"
 
@@ -365,7 +365,7 @@ async def test_a_login_that_races_with_a_ban_leaves_nothing_signed_in(container:
             connection = await db.connection()
             await connection.execute(sa.text(BAN), {"id": user.user.id})
             ended = await container.logins.end_all_within(db, user.user.id)
-        await container.logins.announce(ended)
+        await container.logins.publish_ended(ended)
 
     for _ in range(100):
         await query(container, UNBAN, id=user.user.id)
@@ -375,7 +375,7 @@ async def test_a_login_that_races_with_a_ban_leaves_nothing_signed_in(container:
             soon(ban(), within=window),
         )
         # Whoever comes first gets the worse start in the next round.
-        won += (login_came_first := isinstance(outcomes[0], SignedIn))
+        won += (login_came_first := isinstance(outcomes[0], LoginTokens))
         window *= 0.8 if login_came_first else 1.25
         await assert_nothing_left(container, user, list(outcomes))
     assert 0 < won < 100, f"one side always came first: this was no race ({won})"
@@ -397,10 +397,10 @@ async def test_a_login_with_the_old_password_that_races_with_its_reset_leaves_no
         )
         outcomes = await asyncio.gather(
             soon(container.authentication.login(user.user.email, old, "phone", "ios")),
-            soon(container.authentication.reset_password(token, new), within=window),
+            soon(container.passwords.reset(token, new), within=window),
         )
         assert outcomes[1] is None
-        won += (login_came_first := isinstance(outcomes[0], SignedIn))
+        won += (login_came_first := isinstance(outcomes[0], LoginTokens))
         window *= 0.8 if login_came_first else 1.25
         await assert_nothing_left(container, user, list(outcomes))
         old = new
@@ -416,7 +416,7 @@ async def test_no_token_and_no_password_is_ever_in_the_database(settings: Settin
         async with running(own, mailer=outbox) as services:
             parent = await services.authentication.register(email, password, "phone", "ios")
             child = await services.logins.refresh(parent.refresh_token)
-            await services.authentication.forgot_password(email)
+            await services.passwords.request_reset(email)
             waiting = await everything(services)
             outbox.broken = RuntimeError("the mail provider is away")
             await run_jobs(services)  # each has failed once, and waits for its next try
@@ -428,7 +428,7 @@ async def test_no_token_and_no_password_is_ever_in_the_database(settings: Settin
             assert len(mailed) == 2
             sent = await everything(services)
             new = f"another {uuid.uuid4().hex}"
-            await services.authentication.reset_password(mailed[0], new)
+            await services.passwords.reset(mailed[0], new)
             after = await everything(services)
     assert "auth.send_password_reset" in waiting and "RuntimeError" not in failed and digest(mailed[0]) in sent
     secrets = [password, new, parent.access_token, *mailed]
@@ -457,5 +457,5 @@ async def test_tokens_are_forgotten_a_day_after_they_expire(container: Container
             age=age,
             id=signed_in.user.id,
         )
-    assert await container.logins.forget_expired() >= 1
+    assert await container.logins.delete_expired() >= 1
     assert len(await usable(container, kept)) == 1 and await usable(container, forgotten) == []
