@@ -19,7 +19,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
 import errors
-from adapters import redis, stun
+from adapters import redis, turn_probe
 from adapters.ffmpeg import Ffmpeg
 from adapters.keys import KeyFileError, KeyFiles
 from adapters.mail.resend import ResendMailer
@@ -302,15 +302,17 @@ class DoctorService:
         miss = _fault if settings.is_production else _warning
         try:
             async with asyncio.timeout(self._timeout / 2):
-                await stun.allocate(settings.turn_host, settings.turn_port, relayed["username"], relayed["credential"])
-        except stun.RelayRefused as error:
+                relay = await turn_probe.allocate(
+                    settings.turn_host, settings.turn_port, relayed["username"], relayed["credential"]
+                )
+        except turn_probe.RelayRefused as error:
             mend = "Give coturn `use-auth-secret` and a static-auth-secret equal to TURN_SECRET, and look at its quota."
             raise _fault(f"{where} over UDP: {error}", mend) from None
         except (TimeoutError, OSError) as error:
             reason = _words(error) if isinstance(error, OSError) and error.strerror else "no answer"
             mend = "Start coturn with deploy/turnserver.conf, open its UDP port, and set TURN_HOST and TURN_PORT."
             raise miss(f"{where} over UDP: {reason}", mend) from None
-        return f"{where} gave our credentials a relay over UDP"
+        return f"{where} gave our credentials a relay over UDP, {relay}"
 
     async def _run_ffmpeg(self) -> str:
         path = await asyncio.to_thread(lambda: Ffmpeg(self._settings).program)

@@ -235,7 +235,8 @@ async def test_the_account_for_pushes(settings: Settings) -> None:
 async def test_a_relay_is_asked_for_with_the_credentials_of_calls(settings: Settings, tmp_path: Path) -> None:
     with coturn(tmp_path, settings.turn_secret.get_secret_value()) as relay:
         where = {"turn_host": "127.0.0.1", "turn_port": relay.port}
-        assert (await examined(settings, **where))["turn"].verdict == "ok"
+        found = (await examined(settings, **where))["turn"]
+        assert found.verdict == "ok" and "a relay over UDP, 127.0.0.1:" in found.saw
         wrong = (await examined(settings, **where, **secret(settings, turn_secret="another")))["turn"]
     assert wrong.verdict == "fault" and "refuses our credentials" in wrong.saw
     gone = (await examined(settings, **where))["turn"]
