@@ -69,8 +69,8 @@ class UploadsService:
                 self._check_length(size)
                 if attempt is None:
                     _check_kind(part)
-                    attempt = await self._storage.begin_parts(key, _ANYTHING)
-                tags.append(await self._storage.put_part(key, attempt, len(tags) + 1, part))
+                    attempt = await self._storage.create_multipart_upload(key, _ANYTHING)
+                tags.append(await self._storage.upload_part(key, attempt, len(tags) + 1, part))
             if attempt is None:
                 raise errors.RequestInvalid("the body is empty")
             async with self._database.transaction() as session:
@@ -79,7 +79,7 @@ class UploadsService:
             if attempt is not None:
                 # What can't be dropped now is found by `sweep`.
                 with suppress(errors.Unavailable):
-                    await self._storage.drop_parts(key, attempt)
+                    await self._storage.abort_multipart_upload(key, attempt)
             raise
 
     # --- In several (tus 1.0) -------------------------------------------------------------------------
@@ -94,7 +94,7 @@ class UploadsService:
         async with self._database.transaction() as session:
             lesson = await visible(session, lesson_id, drafts=True)
         key = _key(lesson)
-        attempt = await self._storage.begin_parts(key, _ANYTHING)
+        attempt = await self._storage.create_multipart_upload(key, _ANYTHING)
         row = VideoUpload(lesson_id=lesson.id, created_by=uuid.UUID(actor_id), key=key, attempt=attempt, length=length)
         row.client_metadata = client_metadata
         async with self._database.transaction() as session:
@@ -182,14 +182,14 @@ class UploadsService:
         for row in stale:
             async with self._database.transaction() as session:
                 await self._forget(session, row, None)
-        lost = [each for each in await self._storage.unfinished("videos/") if each[2] < too_old]
+        lost = [each for each in await self._storage.list_multipart_uploads("videos/") if each[2] < too_old]
         async with self._database.transaction() as session:
             resumable = (await session.exec(select(VideoUpload.key))).all()
             waiting = (await session.exec(select(Lesson.video_source))).all()
         known = {*resumable, *waiting}
         lost = [each for each in lost if each[0] not in known]
         for key, attempt, _ in lost:
-            await self._storage.drop_parts(key, attempt)
+            await self._storage.abort_multipart_upload(key, attempt)
         return len(stale) + len(lost)
 
     async def _claim(self, lesson_id: str, upload_id: str, offset: int) -> VideoUpload:
@@ -204,7 +204,7 @@ class UploadsService:
         return claimed
 
     async def _store_part(self, row: VideoUpload, part: bytes) -> None:
-        tag = await self._storage.put_part(row.key, row.attempt, len(row.tags) + 1, part)
+        tag = await self._storage.upload_part(row.key, row.attempt, len(row.tags) + 1, part)
         await self._advance(row, [*row.tags, tag], None)
 
     async def _store_tail(self, row: VideoUpload, rest: bytes) -> None:
@@ -231,7 +231,7 @@ class UploadsService:
             _check_kind(rest)
         tags = list(row.tags)
         if rest:
-            tags.append(await self._storage.put_part(row.key, row.attempt, len(tags) + 1, rest))
+            tags.append(await self._storage.upload_part(row.key, row.attempt, len(tags) + 1, rest))
         async with self._database.transaction() as session:
             # Kept for a while: a client whose last answer was lost asks how far it has come.
             mine = sa.and_(
@@ -265,7 +265,7 @@ class UploadsService:
 
     async def drop(self, key: str, attempt: str) -> None:
         """Remove what is stored of an upload that was given up."""
-        await self._storage.drop_parts(key, attempt)
+        await self._storage.abort_multipart_upload(key, attempt)
         await self._storage.delete_all(_folder(key))
 
     # --- Both -----------------------------------------------------------------------------------------

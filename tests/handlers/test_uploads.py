@@ -78,7 +78,9 @@ def some(size: int) -> bytes:
 
 async def stored(house: Container, lesson: str) -> list[str]:
     """All that storage holds of a lesson, unfinished uploads included."""
-    found = await keys(house.settings, "videos/") + [key for key, _, _ in await house.storage.unfinished("videos/")]
+    found = await keys(house.settings, "videos/") + [
+        key for key, _, _ in await house.storage.list_multipart_uploads("videos/")
+    ]
     return [each for each in found if lesson in each]
 
 
@@ -87,7 +89,7 @@ async def assembled(house: Container, lesson: str) -> bytes:
     (arguments,) = (await rows(house, "SELECT args FROM procrastinate_jobs WHERE args->>'lesson_id' = :id", id=lesson))[
         0
     ]
-    await house.storage.finish_parts(arguments["source"], arguments["attempt"], arguments["tags"])
+    await house.storage.complete_multipart_upload(arguments["source"], arguments["attempt"], arguments["tags"])
     return await house.storage.get(arguments["source"])
 
 
@@ -332,7 +334,7 @@ async def test_uploads_that_stand_still_are_forgotten(
     upload = await upload_of(admin, lesson, 3 * PART_BYTES)
     await send(admin, upload, 0, some(PART_BYTES + 500))
     nobodys = f"videos/courses/{uuid.uuid4()}/{lesson}/x/original"
-    await house.storage.begin_parts(nobodys, "video/mp4")
+    await house.storage.create_multipart_upload(nobodys, "video/mp4")
     await house.uploads.sweep()
     assert await offset_of(admin, upload) == PART_BYTES + 500 and nobodys in await stored(house, lesson)
     execute(own, "UPDATE video_uploads SET updated_at = now() - interval '25 hours' WHERE lesson_id = %s", lesson)
