@@ -27,42 +27,41 @@ from adapters.scripts import Scripts
 from adapters.storage import Storage
 from adapters.tokens import LEEWAY, AccessTokens
 from adapters.turn import Turn
-from services.accounts import AccountsService
-from services.admins import AdminsService
-from services.audit import AuditService
-from services.auth import AuthService
-from services.bans import BansService
-from services.blocks import BlocksService
-from services.call_rows import CallRows
-from services.courses import CoursesService
-from services.demo import DemoService
-from services.device_tokens import DeviceTokensService
-from services.doctor import DoctorService
-from services.health import HealthService
-from services.idempotency import IdempotencyService
-from services.lessons import LessonsService
-from services.matchmaking import MatchmakingService
-from services.metrics import MetricsService
-from services.notifications import NotificationsService
-from services.payments import PaymentsService
-from services.playback import PlaybackService
-from services.privacy import PrivacyService
-from services.progress import ProgressService
-from services.pruning import PruningService
-from services.reconciliation import ReconciliationService
-from services.recovery import RecoveryService
-from services.reports import ReportsService
-from services.revocations import Revocations
-from services.rooms import LUA, Rooms
-from services.sessions import SessionsService
-from services.sign_ins import SignInsService
-from services.signaling import SignalingService
-from services.sockets import SocketsService
-from services.stats import StatsService
-from services.uploads import UploadsService
-from services.users import UsersService
-from services.videos import VideosService
-from services.webhooks import WebhooksService
+from services.calls.call_history import CallHistoryService
+from services.calls.call_records import CallRecords
+from services.calls.matchmaking import MatchmakingService
+from services.calls.recovery import RecoveryService
+from services.calls.rooms import LUA, Rooms
+from services.calls.signaling import SignalingService
+from services.calls.user_sockets import UserSocketsService
+from services.identity.account_deletion import PrivacyService
+from services.identity.administrators import AdministratorsService
+from services.identity.authentication import AuthenticationService
+from services.identity.login_revocations import LoginRevocations
+from services.identity.logins import LoginsService
+from services.identity.profiles import ProfilesService
+from services.identity.user_directory import UserDirectoryService
+from services.learning.courses import CoursesService
+from services.learning.lessons import LessonsService
+from services.learning.playback import PlaybackService
+from services.learning.progress import ProgressService
+from services.learning.uploads import UploadsService
+from services.learning.videos import VideosService
+from services.messaging.notifications import NotificationsService
+from services.messaging.push_devices import PushDevicesService
+from services.operations.audit import AuditService
+from services.operations.dashboard import DashboardService
+from services.operations.doctor import DoctorService
+from services.operations.health import HealthService
+from services.operations.idempotency import IdempotencyService
+from services.operations.metrics import MetricsService
+from services.operations.pruning import PruningService
+from services.payments.checkout import PaymentsService
+from services.payments.reconciliation import ReconciliationService
+from services.payments.webhooks import WebhooksService
+from services.safety.bans import BansService
+from services.safety.blocks import BlocksService
+from services.safety.reports import ReportsService
 from settings import Settings
 
 
@@ -101,19 +100,19 @@ class Container:
             lifetime=settings.jwt_access_expiry,
         )
         token_lifetime = settings.jwt_access_expiry + timedelta(seconds=LEEWAY)
-        self.revocations = Revocations(self.database, self.redis, token_lifetime)
-        self.sign_ins = SignInsService(self.database, tokens, self.revocations, settings.jwt_refresh_expiry)
-        self.auth = AuthService(
-            self.database, self._passwords, tokens, self.sign_ins, self.jobs, mailer, settings.app_url
+        self.login_revocations = LoginRevocations(self.database, self.redis, token_lifetime)
+        self.logins = LoginsService(self.database, tokens, self.login_revocations, settings.jwt_refresh_expiry)
+        self.authentication = AuthenticationService(
+            self.database, self._passwords, tokens, self.logins, self.jobs, mailer, settings.app_url
         )
         self.audit = AuditService(self.database)
-        self.admins = AdminsService(self.database, self._passwords, self.sign_ins, self.audit)
-        self.bans = BansService(self.database, self.audit, self.sign_ins)
+        self.administrators = AdministratorsService(self.database, self._passwords, self.logins, self.audit)
+        self.bans = BansService(self.database, self.audit, self.logins)
         self.reports = ReportsService(self.database, self.audit, self.bans)
         self.blocks = BlocksService(self.database)
-        self.users = UsersService(self.database, self.storage, self.jobs)
+        self.profiles = ProfilesService(self.database, self.storage, self.jobs)
         self.privacy = PrivacyService(
-            self.database, self._passwords, self.sign_ins, self.users, self.jobs, self.storage
+            self.database, self._passwords, self.logins, self.profiles, self.jobs, self.storage
         )
         self._providers = _providers(settings) if payment_providers is None else payment_providers
         self.idempotency = IdempotencyService(self.redis)
@@ -146,27 +145,28 @@ class Container:
         )
         ffmpeg = Ffmpeg(settings)
         self.videos = VideosService(self.database, self.audit, self.jobs, self.storage, ffmpeg)
-        self.demo = DemoService(self.database, self._passwords, self.audit, self.bans, self.jobs, self.uploads, ffmpeg)
         self.playback = PlaybackService(
             self.database, self.storage, tokens, app_url=settings.app_url, margin=settings.video_link_expiry
         )
-        self.sessions = SessionsService(self.database)
-        self.sockets = SocketsService(self.scripts, self.bus, settings.sockets_per_user)
+        self.call_history = CallHistoryService(self.database)
+        self.user_sockets = UserSocketsService(self.scripts, self.bus, settings.sockets_per_user)
         self._push = push or (FcmSender(settings) if settings.has_push_account else PushLog())
         self.notifications = NotificationsService(
-            self.database, self.bus, self.sockets, self._push, settings.join_deadline
+            self.database, self.bus, self.user_sockets, self._push, settings.join_deadline
         )
-        self.device_tokens = DeviceTokensService(self.database)
+        self.push_devices = PushDevicesService(self.database)
         rooms = Rooms(
             self.scripts, search=settings.search_expiry, join=settings.join_deadline, grace=settings.reconnect_grace
         )
-        rows = CallRows(rooms, self.sessions)
-        self.matchmaking = MatchmakingService(self.bus, self.database, rooms, self.sessions, rows)
+        rows = CallRecords(rooms, self.call_history)
+        self.matchmaking = MatchmakingService(self.bus, self.database, rooms, self.call_history, rows)
         self.matchmaking.on_match_in_background(self.notifications.match_found)
         self.signaling = SignalingService(self.bus, rooms, rows, self.matchmaking)
-        self.recovery = RecoveryService(rooms, rows, self.sessions, self.matchmaking, self.signaling)
-        self.accounts = AccountsService(self.database, self.sessions, self.reports, self.payments, self.audit)
-        self.stats = StatsService(self.database, self.redis, rooms)
+        self.recovery = RecoveryService(rooms, rows, self.call_history, self.matchmaking, self.signaling)
+        self.user_directory = UserDirectoryService(
+            self.database, self.call_history, self.reports, self.payments, self.audit
+        )
+        self.dashboard = DashboardService(self.database, self.redis, rooms)
         self.metrics = MetricsService(self.database, self.redis, self.bus, rooms, self.matchmaking, self.webhooks)
         self.health = HealthService(self.database, self.redis, self.storage)
         #: What a door does for as long as the server serves, besides answering.
@@ -176,14 +176,14 @@ class Container:
     async def lifespan(self, _app: Any) -> AsyncIterator[None]:
         """Open what needs opening for as long as the server serves."""
         await self.bus.start()
-        await self.revocations.start()
+        await self.login_revocations.start()
         running = [asyncio.create_task(each()) for each in self.background]
         try:
             yield
         finally:
             await tasks.end(*running)
-            await self.revocations.stop()
-            await self.sockets.stop()
+            await self.login_revocations.stop()
+            await self.user_sockets.stop()
             await self.metrics.stop()
             await self.bus.stop()
             await self.close()

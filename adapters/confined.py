@@ -28,7 +28,7 @@ class Unfinished(Exception):
 async def run(module: str, *arguments: str, data: bytes = b"", seconds: float) -> bytes:
     """Run a module with `data` on its standard input; return its standard output. Raise Refusal or Unfinished."""
     # Imported here: the process itself imports this module, and should begin quickly.
-    from adapters.embedded import die_with_parent
+    from adapters.child_processes import die_with_parent
 
     process = await asyncio.create_subprocess_exec(
         sys.executable,

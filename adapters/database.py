@@ -39,8 +39,8 @@ class Database:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
         """Open a session that commits on leaving and rolls back on an exception."""
-        async with AsyncSession(self.engine, expire_on_commit=False) as session, session.begin():
-            yield session
+        async with AsyncSession(self.engine, expire_on_commit=False) as db, db.begin():
+            yield db
 
     async def fetch_one(self, statement: str, *parameters: str) -> Row | None:
         """Return the first row that a statement finds by an index; see `adapters/reads.py`."""
@@ -55,12 +55,12 @@ class Database:
         await self.engine.dispose()
 
 
-async def plan_by_values(session: AsyncSession) -> None:
+async def plan_by_values(db: AsyncSession) -> None:
     """Have each statement of this transaction planned for its values, however often it was asked before.
 
     A plan for all values knows no partial index, no prefix, and not that the last month is little of a table.
     """
-    await session.execute(text("SET LOCAL plan_cache_mode = force_custom_plan"))
+    await db.execute(text("SET LOCAL plan_cache_mode = force_custom_plan"))
 
 
 def _leave_out_rows(context: ExceptionContext) -> None:

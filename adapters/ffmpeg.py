@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from adapters import hls, probing
-from adapters.embedded import die_with_parent
+from adapters.child_processes import die_with_parent
 from adapters.probing import HLG, PQ, Video
 from settings import Settings
 

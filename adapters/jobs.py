@@ -54,7 +54,7 @@ _ADDING = App(connector=PsycopgConnector())
 
 
 async def enqueue_each(
-    session: AsyncSession,
+    db: AsyncSession,
     name: str,
     jobs: Sequence[dict[str, Any]],
     *,
@@ -67,7 +67,7 @@ async def enqueue_each(
     """
     if not jobs:
         return
-    connection = await session.connection()
+    connection = await db.connection()
     raw = await connection.get_raw_connection()
     due = {"seconds": int(wait.total_seconds())} if wait else None
     task = _ADDING.configure_task(name, connection=raw.driver_connection, schedule_in=due, queue=queue)
@@ -135,7 +135,7 @@ class Jobs:
 
     async def enqueue(
         self,
-        session: AsyncSession,
+        db: AsyncSession,
         name: str,
         *,
         wait: timedelta | None = None,
@@ -146,14 +146,14 @@ class Jobs:
 
         With `wait` it is due only then.
         """
-        await enqueue_each(session, name, [arguments], wait=wait, queue=queue)
+        await enqueue_each(db, name, [arguments], wait=wait, queue=queue)
 
-    async def forget(self, session: AsyncSession, *, email: str, user_id: str) -> None:
+    async def forget(self, db: AsyncSession, *, email: str, user_id: str) -> None:
         """Remove the jobs, done or not, whose arguments name a person, inside the caller's transaction.
 
         `email` is the canonical form, which is what jobs are given.
         """
-        await session.execute(
+        await db.execute(
             sa.text(
                 "DELETE FROM procrastinate_jobs WHERE status <> 'doing'"
                 " AND (args->>'email' = :email OR args->>'user_id' = :user_id)"

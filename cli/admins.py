@@ -32,7 +32,7 @@ def create(email: Email) -> None:
         password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
     else:
         password = sys.stdin.readline().rstrip("\r\n")
-    user = with_services(lambda services: services.admins.create(email, password))
+    user = with_services(lambda services: services.administrators.create(email, password))
     print(f"{user.email} is an administrator")
 
 
@@ -42,7 +42,7 @@ def promote(email: Email) -> None:
 
     Example: parlance admins promote ada@example.com
     """
-    print(f"{with_services(lambda services: services.admins.promote(email)).email} is an administrator")
+    print(f"{with_services(lambda services: services.administrators.promote(email)).email} is an administrator")
 
 
 @app.command("demote")
@@ -51,7 +51,7 @@ def demote(email: Email) -> None:
 
     Example: parlance admins demote ada@example.com
     """
-    print(f"{with_services(lambda services: services.admins.demote(email)).email} is a student")
+    print(f"{with_services(lambda services: services.administrators.demote(email)).email} is a student")
 
 
 @app.command("list")
@@ -60,7 +60,7 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] 
 
     Example: parlance admins list --json
     """
-    admins: list[User] = with_services(lambda services: services.admins.list())
+    admins: list[User] = with_services(lambda services: services.administrators.list())
     if as_json:
         print(json.dumps([{"id": str(user.id), "email": user.email} for user in admins]))
     else:

@@ -49,7 +49,7 @@ def with_services(use: Callable[[Container], Awaitable[T]]) -> T:
 
     from cli import migrations
     from container import Container
-    from services import startup
+    from services.operations import startup
 
     settings = settings_for_database()
 

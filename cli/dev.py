@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import settings as configuration
-from cli import payment_stand_ins
 from cli.listening import require_free
+from devtools import payment_stand_ins
 from errors import Refused
 from settings import Settings
 
 if TYPE_CHECKING:
-    from adapters.embedded import EmbeddedServices
+    from devtools.embedded import EmbeddedServices
 
 _PAYMENT_PAGES = {
     "STRIPE_SUCCESS_URL": "/payment/success",
@@ -56,10 +56,10 @@ def dev(
       DB_HOST=localhost parlance dev
     """
     # Imported here: the other commands should not wait for the services' clients.
-    from adapters.embedded import EmbeddedServices, write_private
     from adapters.keys import KeyFiles
     from cli import migrations
-    from services import startup
+    from devtools.embedded import EmbeddedServices, write_private
+    from services.operations import startup
 
     settings = configuration.load()
     if settings.is_production:
@@ -148,7 +148,7 @@ class _Family:
 
     def run(self, title: str, module: str, *arguments: str, cwd: Path | None = None) -> None:
         """Start a module of ours as a process, which messages call by its title."""
-        from adapters.embedded import die_with_parent
+        from adapters.child_processes import die_with_parent
 
         self._processes[title] = subprocess.Popen(  # noqa: S603 - our own command
             [sys.executable, "-m", module, *arguments],

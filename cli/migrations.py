@@ -155,7 +155,7 @@ def check(
 @contextmanager
 def _refusals() -> Iterator[Settings]:
     """Give the settings of a database that can be used; raise what keeps it from being used as one sentence."""
-    from services import startup
+    from services.operations import startup
 
     settings = settings_for_database()
     asyncio.run(startup.check_database(settings))
@@ -170,7 +170,7 @@ def _server(embedded: bool) -> Iterator[Settings]:
     if not embedded:
         yield settings_for_database()
         return
-    from adapters.embedded import EmbeddedServices
+    from devtools.embedded import EmbeddedServices
 
     with tempfile.TemporaryDirectory(prefix="parlance-check-") as directory:
         services = EmbeddedServices(Path(directory), durable=False, only={"postgres"})

@@ -14,7 +14,7 @@ from texts import Kind
 if TYPE_CHECKING:
     from container import Container
     from models import Refund
-    from services.paging import Page
+    from services.pagination import Page
 
 app = typer.Typer(help="Give payments back.", no_args_is_help=True)
 

@@ -27,7 +27,7 @@ def reset(
       parlance reset --yes
     """
     # Imported here: the other commands should not wait for the services' clients.
-    from adapters.embedded import EmbeddedServices
+    from devtools.embedded import EmbeddedServices
 
     if configuration.load().is_production:
         raise Refused("`parlance reset` is for development, and APP_ENV is production")

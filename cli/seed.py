@@ -26,7 +26,10 @@ def seed(
     """
     if settings_for_database().is_production:
         raise Refused("demo data is not for production, and APP_ENV is production")
-    demo = with_services(lambda services: services.demo.fill(learners, seed))
+    # Imported here: the other commands should not wait for it, and an image has none.
+    from devtools.demo_data import DemoData
+
+    demo = with_services(lambda services: DemoData(services).fill(learners, seed))
     print(
         f"{demo.learners} learners, {demo.calls} calls, {demo.ratings} ratings, {demo.reports} reports,"
         f" {demo.blocks} blocks, {demo.courses} courses, {demo.orders} orders"
@@ -35,3 +38,5 @@ def seed(
     if demo.admin_email:
         print(f"an administrator  {demo.admin_email}")
     print(f"password of all   {demo.password}")
+    if not demo.has_video:
+        print("no lesson has a video: the storage at STORAGE_ENDPOINT does not answer")

@@ -68,7 +68,7 @@ def serve(
     from adapters import logs
     from cli import migrations
     from cli.listening import require_free
-    from services import startup
+    from services.operations import startup
 
     if reload and workers > 1:
         raise typer.BadParameter("--reload runs one process; leave --workers out")

@@ -13,7 +13,7 @@ from cli.configured import with_services
 
 if TYPE_CHECKING:
     from container import Container
-    from services.videos import Remake
+    from services.learning.videos import Remake
 
 app = typer.Typer(help="Make videos again from their originals.", no_args_is_help=True)
 _WORDS = {

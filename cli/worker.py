@@ -40,7 +40,7 @@ def worker() -> None:
     from adapters import logs
     from cli import migrations
     from container import Container
-    from services import startup
+    from services.operations import startup
 
     settings = configuration.load()
     settings.require_services()
@@ -60,11 +60,11 @@ def bind(queue: App, services: Container) -> None:
 
     @queue.task(name="auth.send_password_reset", retry=later)
     async def send_password_reset(email: str) -> None:
-        await services.auth.send_password_reset(email)
+        await services.authentication.send_password_reset(email)
 
     @queue.task(name="auth.send_verification", retry=later)
     async def send_verification(user_id: str) -> None:
-        await services.auth.send_verification(user_id)
+        await services.authentication.send_verification(user_id)
 
     @queue.task(name="storage.delete", retry=later)
     async def delete_object(key: str) -> None:
@@ -87,10 +87,6 @@ def bind(queue: App, services: Container) -> None:
     @queue.task(name="videos.tidy", retry=later)
     async def tidy_upload(lesson_id: str, folder: str) -> None:
         await services.videos.tidy(lesson_id, folder)
-
-    @queue.task(name="demo.film")
-    async def film(admin_id: str, lesson_id: str) -> None:
-        await services.demo.film(admin_id, lesson_id)
 
     @queue.task(name="videos.drop", retry=later)
     async def drop_upload(key: str, attempt: str) -> None:
@@ -150,14 +146,14 @@ def bind(queue: App, services: Container) -> None:
     @queue.periodic(cron="* * * * *", periodic_id="sessions")
     @queue.task(name="sessions.end_stale", queueing_lock="sessions.end_stale")
     async def end_stale(timestamp: int) -> None:
-        ended = await services.sessions.end_stale()
+        ended = await services.call_history.end_stale()
         if ended:
             log.info("ended %d calls that ran out of time", ended)
 
     @queue.periodic(cron="17 3 * * *", periodic_id="sign_ins")
     @queue.task(name="sign_ins.forget_expired", queueing_lock="sign_ins.forget_expired")
     async def forget_expired(timestamp: int) -> None:
-        log.info("forgot %d expired refresh tokens", await services.sign_ins.forget_expired())
+        log.info("forgot %d expired refresh tokens", await services.logins.forget_expired())
 
     @queue.periodic(cron="41 3 * * *", periodic_id="pruning")
     @queue.task(name="pruning.prune", queueing_lock="pruning.prune", retry=later)
@@ -211,7 +207,7 @@ async def _work(services: Container) -> None:
     from procrastinate.jobs import DEFAULT_QUEUE
 
     from adapters.jobs import VIDEOS
-    from services import startup
+    from services.operations import startup
 
     # One outage is one line, however many queues there are.
     one_at_a_time = asyncio.Lock()

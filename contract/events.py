@@ -158,7 +158,7 @@ def build(services: Container) -> Server:
     async def count_again() -> None:
         for socket, held in list(sockets.items()):
             if held.caller is not None:
-                services.sockets.enter(held.caller.user_id, socket)
+                services.user_sockets.enter(held.caller.user_id, socket)
 
     services.bus.on_data_lost(count_again)
     services.background.append(lambda: upkeep.run(services, emit_to, present))
@@ -171,7 +171,7 @@ def build(services: Container) -> Server:
             raise HandshakeRefused(problems.as_product_error(exception).code) from None
         if socket in sockets:  # it may have gone away meanwhile
             caller = sockets[socket].caller = Caller(identity.user_id, identity.family_id, socket, emit_to)
-            services.sockets.enter(identity.user_id, socket)
+            services.user_sockets.enter(identity.user_id, socket)
             connection.connected(services, caller)
 
     async def disconnected(socket: str, reason: str) -> None:
@@ -180,7 +180,7 @@ def build(services: Container) -> Server:
             return
         logs.request_id.set(socket)
         caller, held.caller = held.caller, None
-        services.sockets.leave(caller.user_id, socket)
+        services.user_sockets.leave(caller.user_id, socket)
         if await noted(caller):
             return
         # The connection is not kept for it: whoever is cut off is cut off, also while Redis or PostgreSQL is away.
@@ -210,7 +210,7 @@ def build(services: Container) -> Server:
                 cutting.add(task)
                 task.add_done_callback(cutting.discard)
 
-    services.revocations.on_ended(cut_off)
+    services.login_revocations.on_ended(cut_off)
 
     def refusal(exception: Exception) -> dict[str, Any]:
         return {"ok": False, "error": problems.socket_problem(exception)}

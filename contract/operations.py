@@ -32,7 +32,7 @@ from models import email_addresses
 
 if TYPE_CHECKING:
     from container import Container
-    from services.sign_ins import Identity
+    from services.identity.logins import Identity
 
 METHODS = ("get", "head", "put", "post", "delete", "patch", "options")
 
@@ -199,7 +199,7 @@ class Limit(NamedTuple):
         if self.per == "account":
             who = caller.user_id if caller else email_addresses.account_key(body["email"])
             proof = body.get("deviceProof") if self.failures and body else None
-            if proof is not None and services.sign_ins.knows_device(proof, body["email"], body["deviceId"]):
+            if proof is not None and services.logins.knows_device(proof, body["email"], body["deviceId"]):
                 who += f":{body['deviceId']}"
         return await services.rate_limiter.take(f"{operation_id}:{self.per}:{who}", self.calls, self.seconds)
 

@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from minio import Minio
 
 import settings as configuration
-from adapters.embedded import make_bucket
+from adapters.buckets import make_bucket
 
 
 def main() -> None:

@@ -14,11 +14,11 @@ import redis
 from minio import Minio
 from minio.error import S3Error
 
+from devtools.stand_ins import StandIns
 from faults.load import Claims
 from models import Order
 from settings import Settings
-from tests.shop import agrees
-from tests.standins import StandIns
+from testing.shop import agrees
 
 
 @dataclass

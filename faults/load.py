@@ -23,13 +23,13 @@ from typing import Any
 import httpx
 import socketio.exceptions
 
-from tests.accounts import an_email, bearer, credentials
-from tests.callers import Caller, Lost, Rooms, Story
-from tests.calls import call
-from tests.deployment import Client
-from tests.pictures import picture, upload
-from tests.videos import clip
-from tests.world import PASSWORD, Learner, address, register
+from testing.accounts import an_email, bearer, credentials
+from testing.calls import call
+from testing.deployment import Client
+from testing.learners import Caller, Lost, Rooms, Story
+from testing.pictures import picture, upload
+from testing.servers import PASSWORD, Learner, address, register
+from testing.videos import clip
 
 #: Of those who renew their sign-in, and of pictures: as many as limits allow in a minute.
 TALKERS, BUYERS, KEEPERS, PICTURES = 16, 3, 3, 4

@@ -26,13 +26,13 @@ import psycopg
 import redis
 
 from container import Container
-from faults.house import GRACE, ROOT, House
+from faults.deployment import GRACE, ROOT, House
 from faults.invariants import INVARIANTS, Stores, broken
 from faults.load import Claims
 from faults.scenarios import DISKS, SCENARIOS, small_disk
-from tests.payments import a_course
-from tests.pictures import bucket
-from tests.world import PASSWORD
+from testing.payments import a_course
+from testing.pictures import bucket
+from testing.servers import PASSWORD
 
 DOCUMENT = ROOT / "docs" / "reliability.md"
 ADMIN = "operator@example.com"
@@ -144,7 +144,7 @@ def _tell(load: subprocess.Popen[str], line: str) -> None:
 async def _furnish(house: House) -> str:
     """Make the operator and the course that is sold."""
     services = Container(house.settings)
-    await services.admins.create(ADMIN, PASSWORD)
+    await services.administrators.create(ADMIN, PASSWORD)
     course = await a_course(services)
     await services.close()
     return course

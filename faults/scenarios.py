@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from faults.house import House
-from tests.world import stop_server
+from faults.deployment import House
+from testing.servers import stop_server
 
 #: Seconds that a store or a vendor is away.
 AWAY = 5.0

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from handlers import shapes
-from services.sign_ins import Identity
+from services.identity.logins import Identity
 
 if TYPE_CHECKING:
     from container import Container
 
 
 async def stats(services: Container) -> dict[str, Any]:
-    return shapes.admin_stats(await services.stats.read())
+    return shapes.admin_stats(await services.dashboard.read())
 
 
 async def list_users(
@@ -25,14 +25,14 @@ async def list_users(
     verified: bool | None = None,
     cursor: str | None = None,
 ) -> dict[str, Any]:
-    page = await services.accounts.list_all(
+    page = await services.user_directory.list_all(
         limit=limit, search=search, banned=banned, flagged=flagged, role=role, verified=verified, cursor=cursor
     )
     return shapes.page(page, shapes.admin_user)
 
 
 async def read_user(services: Container, user_id: str) -> dict[str, Any]:
-    return shapes.admin_user_detail(await services.accounts.read(user_id))
+    return shapes.admin_user_detail(await services.user_directory.read(user_id))
 
 
 async def list_reports(

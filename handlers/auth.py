@@ -10,7 +10,7 @@ from starlette.requests import Request
 import errors
 from handlers import cookies, shapes
 from models import Platform
-from services.sign_ins import Identity, SignedIn
+from services.identity.logins import Identity, SignedIn
 
 if TYPE_CHECKING:
     from container import Container
@@ -22,12 +22,14 @@ _COOKIE, _COOKIE_PATH = "refresh_token", "/auth"
 
 
 async def register(services: Container, request: Request, body: dict[str, Any]) -> Reply:
-    signed_in = await services.auth.register(body["email"], body["password"], body["deviceId"], body["platform"])
+    signed_in = await services.authentication.register(
+        body["email"], body["password"], body["deviceId"], body["platform"]
+    )
     return _tokens(services, request, signed_in)
 
 
 async def login(services: Container, request: Request, body: dict[str, Any]) -> Reply:
-    signed_in = await services.auth.login(body["email"], body["password"], body["deviceId"], body["platform"])
+    signed_in = await services.authentication.login(body["email"], body["password"], body["deviceId"], body["platform"])
     return _tokens(services, request, signed_in)
 
 
@@ -39,45 +41,45 @@ async def refresh(services: Container, request: Request, body: dict[str, Any]) -
         origin = request.headers.get("origin")
         if token and not services.settings.is_own_origin(origin):
             raise errors.Forbidden("this origin may not use the cookie")
-    return _tokens(services, request, await services.sign_ins.refresh(token))
+    return _tokens(services, request, await services.logins.refresh(token))
 
 
 async def logout(services: Container, request: Request, caller: Identity) -> Reply:
-    await services.sign_ins.end(caller)
+    await services.logins.end(caller)
     return None, {"Set-Cookie": _refresh_cookie(services, request, "", timedelta())}
 
 
 async def logout_all(services: Container, request: Request, caller: Identity) -> Reply:
-    await services.sign_ins.end_all(caller.user_id)
+    await services.logins.end_all(caller.user_id)
     return None, {"Set-Cookie": _refresh_cookie(services, request, "", timedelta())}
 
 
 async def forgot_password(services: Container, body: dict[str, Any]) -> None:
-    await services.auth.forgot_password(body["email"])
+    await services.authentication.forgot_password(body["email"])
 
 
 async def reset_password(services: Container, body: dict[str, Any]) -> None:
-    await services.auth.reset_password(body["token"], body["newPassword"])
+    await services.authentication.reset_password(body["token"], body["newPassword"])
 
 
 async def verify_email(services: Container, body: dict[str, Any]) -> None:
-    await services.auth.verify_email(body["token"])
+    await services.authentication.verify_email(body["token"])
 
 
 async def resend_verification(services: Container, caller: Identity) -> None:
-    await services.auth.resend_verification(caller.user_id)
+    await services.authentication.resend_verification(caller.user_id)
 
 
 async def list_devices(services: Container, caller: Identity) -> dict[str, Any]:
-    return {"items": [shapes.device(each) for each in await services.sign_ins.devices(caller)]}
+    return {"items": [shapes.device(each) for each in await services.logins.devices(caller)]}
 
 
 async def end_device(services: Container, caller: Identity, device_id: str) -> None:
-    await services.sign_ins.end_device(caller.user_id, device_id)
+    await services.logins.end_device(caller.user_id, device_id)
 
 
 async def jwks(services: Container) -> Reply:
-    return services.auth.jwks(), {"Cache-Control": "public, max-age=300"}
+    return services.authentication.jwks(), {"Cache-Control": "public, max-age=300"}
 
 
 def _tokens(services: Container, request: Request, signed_in: SignedIn) -> Reply:

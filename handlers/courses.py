@@ -9,7 +9,7 @@ from starlette.datastructures import UploadFile
 
 import errors
 from handlers import shapes
-from services.sign_ins import Identity
+from services.identity.logins import Identity
 
 if TYPE_CHECKING:
     from container import Container

@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 import errors
 import texts
 from handlers import shapes
-from services.sign_ins import Identity
+from services.identity.logins import Identity
 
 if TYPE_CHECKING:
     from container import Container

@@ -19,7 +19,7 @@ from prometheus_client.utils import floatToGoString
 from starlette.requests import Request
 
 import errors
-from services.metrics import Metric
+from services.operations.metrics import Metric
 
 if TYPE_CHECKING:
     from container import Container

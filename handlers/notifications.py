@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from handlers import shapes
-from services.sign_ins import Identity
+from services.identity.logins import Identity
 
 if TYPE_CHECKING:
     from container import Container
@@ -25,8 +25,8 @@ async def mark_all_read(services: Container, caller: Identity) -> dict[str, Any]
 
 
 async def register_device(services: Container, caller: Identity, body: dict[str, Any]) -> None:
-    await services.device_tokens.register(caller, body["fcmToken"], body["deviceId"], body["platform"])
+    await services.push_devices.register(caller, body["fcmToken"], body["deviceId"], body["platform"])
 
 
 async def forget_device(services: Container, caller: Identity, body: dict[str, Any]) -> None:
-    await services.device_tokens.forget(caller.user_id, body["deviceId"])
+    await services.push_devices.forget(caller.user_id, body["deviceId"])

@@ -8,7 +8,7 @@ from starlette.requests import ClientDisconnect, Request
 
 import errors
 from handlers import shapes
-from services.sign_ins import Identity
+from services.identity.logins import Identity
 
 if TYPE_CHECKING:
     from container import Container

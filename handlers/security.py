@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import errors
-from services.sign_ins import Identity
+from services.identity.logins import Identity
 
 if TYPE_CHECKING:
     from container import Container
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 async def bearer(services: Container, token: str) -> Identity:
     """Any signed-in account."""
-    return services.sign_ins.identify(token)
+    return services.logins.identify(token)
 
 
 async def admin(services: Container, token: str) -> Identity:
     """An administrator; raise Forbidden for anyone else."""
-    identity = services.sign_ins.identify(token)
+    identity = services.logins.identify(token)
     if identity.role != "admin":
         raise errors.Forbidden()
     return identity

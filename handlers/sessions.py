@@ -5,19 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from handlers import shapes
-from services.sign_ins import Identity
+from services.identity.logins import Identity
 
 if TYPE_CHECKING:
     from container import Container
 
 
 async def list_mine(services: Container, caller: Identity, limit: int, cursor: str | None = None) -> dict[str, Any]:
-    return shapes.page(await services.sessions.list_of(caller.user_id, limit=limit, cursor=cursor), shapes.session)
+    return shapes.page(await services.call_history.list_of(caller.user_id, limit=limit, cursor=cursor), shapes.session)
 
 
 async def read(services: Container, caller: Identity, session_id: str) -> dict[str, Any]:
-    return shapes.session(await services.sessions.read(caller.user_id, session_id))
+    return shapes.session(await services.call_history.read(caller.user_id, session_id))
 
 
 async def rate(services: Container, caller: Identity, session_id: str, body: dict[str, Any]) -> dict[str, Any]:
-    return shapes.session(await services.sessions.rate(caller.user_id, session_id, body["stars"]))
+    return shapes.session(await services.call_history.rate(caller.user_id, session_id, body["stars"]))

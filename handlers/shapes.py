@@ -21,18 +21,18 @@ from models import (
     Report,
     User,
 )
-from services.accounts import Account, AccountDetail
-from services.courses import Offer
-from services.lessons import Download
-from services.paging import Page
-from services.payments import AdminOrder
-from services.playback import Link
-from services.privacy import Copy
-from services.progress import CourseProgress, Taken
-from services.sessions import Call
-from services.sign_ins import Device, SignedIn
-from services.stats import Stats, Total
-from services.users import Me
+from services.calls.call_history import Call
+from services.identity.account_deletion import DataExport
+from services.identity.logins import Device, SignedIn
+from services.identity.profiles import Me
+from services.identity.user_directory import Account, AccountDetail
+from services.learning.courses import CourseListing
+from services.learning.lessons import Download
+from services.learning.playback import Link
+from services.learning.progress import CourseEnrollment, CourseProgress
+from services.operations.dashboard import Stats, Total
+from services.pagination import Page
+from services.payments.checkout import AdminOrder
 
 T = TypeVar("T")
 
@@ -304,7 +304,7 @@ def refund(row: Refund) -> dict[str, Any]:
     }
 
 
-def course(offer: Offer) -> dict[str, Any]:
+def course(offer: CourseListing) -> dict[str, Any]:
     row = offer.course
     return {
         "id": str(row.id),
@@ -390,16 +390,16 @@ def course_progress(found: CourseProgress) -> dict[str, Any]:
     }
 
 
-def taken(row: Taken) -> dict[str, Any]:
+def taken(row: CourseEnrollment) -> dict[str, Any]:
     return {
-        "course": course(Offer(row.course, True)),
+        "course": course(CourseListing(row.course, True)),
         "enrolledAt": instant(row.enrolled_at),
         "totalLessons": row.lessons,
         "completedLessons": row.completed,
     }
 
 
-def data_export(copy: Copy) -> dict[str, Any]:
+def data_export(copy: DataExport) -> dict[str, Any]:
     mine = copy.me.id
     return {
         "exportedAt": instant(datetime.now(UTC)),

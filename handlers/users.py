@@ -9,19 +9,19 @@ from starlette.datastructures import UploadFile
 
 import errors
 from handlers import shapes
-from services.sign_ins import Identity
+from services.identity.logins import Identity
 
 if TYPE_CHECKING:
     from container import Container
 
 
 async def me(services: Container, caller: Identity) -> dict[str, Any]:
-    return shapes.me(await services.users.me(caller.user_id))
+    return shapes.me(await services.profiles.me(caller.user_id))
 
 
 async def update_me(services: Container, caller: Identity, body: dict[str, Any]) -> dict[str, Any]:
     changes = {inflection.underscore(name): value for name, value in body.items()}
-    return shapes.me(await services.users.update_me(caller.user_id, changes))
+    return shapes.me(await services.profiles.update_me(caller.user_id, changes))
 
 
 async def delete_me(services: Container, caller: Identity, body: dict[str, Any]) -> None:
@@ -36,15 +36,15 @@ async def export_me(services: Container, caller: Identity) -> tuple[dict[str, An
 async def set_avatar(services: Container, caller: Identity, file: UploadFile | None = None) -> dict[str, Any]:
     if file is None:
         raise errors.RequestInvalid("the part 'file' should be a file")
-    return {"avatarUrl": await services.users.set_avatar(caller.user_id, await file.read())}
+    return {"avatarUrl": await services.profiles.set_avatar(caller.user_id, await file.read())}
 
 
 async def remove_avatar(services: Container, caller: Identity) -> None:
-    await services.users.remove_avatar(caller.user_id)
+    await services.profiles.remove_avatar(caller.user_id)
 
 
 async def public(services: Container, user_id: str) -> dict[str, Any]:
-    return shapes.public_profile(await services.users.public(user_id))
+    return shapes.public_profile(await services.profiles.public(user_id))
 
 
 async def list_blocks(services: Container, caller: Identity, limit: int, cursor: str | None = None) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from realtime.caller import Caller
 from realtime.outcomes import tell
-from services.sign_ins import Identity
+from services.identity.logins import Identity
 
 if TYPE_CHECKING:
     from container import Container
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 async def connect(services: Container, auth: Any) -> Identity:
     """Answer whose access token the handshake carries; raise Unauthenticated or Banned."""
     token = auth.get("token") if isinstance(auth, dict) else None
-    return await services.auth.admit_socket(token if isinstance(token, str) else "")
+    return await services.authentication.admit_socket(token if isinstance(token, str) else "")
 
 
 def connected(services: Container, caller: Caller) -> None:
@@ -26,7 +26,7 @@ def connected(services: Container, caller: Caller) -> None:
 async def disconnect(services: Container, caller: Caller) -> None:
     """Note that a socket is gone, and tell the partner; after an error it may be called again."""
     for_good = None
-    if services.revocations.has_ended(caller.family_id):
+    if services.login_revocations.has_ended(caller.family_id):
         for_good = "banned" if await services.bans.is_banned(caller.user_id) else "disconnected"
     outcome = await services.signaling.disconnect(caller.user_id, caller.socket, for_good=for_good)
     await tell(services, caller.emit, outcome)

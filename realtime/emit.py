@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from services.matchmaking import Match, Partner
+from services.calls.matchmaking import Match, Partner
 
 
 class Event(NamedTuple):

@@ -9,8 +9,8 @@ import errors
 from realtime import emit
 from realtime.caller import Emit
 from realtime.emit import Event
-from services.matchmaking import Match, PartnerCancelled, SearchExpired, Searching
-from services.signaling import PeerAway, PeerBack, PeerLeft
+from services.calls.matchmaking import Match, PartnerCancelled, SearchExpired, Searching
+from services.calls.signaling import PeerAway, PeerBack, PeerLeft
 
 if TYPE_CHECKING:
     from container import Container

@@ -14,14 +14,14 @@ import pytest
 
 import app
 import settings as configuration
-from adapters.embedded import EmbeddedServices
 from adapters.keys import KeyFiles
 from cli.migrations import upgrade_to_head
 from container import Container
+from devtools.embedded import EmbeddedServices
 from settings import Settings
-from tests.pace import GRACE, JOIN
-from tests.payments import paying, tills
-from tests.world import Learner, Phone, Server, client, dial, register, start_server, stop_server
+from testing.payments import paying, tills
+from testing.servers import Learner, Phone, Server, client, dial, register, start_server, stop_server
+from testing.time_limits import GRACE, JOIN
 
 
 @pytest.fixture(scope="session")

@@ -12,8 +12,9 @@ import psycopg
 import pytest
 import redis
 
-from adapters.embedded import make_bucket
+from adapters.buckets import make_bucket
 from container import Container
+from devtools import stand_ins
 from faults.invariants import INVARIANTS, Stores, broken
 from faults.load import Claims
 from models import (
@@ -29,10 +30,9 @@ from models import (
 )
 from models.columns import now
 from settings import Settings
-from tests import standins
-from tests.accounts import own_database
-from tests.payments import a_course
-from tests.pictures import bucket
+from testing.accounts import own_database
+from testing.payments import a_course
+from testing.pictures import bucket
 
 NOBODY = str(uuid.uuid4())
 
@@ -48,10 +48,10 @@ class Ruin:
     course: str
 
     async def add(self, *rows: object) -> None:
-        async with self.container.database.transaction() as session:
+        async with self.container.database.transaction() as db:
             for row in rows:
-                session.add(row)
-                await session.flush()
+                db.add(row)
+                await db.flush()
 
     def order(self, **more: object) -> Order:
         now = "2026-03-14T09:26:53Z"
@@ -144,14 +144,14 @@ async def ruin(own: Settings) -> AsyncIterator[Ruin]:
     container = Container(own)
     users = [User(email=f"{uuid.uuid4().hex}@example.com", password_hash="x") for _ in range(2)]
     with (
-        standins.running() as stand_ins,
+        stand_ins.running() as vendors,
         psycopg.connect(own.database_url, autocommit=True) as database,
         redis.Redis("127.0.0.1", own.redis_port, decode_responses=True) as cache,
     ):
         cache.flushall()
         store = bucket(own)
         make_bucket(store, own.storage_bucket_name)
-        stores = Stores(own, database, cache, store, stand_ins, Claims())
+        stores = Stores(own, database, cache, store, vendors, Claims())
         made = Ruin(stores, container, str(users[0].id), str(users[1].id), await a_course(container))
         await made.add(*users, *(Profile(user_id=user.id) for user in users))
         yield made

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.world import start_server, stop_server
+from testing.servers import start_server, stop_server
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -219,8 +219,8 @@ class RazorpayProvider:
     def _call(self, call: Callable[[Any], Any]) -> Any:
         for attempt in range(1, _ATTEMPTS + 1):
             # A session and a client are not for several threads at once.
-            with _Session() as session:
-                client = razorpay.Client(session, self._auth, base_url=self._base_url)
+            with _Session() as db:
+                client = razorpay.Client(db, self._auth, base_url=self._base_url)
                 try:
                     return call(client)
                 except (_Away, razorpay.errors.GatewayError, razorpay.errors.ServerError):

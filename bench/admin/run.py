@@ -1,8 +1,8 @@
-"""What operators ask of a big house: `python -m bench.admin.run` writes results/admin.md.
+"""Admin queries on a big deployment: `python -m bench.admin.run` writes results/admin.md.
 
-A scratch PostgreSQL is filled with a million accounts and five million calls (tests/crowd.sql). Each question is asked
-through the service method that its door calls, twenty times, and its statements are explained; the run fails where one
-of them reads a whole table that grows with the house. Then all of it is thrown away.
+A scratch PostgreSQL is filled with a million accounts and five million calls (testing/load_users.sql). Each query is
+run through the service method that its entry point calls, twenty times, and its statements are explained; the run fails
+where one of them reads a whole table that grows with the deployment. Then all of it is deleted.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from adapters.embedded import EmbeddedServices
 from bench import figures
 from bench.beside import prepare
 from container import Container
-from tests import crowd
-from tests.accounts import load, running
+from devtools.embedded import EmbeddedServices
+from testing import load_users
+from testing.accounts import load, running
 
 RESULTS = Path(__file__).resolve().parent.parent / "results" / "admin.md"
 SIZES = {"users": 1_000_000, "sessions": 5_000_000, "orders": 300_000, "reports": 200_000, "entries": 200_000}
@@ -36,7 +36,7 @@ async def main() -> None:
         directory = Path(folder)
         with EmbeddedServices(directory / "services", durable=False, only=("postgres", "valkey")) as services:
             settings = load(prepare(directory, services))
-            crowd.fill(settings, **SIZES)
+            load_users.fill(settings, **SIZES)
             print(f"filled after {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
             async with running(settings) as house:
                 lines, medians, whole = await _ask(house)
@@ -59,8 +59,8 @@ async def _ask(house: Container) -> tuple[list[str], dict[str, float], list[str]
     titles = ("question", "first, ms", "fastest, ms", "median, ms", "slowest, ms", "reads by")
     table = [f"| {' | '.join(titles)} |", "| --- " * len(titles) + "|"]
     shown, medians, whole = [], {}, []
-    asked = crowd.questions(house, SIZES["users"])
-    asked["stats, kept in Redis"] = house.stats.read
+    asked = load_users.questions(house, SIZES["users"])
+    asked["stats, kept in Redis"] = house.dashboard.read
     for name, question in asked.items():
         taken = []
         for _ in range(1 + TIMES):
@@ -71,10 +71,10 @@ async def _ask(house: Container) -> tuple[list[str], dict[str, float], list[str]
             taken.append((time.perf_counter() - started) * 1000)
         if "not kept" in name:
             await house.redis.delete("admin:stats")
-        explained = await crowd.plans(house, question, "ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF")
+        explained = await load_users.plans(house, question, "ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF")
         plan = [line for each in explained.values() for line in each]
         indexes = dict.fromkeys(re.findall(r"(?:using|Index Scan on) (\w+)", "\n".join(plan)))
-        if crowd.read_whole(plan):
+        if load_users.read_whole(plan):
             whole.append(name)
         first, *rest = taken
         medians[name] = statistics.median(rest)

@@ -20,8 +20,8 @@ from typing import Any, NamedTuple
 
 import redis
 
-from adapters.embedded import EmbeddedServices
 from bench import beside, figures
+from devtools.embedded import EmbeddedServices
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE.parent / "results" / "bus.md"

@@ -33,8 +33,8 @@ import orjson
 import uvloop
 
 from bench.sockets.load import Phone, hang_up, sign_in
-from tests.accounts import credentials
-from tests.world import address
+from testing.accounts import credentials
+from testing.servers import address
 
 #: What learners do, as shares of those who could. Nobody has measured ours; a log of the real ones replaces them.
 LOGS_IN = 1 / 30  # the others' refresh token still works

@@ -25,7 +25,6 @@ from typing import Any, LiteralString
 import bcrypt
 import psycopg
 
-from adapters.embedded import EmbeddedServices
 from bench.beside import prepare
 from bench.day import processes, report
 from bench.day.learners import PATIENCE
@@ -49,14 +48,15 @@ from bench.day.report import (
     summary,
 )
 from container import Container
+from devtools.embedded import EmbeddedServices
+from devtools.stand_ins import StandIns
+from devtools.stand_ins import running as stand_ins_running
 from settings import Settings
-from tests.accounts import ResendStandIn, load
-from tests.metrics import grown, scrape
-from tests.payments import a_course
-from tests.shop import a_worker
-from tests.standins import StandIns
-from tests.standins import running as stand_ins_running
-from tests.world import PASSWORD, Server, free_port, start_server, stop_server
+from testing.accounts import ResendStandIn, load
+from testing.metrics import grown, scrape
+from testing.payments import a_course
+from testing.servers import PASSWORD, Server, free_port, start_server, stop_server
+from testing.shop import a_worker
 
 HERE = Path(__file__).resolve().parent
 WORKERS = 2

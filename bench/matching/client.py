@@ -18,7 +18,7 @@ import uvloop
 
 import settings as configuration
 from adapters.scripts import Scripts
-from services.rooms import LUA, Rooms
+from services.calls.rooms import LUA, Rooms
 
 BARE = Path(__file__).parent / "bare"
 

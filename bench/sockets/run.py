@@ -24,11 +24,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from adapters.embedded import EmbeddedServices
 from bench import beside, figures
 from bench.beside import CORES, OTHER_CORE, SERVER_CORE
 from contract import schemas
 from contract.events import Bound
+from devtools.embedded import EmbeddedServices
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE.parent / "results" / "sockets.md"

@@ -18,15 +18,15 @@ from typing import NamedTuple
 
 import httpx
 
-from adapters.embedded import EmbeddedServices
 from adapters.keys import KeyFiles
 from bench import figures
 from cli.migrations import upgrade_to_head
 from container import Container
-from tests.accounts import load
-from tests.history import make_admin
-from tests.lessons import new_course, new_lesson
-from tests.world import Server, start_server, stop_server
+from devtools.embedded import EmbeddedServices
+from testing.accounts import load
+from testing.call_history import make_admin
+from testing.lessons import new_course, new_lesson
+from testing.servers import Server, start_server, stop_server
 
 RESULTS = Path(__file__).resolve().parent.parent / "results" / "upload.md"
 MEBIBYTE = 1024 * 1024

@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import settings as configuration
-from adapters.embedded import EmbeddedServices
 from bench import beside, figures
-from tests.accounts import execute
+from devtools.embedded import EmbeddedServices
+from testing.accounts import execute
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE.parent / "results" / "webhooks.md"

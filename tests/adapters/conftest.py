@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.accounts import ResendStandIn
+from testing.accounts import ResendStandIn
 
 
 @pytest.fixture

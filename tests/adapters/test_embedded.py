@@ -22,7 +22,7 @@ import psycopg
 import pytest
 import redis
 
-from adapters.embedded import EmbeddedError, EmbeddedServices
+from devtools.embedded import EmbeddedError, EmbeddedServices
 
 OWNER = """
 import json, sys

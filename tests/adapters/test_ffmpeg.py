@@ -17,7 +17,7 @@ import pytest
 from adapters.ffmpeg import Ffmpeg, NotPlayable
 from adapters.probing import Video
 from settings import Settings
-from tests.videos import ffmpeg
+from testing.videos import ffmpeg
 
 CODED = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p")
 

@@ -19,7 +19,7 @@ from PIL import Image, ImageCms, PngImagePlugin
 
 import errors
 from adapters import images
-from tests.pictures import picture
+from testing.pictures import picture
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 RED, GREEN, BLUE, WHITE = (220, 20, 20), (20, 200, 20), (20, 20, 220), (245, 245, 245)

@@ -30,9 +30,9 @@ from websockets.asyncio.client import connect
 
 from container import Container
 from settings import Settings
-from tests.accounts import ResendStandIn, an_email, bearer, eventually, execute, load, own_database
-from tests.calls import empty_queue, match
-from tests.world import Learner, Phone, Server, address, dial, free_port, start_server, stop_server
+from testing.accounts import ResendStandIn, an_email, bearer, eventually, execute, load, own_database
+from testing.calls import empty_queue, match
+from testing.servers import Learner, Phone, Server, address, dial, free_port, start_server, stop_server
 
 _ROOT = Path(__file__).resolve().parent.parent.parent
 #: Long enough to be nobody's but ours, and the same in JSON, in a URL and in a traceback.

@@ -12,9 +12,9 @@ from pydantic import SecretStr
 
 from adapters.mail.mailbox import Mailbox
 from adapters.mail.resend import ResendMailer
-from services import mails
+from services.messaging import emails
 from settings import Settings
-from tests.accounts import ResendStandIn
+from testing.accounts import ResendStandIn
 
 LINK = "https://parlance.example/reset-password?token=abc_DEF-123"
 
@@ -32,7 +32,7 @@ def mailer(resend_api: ResendStandIn, settings: Settings) -> ResendMailer:
 async def test_resend_gets_both_parts_and_the_key_that_makes_a_repeat_harmless(
     mailer: ResendMailer, resend_api: ResendStandIn
 ) -> None:
-    await mailer.send(mails.password_reset("ada@example.com", LINK), idempotency_key="password-reset-1")
+    await mailer.send(emails.password_reset("ada@example.com", LINK), idempotency_key="password-reset-1")
     ((headers, body),) = resend_api.requests
     assert headers["authorization"] == "Bearer re_key_of_the_tests"
     assert headers["idempotency-key"] == "password-reset-1"
@@ -46,7 +46,7 @@ async def test_what_resend_refuses_is_raised_so_that_the_job_tries_again(
 ) -> None:
     resend_api.answer = (status, {"statusCode": status, "name": "application_error", "message": "no"})
     with pytest.raises(Exception, match="no"):
-        await mailer.send(mails.verification("ada@example.com", LINK), idempotency_key="verification-1")
+        await mailer.send(emails.verification("ada@example.com", LINK), idempotency_key="verification-1")
 
 
 async def test_without_a_key_a_mail_is_a_file_and_its_link_is_printed(
@@ -54,7 +54,7 @@ async def test_without_a_key_a_mail_is_a_file_and_its_link_is_printed(
 ) -> None:
     mailbox = Mailbox(settings.model_copy(update={"mail_directory": tmp_path / "mail"}))
     for _ in range(2):
-        await mailbox.send(mails.verification("ada@example.com", LINK), idempotency_key="verification-7")
+        await mailbox.send(emails.verification("ada@example.com", LINK), idempotency_key="verification-7")
     (path,) = (tmp_path / "mail").iterdir()
     message = email.message_from_bytes(await asyncio.to_thread(path.read_bytes), policy=email.policy.default)
     assert message["To"] == "ada@example.com" and message["Subject"] == "Is this your address?"
@@ -65,5 +65,5 @@ async def test_without_a_key_a_mail_is_a_file_and_its_link_is_printed(
 
 
 def test_what_goes_into_html_is_escaped() -> None:
-    mail = mails.verification("ada@example.com", 'https://parlance.example/?a=1&b="<script>')
+    mail = emails.verification("ada@example.com", 'https://parlance.example/?a=1&b="<script>')
     assert "<script>" not in mail.html and "&amp;b=" in mail.html

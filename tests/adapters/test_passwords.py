@@ -16,9 +16,9 @@ import errors
 from adapters import passwords
 from adapters.passwords import Passwords, Verdict, prepare
 from container import Container
-from services.admins import AdminsService
-from tests.accounts import an_email, credentials, query
-from tests.world import PASSWORD, client
+from services.identity.administrators import AdministratorsService
+from testing.accounts import an_email, credentials, query
+from testing.servers import PASSWORD, client
 
 NFC, NFD = "r\u00e9sum\u00e9 caf\u00e9", unicodedata.normalize("NFD", "r\u00e9sum\u00e9 caf\u00e9")
 COMMON = ["password123", "PASSWORD123", "michelle", "Jennifer", "december", "iloveyou", "1q2w3e4r", "football1"]
@@ -80,34 +80,34 @@ async def test_work_depends_on_what_was_typed_alone(monkeypatch: pytest.MonkeyPa
 
 async def test_old_hash_opens_and_is_renewed(container: Container) -> None:
     """A hash of the bytes that a Mac typed: it opens as before, and from then on in the other form as well."""
-    account = await container.auth.register(email := an_email(), PASSWORD, "phone", "ios")
+    account = await container.authentication.register(email := an_email(), PASSWORD, "phone", "ios")
     old = bcrypt.hashpw(NFD.encode(), bcrypt.gensalt(4)).decode()
     await query(container, "UPDATE users SET password_hash = :old WHERE id = :id", old=old, id=account.user.id)
     with pytest.raises(errors.InvalidCredentials):
-        await container.auth.login(email, NFC + "!", "phone", "ios")
-    assert (await container.auth.login(email, NFD, "phone", "ios")).user.id == account.user.id
+        await container.authentication.login(email, NFC + "!", "phone", "ios")
+    assert (await container.authentication.login(email, NFD, "phone", "ios")).user.id == account.user.id
     [row] = await query(container, "SELECT password_hash FROM users WHERE id = :id", id=account.user.id)
     assert row.password_hash != old and bcrypt.checkpw(NFC.encode(), row.password_hash.encode())
     for typed in (NFC, NFD):
-        await container.auth.login(email, typed, "phone", "ios")
+        await container.authentication.login(email, typed, "phone", "ios")
     [after] = await query(container, "SELECT password_hash FROM users WHERE id = :id", id=account.user.id)
     assert after.password_hash == row.password_hash
 
 
 async def test_old_hash_of_a_refused_password_opens(container: Container) -> None:
-    account = await container.auth.register(email := an_email(), PASSWORD, "phone", "ios")
+    account = await container.authentication.register(email := an_email(), PASSWORD, "phone", "ios")
     old = bcrypt.hashpw(b"tab\tand bell\x07", bcrypt.gensalt(4)).decode()
     await query(container, "UPDATE users SET password_hash = :old WHERE id = :id", old=old, id=account.user.id)
-    assert (await container.auth.login(email, "tab\tand bell\x07", "phone", "ios")).user.id == account.user.id
+    assert (await container.authentication.login(email, "tab\tand bell\x07", "phone", "ios")).user.id == account.user.id
 
 
 async def test_concurrent_logins_with_an_old_hash_all_succeed(container: Container) -> None:
     import asyncio
 
-    account = await container.auth.register(email := an_email(), PASSWORD, "phone", "ios")
+    account = await container.authentication.register(email := an_email(), PASSWORD, "phone", "ios")
     old = bcrypt.hashpw(NFD.encode(), bcrypt.gensalt(4)).decode()
     await query(container, "UPDATE users SET password_hash = :old WHERE id = :id", old=old, id=account.user.id)
-    logins = [container.auth.login(email, NFD, f"device-{number}", "ios") for number in range(6)]
+    logins = [container.authentication.login(email, NFD, f"device-{number}", "ios") for number in range(6)]
     assert {each.user.id for each in await asyncio.gather(*logins)} == {account.user.id}
 
 
@@ -121,12 +121,12 @@ async def test_common_password_is_refused(asgi: Any, container: Container, passw
         await admins(container).create(an_email(), password)
 
 
-def admins(container: Container) -> AdminsService:
-    return container.admins
+def admins(container: Container) -> AdministratorsService:
+    return container.administrators
 
 
 async def test_common_password_is_refused_by_a_reset(container: Container) -> None:
-    account = await container.auth.register(an_email(), PASSWORD, "phone", "ios")
+    account = await container.authentication.register(an_email(), PASSWORD, "phone", "ios")
     token = uuid.uuid4().hex
     await query(
         container,
@@ -136,15 +136,15 @@ async def test_common_password_is_refused_by_a_reset(container: Container) -> No
         token=token.encode(),
     )
     with pytest.raises(errors.PasswordTooCommon):
-        await container.auth.reset_password(token, "password123")
-    await container.auth.reset_password(token, "no common words here")
+        await container.authentication.reset_password(token, "password123")
+    await container.authentication.reset_password(token, "no common words here")
 
 
 async def test_account_with_a_common_password_can_log_in(container: Container) -> None:
-    account = await container.auth.register(email := an_email(), PASSWORD, "phone", "ios")
+    account = await container.authentication.register(email := an_email(), PASSWORD, "phone", "ios")
     old = bcrypt.hashpw(b"password123", bcrypt.gensalt(4)).decode()
     await query(container, "UPDATE users SET password_hash = :old WHERE id = :id", old=old, id=account.user.id)
-    await container.auth.login(email, "password123", "phone", "ios")
+    await container.authentication.login(email, "password123", "phone", "ios")
 
 
 def test_common_passwords_are_loaded_when_needed() -> None:

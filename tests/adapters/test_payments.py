@@ -20,7 +20,7 @@ from adapters.payments.razorpay import RazorpayProvider
 from adapters.payments.stripe import StripeProvider
 from adapters.ports import DisputeFact, PaymentProvider, Purchase, RefundFact
 from settings import Settings
-from tests.payments import Webhook, paying, razorpay_webhook, stripe_webhook
+from testing.payments import Webhook, paying, razorpay_webhook, stripe_webhook
 
 EXPIRES = (datetime.now(UTC) + timedelta(hours=2)).replace(microsecond=0)
 PURCHASE = Purchase(

@@ -12,8 +12,7 @@ from PIL import Image, ImageChops, PngImagePlugin
 
 import errors
 from adapters import images
-from tests.adapters.test_images import measured, opened, quarters, saved
-from tests.profiles import (
+from testing.icc_profiles import (
     ADOBE_RGB,
     DISPLAY_P3,
     cmyk_profile,
@@ -23,6 +22,7 @@ from tests.profiles import (
     srgb_of,
     srgb_of_lab,
 )
+from tests.adapters.test_images import measured, opened, quarters, saved
 
 SIDE, TILE = 400, 80
 #: How each kind is written with as little loss as it can.

@@ -15,10 +15,10 @@ import pytest
 import errors
 from adapters.ports import Push
 from adapters.push.fcm import FcmSender
+from devtools.stand_ins import StandIns, running
 from settings import Settings, SettingsError
-from tests.accounts import load
-from tests.standins import StandIns, running
-from tests.world import free_port
+from testing.accounts import load
+from testing.servers import free_port
 
 SEND = "POST */messages:send"
 

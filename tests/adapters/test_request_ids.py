@@ -15,9 +15,9 @@ import httpx
 import pytest
 
 from settings import Settings
-from tests.accounts import own_database
-from tests.calls import becomes
-from tests.world import Server, dial, free_port, register, start_server, stop_server
+from testing.accounts import own_database
+from testing.calls import becomes
+from testing.servers import Server, dial, free_port, register, start_server, stop_server
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -12,12 +12,12 @@ import pytest
 import redis.exceptions
 from pydantic import SecretStr
 
-from adapters.embedded import EmbeddedServices
 from adapters.scripts import Scripts
 from container import Container
+from devtools.embedded import EmbeddedServices
 from settings import Settings
+from testing.servers import free_port
 from tests.services.test_bus import Line
-from tests.world import free_port
 
 SCRIPTS = {
     "count": "return redis.call('INCR', KEYS[1])",

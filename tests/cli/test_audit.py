@@ -28,8 +28,8 @@ async def scratch(settings: Settings) -> AsyncIterator[Settings]:
         await asyncio.to_thread(migrations.upgrade_to_head, own)
         services = Container(own)
         for _ in range(3):
-            async with services.database.transaction() as session:
-                await services.audit.write(session, None, "admin.create", uuid.uuid4())
+            async with services.database.transaction() as db:
+                await services.audit.write(db, None, "admin.create", uuid.uuid4())
         await services.close()
         yield own
 

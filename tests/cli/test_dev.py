@@ -20,8 +20,8 @@ import psycopg
 import pytest
 import stripe
 
-from cli import payment_stand_ins
-from tests.pace import limit
+from devtools import payment_stand_ins
+from testing.time_limits import limit
 
 ROOT = Path(__file__).parents[2]
 CONFIGURED = ("DB_", "REDIS_", "STORAGE_", "JWT_", "APP_", "PARLANCE_", "STRIPE_", "RAZORPAY_", "PAYMENT_")

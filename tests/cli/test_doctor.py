@@ -21,17 +21,17 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from joserfc import jwt
 from joserfc.jwk import RSAKey
 
-from adapters.embedded import EmbeddedServices
 from adapters.keys import KeyFiles
 from adapters.redis import connect
 from cli.configured import operator_settings
 from cli.migrations import revisions, upgrade_to_head
-from services.doctor import DoctorService, Finding
+from devtools.embedded import EmbeddedServices
+from devtools.stand_ins import running
+from services.operations.doctor import DoctorService, Finding
 from settings import Settings
+from testing.debian_programs import coturn
+from testing.servers import free_port
 from tests.cli.test_operators import parlance
-from tests.debian import coturn
-from tests.standins import running
-from tests.world import free_port
 
 
 async def examined(settings: Settings, **changes: Any) -> dict[str, Finding]:

@@ -17,9 +17,9 @@ import pytest
 from container import Container
 from models import Order
 from settings import Settings
-from tests.accounts import Ran, own_database, parlance, run_jobs, running
-from tests.history import rows
-from tests.payments import a_course, completed, deliver, lapse, paying, payment_of, state_of, stripe_session, tills
+from testing.accounts import Ran, own_database, parlance, run_jobs, running
+from testing.call_history import rows
+from testing.payments import a_course, completed, deliver, lapse, paying, payment_of, state_of, stripe_session, tills
 from tests.services.test_settlement import a_learner
 
 PRICE = 49900

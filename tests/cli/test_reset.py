@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.metadata import version
 from pathlib import Path
 
-from adapters.embedded import EmbeddedServices
+from devtools.embedded import EmbeddedServices
 from tests.cli.test_operators import parlance
 
 

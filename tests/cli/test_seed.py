@@ -23,11 +23,12 @@ import errors
 from cli import migrations
 from container import Container
 from contract import operations, schemas
+from devtools.demo_data import DemoData
 from settings import Settings
-from tests.accounts import eventually
-from tests.history import every_page, rows, value
-from tests.shop import a_worker
-from tests.world import address, client
+from testing.accounts import eventually
+from testing.call_history import every_page, rows, value
+from testing.servers import address, client
+from testing.shop import a_worker
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LEARNERS = 60
@@ -201,7 +202,7 @@ async def test_it_refuses_to_run_again_and_in_production(
 ) -> None:
     container, _ = seeded
     with pytest.raises(errors.Refused, match="there already"):
-        await container.demo.fill(LEARNERS, 2)
+        await DemoData(container).fill(LEARNERS, 2)
     assert await value(container, "SELECT count(*) FROM users") == LEARNERS + 1
     again = await parlance(
         {**environment, "DB_NAME": container.settings.db_name, "APP_ENV": "production"}, "seed", "--seed", "2"
@@ -216,7 +217,7 @@ async def test_the_same_seed_makes_the_same_people(seeded: tuple[Container, str]
         await asyncio.to_thread(migrations.upgrade_to_head, own)
         other = Container(own)
         try:
-            await other.demo.fill(LEARNERS, 1)
+            await DemoData(other).fill(LEARNERS, 1)
             student = names.replace("ORDER", "WHERE role = 'student' ORDER")
             assert await rows(other, student) == await rows(container, student)
         finally:

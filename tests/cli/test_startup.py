@@ -16,17 +16,17 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from adapters.embedded import EmbeddedServices
 from adapters.keys import KeyFileError, KeyFiles
 from adapters.redis import connect
 from cli.listening import refusal
 from cli.migrations import revisions, upgrade_to_head
-from services import startup
+from devtools.embedded import EmbeddedServices
+from services.operations import startup
 from settings import Settings
-from tests.accounts import eventually, load, own_database
+from testing.accounts import eventually, load, own_database
+from testing.servers import free_port
+from testing.shop import a_worker
 from tests.cli.test_operators import parlance
-from tests.shop import a_worker
-from tests.world import free_port
 
 SECRET = "Hunter2-secret"
 

@@ -15,13 +15,13 @@ from procrastinate import App
 from procrastinate.exceptions import ConnectorException
 
 from adapters import jobs
-from adapters.embedded import EmbeddedServices
 from cli import worker
 from cli.migrations import upgrade_to_head
 from container import Container
+from devtools.embedded import EmbeddedServices
 from settings import Settings
-from tests.accounts import eventually, execute, load, own_database, query
-from tests.shop import a_worker
+from testing.accounts import eventually, execute, load, own_database, query
+from testing.shop import a_worker
 
 
 async def test_jobs_are_done_after_postgresql_was_killed_and_came_back(
@@ -35,8 +35,8 @@ async def test_jobs_are_done_after_postgresql_was_killed_and_came_back(
     services = Container(settings)
 
     async def ask() -> None:
-        async with services.database.transaction() as session:
-            await services.jobs.enqueue(session, "auth.send_verification", user_id=str(uuid.uuid4()))
+        async with services.database.transaction() as db:
+            await services.jobs.enqueue(db, "auth.send_verification", user_id=str(uuid.uuid4()))
 
     async def done() -> bool:
         return not await query(services, "SELECT FROM procrastinate_jobs WHERE task_name = 'auth.send_verification'")
@@ -78,8 +78,8 @@ async def test_what_became_of_a_job_is_noted_as_soon_as_postgresql_can(
     with own_database(settings) as own:
         services = Container(own)
         execute(own, FULL)
-        async with services.database.transaction() as session:
-            await services.jobs.enqueue(session, "auth.send_verification", user_id=str(uuid.uuid4()))
+        async with services.database.transaction() as db:
+            await services.jobs.enqueue(db, "auth.send_verification", user_id=str(uuid.uuid4()))
 
         async def is_done() -> bool:
             return not await query(
@@ -99,8 +99,8 @@ async def test_what_became_of_a_job_is_noted_as_soon_as_postgresql_can(
 async def test_a_job_is_tried_again_by_postgresqls_clock(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     with own_database(settings) as own:
         services = Container(own)
-        async with services.database.transaction() as session:
-            await services.jobs.enqueue(session, "a.task")
+        async with services.database.transaction() as db:
+            await services.jobs.enqueue(db, "a.task")
         async with services.jobs.app.open_async() as queue:
             worker_id = await queue.job_manager.register_worker()
             job = await queue.job_manager.fetch_job(queues=None, worker_id=worker_id)

@@ -1,12 +1,8 @@
 """Owns the renaming of everything that both contracts name, one thing at a time, and what tests would say to it.
 
-What tests sent and heard (`tests/record.py`) is judged by each changed contract. One that nothing contradicts would
-have been served, and no test would have noticed: a survivor. `make mutants` records and judges; run as
-`python -m tests.contract.mutations FOLDER` to judge what was recorded.
-
-Each change is judged by the cheapest that notices it: the start of the product, the values of models and errors, or
-messages. A message that the changed contract refuses would have been a 400, a `bad_payload` or, for an answer, a 500. A
-field of an answer that need not be there is one that some answer lacks: so a lost `required` shows, too.
+What tests sent and heard (`testing/wire_recording.py`) is judged by each changed contract. One that nothing
+contradicts would have been served, and no test would have noticed: a survivor. `make mutants` records and judges; run
+as `python -m tests.contract.mutations FOLDER` to judge what was recorded.
 """
 
 from __future__ import annotations

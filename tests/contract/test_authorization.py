@@ -17,11 +17,11 @@ import pytest
 
 from container import Container
 from contract import operations, schemas
-from tests.history import MakeLearner, had_call, make_admin, until
-from tests.payments import a_course, completed, deliver
-from tests.pictures import picture, upload
-from tests.wire import dial_bare
-from tests.world import PASSWORD, Learner, Server, address, client
+from testing.call_history import MakeLearner, had_call, make_admin, until
+from testing.payments import a_course, completed, deliver
+from testing.pictures import picture, upload
+from testing.raw_websockets import dial_bare
+from testing.servers import PASSWORD, Learner, Server, address, client
 
 OPERATIONS = operations.definitions(schemas.load(schemas.OPENAPI))
 NOBODY = "7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0"
@@ -312,8 +312,8 @@ async def test_a_body_without_one_of_its_fields_is_refused(world: World, operati
 
 async def demote(container: Container, admin: Learner) -> None:
     """Demote an administrator, who is not the last one."""
-    await container.admins.create(f"{uuid.uuid4().hex}@example.com", PASSWORD)
-    await container.admins.demote(admin.email)
+    await container.administrators.create(f"{uuid.uuid4().hex}@example.com", PASSWORD)
+    await container.administrators.demote(admin.email)
 
 
 async def test_a_demoted_administrator_opens_nothing_with_the_token_of_before(

@@ -18,8 +18,8 @@ from joserfc import jwt
 from joserfc.jwk import RSAKey
 
 from settings import Settings
+from testing.servers import Learner
 from tests.contract.test_rest_contract import assert_problem
-from tests.world import Learner
 
 MakeLearner = Callable[..., Awaitable[Learner]]
 JSON = {"Content-Type": "application/json"}

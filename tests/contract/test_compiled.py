@@ -18,9 +18,9 @@ from container import Container
 from contract import edge, rest, schemas
 from contract.compiled import FastPath
 from contract.operations import ContractError, definitions
-from services.sign_ins import Identity
+from services.identity.logins import Identity
 from settings import Settings
-from tests.world import PASSWORD, Learner, address
+from testing.servers import PASSWORD, Learner, address
 
 MakeLearner = Callable[..., Awaitable[Learner]]
 Header = tuple[bytes, bytes]

@@ -26,11 +26,11 @@ from models import NotificationType
 from realtime import emit
 from realtime.caller import Caller
 from realtime.emit import Event
-from services.matchmaking import Match, Partner, Searching
-from services.sign_ins import Identity
+from services.calls.matchmaking import Match, Partner, Searching
+from services.identity.logins import Identity
 from settings import Settings
-from tests.calls import LocalBus
-from tests.world import free_port
+from testing.calls import LocalBus
+from testing.servers import free_port
 
 Document = dict[str, Any]
 

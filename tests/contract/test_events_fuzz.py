@@ -20,10 +20,10 @@ from websockets.asyncio.client import ClientConnection, connect
 
 import texts
 from contract import schemas
-from tests import record
-from tests.pace import limit
-from tests.wire import hang_up
-from tests.world import Learner, Phone, Server
+from testing import wire_recording
+from testing.raw_websockets import hang_up
+from testing.servers import Learner, Phone, Server
+from testing.time_limits import limit
 
 MakePhone = Callable[..., Awaitable[Phone]]
 
@@ -282,7 +282,7 @@ async def test_raw_shapes_are_acknowledged_and_the_socket_lives_on(make_phone: M
                 is_good = not isinstance(payload, tuple) and is_storable(payload) and accepts(payload)
             try:
                 ack = await phone.client.call(event, payload, timeout=15)
-                record.event(event, payload, ack)
+                wire_recording.event(event, payload, ack)
                 check_ack(ack, (event, shape))
                 is_refused = not ack["ok"] and ack["error"]["code"] == "bad_payload"
                 assert is_refused is not is_good, f"{event} with {shape} was answered {ack}"

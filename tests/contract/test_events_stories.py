@@ -28,8 +28,9 @@ from sqlmodel import col
 from container import Container
 from contract.events import COMMON_CODES
 from models import CallSession
-from tests import record
-from tests.calls import empty_queue
+from testing import wire_recording
+from testing.calls import empty_queue
+from testing.servers import Learner, Phone, Server, dial, register
 from tests.contract.test_events_fuzz import (
     ACK,
     CLIENT_EVENTS,
@@ -42,7 +43,6 @@ from tests.contract.test_events_fuzz import (
     payloads,
     quiet_log,
 )
-from tests.world import Learner, Phone, Server, dial, register
 
 __all__ = ["quiet_log"]
 
@@ -208,7 +208,7 @@ class Telling:
             assert time.monotonic() < deadline, f"{event} {payload!r} is not acknowledged"
             await asyncio.sleep(0.002)
         (ack,) = answers
-        record.event(event, payload, ack)
+        wire_recording.event(event, payload, ack)
         assert ACKS[event](ack), f"{event} {payload!r}: the ack {ack} is not what the contract says"
         code = "ok" if ack["ok"] else ack["error"]["code"]
         assert code == "ok" or code in CODES[event], f"{event} {payload!r}: {ack} is not listed for it"
@@ -300,8 +300,8 @@ async def never_in_two_calls(container: Container, users: list[str]) -> None:
         is_open, sa.or_(col(CallSession.user_a_id).in_(ids), col(CallSession.user_b_id).in_(ids))
     )
     while True:
-        async with container.database.transaction() as session:
-            calls = await (await session.connection()).execute(rows)
+        async with container.database.transaction() as db:
+            calls = await (await db.connection()).execute(rows)
             talking = Counter(user for row in calls.all() for user in row)
         assert not talking or max(talking.values()) == 1, "somebody is in two calls"
         await asyncio.sleep(0.05)

@@ -16,10 +16,10 @@ import errors
 import settings as configuration
 from contract import edge
 from contract.http_server import HttpProtocol
+from testing.metrics import grown, scrape_all
+from testing.servers import Server
+from testing.time_limits import limit
 from tests.contract.test_http_server import serving
-from tests.metrics import grown, scrape_all
-from tests.pace import limit
-from tests.world import Server
 
 GET = b"GET / HTTP/1.1\r\nHost: parlance\r\n\r\n"
 CHUNKED = b"POST / HTTP/1.1\r\nHost: parlance\r\nTransfer-Encoding: chunked\r\n\r\n"

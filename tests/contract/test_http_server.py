@@ -16,7 +16,7 @@ from starlette.types import Message, Receive, Scope, Send
 from contract import edge, http_server
 from contract.operations import WHOLE
 from settings import Settings
-from tests.world import Server, free_port
+from testing.servers import Server, free_port
 
 
 async def talk(server: Server, *requests: str) -> str:

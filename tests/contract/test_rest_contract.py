@@ -173,7 +173,7 @@ def assert_problem(answer: httpx.Response, code: str) -> None:
 
 async def test_an_answer_against_the_spec_is_not_sent_in_tests(container: Container) -> None:
     from contract import rest
-    from tests.world import client
+    from testing.servers import client
 
     document: dict[str, Any] = copy.deepcopy(DOCUMENT)
     document["components"]["schemas"]["Health"]["properties"]["status"]["enum"] = ["well"]

@@ -22,7 +22,7 @@ from schemathesis.specs.openapi.checks import negative_data_rejection, positive_
 
 from container import Container
 from contract import schemas
-from tests.world import PASSWORD, Server, address
+from testing.servers import PASSWORD, Server, address
 
 schemathesis.serializer.alias("application/offset+octet-stream", "application/octet-stream")
 
@@ -70,7 +70,7 @@ def token(server: Server) -> str:
 @pytest.fixture(scope="session")
 async def admin_token(server: Server, container: Container) -> str:
     email = f"{uuid.uuid4().hex}@example.com"
-    await container.admins.create(email, PASSWORD)
+    await container.administrators.create(email, PASSWORD)
     body = {"email": email, "password": PASSWORD, "deviceId": "fuzz", "platform": "ios"}
     async with httpx.AsyncClient() as http:
         answer = await http.post(f"{server.url}/auth/login", json=body, headers={"X-Forwarded-For": address()})

@@ -15,7 +15,7 @@ from openapi_spec_validator import OpenAPIV30SpecValidator
 
 from contract import lint, schemas, served
 from contract.operations import METHODS
-from tests.world import Learner
+from testing.servers import Learner
 
 MakeLearner = Callable[..., Awaitable[Learner]]
 Document = dict[str, Any]

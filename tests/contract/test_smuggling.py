@@ -16,10 +16,10 @@ from websockets.utils import apply_mask
 
 from contract.http_limits import Limits
 from contract.http_server import HttpProtocol
+from testing.servers import Server, address
+from testing.time_limits import limit
 from tests.contract.odd_requests import HOST, NEXT, OFFERS, STREAMS
 from tests.contract.test_http_server import serving
-from tests.pace import limit
-from tests.world import Server, address
 
 Accepted = list[tuple[str, str, bytes]]
 JSON = b"Content-Type: application/json\r\n"

@@ -15,10 +15,10 @@ from container import Container
 from contract import schemas
 from contract.operations import json_body_schemas
 from settings import Settings
-from tests.history import make_admin, rows, value
-from tests.lessons import new_course, new_lesson
-from tests.pictures import upload
-from tests.world import Learner, Phone, client
+from testing.call_history import make_admin, rows, value
+from testing.lessons import new_course, new_lesson
+from testing.pictures import upload
+from testing.servers import Learner, Phone, client
 
 MakeLearner = Callable[..., Awaitable[Learner]]
 MakePhone = Callable[..., Awaitable[Phone]]

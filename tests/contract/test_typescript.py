@@ -16,8 +16,8 @@ import yaml
 from container import Container
 from contract import lint
 from contract.typescript import CLIENT, compile_client, generate
-from tests.calls import empty_queue
-from tests.world import Server, address
+from testing.calls import empty_queue
+from testing.servers import Server, address
 
 ROOT = Path(__file__).resolve().parents[2]
 

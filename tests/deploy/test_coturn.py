@@ -1,7 +1,7 @@
 """deploy/turnserver.conf, in a real coturn: who may relay, to whom, and how much.
 
 The client is aioice's, over UDP, TCP and TLS. The configuration is the deployed one; what the tests set for themselves
-(`tests.debian.coturn`) are addresses, ports, files, realm and secret.
+(`testing.debian_programs.coturn`) are addresses, ports, files, realm and secret.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from aioice import stun, turn
 
 from adapters.turn import Turn
 from settings import Settings
-from tests.calls import becomes
-from tests.debian import DEPLOY, Coturn, certificate, coturn
+from testing.calls import becomes
+from testing.debian_programs import DEPLOY, Coturn, certificate, coturn
 
 pytestmark = pytest.mark.system
 

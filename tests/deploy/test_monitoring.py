@@ -10,9 +10,9 @@ from typing import Any
 
 import yaml
 
-from tests.debian import DEPLOY
-from tests.metrics import scrape
-from tests.world import Server
+from testing.debian_programs import DEPLOY
+from testing.metrics import scrape
+from testing.servers import Server
 
 #: What Prometheus itself knows of a target, and what it adds to each sample.
 _OWN, _ADDED = {"up"}, {"instance", "job", "le"}

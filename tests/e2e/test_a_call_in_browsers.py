@@ -13,10 +13,10 @@ import pytest
 from container import Container
 from contract import lint
 from contract.typescript import CLIENT
-from tests.calls import empty_queue
-from tests.debian import CHROMIUM_ARGUMENTS, coturn, program
-from tests.pace import limit
-from tests.world import free_port, start_server, stop_server
+from testing.calls import empty_queue
+from testing.debian_programs import CHROMIUM_ARGUMENTS, coturn, program
+from testing.servers import free_port, start_server, stop_server
+from testing.time_limits import limit
 
 
 @pytest.mark.system

@@ -14,14 +14,14 @@ import pytest
 from container import Container
 from contract import lint
 from settings import Settings
-from tests.accounts import eventually, load, own_database
-from tests.debian import CHROMIUM_ARGUMENTS, program
-from tests.history import make_admin
-from tests.lessons import new_course, new_lesson
-from tests.pace import limit
-from tests.shop import a_worker
-from tests.videos import clip, put
-from tests.world import free_port, register, start_server, stop_server
+from testing.accounts import eventually, load, own_database
+from testing.call_history import make_admin
+from testing.debian_programs import CHROMIUM_ARGUMENTS, program
+from testing.lessons import new_course, new_lesson
+from testing.servers import free_port, register, start_server, stop_server
+from testing.shop import a_worker
+from testing.time_limits import limit
+from testing.videos import clip, put
 
 
 @pytest.mark.system

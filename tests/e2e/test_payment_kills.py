@@ -18,14 +18,14 @@ import pytest
 
 from adapters.jobs import STALLED_AFTER
 from container import Container
+from devtools.stand_ins import StandIns
+from devtools.stand_ins import running as stand_ins_running
 from settings import Settings
-from tests.accounts import eventually, load, own_database, run_jobs, running
-from tests.history import rows, value
-from tests.payments import a_course, is_enrolled
+from testing.accounts import eventually, load, own_database, run_jobs, running
+from testing.call_history import rows, value
+from testing.payments import a_course, is_enrolled
+from testing.shop import PRICE, ROOT, SUBSCRIBED, agrees
 from tests.services.test_settlement import a_learner
-from tests.shop import PRICE, ROOT, SUBSCRIBED, agrees
-from tests.standins import StandIns
-from tests.standins import running as stand_ins_running
 
 KILLS = 200
 ORDERS = 80
@@ -53,7 +53,7 @@ class Lives:
 def lives(environment: dict[str, str], log: Path) -> Iterator[Lives]:
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.payment_lives"],
+            [sys.executable, "-m", "testing.payment_processes"],
             env={**os.environ, **environment, "LOG_LEVEL": "warning"},
             cwd=ROOT,
             stdin=subprocess.PIPE,

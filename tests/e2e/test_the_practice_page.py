@@ -14,15 +14,15 @@ import pytest
 from container import Container
 from contract import lint
 from settings import Settings
-from tests.accounts import eventually
-from tests.calls import empty_queue
-from tests.debian import CHROMIUM_ARGUMENTS, program
-from tests.lessons import new_course, new_lesson
-from tests.pace import limit
-from tests.pictures import picture, upload
-from tests.shop import PRICE, a_shop, a_worker
-from tests.videos import clip, put
-from tests.world import PASSWORD, Server, free_port, start_server, stop_server
+from testing.accounts import eventually
+from testing.calls import empty_queue
+from testing.debian_programs import CHROMIUM_ARGUMENTS, program
+from testing.lessons import new_course, new_lesson
+from testing.pictures import picture, upload
+from testing.servers import PASSWORD, Server, free_port, start_server, stop_server
+from testing.shop import PRICE, a_shop, a_worker
+from testing.time_limits import limit
+from testing.videos import clip, put
 
 
 @pytest.mark.system

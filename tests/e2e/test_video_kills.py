@@ -14,13 +14,13 @@ import pytest
 from adapters.jobs import STALLED_AFTER
 from container import Container
 from settings import Settings
-from tests.accounts import eventually, load, own_database
-from tests.history import make_admin, value
-from tests.lessons import new_course, new_lesson
-from tests.pictures import keys
-from tests.shop import a_worker
-from tests.videos import clip, decoded, everything, put
-from tests.world import Learner, start_server, stop_server
+from testing.accounts import eventually, load, own_database
+from testing.call_history import make_admin, value
+from testing.lessons import new_course, new_lesson
+from testing.pictures import keys
+from testing.servers import Learner, start_server, stop_server
+from testing.shop import a_worker
+from testing.videos import clip, decoded, everything, put
 
 
 @pytest.fixture

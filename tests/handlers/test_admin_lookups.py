@@ -14,11 +14,11 @@ import app
 from container import Container
 from models import AuditEntry, OrderStatus, ProviderName, Role
 from settings import Settings
-from tests.accounts import own_database, running
-from tests.directory import NOON, an_account, an_order, minutes_ago, some_course
-from tests.history import every_page, had_call, make_admin, rows
-from tests.payments import completed, deliver, paying, tills
-from tests.world import Learner, client, register
+from testing.accounts import own_database, running
+from testing.admin_rows import NOON, an_account, an_order, minutes_ago, some_course
+from testing.call_history import every_page, had_call, make_admin, rows
+from testing.payments import completed, deliver, paying, tills
+from testing.servers import Learner, client, register
 
 NOWHERE = "7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0"
 
@@ -398,11 +398,11 @@ async def _published(house: Container) -> uuid.UUID:
 
 
 async def test_an_entry_by_an_operator_at_the_command_line_has_no_actor(house: Container, admin: Learner) -> None:
-    user = await house.admins.create(f"{name()}@example.com", "a good password")
+    user = await house.administrators.create(f"{name()}@example.com", "a good password")
     (entry,) = (await admin.http.get("/admin/audit", params={"targetId": str(user.id)})).json()["items"]
     assert (entry["action"], entry["actorId"], entry["detail"]) == ("admin.create", None, {})
-    async with house.database.transaction() as session:
-        kept = await session.get_one(AuditEntry, entry["number"])
+    async with house.database.transaction() as db:
+        kept = await db.get_one(AuditEntry, entry["number"])
     assert entry["hash"] == kept.hash
 
 
@@ -410,7 +410,7 @@ async def test_a_demoted_administrator_reads_nothing_more(house: Container, asgi
     async with client(asgi) as http:
         other = await make_admin(house, http)
         assert (await other.http.get("/admin/users")).status_code == 200
-        await house.admins.demote(other.email)
+        await house.administrators.demote(other.email)
         for path in ("/admin/stats", "/admin/users", f"/admin/users/{admin.id}", "/admin/orders", "/admin/audit"):
             assert await _code(other.http, path) in ((401, "unauthenticated"), (403, "forbidden"))
 

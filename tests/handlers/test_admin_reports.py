@@ -10,8 +10,8 @@ import pytest
 
 from container import Container
 from contract import operations, schemas
-from tests.history import MakeLearner, every_page, had_call, make_admin, rows, until, value
-from tests.world import PASSWORD, Learner
+from testing.call_history import MakeLearner, every_page, had_call, make_admin, rows, until, value
+from testing.servers import PASSWORD, Learner
 
 NOWHERE = "7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0"
 OPERATIONS = {
@@ -167,7 +167,7 @@ async def test_a_demoted_administrator_is_out_at_once(
     container: Container, make_learner: MakeLearner, admin: Learner
 ) -> None:
     other = await make_admin(container, (await make_learner(ready=False)).http)
-    await container.admins.demote(other.email)
+    await container.administrators.demote(other.email)
 
     async def refused() -> bool:
         return (await other.http.get("/admin/reports")).status_code == 401

@@ -12,18 +12,17 @@ from typing import Any
 import pytest
 
 import app
-import services.stats
-from adapters.embedded import EmbeddedServices
 from container import Container
+from devtools.embedded import EmbeddedServices
 from models import CallSession, Dispute, DisputeStatus, EndedBy, OrderStatus, ProviderName, Refund, RefundStatus, Report
 from models import ReportReason as Reason
 from models import ReportStatus as Status
-from services.stats import KEPT
+from services.operations.dashboard import COUNTED, KEPT
 from settings import Settings
-from tests.accounts import own_database, running
-from tests.directory import an_account, an_order, keep, some_course
-from tests.history import every_page, make_admin, rows
-from tests.world import Learner, client
+from testing.accounts import own_database, running
+from testing.admin_rows import an_account, an_order, keep, some_course
+from testing.call_history import every_page, make_admin, rows
+from testing.servers import Learner, client
 
 DAY = timedelta(days=1)
 
@@ -236,7 +235,7 @@ async def test_the_numbers_are_kept_for_all_workers_and_not_for_long(
     await an_account(house, "ada@example.com")
     other = Container(house.settings)
     try:
-        assert (await other.stats.read()).users.count == first["totals"]["users"]["count"] == 1
+        assert (await other.dashboard.read()).users.count == first["totals"]["users"]["count"] == 1
     finally:
         await other.close()
     assert await read(admin) == first
@@ -269,13 +268,13 @@ async def test_a_big_table_is_estimated(house: Container) -> None:
     async with house.database.engine.connect() as connection:
         await connection.exec_driver_sql("ALTER TABLE users SET (autovacuum_enabled = false)")
         await connection.commit()
-    await rows(house, many, count=services.stats.COUNTED + 1000)
-    total = (await house.stats.read()).users
-    assert not total.exact and total.count >= services.stats.COUNTED
+    await rows(house, many, count=COUNTED + 1000)
+    total = (await house.dashboard.read()).users
+    assert not total.exact and total.count >= COUNTED
     async with house.database.engine.connect() as connection:
         await connection.exec_driver_sql("ANALYZE users")
         await connection.commit()
     await rows(house, many.replace("number ||", "'x' || number ||"), count=150_000)
     await house.redis.delete("admin:stats")
-    total = (await house.stats.read()).users
+    total = (await house.dashboard.read()).users
     assert not total.exact and abs(total.count - 251_000) < 2_510

@@ -17,11 +17,11 @@ import app
 from adapters.storage import Storage
 from container import Container
 from contract import operations, schemas
-from services.users import AVATAR_BYTES
+from services.identity.profiles import AVATAR_BYTES
 from settings import Settings
-from tests.history import MakeLearner, codes, value
-from tests.pictures import bucket, keys, picture, run_jobs, upload
-from tests.world import Learner, Server, client, register
+from testing.call_history import MakeLearner, codes, value
+from testing.pictures import bucket, keys, picture, run_jobs, upload
+from testing.servers import Learner, Server, client, register
 
 AVATAR = "/users/me/avatar"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from container import Container
-from tests.history import MakeLearner, codes, every_page, value
+from testing.call_history import MakeLearner, codes, every_page, value
 
 NOWHERE = "7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0"
 

@@ -9,8 +9,8 @@ import pytest
 
 from contract import edge
 from settings import Settings
-from tests.accounts import an_email, bearer, credentials
-from tests.world import address
+from testing.accounts import an_email, bearer, credentials
+from testing.servers import address
 
 ORIGIN = {"Origin": "http://localhost:5503"}
 

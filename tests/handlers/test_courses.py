@@ -14,11 +14,11 @@ from PIL import Image
 
 from container import Container
 from settings import Settings
-from tests.history import MakeLearner, codes, every_page, rows, value
-from tests.lessons import NOWHERE, an_admin, new_course, new_lesson, problem
-from tests.payments import a_course, completed, deliver
-from tests.pictures import keys, picture, run_jobs, upload
-from tests.world import Learner
+from testing.call_history import MakeLearner, codes, every_page, rows, value
+from testing.lessons import NOWHERE, an_admin, new_course, new_lesson, problem
+from testing.payments import a_course, completed, deliver
+from testing.pictures import keys, picture, run_jobs, upload
+from testing.servers import Learner
 
 
 @pytest.fixture

@@ -19,8 +19,8 @@ from cli.migrations import _config
 from container import Container
 from models.email_addresses import canonical, deliverable
 from settings import Settings
-from tests.accounts import credentials, own_database, query
-from tests.world import PASSWORD, client
+from testing.accounts import credentials, own_database, query
+from testing.servers import PASSWORD, client
 
 #: Spellings of one address each; `{}` makes it unique.
 SPELLINGS = {
@@ -119,7 +119,7 @@ async def test_email_that_mail_programs_misread_is_refused(asgi: Any, kind: str)
 
 async def test_database_refuses_a_second_account_of_an_address(container: Container) -> None:
     email = f"{uuid.uuid4().hex}@example.com"
-    await container.auth.register(email, PASSWORD, "phone", "ios")
+    await container.authentication.register(email, PASSWORD, "phone", "ios")
     with pytest.raises(Exception, match="users_email_key"):
         await query(
             container,
@@ -133,11 +133,11 @@ async def test_operators_find_an_account_by_any_spelling(
     container: Container, make_learner: Callable[..., Any]
 ) -> None:
     stored, *others = every_spelling("nfd")
-    account = await container.auth.register(stored, PASSWORD, "phone", "ios")
+    account = await container.authentication.register(stored, PASSWORD, "phone", "ios")
     for each in (stored, *others):
-        assert (await container.admins.promote(each)).id == account.user.id
+        assert (await container.administrators.promote(each)).id == account.user.id
         await container.notifications.send(each, "Title", "Body")
-        page = await container.accounts.list_all(limit=5, search=each.rpartition("@")[0])
+        page = await container.user_directory.list_all(limit=5, search=each.rpartition("@")[0])
         assert [found.user.id for found in page.items] == [account.user.id]
     assert account.user.email == deliverable(stored) == stored
 
@@ -215,7 +215,7 @@ def test_migration_reports_collisions_and_changes_nothing(
 async def test_account_with_an_undeliverable_address_can_log_in(asgi: Any, container: Container) -> None:
     """Whoever registered before the rule keeps the account, and is sent nothing that somebody else would read."""
     name = uuid.uuid4().hex
-    account = await container.auth.register(f"{name}@example.com", PASSWORD, "phone", "ios")
+    account = await container.authentication.register(f"{name}@example.com", PASSWORD, "phone", "ios")
     odd = f"a,{name}@example.com"
     await query(
         container,
@@ -224,9 +224,9 @@ async def test_account_with_an_undeliverable_address_can_log_in(asgi: Any, conta
         form=canonical(odd),
         id=account.user.id,
     )
-    login = await container.auth.login(odd.upper(), PASSWORD, "phone", "ios")
+    login = await container.authentication.login(odd.upper(), PASSWORD, "phone", "ios")
     assert login.user.id == account.user.id
-    await container.auth.send_password_reset(odd)
-    await container.auth.send_verification(str(account.user.id))
+    await container.authentication.send_password_reset(odd)
+    await container.authentication.send_verification(str(account.user.id))
     for table in ("password_reset_tokens", "email_verification_tokens"):
         assert await query(container, f"SELECT 1 FROM {table} WHERE user_id = :id", id=account.user.id) == []

@@ -13,8 +13,8 @@ import httpx
 import pytest
 
 from settings import Settings
-from tests.accounts import an_email, credentials, execute
-from tests.world import Server, address, start_server, stop_server
+from testing.accounts import an_email, credentials, execute
+from testing.servers import Server, address, start_server, stop_server
 
 #: With these a password takes fifty times as long to check as an account to look up: left out, it would be seen.
 ROUNDS = 10

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from container import Container
-from tests.history import MakeLearner, make_admin
-from tests.world import Learner
+from testing.call_history import MakeLearner, make_admin
+from testing.servers import Learner
 
 PROFILE: dict[str, Any] = {
     "displayName": "Ada",

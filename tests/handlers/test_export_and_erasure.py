@@ -14,9 +14,9 @@ import pytest
 
 from container import Container
 from settings import Settings
-from tests.history import MakeLearner, codes, had_call, make_admin, rows, until, value
-from tests.pictures import keys, picture, run_jobs, upload
-from tests.world import PASSWORD, Learner, Phone, address
+from testing.call_history import MakeLearner, codes, had_call, make_admin, rows, until, value
+from testing.pictures import keys, picture, run_jobs, upload
+from testing.servers import PASSWORD, Learner, Phone, address
 
 MakePhone = Callable[..., Awaitable[Phone]]
 GOODBYE = {"password": PASSWORD}

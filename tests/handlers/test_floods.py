@@ -15,8 +15,8 @@ import bcrypt
 import httpx
 import pytest
 
-from tests.accounts import an_email, credentials
-from tests.world import PASSWORD, Server, address, start_server, stop_server
+from testing.accounts import an_email, credentials
+from testing.servers import PASSWORD, Server, address, start_server, stop_server
 
 #: What production has: with less the work would be no burden.
 ROUNDS = 12

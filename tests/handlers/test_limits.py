@@ -14,7 +14,7 @@ import errors
 from adapters import redis
 from adapters.rate_limiter import RateLimiter
 from settings import Settings
-from tests.world import Server, address, start_server, stop_server
+from testing.servers import Server, address, start_server, stop_server
 
 
 def attempt(email: str) -> dict[str, str]:

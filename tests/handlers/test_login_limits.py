@@ -14,8 +14,8 @@ from adapters.rate_limiter import RateLimiter
 from container import Container
 from contract import client_addresses
 from settings import Settings
-from tests.accounts import an_email, credentials, query
-from tests.world import PASSWORD, client
+from testing.accounts import an_email, credentials, query
+from testing.servers import PASSWORD, client
 
 GUESSES = 20
 
@@ -82,7 +82,7 @@ async def test_device_proof_counts_for_its_account_and_device_alone(asgi: Any, c
         assert answer.status_code == 429, (device, proof)
     # And it opens nothing.
     with pytest.raises(errors.Unauthenticated):
-        container.sign_ins.identify(victim["deviceProof"])
+        container.logins.identify(victim["deviceProof"])
 
 
 async def test_refresh_answers_a_device_proof(asgi: Any, container: Container) -> None:
@@ -90,7 +90,7 @@ async def test_refresh_answers_a_device_proof(asgi: Any, container: Container) -
     tokens = await register(asgi, email := an_email())
     async with client(asgi) as http:
         fresh = (await http.post("/auth/refresh", json={"refreshToken": tokens["refreshToken"]})).json()
-    assert container.sign_ins.knows_device(fresh["deviceProof"], email.upper(), "phone")
+    assert container.logins.knows_device(fresh["deviceProof"], email.upper(), "phone")
 
 
 async def test_concurrent_guesses_do_not_exceed_the_limit(asgi: Any) -> None:

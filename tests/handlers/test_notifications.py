@@ -11,10 +11,10 @@ import pytest
 
 from container import Container
 from models import Order, OrderStatus
-from services import notices, notifications
-from tests.history import MakeLearner, codes, every_page, make_admin, rows, value
-from tests.payments import a_course, completed, deliver
-from tests.world import PASSWORD, Learner, address
+from services.messaging import notification_templates, notifications
+from testing.call_history import MakeLearner, codes, every_page, make_admin, rows, value
+from testing.payments import a_course, completed, deliver
+from testing.servers import PASSWORD, Learner, address
 
 NOBODY = "7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0"
 
@@ -24,8 +24,8 @@ def a_token() -> str:
 
 
 async def tell(container: Container, learner: Learner, title: str = "Hello") -> None:
-    async with container.database.transaction() as session:
-        await notifications.tell(session, uuid.UUID(learner.id), notices.system(title, "There."))
+    async with container.database.transaction() as db:
+        await notifications.tell(db, uuid.UUID(learner.id), notification_templates.system(title, "There."))
 
 
 async def registers(learner: Learner, token: str, device: str = "phone") -> None:
@@ -146,8 +146,8 @@ async def test_a_payment_is_told_once_however_often_the_provider_says_so(
     for _ in range(3):
         await deliver(container, completed(order))
     paid: Order
-    async with container.database.transaction() as session:
-        paid = await session.get_one(Order, order.id)
+    async with container.database.transaction() as db:
+        paid = await db.get_one(Order, order.id)
     assert paid.status is OrderStatus.PAID
     (told,) = (await ada.http.get("/notifications")).json()["items"]
     assert told["type"] == "payment_success" and paid.course_title in told["body"]

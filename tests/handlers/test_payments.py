@@ -20,9 +20,9 @@ from adapters.ports import CheckoutFact
 from container import Container
 from models import Order
 from settings import Settings
-from tests.accounts import own_database, run_jobs, running
-from tests.history import codes, every_page, make_admin, rows, value
-from tests.payments import (
+from testing.accounts import own_database, run_jobs, running
+from testing.call_history import codes, every_page, make_admin, rows, value
+from testing.payments import (
     STRIPE_SECRET,
     Till,
     Webhook,
@@ -43,7 +43,7 @@ from tests.payments import (
     stripe_webhook,
     tills,
 )
-from tests.world import Learner, client, register
+from testing.servers import Learner, client, register
 
 PRICE = 49900
 NOWHERE = "7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0"

@@ -11,11 +11,11 @@ import sqlalchemy as sa
 import app
 from container import Container
 from settings import Settings
-from tests.history import MakeLearner, every_page
-from tests.lessons import an_admin, new_course, new_lesson, problem
-from tests.payments import a_course, completed, deliver, refunded
-from tests.pictures import keys, picture, run_jobs, upload
-from tests.world import Learner, client
+from testing.call_history import MakeLearner, every_page
+from testing.lessons import an_admin, new_course, new_lesson, problem
+from testing.payments import a_course, completed, deliver, refunded
+from testing.pictures import keys, picture, run_jobs, upload
+from testing.servers import Learner, client
 
 TITLE = "Where we begin"
 
@@ -36,8 +36,8 @@ async def unpublish(admin: Learner, course: str) -> None:
 
 
 async def execute(container: Container, statement: str, **values: Any) -> None:
-    async with container.database.transaction() as session:
-        await session.execute(sa.text(statement), values)
+    async with container.database.transaction() as db:
+        await db.execute(sa.text(statement), values)
 
 
 async def listed(http: httpx.AsyncClient) -> list[str]:

@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from container import Container
-from tests.history import MakeLearner, codes, had_call, value
-from tests.world import Learner
+from testing.call_history import MakeLearner, codes, had_call, value
+from testing.servers import Learner
 
 
 @pytest.fixture

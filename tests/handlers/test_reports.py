@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from container import Container
-from tests.history import MakeLearner, codes, every_page, had_call, make_admin, value
-from tests.world import Learner
+from testing.call_history import MakeLearner, codes, every_page, had_call, make_admin, value
+from testing.servers import Learner
 
 Pair = tuple[Learner, Learner]
 NOWHERE = "7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0"

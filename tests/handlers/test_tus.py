@@ -14,9 +14,9 @@ import sqlalchemy as sa
 
 import app
 from container import Container
-from tests.history import MakeLearner
-from tests.lessons import NOWHERE, an_admin, new_course, new_lesson, problem
-from tests.world import Learner, Server, client
+from testing.call_history import MakeLearner
+from testing.lessons import NOWHERE, an_admin, new_course, new_lesson, problem
+from testing.servers import Learner, Server, client
 
 TUS = {"Tus-Resumable": "1.0.0"}
 OFFSET = "application/offset+octet-stream"
@@ -280,8 +280,8 @@ async def expiry_is_named(endpoint: Endpoint) -> None:
 async def expired_upload_is_gone(endpoint: Endpoint) -> None:
     upload = await endpoint.upload()
     expiry = endpoint.container.settings.video_upload_expiry
-    async with endpoint.container.database.transaction() as session:
-        await session.execute(
+    async with endpoint.container.database.transaction() as db:
+        await db.execute(
             sa.text("UPDATE video_uploads SET updated_at = now() - :expiry WHERE id = :id"),
             {"expiry": expiry, "id": upload.rpartition("/")[2]},
         )

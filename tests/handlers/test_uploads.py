@@ -23,14 +23,14 @@ from tusclient.exceptions import TusCommunicationError
 
 from container import Container
 from contract import lint
-from services.uploads import PART_BYTES
+from services.learning.uploads import PART_BYTES
 from settings import Settings
-from tests.accounts import execute, own_database
-from tests.history import make_admin, rows
-from tests.lessons import new_course, new_lesson, problem
-from tests.pictures import keys
-from tests.videos import clip
-from tests.world import Learner, Server, register, start_server, stop_server
+from testing.accounts import execute, own_database
+from testing.call_history import make_admin, rows
+from testing.lessons import new_course, new_lesson, problem
+from testing.pictures import keys
+from testing.servers import Learner, Server, register, start_server, stop_server
+from testing.videos import clip
 
 TUS = {"Tus-Resumable": "1.0.0"}
 MEBIBYTE = 1024 * 1024

@@ -15,12 +15,12 @@ import app
 from container import Container
 from contract import lint
 from settings import Settings
-from tests.accounts import execute, own_database, running
-from tests.history import make_admin, rows, value
-from tests.lessons import NOWHERE, new_course, new_lesson
-from tests.pictures import keys
-from tests.videos import clip, everything, put
-from tests.world import Learner, client
+from testing.accounts import execute, own_database, running
+from testing.call_history import make_admin, rows, value
+from testing.lessons import NOWHERE, new_course, new_lesson
+from testing.pictures import keys
+from testing.servers import Learner, client
+from testing.videos import clip, everything, put
 
 from .test_videos import link, names, state, told_of, work
 

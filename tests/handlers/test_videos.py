@@ -17,13 +17,13 @@ import app
 from adapters.storage import Storage
 from container import Container
 from settings import Settings
-from tests.accounts import own_database, run_jobs, running
-from tests.history import MakeLearner, make_admin, rows
-from tests.lessons import NOWHERE, new_course, new_lesson, problem
-from tests.payments import completed, deliver, paying, refunded, tills
-from tests.pictures import bucket, keys
-from tests.videos import addresses, clip, decoded, everything, in_pieces, put
-from tests.world import Learner, client
+from testing.accounts import own_database, run_jobs, running
+from testing.call_history import MakeLearner, make_admin, rows
+from testing.lessons import NOWHERE, new_course, new_lesson, problem
+from testing.payments import completed, deliver, paying, refunded, tills
+from testing.pictures import bucket, keys
+from testing.servers import Learner, client
+from testing.videos import addresses, clip, decoded, everything, in_pieces, put
 
 
 @pytest.fixture(scope="module")

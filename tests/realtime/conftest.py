@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from container import Container
-from tests.calls import empty_queue
+from testing.calls import empty_queue
 
 
 @pytest.fixture(autouse=True)

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from container import Container
-from tests.calls import MakePhone, Room, call
-from tests.wire import BareSocket, dial_bare, event
-from tests.world import Learner, Phone, Server, dial, start_server, stop_server
+from testing.calls import MakePhone, Room, call
+from testing.raw_websockets import BareSocket, dial_bare, event
+from testing.servers import Learner, Phone, Server, dial, start_server, stop_server
 
 #: How long, in seconds, what a good phone sends may take while others misbehave; both cores are shared with them.
 BOUND = 1.5

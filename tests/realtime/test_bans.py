@@ -12,8 +12,8 @@ import socketio
 import socketio.exceptions
 
 from container import Container
-from tests.history import make_admin, until, value
-from tests.world import PASSWORD, Learner, Phone, Server, address
+from testing.call_history import make_admin, until, value
+from testing.servers import PASSWORD, Learner, Phone, Server, address
 
 MakePhone = Callable[..., Awaitable[Phone]]
 #: What the house promises, and what this machine may take on top of it.

@@ -20,12 +20,12 @@ from sqlmodel import col, select
 
 from container import Container
 from models import CallSession, EndedBy, Profile
-from tests.accounts import load
-from tests.callers import Caller, Rooms, Story, in_order
-from tests.calls import becomes
-from tests.deployment import Client, Deployment, deployed
-from tests.pace import GRACE
-from tests.world import register
+from testing.accounts import load
+from testing.calls import becomes
+from testing.deployment import Client, Deployment, deployed
+from testing.learners import Caller, Rooms, Story, in_order
+from testing.servers import register
+from testing.time_limits import GRACE
 
 LEARNERS, ROUNDS = 40, 25
 FAULTS = ("client dropped", "worker killed", "client dropped", "Redis restarted", "worker stopped")
@@ -129,8 +129,8 @@ async def check_records(services: Container, rooms: dict[str, str]) -> None:
         key async for key in services.redis.scan_iter("match:*") if not key.startswith(("match:rate", "match:recent"))
     }
     assert not left
-    async with services.database.transaction() as session:
-        calls = (await session.exec(select(CallSession))).all()
+    async with services.database.transaction() as db:
+        calls = (await db.exec(select(CallSession))).all()
         assert not [call.room_id for call in calls if call.ended_at is None], "a call that never ended"
         by_room = {call.room_id: call for call in calls}
         assert len(by_room) == len(calls)
@@ -143,7 +143,7 @@ async def check_records(services: Container, rooms: dict[str, str]) -> None:
         counted = Counter(
             user for call in calls if call.connected_at is not None for user in (call.user_a_id, call.user_b_id)
         )
-        totals = await session.exec(select(col(Profile.user_id), col(Profile.total_sessions)))
+        totals = await db.exec(select(col(Profile.user_id), col(Profile.total_sessions)))
         assert {user: total for user, total in totals if total} == dict(counted), "statistics that are not the calls'"
-        assert (await session.exec(select(sa.func.count()).select_from(CallSession))).one() >= LEARNERS * ROUNDS // 2
+        assert (await db.exec(select(sa.func.count()).select_from(CallSession))).one() >= LEARNERS * ROUNDS // 2
     await services.close()

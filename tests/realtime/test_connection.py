@@ -26,9 +26,9 @@ from contract import edge, socket_server
 from contract.event_rate import EventLimit
 from models import Profile, RefreshToken, User
 from settings import Settings
-from tests.calls import MakePhone, ban
+from testing.calls import MakePhone, ban
+from testing.servers import Learner, Server
 from tests.contract.test_rest_contract import assert_problem
-from tests.world import Learner, Server
 
 
 async def refusal(server: Server, auth: Any, *, headers: dict[str, str] | None = None) -> Any:
@@ -131,9 +131,9 @@ async def test_a_banned_user_is_told_so(server: Server, container: Container, le
 
 async def test_a_user_who_is_gone_is_unauthenticated(server: Server, container: Container, learner: Learner) -> None:
     user_id = uuid.UUID(learner.id)
-    async with container.database.transaction() as session:
+    async with container.database.transaction() as db:
         for table, column in ((RefreshToken, RefreshToken.user_id), (Profile, Profile.user_id), (User, User.id)):
-            await session.exec(sa.delete(table).where(col(column) == user_id))
+            await db.exec(sa.delete(table).where(col(column) == user_id))
     assert await refusal(server, {"token": learner.access_token}) == UNAUTHENTICATED
 
 

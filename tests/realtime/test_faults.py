@@ -13,11 +13,11 @@ import pytest
 
 from container import Container
 from settings import Settings
-from tests.accounts import load
-from tests.calls import Room, call, ended_row, match, row
-from tests.deployment import Client, Deployment, deployed
-from tests.pace import GRACE
-from tests.world import Phone, dial, register, start_server, stop_server
+from testing.accounts import load
+from testing.calls import Room, call, ended_row, match, row
+from testing.deployment import Client, Deployment, deployed
+from testing.servers import Phone, dial, register, start_server, stop_server
+from testing.time_limits import GRACE
 
 
 @pytest.fixture(scope="module")

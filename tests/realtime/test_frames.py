@@ -22,8 +22,8 @@ from contract import http_server, transport
 from contract.event_rate import EventLimit
 from contract.socket_server import App
 from contract.socket_server import Server as SocketServer
-from tests.calls import MakePhone
-from tests.world import Learner, Server, free_port, start_server, stop_server
+from testing.calls import MakePhone
+from testing.servers import Learner, Server, free_port, start_server, stop_server
 
 CONT, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 #: How long, in seconds, anything may take on the slowest machine; none of it is waited for when all is well.

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.calls import MakePhone, call
-from tests.wire import dial_bare
-from tests.world import Server, start_server, stop_server
+from testing.calls import MakePhone, call
+from testing.raw_websockets import dial_bare
+from testing.servers import Server, start_server, stop_server
 
 WRITTEN = ["0.0", "-0.0", "1.0", "1e0", "1e3", "1E0", "9e15", "9007199254740993000", "9" * 30, "-1", "true", '"1"']
 

@@ -14,8 +14,8 @@ import httpx
 import pytest
 
 from adapters.keys import KeyFiles
-from tests.accounts import bearer, credentials, eventually, load, parlance, status_of
-from tests.world import Server, address, dial, register, start_server, stop_server
+from testing.accounts import bearer, credentials, eventually, load, parlance, status_of
+from testing.servers import Server, address, dial, register, start_server, stop_server
 
 
 @pytest.fixture(scope="module")

@@ -18,12 +18,12 @@ from adapters.scripts import Scripts
 from container import Container
 from contract import problems
 from models import EndedBy
-from services.call_rows import CallRows
-from services.matchmaking import UNKNOWN_WAIT, Match, MatchmakingService, Searching
-from services.rooms import LUA, Rooms
-from services.sessions import SessionsService
-from tests.calls import LocalBus, MakePhone, Room, ban, becomes, call, ended_row, match, row
-from tests.world import Learner, free_port
+from services.calls.call_history import CallHistoryService
+from services.calls.call_records import CallRecords
+from services.calls.matchmaking import UNKNOWN_WAIT, Match, MatchmakingService, Searching
+from services.calls.rooms import LUA, Rooms
+from testing.calls import LocalBus, MakePhone, Room, ban, becomes, call, ended_row, match, row
+from testing.servers import Learner, free_port
 
 MakeLearner = Callable[..., Awaitable[Learner]]
 
@@ -365,18 +365,18 @@ async def test_another_device_that_goes_away_leaves_the_search_alone(make_device
 
 
 def matchmaking_with(
-    container: Container, sessions: SessionsService, scripts: Scripts | None = None
+    container: Container, sessions: CallHistoryService, scripts: Scripts | None = None
 ) -> MatchmakingService:
     """A service like the container's, but for its sessions or its Redis."""
     rooms = Rooms(scripts or container.scripts)
-    rows = CallRows(rooms, sessions)
+    rows = CallRecords(rooms, sessions)
     return MatchmakingService(LocalBus(container.bus.worker_id), container.database, rooms, sessions, rows)
 
 
 # --- Where PostgreSQL fails -----------------------------------------------------------------------------
 
 
-class NoDatabase(SessionsService):
+class NoDatabase(CallHistoryService):
     """Sessions whose PostgreSQL is away when a match should be written."""
 
     async def start(self, *arguments: object) -> None:
@@ -401,7 +401,7 @@ async def test_a_match_that_cannot_be_written_puts_the_waiting_one_back(
     await seeker.meets(second, "all", "cooking")
 
 
-class GoneMeanwhile(SessionsService):
+class GoneMeanwhile(CallHistoryService):
     """Sessions that are slow to write the row of the first match: its waiting one has gone away by then."""
 
     def __init__(self, container: Container, waiting: Device, *, fails: bool) -> None:
@@ -429,7 +429,7 @@ async def test_a_partner_who_goes_away_while_the_match_is_written_is_no_match(
     matchmaking.connect(seeker.socket)
     outcome = await matchmaking.find_partner(seeker.user_id, seeker.socket, level="all", topic=None)
     assert isinstance(outcome, Searching)
-    page = await container.sessions.list_of(seeker.user_id, limit=10, cursor=None)
+    page = await container.call_history.list_of(seeker.user_id, limit=10, cursor=None)
     assert [call.session.ended_at is not None for call in page.items] == [True]
     await second.meets(seeker)
 
@@ -453,7 +453,7 @@ async def test_a_search_without_redis_is_told_that_a_service_is_away(
 ) -> None:
     device = await make_device()
     nowhere = Scripts(container.settings.model_copy(update={"redis_port": free_port()}), LUA)
-    matchmaking = matchmaking_with(container, container.sessions, nowhere)
+    matchmaking = matchmaking_with(container, container.call_history, nowhere)
     with pytest.raises(Exception) as failure:
         await matchmaking.find_partner(device.user_id, device.socket, level="all", topic=None)
     assert problems.socket_problem(failure.value)["code"] == "unavailable"

@@ -10,9 +10,9 @@ from pathlib import Path
 import httpx
 
 from container import Container
-from tests.calls import MakePhone, becomes, empty_queue
-from tests.metrics import grown, scrape, scrape_all, total
-from tests.world import Server, start_server, stop_server
+from testing.calls import MakePhone, becomes, empty_queue
+from testing.metrics import grown, scrape, scrape_all, total
+from testing.servers import Server, start_server, stop_server
 
 
 async def test_a_call_over_two_workers_is_counted_once(
@@ -77,8 +77,8 @@ async def test_the_public_is_told_that_there_is_nothing(api: httpx.AsyncClient) 
 
 
 async def test_jobs_are_told_by_name_with_the_age_of_the_oldest(container: Container, api: httpx.AsyncClient) -> None:
-    async with container.database.transaction() as session:
-        await container.jobs.enqueue(session, "storage.delete", key="nothing-of-that-name")
+    async with container.database.transaction() as db:
+        await container.jobs.enqueue(db, "storage.delete", key="nothing-of-that-name")
     lines = (await api.get("/metrics")).text.splitlines()
     (count,) = (each for each in lines if each.startswith('parlance_jobs{status="todo",task="storage.delete"}'))
     assert float(count.split()[-1]) >= 1
@@ -110,7 +110,7 @@ async def _is_whole(url: str) -> bool:
 
 
 async def test_what_is_away_is_told_and_the_rest_is_there(environment: dict[str, str], tmp_path: Path) -> None:
-    from adapters.embedded import EmbeddedServices
+    from devtools.embedded import EmbeddedServices
 
     services = EmbeddedServices(tmp_path / "valkey", durable=False, only=("valkey",))
     connections = services.start()

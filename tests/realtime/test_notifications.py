@@ -11,20 +11,20 @@ from typing import Any
 import httpx
 
 from container import Container
-from services import notices, notifications
+from services.messaging import notification_templates, notifications
 from settings import Settings
-from tests.accounts import load
-from tests.calls import match
-from tests.history import rows, until, value
-from tests.world import Learner, Phone, dial, register, start_server, stop_server
+from testing.accounts import load
+from testing.call_history import rows, until, value
+from testing.calls import match
+from testing.servers import Learner, Phone, dial, register, start_server, stop_server
 
 MakePhone = Callable[..., Awaitable[Phone]]
 
 
-async def tell(container: Container, learner: Learner, notice: notices.Notice) -> str:
+async def tell(container: Container, learner: Learner, notice: notification_templates.Notice) -> str:
     """Tell a learner something; answer the notification's id."""
-    async with container.database.transaction() as session:
-        await notifications.tell(session, uuid.UUID(learner.id), notice)
+    async with container.database.transaction() as db:
+        await notifications.tell(db, uuid.UUID(learner.id), notice)
     newest = "SELECT id FROM notifications WHERE user_id = :u ORDER BY created_at DESC LIMIT 1"
     return str(await value(container, newest, u=learner.id))
 
@@ -40,7 +40,7 @@ async def test_every_socket_of_the_user_hears_on_whichever_worker_and_nobody_els
     phone = await make_phone()
     tablet = await make_phone(learner=phone.learner, apart_from=phone)
     stranger = await make_phone()
-    notification = await tell(container, phone.learner, notices.system("Hello", "There."))
+    notification = await tell(container, phone.learner, notification_templates.system("Hello", "There."))
     assert await enqueued(container, notification) == ["notifications.announce"]
     # As `parlance worker` has it: a process that is no worker of the bus.
     job_worker = Container(settings)
@@ -64,7 +64,7 @@ async def test_a_socket_that_is_gone_and_one_that_dies_keep_nobody_from_hearing(
     await gone.client.disconnect()
     # What a worker that was killed leaves behind.
     await container.redis.zadd(f"user:{phone.learner.id}:sockets", {"deadbeef.nobody": 1})
-    notification = await tell(container, phone.learner, notices.system("Hello", "There."))
+    notification = await tell(container, phone.learner, notification_templates.system("Hello", "There."))
     await container.notifications.announce(notification)
     assert (await phone.hears("notification"))["title"] == "Hello"
 
@@ -78,11 +78,11 @@ async def test_a_redis_that_lost_its_data_learns_again_where_the_sockets_are(
     try:
         async with httpx.AsyncClient(base_url=server.url) as http:
             phone = await dial(server.url, await register(http, ready=False))
-            notification = await tell(container, phone.learner, notices.system("Hello", "There."))
+            notification = await tell(container, phone.learner, notification_templates.system("Hello", "There."))
             await container.redis.flushall()
 
             async def is_known() -> bool:
-                return bool(await container.sockets.of(phone.learner.id))
+                return bool(await container.user_sockets.of(phone.learner.id))
 
             await until(is_known, "the socket is known again", within=10)
             await container.notifications.announce(notification)
@@ -95,7 +95,7 @@ async def test_a_redis_that_lost_its_data_learns_again_where_the_sockets_are(
 
 async def test_what_was_read_meanwhile_is_not_announced(make_phone: MakePhone, container: Container) -> None:
     phone = await make_phone()
-    notification = await tell(container, phone.learner, notices.system("Hello", "There."))
+    notification = await tell(container, phone.learner, notification_templates.system("Hello", "There."))
     await phone.learner.http.patch("/notifications/read-all")
     await container.notifications.announce(notification)
     await asyncio.sleep(0.3)

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.calls import MakePhone, match
-from tests.wire import BareSocket, dial_bare, event
-from tests.world import Phone, Server
+from testing.calls import MakePhone, match
+from testing.raw_websockets import BareSocket, dial_bare, event
+from testing.servers import Phone, Server
 
 Ends = tuple[BareSocket, BareSocket, dict[str, str]]
 

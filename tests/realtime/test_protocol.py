@@ -16,10 +16,10 @@ import websockets
 from websockets.asyncio.client import ClientConnection, connect
 
 from contract import transport
-from tests.calls import MakePhone
-from tests.pace import limit
-from tests.wire import hang_up
-from tests.world import Learner, Server, start_server, stop_server
+from testing.calls import MakePhone
+from testing.raw_websockets import hang_up
+from testing.servers import Learner, Server, start_server, stop_server
+from testing.time_limits import limit
 
 #: How long, in seconds, an answer may take on the slowest machine; none of it is waited for when all is well.
 ANSWER_SECONDS = 20

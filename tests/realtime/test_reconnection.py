@@ -9,9 +9,9 @@ from sqlmodel import col, select
 
 from container import Container
 from models import EndedBy, Profile
-from tests.calls import MakePhone, Room, call, ended_row, match, row
-from tests.pace import GRACE, JOIN
-from tests.world import Phone
+from testing.calls import MakePhone, Room, call, ended_row, match, row
+from testing.servers import Phone
+from testing.time_limits import GRACE, JOIN
 
 #: Seconds that a dropped member of a call, and a match that is not joined, have on the tests' server.
 
@@ -213,9 +213,9 @@ async def test_whoever_came_searches_on_where_the_other_does_not_come(
     dave = await make_phone()
     assert await dave.send("find_partner", {"topic": f"topic of {ada.learner.username}"}) == {"ok": True}
     assert (await dave.hears("match_found"))["partner"]["userId"] == ada.learner.id
-    async with container.database.transaction() as session:
+    async with container.database.transaction() as db:
         counted = select(Profile.total_sessions).where(col(Profile.user_id).in_([ended.user_a_id, ended.user_b_id]))
-        assert (await session.exec(counted)).all() == [0, 0]
+        assert (await db.exec(counted)).all() == [0, 0]
 
 
 async def test_whoever_is_left_meets_the_next_one_who_waits_at_once(make_phone: MakePhone) -> None:

@@ -17,10 +17,10 @@ import sqlalchemy as sa
 from socketio.exceptions import ConnectionError as HandshakeRefused
 
 import errors
-from adapters.embedded import EmbeddedServices
 from container import Container
-from tests.accounts import bearer, credentials, eventually, execute, load, parlance, running, servers
-from tests.world import Learner, Phone, Server, address, dial, register
+from devtools.embedded import EmbeddedServices
+from testing.accounts import bearer, credentials, eventually, execute, load, parlance, running, servers
+from testing.servers import Learner, Phone, Server, address, dial, register
 
 #: What RULES.md promises, in seconds.
 PROMISED = 1.0
@@ -237,8 +237,8 @@ async def test_a_worker_that_starts_later_knows_who_has_signed_out(deployment: D
     await logout(deployment, learner)
     async with running(load(deployment.environment)) as later:
         with pytest.raises(errors.Unauthenticated):
-            later.sign_ins.identify(learner.access_token)
-        assert later.sign_ins.identify(stranger.access_token).user_id == stranger.id
+            later.logins.identify(learner.access_token)
+        assert later.logins.identify(stranger.access_token).user_id == stranger.id
 
 
 async def test_a_worker_that_cannot_ask_who_has_signed_out_lets_nobody_in(
@@ -248,12 +248,12 @@ async def test_a_worker_that_cannot_ask_who_has_signed_out_lets_nobody_in(
     services = Container(load({**deployment.environment, "DB_PORT": "1"}))
     try:
         with pytest.raises(errors.Unavailable):
-            services.sign_ins.identify(learner.access_token)
-        await services.revocations.start()
+            services.logins.identify(learner.access_token)
+        await services.login_revocations.start()
         with pytest.raises(errors.Unavailable):
-            services.sign_ins.identify(learner.access_token)
+            services.logins.identify(learner.access_token)
     finally:
-        await services.revocations.stop()
+        await services.login_revocations.stop()
         await services.close()
 
 

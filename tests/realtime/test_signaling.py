@@ -14,15 +14,15 @@ import sqlalchemy.exc
 import errors
 from container import Container
 from models import CallSession, EndedBy
-from services.call_rows import CallRows
-from services.matchmaking import Match, MatchmakingService
-from services.recovery import RecoveryService
-from services.rooms import Rooms
-from services.sessions import SessionsService
-from services.signaling import PeerAway, PeerBack, PeerLeft, Seat, SignalingService
-from tests.calls import HeldBus, LocalBus, MakePhone, Room, becomes, call, empty_queue, ended_row, match, row
-from tests.pace import GRACE
-from tests.world import Phone, Server, start_server, stop_server
+from services.calls.call_history import CallHistoryService
+from services.calls.call_records import CallRecords
+from services.calls.matchmaking import Match, MatchmakingService
+from services.calls.recovery import RecoveryService
+from services.calls.rooms import Rooms
+from services.calls.signaling import PeerAway, PeerBack, PeerLeft, Seat, SignalingService
+from testing.calls import HeldBus, LocalBus, MakePhone, Room, becomes, call, empty_queue, ended_row, match, row
+from testing.servers import Phone, Server, start_server, stop_server
+from testing.time_limits import GRACE
 
 Pair = tuple[Phone, Phone]
 #: Seconds that a dropped member of a call has on the tests' server.
@@ -431,7 +431,7 @@ async def test_a_call_ended_from_another_device_is_closed_on_the_one_that_was_in
 # --- The service by itself --------------------------------------------------------------------------------
 
 
-class Away(SessionsService):
+class Away(CallHistoryService):
     """Sessions whose PostgreSQL is away until `is_away` is false."""
 
     is_away = True
@@ -459,8 +459,8 @@ class Services:
         self.bus.on("emit", self._emit)
         self.emitted: list[tuple[str, str, Any]] = []
         self.moves: list[PeerAway | PeerBack] = []
-        rooms, sessions = rooms or Rooms(container.scripts), sessions or container.sessions
-        rows = CallRows(rooms, sessions)
+        rooms, sessions = rooms or Rooms(container.scripts), sessions or container.call_history
+        rows = CallRecords(rooms, sessions)
         matchmaking = MatchmakingService(self.bus, container.database, rooms, sessions, rows)
         self.signaling = SignalingService(self.bus, rooms, rows, matchmaking)
         self.recovery = RecoveryService(rooms, rows, sessions, matchmaking, self.signaling, others_come_first=0)
@@ -728,7 +728,7 @@ async def lose_room(container: Container, one: str, other: str, room_id: str) ->
             await container.redis.zrem("match:due", entry)
 
 
-class Only(SessionsService):
+class Only(CallHistoryService):
     """Sessions among which there is one room's alone."""
 
     room_id = ""

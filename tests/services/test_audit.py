@@ -15,10 +15,10 @@ import sqlalchemy.exc
 import errors
 from cli import migrations
 from container import Container
-from services.audit import GENESIS
+from services.operations.audit import GENESIS
 from settings import Settings
-from tests.history import MakeLearner, had_call, make_admin, rows, value
-from tests.world import Learner
+from testing.call_history import MakeLearner, had_call, make_admin, rows, value
+from testing.servers import Learner
 
 ENTRIES = "SELECT count(*) FROM audit_log"
 
@@ -45,7 +45,7 @@ async def test_every_mutation_by_an_administrator_writes_one_entry(
         )
         return [(action, str(actor) if actor else None, str(subject)) for action, actor, subject in found]
 
-    bans, reports, admins = container.bans, container.reports, container.admins
+    bans, reports, admins = container.bans, container.reports, container.administrators
     note = {"status": "reviewed", "admin_note": "Seen.", "ban": False}
     assert await written(reports.review(admin.id, report, **note)) == [("report.review", admin.id, report)]  # type: ignore[arg-type]
     assert await written(bans.ban(admin.id, bob.id, "Spam.")) == [("user.ban", admin.id, bob.id)]
@@ -76,9 +76,9 @@ async def test_a_mutation_that_is_rolled_back_writes_none(
     with pytest.raises(errors.Forbidden):
         await container.bans.ban(admin.id, admin.id, "Oneself.")
     with pytest.raises(RuntimeError):
-        async with container.database.transaction() as session:
-            await container.audit.write(session, uuid.UUID(admin.id), "test.broken", uuid.UUID(bob.id))
-            await session.flush()
+        async with container.database.transaction() as db:
+            await container.audit.write(db, uuid.UUID(admin.id), "test.broken", uuid.UUID(bob.id))
+            await db.flush()
             raise RuntimeError
     assert await value(container, ENTRIES) == before
     assert (await bob.http.get("/users/me")).status_code == 200
@@ -128,8 +128,8 @@ async def chain(settings: Settings) -> AsyncIterator[Container]:
         await asyncio.to_thread(migrations.upgrade_to_head, scratch)
         services = Container(scratch)
         for number in range(5):
-            async with services.database.transaction() as session:
-                await services.audit.write(session, uuid.uuid4(), "user.ban", uuid.uuid4(), number=number, word="é")
+            async with services.database.transaction() as db:
+                await services.audit.write(db, uuid.uuid4(), "user.ban", uuid.uuid4(), number=number, word="é")
         await run(scratch, "CREATE TABLE kept AS TABLE audit_log")
         yield services
         await services.close()
@@ -205,10 +205,10 @@ ODD_DETAILS: dict[str, dict[str, Any]] = {
 async def test_entry_seals_what_is_stored(container: Container, case: str) -> None:
     """Whatever is written, the chain verifies: JSONB normalises numbers, keys and escapes before they are sealed."""
     subject = uuid.uuid4()
-    async with container.database.transaction() as session:
-        await container.audit.write(session, None, "test.odd", subject, **ODD_DETAILS[case])
-    async with container.database.transaction() as session:
-        await container.audit.write(session, None, "test.after", subject)
+    async with container.database.transaction() as db:
+        await container.audit.write(db, None, "test.odd", subject, **ODD_DETAILS[case])
+    async with container.database.transaction() as db:
+        await container.audit.write(db, None, "test.after", subject)
     verdict = await container.audit.verify()
     assert verdict.broken_at is None
     assert verdict.entries == await value(container, ENTRIES)
@@ -218,8 +218,8 @@ async def test_entry_with_a_huge_integer_is_listed(container: Container, admin: 
     """JSONB holds integers of more than 64 bits: the log is read and verified with one of them."""
     subject = uuid.uuid4()
     detail = {"price": 10**40, "float": 1e22}
-    async with container.database.transaction() as session:
-        await container.audit.write(session, None, "test.odd", subject, **detail)
+    async with container.database.transaction() as db:
+        await container.audit.write(db, None, "test.odd", subject, **detail)
     answer = await admin.http.get("/admin/audit", params={"targetId": str(subject)})
     assert answer.status_code == 200, answer.text
     assert [entry["detail"] for entry in answer.json()["items"]] == [{"price": 10**40, "float": 10**22}]
@@ -251,8 +251,8 @@ async def test_entry_sealed_by_an_earlier_version_verifies(chain: Container) -> 
         )
         old = await chain.audit.verify(hashlib.sha256(OLD_BYTES).hexdigest())
         assert old.broken_at is None and old.entries == 1 and old.knows
-        async with chain.database.transaction() as session:
-            await chain.audit.write(session, None, "user.ban", uuid.uuid4())
+        async with chain.database.transaction() as db:
+            await chain.audit.write(db, None, "user.ban", uuid.uuid4())
         assert (await chain.audit.verify()).broken_at is None
     finally:
         await run(chain.settings, "DELETE FROM audit_log", "INSERT INTO audit_log SELECT * FROM kept")

@@ -21,8 +21,8 @@ from adapters.scripts import Scripts
 from adapters.workers import DEAD_AFTER, HEARTBEAT
 from container import Container
 from settings import Settings
-from tests.pace import limit
-from tests.world import free_port
+from testing.servers import free_port
+from testing.time_limits import limit
 
 
 @dataclass

@@ -13,9 +13,9 @@ import sqlalchemy as sa
 
 from container import Container
 from models import CallSession
-from services.rooms import ROOM_SECONDS
-from tests.history import MakeLearner, every_page, rows, until, value
-from tests.world import Learner
+from services.calls.rooms import ROOM_SECONDS
+from testing.call_history import MakeLearner, every_page, rows, until, value
+from testing.servers import Learner
 
 Pair = tuple[Learner, Learner]
 
@@ -32,8 +32,8 @@ async def open_call(
     room, began = str(uuid.uuid4()), datetime.now(UTC) - age
     row = CallSession(room_id=room, user_a_id=uuid.UUID(one.id), user_b_id=uuid.UUID(other.id), level="all")
     row.started_at, row.connected_at = began, began if connected else None
-    async with container.database.transaction() as session:
-        session.add(row)
+    async with container.database.transaction() as db:
+        db.add(row)
     return room
 
 
@@ -54,11 +54,11 @@ async def test_twenty_ends_at_once_count_once_for_both(container: Container, pai
     ada, bob = pair
     room = await open_call(container, ada, bob, age=timedelta(minutes=10))
     by = [ada.id, bob.id, "timeout", "error"]
-    outcomes = await asyncio.gather(*(container.sessions.end(room, ended_by=by[turn % 4]) for turn in range(20)))
+    outcomes = await asyncio.gather(*(container.call_history.end(room, ended_by=by[turn % 4]) for turn in range(20)))
     assert outcomes.count(True) == 1 and outcomes.count(False) == 19
     assert await statistics(container, ada) == await statistics(container, bob) == (1, 10, 1)
     before = await ending(container, room)
-    assert await container.sessions.end(room, ended_by="error") is False
+    assert await container.call_history.end(room, ended_by="error") is False
     assert await ending(container, room) == before
 
 
@@ -68,7 +68,10 @@ async def test_two_calls_that_end_at_once_over_the_same_people_do_not_wait_for_e
     ada, bob = pair
     for _ in range(100):
         opposite = await asyncio.gather(open_call(container, ada, bob), open_call(container, bob, ada))
-        assert await asyncio.gather(*(container.sessions.end(room, ended_by=ada.id) for room in opposite)) == [True] * 2
+        assert (
+            await asyncio.gather(*(container.call_history.end(room, ended_by=ada.id) for room in opposite))
+            == [True] * 2
+        )
     assert (await statistics(container, ada))[0] == (await statistics(container, bob))[0] == 200
 
 
@@ -83,8 +86,8 @@ async def test_the_sweeper_and_hanging_up_do_not_wait_for_each_other(
             one, other = chance.sample(people, 2)
             rooms.append(await open_call(container, one, other, age=timedelta(hours=3)))
         opened += len(rooms)
-        hanging_up = [container.sessions.end(room, ended_by="error") for room in rooms[::2]]
-        await asyncio.gather(*hanging_up[:3], container.sessions.end_stale(), *hanging_up[3:])
+        hanging_up = [container.call_history.end(room, ended_by="error") for room in rooms[::2]]
+        await asyncio.gather(*hanging_up[:3], container.call_history.end_stale(), *hanging_up[3:])
     counted = [(await statistics(container, each))[0] for each in people]
     assert sum(counted) == 2 * opened
 
@@ -92,7 +95,7 @@ async def test_the_sweeper_and_hanging_up_do_not_wait_for_each_other(
 async def test_a_match_that_never_became_a_call_earns_nothing(container: Container, pair: Pair) -> None:
     ada, bob = pair
     room = await open_call(container, ada, bob, age=timedelta(minutes=1), connected=False)
-    assert await container.sessions.end(room, ended_by=bob.id)
+    assert await container.call_history.end(room, ended_by=bob.id)
     ended_at, ended_by, duration, *_ = await ending(container, room)
     assert ended_at is not None and (ended_by, duration) == ("user_b", 0)
     assert await statistics(container, ada) == await statistics(container, bob) == (0, 0, 0)
@@ -101,19 +104,19 @@ async def test_a_match_that_never_became_a_call_earns_nothing(container: Contain
 
 async def test_the_duration_counts_from_when_both_had_joined(container: Container, pair: Pair) -> None:
     room = await open_call(container, *pair, age=timedelta(minutes=30), connected=False)
-    await container.sessions.connect(room)
+    await container.call_history.connect(room)
     connected = (await ending(container, room)).connected_at
-    await container.sessions.connect(room)
+    await container.call_history.connect(room)
     assert (await ending(container, room)).connected_at == connected, "coming back is not connecting again"
     await asyncio.sleep(1.1)
-    await container.sessions.end(room, ended_by=pair[0].id)
+    await container.call_history.end(room, ended_by=pair[0].id)
     assert 1 <= (await ending(container, room)).duration_seconds < 20
 
 
 async def test_a_call_cannot_begin_after_its_end(container: Container, pair: Pair) -> None:
     room = await open_call(container, *pair, connected=False)
-    await container.sessions.end(room, ended_by=pair[0].id)
-    await container.sessions.connect(room)
+    await container.call_history.end(room, ended_by=pair[0].id)
+    await container.call_history.connect(room)
     assert (await ending(container, room)).connected_at is None
 
 
@@ -125,7 +128,7 @@ async def test_a_call_that_connects_while_it_is_ended_lasts_no_less_than_nothing
     async with container.database.transaction() as younger:
         connect = "UPDATE call_sessions SET connected_at = clock_timestamp() + interval '2 seconds' WHERE room_id = :r"
         await younger.execute(sa.text(connect), {"r": room})
-        end = asyncio.create_task(container.sessions.end(room, ended_by=pair[0].id))
+        end = asyncio.create_task(container.call_history.end(room, ended_by=pair[0].id))
         waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'UPDATE call%'"
 
         async def waits() -> bool:
@@ -144,7 +147,7 @@ async def test_the_sweeper_ends_what_outlived_its_room_and_nothing_younger(
     stale = await open_call(container, ada, bob, age=timedelta(hours=5))
     never = await open_call(container, ada, bob, age=timedelta(hours=5), connected=False)
     young = await open_call(container, carol, dan, age=timedelta(hours=1, minutes=59))
-    assert sum(await asyncio.gather(*(container.sessions.end_stale() for _ in range(3)))) >= 2
+    assert sum(await asyncio.gather(*(container.call_history.end_stale() for _ in range(3)))) >= 2
     found = await ending(container, stale)
     assert (found.ended_by, found.duration_seconds) == ("timeout", ROOM_SECONDS)
     # It ended when its room did, not when somebody noticed: the day counts for the streak.
@@ -153,13 +156,13 @@ async def test_the_sweeper_ends_what_outlived_its_room_and_nothing_younger(
     assert (found.ended_by, found.duration_seconds) == ("timeout", 0)
     assert await statistics(container, ada) == await statistics(container, bob) == (1, ROOM_SECONDS // 60, 1)
     assert (await ending(container, young)).ended_at is None
-    assert await container.sessions.end_stale() == 0
-    assert await container.sessions.end(young, ended_by=carol.id)
+    assert await container.call_history.end_stale() == 0
+    assert await container.call_history.end(young, ended_by=carol.id)
 
 
 async def test_a_late_end_is_capped_too(container: Container, pair: Pair) -> None:
     room = await open_call(container, *pair, age=timedelta(hours=9))
-    await container.sessions.end(room, ended_by=pair[0].id)
+    await container.call_history.end(room, ended_by=pair[0].id)
     assert (await ending(container, room)).duration_seconds == ROOM_SECONDS
 
 
@@ -185,8 +188,8 @@ async def _history(container: Container, me: Learner, others: list[Learner], cou
                 "ended_by": "user_a",
             }
         )
-    async with container.database.transaction() as session:
-        await session.execute(sa.insert(CallSession), made)
+    async with container.database.transaction() as db:
+        await db.execute(sa.insert(CallSession), made)
     made.sort(key=lambda row: (row["started_at"], row["id"]), reverse=True)
     return [str(row["id"]) for row in made]
 
@@ -214,7 +217,7 @@ async def test_five_hundred_calls_are_read_page_by_page_while_new_ones_come(
 async def test_the_history_is_read_by_its_two_indexes(container: Container, make_learner: MakeLearner) -> None:
     ada, bob, carol = [await make_learner(ready=False) for _ in range(3)]
     await _history(container, ada, [bob, carol], 200, moments=50)
-    first = await container.sessions.list_of(ada.id, limit=20, cursor=None)
+    first = await container.call_history.list_of(ada.id, limit=20, cursor=None)
     asked: list[tuple[str, Any]] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_rest: Any) -> None:
@@ -224,8 +227,8 @@ async def test_the_history_is_read_by_its_two_indexes(container: Container, make
     engine = container.database.engine.sync_engine
     sa.event.listen(engine, "before_cursor_execute", note)
     try:
-        await container.sessions.list_of(ada.id, limit=20, cursor=None)
-        await container.sessions.list_of(ada.id, limit=20, cursor=first.next_cursor)
+        await container.call_history.list_of(ada.id, limit=20, cursor=None)
+        await container.call_history.list_of(ada.id, limit=20, cursor=first.next_cursor)
     finally:
         sa.event.remove(engine, "before_cursor_execute", note)
     assert len(asked) == 2

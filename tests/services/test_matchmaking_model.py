@@ -21,14 +21,14 @@ import pytest
 import errors
 from adapters.scripts import Scripts
 from models import CallSession
-from services.call_rows import CallRows
-from services.matchmaking import Match, MatchmakingService, Partner, PartnerCancelled, SearchExpired, Searching
-from services.recovery import RecoveryService
-from services.rooms import LUA, Rooms
-from services.sessions import SessionsService
-from services.signaling import PeerAway, PeerBack, PeerLeft, SignalingService
+from services.calls.call_history import CallHistoryService
+from services.calls.call_records import CallRecords
+from services.calls.matchmaking import Match, MatchmakingService, Partner, PartnerCancelled, SearchExpired, Searching
+from services.calls.recovery import RecoveryService
+from services.calls.rooms import LUA, Rooms
+from services.calls.signaling import PeerAway, PeerBack, PeerLeft, SignalingService
 from settings import Settings
-from tests.calls import LocalBus
+from testing.calls import LocalBus
 
 OPERATIONS = int(os.environ.get("MODEL_OPERATIONS", "100000"))
 SEED = int(os.environ.get("MODEL_SEED", "20260314"))
@@ -39,7 +39,7 @@ TOPICS = ("", "", "food", "travel")
 AUDIT_EVERY = 200
 
 
-class Rows(SessionsService):
+class Rows(CallHistoryService):
     """The rows of calls, as PostgreSQL would keep them."""
 
     def __init__(self) -> None:
@@ -72,7 +72,7 @@ class Rows(SessionsService):
 class Matchmaking(MatchmakingService):
     """Matchmaking that asks the model, not PostgreSQL, who searches and whom they must not meet."""
 
-    def __init__(self, world: World, bus: LocalBus, rooms: Rooms, rows: CallRows) -> None:
+    def __init__(self, world: World, bus: LocalBus, rooms: Rooms, rows: CallRecords) -> None:
         super().__init__(bus, None, rooms, world.rows, rows)  # type: ignore[arg-type]
         self._world = world
 
@@ -99,7 +99,7 @@ class Worker:
         self.id = worker_id
         self.bus = Network(world, worker_id)
         self.bus.on("emit", self._emit)
-        rows = CallRows(world.rooms, world.rows)
+        rows = CallRecords(world.rooms, world.rows)
         self.matchmaking = Matchmaking(world, self.bus, world.rooms, rows)
         self.signaling = SignalingService(self.bus, world.rooms, rows, self.matchmaking)
         self.signaling.on_peer_moved(self._move)

@@ -17,11 +17,11 @@ import pytest
 import errors
 from adapters import mesh
 from adapters.bus import LUA, WorkerBus, directory
-from adapters.embedded import EmbeddedServices
 from adapters.scripts import Scripts
 from adapters.workers import DEAD_AFTER, HEARTBEAT
+from devtools.embedded import EmbeddedServices
 from settings import Settings
-from tests.pace import limit
+from testing.time_limits import limit
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -147,7 +147,7 @@ async def make_child(own: Settings, tmp_path: Path) -> AsyncIterator[MakeChild]:
     async def make(place: Path | None = tmp_path / "mesh") -> Child:
         arguments = [str(own.redis_host), str(own.redis_port), *([str(place)] if place else [])]
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "tests.bus_worker", *arguments), cwd=ROOT, stdout=asyncio.subprocess.PIPE
+            *(sys.executable, "-m", "testing.bus_worker", *arguments), cwd=ROOT, stdout=asyncio.subprocess.PIPE
         )
         assert process.stdout is not None
         child = Child((await process.stdout.readline()).decode().strip(), process)

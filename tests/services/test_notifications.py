@@ -16,18 +16,18 @@ import pytest
 
 import errors
 from container import Container
+from devtools.stand_ins import StandIns, running
 from models import CallSession, Notification, NotificationType, Profile
-from services import notices, notifications
-from services.sign_ins import Identity
+from services.identity.logins import Identity
+from services.messaging import notification_templates, notifications
 from settings import Settings
-from tests.accounts import Outbox, an_email, eventually, load, own_database, query, run_jobs
-from tests.accounts import running as serving
-from tests.shop import a_worker
-from tests.standins import StandIns, running
-from tests.world import PASSWORD
+from testing.accounts import Outbox, an_email, eventually, load, own_database, query, run_jobs
+from testing.accounts import running as serving
+from testing.servers import PASSWORD
+from testing.shop import a_worker
 
 SEND = "POST */messages:send"
-HELLO = notices.system("Hello", "There.")
+HELLO = notification_templates.system("Hello", "There.")
 
 
 @pytest.fixture(scope="module")
@@ -52,14 +52,14 @@ async def services(house: dict[str, str], stand_ins: StandIns) -> AsyncIterator[
 
 
 async def sign_in(services: Container, *, device: str = "phone") -> Identity:
-    signed_in = await services.auth.register(an_email(), PASSWORD, device, "ios")
-    return services.sign_ins.identify(signed_in.access_token)
+    signed_in = await services.authentication.register(an_email(), PASSWORD, device, "ios")
+    return services.logins.identify(signed_in.access_token)
 
 
 async def with_device(services: Container, *, device: str = "phone") -> tuple[Identity, str]:
     """A learner, and the token of their device."""
     who, token = await sign_in(services, device=device), a_token()
-    await services.device_tokens.register(who, token, device, "ios")
+    await services.push_devices.register(who, token, device, "ios")
     return who, token
 
 
@@ -67,9 +67,9 @@ def a_token() -> str:
     return f"{secrets.token_urlsafe(16)}:APA91b{secrets.token_urlsafe(90)}"
 
 
-async def tell(services: Container, who: Identity, notice: notices.Notice = HELLO) -> None:
-    async with services.database.transaction() as session:
-        await notifications.tell(session, uuid.UUID(who.user_id), notice)
+async def tell(services: Container, who: Identity, notice: notification_templates.Notice = HELLO) -> None:
+    async with services.database.transaction() as db:
+        await notifications.tell(db, uuid.UUID(who.user_id), notice)
 
 
 async def told(services: Container, who: Identity) -> list[Any]:
@@ -99,17 +99,17 @@ async def owners(services: Container, token: str) -> list[str]:
 
 async def test_fifty_users_register_one_token_at_once_and_the_last_has_it(services: Container) -> None:
     people, token = [await sign_in(services) for _ in range(50)], a_token()
-    await asyncio.gather(*(services.device_tokens.register(who, token, "phone", "ios") for who in people))
+    await asyncio.gather(*(services.push_devices.register(who, token, "phone", "ios") for who in people))
     (owner,) = await owners(services, token)
     assert owner in {who.user_id for who in people}
     last = people[7]
-    await services.device_tokens.register(last, token, "phone", "android")
+    await services.push_devices.register(last, token, "phone", "android")
     assert await owners(services, token) == [last.user_id]
 
 
 async def test_two_users_swap_their_phones_over_and_over(services: Container) -> None:
     one, other, first, second = await sign_in(services), await sign_in(services), a_token(), a_token()
-    register = services.device_tokens.register
+    register = services.push_devices.register
     for _ in range(15):
         await asyncio.gather(
             register(one, first, "phone", "ios"),
@@ -126,7 +126,7 @@ async def test_two_users_swap_their_phones_over_and_over(services: Container) ->
 async def test_a_device_comes_with_a_new_token_at_each_start(services: Container) -> None:
     who, old = await with_device(services)
     new = a_token()
-    await asyncio.gather(*(services.device_tokens.register(who, new, "phone", "ios") for _ in range(10)))
+    await asyncio.gather(*(services.push_devices.register(who, new, "phone", "ios") for _ in range(10)))
     assert await owners(services, old) == [] and await owners(services, new) == [who.user_id]
 
 
@@ -134,9 +134,9 @@ async def test_a_sign_in_that_ends_while_its_device_registers_leaves_no_token(se
     for _ in range(20):
         who, token = await sign_in(services), a_token()
         outcomes = await asyncio.gather(
-            *(services.device_tokens.register(who, token, f"d{number}", "ios") for number in range(3)),
-            services.sign_ins.end(who),
-            *(services.device_tokens.register(who, token, f"e{number}", "ios") for number in range(3)),
+            *(services.push_devices.register(who, token, f"d{number}", "ios") for number in range(3)),
+            services.logins.end(who),
+            *(services.push_devices.register(who, token, f"e{number}", "ios") for number in range(3)),
             return_exceptions=True,
         )
         assert all(each is None or isinstance(each, errors.Unauthenticated) for each in outcomes), outcomes
@@ -147,22 +147,20 @@ async def test_what_ends_sign_ins_forgets_their_devices(services: Container) -> 
     for ends in ("logout", "logout-all", "ban", "password", "role"):
         who, phone = await with_device(services)
         email = (await query(services, "SELECT email FROM users WHERE id = :u", u=who.user_id))[0].email
-        tablet, second = a_token(), await services.auth.login(email, PASSWORD, "tablet", "android")
-        await services.device_tokens.register(
-            services.sign_ins.identify(second.access_token), tablet, "tablet", "android"
-        )
+        tablet, second = a_token(), await services.authentication.login(email, PASSWORD, "tablet", "android")
+        await services.push_devices.register(services.logins.identify(second.access_token), tablet, "tablet", "android")
         if ends == "logout":
-            await services.sign_ins.end(who)
+            await services.logins.end(who)
         elif ends == "logout-all":
-            await services.sign_ins.end_all(who.user_id)
+            await services.logins.end_all(who.user_id)
         elif ends == "ban":
-            admin = await services.admins.create(an_email(), PASSWORD)
+            admin = await services.administrators.create(an_email(), PASSWORD)
             await services.bans.ban(str(admin.id), who.user_id, "Spam.")
         elif ends == "password":
-            async with services.database.transaction() as session:
-                await services.sign_ins.end_all_within(session, uuid.UUID(who.user_id))
+            async with services.database.transaction() as db:
+                await services.logins.end_all_within(db, uuid.UUID(who.user_id))
         else:
-            await services.admins.promote(email)
+            await services.administrators.promote(email)
         assert await owners(services, phone) == [], ends
         assert await owners(services, tablet) == ([who.user_id] if ends == "logout" else []), ends
 
@@ -173,7 +171,7 @@ async def test_a_device_whose_sign_in_has_expired_is_forgotten(services: Contain
     await query(
         services, "UPDATE refresh_tokens SET expires_at = now() - interval '2 days' WHERE user_id = :u", u=who.user_id
     )
-    await services.sign_ins.forget_expired()
+    await services.logins.forget_expired()
     assert await owners(services, token) == [] and await owners(services, other) != []
 
 
@@ -183,9 +181,9 @@ async def test_a_device_whose_sign_in_has_expired_is_forgotten(services: Contain
 async def test_every_device_of_the_user_shows_it(services: Container, stand_ins: StandIns) -> None:
     who, phone = await with_device(services)
     tablet = a_token()
-    await services.device_tokens.register(who, tablet, "tablet", "android")
+    await services.push_devices.register(who, tablet, "tablet", "android")
     _, elsewhere = await with_device(services)
-    await tell(services, who, notices.Notice(NotificationType.SYSTEM, "Hi", "You.", {"a": "b"}))
+    await tell(services, who, notification_templates.Notice(NotificationType.SYSTEM, "Hi", "You.", {"a": "b"}))
     await run_jobs(services)
     (row,) = await told(services, who)
     for token in (phone, tablet):
@@ -198,8 +196,8 @@ async def test_every_device_of_the_user_shows_it(services: Container, stand_ins:
 async def test_a_transaction_that_fails_tells_nobody(services: Container) -> None:
     who, _ = await with_device(services)
     with pytest.raises(ZeroDivisionError):
-        async with services.database.transaction() as session:
-            await notifications.tell(session, uuid.UUID(who.user_id), HELLO)
+        async with services.database.transaction() as db:
+            await notifications.tell(db, uuid.UUID(who.user_id), HELLO)
             raise ZeroDivisionError
     assert await told(services, who) == [] and await pushes(services) == []
 
@@ -207,7 +205,7 @@ async def test_a_transaction_that_fails_tells_nobody(services: Container) -> Non
 async def test_a_device_without_the_app_loses_its_token(services: Container, stand_ins: StandIns) -> None:
     who, gone = await with_device(services)
     tablet = a_token()
-    await services.device_tokens.register(who, tablet, "tablet", "android")
+    await services.push_devices.register(who, tablet, "tablet", "android")
     stand_ins.fcm.unregister(gone)
     await tell(services, who)
     await run_jobs(services)
@@ -247,7 +245,7 @@ async def test_one_device_that_waits_keeps_no_other_waiting_nor_is_it_pushed_twi
 ) -> None:
     who, phone = await with_device(services)
     tablet = a_token()
-    await services.device_tokens.register(who, tablet, "tablet", "android")
+    await services.push_devices.register(who, tablet, "tablet", "android")
     stand_ins.faults.add("refuse", SEND, status=503, seconds=60)
     await tell(services, who)
     await run_jobs(services)
@@ -278,7 +276,7 @@ async def test_an_fcm_that_is_away_takes_nothing_from_the_list(services: Contain
 async def test_a_token_that_moved_gets_nothing_of_the_user_who_had_it(services: Container, stand_ins: StandIns) -> None:
     (who, token), other = await with_device(services), await sign_in(services)
     await tell(services, who)
-    await services.device_tokens.register(other, token, "phone", "ios")
+    await services.push_devices.register(other, token, "phone", "ios")
     await run_jobs(services)
     assert stand_ins.fcm.shown(token) == [] and len(await told(services, who)) == 1
 
@@ -341,22 +339,22 @@ async def open_call(services: Container, one: str, other: str, *, began: datetim
         started_at=began,
         connected_at=began,
     )
-    async with services.database.transaction() as session:
-        session.add(row)
+    async with services.database.transaction() as db:
+        db.add(row)
     return row.room_id
 
 
 async def test_twenty_calls_that_end_at_once_grant_each_achievement_once(services: Container) -> None:
     who, *partners = [await sign_in(services) for _ in range(21)]
     yesterday = datetime.now(UTC) - timedelta(days=1)
-    async with services.database.transaction() as session:
-        profile = await session.get_one(Profile, uuid.UUID(who.user_id))
+    async with services.database.transaction() as db:
+        profile = await db.get_one(Profile, uuid.UUID(who.user_id))
         profile.total_sessions, profile.streak_days, profile.last_session_at = 45, 6, yesterday
-        session.add(profile)
+        db.add(profile)
     began = datetime.now(UTC) - timedelta(minutes=5)
     rooms = [await open_call(services, who.user_id, partner.user_id, began=began) for partner in partners]
     # Each twice: whoever comes second changes nothing.
-    ends = [services.sessions.end(room, ended_by=who.user_id) for room in rooms * 2]
+    ends = [services.call_history.end(room, ended_by=who.user_id) for room in rooms * 2]
     assert sum(await asyncio.gather(*ends)) == 20
     rows = await told(services, who)
     assert [(row.type, row.occasion) for row in rows] == [
@@ -373,7 +371,7 @@ async def test_a_streak_that_is_lost_and_made_again_is_granted_once_ever(service
     for gap in (0, 1, 1, 4, 1, 1, 1):
         day += timedelta(days=gap)
         room = await open_call(services, who.user_id, partner.user_id, began=day)
-        await services.sessions.end(room, ended_by=who.user_id)
+        await services.call_history.end(room, ended_by=who.user_id)
         await query(
             services, "UPDATE profiles SET last_session_at = :d WHERE user_id IN (:a, :b)",
             d=day, a=who.user_id, b=partner.user_id,
@@ -385,7 +383,7 @@ async def test_an_occasion_told_fifty_times_at_once_is_one_notification_and_one_
     services: Container, stand_ins: StandIns
 ) -> None:
     who, token = await with_device(services)
-    notice = notices.Notice(NotificationType.SYSTEM, "Once", "Only.", None, "the occasion")
+    notice = notification_templates.Notice(NotificationType.SYSTEM, "Once", "Only.", None, "the occasion")
     await asyncio.gather(*(tell(services, who, notice) for _ in range(50)))
     await run_jobs(services)
     assert len(await told(services, who)) == len(stand_ins.fcm.shown(token)) == 1
@@ -398,7 +396,7 @@ async def test_reading_one_and_all_at_once_keeps_the_first_time(services: Contai
     who = await sign_in(services)
     for _ in range(5):
         for number in range(20):
-            await tell(services, who, notices.system(f"{number:02}", "x"))
+            await tell(services, who, notification_templates.system(f"{number:02}", "x"))
         inbox = await services.notifications.list_of(who.user_id, limit=100, cursor=None)
         fresh = [row for row in inbox.page.items if not row.read]
         outcomes = await asyncio.gather(
@@ -417,11 +415,11 @@ async def test_reading_one_and_all_at_once_keeps_the_first_time(services: Contai
 
 
 async def test_administrators_hear_of_reports_and_of_who_is_flagged(services: Container) -> None:
-    admins = [await services.admins.create(an_email(), PASSWORD) for _ in range(2)]
+    admins = [await services.administrators.create(an_email(), PASSWORD) for _ in range(2)]
     reported, *reporters = [await sign_in(services) for _ in range(4)]
     for who in reporters:
         room = await open_call(services, who.user_id, reported.user_id, began=datetime.now(UTC))
-        await services.sessions.end(room, ended_by=who.user_id)
+        await services.call_history.end(room, ended_by=who.user_id)
         await services.reports.report(who.user_id, reported.user_id, None, "hate_speech", None)
     for admin in admins:
         rows = await query(
@@ -459,10 +457,10 @@ async def test_an_account_that_is_deleted_takes_its_notifications_and_devices_al
 
 def test_the_words_are_there_for_whatever_is_told() -> None:
     from models.payment_alert import AlertKind
-    from services import streaks
+    from services.calls import streaks
 
     for kind, counts in (("streak", streaks.STREAKS), ("sessions", streaks.SESSIONS)):
         for count in counts:
-            notice = notices.achievement(streaks.Achievement(kind, count))  # type: ignore[arg-type]
+            notice = notification_templates.achievement(streaks.Achievement(kind, count))  # type: ignore[arg-type]
             assert notice.title and str(count) in notice.body
-    assert notices._ALERTS.keys() == set(AlertKind)
+    assert notification_templates._ALERTS.keys() == set(AlertKind)

@@ -29,6 +29,8 @@ from adapters.payments.razorpay import RazorpayProvider
 from adapters.payments.stripe import StripeProvider
 from adapters.ports import Fact, PaymentProvider
 from container import Container
+from devtools.stand_ins import Keys, Refused, Standing, StandIns
+from devtools.stand_ins import running as stand_ins_running
 from models import (
     AlertKind,
     Dispute,
@@ -41,15 +43,13 @@ from models import (
     Refund,
     RefundStatus,
 )
-from services import settlement
+from services.payments import settlement
 from settings import Settings
-from tests.accounts import load, own_database, running
-from tests.history import rows
-from tests.payments import a_course, state_of
+from testing.accounts import load, own_database, running
+from testing.call_history import rows
+from testing.payments import a_course, state_of
+from testing.shop import PRICE, SUBSCRIBED, agrees
 from tests.services.test_settlement import a_learner
-from tests.shop import PRICE, SUBSCRIBED, agrees
-from tests.standins import Keys, Refused, Standing, StandIns
-from tests.standins import running as stand_ins_running
 
 SEED = int(os.environ.get("PAYMENT_SEED", "20261123"))
 WHOLE_WAY = int(os.environ.get("PAYMENT_STREAMS", "240"))
@@ -228,8 +228,8 @@ async def _reconcile(container: Container, chance: random.Random) -> None:
 
 
 async def _compare(container: Container, stand_ins: StandIns, order: Order, what: str) -> None:
-    async with container.database.transaction() as session:
-        order = await session.get_one(Order, order.id)
+    async with container.database.transaction() as db:
+        order = await db.get_one(Order, order.id)
     standing = stand_ins.standing(order.provider_session_id or "")
     assert agrees(order, standing), (what, order, standing)
     state = await state_of(container, order)
@@ -282,7 +282,7 @@ class Settled:
     async def _settle(
         self, provider: ProviderName, state: State, fact: Fact, learner: uuid.UUID, course: uuid.UUID
     ) -> State:
-        async with self._container.database.transaction() as session:
+        async with self._container.database.transaction() as db:
             order = Order(
                 user_id=learner,
                 course_id=course,
@@ -296,10 +296,10 @@ class Settled:
             mark = f":{order.id}"
             # The order first: the others refer to it.
             first, *others = _written(state, order, mark)
-            session.add(first)
-            await session.flush()
-            session.add_all(others)
-            await session.flush()
+            db.add(first)
+            await db.flush()
+            db.add_all(others)
+            await db.flush()
             named: Any = {
                 name: f"{label}{mark}"
                 for name in ("session_id", "payment_id", "refund_id", "dispute_id")
@@ -307,9 +307,9 @@ class Settled:
             }
             if getattr(fact, "order_id", None):
                 named["order_id"] = str(order.id)
-            await settlement.apply(session, provider, dataclasses.replace(fact, **named))
-            row = (await session.execute(_READ, {"o": order.id, "p": f"p{mark}"})).one()
-            await session.rollback()
+            await settlement.apply(db, provider, dataclasses.replace(fact, **named))
+            row = (await db.execute(_READ, {"o": order.id, "p": f"p{mark}"})).one()
+            await db.rollback()
         text = _freeze([list(row)[:6], *list(row)[6:]], mark)
         return (*text[0], *text[1:])
 

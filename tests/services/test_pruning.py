@@ -13,14 +13,15 @@ import sqlalchemy as sa
 import errors
 from container import Container
 from models.columns import now
-from services import notices, notifications, pruning
-from services.pruning import PruningService
-from services.sign_ins import Identity
-from services.streaks import Achievement
+from services.calls.streaks import Achievement
+from services.identity.logins import Identity
+from services.messaging import notification_templates, notifications
+from services.operations import pruning
+from services.operations.pruning import PruningService
 from settings import Settings, SettingsError
-from tests.accounts import Outbox, an_email, load, own_database, query, run_jobs
-from tests.accounts import running as serving
-from tests.world import PASSWORD
+from testing.accounts import Outbox, an_email, load, own_database, query, run_jobs
+from testing.accounts import running as serving
+from testing.servers import PASSWORD
 
 WEEK = Achievement("streak", 7)
 
@@ -40,13 +41,13 @@ async def services(own: Settings) -> AsyncIterator[Container]:
 
 
 async def learner(services: Container) -> Identity:
-    signed_in = await services.auth.register(an_email(), PASSWORD, "phone", "ios")
-    return services.sign_ins.identify(signed_in.access_token)
+    signed_in = await services.authentication.register(an_email(), PASSWORD, "phone", "ios")
+    return services.logins.identify(signed_in.access_token)
 
 
-async def tell(services: Container, who: Identity, notice: notices.Notice) -> None:
-    async with services.database.transaction() as session:
-        await notifications.tell(session, uuid.UUID(who.user_id), notice)
+async def tell(services: Container, who: Identity, notice: notification_templates.Notice) -> None:
+    async with services.database.transaction() as db:
+        await notifications.tell(db, uuid.UUID(who.user_id), notice)
 
 
 async def titles(services: Container) -> set[str]:
@@ -70,7 +71,7 @@ async def test_read_notifications_are_pruned(services: Container) -> None:
     """Those read 90 days ago go; those that are unread, however old, and those read later stay."""
     ada = await learner(services)
     for title in ("old", "recent", "unread"):
-        await tell(services, ada, notices.system(title, "There."))
+        await tell(services, ada, notification_templates.system(title, "There."))
     await query(services, "UPDATE notifications SET created_at = now() - interval '400 days'")
     await read_days_ago(services, "old", 91)
     await read_days_ago(services, "recent", 89)
@@ -81,14 +82,14 @@ async def test_read_notifications_are_pruned(services: Container) -> None:
 
 async def test_achievement_is_granted_once_after_pruning(services: Container) -> None:
     ada = await learner(services)
-    await tell(services, ada, notices.achievement(WEEK))
-    await tell(services, ada, notices.match_found("Bob", str(uuid.uuid4()), str(uuid.uuid4())))
+    await tell(services, ada, notification_templates.achievement(WEEK))
+    await tell(services, ada, notification_templates.match_found("Bob", str(uuid.uuid4()), str(uuid.uuid4())))
     (granted,) = {title for title in await titles(services) if title.startswith("Seven")}
     for title in await titles(services):
         await read_days_ago(services, title, 1000)
     await services.pruning.prune()
     assert await titles(services) == {granted}
-    await tell(services, ada, notices.achievement(WEEK))
+    await tell(services, ada, notification_templates.achievement(WEEK))
     assert await count(services, "notifications") == 1
 
 
@@ -171,18 +172,18 @@ async def test_pruning_reads_indexes(services: Container) -> None:
         "webhook_events": (pruning._EVENTS, "webhook_events_handled_idx"),
     }
     for table, (condition, index) in wanted.items():
-        async with services.database.transaction() as session:
-            await session.execute(sa.text("SET LOCAL enable_seqscan = off"))
+        async with services.database.transaction() as db:
+            await db.execute(sa.text("SET LOCAL enable_seqscan = off"))
             explain = f"EXPLAIN SELECT id FROM {table} WHERE {condition}"
-            plan = (await session.execute(sa.text(explain), {"before": now()})).scalars().all()
+            plan = (await db.execute(sa.text(explain), {"before": now()})).scalars().all()
         assert index in "\n".join(plan), plan
 
 
 async def test_refresh_token_reuse_is_seen_after_pruning(services: Container) -> None:
     """A rotated token stays until its family has expired: sent again, it ends the family."""
-    first = await services.auth.register(an_email(), PASSWORD, "phone", "ios")
-    second = await services.sign_ins.refresh(first.refresh_token)
-    third = await services.sign_ins.refresh(second.refresh_token)
+    first = await services.authentication.register(an_email(), PASSWORD, "phone", "ios")
+    second = await services.logins.refresh(first.refresh_token)
+    third = await services.logins.refresh(second.refresh_token)
     await query(
         services,
         "UPDATE refresh_tokens SET created_at = created_at - interval '20 days',"
@@ -190,9 +191,9 @@ async def test_refresh_token_reuse_is_seen_after_pruning(services: Container) ->
     )
     await services.pruning.prune()
     with pytest.raises(errors.RefreshTokenReused):
-        await services.sign_ins.refresh(first.refresh_token)
+        await services.logins.refresh(first.refresh_token)
     with pytest.raises(errors.ProductError):
-        await services.sign_ins.refresh(third.refresh_token)
+        await services.logins.refresh(third.refresh_token)
 
 
 async def test_nightly_job_prunes_rows_and_failed_jobs(services: Container) -> None:

@@ -11,12 +11,12 @@ import pytest
 
 import errors
 from container import Container
-from services.call_rows import CallRows
-from services.matchmaking import Match, MatchmakingService, PartnerCancelled, Searching
-from services.recovery import RecoveryService
-from services.rooms import Rooms
-from services.signaling import SignalingService
-from tests.calls import LocalBus, empty_queue
+from services.calls.call_records import CallRecords
+from services.calls.matchmaking import Match, MatchmakingService, PartnerCancelled, Searching
+from services.calls.recovery import RecoveryService
+from services.calls.rooms import Rooms
+from services.calls.signaling import SignalingService
+from testing.calls import LocalBus, empty_queue
 
 
 @pytest.fixture(autouse=True)
@@ -57,10 +57,10 @@ def ticket(user_id: str, socket: str) -> dict[str, Any]:
 
 async def test_whoever_is_seen_to_first_hears_of_it_first(container: Container) -> None:
     rooms, bus = Rooms(container.scripts), LocalBus()
-    rows = CallRows(rooms, container.sessions)
-    matchmaking = MatchmakingService(bus, container.database, rooms, container.sessions, rows)
+    rows = CallRecords(rooms, container.call_history)
+    matchmaking = MatchmakingService(bus, container.database, rooms, container.call_history, rows)
     signaling = Patient(bus, rooms, rows, matchmaking)
-    recovery = RecoveryService(rooms, rows, container.sessions, matchmaking, signaling)
+    recovery = RecoveryService(rooms, rows, container.call_history, matchmaking, signaling)
     for _ in range(2):
         user_id = str(uuid.uuid4())
         await rooms.find(ticket(user_id, f"{container.bus.worker_id}.{user_id}"), str(uuid.uuid4()), str(uuid.uuid4()))
@@ -72,11 +72,11 @@ async def test_searches_that_redis_has_lost_meet_when_they_are_put_back(
     container: Container, make_learner: Any
 ) -> None:
     rooms = Rooms(container.scripts)
-    rows = CallRows(rooms, container.sessions)
+    rows = CallRecords(rooms, container.call_history)
     learners = [(await make_learner()).id for _ in range(3)]
     workers = []
     for worker_id in ("one", "two"):
-        worker = MatchmakingService(LocalBus(worker_id), container.database, rooms, container.sessions, rows)
+        worker = MatchmakingService(LocalBus(worker_id), container.database, rooms, container.call_history, rows)
         workers.append(worker)
 
     async def lose_all() -> None:
@@ -112,8 +112,8 @@ async def test_a_search_that_is_cancelled_before_its_loss_is_noticed_does_not_co
     container: Container, make_learner: Any
 ) -> None:
     rooms = Rooms(container.scripts)
-    rows = CallRows(rooms, container.sessions)
-    matchmaking = MatchmakingService(LocalBus(), container.database, rooms, container.sessions, rows)
+    rows = CallRecords(rooms, container.call_history)
+    matchmaking = MatchmakingService(LocalBus(), container.database, rooms, container.call_history, rows)
     user_id = (await make_learner()).id
     matchmaking.connect("w.one")
     await matchmaking.find_partner(user_id, "w.one", level="all", topic=None)
@@ -127,8 +127,8 @@ async def test_a_search_that_is_cancelled_before_its_loss_is_noticed_does_not_co
 
 async def test_a_search_for_a_dead_worker_leaves_no_ticket(container: Container, make_learner: Any) -> None:
     rooms, bus = Rooms(container.scripts), NobodyThere()
-    rows = CallRows(rooms, container.sessions)
-    matchmaking = MatchmakingService(bus, container.database, rooms, container.sessions, rows)
+    rows = CallRecords(rooms, container.call_history)
+    matchmaking = MatchmakingService(bus, container.database, rooms, container.call_history, rows)
     user_id = (await make_learner()).id
     await matchmaking.find_partner(user_id, "dead.one", level="all", topic=None)
     assert [each async for each in rooms.searches()] == []

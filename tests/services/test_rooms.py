@@ -17,9 +17,9 @@ import pytest
 import errors
 from adapters.scripts import Scripts
 from container import Container
-from services.rooms import LUA, ROOM_SECONDS, Away, Closed, Paired, Rooms, Waiting
+from services.calls.rooms import LUA, ROOM_SECONDS, Away, Closed, Paired, Rooms, Waiting
 from settings import Settings
-from tests.calls import empty_queue
+from testing.calls import empty_queue
 
 Ticket = dict[str, Any]
 MakeTicket = Callable[..., Ticket]

@@ -13,9 +13,9 @@ import pytest
 from container import Container
 from models import Order, Profile, User
 from settings import Settings
-from tests.accounts import own_database, run_jobs, running
-from tests.history import rows, value
-from tests.payments import (
+from testing.accounts import own_database, run_jobs, running
+from testing.call_history import rows, value
+from testing.payments import (
     Webhook,
     a_course,
     completed,
@@ -58,10 +58,10 @@ def order(house: Container) -> MakeOrder:
 
 async def a_learner(house: Container) -> str:
     user = User(email=f"{uuid.uuid4().hex}@example.com", password_hash="")
-    async with house.database.transaction() as session:
-        session.add(user)
-        await session.flush()
-        session.add(Profile(user_id=user.id))
+    async with house.database.transaction() as db:
+        db.add(user)
+        await db.flush()
+        db.add(Profile(user_id=user.id))
     return str(user.id)
 
 

@@ -17,11 +17,11 @@ import sqlalchemy as sa
 import errors
 from container import Container
 from models.columns import now
-from services import sign_ins
-from services.sign_ins import SignedIn
+from services.identity import logins
+from services.identity.logins import SignedIn
 from settings import Settings
-from tests.accounts import Outbox, an_email, eventually, own_database, query, run_jobs, running
-from tests.world import PASSWORD
+from testing.accounts import Outbox, an_email, eventually, own_database, query, run_jobs, running
+from testing.servers import PASSWORD
 
 BAN = "UPDATE users SET is_banned = true, banned_at = now(), ban_reason = 'a test' WHERE id = :id"
 UNBAN = "UPDATE users SET is_banned = false, banned_at = NULL, ban_reason = NULL WHERE id = :id"
@@ -35,11 +35,11 @@ async def other_worker(settings: Settings) -> AsyncIterator[Container]:
 
 
 async def register(services: Container, *, device: str = "phone") -> SignedIn:
-    return await services.auth.register(an_email(), PASSWORD, device, "ios")
+    return await services.authentication.register(an_email(), PASSWORD, device, "ios")
 
 
 def family(services: Container, signed_in: SignedIn) -> uuid.UUID:
-    return uuid.UUID(services.sign_ins.identify(signed_in.access_token).family_id)
+    return uuid.UUID(services.logins.identify(signed_in.access_token).family_id)
 
 
 def digest(token: str) -> str:
@@ -65,7 +65,7 @@ async def usable(services: Container, signed_in: SignedIn) -> list[Any]:
 
 async def refused(services: Container, token: str) -> str:
     with pytest.raises(errors.ProductError) as caught:
-        await services.sign_ins.refresh(token)
+        await services.logins.refresh(token)
     return caught.value.code
 
 
@@ -77,7 +77,7 @@ async def test_fifty_refreshes_at_once_on_two_workers_get_one_child(
 ) -> None:
     parent = await register(container)
     children = await asyncio.gather(
-        *(services.sign_ins.refresh(parent.refresh_token) for services in [container, other_worker] * 25)
+        *(services.logins.refresh(parent.refresh_token) for services in [container, other_worker] * 25)
     )
     assert len(children) == 50 and len({child.refresh_token for child in children}) == 1
     rows = await query(
@@ -85,24 +85,24 @@ async def test_fifty_refreshes_at_once_on_two_workers_get_one_child(
     )
     assert len(rows) == 2 and [row.rotated_at for row in rows].count(None) == 1
     assert not any(row.revoked for row in rows)
-    assert (await container.sign_ins.refresh(children[0].refresh_token)).refresh_token != children[0].refresh_token
+    assert (await container.logins.refresh(children[0].refresh_token)).refresh_token != children[0].refresh_token
 
 
 async def test_a_lost_answer_is_given_again_and_its_child_works(container: Container) -> None:
     parent = await register(container)
-    lost = await container.sign_ins.refresh(parent.refresh_token)
-    again = await container.sign_ins.refresh(parent.refresh_token)
+    lost = await container.logins.refresh(parent.refresh_token)
+    again = await container.logins.refresh(parent.refresh_token)
     assert again.refresh_token == lost.refresh_token != parent.refresh_token
     assert family(container, again) == family(container, parent)
-    await container.sign_ins.refresh(again.refresh_token)
+    await container.logins.refresh(again.refresh_token)
 
 
 async def test_delayed_refresh_gets_the_same_child_for_a_minute(container: Container) -> None:
     """By PostgreSQL's clock; what was exchanged earlier is moved into the past."""
     parent = await register(container)
-    child = await container.sign_ins.refresh(parent.refresh_token)
+    child = await container.logins.refresh(parent.refresh_token)
     await age_exchange(container, parent.refresh_token, 50)
-    assert (await container.sign_ins.refresh(parent.refresh_token)).refresh_token == child.refresh_token
+    assert (await container.logins.refresh(parent.refresh_token)).refresh_token == child.refresh_token
     await age_exchange(container, parent.refresh_token, 10.1)
     assert await refused(container, parent.refresh_token) == "refresh_token_reused"
     assert await refused(container, child.refresh_token) == "refresh_token_invalid"
@@ -112,8 +112,8 @@ async def test_delayed_refresh_works_for_the_newest_pair_only(container: Contain
     """Each exchange moves the pair on: its parent is answered again, the token before it ends the family."""
     tokens = [await register(container)]
     for _ in range(3):
-        tokens.append(await container.sign_ins.refresh(tokens[-1].refresh_token))
-        again = await container.sign_ins.refresh(tokens[-2].refresh_token)
+        tokens.append(await container.logins.refresh(tokens[-1].refresh_token))
+        again = await container.logins.refresh(tokens[-2].refresh_token)
         assert again.refresh_token == tokens[-1].refresh_token
     assert await refused(container, tokens[-3].refresh_token) == "refresh_token_reused"
     assert await usable(container, tokens[0]) == []
@@ -124,11 +124,11 @@ async def test_workers_whose_clocks_differ_neither_end_sign_ins_nor_miss_their_e
     container: Container, other_worker: Container, monkeypatch: pytest.MonkeyPatch, minutes: int
 ) -> None:
     parent = await register(container)
-    child = await container.sign_ins.refresh(parent.refresh_token)
+    child = await container.logins.refresh(parent.refresh_token)
     with monkeypatch.context() as wrong:
-        wrong.setattr(sign_ins, "now", lambda: now() + timedelta(minutes=minutes))
-        assert (await other_worker.sign_ins.refresh(parent.refresh_token)).refresh_token == child.refresh_token
-        await other_worker.sign_ins.end(container.sign_ins.identify(child.access_token))
+        wrong.setattr(logins, "now", lambda: now() + timedelta(minutes=minutes))
+        assert (await other_worker.logins.refresh(parent.refresh_token)).refresh_token == child.refresh_token
+        await other_worker.logins.end(container.logins.identify(child.access_token))
     await eventually(lambda: is_ended(container, child), within=1, what="known to the worker whose clock is right")
 
 
@@ -136,7 +136,7 @@ async def test_a_parent_sent_too_late_ends_its_family_for_good_on_every_worker(
     container: Container, other_worker: Container
 ) -> None:
     parent = await register(container)
-    child = await container.sign_ins.refresh(parent.refresh_token)
+    child = await container.logins.refresh(parent.refresh_token)
     await age_exchange(container, parent.refresh_token, 61)
 
     assert await refused(container, parent.refresh_token) == "refresh_token_reused"
@@ -148,14 +148,14 @@ async def test_a_parent_sent_too_late_ends_its_family_for_good_on_every_worker(
         assert await refused(other_worker, parent.refresh_token) == "refresh_token_invalid"
     for token in (parent.access_token, child.access_token):
         with pytest.raises(errors.Unauthenticated):
-            container.sign_ins.identify(token)
+            container.logins.identify(token)
     await eventually(lambda: is_ended(other_worker, child), within=1, what="known to the other worker")
 
 
 async def test_a_stolen_grandparent_ends_the_family_within_the_minute_too(container: Container) -> None:
     grandparent = await register(container)
-    parent = await container.sign_ins.refresh(grandparent.refresh_token)
-    child = await container.sign_ins.refresh(parent.refresh_token)
+    parent = await container.logins.refresh(grandparent.refresh_token)
+    child = await container.logins.refresh(parent.refresh_token)
     assert await refused(container, grandparent.refresh_token) == "refresh_token_reused"
     assert await usable(container, child) == []
     for token in (grandparent, parent, child):
@@ -171,7 +171,7 @@ async def test_an_expired_token_is_refused_and_ends_nothing(container: Container
     )
     assert await refused(container, parent.refresh_token) == "refresh_token_invalid"
     assert len(await usable(container, parent)) == 1
-    assert await container.sign_ins.devices(container.sign_ins.identify(parent.access_token)) == []
+    assert await container.logins.devices(container.logins.identify(parent.access_token)) == []
 
 
 @pytest.mark.parametrize("token", ["", "x", "ü" * 64, "a" * 43], ids=["empty", "short", "not ascii", "unknown"])
@@ -197,32 +197,32 @@ async def test_the_database_allows_one_usable_token_in_a_family(container: Conta
 async def test_what_ends_one_device_leaves_the_others_signed_in(container: Container) -> None:
     phone = await register(container)
     email = phone.user.email
-    tablet = await container.auth.login(email, PASSWORD, "tablet", "android")
-    laptop = await container.auth.login(email, PASSWORD, "laptop", "web")
+    tablet = await container.authentication.login(email, PASSWORD, "tablet", "android")
+    laptop = await container.authentication.login(email, PASSWORD, "laptop", "web")
     stranger = await register(container)
     user_id = str(phone.user.id)
 
-    grandchild = await container.sign_ins.refresh((await container.sign_ins.refresh(phone.refresh_token)).refresh_token)
+    grandchild = await container.logins.refresh((await container.logins.refresh(phone.refresh_token)).refresh_token)
     assert await refused(container, phone.refresh_token) == "refresh_token_reused"
     for ended in (phone, grandchild):
         assert is_ended(container, ended)
-    await container.sign_ins.end_device(user_id, "tablet")
+    await container.logins.end_device(user_id, "tablet")
     assert is_ended(container, tablet)
 
     assert not is_ended(container, laptop)
-    laptop = await container.sign_ins.refresh(laptop.refresh_token)
-    await container.sign_ins.end(container.sign_ins.identify(laptop.access_token))
+    laptop = await container.logins.refresh(laptop.refresh_token)
+    await container.logins.end(container.logins.identify(laptop.access_token))
     assert is_ended(container, laptop)
 
     assert not is_ended(container, stranger)
-    await container.sign_ins.refresh(stranger.refresh_token)
+    await container.logins.refresh(stranger.refresh_token)
 
 
 async def test_a_device_of_somebody_else_with_the_same_name_is_not_touched(container: Container) -> None:
     mine, theirs = await register(container, device="same-name"), await register(container, device="same-name")
-    await container.sign_ins.end_device(str(mine.user.id), "same-name")
+    await container.logins.end_device(str(mine.user.id), "same-name")
     assert is_ended(container, mine) and not is_ended(container, theirs)
-    await container.sign_ins.refresh(theirs.refresh_token)
+    await container.logins.refresh(theirs.refresh_token)
 
 
 # --- One device, one login --------------------------------------------------------------------
@@ -235,10 +235,10 @@ async def push_rows(services: Container, user_id: object) -> list[tuple[str, str
 
 async def test_login_ends_the_earlier_login_of_the_device(container: Container, other_worker: Container) -> None:
     first = await register(container)
-    email, laptop = first.user.email, await container.auth.login(first.user.email, PASSWORD, "laptop", "web")
+    email, laptop = first.user.email, await container.authentication.login(first.user.email, PASSWORD, "laptop", "web")
     stranger = await register(container)
-    refreshed = await container.sign_ins.refresh(first.refresh_token)
-    second = await other_worker.auth.login(email, PASSWORD, "phone", "android")
+    refreshed = await container.logins.refresh(first.refresh_token)
+    second = await other_worker.authentication.login(email, PASSWORD, "phone", "android")
 
     assert is_ended(other_worker, first)
     await eventually(lambda: is_ended(container, refreshed), within=1, what="known to the worker that did not end it")
@@ -246,7 +246,7 @@ async def test_login_ends_the_earlier_login_of_the_device(container: Container, 
         assert await refused(container, token) == "refresh_token_invalid"
     for kept in (second, laptop, stranger):
         assert not is_ended(container, kept)
-    devices = await container.sign_ins.devices(container.sign_ins.identify(second.access_token))
+    devices = await container.logins.devices(container.logins.identify(second.access_token))
     assert sorted((each.device_id, each.platform, each.current) for each in devices) == [
         ("laptop", "web", False),
         ("phone", "android", True),
@@ -256,14 +256,14 @@ async def test_login_ends_the_earlier_login_of_the_device(container: Container, 
 async def test_login_keeps_the_push_token_and_logout_removes_it(container: Container) -> None:
     first = await register(container)
     user_id, token = first.user.id, uuid.uuid4().hex
-    await container.device_tokens.register(container.sign_ins.identify(first.access_token), token, "phone", "ios")
-    second = await container.auth.login(first.user.email, PASSWORD, "phone", "ios")
+    await container.push_devices.register(container.logins.identify(first.access_token), token, "phone", "ios")
+    second = await container.authentication.login(first.user.email, PASSWORD, "phone", "ios")
     assert await push_rows(container, user_id) == [(token, str(family(container, second)))]
 
-    identity = container.sign_ins.identify(second.access_token)
-    await container.sign_ins.end(identity)
+    identity = container.logins.identify(second.access_token)
+    await container.logins.end(identity)
     assert await push_rows(container, user_id) == []
-    assert await container.sign_ins.devices(identity) == [] and await usable(container, first) == []
+    assert await container.logins.devices(identity) == [] and await usable(container, first) == []
     for each in (first, second):
         assert await refused(container, each.refresh_token) == "refresh_token_invalid"
 
@@ -271,7 +271,10 @@ async def test_login_keeps_the_push_token_and_logout_removes_it(container: Conta
 async def test_concurrent_logins_of_a_device_leave_one(container: Container, other_worker: Container) -> None:
     first = await register(container)
     logins = await asyncio.gather(
-        *(services.auth.login(first.user.email, PASSWORD, "phone", "ios") for services in [container, other_worker] * 4)
+        *(
+            services.authentication.login(first.user.email, PASSWORD, "phone", "ios")
+            for services in [container, other_worker] * 4
+        )
     )
     assert len(await usable(container, first)) == 1
     codes = [await outcome_of_refresh(container, each.refresh_token) for each in logins]
@@ -280,7 +283,7 @@ async def test_concurrent_logins_of_a_device_leave_one(container: Container, oth
 
 async def outcome_of_refresh(services: Container, token: str) -> str:
     try:
-        await services.sign_ins.refresh(token)
+        await services.logins.refresh(token)
     except errors.ProductError as error:
         return error.code
     return ""
@@ -303,7 +306,7 @@ async def test_database_allows_one_usable_login_of_a_device(container: Container
 
 def is_ended(services: Container, signed_in: SignedIn) -> bool:
     try:
-        services.sign_ins.identify(signed_in.access_token)
+        services.logins.identify(signed_in.access_token)
     except errors.Unauthenticated:
         return True
     return False
@@ -334,17 +337,17 @@ async def test_a_refresh_that_races_with_the_end_of_its_sign_in_leaves_nothing_t
 ) -> None:
     first = await register(container)
     user_id, won = str(first.user.id), 0
-    await container.sign_ins.end_all(user_id)
+    await container.logins.end_all(user_id)
     for _ in range(100):
-        parent = await container.auth.login(first.user.email, PASSWORD, "phone", "ios")
+        parent = await container.authentication.login(first.user.email, PASSWORD, "phone", "ios")
         ways: dict[str, Callable[[], Awaitable[object]]] = {
-            "end_all": lambda: container.sign_ins.end_all(user_id),
-            "end_device": lambda: container.sign_ins.end_device(user_id, "phone"),
-            "end": functools.partial(container.sign_ins.end, container.sign_ins.identify(parent.access_token)),
+            "end_all": lambda: container.logins.end_all(user_id),
+            "end_device": lambda: container.logins.end_device(user_id, "phone"),
+            "end": functools.partial(container.logins.end, container.logins.identify(parent.access_token)),
         }
         outcomes = await asyncio.gather(
-            soon(other_worker.sign_ins.refresh(parent.refresh_token)),
-            soon(container.sign_ins.refresh(parent.refresh_token)),
+            soon(other_worker.logins.refresh(parent.refresh_token)),
+            soon(container.logins.refresh(parent.refresh_token)),
             soon(ways[how]()),
         )
         assert outcomes[2] is None
@@ -358,17 +361,17 @@ async def test_a_login_that_races_with_a_ban_leaves_nothing_signed_in(container:
     won, window = 0, 0.01
 
     async def ban() -> None:
-        async with container.database.transaction() as session:
-            connection = await session.connection()
+        async with container.database.transaction() as db:
+            connection = await db.connection()
             await connection.execute(sa.text(BAN), {"id": user.user.id})
-            ended = await container.sign_ins.end_all_within(session, user.user.id)
-        await container.sign_ins.announce(ended)
+            ended = await container.logins.end_all_within(db, user.user.id)
+        await container.logins.announce(ended)
 
     for _ in range(100):
         await query(container, UNBAN, id=user.user.id)
         outcomes = await asyncio.gather(
-            soon(container.auth.login(user.user.email, PASSWORD, "phone", "ios")),
-            soon(container.auth.login(user.user.email, PASSWORD, "tablet", "ios")),
+            soon(container.authentication.login(user.user.email, PASSWORD, "phone", "ios")),
+            soon(container.authentication.login(user.user.email, PASSWORD, "tablet", "ios")),
             soon(ban(), within=window),
         )
         # Whoever comes first gets the worse start in the next round.
@@ -393,8 +396,8 @@ async def test_a_login_with_the_old_password_that_races_with_its_reset_leaves_no
             hash=digest(token),
         )
         outcomes = await asyncio.gather(
-            soon(container.auth.login(user.user.email, old, "phone", "ios")),
-            soon(container.auth.reset_password(token, new), within=window),
+            soon(container.authentication.login(user.user.email, old, "phone", "ios")),
+            soon(container.authentication.reset_password(token, new), within=window),
         )
         assert outcomes[1] is None
         won += (login_came_first := isinstance(outcomes[0], SignedIn))
@@ -411,9 +414,9 @@ async def test_no_token_and_no_password_is_ever_in_the_database(settings: Settin
     outbox, email, password = Outbox(), an_email(), f"canary {uuid.uuid4().hex}"
     with own_database(settings) as own:
         async with running(own, mailer=outbox) as services:
-            parent = await services.auth.register(email, password, "phone", "ios")
-            child = await services.sign_ins.refresh(parent.refresh_token)
-            await services.auth.forgot_password(email)
+            parent = await services.authentication.register(email, password, "phone", "ios")
+            child = await services.logins.refresh(parent.refresh_token)
+            await services.authentication.forgot_password(email)
             waiting = await everything(services)
             outbox.broken = RuntimeError("the mail provider is away")
             await run_jobs(services)  # each has failed once, and waits for its next try
@@ -425,7 +428,7 @@ async def test_no_token_and_no_password_is_ever_in_the_database(settings: Settin
             assert len(mailed) == 2
             sent = await everything(services)
             new = f"another {uuid.uuid4().hex}"
-            await services.auth.reset_password(mailed[0], new)
+            await services.authentication.reset_password(mailed[0], new)
             after = await everything(services)
     assert "auth.send_password_reset" in waiting and "RuntimeError" not in failed and digest(mailed[0]) in sent
     secrets = [password, new, parent.access_token, *mailed]
@@ -454,5 +457,5 @@ async def test_tokens_are_forgotten_a_day_after_they_expire(container: Container
             age=age,
             id=signed_in.user.id,
         )
-    assert await container.sign_ins.forget_expired() >= 1
+    assert await container.logins.forget_expired() >= 1
     assert len(await usable(container, kept)) == 1 and await usable(container, forgotten) == []

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from models import Profile
-from services import streaks
+from services.calls import streaks
 
 ZONES = [
     "Asia/Tokyo",

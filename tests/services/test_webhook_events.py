@@ -18,11 +18,11 @@ import app
 import errors
 from container import Container
 from models import Order
-from services.webhooks import FAILURES_LIMIT, UNREADABLE_LIMIT
+from services.payments.webhooks import FAILURES_LIMIT, UNREADABLE_LIMIT
 from settings import Settings
-from tests.accounts import own_database, run_jobs, running
-from tests.history import make_admin, rows, value
-from tests.payments import (
+from testing.accounts import own_database, run_jobs, running
+from testing.call_history import make_admin, rows, value
+from testing.payments import (
     RAZORPAY_SECRET,
     STRIPE_SECRET,
     Webhook,
@@ -40,8 +40,8 @@ from tests.payments import (
     stripe_webhook,
     tills,
 )
+from testing.servers import client, register
 from tests.services.test_settlement import a_learner
-from tests.world import client, register
 
 Path = tuple[str | int, ...]
 DELETED = object()

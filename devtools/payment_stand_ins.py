@@ -1,0 +1,73 @@
+"""Owns where `parlance dev` finds Stripe and Razorpay when no real keys are configured: stand-ins, from tests/."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from dotenv import dotenv_values
+
+ROOT = Path(__file__).resolve().parent.parent
+MISSING = (
+    "this installation has no devtools/stand_ins, so there are no payments; "
+    "for real ones set STRIPE_SECRET_KEY or RAZORPAY_KEY_ID"
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the stand-ins are started, and where they and their accounts are found."""
+
+    command: list[str]
+    environment: dict[str, str]
+    dashboard: str
+
+
+def replaced_by_real_keys() -> bool:
+    """Whether an account of either provider is configured."""
+    return bool(_configured("STRIPE_SECRET_KEY") or _configured("RAZORPAY_KEY_ID"))
+
+
+def installed() -> bool:
+    return (ROOT / "devtools" / "stand_ins" / "__main__.py").exists()
+
+
+def plan(directory: Path, site: str) -> Plan:
+    """Keep their state in `directory`, tell the server at `site` of events; the accounts' keys are made anew."""
+    state = directory.absolute() / "payments"
+    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    port = _port(state / "port")
+    url = f"http://127.0.0.1:{port}"
+    webhook = f"--webhook-url={site}/payments/webhook"
+    return Plan(
+        command=["devtools.stand_ins", f"--port={port}", webhook, f"--state={state / 'state.json'}"],
+        environment={
+            "PAYMENT_PROVIDER": _configured("PAYMENT_PROVIDER") or "stripe",
+            "STRIPE_SECRET_KEY": f"sk_test_{secrets.token_hex(24)}",
+            "STRIPE_WEBHOOK_SECRET": f"whsec_{secrets.token_hex(24)}",
+            "STRIPE_API_URL": url,
+            "RAZORPAY_KEY_ID": f"rzp_test_{secrets.token_hex(7)}",
+            "RAZORPAY_KEY_SECRET": secrets.token_hex(12),
+            "RAZORPAY_WEBHOOK_SECRET": secrets.token_hex(16),
+            "RAZORPAY_API_URL": url,
+        },
+        dashboard=f"{url}/dashboard",
+    )
+
+
+def _configured(name: str) -> str | None:
+    # Not from the settings: an account must be found there before the rest of them is complete.
+    file = os.environ.get("PARLANCE_ENV_FILE", ".env")
+    return os.environ.get(name) or dotenv_values(file).get(name)
+
+
+def _port(file: Path) -> int:
+    """The port of the last start where it is free: the addresses of open checkouts stay good."""
+    from devtools.embedded import free_ports, is_free
+
+    kept = int(file.read_text()) if file.exists() else None
+    port = kept if kept and is_free(kept) else free_ports(1, set())[0]
+    file.write_text(str(port))
+    return port

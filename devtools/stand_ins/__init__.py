@@ -1,0 +1,203 @@
+"""Stand-ins of Stripe, Razorpay and Firebase: their HTTP APIs, pay pages and webhooks, spoken to by the real SDKs.
+
+    with running() as stand_ins:
+        environment |= stand_ins.environment          # what the product reads
+        stand_ins.courier.url = "http://127.0.0.1:5503/payments/webhook"
+        ...                                           # the product makes a checkout session
+        stand_ins.stripe.pay(session_id)              # or drive the page at the session's url
+        assert stand_ins.standing(session_id).paid == 149_900
+
+`python -m devtools.stand_ins` runs them apart; `parlance dev` does where no real keys are configured.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.datastructures import Headers
+from starlette.routing import Mount
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from devtools.stand_ins import fcm as fcm_module
+from devtools.stand_ins import razorpay as razorpay_module
+from devtools.stand_ins import stripe as stripe_module
+from devtools.stand_ins.control import Control
+from devtools.stand_ins.faults import Failing, Faults
+from devtools.stand_ins.fcm import Fcm
+from devtools.stand_ins.ledger import Pace, Provider, Refused, Standing
+from devtools.stand_ins.pages import Pages, provider_of
+from devtools.stand_ins.razorpay import Razorpay
+from devtools.stand_ins.razorpay_api import RazorpayApi
+from devtools.stand_ins.store import Store
+from devtools.stand_ins.stripe import Stripe
+from devtools.stand_ins.stripe_api import StripeApi
+from devtools.stand_ins.webhooks import Courier, Delivery
+
+__all__ = ["Delivery", "Keys", "Pace", "Refused", "StandIns", "Standing", "running"]
+
+_SWEEP_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The credentials of both accounts; random, so that nobody else can sign a webhook."""
+
+    stripe_secret_key: str = field(default_factory=lambda: f"sk_test_{secrets.token_hex(24)}")
+    stripe_webhook_secret: str = field(default_factory=lambda: f"whsec_{secrets.token_hex(24)}")
+    razorpay_key_id: str = field(default_factory=lambda: f"rzp_test_{secrets.token_hex(7)}")
+    razorpay_key_secret: str = field(default_factory=lambda: secrets.token_hex(12))
+    razorpay_webhook_secret: str = field(default_factory=lambda: secrets.token_hex(16))
+
+
+class StandIns:
+    """Both payment providers, their webhooks, Firebase, and the faults of all, served at `url`."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        webhook_url: str | None = None,
+        path: Path | None = None,
+        keys: Keys | None = None,
+        delivery: Delivery | None = None,
+        pace: Pace | None = None,
+    ) -> None:
+        self.url, self.keys, self.pace = url, keys or Keys(), pace or Pace()
+        self.store = Store(path)
+        self.courier = Courier(self.store, webhook_url, delivery)
+        self.faults = Faults()
+        self.stripe = Stripe(
+            self.store,
+            self.courier,
+            base=url,
+            secret_key=self.keys.stripe_secret_key,
+            webhook_secret=self.keys.stripe_webhook_secret,
+            pace=self.pace,
+        )
+        self.razorpay = Razorpay(
+            self.store,
+            self.courier,
+            base=url,
+            key_id=self.keys.razorpay_key_id,
+            key_secret=self.keys.razorpay_key_secret,
+            webhook_secret=self.keys.razorpay_webhook_secret,
+            pace=self.pace,
+        )
+        self.fcm = Fcm(url)
+        self._providers: dict[str, Provider] = {"stripe": self.stripe, "razorpay": self.razorpay}
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables under which the product finds the payment providers."""
+        return {
+            "STRIPE_SECRET_KEY": self.keys.stripe_secret_key,
+            "STRIPE_WEBHOOK_SECRET": self.keys.stripe_webhook_secret,
+            "STRIPE_API_URL": self.url,
+            "RAZORPAY_KEY_ID": self.keys.razorpay_key_id,
+            "RAZORPAY_KEY_SECRET": self.keys.razorpay_key_secret,
+            "RAZORPAY_WEBHOOK_SECRET": self.keys.razorpay_webhook_secret,
+            "RAZORPAY_API_URL": self.url,
+        }
+
+    def provider_of(self, checkout: str) -> Provider:
+        """The provider that made a session or a link; raise Refused for neither."""
+        found = provider_of(self._providers, checkout)
+        if found is None:
+            raise Refused(f"there is no checkout {checkout}")
+        return found
+
+    def standing(self, checkout: str) -> Standing:
+        """What the provider thinks of one session or link."""
+        return self.provider_of(checkout).standing(checkout)
+
+    def ledger(self) -> list[Standing]:
+        """What the providers think of every session and link, the oldest first."""
+        return [each.standing(checkout) for each in self._providers.values() for checkout in each.checkouts()]
+
+    def advance(self, seconds: float) -> None:
+        """Put the providers' clock forward; what became due happens now."""
+        self.store.advance(seconds)
+        self.sweep()
+
+    def sweep(self) -> None:
+        for each in self._providers.values():
+            each.sweep()
+
+    def app(self) -> Starlette:
+        """The ASGI app: the APIs under /v1, the pages, the control API."""
+        stripe = Failing(StripeApi(self.stripe).app(), self.faults, stripe_module.fault)
+        razorpay = Failing(RazorpayApi(self.razorpay).app(), self.faults, razorpay_module.fault)
+        pages, control = Pages(self._providers, self.courier), Control(self)
+        fcm = Failing(self.fcm.app(), self.faults, fcm_module.fault)
+        apis = Mount("", _Apis(stripe, razorpay, fcm))
+        return Starlette(routes=[*pages.routes(), *control.routes(), apis], lifespan=self._lifespan)
+
+    @asynccontextmanager
+    async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
+        tasks = [asyncio.create_task(self.courier.run()), asyncio.create_task(self._sweep_for_ever())]
+        yield
+        for task in tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def _sweep_for_ever(self) -> None:
+        while True:
+            self.sweep()
+            await asyncio.sleep(_SWEEP_SECONDS)
+
+
+class _Apis:
+    """The APIs at one address, which the settings want to be without a path.
+
+    Where two have the path, Razorpay's SDK is the one that sends basic credentials.
+    """
+
+    def __init__(self, stripe: ASGIApp, razorpay: ASGIApp, fcm: ASGIApp) -> None:
+        self._stripe, self._razorpay, self._fcm = stripe, razorpay, fcm
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/token" or scope["path"].startswith("/v1/projects/"):
+            await self._fcm(scope, receive, send)
+            return
+        noun = scope["path"].removeprefix("/v1/").partition("/")[0]
+        basic = Headers(scope=scope).get("authorization", "").lower().startswith("basic ")
+        of_razorpay = noun in ("payment_links", "payments") or (noun in ("refunds", "disputes") and basic)
+        await (self._razorpay if of_razorpay else self._stripe)(scope, receive, send)
+
+
+@contextmanager
+def running(
+    *,
+    port: int = 0,
+    webhook_url: str | None = None,
+    path: Path | None = None,
+    delivery: Delivery | None = None,
+    pace: Pace | None = None,
+) -> Iterator[StandIns]:
+    """Serve the stand-ins on 127.0.0.1 from a thread of this process; any port where none is given."""
+    with socket.create_server(("127.0.0.1", port)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        stand_ins = StandIns(url, webhook_url=webhook_url, path=path, delivery=delivery, pace=pace)
+        config = uvicorn.Config(stand_ins.app(), log_config=None, access_log=False, timeout_graceful_shutdown=1)
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="payment stand-ins")
+        thread.start()
+        try:
+            while not server.started:
+                assert thread.is_alive(), "the stand-ins did not start"
+                time.sleep(0.005)
+            yield stand_ins
+        finally:
+            server.should_exit = True
+            thread.join(10)

@@ -1,0 +1,142 @@
+"""Owns what people see: the hosted pay page of a checkout, and a dashboard of all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+from jinja2 import Environment, FileSystemLoader
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from devtools.stand_ins.ledger import ACTIONS, Provider, Refused, Standing, money
+from devtools.stand_ins.webhooks import Courier
+
+_TEMPLATES = Environment(loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True)
+_HEADERS = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'", "Cache-Control": "no-store"}
+_SHOWN_DELIVERIES = 50
+
+
+class Pages:
+    """The pages over both providers."""
+
+    def __init__(self, providers: Mapping[str, Provider], courier: Courier) -> None:
+        self._providers, self._courier = providers, courier
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("/", self._home),
+            Route("/pay/{checkout}", self._pay_page, methods=["GET"]),
+            Route("/pay/{checkout}", self._pay, methods=["POST"]),
+            Route("/dashboard", self._dashboard, methods=["GET"]),
+            Route("/dashboard/{checkout}", self._act, methods=["POST"]),
+        ]
+
+    async def _home(self, _request: Request) -> Response:
+        return RedirectResponse("/dashboard", 303)
+
+    async def _pay_page(self, request: Request) -> Response:
+        return self._show_pay(request.path_params["checkout"])
+
+    async def _pay(self, request: Request) -> Response:
+        """Do what the customer chose, and send the browser where the provider would."""
+        checkout, action = request.path_params["checkout"], await _chosen(request)
+        provider = provider_of(self._providers, checkout)
+        if provider is None:
+            return self._show_pay(checkout)
+        if action == "abandon":
+            url = provider.cancel_url(checkout)
+            return _leave(url) if url else self._show_pay(checkout, "You can close this page.")
+        if action not in ("pay", "decline", "later", "expire"):
+            return self._show_pay(checkout, "Choose one of the buttons.", 400)
+        try:
+            ACTIONS[action](provider, checkout)
+        except Refused as refused:
+            return self._show_pay(checkout, f"{refused}.".capitalize(), 409)
+        if action == "decline":
+            return self._show_pay(checkout, "Your card was declined. Try another one.")
+        url = provider.return_url(checkout) if action in ("pay", "later") else None
+        return _leave(url) if url else _leave(f"/pay/{checkout}")
+
+    async def _dashboard(self, _request: Request) -> Response:
+        return self._show_dashboard()
+
+    async def _act(self, request: Request) -> Response:
+        checkout, action = request.path_params["checkout"], await _chosen(request)
+        provider = provider_of(self._providers, checkout)
+        if provider is None or action not in ACTIONS:
+            return self._show_dashboard("There is no such checkout or action.", 404)
+        try:
+            ACTIONS[action](provider, checkout)
+        except Refused as refused:
+            return self._show_dashboard(f"{refused}.", 409)
+        return _leave("/dashboard")
+
+    def _show_pay(self, checkout: str, notice: str | None = None, status: int = 200) -> Response:
+        provider = provider_of(self._providers, checkout)
+        if provider is None:
+            return HTMLResponse("<!doctype html><title>Not found</title><p>There is no such page.</p>", 404, _HEADERS)
+        standing = provider.standing(checkout)
+        return _page(
+            "pay.html",
+            status,
+            provider=provider.name.title(),
+            standing=standing,
+            amount=money(standing.amount, standing.currency),
+            notice=notice,
+        )
+
+    def _show_dashboard(self, notice: str | None = None, status: int = 200) -> Response:
+        standings = [each.standing(checkout) for each in self._providers.values() for checkout in each.checkouts()]
+        rows = [
+            {
+                "standing": standing,
+                "amount": money(standing.amount, standing.currency),
+                "refunded": money(standing.refunded, standing.currency),
+                "pending": money(standing.refunds_pending, standing.currency),
+                "actions": _possible(standing),
+            }
+            for standing in reversed(standings)
+        ]
+        deliveries = self._courier.deliveries()[: -_SHOWN_DELIVERIES - 1 : -1]
+        return _page(
+            "dashboard.html", status, rows=rows, deliveries=deliveries, notice=notice, action_base="/dashboard"
+        )
+
+
+def provider_of(providers: Mapping[str, Provider], checkout: str) -> Provider | None:
+    return next((each for each in providers.values() if checkout in each.checkouts()), None)
+
+
+def _possible(standing: Standing) -> list[tuple[str, str]]:
+    """The buttons that make sense for a checkout."""
+    actions: list[tuple[str, str]] = []
+    if standing.status == "processing":
+        actions += [("settle", "Payment succeeds"), ("fail", "Payment fails")]
+    if standing.refunds_pending:
+        actions += [("settle-refunds", "Refund succeeds"), ("fail-refunds", "Refund fails")]
+    if standing.dispute == "open":
+        actions += [("win", "Dispute won"), ("lose", "Dispute lost")]
+    if standing.dispute == "inquiry":
+        actions += [("win", "Inquiry closed"), ("escalate", "Inquiry escalates")]
+    if standing.status == "paid" and standing.dispute in (None, "inquiry", "won"):
+        if standing.refunded + standing.refunds_pending < standing.paid:
+            actions.append(("refund", "Refund"))
+        if standing.dispute is None:
+            actions += [("inquire", "Inquiry"), ("dispute", "Dispute")]
+    return actions
+
+
+async def _chosen(request: Request) -> str:
+    return parse_qs((await request.body()).decode(errors="replace")).get("action", [""])[0]
+
+
+def _leave(url: str) -> Response:
+    return RedirectResponse(url, 303, {"Cache-Control": "no-store"})
+
+
+def _page(template: str, status: int, **values: Any) -> Response:
+    return HTMLResponse(_TEMPLATES.get_template(template).render(values), status, _HEADERS)

@@ -1,0 +1,207 @@
+"""Owns lessons: their order, the files that belong to them, and who may see them."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+import errors
+from adapters.database import Database
+from adapters.jobs import Jobs
+from adapters.storage import Storage
+from models import Course, Enrollment, Lesson, LessonAttachment
+from models.columns import now
+from services.learning import courses
+from services.operations.audit import AuditService
+
+#: What an attachment may have; `x-max-bytes` of the contract says the same.
+ATTACHMENT_BYTES = 25 * 1024 * 1024
+#: How long an address from which an attachment is read works.
+_ATTACHMENT_EXPIRY = timedelta(minutes=10)
+#: What browsers may be told a file is; all others are just bytes.
+_KNOWN_BYTES = {b"%PDF-": "application/pdf", b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """An attachment, and where its bytes can be read until when."""
+
+    attachment: LessonAttachment
+    url: str
+    expires_at: datetime
+
+
+class LessonsService:
+    def __init__(self, database: Database, audit: AuditService, jobs: Jobs, storage: Storage) -> None:
+        self._database = database
+        self._audit = audit
+        self._jobs = jobs
+        self._storage = storage
+
+    # --- Reading ----------------------------------------------------------------------------------
+
+    async def list_of(self, user_id: str | None, course_id: str, *, drafts: bool) -> list[Lesson]:
+        """Read a course's lessons in their order; raise NotFound as the course does."""
+        key = uuid.UUID(course_id)
+        seen = courses.visible_to(user_id, drafts=drafts)
+        async with self._database.transaction() as db:
+            if (await db.exec(select(Course.id).where(Course.id == key, seen))).first() is None:
+                raise errors.NotFound()
+            statement = select(Lesson).where(Lesson.course_id == key).order_by(col(Lesson.order_index))
+            return list((await db.exec(statement)).all())
+
+    async def read(self, user_id: str, lesson_id: str, *, drafts: bool) -> Lesson:
+        """Read what a lesson is about; raise NotFound, also for one of a course that the user may not see."""
+        async with self._database.transaction() as db:
+            return await visible(db, lesson_id, user_id=user_id, drafts=drafts)
+
+    # --- Making them, as administrators do ------------------------------------------------------------
+
+    async def add(self, actor_id: str, course_id: str, fields: dict[str, Any]) -> Lesson:
+        """Add a lesson at the end of a course; raise NotFound."""
+        async with self._database.transaction() as db:
+            course = await courses.hold(db, course_id)
+            last = sa.select(sa.func.max(Lesson.order_index)).where(col(Lesson.course_id) == course.id)
+            order_index = (await db.execute(last)).scalar_one()
+            lesson = Lesson(course_id=course.id, order_index=0 if order_index is None else order_index + 1, **fields)
+            db.add(lesson)
+            await db.flush()
+            await self._audit.write(db, uuid.UUID(actor_id), "lesson.create", lesson.id, course=course_id)
+        return lesson
+
+    async def update(self, actor_id: str, lesson_id: str, fields: dict[str, Any]) -> Lesson:
+        """Change the columns in `fields`; raise NotFound."""
+        async with self._database.transaction() as db:
+            changed = await db.execute(
+                sa.update(Lesson).where(col(Lesson.id) == uuid.UUID(lesson_id)).values(**fields).returning(Lesson)
+            )
+            lesson: Lesson | None = changed.scalars().first()
+            if lesson is None:
+                raise errors.NotFound()
+            told = {name: value for name, value in fields.items() if name != "description"}
+            await self._audit.write(db, uuid.UUID(actor_id), "lesson.update", lesson.id, **told)
+        return lesson
+
+    async def reorder(self, actor_id: str, course_id: str, lesson_ids: list[str]) -> list[Lesson]:
+        """Give a course's lessons the order in which they are named; raise NotFound, or LessonsDiffer."""
+        wanted = [uuid.UUID(each) for each in lesson_ids]
+        async with self._database.transaction() as db:
+            course = await courses.hold(db, course_id)
+            there = (await db.exec(select(Lesson.id).where(Lesson.course_id == course.id))).all()
+            if len(wanted) != len(there) or set(wanted) != set(there):
+                raise errors.LessonsDiffer()
+            if wanted:
+                places = {lesson_id: index for index, lesson_id in enumerate(wanted)}
+                await db.execute(
+                    sa.update(Lesson)
+                    .where(col(Lesson.course_id) == course.id)
+                    .values(order_index=sa.case(places, value=col(Lesson.id)))
+                )
+            await self._audit.write(db, uuid.UUID(actor_id), "lesson.reorder", course.id)
+        return await self.list_of(actor_id, course_id, drafts=True)
+
+    async def remove(self, actor_id: str, lesson_id: str) -> None:
+        """Delete a lesson with its progress, its files and its video; raise NotFound."""
+        async with self._database.transaction() as db:
+            deleted = await db.execute(
+                sa.delete(Lesson).where(col(Lesson.id) == uuid.UUID(lesson_id)).returning(col(Lesson.course_id))
+            )
+            course_id = deleted.scalars().first()
+            if course_id is None:
+                raise errors.NotFound()
+            await self._audit.write(
+                db, uuid.UUID(actor_id), "lesson.delete", uuid.UUID(lesson_id), course=str(course_id)
+            )
+            for folder in ("videos/courses", "attachments/courses"):
+                await self._jobs.enqueue(db, "storage.delete_all", prefix=f"{folder}/{course_id}/{lesson_id}/")
+
+    # --- Attachments ----------------------------------------------------------------------------------
+
+    async def attach(self, actor_id: str, lesson_id: str, name: str, data: bytes) -> Download:
+        """Store a file that belongs to a lesson; raise NotFound, PayloadTooLarge, Unavailable."""
+        if len(data) > ATTACHMENT_BYTES:
+            raise errors.PayloadTooLarge(f"the file may have {ATTACHMENT_BYTES} bytes at most")
+        lesson = await self.read(actor_id, lesson_id, drafts=True)
+        kind = next((kind for start, kind in _KNOWN_BYTES.items() if data.startswith(start)), None)
+        row = LessonAttachment(
+            lesson_id=lesson.id,
+            name=name,
+            content_type=kind or "application/octet-stream",
+            size=len(data),
+            key="",
+        )
+        row.key = f"attachments/courses/{lesson.course_id}/{lesson.id}/{row.id}"
+        await self._storage.put(row.key, data, row.content_type)
+        try:
+            async with self._database.transaction() as db:
+                await visible(db, lesson_id, drafts=True, hold=True)
+                db.add(row)
+                await self._audit.write(db, uuid.UUID(actor_id), "lesson.attach", lesson.id, file=str(row.id))
+        except BaseException:
+            await self._storage.delete(row.key)
+            raise
+        return self._download(row)
+
+    async def attachments(self, user_id: str, lesson_id: str, *, drafts: bool) -> list[Download]:
+        """List a lesson's files, with addresses that work for minutes; raise NotFound or NotEnrolled."""
+        async with self._database.transaction() as db:
+            lesson = await opened(db, user_id, lesson_id, drafts=drafts)
+            statement = select(LessonAttachment).where(LessonAttachment.lesson_id == lesson.id)
+            rows = (await db.exec(statement.order_by(col(LessonAttachment.created_at)))).all()
+        return [self._download(row) for row in rows]
+
+    async def detach(self, actor_id: str, lesson_id: str, attachment_id: str) -> None:
+        """Remove a file from a lesson; raise NotFound."""
+        async with self._database.transaction() as db:
+            deleted = await db.execute(
+                sa.delete(LessonAttachment)
+                .where(
+                    col(LessonAttachment.id) == uuid.UUID(attachment_id),
+                    col(LessonAttachment.lesson_id) == uuid.UUID(lesson_id),
+                )
+                .returning(col(LessonAttachment.key))
+            )
+            key = deleted.scalars().first()
+            if key is None:
+                raise errors.NotFound()
+            await self._jobs.enqueue(db, "storage.delete", key=key)
+            await self._audit.write(db, uuid.UUID(actor_id), "lesson.detach", uuid.UUID(lesson_id), file=attachment_id)
+
+    def _download(self, row: LessonAttachment) -> Download:
+        url = self._storage.signed_url(row.key, _ATTACHMENT_EXPIRY, download_as=row.name)
+        return Download(row, url, now() + _ATTACHMENT_EXPIRY)
+
+
+async def visible(
+    db: AsyncSession, lesson_id: str, *, user_id: str | None = None, drafts: bool, hold: bool = False
+) -> Lesson:
+    """Read a lesson; raise NotFound, also for one of a course that is not `courses.visible_to` the user."""
+    statement = (
+        select(Lesson)
+        .join(Course, col(Course.id) == col(Lesson.course_id))
+        .where(Lesson.id == uuid.UUID(lesson_id), courses.visible_to(user_id, drafts=drafts))
+    )
+    if hold:  # it may change meanwhile, but not go
+        statement = statement.with_for_update(read=True, key_share=True, of=Lesson)
+    lesson = (await db.exec(statement)).first()
+    if lesson is None:
+        raise errors.NotFound()
+    return lesson
+
+
+async def opened(db: AsyncSession, user_id: str, lesson_id: str, *, drafts: bool, hold: bool = False) -> Lesson:
+    """Read a lesson that one may take: a free one, one of a course one is enrolled in; raise NotFound, NotEnrolled."""
+    lesson = await visible(db, lesson_id, user_id=user_id, drafts=drafts, hold=hold)
+    if not (drafts or lesson.is_free):
+        enrolled = select(Enrollment.id).where(
+            Enrollment.user_id == uuid.UUID(user_id), Enrollment.course_id == lesson.course_id
+        )
+        if (await db.exec(enrolled)).first() is None:
+            raise errors.NotEnrolled()
+    return lesson

@@ -1,0 +1,147 @@
+"""Owns what learners have of their courses: which they take, and how far they have come."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+from sqlmodel import col, select
+
+import errors
+from adapters.database import Database
+from models import Course, Enrollment, Lesson, LessonProgress
+from models.columns import now
+from services import pagination
+from services.identity.logins import lock_user
+from services.learning.courses import visible_to
+from services.learning.lessons import opened
+from services.pagination import Page
+
+
+class CourseEnrollment(NamedTuple):
+    """A course that somebody takes, and how many of its lessons they have completed."""
+
+    course: Course
+    enrollment_id: uuid.UUID
+    enrolled_at: datetime
+    lessons: int
+    completed: int
+
+
+@dataclass(frozen=True, slots=True)
+class CourseProgress:
+    """How far somebody has come: each lesson in order, with the row that exists once they have begun it."""
+
+    course_id: uuid.UUID
+    lessons: list[tuple[Lesson, LessonProgress | None]]
+
+    @property
+    def completed(self) -> int:
+        return sum(1 for _, row in self.lessons if row is not None and row.completed)
+
+    @property
+    def resume_lesson_id(self) -> uuid.UUID | None:
+        """Where to go on: the lesson that was watched last, or the next one where that is completed."""
+        begun = [(row.updated_at, index) for index, (_, row) in enumerate(self.lessons) if row is not None]
+        start = max(begun)[1] if begun else 0
+        for lesson, row in [*self.lessons[start:], *self.lessons[:start]]:
+            if row is None or not row.completed:
+                return lesson.id
+        return None
+
+
+class ProgressService:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def courses(self, user_id: str, *, limit: int, cursor: str | None) -> Page[CourseEnrollment]:
+        """Read a page of the courses that a user is enrolled in, the latest first, also those unpublished since."""
+        me = uuid.UUID(user_id)
+        lessons = sa.select(sa.func.count()).select_from(Lesson).where(col(Lesson.course_id) == Course.id)
+        done = sa.exists().where(
+            col(LessonProgress.lesson_id) == Lesson.id, col(LessonProgress.user_id) == me, col(LessonProgress.completed)
+        )
+        columns: list[Any] = [
+            Course,
+            Enrollment.id,
+            Enrollment.enrolled_at,
+            lessons.scalar_subquery(),
+            lessons.where(done).scalar_subquery(),
+        ]
+        statement = (
+            sa.select(*columns)
+            .join(Enrollment, col(Enrollment.course_id) == Course.id)
+            .where(col(Enrollment.user_id) == me)
+            .order_by(col(Enrollment.enrolled_at).desc(), col(Enrollment.id).desc())
+        )
+        if cursor:
+            position = sa.tuple_(*pagination.decode(cursor))
+            statement = statement.where(sa.tuple_(col(Enrollment.enrolled_at), col(Enrollment.id)) < position)
+        async with self._database.transaction() as db:
+            rows = [CourseEnrollment(*row) for row in (await db.execute(statement.limit(limit + 1))).all()]
+        return pagination.page(rows, limit, lambda taken: (taken.enrolled_at, taken.enrollment_id))
+
+    async def of(self, user_id: str, course_id: str) -> CourseProgress:
+        """Read a user's progress in a course; raise NotFound, also for one that they may not see."""
+        key = uuid.UUID(course_id)
+        mine = sa.and_(
+            col(LessonProgress.lesson_id) == col(Lesson.id), col(LessonProgress.user_id) == uuid.UUID(user_id)
+        )
+        async with self._database.transaction() as db:
+            visible = select(Course.id).where(Course.id == key, visible_to(user_id, drafts=False))
+            if (await db.exec(visible)).first() is None:
+                raise errors.NotFound()
+            found = await db.execute(
+                sa.select(Lesson, LessonProgress)
+                .join(LessonProgress, mine, isouter=True)
+                .where(col(Lesson.course_id) == key)
+                .order_by(col(Lesson.order_index))
+            )
+            return CourseProgress(key, [(lesson, row) for lesson, row in found.all()])
+
+    async def watched(self, user_id: str, lesson_id: str, seconds: int) -> LessonProgress:
+        """Note how far a lesson was watched: never less than before, nor more than it has. Raises as `opened` does."""
+        return await self._write(user_id, lesson_id, seconds=seconds)
+
+    async def complete(self, user_id: str, lesson_id: str) -> LessonProgress:
+        """Note that a lesson is completed, once; raise as `opened` does."""
+        return await self._write(user_id, lesson_id, completed_at=now())
+
+    async def _write(
+        self, user_id: str, lesson_id: str, *, seconds: int = 0, completed_at: datetime | None = None
+    ) -> LessonProgress:
+        me = uuid.UUID(user_id)
+        async with self._database.transaction() as db:
+            # Held, so that nothing is written about an account that is being deleted.
+            user = await lock_user(db, me)
+            if user is None or user.deleted_at is not None:
+                raise errors.Unauthenticated()
+            lesson = await opened(db, user_id, lesson_id, drafts=False, hold=True)
+            if lesson.duration_secs is not None:
+                seconds = min(seconds, lesson.duration_secs)
+            new = insert(LessonProgress).values(
+                id=uuid.uuid4(),
+                user_id=me,
+                lesson_id=lesson.id,
+                watch_seconds=seconds,
+                completed=completed_at is not None,
+                completed_at=completed_at,
+            )
+            completed = sa.func.coalesce(LessonProgress.completed_at, new.excluded.completed_at)
+            written = await db.execute(
+                new.on_conflict_do_update(
+                    constraint="lesson_progress_once_key",
+                    set_={
+                        "watch_seconds": sa.func.greatest(LessonProgress.watch_seconds, new.excluded.watch_seconds),
+                        "completed_at": completed,
+                        "completed": completed.is_not(None),
+                        "updated_at": now(),
+                    },
+                ).returning(LessonProgress)
+            )
+            progress: LessonProgress = written.scalars().one()
+        return progress

@@ -1,0 +1,135 @@
+"""Owns the words of every notification, and what its push lets the app open."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from models import Lesson, NotificationType, Order, Report
+from models.payment_alert import AlertKind
+from services.calls.streaks import Achievement
+
+_STREAKS = {3: "Three", 7: "Seven", 30: "Thirty", 100: "A hundred"}
+_SESSIONS = {10: "Ten", 50: "Fifty", 100: "A hundred", 500: "Five hundred"}
+_ALERTS = {
+    AlertKind.AMOUNT_DIFFERS: "The amount that the provider tells is not the order's.",
+    AlertKind.CURRENCY_DIFFERS: "The currency that the provider tells is not the order's.",
+    AlertKind.MODE_DIFFERS: "The provider tells of another kind of payment: test money, real money, a subscription.",
+    AlertKind.SESSION_DIFFERS: "It was paid on another page than the order's.",
+    AlertKind.PAID_TWICE: "A learner has paid twice.",
+    AlertKind.INQUIRY: "A bank inquires about the payment. Answer the inquiry, or refund the payment to end it.",
+    AlertKind.DISPUTED: "A learner disputes the payment.",
+    AlertKind.REFUND_FAILED: "A refund failed: the money is back with us.",
+    AlertKind.ACCOUNT_DELETED: "A payment arrived for an account that was deleted meanwhile. Refund it.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What somebody is told; once ever where it has an `occasion`."""
+
+    type: NotificationType
+    title: str
+    body: str
+    data: Mapping[str, str] | None = None
+    occasion: str | None = None
+
+
+def payment_success(order: Order) -> Notice:
+    return Notice(
+        NotificationType.PAYMENT_SUCCESS,
+        "Payment received",
+        f"“{order.course_title}” is open for you.",
+        {"orderId": str(order.id), "courseId": str(order.course_id)},
+        f"order:{order.id}",
+    )
+
+
+def payment_failed(order: Order) -> Notice:
+    return Notice(
+        NotificationType.PAYMENT_FAILED,
+        "Payment failed",
+        f"Your payment for “{order.course_title}” did not arrive. You can buy the course again.",
+        {"orderId": str(order.id), "courseId": str(order.course_id)},
+        f"order:{order.id}:failed",
+    )
+
+
+def achievement(reached: Achievement) -> Notice:
+    if reached.kind == "streak":
+        title = f"{_STREAKS[reached.count]} days in a row"
+        body = f"You have practised on {reached.count} days without a gap. Come back tomorrow to keep it going."
+    else:
+        title = f"{_SESSIONS[reached.count]} calls"
+        body = f"You have talked to partners {reached.count} times. Every call makes the next one easier."
+    data = {"achievement": reached.kind, "reached": str(reached.count)}
+    return Notice(NotificationType.ACHIEVEMENT, title, body, data, f"{reached.kind}:{reached.count}")
+
+
+def match_found(partner_name: str, room_id: str, session_id: str) -> Notice:
+    return Notice(
+        NotificationType.MATCH_FOUND,
+        "Your partner is here",
+        f"{partner_name} is waiting for you to join the call.",
+        {"roomId": room_id, "sessionId": session_id},
+        f"match:{session_id}",
+    )
+
+
+def system(title: str, body: str) -> Notice:
+    return Notice(NotificationType.SYSTEM, title, body)
+
+
+def payment_alert(alert_id: uuid.UUID, kind: AlertKind, order: Order) -> Notice:
+    data = {"kind": str(kind), "orderId": str(order.id)}
+    return _alert(f"Order {order.receipt_id} needs a look", _ALERTS[kind], data, f"payment_alert:{alert_id}")
+
+
+def webhook_unknown(provider: str, kind: str) -> Notice:
+    """What a provider signs and the product does not know: once for each kind, however often it comes."""
+    return _alert(
+        "An unknown payment event",
+        f"{provider.title()} sends `{kind}` events that are not about an order of this system. They are acknowledged."
+        " Check which events the webhook subscribes to; `parlance payments events --set-aside` lists what was kept.",
+        {"kind": "webhook_unknown", "provider": provider},
+        f"webhook_unknown:{provider}:{kind}",
+    )
+
+
+def webhook_set_aside(event_id: uuid.UUID, provider: str, kind: str) -> Notice:
+    return _alert(
+        "A payment event was set aside",
+        f"Handling a `{kind}` event of {provider.title()} failed too often. Find the cause in the log, then"
+        f" `parlance payments events --retry {event_id}`.",
+        {"kind": "webhook_set_aside", "provider": provider, "eventId": str(event_id)},
+        f"webhook_set_aside:{event_id}",
+    )
+
+
+def new_report(report: Report) -> Notice:
+    data = {"kind": "report", "reportId": str(report.id), "userId": str(report.reported_id)}
+    reason = report.reason.replace("_", " ")
+    return _alert("A new report", f"A learner was reported for: {reason}.", data, f"report:{report.id}")
+
+
+def flagged(user_id: uuid.UUID) -> Notice:
+    data = {"kind": "flagged", "userId": str(user_id)}
+    # Each time: a learner may be cleared, and be reported again.
+    return _alert("A learner needs a look", "Several learners have reported the same one.", data, None)
+
+
+def video_ready(lesson: Lesson) -> Notice:
+    return _alert("A video is ready", f"“{lesson.title}” can be watched.", _video(lesson), None)
+
+
+def video_failed(lesson: Lesson, reason: str) -> Notice:
+    return _alert("A video could not be taken", f"“{lesson.title}”: {reason}", _video(lesson), None)
+
+
+def _video(lesson: Lesson) -> dict[str, str]:
+    return {"kind": "video", "lessonId": str(lesson.id), "courseId": str(lesson.course_id)}
+
+
+def _alert(title: str, body: str, data: Mapping[str, str], occasion: str | None) -> Notice:
+    return Notice(NotificationType.ADMIN_ALERT, title, body, data, occasion)

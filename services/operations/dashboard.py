@@ -1,0 +1,213 @@
+"""Owns the numbers of the operators' dashboard.
+
+Each is read from a range of an index that does not grow with the age of the house, or is PostgreSQL's own estimate
+(docs/decisions/0015-numbers-of-bounded-reads.md). They are kept in Redis for a few seconds, for all workers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import redis.exceptions
+import sqlalchemy as sa
+from pydantic import TypeAdapter, ValidationError
+from redis.asyncio import Redis
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from adapters.database import Database, plan_by_values
+from models.columns import now
+from services.calls.rooms import ROOM_SECONDS, Rooms
+
+log = logging.getLogger("parlance.stats")
+
+HOURS, DAYS = 24, 30
+#: Tables with more rows than this are not counted.
+COUNTED = 100_000
+#: Where the numbers are kept, for how many seconds, and how many seconds Redis has to answer.
+_KEY, KEPT, _PATIENCE = "admin:stats", 5, 1
+
+_ESTIMATES = """
+    SELECT relname, CASE WHEN relpages > 0 THEN
+        reltuples / relpages * (pg_relation_size(oid) / current_setting('block_size')::int) ELSE 0 END
+    FROM pg_class WHERE oid IN ('users'::regclass, 'call_sessions'::regclass, 'courses'::regclass, 'orders'::regclass)
+"""
+_COUNTS = """
+    SELECT
+        (SELECT count(*) FROM profiles WHERE last_active_at >= :today) AS active_today,
+        (SELECT count(*) FROM users WHERE created_at >= :today) AS new_today,
+        (SELECT count(*) FROM reports WHERE status = 'pending') AS open_reports,
+        (SELECT count(*) FROM users WHERE flagged_at IS NOT NULL AND deleted_at IS NULL) AS flagged_users,
+        (SELECT count(*) FROM disputes WHERE status = 'open') AS open_disputes
+"""
+_LIVE = "SELECT count(*), count(connected_at) FROM call_sessions WHERE ended_at IS NULL AND started_at > :since"
+_WAIT = """
+    SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY waited_ms), count(waited_ms)
+    FROM call_sessions WHERE started_at > :since
+"""
+_BY_HOUR = """
+    SELECT date_trunc('hour', started_at), count(*) FROM call_sessions WHERE started_at >= :since GROUP BY 1
+"""
+_BY_DAY = """
+    SELECT CAST(started_at AS date), count(*), count(connected_at), coalesce(sum(duration_seconds), 0) / 60
+    FROM call_sessions WHERE started_at >= :since GROUP BY 1
+"""
+_PAID = """
+    SELECT currency, live, count(*), sum(amount) FROM orders WHERE paid_at >= :since GROUP BY 1, 2
+"""
+_REFUNDED = """
+    SELECT currency, live, count(*), sum(amount) FROM (
+        -- No join, which might read all orders.
+        SELECT currency, amount, (SELECT live FROM orders WHERE id = order_id)
+        FROM refunds WHERE created_at >= :since AND status = 'succeeded' AND order_id IS NOT NULL
+    ) AS given GROUP BY 1, 2
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """How many rows a table has; not `exact`, it is an estimate."""
+
+    count: int
+    exact: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Hour:
+    since: datetime
+    matches: int
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """A day of UTC. `calls` are the matches that both joined."""
+
+    day: date
+    matches: int
+    calls: int
+    minutes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Revenue:
+    """What was paid and given back in a currency, in its smallest unit; `live` is real money."""
+
+    currency: str
+    live: bool
+    orders: int
+    amount: int
+    refunds: int
+    amount_refunded: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """`searches` is None where Redis was away; `median_wait_seconds` where nobody was matched for an hour."""
+
+    made_at: datetime
+    users: Total
+    sessions: Total
+    courses: Total
+    orders: Total
+    active_today: int
+    new_today: int
+    open_reports: int
+    flagged_users: int
+    open_disputes: int
+    searches: int | None
+    live_rooms: int
+    live_calls: int
+    median_wait_seconds: float | None
+    waits: int
+    hours: list[Hour]
+    days: list[Day]
+    revenue: list[Revenue]
+
+
+_STATS = TypeAdapter(Stats)
+
+
+class DashboardService:
+    def __init__(self, database: Database, redis: Redis, rooms: Rooms) -> None:
+        self._database = database
+        self._redis = redis
+        self._rooms = rooms
+        self._one_at_a_time = asyncio.Lock()
+
+    async def read(self) -> Stats:
+        """Answer the numbers, at most a few seconds old; without Redis they are made each time."""
+        async with self._one_at_a_time:
+            try:
+                async with asyncio.timeout(_PATIENCE):
+                    kept = await self._redis.get(_KEY)
+                    searches = await self._rooms.searching()
+            except (redis.exceptions.RedisError, OSError):
+                log.warning("Redis is away; the dashboard does without")
+                return await self._make(None)
+            # Another release may have kept others.
+            with suppress(ValidationError):
+                if kept is not None:
+                    return _STATS.validate_json(kept)
+            stats = await self._make(searches)
+            with suppress(redis.exceptions.RedisError, OSError):
+                async with asyncio.timeout(_PATIENCE):
+                    await self._redis.set(_KEY, _STATS.dump_json(stats), ex=KEPT)
+            return stats
+
+    async def _make(self, searches: int | None) -> Stats:
+        at = now()
+        today = at.replace(hour=0, minute=0, second=0, microsecond=0)
+        first_hour = at.replace(minute=0, second=0, microsecond=0) - timedelta(hours=HOURS - 1)
+        first_day = today - timedelta(days=DAYS - 1)
+        async with self._database.transaction() as db:
+            # One snapshot, so that the numbers fit each other.
+            await db.execute(sa.text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
+            await plan_by_values(db)
+
+            async def ask(statement: str, **values: datetime) -> list[Any]:
+                return list((await db.execute(sa.text(statement), values)).all())
+
+            totals: dict[str, Any] = await _totals(db)
+            (counts,) = await ask(_COUNTS, today=today)
+            (live,) = await ask(_LIVE, since=at - timedelta(seconds=ROOM_SECONDS))
+            (wait,) = await ask(_WAIT, since=at - timedelta(hours=1))
+            by_hour = dict(map(tuple, await ask(_BY_HOUR, since=first_hour)))
+            by_day = {day: numbers for day, *numbers in await ask(_BY_DAY, since=first_day)}
+            paid = {(currency, live): numbers for currency, live, *numbers in await ask(_PAID, since=first_day)}
+            refunded = {(currency, live): numbers for currency, live, *numbers in await ask(_REFUNDED, since=first_day)}
+        hours = [first_hour + timedelta(hours=number) for number in range(HOURS)]
+        days = [(first_day + timedelta(days=number)).date() for number in range(DAYS)]
+        return Stats(
+            made_at=at,
+            **totals,
+            **counts._mapping,
+            searches=searches,
+            live_rooms=live[0],
+            live_calls=live[1],
+            median_wait_seconds=None if wait[0] is None else round(wait[0] / 1000, 3),
+            waits=wait[1],
+            hours=[Hour(hour, by_hour.get(hour, 0)) for hour in hours],
+            days=[Day(day, *by_day.get(day, (0, 0, 0))) for day in days],
+            revenue=[
+                Revenue(*which, *paid.get(which, (0, 0)), *refunded.get(which, (0, 0)))
+                for which in sorted(paid.keys() | refunded.keys())
+            ],
+        )
+
+
+async def _totals(db: AsyncSession) -> dict[str, Total]:
+    """Count small tables; of others take the rows a page had when last analyzed, times the pages there are now."""
+    totals = {}
+    for table, estimate in (await db.execute(sa.text(_ESTIMATES))).all():
+        name = "sessions" if table == "call_sessions" else table
+        counted = COUNTED + 1
+        if estimate <= 2 * COUNTED:
+            rows: Any = sa.select(sa.column("id")).select_from(sa.table(table)).limit(counted)
+            counted = await db.scalar(sa.select(sa.func.count()).select_from(rows.subquery())) or 0
+        exact = counted <= COUNTED
+        totals[name] = Total(counted if exact else max(counted, round(estimate)), exact)
+    return totals

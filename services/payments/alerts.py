@@ -1,0 +1,32 @@
+"""Alerts about orders, of which administrators are notified."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+from sqlmodel import col
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from models import AlertKind, Order, PaymentAlert
+from services.messaging import notification_templates, notifications
+
+log = logging.getLogger("parlance.payments")
+
+
+async def raise_alert(db: AsyncSession, order: Order, kind: AlertKind, reference: str, **detail: Any) -> None:
+    """Raise an alert, once for each kind and `reference` (the provider's id of what it is about)."""
+    raised = await db.execute(
+        insert(PaymentAlert)
+        .values(id=uuid.uuid4(), order_id=order.id, kind=kind, reference=reference, detail=detail)
+        .on_conflict_do_nothing(constraint="payment_alerts_once_key")
+        .returning(col(PaymentAlert.id))
+    )
+    if (alert_id := raised.scalar()) is not None:
+        await notifications.tell_admins(db, notification_templates.payment_alert(alert_id, kind, order))
+        text = f"payment alert: {kind} about order {order.id} ({reference})"
+        # Once it is true: a transaction may yet fail, and be tried again.
+        sa.event.listen(db.sync_session, "after_commit", lambda _: log.error(text), once=True)

@@ -1,0 +1,146 @@
+"""Owns a deployment that can be broken: servers that are killed, a Redis that is, and clients that come back."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import socketio.exceptions
+
+from devtools.embedded import EmbeddedServices
+from testing.accounts import load, own_database
+from testing.calls import Room
+from testing.servers import Learner, Phone, Server, dial, start_server, stop_server
+from testing.time_limits import GRACE, limit
+
+#: Seconds that a dropped member of a call has.
+
+
+@dataclass
+class Deployment:
+    """Servers of one worker each, with a Redis and a database of their own; what is killed can be started again."""
+
+    environment: dict[str, str]
+    directory: Path
+    valkey: EmbeddedServices
+    servers: list[Server] = field(default_factory=list)
+
+    def start(self, at: int) -> None:
+        log = self.directory / f"server-{at}-{len(list(self.directory.glob('*.log')))}.log"
+        self.servers[at : at + 1] = [start_server(self.environment, log, workers=1)]
+
+    def kill(self, at: int) -> None:
+        os.killpg(self.servers[at].process.pid, signal.SIGKILL)
+        self.servers[at].process.wait()
+
+    def restart_redis(self) -> None:
+        self.valkey.kill()
+        self.valkey.stop()
+        self.valkey = EmbeddedServices(self.valkey.directory, only=("valkey",))
+        self.valkey.start()
+
+    def stop(self) -> None:
+        for server in self.servers:
+            stop_server(server)
+        self.valkey.stop()
+
+
+@contextmanager
+def deployed(environment: dict[str, str], directory: Path) -> Iterator[Deployment]:
+    """Two servers, with a Redis and a database of their own."""
+    with ExitStack() as stack:
+        own = stack.enter_context(own_database(load(environment)))
+        valkey = EmbeddedServices(directory / "valkey", only=("valkey",))
+        variables = {
+            **environment,
+            **valkey.start(),
+            "DB_NAME": own.db_name,
+            "RECONNECT_GRACE": f"{GRACE}s",
+            "SEARCH_EXPIRY": "60s",
+        }
+        deployment = Deployment(variables, directory, valkey)
+        stack.callback(deployment.stop)
+        for at in range(2):
+            deployment.start(at)
+        yield deployment
+
+
+@dataclass
+class Client:
+    """A learner who comes back by themselves when the connection drops, as a good client does."""
+
+    learner: Learner
+    urls: Callable[[], list[str]]
+    phones: list[Phone] = field(default_factory=list)
+
+    @property
+    def phone(self) -> Phone:
+        return self.phones[-1]
+
+    @property
+    def heard(self) -> list[str]:
+        return [name for phone in self.phones for name, _ in phone.heard]
+
+    @property
+    def said_to(self) -> list[str]:
+        """The candidates heard over all connections, in order."""
+        return [
+            payload["candidate"]["candidate"]
+            for phone in self.phones
+            for name, payload in phone.heard
+            if name == "webrtc_ice" and payload["candidate"] is not None
+        ]
+
+    async def connect(self, *, at: int | None = None, within: float = 15) -> Phone:
+        """Connect to some server that takes us."""
+        deadline = asyncio.get_running_loop().time() + limit(within)
+        turn = len(self.phones) if at is None else at
+        while True:
+            urls = self.urls()
+            try:
+                phone = await dial(urls[turn % len(urls)], self.learner)
+            except socketio.exceptions.ConnectionError:
+                assert asyncio.get_running_loop().time() < deadline, f"no server takes us within {within} s"
+                turn += at is None
+                await asyncio.sleep(0.1)
+                continue
+            self.phones.append(phone)
+            return phone
+
+    async def rejoin(self, room: Room) -> str:
+        """Come back to a call; answer `ok`, or the code of the refusal."""
+        while True:
+            phone = self.phone if self.phone.client.connected else await self.connect()
+            numbers = [payload["seq"] for each in self.phones for name, payload in each.heard if "webrtc_" in name]
+            after = max(numbers, default=0)
+            try:
+                ack = await phone.send("join_room", {**room, "after": after})
+            except (socketio.exceptions.SocketIOError, OSError):
+                continue
+            if ack["ok"]:
+                return "ok"
+            if ack["error"]["code"] != "unavailable":
+                return str(ack["error"]["code"])
+            await asyncio.sleep(0.2)
+
+    async def hears(self, event: str, *, within: float = 10) -> None:
+        deadline = asyncio.get_running_loop().time() + limit(within)
+        while event not in self.heard:
+            assert asyncio.get_running_loop().time() < deadline, f"no {event} within {within} s; heard {self.heard}"
+            await asyncio.sleep(0.01)
+
+    def forget(self) -> None:
+        """What was heard before is of no interest."""
+        self.phones = [self.phone]
+        self.phone.heard.clear()
+
+    async def close(self) -> None:
+        for phone in self.phones:
+            if phone.client.connected:
+                await phone.client.disconnect()
+        await self.learner.http.aclose()

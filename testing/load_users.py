@@ -1,0 +1,165 @@
+"""Owns a crowd: as many accounts, calls, orders, reports and entries as one asks for, and what is asked about it.
+
+`questions` is all that the doors of administrators, and the jobs that look after calls, ask of tables that grow with
+the house; `plans` shows how PostgreSQL answers one. The test of the suite and `make bench-admin` share them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import uuid
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import sqlalchemy as sa
+
+from container import Container
+from services import pagination
+from settings import Settings
+
+Question = Callable[[], Awaitable[Any]]
+
+#: Tables that grow with the house.
+BIG = ("users", "profiles", "call_sessions", "orders", "reports", "audit_log")
+
+
+def fill(settings: Settings, **sizes: int) -> None:
+    """Write a crowd into an empty database, and do what an autovacuum would have done by then."""
+    text = re.sub(r"(?<!:):(\w+)", lambda size: str(sizes[size[1]]), Path(__file__).with_suffix(".sql").read_text())
+    with psycopg.connect(settings.database_url, autocommit=True) as connection:
+        # Rows that refer to each other are right by what they are made of; nobody has to check millions of them.
+        connection.execute("SET session_replication_role = replica")
+        connection.execute("SET maintenance_work_mem = '512MB'")
+        with connection.transaction():
+            indexes = connection.execute(
+                "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' AND tablename = ANY(%s)"
+                " AND indexname NOT IN (SELECT conname FROM pg_constraint)",
+                [list(BIG)],
+            ).fetchall()
+            # Made afterwards, at once: by the million that is several times as fast.
+            for name, _ in indexes:
+                connection.execute(f'DROP INDEX "{name}"'.encode())
+            connection.execute(text.encode())
+            for _, definition in indexes:
+                connection.execute(definition.encode())
+        connection.execute("VACUUM ANALYZE")
+
+
+def person(number: int) -> str:
+    """The id of an account of the crowd."""
+    return str(uuid.UUID(bytes=hashlib.md5(f"user{number}".encode()).digest()))
+
+
+def questions(house: Container, users: int) -> dict[str, Question]:
+    """What is asked, by what it is called."""
+    accounts, orders, reports, audit = house.user_directory, house.payments, house.reports, house.audit
+    somebody, limit = person(users // 2), 20
+    # A page from the middle of the list: it must not cost more than the first.
+    midway = pagination.encode(datetime.now(UTC) - timedelta(days=180), uuid.UUID(somebody))
+    asked: dict[str, Question] = {"stats, not kept": lambda: house.dashboard.read()}
+    which: dict[str, dict[str, Any]] = {
+        "all": {},
+        "banned": {"banned": True},
+        "not banned": {"banned": False},
+        "flagged": {"flagged": True},
+        "administrators": {"role": "admin"},
+        "verified": {"verified": True},
+        "not verified": {"verified": False},
+        "not verified, banned": {"verified": False, "banned": True},
+        "search, a letter": {"search": "a"},
+        "search, three letters": {"search": "ab1"},
+        "search, an address": {"search": f"{_email(users // 2)}"},
+        "search, a percent sign": {"search": "%"},
+        "search, an id": {"search": somebody},
+        "search, a letter, banned": {"search": "a", "banned": True},
+        "search, nobody": {"search": "nobody at all"},
+    }
+    for name, filters in which.items():
+        for page, cursor in (("", None), (", midway", midway)):
+            asked[f"users: {name}{page}"] = _bind(accounts.list_all, limit=limit, cursor=cursor, **filters)
+    asked["user, in detail"] = lambda: accounts.read(somebody)
+    which = {
+        "all": {},
+        "paid": {"status": "paid"},
+        "pending": {"status": "pending"},
+        "by razorpay": {"provider": "razorpay"},
+        "paid by razorpay": {"provider": "razorpay", "status": "paid"},
+        "of one learner": {"user_id": somebody},
+        "disputed": {"disputed": True},
+        "not disputed": {"disputed": False},
+        "disputed by razorpay": {"disputed": True, "provider": "razorpay"},
+    }
+    for name, filters in which.items():
+        for page, cursor in (("", None), (", midway", midway)):
+            asked[f"orders: {name}{page}"] = _bind(orders.list_all, limit=limit, cursor=cursor, **filters)
+    which = {
+        "all": {},
+        "pending": {"status": "pending"},
+        "by one learner": {"reporter_id": somebody},
+        "about one learner": {"reported_id": person(7)},
+        "pending about one learner": {"reported_id": person(7), "status": "pending"},
+    }
+    for name, filters in which.items():
+        asked[f"reports: {name}"] = _bind(reports.list_all, limit=limit, **filters)
+    which = {
+        "all": {},
+        "by one": {"actor_id": person(3)},
+        "of one action": {"actions": ("user.ban",)},
+        "of an action that never was": {"actions": ("no.such",)},
+        "about one": {"target_id": somebody},
+        "by one, of one action": {"actor_id": person(3), "actions": ("order.refund",)},
+    }
+    for name, filters in which.items():
+        asked[f"audit: {name}"] = _bind(audit.list_all, limit=limit, **filters)
+    asked["audit: all, midway"] = lambda: audit.list_all(limit=limit, cursor="1000")
+    asked["calls that have not ended"] = house.call_history.open_calls
+    asked["calls that outlived their room"] = house.call_history.end_stale
+    return asked
+
+
+async def plans(house: Container, question: Question, options: str = "") -> dict[str, list[str]]:
+    """Ask, and have each statement of it explained with the very values it was asked with."""
+    asked: list[tuple[str, Any]] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_rest: Any) -> None:
+        asked.append((statement, parameters))
+
+    engine = house.database.engine
+    sa.event.listen(engine.sync_engine, "before_cursor_execute", note)
+    try:
+        await question()
+    finally:
+        sa.event.remove(engine.sync_engine, "before_cursor_execute", note)
+    explained = {}
+    async with engine.connect() as connection:
+        for statement, parameters in asked:
+            if statement.lstrip().upper().startswith(("SELECT", "WITH")):
+                lines = await connection.exec_driver_sql(f"EXPLAIN ({options or 'COSTS'}) {statement}", parameters)
+                explained[statement] = [line for (line,) in lines]
+        await connection.rollback()
+    return explained
+
+
+def read_whole(plan: list[str]) -> list[str]:
+    """The lines of a plan by which a big table is read from its beginning to its end.
+
+    A scan right below a limit that takes each row it meets stops there: so are small tables counted.
+    """
+    return [
+        line
+        for before, line, after in zip(["", *plan], plan, [*plan[1:], ""], strict=False)
+        if re.search(rf"Seq Scan on ({'|'.join(BIG)})\b", line) and not ("Limit " in before and "Filter:" not in after)
+    ]
+
+
+def _bind(function: Any, **arguments: Any) -> Question:
+    return lambda: function(**arguments)
+
+
+def _email(number: int) -> str:
+    letter = "abcdefghijklmnoprstuvwz"[number % 23]
+    return f"{letter}{hashlib.md5(f'mail{number}'.encode()).hexdigest()[:5]}.{number}@example.com"

@@ -1,0 +1,180 @@
+"""Owns what tests are peopled with: learners, their clients and sockets, servers in processes of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import redis
+import socketio
+
+from testing import wire_recording
+from testing.time_limits import limit
+
+PASSWORD = "correct horse battery"
+
+
+def address() -> str:
+    """An IP address that nobody else uses: limits are counted per address."""
+    # Not `random`: a property-based test seeds it.
+    return ".".join(str(1 + secrets.randbelow(253)) for _ in range(4))
+
+
+def client(asgi: Any, **options: Any) -> httpx.AsyncClient:
+    """A client of the app in this process, from an address of its own, so that limits per address stay apart."""
+    transport = httpx.ASGITransport(asgi, client=(address(), 1234), raise_app_exceptions=False)
+    if wire_recording.FOLDER is not None:
+        options["event_hooks"] = {"response": [wire_recording.answered]}
+    return httpx.AsyncClient(transport=transport, base_url="http://parlance.test", **options)
+
+
+@dataclass
+class Learner:
+    """A registered account. `http` carries its access token."""
+
+    id: str
+    email: str
+    username: str
+    access_token: str
+    refresh_token: str
+    http: httpx.AsyncClient
+
+
+async def register(http: httpx.AsyncClient, *, ready: bool = True, level: str = "intermediate") -> Learner:
+    """Make an account over `http`; with `ready`, one that may look for a partner."""
+    name = f"u{uuid.uuid4().hex[:20]}"
+    body = {"email": f"{name}@example.com", "password": PASSWORD, "deviceId": "phone", "platform": "ios"}
+    answer = await http.post("/auth/register", json=body, headers={"X-Forwarded-For": address()})
+    assert answer.status_code == 201, answer.text
+    tokens = answer.json()
+    http.headers["Authorization"] = f"Bearer {tokens['accessToken']}"
+    if ready:
+        profile = {"username": name, "displayName": name.title(), "englishLevel": level}
+        answer = await http.patch("/users/me", json=profile)
+        assert answer.status_code == 200, answer.text
+    user_id = tokens["user"]["id"]
+    return Learner(user_id, body["email"], name, tokens["accessToken"], tokens["refreshToken"], http)
+
+
+@dataclass
+class Server:
+    """`parlance serve` on a port of 127.0.0.1."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def start_server(environment: dict[str, str], log: Path, *, workers: int, port: int | None = None) -> Server:
+    port = port or free_port()
+    before = _workers(environment)
+    arguments = [sys.executable, "-m", "cli", "serve", "--host", "127.0.0.1", "--port", str(port)]
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [*arguments, "--workers", str(workers)],
+            env={**os.environ, **environment, "PYTHONUNBUFFERED": "1"},
+            cwd=Path(__file__).resolve().parent.parent,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    server = Server(f"http://127.0.0.1:{port}", process, log)
+    deadline = time.monotonic() + limit(60)
+    while time.monotonic() < deadline:
+        try:
+            is_up = httpx.get(f"{server.url}/health", timeout=limit(1)).status_code == 200
+            # One may be there long before the others; where Redis is away nobody counts them.
+            if is_up and (not (now := _workers(environment)) or len(now - before) >= workers):
+                return server
+        except httpx.HTTPError:
+            pass
+        if process.poll() is not None:
+            break
+        time.sleep(0.1)
+    stop_server(server)
+    raise AssertionError(f"the server did not start:\n{log.read_text()}")
+
+
+def _workers(environment: dict[str, str]) -> set[Any]:
+    with redis.Redis(environment["REDIS_HOST"], int(environment["REDIS_PORT"])) as client:
+        try:
+            return set(client.scan_iter("worker:*", count=1000))
+        except redis.ConnectionError:
+            return set()
+
+
+def stop_server(server: Server) -> None:
+    if server.process.poll() is None:
+        os.killpg(server.process.pid, signal.SIGTERM)
+        try:
+            server.process.wait(15)
+        except subprocess.TimeoutExpired:
+            os.killpg(server.process.pid, signal.SIGKILL)
+            server.process.wait()
+
+
+@dataclass
+class Phone:
+    """A learner's Socket.IO client. `heard` is every event so far, in order."""
+
+    learner: Learner
+    client: socketio.AsyncClient
+    heard: list[tuple[str, Any]] = field(default_factory=list)
+
+    @property
+    def worker(self) -> str:
+        """The worker process that holds this socket: a socket's id starts with it."""
+        return str(self.client.get_sid()).partition(".")[0]
+
+    async def send(self, event: str, payload: Any = None) -> dict[str, Any]:
+        """Send an event and answer its ack."""
+        ack: dict[str, Any] = await self.client.call(event, payload, timeout=limit(10))
+        wire_recording.event(event, payload, ack)
+        return ack
+
+    async def hears(self, event: str, *, count: int = 1, within: float = 5) -> Any:
+        """Wait until `event` has been heard `count` times; answer the last payload."""
+        deadline = time.monotonic() + limit(within)
+        while time.monotonic() < deadline:
+            payloads = [payload for name, payload in self.heard if name == event]
+            if len(payloads) >= count:
+                return payloads[count - 1]
+            await asyncio.sleep(0.01)
+        raise AssertionError(f"no {event} within {within} s; heard {[name for name, _ in self.heard]}")
+
+
+async def dial(url: str, learner: Learner, *, headers: dict[str, str] | None = None, **options: Any) -> Phone:
+    """Connect a learner's socket; `options` are those of the client."""
+    phone = Phone(learner, socketio.AsyncClient(reconnection=False, **options))
+
+    async def note(event: str, payload: Any = None) -> None:
+        phone.heard.append((event, payload))
+        wire_recording.heard(event, payload)
+
+    phone.client.on("*", note)
+    auth = {"token": learner.access_token}
+    try:
+        await phone.client.connect(url, headers or {}, auth=auth, transports=["websocket"])
+    except socketio.exceptions.ConnectionError:
+        if phone.client.eio.http is not None:  # the client leaves it open
+            await phone.client.eio.http.close()
+        raise
+    return phone

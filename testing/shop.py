@@ -1,0 +1,196 @@
+"""Owns a shop that runs: a server, a job worker and the providers' stand-ins, as in production, on one database."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from container import Container
+from devtools.stand_ins import Standing, StandIns
+from devtools.stand_ins import running as stand_ins_running
+from devtools.stand_ins.ledger import Provider
+from models import Order
+from settings import Settings
+from testing.accounts import eventually, load, own_database
+from testing.call_history import make_admin, rows
+from testing.payments import a_course, is_enrolled
+from testing.servers import Learner, address, register, start_server, stop_server
+from testing.time_limits import limit
+
+ROOT = Path(__file__).resolve().parent.parent
+PRICE = 49900
+#: What an operator has the endpoint hear of, as docs tell it; the rest is noise to which the product answers 200.
+SUBSCRIBED = (
+    "checkout.session.*",
+    "refund.*",
+    "charge.dispute.created",
+    "charge.dispute.updated",
+    "charge.dispute.closed",
+    "payment_link.*",
+    "payment.authorized",
+    "payment.dispute.*",
+    "payment.failed",
+)
+
+
+@contextmanager
+def a_worker(
+    environment: dict[str, str], log: Path, *, ready: str = "worker is ready"
+) -> Iterator[subprocess.Popen[bytes]]:
+    """`parlance worker` in a process of its own, that has logged that it is `ready`."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "cli", "worker"],
+            env={**os.environ, **environment, "PYTHONUNBUFFERED": "1"},
+            cwd=ROOT,
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        deadline = time.monotonic() + limit(60)
+        while ready not in log.read_text():
+            assert process.poll() is None and time.monotonic() < deadline, log.read_text()
+            time.sleep(0.05)
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@dataclass
+class Shop:
+    """What a test buys in. `container` reads the database; it serves nobody."""
+
+    name: str
+    url: str
+    environment: dict[str, str]
+    stand_ins: StandIns
+    container: Container
+    #: A browser: it keeps no secret of ours, and follows no redirect to an app's page.
+    browser: httpx.AsyncClient
+
+    @property
+    def provider(self) -> Provider:
+        return self.stand_ins.stripe if self.name == "stripe" else self.stand_ins.razorpay
+
+    @asynccontextmanager
+    async def somebody(self) -> AsyncIterator[Learner]:
+        async with httpx.AsyncClient(
+            base_url=self.url, headers={"X-Forwarded-For": address()}, timeout=limit(30), trust_env=False
+        ) as http:
+            yield await register(http, ready=False)
+
+    @asynccontextmanager
+    async def operator(self) -> AsyncIterator[Learner]:
+        async with httpx.AsyncClient(
+            base_url=self.url, headers={"X-Forwarded-For": address()}, timeout=limit(30), trust_env=False
+        ) as http:
+            yield await make_admin(self.container, http)
+
+    async def course(self) -> str:
+        return await a_course(self.container, price=PRICE)
+
+    async def enroll(self, who: Learner, course: str) -> Order:
+        """Enroll, as an app does; answer the order, whose page is the provider's."""
+        answer = await who.http.post(f"/courses/{course}/enroll")
+        assert answer.status_code == 201 and answer.json()["enrolled"] is False, answer.text
+        order = await self.order(answer.json()["orderId"])
+        assert answer.json()["url"] == order.checkout_url and order.provider == self.name
+        return order
+
+    async def order(self, order_id: Any) -> Order:
+        async with self.container.database.transaction() as db:
+            return await db.get_one(Order, order_id)
+
+    async def press(self, order: Order, button: str) -> httpx.Response:
+        """Open the pay page, as a browser does, and press one of its buttons."""
+        url = order.checkout_url or ""
+        page = await self.browser.get(url)
+        assert page.status_code == 200 and "499.00" in page.text, page.text
+        return await self.browser.post(url, data={"action": button})
+
+    def standing(self, order: Order) -> Standing:
+        return self.stand_ins.standing(order.provider_session_id or "")
+
+    async def becomes(self, order: Order, status: str, *, enrolled: bool, **more: Any) -> Order:
+        """Wait until an order is so, and hold it against the provider's ledger."""
+
+        async def check() -> Order | None:
+            found = await self.order(order.id)
+            fits = found.status == status and all(getattr(found, name) == value for name, value in more.items())
+            return found if fits and await is_enrolled(self.container, found) is enrolled else None
+
+        found: Order = await eventually(check, within=15, what=f"{status} {more}, now {await self.order(order.id)}")
+        assert agrees(found, self.standing(found)), self.standing(found)
+        return found
+
+    async def heard_all(self) -> None:
+        """Wait until every webhook is thanked for and acted upon."""
+        await eventually(lambda: not self.stand_ins.courier.deliveries(state="pending"), within=15, what="delivered")
+        waiting = "SELECT id FROM webhook_events WHERE handled_at IS NULL"
+
+        async def idle() -> bool:
+            return not await rows(self.container, waiting)
+
+        await eventually(idle, within=15, what="the inbox worked off")
+
+    async def sessions_of(self, order: Order) -> list[Standing]:
+        """All that the provider has for an order."""
+        return [each for each in self.stand_ins.ledger() if each.reference == str(order.id)]
+
+
+def agrees(order: Order, standing: Standing) -> bool:
+    """Whether an order is what its provider thinks; Razorpay keeps a link open while a bank takes its time."""
+    expected = {
+        "open": "pending",
+        "processing": "processing" if standing.provider == "stripe" else "pending",
+        "cancelled": "expired",
+        "paid": "refunded" if standing.refunded == standing.amount else "paid",
+    }.get(standing.status, standing.status)
+    return (order.status, order.amount_refunded, order.disputed, order.inquiry, order.provider_payment_id) == (
+        expected,
+        standing.refunded,
+        standing.dispute in ("open", "lost"),
+        standing.dispute == "inquiry",
+        standing.payment if standing.paid else None,
+    )
+
+
+@asynccontextmanager
+async def a_shop(
+    environment: dict[str, str], settings: Settings, directory: Path, name: str, port: int | None = None
+) -> AsyncIterator[Shop]:
+    """Open a shop that sells through one provider; PAYMENT_PROVIDER is all that tells the two apart."""
+    with own_database(settings) as own, stand_ins_running() as stand_ins:
+        stand_ins.courier.configure(enabled=SUBSCRIBED, backoff_cap=0.5, attempts=200)
+        variables = {
+            **environment,
+            **stand_ins.environment,
+            "DB_NAME": own.db_name,
+            "PAYMENT_PROVIDER": name,
+        }
+        with a_worker(variables, directory / "worker.log"):
+            server = start_server(variables, directory / "server.log", workers=1, port=port)
+            container = Container(load(variables))
+            try:
+                async with httpx.AsyncClient(trust_env=False) as browser, container.jobs.app.open_async():
+                    stand_ins.courier.url = f"{server.url}/payments/webhook"
+                    yield Shop(name, server.url, variables, stand_ins, container, browser)
+            finally:
+                stand_ins.courier.url = None
+                await container.close()
+                stop_server(server)
