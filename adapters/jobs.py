@@ -42,6 +42,7 @@ async def under_its_name(call_next: Callable[[], Awaitable[Any]], context: JobCo
     name = job.task_kwargs.pop(_ASKED_BY, None)
     # Not taken back: each job is done in a task of its own, which goes on to log how it went.
     logs.request_id.set(str(name or f"job-{job.id}"))
+    logs.job_id.set(job.id)
     result = await call_next()
     if name:
         milliseconds = round((time.perf_counter() - began) * 1000, 1)

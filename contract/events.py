@@ -218,6 +218,8 @@ def build(services: Container) -> Server:
     async def answer(socket: str, name: str, arguments: tuple[Any, ...]) -> dict[str, Any]:
         caller = sockets[socket].caller
         assert caller is not None
+        logs.socket_id.set(socket)
+        logs.user_id.set(caller.user_id)
         outcome = "ok"
         try:
             function, validator = bound.receives[name]

@@ -93,8 +93,8 @@ class FcmSender:
         message = _fitting_message(token, push)
         try:
             response = await self._post(message)
-        except AccountRefused as refusal:
-            raise errors.Unavailable(str(refusal)) from None
+        except (AccountRefused, errors.Unavailable) as error:  # no access token
+            raise errors.Unavailable(f"FCM does not answer: {error}") from None
         except httpx.HTTPError as error:
             raise errors.Unavailable(f"FCM does not answer: {type(error).__name__}") from None
         if response.is_success:

@@ -69,6 +69,7 @@ async def test_an_id_leads_from_the_request_to_its_jobs(house: tuple[Server, Pat
             return [each for each in lines(worker_log) if "auth.send_verification" in each["message"]]
 
         (told, *_) = await becomes(failed, within=30)
+        assert isinstance(told["job_id"], int)
         assert told["request_id"] == "from-the-phone-1" and told["level"] == "warning"
         served = [each for each in lines(server.log) if each["message"].startswith("POST /auth/register")]
         assert [each["request_id"] for each in served] == ["from-the-phone-1"]
@@ -80,6 +81,7 @@ async def test_an_id_leads_from_the_request_to_its_jobs(house: tuple[Server, Pat
     (told,) = [each for each in lines(server.log) if each["message"] == "webrtc_ice: bad_payload"]
     connection, _, number = told["request_id"].partition("/")
     assert connection == socket and number.isdigit()
+    assert told["socket_id"] == socket and told["user_id"] == learner.id
 
 
 async def test_a_job_that_is_done_says_for_whom(
@@ -102,8 +104,10 @@ async def test_a_job_that_is_done_says_for_whom(
             name = answer.headers["x-request-id"]
 
             async def done() -> bool:
-                text = log.read_text()
-                return f"did auth.send_verification  [{name}]" in text
+                return any(
+                    "did auth.send_verification" in line and f"request_id={name}" in line and "job_id=" in line
+                    for line in log.read_text().splitlines()
+                )
 
             await becomes(done, within=30)
         finally:
