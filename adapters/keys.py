@@ -23,8 +23,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 from joserfc.errors import InvalidKeyTypeError, JoseError, SecurityWarning
 from joserfc.jwk import KeyParameters, RSAKey
 
@@ -142,13 +140,8 @@ class KeyFiles:
         return tuple(path.stat().st_mtime_ns for path in paths if path.exists())
 
     def _write_pair(self, key_id: str) -> None:
-        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        private_pem = key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        public_pem = key.public_key().public_bytes(
-            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-        )
+        key = RSAKey.generate_key(2048)
+        private_pem, public_pem = key.as_pem(private=True), key.as_pem(private=False)
         _write(self._published / f"{key_id}.pem", public_pem, 0o644)
         _write(self.public_path, public_pem, 0o644)
         _write(self.private_path, private_pem, 0o600)
