@@ -1,4 +1,4 @@
-"""Owns the RSA key files that sign and verify access tokens.
+"""RSA key files that sign and verify access tokens.
 
     private.pem             signs (JWT_PRIVATE_KEY_PATH), readable by its owner only
     public.pem              its public half (JWT_PUBLIC_KEY_PATH)
@@ -186,7 +186,7 @@ class KeyRing:
             if fingerprint != self._fingerprint:
                 self._load(fingerprint)
         except (KeyFileError, OSError) as error:
-            log.warning("the key files have changed and cannot be read; the keys known so far stay in use: %s", error)
+            log.warning("key_files_unreadable error=%s", error)  # the keys known so far stay in use
 
     def _load(self, fingerprint: tuple[int, ...]) -> None:
         signing_key, public_keys = self._files.signing_key(), self._files.public_keys()

@@ -32,7 +32,7 @@ user_id: ContextVar[str | None] = ContextVar("user_id", default=None)
 
 
 class Lines(logging.StreamHandler[TextIO]):
-    """Writes the lines of one turn of the event loop together, and whatever is worse than info at once."""
+    """Handler that writes the lines of one turn of the event loop together, and those above info at once."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -148,7 +148,7 @@ _requests = _request_logger()
 
 
 class WithoutQuery(logging.Filter):
-    """Takes the query off the addresses that uvicorn tells of sockets: some clients put their token there."""
+    """Filter that takes the query off addresses in uvicorn's lines of sockets: some clients put their token there."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if isinstance(record.args, tuple):
@@ -157,7 +157,7 @@ class WithoutQuery(logging.Filter):
 
 
 class FailedJobs(logging.Filter):
-    """Lets failed jobs through, those that are tried again too, which procrastinate tells at info like all others."""
+    """Filter that passes failed jobs, also those that are tried again, which procrastinate logs at info."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if getattr(record, "action", None) == "job_error_retry":
@@ -166,7 +166,7 @@ class FailedJobs(logging.Filter):
 
 
 class Outages(logging.Filter):
-    """Leaves out what procrastinate says of a PostgreSQL that is away: `cli/worker.py` logs an outage once."""
+    """Filter that drops procrastinate's lines about a PostgreSQL that is away: `cli/worker.py` logs an outage once."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
@@ -195,9 +195,9 @@ def configure(settings: Settings) -> None:
                 "procrastinate.worker": {"level": "INFO", "filters": ["failed_jobs"]},
                 # The one above speaks of what became of jobs, this one of all else.
                 "procrastinate.worker.worker": {"level": "WARNING"},
-                # Warns at each try to connect; that PostgreSQL is away is logged once, by whoever needs it.
+                # Warns at each try to connect; that PostgreSQL is away is logged once, by its users.
                 "psycopg.pool": {"level": "ERROR"},
-                # Both tell of every odd client, and at info write packets, tokens included.
+                # Both log every odd client, and at info write packets, tokens included.
                 "engineio.server": {"level": "CRITICAL"},
                 "socketio.server": {"level": "CRITICAL"},
             },

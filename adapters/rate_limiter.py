@@ -1,4 +1,4 @@
-"""Owns counting calls against limits, shared by all workers."""
+"""Rate limiter: calls counted against limits, shared by all workers."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from collections import OrderedDict, deque
 from contextlib import suppress
 from dataclasses import dataclass
 
-import redis.exceptions
 from redis.asyncio import Redis
 
 import errors
+from adapters.redis import REDIS_UNAVAILABLE
 
 # A log of the calls inside the window: exact at its edges, and as small as the limit. By Redis's clock, for those of
 # the workers may differ. Answers the milliseconds to wait.
@@ -61,7 +61,7 @@ class RateLimiter:
         taken = Taken(key, member)
         try:
             wait = await self._take(keys=[f"limit:{key}"], args=[int(seconds * 1000), limit, member])
-        except (redis.exceptions.RedisError, OSError):
+        except REDIS_UNAVAILABLE:
             taken = Taken(key, None, time.monotonic() * 1000)
             wait = self._take_from_memory(key, limit, seconds * 1000, taken.at)
         if wait is not None:
@@ -71,7 +71,7 @@ class RateLimiter:
     async def give_back(self, taken: Taken) -> None:
         """Count a call no more, as if it had not been; while Redis is away it stays counted."""
         if taken.member is not None:
-            with suppress(redis.exceptions.RedisError, OSError):
+            with suppress(*REDIS_UNAVAILABLE):
                 await self._redis.zrem(f"limit:{taken.key}", taken.member)
         elif (calls := self._memory.get(taken.key)) is not None:
             with suppress(ValueError):  # it has left the window meanwhile

@@ -158,7 +158,7 @@ class Storage:
         await self.delete_many([key for key in await self.keys(prefix) if keep is None or not key.startswith(keep)])
 
     def signed_url(self, key: str, expires: timedelta, *, download_as: str | None = None) -> str:
-        """Where whoever has the address can read a private object for a while; no request is made.
+        """Return an address at which a private object can be read for a while; no request is made.
 
         With `download_as` a browser saves it by that name.
         """

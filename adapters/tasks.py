@@ -1,8 +1,9 @@
-"""Owns the end of background tasks."""
+"""Background tasks: held while they run, and ended for certain."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from typing import Any
 
 
@@ -18,3 +19,19 @@ async def end(*tasks: asyncio.Task[Any]) -> None:
             task.cancel()
         _, pending = await asyncio.wait(pending, timeout=0.5)
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class BackgroundTasks:
+    """Tasks that run beside the code that starts them; the event loop itself holds none until it ends."""
+
+    def __init__(self) -> None:
+        self._running: set[asyncio.Task[Any]] = set()
+
+    def start(self, work: Coroutine[Any, Any, Any]) -> None:
+        task = asyncio.create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def end(self) -> None:
+        """Cancel what runs, and wait until each has ended."""
+        await end(*self._running)

@@ -19,7 +19,7 @@ class RelayRefused(errors.Refused):
 
 
 class _Client(turn.TurnClientUdpProtocol):
-    """aioice's client, which ends at once where the network reports that nobody listens on that port."""
+    """aioice's client, which ends at once where the network reports that the port is closed."""
 
     def __init__(self, server: tuple[str, int], username: str, credential: str) -> None:
         super().__init__(server, username, credential, _LIFETIME_SECONDS, turn.DEFAULT_CHANNEL_REFRESH_TIME)

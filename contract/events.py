@@ -21,6 +21,7 @@ from socketio.exceptions import ConnectionRefusedError as HandshakeRefused
 
 import errors
 from adapters import logs
+from adapters.tasks import BackgroundTasks
 from contract import problems, schemas, text_fields
 from contract.event_rate import EventLimit
 from contract.fast_lane import FastLane
@@ -110,8 +111,7 @@ def build(services: Container) -> Server:
     bound = Bound(schemas.load(schemas.ASYNCAPI))
     settings = services.settings
     checks_output = not settings.is_production
-    cutting: set[asyncio.Task[None]] = set()
-    leaving: set[asyncio.Task[None]] = set()
+    background = BackgroundTasks()
 
     def origin_allowed(origin: str, environ: dict[str, Any]) -> bool:
         own = f"{environ.get('wsgi.url_scheme', 'http').replace('ws', 'http')}://{environ.get('HTTP_HOST', '')}"
@@ -184,9 +184,7 @@ def build(services: Container) -> Server:
         if await noted(caller):
             return
         # The connection is not kept for it: whoever is cut off is cut off, also while Redis or PostgreSQL is away.
-        task = asyncio.create_task(note(caller))
-        leaving.add(task)
-        task.add_done_callback(leaving.discard)
+        background.start(note(caller))
 
     async def noted(caller: Caller) -> bool:
         """Note that a socket is gone; False where that has to be tried again."""
@@ -206,9 +204,7 @@ def build(services: Container) -> Server:
         """Disconnect every socket of the sign-ins that have ended."""
         for socket, held in list(sockets.items()):
             if held.caller is not None and held.caller.family_id in ended:
-                task = asyncio.create_task(server.disconnect(socket))
-                cutting.add(task)
-                task.add_done_callback(cutting.discard)
+                background.start(server.disconnect(socket))
 
     services.login_revocations.on_ended(cut_off)
 

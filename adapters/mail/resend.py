@@ -1,4 +1,4 @@
-"""Owns sending mail through Resend, with its SDK, in threads."""
+"""E-mail through Resend, with its SDK, in threads."""
 
 from __future__ import annotations
 

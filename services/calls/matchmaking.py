@@ -15,6 +15,7 @@ import errors
 from adapters.counting import Histogram
 from adapters.database import Database
 from adapters.ports import Bus
+from adapters.tasks import BackgroundTasks
 from services.calls.call_history import CallHistoryService
 from services.calls.call_records import CallRecords
 from services.calls.rooms import Closed, Member, Rooms, Ticket, Waiting
@@ -116,7 +117,7 @@ class MatchmakingService:
         self._connected: set[str] = set()
         self._in_background: set[str] = set()
         self._listeners: list[MatchListener] = []
-        self._telling: set[asyncio.Task[None]] = set()
+        self._background = BackgroundTasks()
         bus.on("search_waits", self._search_waits)
         bus.on("matched", self._matched)
         bus.on("search_over", self._search_over)
@@ -317,9 +318,7 @@ class MatchmakingService:
         self._waiting.pop(socket, None)
         if socket in self._in_background:
             # Apart: whoever sent this should not wait for PostgreSQL, nor should what comes after it.
-            task = asyncio.create_task(self._tell(user_id, partner_name, room_id, session_id))
-            self._telling.add(task)
-            task.add_done_callback(self._telling.discard)
+            self._background.start(self._tell(user_id, partner_name, room_id, session_id))
 
     async def _tell(self, *match: str) -> None:
         for listener in self._listeners:

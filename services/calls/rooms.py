@@ -32,7 +32,7 @@ from typing import Any, NamedTuple
 import orjson
 
 import errors
-from adapters.scripts import Scripts
+from adapters.redis_pipeline import RedisPipeline
 
 ROOM_SECONDS = 2 * 60 * 60
 #: The levels of a conversation, each with its queue.
@@ -40,7 +40,7 @@ LEVELS = ("all", "beginner", "intermediate", "advanced")
 
 #: Milliseconds until something due that was taken, and not done, is taken again; and how many are taken at once.
 _LEASE, _BATCH = 5000, 100
-#: Scripts that may be run again where a connection broke before their answer came.
+#: RedisPipeline that may be run again where a connection broke before their answer came.
 _IDEMPOTENT = {"put_back", "announce_match", "join_room", "take_due", "restore_room"}
 LUA = Path(__file__).parent / "lua"
 
@@ -137,7 +137,7 @@ class Away(NamedTuple):
 class Rooms:
     def __init__(
         self,
-        scripts: Scripts,
+        scripts: RedisPipeline,
         *,
         search: timedelta = timedelta(minutes=5),
         join: timedelta = timedelta(seconds=20),

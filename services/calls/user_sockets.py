@@ -10,12 +10,11 @@ import asyncio
 import logging
 import time
 
-import redis.exceptions
-
 import errors
 from adapters import tasks
 from adapters.ports import Bus
-from adapters.scripts import Scripts
+from adapters.redis import REDIS_UNAVAILABLE
+from adapters.redis_pipeline import RedisPipeline
 
 log = logging.getLogger("parlance.sockets")
 
@@ -25,7 +24,7 @@ _MOST_OWED = 10_000
 
 
 class UserSocketsService:
-    def __init__(self, scripts: Scripts, bus: Bus, most: int) -> None:
+    def __init__(self, scripts: RedisPipeline, bus: Bus, most: int) -> None:
         """`most` sockets a user may have; one more takes the place of the oldest."""
         self._scripts = scripts
         self._bus = bus
@@ -57,7 +56,7 @@ class UserSocketsService:
                 changes, self._changes = self._changes, []
                 try:
                     replaced = await self._tell(changes)
-                except (redis.exceptions.RedisError, OSError) as error:
+                except REDIS_UNAVAILABLE as error:
                     log.warning("sockets could not be counted: %s", error)
                     owed = [change for change in changes if change[2] is None]
                     self._changes = [*owed, *self._changes][-_MOST_OWED:]

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
-import redis.exceptions
 import sqlalchemy as sa
 from pydantic import TypeAdapter, ValidationError
 from redis.asyncio import Redis
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from adapters.database import Database, plan_by_values
+from adapters.redis import REDIS_UNAVAILABLE
 from models.columns import now
 from services.calls.rooms import ROOM_SECONDS, Rooms
 
@@ -145,7 +145,7 @@ class DashboardService:
                 async with asyncio.timeout(_PATIENCE):
                     kept = await self._redis.get(_KEY)
                     searches = await self._rooms.searching()
-            except (redis.exceptions.RedisError, OSError):
+            except REDIS_UNAVAILABLE:
                 log.warning("Redis is away; the dashboard does without")
                 return await self._make(None)
             # Another release may have kept others.
@@ -153,7 +153,7 @@ class DashboardService:
                 if kept is not None:
                     return _STATS.validate_json(kept)
             stats = await self._make(searches)
-            with suppress(redis.exceptions.RedisError, OSError):
+            with suppress(*REDIS_UNAVAILABLE):
                 async with asyncio.timeout(_PATIENCE):
                     await self._redis.set(_KEY, _STATS.dump_json(stats), ex=KEPT)
             return stats

@@ -27,7 +27,7 @@ from adapters.payments.razorpay import RazorpayProvider
 from adapters.payments.stripe import StripeProvider
 from adapters.push import fcm
 from adapters.storage import Storage
-from adapters.tokens import LEEWAY
+from adapters.tokens import LEEWAY_SECONDS
 from adapters.turn import Turn
 from services.operations import startup
 from setting_values import url_host
@@ -38,7 +38,7 @@ TIMEOUT = 6
 #: The oldest PostgreSQL that the product is tested on.
 _POSTGRES = 16
 #: Seconds that clocks may differ: less than access tokens forgive.
-_CLOCKS = LEEWAY / 2
+_CLOCKS = LEEWAY_SECONDS / 2
 _ENCODERS = ("libx264", "aac")
 
 Verdict = Literal["ok", "warning", "fault"]

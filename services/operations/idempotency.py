@@ -13,10 +13,10 @@ from datetime import timedelta
 from typing import Any
 
 import orjson
-import redis.exceptions
 from redis.asyncio import Redis
 
 import errors
+from adapters.redis import REDIS_UNAVAILABLE
 
 log = logging.getLogger("parlance.idempotency")
 
@@ -58,7 +58,7 @@ class IdempotencyService:
         attempt = Attempt(name, fingerprint, marker)
         try:
             found: Any = await self._redis.set(name, marker, nx=True, get=True, ex=_RUNNING)
-        except (redis.exceptions.RedisError, OSError):
+        except REDIS_UNAVAILABLE:
             log.warning("Redis is away; an Idempotency-Key counts for nothing")
             return attempt
         if found is None:
@@ -82,5 +82,5 @@ class IdempotencyService:
         seconds = int(_REMEMBERED.total_seconds())
         try:
             await self._settle(keys=[attempt.key], args=[attempt.marker, value, seconds])
-        except (redis.exceptions.RedisError, OSError):
+        except REDIS_UNAVAILABLE:
             log.warning("Redis is away; the answer to a request is not remembered")

@@ -14,7 +14,6 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import redis.exceptions
 import sqlalchemy as sa
 from redis.asyncio import Redis
 
@@ -23,6 +22,7 @@ from adapters import tasks
 from adapters.counting import Histogram
 from adapters.database import Database
 from adapters.ports import Bus
+from adapters.redis import REDIS_UNAVAILABLE
 from services.calls.matchmaking import WAIT_BOUNDS, MatchmakingService
 from services.calls.rooms import LEVELS, ROOM_SECONDS, Rooms
 from services.payments.webhooks import WebhooksService
@@ -114,7 +114,7 @@ class MetricsService:
         self.sockets: Callable[[], int] = int
         self._asked = 0
         self._told: dict[int, asyncio.Future[Snapshot]] = {}
-        self._telling: set[asyncio.Task[None]] = set()
+        self._replies = tasks.BackgroundTasks()
         bus.on("metrics_wanted", self._wanted)
         bus.on("metrics_told", self._hear)
 
@@ -168,7 +168,7 @@ class MetricsService:
             async with asyncio.timeout(PATIENCE / 2):
                 await self._redis.ping()
             snapshot["parlance_redis_round_trip_seconds"] = [([], time.perf_counter() - began)]
-        except (redis.exceptions.RedisError, OSError):
+        except REDIS_UNAVAILABLE:
             pass
         return snapshot
 
@@ -189,9 +189,7 @@ class MetricsService:
 
     def _wanted(self, _socket: str, asker: str, number: int) -> None:
         # In a task: what comes from that worker next should not wait for it.
-        task = asyncio.create_task(self._tell(asker, number))
-        self._telling.add(task)
-        task.add_done_callback(self._telling.discard)
+        self._replies.start(self._tell(asker, number))
 
     async def _tell(self, asker: str, number: int) -> None:
         try:
@@ -213,7 +211,7 @@ class MetricsService:
                 async with asyncio.timeout(PATIENCE):
                     found += [metric async for metric in ask]
                 up.append(([store], 1))
-            except (redis.exceptions.RedisError, sa.exc.SQLAlchemyError, OSError):
+            except (*REDIS_UNAVAILABLE, sa.exc.SQLAlchemyError):
                 up.append(([store], 0))
         return found
 
@@ -234,7 +232,7 @@ class MetricsService:
         yield Metric("parlance_searches", "gauge", "Who waits for a partner.", ("level",), (), searches)
 
     async def stop(self) -> None:
-        await tasks.end(*self._telling)
+        await self._replies.end()
 
 
 def _told(histogram: Histogram) -> list[Any]:

@@ -185,7 +185,7 @@ async def check_redis(settings: Settings) -> None:
     try:
         await client.ping()
         if settings.redis_password is not None:
-            # As adapters/scripts.py does it: redis-py names the user too, and then a server without a password agrees.
+            # As adapters/redis_pipeline.py: redis-py names the user too, and then a server without a password agrees.
             await client.execute_command("AUTH", settings.redis_password.get_secret_value())  # type: ignore[no-untyped-call]
     except BusyLoadingError:
         raise Away(f"{where} is not ready: it is loading its data", "wait until it has") from None

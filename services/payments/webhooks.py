@@ -15,7 +15,6 @@ from datetime import timedelta
 from typing import Any
 
 import psycopg
-import redis.exceptions
 import sqlalchemy as sa
 from redis.asyncio import Redis
 from sqlalchemy.dialects.postgresql import insert
@@ -25,6 +24,7 @@ import errors
 from adapters.database import Database
 from adapters.jobs import Jobs
 from adapters.ports import CheckoutFact, DisputeFact, Fact, PaymentProvider, ProviderEvent, RefundFact
+from adapters.redis import REDIS_UNAVAILABLE
 from jobs import handle_payment_event
 from models import ProviderName, WebhookEvent
 from models.columns import now
@@ -155,13 +155,13 @@ class WebhooksService:
     async def _known(self, key: str) -> bool:
         try:
             return bool(await self._redis.exists(key))
-        except (redis.exceptions.RedisError, OSError):
+        except REDIS_UNAVAILABLE:
             return False
 
     async def _remember(self, key: str) -> None:
         try:
             await self._redis.set(key, "1", ex=_REMEMBERED)
-        except (redis.exceptions.RedisError, OSError):
+        except REDIS_UNAVAILABLE:
             log.warning("Redis is away; PostgreSQL alone knows %s", key)
 
     async def handle(self, event_id: str) -> bool:

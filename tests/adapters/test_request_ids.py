@@ -105,7 +105,7 @@ async def test_a_job_that_is_done_says_for_whom(
 
             async def done() -> bool:
                 return any(
-                    "did auth.send_verification" in line and f"request_id={name}" in line and "job_id=" in line
+                    "job_done job=auth.send_verification" in line and f"request_id={name}" in line and "job_id=" in line
                     for line in log.read_text().splitlines()
                 )
 

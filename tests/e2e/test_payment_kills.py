@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
-from adapters.jobs import STALLED_AFTER
+from adapters.jobs import STALLED_AFTER_SECONDS
 from container import Container
 from devtools.stand_ins import StandIns
 from devtools.stand_ins import running as stand_ins_running
@@ -121,7 +121,7 @@ async def test_two_hundred_kills_lose_nothing_and_double_nothing(
     assert killed >= KILLS and worker_kills >= 10
 
     # What the killed workers held is taken up again, as every minute in production.
-    await asyncio.sleep(STALLED_AFTER + 1)
+    await asyncio.sleep(STALLED_AFTER_SECONDS + 1)
     await container.jobs.app.configure_task("jobs.retry_stalled").defer_async(timestamp=0)
     await run_jobs(container)
     await run_jobs(container)

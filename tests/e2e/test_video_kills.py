@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from adapters.jobs import STALLED_AFTER
+from adapters.jobs import STALLED_AFTER_SECONDS
 from container import Container
 from settings import Settings
 from testing.accounts import eventually, load, own_database
@@ -83,7 +83,7 @@ async def test_a_worker_killed_halfway_and_another_that_takes_over(
     leftover = f"{(await keys(container.settings, prefix))[0].rpartition('/')[0]}/hls-killed/720p_00000.ts"
     await container.storage.put(leftover, b"half of a segment", "video/mp2t")
 
-    await asyncio.sleep(STALLED_AFTER + 1)
+    await asyncio.sleep(STALLED_AFTER_SECONDS + 1)
     with a_worker(variables, tmp_path / "second.log"):
         # What the schedule does each minute.
         await container.jobs.app.configure_task("jobs.retry_stalled").defer_async(timestamp=0)

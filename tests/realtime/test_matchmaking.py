@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy.exc
 
 import errors
-from adapters.scripts import Scripts
+from adapters.redis_pipeline import RedisPipeline
 from container import Container
 from contract import problems
 from models import EndedBy
@@ -365,7 +365,7 @@ async def test_another_device_that_goes_away_leaves_the_search_alone(make_device
 
 
 def matchmaking_with(
-    container: Container, sessions: CallHistoryService, scripts: Scripts | None = None
+    container: Container, sessions: CallHistoryService, scripts: RedisPipeline | None = None
 ) -> MatchmakingService:
     """A service like the container's, but for its sessions or its Redis."""
     rooms = Rooms(scripts or container.scripts)
@@ -452,7 +452,7 @@ async def test_a_search_without_redis_is_told_that_a_service_is_away(
     make_device: MakeDevice, container: Container
 ) -> None:
     device = await make_device()
-    nowhere = Scripts(container.settings.model_copy(update={"redis_port": free_port()}), LUA)
+    nowhere = RedisPipeline(container.settings.model_copy(update={"redis_port": free_port()}), LUA)
     matchmaking = matchmaking_with(container, container.call_history, nowhere)
     with pytest.raises(Exception) as failure:
         await matchmaking.find_partner(device.user_id, device.socket, level="all", topic=None)

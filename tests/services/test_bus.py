@@ -17,8 +17,8 @@ import pytest
 
 import errors
 from adapters.bus import LUA, WorkerBus
-from adapters.scripts import Scripts
-from adapters.workers import DEAD_AFTER, HEARTBEAT
+from adapters.redis_pipeline import RedisPipeline
+from adapters.workers import DEAD_AFTER_SECONDS, HEARTBEAT_SECONDS
 from container import Container
 from settings import Settings
 from testing.servers import free_port
@@ -30,7 +30,7 @@ class Worker:
     """One bus, the sockets it delivered to, and its connections to Redis."""
 
     bus: WorkerBus
-    connections: list[Scripts]
+    connections: list[RedisPipeline]
     heard: list[tuple[Any, ...]] = field(default_factory=list)
 
     @property
@@ -63,7 +63,7 @@ async def make_worker(settings: Settings) -> AsyncIterator[MakeWorker]:
         there, reading = (
             settings.model_copy(update={"redis_port": number or settings.redis_port}) for number in (port, reads_from)
         )
-        connections = [Scripts(there, LUA), Scripts(reading, LUA)]
+        connections = [RedisPipeline(there, LUA), RedisPipeline(reading, LUA)]
         worker = Worker(WorkerBus(*connections), connections)
         worker.bus.on("note", worker.note)
         workers.append(worker)
@@ -213,7 +213,7 @@ async def test_what_is_sent_while_a_worker_cannot_read_is_kept_for_it(
     for number in range(1, 300):
         await one.bus.send(other.socket, "note", number)
     async with asyncio.timeout(10):
-        while "Redis does not answer this worker's reader" not in caplog.text:
+        while "stream_read_failed" not in caplog.text:
             await asyncio.sleep(0.01)
     await line.open()
     await other.has_heard(300)
@@ -283,7 +283,7 @@ async def test_a_sender_who_was_told_unavailable_may_send_again_without_disorder
 
 async def test_without_redis_every_sender_is_told_soon(settings: Settings) -> None:
     nowhere = settings.model_copy(update={"redis_port": free_port()})
-    connections = [Scripts(nowhere, LUA), Scripts(nowhere, LUA)]
+    connections = [RedisPipeline(nowhere, LUA), RedisPipeline(nowhere, LUA)]
     bus = WorkerBus(*connections)
     started = time.monotonic()
     outcomes = await asyncio.gather(
@@ -335,13 +335,13 @@ async def test_a_worker_lives_while_its_bus_runs_and_its_stream_holds_only_what_
     one, other = await make_worker(), await make_worker()
     alive, stream = f"worker:{other.bus.worker_id}", f"bus:{other.bus.worker_id}"
     await one.bus.send(other.socket, "note", 1)
-    assert await container.redis.ttl(alive) in range(1, DEAD_AFTER + 1)
+    assert await container.redis.ttl(alive) in range(1, DEAD_AFTER_SECONDS + 1)
     assert await container.redis.ttl(stream) > 0
     await other.has_heard(1)
     for number in range(500):
         await one.bus.send(other.socket, "note", number)
     await other.has_heard(501)
-    deadline = time.monotonic() + HEARTBEAT + 2
+    deadline = time.monotonic() + HEARTBEAT_SECONDS + 2
     while await container.redis.xlen(stream) > 100 and time.monotonic() < deadline:  # Redis trims by the hundred
         await asyncio.sleep(0.05)
     assert await container.redis.xlen(stream) <= 100

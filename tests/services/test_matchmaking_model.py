@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 import errors
-from adapters.scripts import Scripts
+from adapters.redis_pipeline import RedisPipeline
 from models import CallSession
 from services.calls.call_history import CallHistoryService
 from services.calls.call_records import CallRecords
@@ -124,7 +124,7 @@ class Held:
 
 
 class World:
-    def __init__(self, scripts: Scripts, seed: int) -> None:
+    def __init__(self, scripts: RedisPipeline, seed: int) -> None:
         self.random = random.Random(seed)
         self.scripts = scripts
         self.rooms = Rooms(scripts)
@@ -436,7 +436,7 @@ class World:
 
 @pytest.fixture
 async def world(settings: Settings, own_valkey: dict[str, str]) -> AsyncIterator[World]:
-    scripts = Scripts(settings.model_copy(update={"redis_port": int(own_valkey["REDIS_PORT"])}), LUA)
+    scripts = RedisPipeline(settings.model_copy(update={"redis_port": int(own_valkey["REDIS_PORT"])}), LUA)
     made = World(scripts, SEED)
     await made.begin()
     yield made

@@ -17,8 +17,8 @@ import pytest
 import errors
 from adapters import mesh
 from adapters.bus import LUA, WorkerBus, directory
-from adapters.scripts import Scripts
-from adapters.workers import DEAD_AFTER, HEARTBEAT
+from adapters.redis_pipeline import RedisPipeline
+from adapters.workers import DEAD_AFTER_SECONDS, HEARTBEAT_SECONDS
 from devtools.embedded import EmbeddedServices
 from settings import Settings
 from testing.time_limits import limit
@@ -31,7 +31,7 @@ class Worker:
     """A bus in this process, and what it was told."""
 
     bus: WorkerBus
-    connections: list[Scripts]
+    connections: list[RedisPipeline]
     heard: list[int] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
     data_losses: int = 0
@@ -41,7 +41,7 @@ class Worker:
         return f"{self.bus.worker_id}.socket"
 
     @property
-    def redis(self) -> Scripts:
+    def redis(self) -> RedisPipeline:
         return self.connections[0]
 
     def note(self, _socket: str, number: int, *_ballast: str) -> None:
@@ -115,7 +115,7 @@ async def own(valkey: Valkey, settings: Settings) -> Settings:
     found = settings.model_copy(
         update={"redis_host": variables["REDIS_HOST"], "redis_port": int(variables["REDIS_PORT"])}
     )
-    connection = Scripts(found, LUA)
+    connection = RedisPipeline(found, LUA)
     await connection.execute("FLUSHALL")
     await connection.close()
     return found
@@ -126,7 +126,7 @@ async def make_worker(own: Settings, tmp_path: Path) -> AsyncIterator[MakeWorker
     workers: list[Worker] = []
 
     async def make(place: Path | None = tmp_path / "mesh") -> Worker:
-        connections = [Scripts(own, LUA), Scripts(own, LUA)]
+        connections = [RedisPipeline(own, LUA), RedisPipeline(own, LUA)]
         worker = Worker(WorkerBus(*connections, directory=place, required=place is not None), connections)
         worker.bus.on("note", worker.note)
         worker.bus.on_worker_lost(worker.note_lost)
@@ -238,7 +238,7 @@ async def test_slow_handlers_hear_in_order_and_hold_their_sender_back(make_worke
             one.bus.post(other.socket, "slow", taken, "x" * 10_000)
             taken += 1
             await asyncio.sleep(0)
-    assert 10_000 * taken < 3 * mesh.LIMIT
+    assert 10_000 * taken < 3 * mesh.MAX_PEER_BYTES
     go_on.set()
     await becomes(lambda: len(heard) == taken)
     one.bus.post(other.socket, "slow", taken, "")
@@ -272,8 +272,8 @@ async def test_a_killed_worker_is_noticed_at_once_though_nothing_was_sent(
     for worker in (before, after):
         with pytest.raises(errors.Unavailable):
             worker.bus.post(child.socket, "note", 1)
-    # The other hosts' workers hear of it at their next beat, long before the sign of life is too old.
-    await becomes(lambda: elsewhere.lost == [child.worker_id], within=HEARTBEAT + 1)
+    # The other hosts' workers learn of it at their next heartbeat, long before its heartbeat is too old.
+    await becomes(lambda: elsewhere.lost == [child.worker_id], within=HEARTBEAT_SECONDS + 1)
     assert not await before.redis.execute("EXISTS", f"worker:{child.worker_id}")
     # One that starts later learns from what is left in the directory, or from Redis.
     late = await make_worker()
@@ -312,7 +312,7 @@ async def test_a_worker_that_stops_by_itself_is_not_reported(make_worker: MakeWo
     await becomes(lambda: one.heard == [1])
     child.send(signal.SIGTERM)
     assert await child.process.wait() == 0
-    await asyncio.sleep(HEARTBEAT + 1)
+    await asyncio.sleep(HEARTBEAT_SECONDS + 1)
     assert one.lost == elsewhere.lost == []
     with pytest.raises(errors.Unavailable):
         one.bus.post(child.socket, "note", 1)
@@ -323,11 +323,13 @@ async def test_a_worker_of_another_host_is_lost_when_its_signs_of_life_end(
 ) -> None:
     watchers = [await make_worker(), await make_worker(None)]
     child = await make_child(None)
-    await asyncio.sleep(DEAD_AFTER + 2 * HEARTBEAT)  # long enough for them to trust their own connections
+    await asyncio.sleep(
+        DEAD_AFTER_SECONDS + 2 * HEARTBEAT_SECONDS
+    )  # long enough for them to trust their own connections
     assert watchers[0].lost == []
     child.send(signal.SIGKILL)
     for watcher in watchers:
-        await watcher.has_lost(child, within=DEAD_AFTER + 3 * HEARTBEAT)
+        await watcher.has_lost(child, within=DEAD_AFTER_SECONDS + 3 * HEARTBEAT_SECONDS)
     with pytest.raises(errors.Unavailable):
         watchers[0].bus.post(child.socket, "note", 1)
 
@@ -348,15 +350,15 @@ async def test_a_worker_that_stands_still_takes_no_memory_and_learns_of_it_when_
             pass
         if _ % 100 == 0:
             await asyncio.sleep(0)
-    assert taken * 1000 < 2 * mesh.LIMIT
-    assert _resident() - before < 4 * mesh.LIMIT
+    assert taken * 1000 < 2 * mesh.MAX_PEER_BYTES
+    assert _resident() - before < 4 * mesh.MAX_PEER_BYTES
     started = time.monotonic()
     with pytest.raises(errors.Unavailable):
         await one.bus.send(child.socket, "echo", one.socket, taken)
     assert time.monotonic() - started < 6
-    await becomes(lambda: one.lost == [child.worker_id], within=DEAD_AFTER + 4 * HEARTBEAT)
+    await becomes(lambda: one.lost == [child.worker_id], within=DEAD_AFTER_SECONDS + 4 * HEARTBEAT_SECONDS)
     child.send(signal.SIGCONT)
-    await child.says("data lost", within=HEARTBEAT + 3)
+    await child.says("data lost", within=HEARTBEAT_SECONDS + 3)
     await becomes(lambda: len(one.heard) == taken)
     assert one.heard == list(range(taken))
 
@@ -367,7 +369,7 @@ async def test_a_worker_that_stands_still_takes_no_memory_and_learns_of_it_when_
             return False
         return True
 
-    await becomes(is_back, within=HEARTBEAT + 2)
+    await becomes(is_back, within=HEARTBEAT_SECONDS + 2)
 
 
 def _resident() -> int:
@@ -380,12 +382,12 @@ def _resident() -> int:
 async def test_whoever_redis_has_forgotten_is_told_and_joins_again(make_worker: MakeWorker) -> None:
     one, other = await make_worker(), await make_worker(None)
     await one.redis.execute("FLUSHALL")
-    await becomes(lambda: one.data_losses == other.data_losses == 1, within=HEARTBEAT + 1)
+    await becomes(lambda: one.data_losses == other.data_losses == 1, within=HEARTBEAT_SECONDS + 1)
     assert await one.redis.execute("ZCARD", "workers") == 2
     other.bus.post(one.socket, "note", 1)
     one.bus.post(other.socket, "note", 2)
     await becomes(lambda: one.heard == [1] and other.heard == [2])
-    await asyncio.sleep(2 * HEARTBEAT)
+    await asyncio.sleep(2 * HEARTBEAT_SECONDS)
     assert one.data_losses == other.data_losses == 1
 
 
@@ -401,10 +403,10 @@ async def test_redis_starting_again_empty_is_a_loss_of_data_and_nobody_is_lost(
         await one.bus.send(elsewhere.socket, "note", 1)
     with pytest.raises(errors.Unavailable):
         one.bus.post(elsewhere.socket, "note", 1)
-    await asyncio.sleep(DEAD_AFTER + 1)
+    await asyncio.sleep(DEAD_AFTER_SECONDS + 1)
     services.start()
     workers = (one, other, elsewhere)
-    await becomes(lambda: all(worker.data_losses == 1 for worker in workers), within=HEARTBEAT + 3)
+    await becomes(lambda: all(worker.data_losses == 1 for worker in workers), within=HEARTBEAT_SECONDS + 3)
     await one.bus.send(elsewhere.socket, "note", 2)
     one.bus.post(elsewhere.socket, "note", 3)
     await becomes(lambda: elsewhere.heard == [2, 3])
@@ -422,7 +424,7 @@ async def test_a_directory_open_to_others_is_refused(make_worker: MakeWorker, tm
 
 async def test_where_none_was_asked_for_an_unfit_directory_means_redis(own: Settings, tmp_path: Path) -> None:
     (tmp_path / "open").mkdir(mode=0o755)
-    connections = [Scripts(own, LUA), Scripts(own, LUA)]
+    connections = [RedisPipeline(own, LUA), RedisPipeline(own, LUA)]
     bus = WorkerBus(*connections, directory=tmp_path / "open")
     worker = Worker(bus, connections)
     await bus.start()

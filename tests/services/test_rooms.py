@@ -15,7 +15,7 @@ import orjson
 import pytest
 
 import errors
-from adapters.scripts import Scripts
+from adapters.redis_pipeline import RedisPipeline
 from container import Container
 from services.calls.rooms import LUA, ROOM_SECONDS, Away, Closed, Paired, Rooms, Waiting
 from settings import Settings
@@ -465,7 +465,7 @@ async def test_a_match_of_which_nobody_was_told_can_be_told_once_it_is_there_and
 @pytest.fixture
 async def brief(settings: Settings, own_valkey: dict[str, str]) -> AsyncIterator[Rooms]:
     """Rooms in which everything is over soon, and nobody else looks at what is due."""
-    own = Scripts(settings.model_copy(update={"redis_port": int(own_valkey["REDIS_PORT"])}), LUA)
+    own = RedisPipeline(settings.model_copy(update={"redis_port": int(own_valkey["REDIS_PORT"])}), LUA)
     await own.execute("FLUSHALL")
     await own.execute("SET", "worker:here", "1")
     soon = timedelta(milliseconds=50)

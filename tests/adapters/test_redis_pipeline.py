@@ -12,7 +12,7 @@ import pytest
 import redis.exceptions
 from pydantic import SecretStr
 
-from adapters.scripts import Scripts
+from adapters.redis_pipeline import RedisPipeline
 from container import Container
 from devtools.embedded import EmbeddedServices
 from settings import Settings
@@ -48,8 +48,8 @@ async def line(settings: Settings) -> AsyncIterator[Line]:
 
 
 @pytest.fixture
-async def scripts(settings: Settings, line: Line, directory: Directory) -> AsyncIterator[Scripts]:
-    made = Scripts(settings.model_copy(update={"redis_port": line.port}), directory)
+async def scripts(settings: Settings, line: Line, directory: Directory) -> AsyncIterator[RedisPipeline]:
+    made = RedisPipeline(settings.model_copy(update={"redis_port": line.port}), directory)
     yield made
     await made.close()
 
@@ -61,7 +61,7 @@ async def key(container: Container, request: pytest.FixtureRequest) -> AsyncIter
     await container.redis.delete(name)
 
 
-async def test_callers_of_one_turn_get_each_their_own_answer(scripts: Scripts, key: str) -> None:
+async def test_callers_of_one_turn_get_each_their_own_answer(scripts: RedisPipeline, key: str) -> None:
     counts = await asyncio.gather(*(scripts.call("count", [key]) for _ in range(1000)))
     assert counts == list(range(1, 1001))
     answers = await asyncio.gather(*(scripts.call("answer", args=[number]) for number in range(100)))
@@ -70,7 +70,7 @@ async def test_callers_of_one_turn_get_each_their_own_answer(scripts: Scripts, k
 
 
 async def test_those_who_call_together_are_answered_by_one_run_of_the_script(
-    scripts: Scripts, container: Container, key: str
+    scripts: RedisPipeline, container: Container, key: str
 ) -> None:
     await container.redis.script_flush()
 
@@ -86,7 +86,7 @@ async def test_those_who_call_together_are_answered_by_one_run_of_the_script(
     assert [answer[0] for answer in await asyncio.gather(*rest)] == ["n1", "n2"]
 
 
-async def test_those_who_call_together_all_hear_of_what_breaks(scripts: Scripts, line: Line, key: str) -> None:
+async def test_those_who_call_together_all_hear_of_what_breaks(scripts: RedisPipeline, line: Line, key: str) -> None:
     refused = await asyncio.gather(
         *(scripts.call_together("fail", (), (), ()) for _ in range(3)), return_exceptions=True
     )
@@ -98,7 +98,7 @@ async def test_those_who_call_together_all_hear_of_what_breaks(scripts: Scripts,
     assert [type(each) for each in lost] == [redis.exceptions.ConnectionError] * 3, "what may have been done"
 
 
-async def test_one_callers_error_is_nobody_elses(scripts: Scripts, key: str) -> None:
+async def test_one_callers_error_is_nobody_elses(scripts: RedisPipeline, key: str) -> None:
     calls = [scripts.call("fail") if number % 2 else scripts.call("count", [key]) for number in range(20)]
     answers = await asyncio.gather(*calls, return_exceptions=True)
     assert answers[::2] == list(range(1, 11))
@@ -107,7 +107,7 @@ async def test_one_callers_error_is_nobody_elses(scripts: Scripts, key: str) -> 
     )
 
 
-async def test_a_caller_that_goes_away_takes_nobody_along(scripts: Scripts, key: str) -> None:
+async def test_a_caller_that_goes_away_takes_nobody_along(scripts: RedisPipeline, key: str) -> None:
     await scripts.execute("PING")
     calls = [scripts.call("count", [key]) for _ in range(20)]
     calls[3].cancel()  # before it is sent: it does not happen
@@ -120,7 +120,7 @@ async def test_a_caller_that_goes_away_takes_nobody_along(scripts: Scripts, key:
 
 
 async def test_scripts_that_redis_has_forgotten_are_loaded_and_only_they_are_repeated(
-    scripts: Scripts, container: Container, key: str
+    scripts: RedisPipeline, container: Container, key: str
 ) -> None:
     for _ in range(5):
         await container.redis.script_flush()
@@ -131,7 +131,7 @@ async def test_scripts_that_redis_has_forgotten_are_loaded_and_only_they_are_rep
 
 
 async def test_what_may_have_been_done_is_not_done_again_unless_it_may_be(
-    scripts: Scripts, container: Container, line: Line, key: str
+    scripts: RedisPipeline, container: Container, line: Line, key: str
 ) -> None:
     await scripts.call("count", [key])
     line.loses_answer_to, line.losses = key.encode(), 1
@@ -147,7 +147,9 @@ async def test_what_may_have_been_done_is_not_done_again_unless_it_may_be(
     assert await scripts.call("count", [key]) == 7
 
 
-async def test_a_connection_lost_while_idle_costs_no_caller_anything(scripts: Scripts, line: Line, key: str) -> None:
+async def test_a_connection_lost_while_idle_costs_no_caller_anything(
+    scripts: RedisPipeline, line: Line, key: str
+) -> None:
     for number in range(1, 20):
         assert await scripts.call("count", [key]) == number
         line.cut()
@@ -155,7 +157,7 @@ async def test_a_connection_lost_while_idle_costs_no_caller_anything(scripts: Sc
 
 
 async def test_all_of_one_turn_are_told_when_the_connection_breaks(
-    scripts: Scripts, container: Container, line: Line, key: str
+    scripts: RedisPipeline, container: Container, line: Line, key: str
 ) -> None:
     await scripts.call("count", [key])
     line.loses_answer_to, line.losses = key.encode(), 1
@@ -169,7 +171,7 @@ async def test_without_redis_callers_are_told_soon_and_served_when_it_is_there(
 ) -> None:
     line = Line(settings.redis_port)
     line.port = free_port()
-    scripts = Scripts(settings.model_copy(update={"redis_port": line.port}), directory)
+    scripts = RedisPipeline(settings.model_copy(update={"redis_port": line.port}), directory)
     started = time.monotonic()
     answers = await asyncio.gather(*(scripts.call("count", [key]) for _ in range(50)), return_exceptions=True)
     assert [type(answer) for answer in answers] == [redis.exceptions.ConnectionError] * 50
@@ -186,7 +188,7 @@ async def test_a_password_opens_the_door_and_a_wrong_one_is_named(
     with EmbeddedServices(tmp_path / "valkey", durable=False, only={"valkey"}) as variables:
         there = settings.model_copy(update={"redis_port": int(variables["REDIS_PORT"])})
         for password in (None, SecretStr("right"), SecretStr("wrong")):
-            scripts = Scripts(there.model_copy(update={"redis_password": password}), directory)
+            scripts = RedisPipeline(there.model_copy(update={"redis_password": password}), directory)
             if password is None:
                 await scripts.execute("CONFIG", "SET", "requirepass", "right")
             elif password.get_secret_value() == "right":
@@ -198,7 +200,7 @@ async def test_a_password_opens_the_door_and_a_wrong_one_is_named(
 
 
 async def test_what_waits_when_it_closes_is_told(settings: Settings, directory: Directory, key: str) -> None:
-    scripts = Scripts(settings, directory)
+    scripts = RedisPipeline(settings, directory)
     await scripts.execute("PING")
     waiting = scripts.execute("BLPOP", key, 3)
     await asyncio.sleep(0.05)
