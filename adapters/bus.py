@@ -37,7 +37,7 @@ LUA = Path(__file__).parent / "lua"
 
 
 def directory(settings: Settings) -> Path | None:
-    """Answer where the workers of this host that share one Redis meet; None where there are no Unix sockets."""
+    """Return where the workers of this host that share one Redis meet; None where there are no Unix sockets."""
     if not hasattr(sockets, "AF_UNIX"):
         return None
     if settings.bus_directory is not None:
@@ -149,7 +149,7 @@ class WorkerBus:
                 if self._mesh_is_required:
                     raise
                 log.warning("mesh_unavailable error=%s", error)
-        # Only now: whoever learns of this worker finds it listening.
+        # Only now, so that the workers that learn of this one find it listening.
         try:
             await self._workers.start()
         except BaseException:

@@ -82,7 +82,7 @@ async def enqueue_each(
 
 
 class _Steadfast(JobManager):
-    """Says what became of a job until PostgreSQL has noted it, and by PostgreSQL's clock.
+    """Job manager that repeats storing a job's outcome until PostgreSQL has it, dated by PostgreSQL's clock.
 
     A job of which that could not be said would be `doing` for as long as its worker lives.
     """

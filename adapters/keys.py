@@ -57,7 +57,7 @@ class KeyFiles:
         self._published = self.private_path.parent / "published"
 
     def generate(self) -> str:
-        """Write the first 2048-bit pair and answer its id; never overwrite one."""
+        """Write the first 2048-bit pair and return its id; never overwrite one."""
         with self._alone():
             if self.private_path.exists():
                 raise KeyFileError(
@@ -74,7 +74,7 @@ class KeyFiles:
         return True
 
     def rotate(self) -> str:
-        """Make a new signing key, keep publishing the old one, and answer the new id."""
+        """Make a new signing key, keep publishing the old one, and return the new id."""
         _content(self.private_path)  # nothing is written where there is no key
         with self._alone():
             old = self.signing_key().kid
@@ -90,7 +90,7 @@ class KeyFiles:
             return new
 
     def prune(self, token_lifetime: timedelta) -> list[str]:
-        """Stop publishing keys that retired so long ago that every token they signed has expired; answer their ids."""
+        """Stop publishing keys that retired so long ago that every token they signed has expired; return their ids."""
         pruned = []
         _content(self.private_path)
         with self._alone():

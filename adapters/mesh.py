@@ -216,7 +216,7 @@ class Mesh:
                 path.unlink(missing_ok=True)
 
     def link_to(self, worker_id: str) -> Link | None:
-        """Answer the connection to a worker of this host; None for one elsewhere, for good."""
+        """Return the connection to a worker of this host; None for one elsewhere, for good."""
         link = self._links.get(worker_id)
         if link is not None:
             return link

@@ -125,7 +125,7 @@ class Passwords:
 
     async def _run(self, work: Callable[[], T]) -> T:
         if self._free <= 0:
-            raise errors.Unavailable("too many sign-ins at once", retry_after=1)
+            raise errors.Unavailable("too many logins at once", retry_after=1)
         self._free -= 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, work)

@@ -28,12 +28,12 @@ redis.call('ZADD', KEYS[1], now, ARGV[3])
 redis.call('PEXPIRE', KEYS[1], window)
 return false
 """
-#: How many keys the fallback remembers; the longest unused go first.
-_MEMORY = 100_000
+#: Keys that the fallback counts; the longest unused go first.
+_MAX_MEMORY_KEYS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class CountedCall:
     """One call that was counted. `member` names it in Redis; without one it is in memory, at `at`."""
 
     key: str
@@ -53,22 +53,22 @@ class RateLimiter:
         # No two workers write the same member.
         self._name, self._calls = secrets.token_hex(4), 0
 
-    async def take(self, key: str, limit: int, seconds: float) -> Taken:
+    async def take(self, key: str, limit: int, seconds: float) -> CountedCall:
         """Count one call; raise RateLimited, with the seconds to wait, where `limit` calls in `seconds` are spent."""
         self._calls += 1
         limit *= self._factor
         member = f"{self._name}:{self._calls}"
-        taken = Taken(key, member)
+        taken = CountedCall(key, member)
         try:
             wait = await self._take(keys=[f"limit:{key}"], args=[int(seconds * 1000), limit, member])
         except REDIS_UNAVAILABLE:
-            taken = Taken(key, None, time.monotonic() * 1000)
+            taken = CountedCall(key, None, time.monotonic() * 1000)
             wait = self._take_from_memory(key, limit, seconds * 1000, taken.at)
         if wait is not None:
             raise errors.RateLimited(retry_after=max(1, math.ceil(wait / 1000)))
         return taken
 
-    async def give_back(self, taken: Taken) -> None:
+    async def give_back(self, taken: CountedCall) -> None:
         """Count a call no more, as if it had not been; while Redis is away it stays counted."""
         if taken.member is not None:
             with suppress(*REDIS_UNAVAILABLE):
@@ -80,7 +80,7 @@ class RateLimiter:
     def _take_from_memory(self, key: str, limit: int, window: float, now: float) -> float | None:
         calls = self._memory.setdefault(key, deque())
         self._memory.move_to_end(key)
-        while len(self._memory) > _MEMORY:
+        while len(self._memory) > _MAX_MEMORY_KEYS:
             self._memory.popitem(last=False)
         while calls and calls[0] <= now - window:
             calls.popleft()

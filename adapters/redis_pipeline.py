@@ -176,7 +176,7 @@ class RedisPipeline:
     def call(
         self, name: str, keys: Iterable[str] = (), args: Iterable[Argument] = (), *, idempotent: bool = False
     ) -> asyncio.Future[Any]:
-        """Run a script and answer what it does; raises redis-py's errors."""
+        """Run a script and return what it does; raises redis-py's errors."""
         keys = tuple(keys)
         answer = asyncio.get_running_loop().create_future()
         packed = _pack("EVALSHA", self._hashes[name], len(keys), *keys, *args)

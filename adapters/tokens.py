@@ -26,7 +26,7 @@ _CACHE_SIZE = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a verified access token says. `family_id` is the sign-in it belongs to (claim `sid`)."""
+    """What a verified access token says. `family_id` is the login it belongs to (claim `sid`)."""
 
     user_id: str
     email: str
@@ -133,7 +133,7 @@ class AccessTokens:
         return jwt.encode(header, claims, signing_key, algorithms=["RS256"])
 
     def verify_playback(self, token: str, lesson_id: str) -> tuple[str, str]:
-        """Answer the user and the sign-in that may play a lesson; raise Unauthenticated."""
+        """Return the user and the login that may play a lesson; raise Unauthenticated."""
         self._keys.refresh()
         claims = jwt.JWTClaimsRegistry(
             iss={"essential": True, "value": self._issuer},

@@ -26,7 +26,7 @@ from starlette.types import Receive, Scope
 import errors
 import handlers
 from adapters.json_text import encode_json
-from adapters.rate_limiter import Taken
+from adapters.rate_limiter import CountedCall
 from contract import client_addresses, problems, schemas, text_fields
 from models import email_addresses
 
@@ -193,7 +193,7 @@ class Limit(NamedTuple):
     per: str
     failures: bool = False
 
-    async def take(self, services: Container, operation_id: str, client: str, caller: Any, body: Any) -> Taken:
+    async def take(self, services: Container, operation_id: str, client: str, caller: Any, body: Any) -> CountedCall:
         """Count a call; raise RateLimited."""
         who = client_addresses.canonical(client)
         if self.per == "account":
@@ -210,7 +210,7 @@ async def _counted(
 ) -> AsyncIterator[None]:
     """Count a call while it is carried out. Where failures count, it is counted first and given back at the end: of
     calls at once no more than the limit are tried. One that is broken off stays counted."""
-    provisional: list[Taken] = []
+    provisional: list[CountedCall] = []
     for limit in limits:
         taken = await limit.take(services, operation_id, client, caller, body)
         if limit.failures:
@@ -224,7 +224,7 @@ async def _counted(
     await _give_back(services, provisional)
 
 
-async def _give_back(services: Container, provisional: list[Taken]) -> None:
+async def _give_back(services: Container, provisional: list[CountedCall]) -> None:
     for taken in provisional:
         await services.rate_limiter.give_back(taken)
 
