@@ -159,7 +159,7 @@ class WorkerBus:
         self._streams.start()
 
     async def stop(self) -> None:
-        await self._tasks.end()
+        await self._tasks.stop()
         await self._workers.stop()
         if self._mesh is not None:
             await self._mesh.stop()

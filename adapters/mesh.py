@@ -278,7 +278,7 @@ class Mesh:
             return
         self._address(self._worker_id).unlink(missing_ok=True)
         server.close()
-        await self._tasks.end()
+        await self._tasks.stop()
         links = [link for link in self._links.values() if not link.has_ended]
         for link in links:
             link.end()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from redis.asyncio import Redis
 
 import errors
-from adapters.redis import REDIS_UNAVAILABLE
+from adapters.redis import UNAVAILABLE
 
 # A log of the calls inside the window: exact at its edges, and as small as the limit. By Redis's clock, for those of
 # the workers may differ. Answers the milliseconds to wait.
@@ -61,7 +61,7 @@ class RateLimiter:
         taken = CountedCall(key, member)
         try:
             wait = await self._take(keys=[f"limit:{key}"], args=[int(seconds * 1000), limit, member])
-        except REDIS_UNAVAILABLE:
+        except UNAVAILABLE:
             taken = CountedCall(key, None, time.monotonic() * 1000)
             wait = self._take_from_memory(key, limit, seconds * 1000, taken.at)
         if wait is not None:
@@ -71,7 +71,7 @@ class RateLimiter:
     async def give_back(self, taken: CountedCall) -> None:
         """Count a call no more, as if it had not been; while Redis is away it stays counted."""
         if taken.member is not None:
-            with suppress(*REDIS_UNAVAILABLE):
+            with suppress(*UNAVAILABLE):
                 await self._redis.zrem(f"limit:{taken.key}", taken.member)
         elif (calls := self._memory.get(taken.key)) is not None:
             with suppress(ValueError):  # it has left the window meanwhile

@@ -1,20 +1,20 @@
-"""Connections to Redis or Valkey, and what their absence raises."""
+"""Owns the connections to Redis or Valkey."""
 
 from __future__ import annotations
 
+import redis.exceptions
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
-from redis.exceptions import RedisError
 
 from settings import Settings
 
-#: What a command raises while Redis is away, or cannot serve it: `except REDIS_UNAVAILABLE`.
-REDIS_UNAVAILABLE = (RedisError, OSError)
+#: What a command raises while Redis is unreachable or refuses to serve.
+UNAVAILABLE = (redis.exceptions.RedisError, OSError)
 
 
 def connect(settings: Settings) -> Redis:
-    """Make a client for what may be done twice: counts of limits, marks, questions. Else use redis_pipeline.py."""
+    """Make a client for what may be done twice: counts of limits, marks, questions. Else there is scripts.py."""
     password = settings.redis_password.get_secret_value() if settings.redis_password else None
     pool = BlockingConnectionPool(
         # More commands than this wait for each other; redis-py's own pool refuses them.

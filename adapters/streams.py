@@ -20,7 +20,7 @@ import errors
 from adapters import tasks
 from adapters.counting import Traffic
 from adapters.deliveries import Handlers
-from adapters.redis import REDIS_UNAVAILABLE
+from adapters.redis import UNAVAILABLE
 from adapters.redis_pipeline import RedisPipeline
 
 log = logging.getLogger("parlance.bus")
@@ -73,7 +73,7 @@ class Streams:
             self._flushed = asyncio.get_running_loop().create_future()
             try:
                 await asyncio.gather(*self._add(outbox))
-            except REDIS_UNAVAILABLE as error:
+            except UNAVAILABLE as error:
                 self.is_away = True
                 log.warning("stream_write_failed workers=%d error=%s", len(outbox), error)
                 flushed.set_exception(errors.Unavailable())
@@ -103,7 +103,7 @@ class Streams:
                 await self._commands.execute(
                     "XTRIM", f"bus:{self._worker_id}", "MINID", "~", self._last_id, idempotent=True
                 )
-            except REDIS_UNAVAILABLE:
+            except UNAVAILABLE:
                 self.is_away = True
             else:
                 self.is_away = False
@@ -119,7 +119,7 @@ class Streams:
                 answer = await self._reader.execute(
                     "XREAD", "COUNT", 256, "BLOCK", 2000, "STREAMS", stream, self._last_id
                 )
-            except REDIS_UNAVAILABLE as error:
+            except UNAVAILABLE as error:
                 log.warning("stream_read_failed worker_id=%s error=%s", self._worker_id, error)
                 await asyncio.sleep(_RETRY_SECONDS)
                 continue
@@ -143,5 +143,5 @@ class Streams:
         if self._flush_task is not None and not self._flush_task.done():
             await asyncio.wait([self._flush_task], timeout=1)
         await tasks.end(*self._tasks, *([self._flush_task] if self._flush_task else []))
-        with suppress(*REDIS_UNAVAILABLE):  # it expires by itself
+        with suppress(*UNAVAILABLE):  # it expires by itself
             await self._commands.execute("DEL", f"bus:{self._worker_id}")

@@ -1,4 +1,4 @@
-"""Background tasks: held while they run, and ended for certain."""
+"""Background tasks: kept while they run, ended reliably."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ async def end(*tasks: asyncio.Task[Any]) -> None:
 
 
 class BackgroundTasks:
-    """Tasks that run beside the code that starts them; the event loop itself holds none until it ends."""
+    """Tasks that nobody awaits, referenced until they are done: asyncio alone would let them be collected."""
 
     def __init__(self) -> None:
-        self._running: set[asyncio.Task[Any]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
 
     def start(self, work: Coroutine[Any, Any, Any]) -> None:
         task = asyncio.create_task(work)
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
-    async def end(self) -> None:
-        """Cancel what runs, and wait until each has ended."""
-        await end(*self._running)
+    async def stop(self) -> None:
+        """Cancel the tasks that still run, and wait for them."""
+        await end(*self._tasks)

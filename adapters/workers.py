@@ -17,7 +17,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from adapters import tasks
-from adapters.redis import REDIS_UNAVAILABLE
+from adapters.redis import UNAVAILABLE
 from adapters.redis_pipeline import RedisPipeline
 
 log = logging.getLogger("parlance.bus")
@@ -85,7 +85,7 @@ class Workers:
                     # of ours: were Redis to halt before this command, the others' heartbeats would wait behind it.
                     await self._declare_silent_dead(now - DEAD_AFTER_SECONDS * 1000)
                 pause = HEARTBEAT_SECONDS
-            except REDIS_UNAVAILABLE as error:
+            except UNAVAILABLE as error:
                 self._healthy_since = None
                 pause = _RETRY_SECONDS
                 log.warning("heartbeat_failed worker_id=%s error=%s", self._worker_id, error)
@@ -97,13 +97,13 @@ class Workers:
 
     async def declare_dead(self, worker_id: str) -> None:
         """Declare a worker dead whose process has certainly ended."""
-        with suppress(*REDIS_UNAVAILABLE):  # the others find its heartbeat too old
+        with suppress(*UNAVAILABLE):  # the others find its heartbeat too old
             await self._pipeline.call("declare_dead", _ALL, ["+inf", worker_id], idempotent=True)
 
     async def stop(self) -> None:
         if self._task is not None:
             await tasks.end(self._task)
-        with suppress(*REDIS_UNAVAILABLE):
+        with suppress(*UNAVAILABLE):
             await asyncio.gather(
                 self._pipeline.execute("ZREM", "workers", self._worker_id),
                 self._pipeline.execute("DEL", f"worker:{self._worker_id}"),

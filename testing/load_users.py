@@ -56,7 +56,7 @@ def person(number: int) -> str:
 
 def questions(house: Container, users: int) -> dict[str, Question]:
     """What is asked, by what it is called."""
-    accounts, orders, reports, audit = house.user_directory, house.payments, house.reports, house.audit
+    accounts, orders, reports, audit = house.user_directory, house.orders, house.reports, house.audit
     somebody, limit = person(users // 2), 20
     # A page from the middle of the list: it must not cost more than the first.
     midway = pagination.encode(datetime.now(UTC) - timedelta(days=180), uuid.UUID(somebody))
@@ -116,7 +116,7 @@ def questions(house: Container, users: int) -> dict[str, Question]:
     for name, filters in which.items():
         asked[f"audit: {name}"] = _bind(audit.list_all, limit=limit, **filters)
     asked["audit: all, midway"] = lambda: audit.list_all(limit=limit, cursor="1000")
-    asked["calls that have not ended"] = house.call_history.open_calls
+    asked["calls that have not ended"] = house.call_history.list_open_calls
     asked["calls that outlived their room"] = house.call_history.end_stale
     return asked
 

@@ -13,7 +13,6 @@ import secrets
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import sqlalchemy as sa
 from redis.asyncio import Redis
@@ -22,7 +21,7 @@ from sqlmodel import col
 import errors
 from adapters import tasks
 from adapters.database import Database
-from adapters.redis import REDIS_UNAVAILABLE
+from adapters.redis import UNAVAILABLE
 from models import RefreshToken
 
 log = logging.getLogger("parlance.revocations")
@@ -68,7 +67,7 @@ class LoginRevocations:
         if not ended:
             return
         self._note(dict.fromkeys(ended, datetime.now(UTC)))
-        with suppress(*REDIS_UNAVAILABLE):  # every worker reads PostgreSQL while Redis is away
+        with suppress(*UNAVAILABLE):  # every worker reads PostgreSQL while Redis is away
             async with asyncio.timeout(_PATIENCE):
                 # Not a counter: one that is lost and begins again may come to the number that was seen last.
                 await self._redis.set(_MARK, secrets.token_hex(8))
@@ -90,7 +89,7 @@ class LoginRevocations:
             await tasks.end(self._task)
 
     async def _watch(self) -> None:
-        seen: Any = None
+        seen: str | bytes | None = None
         read_at = 0.0
         while True:
             await asyncio.sleep(_LOOK)
@@ -99,7 +98,7 @@ class LoginRevocations:
                     mark = await self._redis.get(_MARK)
                     if mark is None:  # Redis has forgotten it, or never knew one: else all would read until the next
                         await self._redis.set(_MARK, secrets.token_hex(8), nx=True)
-            except REDIS_UNAVAILABLE:
+            except UNAVAILABLE:
                 mark = None
             now = asyncio.get_running_loop().time()
             if mark is not None and mark == seen and now - read_at < _READ:

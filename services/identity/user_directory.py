@@ -17,7 +17,7 @@ from services import pagination
 from services.calls.call_history import Call, CallHistoryService
 from services.operations.audit import AuditService
 from services.pagination import Page
-from services.payments.checkout import AdminOrder, PaymentsService
+from services.payments.orders import AdminOrder, OrdersService
 from services.safety.reports import ReportsService
 
 #: How many of its calls, reports and orders are read with an account, and how many bans.
@@ -50,13 +50,13 @@ class UserDirectoryService:
         database: Database,
         sessions: CallHistoryService,
         reports: ReportsService,
-        payments: PaymentsService,
+        orders: OrdersService,
         audit: AuditService,
     ) -> None:
         self._database = database
         self._sessions = sessions
         self._reports = reports
-        self._payments = payments
+        self._orders = orders
         self._audit = audit
 
     async def list_all(
@@ -110,10 +110,10 @@ class UserDirectoryService:
             found = (await db.exec(statement.where(User.id == uuid.UUID(user_id)))).first()
         if found is None:
             raise errors.NotFound()
-        calls = await self._sessions.list_of(user_id, limit=_LATELY, cursor=None)
+        calls = await self._sessions.list_calls(user_id, limit=_LATELY, cursor=None)
         about = await self._reports.list_all(reported_id=user_id, limit=_LATELY)
         by = await self._reports.list_all(reporter_id=user_id, limit=_LATELY)
-        orders = await self._payments.list_all(user_id=user_id, limit=_LATELY)
+        orders = await self._orders.list_all(user_id=user_id, limit=_LATELY)
         bans = await self._audit.list_all(target_id=user_id, actions=("user.ban", "user.unban"), limit=_BANS)
         return AccountDetail(*found, calls.items, about.items, by.items, orders.items, bans.items)
 

@@ -14,6 +14,7 @@ from PIL import Image
 
 from container import Container
 from settings import Settings
+from testing.accounts import query
 from testing.call_history import MakeLearner, codes, every_page, rows, value
 from testing.lessons import NOWHERE, an_admin, new_course, new_lesson, problem
 from testing.payments import a_course, completed, deliver
@@ -90,7 +91,7 @@ async def test_a_course_that_somebody_has_taken_or_ordered_stays(
     taken = await new_course(admin.http)
     assert (await ada.http.post(f"/courses/{taken}/enroll")).json() == {"enrolled": True}
     ordered = await a_course(container)
-    await container.payments.checkout(ada.id, ordered)
+    await container.checkout.start(ada.id, ordered)
     for course in (taken, ordered):
         assert problem(await admin.http.delete(f"/courses/{course}")) == (409, "course_in_use")
 
@@ -156,7 +157,7 @@ async def test_a_paid_course_opens_by_the_webhook_alone(container: Container, ad
     assert not any(each.json()["enrolled"] for each in answers)
     assert problem(await ada.http.post(f"/lessons/{lesson}/complete")) == (403, "not_enrolled")
     assert (await ada.http.get("/my/courses")).json()["items"] == []
-    order = await container.payments.checkout(ada.id, course)
+    order = await container.checkout.start(ada.id, course)
     await deliver(container, completed(order))
     assert (await ada.http.post(f"/lessons/{lesson}/complete")).status_code == 200
     mine = (await ada.http.get("/my/courses")).json()["items"]
@@ -192,7 +193,7 @@ async def test_progress_never_goes_back(container: Container, admin: Learner, ad
     exported = (await ada.http.get("/users/me/export")).json()["progress"]
     assert exported == [back.json()]
 
-    await container.lessons.update(admin.id, after, {"duration_secs": 4})
+    await query(container, "UPDATE lessons SET duration_secs = 4 WHERE id = :id", id=after)
     capped = await ada.http.put(f"/lessons/{after}/progress", json={"watchSeconds": 900})
     assert capped.json()["watchSeconds"] == 4
     gone = await ada.http.request("DELETE", "/users/me", json={"password": "correct horse battery"})

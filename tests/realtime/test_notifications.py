@@ -82,7 +82,7 @@ async def test_a_redis_that_lost_its_data_learns_again_where_the_sockets_are(
             await container.redis.flushall()
 
             async def is_known() -> bool:
-                return bool(await container.user_sockets.of(phone.learner.id))
+                return bool(await container.user_sockets.list_socket_ids(phone.learner.id))
 
             await until(is_known, "the socket is known again", within=10)
             await container.notifications.announce(notification)

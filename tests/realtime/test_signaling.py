@@ -16,13 +16,16 @@ from container import Container
 from models import CallSession, EndedBy
 from services.calls.call_history import CallHistoryService
 from services.calls.call_records import CallRecords
-from services.calls.matchmaking import Match, MatchmakingService
+from services.calls.matchmaking import MatchmakingService
+from services.calls.outcomes import Match, PeerLeft, PeerReconnected, PeerReconnecting
+from services.calls.participants import Participant
 from services.calls.recovery import RecoveryService
 from services.calls.rooms import Rooms
-from services.calls.signaling import PeerAway, PeerBack, PeerLeft, Seat, SignalingService
+from services.calls.signaling import SignalingService
 from testing.calls import HeldBus, LocalBus, MakePhone, Room, becomes, call, empty_queue, ended_row, match, row
 from testing.servers import Phone, Server, start_server, stop_server
 from testing.time_limits import GRACE
+from wire import events
 
 Pair = tuple[Phone, Phone]
 #: Seconds that a dropped member of a call has on the tests' server.
@@ -458,16 +461,16 @@ class Services:
         self.bus = bus or HeldBus()
         self.bus.on("emit", self._emit)
         self.emitted: list[tuple[str, str, Any]] = []
-        self.moves: list[PeerAway | PeerBack] = []
+        self.moves: list[PeerReconnecting | PeerReconnected] = []
         rooms, sessions = rooms or Rooms(container.scripts), sessions or container.call_history
         rows = CallRecords(rooms, sessions)
         matchmaking = MatchmakingService(self.bus, container.database, rooms, sessions, rows)
         self.signaling = SignalingService(self.bus, rooms, rows, matchmaking)
-        self.recovery = RecoveryService(rooms, rows, sessions, matchmaking, self.signaling, others_come_first=0)
+        self.recovery = RecoveryService(rooms, rows, sessions, matchmaking, self.signaling, rejoin_seconds=0)
 
-        self.signaling.on_peer_moved(self._move)
+        self.signaling.on_peer_change(self._move)
 
-    async def _move(self, moved: PeerAway | PeerBack) -> None:
+    async def _move(self, moved: PeerReconnecting | PeerReconnected) -> None:
         self.moves.append(moved)
 
     async def _emit(self, socket: str, name: str, payload: Any) -> None:
@@ -487,11 +490,11 @@ async def strangers(container: Container, make_learner: Any) -> tuple[str, str, 
 
 
 def offer(signaling: SignalingService, socket: str, room_id: str) -> str | None:
-    return signaling.relay(socket, room_id, "webrtc_offer", {"sdp": "v=0"})
+    return signaling.relay(socket, room_id, "webrtc_offer", {"sdp": "v=0", "seq": 0})
 
 
 def answer(signaling: SignalingService, socket: str, room_id: str) -> str | None:
-    return signaling.relay(socket, room_id, "webrtc_answer", {"sdp": "v=0"})
+    return signaling.relay(socket, room_id, "webrtc_answer", {"sdp": "v=0", "seq": 0})
 
 
 async def overdue(container: Container, *names: str) -> list[str]:
@@ -511,12 +514,12 @@ async def test_a_join_whose_row_could_not_be_written_is_written_a_little_later(
     services = Services(container, sessions=sessions)
     await services.signaling.join_room(one, "w.one", room_id)
     joined = await services.signaling.join_room(other, "w.other", room_id)
-    assert (joined.role, joined.peer_socket, joined.is_back) == ("receiver", "w.one", False)
+    assert (joined.role, joined.peer_socket_id, joined.is_reconnect) == ("receiver", "w.one", False)
     began = datetime.now(UTC)
     await asyncio.sleep(0.5)
     sessions.is_away = False
     assert len(await overdue(container, f"begin:{room_id}")) == 1
-    assert [outcome async for outcome in services.recovery.due()] == []
+    assert [outcome async for outcome in services.recovery.handle_deadlines()] == []
     made = await row(container, room_id)
     assert made is not None and made.connected_at is not None
     assert made.connected_at - began < timedelta(seconds=0.3), "it says when they joined, not when it was written"
@@ -538,9 +541,9 @@ async def test_a_call_that_began_and_ended_while_postgresql_was_away_is_told_as_
     sessions.is_away = False
     # Whichever comes first.
     assert len(await overdue(container, f"end:{room_id}")) == 1
-    assert [outcome async for outcome in services.recovery.due()] == []
+    assert [outcome async for outcome in services.recovery.handle_deadlines()] == []
     await overdue(container, f"begin:{room_id}")
-    assert [outcome async for outcome in services.recovery.due()] == []
+    assert [outcome async for outcome in services.recovery.handle_deadlines()] == []
     made = await row(container, room_id)
     assert made is not None and made.connected_at is not None and made.ended_at is not None
     assert made.duration_seconds == 1 and made.ended_at - ended < timedelta(seconds=0.3)
@@ -601,7 +604,7 @@ async def test_another_device_that_goes_away_leaves_the_call_alone(
     assert made is not None and made.ended_at is None
     assert await signaling.disconnect(one, "w.one") is None
     await bus.let_go()
-    assert services.moves == [PeerAway("w.other", 10)]
+    assert services.moves == [PeerReconnecting("w.other", 10)]
     assert await signaling.end_call(other, "w.other", room_id) is None, "there is nobody to tell"
     assert (await ended_row(container, room_id)).ended_by is not None
 
@@ -626,7 +629,9 @@ async def test_what_a_room_was_comes_too_late_to_undo_what_it_is(
     await signaling.join_room(other, "w.second", room_id)
     await bus.let_go()
     back = [*services.moves]
-    assert back == ([PeerAway("w.one", 10), PeerBack("w.one")] if heard_of_it else [PeerBack("w.one")])
+    assert back == (
+        [PeerReconnecting("w.one", 10), PeerReconnected("w.one")] if heard_of_it else [PeerReconnected("w.one")]
+    )
     bus.held[:] = late
     await bus.let_go()
     assert services.moves == back, "they were told that a peer is away who is there"
@@ -668,7 +673,7 @@ async def test_both_drop_and_what_was_said_is_heard_whoever_comes_back_first(
         await signaling.join_room(user_id, socket, room_id)
 
     def say(socket: str) -> int:
-        payload: dict[str, Any] = {"candidate": None}
+        payload: events.CandidateMessage = {"candidate": None, "seq": 0}
         if (peer := signaling.relay(socket, room_id, "webrtc_ice", payload)) is not None:
             services.emitted.append((peer, "webrtc_ice", payload))
         return int(payload["seq"])
@@ -704,7 +709,7 @@ async def test_what_was_lost_on_the_way_while_both_dropped_is_sent_to_whoever_sa
     for user_id, socket in ((one, "w.one"), (other, "w.other")):
         await signaling.join_room(user_id, socket, room_id)
     for _ in range(5):
-        payload: dict[str, Any] = {"candidate": None}
+        payload: events.CandidateMessage = {"candidate": None, "seq": 0}
         signaling.relay("w.one", room_id, "webrtc_ice", payload)
     await signaling.disconnect(one, "w.one")
     await signaling.disconnect(other, "w.other")
@@ -733,8 +738,8 @@ class Only(CallHistoryService):
 
     room_id = ""
 
-    async def open_calls(self) -> list[CallSession]:
-        return [each for each in await super().open_calls() if each.room_id == self.room_id]
+    async def list_open_calls(self) -> list[CallSession]:
+        return [each for each in await super().list_open_calls() if each.room_id == self.room_id]
 
 
 @pytest.fixture
@@ -759,14 +764,14 @@ async def test_a_peer_who_comes_back_to_a_room_that_redis_had_lost_is_known(
     container: Container, strangers: tuple[str, str, str], interrupted: Interrupted
 ) -> None:
     services, (_, other, room_id) = interrupted
-    assert [outcome async for outcome in services.recovery.data_lost()] == []
+    assert [outcome async for outcome in services.recovery.restore_data()] == []
     for number in range(3):
         await services.signaling.join_room(other, f"w.other {number}", room_id)
     await lose_room(container, *strangers)
     await services.signaling.disconnect(other, "w.other 2")
-    assert [outcome async for outcome in services.recovery.data_lost()] == []
+    assert [outcome async for outcome in services.recovery.restore_data()] == []
     await services.signaling.join_room(other, "w.back", room_id)
-    assert services.moves[-1] == PeerBack("w.one")
+    assert services.moves[-1] == PeerReconnected("w.one")
     assert offer(services.signaling, "w.one", room_id) == "w.back"
 
 
@@ -779,7 +784,7 @@ async def test_who_hangs_up_a_call_that_redis_has_lost_has_ended_it(
     assert ended is not None and ended.ended_by is EndedBy.USER_B and ended.connected_at is not None
     with pytest.raises(errors.RoomClosed):
         await services.signaling.end_call(one, "w.one", room_id)
-    assert [outcome async for outcome in services.recovery.data_lost()] == []
+    assert [outcome async for outcome in services.recovery.restore_data()] == []
     assert not await container.redis.exists(f"match:room:{room_id}:meta")
     assert await overdue(container, f"end:{room_id}") == []
 
@@ -802,7 +807,7 @@ async def test_a_lost_call_whose_member_searches_again_is_over(container: Contai
     await services.signaling.disconnect(other, "w.other")
     container.matchmaking.connect(socket := f"{container.bus.worker_id}.again")
     await container.matchmaking.find_partner(other, socket, level="all", topic=None)
-    assert [outcome async for outcome in services.recovery.data_lost()] == []
+    assert [outcome async for outcome in services.recovery.restore_data()] == []
     ended = await row(container, room_id)
     assert ended is not None and ended.ended_by is EndedBy.ERROR
     with pytest.raises(errors.RoomClosed):
@@ -824,7 +829,7 @@ async def test_what_is_signalled_while_the_peer_is_away_comes_once_and_in_order_
     heard: list[int] = []
 
     def say(number: int, socket: str) -> None:
-        payload: dict[str, Any] = {"candidate": {"candidate": str(number)}}
+        payload: events.CandidateMessage = {"candidate": {"candidate": str(number)}, "seq": 0}
         if signaling.relay(socket, room_id, "webrtc_ice", payload) is not None:
             heard.append(payload["seq"])
             services.emitted.append(("direct", "webrtc_ice", payload))
@@ -838,8 +843,8 @@ async def test_what_is_signalled_while_the_peer_is_away_comes_once_and_in_order_
     # The sender too comes with another socket, as when its server is stopped.
     await signaling.disconnect(one, "w.one")
     joined = await signaling.join_room(one, "w.one again", room_id)
-    assert joined.is_back and joined.peer_socket is None
-    assert services.moves[-1:] == [PeerAway("w.one again", 10)]
+    assert joined.is_reconnect and joined.peer_socket_id is None
+    assert services.moves[-1:] == [PeerReconnecting("w.one again", 10)]
     for number in range(20, 30):
         say(number, "w.one again")
     await signaling.join_room(other, "w.other again", room_id, after=last_heard if says_what_it_heard else None)
@@ -859,11 +864,11 @@ async def test_what_was_sent_on_into_a_dying_connection_is_sent_again(
     for user_id, socket in ((one, "w.one"), (other, "w.other")):
         await services.signaling.join_room(user_id, socket, room_id)
     for _ in range(5):
-        payload: dict[str, Any] = {"candidate": None}
+        payload: events.CandidateMessage = {"candidate": None, "seq": 0}
         assert services.signaling.relay("w.one", room_id, "webrtc_ice", payload) == "w.other"
     # Of the five the peer heard two, and came back before anybody noticed.
     joined = await services.signaling.join_room(other, "w.new", room_id, after=payload["seq"] - 3)
-    assert (joined.replaced, joined.is_back) == ("w.other", True)
+    assert (joined.replaced_socket_id, joined.is_reconnect) == ("w.other", True)
     assert [(socket, heard["seq"]) for socket, _, heard in services.emitted] == [
         ("w.new", payload["seq"] - back) for back in (2, 1, 0)
     ]
@@ -876,18 +881,18 @@ async def test_a_signal_that_could_not_be_sent_on_is_its_senders_to_send_again(
     services = Services(container, bus=LocalBus())
     for user_id, socket in ((one, "w.one"), (other, "w.other")):
         await services.signaling.join_room(user_id, socket, room_id)
-    payload: dict[str, Any] = {"candidate": None}
+    payload: events.CandidateMessage = {"candidate": None, "seq": 0}
     services.signaling.relay("w.one", room_id, "webrtc_ice", payload)
-    services.signaling.take_back("w.one", payload["seq"])
+    services.signaling.forget_signal("w.one", payload["seq"])
     await services.signaling.join_room(other, "w.new", room_id, after=0)
     assert services.emitted == []
 
 
 async def test_a_seat_remembers_no_more_than_it_should() -> None:
-    seat = Seat("room", "user")
+    seat = Participant("room", "user")
     for number in range(1000):
-        seat.remember(number, "webrtc_ice", {"candidate": None})
-    assert [signal.seq for signal in seat.since(0)] == list(range(488, 1000))
+        seat.record(number, "webrtc_ice", {"candidate": None, "seq": number})
+    assert [signal.seq for signal in seat.signals_after(0)] == list(range(488, 1000))
     for number in range(100):
-        seat.remember(1000 + number, "webrtc_offer", {"sdp": "v" * 32700})
-    assert [signal.seq for signal in seat.since(0)] == list(range(1084, 1100))
+        seat.record(1000 + number, "webrtc_offer", {"sdp": "v" * 32700, "seq": number})
+    assert [signal.seq for signal in seat.signals_after(0)] == list(range(1084, 1100))

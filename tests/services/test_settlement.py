@@ -51,7 +51,7 @@ async def house(settings: Settings) -> AsyncIterator[Container]:
 def order(house: Container) -> MakeOrder:
     async def make(price: int = PRICE, learner: str | None = None, course: str | None = None) -> Order:
         learner = learner or await a_learner(house)
-        return await house.payments.checkout(learner, course or await a_course(house, price=price))
+        return await house.checkout.start(learner, course or await a_course(house, price=price))
 
     return make
 
@@ -316,7 +316,7 @@ async def test_razorpay_tells_the_same_stories(settings: Settings) -> None:
         own = paying(own, payment_provider="razorpay")
         async with running(own, payment_providers=tills(own)) as house:
             for permutation in itertools.permutations(range(4)):
-                made = await house.payments.checkout(await a_learner(house), await a_course(house, price=PRICE))
+                made = await house.checkout.start(await a_learner(house), await a_course(house, price=PRICE))
                 assert made.provider == "razorpay"
                 payment = {"id": f"pay_{made.id.hex[:14]}", "amount": PRICE, "currency": "INR", "status": "captured"}
                 money = {"payment_id": payment["id"], "amount": PRICE, "currency": "INR"}
