@@ -8,6 +8,9 @@ export UV_PYTHON_DOWNLOADS := never
 # The certificates that this machine trusts, so that a proxy which inspects TLS is one of them, as it is for pip.
 export UV_SYSTEM_CERTS ?= true
 
+# The length limit is no setting of its file.
+CZ := $(BIN)/cz check --message-length-limit 72
+
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -40,11 +43,22 @@ check: env ## Check style, types, layers, the specs, what breaks clients, the cl
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/deptry .
+	$(BIN)/deptry . --exclude '^(\.venv|\.parlance)' --extend-exclude '^node_modules' --ignore DEP002,DEP004
+	@$(MAKE) --no-print-directory check-commits
 	$(BIN)/python -m contract.lint
 	$(BIN)/python -m contract.compare
 	$(BIN)/python -m contract.python_types --check
 	$(BIN)/python -m contract.typescript --check
 	$(BIN)/parlance migrations check --embedded
+
+# Where there is no main to compare with (an archive, a shallow clone of a branch), there is nothing to check.
+.PHONY: check-commits
+check-commits: env ## Check the subjects of the commits that main does not have yet.
+	@for base in origin/main main; do \
+		git rev-parse --quiet --verify $$base >/dev/null 2>&1 || continue; \
+		[ -z "$$(git rev-list --max-count=1 $$base..HEAD)" ] || $(CZ) --rev-range $$base..HEAD; exit; \
+	done
 
 .PHONY: types
 types: env ## Write the Python and TypeScript types of both specs, and bundle the practice page.

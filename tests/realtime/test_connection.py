@@ -20,7 +20,7 @@ from sqlmodel import col
 from websockets.asyncio.client import connect
 
 from adapters.keys import KeyFiles, KeyRing
-from adapters.tokens import LEEWAY, AccessTokens
+from adapters.tokens import LEEWAY_SECONDS, AccessTokens
 from container import Container
 from contract import middleware, socket_server
 from contract.event_rate import EventLimit
@@ -119,7 +119,7 @@ async def test_handshake_with_an_expired_token(server: Server, settings: Setting
         return await refusal(server, {"token": token})
 
     assert await told_after(timedelta(minutes=1)) is None
-    assert await told_after(timedelta(seconds=-LEEWAY - 1)) == UNAUTHENTICATED
+    assert await told_after(timedelta(seconds=-LEEWAY_SECONDS - 1)) == UNAUTHENTICATED
     assert await told_after(timedelta(minutes=1), issuer="https://elsewhere.example") == UNAUTHENTICATED
     assert await told_after(timedelta(minutes=1), audience="elsewhere") == UNAUTHENTICATED
 

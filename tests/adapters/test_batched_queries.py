@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 import errors
-from adapters.reads import Reads
+from adapters.batched_queries import BatchedQueries
 from settings import Settings
 from testing.servers import free_port
 
@@ -66,25 +66,25 @@ async def line(settings: Settings) -> AsyncIterator[Line]:
 
 
 @pytest.fixture
-async def reads(settings: Settings, line: Line) -> AsyncIterator[Reads]:
-    reads = Reads(psycopg.conninfo.make_conninfo(settings.database_url, port=line.port), timeout=0.5)
+async def reads(settings: Settings, line: Line) -> AsyncIterator[BatchedQueries]:
+    reads = BatchedQueries(psycopg.conninfo.make_conninfo(settings.database_url, port=line.port), timeout=0.5)
     yield reads
     await reads.close()
 
 
-async def test_each_read_gets_its_own_row(reads: Reads) -> None:
+async def test_each_read_gets_its_own_row(reads: BatchedQueries) -> None:
     rows = await asyncio.gather(*(reads.fetch_one(ECHO, f"ü{number}", str(number)) for number in range(500)))
     assert rows == [(f"ü{number}", number) for number in range(500)]
     assert await reads.fetch_one("SELECT 1 WHERE $1 = 'no'", "yes") is None
 
 
-async def test_rows_larger_than_a_packet_arrive_whole(reads: Reads) -> None:
+async def test_rows_larger_than_a_packet_arrive_whole(reads: BatchedQueries) -> None:
     texts = [chr(97 + number) * 300_000 for number in range(20)]
     rows = await asyncio.gather(*(reads.fetch_one("SELECT $1::text", text) for text in texts))
     assert [row and row[0] for row in rows] == texts
 
 
-async def test_failed_read_does_not_affect_others(reads: Reads) -> None:
+async def test_failed_read_does_not_affect_others(reads: BatchedQueries) -> None:
     await reads.fetch_one(ECHO, "first", "1")
     divide, never = "SELECT 1 / $1::int", "SELECT no_such_column"
     results = await asyncio.gather(
@@ -105,7 +105,7 @@ async def test_failed_read_does_not_affect_others(reads: Reads) -> None:
     assert await reads.fetch_one(divide, "1") == (1,)
 
 
-async def test_cancelled_read_does_not_affect_others(reads: Reads) -> None:
+async def test_cancelled_read_does_not_affect_others(reads: BatchedQueries) -> None:
     await reads.fetch_one(ECHO, "first", "1")
     gone = asyncio.create_task(reads.fetch_one(SLEEP, "0.1"))
     stays = asyncio.create_task(reads.fetch_one(ECHO, "stays", "1"))
@@ -114,7 +114,7 @@ async def test_cancelled_read_does_not_affect_others(reads: Reads) -> None:
     assert await stays == ("stays", 1)
 
 
-async def test_changed_table_is_read_in_its_new_form(reads: Reads, settings: Settings) -> None:
+async def test_changed_table_is_read_in_its_new_form(reads: BatchedQueries, settings: Settings) -> None:
     table = f"t{uuid.uuid4().hex}"
     async with await psycopg.AsyncConnection.connect(settings.database_url, autocommit=True) as connection:
         await connection.execute(f"CREATE TABLE {table} (value int)")
@@ -126,14 +126,14 @@ async def test_changed_table_is_read_in_its_new_form(reads: Reads, settings: Set
         await connection.execute(f"DROP TABLE {table}")
 
 
-async def test_lost_connection_is_reopened(reads: Reads, line: Line) -> None:
+async def test_lost_connection_is_reopened(reads: BatchedQueries, line: Line) -> None:
     assert await reads.fetch_one(ECHO, "before", "1")
     await line.cut()
     await line.open()
     assert await reads.fetch_one(ECHO, "after", "2") == ("after", 2)
 
 
-async def test_pending_reads_fail_when_the_connection_is_lost(reads: Reads, line: Line) -> None:
+async def test_pending_reads_fail_when_the_connection_is_lost(reads: BatchedQueries, line: Line) -> None:
     await reads.fetch_one(ECHO, "first", "1")
     under_way = [asyncio.create_task(reads.fetch_one(SLEEP, "10")) for _ in range(3)]
     await asyncio.sleep(0.05)
@@ -147,7 +147,7 @@ async def test_pending_reads_fail_when_the_connection_is_lost(reads: Reads, line
     assert await reads.fetch_one(ECHO, "back", "1") == ("back", 1)
 
 
-async def test_silent_database_times_out(reads: Reads, line: Line) -> None:
+async def test_silent_database_times_out(reads: BatchedQueries, line: Line) -> None:
     await reads.fetch_one(ECHO, "first", "1")
     line.flows.clear()
     with pytest.raises(errors.Unavailable):
@@ -156,7 +156,7 @@ async def test_silent_database_times_out(reads: Reads, line: Line) -> None:
     assert await reads.fetch_one(ECHO, "after", "1") == ("after", 1)
 
 
-async def test_terminated_backend_is_replaced(reads: Reads) -> None:
+async def test_terminated_backend_is_replaced(reads: BatchedQueries) -> None:
     with pytest.raises((errors.Unavailable, psycopg.OperationalError)):
         await reads.fetch_one("SELECT pg_terminate_backend(pg_backend_pid())")
     await asyncio.sleep(0.05)

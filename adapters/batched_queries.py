@@ -1,8 +1,8 @@
-"""Owns the connection on which small reads travel together.
+"""Batched queries: small reads of one turn of the event loop, sent together over one connection to PostgreSQL.
 
-A pool gives every read a connection, a wait and a wake-up of its own, which cost more than the read. Here the reads of
-one turn of the event loop leave in one packet over one connection (libpq's pipeline mode) and their rows come back in
-order. For reads by an index only: a slow one holds up those behind it.
+A pool gives every query a connection, a wait and a wake-up of its own, which cost more than the query. Here those of
+one turn leave in one packet (libpq's pipeline mode), and their rows come back in order. For reads by an index only: a
+slow one holds up those behind it.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ import errors
 log = logging.getLogger("parlance.database")
 
 #: Seconds after which PostgreSQL is taken to be away.
-TIMEOUT = 5
-#: How many reads may be under way; more are refused.
-LIMIT = 10_000
+TIMEOUT_SECONDS = 5
+#: Queries that may be under way; more are refused.
+MAX_PENDING_QUERIES = 10_000
 
 Row = tuple[Any, ...]
 
@@ -49,7 +49,7 @@ class _Statement:
 
 
 @dataclass(slots=True)
-class _Read:
+class _Query:
     text: str
     parameters: list[bytes]
     future: asyncio.Future[Row | None]
@@ -61,24 +61,24 @@ class _Read:
             self.future.set_exception(reason)
 
 
-class Reads:
-    """One connection to PostgreSQL, opened by the first read and again by the first after it was lost."""
+class BatchedQueries:
+    """One connection to PostgreSQL, opened by the first query and again by the first after it was lost."""
 
-    def __init__(self, conninfo: str, timeout: float = TIMEOUT) -> None:
+    def __init__(self, conninfo: str, timeout: float = TIMEOUT_SECONDS) -> None:
         self._conninfo = conninfo
         self._timeout = timeout
         self._connection: psycopg.AsyncConnection[Any] | None = None
         #: The connection's, kept because asking which one runs is a call of the system.
         self._loop: asyncio.AbstractEventLoop
-        #: Its file descriptor, which a connection that was lost no longer tells.
+        #: Its file descriptor, which a lost connection no longer has.
         self._socket = -1
         self._opening: asyncio.Task[None] | None = None
         self._statements: dict[str, _Statement] = {}
         self._names = 0
-        #: Reads that leave at the end of this turn of the loop.
-        self._leaving: list[_Read] = []
-        #: What was sent, in the order in which answers come: reads, preparations, None for the end of a packet.
-        self._sent: deque[_Read | _Statement | None] = deque()
+        #: Queries that leave at the end of this turn of the loop.
+        self._leaving: list[_Query] = []
+        #: What was sent, in the order in which answers come: queries, preparations, None for the end of a packet.
+        self._sent: deque[_Query | _Statement | None] = deque()
         self._watch: asyncio.TimerHandle | None = None
 
     async def fetch_one(self, statement: str, *parameters: str) -> Row | None:
@@ -86,14 +86,14 @@ class Reads:
 
         Raises Unavailable where PostgreSQL is away, and psycopg.Error for what it has against the statement.
         """
-        if len(self._sent) + len(self._leaving) >= LIMIT:
+        if len(self._sent) + len(self._leaving) >= MAX_PENDING_QUERIES:
             raise errors.Unavailable()
         if self._connection is None:
             await self._open()
         loop = self._loop
-        read = _Read(statement, [value.encode() for value in parameters], loop.create_future(), loop.time())
-        self._leave(read)
-        return await read.future
+        query = _Query(statement, [value.encode() for value in parameters], loop.create_future(), loop.time())
+        self._leave(query)
+        return await query.future
 
     async def close(self) -> None:
         if self._opening:
@@ -101,7 +101,7 @@ class Reads:
         self._lose("it was closed")
 
     async def _open(self) -> None:
-        # Everybody who comes meanwhile waits for the same attempt, and one who goes away does not end it.
+        # Queries that come meanwhile wait for the same attempt, and one that is cancelled does not end it.
         if self._opening is None:
             self._opening = asyncio.create_task(self._connect())
             self._opening.add_done_callback(self._opened)
@@ -110,13 +110,13 @@ class Reads:
     def _opened(self, opening: asyncio.Task[None]) -> None:
         self._opening = None
         if not opening.cancelled():
-            opening.exception()  # told to those who wait; nobody may be left
+            opening.exception()  # raised to the queries that wait, if any are left
 
     async def _connect(self) -> None:
         try:
             connection = await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True)
         except psycopg.OperationalError as error:
-            log.warning("PostgreSQL is away: %s", error)
+            log.warning("postgresql_unreachable error=%s", error)
             raise errors.Unavailable() from None
         connection.pgconn.nonblocking = 1
         connection.pgconn.enter_pipeline_mode()
@@ -124,31 +124,31 @@ class Reads:
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._socket, self._receive)
 
-    def _leave(self, read: _Read) -> None:
+    def _leave(self, query: _Query) -> None:
         if not self._leaving:
             self._loop.call_soon(self._send)
-        self._leaving.append(read)
+        self._leaving.append(query)
 
     def _send(self) -> None:
-        reads, self._leaving = self._leaving, []
-        if not reads:
+        queries, self._leaving = self._leaving, []
+        if not queries:
             return
         if self._connection is None:
-            for read in reads:
-                read.refuse(errors.Unavailable())
+            for query in queries:
+                query.refuse(errors.Unavailable())
             return
         pgconn = self._connection.pgconn
         try:
-            for read in reads:
-                read.statement = self._statements.get(read.text) or self._prepare(read.text, self._connection)
-                pgconn.send_query_prepared(read.statement.name, read.parameters)
-                self._sent.append(read)
+            for query in queries:
+                query.statement = self._statements.get(query.text) or self._prepare(query.text, self._connection)
+                pgconn.send_query_prepared(query.statement.name, query.parameters)
+                self._sent.append(query)
             pgconn.pipeline_sync()
             self._sent.append(None)
             if pgconn.flush():  # the socket is full
                 self._loop.add_writer(self._socket, self._flush)
         except psycopg.Error as error:
-            self._leaving = reads
+            self._leaving = queries
             self._lose(error)
             return
         if self._watch is None:
@@ -156,7 +156,7 @@ class Reads:
 
     def _prepare(self, text: str, connection: psycopg.AsyncConnection[Any]) -> _Statement:
         self._names += 1
-        statement = _Statement(b"read_%d" % self._names, text, connection)
+        statement = _Statement(b"query_%d" % self._names, text, connection)
         connection.pgconn.send_prepare(statement.name, text.encode())
         self._sent.append(statement)
         self._statements[text] = statement
@@ -187,7 +187,7 @@ class Reads:
         except psycopg.Error as error:
             self._lose(error)
 
-    def _take(self, item: _Read | _Statement | None, result: PGresult) -> None:
+    def _take(self, item: _Query | _Statement | None, result: PGresult) -> None:
         if isinstance(item, _Statement):
             if result.status != ExecStatus.COMMAND_OK:
                 self._statements.pop(item.text, None)
@@ -212,9 +212,9 @@ class Reads:
                 self._leave(item)  # it was another of its packet that failed
 
     def _check(self) -> None:
-        """Give the connection up where the oldest read has waited too long."""
+        """Give the connection up where the oldest query has waited too long."""
         self._watch = None
-        oldest = next((item for item in self._sent if isinstance(item, _Read)), None)
+        oldest = next((item for item in self._sent if isinstance(item, _Query)), None)
         if oldest is None:
             return
         if self._loop.time() - oldest.since >= self._timeout:
@@ -223,7 +223,7 @@ class Reads:
             self._watch = self._loop.call_at(oldest.since + self._timeout, self._check)
 
     def _lose(self, reason: object) -> None:
-        """Close the connection and tell everybody who waits for it."""
+        """Close the connection and fail the queries that wait for it."""
         if self._watch:
             self._watch.cancel()
             self._watch = None
@@ -232,11 +232,11 @@ class Reads:
             self._loop.remove_reader(self._socket)
             self._loop.remove_writer(self._socket)
             connection.pgconn.finish()
-        waiting = [item for item in (*self._sent, *self._leaving) if isinstance(item, _Read)]
+        waiting = [item for item in (*self._sent, *self._leaving) if isinstance(item, _Query)]
         self._sent.clear()
         self._leaving = []
         self._statements = {}
         if waiting:
-            log.warning("the connection for reads was lost: %s", reason)
-        for read in waiting:
-            read.refuse(errors.Unavailable())
+            log.warning("query_connection_lost reason=%s", reason)
+        for query in waiting:
+            query.refuse(errors.Unavailable())

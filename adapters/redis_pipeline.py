@@ -1,4 +1,4 @@
-"""Owns the commands that many callers give Redis at once: those of one turn of the event loop travel as one write.
+"""Redis pipeline: the commands of all callers in one turn of the event loop, sent in one write.
 
 A client of redis-py (redis.py) takes a connection for each command, and repeats, twice, any command that a broken
 connection left unanswered, though it may have been carried out. Here only what says that it is idempotent is repeated,
@@ -27,12 +27,12 @@ log = logging.getLogger("parlance.redis")
 
 Argument = str | bytes | int | float
 
-#: Seconds to connect in, for an answer to come, and between tries to connect.
-_CONNECT, _ANSWER, _TRY_AGAIN = 3.0, 5.0, (0.05, 0.2)
-#: How often a script is loaded for one call: somebody may flush the scripts between the two.
-_LOADS = 3
-#: How many calls one run of a script answers: it keeps everybody else from Redis meanwhile.
-_TOGETHER = 64
+#: Seconds to connect, to wait for a reply, and between attempts to connect.
+_CONNECT_TIMEOUT_SECONDS, _REPLY_TIMEOUT_SECONDS, _RECONNECT_DELAYS_SECONDS = 3.0, 5.0, (0.05, 0.2)
+#: Times that a script is loaded for one call: SCRIPT FLUSH may come between the two.
+_MAX_SCRIPT_LOADS = 3
+#: Calls that one run of a script answers: Redis serves no other client meanwhile.
+_SCRIPT_BATCH_SIZE = 64
 
 _ERRORS: dict[str, type[redis.exceptions.RedisError]] = {
     "NOSCRIPT": redis.exceptions.NoScriptError,
@@ -44,7 +44,7 @@ _ERRORS: dict[str, type[redis.exceptions.RedisError]] = {
 
 
 class _Command:
-    """One command and whoever waits for its answer."""
+    """One command and the callers that wait for its reply."""
 
     __slots__ = ("answer", "is_idempotent", "loads", "packed", "script")
 
@@ -90,8 +90,8 @@ class _Joint:
 
 
 class _Connection(asyncio.Protocol):
-    def __init__(self, scripts: Scripts) -> None:
-        self._scripts = scripts
+    def __init__(self, scripts: RedisPipeline) -> None:
+        self._pipeline = scripts
         self._reader = hiredis.Reader(replyError=_error, encoding="utf-8")
         self._sent: deque[_Command] = deque()
         self._loop = asyncio.get_running_loop()
@@ -107,7 +107,7 @@ class _Connection(asyncio.Protocol):
         self._sent.extend(commands)
         self._transport.write(b"".join([command.packed for command in commands]))
         if self._watch is None:
-            self._watch = self._loop.call_later(_ANSWER, self._look)
+            self._watch = self._loop.call_later(_REPLY_TIMEOUT_SECONDS, self._look)
 
     def _look(self) -> None:
         """Give up a connection that has been silent for too long while it owed an answer."""
@@ -115,11 +115,11 @@ class _Connection(asyncio.Protocol):
         if not self._sent:
             return
         silent = self._loop.time() - self._heard_at
-        if silent >= _ANSWER:
+        if silent >= _REPLY_TIMEOUT_SECONDS:
             self._lose(redis.exceptions.TimeoutError("Redis does not answer"))
             self._transport.abort()
         else:
-            self._watch = self._loop.call_later(_ANSWER - silent, self._look)
+            self._watch = self._loop.call_later(_REPLY_TIMEOUT_SECONDS - silent, self._look)
 
     def data_received(self, data: bytes) -> None:
         self._heard_at = self._loop.time()
@@ -135,7 +135,7 @@ class _Connection(asyncio.Protocol):
             if not isinstance(answer, Exception):
                 command.answer.set_result(answer)
             elif command.script is not None and isinstance(answer, redis.exceptions.NoScriptError):
-                self._scripts.load_and_repeat(command)
+                self._pipeline.load_and_repeat(command)
             else:
                 command.answer.set_exception(answer)
 
@@ -148,13 +148,13 @@ class _Connection(asyncio.Protocol):
             self._watch = None
         lost = list(self._sent)
         self._sent.clear()
-        self._scripts.lose(self, lost, error)
+        self._pipeline.lose(self, lost, error)
 
     def close(self) -> None:
         self._transport.close()
 
 
-class Scripts:
+class RedisPipeline:
     """One connection to Redis, shared: made with the first command, and again when it has been lost."""
 
     def __init__(self, settings: Settings, directory: Path) -> None:
@@ -176,7 +176,7 @@ class Scripts:
     def call(
         self, name: str, keys: Iterable[str] = (), args: Iterable[Argument] = (), *, idempotent: bool = False
     ) -> asyncio.Future[Any]:
-        """Run a script and answer what it does; raises redis-py's errors."""
+        """Run a script and return what it does; raises redis-py's errors."""
         keys = tuple(keys)
         answer = asyncio.get_running_loop().create_future()
         packed = _pack("EVALSHA", self._hashes[name], len(keys), *keys, *args)
@@ -193,8 +193,8 @@ class Scripts:
         answer = asyncio.get_running_loop().create_future()
         calls = self._together.setdefault((name, keys, shared), [])
         calls.append((answer, args))
-        if len(calls) == _TOGETHER and self._connection is not None:
-            self._flush()  # Redis works on these while their callers' successors are still heard
+        if len(calls) == _SCRIPT_BATCH_SIZE and self._connection is not None:
+            self._flush()  # Redis works on these while more callers add theirs
         else:
             self._schedule()
         return answer
@@ -219,8 +219,8 @@ class Scripts:
         together, self._together = self._together, {}
         for (name, keys, shared), calls in together.items():
             wanted = [call for call in calls if not call[0].done()]
-            for begin in range(0, len(wanted), _TOGETHER):
-                some = wanted[begin : begin + _TOGETHER]
+            for begin in range(0, len(wanted), _SCRIPT_BATCH_SIZE):
+                some = wanted[begin : begin + _SCRIPT_BATCH_SIZE]
                 args = [each for _, args in some for each in args]
                 packed = _pack("EVALSHA", self._hashes[name], len(keys), *keys, *shared, *args)
                 self._waiting.append(_Command(packed, _Joint([answer for answer, _ in some]), name))
@@ -251,9 +251,9 @@ class Scripts:
         self._flush()
 
     async def _connected(self) -> _Connection:
-        for pause in (*_TRY_AGAIN, None):
+        for pause in (*_RECONNECT_DELAYS_SECONDS, None):
             try:
-                async with asyncio.timeout(_CONNECT):
+                async with asyncio.timeout(_CONNECT_TIMEOUT_SECONDS):
                     loop = asyncio.get_running_loop()
                     _, connection = await loop.create_connection(lambda: _Connection(self), *self._address)
                     if self._password is not None:
@@ -279,7 +279,7 @@ class Scripts:
         """Send a call again that Redis did not know the script of, behind the script."""
         assert command.script is not None
         command.loads += 1
-        if command.loads > _LOADS:
+        if command.loads > _MAX_SCRIPT_LOADS:
             command.fail(redis.exceptions.NoScriptError(f"Redis does not keep the script {command.script}"))
             return
         if command.script not in self._loading:
@@ -292,7 +292,7 @@ class Scripts:
     def _loaded(self, name: str, done: asyncio.Future[Any]) -> None:
         self._loading.discard(name)
         if not done.cancelled() and (error := done.exception()) is not None:
-            log.error("the script %s cannot be loaded: %s", name, error)
+            log.error("redis_script_not_loaded script=%s error=%s", name, error)
 
     def lose(self, connection: _Connection, unanswered: list[_Command], error: Exception) -> None:
         """Repeat what may be repeated of what a lost connection left unanswered, and fail the rest."""

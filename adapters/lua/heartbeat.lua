@@ -1,8 +1,8 @@
--- Take a worker's sign of life. One whose entry is gone is told so until it says that it joins again: then Redis has
--- lost its data, or the others have buried the worker.
+-- Record a worker's heartbeat. One whose entry is missing gets 0 until it joins again: Redis has lost its data, or the
+-- others have declared the worker dead.
 --
 -- KEYS[1] workers   KEYS[2] workers:lost   KEYS[3] worker:{id}
--- ARGV    id, seconds for which the sign holds, seconds for which the lost are remembered, 1 to join
+-- ARGV    id, seconds until the heartbeat expires, seconds for which lost workers are kept, 1 to join
 -- returns {1 where the entry was there or has been made now, else 0; Redis's time (ms); ids of the workers lost}
 
 local time = redis.call('TIME')

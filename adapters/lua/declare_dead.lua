@@ -1,4 +1,4 @@
--- Declare workers dead that gave no sign of life since a time.
+-- Declare workers dead whose last heartbeat is older than a time.
 --
 -- KEYS[1] workers   KEYS[2] workers:lost
 -- ARGV    the time (ms of Redis's clock, or +inf), id of the one worker in question ('' for all)

@@ -12,7 +12,7 @@ import pytest
 import redis.exceptions
 from pydantic import SecretStr
 
-from adapters.scripts import Scripts
+from adapters.redis_pipeline import RedisPipeline
 from container import Container
 from devtools.embedded import EmbeddedServices
 from settings import Settings
@@ -48,8 +48,8 @@ async def line(settings: Settings) -> AsyncIterator[Line]:
 
 
 @pytest.fixture
-async def scripts(settings: Settings, line: Line, directory: Directory) -> AsyncIterator[Scripts]:
-    made = Scripts(settings.model_copy(update={"redis_port": line.port}), directory)
+async def scripts(settings: Settings, line: Line, directory: Directory) -> AsyncIterator[RedisPipeline]:
+    made = RedisPipeline(settings.model_copy(update={"redis_port": line.port}), directory)
     yield made
     await made.close()
 
@@ -61,7 +61,7 @@ async def key(container: Container, request: pytest.FixtureRequest) -> AsyncIter
     await container.redis.delete(name)
 
 
-async def test_calls_of_one_batch_get_their_own_results(scripts: Scripts, key: str) -> None:
+async def test_calls_of_one_batch_get_their_own_results(scripts: RedisPipeline, key: str) -> None:
     counts = await asyncio.gather(*(scripts.call("count", [key]) for _ in range(1000)))
     assert counts == list(range(1, 1001))
     answers = await asyncio.gather(*(scripts.call("answer", args=[number]) for number in range(100)))
@@ -69,7 +69,7 @@ async def test_calls_of_one_batch_get_their_own_results(scripts: Scripts, key: s
     assert await scripts.execute("GET", key) == "1000"
 
 
-async def test_calls_of_one_batch_run_the_script_once(scripts: Scripts, container: Container, key: str) -> None:
+async def test_calls_of_one_batch_run_the_script_once(scripts: RedisPipeline, container: Container, key: str) -> None:
     await container.redis.script_flush()
 
     async def call(number: int, shared: str = "n") -> Any:
@@ -84,7 +84,7 @@ async def test_calls_of_one_batch_run_the_script_once(scripts: Scripts, containe
     assert [answer[0] for answer in await asyncio.gather(*rest)] == ["n1", "n2"]
 
 
-async def test_script_error_fails_the_whole_batch(scripts: Scripts, line: Line, key: str) -> None:
+async def test_script_error_fails_the_whole_batch(scripts: RedisPipeline, line: Line, key: str) -> None:
     refused = await asyncio.gather(
         *(scripts.call_together("fail", (), (), ()) for _ in range(3)), return_exceptions=True
     )
@@ -96,7 +96,7 @@ async def test_script_error_fails_the_whole_batch(scripts: Scripts, line: Line, 
     assert [type(each) for each in lost] == [redis.exceptions.ConnectionError] * 3, "what may have been done"
 
 
-async def test_error_of_one_call_does_not_affect_others(scripts: Scripts, key: str) -> None:
+async def test_error_of_one_call_does_not_affect_others(scripts: RedisPipeline, key: str) -> None:
     calls = [scripts.call("fail") if number % 2 else scripts.call("count", [key]) for number in range(20)]
     answers = await asyncio.gather(*calls, return_exceptions=True)
     assert answers[::2] == list(range(1, 11))
@@ -105,7 +105,7 @@ async def test_error_of_one_call_does_not_affect_others(scripts: Scripts, key: s
     )
 
 
-async def test_cancelled_call_does_not_affect_others(scripts: Scripts, key: str) -> None:
+async def test_cancelled_call_does_not_affect_others(scripts: RedisPipeline, key: str) -> None:
     await scripts.execute("PING")
     calls = [scripts.call("count", [key]) for _ in range(20)]
     calls[3].cancel()  # before it is sent: it does not happen
@@ -117,7 +117,9 @@ async def test_cancelled_call_does_not_affect_others(scripts: Scripts, key: str)
     ]
 
 
-async def test_unknown_scripts_alone_are_loaded_and_repeated(scripts: Scripts, container: Container, key: str) -> None:
+async def test_unknown_scripts_alone_are_loaded_and_repeated(
+    scripts: RedisPipeline, container: Container, key: str
+) -> None:
     for _ in range(5):
         await container.redis.script_flush()
         before = int(await container.redis.get(key) or 0)
@@ -127,7 +129,7 @@ async def test_unknown_scripts_alone_are_loaded_and_repeated(scripts: Scripts, c
 
 
 async def test_only_repeatable_calls_are_retried_after_a_loss(
-    scripts: Scripts, container: Container, line: Line, key: str
+    scripts: RedisPipeline, container: Container, line: Line, key: str
 ) -> None:
     await scripts.call("count", [key])
     line.loses_answer_to, line.losses = key.encode(), 1
@@ -143,7 +145,7 @@ async def test_only_repeatable_calls_are_retried_after_a_loss(
     assert await scripts.call("count", [key]) == 7
 
 
-async def test_idle_connection_loss_fails_no_call(scripts: Scripts, line: Line, key: str) -> None:
+async def test_idle_connection_loss_fails_no_call(scripts: RedisPipeline, line: Line, key: str) -> None:
     for number in range(1, 20):
         assert await scripts.call("count", [key]) == number
         line.cut()
@@ -151,7 +153,7 @@ async def test_idle_connection_loss_fails_no_call(scripts: Scripts, line: Line, 
 
 
 async def test_broken_connection_fails_the_whole_batch(
-    scripts: Scripts, container: Container, line: Line, key: str
+    scripts: RedisPipeline, container: Container, line: Line, key: str
 ) -> None:
     await scripts.call("count", [key])
     line.loses_answer_to, line.losses = key.encode(), 1
@@ -163,7 +165,7 @@ async def test_broken_connection_fails_the_whole_batch(
 async def test_calls_fail_fast_without_redis_and_recover(settings: Settings, directory: Directory, key: str) -> None:
     line = Line(settings.redis_port)
     line.port = free_port()
-    scripts = Scripts(settings.model_copy(update={"redis_port": line.port}), directory)
+    scripts = RedisPipeline(settings.model_copy(update={"redis_port": line.port}), directory)
     started = time.monotonic()
     answers = await asyncio.gather(*(scripts.call("count", [key]) for _ in range(50)), return_exceptions=True)
     assert [type(answer) for answer in answers] == [redis.exceptions.ConnectionError] * 50
@@ -178,7 +180,7 @@ async def test_wrong_redis_password_is_named(settings: Settings, directory: Dire
     with EmbeddedServices(tmp_path / "valkey", durable=False, only={"valkey"}) as variables:
         there = settings.model_copy(update={"redis_port": int(variables["REDIS_PORT"])})
         for password in (None, SecretStr("right"), SecretStr("wrong")):
-            scripts = Scripts(there.model_copy(update={"redis_password": password}), directory)
+            scripts = RedisPipeline(there.model_copy(update={"redis_password": password}), directory)
             if password is None:
                 await scripts.execute("CONFIG", "SET", "requirepass", "right")
             elif password.get_secret_value() == "right":
@@ -190,7 +192,7 @@ async def test_wrong_redis_password_is_named(settings: Settings, directory: Dire
 
 
 async def test_pending_calls_fail_on_close(settings: Settings, directory: Directory, key: str) -> None:
-    scripts = Scripts(settings, directory)
+    scripts = RedisPipeline(settings, directory)
     await scripts.execute("PING")
     waiting = scripts.execute("BLPOP", key, 3)
     await asyncio.sleep(0.05)
