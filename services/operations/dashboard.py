@@ -1,7 +1,7 @@
 """Owns the numbers of the operators' dashboard.
 
 Each is read from a range of an index that does not grow with the age of the house, or is PostgreSQL's own estimate
-(docs/decisions/0015-numbers-of-bounded-reads.md). They are kept in Redis for a few seconds, for all workers.
+(docs/decisions/0015-dashboard-from-bounded-reads.md). They are kept in Redis for a few seconds, for all workers.
 """
 
 from __future__ import annotations

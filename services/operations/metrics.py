@@ -1,7 +1,7 @@
 """Owns the numbers that are watched: what this process counts, what its neighbours count, what the stores hold.
 
 Who does a thing counts it, in plain numbers that nobody reads before a scrape. Whichever worker is asked asks the other
-workers of its host over the bus, and tells for all of them (docs/decisions/0018-one-scrape-for-all-workers.md).
+workers of its host over the bus, and tells for all of them (docs/decisions/0018-one-scrape-per-host.md).
 """
 
 from __future__ import annotations
