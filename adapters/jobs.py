@@ -5,22 +5,26 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, ParamSpec
 
 import psycopg
 import sqlalchemy as sa
 from procrastinate import App, JobContext, PsycopgConnector
 from procrastinate.exceptions import ConnectorException
-from procrastinate.jobs import DEFAULT_QUEUE, Job, Status
+from procrastinate.jobs import Job as JobRow
+from procrastinate.jobs import Status
 from procrastinate.manager import JobManager
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from adapters import logs
+from jobs import Job
 from settings import Settings
 
 log = logging.getLogger("parlance.jobs")
+
+P = ParamSpec("P")
 
 #: Seconds without a sign of life after which a worker's job is taken up by another.
 STALLED_AFTER = 10
@@ -30,10 +34,10 @@ _INSIST = 300
 _ASKED_BY = "request_id"
 
 
-def _named(arguments: dict[str, Any]) -> dict[str, Any]:
+def _named(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Add the id of the request, or of the event, that is being served."""
     name = logs.request_id.get()
-    return {**arguments, _ASKED_BY: name} if name else arguments
+    return {**arguments, _ASKED_BY: name} if name else {**arguments}
 
 
 async def under_its_name(call_next: Callable[[], Awaitable[Any]], context: JobContext, _worker: object) -> Any:
@@ -54,34 +58,26 @@ _ADDING = App(connector=PsycopgConnector())
 
 
 async def enqueue_each(
-    db: AsyncSession,
-    name: str,
-    jobs: Sequence[dict[str, Any]],
-    *,
-    wait: timedelta | None = None,
-    queue: str = DEFAULT_QUEUE,
+    db: AsyncSession, job: Job[...], arguments: Sequence[Mapping[str, Any]], *, wait: timedelta | None = None
 ) -> None:
     """Add a job for each set of arguments inside the caller's transaction: they exist exactly if it commits.
 
-    With `wait` they are due only then.
+    With `wait` they are run only after it.
     """
-    if not jobs:
+    if not arguments:
         return
+    job.check_arguments(arguments[0])
     connection = await db.connection()
     raw = await connection.get_raw_connection()
-    due = {"seconds": int(wait.total_seconds())} if wait else None
-    task = _ADDING.configure_task(name, connection=raw.driver_connection, schedule_in=due, queue=queue)
+    delay = {"seconds": int(wait.total_seconds())} if wait else None
+    task = _ADDING.configure_task(job.name, connection=raw.driver_connection, schedule_in=delay, queue=job.queue)
     try:
-        await task.batch_defer_async(*map(_named, jobs))
+        await task.batch_defer_async(*map(_named, arguments))
     except ConnectorException as error:
         # A database that is away should look the same whichever library noticed.
         if isinstance(error.__cause__, psycopg.OperationalError):
             raise error.__cause__ from None
         raise
-
-
-#: The queue of what takes minutes: a worker does one of it at a time, beside what is in the default one.
-VIDEOS = "videos"
 
 
 class _Steadfast(JobManager):
@@ -90,12 +86,12 @@ class _Steadfast(JobManager):
     A job of which that could not be said would be `doing` for as long as its worker lives.
     """
 
-    async def finish_job(self, job: Job, status: Status, delete_job: bool) -> None:
+    async def finish_job(self, job: JobRow, status: Status, delete_job: bool) -> None:
         await self._insist(super().finish_job, job, status, delete_job)
 
     async def retry_job(
         self,
-        job: Job,
+        job: JobRow,
         retry_at: datetime | None = None,
         priority: int | None = None,
         queue: str | None = None,
@@ -124,7 +120,7 @@ class _Steadfast(JobManager):
 
 
 class Jobs:
-    """Jobs by name. `cli/worker.py` says what each does."""
+    """The queue of `jobs.py`'s table."""
 
     def __init__(self, settings: Settings) -> None:
         self.app = App(
@@ -133,20 +129,33 @@ class Jobs:
         )
         self.app.job_manager = _Steadfast(self.app.connector)
 
-    async def enqueue(
-        self,
-        db: AsyncSession,
-        name: str,
-        *,
-        wait: timedelta | None = None,
-        queue: str = DEFAULT_QUEUE,
-        **arguments: Any,
-    ) -> None:
+    async def enqueue(self, db: AsyncSession, job: Job[P], *args: P.args, **arguments: P.kwargs) -> None:
         """Add a job inside the caller's transaction: it exists exactly if the transaction commits.
 
-        With `wait` it is due only then.
+        Arguments are given by keyword.
         """
-        await enqueue_each(db, name, [arguments], wait=wait, queue=queue)
+        await enqueue_each(db, job, [arguments])
+
+    async def enqueue_later(
+        self, db: AsyncSession, wait: timedelta, job: Job[P], *args: P.args, **arguments: P.kwargs
+    ) -> None:
+        """Add a job as `enqueue` does, to be run after `wait`."""
+        await enqueue_each(db, job, [arguments], wait=wait)
+
+    async def retry_stalled(self) -> None:
+        """Put jobs whose worker died back into their queues."""
+        for stalled in await self.app.job_manager.get_stalled_jobs(seconds_since_heartbeat=STALLED_AFTER):
+            log.warning("stalled_job_retried job_id=%s job=%s", stalled.id, stalled.task_name)
+            await self.app.job_manager.retry_job(stalled)
+
+    async def delete_ended(self, after: timedelta) -> None:
+        """Delete jobs that failed, or were cancelled, longer ago than `after`, in whole hours."""
+        await self.app.job_manager.delete_old_jobs(
+            nb_hours=int(after.total_seconds() // 3600),
+            include_failed=True,
+            include_cancelled=True,
+            include_aborted=True,
+        )
 
     async def forget(self, db: AsyncSession, *, email: str, user_id: str) -> None:
         """Remove the jobs, done or not, whose arguments name a person, inside the caller's transaction.

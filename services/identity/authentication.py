@@ -19,6 +19,7 @@ from adapters.jobs import Jobs
 from adapters.passwords import Passwords, Verdict
 from adapters.ports import Mailer
 from adapters.tokens import AccessTokens, Identity
+from jobs import send_password_reset, send_verification
 from models import EmailVerificationToken, PasswordResetToken, Profile, User, email_addresses
 from models.columns import now
 from services.identity.logins import LoginsService, SignedIn, find_by_email, lock_user
@@ -66,7 +67,7 @@ class AuthenticationService:
                 db.add(user)
                 await db.flush()
                 db.add(Profile(user_id=user.id, last_active_at=now()))
-                await self._jobs.enqueue(db, "auth.send_verification", user_id=str(user.id))
+                await self._jobs.enqueue(db, send_verification, user_id=str(user.id))
                 signed_in, _ = await self._sign_ins.open(db, user, device_id, platform)
         except IntegrityError:
             raise errors.EmailTaken() from None
@@ -128,7 +129,7 @@ class AuthenticationService:
         """
         canonical = email_addresses.canonical(checked_email(email))
         async with self._database.transaction() as db:
-            await self._jobs.enqueue(db, "auth.send_password_reset", email=canonical)
+            await self._jobs.enqueue(db, send_password_reset, email=canonical)
 
     async def send_password_reset(self, email: str) -> None:
         """Mail a link to set a new password, where the address has an account."""
@@ -174,7 +175,7 @@ class AuthenticationService:
     async def resend_verification(self, user_id: str) -> None:
         """Ask for another mail that verifies the address; does nothing for one that is verified."""
         async with self._database.transaction() as db:
-            await self._jobs.enqueue(db, "auth.send_verification", user_id=user_id)
+            await self._jobs.enqueue(db, send_verification, user_id=user_id)
 
     async def send_verification(self, user_id: str) -> None:
         """Mail a link that verifies the address, unless it is verified."""

@@ -18,6 +18,7 @@ from adapters import images
 from adapters.database import Database
 from adapters.jobs import Jobs
 from adapters.storage import Storage
+from jobs import delete_object
 from models import EnglishLevel, LearningGoal, Profile, User
 from services.identity.logins import lock_user
 
@@ -141,7 +142,7 @@ async def forget_picture(db: AsyncSession, jobs: Jobs, storage: Storage, profile
     """Have the picture of a profile deleted once the caller's transaction has committed."""
     key = storage.key_of(profile.avatar_url) if profile.avatar_url else None
     if key is not None:
-        await jobs.enqueue(db, "storage.delete", key=key)
+        await jobs.enqueue(db, delete_object, key=key)
 
 
 async def _hold(db: AsyncSession, user_id: str) -> Profile:

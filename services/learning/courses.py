@@ -20,6 +20,7 @@ from adapters import images
 from adapters.database import Database
 from adapters.jobs import Jobs
 from adapters.storage import Storage
+from jobs import delete_folder, delete_object
 from models import Course, EnglishLevel, Enrollment, Lesson, Order
 from services import pagination
 from services.identity.logins import lock_user
@@ -152,7 +153,7 @@ class CoursesService:
             await self._audit.write(db, uuid.UUID(actor_id), "course.delete", course.id)
             await self._forget_thumbnail(db, course)
             for folder in ("videos/courses", "attachments/courses"):
-                await self._jobs.enqueue(db, "storage.delete_all", prefix=f"{folder}/{course.id}/")
+                await self._jobs.enqueue(db, delete_folder, prefix=f"{folder}/{course.id}/")
 
     async def set_thumbnail(self, actor_id: str, course_id: str, data: bytes) -> str:
         """Store a course's picture and answer its URL; raise NotFound, UnsupportedMediaType, PayloadTooLarge.
@@ -181,7 +182,7 @@ class CoursesService:
     async def _forget_thumbnail(self, db: AsyncSession, course: Course) -> None:
         key = self._storage.key_of(course.thumbnail_url) if course.thumbnail_url else None
         if key is not None:
-            await self._jobs.enqueue(db, "storage.delete", key=key)
+            await self._jobs.enqueue(db, delete_object, key=key)
 
 
 async def hold(db: AsyncSession, course_id: str) -> Course:

@@ -15,6 +15,7 @@ import errors
 from adapters.database import Database
 from adapters.jobs import Jobs
 from adapters.storage import Storage
+from jobs import delete_folder, delete_object
 from models import Course, Enrollment, Lesson, LessonAttachment
 from models.columns import now
 from services.learning import courses
@@ -119,7 +120,7 @@ class LessonsService:
                 db, uuid.UUID(actor_id), "lesson.delete", uuid.UUID(lesson_id), course=str(course_id)
             )
             for folder in ("videos/courses", "attachments/courses"):
-                await self._jobs.enqueue(db, "storage.delete_all", prefix=f"{folder}/{course_id}/{lesson_id}/")
+                await self._jobs.enqueue(db, delete_folder, prefix=f"{folder}/{course_id}/{lesson_id}/")
 
     # --- Attachments ----------------------------------------------------------------------------------
 
@@ -170,7 +171,7 @@ class LessonsService:
             key = deleted.scalars().first()
             if key is None:
                 raise errors.NotFound()
-            await self._jobs.enqueue(db, "storage.delete", key=key)
+            await self._jobs.enqueue(db, delete_object, key=key)
             await self._audit.write(db, uuid.UUID(actor_id), "lesson.detach", uuid.UUID(lesson_id), file=attachment_id)
 
     def _download(self, row: LessonAttachment) -> Download:

@@ -17,8 +17,9 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 import errors
 from adapters.database import Database
-from adapters.jobs import VIDEOS, Jobs
+from adapters.jobs import Jobs
 from adapters.storage import Storage
+from jobs import delete_object, delete_upload, transcode_upload
 from models import Lesson, VideoStatus, VideoUpload
 from models.columns import now
 from services.learning.lessons import visible
@@ -242,7 +243,7 @@ class UploadsService:
             if updated_at is None:
                 raise errors.UploadOffsetDiffers()
             if row.tail:
-                await self._jobs.enqueue(db, "storage.delete", key=row.tail)
+                await self._jobs.enqueue(db, delete_object, key=row.tail)
             await self._hand_over(db, actor_id, str(row.lesson_id), row.key, row.attempt, tags)
         row.received, row.updated_at = row.length, updated_at
 
@@ -257,7 +258,7 @@ class UploadsService:
         statement = sa.delete(VideoUpload).where(unchanged).returning(VideoUpload)
         gone = (await db.execute(statement)).scalars().first()
         if gone is not None and gone.received < gone.length:  # else it belongs to the lesson
-            await self._jobs.enqueue(db, "videos.drop", key=gone.key, attempt=gone.attempt)
+            await self._jobs.enqueue(db, delete_upload, key=gone.key, attempt=gone.attempt)
             detail = {"upload": str(gone.id), "received": gone.received, "length": gone.length}
             await self._audit.write(db, actor_id, "upload.give_up", gone.lesson_id, **detail)
 
@@ -281,9 +282,7 @@ class UploadsService:
         lesson: Lesson | None = changed.scalars().first()
         if lesson is None:
             raise errors.NotFound()
-        await self._jobs.enqueue(
-            db, "videos.transcode", queue=VIDEOS, lesson_id=lesson_id, source=key, attempt=attempt, tags=tags
-        )
+        await self._jobs.enqueue(db, transcode_upload, lesson_id=lesson_id, source=key, attempt=attempt, tags=tags)
         await self._audit.write(db, uuid.UUID(actor_id), "lesson.video", lesson.id)
         return lesson
 

@@ -24,8 +24,9 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 import errors
 from adapters.database import Database
 from adapters.ffmpeg import Ffmpeg, NotPlayable, workspace
-from adapters.jobs import VIDEOS, Jobs
+from adapters.jobs import Jobs
 from adapters.storage import Storage
+from jobs import delete_unused_video, transcode_original
 from models import Lesson, VideoStatus
 from services.messaging import notification_templates
 from services.messaging.notifications import tell_admins
@@ -156,7 +157,7 @@ class VideosService:
 
     async def _enqueue_tidy(self, db: AsyncSession, lesson_id: str, folders: set[str]) -> None:
         for folder in sorted(folders):
-            await self._jobs.enqueue(db, "videos.tidy", lesson_id=lesson_id, folder=folder)
+            await self._jobs.enqueue(db, delete_unused_video, lesson_id=lesson_id, folder=folder)
 
     async def tidy(self, lesson_id: str, folder: str) -> None:
         """Remove from an upload's folder what its lesson does not refer to: other attempts, replaced videos.
@@ -204,7 +205,7 @@ class VideosService:
             lesson.video_status, lesson.video_source = VideoStatus.PROCESSING, source
             lesson.video_progress, lesson.video_error = 0, None
             db.add(lesson)
-            await self._jobs.enqueue(db, "videos.remake", queue=VIDEOS, lesson_id=str(lesson_id), source=source)
+            await self._jobs.enqueue(db, transcode_original, lesson_id=str(lesson_id), source=source)
             await self._audit.write(db, None, "lesson.video_remake", lesson_id)
         return Remake(str(lesson_id), lesson.title, "enqueued")
 

@@ -20,6 +20,7 @@ import errors
 from adapters.database import Database
 from adapters.jobs import enqueue_each
 from adapters.ports import Bus, Push, PushSender
+from jobs import emit_notification, push_notification
 from models import DeviceToken, Notification, NotificationType, Role, User, email_addresses
 from models.columns import now
 from services import pagination
@@ -69,13 +70,13 @@ async def _tell(db: AsyncSession, who: Any, notice: Notice) -> int:
     by_user = {user_id: str(notification_id) for notification_id, user_id in added}
     if not by_user:
         return 0
-    await enqueue_each(db, "notifications.announce", [{"notification_id": each} for each in by_user.values()])
+    await enqueue_each(db, emit_notification, [{"notification_id": each} for each in by_user.values()])
     devices = await db.execute(
         sa.select(col(DeviceToken.id), col(DeviceToken.user_id)).where(col(DeviceToken.user_id).in_([*by_user]))
     )
     # A job for each device: one that has to wait keeps no other waiting, and is not pushed to twice for its sake.
     pushes = [{"notification_id": by_user[user_id], "device": str(device)} for device, user_id in devices]
-    await enqueue_each(db, "notifications.push", pushes)
+    await enqueue_each(db, push_notification, pushes)
     return len(by_user)
 
 

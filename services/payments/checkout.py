@@ -19,6 +19,7 @@ import errors
 from adapters.database import Database
 from adapters.jobs import Jobs
 from adapters.ports import PaymentProvider, Purchase
+from jobs import send_refund
 from models import (
     Course,
     Dispute,
@@ -331,7 +332,7 @@ class PaymentsService:
                     currency=refund.currency,
                 )
                 # Should this process die, or the provider be away. As a rule it finds the refund sent.
-                await self._jobs.enqueue(db, "payments.send_refund", wait=_RESEND, refund_id=str(refund.id))
+                await self._jobs.enqueue_later(db, _RESEND, send_refund, refund_id=str(refund.id))
         except IntegrityError:
             raise errors.RefundPending() from None
         try:

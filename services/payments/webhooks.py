@@ -25,6 +25,7 @@ import errors
 from adapters.database import Database
 from adapters.jobs import Jobs
 from adapters.ports import CheckoutFact, DisputeFact, Fact, PaymentProvider, ProviderEvent, RefundFact
+from jobs import handle_payment_event
 from models import ProviderName, WebhookEvent
 from models.columns import now
 from services.messaging import notification_templates, notifications
@@ -112,7 +113,7 @@ class WebhooksService:
             )
             row_id = added.scalar()
             if row_id is not None:
-                await self._jobs.enqueue(db, "payments.handle_event", event_id=str(row_id))
+                await self._jobs.enqueue(db, handle_payment_event, event_id=str(row_id))
         # Only now: what Redis remembers is never asked about again.
         await self._remember(key)
         if row_id is None:
@@ -256,7 +257,7 @@ class WebhooksService:
             event.set_aside_at, event.failures, event.last_error = None, 0, None
             db.add(event)
             await db.flush()
-            await self._jobs.enqueue(db, "payments.handle_event", event_id=event_id)
+            await self._jobs.enqueue(db, handle_payment_event, event_id=event_id)
 
     def _read_again(self, event: WebhookEvent) -> None:
         """Read an event of which only the body was kept; its signature was checked when it came."""

@@ -14,11 +14,12 @@ import pytest
 from procrastinate import App
 from procrastinate.exceptions import ConnectorException
 
-from adapters import jobs
+from adapters import jobs as job_queue
 from cli import worker
 from cli.migrations import upgrade_to_head
 from container import Container
 from devtools.embedded import EmbeddedServices
+from jobs import retry_stalled_jobs, send_verification
 from settings import Settings
 from testing.accounts import eventually, execute, load, own_database, query
 from testing.shop import a_worker
@@ -36,7 +37,7 @@ async def test_jobs_are_done_after_postgresql_was_killed_and_came_back(
 
     async def ask() -> None:
         async with services.database.transaction() as db:
-            await services.jobs.enqueue(db, "auth.send_verification", user_id=str(uuid.uuid4()))
+            await services.jobs.enqueue(db, send_verification, user_id=str(uuid.uuid4()))
 
     async def done() -> bool:
         return not await query(services, "SELECT FROM procrastinate_jobs WHERE task_name = 'auth.send_verification'")
@@ -79,7 +80,7 @@ async def test_what_became_of_a_job_is_noted_as_soon_as_postgresql_can(
         services = Container(own)
         execute(own, FULL)
         async with services.database.transaction() as db:
-            await services.jobs.enqueue(db, "auth.send_verification", user_id=str(uuid.uuid4()))
+            await services.jobs.enqueue(db, send_verification, user_id=str(uuid.uuid4()))
 
         async def is_done() -> bool:
             return not await query(
@@ -100,13 +101,13 @@ async def test_a_job_is_tried_again_by_postgresqls_clock(settings: Settings, mon
     with own_database(settings) as own:
         services = Container(own)
         async with services.database.transaction() as db:
-            await services.jobs.enqueue(db, "a.task")
+            await services.jobs.enqueue(db, retry_stalled_jobs)
         async with services.jobs.app.open_async() as queue:
             worker_id = await queue.job_manager.register_worker()
             job = await queue.job_manager.fetch_job(queues=None, worker_id=worker_id)
             assert job is not None
             ahead = datetime.now(UTC) + timedelta(minutes=10)
-            monkeypatch.setattr(jobs, "datetime", SimpleNamespace(now=lambda _: ahead))
+            monkeypatch.setattr(job_queue, "datetime", SimpleNamespace(now=lambda _: ahead))
             await queue.job_manager.retry_job(job, retry_at=ahead + timedelta(seconds=5))
         (row,) = await query(services, "SELECT scheduled_at - now() AS wait FROM procrastinate_jobs")
         assert timedelta(seconds=3) < row.wait <= timedelta(seconds=5)

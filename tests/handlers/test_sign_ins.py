@@ -12,6 +12,7 @@ import pytest
 
 import app
 from container import Container
+from jobs import send_password_reset
 from settings import Settings
 from testing.accounts import Outbox, an_email, bearer, credentials, own_database, query, run_jobs, running
 from testing.servers import PASSWORD, client
@@ -481,7 +482,7 @@ async def test_nothing_is_mailed_by_a_registration_that_did_not_happen(house: Ho
 async def test_a_job_is_there_exactly_if_its_transaction_commits(house: House) -> None:
     async def enqueue(email: str, *, fails: bool) -> None:
         async with house.services.database.transaction() as db:
-            await house.services.jobs.enqueue(db, "auth.send_password_reset", email=email)
+            await house.services.jobs.enqueue(db, send_password_reset, email=email)
             if fails:
                 raise LookupError
 

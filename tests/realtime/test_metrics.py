@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 
 from container import Container
+from jobs import delete_object
 from testing.calls import MakePhone, becomes, empty_queue
 from testing.metrics import grown, scrape, scrape_all, total
 from testing.servers import Server, start_server, stop_server
@@ -78,7 +79,7 @@ async def test_the_public_is_told_that_there_is_nothing(api: httpx.AsyncClient) 
 
 async def test_jobs_are_told_by_name_with_the_age_of_the_oldest(container: Container, api: httpx.AsyncClient) -> None:
     async with container.database.transaction() as db:
-        await container.jobs.enqueue(db, "storage.delete", key="nothing-of-that-name")
+        await container.jobs.enqueue(db, delete_object, key="nothing-of-that-name")
     lines = (await api.get("/metrics")).text.splitlines()
     (count,) = (each for each in lines if each.startswith('parlance_jobs{status="todo",task="storage.delete"}'))
     assert float(count.split()[-1]) >= 1

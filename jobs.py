@@ -1,0 +1,209 @@
+"""Background jobs: the one table of what is enqueued, what each job runs, its queue, schedule and retries.
+
+A service enqueues a job inside its transaction (`adapters/jobs.py`); the job worker (`cli/worker.py`) registers the
+whole table. Names are stored in PostgreSQL: a job that is renamed leaves rows that no worker knows.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Awaitable, Callable, Collection
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Concatenate, Generic, ParamSpec
+
+import errors
+
+if TYPE_CHECKING:
+    from container import Container
+
+log = logging.getLogger("parlance.jobs")
+
+P = ParamSpec("P")
+
+DEFAULT_QUEUE = "default"
+#: Jobs that take minutes of a whole core; a job worker runs one of them at a time, beside those of the default queue.
+VIDEO_QUEUE = "videos"
+
+#: With waits of 5, 25, 125 seconds and so on: about an hour and a half in all.
+_RETRY_ATTEMPTS = 6
+#: Younger orders are reported by the payment provider itself.
+_RECONCILE_AFTER = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One attempt at a job."""
+
+    services: Container
+    is_last_attempt: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Job(Generic[P]):
+    """A row of the table. `function` takes the run and, by keyword, the arguments that the job was enqueued with."""
+
+    name: str
+    function: Callable[Concatenate[Run, P], Awaitable[None]]
+    queue: str
+    #: When the job is enqueued by itself, as a cron expression.
+    schedule: str | None
+    #: 1 where the job is not tried again; it then comes by its schedule.
+    max_attempts: int
+    #: Whether the next attempt waits as long as `errors.Unavailable.retry_after` says, where that is longer.
+    honours_retry_after: bool
+
+    def check_arguments(self, names: Collection[str]) -> None:
+        """Raise TypeError unless these are the names of the job's arguments."""
+        inspect.signature(self.function).bind(None, **dict.fromkeys(names))
+
+
+#: Every job by its name.
+JOBS: dict[str, Job[...]] = {}
+
+
+def job(
+    name: str,
+    *,
+    queue: str = DEFAULT_QUEUE,
+    schedule: str | None = None,
+    max_attempts: int = 1,
+    honours_retry_after: bool = False,
+) -> Callable[[Callable[Concatenate[Run, P], Awaitable[None]]], Job[P]]:
+    """Add a function to the table."""
+
+    def add(function: Callable[Concatenate[Run, P], Awaitable[None]]) -> Job[P]:
+        if name in JOBS:
+            raise ValueError(f"two jobs are named {name}")
+        JOBS[name] = made = Job(name, function, queue, schedule, max_attempts, honours_retry_after)
+        return made
+
+    return add
+
+
+# --- Identity -----------------------------------------------------------------------------------------------------
+
+
+@job("auth.send_password_reset", max_attempts=_RETRY_ATTEMPTS)
+async def send_password_reset(run: Run, *, email: str) -> None:
+    await run.services.authentication.send_password_reset(email)
+
+
+@job("auth.send_verification", max_attempts=_RETRY_ATTEMPTS)
+async def send_verification(run: Run, *, user_id: str) -> None:
+    await run.services.authentication.send_verification(user_id)
+
+
+@job("sign_ins.forget_expired", schedule="17 3 * * *")
+async def delete_expired_tokens(run: Run) -> None:
+    log.info("refresh_tokens_deleted count=%d", await run.services.logins.forget_expired())
+
+
+# --- Calls --------------------------------------------------------------------------------------------------------
+
+
+@job("sessions.end_stale", schedule="* * * * *")
+async def end_stale_calls(run: Run) -> None:
+    if ended := await run.services.call_history.end_stale():
+        log.info("stale_calls_ended count=%d", ended)
+
+
+# --- Payments -----------------------------------------------------------------------------------------------------
+
+
+@job("payments.handle_event", max_attempts=_RETRY_ATTEMPTS)
+async def handle_payment_event(run: Run, *, event_id: str) -> None:
+    await run.services.webhooks.handle(event_id)
+
+
+@job("payments.send_refund", max_attempts=_RETRY_ATTEMPTS)
+async def send_refund(run: Run, *, refund_id: str) -> None:
+    # A refund that the provider refuses is recorded; another attempt would not help.
+    with suppress(errors.PaymentRefused):
+        await run.services.payments.send_refund(refund_id)
+
+
+@job("payments.handle_overdue", schedule="* * * * *")
+async def handle_overdue_payment_events(run: Run) -> None:
+    if handled := await run.services.webhooks.handle_overdue():
+        log.warning("overdue_payment_events_handled count=%d", handled)
+
+
+@job("payments.reconcile", schedule="*/10 * * * *")
+async def reconcile_payments(run: Run) -> None:
+    for each in await run.services.reconciliation.reconcile(before=_RECONCILE_AFTER):
+        subject = each.order_id or each.receipt_id
+        if each.error:
+            log.warning("reconciliation_failed order_id=%s error=%s", subject, each.error)
+        else:
+            log.warning("order_reconciled order_id=%s before=%s after=%s", subject, each.before, each.after)
+
+
+# --- Learning -----------------------------------------------------------------------------------------------------
+
+
+@job("videos.transcode", queue=VIDEO_QUEUE, max_attempts=_RETRY_ATTEMPTS)
+async def transcode_upload(run: Run, *, lesson_id: str, source: str, attempt: str, tags: list[str]) -> None:
+    await run.services.videos.transcode(lesson_id, source, attempt, tags, last_try=run.is_last_attempt)
+
+
+@job("videos.remake", queue=VIDEO_QUEUE, max_attempts=_RETRY_ATTEMPTS)
+async def transcode_original(run: Run, *, lesson_id: str, source: str) -> None:
+    await run.services.videos.transcode(lesson_id, source, last_try=run.is_last_attempt)
+
+
+@job("videos.tidy", max_attempts=_RETRY_ATTEMPTS)
+async def delete_unused_video(run: Run, *, lesson_id: str, folder: str) -> None:
+    await run.services.videos.tidy(lesson_id, folder)
+
+
+@job("videos.drop", max_attempts=_RETRY_ATTEMPTS)
+async def delete_upload(run: Run, *, key: str, attempt: str) -> None:
+    await run.services.uploads.drop(key, attempt)
+
+
+@job("videos.sweep", schedule="23 * * * *")
+async def delete_stale_uploads(run: Run) -> None:
+    if deleted := await run.services.uploads.sweep():
+        log.info("stale_uploads_deleted count=%d", deleted)
+
+
+# --- Messaging ----------------------------------------------------------------------------------------------------
+
+
+@job("notifications.announce", max_attempts=_RETRY_ATTEMPTS)
+async def emit_notification(run: Run, *, notification_id: str) -> None:
+    await run.services.notifications.announce(notification_id)
+
+
+@job("notifications.push", max_attempts=_RETRY_ATTEMPTS, honours_retry_after=True)
+async def push_notification(run: Run, *, notification_id: str, device: str) -> None:
+    await run.services.notifications.push(notification_id, device)
+
+
+# --- Operations ---------------------------------------------------------------------------------------------------
+
+
+@job("storage.delete", max_attempts=_RETRY_ATTEMPTS)
+async def delete_object(run: Run, *, key: str) -> None:
+    await run.services.storage.delete(key)
+
+
+@job("storage.delete_all", max_attempts=_RETRY_ATTEMPTS)
+async def delete_folder(run: Run, *, prefix: str) -> None:
+    await run.services.storage.delete_all(prefix)
+
+
+@job("pruning.prune", schedule="41 3 * * *", max_attempts=_RETRY_ATTEMPTS)
+async def prune(run: Run) -> None:
+    for table, deleted in (await run.services.pruning.prune()).items():
+        log.info("rows_pruned table=%s deleted=%d", table, deleted)
+    # Jobs that succeed are deleted as they end.
+    await run.services.jobs.delete_ended(run.services.settings.prune_failed_jobs_after)
+
+
+@job("jobs.retry_stalled", schedule="* * * * *")
+async def retry_stalled_jobs(run: Run) -> None:
+    await run.services.jobs.retry_stalled()
