@@ -61,6 +61,17 @@ def test_every_file_and_heading_that_a_document_links_to_is_there(document: Path
         assert not anchor or anchor in headings(path), f"{target}#{anchor}"
 
 
+def test_decision_index_lists_each_page_once_with_its_title() -> None:
+    folder = ROOT / "docs" / "decisions"
+    pages = [page for page in sorted(folder.glob("*.md")) if page.name != "README.md"]
+    titles = [page.read_text().partition("\n")[0] for page in pages]
+    rows = [f"| [{page.name[:4]}]({page.name}) | {title.split(' ', 2)[2]} |" for page, title in zip(pages, titles)]
+    assert re.findall(r"^\| \[.*$", (folder / "README.md").read_text(), re.M) == rows
+    numbers = [page.name[:4] for page in pages]
+    assert len(numbers) == len(set(numbers)), "two pages share a number"
+    assert [int(title.split(" ")[1].rstrip(".:")) for title in titles] == [int(number) for number in numbers]
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_every_command_and_setting_that_a_document_names_is_there(document: Path) -> None:
     text = document.read_text()
@@ -79,7 +90,7 @@ def test_every_alert_is_explained_and_every_metric_that_is_named_is_there() -> N
     guide = (ROOT / "docs" / "operating.md").read_text()
     for alert in re.findall(r"alert: (\w+)", (ROOT / "deploy" / "alerts.yml").read_text()):
         assert f"| `{alert}` |" in guide, alert
-    metrics = (ROOT / "services" / "metrics.py").read_text()
+    metrics = (ROOT / "services" / "operations" / "metrics.py").read_text()
     for name in re.findall(r"`(parlance_\w+)`", guide):
         assert f'"{name.removesuffix("_total")}"' in metrics, name
 
