@@ -65,7 +65,10 @@ def test_decision_index_lists_each_page_once_with_its_title() -> None:
     folder = ROOT / "docs" / "decisions"
     pages = [page for page in sorted(folder.glob("*.md")) if page.name != "README.md"]
     titles = [page.read_text().partition("\n")[0] for page in pages]
-    rows = [f"| [{page.name[:4]}]({page.name}) | {title.split(' ', 2)[2]} |" for page, title in zip(pages, titles)]
+    rows = [
+        f"| [{page.name[:4]}]({page.name}) | {title.split(' ', 2)[2]} |"
+        for page, title in zip(pages, titles, strict=True)
+    ]
     assert re.findall(r"^\| \[.*$", (folder / "README.md").read_text(), re.M) == rows
     numbers = [page.name[:4] for page in pages]
     assert len(numbers) == len(set(numbers)), "two pages share a number"
