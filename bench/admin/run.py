@@ -91,14 +91,14 @@ async def _ask(house: Container) -> tuple[list[str], dict[str, float], list[str]
 def _head(seconds: float) -> list[str]:
     sizes = ", ".join(f"{count:,} {name}" for name, count in SIZES.items())
     return [
-        "# What operators ask of a big house",
+        "# Administration queries at scale",
         "",
         f"`make bench-admin`: {sizes} (of the audit log). PostgreSQL as it comes (128 MB of shared buffers, no fsync),"
         f" just vacuumed; each question {TIMES} times, one after another, through the services; {seconds:.0f} s in all,"
         f" most of it filling. Python {platform.python_version()}, two cores that others use too,"
         f" {time.strftime('%Y-%m-%d')}.",
         "",
-        "The run fails where a plan reads a whole table that grows with the house. *Midway* is a page in the middle of"
+        "The run fails where a plan reads a whole table that grows with the data. *Midway* is a page in the middle of"
         " the list. The calls are spread over a year: the dashboard's 30 days hold one in twelve of them. The first"
         " asking pays for what is not in memory yet; the slowest of the rest, for whatever else the machine does.",
         "",
