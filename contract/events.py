@@ -30,6 +30,7 @@ from contract.transport import MAX_FRAME_BYTES
 from realtime import connection, emit, upkeep
 from realtime.caller import Caller
 from realtime.emit import Event
+from services.messaging.notifications import NotificationMessage
 
 if TYPE_CHECKING:
     from container import Container
@@ -132,7 +133,7 @@ def build(services: Container) -> Server:
     # The id says which worker holds the socket, so that an emit needs no look-up.
     server.eio.generate_id = lambda: f"{services.bus.worker_id}.{secrets.token_urlsafe(15)}"
 
-    async def emit_to(socket: str, event: Event) -> None:
+    async def emit_to(socket: str, event: Event[object]) -> None:
         if checks_output and (problem := bound.sends[event.name](event.payload)):
             raise ContractError(f"{event.name} as it would be sent is not what asyncapi.yaml says: {problem}")
         await services.bus.send(socket, "emit", event.name, event.payload)
@@ -142,10 +143,10 @@ def build(services: Container) -> Server:
 
     async def replace(socket: str) -> None:
         if socket in sockets:
-            server.send_event(socket, *emit.session_replaced())
+            server.send_event(socket, "session_replaced", {**emit.session_replaced().payload})
             await server.disconnect(socket)
 
-    async def notify(socket: str, told: dict[str, Any]) -> None:
+    async def notify(socket: str, told: NotificationMessage) -> None:
         await emit_to(socket, emit.notification(told))
 
     services.bus.on("emit", deliver)

@@ -68,7 +68,7 @@ class FastLane:
             return False
         if validate(body) is not None or not socket.rate.spend(self._server.limit):
             return False
-        payload = {field: body[field]}
+        payload: Any = {field: body[field]}
         try:
             peer = self._relay(caller.socket, body["roomId"], name, payload)
         except errors.ProductError:

@@ -32,6 +32,7 @@ from models import (
     LearningGoal,
     Lesson,
     LessonProgress,
+    Level,
     Notification,
     Order,
     OrderStatus,
@@ -335,6 +336,8 @@ def _calls(chance: random.Random, people: list[_Person]) -> list[CallSession]:
         ended = (connected or began) + timedelta(seconds=seconds or chance.uniform(5, 20))
         if ended > today:
             continue
+        own_level: Level = person.profile.english_level.value if person.profile.english_level else "all"
+        levels: list[Level] = ["all", "all", own_level]
         calls.append(
             CallSession(
                 id=_id(chance),
@@ -342,7 +345,7 @@ def _calls(chance: random.Random, people: list[_Person]) -> list[CallSession]:
                 user_a_id=person.user.id,
                 user_b_id=partner.user.id,
                 topic=chance.choice(_TOPICS) if chance.random() < 0.6 else None,
-                level=chance.choice(["all", "all", person.profile.english_level or "all"]),
+                level=chance.choice(levels),
                 started_at=began,
                 connected_at=connected,
                 ended_at=ended,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from realtime.emit import Event
 
 #: Sends an event to a socket, on whichever worker it is; raises Unavailable where it can't be handed on.
-Emit = Callable[[str, Event], Awaitable[None]]
+Emit = Callable[[str, Event[object]], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,6 @@ class Caller:
     socket: str
     emit: Emit
 
-    async def hear(self, event: Event) -> None:
+    async def hear(self, event: Event[object]) -> None:
         """Send an event to the caller itself."""
         await self.emit(self.socket, event)

@@ -20,7 +20,7 @@ log = logging.getLogger("parlance.events")
 Outcome = Searching | SearchExpired | Match | PartnerCancelled | PeerAway | PeerBack | PeerLeft
 
 
-async def send_if_there(emit_to: Emit, socket: str, event: Event) -> None:
+async def send_if_there(emit_to: Emit, socket: str, event: Event[object]) -> None:
     """Send an event to a socket whose worker may have died meanwhile."""
     try:
         await emit_to(socket, event)
@@ -31,7 +31,7 @@ async def send_if_there(emit_to: Emit, socket: str, event: Event) -> None:
 async def tell(services: Container, emit_to: Emit, outcome: Outcome | None) -> None:
     """Send the events of an outcome, which stands also where somebody can't be reached."""
 
-    async def send(socket: str, event: Event) -> None:
+    async def send(socket: str, event: Event[object]) -> None:
         await send_if_there(emit_to, socket, event)
 
     match outcome:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass, replace
-from datetime import timedelta
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Literal
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
@@ -14,7 +14,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 import errors
 from adapters.database import Database
-from models import CallSession, EndedBy, EnglishLevel, Profile, SessionRating, User
+from models import CallSession, EndedBy, EnglishLevel, Level, Profile, SessionRating, User
 from services import pagination
 from services.calls import streaks
 from services.calls.rooms import ROOM_SECONDS
@@ -27,14 +27,14 @@ FORMER_LEARNER = "Former learner"
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call as one of its two sees it. `ended_by` is me, partner, timeout or error."""
+    """A call as one of its two sees it."""
 
     session: CallSession
     partner_id: uuid.UUID
     partner_name: str
     partner_avatar_url: str | None
     partner_level: EnglishLevel | None
-    ended_by: str | None
+    ended_by: Literal["me", "partner", "timeout", "error"] | None
     my_rating: int | None
 
 
@@ -49,7 +49,7 @@ class CallHistoryService:
         user_a_id: str,
         user_b_id: str,
         topic: str | None,
-        level: str,
+        level: Level,
         waited_ms: int | None,
     ) -> None:
         """Write the row of a match; `waited_ms` is how long `user_a` had searched, None where nobody knows."""
@@ -89,7 +89,7 @@ class CallHistoryService:
         Says whether it was still open: whoever comes second changes nothing.
         """
         if ended_by in (EndedBy.TIMEOUT, EndedBy.ERROR):
-            by: Any = EndedBy(ended_by)
+            by: EndedBy | sa.ColumnElement[EndedBy] = EndedBy(ended_by)
         else:
             by = sa.case(
                 (col(CallSession.user_a_id) == uuid.UUID(ended_by), sa.cast(EndedBy.USER_A, CallSession.ended_by.type)),  # type: ignore[union-attr]
@@ -112,16 +112,22 @@ class CallHistoryService:
         # One by one: a transaction that held the profiles of many calls could wait in a circle with another.
         return sum([await self._end(EndedBy.TIMEOUT, col(CallSession.id) == each) for each in ids])
 
-    async def _end(self, by: Any, which: Any, lasted: timedelta | None = None, ago: timedelta = timedelta()) -> int:
+    async def _end(
+        self,
+        by: EndedBy | sa.ColumnElement[EndedBy],
+        which: sa.ColumnElement[bool],
+        lasted: timedelta | None = None,
+        ago: timedelta = timedelta(),
+    ) -> int:
         now = sa.func.now() - ago
-        connected: Any = col(CallSession.connected_at)
+        connected: sa.SQLColumnExpression[datetime | None] = col(CallSession.connected_at)
         if lasted is not None:
             connected = sa.func.coalesce(connected, sa.func.greatest(now - lasted, col(CallSession.started_at)))
         began = sa.func.coalesce(connected, col(CallSession.started_at))
         # No later than the room can have lived: a call that was forgotten ended back then. And no earlier than the call
         # began, which it may have done since this transaction did.
         latest = began + timedelta(seconds=ROOM_SECONDS)
-        ended: Any = sa.func.greatest(sa.func.least(now, latest), began, type_=sa.DateTime(timezone=True))
+        ended = sa.func.greatest(sa.func.least(now, latest), began, type_=sa.DateTime(timezone=True))
         # Whole seconds; 0 for a match that never became a call.
         duration = sa.func.coalesce(sa.cast(sa.func.floor(sa.extract("epoch", ended - connected)), sa.Integer), 0)
         statement = (
@@ -171,7 +177,7 @@ class CallHistoryService:
         newest = sa.union_all(*sides).subquery()
         statement = _calls(me).join(newest, newest.c.id == col(CallSession.id)).limit(limit + 1)
         async with self._database.transaction() as db:
-            calls = [_call(row, me) for row in (await db.exec(statement)).all()]
+            calls = [_call(row, me) for row in (await db.execute(statement)).all()]
         return pagination.page(calls, limit, lambda call: (call.session.started_at, call.session.id))
 
     async def read(self, user_id: str, session_id: str) -> Call:
@@ -185,7 +191,7 @@ async def _read(db: AsyncSession, me: uuid.UUID, session_id: str) -> Call:
         col(CallSession.id) == uuid.UUID(session_id),
         sa.or_(col(CallSession.user_a_id) == me, col(CallSession.user_b_id) == me),
     )
-    row = (await db.exec(statement)).first()
+    row = (await db.execute(statement)).first()
     if row is None:
         raise errors.NotFound()
     return _call(row, me)
@@ -211,14 +217,14 @@ async def _count(db: AsyncSession, call: CallSession) -> None:
             await notifications.tell(db, profile.user_id, notification_templates.achievement(reached))
 
 
-def _calls(me: uuid.UUID) -> Any:
+def _calls(me: uuid.UUID) -> sa.Select[CallSession, Profile, int]:
     """Select calls with the profile of the other and one's own rating, newest first."""
     partner_id = sa.case(
         (col(CallSession.user_a_id) == me, col(CallSession.user_b_id)), else_=col(CallSession.user_a_id)
     )
     mine = sa.and_(col(SessionRating.session_id) == col(CallSession.id), col(SessionRating.rater_id) == me)
     return (
-        select(CallSession, Profile, SessionRating.stars)
+        sa.select(CallSession, Profile, col(SessionRating.stars))
         .join(Profile, col(Profile.user_id) == partner_id)
         .outerjoin(SessionRating, mine)
         .order_by(col(CallSession.started_at).desc(), col(CallSession.id).desc())
@@ -227,9 +233,18 @@ def _calls(me: uuid.UUID) -> Any:
 
 def _call(row: tuple[CallSession, Profile, int | None], me: uuid.UUID) -> Call:
     session, partner, my_rating = row
-    ended_by: str | None = session.ended_by.value if session.ended_by else None
-    if session.ended_by in (EndedBy.USER_A, EndedBy.USER_B):
-        mine = (session.ended_by is EndedBy.USER_A) == (session.user_a_id == me)
-        ended_by = "me" if mine else "partner"
     name = partner.display_name or partner.username or FORMER_LEARNER
+    ended_by = _ended_by(session, me)
     return Call(session, partner.user_id, name, partner.avatar_url, partner.english_level, ended_by, my_rating)
+
+
+def _ended_by(session: CallSession, me: uuid.UUID) -> Literal["me", "partner", "timeout", "error"] | None:
+    match session.ended_by:
+        case None:
+            return None
+        case EndedBy.TIMEOUT:
+            return "timeout"
+        case EndedBy.ERROR:
+            return "error"
+        case by:
+            return "me" if (by is EndedBy.USER_A) == (session.user_a_id == me) else "partner"

@@ -9,15 +9,16 @@ import uuid
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
 
 import errors
 from adapters.counting import Histogram
 from adapters.database import Database
 from adapters.ports import Bus
+from models import Level
+from services.bus_messages import Message
 from services.calls.call_history import CallHistoryService
 from services.calls.call_records import CallRecords
-from services.calls.rooms import Closed, Member, Rooms, Ticket, Waiting
+from services.calls.rooms import Closed, Member, PartnerLevel, Rooms, Ticket, Waiting
 
 log = logging.getLogger("parlance.matchmaking")
 
@@ -36,6 +37,12 @@ _SEEKER = """
     FROM users u JOIN profiles p ON p.user_id = u.id WHERE u.id = $1"""
 #: How many searches are put back at once.
 _RESTORED_AT_ONCE = 50
+#: The search of a socket waits in the queue.
+SEARCH_WAITS: Message[[Ticket]] = Message("search_waits")
+#: The search of a socket has ended without a match.
+SEARCH_OVER: Message[[]] = Message("search_over")
+#: The search of a socket has ended with a match: user, the partner's name, room, session.
+MATCHED: Message[[str, str, str, str]] = Message("matched")
 #: Takes a user, the name of their partner, the room and the session.
 MatchListener = Callable[[str, str, str, str], Awaitable[None]]
 #: Seconds that a search took.
@@ -49,7 +56,7 @@ class Partner:
     user_id: str
     display_name: str
     avatar_url: str | None
-    level: str
+    level: PartnerLevel
     socket: str
 
 
@@ -59,7 +66,7 @@ class Match:
 
     room_id: str
     session_id: str
-    level: str
+    level: Level
     topic: str | None
     waiting: Partner
     seeker: Partner
@@ -88,14 +95,6 @@ class PartnerCancelled:
     then: Searching | Match | None
 
 
-async def notify(bus: Bus, socket: str, kind: str, *arguments: Any) -> None:
-    """Let the worker that holds a socket know; where it can't be reached, its sockets are gone or will ask again."""
-    try:
-        await bus.send(socket, kind, *arguments)
-    except errors.Unavailable:
-        log.warning("the worker of a socket could not be told '%s'", kind)
-
-
 class MatchmakingService:
     """Searching, and what becomes of a match until both have joined its room."""
 
@@ -103,8 +102,8 @@ class MatchmakingService:
         self, bus: Bus, database: Database, rooms: Rooms, sessions: CallHistoryService, rows: CallRecords
     ) -> None:
         #: Pairs made here, and how long the one who waited had, in seconds; both by level.
-        self.matches: defaultdict[str, int] = defaultdict(int)
-        self.waits: defaultdict[str, Histogram] = defaultdict(lambda: Histogram(WAIT_BOUNDS))
+        self.matches: defaultdict[Level, int] = defaultdict(int)
+        self.waits: defaultdict[Level, Histogram] = defaultdict(lambda: Histogram(WAIT_BOUNDS))
         self._bus = bus
         self._database = database
         self._rooms = rooms
@@ -117,9 +116,9 @@ class MatchmakingService:
         self._in_background: set[str] = set()
         self._listeners: list[MatchListener] = []
         self._telling: set[asyncio.Task[None]] = set()
-        bus.on("search_waits", self._search_waits)
-        bus.on("matched", self._matched)
-        bus.on("search_over", self._search_over)
+        SEARCH_WAITS.on(bus, self._search_waits)
+        MATCHED.on(bus, self._matched)
+        SEARCH_OVER.on(bus, self._search_over)
 
     def on_match_in_background(self, listener: MatchListener) -> None:
         """Call `listener` when somebody is matched whose app is in the background."""
@@ -134,7 +133,7 @@ class MatchmakingService:
         (self._in_background.add if background else self._in_background.discard)(socket)
 
     async def find_partner(
-        self, user_id: str, socket: str, *, level: str, topic: str | None
+        self, user_id: str, socket: str, *, level: Level, topic: str | None
     ) -> Searching | Match | PartnerCancelled | None:
         """Pair the user, or let them wait.
 
@@ -157,7 +156,7 @@ class MatchmakingService:
         return await self.end_match(closed, user_id) if closed else None
 
     async def _find(
-        self, user_id: str, socket: str, level: str, topic: str, *, place: int | str = "", at_head: bool = False
+        self, user_id: str, socket: str, level: Level, topic: str, *, place: int | str = "", at_head: bool = False
     ) -> Searching | Match:
         """`place` is that of `Rooms.find`; `at_head`: it was given at the head of the queue."""
         seeker, avoid = await self._partner(user_id, socket)
@@ -176,7 +175,7 @@ class MatchmakingService:
             outcome = await self._rooms.find(ticket, room_id, session_id, avoid, place=place)
             if isinstance(outcome, Waiting):
                 try:
-                    await self._bus.send(socket, "search_waits", outcome.ticket)
+                    await SEARCH_WAITS.send(self._bus, socket, outcome.ticket)
                 except errors.Unavailable:
                     # A worker that died, whose searches may have been looked after before this one was there.
                     await self._rooms.leave_queue(user_id, socket)
@@ -205,8 +204,9 @@ class MatchmakingService:
                 waiting = _partner_of(held)
                 # Each one's own worker knows whether they look. The one who came may have been put back to search on.
                 for me, partner in ((waiting, seeker), (seeker, waiting)):
-                    told = (me.user_id, partner.display_name, room_id, session_id)
-                    await notify(self._bus, me.socket, "matched", *told)
+                    await MATCHED.send_if_there(
+                        self._bus, me.socket, me.user_id, partner.display_name, room_id, session_id
+                    )
                 return Match(room_id, session_id, outcome.level, outcome.topic, waiting, seeker)
             # The one who waited went away before there was a row to end.
             await self._sessions.end(room_id, ended_by=held["userId"])
@@ -215,7 +215,7 @@ class MatchmakingService:
         """Stop searching, or refuse a match that has not become a call; raise NotSearching."""
         ticket = await self._rooms.leave_queue(user_id)
         if ticket is not None:
-            await notify(self._bus, ticket["socket"], "search_over")
+            await SEARCH_OVER.send_if_there(self._bus, ticket["socket"])
             return None
         room_id = await self._rooms.room_of(user_id)
         closed = await self._rooms.close(room_id, user_id, condition="unjoined") if room_id else None
@@ -237,7 +237,7 @@ class MatchmakingService:
         ticket = await self._rooms.leave_queue(user_id)
         if ticket is None:
             return None
-        await notify(self._bus, ticket["socket"], "search_over")
+        await SEARCH_OVER.send_if_there(self._bus, ticket["socket"])
         return SearchExpired(ticket["socket"])
 
     async def expire_match(self, room_id: str) -> list[PartnerCancelled]:

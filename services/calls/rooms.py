@@ -27,16 +27,21 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, NotRequired, TypedDict, get_args
 
 import orjson
 
 import errors
 from adapters.scripts import Scripts
+from models import Level
 
 ROOM_SECONDS = 2 * 60 * 60
 #: The levels of a conversation, each with its queue.
-LEVELS = ("all", "beginner", "intermediate", "advanced")
+LEVELS: tuple[Level, ...] = get_args(Level)
+#: The first to join is the caller.
+Role = Literal["caller", "receiver"]
+#: A learner's own level, as `EnglishLevel` has it.
+PartnerLevel = Literal["beginner", "intermediate", "advanced"]
 
 #: Milliseconds until something due that was taken, and not done, is taken again; and how many are taken at once.
 _LEASE, _BATCH = 5000, 100
@@ -44,8 +49,28 @@ _LEASE, _BATCH = 5000, 100
 _IDEMPOTENT = {"put_back", "announce_match", "join_room", "take_due", "restore_room"}
 LUA = Path(__file__).parent / "lua"
 
-#: A search: {userId, socket, level, topic, card}, and `since` (µs) while it waits.
-Ticket = dict[str, Any]
+
+class Card(TypedDict):
+    """What a partner is shown of a searcher."""
+
+    displayName: str
+    avatarUrl: str | None
+    level: PartnerLevel
+
+
+class Ticket(TypedDict):
+    """A search, as Redis keeps it and the bus carries it."""
+
+    userId: str
+    socket: str
+    level: Level
+    #: Empty for none.
+    topic: str
+    card: Card
+    #: Since when it waits (µs), by Redis's clock; not part of what Redis keeps.
+    since: NotRequired[int]
+    #: Whether its place was given at the head of the queue.
+    atHead: NotRequired[bool]
 
 
 class Waiting(NamedTuple):
@@ -60,7 +85,7 @@ class Paired(NamedTuple):
     """A room that has just been made; `partner` is the ticket of the one who waited, `waited_ms` how long."""
 
     partner: Ticket
-    level: str
+    level: Level
     topic: str | None
     waited_ms: int
 
@@ -74,7 +99,7 @@ class Place(NamedTuple):
     what an earlier socket of the user handed over.
     """
 
-    role: str
+    role: Role
     peer_id: str
     peer_socket: str
     began_ms: str
@@ -172,7 +197,8 @@ class Rooms:
             case ["waiting", ahead, recent, since]:
                 return Waiting(int(ahead), int(recent), {**ticket, "since": int(since)})
             case ["matched", partner, since, level, topic, waited]:
-                return Paired({**orjson.loads(partner), "since": int(since)}, level, topic or None, int(waited))
+                held: Ticket = orjson.loads(partner)
+                return Paired({**held, "since": int(since)}, level, topic or None, int(waited))
             case ["already_in_room"]:
                 raise errors.AlreadyInRoom()
             case _:

@@ -10,21 +10,22 @@ from the count a seat tells what is older than what it knows.
 
 from __future__ import annotations
 
-import functools
 import logging
 import math
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Concatenate, Literal, NamedTuple, ParamSpec
 
 import orjson
 
 import errors
 from adapters.ports import Bus
+from services.bus_messages import Message
 from services.calls.call_records import CallRecords
-from services.calls.matchmaking import MatchmakingService, PartnerCancelled, notify
-from services.calls.rooms import Away, Closed, Member, Rooms
+from services.calls.matchmaking import MatchmakingService, PartnerCancelled
+from services.calls.rooms import Away, Closed, Member, Role, Rooms
+from wire import events
 
 log = logging.getLogger("parlance.signaling")
 
@@ -37,10 +38,24 @@ _SEQ_OF_A_JOIN = 1 << 20
 _SENDER = {"webrtc_offer": "caller", "webrtc_answer": "receiver"}
 
 
+#: The peer has joined: room, its socket, its joins, the last `seq` it has, whether it asks again.
+PEER_HERE: Message[[str, str, int, int | None, bool]] = Message("peer_here")
+#: The peer's connection dropped: room, how often the peer had joined.
+PEER_AWAY: Message[[str, int]] = Message("peer_away")
+#: The room is over, or another socket has taken the place of this one with the join of that number: room, number.
+UNSEAT: Message[[str, int | None]] = Message("unseat")
+
+P = ParamSpec("P")
+#: What is relayed of an offer, an answer or a candidate.
+SignalPayload = events.Description | events.CandidateMessage
+#: Why a call ended.
+Reason = Literal["ended", "disconnected", "timeout", "banned"]
+
+
 class Signal(NamedTuple):
     seq: int
     name: str
-    payload: dict[str, Any]
+    payload: SignalPayload
 
 
 @dataclass(slots=True)
@@ -49,7 +64,7 @@ class Seat:
 
     room_id: str
     user_id: str
-    role: str = ""
+    role: Role | Literal[""] = ""
     peer_id: str = ""
     peer_socket: str | None = None
     #: Which of the peer's joins this seat knows of; and that the connection of that one dropped.
@@ -66,9 +81,9 @@ class Seat:
     #: How many bytes are in `sent`.
     size: int = 0
     #: What it was let know while it was being taken.
-    news: list[tuple[Callable[..., Awaitable[None]], tuple[Any, ...]]] = field(default_factory=list)
+    news: list[Callable[[Seat], Awaitable[None]]] = field(default_factory=list)
 
-    def remember(self, seq: int, name: str, payload: dict[str, Any]) -> None:
+    def remember(self, seq: int, name: str, payload: SignalPayload) -> None:
         # As bytes, which Python's collector of garbage has not to look through: its pauses are what a tail is made of.
         kept = orjson.dumps((seq, name, payload))
         self.seq = seq
@@ -120,7 +135,7 @@ class Joined:
     this one takes.
     """
 
-    role: str
+    role: Role
     peer_socket: str | None
     is_back: bool
     replaced: str | None
@@ -143,10 +158,10 @@ class PeerBack:
 
 @dataclass(frozen=True, slots=True)
 class PeerLeft:
-    """A call that is over; `reason` is one of ended, disconnected, timeout, banned."""
+    """A call that is over."""
 
     socket: str
-    reason: str
+    reason: Reason
 
 
 #: Takes what the socket of a seat of this worker is to hear.
@@ -162,8 +177,9 @@ class SignalingService:
         self._seats: dict[str, Seat] = {}
         self._arriving: dict[str, Seat] = {}
         self._listeners: list[PeerListener] = []
-        for kind, learn in (("peer_here", self._peer_here), ("peer_away", self._peer_away), ("unseat", self._unseat)):
-            bus.on(kind, functools.partial(self._let_know, learn))
+        PEER_HERE.on(bus, self._let_know(self._peer_here))
+        PEER_AWAY.on(bus, self._let_know(self._peer_away))
+        UNSEAT.on(bus, self._let_know(self._unseat))
 
     def on_peer_moved(self, listener: PeerListener) -> None:
         """Call `listener` when the peer of a socket of this worker has gone away from a call, or is back."""
@@ -197,23 +213,30 @@ class SignalingService:
             seat.lose_peer(place.peer_joins)
             await self._tell(PeerAway(socket, math.ceil(place.peer_grace.total_seconds())))
         if seat is arriving:
-            for learn, what in arriving.news:
+            for learn in arriving.news:
                 if not seat.closed:
-                    await learn(socket, seat, *what)
+                    await learn(seat)
         if place.began_ms:
             await self._rows.begin(room_id, place.began_ms)
         if place.peer_socket:
-            await notify(self._bus, place.peer_socket, "peer_here", room_id, socket, place.joins, after, asks_again)
+            await PEER_HERE.send_if_there(self._bus, place.peer_socket, room_id, socket, place.joins, after, asks_again)
         if place.replaced:
-            await notify(self._bus, place.replaced, "unseat", room_id, place.joins)
+            await UNSEAT.send_if_there(self._bus, place.replaced, room_id, place.joins)
         return Joined(place.role, place.peer_socket or None, place.was_call, place.replaced or None)
 
-    async def _let_know(self, learn: Callable[..., Awaitable[None]], socket: str, room_id: str, *what: Any) -> None:
-        arriving, seat = self._arriving.get(socket), self._seat(socket, room_id)
-        if arriving is not None and arriving.room_id == room_id:
-            arriving.news.append((learn, what))
-        if seat is not None and not seat.closed:
-            await learn(socket, seat, *what)
+    def _let_know(
+        self, learn: Callable[Concatenate[str, Seat, P], Awaitable[None]]
+    ) -> Callable[Concatenate[str, str, P], Awaitable[None]]:
+        """Return the handler of a message about a room: `learn` is called with the seat that it is for."""
+
+        async def handle(socket: str, room_id: str, /, *what: P.args, **none: P.kwargs) -> None:
+            arriving, seat = self._arriving.get(socket), self._seat(socket, room_id)
+            if arriving is not None and arriving.room_id == room_id:
+                arriving.news.append(lambda seat: learn(socket, seat, *what, **none))
+            if seat is not None and not seat.closed:
+                await learn(socket, seat, *what, **none)
+
+        return handle
 
     async def _peer_here(
         self, socket: str, seat: Seat, peer_socket: str, joins: int, after: int | None, asks_again: bool
@@ -261,7 +284,7 @@ class SignalingService:
         seat = self._seats.get(socket)
         return seat if seat is not None and seat.room_id == room_id else None
 
-    def relay(self, socket: str, room_id: str, name: str, payload: dict[str, Any]) -> str | None:
+    def relay(self, socket: str, room_id: str, name: str, payload: SignalPayload) -> str | None:
         """Number and remember a signal; answer the socket to send it on to, None while the peer is away.
 
         Raises NotInRoom, RoomClosed, BadRole or PeerNotReady. `payload` is given its `seq`.
@@ -317,7 +340,7 @@ class SignalingService:
         return Closed(seat.room_id, bool(seat.peer_joins), True, members, ended)
 
     async def disconnect(
-        self, user_id: str, socket: str, *, for_good: str | None = None
+        self, user_id: str, socket: str, *, for_good: Literal["banned", "disconnected"] | None = None
     ) -> PeerLeft | PartnerCancelled | None:
         """End the match, and interrupt the call, that this socket, and no other of the user, was part of.
 
@@ -347,7 +370,7 @@ class SignalingService:
         match await self._rooms.drop(room_id, user_id, socket, sent):
             case Away(peer_socket, joins):
                 if peer_socket:
-                    await notify(self._bus, peer_socket, "peer_away", room_id, joins)
+                    await PEER_AWAY.send_if_there(self._bus, peer_socket, room_id, joins)
             case Closed() as closed:
                 return await self._leave(user_id, closed, "disconnected")
         return None
@@ -378,7 +401,7 @@ class SignalingService:
         for socket, seat in self.seated().get(room_id, []):
             await self._unseat(socket, seat)
 
-    async def _leave(self, user_id: str, closed: Closed, reason: str) -> PeerLeft | PartnerCancelled | None:
+    async def _leave(self, user_id: str, closed: Closed, reason: Reason) -> PeerLeft | PartnerCancelled | None:
         if not closed.was_call:
             return await self._matchmaking.end_match(closed, user_id)
         await self._end(closed)
@@ -388,5 +411,5 @@ class SignalingService:
     async def _end(self, closed: Closed) -> None:
         for member in closed.members:
             if member.socket:
-                await notify(self._bus, member.socket, "unseat", closed.room_id)
+                await UNSEAT.send_if_there(self._bus, member.socket, closed.room_id, None)
         await self._rows.end(closed.ended)

@@ -7,7 +7,8 @@ import secrets
 import time
 import unicodedata
 import uuid
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple, NotRequired, TypedDict
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
@@ -27,12 +28,37 @@ from services.identity.logins import lock_user
 from services.operations.audit import AuditService
 from services.pagination import Page
 from services.payments.checkout import PaymentsService
+from wire import rest
 
 #: Pixels of a thumbnail.
 THUMBNAIL = (1280, 720)
 #: What an uploaded picture may have; `x-max-bytes` of the contract says the same.
 THUMBNAIL_BYTES = 5 * 1024 * 1024
 _SLUG_LENGTH = 100
+
+
+class NewCourse(TypedDict):
+    """A course as administrators make it, by column name."""
+
+    title: str
+    price: int
+    level: rest.CourseLevel
+    slug: NotRequired[str]
+    description: NotRequired[str]
+    currency: NotRequired[str]
+    is_published: NotRequired[bool]
+
+
+class CourseChanges(TypedDict, total=False):
+    """What administrators change of a course, by column name."""
+
+    title: str
+    price: int
+    level: rest.CourseLevel
+    slug: str
+    description: str
+    currency: str
+    is_published: bool
 
 
 class CourseListing(NamedTuple):
@@ -106,25 +132,26 @@ class CoursesService:
 
     # --- Making one, as administrators do -------------------------------------------------------------
 
-    async def create(self, actor_id: str, fields: dict[str, Any]) -> CourseListing:
+    async def create(self, actor_id: str, fields: NewCourse) -> CourseListing:
         """Make a course of `fields` (by column name), which nobody sees until it is published; raise SlugTaken."""
-        title = fields["title"]
-        course = Course(**{"slug": _slug(title), **fields, "level": EnglishLevel(fields["level"])})
-        course.created_by = uuid.UUID(actor_id)
+        title, level = fields["title"], EnglishLevel(fields["level"])
+        actor = uuid.UUID(actor_id)
+        course = Course(title=title, slug=_slug(title), price=fields["price"], level=level, created_by=actor)
+        course.sqlmodel_update({**fields, "level": level})
         try:
             async with self._database.transaction() as db:
                 db.add(course)
                 await db.flush()
-                await self._audit.write(db, uuid.UUID(actor_id), "course.create", course.id, **_told(fields))
+                await self._audit.write(db, actor, "course.create", course.id, **_told(fields))
         except IntegrityError:
             raise errors.SlugTaken() from None
         return CourseListing(course, False)
 
-    async def update(self, actor_id: str, course_id: str, fields: dict[str, Any]) -> CourseListing:
+    async def update(self, actor_id: str, course_id: str, fields: CourseChanges) -> CourseListing:
         """Change the columns in `fields`; raise NotFound or SlugTaken. Orders keep the price they were made with."""
-        changes = dict(fields)
-        if "level" in changes:
-            changes["level"] = EnglishLevel(changes["level"])
+        changes: dict[str, object] = {**fields}
+        if "level" in fields:
+            changes["level"] = EnglishLevel(fields["level"])
         try:
             async with self._database.transaction() as db:
                 changed = await db.execute(
@@ -201,7 +228,7 @@ def _slug(title: str) -> str:
     return "-".join(filter(None, (words, secrets.token_hex(3))))
 
 
-def _told(fields: dict[str, Any]) -> dict[str, Any]:
+def _told(fields: Mapping[str, object]) -> dict[str, object]:
     """What the audit log keeps of a change: all but the long texts."""
     return {name: value for name, value in fields.items() if name != "description"}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import NotRequired, TypedDict
 
 import sqlalchemy as sa
 from sqlmodel import col, select
@@ -27,6 +27,22 @@ ATTACHMENT_BYTES = 25 * 1024 * 1024
 _ATTACHMENT_EXPIRY = timedelta(minutes=10)
 #: What browsers may be told a file is; all others are just bytes.
 _KNOWN_BYTES = {b"%PDF-": "application/pdf", b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
+
+
+class NewLesson(TypedDict):
+    """A lesson as administrators make it, by column name."""
+
+    title: str
+    description: NotRequired[str]
+    is_free: NotRequired[bool]
+
+
+class LessonChanges(TypedDict, total=False):
+    """What administrators change of a lesson, by column name."""
+
+    title: str
+    description: str
+    is_free: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +80,7 @@ class LessonsService:
 
     # --- Making them, as administrators do ------------------------------------------------------------
 
-    async def add(self, actor_id: str, course_id: str, fields: dict[str, Any]) -> Lesson:
+    async def add(self, actor_id: str, course_id: str, fields: NewLesson) -> Lesson:
         """Add a lesson at the end of a course; raise NotFound."""
         async with self._database.transaction() as db:
             course = await courses.hold(db, course_id)
@@ -76,7 +92,7 @@ class LessonsService:
             await self._audit.write(db, uuid.UUID(actor_id), "lesson.create", lesson.id, course=course_id)
         return lesson
 
-    async def update(self, actor_id: str, lesson_id: str, fields: dict[str, Any]) -> Lesson:
+    async def update(self, actor_id: str, lesson_id: str, fields: LessonChanges) -> Lesson:
         """Change the columns in `fields`; raise NotFound."""
         async with self._database.transaction() as db:
             changed = await db.execute(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
@@ -65,15 +65,14 @@ class ProgressService:
         done = sa.exists().where(
             col(LessonProgress.lesson_id) == Lesson.id, col(LessonProgress.user_id) == me, col(LessonProgress.completed)
         )
-        columns: list[Any] = [
-            Course,
-            Enrollment.id,
-            Enrollment.enrolled_at,
-            lessons.scalar_subquery(),
-            lessons.where(done).scalar_subquery(),
-        ]
         statement = (
-            sa.select(*columns)
+            sa.select(
+                Course,
+                col(Enrollment.id),
+                col(Enrollment.enrolled_at),
+                lessons.scalar_subquery(),
+                lessons.where(done).scalar_subquery(),
+            )
             .join(Enrollment, col(Enrollment.course_id) == Course.id)
             .where(col(Enrollment.user_id) == me)
             .order_by(col(Enrollment.enrolled_at).desc(), col(Enrollment.id).desc())

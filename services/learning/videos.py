@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import sqlalchemy as sa
 from sqlmodel import col, select
@@ -234,7 +234,7 @@ class _Progress:
         await self._videos.tell(self._lesson_id, self._source, int(percent))
 
 
-def _of(lesson_id: str, source: str) -> tuple[Any, Any]:
+def _of(lesson_id: str, source: str) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
     return col(Lesson.id) == uuid.UUID(lesson_id), col(Lesson.video_source) == source
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import uuid
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
@@ -17,7 +16,7 @@ from services.messaging import notification_templates, notifications
 log = logging.getLogger("parlance.payments")
 
 
-async def raise_alert(db: AsyncSession, order: Order, kind: AlertKind, reference: str, **detail: Any) -> None:
+async def raise_alert(db: AsyncSession, order: Order, kind: AlertKind, reference: str, **detail: object) -> None:
     """Raise an alert, once for each kind and `reference` (the provider's id of what it is about)."""
     raised = await db.execute(
         insert(PaymentAlert)

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
@@ -21,6 +21,7 @@ from adapters.jobs import Jobs
 from adapters.ports import PaymentProvider, Purchase
 from jobs import send_refund
 from models import (
+    AlertKind,
     Course,
     Dispute,
     DisputeStatus,
@@ -42,6 +43,8 @@ from services.payments import settlement
 
 log = logging.getLogger("parlance.payments")
 
+_Row = TypeVar("_Row", Order, Refund)
+
 #: How long one process may take to have a payment page made before another tries: both tries of a provider, and more.
 _ASKING = timedelta(seconds=15)
 #: How long a request waits for a page that another one is having made.
@@ -59,7 +62,7 @@ class AdminOrder:
     """An order as operators see it; `alerts` are the kinds of what somebody has to look at."""
 
     order: Order
-    alerts: list[str]
+    alerts: list[AlertKind]
 
 
 class PaymentsService:
@@ -225,7 +228,7 @@ class PaymentsService:
             checkout = await self.provider(order.provider).create_checkout(purchase)
         except errors.ProductError as error:
             # Refused is refused for good: the next attempt is another order. Otherwise the next may try at once.
-            outcome: dict[str, Any] = (
+            outcome: dict[str, OrderStatus | None] = (
                 {"status": OrderStatus.FAILED}
                 if isinstance(error, errors.PaymentRefused)
                 else {"checkout_asked_at": None}
@@ -270,7 +273,7 @@ class PaymentsService:
         cursor: str | None = None,
     ) -> Page[AdminOrder]:
         """Read a page of all orders, or those of one status, provider, learner, disputed or not, newest first."""
-        which: list[Any] = [sa.true()]
+        which: list[sa.ColumnExpressionArgument[bool]] = [sa.true()]
         if status:
             which.append(col(Order.status) == OrderStatus(status))
         if provider:
@@ -280,10 +283,10 @@ class PaymentsService:
         if disputed is not None:
             which.append(col(Order.disputed) if disputed else ~col(Order.disputed))
         page = await self._page(Order, sa.and_(*which), limit, cursor)
-        alerts: dict[uuid.UUID, list[str]] = {order.id: [] for order in page.items}
+        alerts: dict[uuid.UUID, list[AlertKind]] = {order.id: [] for order in page.items}
         async with self._database.transaction() as db:
-            found = await db.exec(
-                select(PaymentAlert.order_id, PaymentAlert.kind)
+            found = await db.execute(
+                sa.select(col(PaymentAlert.order_id), col(PaymentAlert.kind))
                 .where(col(PaymentAlert.order_id).in_(alerts))
                 .distinct()
                 .order_by(PaymentAlert.kind)
@@ -296,7 +299,9 @@ class PaymentsService:
         """Read a page of all refunds, newest first."""
         return await self._page(Refund, sa.true(), limit, cursor)
 
-    async def _page(self, table: Any, which: Any, limit: int, cursor: str | None) -> Page[Any]:
+    async def _page(
+        self, table: type[_Row], which: sa.ColumnElement[bool], limit: int, cursor: str | None
+    ) -> Page[_Row]:
         newest = select(table).where(which).order_by(col(table.created_at).desc(), col(table.id).desc())
         if cursor:
             newest = newest.where(

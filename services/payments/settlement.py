@@ -120,7 +120,7 @@ async def _find(db: AsyncSession, provider: ProviderName, fact: Fact) -> uuid.UU
 
 async def _differs(db: AsyncSession, order: Order, fact: Fact) -> bool:
     """Say whether a fact is not about what the order sells, and if so have somebody look at it."""
-    wrong: list[tuple[AlertKind, str, Any, Any]] = []
+    wrong: list[tuple[AlertKind, str, object, object]] = []
     if fact.live is not None and fact.live != order.live:
         wrong.append((AlertKind.MODE_DIFFERS, "live", order.live, fact.live))
     reference = fact.payment_id or ""

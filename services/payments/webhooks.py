@@ -270,7 +270,7 @@ class WebhooksService:
         event.fact, event.body = _stored(again.fact), None
 
 
-def _waiting() -> tuple[Any, ...]:
+def _waiting() -> tuple[sa.ColumnElement[bool], ...]:
     return col(WebhookEvent.handled_at).is_(None), col(WebhookEvent.set_aside_at).is_(None)
 
 
@@ -279,7 +279,7 @@ def _shortened(text: str | None) -> str | None:
     return text[:200] if text else None
 
 
-def _stored(fact: Fact) -> dict[str, Any]:
+def _stored(fact: Fact) -> dict[str, object]:
     kind = next(kind for kind, shape in _FACTS.items() if isinstance(fact, shape))
     return {"kind": kind, **dataclasses.asdict(fact)}
 

@@ -17,7 +17,7 @@ import errors
 from adapters.scripts import Scripts
 from container import Container
 from contract import problems
-from models import EndedBy
+from models import EndedBy, Level
 from services.calls.call_history import CallHistoryService
 from services.calls.call_records import CallRecords
 from services.calls.matchmaking import UNKNOWN_WAIT, Match, MatchmakingService, Searching
@@ -36,7 +36,7 @@ class Device:
     user_id: str
     socket: str
 
-    async def finds(self, level: str = "all", topic: str | None = None) -> Searching | Match:
+    async def finds(self, level: Level = "all", topic: str | None = None) -> Searching | Match:
         """Search, at a later millisecond than whoever searched before."""
         begun = time.time_ns() // 1_000_000
         while time.time_ns() // 1_000_000 == begun:
@@ -46,12 +46,12 @@ class Device:
         assert isinstance(outcome, Searching | Match)
         return outcome
 
-    async def waits(self, level: str = "all", topic: str | None = None) -> Searching:
+    async def waits(self, level: Level = "all", topic: str | None = None) -> Searching:
         outcome = await self.finds(level, topic)
         assert isinstance(outcome, Searching), f"matched with {outcome.waiting.user_id}"
         return outcome
 
-    async def meets(self, other: Device, level: str = "all", topic: str | None = None) -> Match:
+    async def meets(self, other: Device, level: Level = "all", topic: str | None = None) -> Match:
         outcome = await self.finds(level, topic)
         assert isinstance(outcome, Match), "waits"
         assert (outcome.waiting.user_id, outcome.seeker.user_id) == (other.user_id, self.user_id)
@@ -138,7 +138,7 @@ LEVELS = ["all", "beginner", "intermediate", "advanced"]
 
 
 @pytest.mark.parametrize(("waiting", "seeking"), [*itertools.product(LEVELS, LEVELS)])
-async def test_equal_levels_meet_and_all_meets_any(make_device: MakeDevice, waiting: str, seeking: str) -> None:
+async def test_equal_levels_meet_and_all_meets_any(make_device: MakeDevice, waiting: Level, seeking: Level) -> None:
     ada, bob = await make_device(), await make_device()
     await ada.waits(waiting)
     if waiting == seeking or "all" in (waiting, seeking):
@@ -266,7 +266,7 @@ async def test_the_wait_is_told_from_the_matches_of_the_last_minutes(
 ) -> None:
     seeker = await make_device()
 
-    async def told(level: str) -> int:
+    async def told(level: Level) -> int:
         seconds = (await seeker.waits(level)).estimated_wait_seconds
         await container.matchmaking.cancel_search(seeker.user_id, seeker.socket)
         return seconds

@@ -23,6 +23,7 @@ from services.calls.signaling import PeerAway, PeerBack, PeerLeft, Seat, Signali
 from testing.calls import HeldBus, LocalBus, MakePhone, Room, becomes, call, empty_queue, ended_row, match, row
 from testing.servers import Phone, Server, start_server, stop_server
 from testing.time_limits import GRACE
+from wire import events
 
 Pair = tuple[Phone, Phone]
 #: Seconds that a dropped member of a call has on the tests' server.
@@ -487,11 +488,11 @@ async def strangers(container: Container, make_learner: Any) -> tuple[str, str, 
 
 
 def offer(signaling: SignalingService, socket: str, room_id: str) -> str | None:
-    return signaling.relay(socket, room_id, "webrtc_offer", {"sdp": "v=0"})
+    return signaling.relay(socket, room_id, "webrtc_offer", {"sdp": "v=0", "seq": 0})
 
 
 def answer(signaling: SignalingService, socket: str, room_id: str) -> str | None:
-    return signaling.relay(socket, room_id, "webrtc_answer", {"sdp": "v=0"})
+    return signaling.relay(socket, room_id, "webrtc_answer", {"sdp": "v=0", "seq": 0})
 
 
 async def overdue(container: Container, *names: str) -> list[str]:
@@ -668,7 +669,7 @@ async def test_both_drop_and_what_was_said_is_heard_whoever_comes_back_first(
         await signaling.join_room(user_id, socket, room_id)
 
     def say(socket: str) -> int:
-        payload: dict[str, Any] = {"candidate": None}
+        payload: events.CandidateMessage = {"candidate": None, "seq": 0}
         if (peer := signaling.relay(socket, room_id, "webrtc_ice", payload)) is not None:
             services.emitted.append((peer, "webrtc_ice", payload))
         return int(payload["seq"])
@@ -704,7 +705,7 @@ async def test_what_was_lost_on_the_way_while_both_dropped_is_sent_to_whoever_sa
     for user_id, socket in ((one, "w.one"), (other, "w.other")):
         await signaling.join_room(user_id, socket, room_id)
     for _ in range(5):
-        payload: dict[str, Any] = {"candidate": None}
+        payload: events.CandidateMessage = {"candidate": None, "seq": 0}
         signaling.relay("w.one", room_id, "webrtc_ice", payload)
     await signaling.disconnect(one, "w.one")
     await signaling.disconnect(other, "w.other")
@@ -824,7 +825,7 @@ async def test_what_is_signalled_while_the_peer_is_away_comes_once_and_in_order_
     heard: list[int] = []
 
     def say(number: int, socket: str) -> None:
-        payload: dict[str, Any] = {"candidate": {"candidate": str(number)}}
+        payload: events.CandidateMessage = {"candidate": {"candidate": str(number)}, "seq": 0}
         if signaling.relay(socket, room_id, "webrtc_ice", payload) is not None:
             heard.append(payload["seq"])
             services.emitted.append(("direct", "webrtc_ice", payload))
@@ -859,7 +860,7 @@ async def test_what_was_sent_on_into_a_dying_connection_is_sent_again(
     for user_id, socket in ((one, "w.one"), (other, "w.other")):
         await services.signaling.join_room(user_id, socket, room_id)
     for _ in range(5):
-        payload: dict[str, Any] = {"candidate": None}
+        payload: events.CandidateMessage = {"candidate": None, "seq": 0}
         assert services.signaling.relay("w.one", room_id, "webrtc_ice", payload) == "w.other"
     # Of the five the peer heard two, and came back before anybody noticed.
     joined = await services.signaling.join_room(other, "w.new", room_id, after=payload["seq"] - 3)
@@ -876,7 +877,7 @@ async def test_a_signal_that_could_not_be_sent_on_is_its_senders_to_send_again(
     services = Services(container, bus=LocalBus())
     for user_id, socket in ((one, "w.one"), (other, "w.other")):
         await services.signaling.join_room(user_id, socket, room_id)
-    payload: dict[str, Any] = {"candidate": None}
+    payload: events.CandidateMessage = {"candidate": None, "seq": 0}
     services.signaling.relay("w.one", room_id, "webrtc_ice", payload)
     services.signaling.take_back("w.one", payload["seq"])
     await services.signaling.join_room(other, "w.new", room_id, after=0)
@@ -886,8 +887,8 @@ async def test_a_signal_that_could_not_be_sent_on_is_its_senders_to_send_again(
 async def test_a_seat_remembers_no_more_than_it_should() -> None:
     seat = Seat("room", "user")
     for number in range(1000):
-        seat.remember(number, "webrtc_ice", {"candidate": None})
+        seat.remember(number, "webrtc_ice", {"candidate": None, "seq": number})
     assert [signal.seq for signal in seat.since(0)] == list(range(488, 1000))
     for number in range(100):
-        seat.remember(1000 + number, "webrtc_offer", {"sdp": "v" * 32700})
+        seat.remember(1000 + number, "webrtc_offer", {"sdp": "v" * 32700, "seq": number})
     assert [signal.seq for signal in seat.since(0)] == list(range(1084, 1100))

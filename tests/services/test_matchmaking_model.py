@@ -14,18 +14,18 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 import errors
 from adapters.scripts import Scripts
-from models import CallSession
+from models import CallSession, Level
 from services.calls.call_history import CallHistoryService
 from services.calls.call_records import CallRecords
 from services.calls.matchmaking import Match, MatchmakingService, Partner, PartnerCancelled, SearchExpired, Searching
 from services.calls.recovery import RecoveryService
-from services.calls.rooms import LUA, Rooms
+from services.calls.rooms import LEVELS, LUA, Rooms
 from services.calls.signaling import PeerAway, PeerBack, PeerLeft, SignalingService
 from settings import Settings
 from testing.calls import LocalBus
@@ -33,7 +33,6 @@ from testing.calls import LocalBus
 OPERATIONS = int(os.environ.get("MODEL_OPERATIONS", "100000"))
 SEED = int(os.environ.get("MODEL_SEED", "20260314"))
 USERS, WORKERS = 48, 3
-LEVELS = ("all", "beginner", "intermediate", "advanced")
 TOPICS = ("", "", "food", "travel")
 #: Operations between two looks at everything that Redis holds.
 AUDIT_EVERY = 200
@@ -47,7 +46,7 @@ class Rows(CallHistoryService):
         self.ends: Counter[str] = Counter()
 
     async def start(
-        self, session_id: str, room_id: str, a: str, b: str, topic: str | None, level: str, waited_ms: int | None
+        self, session_id: str, room_id: str, a: str, b: str, topic: str | None, level: Level, waited_ms: int | None
     ) -> None:
         call = CallSession(
             id=uuid.UUID(session_id), room_id=room_id, user_a_id=uuid.UUID(a), user_b_id=uuid.UUID(b), level=level
@@ -274,7 +273,7 @@ class World:
         if (socket := self.a_socket()) is not None:
             worker, user = self.worker_of(socket), self.sockets.pop(socket)
             self.belief.pop(socket, None)
-            banned = "banned" if self.random.random() < 0.05 else None
+            banned: Literal["banned"] | None = "banned" if self.random.random() < 0.05 else None
             self.tell(await worker.signaling.disconnect(user, socket, for_good=banned))
 
     async def join(self) -> None:

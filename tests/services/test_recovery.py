@@ -14,7 +14,7 @@ from container import Container
 from services.calls.call_records import CallRecords
 from services.calls.matchmaking import Match, MatchmakingService, PartnerCancelled, Searching
 from services.calls.recovery import RecoveryService
-from services.calls.rooms import Rooms
+from services.calls.rooms import Card, Rooms, Ticket
 from services.calls.signaling import SignalingService
 from testing.calls import LocalBus, empty_queue
 
@@ -50,8 +50,8 @@ class Patient(SignalingService):
         return PartnerCancelled(user_id, None)
 
 
-def ticket(user_id: str, socket: str) -> dict[str, Any]:
-    card = {"displayName": "Ada", "avatarUrl": None, "level": "beginner"}
+def ticket(user_id: str, socket: str) -> Ticket:
+    card: Card = {"displayName": "Ada", "avatarUrl": None, "level": "beginner"}
     return {"userId": user_id, "socket": socket, "level": "all", "topic": "", "since": 1, "card": card}
 
 

@@ -9,7 +9,6 @@ import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
-from typing import Any
 
 import orjson
 import pytest
@@ -17,11 +16,11 @@ import pytest
 import errors
 from adapters.scripts import Scripts
 from container import Container
-from services.calls.rooms import LUA, ROOM_SECONDS, Away, Closed, Paired, Rooms, Waiting
+from models import Level
+from services.calls.rooms import LUA, ROOM_SECONDS, Away, Card, Closed, Paired, Rooms, Ticket, Waiting
 from settings import Settings
 from testing.calls import empty_queue
 
-Ticket = dict[str, Any]
 MakeTicket = Callable[..., Ticket]
 
 
@@ -43,12 +42,12 @@ def ticket(container: Container) -> MakeTicket:
     begun = int(time.time() * 1000)
     made = 0
 
-    def make(level: str = "all", topic: str = "", *, user: str = "", worker: str = "") -> Ticket:
+    def make(level: Level = "all", topic: str = "", *, user: str = "", worker: str = "") -> Ticket:
         nonlocal made
         made += 1
         user_id = user or str(uuid.uuid4())
         socket = f"{worker or container.bus.worker_id}.{uuid.uuid4().hex}"
-        card = {"displayName": "Ada", "avatarUrl": None, "level": "beginner"}
+        card: Card = {"displayName": "Ada", "avatarUrl": None, "level": "beginner"}
         return {
             "userId": user_id,
             "socket": socket,
