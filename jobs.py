@@ -88,17 +88,17 @@ def job(
 
 @job("auth.send_password_reset", max_attempts=_RETRY_ATTEMPTS)
 async def send_password_reset(run: Run, *, email: str) -> None:
-    await run.services.authentication.send_password_reset(email)
+    await run.services.passwords.send_reset(email)
 
 
 @job("auth.send_verification", max_attempts=_RETRY_ATTEMPTS)
 async def send_verification(run: Run, *, user_id: str) -> None:
-    await run.services.authentication.send_verification(user_id)
+    await run.services.email_verification.send(user_id)
 
 
 @job("sign_ins.forget_expired", schedule="17 3 * * *")
 async def delete_expired_tokens(run: Run) -> None:
-    log.info("refresh_tokens_deleted count=%d", await run.services.logins.forget_expired())
+    log.info("refresh_tokens_deleted count=%d", await run.services.logins.delete_expired())
 
 
 # --- Calls --------------------------------------------------------------------------------------------------------
@@ -122,7 +122,7 @@ async def handle_payment_event(run: Run, *, event_id: str) -> None:
 async def send_refund(run: Run, *, refund_id: str) -> None:
     # A refund that the provider refuses is recorded; another attempt would not help.
     with suppress(errors.PaymentRefused):
-        await run.services.payments.send_refund(refund_id)
+        await run.services.refunds.send(refund_id)
 
 
 @job("payments.handle_overdue", schedule="* * * * *")
@@ -161,12 +161,12 @@ async def delete_unused_video(run: Run, *, lesson_id: str, folder: str) -> None:
 
 @job("videos.drop", max_attempts=_RETRY_ATTEMPTS)
 async def delete_upload(run: Run, *, key: str, attempt: str) -> None:
-    await run.services.uploads.drop(key, attempt)
+    await run.services.uploads.delete_stored(key, attempt)
 
 
 @job("videos.sweep", schedule="23 * * * *")
 async def delete_stale_uploads(run: Run) -> None:
-    if deleted := await run.services.uploads.sweep():
+    if deleted := await run.services.uploads.delete_expired():
         log.info("stale_uploads_deleted count=%d", deleted)
 
 
@@ -175,7 +175,7 @@ async def delete_stale_uploads(run: Run) -> None:
 
 @job("notifications.announce", max_attempts=_RETRY_ATTEMPTS)
 async def emit_notification(run: Run, *, notification_id: str) -> None:
-    await run.services.notifications.announce(notification_id)
+    await run.services.notifications.emit(notification_id)
 
 
 @job("notifications.push", max_attempts=_RETRY_ATTEMPTS, honours_retry_after=True)

@@ -28,7 +28,7 @@ from adapters.mesh import Mesh
 from adapters.ports import Handler
 from adapters.scripts import Scripts
 from adapters.streams import Streams
-from adapters.workers import Workers
+from adapters.workers import DEAD_AFTER, HEARTBEAT, Workers
 from settings import Settings
 
 log = logging.getLogger("parlance.bus")
@@ -48,7 +48,14 @@ def directory(settings: Settings) -> Path | None:
 
 class WorkerBus:
     def __init__(
-        self, commands: Scripts, reader: Scripts, *, directory: Path | None = None, required: bool = False
+        self,
+        commands: Scripts,
+        reader: Scripts,
+        *,
+        directory: Path | None = None,
+        required: bool = False,
+        heartbeat: float = HEARTBEAT,
+        dead_after: int = DEAD_AFTER,
     ) -> None:
         """Both hold the scripts of LUA; `reader` is for waiting only.
 
@@ -58,7 +65,12 @@ class WorkerBus:
         self._handlers = Handlers()
         self._streams = Streams(commands, reader, self.worker_id, self._handlers)
         self._workers = Workers(
-            commands, self.worker_id, on_lost=self._report_lost, on_data_lost=self._report_data_lost
+            commands,
+            self.worker_id,
+            on_lost=self._report_lost,
+            on_data_lost=self._report_data_lost,
+            heartbeat=heartbeat,
+            dead_after=dead_after,
         )
         self._mesh = Mesh(directory, self.worker_id, self._handlers, self._died) if directory else None
         self._mesh_is_required = required

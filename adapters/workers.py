@@ -33,8 +33,18 @@ _ALL = ("workers", "workers:lost")
 
 class Workers:
     def __init__(
-        self, scripts: Scripts, worker_id: str, *, on_lost: Callable[[str], None], on_data_lost: Callable[[], None]
+        self,
+        scripts: Scripts,
+        worker_id: str,
+        *,
+        on_lost: Callable[[str], None],
+        on_data_lost: Callable[[], None],
+        heartbeat: float = HEARTBEAT,
+        dead_after: int = DEAD_AFTER,
     ) -> None:
+        """`heartbeat` and `dead_after` are seconds."""
+        self._heartbeat = heartbeat
+        self._dead_after = dead_after
         self._scripts = scripts
         self._worker_id = worker_id
         self._on_lost = on_lost
@@ -51,7 +61,7 @@ class Workers:
     async def _live(self, *, joins: bool) -> int | None:
         """Give a sign of life; answer Redis's time (ms), or None where this worker's entry is gone."""
         keys = ["workers", "workers:lost", f"worker:{self._worker_id}"]
-        args: list[str | int] = [self._worker_id, DEAD_AFTER, _REMEMBER_LOST, int(joins)]
+        args: list[str | int] = [self._worker_id, self._dead_after, _REMEMBER_LOST, int(joins)]
         is_known, now, lost = await self._scripts.call("beat", keys, args, idempotent=True)
         # Taken for dead itself, this worker learns it by its missing entry.
         before, self.lost = self.lost, frozenset(lost) - {self._worker_id}
@@ -61,7 +71,7 @@ class Workers:
 
     async def _go_on(self) -> None:
         loop = asyncio.get_running_loop()
-        pause: float = HEARTBEAT
+        pause = self._heartbeat
         while True:
             await asyncio.sleep(pause)
             began = loop.time()
@@ -75,11 +85,11 @@ class Workers:
                     self._healthy_since = None
                 elif self._healthy_since is None:
                     self._healthy_since = began
-                elif began - self._healthy_since > DEAD_AFTER:
+                elif began - self._healthy_since > self._dead_after:
                     # Redis has been well for so long that who lives has said so. Counted from the beat's time: were
                     # Redis to halt before this command, the others' signs of life would wait behind it.
-                    await self._bury_silent(now - DEAD_AFTER * 1000)
-                pause = HEARTBEAT
+                    await self._bury_silent(now - self._dead_after * 1000)
+                pause = self._heartbeat
             except (redis.exceptions.RedisError, OSError) as error:
                 self._healthy_since = None
                 pause = _TRY_AGAIN

@@ -147,9 +147,7 @@ def _blocks(results: dict[str, dict[str, Any]]) -> dict[str, list[str]]:
     if "counting" in results:
         made["counting"] = _counting(results["counting"], results.get("rest"))
     if day := results.get("day"):
-        needs = [
-            [need.what, *(need.by_deployment[name] for name in sizing.DEPLOYMENTS)] for need in sizing.deployments(day)
-        ]
+        needs = [[need.what, *(need.by_size[size] for size in sizing.SIZES)] for need in sizing.requirements(day)]
         full = ["", "ms of CPU a call", "calls/s of a full core", "when full, add"]
         made |= {
             "day": _happened(day),
@@ -159,7 +157,7 @@ def _blocks(results: dict[str, dict[str, Any]]) -> dict[str, list[str]]:
             "machine": figures.table(
                 ["cores", "calls started a second", "calls at once", "learners a day"], sizing.machine(day)
             ),
-            "deployments": figures.table(["", *sizing.DEPLOYMENTS], needs),
+            "sizes": figures.table(["", *sizing.SIZES], needs),
         }
     return made
 

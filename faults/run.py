@@ -30,7 +30,7 @@ from faults.deployment import GRACE, ROOT, House
 from faults.invariants import INVARIANTS, Stores, broken
 from faults.load import Claims
 from faults.scenarios import DISKS, SCENARIOS, small_disk
-from testing.payments import a_course
+from testing.payments import add_course
 from testing.pictures import bucket
 from testing.servers import PASSWORD
 
@@ -145,7 +145,7 @@ async def _furnish(house: House) -> str:
     """Make the operator and the course that is sold."""
     services = Container(house.settings)
     await services.administrators.create(ADMIN, PASSWORD)
-    course = await a_course(services)
+    course = await add_course(services)
     await services.close()
     return course
 

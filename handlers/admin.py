@@ -80,14 +80,14 @@ async def list_orders(
     disputed: bool | None = None,
     cursor: str | None = None,
 ) -> rest.AdminOrderPage:
-    page = await services.payments.list_all(
+    page = await services.orders.list_all(
         limit=limit, status=status, provider=provider, user_id=user_id, disputed=disputed, cursor=cursor
     )
     return shapes.page(page, shapes.admin_order)
 
 
 async def refund_order(services: Container, caller: Identity, order_id: str, body: rest.RefundRequest) -> rest.Refund:
-    refund = await services.payments.refund(caller.user_id, order_id, body.get("amount"), body.get("reason"))
+    refund = await services.refunds.create(caller.user_id, order_id, body.get("amount"), body.get("reason"))
     return shapes.refund(refund)
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 async def list_all(
     services: Container, caller: Identity | None, limit: int, cursor: str | None = None
 ) -> rest.CoursePage:
-    page = await services.courses.list_for(_user_id(caller), drafts=_is_admin(caller), limit=limit, cursor=cursor)
+    page = await services.courses.list_courses(_user_id(caller), drafts=_is_admin(caller), limit=limit, cursor=cursor)
     return shapes.page(page, shapes.course)
 
 
@@ -29,7 +29,7 @@ async def create(services: Container, caller: Identity, body: rest.CourseDraft) 
 
 
 async def read(services: Container, caller: Identity | None, course_id: str) -> rest.Course:
-    return shapes.course(await services.courses.read_for(_user_id(caller), course_id, drafts=_is_admin(caller)))
+    return shapes.course(await services.courses.read_course(_user_id(caller), course_id, drafts=_is_admin(caller)))
 
 
 async def update(services: Container, caller: Identity, course_id: str, body: rest.CourseUpdate) -> rest.Course:
@@ -50,7 +50,7 @@ async def set_thumbnail(
 
 async def list_lessons(services: Container, caller: Identity | None, course_id: str) -> rest.LessonList:
     admin = _is_admin(caller)
-    lessons = await services.lessons.list_of(_user_id(caller), course_id, drafts=admin)
+    lessons = await services.lessons.list_lessons(_user_id(caller), course_id, drafts=admin)
     return {"items": [shapes.lesson(each, admin=admin) for each in lessons]}
 
 

@@ -48,7 +48,7 @@ async def remove(services: Container, caller: Identity, lesson_id: str) -> None:
 async def set_progress(
     services: Container, caller: Identity, lesson_id: str, body: rest.WatchedTo
 ) -> rest.LessonProgress:
-    return shapes.progress(await services.progress.watched(caller.user_id, lesson_id, body["watchSeconds"]))
+    return shapes.progress(await services.progress.record_position(caller.user_id, lesson_id, body["watchSeconds"]))
 
 
 async def complete(services: Container, caller: Identity, lesson_id: str) -> rest.LessonProgress:
@@ -56,7 +56,7 @@ async def complete(services: Container, caller: Identity, lesson_id: str) -> res
 
 
 async def list_attachments(services: Container, caller: Identity, lesson_id: str) -> rest.AttachmentList:
-    found = await services.lessons.attachments(caller.user_id, lesson_id, drafts=caller.role == "admin")
+    found = await services.lessons.list_attachments(caller.user_id, lesson_id, drafts=caller.role == "admin")
     return {"items": [shapes.attachment(each) for each in found]}
 
 
@@ -88,7 +88,7 @@ async def begin_upload(
     services: Container, caller: Identity, request: Request, lesson_id: str
 ) -> tuple[None, dict[str, str]]:
     length, metadata = int(request.headers["Upload-Length"]), request.headers.get("Upload-Metadata")
-    row = await services.uploads.begin(caller.user_id, lesson_id, length, metadata)
+    row = await services.uploads.create(caller.user_id, lesson_id, length, metadata)
     return None, {**_expiry(services, row), "Location": f"/lessons/{lesson_id}/video/uploads/{row.id}"}
 
 
@@ -117,15 +117,15 @@ async def continue_upload(
 
 
 async def end_upload(services: Container, caller: Identity, lesson_id: str, upload_id: str) -> None:
-    await services.uploads.end(caller.user_id, lesson_id, upload_id)
+    await services.uploads.abort(caller.user_id, lesson_id, upload_id)
 
 
 async def video_url(services: Container, caller: Identity, lesson_id: str) -> rest.VideoLink:
-    return shapes.link(await services.playback.link(caller, lesson_id))
+    return shapes.link(await services.playback.create_link(caller, lesson_id))
 
 
 async def playlist(services: Container, lesson_id: str, name: str, token: str) -> tuple[bytes, dict[str, str]]:
-    return (await services.playback.playlist(lesson_id, name, token)).encode(), _PLAYLIST
+    return (await services.playback.read_playlist(lesson_id, name, token)).encode(), _PLAYLIST
 
 
 async def _body(request: Request) -> AsyncIterator[bytes]:
@@ -142,4 +142,4 @@ def _upload(services: Container, row: VideoUpload) -> dict[str, str]:
 
 def _expiry(services: Container, row: VideoUpload) -> dict[str, str]:
     """The time after which the upload is gone, finished or not, in the form of RFC 9110, 5.6.7."""
-    return {"Upload-Expires": format_datetime(services.uploads.expires_at(row).astimezone(UTC), usegmt=True)}
+    return {"Upload-Expires": format_datetime(services.uploads.get_expiry(row).astimezone(UTC), usegmt=True)}

@@ -13,8 +13,10 @@ if TYPE_CHECKING:
 
 
 async def courses(services: Container, caller: Identity, limit: int, cursor: str | None = None) -> rest.TakenCoursePage:
-    return shapes.page(await services.progress.courses(caller.user_id, limit=limit, cursor=cursor), shapes.taken)
+    return shapes.page(
+        await services.progress.list_enrollments(caller.user_id, limit=limit, cursor=cursor), shapes.taken
+    )
 
 
 async def progress(services: Container, caller: Identity, course_id: str) -> rest.CourseProgress:
-    return shapes.course_progress(await services.progress.of(caller.user_id, course_id))
+    return shapes.course_progress(await services.progress.get_progress(caller.user_id, course_id))

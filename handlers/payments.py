@@ -19,15 +19,15 @@ _WEBHOOK_BYTES = 1024 * 1024
 
 
 async def create_checkout_session(services: Container, caller: Identity, body: rest.CheckoutRequest) -> rest.Checkout:
-    return shapes.checkout(await services.payments.checkout(caller.user_id, body["courseId"]))
+    return shapes.checkout(await services.checkout.start(caller.user_id, body["courseId"]))
 
 
 async def list_orders(services: Container, caller: Identity, limit: int, cursor: str | None = None) -> rest.OrderPage:
-    return shapes.page(await services.payments.list_mine(caller.user_id, limit=limit, cursor=cursor), shapes.order)
+    return shapes.page(await services.orders.list_own(caller.user_id, limit=limit, cursor=cursor), shapes.order)
 
 
 async def read_order(services: Container, caller: Identity, order_id: str) -> rest.Order:
-    return shapes.order(await services.payments.read(caller.user_id, order_id))
+    return shapes.order(await services.orders.read(caller.user_id, order_id))
 
 
 async def webhook(services: Container, request: Request) -> rest.WebhookReceipt:

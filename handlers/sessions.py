@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 
 async def list_mine(services: Container, caller: Identity, limit: int, cursor: str | None = None) -> rest.SessionPage:
-    return shapes.page(await services.call_history.list_of(caller.user_id, limit=limit, cursor=cursor), shapes.session)
+    return shapes.page(
+        await services.call_history.list_calls(caller.user_id, limit=limit, cursor=cursor), shapes.session
+    )
 
 
 async def read(services: Container, caller: Identity, session_id: str) -> rest.Session:

@@ -1,13 +1,12 @@
-"""Owns the wire form of every event the server sends: one function for each `emit.<event>` of asyncapi.yaml."""
+"""Wire form of every event that the server emits: one function for each `emit.<event>` of asyncapi.yaml."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Generic, NamedTuple, TypeVar
 
-from services.calls.matchmaking import Match, Partner
-from services.calls.rooms import Role
-from services.calls.signaling import Reason
+from services.calls.outcomes import LeaveReason, Match, Partner
+from services.calls.room_state import Role
 from services.messaging.notifications import NotificationMessage
 from wire import events
 
@@ -101,7 +100,7 @@ def resync() -> Event[events.Nothing]:
     return Event("resync", {})
 
 
-def peer_left(reason: Reason) -> Event[events.PeerLeft]:
+def peer_left(reason: LeaveReason) -> Event[events.PeerLeft]:
     return Event("peer_left", {"reason": reason})
 
 

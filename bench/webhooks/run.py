@@ -23,7 +23,7 @@ from typing import NamedTuple
 import settings as configuration
 from bench import beside, figures
 from devtools.embedded import EmbeddedServices
-from testing.accounts import execute
+from testing.databases import execute
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE.parent / "results" / "webhooks.md"

@@ -1,4 +1,4 @@
-"""Owns how API calls fail on request: before anything happened, or after it happened and nobody was told."""
+"""API calls that fail on request: before they take effect, or after it and without an answer."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Faults:
         return None
 
 
-class Failing:
+class FaultInjector:
     """An API in front of which the faults stand; `body` words an error as that provider does."""
 
     def __init__(self, api: ASGIApp, faults: Faults, body: Any) -> None:

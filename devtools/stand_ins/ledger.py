@@ -1,4 +1,4 @@
-"""Owns what both providers have in common: a checkout somebody can pay, what may be done to it, how it stands."""
+"""What both payment providers have in common: a checkout, its state, and the actions on it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Refused(Exception):
 
 
 @dataclass(frozen=True)
-class Standing:
+class CheckoutState:
     """What the provider thinks of one checkout. Amounts are in the smallest unit of the currency."""
 
     provider: str
@@ -37,12 +37,12 @@ class Standing:
 
 
 class Provider(Protocol):
-    """A payment provider's side of the counter: what its customers, its banks and its clock do."""
+    """A payment provider as its customers, banks and clock act on it."""
 
     name: str
 
     def checkouts(self) -> list[str]: ...
-    def standing(self, checkout: str) -> Standing: ...
+    def get_state(self, checkout: str) -> CheckoutState: ...
     def pay(self, checkout: str) -> None: ...
     def decline(self, checkout: str) -> None: ...
     def pay_later(self, checkout: str) -> None: ...

@@ -1,4 +1,4 @@
-"""Owns what learners have of their courses: which they take, and how far they have come."""
+"""Progress of learners: their enrollments, and how far they have come in each course."""
 
 from __future__ import annotations
 
@@ -14,16 +14,15 @@ from sqlmodel import col, select
 import errors
 from adapters.database import Database
 from models import Course, Enrollment, Lesson, LessonProgress
-from models.columns import now
-from services import pagination
-from services.identity.logins import lock_user
-from services.learning.courses import visible_to
-from services.learning.lessons import opened
-from services.pagination import Page
+from models.columns import utc_now
+from services.identity.user_rows import lock_active_user
+from services.learning.courses import is_visible_to
+from services.learning.lessons import read_accessible_lesson
+from services.pagination import Page, read_page
 
 
 class CourseEnrollment(NamedTuple):
-    """A course that somebody takes, and how many of its lessons they have completed."""
+    """An enrollment with its course, and how many of its lessons are completed."""
 
     course: Course
     enrollment_id: uuid.UUID
@@ -34,7 +33,7 @@ class CourseEnrollment(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class CourseProgress:
-    """How far somebody has come: each lesson in order, with the row that exists once they have begun it."""
+    """Progress in a course: each lesson in order, with its row, which exists once the lesson was begun."""
 
     course_id: uuid.UUID
     lessons: list[tuple[Lesson, LessonProgress | None]]
@@ -45,7 +44,7 @@ class CourseProgress:
 
     @property
     def resume_lesson_id(self) -> uuid.UUID | None:
-        """Where to go on: the lesson that was watched last, or the next one where that is completed."""
+        """Return the lesson to go on with: the one watched last, or the next one where that is completed."""
         begun = [(row.updated_at, index) for index, (_, row) in enumerate(self.lessons) if row is not None]
         start = max(begun)[1] if begun else 0
         for lesson, row in [*self.lessons[start:], *self.lessons[:start]]:
@@ -58,8 +57,8 @@ class ProgressService:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def courses(self, user_id: str, *, limit: int, cursor: str | None) -> Page[CourseEnrollment]:
-        """Read a page of the courses that a user is enrolled in, the latest first, also those unpublished since."""
+    async def list_enrollments(self, user_id: str, *, limit: int, cursor: str | None) -> Page[CourseEnrollment]:
+        """List a page of a user's enrollments, newest first, also of courses unpublished since."""
         me = uuid.UUID(user_id)
         lessons = sa.select(sa.func.count()).select_from(Lesson).where(col(Lesson.course_id) == Course.id)
         done = sa.exists().where(
@@ -75,23 +74,19 @@ class ProgressService:
             )
             .join(Enrollment, col(Enrollment.course_id) == Course.id)
             .where(col(Enrollment.user_id) == me)
-            .order_by(col(Enrollment.enrolled_at).desc(), col(Enrollment.id).desc())
         )
-        if cursor:
-            position = sa.tuple_(*pagination.decode(cursor))
-            statement = statement.where(sa.tuple_(col(Enrollment.enrolled_at), col(Enrollment.id)) < position)
+        key = (col(Enrollment.enrolled_at), col(Enrollment.id))
         async with self._database.transaction() as db:
-            rows = [CourseEnrollment(*row) for row in (await db.execute(statement.limit(limit + 1))).all()]
-        return pagination.page(rows, limit, lambda taken: (taken.enrolled_at, taken.enrollment_id))
+            return await read_page(db, statement, key, limit=limit, cursor=cursor, build=CourseEnrollment)
 
-    async def of(self, user_id: str, course_id: str) -> CourseProgress:
+    async def get_progress(self, user_id: str, course_id: str) -> CourseProgress:
         """Read a user's progress in a course; raise NotFound, also for one that they may not see."""
         key = uuid.UUID(course_id)
         mine = sa.and_(
             col(LessonProgress.lesson_id) == col(Lesson.id), col(LessonProgress.user_id) == uuid.UUID(user_id)
         )
         async with self._database.transaction() as db:
-            visible = select(Course.id).where(Course.id == key, visible_to(user_id, drafts=False))
+            visible = select(Course.id).where(Course.id == key, is_visible_to(user_id, drafts=False))
             if (await db.exec(visible)).first() is None:
                 raise errors.NotFound()
             found = await db.execute(
@@ -102,24 +97,25 @@ class ProgressService:
             )
             return CourseProgress(key, [(lesson, row) for lesson, row in found.all()])
 
-    async def watched(self, user_id: str, lesson_id: str, seconds: int) -> LessonProgress:
-        """Note how far a lesson was watched: never less than before, nor more than it has. Raises as `opened` does."""
+    async def record_position(self, user_id: str, lesson_id: str, seconds: int) -> LessonProgress:
+        """Record how far a lesson was watched: never less than before, nor more than its length.
+
+        Raises as `read_accessible_lesson` does.
+        """
         return await self._write(user_id, lesson_id, seconds=seconds)
 
     async def complete(self, user_id: str, lesson_id: str) -> LessonProgress:
-        """Note that a lesson is completed, once; raise as `opened` does."""
-        return await self._write(user_id, lesson_id, completed_at=now())
+        """Record that a lesson is completed, once; raise as `read_accessible_lesson` does."""
+        return await self._write(user_id, lesson_id, completed_at=utc_now())
 
     async def _write(
         self, user_id: str, lesson_id: str, *, seconds: int = 0, completed_at: datetime | None = None
     ) -> LessonProgress:
         me = uuid.UUID(user_id)
         async with self._database.transaction() as db:
-            # Held, so that nothing is written about an account that is being deleted.
-            user = await lock_user(db, me)
-            if user is None or user.deleted_at is not None:
-                raise errors.Unauthenticated()
-            lesson = await opened(db, user_id, lesson_id, drafts=False, hold=True)
+            # Locked, so that nothing is written about an account that is being deleted.
+            await lock_active_user(db, me)
+            lesson = await read_accessible_lesson(db, user_id, lesson_id, drafts=False, lock=True)
             if lesson.duration_secs is not None:
                 seconds = min(seconds, lesson.duration_secs)
             new = insert(LessonProgress).values(
@@ -138,7 +134,7 @@ class ProgressService:
                         "watch_seconds": sa.func.greatest(LessonProgress.watch_seconds, new.excluded.watch_seconds),
                         "completed_at": completed,
                         "completed": completed.is_not(None),
-                        "updated_at": now(),
+                        "updated_at": utc_now(),
                     },
                 ).returning(LessonProgress)
             )

@@ -23,10 +23,20 @@ from adapters.scripts import Scripts
 from models import CallSession, Level
 from services.calls.call_history import CallHistoryService
 from services.calls.call_records import CallRecords
-from services.calls.matchmaking import Match, MatchmakingService, Partner, PartnerCancelled, SearchExpired, Searching
+from services.calls.matchmaking import MatchmakingService
+from services.calls.outcomes import (
+    Match,
+    Partner,
+    PartnerCancelled,
+    PeerLeft,
+    PeerReconnected,
+    PeerReconnecting,
+    SearchExpired,
+    Searching,
+)
 from services.calls.recovery import RecoveryService
-from services.calls.rooms import LEVELS, LUA, Rooms
-from services.calls.signaling import PeerAway, PeerBack, PeerLeft, SignalingService
+from services.calls.rooms import LEVELS, LUA_DIRECTORY, Rooms
+from services.calls.signaling import SignalingService
 from settings import Settings
 from testing.calls import LocalBus
 
@@ -64,7 +74,7 @@ class Rows(CallHistoryService):
         self.ends[room_id] += 1
         return True
 
-    async def open_calls(self) -> list[CallSession]:
+    async def list_open_calls(self) -> list[CallSession]:
         return list(self.open.values())
 
 
@@ -75,7 +85,7 @@ class Matchmaking(MatchmakingService):
         super().__init__(bus, None, rooms, world.rows, rows)  # type: ignore[arg-type]
         self._world = world
 
-    async def _partner(self, user_id: str, socket: str) -> tuple[Partner, list[str]]:
+    async def _read_seeker(self, user_id: str, socket: str) -> tuple[Partner, list[str]]:
         return Partner(user_id, "Ada", None, "beginner", socket), sorted(self._world.enemies[user_id])
 
 
@@ -101,15 +111,15 @@ class Worker:
         rows = CallRecords(world.rooms, world.rows)
         self.matchmaking = Matchmaking(world, self.bus, world.rooms, rows)
         self.signaling = SignalingService(self.bus, world.rooms, rows, self.matchmaking)
-        self.signaling.on_peer_moved(self._move)
+        self.signaling.on_peer_change(self._move)
         self._tell = world.tell
         self.recovery = RecoveryService(
-            world.rooms, rows, world.rows, self.matchmaking, self.signaling, others_come_first=0
+            world.rooms, rows, world.rows, self.matchmaking, self.signaling, rejoin_seconds=0
         )
 
     async def _emit(self, socket: str, name: str, payload: Any) -> None: ...
 
-    async def _move(self, moved: PeerAway | PeerBack) -> None:
+    async def _move(self, moved: PeerReconnecting | PeerReconnected) -> None:
         self._tell(moved)
 
 
@@ -175,8 +185,8 @@ class World:
             case Match() as found:
                 self.check_match(found)
                 for side in (found.waiting, found.seeker):
-                    if side.socket in self.sockets:
-                        self.belief[side.socket] = found.room_id
+                    if side.socket_id in self.sockets:
+                        self.belief[side.socket_id] = found.room_id
             case Searching(socket, wait):
                 assert 0 < wait <= 300
                 if socket in self.sockets:
@@ -274,7 +284,7 @@ class World:
             worker, user = self.worker_of(socket), self.sockets.pop(socket)
             self.belief.pop(socket, None)
             banned: Literal["banned"] | None = "banned" if self.random.random() < 0.05 else None
-            self.tell(await worker.signaling.disconnect(user, socket, for_good=banned))
+            self.tell(await worker.signaling.disconnect(user, socket, final_reason=banned))
 
     async def join(self) -> None:
         """Whoever was told of a room enters it, at times with their other device."""
@@ -292,8 +302,8 @@ class World:
             self.forget(user)
             return
         self.belief[socket] = room
-        if joined.replaced:
-            self.belief.pop(joined.replaced, None)
+        if joined.replaced_socket_id:
+            self.belief.pop(joined.replaced_socket_id, None)
         self.counts["joined"] += 1
 
     async def hang_up(self) -> None:
@@ -318,7 +328,7 @@ class World:
                 await self.scripts.execute("HSET", f"match:room:{room}:meta", f"away:{user}", "1")
             await self.scripts.execute("ZADD", "match:due", 0, entry)
             for _ in range(2):  # two workers look; one does it
-                async for outcome in self.any_worker().recovery.due():
+                async for outcome in self.any_worker().recovery.handle_deadlines():
                     self.tell(outcome)
             self.counts[f"due {entry.partition(':')[0]}"] += 1
 
@@ -339,7 +349,7 @@ class World:
         """Every worker hears of the dead, as at its next heartbeat."""
         for worker_id in self.unnoticed:
             for worker in list(self.workers.values())[:2]:
-                async for outcome in worker.recovery.worker_lost(worker_id):
+                async for outcome in worker.recovery.recover_worker(worker_id):
                     self.tell(outcome)
         self.unnoticed.clear()
 
@@ -353,7 +363,7 @@ class World:
                     (self.find_before_notice, self.find_before_notice, self.hang_up, self.cancel)
                 )()
             await self.introduce(worker)
-            async for outcome in worker.recovery.data_lost():
+            async for outcome in worker.recovery.restore_data():
                 self.tell(outcome)
         held = await self.held()
         for user, (level, topic, *_) in held.searching.items():
@@ -363,7 +373,7 @@ class World:
 
     async def find_before_notice(self) -> None:
         """Search, while Redis has forgotten everything; not beside one's other device, whose search will go on."""
-        waiting = {socket for worker in self.workers.values() for socket in worker.matchmaking._waiting}
+        waiting = {socket for worker in self.workers.values() for socket in worker.matchmaking._queue_entries}
         waiting_users = {self.sockets[socket] for socket in waiting if socket in self.sockets}
         free = [each for each, user in self.sockets.items() if each in waiting or user not in waiting_users]
         if free:
@@ -435,7 +445,7 @@ class World:
 
 @pytest.fixture
 async def world(settings: Settings, own_valkey: dict[str, str]) -> AsyncIterator[World]:
-    scripts = Scripts(settings.model_copy(update={"redis_port": int(own_valkey["REDIS_PORT"])}), LUA)
+    scripts = Scripts(settings.model_copy(update={"redis_port": int(own_valkey["REDIS_PORT"])}), LUA_DIRECTORY)
     made = World(scripts, SEED)
     await made.begin()
     yield made
@@ -443,7 +453,8 @@ async def world(settings: Settings, own_valkey: dict[str, str]) -> AsyncIterator
     await scripts.close()
 
 
-async def test_a_hundred_thousand_operations_match_nobody_twice_and_lose_nobody(world: World) -> None:
+async def test_random_operations_agree_with_a_model(world: World) -> None:
+    """A hundred thousand operations match no user twice and lose none."""
     for number in range(1, OPERATIONS + 1):
         try:
             await world.step()
@@ -458,8 +469,8 @@ async def test_a_hundred_thousand_operations_match_nobody_twice_and_lose_nobody(
             "Searching",
             "SearchExpired",
             "PartnerCancelled",
-            "PeerAway",
-            "PeerBack",
+            "PeerReconnecting",
+            "PeerReconnected",
             "PeerLeft",
             "flushed",
         ):

@@ -12,9 +12,11 @@ import pytest
 import errors
 from container import Container
 from services.calls.call_records import CallRecords
-from services.calls.matchmaking import Match, MatchmakingService, PartnerCancelled, Searching
+from services.calls.matchmaking import MatchmakingService
+from services.calls.outcomes import Match, PartnerCancelled, Searching
 from services.calls.recovery import RecoveryService
-from services.calls.rooms import Card, Rooms, Ticket
+from services.calls.room_state import PartnerCard, QueueEntry
+from services.calls.rooms import Rooms
 from services.calls.signaling import SignalingService
 from testing.calls import LocalBus, empty_queue
 
@@ -50,12 +52,12 @@ class Patient(SignalingService):
         return PartnerCancelled(user_id, None)
 
 
-def ticket(user_id: str, socket: str) -> Ticket:
-    card: Card = {"displayName": "Ada", "avatarUrl": None, "level": "beginner"}
+def ticket(user_id: str, socket: str) -> QueueEntry:
+    card: PartnerCard = {"displayName": "Ada", "avatarUrl": None, "level": "beginner"}
     return {"userId": user_id, "socket": socket, "level": "all", "topic": "", "since": 1, "card": card}
 
 
-async def test_whoever_is_seen_to_first_hears_of_it_first(container: Container) -> None:
+async def test_outcomes_are_emitted_as_they_happen(container: Container) -> None:
     rooms, bus = Rooms(container.scripts), LocalBus()
     rows = CallRecords(rooms, container.call_history)
     matchmaking = MatchmakingService(bus, container.database, rooms, container.call_history, rows)
@@ -63,14 +65,16 @@ async def test_whoever_is_seen_to_first_hears_of_it_first(container: Container) 
     recovery = RecoveryService(rooms, rows, container.call_history, matchmaking, signaling)
     for _ in range(2):
         user_id = str(uuid.uuid4())
-        await rooms.find(ticket(user_id, f"{container.bus.worker_id}.{user_id}"), str(uuid.uuid4()), str(uuid.uuid4()))
-    told = [outcome.socket async for outcome in recovery.worker_lost("dead") if isinstance(outcome, PartnerCancelled)]
+        await rooms.find_partner(
+            ticket(user_id, f"{container.bus.worker_id}.{user_id}"), str(uuid.uuid4()), str(uuid.uuid4())
+        )
+    told = [
+        outcome.socket_id async for outcome in recovery.recover_worker("dead") if isinstance(outcome, PartnerCancelled)
+    ]
     assert len(told) == 2 and told == [*signaling.seen[1:], signaling.seen[0]]
 
 
-async def test_searches_that_redis_has_lost_meet_when_they_are_put_back(
-    container: Container, make_learner: Any
-) -> None:
+async def test_lost_searches_match_when_restored(container: Container, make_learner: Any) -> None:
     rooms = Rooms(container.scripts)
     rows = CallRecords(rooms, container.call_history)
     learners = [(await make_learner()).id for _ in range(3)]
@@ -90,7 +94,7 @@ async def test_searches_that_redis_has_lost_meet_when_they_are_put_back(
 
     async def restored(at: int) -> list[Any]:
         await container.redis.set(f"worker:{('one', 'two')[at]}", "1", ex=30)
-        return [outcome async for outcome in workers[at].restore()]
+        return [outcome async for outcome in workers[at].restore_searches()]
 
     await restored(0)
     assert isinstance(await search(0, 0), Searching)
@@ -103,14 +107,12 @@ async def test_searches_that_redis_has_lost_meet_when_they_are_put_back(
     assert [(type(each), each.waiting.user_id, each.seeker.user_id) for each in met] == [
         (Match, learners[0], learners[1])
     ], "the one who waited longest, and the one who waited longest after them"
-    assert [each["userId"] async for each in rooms.searches()] == [learners[2]]
+    assert [each["userId"] async for each in rooms.iterate_searches()] == [learners[2]]
     assert await restored(0) == [] == await restored(1), "they have met"
     await lose_all()
 
 
-async def test_a_search_that_is_cancelled_before_its_loss_is_noticed_does_not_come_back(
-    container: Container, make_learner: Any
-) -> None:
+async def test_cancelled_search_is_not_restored(container: Container, make_learner: Any) -> None:
     rooms = Rooms(container.scripts)
     rows = CallRecords(rooms, container.call_history)
     matchmaking = MatchmakingService(LocalBus(), container.database, rooms, container.call_history, rows)
@@ -119,16 +121,16 @@ async def test_a_search_that_is_cancelled_before_its_loss_is_noticed_does_not_co
     await matchmaking.find_partner(user_id, "w.one", level="all", topic=None)
     await empty_queue(container)
     assert await matchmaking.cancel_search(user_id, "w.one") is None
-    assert [outcome async for outcome in matchmaking.restore()] == []
-    assert [each async for each in rooms.searches()] == []
+    assert [outcome async for outcome in matchmaking.restore_searches()] == []
+    assert [each async for each in rooms.iterate_searches()] == []
     with pytest.raises(errors.NotSearching):
         await matchmaking.cancel_search(user_id, "w.one")
 
 
-async def test_a_search_for_a_dead_worker_leaves_no_ticket(container: Container, make_learner: Any) -> None:
+async def test_search_of_a_dead_process_leaves_no_entry(container: Container, make_learner: Any) -> None:
     rooms, bus = Rooms(container.scripts), NobodyThere()
     rows = CallRecords(rooms, container.call_history)
     matchmaking = MatchmakingService(bus, container.database, rooms, container.call_history, rows)
     user_id = (await make_learner()).id
     await matchmaking.find_partner(user_id, "dead.one", level="all", topic=None)
-    assert [each async for each in rooms.searches()] == []
+    assert [each async for each in rooms.iterate_searches()] == []
