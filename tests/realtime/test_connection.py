@@ -22,7 +22,7 @@ from websockets.asyncio.client import connect
 from adapters.keys import KeyFiles, KeyRing
 from adapters.tokens import LEEWAY, AccessTokens
 from container import Container
-from contract import edge, socket_server
+from contract import middleware, socket_server
 from contract.event_rate import EventLimit
 from models import Profile, RefreshToken, User
 from settings import Settings
@@ -196,7 +196,7 @@ async def test_refusal_is_readable_across_origins(settings: Settings) -> None:
     origin = "https://app.example.com"
     changed = settings.model_copy(update={"cors_origins": [origin]})
     app = socket_server.App(socket_server.Server(EventLimit(per_second=1, burst=1)))
-    transport = httpx.ASGITransport(edge.wrap(app, changed, lambda *_: None))
+    transport = httpx.ASGITransport(middleware.wrap(app, changed, lambda *_: None))
     async with httpx.AsyncClient(transport=transport, base_url="http://parlance") as http:
         answer = await http.get("/socket.io/?EIO=4&transport=polling", headers={"Origin": origin})
         assert_problem(answer, "request_invalid")

@@ -1,4 +1,4 @@
-"""Owns what every HTTP exchange gets, whoever answers it: a request id, security headers, CORS, one line of log."""
+"""Middleware around the whole app: request ids, security headers, CORS, and one line of log for each request."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ Count = Callable[[str, int, float], None]
 _TUS = ("Tus-Resumable", "Upload-Length", "Upload-Offset", "Upload-Metadata")
 _TUS_REQUEST = ("X-HTTP-Method-Override", "Upload-Concat", "Upload-Defer-Length", "Upload-Checksum")
 _TUS_ANSWER = ("Tus-Version", "Tus-Extension", "Tus-Max-Size", "Upload-Expires")
-#: The name in uvicorn's state under which `http_server.py` finds `Edge.record_refusal`, and that in a request's scope
-#: of the status with which it was refused while its app was running.
+#: The name in uvicorn's state of `RequestMiddleware.record_refusal`, for `http_server.py`, and the name in a request's
+#: scope of the status with which it was refused while its app was running.
 RECORD_REFUSAL, REFUSED = "parlance.record_refusal", "parlance.refused"
 #: How much of an address that is refused for its length stands in the log.
 _LOGGED_PATH_BYTES = 200
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
-class Edge:
-    """Names each request and hardens each answer; a header that the answer sets itself stays."""
+class RequestMiddleware:
+    """Request id, log line, count and security headers; a header that the answer sets itself stays."""
 
     def __init__(self, app: ASGIApp, settings: Settings, count: Count) -> None:
         self._app = app
@@ -73,7 +73,7 @@ class Edge:
         started = time.perf_counter()
         status = 0
 
-        async def send_hardened(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             nonlocal status
             if message["type"] == WHOLE:
                 status = message["status"]
@@ -89,7 +89,7 @@ class Edge:
             await send(message)
 
         try:
-            await self._app(scope, receive, send_hardened)
+            await self._app(scope, receive, send_with_headers)
         finally:
             seconds = time.perf_counter() - started
             if REFUSED in scope:
@@ -111,7 +111,7 @@ class Edge:
         return [(b"x-request-id", name.encode()), *self._headers, *cors]
 
     def _without_doubles(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-        """Leave out what the answer has set itself, which comes first."""
+        """Drop headers that the answer has set itself, which come first."""
         seen: set[bytes] = set()
         kept = []
         for name, value in headers:
@@ -131,11 +131,11 @@ def _raw_path(scope: Scope) -> str:
 
 
 def request_id(scope: Scope) -> str:
-    """Return the X-Request-Id that came along, if it is one that may stand in a log; else a new one."""
-    return _given_name(scope) or f"{getrandbits(64):016x}"  # told apart, not guessed at
+    """Return the X-Request-Id of the request, where it may stand in a log; else a new one."""
+    return _given_id(scope) or f"{getrandbits(64):016x}"  # unique, not secret
 
 
-def _given_name(scope: Scope) -> str | None:
+def _given_id(scope: Scope) -> str | None:
     for header, value in scope["headers"]:
         if header == b"x-request-id":
             given = value.decode("latin-1")
@@ -144,7 +144,7 @@ def _given_name(scope: Scope) -> str | None:
 
 
 class Cors(CORSMiddleware):
-    """starlette's, which adds its headers to answers that begin in ASGI's own way."""
+    """starlette's CORS middleware, whose headers need answers that begin in ASGI's own way."""
 
     async def simple_response(self, scope: Scope, receive: Receive, send: Send, request_headers: Headers) -> None:
         scope["extensions"] = {}
@@ -163,8 +163,8 @@ class Cors(CORSMiddleware):
         return headers.raw
 
 
-class Before:
-    """Answers with `routes`, which are read-only pages, where one fits, else with the app."""
+class Pages:
+    """Routes of read-only pages, before the app."""
 
     def __init__(self, routes: Sequence[Route], app: ASGIApp) -> None:
         self._routes = {route.path: route for route in routes}
@@ -187,9 +187,9 @@ class Before:
 
 
 def wrap(app: ASGIApp, settings: Settings, count: Count) -> ASGIApp:
-    """Put the edge, and CORS where origins are configured, around the whole app.
+    """Put the middleware, and CORS where origins are configured, around the whole app.
 
-    `count` is told of every request: its operation's id or nothing, the status, the seconds it took.
+    `count` is called for every request with its operation's id or nothing, the status, and the seconds it took.
     """
     if settings.cors_origins:
         app = Cors(
@@ -200,4 +200,4 @@ def wrap(app: ASGIApp, settings: Settings, count: Count) -> ASGIApp:
             allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "X-Request-Id", *_TUS, *_TUS_REQUEST],
             expose_headers=["X-Request-Id", "Retry-After", "Location", "Idempotent-Replayed", *_TUS, *_TUS_ANSWER],
         )
-    return Edge(app, settings, count)
+    return RequestMiddleware(app, settings, count)
