@@ -1,7 +1,7 @@
 """Numbers of the administrators' dashboard.
 
 Each is read from a range of an index that does not grow with the age of the deployment, or is PostgreSQL's own estimate
-(docs/decisions/0015-numbers-of-bounded-reads.md). Redis caches them for a few seconds, for all web processes.
+(docs/decisions/0015-dashboard-from-bounded-reads.md). Redis caches them for a few seconds, for all web processes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Metrics: counts of every web process of this host, and numbers of the stores.
 
 Each module counts its own work in plain integers. The process that is scraped requests the numbers of the other
-processes of its host over the bus, and reports all of them (docs/decisions/0018-one-scrape-for-all-workers.md).
+processes of its host over the bus, and reports all of them (docs/decisions/0018-one-scrape-per-host.md).
 """
 
 from __future__ import annotations
