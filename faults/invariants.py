@@ -1,4 +1,4 @@
-"""Owns what must hold after whatever happened: each invariant asks the stores, and names what breaks it."""
+"""What must hold after every fault: each invariant reads the stores and names what breaks it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from testing.shop import agrees
 
 @dataclass
 class Stores:
-    """What the invariants read: the database, Redis, the bucket, the providers' ledger, and what clients were told."""
+    """What the invariants read: the database, Redis, the bucket, the providers' ledger, and the clients' claims."""
 
     settings: Settings
     database: psycopg.Connection[Any]
@@ -47,8 +47,8 @@ def accounts(stores: Stores) -> list[str]:
 
 
 def sign_ins(stores: Stores) -> list[str]:
-    """Nobody was signed out who renewed their sign-in as they should."""
-    return [f"signed out: {told}" for told in stores.claims.signed_out]
+    """No login ended that its client refreshed as it should."""
+    return [f"signed out: {login}" for login in stores.claims.signed_out]
 
 
 def calls(stores: Stores) -> list[str]:
@@ -68,7 +68,7 @@ def calls(stores: Stores) -> list[str]:
 
 
 def one_call_each(stores: Stores) -> list[str]:
-    """Nobody was in two calls at once."""
+    """No user was in two calls at once."""
     statement = """
         WITH sides AS (
             SELECT id, room_id, unnest(ARRAY[user_a_id, user_b_id]) AS user_id,
@@ -80,7 +80,7 @@ def one_call_each(stores: Stores) -> list[str]:
 
 
 def open_calls(stores: Stores) -> list[str]:
-    """No call is open, and no search or room is left, when everybody has gone."""
+    """No call is open, and no search or room is left, when all clients have gone."""
     rows = stores.rows("SELECT room_id FROM call_sessions WHERE ended_at IS NULL")
     left = [
         str(key)
@@ -91,13 +91,13 @@ def open_calls(stores: Stores) -> list[str]:
 
 
 def statistics(stores: Stores) -> list[str]:
-    """What learners are told they practised is what their calls add up to."""
+    """Statistics of learners are the sums of their calls."""
     statement = """
         SELECT p.user_id, p.total_sessions, count(c.id) FROM profiles p
         LEFT JOIN call_sessions c ON p.user_id IN (c.user_a_id, c.user_b_id)
             AND c.connected_at IS NOT NULL AND c.ended_at IS NOT NULL
         GROUP BY 1, 2 HAVING p.total_sessions <> count(c.id)"""
-    return [f"{user} is told of {told} calls, and had {had}" for user, told, had in stores.rows(statement)]
+    return [f"{user} counts {counted} calls, and had {had}" for user, counted, had in stores.rows(statement)]
 
 
 def ratings(stores: Stores) -> list[str]:
@@ -166,18 +166,18 @@ def refunds(stores: Stores) -> list[str]:
 
 
 def notifications(stores: Stores) -> list[str]:
-    """Whoever has paid is told in the list once, and their device at least once."""
+    """A payment is notified of once in the list, and at least once on the device."""
     found = []
-    told = dict(
+    notified = dict(
         stores.rows("SELECT data->>'orderId', count(*) FROM notifications WHERE type = 'payment_success' GROUP BY 1")
     )
     owners = dict(stores.rows("SELECT id::text, user_id::text FROM orders WHERE paid_at IS NOT NULL"))
     for order, user in owners.items():
-        if told.get(order, 0) != 1:
-            found.append(f"of the order {order} was told {told.get(order, 0)} times")
+        if notified.get(order, 0) != 1:
+            found.append(f"the order {order} has {notified.get(order, 0)} notifications")
         device = stores.claims.devices.get(user)
         if device and not stores.stand_ins.fcm.shown(device):
-            found.append(f"the device of {user} was never told of the order {order}")
+            found.append(f"the device of {user} was never notified of the order {order}")
     return found
 
 
@@ -196,12 +196,12 @@ def webhooks(stores: Stores) -> list[str]:
 
 
 def pictures(stores: Stores) -> list[str]:
-    """Every picture that somebody was told of is the profile's, and can be seen."""
+    """Every picture whose address a client was given is the profile's, and can be seen."""
     found = []
     for user, address in stores.claims.pictures.items():
         rows = stores.rows("SELECT avatar_url FROM profiles WHERE user_id = %s", uuid.UUID(user))
         if not rows or rows[0][0] is None:
-            found.append(f"{user} has no picture, and was told of {address}")
+            found.append(f"{user} has no picture, and was given {address}")
         elif httpx.get(rows[0][0], timeout=10, trust_env=False).status_code != 200:
             found.append(f"the picture {rows[0][0]} cannot be seen")
     return found
@@ -223,7 +223,7 @@ def videos(stores: Stores) -> list[str]:
 
 
 def uploads(stores: Stores) -> list[str]:
-    """The store holds no parts of uploads that nobody goes on with."""
+    """The store holds no parts of uploads that were abandoned."""
     parts = stores.bucket._list_multipart_uploads(stores.settings.storage_bucket_name).uploads
     return [f"parts of {each.object_name} are left" for each in parts]
 
