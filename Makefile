@@ -43,11 +43,13 @@ check: env ## Check style, types, layers, the specs, what breaks clients, the cl
 	$(BIN)/lint-imports
 	$(BIN)/python -m contract.lint
 	$(BIN)/python -m contract.compare
+	$(BIN)/python -m contract.python_types --check
 	$(BIN)/python -m contract.typescript --check
 	$(BIN)/parlance migrations check --embedded
 
 .PHONY: types
-types: env ## Write the TypeScript types of both specs, and bundle the practice page.
+types: env ## Write the Python and TypeScript types of both specs, and bundle the practice page.
+	$(BIN)/python -m contract.python_types
 	$(BIN)/python -m contract.typescript
 
 .PHONY: release-specs

@@ -31,7 +31,7 @@ from services.calls.call_history import CallHistoryService
 from services.calls.call_records import CallRecords
 from services.calls.matchmaking import MatchmakingService
 from services.calls.recovery import RecoveryService
-from services.calls.rooms import LUA, Rooms
+from services.calls.rooms import LUA_DIRECTORY, Rooms
 from services.calls.signaling import SignalingService
 from services.calls.user_sockets import UserSocketsService
 from services.identity.account_deletion import PrivacyService
@@ -56,8 +56,10 @@ from services.operations.health import HealthService
 from services.operations.idempotency import IdempotencyService
 from services.operations.metrics import MetricsService
 from services.operations.pruning import PruningService
-from services.payments.checkout import PaymentsService
+from services.payments.checkout import CheckoutService
+from services.payments.orders import OrdersService
 from services.payments.reconciliation import ReconciliationService
+from services.payments.refunds import RefundsService
 from services.payments.webhooks import WebhooksService
 from services.safety.bans import BansService
 from services.safety.blocks import BlocksService
@@ -82,7 +84,7 @@ class Container:
         self.database = Database(settings)
         self.redis = redis.connect(settings)
         self._bus_connections = Scripts(settings, buses.LUA), Scripts(settings, buses.LUA)
-        self.scripts = Scripts(settings, LUA)
+        self.scripts = Scripts(settings, LUA_DIRECTORY)
         self.bus: Bus = bus or buses.WorkerBus(
             *self._bus_connections, directory=buses.directory(settings), required=settings.bus_directory is not None
         )
@@ -116,15 +118,12 @@ class Container:
         )
         self._providers = _providers(settings) if payment_providers is None else payment_providers
         self.idempotency = IdempotencyService(self.redis)
-        self.payments = PaymentsService(
-            self.database,
-            self.jobs,
-            self.audit,
-            self._providers,
-            settings.payment_provider,
-            settings.checkout_expiry,
+        self.checkout = CheckoutService(
+            self.database, self._providers, settings.payment_provider, settings.checkout_expiry
         )
-        self.reconciliation = ReconciliationService(self.database, self.payments, self._providers)
+        self.orders = OrdersService(self.database)
+        self.refunds = RefundsService(self.database, self.jobs, self.audit, self._providers)
+        self.reconciliation = ReconciliationService(self.database, self.refunds, self._providers)
         self.webhooks = WebhooksService(self.database, self.redis, self.jobs, self.audit, self._providers)
         self.pruning = PruningService(
             self.database,
@@ -132,7 +131,7 @@ class Container:
             mailed_tokens_after=settings.prune_mailed_tokens_after,
             webhook_events_after=settings.prune_webhook_events_after,
         )
-        self.courses = CoursesService(self.database, self.payments, self.audit, self.jobs, self.storage)
+        self.courses = CoursesService(self.database, self.checkout, self.audit, self.jobs, self.storage)
         self.lessons = LessonsService(self.database, self.audit, self.jobs, self.storage)
         self.progress = ProgressService(self.database)
         self.uploads = UploadsService(
@@ -164,7 +163,7 @@ class Container:
         self.signaling = SignalingService(self.bus, rooms, rows, self.matchmaking)
         self.recovery = RecoveryService(rooms, rows, self.call_history, self.matchmaking, self.signaling)
         self.user_directory = UserDirectoryService(
-            self.database, self.call_history, self.reports, self.payments, self.audit
+            self.database, self.call_history, self.reports, self.orders, self.audit
         )
         self.dashboard = DashboardService(self.database, self.redis, rooms)
         self.metrics = MetricsService(self.database, self.redis, self.bus, rooms, self.matchmaking, self.webhooks)

@@ -122,7 +122,7 @@ async def handle_payment_event(run: Run, *, event_id: str) -> None:
 async def send_refund(run: Run, *, refund_id: str) -> None:
     # A refund that the provider refuses is recorded; another attempt would not help.
     with suppress(errors.PaymentRefused):
-        await run.services.payments.send_refund(refund_id)
+        await run.services.refunds.send(refund_id)
 
 
 @job("payments.handle_overdue", schedule="* * * * *")
@@ -161,12 +161,12 @@ async def delete_unused_video(run: Run, *, lesson_id: str, folder: str) -> None:
 
 @job("videos.drop", max_attempts=_RETRY_ATTEMPTS)
 async def delete_upload(run: Run, *, key: str, attempt: str) -> None:
-    await run.services.uploads.drop(key, attempt)
+    await run.services.uploads.delete_stored(key, attempt)
 
 
 @job("videos.sweep", schedule="23 * * * *")
 async def delete_stale_uploads(run: Run) -> None:
-    if deleted := await run.services.uploads.sweep():
+    if deleted := await run.services.uploads.delete_expired():
         log.info("stale_uploads_deleted count=%d", deleted)
 
 

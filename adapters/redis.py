@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import redis.exceptions
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 
 from settings import Settings
+
+#: What a command raises while Redis is unreachable or refuses to serve.
+UNAVAILABLE = (redis.exceptions.RedisError, OSError)
 
 
 def connect(settings: Settings) -> Redis:

@@ -1,8 +1,9 @@
-"""Owns the end of background tasks."""
+"""Background tasks: kept while they run, ended reliably."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from typing import Any
 
 
@@ -18,3 +19,19 @@ async def end(*tasks: asyncio.Task[Any]) -> None:
             task.cancel()
         _, pending = await asyncio.wait(pending, timeout=0.5)
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class BackgroundTasks:
+    """Tasks that nobody awaits, referenced until they are done: asyncio alone would let them be collected."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def start(self, work: Coroutine[Any, Any, Any]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def stop(self) -> None:
+        """Cancel the tasks that still run, and wait for them."""
+        await end(*self._tasks)

@@ -6,13 +6,21 @@ import base64
 import hashlib
 import hmac
 import time
-from typing import Any
+from typing import NotRequired, TypedDict
 
 from setting_values import url_host
 from settings import Settings
 
 #: Seconds that a credential lives.
 LIFETIME = 3600
+
+
+class IceServer(TypedDict):
+    """An RTCIceServer."""
+
+    urls: list[str]
+    username: NotRequired[str]
+    credential: NotRequired[str]
 
 
 class Turn:
@@ -26,7 +34,7 @@ class Turn:
             f"turns:{host}:{tls_port}?transport=tcp",
         ]
 
-    def ice_servers(self, user_id: str) -> list[dict[str, Any]]:
+    def ice_servers(self, user_id: str) -> list[IceServer]:
         """Make the RTCIceServers of one user: `{unix expiry}:{userId}`, base64 of its HMAC-SHA1 as credential."""
         username = f"{int(time.time()) + LIFETIME}:{user_id}"
         digest = hmac.new(self._secret, username.encode(), hashlib.sha1).digest()

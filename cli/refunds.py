@@ -39,7 +39,7 @@ def issue(
     """
     if reason is not None:
         reason = check_text("reason", reason, Kind.PARAGRAPHS, max_length=500)
-    refund = with_services(lambda services: services.payments.refund(None, str(order_id), amount, reason))
+    refund = with_services(lambda services: services.refunds.create(None, str(order_id), amount, reason))
     print(f"refund {refund.id} of {refund.amount} {refund.currency}: {refund.status}")
 
 
@@ -62,7 +62,7 @@ async def _all(services: Container) -> list[Refund]:
     refunds: list[Refund] = []
     cursor: str | None = None
     while True:
-        page: Page[Refund] = await services.payments.list_refunds(limit=1000, cursor=cursor)
+        page: Page[Refund] = await services.refunds.list_refunds(limit=1000, cursor=cursor)
         refunds += page.items
         cursor = page.next_cursor
         if cursor is None:

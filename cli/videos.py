@@ -56,7 +56,7 @@ def remake(
         raise typer.BadParameter("name lessons, or give either --all or --failed")
 
     async def run(services: Container) -> list[Remake]:
-        return await services.videos.remake(lesson_ids or await services.videos.remakeable(failed=failed))
+        return await services.videos.remake(lesson_ids or await services.videos.list_remakeable(failed=failed))
 
     outcomes = with_services(run)
     if as_json:

@@ -1,8 +1,8 @@
 """Binds asyncapi.yaml to functions and serves it over Socket.IO, every payload held to the spec.
 
-A `receive` operation's key is the import path of `async def f(services, caller, body)` in `realtime/`; what it returns
-is added to the ack. A `send` operation `emit.<event>` is a function of `realtime/emit.py`. Events of one socket are
-handled one after another, so a relay keeps their order.
+A `receive` operation's key is the import path of `async def f(services, connection, body)` in `realtime/`; what it
+returns is added to the ack. A `send` operation `emit.<event>` is a function of `realtime/emit.py`. Events of one socket
+are handled one after another, so a relay keeps their order.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ from contract.fast_lane import FastLane
 from contract.operations import ContractError
 from contract.socket_server import Server
 from contract.transport import MAX_FRAME_BYTES
-from realtime import connection, emit, upkeep
-from realtime.caller import Caller
+from realtime import background, emit, lifecycle
+from realtime.connection import SocketConnection
 from realtime.emit import Event
+from services.messaging.notifications import NotificationMessage
 
 if TYPE_CHECKING:
     from container import Container
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("parlance.events")
 
 #: Modules of realtime/ whose functions are not themselves events.
-_NOT_EVENTS = ("caller", "connection", "emit", "outcomes", "upkeep")
+_NOT_EVENTS = ("background", "connection", "emit", "lifecycle", "outcomes")
 #: Seconds between two tries to note that a socket is gone.
 _AGAIN = 1.0
 #: Codes that any event may be refused with; `x-codes` has those of its own.
@@ -45,9 +46,9 @@ COMMON_CODES = frozenset(
     {errors.BadPayload.code, errors.RateLimited.code, errors.Unavailable.code, errors.ProductError.code}
 )
 #: What a function that answers an event takes.
-_PARAMETERS = ["services", "caller", "body"]
+_PARAMETERS = ["services", "connection", "body"]
 
-Function = Callable[["Container", Caller, dict[str, Any]], Awaitable["dict[str, Any] | None"]]
+Function = Callable[["Container", SocketConnection, dict[str, Any]], Awaitable["dict[str, Any] | None"]]
 
 
 class Bound:
@@ -101,7 +102,7 @@ def _function(key: str) -> Function:
     except (ImportError, AttributeError, ValueError) as error:
         raise ContractError(f"asyncapi.yaml names {key}, but there is no such function ({error})") from None
     if not inspect.iscoroutinefunction(function) or [*inspect.signature(function).parameters] != _PARAMETERS:
-        raise ContractError(f"{key} should be `async def {name}(services, caller, body)`")
+        raise ContractError(f"{key} should be `async def {name}(services, connection, body)`")
     return function
 
 
@@ -132,7 +133,7 @@ def build(services: Container) -> Server:
     # The id says which worker holds the socket, so that an emit needs no look-up.
     server.eio.generate_id = lambda: f"{services.bus.worker_id}.{secrets.token_urlsafe(15)}"
 
-    async def emit_to(socket: str, event: Event) -> None:
+    async def emit_to(socket: str, event: Event[object]) -> None:
         if checks_output and (problem := bound.sends[event.name](event.payload)):
             raise ContractError(f"{event.name} as it would be sent is not what asyncapi.yaml says: {problem}")
         await services.bus.send(socket, "emit", event.name, event.payload)
@@ -142,10 +143,10 @@ def build(services: Container) -> Server:
 
     async def replace(socket: str) -> None:
         if socket in sockets:
-            server.send_event(socket, *emit.session_replaced())
+            server.send_event(socket, "session_replaced", {**emit.session_replaced().payload})
             await server.disconnect(socket)
 
-    async def notify(socket: str, told: dict[str, Any]) -> None:
+    async def notify(socket: str, told: NotificationMessage) -> None:
         await emit_to(socket, emit.notification(told))
 
     services.bus.on("emit", deliver)
@@ -158,21 +159,21 @@ def build(services: Container) -> Server:
     async def count_again() -> None:
         for socket, held in list(sockets.items()):
             if held.caller is not None:
-                services.user_sockets.enter(held.caller.user_id, socket)
+                services.user_sockets.add(held.caller.user_id, socket)
 
     services.bus.on_data_lost(count_again)
-    services.background.append(lambda: upkeep.run(services, emit_to, present))
+    services.background.append(lambda: background.run(services, emit_to, present))
 
     async def connected(socket: str, environ: dict[str, Any], auth: Any = None) -> None:
         logs.request_id.set(socket)
         try:
-            identity = await connection.connect(services, auth)
+            identity = await lifecycle.connect(services, auth)
         except Exception as exception:
             raise HandshakeRefused(problems.as_product_error(exception).code) from None
         if socket in sockets:  # it may have gone away meanwhile
-            caller = sockets[socket].caller = Caller(identity.user_id, identity.family_id, socket, emit_to)
-            services.user_sockets.enter(identity.user_id, socket)
-            connection.connected(services, caller)
+            caller = sockets[socket].caller = SocketConnection(identity.user_id, identity.family_id, socket, emit_to)
+            services.user_sockets.add(identity.user_id, socket)
+            lifecycle.connected(services, caller)
 
     async def disconnected(socket: str, reason: str) -> None:
         held = sockets.get(socket)
@@ -180,7 +181,7 @@ def build(services: Container) -> Server:
             return
         logs.request_id.set(socket)
         caller, held.caller = held.caller, None
-        services.user_sockets.leave(caller.user_id, socket)
+        services.user_sockets.remove(caller.user_id, socket)
         if await noted(caller):
             return
         # The connection is not kept for it: whoever is cut off is cut off, also while Redis or PostgreSQL is away.
@@ -188,15 +189,15 @@ def build(services: Container) -> Server:
         leaving.add(task)
         task.add_done_callback(leaving.discard)
 
-    async def noted(caller: Caller) -> bool:
+    async def noted(caller: SocketConnection) -> bool:
         """Note that a socket is gone; False where that has to be tried again."""
         try:
-            await connection.disconnect(services, caller)
+            await lifecycle.disconnect(services, caller)
         except Exception as exception:
             return not isinstance(problems.as_product_error(exception), errors.Unavailable)
         return True
 
-    async def note(caller: Caller) -> None:
+    async def note(caller: SocketConnection) -> None:
         while True:
             await asyncio.sleep(_AGAIN)
             if await noted(caller):

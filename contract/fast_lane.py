@@ -42,7 +42,7 @@ class FastLane:
     ) -> None:
         """`sends` holds what leaves to the contract, where that is to be checked."""
         self._relay = services.signaling.relay
-        self._take_back = services.signaling.take_back
+        self._take_back = services.signaling.forget_signal
         self._post = services.bus.post
         self._worker = f"{services.bus.worker_id}."
         self._sockets = server.directory.sockets
@@ -68,9 +68,9 @@ class FastLane:
             return False
         if validate(body) is not None or not socket.rate.spend(self._server.limit):
             return False
-        payload = {field: body[field]}
+        payload: Any = {field: body[field]}
         try:
-            peer = self._relay(caller.socket, body["roomId"], name, payload)
+            peer = self._relay(caller.socket_id, body["roomId"], name, payload)
         except errors.ProductError:
             socket.rate.give_back()
             return False
@@ -79,12 +79,12 @@ class FastLane:
                 self._send(peer, name, payload, head)
             ack = _OK
         except Exception as exception:  # numbered already, so not to be tried again the ordinary way
-            self._take_back(caller.socket, payload["seq"])
-            token = logs.request_id.set(caller.socket)
+            self._take_back(caller.socket_id, payload["seq"])
+            token = logs.request_id.set(caller.socket_id)
             problem = problems.socket_problem(exception)
             logs.request_id.reset(token)
             outcome = name, problem["code"]
-            self._server.send_refusal(caller.socket, problem)
+            self._server.send_refusal(caller.socket_id, problem)
             ack = orjson.dumps([{"ok": False, "error": problem}])
         self._counts[outcome] += 1
         if ack_id is not None:

@@ -32,7 +32,7 @@ except ImportError:  # a platform without compiled wheels
 if TYPE_CHECKING:
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-    from realtime.caller import Caller
+    from realtime.connection import SocketConnection
 
 log = logging.getLogger("parlance.events")
 #: Takes what the WebSocket library has to say: two lines for each connection and, at debug, every frame with its token.
@@ -404,7 +404,7 @@ class Socket:
         self.sid = sid
         self.id: str | None = None
         #: Who is at the other end, from the Socket.IO handshake until the socket goes away.
-        self.caller: Caller | None = None
+        self.caller: SocketConnection | None = None
         self.connection = connection
         self.rate, self._frame_rate = EventRate(), EventRate()
         self.is_pinged = self.closing = self.closed = False

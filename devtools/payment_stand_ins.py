@@ -1,4 +1,4 @@
-"""Owns where `parlance dev` finds Stripe and Razorpay when no real keys are configured: stand-ins, from tests/."""
+"""Payment stand-ins of `parlance dev`, used where no real keys of Stripe or Razorpay are configured."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MISSING = (
 
 @dataclass(frozen=True)
 class Plan:
-    """How the stand-ins are started, and where they and their accounts are found."""
+    """Command and environment of the stand-ins, and the address of their dashboard."""
 
     command: list[str]
     environment: dict[str, str]
@@ -26,7 +26,7 @@ class Plan:
 
 
 def replaced_by_real_keys() -> bool:
-    """Whether an account of either provider is configured."""
+    """Return whether an account of either provider is configured."""
     return bool(_configured("STRIPE_SECRET_KEY") or _configured("RAZORPAY_KEY_ID"))
 
 
@@ -35,7 +35,7 @@ def installed() -> bool:
 
 
 def plan(directory: Path, site: str) -> Plan:
-    """Keep their state in `directory`, tell the server at `site` of events; the accounts' keys are made anew."""
+    """Plan stand-ins with state in `directory` that send webhooks to the server at `site`; keys are generated anew."""
     state = directory.absolute() / "payments"
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
     port = _port(state / "port")
@@ -64,7 +64,7 @@ def _configured(name: str) -> str | None:
 
 
 def _port(file: Path) -> int:
-    """The port of the last start where it is free: the addresses of open checkouts stay good."""
+    """Return the port of the last start where it is free, so that addresses of open checkouts stay valid."""
     from devtools.embedded import free_ports, is_free
 
     kept = int(file.read_text()) if file.exists() else None

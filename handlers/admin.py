@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from handlers import shapes
 from services.identity.logins import Identity
+from wire import rest
 
 if TYPE_CHECKING:
     from container import Container
 
 
-async def stats(services: Container) -> dict[str, Any]:
+async def stats(services: Container) -> rest.AdminStats:
     return shapes.admin_stats(await services.dashboard.read())
 
 
@@ -24,14 +25,14 @@ async def list_users(
     role: str | None = None,
     verified: bool | None = None,
     cursor: str | None = None,
-) -> dict[str, Any]:
+) -> rest.AdminUserPage:
     page = await services.user_directory.list_all(
         limit=limit, search=search, banned=banned, flagged=flagged, role=role, verified=verified, cursor=cursor
     )
     return shapes.page(page, shapes.admin_user)
 
 
-async def read_user(services: Container, user_id: str) -> dict[str, Any]:
+async def read_user(services: Container, user_id: str) -> rest.AdminUserDetail:
     return shapes.admin_user_detail(await services.user_directory.read(user_id))
 
 
@@ -42,14 +43,16 @@ async def list_reports(
     reporter_id: str | None = None,
     reported_id: str | None = None,
     cursor: str | None = None,
-) -> dict[str, Any]:
+) -> rest.AdminReportPage:
     page = await services.reports.list_all(
         limit=limit, status=status, reporter_id=reporter_id, reported_id=reported_id, cursor=cursor
     )
     return shapes.page(page, shapes.admin_report)
 
 
-async def review_report(services: Container, caller: Identity, report_id: str, body: dict[str, Any]) -> dict[str, Any]:
+async def review_report(
+    services: Container, caller: Identity, report_id: str, body: rest.ReportReview
+) -> rest.AdminReport:
     report = await services.reports.review(
         caller.user_id,
         report_id,
@@ -60,7 +63,7 @@ async def review_report(services: Container, caller: Identity, report_id: str, b
     return shapes.admin_report(report)
 
 
-async def ban_user(services: Container, caller: Identity, user_id: str, body: dict[str, Any]) -> None:
+async def ban_user(services: Container, caller: Identity, user_id: str, body: rest.BanRequest) -> None:
     await services.bans.ban(caller.user_id, user_id, body["reason"])
 
 
@@ -76,15 +79,15 @@ async def list_orders(
     user_id: str | None = None,
     disputed: bool | None = None,
     cursor: str | None = None,
-) -> dict[str, Any]:
-    page = await services.payments.list_all(
+) -> rest.AdminOrderPage:
+    page = await services.orders.list_all(
         limit=limit, status=status, provider=provider, user_id=user_id, disputed=disputed, cursor=cursor
     )
     return shapes.page(page, shapes.admin_order)
 
 
-async def refund_order(services: Container, caller: Identity, order_id: str, body: dict[str, Any]) -> dict[str, Any]:
-    refund = await services.payments.refund(caller.user_id, order_id, body.get("amount"), body.get("reason"))
+async def refund_order(services: Container, caller: Identity, order_id: str, body: rest.RefundRequest) -> rest.Refund:
+    refund = await services.refunds.create(caller.user_id, order_id, body.get("amount"), body.get("reason"))
     return shapes.refund(refund)
 
 
@@ -95,7 +98,7 @@ async def list_audit(
     action: str | None = None,
     target_id: str | None = None,
     cursor: str | None = None,
-) -> dict[str, Any]:
+) -> rest.AuditEntryPage:
     page = await services.audit.list_all(
         limit=limit, actor_id=actor_id, actions=(action,) if action else (), target_id=target_id, cursor=cursor
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 
@@ -11,29 +11,33 @@ import errors
 from handlers import cookies, shapes
 from models import Platform
 from services.identity.logins import Identity, SignedIn
+from wire import rest
 
 if TYPE_CHECKING:
     from container import Container
 
-#: What a handler returns beside a body: headers of the answer.
-Reply = tuple[dict[str, Any] | None, dict[str, str]]
-
 _COOKIE, _COOKIE_PATH = "refresh_token", "/auth"
 
 
-async def register(services: Container, request: Request, body: dict[str, Any]) -> Reply:
+async def register(
+    services: Container, request: Request, body: rest.Credentials
+) -> tuple[rest.AuthTokens, dict[str, str]]:
     signed_in = await services.authentication.register(
         body["email"], body["password"], body["deviceId"], body["platform"]
     )
     return _tokens(services, request, signed_in)
 
 
-async def login(services: Container, request: Request, body: dict[str, Any]) -> Reply:
+async def login(
+    services: Container, request: Request, body: rest.LoginRequest
+) -> tuple[rest.AuthTokens, dict[str, str]]:
     signed_in = await services.authentication.login(body["email"], body["password"], body["deviceId"], body["platform"])
     return _tokens(services, request, signed_in)
 
 
-async def refresh(services: Container, request: Request, body: dict[str, Any]) -> Reply:
+async def refresh(
+    services: Container, request: Request, body: rest.RefreshRequest
+) -> tuple[rest.AuthTokens, dict[str, str]]:
     token = body.get("refreshToken")
     if token is None:
         token = cookies.read(request, services.settings, _COOKIE)
@@ -44,25 +48,25 @@ async def refresh(services: Container, request: Request, body: dict[str, Any]) -
     return _tokens(services, request, await services.logins.refresh(token))
 
 
-async def logout(services: Container, request: Request, caller: Identity) -> Reply:
+async def logout(services: Container, request: Request, caller: Identity) -> tuple[None, dict[str, str]]:
     await services.logins.end(caller)
     return None, {"Set-Cookie": _refresh_cookie(services, request, "", timedelta())}
 
 
-async def logout_all(services: Container, request: Request, caller: Identity) -> Reply:
+async def logout_all(services: Container, request: Request, caller: Identity) -> tuple[None, dict[str, str]]:
     await services.logins.end_all(caller.user_id)
     return None, {"Set-Cookie": _refresh_cookie(services, request, "", timedelta())}
 
 
-async def forgot_password(services: Container, body: dict[str, Any]) -> None:
+async def forgot_password(services: Container, body: rest.ForgotPassword) -> None:
     await services.authentication.forgot_password(body["email"])
 
 
-async def reset_password(services: Container, body: dict[str, Any]) -> None:
+async def reset_password(services: Container, body: rest.ResetPassword) -> None:
     await services.authentication.reset_password(body["token"], body["newPassword"])
 
 
-async def verify_email(services: Container, body: dict[str, Any]) -> None:
+async def verify_email(services: Container, body: rest.VerifyEmail) -> None:
     await services.authentication.verify_email(body["token"])
 
 
@@ -70,7 +74,7 @@ async def resend_verification(services: Container, caller: Identity) -> None:
     await services.authentication.resend_verification(caller.user_id)
 
 
-async def list_devices(services: Container, caller: Identity) -> dict[str, Any]:
+async def list_devices(services: Container, caller: Identity) -> rest.DeviceList:
     return {"items": [shapes.device(each) for each in await services.logins.devices(caller)]}
 
 
@@ -78,11 +82,11 @@ async def end_device(services: Container, caller: Identity, device_id: str) -> N
     await services.logins.end_device(caller.user_id, device_id)
 
 
-async def jwks(services: Container) -> Reply:
+async def jwks(services: Container) -> tuple[rest.JsonWebKeySet, dict[str, str]]:
     return services.authentication.jwks(), {"Cache-Control": "public, max-age=300"}
 
 
-def _tokens(services: Container, request: Request, signed_in: SignedIn) -> Reply:
+def _tokens(services: Container, request: Request, signed_in: SignedIn) -> tuple[rest.AuthTokens, dict[str, str]]:
     headers = {"Cache-Control": "no-store"}
     if signed_in.platform is Platform.WEB:
         lifetime = services.settings.jwt_refresh_expiry

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import inflection
 from starlette.datastructures import UploadFile
 
 import errors
 from handlers import shapes
 from services.identity.logins import Identity
+from services.learning.courses import CourseChanges, NewCourse
+from services.learning.lessons import NewLesson
+from wire import rest
 
 if TYPE_CHECKING:
     from container import Container
@@ -17,21 +19,21 @@ if TYPE_CHECKING:
 
 async def list_all(
     services: Container, caller: Identity | None, limit: int, cursor: str | None = None
-) -> dict[str, Any]:
-    page = await services.courses.list_for(_user_id(caller), drafts=_is_admin(caller), limit=limit, cursor=cursor)
+) -> rest.CoursePage:
+    page = await services.courses.list_courses(_user_id(caller), drafts=_is_admin(caller), limit=limit, cursor=cursor)
     return shapes.page(page, shapes.course)
 
 
-async def create(services: Container, caller: Identity, body: dict[str, Any]) -> dict[str, Any]:
-    return shapes.course(await services.courses.create(caller.user_id, _columns(body)))
+async def create(services: Container, caller: Identity, body: rest.CourseDraft) -> rest.Course:
+    return shapes.course(await services.courses.create(caller.user_id, shapes.columns(body, NewCourse)))
 
 
-async def read(services: Container, caller: Identity | None, course_id: str) -> dict[str, Any]:
-    return shapes.course(await services.courses.read_for(_user_id(caller), course_id, drafts=_is_admin(caller)))
+async def read(services: Container, caller: Identity | None, course_id: str) -> rest.Course:
+    return shapes.course(await services.courses.read_course(_user_id(caller), course_id, drafts=_is_admin(caller)))
 
 
-async def update(services: Container, caller: Identity, course_id: str, body: dict[str, Any]) -> dict[str, Any]:
-    return shapes.course(await services.courses.update(caller.user_id, course_id, _columns(body)))
+async def update(services: Container, caller: Identity, course_id: str, body: rest.CourseUpdate) -> rest.Course:
+    return shapes.course(await services.courses.update(caller.user_id, course_id, shapes.columns(body, CourseChanges)))
 
 
 async def remove(services: Container, caller: Identity, course_id: str) -> None:
@@ -40,30 +42,31 @@ async def remove(services: Container, caller: Identity, course_id: str) -> None:
 
 async def set_thumbnail(
     services: Container, caller: Identity, course_id: str, file: UploadFile | None = None
-) -> dict[str, Any]:
+) -> rest.Thumbnail:
     if file is None:
         raise errors.RequestInvalid("the part 'file' should be a file")
     return {"thumbnailUrl": await services.courses.set_thumbnail(caller.user_id, course_id, await file.read())}
 
 
-async def list_lessons(services: Container, caller: Identity | None, course_id: str) -> dict[str, Any]:
+async def list_lessons(services: Container, caller: Identity | None, course_id: str) -> rest.LessonList:
     admin = _is_admin(caller)
-    lessons = await services.lessons.list_of(_user_id(caller), course_id, drafts=admin)
+    lessons = await services.lessons.list_lessons(_user_id(caller), course_id, drafts=admin)
     return {"items": [shapes.lesson(each, admin=admin) for each in lessons]}
 
 
-async def add_lesson(services: Container, caller: Identity, course_id: str, body: dict[str, Any]) -> dict[str, Any]:
-    return shapes.lesson(await services.lessons.add(caller.user_id, course_id, _columns(body)), admin=True)
+async def add_lesson(services: Container, caller: Identity, course_id: str, body: rest.LessonDraft) -> rest.Lesson:
+    lesson = await services.lessons.add(caller.user_id, course_id, shapes.columns(body, NewLesson))
+    return shapes.lesson(lesson, admin=True)
 
 
 async def reorder_lessons(
-    services: Container, caller: Identity, course_id: str, body: dict[str, Any]
-) -> dict[str, Any]:
+    services: Container, caller: Identity, course_id: str, body: rest.LessonOrder
+) -> rest.LessonList:
     lessons = await services.lessons.reorder(caller.user_id, course_id, body["lessonIds"])
     return {"items": [shapes.lesson(each, admin=True) for each in lessons]}
 
 
-async def enroll(services: Container, caller: Identity, course_id: str) -> dict[str, Any]:
+async def enroll(services: Container, caller: Identity, course_id: str) -> rest.EnrollmentAnswer:
     order = await services.courses.enroll(caller.user_id, course_id)
     return {"enrolled": True} if order is None else {"enrolled": False, **shapes.checkout(order)}
 
@@ -74,7 +77,3 @@ def _user_id(caller: Identity | None) -> str | None:
 
 def _is_admin(caller: Identity | None) -> bool:
     return caller is not None and caller.role == "admin"
-
-
-def _columns(body: dict[str, Any]) -> dict[str, Any]:
-    return {inflection.underscore(name): value for name, value in body.items()}

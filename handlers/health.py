@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from handlers import shapes
+from wire import rest
 
 if TYPE_CHECKING:
     from container import Container
 
 
-async def health(services: Container) -> dict[str, Any]:
+async def health(services: Container) -> rest.Health:
     return {"status": "ok", "timestamp": shapes.instant(datetime.now(UTC))}
 
 
-async def ready(services: Container) -> dict[str, Any]:
+async def ready(services: Container) -> rest.Readiness:
     timings = await services.health.ready()
-    return {"status": "ok", "checks": {name: {"ok": True, "milliseconds": ms} for name, ms in timings.items()}}
+    checks: rest.Checks = {
+        "database": _check(timings["database"]),
+        "redis": _check(timings["redis"]),
+        "storage": _check(timings["storage"]),
+    }
+    return {"status": "ok", "checks": checks}
+
+
+def _check(milliseconds: float) -> rest.Check:
+    return {"ok": True, "milliseconds": milliseconds}

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from datetime import UTC
 from email.utils import format_datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import inflection
 from starlette.datastructures import UploadFile
 from starlette.requests import ClientDisconnect, Request
 
@@ -15,6 +14,8 @@ import errors
 import texts
 from handlers import shapes
 from services.identity.logins import Identity
+from services.learning.lessons import LessonChanges
+from wire import rest
 
 if TYPE_CHECKING:
     from container import Container
@@ -30,36 +31,38 @@ _PLAYLIST = {
 }
 
 
-async def read(services: Container, caller: Identity, lesson_id: str) -> dict[str, Any]:
+async def read(services: Container, caller: Identity, lesson_id: str) -> rest.Lesson:
     admin = caller.role == "admin"
     return shapes.lesson(await services.lessons.read(caller.user_id, lesson_id, drafts=admin), admin=admin)
 
 
-async def update(services: Container, caller: Identity, lesson_id: str, body: dict[str, Any]) -> dict[str, Any]:
-    columns = {inflection.underscore(name): value for name, value in body.items()}
-    return shapes.lesson(await services.lessons.update(caller.user_id, lesson_id, columns), admin=True)
+async def update(services: Container, caller: Identity, lesson_id: str, body: rest.LessonUpdate) -> rest.Lesson:
+    changes = shapes.columns(body, LessonChanges)
+    return shapes.lesson(await services.lessons.update(caller.user_id, lesson_id, changes), admin=True)
 
 
 async def remove(services: Container, caller: Identity, lesson_id: str) -> None:
     await services.lessons.remove(caller.user_id, lesson_id)
 
 
-async def set_progress(services: Container, caller: Identity, lesson_id: str, body: dict[str, Any]) -> dict[str, Any]:
-    return shapes.progress(await services.progress.watched(caller.user_id, lesson_id, body["watchSeconds"]))
+async def set_progress(
+    services: Container, caller: Identity, lesson_id: str, body: rest.WatchedTo
+) -> rest.LessonProgress:
+    return shapes.progress(await services.progress.record_position(caller.user_id, lesson_id, body["watchSeconds"]))
 
 
-async def complete(services: Container, caller: Identity, lesson_id: str) -> dict[str, Any]:
+async def complete(services: Container, caller: Identity, lesson_id: str) -> rest.LessonProgress:
     return shapes.progress(await services.progress.complete(caller.user_id, lesson_id))
 
 
-async def list_attachments(services: Container, caller: Identity, lesson_id: str) -> dict[str, Any]:
-    found = await services.lessons.attachments(caller.user_id, lesson_id, drafts=caller.role == "admin")
+async def list_attachments(services: Container, caller: Identity, lesson_id: str) -> rest.AttachmentList:
+    found = await services.lessons.list_attachments(caller.user_id, lesson_id, drafts=caller.role == "admin")
     return {"items": [shapes.attachment(each) for each in found]}
 
 
 async def add_attachment(
     services: Container, caller: Identity, lesson_id: str, file: UploadFile | None = None
-) -> dict[str, Any]:
+) -> rest.Attachment:
     if file is None:
         raise errors.RequestInvalid("the part 'file' should be a file")
     name = texts.clean_file_name(file.filename or "")
@@ -75,7 +78,7 @@ async def remove_attachment(services: Container, caller: Identity, lesson_id: st
 # --- Video ----------------------------------------------------------------------------------------
 
 
-async def set_video(services: Container, caller: Identity, request: Request, lesson_id: str) -> dict[str, Any]:
+async def set_video(services: Container, caller: Identity, request: Request, lesson_id: str) -> rest.Lesson:
     declared = request.headers.get("content-length", "")
     length = int(declared) if declared.isdigit() else None
     return shapes.lesson(await services.uploads.put(caller.user_id, lesson_id, _body(request), length), admin=True)
@@ -85,7 +88,7 @@ async def begin_upload(
     services: Container, caller: Identity, request: Request, lesson_id: str
 ) -> tuple[None, dict[str, str]]:
     length, metadata = int(request.headers["Upload-Length"]), request.headers.get("Upload-Metadata")
-    row = await services.uploads.begin(caller.user_id, lesson_id, length, metadata)
+    row = await services.uploads.create(caller.user_id, lesson_id, length, metadata)
     return None, {**_expiry(services, row), "Location": f"/lessons/{lesson_id}/video/uploads/{row.id}"}
 
 
@@ -114,15 +117,15 @@ async def continue_upload(
 
 
 async def end_upload(services: Container, caller: Identity, lesson_id: str, upload_id: str) -> None:
-    await services.uploads.end(caller.user_id, lesson_id, upload_id)
+    await services.uploads.abort(caller.user_id, lesson_id, upload_id)
 
 
-async def video_url(services: Container, caller: Identity, lesson_id: str) -> dict[str, Any]:
-    return shapes.link(await services.playback.link(caller, lesson_id))
+async def video_url(services: Container, caller: Identity, lesson_id: str) -> rest.VideoLink:
+    return shapes.link(await services.playback.create_link(caller, lesson_id))
 
 
 async def playlist(services: Container, lesson_id: str, name: str, token: str) -> tuple[bytes, dict[str, str]]:
-    return (await services.playback.playlist(lesson_id, name, token)).encode(), _PLAYLIST
+    return (await services.playback.read_playlist(lesson_id, name, token)).encode(), _PLAYLIST
 
 
 async def _body(request: Request) -> AsyncIterator[bytes]:
@@ -139,4 +142,4 @@ def _upload(services: Container, row: VideoUpload) -> dict[str, str]:
 
 def _expiry(services: Container, row: VideoUpload) -> dict[str, str]:
     """The time after which the upload is gone, finished or not, in the form of RFC 9110, 5.6.7."""
-    return {"Upload-Expires": format_datetime(services.uploads.expires_at(row).astimezone(UTC), usegmt=True)}
+    return {"Upload-Expires": format_datetime(services.uploads.get_expiry(row).astimezone(UTC), usegmt=True)}

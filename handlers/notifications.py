@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from handlers import shapes
 from services.identity.logins import Identity
+from wire import rest
 
 if TYPE_CHECKING:
     from container import Container
 
 
-async def list_mine(services: Container, caller: Identity, limit: int, cursor: str | None = None) -> dict[str, Any]:
+async def list_mine(
+    services: Container, caller: Identity, limit: int, cursor: str | None = None
+) -> rest.NotificationPage:
     inbox = await services.notifications.list_of(caller.user_id, limit=limit, cursor=cursor)
     return {**shapes.page(inbox.page, shapes.notification), "unread": inbox.unread}
 
 
-async def mark_read(services: Container, caller: Identity, notification_id: str) -> dict[str, Any]:
+async def mark_read(services: Container, caller: Identity, notification_id: str) -> rest.Notification:
     return shapes.notification(await services.notifications.mark_read(caller.user_id, notification_id))
 
 
-async def mark_all_read(services: Container, caller: Identity) -> dict[str, Any]:
+async def mark_all_read(services: Container, caller: Identity) -> rest.Unread:
     return {"unread": await services.notifications.mark_all_read(caller.user_id)}
 
 
-async def register_device(services: Container, caller: Identity, body: dict[str, Any]) -> None:
+async def register_device(services: Container, caller: Identity, body: rest.PushDevice) -> None:
     await services.push_devices.register(caller, body["fcmToken"], body["deviceId"], body["platform"])
 
 
-async def forget_device(services: Container, caller: Identity, body: dict[str, Any]) -> None:
+async def forget_device(services: Container, caller: Identity, body: rest.PushDeviceRef) -> None:
     await services.push_devices.forget(caller.user_id, body["deviceId"])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from starlette.requests import ClientDisconnect, Request
 
 import errors
 from handlers import shapes
 from services.identity.logins import Identity
+from wire import rest
 
 if TYPE_CHECKING:
     from container import Container
@@ -17,19 +18,19 @@ if TYPE_CHECKING:
 _WEBHOOK_BYTES = 1024 * 1024
 
 
-async def create_checkout_session(services: Container, caller: Identity, body: dict[str, Any]) -> dict[str, Any]:
-    return shapes.checkout(await services.payments.checkout(caller.user_id, body["courseId"]))
+async def create_checkout_session(services: Container, caller: Identity, body: rest.CheckoutRequest) -> rest.Checkout:
+    return shapes.checkout(await services.checkout.start(caller.user_id, body["courseId"]))
 
 
-async def list_orders(services: Container, caller: Identity, limit: int, cursor: str | None = None) -> dict[str, Any]:
-    return shapes.page(await services.payments.list_mine(caller.user_id, limit=limit, cursor=cursor), shapes.order)
+async def list_orders(services: Container, caller: Identity, limit: int, cursor: str | None = None) -> rest.OrderPage:
+    return shapes.page(await services.orders.list_own(caller.user_id, limit=limit, cursor=cursor), shapes.order)
 
 
-async def read_order(services: Container, caller: Identity, order_id: str) -> dict[str, Any]:
-    return shapes.order(await services.payments.read(caller.user_id, order_id))
+async def read_order(services: Container, caller: Identity, order_id: str) -> rest.Order:
+    return shapes.order(await services.orders.read(caller.user_id, order_id))
 
 
-async def webhook(services: Container, request: Request) -> dict[str, Any]:
+async def webhook(services: Container, request: Request) -> rest.WebhookReceipt:
     # As it came: a signature is of bytes, and JSON that is read and written again has others.
     body = b""
     try:

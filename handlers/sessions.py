@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from handlers import shapes
 from services.identity.logins import Identity
+from wire import rest
 
 if TYPE_CHECKING:
     from container import Container
 
 
-async def list_mine(services: Container, caller: Identity, limit: int, cursor: str | None = None) -> dict[str, Any]:
-    return shapes.page(await services.call_history.list_of(caller.user_id, limit=limit, cursor=cursor), shapes.session)
+async def list_mine(services: Container, caller: Identity, limit: int, cursor: str | None = None) -> rest.SessionPage:
+    return shapes.page(
+        await services.call_history.list_calls(caller.user_id, limit=limit, cursor=cursor), shapes.session
+    )
 
 
-async def read(services: Container, caller: Identity, session_id: str) -> dict[str, Any]:
+async def read(services: Container, caller: Identity, session_id: str) -> rest.Session:
     return shapes.session(await services.call_history.read(caller.user_id, session_id))
 
 
-async def rate(services: Container, caller: Identity, session_id: str, body: dict[str, Any]) -> dict[str, Any]:
+async def rate(services: Container, caller: Identity, session_id: str, body: rest.Rating) -> rest.Session:
     return shapes.session(await services.call_history.rate(caller.user_id, session_id, body["stars"]))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Generic, TypedDict, TypeVar, overload
 
+import inflection
 import orjson
 
 from models import (
@@ -27,14 +28,30 @@ from services.identity.logins import Device, SignedIn
 from services.identity.profiles import Me
 from services.identity.user_directory import Account, AccountDetail
 from services.learning.courses import CourseListing
-from services.learning.lessons import Download
-from services.learning.playback import Link
+from services.learning.lessons import AttachmentDownload
+from services.learning.playback import PlaybackLink
 from services.learning.progress import CourseEnrollment, CourseProgress
 from services.operations.dashboard import Stats, Total
 from services.pagination import Page
-from services.payments.checkout import AdminOrder
+from services.payments.orders import AdminOrder
+from wire import rest
 
-T = TypeVar("T")
+Row = TypeVar("Row")
+Item = TypeVar("Item")
+Fields = TypeVar("Fields")
+
+
+class ItemPage(TypedDict, Generic[Item]):
+    """Any page of the spec: they differ in their items alone."""
+
+    items: list[Item]
+    nextCursor: str | None
+
+
+@overload
+def instant(value: datetime) -> str: ...
+@overload
+def instant(value: datetime | None) -> str | None: ...
 
 
 def instant(value: datetime | None) -> str | None:
@@ -47,16 +64,21 @@ def instant(value: datetime | None) -> str | None:
     return f"{text[1:24]}Z" if value.microsecond else f"{text[1:20]}.000Z"
 
 
-def page(page: Page[T], shape: Callable[[T], dict[str, Any]]) -> dict[str, Any]:
+def page(page: Page[Row], shape: Callable[[Row], Item]) -> ItemPage[Item]:
     return {"items": [shape(item) for item in page.items], "nextCursor": page.next_cursor}
 
 
-def account(user: User | Me) -> dict[str, Any]:
-    return {"id": str(user.id), "email": user.email, "role": str(user.role), "isVerified": user.is_verified}
+def columns(body: Mapping[str, object], fields: Callable[..., Fields]) -> Fields:
+    """Return a body by column name, as the `fields` that a service takes; a test compares the two."""
+    return fields(**{inflection.underscore(name): value for name, value in body.items()})
 
 
-def tokens(signed_in: SignedIn) -> dict[str, Any]:
-    shape = {
+def account(user: User) -> rest.Account:
+    return {"id": str(user.id), "email": user.email, "role": user.role.value, "isVerified": user.is_verified}
+
+
+def tokens(signed_in: SignedIn) -> rest.AuthTokens:
+    shape: rest.AuthTokens = {
         "accessToken": signed_in.access_token,
         "tokenType": "Bearer",
         "expiresIn": signed_in.expires_in,
@@ -68,19 +90,22 @@ def tokens(signed_in: SignedIn) -> dict[str, Any]:
     return shape
 
 
-def device(device: Device) -> dict[str, Any]:
+def device(device: Device) -> rest.Device:
     return {
         "deviceId": device.device_id,
-        "platform": device.platform,
+        "platform": device.platform.value,
         "signedInAt": instant(device.signed_in_at),
         "lastUsedAt": instant(device.last_used_at),
         "current": device.current,
     }
 
 
-def me(row: Me) -> dict[str, Any]:
+def me(row: Me) -> rest.Me:
     return {
-        **account(row),
+        "id": str(row.id),
+        "email": row.email,
+        "role": row.role,
+        "isVerified": row.is_verified,
         "username": row.username,
         "displayName": row.display_name,
         "avatarUrl": row.avatar_url,
@@ -99,7 +124,7 @@ def me(row: Me) -> dict[str, Any]:
     }
 
 
-def session(call: Call) -> dict[str, Any]:
+def session(call: Call) -> rest.Session:
     row = call.session
     return {
         "id": str(row.id),
@@ -108,7 +133,7 @@ def session(call: Call) -> dict[str, Any]:
             "userId": str(call.partner_id),
             "displayName": call.partner_name,
             "avatarUrl": call.partner_avatar_url,
-            "level": call.partner_level,
+            "level": call.partner_level.value if call.partner_level else None,
         },
         "topic": row.topic,
         "level": row.level,
@@ -121,7 +146,7 @@ def session(call: Call) -> dict[str, Any]:
     }
 
 
-def public_profile(profile: Profile) -> dict[str, Any]:
+def public_profile(profile: Profile) -> rest.PublicProfile:
     return {
         "id": str(profile.user_id),
         "username": profile.username,
@@ -129,8 +154,8 @@ def public_profile(profile: Profile) -> dict[str, Any]:
         "avatarUrl": profile.avatar_url,
         "bio": profile.bio,
         "nativeLanguage": profile.native_language,
-        "englishLevel": profile.english_level,
-        "learningGoal": profile.learning_goal,
+        "englishLevel": profile.english_level.value if profile.english_level else None,
+        "learningGoal": profile.learning_goal.value if profile.learning_goal else None,
         "country": profile.country,
         "totalPracticeMins": profile.total_practice_mins,
         "totalSessions": profile.total_sessions,
@@ -138,7 +163,7 @@ def public_profile(profile: Profile) -> dict[str, Any]:
     }
 
 
-def block(row: tuple[Block, Profile]) -> dict[str, Any]:
+def block(row: tuple[Block, Profile]) -> rest.Block:
     made, profile = row
     return {
         "userId": str(made.blocked_id),
@@ -149,19 +174,19 @@ def block(row: tuple[Block, Profile]) -> dict[str, Any]:
     }
 
 
-def report(row: Report) -> dict[str, Any]:
+def report(row: Report) -> rest.Report:
     return {
         "id": str(row.id),
         "reportedId": str(row.reported_id),
         "sessionId": str(row.session_id) if row.session_id else None,
-        "reason": row.reason,
+        "reason": row.reason.value,
         "description": row.description,
-        "status": row.status,
+        "status": row.status.value,
         "createdAt": instant(row.created_at),
     }
 
 
-def admin_report(row: Report) -> dict[str, Any]:
+def admin_report(row: Report) -> rest.AdminReport:
     return {
         **report(row),
         "reporterId": str(row.reporter_id),
@@ -170,7 +195,7 @@ def admin_report(row: Report) -> dict[str, Any]:
     }
 
 
-def admin_user(row: Account) -> dict[str, Any]:
+def admin_user(row: Account) -> rest.AdminUser:
     user, profile = row
     return {
         **account(user),
@@ -186,14 +211,14 @@ def admin_user(row: Account) -> dict[str, Any]:
     }
 
 
-def admin_user_detail(row: AccountDetail) -> dict[str, Any]:
+def admin_user_detail(row: AccountDetail) -> rest.AdminUserDetail:
     user, profile = row.user, row.profile
     return {
         **admin_user(Account(user, profile)),
         "bio": profile.bio,
         "nativeLanguage": profile.native_language,
-        "englishLevel": profile.english_level,
-        "learningGoal": profile.learning_goal,
+        "englishLevel": profile.english_level.value if profile.english_level else None,
+        "learningGoal": profile.learning_goal.value if profile.learning_goal else None,
         "country": profile.country,
         "timezone": profile.timezone,
         "streakDays": profile.streak_days,
@@ -210,7 +235,7 @@ def admin_user_detail(row: AccountDetail) -> dict[str, Any]:
     }
 
 
-def admin_stats(row: Stats) -> dict[str, Any]:
+def admin_stats(row: Stats) -> rest.AdminStats:
     return {
         "madeAt": instant(row.made_at),
         "totals": {
@@ -245,11 +270,11 @@ def admin_stats(row: Stats) -> dict[str, Any]:
     }
 
 
-def _total(row: Total) -> dict[str, Any]:
+def _total(row: Total) -> rest.Total:
     return {"count": row.count, "exact": row.exact}
 
 
-def audit_entry(row: AuditEntry) -> dict[str, Any]:
+def audit_entry(row: AuditEntry) -> rest.AuditEntry:
     return {
         "number": row.number,
         "at": instant(row.at),
@@ -261,11 +286,12 @@ def audit_entry(row: AuditEntry) -> dict[str, Any]:
     }
 
 
-def checkout(row: Order) -> dict[str, Any]:
+def checkout(row: Order) -> rest.Checkout:
+    assert row.checkout_url is not None, "an order is answered with its page"
     return {"orderId": str(row.id), "url": row.checkout_url}
 
 
-def order(row: Order) -> dict[str, Any]:
+def order(row: Order) -> rest.Order:
     return {
         "id": str(row.id),
         "receiptId": row.receipt_id,
@@ -274,37 +300,37 @@ def order(row: Order) -> dict[str, Any]:
         "amount": row.amount,
         "amountRefunded": row.amount_refunded,
         "currency": row.currency,
-        "status": row.status,
-        "provider": row.provider,
+        "status": row.status.value,
+        "provider": row.provider.value,
         "disputed": row.disputed,
         "paidAt": instant(row.paid_at),
         "createdAt": instant(row.created_at),
     }
 
 
-def admin_order(row: AdminOrder) -> dict[str, Any]:
+def admin_order(row: AdminOrder) -> rest.AdminOrder:
     return {
         **order(row.order),
         "userId": str(row.order.user_id),
         "providerPaymentId": row.order.provider_payment_id,
         "inquiry": row.order.inquiry,
-        "alerts": row.alerts,
+        "alerts": [alert.value for alert in row.alerts],
     }
 
 
-def refund(row: Refund) -> dict[str, Any]:
+def refund(row: Refund) -> rest.Refund:
     return {
         "id": str(row.id),
         "orderId": str(row.order_id),
         "amount": row.amount,
         "currency": row.currency,
-        "status": row.status,
+        "status": row.status.value,
         "reason": row.reason,
         "createdAt": instant(row.created_at),
     }
 
 
-def course(offer: CourseListing) -> dict[str, Any]:
+def course(offer: CourseListing) -> rest.Course:
     row = offer.course
     return {
         "id": str(row.id),
@@ -314,17 +340,17 @@ def course(offer: CourseListing) -> dict[str, Any]:
         "thumbnailUrl": row.thumbnail_url,
         "price": row.price,
         "currency": row.currency,
-        "level": row.level,
+        "level": row.level.value,
         "isPublished": row.is_published,
         "enrolled": offer.enrolled,
         "createdAt": instant(row.created_at),
     }
 
 
-def notification(row: Notification) -> dict[str, Any]:
+def notification(row: Notification) -> rest.Notification:
     return {
         "id": str(row.id),
-        "type": row.type,
+        "type": row.type.value,
         "title": row.title,
         "body": row.body,
         "data": row.data,
@@ -334,7 +360,7 @@ def notification(row: Notification) -> dict[str, Any]:
     }
 
 
-def lesson(row: Lesson, *, admin: bool) -> dict[str, Any]:
+def lesson(row: Lesson, *, admin: bool) -> rest.Lesson:
     return {
         "id": str(row.id),
         "courseId": str(row.course_id),
@@ -345,14 +371,14 @@ def lesson(row: Lesson, *, admin: bool) -> dict[str, Any]:
         "hasVideo": row.video_url is not None,
         "durationSecs": row.duration_secs,
         # How the work on a video goes is of interest only to who has sent it.
-        "videoStatus": row.video_status if admin else None,
+        "videoStatus": row.video_status.value if admin else None,
         "videoProgress": row.video_progress if admin else None,
         "videoError": row.video_error if admin else None,
         "createdAt": instant(row.created_at),
     }
 
 
-def attachment(download: Download) -> dict[str, Any]:
+def attachment(download: AttachmentDownload) -> rest.Attachment:
     row = download.attachment
     return {
         "id": str(row.id),
@@ -365,11 +391,11 @@ def attachment(download: Download) -> dict[str, Any]:
     }
 
 
-def link(found: Link) -> dict[str, Any]:
+def link(found: PlaybackLink) -> rest.VideoLink:
     return {"url": found.url, "expiresAt": instant(found.expires_at)}
 
 
-def progress(row: LessonProgress) -> dict[str, Any]:
+def progress(row: LessonProgress) -> rest.LessonProgress:
     return {
         "lessonId": str(row.lesson_id),
         "watchSeconds": row.watch_seconds,
@@ -378,19 +404,22 @@ def progress(row: LessonProgress) -> dict[str, Any]:
     }
 
 
-def course_progress(found: CourseProgress) -> dict[str, Any]:
+def course_progress(found: CourseProgress) -> rest.CourseProgress:
     resume = found.resume_lesson_id
-    untouched = {"watchSeconds": 0, "completed": False, "completedAt": None}
     return {
         "courseId": str(found.course_id),
         "totalLessons": len(found.lessons),
         "completedLessons": found.completed,
         "resumeLessonId": str(resume) if resume else None,
-        "items": [progress(row) if row else {"lessonId": str(lesson.id), **untouched} for lesson, row in found.lessons],
+        "items": [progress(row) if row else _untouched(lesson) for lesson, row in found.lessons],
     }
 
 
-def taken(row: CourseEnrollment) -> dict[str, Any]:
+def _untouched(lesson: Lesson) -> rest.LessonProgress:
+    return {"lessonId": str(lesson.id), "watchSeconds": 0, "completed": False, "completedAt": None}
+
+
+def taken(row: CourseEnrollment) -> rest.TakenCourse:
     return {
         "course": course(CourseListing(row.course, True)),
         "enrolledAt": instant(row.enrolled_at),
@@ -399,7 +428,7 @@ def taken(row: CourseEnrollment) -> dict[str, Any]:
     }
 
 
-def data_export(copy: DataExport) -> dict[str, Any]:
+def data_export(copy: DataExport) -> rest.DataExport:
     mine = copy.me.id
     return {
         "exportedAt": instant(datetime.now(UTC)),
@@ -407,7 +436,7 @@ def data_export(copy: DataExport) -> dict[str, Any]:
         "signIns": [
             {
                 "deviceId": row.device_id,
-                "platform": row.platform,
+                "platform": row.platform.value,
                 "createdAt": instant(row.created_at),
                 "expiresAt": instant(row.expires_at),
                 "revokedAt": instant(row.revoked_at),
@@ -446,7 +475,7 @@ def data_export(copy: DataExport) -> dict[str, Any]:
                 "orderId": str(row.order_id),
                 "amount": row.amount,
                 "currency": row.currency,
-                "status": row.status,
+                "status": row.status.value,
                 "reason": row.reason,
                 "createdAt": instant(row.created_at),
             }
@@ -462,7 +491,7 @@ def data_export(copy: DataExport) -> dict[str, Any]:
         ],
         "notifications": [notification(row) for row in copy.notifications],
         "pushDevices": [
-            {"deviceId": row.device_id, "platform": row.platform, "updatedAt": instant(row.updated_at)}
+            {"deviceId": row.device_id, "platform": row.platform.value, "updatedAt": instant(row.updated_at)}
             for row in copy.push_devices
         ],
         "progress": [progress(row) for row in copy.progress],

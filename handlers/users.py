@@ -2,38 +2,38 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import inflection
 from starlette.datastructures import UploadFile
 
 import errors
 from handlers import shapes
 from services.identity.logins import Identity
+from services.identity.profiles import ProfileChanges
+from wire import rest
 
 if TYPE_CHECKING:
     from container import Container
 
 
-async def me(services: Container, caller: Identity) -> dict[str, Any]:
+async def me(services: Container, caller: Identity) -> rest.Me:
     return shapes.me(await services.profiles.me(caller.user_id))
 
 
-async def update_me(services: Container, caller: Identity, body: dict[str, Any]) -> dict[str, Any]:
-    changes = {inflection.underscore(name): value for name, value in body.items()}
-    return shapes.me(await services.profiles.update_me(caller.user_id, changes))
+async def update_me(services: Container, caller: Identity, body: rest.MeUpdate) -> rest.Me:
+    return shapes.me(await services.profiles.update_me(caller.user_id, shapes.columns(body, ProfileChanges)))
 
 
-async def delete_me(services: Container, caller: Identity, body: dict[str, Any]) -> None:
+async def delete_me(services: Container, caller: Identity, body: rest.AccountDeletion) -> None:
     await services.privacy.erase(caller.user_id, body["password"])
 
 
-async def export_me(services: Container, caller: Identity) -> tuple[dict[str, Any], dict[str, str]]:
+async def export_me(services: Container, caller: Identity) -> tuple[rest.DataExport, dict[str, str]]:
     copy = await services.privacy.copy(caller.user_id)
     return shapes.data_export(copy), {"Content-Disposition": 'attachment; filename="parlance.json"'}
 
 
-async def set_avatar(services: Container, caller: Identity, file: UploadFile | None = None) -> dict[str, Any]:
+async def set_avatar(services: Container, caller: Identity, file: UploadFile | None = None) -> rest.Avatar:
     if file is None:
         raise errors.RequestInvalid("the part 'file' should be a file")
     return {"avatarUrl": await services.profiles.set_avatar(caller.user_id, await file.read())}
@@ -43,11 +43,11 @@ async def remove_avatar(services: Container, caller: Identity) -> None:
     await services.profiles.remove_avatar(caller.user_id)
 
 
-async def public(services: Container, user_id: str) -> dict[str, Any]:
+async def public(services: Container, user_id: str) -> rest.PublicProfile:
     return shapes.public_profile(await services.profiles.public(user_id))
 
 
-async def list_blocks(services: Container, caller: Identity, limit: int, cursor: str | None = None) -> dict[str, Any]:
+async def list_blocks(services: Container, caller: Identity, limit: int, cursor: str | None = None) -> rest.BlockPage:
     return shapes.page(await services.blocks.list_of(caller.user_id, limit=limit, cursor=cursor), shapes.block)
 
 

@@ -4,7 +4,7 @@ from sqlmodel import SQLModel
 
 from models.audit_entry import AuditEntry
 from models.block import Block
-from models.call_session import CallSession, EndedBy
+from models.call_session import CallSession, EndedBy, Level
 from models.course import Course
 from models.device_token import DeviceToken
 from models.dispute import Dispute, DisputeStatus
@@ -44,6 +44,7 @@ __all__ = [
     "Lesson",
     "LessonAttachment",
     "LessonProgress",
+    "Level",
     "Notification",
     "NotificationType",
     "Order",

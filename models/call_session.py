@@ -5,11 +5,15 @@ from __future__ import annotations
 import enum
 import uuid
 from datetime import datetime
+from typing import Literal
 
 import sqlalchemy as sa
 from sqlmodel import Field, SQLModel
 
 from models.columns import instant, native_enum, primary_key
+
+#: What a call is searched for with; `all` meets everybody who chose `all`.
+Level = Literal["all", "beginner", "intermediate", "advanced"]
 
 
 class EndedBy(enum.StrEnum):
@@ -44,7 +48,7 @@ class CallSession(SQLModel, table=True):
     user_a_id: uuid.UUID = Field(foreign_key="users.id")
     user_b_id: uuid.UUID = Field(foreign_key="users.id")
     topic: str | None = Field(default=None, max_length=60)
-    level: str = Field(max_length=16)
+    level: Level = Field(sa_type=sa.String(16))
     #: How long the one who waited, `user_a`, had searched, by Redis's clock. Null where that is not known: for a search
     #: that went on at the head of the queue after a match that came to nothing, and for rows older than this column.
     waited_ms: int | None = Field(default=None)

@@ -1,1 +1,1 @@
-"""The socket door: one function per event of asyncapi.yaml."""
+"""Socket.IO entry points: one function per event of asyncapi.yaml."""

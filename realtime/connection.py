@@ -1,32 +1,26 @@
-"""Owns the life of a socket: who may connect, and what its going away means to others."""
+"""Connection of a socket, as event functions are given it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
-from realtime.caller import Caller
-from realtime.outcomes import tell
-from services.identity.logins import Identity
+from realtime.emit import Event
 
-if TYPE_CHECKING:
-    from container import Container
-
-
-async def connect(services: Container, auth: Any) -> Identity:
-    """Answer whose access token the handshake carries; raise Unauthenticated or Banned."""
-    token = auth.get("token") if isinstance(auth, dict) else None
-    return await services.authentication.admit_socket(token if isinstance(token, str) else "")
+#: Emits an event to a socket, in whichever web process it is; raises Unavailable where that is unreachable.
+EmitTo = Callable[[str, Event[object]], Awaitable[None]]
 
 
-def connected(services: Container, caller: Caller) -> None:
-    """Note that a socket is there."""
-    services.matchmaking.connect(caller.socket)
+@dataclass(frozen=True, slots=True)
+class SocketConnection:
+    """One connected socket. `socket_id` is its Socket.IO id, which starts with the id of its web process."""
 
+    user_id: str
+    #: The refresh-token family of the login whose access token opened the socket.
+    family_id: str
+    socket_id: str
+    emit_to: EmitTo
 
-async def disconnect(services: Container, caller: Caller) -> None:
-    """Note that a socket is gone, and tell the partner; after an error it may be called again."""
-    for_good = None
-    if services.login_revocations.has_ended(caller.family_id):
-        for_good = "banned" if await services.bans.is_banned(caller.user_id) else "disconnected"
-    outcome = await services.signaling.disconnect(caller.user_id, caller.socket, for_good=for_good)
-    await tell(services, caller.emit, outcome)
+    async def emit(self, event: Event[object]) -> None:
+        """Emit an event to this socket."""
+        await self.emit_to(self.socket_id, event)

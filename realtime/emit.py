@@ -1,23 +1,29 @@
-"""Owns the wire form of every event the server sends: one function for each `emit.<event>` of asyncapi.yaml."""
+"""Wire form of every event that the server emits: one function for each `emit.<event>` of asyncapi.yaml."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
-from services.calls.matchmaking import Match, Partner
+from services.calls.outcomes import LeaveReason, Match, Partner
+from services.calls.room_state import Role
+from services.messaging.notifications import NotificationMessage
+from wire import events
+
+#: The type that asyncapi.yaml gives the event's payload.
+Payload = TypeVar("Payload", covariant=True)
 
 
-class Event(NamedTuple):
+class Event(NamedTuple, Generic[Payload]):
     name: str
-    payload: dict[str, Any]
+    payload: Payload
 
 
-def searching(estimated_wait_seconds: int) -> Event:
+def searching(estimated_wait_seconds: int) -> Event[events.Searching]:
     return Event("searching", {"estimated_wait_seconds": estimated_wait_seconds})
 
 
-def match_found(match: Match, partner: Partner, ice_servers: list[dict[str, Any]]) -> Event:
+def match_found(match: Match, partner: Partner, ice_servers: list[events.IceServer]) -> Event[events.MatchFound]:
     return Event(
         "match_found",
         {
@@ -35,59 +41,68 @@ def match_found(match: Match, partner: Partner, ice_servers: list[dict[str, Any]
     )
 
 
-def partner_cancelled() -> Event:
+def partner_cancelled() -> Event[events.Nothing]:
     return Event("partner_cancelled", {})
 
 
-def peer_joined(role: str, user_id: str) -> Event:
+def peer_joined(role: Role, user_id: str) -> Event[events.PeerJoined]:
     """`role` and `user_id` are those of the peer that joined."""
     return Event("peer_joined", {"role": role, "userId": user_id})
 
 
-def webrtc_offer(sdp: str) -> Event:
-    """Without its `seq`, which the room gives it; so the other two."""
-    return Event("webrtc_offer", {"sdp": sdp})
+def webrtc_offer(sdp: str) -> Event[events.Description]:
+    """`seq` is set where the signal is relayed, as for the other two."""
+    return Event("webrtc_offer", {"sdp": sdp, "seq": 0})
 
 
-def webrtc_answer(sdp: str) -> Event:
-    return Event("webrtc_answer", {"sdp": sdp})
+def webrtc_answer(sdp: str) -> Event[events.Description]:
+    return Event("webrtc_answer", {"sdp": sdp, "seq": 0})
 
 
-def webrtc_ice(candidate: dict[str, Any] | None) -> Event:
-    return Event("webrtc_ice", {"candidate": candidate})
+def webrtc_ice(candidate: events.Candidate) -> Event[events.CandidateMessage]:
+    return Event("webrtc_ice", {"candidate": candidate, "seq": 0})
 
 
-def search_expired() -> Event:
+def search_expired() -> Event[events.Nothing]:
     return Event("search_expired", {})
 
 
-def peer_reconnecting(grace_seconds: int) -> Event:
+def peer_reconnecting(grace_seconds: int) -> Event[events.PeerReconnecting]:
     return Event("peer_reconnecting", {"graceSeconds": grace_seconds})
 
 
-def peer_reconnected() -> Event:
+def peer_reconnected() -> Event[events.Nothing]:
     return Event("peer_reconnected", {})
 
 
-def session_replaced() -> Event:
+def session_replaced() -> Event[events.Nothing]:
     return Event("session_replaced", {})
 
 
-def notification(told: dict[str, Any]) -> Event:
-    """`told` is as the bus carries it: `created_at` in ISO 8601."""
-    at = datetime.fromisoformat(told["created_at"]).astimezone(UTC)
-    payload = {name: told[name] for name in ("id", "type", "title", "body", "data")}
-    created_at = at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return Event("notification", {**payload, "read": False, "createdAt": created_at, "readAt": None})
+def notification(message: NotificationMessage) -> Event[events.Notification]:
+    at = datetime.fromisoformat(message["created_at"]).astimezone(UTC)
+    return Event(
+        "notification",
+        {
+            "id": message["id"],
+            "type": message["type"],
+            "title": message["title"],
+            "body": message["body"],
+            "data": message["data"],
+            "read": False,
+            "createdAt": at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "readAt": None,
+        },
+    )
 
 
-def resync() -> Event:
+def resync() -> Event[events.Nothing]:
     return Event("resync", {})
 
 
-def peer_left(reason: str) -> Event:
+def peer_left(reason: LeaveReason) -> Event[events.PeerLeft]:
     return Event("peer_left", {"reason": reason})
 
 
-def error(code: str, message: str) -> Event:
+def error(code: events.ErrorCode, message: str) -> Event[events.Error]:
     return Event("error", {"code": code, "message": message})

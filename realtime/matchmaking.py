@@ -1,26 +1,29 @@
-"""Owns the events by which a learner looks for a partner."""
+"""Events of a search for a partner."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from realtime.caller import Caller
-from realtime.outcomes import tell
+from realtime.connection import SocketConnection
+from realtime.outcomes import emit_outcome
+from wire import events
 
 if TYPE_CHECKING:
     from container import Container
 
 
-async def find_partner(services: Container, caller: Caller, body: dict[str, Any]) -> None:
+async def find_partner(services: Container, connection: SocketConnection, body: events.FindPartner) -> None:
     outcome = await services.matchmaking.find_partner(
-        caller.user_id, caller.socket, level=body.get("level", "all"), topic=body.get("topic")
+        connection.user_id, connection.socket_id, level=body.get("level", "all"), topic=body.get("topic")
     )
-    await tell(services, caller.emit, outcome)
+    await emit_outcome(services, connection.emit_to, outcome)
 
 
-async def app_state(services: Container, caller: Caller, body: dict[str, Any]) -> None:
-    services.matchmaking.app_state(caller.socket, background=body["background"])
+async def app_state(services: Container, connection: SocketConnection, body: events.AppState) -> None:
+    services.matchmaking.set_app_state(connection.socket_id, background=body["background"])
 
 
-async def cancel_search(services: Container, caller: Caller, body: dict[str, Any]) -> None:
-    await tell(services, caller.emit, await services.matchmaking.cancel_search(caller.user_id, caller.socket))
+async def cancel_search(services: Container, connection: SocketConnection, body: events.Nothing) -> None:
+    await emit_outcome(
+        services, connection.emit_to, await services.matchmaking.cancel_search(connection.user_id, connection.socket_id)
+    )

@@ -1,4 +1,4 @@
-"""Owns how what became of a search, a match or a call is told to those it concerns."""
+"""Events of an outcome: what became of a search, a match or a call, for each socket that it concerns."""
 
 from __future__ import annotations
 
@@ -7,48 +7,52 @@ from typing import TYPE_CHECKING
 
 import errors
 from realtime import emit
-from realtime.caller import Emit
+from realtime.connection import EmitTo
 from realtime.emit import Event
-from services.calls.matchmaking import Match, PartnerCancelled, SearchExpired, Searching
-from services.calls.signaling import PeerAway, PeerBack, PeerLeft
+from services.calls.outcomes import (
+    Match,
+    Outcome,
+    PartnerCancelled,
+    PeerLeft,
+    PeerReconnected,
+    PeerReconnecting,
+    SearchExpired,
+    Searching,
+)
 
 if TYPE_CHECKING:
     from container import Container
 
 log = logging.getLogger("parlance.events")
 
-Outcome = Searching | SearchExpired | Match | PartnerCancelled | PeerAway | PeerBack | PeerLeft
 
-
-async def send_if_there(emit_to: Emit, socket: str, event: Event) -> None:
-    """Send an event to a socket whose worker may have died meanwhile."""
+async def emit_if_reachable(
+    emit_to: EmitTo, socket_id: str, event: Event[object], *, room_id: str | None = None
+) -> None:
+    """Emit an event to a socket whose web process may have died meanwhile."""
     try:
-        await emit_to(socket, event)
+        await emit_to(socket_id, event)
     except errors.Unavailable:
-        log.warning("somebody could not be sent %s", event.name)
+        log.warning("emit_failed event=%s socket_id=%s room_id=%s", event.name, socket_id, room_id)
 
 
-async def tell(services: Container, emit_to: Emit, outcome: Outcome | None) -> None:
-    """Send the events of an outcome, which stands also where somebody can't be reached."""
-
-    async def send(socket: str, event: Event) -> None:
-        await send_if_there(emit_to, socket, event)
-
+async def emit_outcome(services: Container, emit_to: EmitTo, outcome: Outcome | None) -> None:
+    """Emit the events of an outcome, which stands also where a socket is unreachable."""
     match outcome:
         case Match() as match:
             for me, partner in ((match.waiting, match.seeker), (match.seeker, match.waiting)):
-                ice_servers = services.turn.ice_servers(me.user_id)
-                await send(me.socket, emit.match_found(match, partner, ice_servers))
-        case Searching(socket, estimated_wait_seconds):
-            await send(socket, emit.searching(estimated_wait_seconds))
-        case SearchExpired(socket):
-            await send(socket, emit.search_expired())
-        case PartnerCancelled(socket, then):
-            await send(socket, emit.partner_cancelled())
-            await tell(services, emit_to, then)
-        case PeerAway(socket, grace_seconds):
-            await send(socket, emit.peer_reconnecting(grace_seconds))
-        case PeerBack(socket):
-            await send(socket, emit.peer_reconnected())
-        case PeerLeft(socket, reason):
-            await send(socket, emit.peer_left(reason))
+                event = emit.match_found(match, partner, services.turn.ice_servers(me.user_id))
+                await emit_if_reachable(emit_to, me.socket_id, event, room_id=match.room_id)
+        case Searching(socket_id, estimated_wait_seconds):
+            await emit_if_reachable(emit_to, socket_id, emit.searching(estimated_wait_seconds))
+        case SearchExpired(socket_id):
+            await emit_if_reachable(emit_to, socket_id, emit.search_expired())
+        case PartnerCancelled(socket_id, then):
+            await emit_if_reachable(emit_to, socket_id, emit.partner_cancelled())
+            await emit_outcome(services, emit_to, then)
+        case PeerReconnecting(socket_id, grace_seconds):
+            await emit_if_reachable(emit_to, socket_id, emit.peer_reconnecting(grace_seconds))
+        case PeerReconnected(socket_id):
+            await emit_if_reachable(emit_to, socket_id, emit.peer_reconnected())
+        case PeerLeft(socket_id, reason):
+            await emit_if_reachable(emit_to, socket_id, emit.peer_left(reason))

@@ -1,58 +1,70 @@
-"""Owns the events of a room: entering it, the WebRTC negotiation, and leaving it."""
+"""Events of a room: joining it, the WebRTC negotiation, and leaving it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 import errors
 from realtime import emit
-from realtime.caller import Caller
+from realtime.connection import SocketConnection
 from realtime.emit import Event
-from realtime.outcomes import send_if_there, tell
+from realtime.outcomes import emit_if_reachable, emit_outcome
+from services.calls.participants import SignalPayload
+from wire import events
 
 if TYPE_CHECKING:
     from container import Container
 
 
-async def join_room(services: Container, caller: Caller, body: dict[str, Any]) -> None:
-    joined = await services.signaling.join_room(caller.user_id, caller.socket, body["roomId"], after=body.get("after"))
-    if joined.replaced is not None:
-        await send_if_there(caller.emit, joined.replaced, emit.session_replaced())
-    if joined.is_back:
+class IceServers(TypedDict):
+    """What the ack of `refresh_ice` adds to `ok`."""
+
+    iceServers: list[events.IceServer]
+
+
+async def join_room(services: Container, connection: SocketConnection, body: events.JoinRoom) -> None:
+    joined = await services.signaling.join_room(
+        connection.user_id, connection.socket_id, body["roomId"], after=body.get("after")
+    )
+    if joined.replaced_socket_id is not None:
+        await emit_if_reachable(
+            connection.emit_to, joined.replaced_socket_id, emit.session_replaced(), room_id=body["roomId"]
+        )
+    if joined.is_reconnect:
         return
-    event = emit.peer_joined(joined.role, caller.user_id)
-    await caller.hear(event)
-    if joined.peer_socket is not None:
-        await send_if_there(caller.emit, joined.peer_socket, event)
+    event = emit.peer_joined(joined.role, connection.user_id)
+    await connection.emit(event)
+    if joined.peer_socket_id is not None:
+        await emit_if_reachable(connection.emit_to, joined.peer_socket_id, event, room_id=body["roomId"])
 
 
-async def webrtc_offer(services: Container, caller: Caller, body: dict[str, Any]) -> None:
-    await _relay(services, caller, body["roomId"], emit.webrtc_offer(body["sdp"]))
+async def webrtc_offer(services: Container, connection: SocketConnection, body: events.SendDescription) -> None:
+    await _relay(services, connection, body["roomId"], emit.webrtc_offer(body["sdp"]))
 
 
-async def webrtc_answer(services: Container, caller: Caller, body: dict[str, Any]) -> None:
-    await _relay(services, caller, body["roomId"], emit.webrtc_answer(body["sdp"]))
+async def webrtc_answer(services: Container, connection: SocketConnection, body: events.SendDescription) -> None:
+    await _relay(services, connection, body["roomId"], emit.webrtc_answer(body["sdp"]))
 
 
-async def webrtc_ice(services: Container, caller: Caller, body: dict[str, Any]) -> None:
-    await _relay(services, caller, body["roomId"], emit.webrtc_ice(body["candidate"]))
+async def webrtc_ice(services: Container, connection: SocketConnection, body: events.SendCandidate) -> None:
+    await _relay(services, connection, body["roomId"], emit.webrtc_ice(body["candidate"]))
 
 
-async def _relay(services: Container, caller: Caller, room_id: str, signal: Event) -> None:
-    peer = services.signaling.relay(caller.socket, room_id, signal.name, signal.payload)
+async def _relay(services: Container, connection: SocketConnection, room_id: str, signal: Event[SignalPayload]) -> None:
+    peer = services.signaling.relay(connection.socket_id, room_id, signal.name, signal.payload)
     if peer is not None:
         try:
-            await caller.emit(peer, signal)
+            await connection.emit_to(peer, signal)
         except errors.Unavailable:
-            services.signaling.take_back(caller.socket, signal.payload["seq"])
+            services.signaling.forget_signal(connection.socket_id, signal.payload["seq"])
             raise
 
 
-async def end_call(services: Container, caller: Caller, body: dict[str, Any]) -> None:
-    outcome = await services.signaling.end_call(caller.user_id, caller.socket, body["roomId"])
-    await tell(services, caller.emit, outcome)
+async def end_call(services: Container, connection: SocketConnection, body: events.RoomRef) -> None:
+    outcome = await services.signaling.end_call(connection.user_id, connection.socket_id, body["roomId"])
+    await emit_outcome(services, connection.emit_to, outcome)
 
 
-async def refresh_ice(services: Container, caller: Caller, body: dict[str, Any]) -> dict[str, Any]:
-    services.signaling.check_room(caller.socket, body["roomId"])
-    return {"iceServers": services.turn.ice_servers(caller.user_id)}
+async def refresh_ice(services: Container, connection: SocketConnection, body: events.RoomRef) -> IceServers:
+    services.signaling.check_room(connection.socket_id, body["roomId"])
+    return {"iceServers": services.turn.ice_servers(connection.user_id)}

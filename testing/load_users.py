@@ -56,7 +56,7 @@ def user_id(number: int) -> str:
 
 def questions(container: Container, users: int) -> dict[str, Question]:
     """What is asked, by what it is called."""
-    accounts, orders, reports, audit = container.user_directory, container.payments, container.reports, container.audit
+    accounts, orders, reports, audit = container.user_directory, container.orders, container.reports, container.audit
     some_user, limit = user_id(users // 2), 20
     # A page from the middle of the list: it must not cost more than the first.
     midway = pagination.encode(datetime.now(UTC) - timedelta(days=180), uuid.UUID(some_user))
@@ -116,7 +116,7 @@ def questions(container: Container, users: int) -> dict[str, Question]:
     for name, filters in which.items():
         asked[f"audit: {name}"] = _bind(audit.list_all, limit=limit, **filters)
     asked["audit: all, midway"] = lambda: audit.list_all(limit=limit, cursor="1000")
-    asked["calls that have not ended"] = container.call_history.open_calls
+    asked["calls that have not ended"] = container.call_history.list_open_calls
     asked["calls that outlived their room"] = container.call_history.end_stale
     return asked
 

@@ -14,9 +14,10 @@ from models import CallSession
 from services.calls.call_history import CallHistoryService
 from services.calls.call_records import CallRecords
 from services.calls.matchmaking import MatchmakingService
+from services.calls.outcomes import PeerReconnected, PeerReconnecting
 from services.calls.recovery import RecoveryService
 from services.calls.rooms import Rooms
-from services.calls.signaling import PeerAway, PeerBack, SignalingService
+from services.calls.signaling import SignalingService
 from testing.calls import HeldBus, LocalBus
 
 #: The ids of two users, and their room's.
@@ -50,16 +51,16 @@ class SignalingStack:
         self.bus = bus or HeldBus()
         self.bus.on("emit", self._emit)
         self.emitted: list[tuple[str, str, Any]] = []
-        self.moves: list[PeerAway | PeerBack] = []
+        self.moves: list[PeerReconnecting | PeerReconnected] = []
         rooms, history = rooms or Rooms(container.scripts), history or container.call_history
         rows = CallRecords(rooms, history)
         matchmaking = MatchmakingService(self.bus, container.database, rooms, history, rows)
         self.signaling = SignalingService(self.bus, rooms, rows, matchmaking)
-        self.recovery = RecoveryService(rooms, rows, history, matchmaking, self.signaling, others_come_first=0)
+        self.recovery = RecoveryService(rooms, rows, history, matchmaking, self.signaling, rejoin_seconds=0)
 
-        self.signaling.on_peer_moved(self._move)
+        self.signaling.on_peer_change(self._move)
 
-    async def _move(self, moved: PeerAway | PeerBack) -> None:
+    async def _move(self, moved: PeerReconnecting | PeerReconnected) -> None:
         self.moves.append(moved)
 
     async def _emit(self, socket: str, name: str, payload: Any) -> None:
@@ -67,11 +68,11 @@ class SignalingStack:
 
 
 def offer(signaling: SignalingService, socket: str, room_id: str) -> str | None:
-    return signaling.relay(socket, room_id, "webrtc_offer", {"sdp": "v=0"})
+    return signaling.relay(socket, room_id, "webrtc_offer", {"sdp": "v=0", "seq": 0})
 
 
 def answer(signaling: SignalingService, socket: str, room_id: str) -> str | None:
-    return signaling.relay(socket, room_id, "webrtc_answer", {"sdp": "v=0"})
+    return signaling.relay(socket, room_id, "webrtc_answer", {"sdp": "v=0", "seq": 0})
 
 
 async def lose_room(container: Container, one: str, other: str, room_id: str) -> None:
@@ -90,8 +91,8 @@ class OneRoomHistory(CallHistoryService):
 
     room_id = ""
 
-    async def open_calls(self) -> list[CallSession]:
-        return [each for each in await super().open_calls() if each.room_id == self.room_id]
+    async def list_open_calls(self) -> list[CallSession]:
+        return [each for each in await super().list_open_calls() if each.room_id == self.room_id]
 
 
 Interrupted = tuple[SignalingStack, Matched]

@@ -53,6 +53,7 @@ def test_the_steps_of_the_guide_make_an_endpoint_and_an_event(tmp_path: Path) ->
     run(tmp_path, "ruff", "check", *code)
     run(tmp_path, "ruff", "format", "--check", *code)
     run(tmp_path, "contract.lint")
+    run(tmp_path, "contract.python_types")
     shown = [name for name in code if name.startswith("tests/")]
     assert len(shown) == 2
-    run(tmp_path, "pytest", "-q", "-p", "no:cacheprovider", *shown)
+    run(tmp_path, "pytest", "-q", "-p", "no:cacheprovider", *shown, "tests/contract/test_typed_code.py")

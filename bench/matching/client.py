@@ -18,7 +18,7 @@ import uvloop
 
 import settings as configuration
 from adapters.scripts import Scripts
-from services.calls.rooms import LUA, Rooms
+from services.calls.rooms import LUA_DIRECTORY, Rooms
 
 BARE = Path(__file__).parent / "bare"
 
@@ -30,11 +30,11 @@ def ticket(user: str, since: int, socket: str = "bench.socket") -> dict[str, Any
 
 async def main() -> None:
     settings = configuration.load(None)
-    scripts, bare = Scripts(settings, LUA), Scripts(settings, BARE)
+    scripts, bare = Scripts(settings, LUA_DIRECTORY), Scripts(settings, BARE)
     rooms = Rooms(scripts)
 
     async def find(user: str) -> None:
-        await rooms.find(ticket(user, int(time.time() * 1000)), str(uuid.uuid4()), str(uuid.uuid4()))
+        await rooms.find_partner(ticket(user, int(time.time() * 1000)), str(uuid.uuid4()), str(uuid.uuid4()))
 
     async def leave(user: str) -> None:
         await rooms.leave_queue(user)

@@ -29,8 +29,7 @@ from starlette.routing import Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from devtools.stand_ins import fcm as fcm_module
-from devtools.stand_ins import razorpay as razorpay_module
-from devtools.stand_ins import stripe as stripe_module
+from devtools.stand_ins import razorpay_objects, stripe_params
 from devtools.stand_ins.control import Control
 from devtools.stand_ins.faults import Failing, Faults
 from devtools.stand_ins.fcm import Fcm
@@ -135,8 +134,8 @@ class StandIns:
 
     def app(self) -> Starlette:
         """The ASGI app: the APIs under /v1, the pages, the control API."""
-        stripe = Failing(StripeApi(self.stripe).app(), self.faults, stripe_module.fault)
-        razorpay = Failing(RazorpayApi(self.razorpay).app(), self.faults, razorpay_module.fault)
+        stripe = Failing(StripeApi(self.stripe).app(), self.faults, stripe_params.fault)
+        razorpay = Failing(RazorpayApi(self.razorpay).app(), self.faults, razorpay_objects.fault)
         pages, control = Pages(self._providers, self.courier), Control(self)
         fcm = Failing(self.fcm.app(), self.faults, fcm_module.fault)
         apis = Mount("", _Apis(stripe, razorpay, fcm))

@@ -1,4 +1,4 @@
-"""Owns `python -m devtools.stand_ins`: the stand-ins in a process of their own."""
+"""`python -m devtools.stand_ins`: the stand-ins in a process of their own."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from devtools.stand_ins import Delivery, Keys, Pace, StandIns
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m devtools.stand_ins", description=__doc__)
     parser.add_argument("--port", type=int, required=True, help="where to listen, on 127.0.0.1")
-    parser.add_argument("--webhook-url", help="who is told of events")
+    parser.add_argument("--webhook-url", help="receiver of events")
     parser.add_argument("--state", type=Path, help="a file that keeps what happened for the next start")
     parser.add_argument("--delayed-payment", type=float, default=5, help="seconds until a delayed payment succeeds")
     arguments = parser.parse_args()
 
-    # Under the names that the product reads; those that are not set are made, and told below.
+    # Under the names that the product reads; those that are not set are generated, and printed below.
     given = {each.name: os.environ.get(each.name.upper()) for each in fields(Keys)}
     stand_ins = StandIns(
         f"http://127.0.0.1:{arguments.port}",

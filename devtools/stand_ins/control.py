@@ -1,4 +1,4 @@
-"""Owns the control API: what a test does with the `StandIns` object, over HTTP, for one that runs apart."""
+"""Control API: what a test does with the `StandIns` object, over HTTP, for stand-ins in another process."""
 
 from __future__ import annotations
 

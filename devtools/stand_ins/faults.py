@@ -1,4 +1,4 @@
-"""Owns how API calls fail on request: before anything happened, or after it happened and nobody was told."""
+"""API calls that fail on request: before they take effect, or after it and without an answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns Firebase Cloud Messaging as its SDK sees it: Google's token endpoint, and sending to one device.
+"""Firebase Cloud Messaging stand-in: Google's token endpoint, and sending to one device.
 
     stand_ins.fcm.environment            # what the product reads
     stand_ins.fcm.unregister(token)      # the app is gone from that device

@@ -1,4 +1,4 @@
-"""Owns what both providers have in common: a checkout somebody can pay, what may be done to it, how it stands."""
+"""What both payment providers have in common: a checkout, its state, and the actions on it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Standing:
 
 
 class Provider(Protocol):
-    """A payment provider's side of the counter: what its customers, its banks and its clock do."""
+    """A payment provider as its customers, banks and clock act on it."""
 
     name: str
 

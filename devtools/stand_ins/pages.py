@@ -1,4 +1,4 @@
-"""Owns what people see: the hosted pay page of a checkout, and a dashboard of all of them."""
+"""Hosted payment page of a checkout, and a dashboard of all checkouts."""
 
 from __future__ import annotations
 

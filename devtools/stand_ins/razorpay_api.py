@@ -1,4 +1,4 @@
-"""Owns Razorpay's HTTP API as its SDK sees it: basic auth, JSON, collections, errors, idempotent refunds."""
+"""Razorpay's HTTP API: basic auth, JSON, collections, errors, idempotent refunds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, Router
 
-from devtools.stand_ins.razorpay import Razorpay, RazorpayError, shown
+from devtools.stand_ins.razorpay import Razorpay
+from devtools.stand_ins.razorpay_objects import UNKNOWN_ID, RazorpayError, shown
 from devtools.stand_ins.store import Json
 
 Operation = Callable[[Json, dict[str, str]], Json]
@@ -52,7 +53,7 @@ class RazorpayApi:
     def _fetch(self, table: dict[str, Json]) -> Operation:
         def operation(_body: Json, path: dict[str, str]) -> Json:
             if path["id"] not in table:
-                raise RazorpayError("The id provided does not exist")
+                raise RazorpayError(UNKNOWN_ID)
             return table[path["id"]]
 
         return operation

@@ -1,4 +1,4 @@
-"""Owns an endpoint that hears webhooks, and answers what a test tells it to."""
+"""Endpoint that records webhooks and answers with statuses that a test chooses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns what the stand-ins remember: tables of JSON objects, kept in a file where a path is given, and their clock."""
+"""State of the stand-ins: tables of JSON objects, kept in a file where a path is given, and a clock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns Stripe's HTTP API as its SDK sees it: keys, forms, idempotency, errors, expansion, pages.
+"""Stripe's HTTP API: keys, forms, idempotency, errors, expansion, pages.
 
 Answers follow the public API reference; the fields are those of objects that a one-off card payment makes.
 """
@@ -14,8 +14,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, Router
 
 from devtools.stand_ins.store import Json, new_id
-from devtools.stand_ins.stripe import Stripe, StripeError
+from devtools.stand_ins.stripe import Stripe
 from devtools.stand_ins.stripe_forms import decode
+from devtools.stand_ins.stripe_params import StripeError
 
 _IDEMPOTENT_SECONDS = 24 * 3600
 _TABLES = {

@@ -1,4 +1,4 @@
-"""Owns Stripe's bracket form: `line_items[0][price_data][currency]=inr` as nested dictionaries and lists."""
+"""Stripe's bracket form: `line_items[0][price_data][currency]=inr` as nested dictionaries and lists."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns how events leave: signed at each attempt, tried again until a 2xx, and as badly behaved as a test asks."""
+"""Webhook delivery: signed at each attempt, retried until a 2xx, with the misbehaviour that a test asks for."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Delivery:
 
     #: Event types that are sent (shell patterns), as an endpoint subscribes to them.
     enabled: tuple[str, ...] = ("*",)
-    #: Event types that are lost: they happen and can be listed, but nobody is told.
+    #: Event types that are lost: they happen and can be listed, but are not sent.
     drop: tuple[str, ...] = ()
     #: How often each is sent, at the same moment.
     copies: int = 1

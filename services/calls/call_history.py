@@ -1,11 +1,11 @@
-"""Owns the record of calls: one row from `match_found` to the end, and each learner's history."""
+"""History of calls: one row from `match_found` to the end, and the pages that each participant reads."""
 
 from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass, replace
-from datetime import timedelta
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Literal
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
@@ -14,27 +14,27 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 import errors
 from adapters.database import Database
-from models import CallSession, EndedBy, EnglishLevel, Profile, SessionRating, User
+from models import CallSession, EndedBy, EnglishLevel, Level, Profile, SessionRating, User
 from services import pagination
 from services.calls import streaks
 from services.calls.rooms import ROOM_SECONDS
 from services.messaging import notification_templates, notifications
 from services.pagination import Page
 
-#: What a learner whose account is gone is called.
+#: Name shown for a learner whose account is deleted.
 FORMER_LEARNER = "Former learner"
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call as one of its two sees it. `ended_by` is me, partner, timeout or error."""
+    """A call as one of its two sees it."""
 
     session: CallSession
     partner_id: uuid.UUID
     partner_name: str
     partner_avatar_url: str | None
     partner_level: EnglishLevel | None
-    ended_by: str | None
+    ended_by: Literal["me", "partner", "timeout", "error"] | None
     my_rating: int | None
 
 
@@ -49,10 +49,10 @@ class CallHistoryService:
         user_a_id: str,
         user_b_id: str,
         topic: str | None,
-        level: str,
+        level: Level,
         waited_ms: int | None,
     ) -> None:
-        """Write the row of a match; `waited_ms` is how long `user_a` had searched, None where nobody knows."""
+        """Write the row of a match; `waited_ms` is how long `user_a` had searched, None where that is not known."""
         async with self._database.transaction() as db:
             db.add(
                 CallSession(
@@ -66,8 +66,8 @@ class CallHistoryService:
                 )
             )
 
-    async def connect(self, room_id: str, *, ago: timedelta = timedelta()) -> None:
-        """Note that both have joined, some time ago; the duration counts from then."""
+    async def connect(self, room_id: str, *, elapsed: timedelta = timedelta()) -> None:
+        """Record that both joined `elapsed` ago; the duration counts from then."""
         statement = (
             sa.update(CallSession)
             .where(
@@ -75,36 +75,36 @@ class CallHistoryService:
                 col(CallSession.connected_at).is_(None),
                 col(CallSession.ended_at).is_(None),
             )
-            .values(connected_at=sa.func.greatest(sa.func.now() - ago, col(CallSession.started_at)))
+            .values(connected_at=sa.func.greatest(sa.func.now() - elapsed, col(CallSession.started_at)))
         )
         async with self._database.transaction() as db:
             await db.exec(statement)
 
     async def end(
-        self, room_id: str, *, ended_by: str, lasted: timedelta | None = None, ago: timedelta = timedelta()
+        self, room_id: str, *, ended_by: str, duration: timedelta | None = None, elapsed: timedelta = timedelta()
     ) -> bool:
         """End a call for good and count it for both; `ended_by` is a user's id, `timeout` or `error`.
 
-        It ended some time ago; `lasted` is for how long both were there, where its row does not say when they came.
-        Says whether it was still open: whoever comes second changes nothing.
+        It ended `elapsed` ago; `duration` is how long both were there, where its row does not say when they came.
+        Returns whether it was still open: a second end changes nothing.
         """
         if ended_by in (EndedBy.TIMEOUT, EndedBy.ERROR):
-            by: Any = EndedBy(ended_by)
+            by: EndedBy | sa.ColumnElement[EndedBy] = EndedBy(ended_by)
         else:
             by = sa.case(
                 (col(CallSession.user_a_id) == uuid.UUID(ended_by), sa.cast(EndedBy.USER_A, CallSession.ended_by.type)),  # type: ignore[union-attr]
                 else_=sa.cast(EndedBy.USER_B, CallSession.ended_by.type),  # type: ignore[union-attr]
             )
-        return await self._end(by, col(CallSession.room_id) == room_id, lasted, ago) > 0
+        return await self._end(by, col(CallSession.room_id) == room_id, duration, elapsed) > 0
 
-    async def open_calls(self) -> list[CallSession]:
-        """Read the calls that have not ended and that a room may still be there for."""
+    async def list_open_calls(self) -> list[CallSession]:
+        """List the calls that have not ended and may still have a room."""
         recent = col(CallSession.started_at) > sa.func.now() - timedelta(seconds=ROOM_SECONDS)
         async with self._database.transaction() as db:
             return list((await db.exec(select(CallSession).where(col(CallSession.ended_at).is_(None), recent))).all())
 
     async def end_stale(self) -> int:
-        """End as `timeout` the calls that have outlived their room; say how many."""
+        """End as `timeout` the calls that have outlived their room; return how many."""
         stale = col(CallSession.started_at) < sa.func.now() - timedelta(seconds=ROOM_SECONDS)
         async with self._database.transaction() as db:
             found = select(CallSession.id).where(stale, col(CallSession.ended_at).is_(None))
@@ -112,33 +112,39 @@ class CallHistoryService:
         # One by one: a transaction that held the profiles of many calls could wait in a circle with another.
         return sum([await self._end(EndedBy.TIMEOUT, col(CallSession.id) == each) for each in ids])
 
-    async def _end(self, by: Any, which: Any, lasted: timedelta | None = None, ago: timedelta = timedelta()) -> int:
-        now = sa.func.now() - ago
-        connected: Any = col(CallSession.connected_at)
-        if lasted is not None:
-            connected = sa.func.coalesce(connected, sa.func.greatest(now - lasted, col(CallSession.started_at)))
+    async def _end(
+        self,
+        by: EndedBy | sa.ColumnElement[EndedBy],
+        which: sa.ColumnElement[bool],
+        duration: timedelta | None = None,
+        elapsed: timedelta = timedelta(),
+    ) -> int:
+        now = sa.func.now() - elapsed
+        connected: sa.SQLColumnExpression[datetime | None] = col(CallSession.connected_at)
+        if duration is not None:
+            connected = sa.func.coalesce(connected, sa.func.greatest(now - duration, col(CallSession.started_at)))
         began = sa.func.coalesce(connected, col(CallSession.started_at))
-        # No later than the room can have lived: a call that was forgotten ended back then. And no earlier than the call
-        # began, which it may have done since this transaction did.
+        # No later than the room can have lived: a call whose end was missed ended back then. And no earlier than the
+        # call began, which it may have done since this transaction did.
         latest = began + timedelta(seconds=ROOM_SECONDS)
-        ended: Any = sa.func.greatest(sa.func.least(now, latest), began, type_=sa.DateTime(timezone=True))
+        ended = sa.func.greatest(sa.func.least(now, latest), began, type_=sa.DateTime(timezone=True))
         # Whole seconds; 0 for a match that never became a call.
-        duration = sa.func.coalesce(sa.cast(sa.func.floor(sa.extract("epoch", ended - connected)), sa.Integer), 0)
+        seconds = sa.func.coalesce(sa.cast(sa.func.floor(sa.extract("epoch", ended - connected)), sa.Integer), 0)
         statement = (
             sa.update(CallSession)
             .where(which, col(CallSession.ended_at).is_(None))
-            .values(connected_at=connected, ended_at=ended, ended_by=by, duration_seconds=duration)
+            .values(connected_at=connected, ended_at=ended, ended_by=by, duration_seconds=seconds)
             .returning(CallSession)
         )
         async with self._database.transaction() as db:
             calls = (await db.execute(statement)).scalars().all()
             for call in calls:
                 if call.connected_at is not None:
-                    await _count(db, call)
+                    await _count_call(db, call)
             return len(calls)
 
     async def rate(self, user_id: str, session_id: str, stars: int) -> Call:
-        """Rate the partner of a call one was in; raise NotFound, SessionNotEnded or AlreadyRated."""
+        """Rate the partner of one's call; raise NotFound, SessionNotEnded or AlreadyRated."""
         me = uuid.UUID(user_id)
         try:
             async with self._database.transaction() as db:
@@ -156,7 +162,7 @@ class CallHistoryService:
         except IntegrityError:
             raise errors.AlreadyRated() from None
 
-    async def list_of(self, user_id: str, *, limit: int, cursor: str | None) -> Page[Call]:
+    async def list_calls(self, user_id: str, *, limit: int, cursor: str | None) -> Page[Call]:
         """Read a page of one's calls, newest first; raise RequestInvalid for a cursor that is none."""
         me = uuid.UUID(user_id)
         after = pagination.decode(cursor) if cursor else None
@@ -169,9 +175,9 @@ class CallHistoryService:
             ids = ids.order_by(col(CallSession.started_at).desc(), col(CallSession.id).desc()).limit(limit + 1)
             sides.append(sa.select(ids.subquery()))
         newest = sa.union_all(*sides).subquery()
-        statement = _calls(me).join(newest, newest.c.id == col(CallSession.id)).limit(limit + 1)
+        statement = _select_calls(me).join(newest, newest.c.id == col(CallSession.id)).limit(limit + 1)
         async with self._database.transaction() as db:
-            calls = [_call(row, me) for row in (await db.exec(statement)).all()]
+            calls = [_build_call(row, me) for row in (await db.execute(statement)).all()]
         return pagination.page(calls, limit, lambda call: (call.session.started_at, call.session.id))
 
     async def read(self, user_id: str, session_id: str) -> Call:
@@ -181,18 +187,18 @@ class CallHistoryService:
 
 
 async def _read(db: AsyncSession, me: uuid.UUID, session_id: str) -> Call:
-    statement = _calls(me).where(
+    statement = _select_calls(me).where(
         col(CallSession.id) == uuid.UUID(session_id),
         sa.or_(col(CallSession.user_a_id) == me, col(CallSession.user_b_id) == me),
     )
-    row = (await db.exec(statement)).first()
+    row = (await db.execute(statement)).first()
     if row is None:
         raise errors.NotFound()
-    return _call(row, me)
+    return _build_call(row, me)
 
 
-async def _count(db: AsyncSession, call: CallSession) -> None:
-    """Add a call to what both have practised."""
+async def _count_call(db: AsyncSession, call: CallSession) -> None:
+    """Add a call to the statistics of both profiles."""
     assert call.ended_at is not None and call.duration_seconds is not None
     # Always in the same order, so that two calls that end at once cannot wait for each other.
     profiles = (
@@ -207,29 +213,38 @@ async def _count(db: AsyncSession, call: CallSession) -> None:
     for profile in (await db.exec(profiles)).all():
         streaks.add_call(profile, call.ended_at, call.duration_seconds)
         db.add(profile)
-        for reached in streaks.achievements(profile):
+        for reached in streaks.list_achievements(profile):
             await notifications.tell(db, profile.user_id, notification_templates.achievement(reached))
 
 
-def _calls(me: uuid.UUID) -> Any:
+def _select_calls(me: uuid.UUID) -> sa.Select[CallSession, Profile, int]:
     """Select calls with the profile of the other and one's own rating, newest first."""
     partner_id = sa.case(
         (col(CallSession.user_a_id) == me, col(CallSession.user_b_id)), else_=col(CallSession.user_a_id)
     )
     mine = sa.and_(col(SessionRating.session_id) == col(CallSession.id), col(SessionRating.rater_id) == me)
     return (
-        select(CallSession, Profile, SessionRating.stars)
+        sa.select(CallSession, Profile, col(SessionRating.stars))
         .join(Profile, col(Profile.user_id) == partner_id)
         .outerjoin(SessionRating, mine)
         .order_by(col(CallSession.started_at).desc(), col(CallSession.id).desc())
     )
 
 
-def _call(row: tuple[CallSession, Profile, int | None], me: uuid.UUID) -> Call:
+def _build_call(row: tuple[CallSession, Profile, int | None], me: uuid.UUID) -> Call:
     session, partner, my_rating = row
-    ended_by: str | None = session.ended_by.value if session.ended_by else None
-    if session.ended_by in (EndedBy.USER_A, EndedBy.USER_B):
-        mine = (session.ended_by is EndedBy.USER_A) == (session.user_a_id == me)
-        ended_by = "me" if mine else "partner"
     name = partner.display_name or partner.username or FORMER_LEARNER
+    ended_by = _ended_by(session, me)
     return Call(session, partner.user_id, name, partner.avatar_url, partner.english_level, ended_by, my_rating)
+
+
+def _ended_by(session: CallSession, me: uuid.UUID) -> Literal["me", "partner", "timeout", "error"] | None:
+    match session.ended_by:
+        case None:
+            return None
+        case EndedBy.TIMEOUT:
+            return "timeout"
+        case EndedBy.ERROR:
+            return "error"
+        case by:
+            return "me" if (by is EndedBy.USER_A) == (session.user_a_id == me) else "partner"

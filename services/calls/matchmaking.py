@@ -1,4 +1,4 @@
-"""Owns finding a partner."""
+"""Matchmaking: searches in the queue, and matches until both learners have joined their room."""
 
 from __future__ import annotations
 
@@ -8,25 +8,32 @@ import math
 import uuid
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
-from typing import Any
 
 import errors
 from adapters.counting import Histogram
 from adapters.database import Database
 from adapters.ports import Bus
+from adapters.tasks import BackgroundTasks
+from models import Level
+from services.bus_messages import Message
 from services.calls.call_history import CallHistoryService
 from services.calls.call_records import CallRecords
-from services.calls.rooms import Closed, Member, Rooms, Ticket, Waiting
+from services.calls.outcomes import Match, Partner, PartnerCancelled, SearchExpired, Searching
+from services.calls.room_state import ClosedRoom, Paired, ParticipantRecord, Queued, QueueEntry
+from services.calls.rooms import Rooms
 
 log = logging.getLogger("parlance.matchmaking")
 
-#: Seconds told to the first searcher of a quiet hour, when there is no rate to go by.
-UNKNOWN_WAIT = 60
-#: What the row of a call holds of its topic.
-TOPIC_LENGTH = 60
-#: Who searches, and the ids of those whom they must not meet.
-_SEEKER = """
+#: Estimate for a level without a match in the last minutes.
+UNKNOWN_WAIT_SECONDS = 60
+#: Characters of the column `call_sessions.topic`.
+MAX_TOPIC_LENGTH = 60
+#: Searches restored at once.
+RESTORE_BATCH_SIZE = 50
+#: Buckets of the histogram of waits.
+WAIT_BUCKETS_SECONDS = (0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300)
+#: The profile of a seeker, and the ids of users whom they must not meet.
+_SELECT_SEEKER = """
     SELECT u.is_banned, p.username, p.display_name, p.avatar_url, p.english_level, array_to_string(ARRAY(
         SELECT blocked_id FROM blocks WHERE blocker_id = u.id
         UNION SELECT blocker_id FROM blocks WHERE blocked_id = u.id
@@ -34,121 +41,70 @@ _SEEKER = """
         UNION SELECT reporter_id FROM reports WHERE reported_id = u.id
     ), ' ')
     FROM users u JOIN profiles p ON p.user_id = u.id WHERE u.id = $1"""
-#: How many searches are put back at once.
-_RESTORED_AT_ONCE = 50
+#: The search of a socket waits in the queue.
+SEARCH_WAITS: Message[[QueueEntry]] = Message("search_waits")
+#: The search of a socket has ended without a match.
+SEARCH_OVER: Message[[]] = Message("search_over")
+#: The search of a socket has ended with a match: user, the partner's name, room, session.
+MATCHED: Message[[str, str, str, str]] = Message("matched")
 #: Takes a user, the name of their partner, the room and the session.
 MatchListener = Callable[[str, str, str, str], Awaitable[None]]
-#: Seconds that a search took.
-WAIT_BOUNDS = (0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300)
-
-
-@dataclass(frozen=True, slots=True)
-class Partner:
-    """One side of a match as the other sees it, and the socket that searched."""
-
-    user_id: str
-    display_name: str
-    avatar_url: str | None
-    level: str
-    socket: str
-
-
-@dataclass(frozen=True, slots=True)
-class Match:
-    """Two learners and their room. `waiting` waited, `seeker` came."""
-
-    room_id: str
-    session_id: str
-    level: str
-    topic: str | None
-    waiting: Partner
-    seeker: Partner
-
-
-@dataclass(frozen=True, slots=True)
-class Searching:
-    """A search that waits, and the socket that searches."""
-
-    socket: str
-    estimated_wait_seconds: int
-
-
-@dataclass(frozen=True, slots=True)
-class SearchExpired:
-    """A search that found nobody in its time."""
-
-    socket: str
-
-
-@dataclass(frozen=True, slots=True)
-class PartnerCancelled:
-    """A match that came to nothing, for the one who is left; `then` they search on, at the head of the queue."""
-
-    socket: str
-    then: Searching | Match | None
-
-
-async def notify(bus: Bus, socket: str, kind: str, *arguments: Any) -> None:
-    """Let the worker that holds a socket know; where it can't be reached, its sockets are gone or will ask again."""
-    try:
-        await bus.send(socket, kind, *arguments)
-    except errors.Unavailable:
-        log.warning("the worker of a socket could not be told '%s'", kind)
 
 
 class MatchmakingService:
-    """Searching, and what becomes of a match until both have joined its room."""
-
     def __init__(
-        self, bus: Bus, database: Database, rooms: Rooms, sessions: CallHistoryService, rows: CallRecords
+        self, bus: Bus, database: Database, rooms: Rooms, history: CallHistoryService, records: CallRecords
     ) -> None:
-        #: Pairs made here, and how long the one who waited had, in seconds; both by level.
-        self.matches: defaultdict[str, int] = defaultdict(int)
-        self.waits: defaultdict[str, Histogram] = defaultdict(lambda: Histogram(WAIT_BOUNDS))
+        #: Matches made by this web process, and how long the waiting learners had waited, by level.
+        self.matches: defaultdict[Level, int] = defaultdict(int)
+        self.waits: defaultdict[Level, Histogram] = defaultdict(lambda: Histogram(WAIT_BUCKETS_SECONDS))
         self._bus = bus
         self._database = database
         self._rooms = rooms
-        self._sessions = sessions
-        self._rows = rows
-        #: The searches of this worker's sockets, in case Redis forgets them.
-        self._waiting: dict[str, Ticket] = {}
-        #: The sockets of this worker, and those whose app is in the background.
-        self._connected: set[str] = set()
-        self._in_background: set[str] = set()
+        self._history = history
+        self._records = records
+        #: The searches of this web process's sockets by socket id, to restore them where Redis has lost them.
+        self._queue_entries: dict[str, QueueEntry] = {}
+        #: The sockets of this web process, and those whose app is in the background.
+        self._connected_socket_ids: set[str] = set()
+        self._background_socket_ids: set[str] = set()
         self._listeners: list[MatchListener] = []
-        self._telling: set[asyncio.Task[None]] = set()
-        bus.on("search_waits", self._search_waits)
-        bus.on("matched", self._matched)
-        bus.on("search_over", self._search_over)
+        self._tasks = BackgroundTasks()
+        SEARCH_WAITS.on(bus, self._handle_search_queued)
+        MATCHED.on(bus, self._handle_matched)
+        SEARCH_OVER.on(bus, self._handle_search_ended)
 
     def on_match_in_background(self, listener: MatchListener) -> None:
-        """Call `listener` when somebody is matched whose app is in the background."""
+        """Call `listener` when a user is matched whose app is in the background."""
         self._listeners.append(listener)
 
-    def connect(self, socket: str) -> None:
-        """Note that a socket of this worker may search."""
-        self._connected.add(socket)
+    def connect(self, socket_id: str) -> None:
+        """Note that a socket of this web process may search."""
+        self._connected_socket_ids.add(socket_id)
 
-    def app_state(self, socket: str, *, background: bool) -> None:
-        """Note where the app of a socket of this worker is."""
-        (self._in_background.add if background else self._in_background.discard)(socket)
+    def set_app_state(self, socket_id: str, *, background: bool) -> None:
+        """Note whether the app of a socket of this web process is in the background."""
+        (self._background_socket_ids.add if background else self._background_socket_ids.discard)(socket_id)
+
+    # --- Finding ------------------------------------------------------------------------------------
 
     async def find_partner(
-        self, user_id: str, socket: str, *, level: str, topic: str | None
+        self, user_id: str, socket_id: str, *, level: Level, topic: str | None
     ) -> Searching | Match | PartnerCancelled | None:
-        """Pair the user, or let them wait.
+        """Match the user, or let them wait in the queue.
 
         Raises Banned, ProfileIncomplete, AlreadySearching, AlreadyInRoom. Where the user's socket is gone by then,
-        answers None, or what the one they were paired with is to hear.
+        returns None, or the outcome for the partner of the match.
         """
         # Folding case can make a text longer than it was.
-        topic = " ".join((topic or "").split()).casefold()[:TOPIC_LENGTH]
-        return await self._unless_gone(user_id, socket, await self._find(user_id, socket, level, topic))
+        topic = " ".join((topic or "").split()).casefold()[:MAX_TOPIC_LENGTH]
+        outcome = await self._find_or_queue(user_id, socket_id, level, topic)
+        return await self._discard_if_disconnected(user_id, socket_id, outcome)
 
-    async def _unless_gone(
-        self, user_id: str, socket: str, outcome: Searching | Match
+    async def _discard_if_disconnected(
+        self, user_id: str, socket_id: str, outcome: Searching | Match
     ) -> Searching | Match | PartnerCancelled | None:
-        if socket in self._connected:
+        if socket_id in self._connected_socket_ids:
             return outcome
         # Cut off meanwhile, when there was nothing yet that `disconnect` could have found.
         if isinstance(outcome, Searching):
@@ -156,188 +112,205 @@ class MatchmakingService:
         closed = await self._rooms.close(outcome.room_id, user_id, condition="unjoined")
         return await self.end_match(closed, user_id) if closed else None
 
-    async def _find(
-        self, user_id: str, socket: str, level: str, topic: str, *, place: int | str = "", at_head: bool = False
+    async def _find_or_queue(
+        self,
+        user_id: str,
+        socket_id: str,
+        level: Level,
+        topic: str,
+        *,
+        position: int | str = "",
+        at_head: bool = False,
     ) -> Searching | Match:
-        """`place` is that of `Rooms.find`; `at_head`: it was given at the head of the queue."""
-        seeker, avoid = await self._partner(user_id, socket)
-        ticket: Ticket = {
+        """Find a partner, or wait in the queue at `position`, which is that of `Rooms.find_partner`.
+
+        `at_head`: the position was given at the head of the queue.
+        """
+        seeker, avoid = await self._read_seeker(user_id, socket_id)
+        entry: QueueEntry = {
             "userId": user_id,
-            "socket": socket,
+            "socket": socket_id,
             "level": level,
             "topic": topic,
             "card": {"displayName": seeker.display_name, "avatarUrl": seeker.avatar_url, "level": seeker.level},
         }
         if at_head:
-            # Its place is older than its search, so nothing tells how long it has waited.
-            ticket["atHead"] = True
+            # Its position is older than its search, and does not say how long it has waited.
+            entry["atHead"] = True
         while True:
             room_id, session_id = str(uuid.uuid4()), str(uuid.uuid4())
-            outcome = await self._rooms.find(ticket, room_id, session_id, avoid, place=place)
-            if isinstance(outcome, Waiting):
+            outcome = await self._rooms.find_partner(entry, room_id, session_id, avoid, position=position)
+            if isinstance(outcome, Queued):
                 try:
-                    await self._bus.send(socket, "search_waits", outcome.ticket)
+                    await SEARCH_WAITS.send(self._bus, socket_id, outcome.entry)
                 except errors.Unavailable:
-                    # A worker that died, whose searches may have been looked after before this one was there.
-                    await self._rooms.leave_queue(user_id, socket)
-                return Searching(socket, self._estimate(outcome))
-            held = outcome.partner
-            try:
-                await self._sessions.start(
-                    session_id,
-                    room_id,
-                    held["userId"],
-                    user_id,
-                    outcome.topic,
-                    outcome.level,
-                    None if held.get("atHead") else outcome.waited_ms,
-                )
-            except BaseException:
-                # No row, no call: the one who waited goes back to where they stood, unless they have gone away.
-                if closed := await self._rooms.close(room_id, user_id, by="error"):
-                    await self._rooms.done("end", *closed.ended)
-                    await self._rooms.put_back(held)
-                raise
-            if await self._rooms.announce(room_id):
-                self.matches[outcome.level] += 1
-                if not held.get("atHead"):
-                    self.waits[outcome.level].add(outcome.waited_ms / 1000)
-                waiting = _partner_of(held)
-                # Each one's own worker knows whether they look. The one who came may have been put back to search on.
-                for me, partner in ((waiting, seeker), (seeker, waiting)):
-                    told = (me.user_id, partner.display_name, room_id, session_id)
-                    await notify(self._bus, me.socket, "matched", *told)
-                return Match(room_id, session_id, outcome.level, outcome.topic, waiting, seeker)
-            # The one who waited went away before there was a row to end.
-            await self._sessions.end(room_id, ended_by=held["userId"])
+                    # A dead web process, whose searches may have been removed before this one was there.
+                    await self._rooms.leave_queue(user_id, socket_id)
+                return Searching(socket_id, self._estimate_wait_seconds(outcome))
+            if match := await self._start_match(outcome, room_id, session_id, seeker):
+                return match
 
-    async def cancel_search(self, user_id: str, socket: str) -> PartnerCancelled | None:
-        """Stop searching, or refuse a match that has not become a call; raise NotSearching."""
-        ticket = await self._rooms.leave_queue(user_id)
-        if ticket is not None:
-            await notify(self._bus, ticket["socket"], "search_over")
+    async def _start_match(self, pair: Paired, room_id: str, session_id: str, seeker: Partner) -> Match | None:
+        """Write the call's row and publish the match; None where the waiting learner is gone."""
+        entry = pair.partner_entry
+        waited_ms = None if entry.get("atHead") else pair.waited_ms
+        try:
+            await self._history.start(
+                session_id, room_id, entry["userId"], seeker.user_id, pair.topic, pair.level, waited_ms
+            )
+        except BaseException:
+            # No row, no call: the waiting learner goes back to their position, unless they have gone away.
+            if closed := await self._rooms.close(room_id, seeker.user_id, by="error"):
+                await self._rooms.remove_deadline("end", *closed.end)
+                await self._rooms.requeue(entry)
+            raise
+        if not await self._rooms.announce(room_id):
+            # The waiting learner went away before there was a row to end.
+            await self._history.end(room_id, ended_by=entry["userId"])
             return None
-        room_id = await self._rooms.room_of(user_id)
+        self.matches[pair.level] += 1
+        if waited_ms is not None:
+            self.waits[pair.level].add(waited_ms / 1000)
+        waiting = _build_partner(entry)
+        # Each user's own web process knows whether the app is in the background. The seeker may be a search that was
+        # resumed or restored.
+        for me, partner in ((waiting, seeker), (seeker, waiting)):
+            await MATCHED.send_if_there(self._bus, me.socket_id, me.user_id, partner.display_name, room_id, session_id)
+        return Match(room_id, session_id, pair.level, pair.topic, waiting, seeker)
+
+    # --- Ending -------------------------------------------------------------------------------------
+
+    async def cancel_search(self, user_id: str, socket_id: str) -> PartnerCancelled | None:
+        """Stop searching, or refuse a match that has not become a call; raise NotSearching."""
+        entry = await self._rooms.leave_queue(user_id)
+        if entry is not None:
+            await SEARCH_OVER.send_if_there(self._bus, entry["socket"])
+            return None
+        room_id = await self._rooms.get_room_id(user_id)
         closed = await self._rooms.close(room_id, user_id, condition="unjoined") if room_id else None
         if closed is None:
-            if room_id is None and self._waiting.pop(socket, None) is not None:
-                return None  # Redis has lost it, and is not to be given it again
+            if room_id is None and self._queue_entries.pop(socket_id, None) is not None:
+                return None  # Redis has lost it, and it is not to be restored
             raise errors.NotSearching()
         return await self.end_match(closed, user_id)
 
-    async def disconnect(self, user_id: str, socket: str) -> None:
-        """Take back the search of a socket that is gone."""
-        self._connected.discard(socket)
-        self._in_background.discard(socket)
-        self._waiting.pop(socket, None)
-        await self._rooms.leave_queue(user_id, socket)
+    async def disconnect(self, user_id: str, socket_id: str) -> None:
+        """Remove the search of a socket that is gone."""
+        self._connected_socket_ids.discard(socket_id)
+        self._background_socket_ids.discard(socket_id)
+        self._queue_entries.pop(socket_id, None)
+        await self._rooms.leave_queue(user_id, socket_id)
 
     async def expire_search(self, user_id: str) -> SearchExpired | None:
         """End a search whose time is over."""
-        ticket = await self._rooms.leave_queue(user_id)
-        if ticket is None:
+        entry = await self._rooms.leave_queue(user_id)
+        if entry is None:
             return None
-        await notify(self._bus, ticket["socket"], "search_over")
-        return SearchExpired(ticket["socket"])
+        await SEARCH_OVER.send_if_there(self._bus, entry["socket"])
+        return SearchExpired(entry["socket"])
 
     async def expire_match(self, room_id: str) -> list[PartnerCancelled]:
-        """End a match that did not become a call in time; whoever came searches on, whoever did not, does not."""
+        """End a match that did not become a call in time; the search of a learner who had joined goes on."""
         closed = await self._rooms.close(room_id, None, condition="unjoined", by="timeout")
         if closed is None:
             return []
-        await self._rows.end(closed.ended)
-        told = []
-        for member in closed.members:
-            if member.socket:
-                told.append(await self._search_on(member))
-            elif member.ticket:
-                told.append(PartnerCancelled(member.ticket["socket"], None))
-        return told
+        await self._records.record_end(closed.end)
+        cancelled = []
+        for participant in closed.participants:
+            if participant.socket_id:
+                cancelled.append(await self._resume_search(participant))
+            elif participant.queue_entry:
+                cancelled.append(PartnerCancelled(participant.queue_entry["socket"], None))
+        return cancelled
 
-    async def end_match(self, closed: Closed, user_id: str) -> PartnerCancelled | None:
-        """Finish a match that this user ended before both had joined: the other searches on."""
-        await self._rows.end(closed.ended)
+    async def end_match(self, closed: ClosedRoom, user_id: str) -> PartnerCancelled | None:
+        """Finish a match that this user ended before both had joined: the other's search goes on."""
+        await self._records.record_end(closed.end)
         peer = closed.peer_of(user_id)
-        if not closed.announced and peer is closed.members[1]:
+        if not closed.announced and peer is closed.participants[1]:
             return None  # their own search has not come to an end yet
-        return await self._search_on(peer) if peer.socket or peer.ticket else None
+        return await self._resume_search(peer) if peer.socket_id or peer.queue_entry else None
 
-    async def _search_on(self, member: Member) -> PartnerCancelled:
-        """Let the one who is left search again, before everybody else."""
-        ticket = member.ticket
-        if ticket is None:  # Redis lost it
-            return PartnerCancelled(member.socket, None)
-        socket = member.socket or ticket["socket"]
+    async def _resume_search(self, participant: ParticipantRecord) -> PartnerCancelled:
+        """Let the learner who is left search again, at the head of the queue."""
+        entry = participant.queue_entry
+        if entry is None:  # Redis has lost it
+            return PartnerCancelled(participant.socket_id, None)
+        user_id, socket_id = participant.user_id, participant.socket_id or entry["socket"]
         try:
-            found = await self._find(
-                member.user_id, socket, ticket["level"], ticket["topic"], place="head", at_head=True
+            found = await self._find_or_queue(
+                user_id, socket_id, entry["level"], entry["topic"], position="head", at_head=True
             )
         except errors.ProductError as error:
-            log.info("a search could not go on: %s", error.code)
-            return PartnerCancelled(socket, None)
-        return PartnerCancelled(socket, found)
+            log.info("search_not_resumed user_id=%s socket_id=%s code=%s", user_id, socket_id, error.code)
+            return PartnerCancelled(socket_id, None)
+        return PartnerCancelled(socket_id, found)
 
-    async def restore(self) -> AsyncIterator[Match | PartnerCancelled]:
-        """Put this worker's searches back into a Redis that has lost them, where they may meet somebody at once."""
-        waiting = sorted(self._waiting.values(), key=lambda ticket: int(ticket["since"]))
-        for begin in range(0, len(waiting), _RESTORED_AT_ONCE):
-            batch = waiting[begin : begin + _RESTORED_AT_ONCE]
-            for outcome in await asyncio.gather(*map(self._restore, batch)):
+    # --- Restoring ----------------------------------------------------------------------------------
+
+    async def restore_searches(self) -> AsyncIterator[Match | PartnerCancelled]:
+        """Restore this web process's searches in a Redis that has lost them, where they may find a partner at once."""
+        entries = sorted(self._queue_entries.values(), key=lambda entry: int(entry["since"]))
+        for begin in range(0, len(entries), RESTORE_BATCH_SIZE):
+            batch = entries[begin : begin + RESTORE_BATCH_SIZE]
+            for outcome in await asyncio.gather(*map(self._restore_search, batch)):
                 if isinstance(outcome, Match | PartnerCancelled):
                     yield outcome
 
-    async def _restore(self, ticket: Ticket) -> Searching | Match | PartnerCancelled | None:
-        user_id, socket, since = ticket["userId"], ticket["socket"], ticket["since"]
-        if self._waiting.get(socket) is not ticket:
+    async def _restore_search(self, entry: QueueEntry) -> Searching | Match | PartnerCancelled | None:
+        user_id, socket_id, since = entry["userId"], entry["socket"], entry["since"]
+        if self._queue_entries.get(socket_id) is not entry:
             return None  # it is over
         try:
-            # One that began since then has met nobody of a worker that Redis did not know.
-            await self._rooms.leave_queue(user_id, socket)
-            found = await self._find(
-                user_id, socket, ticket["level"], ticket["topic"], place=since, at_head=ticket.get("atHead", False)
+            # A search that began since then could not be matched by a process that did not know this one.
+            await self._rooms.leave_queue(user_id, socket_id)
+            found = await self._find_or_queue(
+                user_id, socket_id, entry["level"], entry["topic"], position=since, at_head=entry.get("atHead", False)
             )
-            return await self._unless_gone(user_id, socket, found)
+            return await self._discard_if_disconnected(user_id, socket_id, found)
         except (errors.AlreadySearching, errors.AlreadyInRoom, errors.Banned, errors.ProfileIncomplete) as error:
-            log.info("a search was not put back: %s", error.code)
-        except Exception as error:  # most likely PostgreSQL is away
-            log.warning("a search is put back, and meets nobody: %s: %s", type(error).__name__, error)
-            await self._rooms.put_back(ticket)
+            log.info("search_not_restored user_id=%s socket_id=%s code=%s", user_id, socket_id, error.code)
+        except Exception as error:  # most likely PostgreSQL is away: it waits, and is found by others
+            log.warning("search_requeued user_id=%s socket_id=%s error=%r", user_id, socket_id, error)
+            await self._rooms.requeue(entry)
         return None
 
-    async def _search_waits(self, socket: str, ticket: Ticket) -> None:
-        if socket in self._connected:
-            self._waiting[socket] = ticket
+    # --- Messages of other web processes --------------------------------------------------------------
+
+    async def _handle_search_queued(self, socket_id: str, entry: QueueEntry) -> None:
+        if socket_id in self._connected_socket_ids:
+            self._queue_entries[socket_id] = entry
         else:
-            await self._rooms.leave_queue(ticket["userId"], socket)
+            await self._rooms.leave_queue(entry["userId"], socket_id)
 
-    async def _search_over(self, socket: str) -> None:
-        self._waiting.pop(socket, None)
+    async def _handle_search_ended(self, socket_id: str) -> None:
+        self._queue_entries.pop(socket_id, None)
 
-    async def _matched(self, socket: str, user_id: str, partner_name: str, room_id: str, session_id: str) -> None:
-        self._waiting.pop(socket, None)
-        if socket in self._in_background:
-            # Apart: whoever sent this should not wait for PostgreSQL, nor should what comes after it.
-            task = asyncio.create_task(self._tell(user_id, partner_name, room_id, session_id))
-            self._telling.add(task)
-            task.add_done_callback(self._telling.discard)
+    async def _handle_matched(
+        self, socket_id: str, user_id: str, partner_name: str, room_id: str, session_id: str
+    ) -> None:
+        self._queue_entries.pop(socket_id, None)
+        if socket_id in self._background_socket_ids:
+            # Apart: neither the publisher nor the next message should wait for PostgreSQL.
+            self._tasks.start(self._notify_listeners(user_id, partner_name, room_id, session_id))
 
-    async def _tell(self, *match: str) -> None:
+    async def _notify_listeners(self, user_id: str, partner_name: str, room_id: str, session_id: str) -> None:
         for listener in self._listeners:
             try:
-                await listener(*match)
+                await listener(user_id, partner_name, room_id, session_id)
             except Exception as error:
-                log.warning("a match could not be told to the background: %s: %s", type(error).__name__, error)
+                log.warning("match_not_notified user_id=%s room_id=%s error=%r", user_id, room_id, error)
 
-    def _estimate(self, waiting: Waiting) -> int:
-        """Seconds until as many matches as there are people ahead, at the rate of the last 5 minutes."""
+    def _estimate_wait_seconds(self, queued: Queued) -> int:
+        """Estimate seconds until as many matches as there are people ahead, at the rate of the last 5 minutes."""
         longest = int(self._rooms.search.total_seconds())
-        if waiting.recent_matches == 0:
-            return min(longest, UNKNOWN_WAIT)
-        return min(longest, max(1, math.ceil((waiting.ahead + 1) * 300 / waiting.recent_matches)))
+        if queued.recent_matches == 0:
+            return min(longest, UNKNOWN_WAIT_SECONDS)
+        return min(longest, max(1, math.ceil((queued.ahead + 1) * 300 / queued.recent_matches)))
 
-    async def _partner(self, user_id: str, socket: str) -> tuple[Partner, list[str]]:
+    async def _read_seeker(self, user_id: str, socket_id: str) -> tuple[Partner, list[str]]:
         """Read who searches, and whom they must not meet: blocks and reports count both ways."""
-        found = await self._database.fetch_one(_SEEKER, user_id)
+        found = await self._database.fetch_one(_SELECT_SEEKER, user_id)
         if found is None:
             raise errors.Banned("This account is gone.")
         is_banned, username, display_name, avatar_url, english_level, avoided = found
@@ -345,9 +318,9 @@ class MatchmakingService:
             raise errors.Banned()
         if username is None or english_level is None:
             raise errors.ProfileIncomplete()
-        return Partner(user_id, display_name or username, avatar_url, english_level, socket), avoided.split()
+        return Partner(user_id, display_name or username, avatar_url, english_level, socket_id), avoided.split()
 
 
-def _partner_of(ticket: Ticket) -> Partner:
-    card = ticket["card"]
-    return Partner(ticket["userId"], card["displayName"], card["avatarUrl"], card["level"], ticket["socket"])
+def _build_partner(entry: QueueEntry) -> Partner:
+    card = entry["card"]
+    return Partner(entry["userId"], card["displayName"], card["avatarUrl"], card["level"], entry["socket"])

@@ -1,4 +1,4 @@
-"""Owns what happens to searches and calls without anybody asking: deadlines, dead workers, a Redis that forgot."""
+"""Recovery of searches and calls: deadlines, dead web processes, and a Redis that has lost its data."""
 
 from __future__ import annotations
 
@@ -10,147 +10,154 @@ from datetime import UTC, datetime, timedelta
 from models import CallSession, EndedBy
 from services.calls.call_history import CallHistoryService
 from services.calls.call_records import CallRecords
-from services.calls.matchmaking import Match, MatchmakingService, PartnerCancelled, SearchExpired
-from services.calls.rooms import ROOM_SECONDS, Ended, Rooms
-from services.calls.signaling import PeerLeft, SignalingService
+from services.calls.matchmaking import MatchmakingService
+from services.calls.outcomes import Outcome
+from services.calls.room_state import CallEnd
+from services.calls.rooms import ROOM_SECONDS, Rooms
+from services.calls.signaling import SignalingService
 
 log = logging.getLogger("parlance.recovery")
 
-#: What a socket is to hear of it.
-Outcome = SearchExpired | Match | PartnerCancelled | PeerLeft
-#: How many members of a dead worker's rooms are looked after at once, and how many due things are done at once.
-_MEMBERS_AT_ONCE, _DUE_AT_ONCE = 50, 8
+#: Participants of a dead web process dropped at once, and deadlines handled at once.
+PARTICIPANT_BATCH_SIZE, MAX_CONCURRENT_DEADLINES = 50, 8
 
 
 class RecoveryService:
     def __init__(
         self,
         rooms: Rooms,
-        rows: CallRecords,
-        sessions: CallHistoryService,
+        records: CallRecords,
+        history: CallHistoryService,
         matchmaking: MatchmakingService,
         signaling: SignalingService,
         *,
-        others_come_first: float = 3.0,
+        rejoin_seconds: float = 3.0,
     ) -> None:
-        """`others_come_first`: seconds for every worker to seat its own sockets, before rooms nobody is in are made."""
+        """`rejoin_seconds`: time for every web process to restore the rooms of its sockets, before empty ones are."""
         self._rooms = rooms
-        self._rows = rows
-        self._sessions = sessions
+        self._records = records
+        self._history = history
         self._matchmaking = matchmaking
         self._signaling = signaling
-        self._others_come_first = others_come_first
-        self._at_once = asyncio.Semaphore(_DUE_AT_ONCE)
+        self._rejoin_seconds = rejoin_seconds
+        self._semaphore = asyncio.Semaphore(MAX_CONCURRENT_DEADLINES)
 
-    async def due(self) -> AsyncIterator[Outcome]:
-        """Do what is due; every worker asks, and each thing is one worker's to do."""
-        due = await self._rooms.take_due()
-        # As they happen: one who searches on may be met by the next, and is to hear of it in that order.
-        for done in asyncio.as_completed([self._do(entry) for entry in due]):
-            for outcome in await done:
+    async def handle_deadlines(self) -> AsyncIterator[Outcome]:
+        """Handle the deadlines that have passed; every web process asks, and each deadline is taken by one."""
+        entries = await self._rooms.take_deadlines()
+        # In the order in which they happen: a search that goes on may be matched by the next outcome.
+        for handled in asyncio.as_completed([self._handle_deadline(entry) for entry in entries]):
+            for outcome in await handled:
                 yield outcome
 
-    async def _do(self, entry: list[str]) -> list[Outcome]:
+    async def _handle_deadline(self, entry: list[str]) -> list[Outcome]:
         try:
-            async with self._at_once:
-                return await self._outcomes(entry)
-        except Exception as error:  # it comes again
-            log.warning("'%s' could not be done: %s: %s", ":".join(entry), type(error).__name__, error)
+            async with self._semaphore:
+                return await self._expire(entry)
+        except Exception as error:  # it is taken again
+            log.warning("deadline_failed entry=%s error=%r", ":".join(entry), error)
             return []
 
-    async def _outcomes(self, entry: list[str]) -> list[Outcome]:
+    async def _expire(self, entry: list[str]) -> list[Outcome]:
         match entry:
             case ["search", user_id]:
                 expired = await self._matchmaking.expire_search(user_id)
                 return [expired] if expired else []
             case ["join", room_id]:
                 cancelled = await self._matchmaking.expire_match(room_id)
-                await self._rooms.done(*entry)
+                await self._rooms.remove_deadline(*entry)
                 return [*cancelled]
             case ["grace", room_id, user_id]:
                 left = await self._signaling.expire_grace(room_id, user_id)
                 return [left] if left else []
             case ["room", room_id]:
                 both = await self._signaling.expire_room(room_id)
-                await self._rooms.done(*entry)
+                await self._rooms.remove_deadline(*entry)
                 return [*both]
-            case ["begin", room_id, at]:
-                await self._rows.begin(room_id, at, is_late=True)
-            case ["end", room_id, by, lasted, at]:
-                await self._rows.end(Ended(room_id, by, lasted, at), is_late=True)
+            case ["begin", room_id, at_ms]:
+                await self._records.record_connected(room_id, at_ms, is_late=True)
+            case ["end", room_id, by, lasted_ms, at_ms]:
+                await self._records.record_end(CallEnd(room_id, by, lasted_ms, at_ms), is_late=True)
             case _:
-                await self._rooms.done(*entry)
+                await self._rooms.remove_deadline(*entry)
         return []
 
-    async def worker_lost(self, worker_id: str) -> AsyncIterator[Outcome]:
-        """Look after those whose sockets died with a worker: calls wait for them, matches and searches are over."""
-        gone = f"{worker_id}."
+    async def recover_worker(self, worker_id: str) -> AsyncIterator[Outcome]:
+        """Drop the sockets of a dead web process: calls wait for their users, matches and searches are over."""
+        prefix = f"{worker_id}."
         batch: list[tuple[str, str]] = []
-        async for member in self._rooms.members():
-            batch.append(member)
-            if len(batch) == _MEMBERS_AT_ONCE:
-                async for outcome in self._drop(batch, gone):
+        async for participant in self._rooms.iterate_participants():
+            batch.append(participant)
+            if len(batch) == PARTICIPANT_BATCH_SIZE:
+                async for outcome in self._drop(batch, prefix):
                     yield outcome
                 batch = []
-        async for outcome in self._drop(batch, gone):
+        async for outcome in self._drop(batch, prefix):
             yield outcome
-        # After the rooms: one whose match has just ended searches on, and their socket may be gone too.
-        async for ticket in self._rooms.searches():
-            if ticket["socket"].startswith(gone):
-                await self._rooms.leave_queue(ticket["userId"], ticket["socket"])
+        # After the rooms: the partner of a match that has just ended searches on, and that socket may be gone too.
+        async for entry in self._rooms.iterate_searches():
+            if entry["socket"].startswith(prefix):
+                await self._rooms.leave_queue(entry["userId"], entry["socket"])
 
-    async def _drop(self, members: list[tuple[str, str]], gone: str) -> AsyncIterator[Outcome]:
-        drops = [self._signaling.drop(user_id, room_id, gone) for user_id, room_id in members]
+    async def _drop(self, participants: list[tuple[str, str]], prefix: str) -> AsyncIterator[Outcome]:
+        drops = [self._signaling.drop(user_id, room_id, prefix) for user_id, room_id in participants]
         for dropped in asyncio.as_completed(drops):
             try:
                 outcome = await dropped
             except Exception as error:
-                log.warning("somebody of a lost worker could not be looked after: %s", error)
+                log.warning("participant_drop_failed worker_id=%s error=%r", prefix[:-1], error)
             else:
                 if outcome is not None:
                     yield outcome
 
-    async def data_lost(self) -> AsyncIterator[Outcome]:
-        """Give a Redis that has lost its data what this worker and PostgreSQL know."""
-        async for outcome in self._matchmaking.restore():
+    async def restore_data(self) -> AsyncIterator[Outcome]:
+        """Restore, in a Redis that has lost its data, what this web process and PostgreSQL know."""
+        async for outcome in self._matchmaking.restore_searches():
             yield outcome
-        calls = await self._sessions.open_calls()
-        seated = self._signaling.seated()
+        calls = await self._history.list_open_calls()
+        by_room = self._signaling.list_participants_by_room()
         for call in calls:
-            for socket, seat in seated.get(call.room_id, []):
-                caller = seat.user_id if seat.role == "caller" else seat.peer_id
-                await self._restore(call, seat.user_id, socket, caller, seat.joins, seat.peer_joins)
-        still_open = {call.room_id for call in calls}
-        for room_id in seated.keys() - still_open:
-            await self._signaling.close_seats(room_id)
-        await asyncio.sleep(self._others_come_first)
-        for call in await self._sessions.open_calls():
-            if call.room_id in still_open:
+            for socket_id, participant in by_room.get(call.room_id, []):
+                is_caller = participant.role == "caller"
+                await self._restore(
+                    call,
+                    participant.user_id,
+                    socket_id,
+                    participant.user_id if is_caller else participant.peer_id,
+                    participant.joins,
+                    participant.peer_joins,
+                )
+        open_room_ids = {call.room_id for call in calls}
+        for room_id in by_room.keys() - open_room_ids:
+            self._signaling.close_participants(room_id)
+        await asyncio.sleep(self._rejoin_seconds)
+        for call in await self._history.list_open_calls():
+            if call.room_id in open_room_ids:
                 await self._restore(call)
 
     async def _restore(
         self,
         call: CallSession,
-        member: str = "",
-        socket: str = "",
-        caller: str = "",
+        participant_id: str = "",
+        socket_id: str = "",
+        caller_id: str = "",
         joins: int = 0,
         peer_joins: int = 0,
     ) -> None:
-        """Make the room of a call again, or end the call: who searches meanwhile, or is in another one, has left it."""
-        left = timedelta(seconds=ROOM_SECONDS) - (datetime.now(UTC) - call.started_at)
-        is_there = await self._rooms.restore(
+        """Restore the room of a call, or end the call: a user who searches, or is in another room, has left it."""
+        remaining = timedelta(seconds=ROOM_SECONDS) - (datetime.now(UTC) - call.started_at)
+        is_restored = await self._rooms.restore_room(
             call.room_id,
             str(call.id),
             (str(call.user_a_id), str(call.user_b_id)),
             is_call=call.connected_at is not None,
-            left=left,
-            member=member,
-            socket=socket,
-            caller=caller,
+            remaining=remaining,
+            participant_id=participant_id,
+            socket_id=socket_id,
+            caller_id=caller_id,
             joins=joins,
             peer_joins=peer_joins,
         )
-        if not is_there:
-            await self._sessions.end(call.room_id, ended_by=EndedBy.ERROR)
-            await self._signaling.close_seats(call.room_id)
+        if not is_restored:
+            await self._history.end(call.room_id, ended_by=EndedBy.ERROR)
+            self._signaling.close_participants(call.room_id)

@@ -1,392 +1,319 @@
-"""Owns calls as their members live them: entering the room, signalling, dropping and coming back, leaving.
+"""Calls as their participants live them: joining the room, relaying signals, dropping and reconnecting, leaving.
 
-The record of a room is in Redis (services/calls/rooms.py). Each worker keeps a seat for each of its sockets that is in
-a room, bound when it joins and when its peer joins, so that relaying looks nothing up. A seat remembers what its member
-has signalled; a peer that comes back, on whatever worker, is sent from there what it missed.
+The record of a room is in Redis (services/calls/rooms.py). Each web process keeps a `Participant` for each of its
+sockets that is in a room, bound when it joins and when its peer joins, so that relaying looks nothing up. A
+participant's recorded signals are what a reconnecting peer, in whatever process, is sent of what it missed.
 
-What a seat is let know of its room comes from several workers, in any order. Redis counts the joins of each member, and
-from the count a seat tells what is older than what it knows.
+A participant receives messages about its room from several processes, in any order. Redis counts the joins of each
+user, and that count orders the messages.
 """
 
 from __future__ import annotations
 
-import functools
-import logging
 import math
-from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
-
-import orjson
+from typing import Concatenate, Literal, ParamSpec
 
 import errors
 from adapters.ports import Bus
+from services.bus_messages import Message
 from services.calls.call_records import CallRecords
-from services.calls.matchmaking import MatchmakingService, PartnerCancelled, notify
-from services.calls.rooms import Away, Closed, Member, Rooms
+from services.calls.matchmaking import MatchmakingService
+from services.calls.outcomes import (
+    LeaveReason,
+    PartnerCancelled,
+    PeerLeft,
+    PeerReconnected,
+    PeerReconnecting,
+    RoomJoined,
+)
+from services.calls.participants import Participant, SignalPayload
+from services.calls.room_state import ClosedRoom, ParticipantAway, ParticipantRecord
+from services.calls.rooms import Rooms
 
-log = logging.getLogger("parlance.signaling")
+P = ParamSpec("P")
 
-#: What a seat remembers of what its member has signalled: more than a socket may send while its peer has time to come
-#: back, and so many bytes.
-_REMEMBERED, _REMEMBERED_BYTES = 512, 512 * 1024
-#: `seq` counts on from here with each time a member joins the same room, so that it rises from one worker to the next.
-_SEQ_OF_A_JOIN = 1 << 20
-#: Who may send what; a candidate may come from both.
-_SENDER = {"webrtc_offer": "caller", "webrtc_answer": "receiver"}
+#: The peer has joined: room, its socket, its joins, the last `seq` it has, whether it repeats the join.
+PEER_HERE: Message[[str, str, int, int | None, bool]] = Message("peer_here")
+#: The peer's connection dropped: room, how often the peer had joined.
+PEER_AWAY: Message[[str, int]] = Message("peer_away")
+#: The room is over, or the user's other socket has replaced this one with the join of that number: room, number.
+UNSEAT: Message[[str, int | None]] = Message("unseat")
+#: The role that may send a signal; a candidate may come from both.
+_SENDER_ROLES = {"webrtc_offer": "caller", "webrtc_answer": "receiver"}
 
-
-class Signal(NamedTuple):
-    seq: int
-    name: str
-    payload: dict[str, Any]
-
-
-@dataclass(slots=True)
-class Seat:
-    """One socket's place in a room."""
-
-    room_id: str
-    user_id: str
-    role: str = ""
-    peer_id: str = ""
-    peer_socket: str | None = None
-    #: Which of the peer's joins this seat knows of; and that the connection of that one dropped.
-    peer_joins: int = 0
-    is_peer_away: bool = False
-    closed: bool = False
-    #: What the peer is sent again, after it came back, is on its way; what is new follows it.
-    is_catching_up: bool = False
-    joins: int = 1
-    seq: int = 0
-    #: The last signal that was sent on to a peer who is away, or catching up.
-    sent_on: int = 0
-    sent: deque[bytes] = field(default_factory=deque)
-    #: How many bytes are in `sent`.
-    size: int = 0
-    #: What it was let know while it was being taken.
-    news: list[tuple[Callable[..., Awaitable[None]], tuple[Any, ...]]] = field(default_factory=list)
-
-    def remember(self, seq: int, name: str, payload: dict[str, Any]) -> None:
-        # As bytes, which Python's collector of garbage has not to look through: its pauses are what a tail is made of.
-        kept = orjson.dumps((seq, name, payload))
-        self.seq = seq
-        self.sent.append(kept)
-        self.size += len(kept)
-        while len(self.sent) > _REMEMBERED or self.size > _REMEMBERED_BYTES:
-            self.size -= len(self.sent.popleft())
-
-    def since(self, seq: int) -> list[Signal]:
-        """Answer what its member has signalled after `seq`, as far as it is remembered."""
-        signals = [Signal(*orjson.loads(kept)) for kept in self.sent]
-        return [signal for signal in signals if signal.seq > seq]
-
-    def take_back(self, seq: int) -> None:
-        """Forget the last signal, if it is that one."""
-        if self.sent and orjson.loads(self.sent[-1])[0] == seq:
-            self.size -= len(self.sent.pop())
-
-    @property
-    def last_sent_on(self) -> int:
-        return self.sent_on if self.is_peer_away or self.is_catching_up else self.seq
-
-    def lose_peer(self, joins: int) -> None:
-        """Note that the connection with which the peer had joined is gone."""
-        self.sent_on, self.peer_joins = self.last_sent_on, joins
-        self.is_peer_away, self.is_catching_up = True, False
-
-    def handed_over(self) -> bytes:
-        """What the member's next socket needs, to go on where this one was."""
-        sent = [orjson.Fragment(kept) for kept in self.sent]
-        return orjson.dumps({"sent": sent, "sentOn": self.last_sent_on, "peerJoins": self.peer_joins})
-
-    def take_over(self, handed_over: str, joins: int) -> None:
-        self.joins, self.seq = joins, joins * _SEQ_OF_A_JOIN
-        if handed_over:
-            held = orjson.loads(handed_over)
-            for each in held["sent"]:
-                self.remember(*each)
-            self.seq = max(self.seq, joins * _SEQ_OF_A_JOIN)
-            # Whether or not the peer is there: nothing has been sent on from here.
-            self.sent_on, self.peer_joins, self.is_peer_away = held["sentOn"], held["peerJoins"], True
-
-
-@dataclass(frozen=True, slots=True)
-class Joined:
-    """Somebody entered a room, or came back to it.
-
-    `peer_socket` is who else should hear of it. `is_back`: it was a call already. `replaced` is the socket whose place
-    this one takes.
-    """
-
-    role: str
-    peer_socket: str | None
-    is_back: bool
-    replaced: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class PeerAway:
-    """A call whose other side dropped, and has `grace_seconds` to come back."""
-
-    socket: str
-    grace_seconds: int
-
-
-@dataclass(frozen=True, slots=True)
-class PeerBack:
-    """A call whose other side has come back, or goes on with another device."""
-
-    socket: str
-
-
-@dataclass(frozen=True, slots=True)
-class PeerLeft:
-    """A call that is over; `reason` is one of ended, disconnected, timeout, banned."""
-
-    socket: str
-    reason: str
-
-
-#: Takes what the socket of a seat of this worker is to hear.
-PeerListener = Callable[[PeerAway | PeerBack], Awaitable[None]]
+#: Takes a change of the peer of a participant of this web process.
+PeerListener = Callable[[PeerReconnecting | PeerReconnected], Awaitable[None]]
 
 
 class SignalingService:
-    def __init__(self, bus: Bus, rooms: Rooms, rows: CallRecords, matchmaking: MatchmakingService) -> None:
+    def __init__(self, bus: Bus, rooms: Rooms, records: CallRecords, matchmaking: MatchmakingService) -> None:
         self._bus = bus
         self._rooms = rooms
-        self._rows = rows
+        self._records = records
         self._matchmaking = matchmaking
-        self._seats: dict[str, Seat] = {}
-        self._arriving: dict[str, Seat] = {}
+        #: Participants of this web process by socket id; and those whose join Redis has not answered yet.
+        self._participants: dict[str, Participant] = {}
+        self._joining: dict[str, Participant] = {}
         self._listeners: list[PeerListener] = []
-        for kind, learn in (("peer_here", self._peer_here), ("peer_away", self._peer_away), ("unseat", self._unseat)):
-            bus.on(kind, functools.partial(self._let_know, learn))
+        PEER_HERE.on(bus, self._dispatch(self._handle_peer_joined))
+        PEER_AWAY.on(bus, self._dispatch(self._handle_peer_dropped))
+        UNSEAT.on(bus, self._dispatch(self._handle_room_left))
 
-    def on_peer_moved(self, listener: PeerListener) -> None:
-        """Call `listener` when the peer of a socket of this worker has gone away from a call, or is back."""
+    def on_peer_change(self, listener: PeerListener) -> None:
+        """Call `listener` when the peer of a participant of this web process has dropped from a call, or is back."""
         self._listeners.append(listener)
 
-    async def join_room(self, user_id: str, socket: str, room_id: str, *, after: int | None = None) -> Joined:
-        """Enter a room one was matched into, or come back to it; raise NotInRoom.
+    # --- Joining ------------------------------------------------------------------------------------
 
-        `after` is the highest `seq` heard in this room: what the peer has signalled since is sent again.
+    async def join_room(self, user_id: str, socket_id: str, room_id: str, *, after: int | None = None) -> RoomJoined:
+        """Join the room of a match, or come back to it; raise NotInRoom.
+
+        `after` is the highest `seq` received in this room: what the peer has signalled since is sent again.
         """
-        # The peer may join, and say so, before Redis's answer is here: there must be a seat to tell.
-        arriving = self._arriving[socket] = Seat(room_id, user_id)
+        # The peer may join, and publish it, before Redis has answered here: its messages need a participant.
+        joining = self._joining[socket_id] = Participant(room_id, user_id)
         try:
-            place = await self._rooms.join(room_id, user_id, socket, after)
+            join = await self._rooms.join(room_id, user_id, socket_id, after)
         finally:
-            del self._arriving[socket]
-        seat = self._seat(socket, room_id)
-        asks_again = seat is not None and seat.joins == place.joins
-        if seat is None or not asks_again:
-            seat = self._seats[socket] = arriving
-            seat.take_over(place.sent, place.joins)
-            seat.role, seat.peer_id = place.role, place.peer_id
-        if place.peer_socket and asks_again:
-            await self._peer_here(socket, seat, place.peer_socket, place.peer_joins, place.peer_after, False)
-        elif place.peer_socket:
-            since = seat.last_sent_on
-            if place.peer_after is not None and place.peer_joins != seat.peer_joins:
-                since = place.peer_after  # it came back while nobody was here who could have sent it anything
-            await self._bind(seat, place.peer_socket, place.peer_joins, since)
-        elif place.was_call:
-            seat.lose_peer(place.peer_joins)
-            await self._tell(PeerAway(socket, math.ceil(place.peer_grace.total_seconds())))
-        if seat is arriving:
-            for learn, what in arriving.news:
-                if not seat.closed:
-                    await learn(socket, seat, *what)
-        if place.began_ms:
-            await self._rows.begin(room_id, place.began_ms)
-        if place.peer_socket:
-            await notify(self._bus, place.peer_socket, "peer_here", room_id, socket, place.joins, after, asks_again)
-        if place.replaced:
-            await notify(self._bus, place.replaced, "unseat", room_id, place.joins)
-        return Joined(place.role, place.peer_socket or None, place.was_call, place.replaced or None)
+            del self._joining[socket_id]
+        participant = self._get_participant(socket_id, room_id)
+        is_repeated = participant is not None and participant.joins == join.joins
+        if participant is None or not is_repeated:
+            participant = self._participants[socket_id] = joining
+            participant.restore(join.saved_state, join.joins)
+            participant.role, participant.peer_id = join.role, join.peer_id
+        if join.peer_socket_id and is_repeated:
+            await self._handle_peer_joined(
+                socket_id, participant, join.peer_socket_id, join.peer_joins, join.peer_after, False
+            )
+        elif join.peer_socket_id:
+            since = participant.last_forwarded_seq
+            if join.peer_after is not None and join.peer_joins != participant.peer_joins:
+                since = join.peer_after  # it came back while nobody was here who could have sent it anything
+            await self._bind(participant, join.peer_socket_id, join.peer_joins, since)
+        elif join.was_call:
+            participant.mark_peer_away(join.peer_joins)
+            await self._notify_listeners(PeerReconnecting(socket_id, math.ceil(join.peer_grace.total_seconds())))
+        if participant is joining:
+            for handle in joining.pending_messages:
+                if not participant.closed:
+                    await handle(participant)
+        if join.connected_ms:
+            await self._records.record_connected(room_id, join.connected_ms)
+        if join.peer_socket_id:
+            await PEER_HERE.send_if_there(
+                self._bus, join.peer_socket_id, room_id, socket_id, join.joins, after, is_repeated
+            )
+        if join.replaced_socket_id:
+            await UNSEAT.send_if_there(self._bus, join.replaced_socket_id, room_id, join.joins)
+        return RoomJoined(join.role, join.peer_socket_id or None, join.was_call, join.replaced_socket_id or None)
 
-    async def _let_know(self, learn: Callable[..., Awaitable[None]], socket: str, room_id: str, *what: Any) -> None:
-        arriving, seat = self._arriving.get(socket), self._seat(socket, room_id)
-        if arriving is not None and arriving.room_id == room_id:
-            arriving.news.append((learn, what))
-        if seat is not None and not seat.closed:
-            await learn(socket, seat, *what)
+    def _dispatch(
+        self, handler: Callable[Concatenate[str, Participant, P], Awaitable[None]]
+    ) -> Callable[Concatenate[str, str, P], Awaitable[None]]:
+        """Return the handler of a message about a room: it calls `handler` with the participant it is for."""
 
-    async def _peer_here(
-        self, socket: str, seat: Seat, peer_socket: str, joins: int, after: int | None, asks_again: bool
+        async def handle(socket_id: str, room_id: str, /, *arguments: P.args, **none: P.kwargs) -> None:
+            joining, participant = self._joining.get(socket_id), self._get_participant(socket_id, room_id)
+            if joining is not None and joining.room_id == room_id:
+                joining.pending_messages.append(lambda joined: handler(socket_id, joined, *arguments, **none))
+            if participant is not None and not participant.closed:
+                await handler(socket_id, participant, *arguments, **none)
+
+        return handle
+
+    async def _handle_peer_joined(
+        self,
+        socket_id: str,
+        participant: Participant,
+        peer_socket_id: str,
+        joins: int,
+        after: int | None,
+        is_repeated: bool,
     ) -> None:
         """Bind the peer's new socket, once it has been sent what the peer missed."""
-        is_new = joins > seat.peer_joins
-        if is_new and (seat.peer_joins or seat.is_peer_away):
-            await self._tell(PeerBack(socket))
-        if is_new or (asks_again and joins == seat.peer_joins and not seat.is_peer_away):
-            # Without `after`, another device that takes over is sent nothing again.
-            await self._bind(seat, peer_socket, joins, seat.last_sent_on if after is None else after)
+        is_new = joins > participant.peer_joins
+        if is_new and (participant.peer_joins or participant.is_peer_away):
+            await self._notify_listeners(PeerReconnected(socket_id))
+        if is_new or (is_repeated and joins == participant.peer_joins and not participant.is_peer_away):
+            # Without `after`, another device of the peer is sent nothing again.
+            since = participant.last_forwarded_seq if after is None else after
+            await self._bind(participant, peer_socket_id, joins, since)
 
-    async def _bind(self, seat: Seat, peer_socket: str, joins: int, since: int) -> None:
-        seat.peer_socket, seat.peer_joins = peer_socket, joins
-        seat.is_peer_away, seat.is_catching_up, seat.sent_on = False, True, since
-        while missed := seat.since(seat.sent_on):
+    async def _bind(self, participant: Participant, peer_socket_id: str, joins: int, since: int) -> None:
+        participant.peer_socket_id, participant.peer_joins = peer_socket_id, joins
+        participant.is_peer_away, participant.is_catching_up, participant.forwarded_seq = False, True, since
+        while missed := participant.signals_after(participant.forwarded_seq):
             for signal in missed:
-                if seat.is_peer_away or seat.peer_joins != joins:
+                if participant.is_peer_away or participant.peer_joins != joins:
                     return  # it dropped again, or another socket has come
                 try:
-                    await self._bus.send(peer_socket, "emit", signal.name, signal.payload)
+                    await self._bus.send(peer_socket_id, "emit", signal.name, signal.payload)
                 except errors.Unavailable:
-                    seat.lose_peer(joins - 1)  # as if it had not come
+                    participant.mark_peer_away(joins - 1)  # as if it had not come
                     return
-                seat.sent_on = signal.seq
-        seat.is_catching_up = False
+                participant.forwarded_seq = signal.seq
+        participant.is_catching_up = False
 
-    async def _peer_away(self, socket: str, seat: Seat, joins: int) -> None:
-        if (joins, True) <= (seat.peer_joins, seat.is_peer_away):
+    async def _handle_peer_dropped(self, socket_id: str, participant: Participant, joins: int) -> None:
+        if (joins, True) <= (participant.peer_joins, participant.is_peer_away):
             return
-        seat.lose_peer(joins)
-        await self._tell(PeerAway(socket, math.ceil(self._rooms.grace.total_seconds())))
+        participant.mark_peer_away(joins)
+        await self._notify_listeners(PeerReconnecting(socket_id, math.ceil(self._rooms.grace.total_seconds())))
 
-    async def _unseat(self, socket: str, seat: Seat, joins: int | None = None) -> None:
-        """Close a seat: its room is over, or, with `joins`, another socket has taken its place with that join."""
-        if joins is None or seat.joins < joins:
-            seat.closed = True
-            seat.sent.clear()
+    async def _handle_room_left(self, socket_id: str, participant: Participant, joins: int | None = None) -> None:
+        """Close a participant: its room is over, or, with `joins`, the user's other socket replaced it by that join."""
+        if joins is None or participant.joins < joins:
+            participant.close()
 
-    async def _tell(self, moved: PeerAway | PeerBack) -> None:
+    async def _notify_listeners(self, change: PeerReconnecting | PeerReconnected) -> None:
         for listener in self._listeners:
-            await listener(moved)
+            await listener(change)
 
-    def _seat(self, socket: str, room_id: str) -> Seat | None:
-        seat = self._seats.get(socket)
-        return seat if seat is not None and seat.room_id == room_id else None
+    def _get_participant(self, socket_id: str, room_id: str) -> Participant | None:
+        participant = self._participants.get(socket_id)
+        return participant if participant is not None and participant.room_id == room_id else None
 
-    def relay(self, socket: str, room_id: str, name: str, payload: dict[str, Any]) -> str | None:
-        """Number and remember a signal; answer the socket to send it on to, None while the peer is away.
+    # --- Relaying -----------------------------------------------------------------------------------
+
+    def relay(self, socket_id: str, room_id: str, name: str, payload: SignalPayload) -> str | None:
+        """Number and record a signal; return the socket to forward it to, None while the peer is away.
 
         Raises NotInRoom, RoomClosed, BadRole or PeerNotReady. `payload` is given its `seq`.
         """
-        seat = self._seats.get(socket)
-        if seat is None or seat.room_id != room_id:
+        participant = self._participants.get(socket_id)
+        if participant is None or participant.room_id != room_id:
             raise errors.NotInRoom()
-        if seat.closed:
+        if participant.closed:
             raise errors.RoomClosed()
-        sender = _SENDER.get(name)
-        if sender is not None and seat.role != sender:
+        role = _SENDER_ROLES.get(name)
+        if role is not None and participant.role != role:
             raise errors.BadRole()
-        if seat.peer_socket is None and not seat.is_peer_away:
+        if participant.peer_socket_id is None and not participant.is_peer_away:
             raise errors.PeerNotReady()
-        seq = seat.seq + 1
+        seq = participant.seq + 1
         payload["seq"] = seq
-        seat.remember(seq, name, payload)
-        return None if seat.is_peer_away or seat.is_catching_up else seat.peer_socket
+        participant.record(seq, name, payload)
+        return None if participant.is_peer_away or participant.is_catching_up else participant.peer_socket_id
 
-    def take_back(self, socket: str, seq: int) -> None:
-        """Forget the last signal of a socket: it could not be sent on, and its sender is told to send it again."""
-        seat = self._seats.get(socket)
-        if seat is not None:
-            seat.take_back(seq)
+    def forget_signal(self, socket_id: str, seq: int) -> None:
+        """Forget the last signal of a socket: it was not forwarded, and its sender is asked to send it again."""
+        participant = self._participants.get(socket_id)
+        if participant is not None:
+            participant.forget(seq)
 
-    def check_room(self, socket: str, room_id: str) -> None:
+    def check_room(self, socket_id: str, room_id: str) -> None:
         """Raise NotInRoom or RoomClosed unless the socket is in that room."""
-        seat = self._seat(socket, room_id)
-        if seat is None:
+        participant = self._get_participant(socket_id, room_id)
+        if participant is None:
             raise errors.NotInRoom()
-        if seat.closed:
+        if participant.closed:
             raise errors.RoomClosed()
 
-    async def end_call(self, user_id: str, socket: str, room_id: str) -> PeerLeft | PartnerCancelled | None:
+    # --- Leaving ------------------------------------------------------------------------------------
+
+    async def end_call(self, user_id: str, socket_id: str, room_id: str) -> PeerLeft | PartnerCancelled | None:
         """Hang up; raise NotInRoom, or RoomClosed where the partner was quicker."""
-        seat = self._seat(socket, room_id)
+        participant = self._get_participant(socket_id, room_id)
         closed = await self._rooms.close(room_id, user_id)
-        if closed is None and seat is not None:
-            closed = await self._close_lost(socket, seat)
+        if closed is None and participant is not None:
+            closed = await self._close_lost_room(socket_id, participant)
             if closed is None:
                 raise errors.RoomClosed()
         if closed is None:
             raise errors.NotInRoom()
-        return await self._leave(user_id, closed, "ended")
+        return await self._finish_leave(user_id, closed, "ended")
 
-    async def _close_lost(self, socket: str, seat: Seat) -> Closed | None:
-        """Close a room that Redis has lost, before it is made again; None where it has not."""
-        ended = await self._rooms.end_lost(seat.room_id, seat.user_id, seat.peer_id) if not seat.closed else None
-        if ended is None:
+    async def _close_lost_room(self, socket_id: str, participant: Participant) -> ClosedRoom | None:
+        """Close a room that Redis has lost, before it is restored; None where Redis has not lost it."""
+        if participant.closed:
             return None
-        peer_socket = "" if seat.is_peer_away else seat.peer_socket or ""
-        members = Member(seat.user_id, socket, None), Member(seat.peer_id, peer_socket, None)
-        return Closed(seat.room_id, bool(seat.peer_joins), True, members, ended)
+        user_id, peer_id = participant.user_id, participant.peer_id
+        end = await self._rooms.end_lost_room(participant.room_id, user_id, peer_id)
+        if end is None:
+            return None
+        peer_socket_id = "" if participant.is_peer_away else participant.peer_socket_id or ""
+        both = ParticipantRecord(user_id, socket_id, None), ParticipantRecord(peer_id, peer_socket_id, None)
+        return ClosedRoom(participant.room_id, bool(participant.peer_joins), True, both, end)
 
     async def disconnect(
-        self, user_id: str, socket: str, *, for_good: str | None = None
+        self, user_id: str, socket_id: str, *, final_reason: Literal["banned", "disconnected"] | None = None
     ) -> PeerLeft | PartnerCancelled | None:
         """End the match, and interrupt the call, that this socket, and no other of the user, was part of.
 
-        `for_good` says why there is no coming back.
+        `final_reason` says why the user may not come back.
         """
-        await self._matchmaking.disconnect(user_id, socket)
-        room_id = await self._rooms.room_of(user_id)
-        # Until Redis has taken note, the seat stays: its caller tries again.
-        seat = self._seats.pop(socket, None)
+        await self._matchmaking.disconnect(user_id, socket_id)
+        room_id = await self._rooms.get_room_id(user_id)
+        # Until Redis has recorded it, the participant stays: whoever called this tries again.
+        participant = self._participants.pop(socket_id, None)
         if room_id is None:
             return None
         try:
-            if for_good:
-                closed = await self._rooms.close(room_id, user_id, condition=f"socket:{socket}")
-                return await self._leave(user_id, closed, for_good) if closed else None
-            sent = seat.handed_over() if seat is not None and seat.room_id == room_id else b""
-            return await self.drop(user_id, room_id, socket, sent)
+            if final_reason:
+                closed = await self._rooms.close(room_id, user_id, condition=f"socket:{socket_id}")
+                return await self._finish_leave(user_id, closed, final_reason) if closed else None
+            in_room = participant is not None and participant.room_id == room_id
+            saved_state = participant.serialize() if participant is not None and in_room else b""
+            return await self.drop(user_id, room_id, socket_id, saved_state)
         except Exception:
-            if seat is not None:
-                self._seats[socket] = seat
+            if participant is not None:
+                self._participants[socket_id] = participant
             raise
 
     async def drop(
-        self, user_id: str, room_id: str, socket: str, sent: bytes = b""
+        self, user_id: str, room_id: str, socket_id: str, saved_state: bytes = b""
     ) -> PartnerCancelled | PeerLeft | None:
-        """Interrupt a call, or end a match, whose member is gone; `socket` may be a dead worker's id and a dot."""
-        match await self._rooms.drop(room_id, user_id, socket, sent):
-            case Away(peer_socket, joins):
-                if peer_socket:
-                    await notify(self._bus, peer_socket, "peer_away", room_id, joins)
-            case Closed() as closed:
-                return await self._leave(user_id, closed, "disconnected")
+        """Interrupt a call, or end a match, of a socket that is gone.
+
+        `socket_id` may be a dead web process's id and a dot.
+        """
+        match await self._rooms.drop(room_id, user_id, socket_id, saved_state):
+            case ParticipantAway(peer_socket_id, joins):
+                if peer_socket_id:
+                    await PEER_AWAY.send_if_there(self._bus, peer_socket_id, room_id, joins)
+            case ClosedRoom() as closed:
+                return await self._finish_leave(user_id, closed, "disconnected")
         return None
 
     async def expire_grace(self, room_id: str, user_id: str) -> PeerLeft | PartnerCancelled | None:
-        """End a call to which a member did not come back in time."""
+        """End a call to which a participant did not come back in time."""
         closed = await self._rooms.close(room_id, user_id, condition="away")
-        return await self._leave(user_id, closed, "disconnected") if closed else None
+        return await self._finish_leave(user_id, closed, "disconnected") if closed else None
 
     async def expire_room(self, room_id: str) -> list[PeerLeft]:
         """End a call that has reached the longest a call may last."""
         closed = await self._rooms.close(room_id, None, by="timeout")
         if closed is None:
             return []
-        await self._end(closed)
-        return [PeerLeft(member.socket, "timeout") for member in closed.members if member.socket]
+        await self._finish_call(closed)
+        return [PeerLeft(each.socket_id, "timeout") for each in closed.participants if each.socket_id]
 
-    def seated(self) -> dict[str, list[tuple[str, Seat]]]:
-        """The sockets of this worker that are in a room, by room id."""
-        found: dict[str, list[tuple[str, Seat]]] = {}
-        for socket, seat in self._seats.items():
-            if not seat.closed:
-                found.setdefault(seat.room_id, []).append((socket, seat))
+    def list_participants_by_room(self) -> dict[str, list[tuple[str, Participant]]]:
+        """List the sockets of this web process that are in a room, by room id."""
+        found: dict[str, list[tuple[str, Participant]]] = {}
+        for socket_id, participant in self._participants.items():
+            if not participant.closed:
+                found.setdefault(participant.room_id, []).append((socket_id, participant))
         return found
 
-    async def close_seats(self, room_id: str) -> None:
-        """Note that a room which this worker has seats in is over."""
-        for socket, seat in self.seated().get(room_id, []):
-            await self._unseat(socket, seat)
+    def close_participants(self, room_id: str) -> None:
+        """Close the participants that this web process has in a room that is over."""
+        for _, participant in self.list_participants_by_room().get(room_id, []):
+            participant.close()
 
-    async def _leave(self, user_id: str, closed: Closed, reason: str) -> PeerLeft | PartnerCancelled | None:
+    async def _finish_leave(
+        self, user_id: str, closed: ClosedRoom, reason: LeaveReason
+    ) -> PeerLeft | PartnerCancelled | None:
         if not closed.was_call:
             return await self._matchmaking.end_match(closed, user_id)
-        await self._end(closed)
+        await self._finish_call(closed)
         peer = closed.peer_of(user_id)
-        return PeerLeft(peer.socket, reason) if peer.socket else None
+        return PeerLeft(peer.socket_id, reason) if peer.socket_id else None
 
-    async def _end(self, closed: Closed) -> None:
-        for member in closed.members:
-            if member.socket:
-                await notify(self._bus, member.socket, "unseat", closed.room_id)
-        await self._rows.end(closed.ended)
+    async def _finish_call(self, closed: ClosedRoom) -> None:
+        for participant in closed.participants:
+            if participant.socket_id:
+                await UNSEAT.send_if_there(self._bus, participant.socket_id, closed.room_id, None)
+        await self._records.record_end(closed.end)

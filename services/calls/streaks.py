@@ -1,4 +1,4 @@
-"""Owns what practice adds up to: days are those of the learner's own time zone."""
+"""Streaks and totals of practice; days are those of the learner's own time zone."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Literal
 
 from models import Profile
 
-#: What is worth telling: days in a row, and calls in all.
-STREAKS = (3, 7, 30, 100)
-SESSIONS = (10, 50, 100, 500)
+#: Milestones that are achievements: days in a row, and calls in all.
+STREAK_MILESTONES_DAYS = (3, 7, 30, 100)
+CALL_MILESTONES = (10, 50, 100, 500)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +20,8 @@ class Achievement:
     count: int
 
 
-def local_day(at: datetime, timezone: str | None) -> date:
-    """The calendar day of an instant where the learner lives; UTC where that is unknown."""
+def get_local_day(at: datetime, timezone: str | None) -> date:
+    """Return the calendar day of an instant where the learner lives; UTC where that is unknown."""
     try:
         zone = zoneinfo.ZoneInfo(timezone) if timezone else UTC
     except (zoneinfo.ZoneInfoNotFoundError, ValueError):
@@ -29,11 +29,11 @@ def local_day(at: datetime, timezone: str | None) -> date:
     return at.astimezone(zone).date()
 
 
-def streak_after(profile: Profile, at: datetime) -> int:
-    """Days in a row with a call: the same day keeps the streak, the next adds one, a gap starts again at one."""
+def compute_streak(profile: Profile, at: datetime) -> int:
+    """Compute the days in a row with a call: the same day keeps the streak, the next adds one, a gap resets to one."""
     if profile.last_session_at is None:
         return 1
-    last, today = local_day(profile.last_session_at, profile.timezone), local_day(at, profile.timezone)
+    last, today = get_local_day(profile.last_session_at, profile.timezone), get_local_day(at, profile.timezone)
     if today - last == timedelta(days=1):
         return profile.streak_days + 1
     # A day earlier than the last is a learner who flew west: the same streak.
@@ -42,7 +42,7 @@ def streak_after(profile: Profile, at: datetime) -> int:
 
 def add_call(profile: Profile, at: datetime, seconds: int) -> None:
     """Count a call that ended at `at` and lasted `seconds`."""
-    profile.streak_days = streak_after(profile, at)
+    profile.streak_days = compute_streak(profile, at)
     profile.total_sessions += 1
     # Half a minute counts as one, always: `round` would take 90 seconds for two minutes, and 30 for none.
     profile.total_practice_mins += (seconds + 30) // 60
@@ -50,9 +50,9 @@ def add_call(profile: Profile, at: datetime, seconds: int) -> None:
     profile.last_session_at = max(at, profile.last_session_at or at)
 
 
-def achievements(profile: Profile) -> list[Achievement]:
-    """What a learner has reached; that of a streak again with each call of the day, so that others grant it once."""
-    reached = [Achievement("streak", profile.streak_days)] if profile.streak_days in STREAKS else []
-    if profile.total_sessions in SESSIONS:
+def list_achievements(profile: Profile) -> list[Achievement]:
+    """List the milestones that a profile is at; that of a streak appears with each call of the day."""
+    reached = [Achievement("streak", profile.streak_days)] if profile.streak_days in STREAK_MILESTONES_DAYS else []
+    if profile.total_sessions in CALL_MILESTONES:
         reached.append(Achievement("sessions", profile.total_sessions))
     return reached

@@ -1,7 +1,7 @@
-"""Owns how many sockets a user has, over all workers: the `user:{id}:sockets` keys of Redis.
+"""Sockets of each user over all web processes: the `user:{id}:sockets` keys of Redis.
 
-Nobody waits for this count: a handshake is over before Redis has heard of it, and without Redis it is not kept. What
-happens in one turn of the loop goes out as one write.
+Nothing waits for these writes: a handshake is over before Redis has recorded it, and without Redis it is not recorded.
+Changes of one turn of the event loop go out as one write.
 """
 
 from __future__ import annotations
@@ -9,88 +9,95 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from typing import NamedTuple
 
-import redis.exceptions
-
-import errors
-from adapters import tasks
+from adapters import redis, tasks
 from adapters.ports import Bus
 from adapters.scripts import Scripts
+from services.bus_messages import Message
 
 log = logging.getLogger("parlance.sockets")
 
-_KEPT_SECONDS = 7 * 24 * 60 * 60
-#: Farewells that are remembered while Redis is away.
-_MOST_OWED = 10_000
+#: The user's newer socket has replaced this one.
+REPLACE: Message[[]] = Message("replace")
+SOCKETS_TTL_SECONDS = 7 * 24 * 60 * 60
+#: Removals that are kept while Redis is away.
+MAX_PENDING_REMOVALS = 10_000
+
+
+class _Change(NamedTuple):
+    """A socket that came, or went where `added_ms` is None."""
+
+    user_id: str
+    socket_id: str
+    added_ms: int | None
 
 
 class UserSocketsService:
-    def __init__(self, scripts: Scripts, bus: Bus, most: int) -> None:
-        """`most` sockets a user may have; one more takes the place of the oldest."""
-        self._scripts = scripts
+    def __init__(self, pipeline: Scripts, bus: Bus, limit: int) -> None:
+        """`limit` sockets a user may have; one more replaces the oldest."""
+        self._pipeline = pipeline
         self._bus = bus
-        self._most = most
-        #: What Redis is to hear, in order: the user, the socket, when it came (ms) or None where it went.
-        self._changes: list[tuple[str, str, int | None]] = []
-        self._counting: asyncio.Task[None] | None = None
+        self._limit = limit
+        #: What is to be written to Redis, in order.
+        self._changes: list[_Change] = []
+        self._flush_task: asyncio.Task[None] | None = None
 
-    def enter(self, user_id: str, socket: str) -> None:
-        """Count a socket; the user's oldest is told to make room where that is one too many."""
-        self._change(user_id, socket, time.time_ns() // 1_000_000)
+    def add(self, user_id: str, socket_id: str) -> None:
+        """Add a socket; where that is one too many, the user's oldest is disconnected as replaced."""
+        self._append(_Change(user_id, socket_id, time.time_ns() // 1_000_000))
 
-    def leave(self, user_id: str, socket: str) -> None:
-        self._change(user_id, socket, None)
+    def remove(self, user_id: str, socket_id: str) -> None:
+        self._append(_Change(user_id, socket_id, None))
 
-    async def of(self, user_id: str) -> list[str]:
-        """The sockets of a user on all workers, as far as Redis knows: it may still name those of one that died."""
-        found: list[str] = await self._scripts.execute("ZRANGE", f"user:{user_id}:sockets", 0, -1, idempotent=True)
+    async def list_socket_ids(self, user_id: str) -> list[str]:
+        """List a user's sockets on all web processes, as far as Redis knows: some may be of a process that died."""
+        found: list[str] = await self._pipeline.execute("ZRANGE", f"user:{user_id}:sockets", 0, -1, idempotent=True)
         return found
 
-    def _change(self, user_id: str, socket: str, at: int | None) -> None:
-        self._changes.append((user_id, socket, at))
-        if self._counting is None:
-            self._counting = asyncio.create_task(self._count())
+    def _append(self, change: _Change) -> None:
+        self._changes.append(change)
+        if self._flush_task is None:
+            self._flush_task = asyncio.create_task(self._flush())
 
-    async def _count(self) -> None:
+    async def _flush(self) -> None:
         try:
             while self._changes:
                 changes, self._changes = self._changes, []
                 try:
-                    replaced = await self._tell(changes)
-                except (redis.exceptions.RedisError, OSError) as error:
-                    log.warning("sockets could not be counted: %s", error)
-                    owed = [change for change in changes if change[2] is None]
-                    self._changes = [*owed, *self._changes][-_MOST_OWED:]
+                    replaced = await self._write(changes)
+                except redis.UNAVAILABLE as error:
+                    log.warning("user_sockets_not_written changes=%d error=%r", len(changes), error)
+                    removals = [change for change in changes if change.added_ms is None]
+                    self._changes = [*removals, *self._changes][-MAX_PENDING_REMOVALS:]
                     return
-                for socket in replaced:
-                    try:
-                        await self._bus.send(socket, "replace")
-                    except errors.Unavailable:
-                        log.warning("a socket that was replaced could not be told")
+                for socket_id in replaced:
+                    await REPLACE.send_if_there(self._bus, socket_id)
         finally:
-            self._counting = None
+            self._flush_task = None
 
-    async def _tell(self, changes: list[tuple[str, str, int | None]]) -> list[str]:
+    async def _write(self, changes: list[_Change]) -> list[str]:
+        """Write changes to Redis; return the sockets that are replaced."""
         answers = await asyncio.gather(
             *(
-                self._scripts.execute("ZREM", f"user:{user_id}:sockets", socket, idempotent=True)
-                if at is None
-                else self._scripts.call(
-                    "enter_socket",
+                self._pipeline.execute("ZREM", f"user:{user_id}:sockets", socket_id, idempotent=True)
+                if added_ms is None
+                else self._pipeline.call(
+                    "add_socket",
                     [f"user:{user_id}:sockets"],
-                    [socket, at, self._most, _KEPT_SECONDS],
+                    [socket_id, added_ms, self._limit, SOCKETS_TTL_SECONDS],
                     idempotent=True,
                 )
-                for user_id, socket, at in changes
+                for user_id, socket_id, added_ms in changes
             )
         )
-        return [socket for answer in answers if isinstance(answer, list) for socket in answer]
+        return [socket_id for answer in answers if isinstance(answer, list) for socket_id in answer]
 
     async def stop(self) -> None:
-        """Let the last farewells out."""
-        if self._counting is not None:
+        """Write the last changes."""
+        if self._flush_task is not None:
             try:
                 async with asyncio.timeout(2):
-                    await self._counting
+                    await self._flush_task
             except TimeoutError:
-                await tasks.end(self._counting)
+                await tasks.end(self._flush_task)

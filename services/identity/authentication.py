@@ -7,7 +7,7 @@ import logging
 import secrets
 import uuid
 from datetime import timedelta
-from typing import Any
+from typing import cast
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
@@ -24,6 +24,7 @@ from models import EmailVerificationToken, PasswordResetToken, Profile, User, em
 from models.columns import now
 from services.identity.logins import LoginsService, SignedIn, find_by_email, lock_user
 from services.messaging import emails
+from wire import rest
 
 log = logging.getLogger("parlance.auth")
 
@@ -209,9 +210,9 @@ class AuthenticationService:
                 raise errors.TokenInvalid()
             await db.execute(sa.update(User).where(col(User.id) == user_id).values(is_verified=True))
 
-    def jwks(self) -> dict[str, Any]:
+    def jwks(self) -> rest.JsonWebKeySet:
         """The public keys that verify access tokens."""
-        return self._tokens.jwks()
+        return cast(rest.JsonWebKeySet, self._tokens.jwks())
 
 
 def checked_email(typed: str) -> str:

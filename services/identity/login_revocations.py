@@ -13,7 +13,6 @@ import secrets
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import redis.exceptions
 import sqlalchemy as sa
@@ -90,7 +89,7 @@ class LoginRevocations:
             await tasks.end(self._task)
 
     async def _watch(self) -> None:
-        seen: Any = None
+        seen: str | bytes | None = None
         read_at = 0.0
         while True:
             await asyncio.sleep(_LOOK)

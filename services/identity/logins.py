@@ -17,7 +17,6 @@ import secrets
 import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 import sqlalchemy as sa
 from sqlmodel import col, select
@@ -176,7 +175,7 @@ class LoginsService:
         if not await self._end_of(user_id, col(RefreshToken.device_id) == device_id):
             raise errors.NotFound()
 
-    async def _end_of(self, user_id: str, which: Any) -> list[str]:
+    async def _end_of(self, user_id: str, which: sa.ColumnElement[bool]) -> list[str]:
         async with self._database.transaction() as db:
             await lock_user(db, uuid.UUID(user_id))
             ended = await self._end(db, sa.and_(col(RefreshToken.user_id) == uuid.UUID(user_id), which))
@@ -201,7 +200,7 @@ class LoginsService:
             return forgotten
 
     @staticmethod
-    async def _end(db: AsyncSession, which: Any, *, heir: uuid.UUID | None = None) -> list[str]:
+    async def _end(db: AsyncSession, which: sa.ColumnElement[bool], *, heir: uuid.UUID | None = None) -> list[str]:
         """End logins; their push tokens go, or become those of the login `heir`, on the same device."""
         statement = (
             sa.update(RefreshToken)

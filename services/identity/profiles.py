@@ -7,7 +7,7 @@ import time
 import uuid
 from datetime import datetime
 from importlib import resources
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypedDict
 
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
@@ -21,8 +21,8 @@ from adapters.storage import Storage
 from jobs import delete_object
 from models import EnglishLevel, LearningGoal, Profile, User
 from services.identity.logins import lock_user
+from wire import rest
 
-_ENUMS = {"english_level": EnglishLevel, "learning_goal": LearningGoal}
 #: Pixels of an avatar's side.
 AVATAR_SIDE = 400
 #: What an uploaded picture may have; `x-max-bytes` of the contract says the same.
@@ -39,20 +39,33 @@ _ME = """
 """
 
 
+class ProfileChanges(TypedDict, total=False):
+    """What learners change of their profile, by column name."""
+
+    username: str
+    display_name: str | None
+    bio: str | None
+    native_language: str | None
+    english_level: rest.EnglishLevel
+    learning_goal: rest.LearningGoal
+    country: str | None
+    timezone: str | None
+
+
 class Me(NamedTuple):
     """An account with its profile, as its owner sees it."""
 
     id: uuid.UUID
     email: str
-    role: str
+    role: rest.Role
     is_verified: bool
     username: str | None
     display_name: str | None
     avatar_url: str | None
     bio: str | None
     native_language: str | None
-    english_level: str | None
-    learning_goal: str | None
+    english_level: rest.EnglishLevel
+    learning_goal: rest.LearningGoal
     country: str | None
     timezone: str | None
     total_practice_mins: int
@@ -92,16 +105,20 @@ class ProfilesService:
             raise errors.NotFound()
         return profile
 
-    async def update_me(self, user_id: str, changes: dict[str, Any]) -> Me:
+    async def update_me(self, user_id: str, changes: ProfileChanges) -> Me:
         """Change the profile fields in `changes` (by column name); raise UsernameTaken or RequestInvalid."""
+        columns: dict[str, object] = {**changes}
+        if level := changes.get("english_level"):
+            columns["english_level"] = EnglishLevel(level)
+        if goal := changes.get("learning_goal"):
+            columns["learning_goal"] = LearningGoal(goal)
         timezone = changes.get("timezone")
         if timezone is not None and timezone not in _TIME_ZONES:
             raise errors.RequestInvalid("'timezone' is not a time zone of the IANA database")
         try:
             async with self._database.transaction() as db:
                 profile = await _hold(db, user_id)
-                for name, value in changes.items():
-                    setattr(profile, name, _ENUMS[name](value) if name in _ENUMS and value is not None else value)
+                profile.sqlmodel_update(columns)
                 db.add(profile)
         except IntegrityError:
             raise errors.UsernameTaken() from None

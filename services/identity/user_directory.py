@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import uuid
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from datetime import datetime
+from typing import NamedTuple
 
 import sqlalchemy as sa
 from sqlmodel import col, select
@@ -17,13 +18,15 @@ from services import pagination
 from services.calls.call_history import Call, CallHistoryService
 from services.operations.audit import AuditService
 from services.pagination import Page
-from services.payments.checkout import AdminOrder, PaymentsService
+from services.payments.orders import AdminOrder, OrdersService
 from services.safety.reports import ReportsService
 
 #: How many of its calls, reports and orders are read with an account, and how many bans.
 _LATELY, _BANS = 10, 100
 #: An id is searched by this many characters at least: each name that begins with a digit or `a` would find ids, too.
 _ID_PREFIX = 8
+#: A query of accounts: what the pages of a list are ordered by.
+_Keys = sa.Select[uuid.UUID, datetime]
 
 
 class Account(NamedTuple):
@@ -50,13 +53,13 @@ class UserDirectoryService:
         database: Database,
         sessions: CallHistoryService,
         reports: ReportsService,
-        payments: PaymentsService,
+        orders: OrdersService,
         audit: AuditService,
     ) -> None:
         self._database = database
         self._sessions = sessions
         self._reports = reports
-        self._payments = payments
+        self._orders = orders
         self._audit = audit
 
     async def list_all(
@@ -110,15 +113,15 @@ class UserDirectoryService:
             found = (await db.exec(statement.where(User.id == uuid.UUID(user_id)))).first()
         if found is None:
             raise errors.NotFound()
-        calls = await self._sessions.list_of(user_id, limit=_LATELY, cursor=None)
+        calls = await self._sessions.list_calls(user_id, limit=_LATELY, cursor=None)
         about = await self._reports.list_all(reported_id=user_id, limit=_LATELY)
         by = await self._reports.list_all(reporter_id=user_id, limit=_LATELY)
-        orders = await self._payments.list_all(user_id=user_id, limit=_LATELY)
+        orders = await self._orders.list_all(user_id=user_id, limit=_LATELY)
         bans = await self._audit.list_all(target_id=user_id, actions=("user.ban", "user.unban"), limit=_BANS)
         return AccountDetail(*found, calls.items, about.items, by.items, orders.items, bans.items)
 
 
-def _searched(one: Any, search: str) -> list[Any]:
+def _searched(one: _Keys, search: str) -> list[_Keys]:
     """Narrow a query of accounts by each of what a search may mean."""
     search = search.strip()
     if not search:

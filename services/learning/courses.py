@@ -1,4 +1,4 @@
-"""Owns courses: what there is to learn, who may take it, and what administrators make of it."""
+"""Courses: the catalogue, enrollment, and their administration."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import secrets
 import time
 import unicodedata
 import uuid
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple, NotRequired, TypedDict
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
@@ -26,13 +27,38 @@ from services import pagination
 from services.identity.logins import lock_user
 from services.operations.audit import AuditService
 from services.pagination import Page
-from services.payments.checkout import PaymentsService
+from services.payments.checkout import CheckoutService
+from wire import rest
 
 #: Pixels of a thumbnail.
-THUMBNAIL = (1280, 720)
-#: What an uploaded picture may have; `x-max-bytes` of the contract says the same.
-THUMBNAIL_BYTES = 5 * 1024 * 1024
-_SLUG_LENGTH = 100
+THUMBNAIL_PIXELS = (1280, 720)
+#: Limit of an uploaded picture; `x-max-bytes` of the contract says the same.
+MAX_THUMBNAIL_BYTES = 5 * 1024 * 1024
+MAX_SLUG_LENGTH = 100
+
+
+class NewCourse(TypedDict):
+    """A course as administrators make it, by column name."""
+
+    title: str
+    price: int
+    level: rest.CourseLevel
+    slug: NotRequired[str]
+    description: NotRequired[str]
+    currency: NotRequired[str]
+    is_published: NotRequired[bool]
+
+
+class CourseChanges(TypedDict, total=False):
+    """What administrators change of a course, by column name."""
+
+    title: str
+    price: int
+    level: rest.CourseLevel
+    slug: str
+    description: str
+    currency: str
+    is_published: bool
 
 
 class CourseListing(NamedTuple):
@@ -44,22 +70,22 @@ class CourseListing(NamedTuple):
 
 class CoursesService:
     def __init__(
-        self, database: Database, payments: PaymentsService, audit: AuditService, jobs: Jobs, storage: Storage
+        self, database: Database, checkout: CheckoutService, audit: AuditService, jobs: Jobs, storage: Storage
     ) -> None:
         self._database = database
-        self._payments = payments
+        self._checkout = checkout
         self._audit = audit
         self._jobs = jobs
         self._storage = storage
 
-    # --- Taking a course ----------------------------------------------------------------------------
+    # --- Reading and enrolling ----------------------------------------------------------------------------
 
-    async def list_for(
+    async def list_courses(
         self, user_id: str | None, *, drafts: bool, limit: int, cursor: str | None
     ) -> Page[CourseListing]:
-        """Read a page of what is for sale, newest first; with `drafts`, courses that are not published too."""
+        """List a page of published courses, newest first; with `drafts`, unpublished ones too."""
         for_sale = sa.true() if drafts else col(Course.is_published)
-        statement = _offers(user_id).where(for_sale)
+        statement = _select_listings(user_id).where(for_sale)
         statement = statement.order_by(col(Course.created_at).desc(), col(Course.id).desc())
         if cursor:
             statement = statement.where(
@@ -69,9 +95,11 @@ class CoursesService:
             rows = [CourseListing(*row) for row in (await db.execute(statement.limit(limit + 1))).all()]
         return pagination.page(rows, limit, lambda offer: (offer.course.created_at, offer.course.id))
 
-    async def read_for(self, user_id: str | None, course_id: str, *, drafts: bool) -> CourseListing:
-        """Read a course; raise NotFound, also for one that is not `visible_to` the user (None without a login)."""
-        statement = _offers(user_id).where(col(Course.id) == uuid.UUID(course_id), visible_to(user_id, drafts=drafts))
+    async def read_course(self, user_id: str | None, course_id: str, *, drafts: bool) -> CourseListing:
+        """Read a course; raise NotFound, also for one that is not visible to the user (None without a login)."""
+        statement = _select_listings(user_id).where(
+            col(Course.id) == uuid.UUID(course_id), is_visible_to(user_id, drafts=drafts)
+        )
         async with self._database.transaction() as db:
             row = (await db.execute(statement)).first()
         if row is None:
@@ -81,14 +109,14 @@ class CoursesService:
     async def enroll(self, user_id: str, course_id: str) -> Order | None:
         """Enroll in a free course, answering None, or open the order of another.
 
-        Raises NotFound, AlreadyEnrolled, and whatever `PaymentsService.checkout` does.
+        Raises NotFound, AlreadyEnrolled, and what `CheckoutService.start` raises.
         """
         me, course_key = uuid.UUID(user_id), uuid.UUID(course_id)
         async with self._database.transaction() as db:
             user = await lock_user(db, me)
             if user is None or user.deleted_at is not None:
                 raise errors.Unauthenticated()
-            # Held, so that it is not deleted meanwhile.
+            # Locked, so that it is not deleted meanwhile.
             course = await db.get(Course, course_key, with_for_update={"read": True, "key_share": True})
             if course is None or not course.is_published:
                 raise errors.NotFound()
@@ -102,29 +130,30 @@ class CoursesService:
                 if enrolled.first() is None:
                     raise errors.AlreadyEnrolled()
                 return None
-        return await self._payments.checkout(user_id, course_id)
+        return await self._checkout.start(user_id, course_id)
 
-    # --- Making one, as administrators do -------------------------------------------------------------
+    # --- Administration -------------------------------------------------------------
 
-    async def create(self, actor_id: str, fields: dict[str, Any]) -> CourseListing:
-        """Make a course of `fields` (by column name), which nobody sees until it is published; raise SlugTaken."""
-        title = fields["title"]
-        course = Course(**{"slug": _slug(title), **fields, "level": EnglishLevel(fields["level"])})
-        course.created_by = uuid.UUID(actor_id)
+    async def create(self, actor_id: str, fields: NewCourse) -> CourseListing:
+        """Create a course of `fields` (by column name), which stays hidden until it is published; raise SlugTaken."""
+        title, level = fields["title"], EnglishLevel(fields["level"])
+        actor = uuid.UUID(actor_id)
+        course = Course(title=title, slug=_make_slug(title), price=fields["price"], level=level, created_by=actor)
+        course.sqlmodel_update({**fields, "level": level})
         try:
             async with self._database.transaction() as db:
                 db.add(course)
                 await db.flush()
-                await self._audit.write(db, uuid.UUID(actor_id), "course.create", course.id, **_told(fields))
+                await self._audit.write(db, actor, "course.create", course.id, **select_audited_fields(fields))
         except IntegrityError:
             raise errors.SlugTaken() from None
         return CourseListing(course, False)
 
-    async def update(self, actor_id: str, course_id: str, fields: dict[str, Any]) -> CourseListing:
-        """Change the columns in `fields`; raise NotFound or SlugTaken. Orders keep the price they were made with."""
-        changes = dict(fields)
-        if "level" in changes:
-            changes["level"] = EnglishLevel(changes["level"])
+    async def update(self, actor_id: str, course_id: str, fields: CourseChanges) -> CourseListing:
+        """Change the columns in `fields`; raise NotFound or SlugTaken. Orders keep their price."""
+        changes: dict[str, object] = {**fields}
+        if "level" in fields:
+            changes["level"] = EnglishLevel(fields["level"])
         try:
             async with self._database.transaction() as db:
                 changed = await db.execute(
@@ -135,42 +164,44 @@ class CoursesService:
                 )
                 if changed.first() is None:
                     raise errors.NotFound()
-                await self._audit.write(db, uuid.UUID(actor_id), "course.update", uuid.UUID(course_id), **_told(fields))
+                await self._audit.write(
+                    db, uuid.UUID(actor_id), "course.update", uuid.UUID(course_id), **select_audited_fields(fields)
+                )
         except IntegrityError:
             raise errors.SlugTaken() from None
-        return await self.read_for(actor_id, course_id, drafts=True)
+        return await self.read_course(actor_id, course_id, drafts=True)
 
     async def remove(self, actor_id: str, course_id: str) -> None:
         """Delete a course that nobody has taken or ordered, with its lessons; raise NotFound or CourseInUse."""
         async with self._database.transaction() as db:
-            course = await hold(db, course_id)
-            # Whoever enrolls or orders refers to the row that is held, so none comes after this look.
+            course = await lock_course(db, course_id)
+            # Enrollments and orders refer to the locked row, so none is added after this check.
             for table in (Enrollment, Order):
                 if (await db.exec(select(table.id).where(table.course_id == course.id).limit(1))).first():
                     raise errors.CourseInUse()
             await db.execute(sa.delete(Lesson).where(col(Lesson.course_id) == course.id))
             await db.execute(sa.delete(Course).where(col(Course.id) == course.id))
             await self._audit.write(db, uuid.UUID(actor_id), "course.delete", course.id)
-            await self._forget_thumbnail(db, course)
+            await self._enqueue_thumbnail_deletion(db, course)
             for folder in ("videos/courses", "attachments/courses"):
                 await self._jobs.enqueue(db, delete_folder, prefix=f"{folder}/{course.id}/")
 
     async def set_thumbnail(self, actor_id: str, course_id: str, data: bytes) -> str:
-        """Store a course's picture and answer its URL; raise NotFound, UnsupportedMediaType, PayloadTooLarge.
+        """Store a course's picture and return its URL; raise NotFound, UnsupportedMediaType, PayloadTooLarge.
 
         As with avatars, the new one is there before the course names it, and the old one goes after.
         """
-        if len(data) > THUMBNAIL_BYTES:
-            raise errors.PayloadTooLarge(f"the file may have {THUMBNAIL_BYTES} bytes at most")
-        await self.read_for(actor_id, course_id, drafts=True)
-        picture = await images.cover_webp(data, *THUMBNAIL)
+        if len(data) > MAX_THUMBNAIL_BYTES:
+            raise errors.PayloadTooLarge(f"the file may have {MAX_THUMBNAIL_BYTES} bytes at most")
+        await self.read_course(actor_id, course_id, drafts=True)
+        picture = await images.cover_webp(data, *THUMBNAIL_PIXELS)
         key = f"thumbnails/courses/{course_id}/{time.time_ns()}.webp"
         await self._storage.put(key, picture, "image/webp")
         url = self._storage.public_url(key)
         try:
             async with self._database.transaction() as db:
-                course = await hold(db, course_id)
-                await self._forget_thumbnail(db, course)
+                course = await lock_course(db, course_id)
+                await self._enqueue_thumbnail_deletion(db, course)
                 course.thumbnail_url = url
                 db.add(course)
                 await self._audit.write(db, uuid.UUID(actor_id), "course.thumbnail", course.id)
@@ -179,14 +210,14 @@ class CoursesService:
             raise
         return url
 
-    async def _forget_thumbnail(self, db: AsyncSession, course: Course) -> None:
+    async def _enqueue_thumbnail_deletion(self, db: AsyncSession, course: Course) -> None:
         key = self._storage.key_of(course.thumbnail_url) if course.thumbnail_url else None
         if key is not None:
             await self._jobs.enqueue(db, delete_object, key=key)
 
 
-async def hold(db: AsyncSession, course_id: str) -> Course:
-    """Read a course for writing; raise NotFound. Whatever changes which lessons it has, or their order, holds it."""
+async def lock_course(db: AsyncSession, course_id: str) -> Course:
+    """Lock a course; raise NotFound. Everything that changes its lessons, or their order, locks it."""
     statement = select(Course).where(Course.id == uuid.UUID(course_id)).with_for_update()
     course = (await db.exec(statement)).first()
     if course is None:
@@ -194,32 +225,32 @@ async def hold(db: AsyncSession, course_id: str) -> Course:
     return course
 
 
-def _slug(title: str) -> str:
-    """Make of a title what an address may hold, and nobody else has."""
+def _make_slug(title: str) -> str:
+    """Make a unique slug of a title."""
     plain = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode().lower()
-    words = re.sub("[^a-z0-9]+", "-", plain).strip("-")[: _SLUG_LENGTH - 7].rstrip("-")
+    words = re.sub("[^a-z0-9]+", "-", plain).strip("-")[: MAX_SLUG_LENGTH - 7].rstrip("-")
     return "-".join(filter(None, (words, secrets.token_hex(3))))
 
 
-def _told(fields: dict[str, Any]) -> dict[str, Any]:
-    """What the audit log keeps of a change: all but the long texts."""
+def select_audited_fields(fields: Mapping[str, object]) -> dict[str, object]:
+    """Select the fields that the audit log keeps of a change: all but the long texts."""
     return {name: value for name, value in fields.items() if name != "description"}
 
 
-def visible_to(user_id: str | None, *, drafts: bool) -> sa.ColumnElement[bool]:
+def is_visible_to(user_id: str | None, *, drafts: bool) -> sa.ColumnElement[bool]:
     """Return the condition under which a user may see a course and its lessons.
 
     It is published, or they are enrolled: unpublishing takes a course from the shop, not from those who have it. With
     `drafts`, as administrators read, every course is visible.
     """
-    return sa.true() if drafts else sa.or_(col(Course.is_published), _enrolled(user_id))
+    return sa.true() if drafts else sa.or_(col(Course.is_published), _is_enrolled(user_id))
 
 
-def _enrolled(user_id: str | None) -> sa.ColumnElement[bool]:
+def _is_enrolled(user_id: str | None) -> sa.ColumnElement[bool]:
     if user_id is None:
         return sa.false()
     return sa.exists().where(col(Enrollment.course_id) == Course.id, col(Enrollment.user_id) == uuid.UUID(user_id))
 
 
-def _offers(user_id: str | None) -> sa.Select[Course, bool]:
-    return sa.select(Course, _enrolled(user_id))
+def _select_listings(user_id: str | None) -> sa.Select[Course, bool]:
+    return sa.select(Course, _is_enrolled(user_id))

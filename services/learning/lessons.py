@@ -1,11 +1,11 @@
-"""Owns lessons: their order, the files that belong to them, and who may see them."""
+"""Lessons: their order, their attachments, and access to them."""
 
 from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import NotRequired, TypedDict
 
 import sqlalchemy as sa
 from sqlmodel import col, select
@@ -21,17 +21,33 @@ from models.columns import now
 from services.learning import courses
 from services.operations.audit import AuditService
 
-#: What an attachment may have; `x-max-bytes` of the contract says the same.
-ATTACHMENT_BYTES = 25 * 1024 * 1024
-#: How long an address from which an attachment is read works.
-_ATTACHMENT_EXPIRY = timedelta(minutes=10)
-#: What browsers may be told a file is; all others are just bytes.
-_KNOWN_BYTES = {b"%PDF-": "application/pdf", b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
+#: Limit of an attachment; `x-max-bytes` of the contract says the same.
+MAX_ATTACHMENT_BYTES = 25 * 1024 * 1024
+#: How long a signed URL of an attachment is valid.
+ATTACHMENT_LINK_EXPIRY = timedelta(minutes=10)
+#: Content types that are declared to browsers, by the first bytes; all others are octet-stream.
+_CONTENT_TYPE_BY_MAGIC = {b"%PDF-": "application/pdf", b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
+
+
+class NewLesson(TypedDict):
+    """A lesson as administrators make it, by column name."""
+
+    title: str
+    description: NotRequired[str]
+    is_free: NotRequired[bool]
+
+
+class LessonChanges(TypedDict, total=False):
+    """What administrators change of a lesson, by column name."""
+
+    title: str
+    description: str
+    is_free: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Download:
-    """An attachment, and where its bytes can be read until when."""
+class AttachmentDownload:
+    """An attachment with a signed URL."""
 
     attachment: LessonAttachment
     url: str
@@ -47,10 +63,10 @@ class LessonsService:
 
     # --- Reading ----------------------------------------------------------------------------------
 
-    async def list_of(self, user_id: str | None, course_id: str, *, drafts: bool) -> list[Lesson]:
-        """Read a course's lessons in their order; raise NotFound as the course does."""
+    async def list_lessons(self, user_id: str | None, course_id: str, *, drafts: bool) -> list[Lesson]:
+        """List a course's lessons in their order; raise NotFound as the course does."""
         key = uuid.UUID(course_id)
-        seen = courses.visible_to(user_id, drafts=drafts)
+        seen = courses.is_visible_to(user_id, drafts=drafts)
         async with self._database.transaction() as db:
             if (await db.exec(select(Course.id).where(Course.id == key, seen))).first() is None:
                 raise errors.NotFound()
@@ -58,16 +74,16 @@ class LessonsService:
             return list((await db.exec(statement)).all())
 
     async def read(self, user_id: str, lesson_id: str, *, drafts: bool) -> Lesson:
-        """Read what a lesson is about; raise NotFound, also for one of a course that the user may not see."""
+        """Read a lesson; raise NotFound, also for one of a course that the user may not see."""
         async with self._database.transaction() as db:
-            return await visible(db, lesson_id, user_id=user_id, drafts=drafts)
+            return await read_visible_lesson(db, lesson_id, user_id=user_id, drafts=drafts)
 
-    # --- Making them, as administrators do ------------------------------------------------------------
+    # --- Administration ------------------------------------------------------------
 
-    async def add(self, actor_id: str, course_id: str, fields: dict[str, Any]) -> Lesson:
+    async def add(self, actor_id: str, course_id: str, fields: NewLesson) -> Lesson:
         """Add a lesson at the end of a course; raise NotFound."""
         async with self._database.transaction() as db:
-            course = await courses.hold(db, course_id)
+            course = await courses.lock_course(db, course_id)
             last = sa.select(sa.func.max(Lesson.order_index)).where(col(Lesson.course_id) == course.id)
             order_index = (await db.execute(last)).scalar_one()
             lesson = Lesson(course_id=course.id, order_index=0 if order_index is None else order_index + 1, **fields)
@@ -76,7 +92,7 @@ class LessonsService:
             await self._audit.write(db, uuid.UUID(actor_id), "lesson.create", lesson.id, course=course_id)
         return lesson
 
-    async def update(self, actor_id: str, lesson_id: str, fields: dict[str, Any]) -> Lesson:
+    async def update(self, actor_id: str, lesson_id: str, fields: LessonChanges) -> Lesson:
         """Change the columns in `fields`; raise NotFound."""
         async with self._database.transaction() as db:
             changed = await db.execute(
@@ -85,27 +101,28 @@ class LessonsService:
             lesson: Lesson | None = changed.scalars().first()
             if lesson is None:
                 raise errors.NotFound()
-            told = {name: value for name, value in fields.items() if name != "description"}
-            await self._audit.write(db, uuid.UUID(actor_id), "lesson.update", lesson.id, **told)
+            await self._audit.write(
+                db, uuid.UUID(actor_id), "lesson.update", lesson.id, **courses.select_audited_fields(fields)
+            )
         return lesson
 
     async def reorder(self, actor_id: str, course_id: str, lesson_ids: list[str]) -> list[Lesson]:
-        """Give a course's lessons the order in which they are named; raise NotFound, or LessonsDiffer."""
+        """Order a course's lessons as they are named; raise NotFound, or LessonsDiffer."""
         wanted = [uuid.UUID(each) for each in lesson_ids]
         async with self._database.transaction() as db:
-            course = await courses.hold(db, course_id)
+            course = await courses.lock_course(db, course_id)
             there = (await db.exec(select(Lesson.id).where(Lesson.course_id == course.id))).all()
             if len(wanted) != len(there) or set(wanted) != set(there):
                 raise errors.LessonsDiffer()
             if wanted:
-                places = {lesson_id: index for index, lesson_id in enumerate(wanted)}
+                positions = {lesson_id: index for index, lesson_id in enumerate(wanted)}
                 await db.execute(
                     sa.update(Lesson)
                     .where(col(Lesson.course_id) == course.id)
-                    .values(order_index=sa.case(places, value=col(Lesson.id)))
+                    .values(order_index=sa.case(positions, value=col(Lesson.id)))
                 )
             await self._audit.write(db, uuid.UUID(actor_id), "lesson.reorder", course.id)
-        return await self.list_of(actor_id, course_id, drafts=True)
+        return await self.list_lessons(actor_id, course_id, drafts=True)
 
     async def remove(self, actor_id: str, lesson_id: str) -> None:
         """Delete a lesson with its progress, its files and its video; raise NotFound."""
@@ -124,12 +141,12 @@ class LessonsService:
 
     # --- Attachments ----------------------------------------------------------------------------------
 
-    async def attach(self, actor_id: str, lesson_id: str, name: str, data: bytes) -> Download:
+    async def attach(self, actor_id: str, lesson_id: str, name: str, data: bytes) -> AttachmentDownload:
         """Store a file that belongs to a lesson; raise NotFound, PayloadTooLarge, Unavailable."""
-        if len(data) > ATTACHMENT_BYTES:
-            raise errors.PayloadTooLarge(f"the file may have {ATTACHMENT_BYTES} bytes at most")
+        if len(data) > MAX_ATTACHMENT_BYTES:
+            raise errors.PayloadTooLarge(f"the file may have {MAX_ATTACHMENT_BYTES} bytes at most")
         lesson = await self.read(actor_id, lesson_id, drafts=True)
-        kind = next((kind for start, kind in _KNOWN_BYTES.items() if data.startswith(start)), None)
+        kind = next((kind for start, kind in _CONTENT_TYPE_BY_MAGIC.items() if data.startswith(start)), None)
         row = LessonAttachment(
             lesson_id=lesson.id,
             name=name,
@@ -141,21 +158,21 @@ class LessonsService:
         await self._storage.put(row.key, data, row.content_type)
         try:
             async with self._database.transaction() as db:
-                await visible(db, lesson_id, drafts=True, hold=True)
+                await read_visible_lesson(db, lesson_id, drafts=True, lock=True)
                 db.add(row)
                 await self._audit.write(db, uuid.UUID(actor_id), "lesson.attach", lesson.id, file=str(row.id))
         except BaseException:
             await self._storage.delete(row.key)
             raise
-        return self._download(row)
+        return self._sign_download(row)
 
-    async def attachments(self, user_id: str, lesson_id: str, *, drafts: bool) -> list[Download]:
-        """List a lesson's files, with addresses that work for minutes; raise NotFound or NotEnrolled."""
+    async def list_attachments(self, user_id: str, lesson_id: str, *, drafts: bool) -> list[AttachmentDownload]:
+        """List a lesson's attachments with signed URLs; raise NotFound or NotEnrolled."""
         async with self._database.transaction() as db:
-            lesson = await opened(db, user_id, lesson_id, drafts=drafts)
+            lesson = await read_accessible_lesson(db, user_id, lesson_id, drafts=drafts)
             statement = select(LessonAttachment).where(LessonAttachment.lesson_id == lesson.id)
             rows = (await db.exec(statement.order_by(col(LessonAttachment.created_at)))).all()
-        return [self._download(row) for row in rows]
+        return [self._sign_download(row) for row in rows]
 
     async def detach(self, actor_id: str, lesson_id: str, attachment_id: str) -> None:
         """Remove a file from a lesson; raise NotFound."""
@@ -174,21 +191,21 @@ class LessonsService:
             await self._jobs.enqueue(db, delete_object, key=key)
             await self._audit.write(db, uuid.UUID(actor_id), "lesson.detach", uuid.UUID(lesson_id), file=attachment_id)
 
-    def _download(self, row: LessonAttachment) -> Download:
-        url = self._storage.signed_url(row.key, _ATTACHMENT_EXPIRY, download_as=row.name)
-        return Download(row, url, now() + _ATTACHMENT_EXPIRY)
+    def _sign_download(self, row: LessonAttachment) -> AttachmentDownload:
+        url = self._storage.signed_url(row.key, ATTACHMENT_LINK_EXPIRY, download_as=row.name)
+        return AttachmentDownload(row, url, now() + ATTACHMENT_LINK_EXPIRY)
 
 
-async def visible(
-    db: AsyncSession, lesson_id: str, *, user_id: str | None = None, drafts: bool, hold: bool = False
+async def read_visible_lesson(
+    db: AsyncSession, lesson_id: str, *, user_id: str | None = None, drafts: bool, lock: bool = False
 ) -> Lesson:
-    """Read a lesson; raise NotFound, also for one of a course that is not `courses.visible_to` the user."""
+    """Read a lesson; raise NotFound, also for one of a course that is not visible to the user."""
     statement = (
         select(Lesson)
         .join(Course, col(Course.id) == col(Lesson.course_id))
-        .where(Lesson.id == uuid.UUID(lesson_id), courses.visible_to(user_id, drafts=drafts))
+        .where(Lesson.id == uuid.UUID(lesson_id), courses.is_visible_to(user_id, drafts=drafts))
     )
-    if hold:  # it may change meanwhile, but not go
+    if lock:  # it may change meanwhile, but not be deleted
         statement = statement.with_for_update(read=True, key_share=True, of=Lesson)
     lesson = (await db.exec(statement)).first()
     if lesson is None:
@@ -196,9 +213,11 @@ async def visible(
     return lesson
 
 
-async def opened(db: AsyncSession, user_id: str, lesson_id: str, *, drafts: bool, hold: bool = False) -> Lesson:
-    """Read a lesson that one may take: a free one, one of a course one is enrolled in; raise NotFound, NotEnrolled."""
-    lesson = await visible(db, lesson_id, user_id=user_id, drafts=drafts, hold=hold)
+async def read_accessible_lesson(
+    db: AsyncSession, user_id: str, lesson_id: str, *, drafts: bool, lock: bool = False
+) -> Lesson:
+    """Read a lesson that is free, or of a course that the user is enrolled in; raise NotFound, NotEnrolled."""
+    lesson = await read_visible_lesson(db, lesson_id, user_id=user_id, drafts=drafts, lock=lock)
     if not (drafts or lesson.is_free):
         enrolled = select(Enrollment.id).where(
             Enrollment.user_id == uuid.UUID(user_id), Enrollment.course_id == lesson.course_id

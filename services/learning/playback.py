@@ -1,7 +1,7 @@
-"""Owns playing a video: a link that works for a while, and playlists whose segments do.
+"""Playback of videos: links that expire, and playlists with signed segment URLs.
 
-Storage gives out single objects, so a playlist that names its children is served from here, with each address signed.
-Whether the learner may still watch is looked up for every playlist; a segment's address works until it expires.
+Storage serves single objects, so a playlist that names its children is served from here, with each URL signed.
+Whether the learner may still watch is looked up for every playlist; a segment's URL works until it expires.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from adapters.storage import Storage
 from adapters.tokens import AccessTokens, Identity
 from models import Lesson, RefreshToken, Role, User
 from models.columns import now
-from services.learning.lessons import opened
+from services.learning.lessons import read_accessible_lesson
 
-MASTER = "master.m3u8"
+MASTER_PLAYLIST = "master.m3u8"
 
 
-class Link(NamedTuple):
-    """Where a lesson's video is played, and until when new playlists are given out there."""
+class PlaybackLink(NamedTuple):
+    """URL that plays a lesson's video, and until when it serves playlists."""
 
     url: str
     expires_at: datetime
@@ -45,40 +45,40 @@ class PlaybackService:
     def __init__(
         self, database: Database, storage: Storage, tokens: AccessTokens, *, app_url: str, margin: timedelta
     ) -> None:
-        """`margin` is how long links work beyond the length of the video, so that one may pause."""
+        """`margin` is how long links work beyond the length of the video, for pauses."""
         self._database = database
         self._storage = storage
         self._tokens = tokens
         self._app_url = app_url
         self._margin = margin
 
-    async def link(self, identity: Identity, lesson_id: str) -> Link:
-        """Make a link to play a lesson; raise NotFound, NotEnrolled, VideoNotReady."""
-        playable = await self._playable(identity.user_id, lesson_id, admin=identity.role == Role.ADMIN)
+    async def create_link(self, identity: Identity, lesson_id: str) -> PlaybackLink:
+        """Create a link to play a lesson; raise NotFound, NotEnrolled, VideoNotReady."""
+        playable = await self._read_playable(identity.user_id, lesson_id, admin=identity.role == Role.ADMIN)
         token = self._tokens.issue_playback(identity, lesson_id, playable.expires)
-        url = f"{self._app_url}/lessons/{lesson_id}/playback/{MASTER}?token={quote(token)}"
-        return Link(url, now() + playable.expires)
+        url = f"{self._app_url}/lessons/{lesson_id}/playback/{MASTER_PLAYLIST}?token={quote(token)}"
+        return PlaybackLink(url, now() + playable.expires)
 
-    async def playlist(self, lesson_id: str, name: str, token: str) -> str:
-        """Read a playlist with every address in it signed.
+    async def read_playlist(self, lesson_id: str, name: str, token: str) -> str:
+        """Read a playlist with every URL in it signed.
 
-        Raises Unauthenticated where the token does not open this lesson, or its sign-in has ended, as with a ban;
+        Raises Unauthenticated where the token does not open this lesson, or its login has ended, as with a ban;
         NotEnrolled where the enrollment has; NotFound, VideoNotReady.
         """
         user_id, family_id = self._tokens.verify_playback(token, lesson_id)
-        role = await self._role(user_id, family_id)
-        playable = await self._playable(user_id, lesson_id, admin=role is Role.ADMIN)
+        role = await self._read_role(user_id, family_id)
+        playable = await self._read_playable(user_id, lesson_id, admin=role is Role.ADMIN)
         text = (await self._storage.get(playable.folder + name)).decode()
-        if name == MASTER:
-            return _rewritten(text, lambda child: f"{child}?token={quote(token)}")
+        if name == MASTER_PLAYLIST:
+            return _rewrite_addresses(text, lambda child: f"{child}?token={quote(token)}")
         # A thousand signatures take the time of a few requests.
         return await asyncio.to_thread(
-            _rewritten, text, lambda child: self._storage.signed_url(playable.folder + child, playable.expires)
+            _rewrite_addresses, text, lambda child: self._storage.signed_url(playable.folder + child, playable.expires)
         )
 
-    async def _role(self, user_id: str, family_id: str) -> Role:
-        """Read what an account is now, if the sign-in that the link was made for still lasts."""
-        # Asked of the database: a link may outlive the time for which ended sign-ins are remembered elsewhere.
+    async def _read_role(self, user_id: str, family_id: str) -> Role:
+        """Read the current role of an account whose login, for which the link was made, has not ended."""
+        # From the database: a link may outlive the cache of ended logins.
         lasts = sa.exists().where(col(RefreshToken.family_id) == uuid.UUID(family_id), ~col(RefreshToken.revoked))
         statement = select(User.role).where(
             User.id == uuid.UUID(user_id), ~col(User.is_banned), col(User.deleted_at).is_(None), lasts
@@ -89,17 +89,17 @@ class PlaybackService:
             raise errors.Unauthenticated()
         return Role(role)
 
-    async def _playable(self, user_id: str, lesson_id: str, *, admin: bool) -> _Playable:
+    async def _read_playable(self, user_id: str, lesson_id: str, *, admin: bool) -> _Playable:
         async with self._database.transaction() as db:
-            lesson: Lesson = await opened(db, user_id, lesson_id, drafts=admin)
+            lesson: Lesson = await read_accessible_lesson(db, user_id, lesson_id, drafts=admin)
         if lesson.video_url is None:
             raise errors.VideoNotReady()
         return _Playable(
-            lesson.video_url.removesuffix(MASTER), self._margin + timedelta(seconds=lesson.duration_secs or 0)
+            lesson.video_url.removesuffix(MASTER_PLAYLIST), self._margin + timedelta(seconds=lesson.duration_secs or 0)
         )
 
 
-def _rewritten(text: str, address: Callable[[str], str]) -> str:
-    """Put addresses in the place of the names that a playlist has on lines of their own (RFC 8216, 4.1)."""
+def _rewrite_addresses(text: str, address: Callable[[str], str]) -> str:
+    """Replace the names that a playlist has on lines of their own (RFC 8216, 4.1) by URLs."""
     lines = text.splitlines()
     return "\n".join(address(line) if line and not line.startswith("#") else line for line in lines) + "\n"

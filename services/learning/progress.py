@@ -1,11 +1,11 @@
-"""Owns what learners have of their courses: which they take, and how far they have come."""
+"""Progress of learners: their enrollments, and how far they have come in each course."""
 
 from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
@@ -17,13 +17,13 @@ from models import Course, Enrollment, Lesson, LessonProgress
 from models.columns import now
 from services import pagination
 from services.identity.logins import lock_user
-from services.learning.courses import visible_to
-from services.learning.lessons import opened
+from services.learning.courses import is_visible_to
+from services.learning.lessons import read_accessible_lesson
 from services.pagination import Page
 
 
 class CourseEnrollment(NamedTuple):
-    """A course that somebody takes, and how many of its lessons they have completed."""
+    """An enrollment with its course, and how many of its lessons are completed."""
 
     course: Course
     enrollment_id: uuid.UUID
@@ -34,7 +34,7 @@ class CourseEnrollment(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class CourseProgress:
-    """How far somebody has come: each lesson in order, with the row that exists once they have begun it."""
+    """Progress in a course: each lesson in order, with its row, which exists once the lesson was begun."""
 
     course_id: uuid.UUID
     lessons: list[tuple[Lesson, LessonProgress | None]]
@@ -45,7 +45,7 @@ class CourseProgress:
 
     @property
     def resume_lesson_id(self) -> uuid.UUID | None:
-        """Where to go on: the lesson that was watched last, or the next one where that is completed."""
+        """Return the lesson to go on with: the one watched last, or the next one where that is completed."""
         begun = [(row.updated_at, index) for index, (_, row) in enumerate(self.lessons) if row is not None]
         start = max(begun)[1] if begun else 0
         for lesson, row in [*self.lessons[start:], *self.lessons[:start]]:
@@ -58,22 +58,21 @@ class ProgressService:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def courses(self, user_id: str, *, limit: int, cursor: str | None) -> Page[CourseEnrollment]:
-        """Read a page of the courses that a user is enrolled in, the latest first, also those unpublished since."""
+    async def list_enrollments(self, user_id: str, *, limit: int, cursor: str | None) -> Page[CourseEnrollment]:
+        """List a page of a user's enrollments, newest first, also of courses unpublished since."""
         me = uuid.UUID(user_id)
         lessons = sa.select(sa.func.count()).select_from(Lesson).where(col(Lesson.course_id) == Course.id)
         done = sa.exists().where(
             col(LessonProgress.lesson_id) == Lesson.id, col(LessonProgress.user_id) == me, col(LessonProgress.completed)
         )
-        columns: list[Any] = [
-            Course,
-            Enrollment.id,
-            Enrollment.enrolled_at,
-            lessons.scalar_subquery(),
-            lessons.where(done).scalar_subquery(),
-        ]
         statement = (
-            sa.select(*columns)
+            sa.select(
+                Course,
+                col(Enrollment.id),
+                col(Enrollment.enrolled_at),
+                lessons.scalar_subquery(),
+                lessons.where(done).scalar_subquery(),
+            )
             .join(Enrollment, col(Enrollment.course_id) == Course.id)
             .where(col(Enrollment.user_id) == me)
             .order_by(col(Enrollment.enrolled_at).desc(), col(Enrollment.id).desc())
@@ -85,14 +84,14 @@ class ProgressService:
             rows = [CourseEnrollment(*row) for row in (await db.execute(statement.limit(limit + 1))).all()]
         return pagination.page(rows, limit, lambda taken: (taken.enrolled_at, taken.enrollment_id))
 
-    async def of(self, user_id: str, course_id: str) -> CourseProgress:
+    async def get_progress(self, user_id: str, course_id: str) -> CourseProgress:
         """Read a user's progress in a course; raise NotFound, also for one that they may not see."""
         key = uuid.UUID(course_id)
         mine = sa.and_(
             col(LessonProgress.lesson_id) == col(Lesson.id), col(LessonProgress.user_id) == uuid.UUID(user_id)
         )
         async with self._database.transaction() as db:
-            visible = select(Course.id).where(Course.id == key, visible_to(user_id, drafts=False))
+            visible = select(Course.id).where(Course.id == key, is_visible_to(user_id, drafts=False))
             if (await db.exec(visible)).first() is None:
                 raise errors.NotFound()
             found = await db.execute(
@@ -103,12 +102,15 @@ class ProgressService:
             )
             return CourseProgress(key, [(lesson, row) for lesson, row in found.all()])
 
-    async def watched(self, user_id: str, lesson_id: str, seconds: int) -> LessonProgress:
-        """Note how far a lesson was watched: never less than before, nor more than it has. Raises as `opened` does."""
+    async def record_position(self, user_id: str, lesson_id: str, seconds: int) -> LessonProgress:
+        """Record how far a lesson was watched: never less than before, nor more than its length.
+
+        Raises as `read_accessible_lesson` does.
+        """
         return await self._write(user_id, lesson_id, seconds=seconds)
 
     async def complete(self, user_id: str, lesson_id: str) -> LessonProgress:
-        """Note that a lesson is completed, once; raise as `opened` does."""
+        """Record that a lesson is completed, once; raise as `read_accessible_lesson` does."""
         return await self._write(user_id, lesson_id, completed_at=now())
 
     async def _write(
@@ -116,11 +118,11 @@ class ProgressService:
     ) -> LessonProgress:
         me = uuid.UUID(user_id)
         async with self._database.transaction() as db:
-            # Held, so that nothing is written about an account that is being deleted.
+            # Locked, so that nothing is written about an account that is being deleted.
             user = await lock_user(db, me)
             if user is None or user.deleted_at is not None:
                 raise errors.Unauthenticated()
-            lesson = await opened(db, user_id, lesson_id, drafts=False, hold=True)
+            lesson = await read_accessible_lesson(db, user_id, lesson_id, drafts=False, lock=True)
             if lesson.duration_secs is not None:
                 seconds = min(seconds, lesson.duration_secs)
             new = insert(LessonProgress).values(

@@ -1,7 +1,7 @@
-"""Owns videos on their way in: streamed to storage in parts, in one request or in several that resume each other.
+"""Uploads of videos: streamed to storage in parts, in one request or in several that resume each other.
 
-Memory stays flat: no more than a part is held. The parts become an object in the job that works on it, so that a
-request which ends at whatever point has either asked for that job or changed nothing that learners see.
+Memory stays flat: no more than a part is buffered. The parts become an object in the transcoding job, so that a
+request which breaks off at any point has either enqueued that job or changed nothing that learners see.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from adapters.storage import Storage
 from jobs import delete_object, delete_upload, transcode_upload
 from models import Lesson, VideoStatus, VideoUpload
 from models.columns import now
-from services.learning.lessons import visible
+from services.learning.lessons import read_visible_lesson
 from services.operations.audit import AuditService
 
 #: Storage takes no smaller parts than 5 MiB, and no more than 10,000 of an object.
 PART_BYTES = 8 * 1024 * 1024
-#: Bytes that tell what a file is.
-_HEAD = 12
-_ANYTHING = "application/octet-stream"
+#: First bytes of a file that identify its type.
+_MAGIC_BYTES = 12
+_CONTENT_TYPE = "application/octet-stream"
 
 
 class UploadsService:
@@ -43,7 +43,7 @@ class UploadsService:
         max_bytes: int,
         expiry: timedelta,
     ) -> None:
-        """`expiry` is how long an upload that stands still is kept."""
+        """`expiry` is how long an upload without progress is kept."""
         self._database = database
         self._audit = audit
         self._jobs = jobs
@@ -54,59 +54,59 @@ class UploadsService:
     # --- In one request -----------------------------------------------------------------------------
 
     async def put(self, actor_id: str, lesson_id: str, chunks: AsyncIterator[bytes], declared: int | None) -> Lesson:
-        """Store a video as it comes and have it made ready; a body that breaks off leaves nothing.
+        """Store a video as it comes and enqueue its transcoding; a body that breaks off leaves nothing.
 
-        `declared` is the length that the client names. Raises NotFound, UnsupportedMediaType, PayloadTooLarge.
+        `declared` is the Content-Length. Raises NotFound, UnsupportedMediaType, PayloadTooLarge.
         """
         if declared is not None:
             self._check_length(declared)
         async with self._database.transaction() as db:
-            lesson = await visible(db, lesson_id, drafts=True)
-        key, size, tags = _key(lesson), 0, list[str]()
+            lesson = await read_visible_lesson(db, lesson_id, drafts=True)
+        key, size, tags = _make_key(lesson), 0, list[str]()
         attempt: str | None = None
         try:
-            async for part in _parts(chunks):
+            async for part in _split_parts(chunks):
                 size += len(part)
                 self._check_length(size)
                 if attempt is None:
-                    _check_kind(part)
-                    attempt = await self._storage.begin_parts(key, _ANYTHING)
+                    _check_file_type(part)
+                    attempt = await self._storage.begin_parts(key, _CONTENT_TYPE)
                 tags.append(await self._storage.put_part(key, attempt, len(tags) + 1, part))
             if attempt is None:
                 raise errors.RequestInvalid("the body is empty")
             async with self._database.transaction() as db:
-                return await self._hand_over(db, actor_id, lesson_id, key, attempt, tags)
+                return await self._enqueue_transcoding(db, actor_id, lesson_id, key, attempt, tags)
         except BaseException:
             if attempt is not None:
-                # What can't be dropped now is found by `sweep`.
+                # Parts that can't be dropped now are found by `delete_expired`.
                 with suppress(errors.Unavailable):
                     await self._storage.drop_parts(key, attempt)
             raise
 
-    # --- In several (tus 1.0) -------------------------------------------------------------------------
+    # --- In several requests (tus 1.0) -------------------------------------------------------------------------
 
-    async def begin(
+    async def create(
         self, actor_id: str, lesson_id: str, length: int, client_metadata: str | None = None
     ) -> VideoUpload:
-        """Begin an upload of `length` bytes; raise NotFound, PayloadTooLarge, or RequestInvalid for none."""
+        """Create an upload of `length` bytes; raise NotFound, PayloadTooLarge, or RequestInvalid for 0."""
         self._check_length(length)
         if length == 0:
             raise errors.RequestInvalid("Upload-Length should be at least 1: no video is empty")
         async with self._database.transaction() as db:
-            lesson = await visible(db, lesson_id, drafts=True)
-        key = _key(lesson)
-        attempt = await self._storage.begin_parts(key, _ANYTHING)
+            lesson = await read_visible_lesson(db, lesson_id, drafts=True)
+        key = _make_key(lesson)
+        attempt = await self._storage.begin_parts(key, _CONTENT_TYPE)
         row = VideoUpload(lesson_id=lesson.id, created_by=uuid.UUID(actor_id), key=key, attempt=attempt, length=length)
         row.client_metadata = client_metadata
         async with self._database.transaction() as db:
-            await visible(db, lesson_id, drafts=True, hold=True)
+            await read_visible_lesson(db, lesson_id, drafts=True, lock=True)
             db.add(row)
             await self._audit.write(db, row.created_by, "upload.begin", lesson.id, upload=str(row.id), length=length)
         return row
 
     async def read(self, lesson_id: str, upload_id: str) -> VideoUpload:
-        """Read how far an upload has come; raise NotFound."""
-        statement = select(VideoUpload).where(self._kept(lesson_id, upload_id))
+        """Read an upload and its offset; raise NotFound."""
+        statement = select(VideoUpload).where(self._is_current(lesson_id, upload_id))
         async with self._database.transaction() as db:
             row = (await db.exec(statement)).first()
         if row is None:
@@ -116,9 +116,9 @@ class UploadsService:
     async def append(
         self, actor_id: str, lesson_id: str, upload_id: str, offset: int, chunks: AsyncIterator[bytes]
     ) -> VideoUpload:
-        """Store what follows at `offset`; where the body breaks off, all that came counts.
+        """Append a body at `offset`; where it breaks off, all that came counts.
 
-        The last byte has the video made ready. Raises NotFound, UploadOffsetDiffers, PayloadTooLarge,
+        The last byte enqueues the transcoding. Raises NotFound, UploadOffsetDiffers, PayloadTooLarge,
         UnsupportedMediaType, RequestInvalid for a body that broke off.
         """
         row = await self._claim(lesson_id, upload_id, offset)
@@ -136,16 +136,16 @@ class UploadsService:
                 if seen > row.length:
                     raise errors.PayloadTooLarge("The body goes beyond the Upload-Length of this upload.")
                 buffer += chunk
-                if not row.tags and len(buffer) >= _HEAD:
-                    _check_kind(buffer)
-                # The last part is left to the end, which notes it together with what it asks for.
+                if not row.tags and len(buffer) >= _MAGIC_BYTES:
+                    _check_file_type(buffer)
+                # The last part is left to the end, which stores it in one transaction with the job.
                 while len(buffer) >= PART_BYTES and (len(row.tags) + 1) * PART_BYTES < row.length:
                     await self._store_part(row, bytes(buffer[:PART_BYTES]))
                     del buffer[:PART_BYTES]
         except errors.RequestInvalid as error:
             broken = error
         except errors.UnsupportedMediaType:
-            await self.end(actor_id, lesson_id, upload_id)
+            await self.abort(actor_id, lesson_id, upload_id)
             raise
         if seen == row.length:
             await self._finish(actor_id, row, bytes(buffer))
@@ -155,32 +155,32 @@ class UploadsService:
             raise broken
         return row
 
-    async def end(self, actor_id: str, lesson_id: str, upload_id: str) -> None:
-        """Give an upload up, with what is stored of it; raise NotFound."""
+    async def abort(self, actor_id: str, lesson_id: str, upload_id: str) -> None:
+        """Abort an upload and delete what is stored of it; raise NotFound."""
         row = await self.read(lesson_id, upload_id)
         async with self._database.transaction() as db:
-            await self._forget(db, row, uuid.UUID(actor_id))
+            await self._delete_upload(db, row, uuid.UUID(actor_id))
 
-    def expires_at(self, row: VideoUpload) -> datetime:
-        """Return when an upload is gone unless more of it comes."""
+    def get_expiry(self, row: VideoUpload) -> datetime:
+        """Return when an upload expires unless more of it comes."""
         return row.updated_at + self._expiry
 
-    def _kept(self, lesson_id: str, upload_id: str) -> sa.ColumnElement[bool]:
-        """The upload, unless it has expired: it is gone from then on, not from the next `sweep`."""
+    def _is_current(self, lesson_id: str, upload_id: str) -> sa.ColumnElement[bool]:
+        """Return the condition of an upload that has not expired, also where `delete_expired` has not run since."""
         return sa.and_(
             col(VideoUpload.id) == uuid.UUID(upload_id),
             col(VideoUpload.lesson_id) == uuid.UUID(lesson_id),
             col(VideoUpload.updated_at) > now() - self._expiry,
         )
 
-    async def sweep(self) -> int:
-        """Forget uploads that have stood still too long, and parts that nobody has a row of; say how many."""
+    async def delete_expired(self) -> int:
+        """Delete expired uploads, and parts without a row; return how many."""
         too_old = now() - self._expiry
         async with self._database.transaction() as db:
             stale = (await db.exec(select(VideoUpload).where(col(VideoUpload.updated_at) < too_old))).all()
         for row in stale:
             async with self._database.transaction() as db:
-                await self._forget(db, row, None)
+                await self._delete_upload(db, row, None)
         lost = [each for each in await self._storage.unfinished("videos/") if each[2] < too_old]
         async with self._database.transaction() as db:
             resumable = (await db.exec(select(VideoUpload.key))).all()
@@ -192,9 +192,9 @@ class UploadsService:
         return len(stale) + len(lost)
 
     async def _claim(self, lesson_id: str, upload_id: str, offset: int) -> VideoUpload:
-        """Become the upload's writer. A request that hangs is so replaced by the one that resumes it."""
-        claimed = await self._write(
-            sa.and_(self._kept(lesson_id, upload_id), col(VideoUpload.received) == offset),
+        """Become the upload's writer, in place of a request that hangs."""
+        claimed = await self._update_upload(
+            sa.and_(self._is_current(lesson_id, upload_id), col(VideoUpload.received) == offset),
             writer=uuid.uuid4(),
         )
         if claimed is None:
@@ -207,16 +207,16 @@ class UploadsService:
         await self._advance(row, [*row.tags, tag], None)
 
     async def _store_tail(self, row: VideoUpload, rest: bytes) -> None:
-        tail = f"{_folder(row.key)}tail-{row.writer}" if rest else None
+        tail = f"{_get_folder(row.key)}tail-{row.writer}" if rest else None
         if tail:
-            await self._storage.put(tail, rest, _ANYTHING)
+            await self._storage.put(tail, rest, _CONTENT_TYPE)
         await self._advance(row, row.tags, tail, len(rest))
 
     async def _advance(self, row: VideoUpload, tags: list[str], tail: str | None, beyond: int = 0) -> None:
-        """Note what is stored now, unless another request has become the writer; forget the tail before."""
+        """Record what is stored now, unless another request has become the writer; delete the earlier tail."""
         old_tail, mine = row.tail, sa.and_(col(VideoUpload.id) == row.id, col(VideoUpload.writer) == row.writer)
         received = len(tags) * PART_BYTES + beyond
-        written = await self._write(mine, received=received, tags=tags, tail=tail)
+        written = await self._update_upload(mine, received=received, tags=tags, tail=tail)
         if written is None:
             if tail:
                 await self._storage.delete(tail)
@@ -227,12 +227,12 @@ class UploadsService:
 
     async def _finish(self, actor_id: str, row: VideoUpload, rest: bytes) -> None:
         if not row.tags:
-            _check_kind(rest)
+            _check_file_type(rest)
         tags = list(row.tags)
         if rest:
             tags.append(await self._storage.put_part(row.key, row.attempt, len(tags) + 1, rest))
         async with self._database.transaction() as db:
-            # Kept for a while: a client whose last answer was lost asks how far it has come.
+            # The row is kept for a while: a client whose last response was lost reads the offset.
             mine = sa.and_(
                 col(VideoUpload.id) == row.id,
                 col(VideoUpload.writer) == row.writer,
@@ -244,16 +244,16 @@ class UploadsService:
                 raise errors.UploadOffsetDiffers()
             if row.tail:
                 await self._jobs.enqueue(db, delete_object, key=row.tail)
-            await self._hand_over(db, actor_id, str(row.lesson_id), row.key, row.attempt, tags)
+            await self._enqueue_transcoding(db, actor_id, str(row.lesson_id), row.key, row.attempt, tags)
         row.received, row.updated_at = row.length, updated_at
 
-    async def _write(self, which: sa.ColumnElement[bool], **values: object) -> VideoUpload | None:
+    async def _update_upload(self, which: sa.ColumnElement[bool], **values: object) -> VideoUpload | None:
         statement = sa.update(VideoUpload).where(which).values(updated_at=now(), **values).returning(VideoUpload)
         async with self._database.transaction() as db:
             row: VideoUpload | None = (await db.execute(statement)).scalars().first()
         return row
 
-    async def _forget(self, db: AsyncSession, row: VideoUpload, actor_id: uuid.UUID | None) -> None:
+    async def _delete_upload(self, db: AsyncSession, row: VideoUpload, actor_id: uuid.UUID | None) -> None:
         unchanged = sa.and_(col(VideoUpload.id) == row.id, col(VideoUpload.updated_at) == row.updated_at)
         statement = sa.delete(VideoUpload).where(unchanged).returning(VideoUpload)
         gone = (await db.execute(statement)).scalars().first()
@@ -262,17 +262,17 @@ class UploadsService:
             detail = {"upload": str(gone.id), "received": gone.received, "length": gone.length}
             await self._audit.write(db, actor_id, "upload.give_up", gone.lesson_id, **detail)
 
-    async def drop(self, key: str, attempt: str) -> None:
-        """Remove what is stored of an upload that was given up."""
+    async def delete_stored(self, key: str, attempt: str) -> None:
+        """Delete what is stored of an aborted upload."""
         await self._storage.drop_parts(key, attempt)
-        await self._storage.delete_all(_folder(key))
+        await self._storage.delete_all(_get_folder(key))
 
     # --- Both -----------------------------------------------------------------------------------------
 
-    async def _hand_over(
+    async def _enqueue_transcoding(
         self, db: AsyncSession, actor_id: str, lesson_id: str, key: str, attempt: str, tags: list[str]
     ) -> Lesson:
-        """Make an upload the one that the lesson is to have, and ask for the work on it; raise NotFound."""
+        """Make an upload the lesson's video source, and enqueue its transcoding; raise NotFound."""
         changed = await db.execute(
             sa.update(Lesson)
             .where(col(Lesson.id) == uuid.UUID(lesson_id))
@@ -291,16 +291,16 @@ class UploadsService:
             raise errors.PayloadTooLarge(f"a video may have {self.max_bytes} bytes at most")
 
 
-def _key(lesson: Lesson) -> str:
-    """Where an upload becomes an object: in a folder of its own, so that nothing of an earlier one is in its way."""
+def _make_key(lesson: Lesson) -> str:
+    """Make the key of an upload, in a folder of its own apart from earlier uploads."""
     return f"videos/courses/{lesson.course_id}/{lesson.id}/{uuid.uuid4().hex}/original.mp4"
 
 
-def _folder(key: str) -> str:
+def _get_folder(key: str) -> str:
     return key.rpartition("/")[0] + "/"
 
 
-async def _parts(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _split_parts(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """Cut a stream into parts of one size; the last may be shorter."""
     buffer = bytearray()
     async for chunk in chunks:
@@ -312,7 +312,7 @@ async def _parts(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         yield bytes(buffer)
 
 
-def _check_kind(start: bytes | bytearray) -> None:
+def _check_file_type(start: bytes | bytearray) -> None:
     """Raise UnsupportedMediaType unless a file begins as MP4, QuickTime, Matroska, WebM or AVI do."""
     iso = start[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
     if not (iso or start.startswith(b"\x1a\x45\xdf\xa3") or (start.startswith(b"RIFF") and start[8:12] == b"AVI ")):

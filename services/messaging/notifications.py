@@ -9,7 +9,7 @@ import logging
 import uuid
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypedDict
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
@@ -29,6 +29,7 @@ from services.identity.logins import lock_user
 from services.messaging import notification_templates
 from services.messaging.notification_templates import Notice
 from services.pagination import Page
+from wire import rest
 
 log = logging.getLogger("parlance.notifications")
 
@@ -49,7 +50,7 @@ async def tell_admins(db: AsyncSession, notice: Notice) -> None:
     await _tell(db, col(User.role) == Role.ADMIN, notice)
 
 
-async def _tell(db: AsyncSession, who: Any, notice: Notice) -> int:
+async def _tell(db: AsyncSession, who: sa.ColumnElement[bool], notice: Notice) -> int:
     told = {
         "id": sa.func.gen_random_uuid(),
         "user_id": col(User.id),
@@ -78,6 +79,17 @@ async def _tell(db: AsyncSession, who: Any, notice: Notice) -> int:
     pushes = [{"notification_id": by_user[user_id], "device": str(device)} for device, user_id in devices]
     await enqueue_each(db, push_notification, pushes)
     return len(by_user)
+
+
+class NotificationMessage(TypedDict):
+    """A notification as the bus carries it to the sockets of its user; `created_at` in ISO 8601."""
+
+    id: str
+    type: rest.NotificationType
+    title: str
+    body: str
+    data: dict[str, str] | None
+    created_at: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,15 +191,15 @@ class NotificationsService:
             row = await db.get(Notification, uuid.UUID(notification_id))
         if row is None or row.read:
             return
-        told = {
+        told: NotificationMessage = {
             "id": str(row.id),
-            "type": str(row.type),
+            "type": row.type.value,
             "title": row.title,
             "body": row.body,
             "data": row.data,
             "created_at": row.created_at.isoformat(),
         }
-        for socket in await self._sockets.of(str(row.user_id)):
+        for socket in await self._sockets.list_socket_ids(str(row.user_id)):
             try:
                 await self._bus.send(socket, "notification", told)
             except errors.Unavailable:
@@ -221,6 +233,6 @@ class NotificationsService:
             log.warning("push of notification %s was refused", row.id)
 
 
-async def _unread(db: AsyncSession, mine: Any) -> int:
+async def _unread(db: AsyncSession, mine: sa.ColumnElement[bool]) -> int:
     counted = sa.select(sa.func.count()).select_from(Notification).where(mine, ~col(Notification.read))
     return int((await db.execute(counted)).scalar_one())

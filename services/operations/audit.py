@@ -9,7 +9,6 @@ import hashlib
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
@@ -47,14 +46,14 @@ class AuditService:
         self._database = database
 
     async def write(
-        self, db: AsyncSession, actor_id: uuid.UUID | None, action: str, subject_id: uuid.UUID, **detail: Any
+        self, db: AsyncSession, actor_id: uuid.UUID | None, action: str, subject_id: uuid.UUID, **detail: object
     ) -> None:
         """Add an entry inside the caller's transaction. `detail` must hold no personal data: entries are for ever."""
         await db.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
         last = (await db.exec(select(AuditEntry).order_by(col(AuditEntry.number).desc()).limit(1))).first()
         # JSONB normalises numbers and keys, so the seal is of what PostgreSQL makes of the detail. An entry cannot be
         # changed later: that is read before the insert, and what the insert returns has to have the same seal.
-        as_stored: dict[str, Any] = (await db.scalars(sa.select(sa.cast(detail, JSONB)))).one()
+        as_stored: dict[str, object] = (await db.scalars(sa.select(sa.cast(detail, JSONB)))).one()
         entry = AuditEntry(
             number=last.number + 1 if last else 1,
             at=now(),

@@ -144,7 +144,7 @@ class DashboardService:
             try:
                 async with asyncio.timeout(_PATIENCE):
                     kept = await self._redis.get(_KEY)
-                    searches = await self._rooms.searching()
+                    searches = await self._rooms.count_searches()
             except (redis.exceptions.RedisError, OSError):
                 log.warning("Redis is away; the dashboard does without")
                 return await self._make(None)
@@ -168,10 +168,10 @@ class DashboardService:
             await db.execute(sa.text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
             await plan_by_values(db)
 
-            async def ask(statement: str, **values: datetime) -> list[Any]:
+            async def ask(statement: str, **values: datetime) -> list[sa.Row[*tuple[Any, ...]]]:
                 return list((await db.execute(sa.text(statement), values)).all())
 
-            totals: dict[str, Any] = await _totals(db)
+            totals = await _totals(db)
             (counts,) = await ask(_COUNTS, today=today)
             (live,) = await ask(_LIVE, since=at - timedelta(seconds=ROOM_SECONDS))
             (wait,) = await ask(_WAIT, since=at - timedelta(hours=1))
@@ -183,7 +183,10 @@ class DashboardService:
         days = [(first_day + timedelta(days=number)).date() for number in range(DAYS)]
         return Stats(
             made_at=at,
-            **totals,
+            users=totals["users"],
+            sessions=totals["sessions"],
+            courses=totals["courses"],
+            orders=totals["orders"],
             **counts._mapping,
             searches=searches,
             live_rooms=live[0],
@@ -206,7 +209,7 @@ async def _totals(db: AsyncSession) -> dict[str, Total]:
         name = "sessions" if table == "call_sessions" else table
         counted = COUNTED + 1
         if estimate <= 2 * COUNTED:
-            rows: Any = sa.select(sa.column("id")).select_from(sa.table(table)).limit(counted)
+            rows = sa.select(sa.column("id", sa.Uuid)).select_from(sa.table(table)).limit(counted)
             counted = await db.scalar(sa.select(sa.func.count()).select_from(rows.subquery())) or 0
         exact = counted <= COUNTED
         totals[name] = Total(counted if exact else max(counted, round(estimate)), exact)

@@ -8,9 +8,9 @@ from __future__ import annotations
 import hashlib
 import logging
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 import orjson
 import redis.exceptions
@@ -41,7 +41,7 @@ class Attempt:
     key: str
     fingerprint: str
     marker: str
-    answer: Any | None = None
+    answer: str | None = None
 
 
 class IdempotencyService:
@@ -49,7 +49,7 @@ class IdempotencyService:
         self._redis = redis
         self._settle = redis.register_script(_SETTLE)
 
-    async def begin(self, user_id: str, operation_id: str, key: str, request: Any) -> Attempt:
+    async def begin(self, user_id: str, operation_id: str, key: str, request: Mapping[str, object]) -> Attempt:
         """Begin a request, or find that it was answered; raise IdempotencyKeyReused or IdempotencyInFlight."""
         # Hashed: what a client chose should not shape a key of ours.
         name = f"idempotency:{operation_id}:{user_id}:{hashlib.sha256(key.encode()).hexdigest()}"
@@ -57,11 +57,11 @@ class IdempotencyService:
         marker = orjson.dumps({"fingerprint": fingerprint, "attempt": secrets.token_hex(8)}).decode()
         attempt = Attempt(name, fingerprint, marker)
         try:
-            found: Any = await self._redis.set(name, marker, nx=True, get=True, ex=_RUNNING)
+            found = await self._redis.set(name, marker, nx=True, get=True, ex=_RUNNING)
         except (redis.exceptions.RedisError, OSError):
             log.warning("Redis is away; an Idempotency-Key counts for nothing")
             return attempt
-        if found is None:
+        if not isinstance(found, str | bytes):  # nothing was there
             return attempt
         earlier = orjson.loads(found)
         if earlier["fingerprint"] != fingerprint:
@@ -70,7 +70,7 @@ class IdempotencyService:
             raise errors.IdempotencyInFlight(retry_after=1)
         return Attempt(name, fingerprint, marker, earlier["answer"])
 
-    async def finish(self, attempt: Attempt, answer: Any) -> None:
+    async def finish(self, attempt: Attempt, answer: str) -> None:
         """Remember the answer to a request that succeeded."""
         await self._end(attempt, orjson.dumps({"fingerprint": attempt.fingerprint, "answer": answer}).decode())
 

@@ -23,7 +23,8 @@ from adapters import tasks
 from adapters.counting import Histogram
 from adapters.database import Database
 from adapters.ports import Bus
-from services.calls.matchmaking import WAIT_BOUNDS, MatchmakingService
+from services.bus_messages import Message
+from services.calls.matchmaking import WAIT_BUCKETS_SECONDS, MatchmakingService
 from services.calls.rooms import LEVELS, ROOM_SECONDS, Rooms
 from services.payments.webhooks import WebhooksService
 
@@ -50,6 +51,10 @@ Kind = Literal["counter", "gauge", "histogram"]
 Sample = tuple[list[str], Any]
 #: What one worker tells: samples by metric.
 Snapshot = dict[str, list[Sample]]
+#: A process asks another one of its host for its samples: who asks, the number of the question.
+METRICS_WANTED: Message[[str, int]] = Message("metrics_wanted")
+#: The answer: the number of the question, the samples.
+METRICS_TOLD: Message[[int, Snapshot]] = Message("metrics_told")
 
 
 @dataclass(slots=True)
@@ -80,7 +85,13 @@ def _of_workers() -> list[Metric]:
             "parlance_events", "counter", "Events of clients, by ok or the code of the refusal.", ("event", "outcome")
         ),
         Metric("parlance_matches", "counter", "Pairs made.", ("level",)),
-        Metric("parlance_match_wait_seconds", "histogram", "How long the one who waited had.", ("level",), WAIT_BOUNDS),
+        Metric(
+            "parlance_match_wait_seconds",
+            "histogram",
+            "How long the one who waited had.",
+            ("level",),
+            WAIT_BUCKETS_SECONDS,
+        ),
         Metric("parlance_bus_messages", "counter", "Messages to other workers.", ("way",)),
         Metric("parlance_bus_bytes", "counter", "Bytes of messages to other workers.", ("way",)),
         Metric("parlance_database_connections", "gauge", "Connections of the pool that are in use.", ()),
@@ -115,8 +126,8 @@ class MetricsService:
         self._asked = 0
         self._told: dict[int, asyncio.Future[Snapshot]] = {}
         self._telling: set[asyncio.Task[None]] = set()
-        bus.on("metrics_wanted", self._wanted)
-        bus.on("metrics_told", self._hear)
+        METRICS_WANTED.on(bus, self._wanted)
+        METRICS_TOLD.on(bus, self._hear)
 
     def request(self, operation: str, status: int, seconds: float) -> None:
         """Count an HTTP request; `operation` is empty where it was for none."""
@@ -145,7 +156,8 @@ class MetricsService:
 
     async def _snapshot(self) -> Snapshot:
         """What this worker counts."""
-        pool: Any = self._database.engine.pool
+        pool = self._database.engine.pool
+        assert isinstance(pool, sa.QueuePool)
         traffic = self._bus.traffic()
         snapshot: Snapshot = {
             "parlance_http_requests": [
@@ -180,7 +192,7 @@ class MetricsService:
         self._told[number] = told
         try:
             async with asyncio.timeout(PATIENCE):
-                await self._bus.send(f"{worker_id}.", "metrics_wanted", self._bus.worker_id, number)
+                await METRICS_WANTED.send(self._bus, f"{worker_id}.", self._bus.worker_id, number)
                 return await told
         except (errors.Unavailable, TimeoutError):
             return None
@@ -195,7 +207,7 @@ class MetricsService:
 
     async def _tell(self, asker: str, number: int) -> None:
         try:
-            await self._bus.send(f"{asker}.", "metrics_told", number, await self._snapshot())
+            await METRICS_TOLD.send(self._bus, f"{asker}.", number, await self._snapshot())
         except errors.Unavailable:
             log.info("worker %s is gone, and hears no metrics", asker)
 
@@ -229,7 +241,7 @@ class MetricsService:
         yield Metric("parlance_rooms", "gauge", "Rooms that are open.", ("state",), (), rooms)
 
     async def _of_redis(self) -> AsyncIterator[Metric]:
-        waiting = await self._rooms.searching_by_level()
+        waiting = await self._rooms.count_searches_by_level()
         searches: list[Sample] = [([level], waiting[level]) for level in LEVELS]
         yield Metric("parlance_searches", "gauge", "Who waits for a partner.", ("level",), (), searches)
 
@@ -237,5 +249,5 @@ class MetricsService:
         await tasks.end(*self._telling)
 
 
-def _told(histogram: Histogram) -> list[Any]:
-    return [list(histogram.counts), histogram.sum]
+def _told(histogram: Histogram) -> tuple[list[int], float]:
+    return list(histogram.counts), histogram.sum

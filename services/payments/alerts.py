@@ -1,10 +1,9 @@
-"""Alerts about orders, of which administrators are notified."""
+"""Alerts about orders, which notify administrators."""
 
 from __future__ import annotations
 
 import logging
 import uuid
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
@@ -17,7 +16,7 @@ from services.messaging import notification_templates, notifications
 log = logging.getLogger("parlance.payments")
 
 
-async def raise_alert(db: AsyncSession, order: Order, kind: AlertKind, reference: str, **detail: Any) -> None:
+async def raise_alert(db: AsyncSession, order: Order, kind: AlertKind, reference: str, **detail: object) -> None:
     """Raise an alert, once for each kind and `reference` (the provider's id of what it is about)."""
     raised = await db.execute(
         insert(PaymentAlert)
@@ -27,6 +26,6 @@ async def raise_alert(db: AsyncSession, order: Order, kind: AlertKind, reference
     )
     if (alert_id := raised.scalar()) is not None:
         await notifications.tell_admins(db, notification_templates.payment_alert(alert_id, kind, order))
-        text = f"payment alert: {kind} about order {order.id} ({reference})"
-        # Once it is true: a transaction may yet fail, and be tried again.
-        sa.event.listen(db.sync_session, "after_commit", lambda _: log.error(text), once=True)
+        line = f"payment_alert kind={kind} order_id={order.id} reference={reference}"
+        # After the commit: the transaction may still fail, and be tried again.
+        sa.event.listen(db.sync_session, "after_commit", lambda _: log.error(line), once=True)

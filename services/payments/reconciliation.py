@@ -1,4 +1,4 @@
-"""Owns asking the providers what a lost webhook would have said, and the repair of what that left."""
+"""Reconciliation of orders with the payment providers, which repairs what a lost webhook left."""
 
 from __future__ import annotations
 
@@ -18,21 +18,23 @@ from models import Dispute, DisputeStatus, Order, OrderStatus, ProviderName, Ref
 from models.columns import now
 from models.order import OPEN
 from services.payments import settlement
-from services.payments.checkout import SHORTEST_CHECKOUT, PaymentsService
+from services.payments.checkout import MIN_CHECKOUT_DURATION
+from services.payments.providers import get_provider
+from services.payments.refunds import RefundsService
 
-#: When a refund of which the provider has not heard is sent again.
-_OVERDUE = timedelta(minutes=5)
-#: How far back refunds and disputes are asked for: the providers repeat a webhook for days, people look after weeks.
-_LOOK_BACK = timedelta(days=30)
-#: How many orders are asked about at once.
-_AT_ONCE = 4
+#: When a refund that the provider does not know is sent again.
+REFUND_RESEND_AFTER = timedelta(minutes=5)
+#: How far back refunds and disputes are read: the providers repeat a webhook for days, people check after weeks.
+PROVIDER_CHANGES_WINDOW = timedelta(days=30)
+#: Orders that are looked up at once.
+MAX_CONCURRENT_LOOKUPS = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Reconciled:
-    """What asking the provider about an order did, or would do; `error` where it could not be asked.
+    """The state of an order before and after its reconciliation; `error` where the provider could not be asked.
 
-    Without an order it is about all paid ones of a provider, by whose name it goes.
+    `order_id` is None for all paid orders of a provider; `receipt_id` then names the provider.
     """
 
     order_id: uuid.UUID | None
@@ -43,22 +45,22 @@ class Reconciled:
 
 
 class _DryRun(Exception):
-    """Rolls back what was only tried."""
+    """Rolls back a dry run."""
 
 
 class ReconciliationService:
-    def __init__(self, database: Database, payments: PaymentsService, providers: Mapping[str, PaymentProvider]) -> None:
+    def __init__(self, database: Database, refunds: RefundsService, providers: Mapping[str, PaymentProvider]) -> None:
         """`providers` by name, those that are configured."""
         self._database = database
-        self._payments = payments
+        self._refunds = refunds
         self._providers = providers
 
     async def reconcile(self, *, dry_run: bool = False, before: timedelta = timedelta()) -> list[Reconciled]:
-        """Ask the providers about every order that waits for news, made `before` that long ago or earlier.
+        """Look up every order with an open state, created `before` that long ago or earlier.
 
-        Those are orders that are pending or processing, or whose refund or dispute is open. For paid ones nothing
-        waits; the providers are asked for the refunds and disputes of the last month, which others may have made.
-        Answers for each order that changed, or would, and for each that could not be asked about.
+        Those are orders that are pending or processing, or whose refund or dispute is open. For paid orders, the
+        refunds and disputes of the last month are read, which may have been made on the provider's pages.
+        Returns the orders that changed, or would change, and those that could not be looked up.
         """
         refunding = sa.exists().where(col(Refund.order_id) == Order.id, col(Refund.status) == RefundStatus.PENDING)
         disputing = sa.exists().where(col(Dispute.order_id) == Order.id, col(Dispute.status) == DisputeStatus.OPEN)
@@ -71,70 +73,72 @@ class ReconciliationService:
                     .order_by(col(Order.created_at), col(Order.id))
                 )
             ).all()
-        some = asyncio.Semaphore(_AT_ONCE)
+        semaphore = asyncio.Semaphore(MAX_CONCURRENT_LOOKUPS)
 
-        async def ask(order: Order) -> Reconciled:
-            async with some:
+        async def reconcile_one(order: Order) -> Reconciled:
+            async with semaphore:
                 return await self._reconcile(order, dry_run)
 
-        outcomes = list(await asyncio.gather(*(ask(order) for order in orders)))
-        asked = {order.id for order in orders}
+        outcomes = list(await asyncio.gather(*(reconcile_one(order) for order in orders)))
+        seen = {order.id for order in orders}
         for name in self._providers:
-            outcomes += await self._reconcile_paid(ProviderName(name), asked, dry_run)
+            outcomes += await self._reconcile_paid(ProviderName(name), seen, dry_run)
         return [outcome for outcome in outcomes if outcome.error or outcome.before != outcome.after]
 
-    async def _reconcile_paid(self, provider: ProviderName, asked: set[uuid.UUID], dry_run: bool) -> list[Reconciled]:
-        """Record refunds and disputes that were made at the provider, of orders that were not asked about."""
+    async def _reconcile_paid(self, provider: ProviderName, seen: set[uuid.UUID], dry_run: bool) -> list[Reconciled]:
+        """Record refunds and disputes that were made on the provider's pages, of orders that were not looked up."""
         try:
-            facts = await self._providers[provider].changes(now() - _LOOK_BACK)
+            facts = await self._providers[provider].changes(now() - PROVIDER_CHANGES_WINDOW)
         except (errors.Unavailable, errors.PaymentRefused) as error:
             return [Reconciled(None, f"paid by {provider}", "", "", error.detail)]
-        told: dict[str, list[Fact]] = {}
+        by_payment: dict[str, list[Fact]] = {}
         for fact in facts:
-            told.setdefault(fact.payment_id, []).append(fact)
+            by_payment.setdefault(fact.payment_id, []).append(fact)
         async with self._database.transaction() as db:
             orders = (
                 await db.exec(
                     select(Order)
-                    .where(Order.provider == provider, col(Order.provider_payment_id).in_(told))
+                    .where(Order.provider == provider, col(Order.provider_payment_id).in_(by_payment))
                     .order_by(col(Order.created_at), col(Order.id))
                 )
             ).all()
         outcomes = []
         for order in orders:
-            if order.id not in asked:
-                settled = await self._apply(order, told[order.provider_payment_id or ""], dry_run)
-                outcomes.append(Reconciled(order.id, order.receipt_id, _state(order), _state(settled or order)))
+            if order.id not in seen:
+                settled = await self._apply(order, by_payment[order.provider_payment_id or ""], dry_run)
+                outcomes.append(
+                    Reconciled(order.id, order.receipt_id, _describe_state(order), _describe_state(settled or order))
+                )
         return outcomes
 
     async def _reconcile(self, order: Order, dry_run: bool) -> Reconciled:
-        before = _state(order)
+        before = _describe_state(order)
         try:
             if order.provider_session_id is None:
                 settled: Order | None = await self._give_up(order, dry_run)
             else:
-                facts = await self._payments.provider(order.provider).look_up(order.provider_session_id)
+                facts = await get_provider(self._providers, order.provider).look_up(order.provider_session_id)
                 settled = await self._apply(order, facts, dry_run)
                 if not dry_run:
                     settled = await self._send_unsent(order) or settled
         except (errors.Unavailable, errors.PaymentRefused) as error:
             return Reconciled(order.id, order.receipt_id, before, before, error.detail)
-        return Reconciled(order.id, order.receipt_id, before, _state(settled or order))
+        return Reconciled(order.id, order.receipt_id, before, _describe_state(settled or order))
 
     async def _send_unsent(self, order: Order) -> Order | None:
-        """Send refunds that the provider has not heard of, now that it has told of those it has."""
+        """Send refunds that the provider does not know, now that those it knows are recorded."""
         unsent = select(Refund.id).where(
             Refund.order_id == order.id,
             Refund.status == RefundStatus.PENDING,
             col(Refund.provider_refund_id).is_(None),
-            Refund.created_at < now() - _OVERDUE,
+            Refund.created_at < now() - REFUND_RESEND_AFTER,
         )
         async with self._database.transaction() as db:
             refunds = (await db.exec(unsent)).all()
         if not refunds:
             return None
         for refund_id in refunds:
-            await self._payments.send_refund(str(refund_id))
+            await self._refunds.send(str(refund_id))
         async with self._database.transaction() as db:
             return await db.get_one(Order, order.id)
 
@@ -149,13 +153,13 @@ class ReconciliationService:
                         col(Order.id) == order.id,
                         col(Order.status) == OrderStatus.PENDING,
                         col(Order.checkout_url).is_(None),
-                        col(Order.checkout_expires_at) < now() + SHORTEST_CHECKOUT,
+                        col(Order.checkout_expires_at) < now() + MIN_CHECKOUT_DURATION,
                     )
                     .values(status=OrderStatus.EXPIRED)
                 )
                 settled = await db.get_one(Order, order.id)
                 if dry_run:
-                    db.expunge_all()  # or the rollback would take what was found out along
+                    db.expunge_all()  # or the rollback would expire what was read
                     raise _DryRun
         except _DryRun:
             pass
@@ -166,17 +170,17 @@ class ReconciliationService:
         try:
             async with self._database.transaction() as db:
                 for fact in facts:
-                    settled = await settlement.apply(db, order.provider, fact) or settled
+                    settled = await settlement.apply_fact(db, order.provider, fact) or settled
                 if dry_run:
-                    db.expunge_all()  # or the rollback would take what was found out along
+                    db.expunge_all()  # or the rollback would expire what was read
                     raise _DryRun
         except _DryRun:
             pass
         return settled
 
 
-def _state(order: Order) -> str:
-    """An order in a few words, for operators."""
+def _describe_state(order: Order) -> str:
+    """Describe an order in a few words, for operators."""
     words = [order.status.value]
     if 0 < order.amount_refunded < order.amount:
         words.append(f"{order.amount_refunded} given back")

@@ -1,7 +1,7 @@
-"""Owns what an order becomes of the facts that its provider tells, in whatever order they come and however often.
+"""Settlement of orders: the state that follows from a provider's facts, in whatever order they come and however often.
 
 Facts only go forward: a checkout's outcome, each refund and each dispute have statuses that follow one another, and a
-later one is never undone by an earlier. What the order is, and who is enrolled, follows from the facts. Everything here
+later one is never undone by an earlier. The order's status and the enrollment follow from the facts. Everything here
 runs in the caller's transaction, under one order of locks: payment, learner, order.
 """
 
@@ -33,24 +33,24 @@ from services.identity.logins import lock_user
 from services.messaging import notification_templates, notifications
 from services.payments.alerts import raise_alert
 
-_UNPAID = (OrderStatus.PENDING, OrderStatus.PROCESSING, OrderStatus.EXPIRED, OrderStatus.FAILED)
-_OUTCOMES = {
+_UNPAID_STATUSES = (OrderStatus.PENDING, OrderStatus.PROCESSING, OrderStatus.EXPIRED, OrderStatus.FAILED)
+_STATUS_BY_OUTCOME = {
     "processing": OrderStatus.PROCESSING,
     "expired": OrderStatus.EXPIRED,
     "failed": OrderStatus.FAILED,
 }
 
 
-async def apply(db: AsyncSession, provider: ProviderName, fact: Fact) -> Order | None:
-    """Record a fact and settle its order; answer it, or None where no order is known to be meant."""
+async def apply_fact(db: AsyncSession, provider: ProviderName, fact: Fact) -> Order | None:
+    """Record a fact and settle its order; return it, or None where the fact belongs to no known order."""
     if fact.payment_id:
-        # A refund may come before the news that makes its payment an order's: the two must see each other.
+        # A refund may come before the fact that makes its payment an order's: the two must see each other.
         await db.execute(
             sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(f"{provider}:{fact.payment_id}", 0)))
         )
-    order_id = await _find(db, provider, fact)
-    order = await hold(db, order_id) if order_id else None
-    if order is not None and await _differs(db, order, fact):
+    order_id = await _find_order_id(db, provider, fact)
+    order = await lock_order(db, order_id) if order_id else None
+    if order is not None and await _alert_if_mismatched(db, order, fact):
         return order
     if isinstance(fact, CheckoutFact):
         if order is not None:
@@ -60,12 +60,12 @@ async def apply(db: AsyncSession, provider: ProviderName, fact: Fact) -> Order |
     else:
         await _record_dispute(db, provider, order, fact)
     if order is not None:
-        await settle(db, order)
+        await settle_order(db, order)
     return order
 
 
-async def hold(db: AsyncSession, order_id: uuid.UUID) -> Order | None:
-    """Read an order for writing, its learner's row first."""
+async def lock_order(db: AsyncSession, order_id: uuid.UUID) -> Order | None:
+    """Lock an order, its learner's row first."""
     user_id = (await db.exec(select(Order.user_id).where(Order.id == order_id))).first()
     if user_id is None:
         return None
@@ -74,8 +74,8 @@ async def hold(db: AsyncSession, order_id: uuid.UUID) -> Order | None:
     return (await db.exec(statement.execution_options(populate_existing=True))).one()
 
 
-async def settle(db: AsyncSession, order: Order) -> None:
-    """Make an order, which the caller holds, what the facts say; enroll its learner or end that."""
+async def settle_order(db: AsyncSession, order: Order) -> None:
+    """Update a locked order to what the facts say; enroll its learner or end the enrollment."""
     if order.paid_at is not None:
         of_order = (col(Refund.order_id) == order.id, col(Refund.status) == RefundStatus.SUCCEEDED)
         refunded = (
@@ -90,7 +90,7 @@ async def settle(db: AsyncSession, order: Order) -> None:
             else None
             for status, charged_back in (await db.exec(of_payment)).all()
         }
-        # A provider gives back no more than was paid; if it says so, the order says all of it.
+        # A provider refunds no more than was paid; if it says so, the order counts all of it.
         amount_refunded = min(int(refunded), order.amount)
         status = OrderStatus.REFUNDED if amount_refunded == order.amount else OrderStatus.PAID
         disputed = bool(disputes & {DisputeStatus.OPEN, DisputeStatus.LOST})
@@ -104,23 +104,23 @@ async def settle(db: AsyncSession, order: Order) -> None:
     await db.refresh(order)
 
 
-async def _find(db: AsyncSession, provider: ProviderName, fact: Fact) -> uuid.UUID | None:
+async def _find_order_id(db: AsyncSession, provider: ProviderName, fact: Fact) -> uuid.UUID | None:
     statement = select(Order.id).where(Order.provider == provider)
     if isinstance(fact, CheckoutFact):
-        noted = _uuid(fact.order_id)
+        order_id = _parse_uuid(fact.order_id)
         # A payment without a page has an order; without the cast PostgreSQL could not order by a null.
         of_session = col(Order.provider_session_id) == sa.cast(fact.session_id, sa.String)
-        statement = statement.where(sa.or_(of_session, col(Order.id) == noted) if noted else of_session)
-        # Where the two disagree, the page that we keep is the order's.
+        statement = statement.where(sa.or_(of_session, col(Order.id) == order_id) if order_id else of_session)
+        # Where the two disagree, the stored page decides.
         statement = statement.order_by(of_session.desc().nulls_last())
     else:
         statement = statement.where(Order.provider_payment_id == fact.payment_id)
     return (await db.exec(statement.limit(1))).first()
 
 
-async def _differs(db: AsyncSession, order: Order, fact: Fact) -> bool:
-    """Say whether a fact is not about what the order sells, and if so have somebody look at it."""
-    wrong: list[tuple[AlertKind, str, Any, Any]] = []
+async def _alert_if_mismatched(db: AsyncSession, order: Order, fact: Fact) -> bool:
+    """Return whether a fact does not match what the order sells; raise alerts if so."""
+    wrong: list[tuple[AlertKind, str, object, object]] = []
     if fact.live is not None and fact.live != order.live:
         wrong.append((AlertKind.MODE_DIFFERS, "live", order.live, fact.live))
     reference = fact.payment_id or ""
@@ -136,10 +136,10 @@ async def _differs(db: AsyncSession, order: Order, fact: Fact) -> bool:
             wrong.append((AlertKind.SESSION_DIFFERS, "session", order.provider_session_id, fact.session_id))
         if order.provider_payment_id and fact.payment_id and order.provider_payment_id != fact.payment_id:
             wrong.append((AlertKind.PAID_TWICE, "payment", order.provider_payment_id, fact.payment_id))
-    elif await _misfits(db, order, fact, fact.payment_id):
+    elif await _alert_if_not_of_order(db, order, fact, fact.payment_id):
         return True
-    for kind, what, expected, told in wrong:
-        await raise_alert(db, order, kind, reference, what=what, expected=expected, told=told)
+    for kind, what, expected, found in wrong:
+        await raise_alert(db, order, kind, reference, what=what, expected=expected, told=found)
     return bool(wrong)
 
 
@@ -150,22 +150,22 @@ async def _record_checkout(db: AsyncSession, order: Order, fact: CheckoutFact) -
             .where(col(Order.id) == order.id, col(Order.provider_session_id).is_(None))
             .values(provider_session_id=fact.session_id)
         )
-    status, before = _OUTCOMES.get(fact.outcome), order.status
+    status, before = _STATUS_BY_OUTCOME.get(fact.outcome), order.status
     if status is not None:
         moved = await db.execute(
             sa.update(Order)
-            .where(col(Order.id) == order.id, col(Order.status).in_(_UNPAID), col(Order.status) < status)
+            .where(col(Order.id) == order.id, col(Order.status).in_(_UNPAID_STATUSES), col(Order.status) < status)
             .values(status=status)
             .returning(col(Order.id))
         )
-        # A page that nobody used expires without a word; a payment that was made and did not come is worth one.
+        # A page that nobody used expires without a notification; a payment that was made and failed is worth one.
         awaited = status is OrderStatus.FAILED or before is OrderStatus.PROCESSING
         if moved.first() is not None and awaited and status is not OrderStatus.PROCESSING:
             await notifications.tell(db, order.user_id, notification_templates.payment_failed(order))
     if fact.outcome == "paid" and fact.payment_id:
         paid = await db.execute(
             sa.update(Order)
-            .where(col(Order.id) == order.id, col(Order.status).in_(_UNPAID))
+            .where(col(Order.id) == order.id, col(Order.status).in_(_UNPAID_STATUSES))
             .values(status=OrderStatus.PAID, paid_at=now(), provider_payment_id=fact.payment_id)
             .returning(col(Order.id))
         )
@@ -173,12 +173,12 @@ async def _record_checkout(db: AsyncSession, order: Order, fact: CheckoutFact) -
             await notifications.tell(db, order.user_id, notification_templates.payment_success(order))
             if await db.scalar(select(User.deleted_at).where(User.id == order.user_id)):
                 await raise_alert(db, order, AlertKind.ACCOUNT_DELETED, fact.payment_id, amount=order.amount)
-        await _adopt(db, order, fact.payment_id)
+        await _attach_early_records(db, order, fact.payment_id)
     await db.refresh(order)
 
 
-async def _adopt(db: AsyncSession, order: Order, payment_id: str) -> None:
-    """Make refunds and disputes that came before their payment the order's."""
+async def _attach_early_records(db: AsyncSession, order: Order, payment_id: str) -> None:
+    """Attach refunds and disputes that came before their payment to the order."""
     for table in (Refund, Dispute):
         early: Any = select(table).where(
             col(table.provider) == order.provider,
@@ -186,24 +186,24 @@ async def _adopt(db: AsyncSession, order: Order, payment_id: str) -> None:
             col(table.order_id).is_(None),
         )
         for row in (await db.exec(early)).all():
-            if not await _misfits(db, order, row, payment_id):
+            if not await _alert_if_not_of_order(db, order, row, payment_id):
                 row.order_id = order.id
                 db.add(row)
-                await _alert_about(db, order, row)
+                await _alert_on_change(db, order, row)
     await db.flush()
 
 
-async def _misfits(
-    db: AsyncSession, order: Order, told: RefundFact | DisputeFact | Refund | Dispute, payment_id: str
+async def _alert_if_not_of_order(
+    db: AsyncSession, order: Order, found: RefundFact | DisputeFact | Refund | Dispute, payment_id: str
 ) -> bool:
-    """Say whether a refund or a dispute cannot be of this order's money, and if so have somebody look at it."""
-    if told.currency != order.currency:
-        kind, what, expected, found = AlertKind.CURRENCY_DIFFERS, "currency", order.currency, told.currency
-        await raise_alert(db, order, kind, payment_id, what=what, expected=expected, told=found)
-    elif isinstance(told, RefundFact | Refund) and told.amount > order.amount:
+    """Return whether a refund or a dispute cannot belong to this order; raise an alert if so."""
+    if found.currency != order.currency:
+        kind, expected = AlertKind.CURRENCY_DIFFERS, order.currency
+        await raise_alert(db, order, kind, payment_id, what="currency", expected=expected, told=found.currency)
+    elif isinstance(found, RefundFact | Refund) and found.amount > order.amount:
         at_most = order.amount
         await raise_alert(
-            db, order, AlertKind.AMOUNT_DIFFERS, payment_id, what="refund", expected=at_most, told=told.amount
+            db, order, AlertKind.AMOUNT_DIFFERS, payment_id, what="refund", expected=at_most, told=found.amount
         )
     else:
         return False
@@ -212,9 +212,9 @@ async def _misfits(
 
 async def _record_refund(db: AsyncSession, provider: ProviderName, order: Order | None, fact: RefundFact) -> None:
     status = RefundStatus(fact.status)
-    ours = _uuid(fact.our_id)
+    ours = _parse_uuid(fact.our_id)
     if ours and order is not None:
-        # Ours hears here what the provider calls it. What was given up for refused may have been taken after all.
+        # Our refund gets the provider's id here. One recorded as refused may have been accepted after all.
         await db.execute(
             sa.update(Refund)
             .where(
@@ -249,7 +249,7 @@ async def _record_refund(db: AsyncSession, provider: ProviderName, order: Order 
                 .execution_options(populate_existing=True)
             )
         ).one()
-        await _alert_about(db, order, row)
+        await _alert_on_change(db, order, row)
 
 
 async def _record_dispute(db: AsyncSession, provider: ProviderName, order: Order | None, fact: DisputeFact) -> None:
@@ -285,10 +285,10 @@ async def _record_dispute(db: AsyncSession, provider: ProviderName, order: Order
         .execution_options(populate_existing=True)
     )
     if order is not None and (changed := row.scalars().first()) is not None:
-        await _alert_about(db, order, changed)
+        await _alert_on_change(db, order, changed)
 
 
-async def _alert_about(db: AsyncSession, order: Order, row: Refund | Dispute) -> None:
+async def _alert_on_change(db: AsyncSession, order: Order, row: Refund | Dispute) -> None:
     if isinstance(row, Dispute):
         for kind, happened in ((AlertKind.INQUIRY, row.inquired), (AlertKind.DISPUTED, row.charged_back)):
             if happened:
@@ -333,7 +333,7 @@ async def _end_enrollment(db: AsyncSession, order: Order) -> None:
         await _enroll(db, paid)
 
 
-def _uuid(text: str | None) -> uuid.UUID | None:
+def _parse_uuid(text: str | None) -> uuid.UUID | None:
     try:
         return uuid.UUID(text) if text else None
     except ValueError:

@@ -1,7 +1,7 @@
-"""Owns the inbox: what payment providers send is kept before it is acknowledged, and handled afterwards.
+"""Webhook inbox: events of payment providers are stored before they are acknowledged, and handled by a job.
 
-What cannot be read, and what fails too often, is set aside: acknowledged, reported to administrators once, and in the
-way of nothing, until an operator has it handled again.
+An event that cannot be read, or fails too often, is set aside: acknowledged, reported to administrators once, and not
+handled again until an operator retries it.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from datetime import timedelta
 from typing import Any
 
 import psycopg
-import redis.exceptions
 import sqlalchemy as sa
 from redis.asyncio import Redis
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 
 import errors
+from adapters import redis
 from adapters.database import Database
 from adapters.jobs import Jobs
 from adapters.ports import CheckoutFact, DisputeFact, Fact, PaymentProvider, ProviderEvent, RefundFact
@@ -34,19 +34,25 @@ from services.payments import settlement
 
 log = logging.getLogger("parlance.payments")
 
-#: Who signs in which header.
-_SIGNATURES = {"stripe-signature": ProviderName.STRIPE, "x-razorpay-signature": ProviderName.RAZORPAY}
-#: How long a repeat is answered without asking PostgreSQL: providers repeat for up to three days.
-_REMEMBERED = timedelta(hours=72)
-#: When an event whose job is lost, or was given up, is taken up again.
-_OVERDUE = timedelta(minutes=5)
+#: The header in which each provider signs.
+_PROVIDER_BY_SIGNATURE_HEADER = {"stripe-signature": ProviderName.STRIPE, "x-razorpay-signature": ProviderName.RAZORPAY}
+#: How long a repeat is acknowledged without asking PostgreSQL: providers repeat for up to three days.
+WEBHOOK_CACHE_TTL = timedelta(hours=72)
+#: When an event whose job is lost, or was given up, is handled again.
+EVENT_OVERDUE_AFTER = timedelta(minutes=5)
 #: How often handling an event may fail.
-FAILURES_LIMIT = 6
-#: How many events of a provider that could not be read are kept, with their bodies, for operators to look at.
-UNREADABLE_LIMIT = 100
+MAX_EVENT_FAILURES = 6
+#: Unreadable events of a provider that are stored, with their bodies, for operators to look at.
+MAX_UNREADABLE_EVENTS = 100
 #: PostgreSQL is away or busy, which says nothing about the event.
-_PASSING = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError, psycopg.OperationalError, OSError)
-_FACTS: dict[str, type[CheckoutFact] | type[RefundFact] | type[DisputeFact]] = {
+_TRANSIENT_ERRORS = (
+    sa.exc.OperationalError,
+    sa.exc.InterfaceError,
+    sa.exc.TimeoutError,
+    psycopg.OperationalError,
+    OSError,
+)
+_FACT_TYPES: dict[str, type[CheckoutFact] | type[RefundFact] | type[DisputeFact]] = {
     "checkout": CheckoutFact,
     "refund": RefundFact,
     "dispute": DisputeFact,
@@ -57,30 +63,30 @@ class WebhooksService:
     def __init__(
         self,
         database: Database,
-        redis: Redis,
+        redis_client: Redis,
         jobs: Jobs,
         audit: AuditService,
         providers: Mapping[str, PaymentProvider],
     ) -> None:
         self._audit = audit
         self._database = database
-        self._redis = redis
+        self._redis = redis_client
         self._jobs = jobs
         self._providers = providers
-        #: What came in, by provider and outcome.
+        #: Received events, by provider and outcome.
         self.received: defaultdict[tuple[str, str], int] = defaultdict(int)
 
     async def receive(self, body: bytes, headers: Mapping[str, str]) -> None:
-        """Keep an event, once. `headers` have lower-case names.
+        """Store an event, once. `headers` have lower-case names.
 
-        Raises SignatureInvalid, RequestInvalid where it is no event, Unavailable where it could not be kept.
+        Raises SignatureInvalid, RequestInvalid where it is no event, Unavailable where it could not be stored.
         """
-        signed = [provider for header, provider in _SIGNATURES.items() if header in headers]
+        signed = [provider for header, provider in _PROVIDER_BY_SIGNATURE_HEADER.items() if header in headers]
         outcome = "failed"
         try:
             if len(signed) != 1 or signed[0] not in self._providers:
                 raise errors.SignatureInvalid()
-            outcome = await self._keep(signed[0], body, headers)
+            outcome = await self._store(signed[0], body, headers)
         except errors.SignatureInvalid:
             outcome = "signature_invalid"
             raise
@@ -90,23 +96,27 @@ class WebhooksService:
         finally:
             self.received[signed[0].value if len(signed) == 1 else "unknown", outcome] += 1
 
-    async def _keep(self, provider: ProviderName, body: bytes, headers: Mapping[str, str]) -> str:
-        """Keep an event that is new and says something; answer the outcome."""
+    async def _store(self, provider: ProviderName, body: bytes, headers: Mapping[str, str]) -> str:
+        """Store an event that is new and has a fact; return the outcome."""
         event = self._providers[provider].parse_webhook(body, headers)
         key = f"webhook:{provider}:{event.id}"
         if event.fact is None and event.unreadable is None:
             return "ignored"
-        if await self._known(key):
+        if await self._is_cached(key):
             return "repeated"
         if event.fact is None:
-            await self._keep_unreadable(provider, event, body)
-            await self._remember(key)
+            await self._store_unreadable(provider, event, body)
+            await self._cache(key)
             return "unreadable"
         async with self._database.transaction() as db:
             added = await db.execute(
                 insert(WebhookEvent)
                 .values(
-                    id=uuid.uuid4(), provider=provider, event_id=event.id, type=event.type, fact=_stored(event.fact)
+                    id=uuid.uuid4(),
+                    provider=provider,
+                    event_id=event.id,
+                    type=event.type,
+                    fact=_serialize_fact(event.fact),
                 )
                 .on_conflict_do_nothing(constraint="webhook_events_once_key")
                 .returning(col(WebhookEvent.id))
@@ -114,14 +124,14 @@ class WebhooksService:
             row_id = added.scalar()
             if row_id is not None:
                 await self._jobs.enqueue(db, handle_payment_event, event_id=str(row_id))
-        # Only now: what Redis remembers is never asked about again.
-        await self._remember(key)
+        # Only after the commit: an event that Redis has is not looked up in PostgreSQL.
+        await self._cache(key)
         if row_id is None:
             return "repeated"
         # Every checkout of ours has an order's id; whether a refund's or a dispute's payment is ours is not known yet.
         return "foreign" if isinstance(event.fact, CheckoutFact) and event.fact.order_id is None else "kept"
 
-    async def _keep_unreadable(self, provider: ProviderName, event: ProviderEvent, body: bytes) -> None:
+    async def _store_unreadable(self, provider: ProviderName, event: ProviderEvent, body: bytes) -> None:
         """Set an event aside that has not the shape of the provider's events, and notify administrators."""
         of_provider = select(WebhookEvent.id).where(
             col(WebhookEvent.set_aside_at).is_not(None),
@@ -129,7 +139,7 @@ class WebhooksService:
             col(WebhookEvent.provider) == provider,
         )
         async with self._database.transaction() as db:
-            if len((await db.execute(of_provider.limit(UNREADABLE_LIMIT))).all()) < UNREADABLE_LIMIT:
+            if len((await db.execute(of_provider.limit(MAX_UNREADABLE_EVENTS))).all()) < MAX_UNREADABLE_EVENTS:
                 await db.execute(
                     insert(WebhookEvent)
                     .values(
@@ -138,7 +148,7 @@ class WebhooksService:
                         event_id=event.id,
                         type=event.type,
                         body=body,
-                        last_error=_shortened(event.unreadable),
+                        last_error=_truncate(event.unreadable),
                         set_aside_at=now(),
                     )
                     .on_conflict_do_nothing(constraint="webhook_events_once_key")
@@ -152,23 +162,23 @@ class WebhooksService:
             event.unreadable,
         )
 
-    async def _known(self, key: str) -> bool:
+    async def _is_cached(self, key: str) -> bool:
         try:
             return bool(await self._redis.exists(key))
-        except (redis.exceptions.RedisError, OSError):
+        except redis.UNAVAILABLE:
             return False
 
-    async def _remember(self, key: str) -> None:
+    async def _cache(self, key: str) -> None:
         try:
-            await self._redis.set(key, "1", ex=_REMEMBERED)
-        except (redis.exceptions.RedisError, OSError):
-            log.warning("Redis is away; PostgreSQL alone knows %s", key)
+            await self._redis.set(key, "1", ex=WEBHOOK_CACHE_TTL)
+        except redis.UNAVAILABLE:
+            log.warning("webhook_event_not_cached key=%s", key)
 
     async def handle(self, event_id: str) -> bool:
-        """Handle an event of the inbox, once; say whether it was. The sixth failure sets it aside without raising."""
+        """Handle a stored event, once; return whether it was. The sixth failure sets it aside without raising."""
         try:
             return await self._handle(uuid.UUID(event_id))
-        except _PASSING:
+        except _TRANSIENT_ERRORS:
             raise
         except Exception as error:
             if not await self._count_failure(uuid.UUID(event_id), error):
@@ -179,7 +189,7 @@ class WebhooksService:
     async def _handle(self, event_id: uuid.UUID) -> bool:
         taken = (
             sa.update(WebhookEvent)
-            .where(*_waiting(), col(WebhookEvent.id) == event_id)
+            .where(*_is_unhandled(), col(WebhookEvent.id) == event_id)
             .values(handled_at=now())
             .returning(col(WebhookEvent.provider), col(WebhookEvent.fact), col(WebhookEvent.type))
         )
@@ -187,23 +197,23 @@ class WebhooksService:
             row = (await db.execute(taken)).first()
             if row is None:
                 return False
-            fact = _fact(row.fact)
-            order = await settlement.apply(db, row.provider, fact)
+            fact = _deserialize_fact(row.fact)
+            order = await settlement.apply_fact(db, row.provider, fact)
             if order is None and isinstance(fact, CheckoutFact):
                 # Another integration of the same account, or another deployment.
                 await notifications.tell_admins(db, notification_templates.webhook_unknown(row.provider, row.type))
             return True
 
     async def _count_failure(self, event_id: uuid.UUID, error: Exception) -> bool:
-        """Note that handling an event failed; say whether it is set aside now."""
+        """Count a failure of an event; return whether it is set aside now."""
         failures = col(WebhookEvent.failures) + 1
         counted = (
             sa.update(WebhookEvent)
-            .where(*_waiting(), col(WebhookEvent.id) == event_id)
+            .where(*_is_unhandled(), col(WebhookEvent.id) == event_id)
             .values(
                 failures=failures,
-                last_error=_shortened(type(error).__name__),
-                set_aside_at=sa.case((failures >= FAILURES_LIMIT, sa.func.now())),
+                last_error=_truncate(type(error).__name__),
+                set_aside_at=sa.case((failures >= MAX_EVENT_FAILURES, sa.func.now())),
             )
             .returning(col(WebhookEvent.set_aside_at), col(WebhookEvent.provider), col(WebhookEvent.type))
         )
@@ -217,10 +227,10 @@ class WebhooksService:
             return True
 
     async def handle_overdue(self) -> int:
-        """Handle events whose job is gone; say how many."""
+        """Handle events whose job is lost; return how many."""
         overdue = (
             select(WebhookEvent.id)
-            .where(*_waiting(), col(WebhookEvent.received_at) < now() - _OVERDUE)
+            .where(*_is_unhandled(), col(WebhookEvent.received_at) < now() - EVENT_OVERDUE_AFTER)
             .order_by(col(WebhookEvent.received_at))
             .limit(100)
         )
@@ -231,19 +241,19 @@ class WebhooksService:
             try:
                 handled += await self.handle(str(event_id))
             except Exception:
-                # The others should not wait for it.
-                log.exception("event %s cannot be handled", event_id)
+                # The other events should not wait for it.
+                log.exception("webhook_event_failed event=%s", event_id)
         return handled
 
     async def list_events(self, *, set_aside: bool, limit: int) -> list[WebhookEvent]:
-        """Read the events that wait, or those that are set aside, the oldest first."""
-        which = [col(WebhookEvent.set_aside_at).is_not(None)] if set_aside else list(_waiting())
+        """List the events that wait, or those that are set aside, the oldest first."""
+        which = [col(WebhookEvent.set_aside_at).is_not(None)] if set_aside else list(_is_unhandled())
         statement = select(WebhookEvent).where(*which).order_by(col(WebhookEvent.received_at)).limit(limit)
         async with self._database.transaction() as db:
             return list((await db.exec(statement)).all())
 
     async def retry(self, event_id: str) -> None:
-        """Have an event that was set aside handled again; raise NotFound, or Refused where it still cannot be read."""
+        """Retry an event that was set aside; raise NotFound, or Refused where it still cannot be read."""
         aside = select(WebhookEvent).where(
             WebhookEvent.id == uuid.UUID(event_id), col(WebhookEvent.set_aside_at).is_not(None)
         )
@@ -260,30 +270,30 @@ class WebhooksService:
             await self._jobs.enqueue(db, handle_payment_event, event_id=event_id)
 
     def _read_again(self, event: WebhookEvent) -> None:
-        """Read an event of which only the body was kept; its signature was checked when it came."""
+        """Read an event of which only the body is stored; its signature was checked when it came."""
         provider = self._providers.get(event.provider)
         if provider is None:
             raise errors.Refused(f"Payments by {event.provider} are not configured.")
         again = provider.read_event(event.body or b"")
         if again.fact is None:
             raise errors.Refused(f"The event cannot be read: {again.unreadable or 'its type is not known'}.")
-        event.fact, event.body = _stored(again.fact), None
+        event.fact, event.body = _serialize_fact(again.fact), None
 
 
-def _waiting() -> tuple[Any, ...]:
+def _is_unhandled() -> tuple[sa.ColumnElement[bool], ...]:
     return col(WebhookEvent.handled_at).is_(None), col(WebhookEvent.set_aside_at).is_(None)
 
 
-def _shortened(text: str | None) -> str | None:
-    """A reason as its column holds it."""
+def _truncate(text: str | None) -> str | None:
+    """Cut a reason to the length of its column."""
     return text[:200] if text else None
 
 
-def _stored(fact: Fact) -> dict[str, Any]:
-    kind = next(kind for kind, shape in _FACTS.items() if isinstance(fact, shape))
+def _serialize_fact(fact: Fact) -> dict[str, object]:
+    kind = next(kind for kind, shape in _FACT_TYPES.items() if isinstance(fact, shape))
     return {"kind": kind, **dataclasses.asdict(fact)}
 
 
-def _fact(stored: dict[str, Any]) -> Fact:
+def _deserialize_fact(stored: dict[str, Any]) -> Fact:
     fields = dict(stored)
-    return _FACTS[fields.pop("kind")](**fields)
+    return _FACT_TYPES[fields.pop("kind")](**fields)

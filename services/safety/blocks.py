@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
@@ -44,7 +43,7 @@ class BlocksService:
 
     async def list_of(self, user_id: str, *, limit: int, cursor: str | None) -> Page[tuple[Block, Profile]]:
         """Read a page of those one has blocked, newest first."""
-        statement: Any = (
+        statement = (
             select(Block, Profile)
             .join(Profile, col(Profile.user_id) == col(Block.blocked_id))
             .where(Block.blocker_id == uuid.UUID(user_id))

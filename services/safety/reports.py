@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
@@ -82,7 +81,7 @@ class ReportsService:
         cursor: str | None = None,
     ) -> Page[Report]:
         """Read a page of all reports, or those of one status, by one learner, about one, newest first."""
-        which: list[Any] = [sa.true()]
+        which: list[sa.ColumnElement[bool]] = [sa.true()]
         if status:
             which.append(col(Report.status) == ReportStatus(status))
         if reporter_id:
@@ -91,7 +90,7 @@ class ReportsService:
             which.append(col(Report.reported_id) == uuid.UUID(reported_id))
         return await self._list(sa.and_(*which), limit, cursor)
 
-    async def _list(self, which: Any, limit: int, cursor: str | None) -> Page[Report]:
+    async def _list(self, which: sa.ColumnElement[bool], limit: int, cursor: str | None) -> Page[Report]:
         statement = (
             select(Report).where(which).order_by(col(Report.created_at).desc(), col(Report.id).desc()).limit(limit + 1)
         )

@@ -27,7 +27,7 @@ from devtools.embedded import EmbeddedError, EmbeddedServices
 OWNER = """
 import json, sys
 from pathlib import Path
-from adapters.embedded import EmbeddedServices
+from devtools.embedded import EmbeddedServices
 print(json.dumps(EmbeddedServices(Path(sys.argv[1]), durable=False).start()), flush=True)
 sys.stdin.read()
 """

@@ -120,7 +120,7 @@ def run(environment: dict[str, str], house: Container, stripe_api: StripeScript)
 
 
 async def an_order(house: Container) -> Order:
-    return await house.payments.checkout(await a_learner(house), await add_course(house))
+    return await house.checkout.start(await a_learner(house), await add_course(house))
 
 
 async def test_a_refund_is_issued_and_listed(house: Container, run: Any, stripe_api: StripeScript) -> None:

@@ -208,7 +208,7 @@ async def world(container: Container, make_learner: MakeLearner) -> World:
     assert (await ada.http.post("/auth/login", json=login)).status_code == 200
     await container.bans.ban(admin.id, banned.id, "Spam.")
     course = await add_course(container)
-    order = await container.payments.checkout(ada.id, await add_course(container))
+    order = await container.checkout.start(ada.id, await add_course(container))
     await deliver(container, completed(order))
     (notification,) = (await ada.http.get("/notifications")).json()["items"]
     taken = await container.lessons.add(admin.id, str(order.course_id), {"title": "Where we begin"})
@@ -220,7 +220,7 @@ async def world(container: Container, make_learner: MakeLearner) -> World:
         "orderId": str(order.id),
         "sessionId": session,
         "lessonId": str(taken.id),
-        "uploadId": str((await container.uploads.begin(admin.id, str(taken.id), 20)).id),
+        "uploadId": str((await container.uploads.create(admin.id, str(taken.id), 20)).id),
         "attachmentId": str(file.attachment.id),
         "reportId": made.json()["id"],
         "deviceId": device,

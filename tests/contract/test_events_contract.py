@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import pytest
 import socketio
@@ -24,13 +24,15 @@ from contract.operations import ContractError
 from contract.transport import Connection
 from models import NotificationType
 from realtime import emit
-from realtime.caller import Caller
+from realtime.connection import SocketConnection
 from realtime.emit import Event
-from services.calls.matchmaking import Match, Partner, Searching
+from services.calls.outcomes import Match, Partner, Searching
+from services.calls.participants import SignalPayload
 from services.identity.logins import Identity
 from settings import Settings
 from testing.calls import LocalBus
 from testing.servers import free_port
+from wire.events import Candidate, ErrorCode, Notification
 
 Document = dict[str, Any]
 
@@ -68,11 +70,11 @@ def test_an_operation_without_a_function_fails_by_name(document: Document, key: 
     assert f"asyncapi.yaml names {key}," in str(refused.value)
 
 
-async def takes_too_little(services: Container, caller: Caller) -> None:
+async def takes_too_little(services: Container, caller: SocketConnection) -> None:
     """A function with the signature of no event."""
 
 
-def waits_for_nothing(services: Container, caller: Caller, body: dict[str, Any]) -> None:
+def waits_for_nothing(services: Container, caller: SocketConnection, body: dict[str, Any]) -> None:
     """A function that is not async."""
 
 
@@ -183,18 +185,29 @@ DATA: tuple[dict[str, str] | None, ...] = (None, {}, {"orderId": IDS[1]})
 # --- What the server sends ----------------------------------------------------------------------------
 
 
-def what_is_sent(settings: Settings) -> list[Event]:
+def what_is_sent(settings: Settings) -> list[Event[Any]]:
     """Every function of realtime/emit.py, with everything it may be given."""
     ada = Partner(IDS[0], "Ada", None, "beginner", "worker.a")
     bob = Partner(IDS[1], "Bob", "https://cdn.example/bob.webp", "advanced", "worker.b")
     ice_servers = Turn(settings).ice_servers(ada.user_id)
 
-    def numbered(event: Event) -> Event:
+    def numbered(event: Event[SignalPayload]) -> Event[SignalPayload]:
         """A signal as its room hands it on."""
         event.payload["seq"] = 1048577
         return event
 
-    told = {"id": IDS[0], "title": "Hello", "body": "There.", "created_at": "2026-03-14T10:26:53.589Z"}
+    def told(kind: NotificationType, data: dict[str, str] | None) -> Event[Notification]:
+        at = "2026-03-14T10:26:53.589Z"
+        return emit.notification(
+            {"id": IDS[0], "type": kind.value, "title": "Hello", "body": "There.", "data": data, "created_at": at}
+        )
+
+    candidates: list[Candidate] = [
+        {"candidate": "", "sdpMid": None, "sdpMLineIndex": None, "usernameFragment": None},
+        {"candidate": "candidate:1", "sdpMid": "0", "sdpMLineIndex": 0, "usernameFragment": "x"},
+    ]
+    codes: tuple[ErrorCode, ...] = get_args(ErrorCode)
+    assert set(codes) == set(errors.SOCKET_CODES)
     return [
         emit.searching(0),
         emit.searching(300),
@@ -208,21 +221,15 @@ def what_is_sent(settings: Settings) -> list[Event]:
         numbered(emit.webrtc_offer("v=0")),
         numbered(emit.webrtc_answer("v=0")),
         numbered(emit.webrtc_ice(None)),
-        *(
-            numbered(emit.webrtc_ice(candidate))
-            for candidate in (
-                {"candidate": "", "sdpMid": None, "sdpMLineIndex": None, "usernameFragment": None},
-                {"candidate": "candidate:1", "sdpMid": "0", "sdpMLineIndex": 0, "usernameFragment": "x"},
-            )
-        ),
+        *(numbered(emit.webrtc_ice(candidate)) for candidate in candidates),
         emit.search_expired(),
         emit.peer_reconnecting(10),
         emit.peer_reconnected(),
         emit.session_replaced(),
         emit.resync(),
-        *(emit.notification({**told, "type": str(kind), "data": data}) for kind in NotificationType for data in DATA),
+        *(told(kind, data) for kind in NotificationType for data in DATA),
         *(emit.peer_left(reason) for reason in ("ended", "disconnected", "timeout", "banned")),
-        *(emit.error(code, "A sentence.") for code in errors.SOCKET_CODES),
+        *(emit.error(code, "A sentence.") for code in codes),
     ]
 
 
@@ -249,11 +256,11 @@ class OddServices:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.bus = LocalBus("only")
-        self.auth = SimpleNamespace(admit_socket=self._admit)
+        self.authentication = SimpleNamespace(admit_socket=self._admit)
         self.matchmaking = SimpleNamespace(find_partner=self._find_partner, connect=lambda socket: None)
-        self.signaling = SimpleNamespace(disconnect=self._disconnect, relay=None, take_back=None)
-        self.sockets = SimpleNamespace(enter=lambda *_: None, leave=lambda *_: None)
-        self.revocations = SimpleNamespace(on_ended=lambda listener: None, has_ended=lambda family: False)
+        self.signaling = SimpleNamespace(disconnect=self._disconnect, relay=None, forget_signal=None)
+        self.user_sockets = SimpleNamespace(add=lambda *_: None, remove=lambda *_: None)
+        self.login_revocations = SimpleNamespace(on_ended=lambda listener: None, has_ended=lambda family: False)
         self.metrics = SimpleNamespace(events=Counter())
         self.background: list[Any] = []
 

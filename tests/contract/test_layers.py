@@ -10,7 +10,19 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = {"adapters", "app", "cli", "container", "contract", "errors", "handlers", "models", "realtime", "services"}
+PACKAGES = {
+    "adapters",
+    "app",
+    "cli",
+    "container",
+    "contract",
+    "errors",
+    "handlers",
+    "models",
+    "realtime",
+    "services",
+    "wire",
+}
 
 
 def imports(path: Path) -> set[str]:
@@ -42,7 +54,7 @@ def test_errors_and_settings_import_nothing_of_ours(module: str) -> None:
 def test_only_contract_reads_the_specs() -> None:
     readers = [
         path
-        for path in sources("adapters", "cli", "handlers", "models", "realtime", "services")
+        for path in sources("adapters", "cli", "handlers", "models", "realtime", "services", "wire")
         if "yaml" in imports(path)
     ]
     assert readers == []

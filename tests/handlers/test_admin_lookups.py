@@ -339,7 +339,7 @@ async def test_whatever_an_administrator_changes_is_an_entry_of_the_log(
         call = await add_call(house, ada, bob)
         body = {"reportedId": bob.id, "sessionId": call, "reason": "spam"}
         report = (await ada.http.post("/reports", json=body)).json()["id"]
-        order = await house.payments.checkout(ada.id, str(await _published(house)))
+        order = await house.checkout.start(ada.id, str(await _published(house)))
         await deliver(house, completed(order))
         requests: list[tuple[str, str, dict[str, Any] | None, str, str]] = [
             ("PATCH", f"/admin/reports/{report}", {"status": "dismissed"}, "report.review", report),

@@ -14,7 +14,18 @@ import pytest
 import app
 from container import Container
 from devtools.embedded import EmbeddedServices
-from models import CallSession, Dispute, DisputeStatus, EndedBy, OrderStatus, ProviderName, Refund, RefundStatus, Report
+from models import (
+    CallSession,
+    Dispute,
+    DisputeStatus,
+    EndedBy,
+    Level,
+    OrderStatus,
+    ProviderName,
+    Refund,
+    RefundStatus,
+    Report,
+)
 from models import ReportReason as Reason
 from models import ReportStatus as Status
 from services.operations.dashboard import COUNTED, KEPT
@@ -200,7 +211,8 @@ async def test_who_searches_is_counted_and_how_long_they_waited_is_kept(house: C
         await add_account(house, f"{n}@example.com", username=n, english_level="beginner") for n in ("ada", "bob")
     ]
     ada, bob = people
-    for level, user in (("beginner", ada), ("advanced", bob)):
+    searches: list[tuple[Level, str]] = [("beginner", ada), ("advanced", bob)]
+    for level, user in searches:
         socket = f"{house.bus.worker_id}.{user}"
         house.matchmaking.connect(socket)
         await house.matchmaking.find_partner(user, socket, level=level, topic=None)

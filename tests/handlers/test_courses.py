@@ -15,7 +15,7 @@ from PIL import Image
 from container import Container
 from settings import Settings
 from testing.call_history import MakeLearner
-from testing.databases import rows, value
+from testing.databases import query, rows, value
 from testing.http_answers import count_statuses, read_all_pages
 from testing.lessons import MISSING_ID, new_admin, new_course, new_lesson, problem
 from testing.payments import add_course, completed, deliver
@@ -92,7 +92,7 @@ async def test_a_course_that_somebody_has_taken_or_ordered_stays(
     taken = await new_course(admin.http)
     assert (await ada.http.post(f"/courses/{taken}/enroll")).json() == {"enrolled": True}
     ordered = await add_course(container)
-    await container.payments.checkout(ada.id, ordered)
+    await container.checkout.start(ada.id, ordered)
     for course in (taken, ordered):
         assert problem(await admin.http.delete(f"/courses/{course}")) == (409, "course_in_use")
 
@@ -158,7 +158,7 @@ async def test_a_paid_course_opens_by_the_webhook_alone(container: Container, ad
     assert not any(each.json()["enrolled"] for each in answers)
     assert problem(await ada.http.post(f"/lessons/{lesson}/complete")) == (403, "not_enrolled")
     assert (await ada.http.get("/my/courses")).json()["items"] == []
-    order = await container.payments.checkout(ada.id, course)
+    order = await container.checkout.start(ada.id, course)
     await deliver(container, completed(order))
     assert (await ada.http.post(f"/lessons/{lesson}/complete")).status_code == 200
     mine = (await ada.http.get("/my/courses")).json()["items"]
@@ -194,7 +194,7 @@ async def test_progress_never_goes_back(container: Container, admin: Learner, ad
     exported = (await ada.http.get("/users/me/export")).json()["progress"]
     assert exported == [back.json()]
 
-    await container.lessons.update(admin.id, after, {"duration_secs": 4})
+    await query(container, "UPDATE lessons SET duration_secs = 4 WHERE id = :id", id=after)
     capped = await ada.http.put(f"/lessons/{after}/progress", json={"watchSeconds": 900})
     assert capped.json()["watchSeconds"] == 4
     gone = await ada.http.request("DELETE", "/users/me", json={"password": "correct horse battery"})

@@ -145,7 +145,7 @@ async def test_a_payment_is_told_once_however_often_the_provider_says_so(
     container: Container, make_learner: MakeLearner
 ) -> None:
     ada = await make_learner(ready=False)
-    order = await container.payments.checkout(ada.id, await add_course(container))
+    order = await container.checkout.start(ada.id, await add_course(container))
     for _ in range(3):
         await deliver(container, completed(order))
     paid: Order
@@ -160,7 +160,7 @@ async def test_a_payment_is_told_once_however_often_the_provider_says_so(
 async def test_an_alert_about_a_payment_reaches_administrators(container: Container, make_learner: MakeLearner) -> None:
     admin = await make_admin(container, (await make_learner(ready=False)).http)
     ada = await make_learner(ready=False)
-    order = await container.payments.checkout(ada.id, await add_course(container))
+    order = await container.checkout.start(ada.id, await add_course(container))
     for _ in range(2):
         await deliver(container, completed(order, amount_total=order.amount - 1))
     items = (await admin.http.get("/notifications", params={"limit": 100})).json()["items"]

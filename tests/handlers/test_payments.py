@@ -340,7 +340,7 @@ async def test_without_accounts_nothing_is_sold(settings: Settings, house: Conta
     bare = Container(house.settings, payment_providers={})
     try:
         with pytest.raises(errors.Unavailable, match="not configured"):
-            await bare.payments.checkout(ada.id, await add_course(house))
+            await bare.checkout.start(ada.id, await add_course(house))
     finally:
         await bare.close()
 
@@ -568,7 +568,7 @@ async def test_without_redis_webhooks_and_checkouts_go_on(house: Container, ada:
     bare = house.settings.model_copy(update={"redis_port": 1})
     away = Container(bare, payment_providers=house._providers)
     try:
-        order = await away.payments.checkout(ada.id, await add_course(house))
+        order = await away.checkout.start(ada.id, await add_course(house))
         webhook = completed(order)
         headers = {name.lower(): text for name, text in webhook.headers.items()}
         for _ in range(2):
@@ -710,9 +710,9 @@ async def test_an_orders_own_provider_serves_its_refund(
         house.settings.model_copy(update={"payment_provider": "razorpay"}), payment_providers=house._providers
     )
     try:
-        refund = await switched.payments.refund(None, str(order.id), 100, None)
+        refund = await switched.refunds.create(None, str(order.id), 100, None)
         assert refund.provider == "stripe" and till.refund_calls == 1
-        other = await switched.payments.checkout(ada.id, await add_course(house))
+        other = await switched.checkout.start(ada.id, await add_course(house))
         assert other.provider == "razorpay"
     finally:
         await switched.redis.aclose()

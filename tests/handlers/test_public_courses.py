@@ -147,7 +147,7 @@ async def test_enrolled_learner_keeps_unpublished_course(container: Container, a
 async def test_open_checkout_of_unpublished_course_enrolls(container: Container, admin: Learner, ada: Learner) -> None:
     """Money that was asked for before buys what was asked for; nobody is asked for more."""
     course = await add_course(container)
-    order = await container.payments.checkout(ada.id, course)
+    order = await container.checkout.start(ada.id, course)
     await unpublish(admin, course)
     again = await ada.http.post("/payments/create-checkout-session", json={"courseId": course})
     assert problem(again) == (404, "not_found")
@@ -160,7 +160,7 @@ async def test_refund_ends_unpublished_course(container: Container, admin: Learn
     """Then it is gone for its learner too, and the order still says what it was for."""
     course = await add_course(container)
     title = (await admin.http.get(f"/courses/{course}")).json()["title"]
-    order = await container.payments.checkout(ada.id, course)
+    order = await container.checkout.start(ada.id, course)
     await deliver(container, completed(order))
     await admin.http.patch(f"/courses/{course}", json={"isPublished": False, "title": "Renamed since"})
     assert (await ada.http.get(f"/courses/{course}")).status_code == 200

@@ -297,7 +297,7 @@ async def test_a_client_may_give_an_upload_up(house: Container, admin: Learner, 
     ((arguments,),) = await rows(
         house, "SELECT args FROM procrastinate_jobs WHERE task_name = 'videos.drop' AND args->>'key' ~ :id", id=lesson
     )
-    await house.uploads.drop(arguments["key"], arguments["attempt"])
+    await house.uploads.delete_stored(arguments["key"], arguments["attempt"])
     assert await stored(house, lesson) == []
 
 
@@ -312,7 +312,7 @@ async def test_begin_and_give_up_of_uploads_are_audited(
     await rows(
         house, "UPDATE video_uploads SET updated_at = now() - interval '9 days' WHERE id = :i RETURNING 1", i=still
     )
-    await house.uploads.sweep()
+    await house.uploads.delete_expired()
     found = await rows(
         house, "SELECT action, actor_id::text, detail FROM audit_log WHERE subject_id = :i ORDER BY number", i=lesson
     )
@@ -333,13 +333,13 @@ async def test_uploads_that_stand_still_are_forgotten(
     await send(admin, upload, 0, some(PART_BYTES + 500))
     nobodys = f"videos/courses/{uuid.uuid4()}/{lesson}/x/original"
     await house.storage.begin_parts(nobodys, "video/mp4")
-    await house.uploads.sweep()
+    await house.uploads.delete_expired()
     assert await offset_of(admin, upload) == PART_BYTES + 500 and nobodys in await stored(house, lesson)
     execute(own, "UPDATE video_uploads SET updated_at = now() - interval '25 hours' WHERE lesson_id = %s", lesson)
     hasty = Container(own.model_copy(update={"video_upload_expiry": timedelta(0)}))
     async with hasty.jobs.app.open_async():
         await asyncio.sleep(1)
-        assert await hasty.uploads.sweep() >= 2
+        assert await hasty.uploads.delete_expired() >= 2
     await hasty.close()
     assert (await admin.http.head(upload, headers=TUS)).status_code == 404
     assert nobodys not in await stored(house, lesson)

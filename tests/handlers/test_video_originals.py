@@ -95,7 +95,7 @@ async def test_original_stays_and_is_private(house: Container, lesson: str) -> N
 
 async def test_cleaning_leaves_originals(house: Container, lesson: str) -> None:
     before = await stored(house, lesson)
-    await house.uploads.sweep()
+    await house.uploads.delete_expired()
     key = await original_of(house, lesson)
     await house.videos.tidy(lesson, key.removesuffix("original.mp4"))
     assert await stored(house, lesson) == before
@@ -138,7 +138,7 @@ async def test_original_goes_with_its_lesson(house: Container, admin: Learner, l
 
 
 async def test_lesson_deleted_during_a_remake_leaves_nothing(house: Container, admin: Learner, lesson: str) -> None:
-    await house.videos.remake(await house.videos.remakeable())
+    await house.videos.remake(await house.videos.list_remakeable())
     await admin.http.delete(f"/lessons/{lesson}")
     await work(house)
     assert await stored(house, lesson) == []
@@ -171,7 +171,7 @@ async def test_remake_makes_new_hls_of_the_original(
 async def test_upload_during_a_remake_wins(house: Container, admin: Learner, lesson: str) -> None:
     """The job of the remake then finds another upload wanted, and removes nothing that is played."""
     (remade,) = [
-        each for each in await house.videos.remake(await house.videos.remakeable()) if each.lesson_id == lesson
+        each for each in await house.videos.remake(await house.videos.list_remakeable()) if each.lesson_id == lesson
     ]
     assert remade.outcome == "enqueued"
     original, hls = await original_of(house, lesson), await hls_of(house, lesson)
@@ -199,7 +199,7 @@ async def test_work_given_up_keeps_original_and_video(house: Container, admin: L
     """A remake that fails for good leaves what learners play."""
     hls, original = await hls_of(house, lesson), await original_of(house, lesson)
     await house.storage.put(original, NO_VIDEO, "application/octet-stream")
-    await house.videos.remake(await house.videos.remakeable())
+    await house.videos.remake(await house.videos.list_remakeable())
     await work(house)
     status, _, reason = await state(admin, lesson)
     assert status == "failed" and reason
@@ -237,7 +237,7 @@ def test_remake_explains_itself(parlance: Any) -> None:
 async def test_lost_original_is_noted(house: Container, admin: Learner, lesson: str) -> None:
     original = await original_of(house, lesson)
     await house.storage.delete(original)
-    await house.videos.remake(await house.videos.remakeable())
+    await house.videos.remake(await house.videos.list_remakeable())
     await house.videos.transcode(lesson, original, last_try=True)
     status, _, reason = await state(admin, lesson)
     assert status == "failed" and "upload it again" in str(reason)

@@ -263,7 +263,7 @@ async def test_a_refund_ends_playback_within_the_life_of_a_segments_address(
     house: Container, admin: Learner, ada: Learner, player: httpx.AsyncClient
 ) -> None:
     course, lesson = await a_video(admin, house, price=49900)
-    order = await house.payments.checkout(ada.id, course)
+    order = await house.checkout.start(ada.id, course)
     await deliver(house, completed(order))
     address = await link(ada, lesson)
     segment = next(iter((await everything(player, address)).values()))[0]

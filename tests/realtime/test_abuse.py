@@ -263,7 +263,7 @@ async def test_slow_reader_is_disconnected(
 
 async def sockets_are(container: Container, *phones: Phone) -> bool:
     """Whether these are the sockets that are counted for their learner."""
-    counted = await container.user_sockets.of(phones[0].learner.id)
+    counted = await container.user_sockets.list_socket_ids(phones[0].learner.id)
     return set(counted) == {phone.client.get_sid() for phone in phones}
 
 

@@ -17,11 +17,12 @@ import errors
 from adapters.scripts import Scripts
 from container import Container
 from contract import problems
-from models import EndedBy
+from models import EndedBy, Level
 from services.calls.call_history import CallHistoryService
 from services.calls.call_records import CallRecords
-from services.calls.matchmaking import UNKNOWN_WAIT, Match, MatchmakingService, Searching
-from services.calls.rooms import LUA, Rooms
+from services.calls.matchmaking import UNKNOWN_WAIT_SECONDS, MatchmakingService
+from services.calls.outcomes import Match, Searching
+from services.calls.rooms import LUA_DIRECTORY, Rooms
 from testing.calls import LocalBus, MakePhone, Room, ban, call, call_row, ended_call_row, match
 from testing.polling import eventually
 from testing.servers import Learner, free_port
@@ -37,7 +38,7 @@ class Device:
     user_id: str
     socket: str
 
-    async def finds(self, level: str = "all", topic: str | None = None) -> Searching | Match:
+    async def finds(self, level: Level = "all", topic: str | None = None) -> Searching | Match:
         """Search, at a later millisecond than the searches before."""
         begun = time.time_ns() // 1_000_000
         while time.time_ns() // 1_000_000 == begun:
@@ -47,16 +48,16 @@ class Device:
         assert isinstance(outcome, Searching | Match)
         return outcome
 
-    async def waits(self, level: str = "all", topic: str | None = None) -> Searching:
+    async def waits(self, level: Level = "all", topic: str | None = None) -> Searching:
         outcome = await self.finds(level, topic)
         assert isinstance(outcome, Searching), f"matched with {outcome.waiting.user_id}"
         return outcome
 
-    async def meets(self, other: Device, level: str = "all", topic: str | None = None) -> Match:
+    async def meets(self, other: Device, level: Level = "all", topic: str | None = None) -> Match:
         outcome = await self.finds(level, topic)
         assert isinstance(outcome, Match), "waits"
         assert (outcome.waiting.user_id, outcome.seeker.user_id) == (other.user_id, self.user_id)
-        assert (outcome.waiting.socket, outcome.seeker.socket) == (other.socket, self.socket)
+        assert (outcome.waiting.socket_id, outcome.seeker.socket_id) == (other.socket, self.socket)
         return outcome
 
 
@@ -137,7 +138,7 @@ LEVELS = ["all", "beginner", "intermediate", "advanced"]
 
 
 @pytest.mark.parametrize(("waiting", "seeking"), [*itertools.product(LEVELS, LEVELS)])
-async def test_equal_levels_match_and_all_matches_any(make_device: MakeDevice, waiting: str, seeking: str) -> None:
+async def test_equal_levels_match_and_all_matches_any(make_device: MakeDevice, waiting: Level, seeking: Level) -> None:
     ada, bob = await make_device(), await make_device()
     await ada.waits(waiting)
     if waiting == seeking or "all" in (waiting, seeking):
@@ -259,15 +260,15 @@ async def test_match_creates_the_call_row(make_device: MakeDevice, container: Co
 async def test_estimated_wait_follows_recent_matches(make_device: MakeDevice, container: Container) -> None:
     seeker = await make_device()
 
-    async def estimated_wait(level: str) -> int:
+    async def estimated_wait(level: Level) -> int:
         seconds = (await seeker.waits(level)).estimated_wait_seconds
         await container.matchmaking.cancel_search(seeker.user_id, seeker.socket)
         return seconds
 
-    assert await estimated_wait("beginner") == UNKNOWN_WAIT
+    assert await estimated_wait("beginner") == UNKNOWN_WAIT_SECONDS
     minute = int(time.time() // 60)
     await container.redis.set(f"match:rate:beginner:{minute - 10}", 100)  # long ago
-    assert await estimated_wait("beginner") == UNKNOWN_WAIT
+    assert await estimated_wait("beginner") == UNKNOWN_WAIT_SECONDS
     await container.redis.set(f"match:rate:beginner:{minute - 3}", 7)
     for _ in range(3):
         ada, bob = await make_device(), await make_device()
@@ -275,7 +276,7 @@ async def test_estimated_wait_follows_recent_matches(make_device: MakeDevice, co
         await bob.meets(ada, "all")
     assert await estimated_wait("beginner") == 30  # ten matches in five minutes
     assert await estimated_wait("all") == 100  # three of them matched any level
-    assert await estimated_wait("advanced") == UNKNOWN_WAIT
+    assert await estimated_wait("advanced") == UNKNOWN_WAIT_SECONDS
     await container.redis.set(f"match:rate:advanced:{minute - 1}", 100_000)
     assert await estimated_wait("advanced") == 1
     await container.redis.set(f"match:rate:advanced:{minute - 1}", 1)
@@ -416,7 +417,7 @@ async def test_disconnect_during_match_write_cancels_the_match(make_device: Make
     matchmaking.connect(seeker.socket)
     outcome = await matchmaking.find_partner(seeker.user_id, seeker.socket, level="all", topic=None)
     assert isinstance(outcome, Searching)
-    page = await container.call_history.list_of(seeker.user_id, limit=10, cursor=None)
+    page = await container.call_history.list_calls(seeker.user_id, limit=10, cursor=None)
     assert [call.session.ended_at is not None for call in page.items] == [True]
     await second.meets(seeker)
 
@@ -435,7 +436,7 @@ async def test_disconnect_during_failed_match_is_not_requeued(make_device: MakeD
 
 async def test_search_without_redis_is_unavailable(make_device: MakeDevice, container: Container) -> None:
     device = await make_device()
-    nowhere = Scripts(container.settings.model_copy(update={"redis_port": free_port()}), LUA)
+    nowhere = Scripts(container.settings.model_copy(update={"redis_port": free_port()}), LUA_DIRECTORY)
     matchmaking = matchmaking_with(container, container.call_history, nowhere)
     with pytest.raises(Exception) as failure:
         await matchmaking.find_partner(device.user_id, device.socket, level="all", topic=None)

@@ -87,7 +87,7 @@ async def test_sockets_are_registered_again_after_redis_loss(
             await container.redis.flushall()
 
             async def is_known() -> bool:
-                return bool(await container.user_sockets.of(phone.learner.id))
+                return bool(await container.user_sockets.list_socket_ids(phone.learner.id))
 
             await eventually(is_known, "the socket is known again", within=10)
             await container.notifications.announce(notification)

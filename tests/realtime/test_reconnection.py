@@ -205,7 +205,7 @@ async def test_second_device_takes_over_the_call(make_phone: MakePhone, containe
 
     async def is_noted() -> bool:
         # Written after what the call has to know of the disconnect.
-        return replaced not in await container.user_sockets.of(bob.learner.id)
+        return replaced not in await container.user_sockets.list_socket_ids(bob.learner.id)
 
     await eventually(is_noted, "the disconnect is noted")
     assert not await is_away(container, room, bob.learner.id), "the device that was replaced is no longer in the call"

@@ -211,7 +211,7 @@ async def test_pages_are_stable_while_new_calls_come(container: Container, make_
 async def test_history_uses_both_indexes(container: Container, make_learner: MakeLearner) -> None:
     ada, bob, carol = [await make_learner(ready=False) for _ in range(3)]
     await _history(container, ada, [bob, carol], 200, moments=50)
-    first = await container.call_history.list_of(ada.id, limit=20, cursor=None)
+    first = await container.call_history.list_calls(ada.id, limit=20, cursor=None)
     asked: list[tuple[str, Any]] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_rest: Any) -> None:
@@ -221,8 +221,8 @@ async def test_history_uses_both_indexes(container: Container, make_learner: Mak
     engine = container.database.engine.sync_engine
     sa.event.listen(engine, "before_cursor_execute", note)
     try:
-        await container.call_history.list_of(ada.id, limit=20, cursor=None)
-        await container.call_history.list_of(ada.id, limit=20, cursor=first.next_cursor)
+        await container.call_history.list_calls(ada.id, limit=20, cursor=None)
+        await container.call_history.list_calls(ada.id, limit=20, cursor=first.next_cursor)
     finally:
         sa.event.remove(engine, "before_cursor_execute", note)
     assert len(asked) == 2

@@ -14,26 +14,35 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 import errors
 from adapters.scripts import Scripts
-from models import CallSession
+from models import CallSession, Level
 from services.calls.call_history import CallHistoryService
 from services.calls.call_records import CallRecords
-from services.calls.matchmaking import Match, MatchmakingService, Partner, PartnerCancelled, SearchExpired, Searching
+from services.calls.matchmaking import MatchmakingService
+from services.calls.outcomes import (
+    Match,
+    Partner,
+    PartnerCancelled,
+    PeerLeft,
+    PeerReconnected,
+    PeerReconnecting,
+    SearchExpired,
+    Searching,
+)
 from services.calls.recovery import RecoveryService
-from services.calls.rooms import LUA, Rooms
-from services.calls.signaling import PeerAway, PeerBack, PeerLeft, SignalingService
+from services.calls.rooms import LEVELS, LUA_DIRECTORY, Rooms
+from services.calls.signaling import SignalingService
 from settings import Settings
 from testing.calls import LocalBus
 
 OPERATIONS = int(os.environ.get("MODEL_OPERATIONS", "100000"))
 SEED = int(os.environ.get("MODEL_SEED", "20260314"))
 USERS, WORKERS = 48, 3
-LEVELS = ("all", "beginner", "intermediate", "advanced")
 TOPICS = ("", "", "food", "travel")
 #: Operations between two looks at everything that Redis holds.
 AUDIT_EVERY = 200
@@ -47,7 +56,7 @@ class Rows(CallHistoryService):
         self.ends: Counter[str] = Counter()
 
     async def start(
-        self, session_id: str, room_id: str, a: str, b: str, topic: str | None, level: str, waited_ms: int | None
+        self, session_id: str, room_id: str, a: str, b: str, topic: str | None, level: Level, waited_ms: int | None
     ) -> None:
         call = CallSession(
             id=uuid.UUID(session_id), room_id=room_id, user_a_id=uuid.UUID(a), user_b_id=uuid.UUID(b), level=level
@@ -65,7 +74,7 @@ class Rows(CallHistoryService):
         self.ends[room_id] += 1
         return True
 
-    async def open_calls(self) -> list[CallSession]:
+    async def list_open_calls(self) -> list[CallSession]:
         return list(self.open.values())
 
 
@@ -76,7 +85,7 @@ class Matchmaking(MatchmakingService):
         super().__init__(bus, None, rooms, model.rows, rows)  # type: ignore[arg-type]
         self._model = model
 
-    async def _partner(self, user_id: str, socket: str) -> tuple[Partner, list[str]]:
+    async def _read_seeker(self, user_id: str, socket: str) -> tuple[Partner, list[str]]:
         return Partner(user_id, "Ada", None, "beginner", socket), sorted(self._model.enemies[user_id])
 
 
@@ -102,15 +111,15 @@ class Worker:
         rows = CallRecords(model.rooms, model.rows)
         self.matchmaking = Matchmaking(model, self.bus, model.rooms, rows)
         self.signaling = SignalingService(self.bus, model.rooms, rows, self.matchmaking)
-        self.signaling.on_peer_moved(self._move)
+        self.signaling.on_peer_change(self._move)
         self._apply = model.apply
         self.recovery = RecoveryService(
-            model.rooms, rows, model.rows, self.matchmaking, self.signaling, others_come_first=0
+            model.rooms, rows, model.rows, self.matchmaking, self.signaling, rejoin_seconds=0
         )
 
     async def _emit(self, socket: str, name: str, payload: Any) -> None: ...
 
-    async def _move(self, moved: PeerAway | PeerBack) -> None:
+    async def _move(self, moved: PeerReconnecting | PeerReconnected) -> None:
         self._apply(moved)
 
 
@@ -176,8 +185,8 @@ class Model:
             case Match() as found:
                 self.check_match(found)
                 for side in (found.waiting, found.seeker):
-                    if side.socket in self.sockets:
-                        self.belief[side.socket] = found.room_id
+                    if side.socket_id in self.sockets:
+                        self.belief[side.socket_id] = found.room_id
             case Searching(socket, wait):
                 assert 0 < wait <= 300
                 if socket in self.sockets:
@@ -274,8 +283,8 @@ class Model:
         if (socket := self.a_socket()) is not None:
             worker, user = self.worker_of(socket), self.sockets.pop(socket)
             self.belief.pop(socket, None)
-            banned = "banned" if self.random.random() < 0.05 else None
-            self.apply(await worker.signaling.disconnect(user, socket, for_good=banned))
+            banned: Literal["banned"] | None = "banned" if self.random.random() < 0.05 else None
+            self.apply(await worker.signaling.disconnect(user, socket, final_reason=banned))
 
     async def join(self) -> None:
         """A matched user joins the room, at times with their other device."""
@@ -293,8 +302,8 @@ class Model:
             self.forget(user)
             return
         self.belief[socket] = room
-        if joined.replaced:
-            self.belief.pop(joined.replaced, None)
+        if joined.replaced_socket_id:
+            self.belief.pop(joined.replaced_socket_id, None)
         self.counts["joined"] += 1
 
     async def hang_up(self) -> None:
@@ -319,7 +328,7 @@ class Model:
                 await self.scripts.execute("HSET", f"match:room:{room}:meta", f"away:{user}", "1")
             await self.scripts.execute("ZADD", "match:due", 0, entry)
             for _ in range(2):  # two workers look; one does it
-                async for outcome in self.any_worker().recovery.due():
+                async for outcome in self.any_worker().recovery.handle_deadlines():
                     self.apply(outcome)
             self.counts[f"due {entry.partition(':')[0]}"] += 1
 
@@ -340,7 +349,7 @@ class Model:
         """Every process learns of the dead ones, as at its next heartbeat."""
         for worker_id in self.unnoticed:
             for worker in list(self.workers.values())[:2]:
-                async for outcome in worker.recovery.worker_lost(worker_id):
+                async for outcome in worker.recovery.recover_worker(worker_id):
                     self.apply(outcome)
         self.unnoticed.clear()
 
@@ -354,7 +363,7 @@ class Model:
                     (self.find_before_notice, self.find_before_notice, self.hang_up, self.cancel)
                 )()
             await self.introduce(worker)
-            async for outcome in worker.recovery.data_lost():
+            async for outcome in worker.recovery.restore_data():
                 self.apply(outcome)
         held = await self.held()
         for user, (level, topic, *_) in held.searching.items():
@@ -364,7 +373,7 @@ class Model:
 
     async def find_before_notice(self) -> None:
         """Search, while Redis has forgotten everything; not beside one's other device, whose search will go on."""
-        waiting = {socket for worker in self.workers.values() for socket in worker.matchmaking._waiting}
+        waiting = {socket for worker in self.workers.values() for socket in worker.matchmaking._queue_entries}
         waiting_users = {self.sockets[socket] for socket in waiting if socket in self.sockets}
         free = [each for each, user in self.sockets.items() if each in waiting or user not in waiting_users]
         if free:
@@ -436,7 +445,7 @@ class Model:
 
 @pytest.fixture
 async def model(settings: Settings, own_valkey: dict[str, str]) -> AsyncIterator[Model]:
-    scripts = Scripts(settings.model_copy(update={"redis_port": int(own_valkey["REDIS_PORT"])}), LUA)
+    scripts = Scripts(settings.model_copy(update={"redis_port": int(own_valkey["REDIS_PORT"])}), LUA_DIRECTORY)
     made = Model(scripts, SEED)
     await made.begin()
     yield made
@@ -460,8 +469,8 @@ async def test_random_operations_agree_with_a_model(model: Model) -> None:
             "Searching",
             "SearchExpired",
             "PartnerCancelled",
-            "PeerAway",
-            "PeerBack",
+            "PeerReconnecting",
+            "PeerReconnected",
             "PeerLeft",
             "flushed",
         ):

@@ -462,7 +462,7 @@ def test_every_notification_type_has_a_text() -> None:
     from models.payment_alert import AlertKind
     from services.calls import streaks
 
-    for kind, counts in (("streak", streaks.STREAKS), ("sessions", streaks.SESSIONS)):
+    for kind, counts in (("streak", streaks.STREAK_MILESTONES_DAYS), ("sessions", streaks.CALL_MILESTONES)):
         for count in counts:
             notice = notification_templates.achievement(streaks.Achievement(kind, count))  # type: ignore[arg-type]
             assert notice.title and str(count) in notice.body

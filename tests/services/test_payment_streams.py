@@ -153,7 +153,7 @@ async def test_event_streams_converge(
         async with turns:
             chance = random.Random(f"{SEED}/{number}")
             shop = chance.choice([container, other])
-            order = await shop.payments.checkout(await a_learner(container), course)
+            order = await shop.checkout.start(await a_learner(container), course)
             checkout = order.provider_session_id or ""
             sent: list[Any] = []
             for _ in range(chance.randint(1, 5)):
@@ -308,7 +308,7 @@ class Settled:
             }
             if getattr(fact, "order_id", None):
                 named["order_id"] = str(order.id)
-            await settlement.apply(db, provider, dataclasses.replace(fact, **named))
+            await settlement.apply_fact(db, provider, dataclasses.replace(fact, **named))
             row = (await db.execute(_READ, {"o": order.id, "p": f"p{mark}"})).one()
             await db.rollback()
         text = _freeze([list(row)[:6], *list(row)[6:]], mark)

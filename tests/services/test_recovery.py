@@ -12,8 +12,10 @@ import pytest
 import errors
 from container import Container
 from services.calls.call_records import CallRecords
-from services.calls.matchmaking import Match, MatchmakingService, PartnerCancelled, Searching
+from services.calls.matchmaking import MatchmakingService
+from services.calls.outcomes import Match, PartnerCancelled, Searching
 from services.calls.recovery import RecoveryService
+from services.calls.room_state import PartnerCard, QueueEntry
 from services.calls.rooms import Rooms
 from services.calls.signaling import SignalingService
 from testing.calls import LocalBus, empty_queue
@@ -50,8 +52,8 @@ class Patient(SignalingService):
         return PartnerCancelled(user_id, None)
 
 
-def ticket(user_id: str, socket: str) -> dict[str, Any]:
-    card = {"displayName": "Ada", "avatarUrl": None, "level": "beginner"}
+def ticket(user_id: str, socket: str) -> QueueEntry:
+    card: PartnerCard = {"displayName": "Ada", "avatarUrl": None, "level": "beginner"}
     return {"userId": user_id, "socket": socket, "level": "all", "topic": "", "since": 1, "card": card}
 
 
@@ -63,9 +65,11 @@ async def test_outcomes_are_emitted_as_they_happen(container: Container) -> None
     recovery = RecoveryService(rooms, rows, container.call_history, matchmaking, signaling)
     for _ in range(2):
         user_id = str(uuid.uuid4())
-        await rooms.find(ticket(user_id, f"{container.bus.worker_id}.{user_id}"), str(uuid.uuid4()), str(uuid.uuid4()))
+        await rooms.find_partner(
+            ticket(user_id, f"{container.bus.worker_id}.{user_id}"), str(uuid.uuid4()), str(uuid.uuid4())
+        )
     emitted = [
-        outcome.socket async for outcome in recovery.worker_lost("dead") if isinstance(outcome, PartnerCancelled)
+        outcome.socket_id async for outcome in recovery.recover_worker("dead") if isinstance(outcome, PartnerCancelled)
     ]
     assert len(emitted) == 2 and emitted == [*signaling.seen[1:], signaling.seen[0]]
 
@@ -90,7 +94,7 @@ async def test_lost_searches_match_when_restored(container: Container, make_lear
 
     async def restored(at: int) -> list[Any]:
         await container.redis.set(f"worker:{('one', 'two')[at]}", "1", ex=30)
-        return [outcome async for outcome in workers[at].restore()]
+        return [outcome async for outcome in workers[at].restore_searches()]
 
     await restored(0)
     assert isinstance(await search(0, 0), Searching)
@@ -103,7 +107,7 @@ async def test_lost_searches_match_when_restored(container: Container, make_lear
     assert [(type(each), each.waiting.user_id, each.seeker.user_id) for each in met] == [
         (Match, learners[0], learners[1])
     ], "the one who waited longest, and the one who waited longest after them"
-    assert [each["userId"] async for each in rooms.searches()] == [learners[2]]
+    assert [each["userId"] async for each in rooms.iterate_searches()] == [learners[2]]
     assert await restored(0) == [] == await restored(1), "they have met"
     await lose_all()
 
@@ -117,8 +121,8 @@ async def test_cancelled_search_is_not_restored(container: Container, make_learn
     await matchmaking.find_partner(user_id, "w.one", level="all", topic=None)
     await empty_queue(container)
     assert await matchmaking.cancel_search(user_id, "w.one") is None
-    assert [outcome async for outcome in matchmaking.restore()] == []
-    assert [each async for each in rooms.searches()] == []
+    assert [outcome async for outcome in matchmaking.restore_searches()] == []
+    assert [each async for each in rooms.iterate_searches()] == []
     with pytest.raises(errors.NotSearching):
         await matchmaking.cancel_search(user_id, "w.one")
 
@@ -129,4 +133,4 @@ async def test_search_of_a_dead_process_leaves_no_entry(container: Container, ma
     matchmaking = MatchmakingService(bus, container.database, rooms, container.call_history, rows)
     user_id = (await make_learner()).id
     await matchmaking.find_partner(user_id, "dead.one", level="all", topic=None)
-    assert [each async for each in rooms.searches()] == []
+    assert [each async for each in rooms.iterate_searches()] == []

@@ -9,7 +9,6 @@ import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
-from typing import Any
 
 import orjson
 import pytest
@@ -17,12 +16,13 @@ import pytest
 import errors
 from adapters.scripts import Scripts
 from container import Container
-from services.calls.rooms import LUA, ROOM_SECONDS, Away, Closed, Paired, Rooms, Waiting
+from models import Level
+from services.calls.room_state import ClosedRoom, Paired, ParticipantAway, PartnerCard, Queued, QueueEntry
+from services.calls.rooms import LUA_DIRECTORY, ROOM_SECONDS, Rooms
 from settings import Settings
 from testing.calls import empty_queue
 
-Ticket = dict[str, Any]
-MakeTicket = Callable[..., Ticket]
+MakeTicket = Callable[..., QueueEntry]
 
 
 @pytest.fixture(autouse=True)
@@ -43,12 +43,12 @@ def ticket(container: Container) -> MakeTicket:
     begun = int(time.time() * 1000)
     made = 0
 
-    def make(level: str = "all", topic: str = "", *, user: str = "", worker: str = "") -> Ticket:
+    def make(level: Level = "all", topic: str = "", *, user: str = "", worker: str = "") -> QueueEntry:
         nonlocal made
         made += 1
         user_id = user or str(uuid.uuid4())
         socket = f"{worker or container.bus.worker_id}.{uuid.uuid4().hex}"
-        card = {"displayName": "Ada", "avatarUrl": None, "level": "beginner"}
+        card: PartnerCard = {"displayName": "Ada", "avatarUrl": None, "level": "beginner"}
         return {
             "userId": user_id,
             "socket": socket,
@@ -61,16 +61,16 @@ def ticket(container: Container) -> MakeTicket:
     return make
 
 
-async def find(rooms: Rooms, ticket: Ticket) -> Waiting | Paired:
-    return await rooms.find(ticket, str(uuid.uuid4()), str(uuid.uuid4()))
+async def find(rooms: Rooms, ticket: QueueEntry) -> Queued | Paired:
+    return await rooms.find_partner(ticket, str(uuid.uuid4()), str(uuid.uuid4()))
 
 
-async def matched(rooms: Rooms, waiting: Ticket, seeker: Ticket) -> str:
+async def matched(rooms: Rooms, waiting: QueueEntry, seeker: QueueEntry) -> str:
     """Put two in a room; answer its id."""
     room_id = str(uuid.uuid4())
-    await rooms.find(waiting, str(uuid.uuid4()), str(uuid.uuid4()))
-    outcome = await rooms.find(seeker, room_id, str(uuid.uuid4()))
-    assert isinstance(outcome, Paired) and outcome.partner["userId"] == waiting["userId"]
+    await rooms.find_partner(waiting, str(uuid.uuid4()), str(uuid.uuid4()))
+    outcome = await rooms.find_partner(seeker, room_id, str(uuid.uuid4()))
+    assert isinstance(outcome, Paired) and outcome.partner_entry["userId"] == waiting["userId"]
     return room_id
 
 
@@ -87,7 +87,7 @@ async def test_two_hundred_searches_become_a_hundred_pairs(
     tickets = [ticket() for _ in range(200)]
     outcomes = await asyncio.gather(*(find(rooms, each) for each in tickets))
     pairs = [
-        (own["userId"], outcome.partner["userId"])
+        (own["userId"], outcome.partner_entry["userId"])
         for own, outcome in zip(tickets, outcomes, strict=True)
         if isinstance(outcome, Paired)
     ]
@@ -96,7 +96,7 @@ async def test_two_hundred_searches_become_a_hundred_pairs(
     met = Counter(user for pair in pairs for user in pair)
     assert set(met.values()) == {1} and set(met) == {each["userId"] for each in tickets}
     assert await keys(container, "match:searching:*") == set() and await keys(container, "match:queue:*") == set()
-    rooms_of = [await rooms.room_of(each["userId"]) for each in tickets]
+    rooms_of = [await rooms.get_room_id(each["userId"]) for each in tickets]
     assert set(Counter(rooms_of).values()) == {2}
 
 
@@ -107,7 +107,7 @@ async def test_searches_of_one_loop_turn_are_served_in_order(
     choose = random.Random(seed)
     users = [str(uuid.UUID(int=choose.getrandbits(128), version=4)) for _ in range(60)]
 
-    def some(count: int) -> list[tuple[Ticket, list[str], int | str]]:
+    def some(count: int) -> list[tuple[QueueEntry, list[str], int | str]]:
         return [
             (
                 ticket(
@@ -125,15 +125,15 @@ async def test_searches_of_one_loop_turn_are_served_in_order(
     before, together = some(25), some(70)
     met_before = [tuple(sorted(choose.sample(users, 2))) for _ in range(300)]
 
-    async def outcome_of(each: tuple[Ticket, list[str], int | str]) -> str:
+    async def outcome_of(each: tuple[QueueEntry, list[str], int | str]) -> str:
         own, avoid, place = each
         try:
-            outcome = await rooms.find(own, str(uuid.uuid4()), str(uuid.uuid4()), avoid, place=place)
+            outcome = await rooms.find_partner(own, str(uuid.uuid4()), str(uuid.uuid4()), avoid, position=place)
         except errors.ProductError as error:
             return error.code
-        if isinstance(outcome, Waiting):
+        if isinstance(outcome, Queued):
             return "waits"
-        return f"{outcome.partner['userId']} {outcome.level} {outcome.topic}"
+        return f"{outcome.partner_entry['userId']} {outcome.level} {outcome.topic}"
 
     async def story(*, at_once: bool) -> tuple[list[str], dict[str, list[str]]]:
         await empty_queue(container)
@@ -149,7 +149,7 @@ async def test_searches_of_one_loop_turn_are_served_in_order(
             else [await outcome_of(each) for each in together]
         )
         # Entries of searches that ended are removed by the next script that meets them.
-        searching = {each["userId"]: each async for each in rooms.searches()}
+        searching = {each["userId"]: each async for each in rooms.iterate_searches()}
         queues: dict[str, list[str]] = {}
         for key in sorted(await keys(container, "match:queue:*")):
             _, _, level, topic = f"{key}:".split(":")[:4]
@@ -179,8 +179,8 @@ async def test_mixed_searches_leave_at_most_one_per_kind(
     met: Counter[str] = Counter()
     for own, outcome in zip(tickets, outcomes, strict=True):
         if isinstance(outcome, Paired):
-            assert outcome.partner["level"] == own["level"] == outcome.level
-            met.update([own["userId"], outcome.partner["userId"]])
+            assert outcome.partner_entry["level"] == own["level"] == outcome.level
+            met.update([own["userId"], outcome.partner_entry["userId"]])
     assert set(met.values()) == {1}
     left = Counter(each["level"] for each in tickets if each["userId"] not in met)
     searched = Counter(each["level"] for each in tickets)
@@ -194,16 +194,16 @@ async def test_concurrent_searches_of_one_user_wait_once(
 ) -> None:
     user = str(uuid.uuid4())
     outcomes = await asyncio.gather(*(find(rooms, ticket(user=user)) for _ in range(50)), return_exceptions=True)
-    assert Counter(type(outcome) for outcome in outcomes) == {Waiting: 1, errors.AlreadySearching: 49}
+    assert Counter(type(outcome) for outcome in outcomes) == {Queued: 1, errors.AlreadySearching: 49}
     assert await container.redis.zrange("match:queue:all", 0, -1) == [user]
 
 
 async def test_match_links_room_and_participants(container: Container, rooms: Rooms, ticket: MakeTicket) -> None:
     ada, bob = ticket("beginner", "food"), ticket("all", "food")
     await find(rooms, ada)
-    outcome = await rooms.find(bob, "the-room", "the-session")
+    outcome = await rooms.find_partner(bob, "the-room", "the-session")
     assert isinstance(outcome, Paired)
-    assert outcome == Paired({**ada, "since": outcome.partner["since"]}, "beginner", "food", outcome.waited_ms)
+    assert outcome == Paired({**ada, "since": outcome.partner_entry["since"]}, "beginner", "food", outcome.waited_ms)
     assert 0 <= outcome.waited_ms < 5000
     meta = await container.redis.hgetall("match:room:the-room:meta")
     for each in (ada, bob):
@@ -219,7 +219,7 @@ async def test_match_links_room_and_participants(container: Container, rooms: Ro
     }
     assert await container.redis.smembers("match:room:the-room:users") == {ada["userId"], bob["userId"]}
     for each in (ada, bob):
-        assert await rooms.room_of(each["userId"]) == "the-room"
+        assert await rooms.get_room_id(each["userId"]) == "the-room"
         with pytest.raises(errors.AlreadyInRoom):
             await find(rooms, each)
     assert await keys(container, "match:queue:*") == await keys(container, "match:searching:*") == set()
@@ -245,7 +245,7 @@ async def test_expired_search_is_not_matched(
     await find(rooms, gone)
     await container.redis.delete(f"match:searching:{gone['userId']}")  # what its expiry does
     seeker = ticket("all", topic)
-    assert isinstance(await find(rooms, seeker), Waiting)
+    assert isinstance(await find(rooms, seeker), Queued)
     queues = await keys(container, "match:queue:*")
     assert queues
     for key in queues:
@@ -257,32 +257,32 @@ async def test_expired_search_leaves_its_old_queue(rooms: Rooms, container: Cont
     await find(rooms, old)
     await container.redis.delete(f"match:searching:{old['userId']}")  # what its expiry does
     await find(rooms, ticket("advanced", "work", user=old["userId"]))
-    assert isinstance(await find(rooms, ticket("beginner", "food")), Waiting), "matched across levels"
+    assert isinstance(await find(rooms, ticket("beginner", "food")), Queued), "matched across levels"
     outcome = await find(rooms, ticket("advanced", "work"))
-    assert isinstance(outcome, Paired) and outcome.partner["userId"] == old["userId"]
+    assert isinstance(outcome, Paired) and outcome.partner_entry["userId"] == old["userId"]
 
 
 async def test_search_of_a_dead_process_is_skipped(rooms: Rooms, ticket: MakeTicket) -> None:
     dead, alive = ticket("all", "food", worker="deadbeef"), ticket("all", "food")
     await find(rooms, dead)
-    assert isinstance(await find(rooms, alive), Waiting)
+    assert isinstance(await find(rooms, alive), Queued)
     outcome = await find(rooms, ticket("all", "food"))
-    assert isinstance(outcome, Paired) and outcome.partner["userId"] == alive["userId"]
+    assert isinstance(outcome, Paired) and outcome.partner_entry["userId"] == alive["userId"]
 
 
 async def test_find_looks_at_sixty_four_entries_at_most(rooms: Rooms, ticket: MakeTicket) -> None:
     avoided = [ticket("beginner") for _ in range(64)]
     for each in avoided:
-        await rooms.put_back(each)
+        await rooms.requeue(each)
     other, seeker = ticket("beginner"), ticket("beginner")
-    await rooms.put_back(other)
+    await rooms.requeue(other)
     names = [each["userId"] for each in avoided]
-    assert isinstance(await rooms.find(seeker, "room", "session", names), Waiting)
+    assert isinstance(await rooms.find_partner(seeker, "room", "session", names), Queued)
     await rooms.leave_queue(seeker["userId"])
-    outcome = await rooms.find(seeker, "room", "session", names[1:])
-    assert isinstance(outcome, Paired) and outcome.partner["userId"] == names[0]
-    outcome = await rooms.find(ticket("beginner"), "room 2", "session", names[1:])
-    assert isinstance(outcome, Paired) and outcome.partner["userId"] == other["userId"]
+    outcome = await rooms.find_partner(seeker, "room", "session", names[1:])
+    assert isinstance(outcome, Paired) and outcome.partner_entry["userId"] == names[0]
+    outcome = await rooms.find_partner(ticket("beginner"), "room 2", "session", names[1:])
+    assert isinstance(outcome, Paired) and outcome.partner_entry["userId"] == other["userId"]
 
 
 async def test_find_returns_queue_position_and_match_rate(rooms: Rooms, ticket: MakeTicket) -> None:
@@ -311,7 +311,7 @@ async def test_concurrent_leave_and_match_exclude_each_other(rooms: Rooms, ticke
         ada, bob = ticket(), ticket()
         await find(rooms, ada)
         left, outcome = await asyncio.gather(rooms.leave_queue(ada["userId"]), find(rooms, bob))
-        assert (left is not None) is isinstance(outcome, Waiting)
+        assert (left is not None) is isinstance(outcome, Queued)
         if left:
             await rooms.leave_queue(bob["userId"])
 
@@ -321,47 +321,50 @@ async def test_requeued_search_keeps_its_position(container: Container, rooms: R
     await find(rooms, first)
     await rooms.leave_queue(first["userId"])
     await find(rooms, second)
-    await rooms.put_back(first)
+    await rooms.requeue(first)
     for queue in ("match:queue:advanced", "match:queue:advanced:food"):
         assert await container.redis.zrange(queue, 0, -1) == [first["userId"], second["userId"]]
     assert 300 <= await container.redis.ttl(f"match:searching:{first['userId']}") <= 305
     outcome = await find(rooms, ticket("advanced"))
-    assert isinstance(outcome, Paired) and outcome.partner == first
+    assert isinstance(outcome, Paired) and outcome.partner_entry == first
 
 
 async def test_requeued_search_may_go_first(container: Container, rooms: Rooms, ticket: MakeTicket) -> None:
     waiting, first = [ticket("advanced", "food") for _ in range(2)], ticket("advanced", "food")
     avoided = [each["userId"] for each in waiting]
     await find(rooms, waiting[0])
-    await rooms.find(waiting[1], "room", "session", avoided)
-    assert isinstance(await rooms.find(first, "room", "session", avoided, place="head"), Waiting)
+    await rooms.find_partner(waiting[1], "room", "session", avoided)
+    assert isinstance(await rooms.find_partner(first, "room", "session", avoided, position="head"), Queued)
     outcome = await find(rooms, ticket("advanced", "food"))
-    assert isinstance(outcome, Paired) and outcome.partner["userId"] == first["userId"]
+    assert isinstance(outcome, Paired) and outcome.partner_entry["userId"] == first["userId"]
 
 
 async def test_requeued_search_may_keep_its_start(rooms: Rooms, ticket: MakeTicket) -> None:
     first, second, third = [ticket("advanced", "food") for _ in range(3)]
     all_users = [each["userId"] for each in (first, second, third)]
     outcomes = await asyncio.gather(
-        *(rooms.find(each, "room", "session", all_users, place=place) for each, place in ((first, ""), (second, 2_000)))
+        *(
+            rooms.find_partner(each, "room", "session", all_users, position=place)
+            for each, place in ((first, ""), (second, 2_000))
+        )
     )
-    assert [outcome.ahead for outcome in outcomes if isinstance(outcome, Waiting)] == [1, 0]
-    await rooms.find(third, "room", "session", all_users, place=1_000)
+    assert [outcome.ahead for outcome in outcomes if isinstance(outcome, Queued)] == [1, 0]
+    await rooms.find_partner(third, "room", "session", all_users, position=1_000)
     for expected in (third, second, first):
         outcome = await find(rooms, ticket("advanced", "food"))
-        assert isinstance(outcome, Paired) and outcome.partner["userId"] == expected["userId"]
+        assert isinstance(outcome, Paired) and outcome.partner_entry["userId"] == expected["userId"]
 
 
 async def test_search_of_a_busy_user_is_not_requeued(rooms: Rooms, ticket: MakeTicket) -> None:
     old = ticket("beginner")
     new = ticket("advanced", user=old["userId"])
     await find(rooms, new)
-    await rooms.put_back(old)
-    assert isinstance(await find(rooms, ticket("beginner")), Waiting)
+    await rooms.requeue(old)
+    assert isinstance(await find(rooms, ticket("beginner")), Queued)
     outcome = await find(rooms, ticket("advanced"))
-    assert isinstance(outcome, Paired) and outcome.partner["socket"] == new["socket"]
-    await rooms.put_back(old)  # in a room by now
-    await rooms.put_back(new)
+    assert isinstance(outcome, Paired) and outcome.partner_entry["socket"] == new["socket"]
+    await rooms.requeue(old)  # in a room by now
+    await rooms.requeue(new)
     assert not await rooms.leave_queue(old["userId"])
 
 
@@ -374,12 +377,12 @@ async def test_first_to_join_stays_the_caller(rooms: Rooms, ticket: MakeTicket) 
         room_id = await matched(rooms, one, other)
         first, second = (one, other) if first_is_waiting else (other, one)
         alone = await rooms.join(room_id, first["userId"], "w.first")
-        assert (alone.role, alone.peer_id, alone.peer_socket) == ("caller", second["userId"], "")
+        assert (alone.role, alone.peer_id, alone.peer_socket_id) == ("caller", second["userId"], "")
         both = await rooms.join(room_id, second["userId"], "w.second")
-        assert (both.role, both.peer_id, both.peer_socket) == ("receiver", first["userId"], "w.first")
+        assert (both.role, both.peer_id, both.peer_socket_id) == ("receiver", first["userId"], "w.first")
         again = await rooms.join(room_id, first["userId"], "w.again")
-        assert (again.role, again.peer_socket) == ("caller", "w.second")
-        assert (await rooms.join(room_id, second["userId"], "w.second")).peer_socket == "w.again"
+        assert (again.role, again.peer_socket_id) == ("caller", "w.second")
+        assert (await rooms.join(room_id, second["userId"], "w.second")).peer_socket_id == "w.again"
 
 
 async def test_concurrent_joins_make_one_caller(rooms: Rooms, ticket: MakeTicket) -> None:
@@ -389,7 +392,10 @@ async def test_concurrent_joins_make_one_caller(rooms: Rooms, ticket: MakeTicket
         seats = await asyncio.gather(
             rooms.join(room_id, one["userId"], "w.one"), rooms.join(room_id, other["userId"], "w.other")
         )
-        assert {(joined.role, bool(joined.peer_socket)) for joined in seats} == {("caller", False), ("receiver", True)}
+        assert {(joined.role, bool(joined.peer_socket_id)) for joined in seats} == {
+            ("caller", False),
+            ("receiver", True),
+        }
 
 
 async def test_room_is_closed_once(container: Container, rooms: Rooms, ticket: MakeTicket) -> None:
@@ -402,7 +408,7 @@ async def test_room_is_closed_once(container: Container, rooms: Rooms, ticket: M
         outcomes = await asyncio.gather(*ends, return_exceptions=True)
         closed = [outcome for outcome in outcomes if outcome is not None]
         assert len(closed) == 1
-        assert await rooms.room_of(one["userId"]) is await rooms.room_of(other["userId"]) is None
+        assert await rooms.get_room_id(one["userId"]) is await rooms.get_room_id(other["userId"]) is None
     assert await keys(container, "match:room:*") == set()
 
 
@@ -427,8 +433,8 @@ async def test_room_closes_only_for_its_own_socket(rooms: Rooms, ticket: MakeTic
     closed = await rooms.close(room_id, one["userId"], condition="socket:w.phone")
     assert closed is not None and not closed.was_call
     peer = closed.peer_of(one["userId"])
-    assert (peer.user_id, peer.socket) == (other["userId"], "") and peer.ticket is not None
-    assert peer.ticket["socket"] == other["socket"]
+    assert (peer.user_id, peer.socket_id) == (other["userId"], "") and peer.queue_entry is not None
+    assert peer.queue_entry["socket"] == other["socket"]
 
 
 async def test_match_can_be_refused_until_both_joined(rooms: Rooms, ticket: MakeTicket) -> None:
@@ -447,7 +453,7 @@ async def test_match_is_announced_once(rooms: Rooms, ticket: MakeTicket) -> None
     assert await rooms.announce(room_id)
     assert await rooms.close(room_id, one["userId"])
     assert not await rooms.announce(room_id)
-    assert await rooms.room_of(one["userId"]) is None
+    assert await rooms.get_room_id(one["userId"]) is None
 
 
 # --- Dropping and coming back ---------------------------------------------------------------------
@@ -456,7 +462,7 @@ async def test_match_is_announced_once(rooms: Rooms, ticket: MakeTicket) -> None
 @pytest.fixture
 async def brief(settings: Settings, own_valkey: dict[str, str]) -> AsyncIterator[Rooms]:
     """Rooms with deadlines of milliseconds, on a Redis where no server takes them."""
-    own = Scripts(settings.model_copy(update={"redis_port": int(own_valkey["REDIS_PORT"])}), LUA)
+    own = Scripts(settings.model_copy(update={"redis_port": int(own_valkey["REDIS_PORT"])}), LUA_DIRECTORY)
     await own.execute("FLUSHALL")
     await own.execute("SET", "worker:here", "1")
     soon = timedelta(milliseconds=50)
@@ -464,11 +470,11 @@ async def brief(settings: Settings, own_valkey: dict[str, str]) -> AsyncIterator
     await own.close()
 
 
-async def in_call(rooms: Rooms, one: Ticket, other: Ticket) -> str:
+async def in_call(rooms: Rooms, one: QueueEntry, other: QueueEntry) -> str:
     room_id = await matched(rooms, one, other)
     for each in (one, other):
         place = await rooms.join(room_id, each["userId"], each["socket"])
-    await rooms.done("begin", room_id, place.began_ms)
+    await rooms.remove_deadline("begin", room_id, place.connected_ms)
     return room_id
 
 
@@ -476,13 +482,15 @@ async def test_call_waits_for_a_dropped_participant(container: Container, rooms:
     one, other = ticket(), ticket()
     room_id = await in_call(rooms, one, other)
     assert await rooms.drop(room_id, one["userId"], "w.another") is None
-    assert await rooms.drop(room_id, one["userId"], one["socket"], b"what it sent") == Away(other["socket"], joins=1)
+    assert await rooms.drop(room_id, one["userId"], one["socket"], b"what it sent") == ParticipantAway(
+        other["socket"], joins=1
+    )
     assert await rooms.drop(room_id, one["userId"], one["socket"]) is None, "dropped twice"
     assert await rooms.close(room_id, one["userId"], condition="away") is None, "before its time is over"
     place = await rooms.join(room_id, one["userId"], "w.new")
-    assert (place.role, place.was_call, place.began_ms, place.joins) == ("caller", True, "", 2)
-    assert (place.sent, place.replaced, place.peer_socket) == ("what it sent", "", other["socket"])
-    assert (await rooms.join(room_id, one["userId"], "w.tablet")).replaced == "w.new"
+    assert (place.role, place.was_call, place.connected_ms, place.joins) == ("caller", True, "", 2)
+    assert (place.saved_state, place.replaced_socket_id, place.peer_socket_id) == ("what it sent", "", other["socket"])
+    assert (await rooms.join(room_id, one["userId"], "w.tablet")).replaced_socket_id == "w.new"
     assert await container.redis.zrange("match:due", 0, -1) == [f"room:{room_id}"]
 
 
@@ -490,9 +498,9 @@ async def test_both_away_each_learns_the_others_deadline(rooms: Rooms, ticket: M
     one, other = ticket(), ticket()
     room_id = await in_call(rooms, one, other)
     await rooms.drop(room_id, one["userId"], one["socket"])
-    assert await rooms.drop(room_id, other["userId"], other["socket"]) == Away(peer_socket="", joins=1)
+    assert await rooms.drop(room_id, other["userId"], other["socket"]) == ParticipantAway(peer_socket_id="", joins=1)
     place = await rooms.join(room_id, one["userId"], "w.new")
-    assert place.peer_socket == "" and timedelta(seconds=8) < place.peer_grace <= timedelta(seconds=10)
+    assert place.peer_socket_id == "" and timedelta(seconds=8) < place.peer_grace <= timedelta(seconds=10)
 
 
 async def test_deadline_is_taken_once_and_repeats_until_done(brief: Rooms, ticket: MakeTicket) -> None:
@@ -502,12 +510,12 @@ async def test_deadline_is_taken_once_and_repeats_until_done(brief: Rooms, ticke
     await brief.drop(room_id, one["userId"], one["socket"])
     unjoined = await matched(brief, *(ticket("intermediate", worker="here") for _ in range(2)))
     await asyncio.sleep(0.1)  # until all three, of milliseconds, are due
-    taken = await asyncio.gather(*(brief.take_due() for _ in range(5)))
+    taken = await asyncio.gather(*(brief.take_deadlines() for _ in range(5)))
     due = sorted(":".join(entry) for entries in taken for entry in entries)
     assert due == sorted([f"search:{alone['userId']}", f"grace:{room_id}:{one['userId']}", f"join:{unjoined}"])
     assert await brief.leave_queue(alone["userId"])
     closed = await brief.close(room_id, one["userId"], condition="away")
-    assert closed is not None and closed.peer_of(one["userId"]).socket == other["socket"]
+    assert closed is not None and closed.peer_of(one["userId"]).socket_id == other["socket"]
     closed = await brief.close(unjoined, None, condition="unjoined", by="timeout")
     assert closed is not None and not closed.was_call
 
@@ -516,11 +524,11 @@ async def test_dead_process_ends_matches_and_suspends_calls(rooms: Rooms, ticket
     one, other = ticket(worker="11111111"), ticket()
     room_id = await in_call(rooms, other, one)
     assert await rooms.drop(room_id, other["userId"], "11111111.") is None, "lives elsewhere"
-    assert await rooms.drop(room_id, one["userId"], "11111111.") == Away(other["socket"], joins=1)
+    assert await rooms.drop(room_id, one["userId"], "11111111.") == ParticipantAway(other["socket"], joins=1)
     one, other = ticket(worker="11111111"), ticket()
     room_id = await matched(rooms, other, one)
     closed = await rooms.drop(room_id, one["userId"], "11111111.")
-    assert isinstance(closed, Closed) and closed.members[0].user_id == other["userId"]
+    assert isinstance(closed, ClosedRoom) and closed.participants[0].user_id == other["userId"]
 
 
 async def test_lost_room_is_restored_once(container: Container, rooms: Rooms, ticket: MakeTicket) -> None:
@@ -529,19 +537,21 @@ async def test_lost_room_is_restored_once(container: Container, rooms: Rooms, ti
     await empty_queue(container)
     both = one["userId"], other["userId"]
     hour = timedelta(hours=1)
-    await rooms.restore(
-        room_id, "session", both, is_call=True, left=hour, member=one["userId"], socket="w.one", joins=1
+    await rooms.restore_room(
+        room_id, "session", both, is_call=True, remaining=hour, participant_id=one["userId"], socket_id="w.one", joins=1
     )
-    assert await rooms.restore(room_id, "session", both, is_call=True, left=hour)
+    assert await rooms.restore_room(room_id, "session", both, is_call=True, remaining=hour)
     place = await rooms.join(room_id, other["userId"], "w.other")
-    assert place.was_call and place.peer_socket == "w.one"
+    assert place.was_call and place.peer_socket_id == "w.one"
     assert await container.redis.zrange("match:due", 0, -1) == [f"room:{room_id}"]
     # One that was closed a moment ago stays so.
     await rooms.close(room_id, one["userId"])
-    await rooms.restore(room_id, "session", both, is_call=True, left=hour, member=other["userId"], socket="w.other")
-    assert await rooms.room_of(one["userId"]) is None and await rooms.room_of(other["userId"]) is None
+    await rooms.restore_room(
+        room_id, "session", both, is_call=True, remaining=hour, participant_id=other["userId"], socket_id="w.other"
+    )
+    assert await rooms.get_room_id(one["userId"]) is None and await rooms.get_room_id(other["userId"]) is None
     # A user who is in another room by now is not put back into this one.
     await find(rooms, third := ticket("advanced"))
     elsewhere = (third["userId"], str(uuid.uuid4()))
-    assert not await rooms.restore("another", "session", elsewhere, is_call=True, left=hour)
-    assert await rooms.room_of(third["userId"]) is None
+    assert not await rooms.restore_room("another", "session", elsewhere, is_call=True, remaining=hour)
+    assert await rooms.get_room_id(third["userId"]) is None

@@ -51,7 +51,7 @@ async def services(settings: Settings) -> AsyncIterator[Container]:
 def order(services: Container) -> MakeOrder:
     async def make(price: int = PRICE, learner: str | None = None, course: str | None = None) -> Order:
         learner = learner or await a_learner(services)
-        return await services.payments.checkout(learner, course or await add_course(services, price=price))
+        return await services.checkout.start(learner, course or await add_course(services, price=price))
 
     return make
 
@@ -314,9 +314,7 @@ async def test_razorpay_events_end_the_same(settings: Settings) -> None:
         own = with_payment_accounts(own, payment_provider="razorpay")
         async with running_container(own, payment_providers=fake_providers(own)) as services:
             for permutation in itertools.permutations(range(4)):
-                made = await services.payments.checkout(
-                    await a_learner(services), await add_course(services, price=PRICE)
-                )
+                made = await services.checkout.start(await a_learner(services), await add_course(services, price=PRICE))
                 assert made.provider == "razorpay"
                 payment = {"id": f"pay_{made.id.hex[:14]}", "amount": PRICE, "currency": "INR", "status": "captured"}
                 money = {"payment_id": payment["id"], "amount": PRICE, "currency": "INR"}

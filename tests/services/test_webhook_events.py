@@ -18,7 +18,7 @@ import app
 import errors
 from container import Container
 from models import Order
-from services.payments.webhooks import FAILURES_LIMIT, UNREADABLE_LIMIT
+from services.payments.webhooks import MAX_EVENT_FAILURES, MAX_UNREADABLE_EVENTS
 from settings import Settings
 from testing.accounts import make_admin
 from testing.containers import run_jobs, running_container
@@ -71,7 +71,7 @@ async def admin(server: Container, http: httpx.AsyncClient) -> str:
 
 async def an_order(server: Container, provider: str = "stripe") -> Order:
     """Make an order with a page at a provider."""
-    order = await server.payments.checkout(await a_learner(server), await add_course(server))
+    order = await server.checkout.start(await a_learner(server), await add_course(server))
     if provider != order.provider:
         await rows(server, "UPDATE orders SET provider = 'razorpay' WHERE id = :o RETURNING id", o=order.id)
     return order
@@ -231,11 +231,11 @@ async def test_other_integrations_checkout_is_reported_once(
 
 
 async def test_unreadable_events_are_kept_up_to_a_limit(server: Container, http: httpx.AsyncClient) -> None:
-    for number in range(UNREADABLE_LIMIT + 5):
+    for number in range(MAX_UNREADABLE_EVENTS + 5):
         body = json.dumps({**THIN, "id": f"evt_flood_{number}"}).encode()
         assert (await send(http, stripe_signed(body))).status_code == 200
     count = "SELECT count(*) FROM webhook_events WHERE fact IS NULL AND provider = 'stripe'"
-    assert await value(server, count) == UNREADABLE_LIMIT
+    assert await value(server, count) == MAX_UNREADABLE_EVENTS
     await rows(server, "DELETE FROM webhook_events WHERE event_id LIKE 'sha256:%' RETURNING id")
 
 
@@ -372,14 +372,14 @@ async def test_event_is_set_aside_after_six_failures(server: Container, admin: s
     order = await an_order(server)
     event = await a_poisoned_event(server, order)
     before = await notified(server, admin)
-    for _ in range(FAILURES_LIMIT - 1):
+    for _ in range(MAX_EVENT_FAILURES - 1):
         with pytest.raises(KeyError):
             await server.webhooks.handle(event)
         assert await notified(server, admin) == before
     assert await server.webhooks.handle(event) is False
     assert await notified(server, admin) == before + 1
     (row,) = await rows(server, "SELECT * FROM webhook_events WHERE id = :e", e=event)
-    assert (row.failures, row.last_error) == (FAILURES_LIMIT, "KeyError") and row.set_aside_at
+    assert (row.failures, row.last_error) == (MAX_EVENT_FAILURES, "KeyError") and row.set_aside_at
     # From then on nothing handles it.
     assert await server.webhooks.handle(event) is False and await notified(server, admin) == before + 1
 
@@ -393,7 +393,7 @@ async def test_set_aside_event_hides_no_others(server: Container) -> None:
     age = "UPDATE webhook_events SET received_at = now() - interval '1 hour' * :h WHERE {} RETURNING id"
     await rows(server, age.format("handled_at IS NULL AND fact->>'kind' = 'nonsense'"), h=2)
     await rows(server, age.format("handled_at IS NULL AND fact->>'order_id' = :o"), h=1, o=str(order.id))
-    for _ in range(FAILURES_LIMIT + 1):
+    for _ in range(MAX_EVENT_FAILURES + 1):
         await server.webhooks.handle_overdue()
     assert await is_enrolled(server, order)
     await rows(server, "DELETE FROM webhook_events WHERE id = ANY(:ids) RETURNING id", ids=poisoned)
@@ -404,7 +404,7 @@ async def test_retry_handles_an_event_that_was_set_aside(server: Container) -> N
     event = await a_poisoned_event(server, order)
     with pytest.raises(errors.NotFound):
         await server.webhooks.retry(event)
-    for _ in range(FAILURES_LIMIT - 1):
+    for _ in range(MAX_EVENT_FAILURES - 1):
         with pytest.raises(KeyError):
             await server.webhooks.handle(event)
     await server.webhooks.handle(event)
@@ -453,7 +453,7 @@ async def test_postgresql_away_counts_as_no_failure(server: Container) -> None:
     (row,) = await rows(server, "SELECT id FROM webhook_events WHERE fact->>'order_id' = :o", o=str(order.id))
     away = Container(server.settings.model_copy(update={"db_port": 1}), payment_providers=server._providers)
     try:
-        for _ in range(FAILURES_LIMIT):
+        for _ in range(MAX_EVENT_FAILURES):
             with pytest.raises(Exception, match="connection"):
                 await away.webhooks.handle(str(row.id))
     finally:

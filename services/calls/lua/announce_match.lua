@@ -1,7 +1,7 @@
--- Note that both are about to be told of a match whose row is written.
+-- Note that `match_found` is about to be emitted to both: the row of the call is written.
 --
 -- KEYS[1] match:room:{room}:meta
--- returns 1, or 0 where one of the two has gone away meanwhile
+-- returns 1, or 0 where one of the two is gone
 
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 redis.call('HSET', KEYS[1], 'announced', 1)

@@ -1,13 +1,13 @@
--- Close a room, once: whoever comes second finds nothing.
+-- Close a room, once: a second close finds nothing.
 --
 -- KEYS[1] match:room:{room}:meta   KEYS[2] match:room:{room}:users   KEYS[3] match:due
 -- ARGV    user ('' for neither), room, condition: '' | 'unjoined', while it is no call | 'away', while the user is,
 --         and their grace is over | 'socket:' and the socket the room must still have for the user; who ended it
 -- returns {'not_in_room'} | {for how many ms it was a call, -1 where it was none, now (ms),
---         1 where both were told of the match,
---         then for each member: user id, socket or '' where they had not joined, ticket or ''}
+--         1 where `match_found` was about to be emitted,
+--         then for each participant: user id, socket or '' where they had not joined, queue entry or ''}
 --
--- That the call's row is still to be ended, and how long the call was, is noted in the same step: whoever dies before it is done, another does it.
+-- The same step adds a deadline for ending the call's row: where this process dies before, another one does it.
 
 local me, room, condition = ARGV[1], ARGV[2], ARGV[3]
 if me ~= '' and redis.call('SISMEMBER', KEYS[2], me) == 0 then
@@ -16,11 +16,11 @@ if me ~= '' and redis.call('SISMEMBER', KEYS[2], me) == 0 then
 end
 local meta = redis.call('HMGET', KEYS[1], 'userAId', 'userBId', 'connected', 'socket:' .. me, 'away:' .. me)
 if not meta[1] then return {'not_in_room'} end
--- The ticket of a member who is in this room, else ''.
-local function ticket_of(user)
+-- The queue entry of a participant who is in this room, else ''; and whether they are.
+local function entry_of(user)
   local held = redis.call('GET', 'match:in_room:' .. user) or ''
-  local found, ticket = string.match(held, '^([^\n]*)\n?(.*)')
-  return found == room and ticket or '', found == room
+  local found, entry_json = string.match(held, '^([^\n]*)\n?(.*)')
+  return found == room and entry_json or '', found == room
 end
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
@@ -30,8 +30,8 @@ elseif condition == 'away' then
   if not meta[5] then redis.call('ZREM', KEYS[3], 'grace:' .. room .. ':' .. me) end
   if not meta[5] or tonumber(meta[5]) > now then return {'not_in_room'} end
 elseif condition ~= '' then
-  local socket, ticket = meta[4], ticket_of(me)
-  if not socket and ticket ~= '' then socket = cjson.decode(ticket).socket end
+  local socket, entry_json = meta[4], entry_of(me)
+  if not socket and entry_json ~= '' then socket = cjson.decode(entry_json).socket end
   if 'socket:' .. (socket or '') ~= condition then return {'not_in_room'} end
 end
 
@@ -40,10 +40,10 @@ local ended = string.format('%.0f', now)
 local answer = {lasted, ended, redis.call('HEXISTS', KEYS[1], 'announced')}
 for index = 1, 2 do
   local user = meta[index]
-  local ticket, is_here = ticket_of(user)
+  local entry_json, is_here = entry_of(user)
   answer[#answer + 1] = user
   answer[#answer + 1] = redis.call('HGET', KEYS[1], 'socket:' .. user) or ''
-  answer[#answer + 1] = ticket
+  answer[#answer + 1] = entry_json
   if is_here then redis.call('DEL', 'match:in_room:' .. user) end
   redis.call('ZREM', KEYS[3], 'grace:' .. room .. ':' .. user)
 end

@@ -1,18 +1,18 @@
--- A member's socket is gone: from a call it may come back within the grace, a match that was not joined is over.
+-- A participant's socket is gone: a call waits for the user within the grace, a match that was not joined is over.
 --
 -- KEYS[1] match:room:{room}:meta   KEYS[2] match:due
--- ARGV    user, room, socket (or, ending in '.', the worker that died with it), grace ms, what the user had sent (JSON, or '')
+-- ARGV    user, room, socket (or, ending in '.', the web process that died with it), grace ms, saved state (JSON, or '')
 -- returns {'not_here'} | {'unjoined'} | {'away', peer's socket or '', how many times the user has joined}
 
 local me = ARGV[1]
 local meta = redis.call('HMGET', KEYS[1], 'userAId', 'userBId', 'connected', 'socket:' .. me)
 if not meta[1] then return {'not_here'} end
 local socket = meta[4]
--- Whoever has not joined is in the room with the socket that searched.
+-- A user who has not joined is in the room with the socket that searched.
 if not socket and not meta[3] then
   local held = redis.call('GET', 'match:in_room:' .. me) or ''
-  local found, ticket = string.match(held, '^([^\n]*)\n(.*)')
-  if found == ARGV[2] then socket = cjson.decode(ticket).socket end
+  local found, entry_json = string.match(held, '^([^\n]*)\n(.*)')
+  if found == ARGV[2] then socket = cjson.decode(entry_json).socket end
 end
 if not socket or string.sub(socket, 1, #ARGV[3]) ~= ARGV[3] then return {'not_here'} end
 if not meta[3] then return {'unjoined'} end

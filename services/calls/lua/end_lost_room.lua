@@ -1,8 +1,8 @@
--- End a room that Redis has lost before anybody noticed, for a member who hangs up.
+-- End a room that Redis has lost and that is not restored yet, for a participant who hangs up.
 --
 -- KEYS[1] match:room:{room}:meta   KEYS[2] match:room:{room}:users   KEYS[3] match:due
 -- ARGV    user, peer's user id, room
--- returns now (ms), or nil where the room is there, or was closed as rooms are: the two have met a moment ago
+-- returns now (ms), or nil where the room is there, or was closed the regular way: the two have met a moment ago
 
 local one, other = ARGV[1], ARGV[2]
 if other < one then one, other = other, one end

@@ -2,15 +2,15 @@
 -- so that nobody is matched twice.
 --
 -- KEYS[1] match:due
--- ARGV    search ms, join ms, room seconds; then of each find: user, level, topic ('' for none), socket, ticket,
---         room id, session id, where to wait: '' at the end of the queue, 'head', or since when (µs), everybody the user
---         must not meet (ids, a space between)
+-- ARGV    search ms, join ms, room seconds; then of each find: user, level, topic ('' for none), socket, queue
+--         entry, room id, session id, position: '' for the end of the queue, 'head', or since when (µs), users whom
+--         the user must not meet (ids, a space between)
 -- returns of each find {'already_searching'} | {'already_in_room'}
 --         | {'waiting', people ahead, matches of the last 5 minutes, since (µs)}
---         | {'matched', partner's ticket, since when they waited (µs), level, topic, how long (ms)}
+--         | {'matched', partner's queue entry, since when they waited (µs), level, topic, how long (ms)}
 --
--- A search is held as its level, topic, socket and beginning, a line each, and the ticket, which is nothing to this
--- script. Calls are what a script costs: it reads once what several finds look at, writes together what may be written
+-- A search is stored as its level, topic, socket and beginning, a line each, and the queue entry, which this script does
+-- not read. Calls are what a script costs: it reads once what several finds look at, writes together what may be written
 -- together, and a search that meets its partner among these finds is never written at all.
 
 local call, concat = redis.call, table.concat
@@ -31,7 +31,7 @@ local minute = math.floor(now / 60000)
 -- Times (ms), written out once; keys expire at a time, which is how Redis writes it down in the end.
 local created, room_until = string.format('%.0f', now), string.format('%.0f', now + (room_seconds + 60) * 1000)
 local join_by, search_by = string.format('%.0f', now + join_ms), string.format('%.0f', now + search_ms)
--- A little longer than the search, so that whoever ends it still finds whom to tell.
+-- A little longer than the search, so that its end still finds the socket to emit to.
 local search_until = string.format('%.0f', now + search_ms + 5000)
 
 local function key_of(level, topic)
@@ -44,7 +44,7 @@ local function pair(one, other)
   return 'match:recent:' .. other .. ':' .. one
 end
 
--- Arguments of one call for each key, gathered to be given at once.
+-- Arguments of one call for each key, gathered to be written at once.
 local function gather(into, key, one, other)
   local gathered = into[key]
   if not gathered then
@@ -67,7 +67,7 @@ local stored, fresh = {}, {}
 local walked = {}
 local workers = {}
 -- What is written at the end.
-local leaves, joins, drops, dues, made = {}, {}, {KEYS[1]}, {KEYS[1]}, {}
+local leaves, joins, drops, deadlines, made = {}, {}, {KEYS[1]}, {KEYS[1]}, {}
 
 local function search_of(user)
   local search = searches[user]
@@ -75,10 +75,10 @@ local function search_of(user)
     search = false
     local held = call('GET', 'match:searching:' .. user)
     if held then
-      local level, topic, worker, since, ticket =
+      local level, topic, worker, since, entry_json =
         string.match(held, '^(%a+)\n([^\n]*)\n([^\n.]*)[^\n]*\n(%d+)\n(.*)')
       if level then
-        search = {user = user, level = level, topic = topic, worker = worker, since = since, ticket = ticket}
+        search = {user = user, level = level, topic = topic, worker = worker, since = since, entry_json = entry_json}
       end
     end
     searches[user] = search
@@ -91,9 +91,9 @@ local function is_alive(worker)
   return workers[worker]
 end
 
--- The entry at a place of a queue, {user, since (µs)}; nil behind its end.
-local function entry_at(queue, place)
-  while queue[place] == nil and not queue.is_whole do
+-- The entry at a position of a queue, {user, since (µs)}; nil behind its end.
+local function entry_at(queue, position)
+  while queue[position] == nil and not queue.is_whole do
     -- One first, for it mostly does; then by the eight.
     local page = queue.read == 0 and COUNT or 8
     local found = call('ZRANGE', queue.key, queue.read, queue.read + page - 1, 'WITHSCORES')
@@ -101,7 +101,7 @@ local function entry_at(queue, place)
     queue.read = queue.read + page
     queue.is_whole = #found < 2 * page
   end
-  return queue[place]
+  return queue[position]
 end
 
 local function queues_of(levels, topic)
@@ -130,7 +130,7 @@ end
 -- Walk the queues of these levels as one, oldest first, until `left` people have been looked at; answer who fits, how
 -- many are left to look at, and who fits but was met a moment ago.
 local function first_that_fits(user, levels, topic, avoided, left)
-  local queues, places, again = {}, {}, nil
+  local queues, positions, met_before = {}, {}, nil
   for _, queue in ipairs(queues_of(levels, topic)) do
     local entry = entry_at(queue, queue.first)
     while entry and matched[entry[1]] do
@@ -139,17 +139,17 @@ local function first_that_fits(user, levels, topic, avoided, left)
     end
     if entry then
       queues[#queues + 1] = queue
-      places[#queues] = queue.first
+      positions[#queues] = queue.first
     end
   end
   while left > 0 do
     local oldest, entry = nil, nil
     for index = 1, #queues do
-      local head = entry_at(queues[index], places[index])
+      local head = entry_at(queues[index], positions[index])
       if head and (entry == nil or head[2] < entry[2]) then oldest, entry = index, head end
     end
-    if entry == nil then return nil, left, again end
-    places[oldest] = places[oldest] + 1
+    if entry == nil then return nil, left, met_before end
+    positions[oldest] = positions[oldest] + 1
     local found = entry[1]
     if not matched[found] and not entry.is_stale then
       left = left - 1
@@ -160,13 +160,13 @@ local function first_that_fits(user, levels, topic, avoided, left)
         entry.is_stale = true
         gather(leaves, key, found)
       elseif found ~= user and not (avoided ~= '' and string.find(avoided, found, 1, true)) and is_alive(search.worker) then
-        -- Whoever was on a worker that died is looked after by another; it may also be Redis that was away.
-        if call('EXISTS', pair(user, found)) == 0 then return search, left, again end
-        again = again or search
+        -- A search of a dead web process is removed by another one; it may also be Redis that was away.
+        if call('EXISTS', pair(user, found)) == 0 then return search, left, met_before end
+        met_before = met_before or search
       end
     end
   end
-  return nil, 0, again
+  return nil, 0, met_before
 end
 
 local function make_room(room, session, partner, me)
@@ -188,20 +188,20 @@ local function make_room(room, session, partner, me)
   call('HSET', meta, 'createdAt', created, 'topic', topic, 'level', level, 'sessionId', session,
     'userAId', other, 'userBId', user)
   call('PEXPIREAT', meta, room_until)
-  -- The tickets are not of the room's hash, which such long values would make a slow one.
-  call('SET', 'match:in_room:' .. other, room .. '\n' .. partner.ticket, 'PXAT', room_until)
-  call('SET', 'match:in_room:' .. user, room .. '\n' .. me.ticket, 'PXAT', room_until)
-  dues[#dues + 1], dues[#dues + 2] = join_by, 'join:' .. room
+  -- The queue entries are not in the room's hash, which such long values would make slow.
+  call('SET', 'match:in_room:' .. other, room .. '\n' .. partner.entry_json, 'PXAT', room_until)
+  call('SET', 'match:in_room:' .. user, room .. '\n' .. me.entry_json, 'PXAT', room_until)
+  deadlines[#deadlines + 1], deadlines[#deadlines + 2] = join_by, 'join:' .. room
   local waited = math.floor((clock[1] * 1000000 + clock[2] - partner.since) / 1000)
-  return {'matched', partner.ticket, partner.since, level, topic, math.max(0, waited)}
+  return {'matched', partner.entry_json, partner.since, level, topic, math.max(0, waited)}
 end
 
--- Wait among these finds; whoever nobody has met at their end is written down then.
-local function wait(me, socket, place, index)
+-- Wait among these finds; a search that none of them has matched is written at the end.
+local function wait(me, socket, position, index)
   -- A microsecond apart: equals would stand by their ids.
-  local since = tonumber(place) or clock[1] * 1000000 + clock[2] + index
+  local since = tonumber(position) or clock[1] * 1000000 + clock[2] + index
   local general = fresh[key_of(me.level, '')]
-  if place == 'head' then
+  if position == 'head' then
     for _, queue in ipairs({stored[general.key], general}) do
       local head = entry_at(queue, queue.first)
       if head then since = math.min(since, head[2] - 1) end
@@ -220,7 +220,7 @@ local answers, waiting = {}, {}
 for index = 1, COUNT do
   local at = 4 + (index - 1) * 9
   local user, level, topic = ARGV[at], ARGV[at + 1], ARGV[at + 2]
-  local me = {user = user, level = level, topic = topic, ticket = ARGV[at + 4]}
+  local me = {user = user, level = level, topic = topic, entry_json = ARGV[at + 4]}
   local busy = matched[user] and 'already_in_room' or searches[user] and searches[user].is_new and 'already_searching'
   if not busy and call('EXISTS', 'match:searching:' .. user, 'match:in_room:' .. user) > 0 then
     busy = call('EXISTS', 'match:in_room:' .. user) == 1 and 'already_in_room' or 'already_searching'
@@ -228,13 +228,13 @@ for index = 1, COUNT do
   if busy then
     answers[index] = {busy}
   else
-    local partner, left, again, met = nil, WINDOW, nil, nil
+    local partner, left, met_before, met = nil, WINDOW, nil, nil
     if topic ~= '' then
-      partner, left, again = first_that_fits(user, FITTING[level], topic, ARGV[at + 8], left)
+      partner, left, met_before = first_that_fits(user, FITTING[level], topic, ARGV[at + 8], left)
     end
     if not partner then
       partner, left, met = first_that_fits(user, FITTING[level], '', ARGV[at + 8], left)
-      partner = partner or again or met
+      partner = partner or met_before or met
     end
     if partner then
       answers[index] = make_room(ARGV[at + 5], ARGV[at + 6], partner, me)
@@ -247,11 +247,11 @@ end
 
 for _, me in pairs(waiting) do
   if not matched[me.user] then
-    call('SET', 'match:searching:' .. me.user, concat({me.level, me.topic, me.socket, me.since, me.ticket}, '\n'),
+    call('SET', 'match:searching:' .. me.user, concat({me.level, me.topic, me.socket, me.since, me.entry_json}, '\n'),
       'PXAT', search_until)
     gather(joins, key_of(me.level, ''), me.since, me.user)
     if me.topic ~= '' then gather(joins, key_of(me.level, me.topic), me.since, me.user) end
-    dues[#dues + 1], dues[#dues + 2] = search_by, 'search:' .. me.user
+    deadlines[#deadlines + 1], deadlines[#deadlines + 2] = search_by, 'search:' .. me.user
   end
 end
 give('ZREM', leaves)
@@ -259,7 +259,7 @@ give('ZADD', joins)
 -- Nobody waits longer than a search lasts, so a queue that nobody joins may go.
 for key in pairs(joins) do call('PEXPIREAT', key, search_by) end
 if #drops > 1 then call('ZREM', unpack(drops)) end
-if #dues > 1 then call('ZADD', unpack(dues)) end
+if #deadlines > 1 then call('ZADD', unpack(deadlines)) end
 for level, count in pairs(made) do
   local rate = 'match:rate:' .. level .. ':' .. minute
   if call('INCRBY', rate, count) == count then call('EXPIRE', rate, '360') end

@@ -1,11 +1,11 @@
--- Bind a member's socket to the room; the first to come is the caller.
+-- Bind a participant's socket to the room; the first to join is the caller.
 --
 -- KEYS[1] match:room:{room}:meta   KEYS[2] match:room:{room}:users   KEYS[3] match:due
--- ARGV    user, socket, room, what the user has heard ('' or a number)
+-- ARGV    user, socket, room, the last `seq` that the user has received ('' or a number)
 -- returns {'not_in_room'} | {role, peer's user id, peer's socket or '', now (ms) where this join makes the room a call, else 0,
 --         1 where it already was one, the socket this one replaces or '', how many times the user has joined,
---         what the user had sent before ('' or JSON), ms that an absent peer still has, how many times the peer has joined,
---         what the peer had heard then ('' or a number)}
+--         the user's saved state ('' or JSON), ms that an absent peer still has, how many times the peer has joined,
+--         the last `seq` that the peer had received by then ('' or a number)}
 
 if redis.call('SISMEMBER', KEYS[2], ARGV[1]) == 0 then return {'not_in_room'} end
 local me, room = ARGV[1], ARGV[3]
@@ -32,8 +32,8 @@ if not meta[4] and peers[1] then
   connects = string.format('%.0f', now)
   redis.call('HSET', KEYS[1], 'connected', connects)
   redis.call('ZREM', KEYS[3], 'join:' .. room)
-  -- It lasts no longer than its keys, which have a minute more. That the call's row is still to say that it has begun:
-  -- whoever dies before it does, another writes it.
+  -- The call lasts no longer than its keys, which have a minute more. The other deadline is for the call's row to record
+  -- its beginning: where this process dies before, another one writes it.
   local ends = now + (redis.call('TTL', KEYS[1]) - 60) * 1000
   redis.call('ZADD', KEYS[3], now + 5000, 'begin:' .. room .. ':' .. connects, ends, 'room:' .. room)
 end

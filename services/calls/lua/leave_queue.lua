@@ -1,11 +1,11 @@
--- Take the searches of several users back. Where a socket is given, only the search of that socket.
+-- Remove the searches of several users. Where a socket is given, only the search of that socket.
 --
 -- KEYS[1] match:due
 -- ARGV    of each: user, socket ('' for any)
--- returns of each the ticket, or nothing ('') where there was none
+-- returns of each the queue entry, or '' where there was none
 
 local call = redis.call
-local answers, dues, queues = {}, {KEYS[1]}, {}
+local answers, deadlines, queues = {}, {KEYS[1]}, {}
 
 local function leave(queue, user)
   if not queues[queue] then queues[queue] = {queue} end
@@ -17,19 +17,19 @@ for index = 1, #ARGV, 2 do
   local key, answer = 'match:searching:' .. user, ''
   local held = call(wanted == '' and 'GETDEL' or 'GET', key)
   if held then
-    local level, topic, socket, ticket = string.match(held, '^(%a+)\n([^\n]*)\n([^\n]*)\n%d+\n(.*)')
+    local level, topic, socket, entry_json = string.match(held, '^(%a+)\n([^\n]*)\n([^\n]*)\n%d+\n(.*)')
     if wanted == '' or wanted == socket then
       if wanted ~= '' then call('DEL', key) end
       leave('match:queue:' .. level, user)
       if topic ~= '' then leave('match:queue:' .. level .. ':' .. topic, user) end
-      dues[#dues + 1] = 'search:' .. user
-      answer = ticket
+      deadlines[#deadlines + 1] = 'search:' .. user
+      answer = entry_json
     end
   else
-    dues[#dues + 1] = 'search:' .. user
+    deadlines[#deadlines + 1] = 'search:' .. user
   end
   answers[#answers + 1] = answer
 end
 for _, left in pairs(queues) do call('ZREM', unpack(left)) end
-if #dues > 1 then call('ZREM', unpack(dues)) end
+if #deadlines > 1 then call('ZREM', unpack(deadlines)) end
 return answers

@@ -1,17 +1,17 @@
--- Make a room again that Redis has lost, from the row of its call, and seat the member whose socket is given.
+-- Restore a room that Redis has lost, from the row of its call, with the participant whose socket is given.
 --
 -- KEYS[1] match:room:{room}:meta   KEYS[2] match:room:{room}:users   KEYS[3] match:due
 -- ARGV    room, session, user a, user b, 1 where it is a call, room seconds it has left, grace ms,
---         member ('' for neither), their socket, the caller ('' where that is not known), joins of the member and of the
---         other
--- A member whom no socket is known for has the grace to come back.
--- returns 1, or 0 where a member searches, or is in another room
+--         participant ('' for neither), their socket, the caller ('' where that is not known), joins of the participant
+--         and of the peer
+-- A participant without a known socket has the grace to come back.
+-- returns 1, or 0 where a participant searches, or is in another room
 
-local room, member, socket = ARGV[1], ARGV[8], ARGV[9]
+local room, participant, socket = ARGV[1], ARGV[8], ARGV[9]
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 if redis.call('EXISTS', KEYS[1]) == 0 then
-  -- One that was closed since the loss stays so: its row is about to be ended.
+  -- A room that was closed since the loss stays closed: its row is about to be ended.
   local one, other = ARGV[3], ARGV[4]
   if other < one then one, other = other, one end
   if redis.call('EXISTS', 'match:recent:' .. one .. ':' .. other) == 1 then return 1 end
@@ -37,20 +37,20 @@ if redis.call('EXISTS', KEYS[1]) == 0 then
     end
   end
 end
-if member ~= '' and redis.call('HEXISTS', KEYS[1], 'socket:' .. member) == 0 then
-  redis.call('HSET', KEYS[1], 'socket:' .. member, socket)
-  redis.call('HDEL', KEYS[1], 'away:' .. member)
-  redis.call('ZREM', KEYS[3], 'grace:' .. room .. ':' .. member)
+if participant ~= '' and redis.call('HEXISTS', KEYS[1], 'socket:' .. participant) == 0 then
+  redis.call('HSET', KEYS[1], 'socket:' .. participant, socket)
+  redis.call('HDEL', KEYS[1], 'away:' .. participant)
+  redis.call('ZREM', KEYS[3], 'grace:' .. room .. ':' .. participant)
 end
--- A count of joins never falls: what is older is told from it.
+-- A count of joins never falls: messages are ordered by it.
 local function count_up(user, joins)
   if tonumber(redis.call('HGET', KEYS[1], 'joins:' .. user) or 0) < tonumber(joins) then
     redis.call('HSET', KEYS[1], 'joins:' .. user, joins)
   end
 end
-if member ~= '' then
-  count_up(member, ARGV[11])
-  count_up(member == ARGV[3] and ARGV[4] or ARGV[3], ARGV[12])
+if participant ~= '' then
+  count_up(participant, ARGV[11])
+  count_up(participant == ARGV[3] and ARGV[4] or ARGV[3], ARGV[12])
 end
 if ARGV[10] ~= '' then redis.call('HSETNX', KEYS[1], 'caller', ARGV[10]) end
 return 1

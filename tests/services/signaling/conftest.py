@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from container import Container
-from services.calls.matchmaking import Match
+from services.calls.outcomes import Match
 from testing.calls import LocalBus, empty_queue
 from testing.signaling_stack import Interrupted, Matched, OneRoomHistory, SignalingStack, lose_room
 

@@ -9,7 +9,7 @@ import pytest
 import errors
 from container import Container
 from models import EndedBy
-from services.calls.signaling import PeerBack, PeerLeft
+from services.calls.outcomes import PeerLeft, PeerReconnected
 from testing.calls import (
     call_row,
     make_due,
@@ -34,12 +34,12 @@ async def test_join_row_is_written_with_its_own_time(container: Container, match
     await backdate_match(container, room_id, 3600)
     await stack.signaling.join_room(one, "w.one", room_id)
     joined = await stack.signaling.join_room(other, "w.other", room_id)
-    assert (joined.role, joined.peer_socket, joined.is_back) == ("receiver", "w.one", False)
+    assert (joined.role, joined.peer_socket_id, joined.is_reconnect) == ("receiver", "w.one", False)
     began = datetime.now(UTC)
     await age_room(container, room_id, 60)
     history.is_away = False
     assert len(await make_due(container, f"begin:{room_id}")) == 1
-    assert [outcome async for outcome in stack.recovery.due()] == []
+    assert [outcome async for outcome in stack.recovery.handle_deadlines()] == []
     made = await call_row(container, room_id)
     assert made is not None and made.connected_at is not None
     assert abs(began - made.connected_at - timedelta(seconds=60)) < timedelta(seconds=20), "the time of the writing"
@@ -61,9 +61,9 @@ async def test_call_during_an_outage_is_recorded_as_it_was(container: Container,
     history.is_away = False
     # The end is written before the beginning.
     assert len(await make_due(container, f"end:{room_id}")) == 1
-    assert [outcome async for outcome in stack.recovery.due()] == []
+    assert [outcome async for outcome in stack.recovery.handle_deadlines()] == []
     await make_due(container, f"begin:{room_id}")
-    assert [outcome async for outcome in stack.recovery.due()] == []
+    assert [outcome async for outcome in stack.recovery.handle_deadlines()] == []
     made = await call_row(container, room_id)
     assert made is not None and made.connected_at is not None and made.ended_at is not None
     assert 90 <= (made.duration_seconds or 0) < 110
@@ -75,14 +75,14 @@ async def test_peer_returning_to_a_restored_room_is_known(
     container: Container, matched: Matched, interrupted: Interrupted
 ) -> None:
     stack, (_, other, room_id) = interrupted
-    assert [outcome async for outcome in stack.recovery.data_lost()] == []
+    assert [outcome async for outcome in stack.recovery.restore_data()] == []
     for number in range(3):
         await stack.signaling.join_room(other, f"w.other {number}", room_id)
     await lose_room(container, *matched)
     await stack.signaling.disconnect(other, "w.other 2")
-    assert [outcome async for outcome in stack.recovery.data_lost()] == []
+    assert [outcome async for outcome in stack.recovery.restore_data()] == []
     await stack.signaling.join_room(other, "w.back", room_id)
-    assert stack.moves[-1] == PeerBack("w.one")
+    assert stack.moves[-1] == PeerReconnected("w.one")
     assert offer(stack.signaling, "w.one", room_id) == "w.back"
 
 
@@ -93,7 +93,7 @@ async def test_hang_up_of_a_lost_room_ends_the_call(container: Container, interr
     assert ended is not None and ended.ended_by is EndedBy.USER_B and ended.connected_at is not None
     with pytest.raises(errors.RoomClosed):
         await stack.signaling.end_call(one, "w.one", room_id)
-    assert [outcome async for outcome in stack.recovery.data_lost()] == []
+    assert [outcome async for outcome in stack.recovery.restore_data()] == []
     assert not await container.redis.exists(f"match:room:{room_id}:meta")
     assert await make_due(container, f"end:{room_id}") == []
 
@@ -103,7 +103,7 @@ async def test_lost_room_ends_when_a_member_searches_again(container: Container,
     await stack.signaling.disconnect(other, "w.other")
     container.matchmaking.connect(socket := f"{container.bus.worker_id}.again")
     await container.matchmaking.find_partner(other, socket, level="all", topic=None)
-    assert [outcome async for outcome in stack.recovery.data_lost()] == []
+    assert [outcome async for outcome in stack.recovery.restore_data()] == []
     ended = await call_row(container, room_id)
     assert ended is not None and ended.ended_by is EndedBy.ERROR
     with pytest.raises(errors.RoomClosed):

@@ -10,8 +10,8 @@ import pytest
 import errors
 from container import Container
 from models import EndedBy
+from services.calls.outcomes import PeerLeft, PeerReconnected, PeerReconnecting
 from services.calls.rooms import Rooms
-from services.calls.signaling import PeerAway, PeerBack, PeerLeft
 from testing.calls import (
     HeldBus,
     call_row,
@@ -73,7 +73,7 @@ async def test_disconnect_of_another_device_is_ignored(container: Container, mat
     assert made is not None and made.ended_at is None
     assert await signaling.disconnect(one, "w.one") is None
     await bus.release()
-    assert stack.moves == [PeerAway("w.other", 10)]
+    assert stack.moves == [PeerReconnecting("w.other", 10)]
     assert await signaling.end_call(other, "w.other", room_id) is None, "there is no peer to notify"
     assert (await ended_call_row(container, room_id)).ended_by is not None
 
@@ -97,7 +97,9 @@ async def test_late_away_message_is_ignored(container: Container, matched: Match
     await signaling.join_room(other, "w.second", room_id)
     await bus.release()
     back = [*stack.moves]
-    assert back == ([PeerAway("w.one", 10), PeerBack("w.one")] if drop_arrived else [PeerBack("w.one")])
+    assert back == (
+        [PeerReconnecting("w.one", 10), PeerReconnected("w.one")] if drop_arrived else [PeerReconnected("w.one")]
+    )
     bus.held[:] = late
     await bus.release()
     assert stack.moves == back, "a present peer is reported as away"

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from container import Container
-from services.calls.signaling import PeerAway, Seat
+from services.calls.outcomes import PeerReconnecting
+from services.calls.participants import Participant
 from testing.calls import (
     LocalBus,
 )
@@ -15,6 +14,7 @@ from testing.signaling_stack import (
     Matched,
     SignalingStack,
 )
+from wire import events
 
 
 @pytest.mark.parametrize("first", ["receiver", "sender"])
@@ -30,7 +30,7 @@ async def test_replay_after_both_dropped(
         await signaling.join_room(user_id, socket, room_id)
 
     def signal(socket: str) -> int:
-        payload: dict[str, Any] = {"candidate": None}
+        payload: events.CandidateMessage = {"candidate": None, "seq": 0}
         if (peer := signaling.relay(socket, room_id, "webrtc_ice", payload)) is not None:
             stack.emitted.append((peer, "webrtc_ice", payload))
         return int(payload["seq"])
@@ -65,7 +65,7 @@ async def test_replay_resends_what_was_lost_in_transit(container: Container, mat
     for user_id, socket in ((one, "w.one"), (other, "w.other")):
         await signaling.join_room(user_id, socket, room_id)
     for _ in range(5):
-        payload: dict[str, Any] = {"candidate": None}
+        payload: events.CandidateMessage = {"candidate": None, "seq": 0}
         signaling.relay("w.one", room_id, "webrtc_ice", payload)
     await signaling.disconnect(one, "w.one")
     await signaling.disconnect(other, "w.other")
@@ -91,7 +91,7 @@ async def test_replay_when_both_return_with_new_sockets(
     received: list[int] = []
 
     def signal(number: int, socket: str) -> None:
-        payload: dict[str, Any] = {"candidate": {"candidate": str(number)}}
+        payload: events.CandidateMessage = {"candidate": {"candidate": str(number)}, "seq": 0}
         if signaling.relay(socket, room_id, "webrtc_ice", payload) is not None:
             received.append(payload["seq"])
             stack.emitted.append(("direct", "webrtc_ice", payload))
@@ -105,8 +105,8 @@ async def test_replay_when_both_return_with_new_sockets(
     # The sender too comes with another socket, as when its server is stopped.
     await signaling.disconnect(one, "w.one")
     joined = await signaling.join_room(one, "w.one again", room_id)
-    assert joined.is_back and joined.peer_socket is None
-    assert stack.moves[-1:] == [PeerAway("w.one again", 10)]
+    assert joined.is_reconnect and joined.peer_socket_id is None
+    assert stack.moves[-1:] == [PeerReconnecting("w.one again", 10)]
     for number in range(20, 30):
         signal(number, "w.one again")
     await signaling.join_room(other, "w.other again", room_id, after=last_received if reports_last_seq else None)
@@ -124,11 +124,11 @@ async def test_replay_to_a_replaced_socket(container: Container, matched: Matche
     for user_id, socket in ((one, "w.one"), (other, "w.other")):
         await stack.signaling.join_room(user_id, socket, room_id)
     for _ in range(5):
-        payload: dict[str, Any] = {"candidate": None}
+        payload: events.CandidateMessage = {"candidate": None, "seq": 0}
         assert stack.signaling.relay("w.one", room_id, "webrtc_ice", payload) == "w.other"
     # Of the five the peer received two, and returned before the drop was noticed.
     joined = await stack.signaling.join_room(other, "w.new", room_id, after=payload["seq"] - 3)
-    assert (joined.replaced, joined.is_back) == ("w.other", True)
+    assert (joined.replaced_socket_id, joined.is_reconnect) == ("w.other", True)
     assert [(socket, received["seq"]) for socket, _, received in stack.emitted] == [
         ("w.new", payload["seq"] - back) for back in (2, 1, 0)
     ]
@@ -140,19 +140,19 @@ async def test_failed_signal_is_not_replayed(container: Container, matched: Matc
     stack = SignalingStack(container, bus=LocalBus())
     for user_id, socket in ((one, "w.one"), (other, "w.other")):
         await stack.signaling.join_room(user_id, socket, room_id)
-    payload: dict[str, Any] = {"candidate": None}
+    payload: events.CandidateMessage = {"candidate": None, "seq": 0}
     stack.signaling.relay("w.one", room_id, "webrtc_ice", payload)
-    stack.signaling.take_back("w.one", payload["seq"])
+    stack.signaling.forget_signal("w.one", payload["seq"])
     await stack.signaling.join_room(other, "w.new", room_id, after=0)
     assert stack.emitted == []
 
 
 async def test_kept_signals_are_bounded() -> None:
     """At most 512 signals, and no more than half a megabyte of them."""
-    kept = Seat("room", "user")
+    kept = Participant("room", "user")
     for number in range(1000):
-        kept.remember(number, "webrtc_ice", {"candidate": None})
-    assert [signal.seq for signal in kept.since(0)] == list(range(488, 1000))
+        kept.record(number, "webrtc_ice", {"candidate": None, "seq": number})
+    assert [signal.seq for signal in kept.signals_after(0)] == list(range(488, 1000))
     for number in range(100):
-        kept.remember(1000 + number, "webrtc_offer", {"sdp": "v" * 32700})
-    assert [signal.seq for signal in kept.since(0)] == list(range(1084, 1100))
+        kept.record(1000 + number, "webrtc_offer", {"sdp": "v" * 32700, "seq": number})
+    assert [signal.seq for signal in kept.signals_after(0)] == list(range(1084, 1100))

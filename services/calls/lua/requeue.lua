@@ -1,14 +1,14 @@
--- Give a search its old place in the queue, unless its user has moved on.
+-- Put a search back at its old position in the queue, unless its user has moved on.
 --
 -- KEYS[1] match:searching:{user}   KEYS[2] match:in_room:{user}   KEYS[3] match:due
--- ARGV    user, level, topic ('' for none), socket, since (µs), ticket, search ms
+-- ARGV    user, level, topic ('' for none), socket, since (µs), queue entry, search ms
 -- returns 1 where it is back, else 0
 
 if redis.call('EXISTS', KEYS[1], KEYS[2]) > 0 then return 0 end
-local user, level, topic, socket, since, ticket, search_ms = unpack(ARGV)
+local user, level, topic, socket, since, entry_json, search_ms = unpack(ARGV)
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-redis.call('SET', KEYS[1], table.concat({level, topic, socket, since, ticket}, '\n'), 'PX', search_ms + 5000)
+redis.call('SET', KEYS[1], table.concat({level, topic, socket, since, entry_json}, '\n'), 'PX', search_ms + 5000)
 redis.call('ZADD', KEYS[3], now + search_ms, 'search:' .. user)
 local queues = {'match:queue:' .. level}
 if topic ~= '' then queues[2] = queues[1] .. ':' .. topic end

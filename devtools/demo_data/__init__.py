@@ -1,0 +1,8 @@
+"""Demo data: plausible learners, six weeks of their practice, and what they bought, so that no list is empty.
+
+The same seed makes the same people and the same weeks, counted back from now.
+"""
+
+from devtools.demo_data.filling import Demo, DemoData
+
+__all__ = ["Demo", "DemoData"]

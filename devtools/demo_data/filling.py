@@ -1,0 +1,169 @@
+"""Demo data of one deployment, written in one transaction."""
+
+from __future__ import annotations
+
+import random
+import secrets
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlmodel import SQLModel, col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+import errors
+from adapters.ffmpeg import Ffmpeg
+from adapters.passwords import Passwords
+from container import Container
+from devtools.demo_data.calls import make_blocks, make_calls, make_ratings
+from devtools.demo_data.courses import get_free_lesson, make_courses, make_enrollments, make_lessons, make_progress
+from devtools.demo_data.notifications import make_notifications
+from devtools.demo_data.orders import add_refunds, make_orders
+from devtools.demo_data.people import EMAIL_DOMAIN, make_people, sort_by_calls
+from devtools.demo_data.reports import ADMIN_NOTES, make_reports
+from models import (
+    Profile,
+    Report,
+    ReportStatus,
+    Role,
+    User,
+)
+from models.columns import now
+from services.safety.reports import flag
+from settings import Settings
+
+#: One seeding at a time.
+ADVISORY_LOCK_ID = 5503_0003
+VIDEO_SECONDS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """Counts of what was made, and the credentials: one password for all accounts."""
+
+    learners: int
+    calls: int
+    ratings: int
+    reports: int
+    blocks: int
+    courses: int
+    orders: int
+    password: str
+    learner_email: str
+    #: None where there was an administrator already.
+    admin_email: str | None
+    #: Whether the free lesson's video was uploaded; False where storage does not answer.
+    has_video: bool
+
+
+class DemoData:
+    """Demo data of one deployment, written through its services."""
+
+    def __init__(self, services: Container) -> None:
+        self._settings = services.settings
+        self._database = services.database
+        self._audit = services.audit
+        self._bans = services.bans
+        self._uploads = services.uploads
+
+    async def fill(self, learners: int, seed: int) -> Demo:
+        """Make demo data, all of it or none; raise Refused where there is some already."""
+        rng = random.Random(seed)  # noqa: S311 - repeatable on purpose
+        password = secrets.token_urlsafe(9)
+        password_hash = await _hash_password(self._settings, password)
+        async with self._database.transaction() as db:
+            await db.execute(sa.select(sa.func.pg_advisory_xact_lock(ADVISORY_LOCK_ID)))
+            there = select(User.id).where(col(User.email).endswith(EMAIL_DOMAIN, autoescape=True)).limit(1)
+            if (await db.exec(there)).first() is not None:
+                raise errors.Refused("the demo data is there already; seed an empty database to have it anew")
+            admin, made_admin = await self._find_or_create_admin(db, password_hash)
+            taken = {name.lower() for name in (await db.exec(select(Profile.username))).all() if name}
+            people = make_people(rng, learners, password_hash, taken)
+            calls = make_calls(rng, people)
+            ratings = make_ratings(rng, calls)
+            reports = make_reports(rng, calls)
+            blocks = make_blocks(ratings)
+            courses = make_courses(rng, admin)
+            orders = make_orders(rng, people, courses)
+            enrollments = list(make_enrollments(rng, people, courses, orders))
+            lessons = make_lessons(rng, courses)
+            progress = list(make_progress(rng, enrollments, lessons))
+            groups: tuple[list[SQLModel], ...] = (
+                [each.user for each in people],
+                [each.profile for each in people],
+                [*calls],
+                [*ratings, *reports, *blocks, *courses],
+                [*orders, *lessons],
+                [*enrollments, *progress],
+                [*make_notifications(rng, people, calls, orders, reports, admin)],
+            )
+            for group in groups:  # rows that others refer to go first
+                db.add_all(group)
+                await db.flush()
+            await self._review_reports(db, admin, reports)
+            await add_refunds(db, rng, orders, self._audit, admin)
+            for reported in {each.reported_id for each in reports}:
+                await flag(db, await db.get_one(User, reported))
+            lesson_id = get_free_lesson(courses, lessons).id  # free, so that every learner can watch it
+        video = await self._upload_video(str(admin.id), str(lesson_id))
+        most_active = sort_by_calls(people)[0]
+        return Demo(
+            len(people),
+            len(calls),
+            len(ratings),
+            len(reports),
+            len(blocks),
+            len(courses),
+            len(orders),
+            password,
+            most_active.user.email,
+            admin.email if made_admin else None,
+            video,
+        )
+
+    async def _upload_video(self, admin_id: str, lesson_id: str) -> bool:
+        """Upload a test picture as a lesson's video, as an administrator does; return whether storage was reachable."""
+        video = await Ffmpeg(self._settings).test_picture(VIDEO_SECONDS)
+
+        async def body() -> AsyncIterator[bytes]:
+            yield video
+
+        try:
+            await self._uploads.put(admin_id, lesson_id, body(), len(video))
+        except errors.Unavailable:
+            return False
+        return True
+
+    async def _find_or_create_admin(self, db: AsyncSession, password_hash: str) -> tuple[User, bool]:
+        there = select(User).where(User.role == Role.ADMIN).order_by(col(User.created_at)).limit(1)
+        if (admin := (await db.exec(there)).first()) is not None:
+            return admin, False
+        admin = User(email=f"admin{EMAIL_DOMAIN}", password_hash=password_hash, role=Role.ADMIN, is_verified=True)
+        db.add(admin)
+        await db.flush()
+        db.add(Profile(user_id=admin.id))
+        await self._audit.write(db, None, "admin.create", admin.id)
+        return admin, True
+
+    async def _review_reports(self, db: AsyncSession, admin: User, reports: list[Report]) -> None:
+        """Review the reports as an administrator does, with the entries of the audit log."""
+        for report in reports:
+            if report.status is ReportStatus.PENDING:
+                continue
+            report.admin_note = ADMIN_NOTES[report.status]
+            banned = report.status is ReportStatus.ACTIONED
+            if banned:
+                report.actioned_at = now()
+                user = await db.get_one(User, report.reported_id)
+                await self._bans.ban_within(db, admin.id, user, report.admin_note)
+            db.add(report)
+            outcome = {"before": ReportStatus.PENDING.value, "after": report.status.value, "banned": banned}
+            await self._audit.write(db, admin.id, "report.review", report.id, **outcome)
+
+
+async def _hash_password(settings: Settings, password: str) -> str:
+    passwords = Passwords(settings.bcrypt_rounds)
+    try:
+        return await passwords.hash(password)
+    finally:
+        passwords.close()

@@ -1,0 +1,98 @@
+"""Outcomes of searches, matches and calls: what the sockets they concern are sent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from models import Level
+from services.calls.room_state import PartnerLevel, Role
+
+#: Why a call ended.
+LeaveReason = Literal["ended", "disconnected", "timeout", "banned"]
+
+
+@dataclass(frozen=True, slots=True)
+class Partner:
+    """One side of a match as the other sees it, and the socket that searched."""
+
+    user_id: str
+    display_name: str
+    avatar_url: str | None
+    level: PartnerLevel
+    socket_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Two learners and their room. `waiting` was in the queue, `seeker` found them."""
+
+    room_id: str
+    session_id: str
+    level: Level
+    topic: str | None
+    waiting: Partner
+    seeker: Partner
+
+
+@dataclass(frozen=True, slots=True)
+class Searching:
+    """A search that waits in the queue."""
+
+    socket_id: str
+    estimated_wait_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class SearchExpired:
+    """A search that found nobody in its time."""
+
+    socket_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class PartnerCancelled:
+    """A match that did not become a call, for the learner who is left; `then`: their search that goes on."""
+
+    socket_id: str
+    then: Searching | Match | None
+
+
+@dataclass(frozen=True, slots=True)
+class RoomJoined:
+    """A participant that entered a room, or came back to it.
+
+    `peer_socket_id` is the other socket to inform. `is_reconnect`: it was a call already. `replaced_socket_id` is the
+    user's earlier socket, which has left the room with this join.
+    """
+
+    role: Role
+    peer_socket_id: str | None
+    is_reconnect: bool
+    replaced_socket_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PeerReconnecting:
+    """A call whose other participant dropped, and has `grace_seconds` to come back."""
+
+    socket_id: str
+    grace_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class PeerReconnected:
+    """A call whose other participant has come back, or goes on with another device."""
+
+    socket_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class PeerLeft:
+    """A call that is over."""
+
+    socket_id: str
+    reason: LeaveReason
+
+
+Outcome = Searching | SearchExpired | Match | PartnerCancelled | PeerReconnecting | PeerReconnected | PeerLeft

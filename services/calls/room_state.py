@@ -1,0 +1,123 @@
+"""State of queue and rooms as Redis keeps it, and what a change of it results in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal, NamedTuple, NotRequired, TypedDict
+
+from models import Level
+
+#: The first to join is the caller.
+Role = Literal["caller", "receiver"]
+#: A learner's own level, as `EnglishLevel` has it.
+PartnerLevel = Literal["beginner", "intermediate", "advanced"]
+
+
+class PartnerCard(TypedDict):
+    """The profile of a searching learner, as a partner is shown it."""
+
+    displayName: str
+    avatarUrl: str | None
+    level: PartnerLevel
+
+
+class QueueEntry(TypedDict):
+    """A search in the queue, as Redis keeps it and the bus carries it."""
+
+    userId: str
+    socket: str
+    level: Level
+    #: Empty for none.
+    topic: str
+    card: PartnerCard
+    #: The position in the queue, which is the moment (µs) it began by Redis's clock; not part of what Redis keeps.
+    since: NotRequired[int]
+    #: Whether the position was given at the head of the queue.
+    atHead: NotRequired[bool]
+
+
+class Queued(NamedTuple):
+    """A search without a partner yet; `recent_matches` are those of its level in the last 5 minutes."""
+
+    ahead: int
+    recent_matches: int
+    entry: QueueEntry
+
+
+class Paired(NamedTuple):
+    """A room that has just been created; `waited_ms` is how long the partner had waited."""
+
+    partner_entry: QueueEntry
+    level: Level
+    topic: str | None
+    waited_ms: int
+
+
+class JoinResult(NamedTuple):
+    """A participant's join of a room.
+
+    `peer_socket_id` is empty while the peer is not there; `peer_joins` is how often it has joined, `peer_after` the
+    last signal that it had received by then. `connected_ms`: when this join made the room a call, by Redis's clock, or
+    empty; `was_call`: it was one. `replaced_socket_id` is the user's earlier socket in the room, or empty.
+    `saved_state` is what an earlier socket of the user left.
+    """
+
+    role: Role
+    peer_id: str
+    peer_socket_id: str
+    connected_ms: str
+    was_call: bool
+    replaced_socket_id: str
+    joins: int
+    saved_state: str
+    peer_grace: timedelta
+    peer_joins: int
+    peer_after: int | None
+
+
+class ParticipantRecord(NamedTuple):
+    """A participant of a closed room; `socket_id` is empty where they had not joined or were away."""
+
+    user_id: str
+    socket_id: str
+    queue_entry: QueueEntry | None
+
+
+class CallEnd(NamedTuple):
+    """The end of a call that its row is still to record, as `match:due` has it: by whom, after how long, and when.
+
+    `lasted_ms` is -1 where it never was a call; `at_ms` is by Redis's clock.
+    """
+
+    room_id: str
+    by: str
+    lasted_ms: str
+    at_ms: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedRoom:
+    """A room that has just been closed; `was_call`: both had joined, `announced`: the match was about to be emitted.
+
+    The first of the participants waited in the queue, the second found them.
+    """
+
+    room_id: str
+    was_call: bool
+    announced: bool
+    participants: tuple[ParticipantRecord, ParticipantRecord]
+    end: CallEnd
+
+    def peer_of(self, user_id: str) -> ParticipantRecord:
+        return self.participants[1] if self.participants[0].user_id == user_id else self.participants[0]
+
+
+class ParticipantAway(NamedTuple):
+    """A participant of a call whose socket is gone; `peer_socket_id` is empty where the peer is away too.
+
+    `joins` is how often the participant had joined.
+    """
+
+    peer_socket_id: str
+    joins: int

@@ -1,0 +1,1 @@
+"""Types of what is sent and answered, generated from both specs; they exist for the type checker alone."""
