@@ -27,9 +27,8 @@ test: env ## Run the tests that need nothing but this folder (ARGS="-k auth").
 	$(if $(ARGS),,$(MAKE) --no-print-directory test-connexion)
 
 .PHONY: test-connexion
-test-connexion: env ## Run the contract and HTTP tests with connexion answering all (part of a whole `make test`).
-	REST_FAST_PATH=false $(BIN)/python -m pytest -m "not system" tests/contract tests/handlers \
-		--ignore=tests/contract/test_lint.py --ignore=tests/contract/test_layers.py $(or $(ARGS),$(AT_ONCE))
+test-connexion: env ## Run the tests marked `rest_paths` without the fast path (part of a whole `make test`).
+	REST_FAST_PATH=false $(BIN)/python -m pytest -m "rest_paths and not system" tests/contract tests/handlers $(or $(ARGS),$(AT_ONCE))
 
 .PHONY: test-system
 test-system: env ## Run the tests that need Debian packages: coturn, nginx, Chromium.

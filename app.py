@@ -11,7 +11,7 @@ from contract import admin_page, docs, edge, events, practice_page, rest, schema
 
 
 def create(container: Container | None = None, openapi: dict[str, Any] | None = None) -> ASGIApp:
-    """Compose the app; uvicorn calls this in each worker. Benchmarks pass an `openapi` with an operation of theirs."""
+    """Compose the app of a web process. Benchmarks pass an `openapi` with an operation of theirs."""
     services = container or Container(configuration.load())
     logs.configure(services.settings)
     openapi = openapi or schemas.load(schemas.OPENAPI)
@@ -19,4 +19,4 @@ def create(container: Container | None = None, openapi: dict[str, Any] | None = 
     practice = practice_page.routes(services.storage.public_origin, services.storage.signed_origin)
     api = tus.Protocol(rest.build(services, openapi), openapi)
     http = edge.Before([*documents, *admin_page.routes(), *practice], api)
-    return edge.wrap(socket_server.App(events.build(services), http), services.settings, services.metrics.request)
+    return edge.wrap(socket_server.App(events.build(services), http), services.settings, services.metrics.count_request)

@@ -1,4 +1,4 @@
-"""The only place that constructs services and adapters. Everything else is handed what it needs."""
+"""Construction of services and adapters; everything else gets what it needs as arguments."""
 
 from __future__ import annotations
 
@@ -34,11 +34,14 @@ from services.calls.recovery import RecoveryService
 from services.calls.rooms import LUA_DIRECTORY, Rooms
 from services.calls.signaling import SignalingService
 from services.calls.user_sockets import UserSocketsService
-from services.identity.account_deletion import PrivacyService
+from services.identity.account_deletion import AccountDeletionService
 from services.identity.administrators import AdministratorsService
 from services.identity.authentication import AuthenticationService
+from services.identity.data_export import DataExportService
+from services.identity.email_verification import EmailVerificationService
 from services.identity.login_revocations import LoginRevocations
 from services.identity.logins import LoginsService
+from services.identity.passwords import PasswordsService
 from services.identity.profiles import ProfilesService
 from services.identity.user_directory import UserDirectoryService
 from services.learning.courses import CoursesService
@@ -68,7 +71,7 @@ from settings import Settings
 
 
 class Container:
-    """One process's services. A test passes its own `bus`, `storage` and so on in place of the real ones."""
+    """Services of one process. A test passes its own `bus`, `storage` and so on in place of the real ones."""
 
     def __init__(
         self,
@@ -91,33 +94,55 @@ class Container:
         self.rate_limiter = RateLimiter(self.redis, settings.rate_limit_factor)
         self.storage = storage or Storage(settings)
         self.turn = Turn(settings)
-
         self.jobs = Jobs(settings)
-        mailer = mailer or (ResendMailer(settings) if settings.resend_api_key else Mailbox(settings))
+        self._mailer = mailer or (ResendMailer(settings) if settings.resend_api_key else Mailbox(settings))
+        self._push = push or (FcmSender(settings) if settings.has_push_account else PushLog())
+        self._providers = _build_providers(settings) if payment_providers is None else payment_providers
         self._passwords = Passwords(settings.bcrypt_rounds)
-        tokens = AccessTokens(
+        self._tokens = AccessTokens(
             KeyRing(KeyFiles(settings)),
             issuer=settings.app_url,
             audience=settings.jwt_audience,
             lifetime=settings.jwt_access_expiry,
         )
+        self.audit = AuditService(self.database)
+        # In this order: each feature uses those before it.
+        self._build_identity()
+        self._build_safety()
+        self._build_payments()
+        self._build_learning()
+        self._build_messaging()
+        self._build_calls()
+        self._build_operations()
+        #: Loops that run for as long as the server serves.
+        self.background: list[Callable[[], Coroutine[Any, Any, None]]] = []
+
+    def _build_identity(self) -> None:
+        settings = self.settings
         token_lifetime = settings.jwt_access_expiry + timedelta(seconds=LEEWAY)
         self.login_revocations = LoginRevocations(self.database, self.redis, token_lifetime)
-        self.logins = LoginsService(self.database, tokens, self.login_revocations, settings.jwt_refresh_expiry)
+        self.logins = LoginsService(self.database, self._tokens, self.login_revocations, settings.jwt_refresh_expiry)
         self.authentication = AuthenticationService(
-            self.database, self._passwords, tokens, self.logins, self.jobs, mailer, settings.app_url
+            self.database, self._passwords, self._tokens, self.logins, self.jobs
         )
-        self.audit = AuditService(self.database)
+        self.passwords = PasswordsService(
+            self.database, self._passwords, self.logins, self.jobs, self._mailer, settings.app_url
+        )
+        self.email_verification = EmailVerificationService(self.database, self.jobs, self._mailer, settings.app_url)
         self.administrators = AdministratorsService(self.database, self._passwords, self.logins, self.audit)
+        self.profiles = ProfilesService(self.database, self.storage, self.jobs)
+        self.account_deletion = AccountDeletionService(
+            self.database, self._passwords, self.logins, self.jobs, self.storage
+        )
+        self.data_export = DataExportService(self.database, self.profiles)
+
+    def _build_safety(self) -> None:
         self.bans = BansService(self.database, self.audit, self.logins)
         self.reports = ReportsService(self.database, self.audit, self.bans)
         self.blocks = BlocksService(self.database)
-        self.profiles = ProfilesService(self.database, self.storage, self.jobs)
-        self.privacy = PrivacyService(
-            self.database, self._passwords, self.logins, self.profiles, self.jobs, self.storage
-        )
-        self._providers = _providers(settings) if payment_providers is None else payment_providers
-        self.idempotency = IdempotencyService(self.redis)
+
+    def _build_payments(self) -> None:
+        settings = self.settings
         self.checkout = CheckoutService(
             self.database, self._providers, settings.payment_provider, settings.checkout_expiry
         )
@@ -125,12 +150,9 @@ class Container:
         self.refunds = RefundsService(self.database, self.jobs, self.audit, self._providers)
         self.reconciliation = ReconciliationService(self.database, self.refunds, self._providers)
         self.webhooks = WebhooksService(self.database, self.redis, self.jobs, self.audit, self._providers)
-        self.pruning = PruningService(
-            self.database,
-            notifications_after=settings.prune_notifications_after,
-            mailed_tokens_after=settings.prune_mailed_tokens_after,
-            webhook_events_after=settings.prune_webhook_events_after,
-        )
+
+    def _build_learning(self) -> None:
+        settings = self.settings
         self.courses = CoursesService(self.database, self.checkout, self.audit, self.jobs, self.storage)
         self.lessons = LessonsService(self.database, self.audit, self.jobs, self.storage)
         self.progress = ProgressService(self.database)
@@ -142,38 +164,50 @@ class Container:
             max_bytes=settings.video_max_bytes,
             expiry=settings.video_upload_expiry,
         )
-        ffmpeg = Ffmpeg(settings)
-        self.videos = VideosService(self.database, self.audit, self.jobs, self.storage, ffmpeg)
+        self.videos = VideosService(self.database, self.audit, self.jobs, self.storage, Ffmpeg(settings))
         self.playback = PlaybackService(
-            self.database, self.storage, tokens, app_url=settings.app_url, margin=settings.video_link_expiry
+            self.database, self.storage, self._tokens, app_url=settings.app_url, margin=settings.video_link_expiry
         )
-        self.call_history = CallHistoryService(self.database)
+
+    def _build_messaging(self) -> None:
+        settings = self.settings
         self.user_sockets = UserSocketsService(self.scripts, self.bus, settings.sockets_per_user)
-        self._push = push or (FcmSender(settings) if settings.has_push_account else PushLog())
         self.notifications = NotificationsService(
             self.database, self.bus, self.user_sockets, self._push, settings.join_deadline
         )
         self.push_devices = PushDevicesService(self.database)
-        rooms = Rooms(
+
+    def _build_calls(self) -> None:
+        settings = self.settings
+        self.call_history = CallHistoryService(self.database)
+        self._rooms = rooms = Rooms(
             self.scripts, search=settings.search_expiry, join=settings.join_deadline, grace=settings.reconnect_grace
         )
-        rows = CallRecords(rooms, self.call_history)
-        self.matchmaking = MatchmakingService(self.bus, self.database, rooms, self.call_history, rows)
-        self.matchmaking.on_match_in_background(self.notifications.match_found)
-        self.signaling = SignalingService(self.bus, rooms, rows, self.matchmaking)
-        self.recovery = RecoveryService(rooms, rows, self.call_history, self.matchmaking, self.signaling)
+        records = CallRecords(rooms, self.call_history)
+        self.matchmaking = MatchmakingService(self.bus, self.database, rooms, self.call_history, records)
+        self.matchmaking.on_match_in_background(self.notifications.notify_match)
+        self.signaling = SignalingService(self.bus, rooms, records, self.matchmaking)
+        self.recovery = RecoveryService(rooms, records, self.call_history, self.matchmaking, self.signaling)
+
+    def _build_operations(self) -> None:
+        settings = self.settings
+        self.idempotency = IdempotencyService(self.redis)
+        self.pruning = PruningService(
+            self.database,
+            notifications_after=settings.prune_notifications_after,
+            mailed_tokens_after=settings.prune_mailed_tokens_after,
+            webhook_events_after=settings.prune_webhook_events_after,
+        )
         self.user_directory = UserDirectoryService(
             self.database, self.call_history, self.reports, self.orders, self.audit
         )
-        self.dashboard = DashboardService(self.database, self.redis, rooms)
-        self.metrics = MetricsService(self.database, self.redis, self.bus, rooms, self.matchmaking, self.webhooks)
+        self.dashboard = DashboardService(self.database, self.redis, self._rooms)
+        self.metrics = MetricsService(self.database, self.redis, self.bus, self._rooms, self.matchmaking, self.webhooks)
         self.health = HealthService(self.database, self.redis, self.storage)
-        #: What a door does for as long as the server serves, besides answering.
-        self.background: list[Callable[[], Coroutine[Any, Any, None]]] = []
 
     @asynccontextmanager
     async def lifespan(self, _app: Any) -> AsyncIterator[None]:
-        """Open what needs opening for as long as the server serves."""
+        """Start the bus and the background loops for as long as the server serves."""
         await self.bus.start()
         await self.login_revocations.start()
         running = [asyncio.create_task(each()) for each in self.background]
@@ -199,13 +233,13 @@ class Container:
         await self.database.close()
 
 
-def doctor(settings: Settings, revisions: Sequence[str]) -> DoctorService:
-    """Make what looks at an installation, also at one in which the rest could not be made."""
+def build_doctor(settings: Settings, revisions: Sequence[str]) -> DoctorService:
+    """Build the doctor alone: it examines installations in which a container could not be built."""
     return DoctorService(settings, revisions)
 
 
-def _providers(settings: Settings) -> dict[str, PaymentProvider]:
-    """The payment providers that are configured, by name."""
+def _build_providers(settings: Settings) -> dict[str, PaymentProvider]:
+    """Build the configured payment providers, by name."""
     providers: dict[str, PaymentProvider] = {}
     if settings.stripe_secret_key:
         providers["stripe"] = StripeProvider(settings)

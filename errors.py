@@ -1,7 +1,7 @@
-"""Every failure the product can name: one class each, with its status, code and title.
+"""Errors of the product: one class each, with its status, code and title.
 
-    Refused                                  for operators, never on the wire
-    └── SettingsError, KeyFileError, ContractError, ...         beside what they are about
+    Refused                                  for operators, never sent to a client
+    └── SettingsError, KeyFileError, ContractError, ...         in the modules that raise them
     ProductError
     ├── RequestInvalid, Unauthenticated, Forbidden, NotFound, MethodNotAllowed, NotAcceptable,
     │   RequestTimeout, PayloadTooLarge, UriTooLong, UnsupportedMediaType, HeadersTooLarge, RateLimited,
@@ -17,7 +17,7 @@
     ├── IdempotencyKeyReused, IdempotencyInFlight                         repeats
     └── SocketError: Banned, ProfileIncomplete, AlreadySearching, ...     calls (the socket's `error` event)
 
-A REST answer carries `status`, `code`, `title` and `detail` (RFC 9457); the socket carries `code` and
+A REST response carries `status`, `code`, `title` and `detail` (RFC 9457); the socket carries `code` and
 `detail` as `{code, message}`. `openapi.yaml` and `asyncapi.yaml` list the codes; a test holds them equal.
 """
 
@@ -27,15 +27,15 @@ from typing import ClassVar
 
 
 class Refused(Exception):
-    """The process cannot do what the operator asks; the message says why and what to do. Never on the wire."""
+    """A command of an operator that cannot be done; the message says why and what to do. Never sent to a client."""
 
 
 class ProductError(Exception):
-    """A failure with a name. `detail` says what happened to this caller; it defaults to the title."""
+    """An error with a code. `detail` is about this request; it defaults to the title."""
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal"
-    title: ClassVar[str] = "Something went wrong on our side."
+    title: ClassVar[str] = "The server failed to handle the request."
 
     def __init__(self, detail: str | None = None, *, retry_after: int | None = None) -> None:
         super().__init__(detail or self.title)
@@ -44,8 +44,8 @@ class ProductError(Exception):
         self.retry_after = retry_after
 
 
-def _in_words(seconds: int) -> str:
-    """Write a span as people say it, never shorter than it is."""
+def _describe_duration(seconds: int) -> str:
+    """Write a duration in its largest unit, rounded up."""
     for unit, length in (("hour", 3600), ("minute", 60)):
         if seconds >= 2 * length:
             return f"{-(-seconds // length)} {unit}s"
@@ -61,42 +61,42 @@ class RequestInvalid(ProductError):
 class Unauthenticated(ProductError):
     status = 401
     code = "unauthenticated"
-    title = "A valid access token is needed."
+    title = "A valid access token is required; log in or refresh the token."
 
     def __init__(self, detail: str | None = None, *, is_token_sent: bool = True) -> None:
         super().__init__(detail)
-        #: Whether there was a token, which is invalid then (RFC 6750, 3.1).
+        #: Whether the request had a token, which is then invalid (RFC 6750, 3.1).
         self.is_token_sent = is_token_sent
 
 
 class Forbidden(ProductError):
     status = 403
     code = "forbidden"
-    title = "This account may not do that."
+    title = "This account is not allowed to do this."
 
 
 class NotFound(ProductError):
     status = 404
     code = "not_found"
-    title = "There is nothing here."
+    title = "The resource does not exist, or this account may not see it."
 
 
 class MethodNotAllowed(ProductError):
     status = 405
     code = "method_not_allowed"
-    title = "This address does not take that method."
+    title = "The method is not allowed for this URL; the header Allow lists those that are."
 
 
 class NotAcceptable(ProductError):
     status = 406
     code = "not_acceptable"
-    title = "The answer cannot be given in that form."
+    title = "No media type in the header Accept is available."
 
 
 class RequestTimeout(ProductError):
     status = 408
     code = "request_timeout"
-    title = "The request did not come in time."
+    title = "The request did not arrive in time; send it again."
 
 
 class PayloadTooLarge(ProductError):
@@ -108,7 +108,7 @@ class PayloadTooLarge(ProductError):
 class UnsupportedMediaType(ProductError):
     status = 415
     code = "unsupported_media_type"
-    title = "The body has a content type that this address does not take."
+    title = "The content type of the body is not supported by this URL."
 
 
 class RateLimited(ProductError):
@@ -118,14 +118,14 @@ class RateLimited(ProductError):
 
     def __init__(self, detail: str | None = None, *, retry_after: int | None = None) -> None:
         if detail is None and retry_after is not None:
-            detail = f"Too many requests; try again in {_in_words(retry_after)}."
+            detail = f"Too many requests; try again in {_describe_duration(retry_after)}."
         super().__init__(detail, retry_after=retry_after)
 
 
 class UriTooLong(ProductError):
     status = 414
     code = "uri_too_long"
-    title = "The address is too long."
+    title = "The URL is too long."
 
 
 class HeadersTooLarge(ProductError):
@@ -141,7 +141,7 @@ class Internal(ProductError):
 class Unavailable(ProductError):
     status = 503
     code = "unavailable"
-    title = "A service we depend on is away; try again shortly."
+    title = "A service that the server depends on is unavailable; try again shortly."
 
     def __init__(self, detail: str | None = None, *, retry_after: int | None = 2) -> None:
         super().__init__(detail, retry_after=retry_after)
@@ -153,7 +153,7 @@ class Unavailable(ProductError):
 class EmailTaken(ProductError):
     status = 409
     code = "email_taken"
-    title = "An account with this e-mail address exists."
+    title = "An account with this e-mail address exists; log in, or reset its password."
 
 
 class InvalidCredentials(ProductError):
@@ -171,31 +171,31 @@ class AccountBanned(ProductError):
 class RefreshTokenInvalid(ProductError):
     status = 401
     code = "refresh_token_invalid"
-    title = "This refresh token does not work; sign in again."
+    title = "This refresh token is invalid, expired or revoked; log in again."
 
 
 class RefreshTokenReused(ProductError):
     status = 401
     code = "refresh_token_reused"
-    title = "This refresh token was used before; its device is signed out."
+    title = "This refresh token was used before, so its login was ended; log in again."
 
 
 class TokenInvalid(ProductError):
     status = 400
     code = "token_invalid"
-    title = "This link does not work: it is wrong, too old or already used."
+    title = "This link is wrong, expired or already used; request a new one."
 
 
 class PasswordTooCommon(ProductError):
     status = 400
     code = "password_too_common"
-    title = "This password is among the commonest, which are guessed first; choose another one."
+    title = "This password is among the most common ones, which are guessed first; choose another."
 
 
 class LastAdmin(ProductError):
     status = 409
     code = "last_admin"
-    title = "This is the last administrator."
+    title = "This is the last administrator; promote another account first."
 
 
 # --- Profiles ---------------------------------------------------------------------------------
@@ -204,7 +204,7 @@ class LastAdmin(ProductError):
 class UsernameTaken(ProductError):
     status = 409
     code = "username_taken"
-    title = "This username belongs to somebody else."
+    title = "This username is taken; choose another."
 
 
 # --- Calls as history, and safety ---------------------------------------------------------------
@@ -213,7 +213,7 @@ class UsernameTaken(ProductError):
 class AlreadyRated(ProductError):
     status = 409
     code = "already_rated"
-    title = "You have rated this call."
+    title = "You have already rated this call."
 
 
 class SessionNotEnded(ProductError):
@@ -225,7 +225,7 @@ class SessionNotEnded(ProductError):
 class AlreadyReported(ProductError):
     status = 409
     code = "already_reported"
-    title = "You have reported this."
+    title = "You have already reported this."
 
 
 # --- Payments -----------------------------------------------------------------------------------
@@ -234,49 +234,49 @@ class AlreadyReported(ProductError):
 class CourseIsFree(ProductError):
     status = 409
     code = "course_is_free"
-    title = "This course costs nothing: enroll in it."
+    title = "This course is free; enroll in it without a payment."
 
 
 class AlreadyEnrolled(ProductError):
     status = 409
     code = "already_enrolled"
-    title = "You are enrolled in this course."
+    title = "You are already enrolled in this course."
 
 
 class PaymentPending(ProductError):
     status = 409
     code = "payment_pending"
-    title = "A payment for this course is on its way; wait for it to arrive."
+    title = "A payment for this course is being processed; wait until it has arrived."
 
 
 class SignatureInvalid(ProductError):
     status = 400
     code = "signature_invalid"
-    title = "This was not signed by a payment provider just now."
+    title = "The signature is missing, wrong or too old."
 
 
 class PaymentRefused(ProductError):
     status = 502
     code = "payment_refused"
-    title = "The payment provider refused this."
+    title = "The payment provider refused the request."
 
 
 class OrderNotRefundable(ProductError):
     status = 409
     code = "order_not_refundable"
-    title = "There is no payment to give back."
+    title = "This order has no payment that can be refunded."
 
 
 class RefundPending(ProductError):
     status = 409
     code = "refund_pending"
-    title = "Another refund of this order is under way."
+    title = "Another refund of this order is in progress; wait until it has ended."
 
 
 class RefundTooLarge(ProductError):
     status = 409
     code = "refund_too_large"
-    title = "More than what is left of the payment cannot be given back."
+    title = "The amount is larger than what is left of the payment."
 
 
 # --- Courses ------------------------------------------------------------------------------------
@@ -291,19 +291,19 @@ class NotEnrolled(ProductError):
 class CourseInUse(ProductError):
     status = 409
     code = "course_in_use"
-    title = "Learners have taken or ordered this course: unpublish it instead."
+    title = "Learners are enrolled in this course or have ordered it; unpublish it instead."
 
 
 class SlugTaken(ProductError):
     status = 409
     code = "slug_taken"
-    title = "Another course has this slug."
+    title = "Another course has this slug; choose another."
 
 
 class LessonsDiffer(ProductError):
     status = 409
     code = "lessons_differ"
-    title = "These are not the lessons that the course has now; read them again."
+    title = "The list does not match the lessons of the course; read them again."
 
 
 class VideoNotReady(ProductError):
@@ -330,20 +330,20 @@ class UploadVersionUnsupported(ProductError):
 class IdempotencyKeyReused(ProductError):
     status = 422
     code = "idempotency_key_reused"
-    title = "This Idempotency-Key belongs to another request."
+    title = "This Idempotency-Key was used for another request; send a new one."
 
 
 class IdempotencyInFlight(ProductError):
     status = 409
     code = "idempotency_in_flight"
-    title = "The first request with this Idempotency-Key is still running."
+    title = "The first request with this Idempotency-Key is still running; try again later."
 
 
-# --- Calls: what a socket can be told -----------------------------------------------------------
+# --- Calls: errors of Socket.IO events -----------------------------------------------------------
 
 
 class SocketError(ProductError):
-    """A failure that only the socket door answers with; the status is what REST would say."""
+    """An error of Socket.IO events alone; the status is the one of REST for the same case."""
 
     status = 409
 
@@ -356,12 +356,12 @@ class Banned(SocketError):
 
 class ProfileIncomplete(SocketError):
     code = "profile_incomplete"
-    title = "Choose a username and an English level before looking for a partner."
+    title = "Choose a username and an English level before searching for a partner."
 
 
 class AlreadySearching(SocketError):
     code = "already_searching"
-    title = "This account is already looking for a partner."
+    title = "This account is already searching for a partner."
 
 
 class AlreadyInRoom(SocketError):
@@ -371,7 +371,7 @@ class AlreadyInRoom(SocketError):
 
 class NotSearching(SocketError):
     code = "not_searching"
-    title = "This account is not looking for a partner."
+    title = "This account is not searching for a partner."
 
 
 class NotInRoom(SocketError):
@@ -392,7 +392,7 @@ class BadRole(SocketError):
 
 class RoomClosed(SocketError):
     code = "room_closed"
-    title = "That call has ended."
+    title = "The call has ended."
 
 
 class BadPayload(SocketError):
@@ -401,16 +401,18 @@ class BadPayload(SocketError):
     title = "The event does not match the contract."
 
 
-def leaves(root: type[ProductError] = ProductError) -> list[type[ProductError]]:
-    """List the error classes that own a code, depth first, `root`'s namesake base classes left out."""
+def list_error_classes(root: type[ProductError] = ProductError) -> list[type[ProductError]]:
+    """List the error classes that own a code, depth first, without the base classes."""
     found = []
     for child in root.__subclasses__():
         if "code" in child.__dict__ or child is Internal:
             found.append(child)
-        found.extend(leaves(child))
+        found.extend(list_error_classes(child))
     return found
 
 
-#: Codes that a REST answer carries, and codes that the socket's `error` event and acks carry.
-SOCKET_CODES = frozenset({e.code for e in leaves(SocketError)} | {"rate_limited", "unavailable", "internal"})
-REST_CODES = frozenset(e.code for e in leaves() if not issubclass(e, SocketError))
+#: Codes of acks and of the `error` event, and codes of REST responses.
+SOCKET_CODES = frozenset(
+    {e.code for e in list_error_classes(SocketError)} | {"rate_limited", "unavailable", "internal"}
+)
+REST_CODES = frozenset(e.code for e in list_error_classes() if not issubclass(e, SocketError))

@@ -88,17 +88,17 @@ def job(
 
 @job("auth.send_password_reset", max_attempts=_RETRY_ATTEMPTS)
 async def send_password_reset(run: Run, *, email: str) -> None:
-    await run.services.authentication.send_password_reset(email)
+    await run.services.passwords.send_reset(email)
 
 
 @job("auth.send_verification", max_attempts=_RETRY_ATTEMPTS)
 async def send_verification(run: Run, *, user_id: str) -> None:
-    await run.services.authentication.send_verification(user_id)
+    await run.services.email_verification.send(user_id)
 
 
 @job("sign_ins.forget_expired", schedule="17 3 * * *")
 async def delete_expired_tokens(run: Run) -> None:
-    log.info("refresh_tokens_deleted count=%d", await run.services.logins.forget_expired())
+    log.info("refresh_tokens_deleted count=%d", await run.services.logins.delete_expired())
 
 
 # --- Calls --------------------------------------------------------------------------------------------------------
@@ -175,7 +175,7 @@ async def delete_stale_uploads(run: Run) -> None:
 
 @job("notifications.announce", max_attempts=_RETRY_ATTEMPTS)
 async def emit_notification(run: Run, *, notification_id: str) -> None:
-    await run.services.notifications.announce(notification_id)
+    await run.services.notifications.emit(notification_id)
 
 
 @job("notifications.push", max_attempts=_RETRY_ATTEMPTS, honours_retry_after=True)

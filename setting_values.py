@@ -1,6 +1,7 @@
-"""Kinds of values that settings have: each reads what an operator writes, or says how it should be written.
+"""Types of settings: each parses a value, or says how it should be written.
 
-Imports nothing of ours. A message continues a sentence that begins with the setting's name, and never has the value.
+Imports no other module of the product. A message continues a sentence that begins with the name of the setting, and
+never contains the value.
 """
 
 from __future__ import annotations
@@ -25,13 +26,13 @@ def _duration(value: Any) -> Any:
             raise ValueError("should be a whole number and a unit, such as 90s, 15m, 12h or 30d")
         try:
             return timedelta(**{_UNITS[match[2]]: int(match[1])})
-        except (OverflowError, ValueError):  # longer than Python counts: out of any range
+        except (OverflowError, ValueError):  # longer than a timedelta: out of any range
             return timedelta.max
     return value
 
 
 def between(shortest: str, longest: str) -> AfterValidator:
-    """Bound a duration, as operators write it."""
+    """Limit a duration to a range, such as `1s` to `5m`."""
     low, high = _duration(shortest), _duration(longest)
 
     def check(value: timedelta) -> timedelta:
@@ -60,7 +61,7 @@ def _host(value: str) -> str:
 
 
 def url_host(host: str) -> str:
-    """Write a host as URLs want it: IPv6 in brackets."""
+    """Format a host for a URL: IPv6 in brackets."""
     return f"[{host}]" if ":" in host else host
 
 
@@ -87,7 +88,7 @@ def _http_origin(value: str) -> str:
 
 
 def _proxy(value: str) -> str:
-    """Check an address or a network; what is neither would never match, or match every client."""
+    """Require an IP address or a network; anything else would match no client, or every client."""
     try:
         ipaddress.ip_network(value)
     except ValueError as error:
@@ -99,7 +100,7 @@ def _proxy(value: str) -> str:
 
 
 def _sender(value: str) -> str:
-    """Check what mails are from: one address, with or without a name before it."""
+    """Require one address, with or without a name before it."""
     has_controls = any(ord(character) < 32 or ord(character) == 127 for character in value)
     header: Any = None if has_controls else HeaderRegistry()("From", value)
     if header is None or header.defects or len(header.addresses) != 1 or not header.addresses[0].domain:

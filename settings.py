@@ -1,6 +1,7 @@
-"""Every environment variable the product reads, typed.
+"""Environment variables of the product, typed.
 
-Import nothing of ours here. `load()` is the only way in: it names each variable that is wrong.
+`load()` is the only way to read them: it names each variable that is wrong. Imports no other module of the product but
+`setting_values`.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from setting_values import Duration, Host, Origins, Proxies, Sender, Site, between, url_host
 
-#: What loose rate limits multiply the contract's by.
-LOOSE_FACTOR = 100
+#: Loose rate limits are those of the contract times this.
+LOOSE_RATE_LIMIT_FACTOR = 100
 
 
 class SettingsError(Exception):
@@ -37,13 +38,13 @@ class Settings(BaseSettings):
     cors_origins: Origins = []
     trusted_proxies: Proxies = ["127.0.0.1"]
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    #: Off: connexion answers every request, with the same answers, later.
+    #: Off: Connexion handles every request, with the same responses, more slowly.
     rest_fast_path: bool = True
     #: Loose: `LOOSE_FACTOR` times the calls of each `x-rate-limit`. Unset: loose in development, else strict.
     rate_limits: Literal["strict", "loose"] | None = None
 
     # Sockets
-    #: Off: signaling events go the way of all others, with the same answers, later.
+    #: Off: signaling events are handled like all others, with the same results, more slowly.
     events_fast_lane: bool = True
     socket_events_per_second: int = Field(30, ge=1)
     socket_event_burst: int = Field(60, ge=1)
@@ -63,7 +64,7 @@ class Settings(BaseSettings):
     redis_port: int = Field(6379, ge=1, le=65535)
     redis_password: SecretStr | None = None
 
-    # Sockets between the workers of a host; a private directory under the temporary one when unset
+    # Unix sockets between the web processes of a host; a private directory under the temporary one when unset
     bus_directory: Path | None = None
 
     # Access and refresh tokens
@@ -75,7 +76,7 @@ class Settings(BaseSettings):
     jwt_audience: str = "parlance"
     bcrypt_rounds: int = Field(12, ge=4, le=20)
 
-    # Mail: Resend with a key; without one each mail is a file
+    # Mail: Resend with a key; without one each mail is written to a file
     resend_api_key: SecretStr | None = None
     resend_api_url: str = Field("https://api.resend.com", pattern=r"^https?://")
     email_from: Sender = "Parlance <noreply@localhost>"
@@ -114,8 +115,8 @@ class Settings(BaseSettings):
     prune_webhook_events_after: Duration = Field(timedelta(days=90), ge=timedelta(days=7))
     prune_failed_jobs_after: Duration = Field(timedelta(days=30), ge=timedelta(days=1))
 
-    # Video: what an upload may have, how long an unfinished one is kept, how long links to play work beyond the length
-    # of what they play, and the ffmpeg that is not the one of the package
+    # Video: the largest upload, how long an unfinished one is kept, how long playback links are valid beyond the length
+    # of the video, and an ffmpeg other than that of the Python packages
     video_max_bytes: int = Field(10 * 1024**3, ge=1, le=80 * 1024**3)
     video_upload_expiry: Annotated[Duration, between("1s", "30d")] = timedelta(hours=24)
     video_link_expiry: Annotated[Duration, between("1s", "24h")] = timedelta(minutes=10)
@@ -129,7 +130,7 @@ class Settings(BaseSettings):
 
     # S3-compatible storage
     storage_endpoint: Site | None = None
-    #: Every request to the store is signed for it.
+    #: Part of the signature of every request.
     storage_region: str = Field("us-east-1", pattern=r"^[a-z0-9-]{1,63}$")
     storage_access_key: str = ""
     storage_secret_key: SecretStr = SecretStr("")
@@ -138,10 +139,10 @@ class Settings(BaseSettings):
 
     @field_validator("firebase_private_key")
     @classmethod
-    def _is_pem(cls, value: SecretStr | None) -> SecretStr | None:
+    def _require_pem(cls, value: SecretStr | None) -> SecretStr | None:
         if value is None:
             return None
-        # On one line, as the account's JSON file has it and a file of variables wants it.
+        # On one line, as the account's JSON file has it and an environment file needs it.
         pem = value.get_secret_value().replace("\\n", "\n").strip()
         if not (pem.startswith("-----BEGIN PRIVATE KEY-----") and pem.endswith("-----END PRIVATE KEY-----")):
             raise ValueError("should be the private_key of the service account's JSON file, with its \\n")
@@ -149,7 +150,7 @@ class Settings(BaseSettings):
 
     @field_validator("bus_directory")
     @classmethod
-    def _fits_unix_sockets(cls, value: Path | None) -> Path | None:
+    def _require_short_path(cls, value: Path | None) -> Path | None:
         if value is not None and len(os.fsencode(value.absolute())) > 85:
             raise ValueError("should be a path of at most 85 bytes: addresses of Unix sockets are short")
         return value
@@ -159,9 +160,9 @@ class Settings(BaseSettings):
         return self.app_env == "production"
 
     def is_own_origin(self, origin: str | None) -> bool:
-        """Whether a page of this origin may act for its user: APP_URL's, and those of CORS_ORIGINS.
+        """Say whether pages of an origin may send requests with cookies: APP_URL and CORS_ORIGINS.
 
-        In development the names of loopback are one: a page is opened as localhost and as 127.0.0.1.
+        In development all names of loopback are one origin: a page is opened as localhost and as 127.0.0.1.
         """
         if origin is None:
             return False
@@ -172,9 +173,9 @@ class Settings(BaseSettings):
 
     @property
     def rate_limit_factor(self) -> int:
-        """How many times the contract's calls are allowed."""
+        """Return the factor by which rate limits of the contract are multiplied."""
         loose = self.rate_limits == "loose" if self.rate_limits else self.app_env == "development"
-        return LOOSE_FACTOR if loose else 1
+        return LOOSE_RATE_LIMIT_FACTOR if loose else 1
 
     @property
     def database_address(self) -> str:
@@ -202,17 +203,17 @@ class Settings(BaseSettings):
         if self.is_production and self.turn_secret.get_secret_value() == "your_hmac_secret":
             problems.append("TURN_SECRET still has its example value; use the static-auth-secret of your coturn")
         if self.is_production and self.resend_api_key is None:
-            problems.append("RESEND_API_KEY is not set; without it no mail leaves the house")
+            problems.append("RESEND_API_KEY is not set; without it no mail is sent")
         problems += self._payment_problems()
         problems += self._push_problems()
         if self.bcrypt_rounds < 12 and self.app_env != "test":
             problems.append("BCRYPT_ROUNDS is below 12, which only APP_ENV=test may use")
         if problems:
-            hint = " (`parlance dev` starts its own services and needs none of this)" if missing else ""
+            hint = " (`parlance dev` starts its own services and needs none of these)" if missing else ""
             raise SettingsError("; ".join(problems) + hint)
 
     def _production_problems(self) -> list[str]:
-        """Name what only development may do."""
+        """List settings that only development may have."""
         problems = []
         if self.is_production and "app_url" not in self.model_fields_set:
             problems.append("APP_URL is not set; set it to the https:// address that clients use")
@@ -227,13 +228,13 @@ class Settings(BaseSettings):
         return None not in (self.firebase_project_id, self.firebase_client_email, self.firebase_private_key)
 
     def _push_problems(self) -> list[str]:
-        """Name what an account of Firebase lacks; none at all is a choice: users are told in the app alone."""
+        """List what an account of Firebase lacks; without any, notifications appear in the app alone."""
         names = ("firebase_project_id", "firebase_client_email", "firebase_private_key")
         missing = [name.upper() for name in names if getattr(self, name) is None]
         return [f"{name} is not set; pushes need it" for name in missing] if len(missing) < len(names) else []
 
     def _payment_problems(self) -> list[str]:
-        """Name what a provider lacks: one that has a key needs the rest, and production needs the one that sells."""
+        """List what a provider lacks: one with a key needs the rest, and production needs PAYMENT_PROVIDER."""
         accounts = {
             "stripe": ("stripe_secret_key", "stripe_webhook_secret"),
             "razorpay": ("razorpay_key_id", "razorpay_key_secret", "razorpay_webhook_secret"),
@@ -247,7 +248,7 @@ class Settings(BaseSettings):
 
 
 def _loopback_port(origin: str) -> str | None:
-    """The port of `http://localhost:5503` and its other spellings; None for what is not loopback over http."""
+    """Return the port of a loopback origin over http, such as `http://localhost:5503`; None for another origin."""
     match = re.fullmatch(r"http://(?:localhost|127\.0\.0\.1|\[::1\])(?::([0-9]{1,5}))?", origin)
     return (match[1] or "80") if match else None
 
@@ -267,24 +268,24 @@ def _read(files: list[str | Path], overrides: dict[str, Any]) -> Settings:
     for file in files:
         _require_text(Path(file))
     try:
-        # Of several files the last one wins. Some editors begin a file with a byte order mark.
+        # The last file has precedence. Some editors begin a file with a byte order mark.
         return Settings(_env_file=files or None, _env_file_encoding="utf-8-sig", **overrides)
     except ValidationError as error:
         lines = []
         for problem in error.errors():
             name = str(problem["loc"][0]).upper()
-            # The value is left out on purpose: it may be a secret.
-            lines.append(f"{name} {_sentence(problem['msg'])}")
+            # Without the value, which may be a secret.
+            lines.append(f"{name} {_strip_prefix(problem['msg'])}")
         raise SettingsError("; ".join(dict.fromkeys(lines))) from None
 
 
-def _sentence(message: str) -> str:
-    """Make pydantic's message one that follows the name of a setting."""
+def _strip_prefix(message: str) -> str:
+    """Strip the beginning of pydantic's messages, so that the rest follows the name of a setting."""
     return re.sub(r"^(Value error, |Input |String )", "", message)
 
 
 def _require_text(file: Path) -> None:
-    """Raise SettingsError where a file of variables is there and cannot be read as UTF-8."""
+    """Raise SettingsError where an environment file exists and cannot be read as UTF-8."""
     try:
         content = file.read_bytes()
     except FileNotFoundError:

@@ -1,7 +1,9 @@
-"""Texts that other people read: what they may hold, their stored form, and how they are shortened.
+"""Texts that other users read: permitted characters, stored form, and shortening.
 
 One rule for both contracts (`x-text` in openapi.yaml and asyncapi.yaml), the command line and names of files. Imports
-nothing of ours. Sources: UAX #9 (bidirectional controls), UTS #51 (emoji sequences), UTS #39 (runs of marks).
+no other module of the product.
+
+Sources: UAX #9 (bidirectional controls), UTS #51 (emoji sequences), UTS #39 (runs of marks).
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ class Kind(StrEnum):
     NAME = "name"
 
 
-#: Bytes that file systems allow for the name of a file.
+#: Limit of file systems.
 FILE_NAME_BYTES = 255
 #: Nonspacing marks on one letter: Burmese needs six; a dozen and more write over the lines around them.
 MAX_MARKS = 8
@@ -32,11 +34,11 @@ _TAGS = range(0xE0020, 0xE0080)
 #: U+200F and U+061C are not among them: Arabic and Hebrew need them next to numbers, and they reorder no other text.
 _REORDERING = frozenset(map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x2070))))
 _ANNOTATION = frozenset(map(chr, (0xFFF9, 0xFFFA, 0xFFFB, 0xE0001)))
-#: Letters and symbols in name alone: Hangul fillers, an empty braille cell, a note without a head.
+#: Letters and symbols without a visible shape: Hangul fillers, an empty braille cell, a note without a head.
 _EMPTY_SHAPES = frozenset("\u115f\u1160\u3164\uffa0\u2800\U0001d159")
-#: Categories of which nothing is seen by itself: marks, separators, controls, format characters.
-_UNSEEN = frozenset(("Mn", "Mc", "Me", "Zs", "Zl", "Zp", "Cc", "Cf", "Cn"))
-#: Reserved for characters that are not shown (Default_Ignorable_Code_Point).
+#: Categories that are invisible by themselves: marks, separators, controls, format characters.
+_INVISIBLE_CATEGORIES = frozenset(("Mn", "Mc", "Me", "Zs", "Zl", "Zp", "Cc", "Cf", "Cn"))
+#: Reserved for invisible characters (Default_Ignorable_Code_Point).
 _RESERVED = (range(0x2065, 0x2066), range(0xFFF0, 0xFFF9), range(0xE0000, 0xE1000))
 _FLAG_TAGS = re.compile("\U0001f3f4[\U000e0020-\U000e007e]{1,32}\U000e007f")
 _SPACES = " \t\r\n\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000"
@@ -47,14 +49,14 @@ def normalize(text: str, kind: Kind) -> str:
     """Return the stored form of a text: NFC, line breaks as `\\n`, no space around it."""
     if kind is Kind.PARAGRAPHS:
         text = text.replace("\r\n", "\n")
-    # Space is cut off first: composing never makes any, and a mark may not join what is cut away.
+    # Space is stripped first: composing never creates any, and a mark must not combine with what is stripped.
     return unicodedata.normalize("NFC", _OUTER_SPACE.sub("", text))
 
 
 def find_fault(
     text: str, kind: Kind, *, min_length: int = 0, max_length: int | None = None, max_bytes: int | None = None
 ) -> str | None:
-    """Say which rule a text breaks, as the end of a sentence about it, or None; lengths are of the stored form."""
+    """Return the rule that a text breaks, as the end of a sentence, or None; lengths are of the stored form."""
     text = normalize(text, kind)
     if max_length is not None and len(text) > max_length:
         return f"is too long; the most is {max_length}"
@@ -123,17 +125,17 @@ def _is_visible(character: str) -> bool:
     category = unicodedata.category(character)
     if category == "Cn":  # a letter or an emoji that is younger than this Python, unless reserved
         return not (_is_noncharacter(character) or any(ord(character) in each for each in _RESERVED))
-    return category not in _UNSEEN and character not in _EMPTY_SHAPES
+    return category not in _INVISIBLE_CATEGORIES and character not in _EMPTY_SHAPES
 
 
 def shorten(text: str, max_bytes: int, end: str = "…") -> str:
-    """Cut a text to so many bytes of UTF-8, between two characters as people see them, with `end` where it was cut."""
+    """Cut a text to at most `max_bytes` of UTF-8, between two grapheme clusters, with `end` where it was cut."""
     if len(text.encode()) <= max_bytes:
         return text
     left, kept = max_bytes - len(end.encode()), ""
     if left < 0:
         return ""
-    for cluster in clusters(text):
+    for cluster in split_clusters(text):
         left -= len(cluster.encode())
         if left < 0:
             break
@@ -141,8 +143,8 @@ def shorten(text: str, max_bytes: int, end: str = "…") -> str:
     return kept.rstrip() + end
 
 
-def clusters(text: str) -> Iterator[str]:
-    """Cut a text into characters as people see them: with marks, joined emoji whole, flags in pairs of letters."""
+def split_clusters(text: str) -> Iterator[str]:
+    """Split a text into grapheme clusters: letters with marks, joined emoji, flags as pairs of letters."""
     cluster = ""
     for character in text:
         if cluster and not _belongs(cluster, character):
@@ -154,7 +156,7 @@ def clusters(text: str) -> Iterator[str]:
 
 
 def _belongs(cluster: str, character: str) -> bool:
-    """Say whether a character goes on with a cluster (UAX #29, for marks, emoji, flags and Hangul)."""
+    """Say whether a character continues a cluster (UAX #29, for marks, emoji, flags and Hangul)."""
     last = cluster[-1]
     if character in (_ZWJ, _ZWNJ) or unicodedata.category(character) in ("Mn", "Mc", "Me"):
         return True
@@ -172,10 +174,10 @@ def _is_regional(character: str) -> bool:
 
 
 def clean_file_name(name: str) -> str:
-    """Return the stored form of a file's name as it was sent: without folders, at most 255 bytes, its end kept.
+    """Return the stored form of the name of an uploaded file: without folders, at most 255 bytes, with its extension.
 
-    What programs send as a path is cut to its last part, and dots and spaces around it go, for they hide a file or are
-    dropped by some systems. What is left may still break the rule of names: see `find_fault`.
+    A path is cut to its last part, and dots and spaces around the name are stripped: they hide a file, or some systems
+    drop them. The result may still break the rule of names: see `find_fault`.
     """
     name = normalize(name.replace("\\", "/").rpartition("/")[2], Kind.NAME).lstrip(". ").rstrip(". ")
     stem, dot, suffix = name.rpartition(".")

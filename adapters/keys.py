@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import math
 import os
 import re
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -165,9 +166,11 @@ class KeyFiles:
 class KeyRing:
     """The keys in use, read again when the files change; looked at once a second, and for a key that is unknown."""
 
-    def __init__(self, files: KeyFiles) -> None:
+    def __init__(self, files: KeyFiles, *, clock: Callable[[], float] = time.monotonic) -> None:
+        """`clock` counts seconds."""
         self._files = files
-        self._looked = 0.0
+        self._clock = clock
+        self._looked = -math.inf
         self._fingerprint: tuple[int, ...] = ()
         self.version = 0
         self.signing_key: RSAKey
@@ -176,7 +179,7 @@ class KeyRing:
 
     def refresh(self) -> None:
         """Read the files again if they have changed and the last look was a second ago."""
-        now = time.monotonic()
+        now = self._clock()
         if now - self._looked >= 1:
             self._looked = now
             self._look()

@@ -148,7 +148,7 @@ def _blocks(results: dict[str, dict[str, Any]]) -> dict[str, list[str]]:
     if "counting" in results:
         made["counting"] = _counting(results["counting"], results.get("rest"))
     if day := results.get("day"):
-        needs = [[need.what, *(need.of_house[house] for house in sizing.HOUSES)] for need in sizing.houses(day)]
+        needs = [[need.what, *(need.by_size[size] for size in sizing.SIZES)] for need in sizing.requirements(day)]
         full = ["", "ms of CPU a call", "calls/s of a full core", "when it is full"]
         made |= {
             "day": _happened(day),
@@ -158,7 +158,7 @@ def _blocks(results: dict[str, dict[str, Any]]) -> dict[str, list[str]]:
             "machine": figures.table(
                 ["cores", "calls begun a second", "calls at once", "learners a day"], sizing.machine(day)
             ),
-            "houses": figures.table(["", *sizing.HOUSES], needs),
+            "sizes": figures.table(["", *sizing.SIZES], needs),
         }
     return made
 

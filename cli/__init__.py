@@ -1,4 +1,4 @@
-"""The operator's door: `parlance`."""
+"""Command line of operators: `parlance`."""
 
 from cli.main import main
 

@@ -1,4 +1,4 @@
-"""Owns `parlance admins`: who is an administrator."""
+"""`parlance admins`: administrators created, promoted, demoted and listed."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from cli.configured import with_services
 if TYPE_CHECKING:
     from models import User
 
-app = typer.Typer(help="Make and unmake administrators.", no_args_is_help=True)
+app = typer.Typer(help="Create, promote, demote and list administrators.", no_args_is_help=True)
 
 Email = Annotated[str, typer.Argument(help="The account's e-mail address.")]
 
 
 @app.command("create")
 def create(email: Email) -> None:
-    """Make an administrator's account. The password is asked for, or read from standard input.
+    """Create an administrator's account. The password is prompted for, or read from standard input.
 
     Examples:
 
@@ -38,7 +38,7 @@ def create(email: Email) -> None:
 
 @app.command("promote")
 def promote(email: Email) -> None:
-    """Make an existing account an administrator's. It has to sign in again.
+    """Make an existing account an administrator's. Its logins end.
 
     Example: parlance admins promote ada@example.com
     """
@@ -47,7 +47,7 @@ def promote(email: Email) -> None:
 
 @app.command("demote")
 def demote(email: Email) -> None:
-    """Make an administrator a student again. It has to sign in again; the last one cannot be demoted.
+    """Make an administrator a student again. Its logins end; the last administrator cannot be demoted.
 
     Example: parlance admins demote ada@example.com
     """
@@ -55,7 +55,7 @@ def demote(email: Email) -> None:
 
 
 @app.command("list")
-def list_(as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False) -> None:
+def list_administrators(as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False) -> None:
     """List the administrators.
 
     Example: parlance admins list --json

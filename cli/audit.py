@@ -1,4 +1,4 @@
-"""Owns `parlance audit`: whether the record of what administrators did is whole."""
+"""`parlance audit`: verification of the audit log."""
 
 from __future__ import annotations
 
@@ -16,14 +16,13 @@ app = typer.Typer(help="Check the audit log.", no_args_is_help=True)
 @app.command("verify")
 def verify(
     holds: Annotated[
-        str | None, typer.Option(metavar="HASH", help="A hash that an earlier run printed; it has to be there still.")
+        str | None, typer.Option(metavar="HASH", help="A hash that an earlier run printed; the log must still have it.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
 ) -> None:
-    """Walk the chain of hashes; exit 1, naming the first entry that does not fit, where it was tampered with.
+    """Verify the chain of hashes; exit 1 with the first entry that does not fit, where the log was tampered with.
 
-    A chain that lost its last entries fits all the same: keep the hash that this prints somewhere else, and ask for it
-    the next time.
+    A chain that lost its last entries still fits: store the printed hash elsewhere, and pass it to the next run.
 
     Examples:
 
@@ -36,7 +35,7 @@ def verify(
         print(json.dumps({"entries": verdict.entries, "brokenAt": verdict.broken_at, "lastHash": verdict.last_hash}))
     if verdict.broken_at is not None:
         raise errors.Refused(f"entry {verdict.broken_at} of the audit log does not fit the one before it")
-    if not verdict.knows:
-        raise errors.Refused("no entry of the audit log has that hash: entries were removed, or all were written anew")
+    if not verdict.has_known_hash:
+        raise errors.Refused("no entry of the audit log has that hash: entries were deleted, or the log was rewritten")
     if not as_json:
-        print(f"the audit log is whole: {verdict.entries} entries, the last sealed {verdict.last_hash}")
+        print(f"the audit log is intact: {verdict.entries} entries, the last hash is {verdict.last_hash}")

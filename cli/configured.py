@@ -1,4 +1,4 @@
-"""Owns what operator commands work with: the environment's settings, else those of a running `parlance dev`."""
+"""Settings and services of operator commands: those of the environment, or of a running `parlance dev`."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 #: Written by `parlance dev` while it runs.
-DEV_ENV = Path(".parlance/dev.env")
+DEV_ENV_FILE = Path(".parlance/dev.env")
 
 
 def operator_settings() -> Settings:
-    """Read the settings, and where a `parlance dev` runs here, what it adds to them: its services, its stand-ins."""
+    """Read the settings, with those that a running `parlance dev` adds: its services and stand-ins."""
     settings = configuration.load()
     needed = (settings.db_host, settings.redis_host, settings.storage_endpoint)
-    # Who names a database in the environment, and everything else, does not mean the one that runs here.
-    if DEV_ENV.exists() and (None in needed or "DB_HOST" not in os.environ):
-        settings = configuration.load_with(DEV_ENV)
+    # An environment that names all services, with a database, does not mean those of `parlance dev`.
+    if DEV_ENV_FILE.exists() and (None in needed or "DB_HOST" not in os.environ):
+        settings = configuration.load_with(DEV_ENV_FILE)
     return settings
 
 
 def settings_for_database() -> Settings:
-    """Read settings whose database is known, or raise SettingsError saying how to name one."""
+    """Read settings that name a database; raise SettingsError, with what to do, where there is none."""
     settings = operator_settings()
     if settings.db_host is None:
-        raise SettingsError("DB_HOST is not set, and no `parlance dev` is running here whose database could be used")
+        raise SettingsError("DB_HOST is not set, and no `parlance dev` runs here; set it, or start `parlance dev`")
     return settings
 
 
 def with_services(use: Callable[[Container], Awaitable[T]]) -> T:
-    """Construct the product's services, use them and close them."""
-    # Imported here: the other commands should not wait for the whole product.
+    """Build the services, call `use` with them and close them."""
+    # Imported here, so that other commands do not wait for all modules.
     from redis.exceptions import RedisError
 
     from cli import migrations
@@ -60,7 +60,7 @@ def with_services(use: Callable[[Container], Awaitable[T]]) -> T:
             return await use(services)
         except RedisError as error:
             await startup.check_redis(settings)
-            raise Refused(f"Redis at {settings.redis_address} failed: {error}; try again, or see its log") from None
+            raise Refused(f"Redis at {settings.redis_address} failed: {error}; try again, or read its log") from None
         finally:
             await services.close()
 

@@ -1,4 +1,4 @@
-"""Owns `parlance dev`: the whole product on one machine, from nothing, in one command."""
+"""`parlance dev`: the server, the job worker and every service that they need, on one machine."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -30,22 +31,21 @@ _PAYMENT_PAGES = {
     "STRIPE_CANCEL_URL": "/payment/cancel",
     "RAZORPAY_CALLBACK_URL": "/payment/success",
 }
-#: Seconds after which a start is said to go on.
-_SLOW_SECONDS = 20
+#: Seconds after which a slow start is reported.
+_SLOW_START_SECONDS = 20
 _STOP_SECONDS = 5
 
 
 def dev(
-    reload: Annotated[bool, typer.Option("--reload", help="Start again when a source file changes.")] = False,
-    workers: Annotated[int, typer.Option(min=1, help="Server processes that share the port.")] = 1,
+    reload: Annotated[bool, typer.Option("--reload", help="Restart when a source file changes.")] = False,
+    workers: Annotated[int, typer.Option(min=1, help="Web processes that share the port.")] = 1,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets the network in.")] = "127.0.0.1",
     directory: Annotated[Path, typer.Option(help="Data and logs of the embedded services.")] = Path(".parlance"),
 ) -> None:
-    """Run the server and the worker, with embedded PostgreSQL, Redis and S3 for those not configured.
+    """Run the server and the job worker, with embedded PostgreSQL, Redis and S3 where none is configured.
 
-    Without keys of Stripe or Razorpay, stand-ins of both take payments: no money moves.
-
-    Makes signing keys and runs migrations too. Ctrl-C stops everything; the data stays for the next time.
+    Without keys of Stripe or Razorpay, stand-ins of both accept payments: no money moves. Creates signing keys and
+    runs migrations too. Ctrl-C stops everything; the data is kept for the next start.
 
     Examples:
 
@@ -55,71 +55,83 @@ def dev(
 
       DB_HOST=localhost parlance dev
     """
-    # Imported here: the other commands should not wait for the services' clients.
-    from adapters.keys import KeyFiles
-    from cli import migrations
+    # Imported here, so that other commands do not wait for the clients of the services.
     from devtools.embedded import EmbeddedServices, write_private
-    from services.operations import startup
 
     settings = configuration.load()
     if settings.is_production:
         raise Refused("`parlance dev` is for development and APP_ENV is production; use `parlance serve`")
     if reload and workers > 1:
         raise typer.BadParameter("--reload runs one process; leave --workers out")
-    port = settings.port or _any_port()
+    port = settings.port or _find_free_port()
     require_free(host, port)
 
     missing = _not_configured(settings)
-    family = _Family(EmbeddedServices(directory, only=missing))
-    family.stop_on_signals()
+    processes = _Processes(EmbeddedServices(directory, only=missing))
+    processes.stop_on_signals()
     environment_file = directory / "dev.env"
     environment = None
-    payments = None
     try:
         if missing:
-            _say(f"starting {', '.join(sorted(missing))} in {directory}")
-        environment = family.embedded.start()
-        if not payment_stand_ins.replaced_by_real_keys():
-            if payment_stand_ins.installed():
-                payments = payment_stand_ins.plan(directory, f"http://{_reachable(host)}:{port}")
-                environment |= payments.environment
-            else:
-                _say(payment_stand_ins.MISSING)
-        os.environ.update(environment, PORT=str(port))
-        if "app_url" not in settings.model_fields_set:
-            os.environ["APP_URL"] = f"http://localhost:{port}"
-        # Whoever has paid, or not, comes back to this server's page.
-        for name, page in _PAYMENT_PAGES.items():
-            if name.lower() not in settings.model_fields_set:
-                os.environ[name] = f"http://localhost:{port}{page}"
-        settings = configuration.load()
-        if KeyFiles(settings).generate_if_missing():
-            _say(f"made the signing keys {settings.jwt_private_key_path} and {settings.jwt_public_key_path}")
-        asyncio.run(startup.check_database(settings))
-        migrations.upgrade_to_head(settings)
-        write_private(environment_file, "".join(f"{name}={value}\n" for name, value in environment.items()))
-
+            _print(f"starting {', '.join(sorted(missing))} in {directory}")
+        environment = processes.embedded.start()
+        payments = _plan_payments(directory, f"http://{_reachable_host(host)}:{port}")
         if payments:
-            family.run("the payment stand-ins", *payments.command, cwd=payment_stand_ins.ROOT)
-        serve = ("serve", f"--host={host}", f"--port={port}", f"--workers={workers}", *["--reload"] * reload)
-        family.run("`parlance serve`", "cli", *serve)
-        family.run("`parlance worker`", "cli", "worker")
-        _wait_for_health(host, port, family)
-        _say(_welcome(port, directory, payments, settings))
-        while True:
-            family.watch()
-            time.sleep(0.2)
+            environment |= payments.environment
+        settings = _prepare(settings, environment, port)
+        write_private(environment_file, "".join(f"{name}={value}\n" for name, value in environment.items()))
+        if payments:
+            processes.run("the payment stand-ins", *payments.command, cwd=payment_stand_ins.ROOT)
+        serve = (f"--host={host}", f"--port={port}", f"--workers={workers}", *["--reload"] * reload)
+        processes.run("`parlance serve`", "cli", "serve", *serve)
+        processes.run("`parlance worker`", "cli", "worker")
+        _wait_for_health(host, port, processes)
+        _print(_build_welcome(port, directory, payments, settings))
+        processes.watch_until_stopped()
     except KeyboardInterrupt:
-        _say("stopping")
+        _print("stopping")
     finally:
-        family.stop()
+        processes.stop()
         if environment is not None:
             environment_file.unlink(missing_ok=True)
-        family.embedded.stop()
+        processes.embedded.stop()
 
 
-class _Family:
-    """The processes of one `parlance dev`: the product's own, and the services they live on."""
+def _plan_payments(directory: Path, url: str) -> payment_stand_ins.StandInPlan | None:
+    """Plan the payment stand-ins; return None where real keys replace them, or they are not installed."""
+    if payment_stand_ins.replaced_by_real_keys():
+        return None
+    if not payment_stand_ins.installed():
+        _print(payment_stand_ins.MISSING)
+        return None
+    return payment_stand_ins.plan(directory, url)
+
+
+def _prepare(settings: Settings, environment: Mapping[str, str], port: int) -> Settings:
+    """Set the environment of the processes, generate missing signing keys and run the migrations.
+
+    Addresses of this server are set where none are configured. Returns the settings of that environment.
+    """
+    from adapters.keys import KeyFiles
+    from cli import migrations
+    from services.operations import startup
+
+    site = f"http://localhost:{port}"
+    os.environ.update(environment, PORT=str(port))
+    # After a payment the browser returns to a page of this server.
+    for name, page in {"APP_URL": "", **_PAYMENT_PAGES}.items():
+        if name.lower() not in settings.model_fields_set:
+            os.environ[name] = f"{site}{page}"
+    settings = configuration.load()
+    if KeyFiles(settings).generate_if_missing():
+        _print(f"created the signing keys {settings.jwt_private_key_path} and {settings.jwt_public_key_path}")
+    asyncio.run(startup.check_database(settings))
+    migrations.upgrade_to_head(settings)
+    return settings
+
+
+class _Processes:
+    """Processes of `parlance dev`: the server, the job worker, the payment stand-ins and the embedded services."""
 
     def __init__(self, embedded: EmbeddedServices) -> None:
         self.embedded = embedded
@@ -139,7 +151,7 @@ class _Family:
         def stop(_number: int, _frame: object) -> None:
             for number in stops:
                 signal.signal(number, kill)
-            # Remembered too: raised inside a finaliser, it would be printed and forgotten.
+            # Recorded too: an exception raised inside a finaliser is printed and dropped.
             self._asked_to_stop = True
             raise KeyboardInterrupt
 
@@ -147,28 +159,34 @@ class _Family:
             signal.signal(number, stop)
 
     def run(self, title: str, module: str, *arguments: str, cwd: Path | None = None) -> None:
-        """Start a module of ours as a process, which messages call by its title."""
+        """Start a module of this repository as a process; messages name it by `title`."""
         from adapters.child_processes import die_with_parent
 
-        self._processes[title] = subprocess.Popen(  # noqa: S603 - our own command
+        self._processes[title] = subprocess.Popen(  # noqa: S603 - a fixed command
             [sys.executable, "-m", module, *arguments],
             cwd=cwd,
-            # Out of reach of the terminal's Ctrl-C: they are stopped before what they depend on.
+            # Not in the process group of Ctrl-C: they are stopped before the services that they use.
             start_new_session=True,
             preexec_fn=die_with_parent(),
         )
 
     def watch(self) -> None:
-        """Raise Refused, naming it, if one has ended by itself; KeyboardInterrupt if asked to stop. Never waits."""
+        """Raise Refused with the process that has ended, or KeyboardInterrupt after a signal to stop. Never waits."""
         if self._asked_to_stop:
             raise KeyboardInterrupt
         self.embedded.watch()
         for title, process in self._processes.items():
             if process.poll() is not None:
-                raise Refused(f"{title} ended by itself (exit {process.returncode}); its last words are above")
+                raise Refused(f"{title} ended (exit {process.returncode}); its last lines of log are above")
+
+    def watch_until_stopped(self) -> None:
+        """Call `watch` until it raises."""
+        while True:
+            self.watch()
+            time.sleep(0.2)
 
     def stop(self) -> None:
-        """Stop the product's own processes, by force where it takes longer than five seconds."""
+        """Stop the processes that `run` started; kill those that take longer than five seconds."""
         for process in self._processes.values():
             if process.poll() is None:
                 process.terminate()
@@ -176,7 +194,7 @@ class _Family:
         for process in self._processes.values():
             with suppress(subprocess.TimeoutExpired):
                 process.wait(max(0.0, deadline - time.monotonic()))
-            # Also after it ended: a server killed by somebody else leaves children.
+            # Also after it ended: a killed server leaves child processes.
             _kill_group(process)
             process.wait()
 
@@ -191,31 +209,33 @@ def _not_configured(settings: Settings) -> set[str]:
     return {service for service, host in hosts.items() if host is None}
 
 
-def _any_port() -> int:
+def _find_free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])
 
 
-def _wait_for_health(host: str, port: int, family: _Family) -> None:
-    """Wait until the server answers, for as long as it lives; a slow machine takes its time."""
-    slow = time.monotonic() + _SLOW_SECONDS
+def _wait_for_health(host: str, port: int, processes: _Processes) -> None:
+    """Wait until the server answers, without a limit, as long as every process runs."""
+    slow = time.monotonic() + _SLOW_START_SECONDS
     while True:
-        family.watch()
+        processes.watch()
         try:
-            with urllib.request.urlopen(f"http://{_reachable(host)}:{port}/health", timeout=2):
+            with urllib.request.urlopen(f"http://{_reachable_host(host)}:{port}/health", timeout=2):
                 return
         except OSError:
             if time.monotonic() > slow:
-                _say("the server is still starting; Ctrl-C stops everything")
+                _print("the server is still starting; Ctrl-C stops everything")
                 slow = float("inf")
         time.sleep(0.1)
 
 
-def _reachable(host: str) -> str:
+def _reachable_host(host: str) -> str:
     return "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104 - a comparison
 
 
-def _welcome(port: int, directory: Path, payments: payment_stand_ins.Plan | None, settings: Settings) -> str:
+def _build_welcome(
+    port: int, directory: Path, payments: payment_stand_ins.StandInPlan | None, settings: Settings
+) -> str:
     site = f"http://localhost:{port}"
     pages = {
         "Practice": f"{site}/ (for a second learner, open a private window)",
@@ -234,7 +254,7 @@ def _welcome(port: int, directory: Path, payments: payment_stand_ins.Plan | None
     )
     return "\n".join(
         [
-            "ready; open next",
+            "ready; open one of",
             "",
             *(f"  {name:<12} {url}" for name, url in pages.items()),
             "",
@@ -246,5 +266,5 @@ def _welcome(port: int, directory: Path, payments: payment_stand_ins.Plan | None
     )
 
 
-def _say(message: str) -> None:
+def _print(message: str) -> None:
     print(f"parlance: {message}", flush=True)

@@ -1,9 +1,8 @@
-"""Owns `parlance doctor`: what works of an installation, what does not, and how to mend it."""
+"""`parlance doctor`: checks of an installation, with a fix for each fault."""
 
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import json
 from typing import Annotated
 
@@ -14,9 +13,9 @@ from errors import Refused
 
 
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False) -> None:
-    """Look at everything the product needs, as it will use it; exit 1 where something is at fault.
+    """Check everything the product needs, in the way it uses it; exit 1 where there is a fault.
 
-    Looks at the settings of the environment and .env, and at the services of a `parlance dev` that runs here.
+    Checks the settings of the environment and .env, and the services of a `parlance dev` that runs here.
 
     Examples:
 
@@ -29,14 +28,17 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="For scripts.")]
     from cli import migrations
 
     settings = operator_settings()
-    findings = asyncio.run(container.doctor(settings, migrations.revisions(settings)).examine())
+    findings = asyncio.run(container.build_doctor(settings, migrations.revisions(settings)).examine())
     if as_json:
-        print(json.dumps([dataclasses.asdict(each) for each in findings]))
+        rows = [
+            {"check": each.check, "verdict": each.verdict, "saw": each.summary, "mend": each.fix} for each in findings
+        ]
+        print(json.dumps(rows))
     else:
         for each in findings:
-            print(f"{each.verdict:8} {each.check:11} {each.saw}")
-            if each.mend:
-                print(f"{'':20} {each.mend}")
+            print(f"{each.verdict:8} {each.check:11} {each.summary}")
+            if each.fix:
+                print(f"{'':20} {each.fix}")
     faults = [each.check for each in findings if each.verdict == "fault"]
     if faults:
         raise Refused(f"at fault: {', '.join(faults)}")

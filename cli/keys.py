@@ -1,4 +1,4 @@
-"""Owns `parlance keys`: the keys that sign and verify access tokens."""
+"""`parlance keys`: the keys that sign and verify access tokens."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import settings as configuration
 from adapters.keys import KeyFiles
 from adapters.tokens import LEEWAY
 
-app = typer.Typer(help="Make and look after the signing keys.", no_args_is_help=True)
+app = typer.Typer(help="Generate, rotate, list and prune the signing keys.", no_args_is_help=True)
 
 
 @app.command("generate")
@@ -30,7 +30,7 @@ def generate() -> None:
 
 @app.command("rotate")
 def rotate() -> None:
-    """Make a new signing key; the old one goes on verifying. Running servers notice within a second.
+    """Generate a new signing key; the old one still verifies. Running servers load it within a second.
 
     Run `parlance keys prune` when every token of the old key has expired (JWT_ACCESS_EXPIRY).
 
@@ -40,7 +40,7 @@ def rotate() -> None:
 
 
 @app.command("list")
-def list_(as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False) -> None:
+def list_keys(as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False) -> None:
     """List the published keys, the signing one first.
 
     Example: parlance keys list --json

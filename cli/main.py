@@ -1,4 +1,4 @@
-"""Owns the command line: which commands there are, and how a failure leaves (1 refused, 2 misused)."""
+"""Command line: all commands, and the exit codes of failures (1 refused, 2 wrong usage)."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """Run and operate Parlance, the backend of a speaking practice platform."""

@@ -1,4 +1,4 @@
-"""Owns `parlance migrations`: the way the schema changes."""
+"""`parlance migrations`: changes of the database schema."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from settings import Settings, SettingsError
 
 app = typer.Typer(help="Change the database schema. Every change is a migration file.", no_args_is_help=True)
 
-# What the models decide of the schema, a line each; `alembic check` sees no CHECK constraint and no index expression.
+# The schema, one line for each part; `alembic check` compares neither CHECK constraints nor index expressions.
 _CATALOG = """
 SELECT format('column %s.%s %s%s%s', c.relname, a.attname, format_type(a.atttypid, a.atttypmod),
               CASE WHEN a.attnotnull THEN ' not null' END, ' default ' || pg_get_expr(d.adbin, d.adrelid))
@@ -59,17 +59,17 @@ def _config(settings: Settings) -> Config:
 
 
 def upgrade_to_head(settings: Settings) -> None:
-    """Run what has not been run; safe to start twice at once."""
+    """Run every migration that has not been run; two processes may do so at the same time."""
     command.upgrade(_config(settings), "head")
 
 
 def revisions(settings: Settings) -> list[str]:
-    """Every migration there is, newest first."""
+    """List the revisions of all migrations, newest first."""
     return [each.revision for each in ScriptDirectory.from_config(_config(settings)).walk_revisions()]
 
 
 @app.command("upgrade")
-def upgrade(revision: Annotated[str, typer.Argument(help="Where to stop.")] = "head") -> None:
+def upgrade(revision: Annotated[str, typer.Argument(help="The last one to run.")] = "head") -> None:
     """Run every migration that has not been run.
 
     Example: parlance migrations upgrade
@@ -80,7 +80,7 @@ def upgrade(revision: Annotated[str, typer.Argument(help="Where to stop.")] = "h
 
 @app.command("downgrade")
 def downgrade(revision: Annotated[str, typer.Argument(help="A revision, or -1 for one step.")] = "-1") -> None:
-    """Take the last migration back, with the data it holds.
+    """Revert the last migration, and delete the data in its tables.
 
     Examples:
 
@@ -94,7 +94,7 @@ def downgrade(revision: Annotated[str, typer.Argument(help="A revision, or -1 fo
 
 @app.command("current")
 def current() -> None:
-    """Name the revision the database is at."""
+    """Print the revision of the database."""
     with _refusals() as settings:
         command.current(_config(settings), verbose=False)
 
@@ -108,9 +108,9 @@ def history() -> None:
 @app.command("create")
 def create(
     name: Annotated[str, typer.Argument(help="What it does, in a few words.")],
-    empty: Annotated[bool, typer.Option("--empty", help="A blank file, for SQL by hand.")] = False,
+    empty: Annotated[bool, typer.Option("--empty", help="An empty file, for SQL by hand.")] = False,
 ) -> None:
-    """Write a migration file from what the models say and the database lacks.
+    """Write a migration file from the differences between the models and the database.
 
     Read the file before running it: CHECK constraints are not detected.
 
@@ -126,13 +126,11 @@ def create(
 
 @app.command("check")
 def check(
-    embedded: Annotated[
-        bool, typer.Option("--embedded", help="Use a PostgreSQL of its own, thrown away after.")
-    ] = False,
+    embedded: Annotated[bool, typer.Option("--embedded", help="Use a temporary PostgreSQL.")] = False,
 ) -> None:
-    """Say whether the migrations make exactly the schema that the models describe, and can be taken back.
+    """Check that the migrations create exactly the schema of the models, and can be reverted.
 
-    Works in two databases that it makes and drops; the role needs CREATEDB.
+    Works in two databases that it creates and drops; the role needs CREATEDB.
 
     Example: parlance migrations check --embedded
     """
@@ -148,13 +146,13 @@ def check(
         )
     if different:
         print("\n".join(different))
-        raise SettingsError("the migrations and the models disagree; write the missing migration")
-    print("the migrations make the schema that the models describe")
+        raise SettingsError("the migrations and the models differ; write the missing migration")
+    print("the migrations create the schema of the models")
 
 
 @contextmanager
 def _refusals() -> Iterator[Settings]:
-    """Give the settings of a database that can be used; raise what keeps it from being used as one sentence."""
+    """Yield the settings of a database that was reached; raise its problems, and those of Alembic, as one sentence."""
     from services.operations import startup
 
     settings = settings_for_database()

@@ -1,4 +1,4 @@
-"""Owns `parlance notifications`: what operators tell users."""
+"""`parlance notifications`: notifications from operators to users."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import typer
 from cli.configured import check_text, with_services
 from texts import Kind
 
-app = typer.Typer(help="Tell users something, in the app and by push.", no_args_is_help=True)
+app = typer.Typer(help="Notify users, in the app and by push.", no_args_is_help=True)
 
 
 @app.callback()
 def group() -> None:
-    """Tell users something, in the app and by push."""
+    """Notify users, in the app and by push."""
 
 
 @app.command("send")
 def send(
     title: Annotated[str, typer.Argument(help="At most 200 characters.")],
-    body: Annotated[str, typer.Argument(help="What there is to say.")],
-    to: Annotated[str | None, typer.Option(metavar="EMAIL", help="The account that is told.")] = None,
-    everybody: Annotated[bool, typer.Option("--everybody", help="Tell every account.")] = False,
+    body: Annotated[str, typer.Argument(help="The text.")],
+    to: Annotated[str | None, typer.Option(metavar="EMAIL", help="The account to notify.")] = None,
+    everybody: Annotated[bool, typer.Option("--everybody", help="Notify every account.")] = False,
 ) -> None:
-    """Tell one user, or everybody. `parlance worker` carries it to sockets and devices.
+    """Notify one user, or every user. `parlance worker` delivers to sockets and devices.
 
     Examples:
 
@@ -39,6 +39,7 @@ def send(
     if to is not None:
         email = to
         with_services(lambda services: services.notifications.send(email, title, body))
-        print(f"{email} is told")
+        print(f"notified {email}")
     else:
-        print(f"{with_services(lambda services: services.notifications.send_to_all(title, body))} users are told")
+        count = with_services(lambda services: services.notifications.send_to_all(title, body))
+        print(f"notified {count} users")

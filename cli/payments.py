@@ -1,4 +1,4 @@
-"""Owns `parlance payments`: what providers know and we may not."""
+"""`parlance payments`: reconciliation with the providers, and webhook events."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import typer
 import errors
 from cli.configured import with_services
 
-app = typer.Typer(help="Compare orders with what the payment providers know.", no_args_is_help=True)
+app = typer.Typer(help="Reconcile orders with the payment providers, and handle their events.", no_args_is_help=True)
 
 
 @app.command("reconcile")
 def reconcile(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would change, and change nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
 ) -> None:
-    """Ask the providers about every order that waits for news, and repair what a lost webhook left.
+    """Ask the providers about every open order, and apply what a lost webhook would have.
 
-    That includes refunds and disputes of the last month that were made on the provider's own pages. `parlance worker`
+    That includes refunds and disputes of the last month from the provider's dashboard. `parlance worker`
     does the same every ten minutes. Prints the orders that changed; exit 1 where a provider could not be asked.
 
     Examples:
@@ -51,7 +51,7 @@ def reconcile(
         print(f"{changed} orders {'would change' if dry_run else 'changed'}")
     failed = sum(each.error is not None for each in outcomes)
     if failed:
-        raise errors.Refused(f"{failed} questions could not be asked; try again when the provider answers")
+        raise errors.Refused(f"{failed} requests to a provider failed; try again when it answers")
 
 
 @app.command("events")
@@ -60,15 +60,15 @@ def events(
         bool, typer.Option("--set-aside", help="Those that could not be read, or failed too often.")
     ] = False,
     retry: Annotated[
-        uuid.UUID | None, typer.Option(metavar="ID", help="Handle an event again that was set aside.")
+        uuid.UUID | None, typer.Option(metavar="ID", help="Handle an event that was set aside again.")
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many at most.")] = 100,
     as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
 ) -> None:
-    """List the webhook events that wait to be handled, or those that were set aside, the oldest first.
+    """List the webhook events that wait to be handled, or those that were set aside, oldest first.
 
-    An event is set aside after six failures, or at once where it has another shape than the provider's events have.
-    Administrators are notified. Mend the cause that the log names, then retry it; a later success clears it.
+    An event is set aside after six failures, or at once where its shape is unknown.
+    Administrators are notified. Correct the cause, which the log has, then retry the event.
 
     Examples:
 
@@ -78,7 +78,7 @@ def events(
     """
     if retry is not None:
         with_services(lambda services: services.webhooks.retry(str(retry)))
-        print(f"event {retry} is handled again")
+        print(f"event {retry} is enqueued again")
         return
     found = with_services(lambda services: services.webhooks.list_events(set_aside=set_aside, limit=limit))
     if as_json:

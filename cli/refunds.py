@@ -1,4 +1,4 @@
-"""Owns `parlance refunds`: giving money back."""
+"""`parlance refunds`: refunds of orders, issued and listed."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
     from models import Refund
     from services.pagination import Page
 
-app = typer.Typer(help="Give payments back.", no_args_is_help=True)
+app = typer.Typer(help="Refund payments.", no_args_is_help=True)
 
 
 @app.command("issue")
 def issue(
     order_id: Annotated[uuid.UUID, typer.Argument(metavar="ORDER_ID", help="The order's id.")],
     amount: Annotated[
-        int | None, typer.Option(min=1, help="In the smallest unit of the currency; all that is left without it.")
+        int | None, typer.Option(min=1, help="In the smallest unit of the currency; by default all that is left.")
     ] = None,
-    reason: Annotated[str | None, typer.Option(help="For those who look at it later.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Recorded with the refund.")] = None,
 ) -> None:
-    """Give an order's payment back, or part of it. Giving all back ends the enrollment.
+    """Refund an order's payment, or part of it. A full refund ends the enrollment.
 
-    Where the provider is away the refund stays pending, and `parlance worker` keeps asking.
+    Where the provider is unavailable the refund stays pending, and `parlance worker` tries again.
 
     Examples:
 
@@ -44,21 +44,21 @@ def issue(
 
 
 @app.command("list")
-def list_(as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False) -> None:
+def list_refunds(as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False) -> None:
     """List all refunds, newest first.
 
     Example: parlance refunds list --json
     """
-    refunds = with_services(_all)
+    refunds = with_services(_list_all)
     if as_json:
-        print(json.dumps([_fields(refund) for refund in refunds]))
+        print(json.dumps([_build_fields(refund) for refund in refunds]))
         return
     for refund in refunds:
-        order = refund.order_id or "no order of ours"
+        order = refund.order_id or "no known order"
         print(f"{refund.created_at:%Y-%m-%d %H:%M}  {refund.amount} {refund.currency}  {refund.status:9}  {order}")
 
 
-async def _all(services: Container) -> list[Refund]:
+async def _list_all(services: Container) -> list[Refund]:
     refunds: list[Refund] = []
     cursor: str | None = None
     while True:
@@ -69,7 +69,7 @@ async def _all(services: Container) -> list[Refund]:
             return refunds
 
 
-def _fields(refund: Refund) -> dict[str, str | int | None]:
+def _build_fields(refund: Refund) -> dict[str, str | int | None]:
     return {
         "id": str(refund.id),
         "orderId": str(refund.order_id) if refund.order_id else None,

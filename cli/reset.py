@@ -12,13 +12,13 @@ from errors import Refused
 
 
 def reset(
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     directory: Annotated[Path, typer.Option(help="Where `parlance dev` keeps its data.")] = Path(".parlance"),
 ) -> None:
-    """Delete the data of the PostgreSQL, Redis and S3 that `parlance dev` starts, with its mails and payments.
+    """Delete the data of the PostgreSQL, Redis and S3 that `parlance dev` starts, with mails and payments.
 
-    Asks first. Refuses while `parlance dev` runs, and in production. Signing keys stay, and services that are
-    configured elsewhere are not touched.
+    Asks for confirmation. Refuses while `parlance dev` runs, and in production. Keeps the signing keys, and does not
+    touch services that are configured elsewhere.
 
     Examples:
 
@@ -26,7 +26,7 @@ def reset(
 
       parlance reset --yes
     """
-    # Imported here: the other commands should not wait for the services' clients.
+    # Imported here, so that other commands do not wait for the clients of the services.
     from devtools.embedded import EmbeddedServices
 
     if configuration.load().is_production:
@@ -37,4 +37,4 @@ def reset(
     if not yes and not typer.confirm(f"Delete the database, the files, the mails and the payments in {directory}?"):
         raise Refused("nothing was deleted")
     services.delete_data()
-    print(f"the data in {directory} is deleted; `parlance dev` starts with none")
+    print(f"the data in {directory} was deleted; `parlance dev` starts with none")

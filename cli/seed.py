@@ -1,4 +1,4 @@
-"""Owns `parlance seed`: demo data to look at."""
+"""`parlance seed`: demo data."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from errors import Refused
 
 
 def seed(
-    learners: Annotated[int, typer.Option(min=20, max=2000, help="How many learners there should be.")] = 60,
-    seed: Annotated[int, typer.Option(help="The same number makes the same people and the same weeks.")] = 1,
+    learners: Annotated[int, typer.Option(min=20, max=2000, help="Number of learners.")] = 60,
+    seed: Annotated[int, typer.Option(help="The same number generates the same learners and calls.")] = 1,
 ) -> None:
     """Fill the database with demo data: learners, weeks of calls, ratings, reports, courses, orders, an administrator.
 
-    Refuses in production, and where it has run before. Prints the password of all the accounts it makes.
+    Refuses in production, and where it has run before. Prints the password of the accounts that it creates.
 
     Examples:
 
@@ -26,7 +26,7 @@ def seed(
     """
     if settings_for_database().is_production:
         raise Refused("demo data is not for production, and APP_ENV is production")
-    # Imported here: the other commands should not wait for it, and an image has none.
+    # Imported here: other commands do not wait for it, and the container image does not have it.
     from devtools.demo_data import DemoData
 
     demo = with_services(lambda services: DemoData(services).fill(learners, seed))

@@ -1,4 +1,4 @@
-"""Owns `parlance serve`: the HTTP and socket server."""
+"""`parlance serve`: the HTTP and Socket.IO server."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ log = logging.getLogger("parlance.serve")
 
 
 def application(openapi: dict[str, Any] | None = None) -> ASGIApp:
-    """Make what each process serves; benchmarks pass an `openapi` with an operation of theirs."""
+    """Build the application of a web process; benchmarks pass an `openapi` with an operation of theirs."""
     from app import create
 
-    # A socket is a hundred objects that stay, and Python looks through what stays again and again: with its own
-    # thresholds a connection costs half as much again where three thousand sockets are open (bench/sockets).
+    # A connection has a hundred objects that stay, which the garbage collector scans again and again: with the default
+    # thresholds a connection takes half as much time again where three thousand sockets are open (bench/sockets).
     gc.set_threshold(50_000, 20, 100)
     return create(openapi=openapi)
 
 
 def server_options(trusted_proxies: list[str]) -> dict[str, Any]:
-    """Say how uvicorn is run, here and where it is measured."""
+    """Return the options of uvicorn, for this command and for benchmarks."""
     from contract import http_server, transport
 
     return {
@@ -50,9 +50,9 @@ def server_options(trusted_proxies: list[str]) -> dict[str, Any]:
 
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "0.0.0.0",  # noqa: S104 - a server
-    port: Annotated[int | None, typer.Option(help="Port to listen on; PORT when absent.")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Processes that share the port; one a core is right.")] = 1,
-    reload: Annotated[bool, typer.Option("--reload", help="Start again when a source file changes.")] = False,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; PORT by default.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Web processes that share the port; use one for each core.")] = 1,
+    reload: Annotated[bool, typer.Option("--reload", help="Restart when a source file changes.")] = False,
 ) -> None:
     """Serve the REST and Socket.IO contracts. PostgreSQL, Redis and S3 must be configured.
 
@@ -62,7 +62,7 @@ def serve(
 
       PORT=8080 parlance serve --host 127.0.0.1
     """
-    # Imported here: the other commands should not wait for the web stack.
+    # Imported here, so that other commands do not wait for the web stack.
     import uvicorn
 
     from adapters import logs
@@ -76,11 +76,13 @@ def serve(
     settings.require_services()
     logs.configure(settings)
     port = settings.port if port is None else port
-    # Here and not in each process: a mistake is reported once, and none of them is started again and again.
+    # Here and not in each process, so that a mistake is reported once, without restarts.
     require_free(host, port)
     asyncio.run(startup.require_ready(settings, migrations.revisions(settings)))
     if settings.rate_limit_factor > 1:
-        log.warning("rate_limits_loose factor=%d; RATE_LIMITS=strict keeps the contract's", settings.rate_limit_factor)
+        log.warning(
+            "rate_limits_loose factor=%d; RATE_LIMITS=strict applies those of the contract", settings.rate_limit_factor
+        )
     uvicorn.run(
         "cli.serve:application",
         factory=True,

@@ -1,4 +1,4 @@
-"""`parlance videos`: HLS made again from the originals that are kept."""
+"""`parlance videos`: HLS generated again from the stored originals."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from container import Container
     from services.learning.videos import Remake
 
-app = typer.Typer(help="Make videos again from their originals.", no_args_is_help=True)
-_WORDS = {
+app = typer.Typer(help="Generate videos again from their originals.", no_args_is_help=True)
+_OUTCOME_TEXTS = {
     "enqueued": "enqueued",
-    "processing": "is being processed already",
-    "no_original": "has no original: an older version deleted it, or it is lost; upload the video again",
+    "processing": "is already being processed",
+    "no_original": "has no original: an older version deleted it, or it was lost; upload the video again",
     "no_video": "has no video",
     "not_found": "there is no such lesson",
 }
@@ -35,14 +35,14 @@ def remake(
     lesson_ids: Annotated[
         list[uuid.UUID] | None, typer.Argument(metavar="[LESSON_ID]...", help="Lessons by their ids.")
     ] = None,
-    every: Annotated[bool, typer.Option("--all", help="Every lesson that has, or was to have, a video.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Every lesson with a video or a failed one.")] = False,
     failed: Annotated[bool, typer.Option("--failed", help="Every lesson whose last video failed.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
 ) -> None:
-    """Make the HLS of lessons again from their originals, such as after an update, or where the work failed.
+    """Generate the HLS of lessons again from their originals, such as after an update or a failure.
 
-    `parlance worker` does the work, one video at a time; learners play the present HLS until the new one is ready.
-    Exit 0 where every lesson is processed again, 1 where one is not (its line says why), 2 for wrong usage.
+    `parlance worker` processes one video at a time; learners play the present HLS until the new one is ready.
+    Exit 0 where every lesson is processed again, 1 where one is not (its line has the reason), 2 for wrong usage.
 
     Examples:
 
@@ -67,8 +67,8 @@ def remake(
         )
     else:
         for each in outcomes:
-            print(f"{each.lesson_id}  {each.title or '-'}: {_WORDS[each.outcome]}")
+            print(f"{each.lesson_id}  {each.title or '-'}: {_OUTCOME_TEXTS[each.outcome]}")
         print(f"{sum(each.outcome == 'enqueued' for each in outcomes)} videos enqueued")
     left = sum(each.outcome not in ("enqueued", "processing") for each in outcomes)
     if left:
-        raise errors.Refused(f"{left} videos cannot be made again")
+        raise errors.Refused(f"{left} videos cannot be generated again")

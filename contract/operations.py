@@ -199,7 +199,7 @@ class Limit(NamedTuple):
         if self.per == "account":
             who = caller.user_id if caller else email_addresses.account_key(body["email"])
             proof = body.get("deviceProof") if self.failures and body else None
-            if proof is not None and services.logins.knows_device(proof, body["email"], body["deviceId"]):
+            if proof is not None and services.logins.is_known_device(proof, body["email"], body["deviceId"]):
                 who += f":{body['deviceId']}"
         return await services.rate_limiter.take(f"{operation_id}:{self.per}:{who}", self.calls, self.seconds)
 

@@ -37,7 +37,7 @@ class FaultDeployment:
         self._logs = 0
         self.stores = {name: EmbeddedServices(directory / name, only=(name,)) for name in STORES}
         self.stand_ins = stack.enter_context(stand_ins.running())
-        self.stand_ins.courier.configure(enabled=SUBSCRIBED, backoff_cap=1, attempts=500)
+        self.stand_ins.webhooks.configure(enabled=SUBSCRIBED, backoff_cap=1, attempts=500)
         self.environment = {
             **self.stand_ins.environment,
             **self.stand_ins.fcm.environment,
@@ -61,7 +61,7 @@ class FaultDeployment:
         upgrade_to_head(self.settings)
         self.server: Server = start_server(self.environment, self._log("server"), workers=2)
         stack.callback(lambda: stop_server(self.server))
-        self.stand_ins.courier.url = f"{self.server.url}/payments/webhook"
+        self.stand_ins.webhooks.url = f"{self.server.url}/payments/webhook"
         #: Sends a line to the load while it runs; set by `play`.
         self.send_to_load: Callable[[str], None]
         #: What a scenario itself saw that should not be.

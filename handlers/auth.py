@@ -10,7 +10,7 @@ from starlette.requests import Request
 import errors
 from handlers import cookies, shapes
 from models import Platform
-from services.identity.logins import Identity, SignedIn
+from services.identity.logins import Identity, LoginTokens
 from wire import rest
 
 if TYPE_CHECKING:
@@ -59,23 +59,23 @@ async def logout_all(services: Container, request: Request, caller: Identity) ->
 
 
 async def forgot_password(services: Container, body: rest.ForgotPassword) -> None:
-    await services.authentication.forgot_password(body["email"])
+    await services.passwords.request_reset(body["email"])
 
 
 async def reset_password(services: Container, body: rest.ResetPassword) -> None:
-    await services.authentication.reset_password(body["token"], body["newPassword"])
+    await services.passwords.reset(body["token"], body["newPassword"])
 
 
 async def verify_email(services: Container, body: rest.VerifyEmail) -> None:
-    await services.authentication.verify_email(body["token"])
+    await services.email_verification.verify(body["token"])
 
 
 async def resend_verification(services: Container, caller: Identity) -> None:
-    await services.authentication.resend_verification(caller.user_id)
+    await services.email_verification.request(caller.user_id)
 
 
 async def list_devices(services: Container, caller: Identity) -> rest.DeviceList:
-    return {"items": [shapes.device(each) for each in await services.logins.devices(caller)]}
+    return {"items": [shapes.device(each) for each in await services.logins.list_devices(caller)]}
 
 
 async def end_device(services: Container, caller: Identity, device_id: str) -> None:
@@ -86,7 +86,7 @@ async def jwks(services: Container) -> tuple[rest.JsonWebKeySet, dict[str, str]]
     return services.authentication.jwks(), {"Cache-Control": "public, max-age=300"}
 
 
-def _tokens(services: Container, request: Request, signed_in: SignedIn) -> tuple[rest.AuthTokens, dict[str, str]]:
+def _tokens(services: Container, request: Request, signed_in: LoginTokens) -> tuple[rest.AuthTokens, dict[str, str]]:
     headers = {"Cache-Control": "no-store"}
     if signed_in.platform is Platform.WEB:
         lifetime = services.settings.jwt_refresh_expiry

@@ -17,7 +17,7 @@ async def health(services: Container) -> rest.Health:
 
 
 async def ready(services: Container) -> rest.Readiness:
-    timings = await services.health.ready()
+    timings = await services.health.check_ready()
     checks: rest.Checks = {
         "database": _check(timings["database"]),
         "redis": _check(timings["redis"]),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 async def list_mine(
     services: Container, caller: Identity, limit: int, cursor: str | None = None
 ) -> rest.NotificationPage:
-    inbox = await services.notifications.list_of(caller.user_id, limit=limit, cursor=cursor)
+    inbox = await services.notifications.list_for_user(caller.user_id, limit=limit, cursor=cursor)
     return {**shapes.page(inbox.page, shapes.notification), "unread": inbox.unread}
 
 
@@ -32,4 +32,4 @@ async def register_device(services: Container, caller: Identity, body: rest.Push
 
 
 async def forget_device(services: Container, caller: Identity, body: rest.PushDeviceRef) -> None:
-    await services.push_devices.forget(caller.user_id, body["deviceId"])
+    await services.push_devices.delete(caller.user_id, body["deviceId"])

@@ -23,15 +23,15 @@ from models import (
     User,
 )
 from services.calls.call_history import Call
-from services.identity.account_deletion import DataExport
-from services.identity.logins import Device, SignedIn
+from services.identity.data_export import DataExport
+from services.identity.logins import Device, LoginTokens
 from services.identity.profiles import Me
-from services.identity.user_directory import Account, AccountDetail
+from services.identity.user_directory import UserDetail, UserWithProfile
 from services.learning.courses import CourseListing
 from services.learning.lessons import AttachmentDownload
 from services.learning.playback import PlaybackLink
 from services.learning.progress import CourseEnrollment, CourseProgress
-from services.operations.dashboard import Stats, Total
+from services.operations.dashboard import DashboardStats, TableCount
 from services.pagination import Page
 from services.payments.orders import AdminOrder
 from wire import rest
@@ -77,7 +77,7 @@ def account(user: User) -> rest.Account:
     return {"id": str(user.id), "email": user.email, "role": user.role.value, "isVerified": user.is_verified}
 
 
-def tokens(signed_in: SignedIn) -> rest.AuthTokens:
+def tokens(signed_in: LoginTokens) -> rest.AuthTokens:
     shape: rest.AuthTokens = {
         "accessToken": signed_in.access_token,
         "tokenType": "Bearer",
@@ -195,7 +195,7 @@ def admin_report(row: Report) -> rest.AdminReport:
     }
 
 
-def admin_user(row: Account) -> rest.AdminUser:
+def admin_user(row: UserWithProfile) -> rest.AdminUser:
     user, profile = row
     return {
         **account(user),
@@ -211,10 +211,10 @@ def admin_user(row: Account) -> rest.AdminUser:
     }
 
 
-def admin_user_detail(row: AccountDetail) -> rest.AdminUserDetail:
+def admin_user_detail(row: UserDetail) -> rest.AdminUserDetail:
     user, profile = row.user, row.profile
     return {
-        **admin_user(Account(user, profile)),
+        **admin_user(UserWithProfile(user, profile)),
         "bio": profile.bio,
         "nativeLanguage": profile.native_language,
         "englishLevel": profile.english_level.value if profile.english_level else None,
@@ -235,7 +235,7 @@ def admin_user_detail(row: AccountDetail) -> rest.AdminUserDetail:
     }
 
 
-def admin_stats(row: Stats) -> rest.AdminStats:
+def admin_stats(row: DashboardStats) -> rest.AdminStats:
     return {
         "madeAt": instant(row.made_at),
         "totals": {
@@ -270,7 +270,7 @@ def admin_stats(row: Stats) -> rest.AdminStats:
     }
 
 
-def _total(row: Total) -> rest.Total:
+def _total(row: TableCount) -> rest.Total:
     return {"count": row.count, "exact": row.exact}
 
 
@@ -428,11 +428,11 @@ def taken(row: CourseEnrollment) -> rest.TakenCourse:
     }
 
 
-def data_export(copy: DataExport) -> rest.DataExport:
-    mine = copy.me.id
+def data_export(export: DataExport) -> rest.DataExport:
+    mine = export.me.id
     return {
         "exportedAt": instant(datetime.now(UTC)),
-        "me": me(copy.me),
+        "me": me(export.me),
         "signIns": [
             {
                 "deviceId": row.device_id,
@@ -441,7 +441,7 @@ def data_export(copy: DataExport) -> rest.DataExport:
                 "expiresAt": instant(row.expires_at),
                 "revokedAt": instant(row.revoked_at),
             }
-            for row in copy.sign_ins
+            for row in export.refresh_tokens
         ],
         "sessions": [
             {
@@ -454,7 +454,7 @@ def data_export(copy: DataExport) -> rest.DataExport:
                 "endedAt": instant(row.ended_at),
                 "durationSeconds": row.duration_seconds,
             }
-            for row in copy.sessions
+            for row in export.sessions
         ],
         "ratings": [
             {
@@ -463,12 +463,12 @@ def data_export(copy: DataExport) -> rest.DataExport:
                 "stars": row.stars,
                 "createdAt": instant(row.created_at),
             }
-            for row in copy.ratings
+            for row in export.ratings
         ],
-        "reports": [report(row) for row in copy.reports],
-        "blocks": [{"userId": str(row.blocked_id), "blockedAt": instant(row.created_at)} for row in copy.blocks],
-        "orders": [order(row) for row in copy.orders],
-        "refunds": [refund(row) for row in copy.refunds],
+        "reports": [report(row) for row in export.reports],
+        "blocks": [{"userId": str(row.blocked_id), "blockedAt": instant(row.created_at)} for row in export.blocks],
+        "orders": [order(row) for row in export.orders],
+        "refunds": [refund(row) for row in export.refunds],
         "disputes": [
             {
                 "id": str(row.id),
@@ -479,7 +479,7 @@ def data_export(copy: DataExport) -> rest.DataExport:
                 "reason": row.reason,
                 "createdAt": instant(row.created_at),
             }
-            for row in copy.disputes
+            for row in export.disputes
         ],
         "enrollments": [
             {
@@ -487,12 +487,12 @@ def data_export(copy: DataExport) -> rest.DataExport:
                 "orderId": str(row.order_id) if row.order_id else None,
                 "enrolledAt": instant(row.enrolled_at),
             }
-            for row in copy.enrollments
+            for row in export.enrollments
         ],
-        "notifications": [notification(row) for row in copy.notifications],
+        "notifications": [notification(row) for row in export.notifications],
         "pushDevices": [
             {"deviceId": row.device_id, "platform": row.platform.value, "updatedAt": instant(row.updated_at)}
-            for row in copy.push_devices
+            for row in export.push_devices
         ],
-        "progress": [progress(row) for row in copy.progress],
+        "progress": [progress(row) for row in export.progress],
     }

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 async def me(services: Container, caller: Identity) -> rest.Me:
-    return shapes.me(await services.profiles.me(caller.user_id))
+    return shapes.me(await services.profiles.read_own(caller.user_id))
 
 
 async def update_me(services: Container, caller: Identity, body: rest.MeUpdate) -> rest.Me:
@@ -25,12 +25,12 @@ async def update_me(services: Container, caller: Identity, body: rest.MeUpdate) 
 
 
 async def delete_me(services: Container, caller: Identity, body: rest.AccountDeletion) -> None:
-    await services.privacy.erase(caller.user_id, body["password"])
+    await services.account_deletion.delete(caller.user_id, body["password"])
 
 
 async def export_me(services: Container, caller: Identity) -> tuple[rest.DataExport, dict[str, str]]:
-    copy = await services.privacy.copy(caller.user_id)
-    return shapes.data_export(copy), {"Content-Disposition": 'attachment; filename="parlance.json"'}
+    export = await services.data_export.export(caller.user_id)
+    return shapes.data_export(export), {"Content-Disposition": 'attachment; filename="parlance.json"'}
 
 
 async def set_avatar(services: Container, caller: Identity, file: UploadFile | None = None) -> rest.Avatar:
@@ -44,11 +44,11 @@ async def remove_avatar(services: Container, caller: Identity) -> None:
 
 
 async def public(services: Container, user_id: str) -> rest.PublicProfile:
-    return shapes.public_profile(await services.profiles.public(user_id))
+    return shapes.public_profile(await services.profiles.read_public(user_id))
 
 
 async def list_blocks(services: Container, caller: Identity, limit: int, cursor: str | None = None) -> rest.BlockPage:
-    return shapes.page(await services.blocks.list_of(caller.user_id, limit=limit, cursor=cursor), shapes.block)
+    return shapes.page(await services.blocks.list_for_user(caller.user_id, limit=limit, cursor=cursor), shapes.block)
 
 
 async def block(services: Container, caller: Identity, user_id: str) -> None:

@@ -1,4 +1,4 @@
-"""SQLModel tables, one file per noun. Importing this package registers every table in `metadata`."""
+"""Tables (SQLModel), one file for each. Importing this package registers every table in `metadata`."""
 
 from sqlmodel import SQLModel
 

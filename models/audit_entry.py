@@ -1,5 +1,7 @@
-"""The audit log: what administrators did, each entry sealed by the hash of the one before. The database lets nobody
-change or remove an entry (a trigger, in the migration)."""
+"""Audit log: changes by administrators, each entry with the hash of the one before.
+
+A trigger, in the migration, refuses to change or delete an entry.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,7 @@ class AuditEntry(SQLModel, table=True):
     #: Without gaps: 1 is the first.
     number: int = Field(primary_key=True, sa_type=sa.BigInteger, sa_column_kwargs={"autoincrement": False})
     at: datetime = Field(sa_type=sa.DateTime(timezone=True))
-    #: Null for an operator at the command line. No foreign key: an entry outlives everything.
+    #: Null for an operator at the command line. No foreign key: an entry outlives the rows that it is about.
     actor_id: uuid.UUID | None = Field(default=None)
     action: str = Field(max_length=64)
     subject_id: uuid.UUID | None = Field(default=None)

@@ -1,4 +1,4 @@
-"""Blocks: who never wants to meet whom again. It holds both ways."""
+"""Blocks: pairs of users who are never matched, in either direction."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Call sessions: one row for each match, from `match_found` to the end of the call."""
+"""Calls: one row for each match, from `match_found` to the end of the call."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ class CallSession(SQLModel, table=True):
         # Each side's history, newest first: the keyset of GET /sessions.
         sa.Index("call_sessions_user_a_idx", "user_a_id", sa.text("started_at DESC"), sa.text("id DESC")),
         sa.Index("call_sessions_user_b_idx", "user_b_id", sa.text("started_at DESC"), sa.text("id DESC")),
-        # What is counted by hour and day, without a look at the rows themselves.
+        # Counts by hour and day, by an index-only scan.
         sa.Index(
             "call_sessions_started_idx",
             "started_at",
             postgresql_include=["connected_at", "duration_seconds", "waited_ms"],
         ),
-        # The few that have not ended: what is live, what comes back to Redis, what outlived its room.
+        # The few that have not ended: live calls, those to restore in Redis, and stale ones.
         sa.Index("call_sessions_open_idx", "started_at", postgresql_where=sa.text("ended_at IS NULL")),
     )
 
@@ -49,8 +49,8 @@ class CallSession(SQLModel, table=True):
     user_b_id: uuid.UUID = Field(foreign_key="users.id")
     topic: str | None = Field(default=None, max_length=60)
     level: Level = Field(sa_type=sa.String(16))
-    #: How long the one who waited, `user_a`, had searched, by Redis's clock. Null where that is not known: for a search
-    #: that went on at the head of the queue after a match that came to nothing, and for rows older than this column.
+    #: How long `user_a`, who was matched from the queue, had searched, by Redis's clock. Null where that is unknown:
+    #: for a search that was put back at the head of the queue after a match, and for rows older than this column.
     waited_ms: int | None = Field(default=None)
     started_at: datetime = instant(default=True)
     #: When both had joined the room; null for a match that never became a call.

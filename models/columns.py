@@ -1,8 +1,9 @@
-"""Owns the column shapes that tables share: ids, instants, native enums."""
+"""Column types that tables share: ids, instants, native enums, hashes of tokens."""
 
 from __future__ import annotations
 
 import enum
+import hashlib
 import uuid
 from datetime import UTC, datetime
 from typing import Any
@@ -19,8 +20,13 @@ SQLModel.metadata.naming_convention = {
 }
 
 
-def now() -> datetime:
+def utc_now() -> datetime:
     return datetime.now(UTC)
+
+
+def hash_token(token: str) -> str:
+    """Return the stored form of a secret token: hex of its SHA-256."""
+    return hashlib.sha256(token.encode()).hexdigest()
 
 
 def primary_key() -> Any:
@@ -34,7 +40,7 @@ def instant(*, nullable: bool = False, default: bool = False, onupdate: bool = F
     if default:
         column["server_default"] = sa.func.now()
     if onupdate:
-        column["onupdate"] = now
+        column["onupdate"] = utc_now
     if column:
         arguments["sa_column_kwargs"] = column
     return Field(default=None, **arguments)

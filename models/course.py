@@ -1,4 +1,4 @@
-"""Courses: what is for sale."""
+"""Courses, free or for sale."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Disputes: a cardholder asking their bank for the money back, or the bank asking about a payment first."""
+"""Disputes: chargebacks, and the inquiries of banks that come before them."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ class Dispute(SQLModel, table=True):
     status: DisputeStatus = Field(sa_type=native_enum(DisputeStatus, "dispute_status"))
     #: Whether it was ever an inquiry (Stripe's `warning_*`, Razorpay's phase `retrieval`), which moves no money.
     inquired: bool = Field(default=False, sa_column_kwargs={"server_default": sa.false()})
-    #: Whether it was ever more than that. Both only become true, so that facts may come in any order.
+    #: Whether it was ever a chargeback. Both only become true, so that events may come in any order.
     charged_back: bool = Field(default=True, sa_column_kwargs={"server_default": sa.true()})
-    #: Whether the provider still gives the payment back on request; once it does not, it never does again.
+    #: Whether the provider still refunds the payment; once false, it never becomes true again.
     refundable: bool = Field(default=False, sa_column_kwargs={"server_default": sa.false()})
     reason: str | None = Field(default=None, max_length=255)
     created_at: datetime = instant(default=True)

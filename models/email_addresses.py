@@ -1,6 +1,6 @@
-"""E-mail addresses: what may be registered, and the one form by which an account is found.
+"""E-mail addresses: which may be registered, and the canonical form by which an account is found.
 
-Nothing else folds an address: look-up, uniqueness, limits, jobs and search all compare `canonical`.
+Look-up, uniqueness, limits, jobs and search all compare `to_canonical`; nothing else folds an address.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _UNSEEN = frozenset(
 _DOTS = ".。．｡"
 
 
-def deliverable(typed: str) -> str | None:
-    """Answer an address as mail is sent to it: NFC, the domain in A-labels; None where mail programs would differ.
+def to_deliverable(typed: str) -> str | None:
+    """Return an address as mail is sent to it: NFC, the domain in A-labels; None where mail programs would differ.
 
     The letters of the local part keep their case: some servers tell them apart.
     """
@@ -37,17 +37,17 @@ def deliverable(typed: str) -> str | None:
     return address if address is not None and _validated(fold(address)) is not None else None
 
 
-def canonical(typed: str) -> str:
-    """Answer the form by which an account is found; spellings of one address, in whatever letters, have one form.
+def to_canonical(typed: str) -> str:
+    """Return the form by which an account is found, equal for all spellings of one address.
 
-    Also an address that may not be registered has one: accounts from before that rule are found by it.
+    Addresses that may not be registered have one too: accounts from before that rule are found by it.
     """
-    return fold(deliverable(typed) or typed)
+    return fold(to_deliverable(typed) or typed)
 
 
 def account_key(typed: str) -> str:
     """Name the account of an address, hashed: counters and proofs should not be lists of addresses."""
-    return hashlib.sha256(canonical(typed).encode()).hexdigest()[:32]
+    return hashlib.sha256(to_canonical(typed).encode()).hexdigest()[:32]
 
 
 def fold(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Enrollments: who may take which course, and by which order; none for a free one."""
+"""Enrollments of users in courses, with the order that paid for one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lessons of a course, in their order, and what is known of each one's video."""
+"""Lessons of a course, in order, with the state of their videos."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class VideoStatus(enum.StrEnum):
 class Lesson(SQLModel, table=True):
     __tablename__ = "lessons"
     __table_args__ = (
-        # Deferrable, so that one statement can give every lesson another place.
+        # Deferrable, so that one statement can reorder all lessons.
         sa.UniqueConstraint(
             "course_id", "order_index", name="lessons_order_key", deferrable=True, initially="IMMEDIATE"
         ),
@@ -35,20 +35,20 @@ class Lesson(SQLModel, table=True):
     course_id: uuid.UUID = Field(foreign_key="courses.id")
     title: str = Field(max_length=200)
     description: str = Field(default="", sa_type=sa.Text)
-    #: The key of the master playlist that learners play; an earlier video's while another is being made ready.
+    #: The key of the master playlist that learners play; that of the earlier video while another is processed.
     video_url: str | None = Field(default=None, max_length=512)
     video_status: VideoStatus = Field(
         default=VideoStatus.NONE,
         sa_type=native_enum(VideoStatus, "video_status"),
         sa_column_kwargs={"server_default": "none"},
     )
-    #: Percent of the work on `video_source`, the key of what was uploaded last.
+    #: Percent of the processing of `video_source`, the key of the last upload.
     video_progress: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     video_source: str | None = Field(default=None, max_length=512)
-    #: The key of the newest upload that has been worked on, whether that succeeded or not; `videos remake` reads it.
+    #: The key of the newest upload that was processed, with or without success; `videos remake` reads it.
     #: None where there was none, or a version that deleted originals made the video.
     video_original: str | None = Field(default=None, max_length=512)
-    #: Why the last video could not be made ready.
+    #: Why the processing of the last video failed.
     video_error: str | None = Field(default=None, max_length=200)
     duration_secs: int | None = None
     order_index: int

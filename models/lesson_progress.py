@@ -1,4 +1,4 @@
-"""How far a learner has come in a lesson."""
+"""Progress of a learner in a lesson."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class LessonProgress(SQLModel, table=True):
         sa_column=sa.Column(sa.Uuid, sa.ForeignKey("lessons.id", ondelete="CASCADE"), index=True, nullable=False)
     )
     completed: bool = Field(default=False, sa_column_kwargs={"server_default": sa.false()})
-    #: The furthest second that was watched, at which the lesson goes on.
+    #: The furthest second that was watched, from which the player resumes.
     watch_seconds: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     completed_at: datetime | None = instant(nullable=True)
     updated_at: datetime = instant(default=True, onupdate=True)

@@ -1,4 +1,4 @@
-"""Notifications: what a user is told, in the app and by push."""
+"""Notifications, in the app and by push."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Notification(SQLModel, table=True):
         sa.CheckConstraint("read = (read_at IS NOT NULL)", name="notifications_read_check"),
         sa.Index("notifications_newest_idx", "user_id", sa.text("created_at DESC"), sa.text("id DESC")),
         sa.Index("notifications_unread_idx", "user_id", postgresql_where=sa.text("NOT read")),
-        # What is pruned; achievements stay.
+        # For pruning; achievements stay.
         sa.Index("notifications_read_idx", "read_at", postgresql_where=sa.text("read AND type <> 'achievement'")),
     )
 
@@ -38,12 +38,12 @@ class Notification(SQLModel, table=True):
     type: NotificationType = Field(sa_type=native_enum(NotificationType, "notification_type"))
     title: str = Field(max_length=200)
     body: str = Field(sa_type=sa.Text)
-    #: What the app opens: texts by name, as a push carries them.
+    #: What the app opens, as strings by name: the data of a push.
     data: dict[str, str] | None = Field(default=None, sa_type=JSONB(none_as_null=True))
-    #: What it is about, of which a user is told once ever, such as `streak:7` or `order:{id}`; null: told each time.
+    #: Its cause, for which a user is notified once, such as `streak:7` or `order:{id}`; null: every time.
     occasion: str | None = Field(default=None, max_length=255)
     read: bool = Field(default=False, sa_column_kwargs={"server_default": sa.false()})
-    #: When a push of it was first taken.
+    #: When FCM first accepted a push of it.
     sent_at: datetime | None = instant(nullable=True)
     read_at: datetime | None = instant(nullable=True)
     created_at: datetime = instant(default=True)

@@ -1,4 +1,4 @@
-"""Tokens that travel by mail and work once: to set a new password, to verify an address."""
+"""One-time tokens in mails: to set a new password, and to verify an address."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from models.columns import instant, primary_key
 class _OneTimeToken(SQLModel):
     id: uuid.UUID = primary_key()
     user_id: uuid.UUID = Field(foreign_key="users.id", ondelete="CASCADE", index=True)
-    #: Hex of the SHA-256 of the token, which only the mail holds.
+    #: Hex of the SHA-256 of the token, which only the mail contains.
     token_hash: str = Field(max_length=64, unique=True)
     expires_at: datetime = Field(sa_type=sa.DateTime(timezone=True), index=True)
     used: bool = Field(default=False, sa_column_kwargs={"server_default": sa.false()})
@@ -22,12 +22,12 @@ class _OneTimeToken(SQLModel):
 
 
 class PasswordResetToken(_OneTimeToken, table=True):
-    """Works for an hour."""
+    """Valid for an hour."""
 
     __tablename__ = "password_reset_tokens"
 
 
 class EmailVerificationToken(_OneTimeToken, table=True):
-    """Works for a day."""
+    """Valid for a day."""
 
     __tablename__ = "email_verification_tokens"

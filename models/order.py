@@ -1,4 +1,4 @@
-"""Orders: one learner buying one course, and what has come of it."""
+"""Orders: the purchase of a course by a learner, and its state."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sqlmodel import Field, SQLModel
 
 from models.columns import instant, native_enum, primary_key
 
-#: Without letters and digits that are mistaken for each other.
+#: Without letters and digits that look alike.
 _RECEIPT_ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
 
 
@@ -22,10 +22,10 @@ class ProviderName(enum.StrEnum):
 
 
 class OrderStatus(enum.StrEnum):
-    """In the order in which one may follow another: nothing undoes a payment, and a payment undoes an expiry."""
+    """In the order in which one may follow another; a payment may follow an expiry."""
 
     PENDING = "pending"
-    #: Paid by a method whose money takes days; it may yet fail.
+    #: Paid by a method whose money takes days; it may still fail.
     PROCESSING = "processing"
     EXPIRED = "expired"
     FAILED = "failed"
@@ -33,20 +33,20 @@ class OrderStatus(enum.StrEnum):
     REFUNDED = "refunded"
 
 
-#: An order may still become paid without another checkout, and no other may be opened.
-OPEN = (OrderStatus.PENDING, OrderStatus.PROCESSING)
+#: Such an order may become paid, so no other order of the course is opened.
+OPEN_STATUSES = (OrderStatus.PENDING, OrderStatus.PROCESSING)
 
 
 def new_receipt() -> str:
-    """A number that a person can read out."""
+    """Make a receipt number that is easy to read aloud."""
     return "PL-" + "".join(secrets.choice(_RECEIPT_ALPHABET) for _ in range(12))
 
 
 class Order(SQLModel, table=True):
     __tablename__ = "orders"
     __table_args__ = (
-        # One open order for each learner and course, whatever Redis remembers: pending or processing, compared by their
-        # place in the enum because the migration that adds a value cannot name it.
+        # One open order for each learner and course, even after Redis has lost the key: pending or processing, compared
+        # by their place in the enum because the migration that adds a value cannot name it.
         sa.Index(
             "orders_open_key",
             "user_id",
@@ -84,7 +84,7 @@ class Order(SQLModel, table=True):
     receipt_id: str = Field(default_factory=new_receipt, max_length=40, unique=True)
     user_id: uuid.UUID = Field(foreign_key="users.id")
     course_id: uuid.UUID = Field(foreign_key="courses.id", index=True)
-    #: What the course was called then. The provider is told this each time, or it would take a repeat for another.
+    #: The title at that time. Repeated requests to the provider send the same one, or they would be different requests.
     course_title: str = Field(max_length=200)
     #: In the smallest unit of the currency.
     amount: int
@@ -97,16 +97,16 @@ class Order(SQLModel, table=True):
     )
     #: Whether a dispute is open or lost.
     disputed: bool = Field(default=False, sa_column_kwargs={"server_default": sa.false()})
-    #: Whether a bank inquires about the payment: no money has moved, and it can be given back.
+    #: Whether a bank inquires about the payment: no money has moved, and it can be refunded.
     inquiry: bool = Field(default=False, sa_column_kwargs={"server_default": sa.false()})
     provider: ProviderName = Field(sa_type=native_enum(ProviderName, "payment_provider"))
-    #: Whether it is for real money; keys for tests make orders that are not.
+    #: Whether it is for real money; false for orders made with test keys.
     live: bool
-    #: The provider's page on which this is paid: Stripe's Checkout Session, Razorpay's Payment Link.
+    #: The provider's checkout page: Stripe's Checkout Session, Razorpay's Payment Link.
     provider_session_id: str | None = Field(default=None, max_length=255)
     checkout_url: str | None = Field(default=None, sa_type=sa.Text)
     checkout_expires_at: datetime = Field(sa_type=sa.DateTime(timezone=True))
-    #: When a process last set out to have the page made; null when that failed.
+    #: When a process last requested the page; null where that failed.
     checkout_asked_at: datetime | None = instant(nullable=True)
     provider_payment_id: str | None = Field(default=None, max_length=255)
     paid_at: datetime | None = instant(nullable=True)

@@ -1,4 +1,4 @@
-"""Alerts: what about an order a person has to look at."""
+"""Payment alerts: orders that an administrator must review, and why."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class PaymentAlert(SQLModel, table=True):
     id: uuid.UUID = primary_key()
     order_id: uuid.UUID = Field(foreign_key="orders.id")
     kind: AlertKind = Field(sa_type=native_enum(AlertKind, "alert_kind"))
-    #: What at the provider it is about: a session, a payment, a refund, a dispute.
+    #: Id of the provider's object that it is about: a session, a payment, a refund, a dispute.
     reference: str = Field(max_length=255)
     detail: dict[str, Any] = Field(default_factory=dict, sa_type=JSONB, sa_column_kwargs={"server_default": "{}"})
     created_at: datetime = instant(default=True)

@@ -1,4 +1,4 @@
-"""Profiles: what a learner tells about themself, and what practice has added up to."""
+"""Profiles: personal details of learners, and statistics of their practice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Refresh tokens: one family for each sign-in on a device; a rotated token is kept, so that its reuse is seen."""
+"""Refresh tokens: one family for each login; a rotated token is kept, so that its reuse is detected."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class RefreshToken(SQLModel, table=True):
             unique=True,
             postgresql_where=sa.text("rotated_at IS NULL AND NOT revoked"),
         ),
-        # What every worker asks for: the families that died lately.
+        # For `LoginRevocations`: the families that were revoked lately.
         sa.Index("refresh_tokens_revoked_idx", "revoked_at", postgresql_where=sa.text("revoked")),
         sa.CheckConstraint("revoked = (revoked_at IS NOT NULL)", name="refresh_tokens_revoked_check"),
         sa.CheckConstraint("(rotated_at IS NULL) = (child_nonce IS NULL)", name="refresh_tokens_rotated_check"),
@@ -44,9 +44,9 @@ class RefreshToken(SQLModel, table=True):
 
     id: uuid.UUID = primary_key()
     user_id: uuid.UUID = Field(foreign_key="users.id", ondelete="CASCADE", index=True)
-    #: The sign-in this token descends from; access tokens carry it as `sid`.
+    #: The refresh-token family, one for each login; access tokens carry its id as `sid`.
     family_id: uuid.UUID = Field(index=True)
-    #: Hex of the SHA-256 of the token, which is shown once and never stored.
+    #: Hex of the SHA-256 of the token, which is returned once and never stored.
     token_hash: str = Field(max_length=64, unique=True)
     device_id: str = Field(max_length=128)
     platform: Platform = Field(sa_type=native_enum(Platform, "platform"))

@@ -1,4 +1,4 @@
-"""Refunds: ours, and those that an operator makes on the provider's own pages."""
+"""Refunds, issued here or in the provider's dashboard."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from models.order import ProviderName
 
 
 class RefundStatus(enum.StrEnum):
-    """In the order in which one may follow another: a bank may send back what has succeeded."""
+    """In the order in which one may follow another: a bank may return a refund that succeeded."""
 
     PENDING = "pending"
     SUCCEEDED = "succeeded"
@@ -24,7 +24,7 @@ class RefundStatus(enum.StrEnum):
 class Refund(SQLModel, table=True):
     __tablename__ = "refunds"
     __table_args__ = (
-        # One of ours at a time for each order.
+        # One that was issued here at a time for each order.
         sa.Index(
             "refunds_pending_key",
             "order_id",
@@ -44,7 +44,7 @@ class Refund(SQLModel, table=True):
     order_id: uuid.UUID | None = Field(default=None, foreign_key="orders.id", index=True)
     provider: ProviderName = Field(sa_type=native_enum(ProviderName, "payment_provider"))
     provider_payment_id: str = Field(max_length=255)
-    #: Null until the provider has taken it.
+    #: Null until the provider has accepted it.
     provider_refund_id: str | None = Field(default=None, max_length=255)
     #: In the smallest unit of the currency.
     amount: int

@@ -1,4 +1,4 @@
-"""Reports: one learner telling the operators of another."""
+"""Reports of learners by learners."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ratings: one of each partner by the other, after a call."""
+"""Ratings of partners, after a call."""
 
 from __future__ import annotations
 

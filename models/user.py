@@ -1,4 +1,4 @@
-"""Accounts: who may sign in."""
+"""Accounts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Role(enum.StrEnum):
 
 
 def _canonical_email(context: Any) -> str:
-    return email_addresses.canonical(context.get_current_parameters()["email"])
+    return email_addresses.to_canonical(context.get_current_parameters()["email"])
 
 
 class User(SQLModel, table=True):
@@ -30,7 +30,7 @@ class User(SQLModel, table=True):
         sa.CheckConstraint(
             "is_banned = (banned_at IS NOT NULL) AND is_banned = (ban_reason IS NOT NULL)", name="users_ban_check"
         ),
-        # The operators' list, newest first: all, by each filter that few may pass, and by how an address begins.
+        # The administrators' list, newest first: all, by each selective filter, and by the beginning of an address.
         sa.Index("users_newest_idx", sa.text("created_at DESC"), sa.text("id DESC")),
         sa.Index("users_by_verified_idx", "is_verified", sa.text("created_at DESC"), sa.text("id DESC")),
         sa.Index(
@@ -52,9 +52,9 @@ class User(SQLModel, table=True):
     )
 
     id: uuid.UUID = primary_key()
-    #: As it was typed and as mail is sent to it.
+    #: As mail is sent to it.
     email: str = Field(max_length=254)
-    #: What accounts are found and told apart by; made of `email` where a new row does not say it.
+    #: By which accounts are found and unique; derived from `email` for a new row.
     email_canonical: str = Field(default=None, sa_type=sa.Text, sa_column_kwargs={"default": _canonical_email})
     password_hash: str = Field(max_length=60)
     role: Role = Field(
@@ -66,7 +66,7 @@ class User(SQLModel, table=True):
     banned_at: datetime | None = instant(nullable=True)
     #: Null for a ban from the command line.
     banned_by: uuid.UUID | None = Field(default=None, foreign_key="users.id")
-    #: When three different learners had pending reports of this one; null again once they are dealt with.
+    #: When three learners had pending reports of this user; null again after their review.
     flagged_at: datetime | None = instant(nullable=True)
     #: A deleted account keeps its row, without identity, for the calls and orders that refer to it.
     deleted_at: datetime | None = instant(nullable=True)

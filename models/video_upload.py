@@ -1,4 +1,4 @@
-"""Videos that come in pieces (tus): how much of each is stored, and where."""
+"""Resumable uploads of videos (tus): what is stored of each, and where."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ class VideoUpload(SQLModel, table=True):
         sa_column=sa.Column(sa.Uuid, sa.ForeignKey("lessons.id", ondelete="CASCADE"), index=True, nullable=False)
     )
     created_by: uuid.UUID = Field(foreign_key="users.id")
-    #: The object that becomes of it, and what storage calls the attempt to make it.
+    #: Key of the final object, and the id of its S3 multipart upload.
     key: str = Field(max_length=512)
     attempt: str = Field(max_length=1024)
-    #: Bytes in all, and those that are stored.
+    #: Total bytes, and those that are stored.
     length: int = Field(sa_type=sa.BigInteger)
     received: int = Field(default=0, sa_type=sa.BigInteger, sa_column_kwargs={"server_default": "0"})
-    #: The tags of the parts that are stored, in their order. What is beyond them is an object of its own, `tail`.
+    #: ETags of the stored parts, in order. Bytes after them are in an object of their own, `tail`.
     tags: list[str] = Field(
         default_factory=list,
         sa_column=sa.Column(JSONB, nullable=False, server_default=sa.text("'[]'::jsonb")),
     )
     tail: str | None = Field(default=None, max_length=512)
-    #: The Upload-Metadata that the client gave; it is returned as it was, and decides nothing.
+    #: Upload-Metadata of the client, returned unchanged and not used.
     client_metadata: str | None = Field(default=None, max_length=4096)
-    #: The request that writes now. A later one takes its place, and the earlier one's bytes no longer count.
+    #: The request that writes now. A later one replaces it, and the bytes of the earlier one no longer count.
     writer: uuid.UUID | None = None
     created_at: datetime = instant(default=True)
     updated_at: datetime = instant(default=True, onupdate=True)

@@ -1,6 +1,6 @@
-"""The inbox: what providers sent, kept before it is acknowledged. Facts about money, nothing about a person.
+"""Inbox of payment webhooks, stored before they are acknowledged: facts about money, no personal data.
 
-An event that could not be read, or failed too often, is set aside: nothing handles it until an operator retries it.
+An event that could not be read, or failed too often, is set aside: it is not handled until an operator retries it.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ class WebhookEvent(SQLModel, table=True):
     type: str = Field(max_length=100)
     #: Null where the event could not be read.
     fact: dict[str, Any] | None = Field(default=None, sa_type=JSONB(none_as_null=True))
-    #: The bytes of an event that could not be read, until it can; JSONB holds neither NUL nor lone surrogates.
+    #: The bytes of an event that could not be read; JSONB stores neither NUL nor lone surrogates.
     body: bytes | None = Field(default=None, sa_type=sa.LargeBinary)
     received_at: datetime = instant(default=True)
     handled_at: datetime | None = instant(nullable=True)
-    #: How often handling it failed, and with which class of error the last time.
+    #: How often handling it has failed, and the class of the last error.
     failures: int = Field(default=0, sa_column_kwargs={"server_default": sa.text("0")})
     last_error: str | None = Field(default=None, max_length=200)
     set_aside_at: datetime | None = instant(nullable=True)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 async def connect(services: Container, auth: object) -> Identity:
     """Return the identity whose access token the handshake carries; raise Unauthenticated or Banned."""
     token = auth.get("token") if isinstance(auth, dict) else None
-    return await services.authentication.admit_socket(token if isinstance(token, str) else "")
+    return await services.authentication.authenticate_socket(token if isinstance(token, str) else "")
 
 
 def connected(services: Container, connection: SocketConnection) -> None:

@@ -10,6 +10,7 @@ from sqlmodel import SQLModel
 
 from container import Container
 from models import Course, EnglishLevel, Order, OrderStatus, Profile, ProviderName, User
+from testing.accounts import new_email
 
 NOON = datetime(2026, 3, 14, 12, 0, 0, 123_456, tzinfo=UTC)
 
@@ -33,6 +34,11 @@ async def add_account(container: Container, email: str, **columns: Any) -> str:
     user = User(email=email, password_hash="", **columns)
     await add_rows(container, user, Profile(user_id=user.id, **of_profile))
     return str(user.id)
+
+
+async def add_learner(container: Container) -> str:
+    """Make an account with a new address; return its id."""
+    return await add_account(container, new_email())
 
 
 async def add_order(container: Container, user_id: str, course_id: uuid.UUID, **columns: Any) -> str:

@@ -8,7 +8,8 @@ import hmac
 import json
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -31,7 +32,8 @@ from adapters.ports import (
 from container import Container
 from models import Course, EnglishLevel, Order
 from settings import Settings
-from testing.databases import rows, value
+from testing.containers import running_container
+from testing.databases import own_database, rows, value
 
 STRIPE_SECRET, RAZORPAY_SECRET = "whsec_of_the_tests", "razorpay-secret-of-the-tests"
 ACCOUNTS: dict[str, Any] = {
@@ -126,6 +128,15 @@ def fake_providers(settings: Settings) -> dict[str, FakeProvider]:
         "stripe": FakeProvider(StripeProvider(settings), "stripe"),
         "razorpay": FakeProvider(RazorpayProvider(settings), "razorpay"),
     }
+
+
+@asynccontextmanager
+async def selling_container(settings: Settings, **changes: Any) -> AsyncIterator[Container]:
+    """A running container with a database of its own, whose jobs run when a test runs them, and fake providers."""
+    with own_database(settings) as own:
+        own = with_payment_accounts(own, **changes)
+        async with running_container(own, payment_providers=fake_providers(own)) as services:
+            yield services
 
 
 async def add_course(container: Container, *, price: int = 49900, published: bool = True, **more: Any) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 
 from container import Container
-from devtools.stand_ins import Standing, StandIns
+from devtools.stand_ins import CheckoutState, StandIns
 from devtools.stand_ins import running as stand_ins_running
 from devtools.stand_ins.ledger import Provider
 from models import Order
@@ -126,8 +126,8 @@ class Shop:
         assert page.status_code == 200 and "499.00" in page.text, page.text
         return await self.browser.post(url, data={"action": button})
 
-    def standing(self, order: Order) -> Standing:
-        return self.stand_ins.standing(order.provider_session_id or "")
+    def standing(self, order: Order) -> CheckoutState:
+        return self.stand_ins.get_state(order.provider_session_id or "")
 
     async def wait_for_order(self, order: Order, status: str, *, enrolled: bool, **more: Any) -> Order:
         """Wait until an order is so, and hold it against the provider's ledger."""
@@ -143,7 +143,7 @@ class Shop:
 
     async def wait_for_webhooks(self) -> None:
         """Wait until every webhook is thanked for and acted upon."""
-        await eventually(lambda: not self.stand_ins.courier.deliveries(state="pending"), within=15, what="delivered")
+        await eventually(lambda: not self.stand_ins.webhooks.deliveries(state="pending"), within=15, what="delivered")
         waiting = "SELECT id FROM webhook_events WHERE handled_at IS NULL"
 
         async def idle() -> bool:
@@ -151,12 +151,12 @@ class Shop:
 
         await eventually(idle, within=15, what="the inbox worked off")
 
-    async def sessions_of(self, order: Order) -> list[Standing]:
+    async def sessions_of(self, order: Order) -> list[CheckoutState]:
         """All that the provider has for an order."""
         return [each for each in self.stand_ins.ledger() if each.reference == str(order.id)]
 
 
-def agrees(order: Order, standing: Standing) -> bool:
+def agrees(order: Order, standing: CheckoutState) -> bool:
     """Whether an order is what its provider thinks; Razorpay keeps a link open while a bank takes its time."""
     expected = {
         "open": "pending",
@@ -179,7 +179,7 @@ async def run_shop(
 ) -> AsyncIterator[Shop]:
     """Open a shop that sells through one provider; PAYMENT_PROVIDER is all that differs."""
     with own_database(settings) as own, stand_ins_running() as stand_ins:
-        stand_ins.courier.configure(enabled=SUBSCRIBED, backoff_cap=0.5, attempts=200)
+        stand_ins.webhooks.configure(enabled=SUBSCRIBED, backoff_cap=0.5, attempts=200)
         variables = {
             **environment,
             **stand_ins.environment,
@@ -191,9 +191,9 @@ async def run_shop(
             container = Container(load_settings(variables))
             try:
                 async with httpx.AsyncClient(trust_env=False) as browser, container.jobs.app.open_async():
-                    stand_ins.courier.url = f"{server.url}/payments/webhook"
+                    stand_ins.webhooks.url = f"{server.url}/payments/webhook"
                     yield Shop(name, server.url, variables, stand_ins, container, browser)
             finally:
-                stand_ins.courier.url = None
+                stand_ins.webhooks.url = None
                 await container.close()
                 stop_server(server)

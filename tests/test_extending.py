@@ -43,7 +43,7 @@ def run(directory: Path, *command: str) -> None:
     assert done.returncode == 0, f"{' '.join(command)}:\n{done.stdout[-4000:]}{done.stderr[-2000:]}"
 
 
-def test_the_steps_of_the_guide_make_an_endpoint_and_an_event(tmp_path: Path) -> None:
+def test_guide_steps_make_an_endpoint_and_an_event(tmp_path: Path) -> None:
     copy_of_the_project(tmp_path)
     pieces = PIECE.findall(GUIDE.read_text())
     assert len(re.findall(r"^\*\*[1-5]\. ", GUIDE.read_text(), re.M)) == 10

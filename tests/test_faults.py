@@ -28,7 +28,7 @@ from models import (
     User,
     WebhookEvent,
 )
-from models.columns import now
+from models.columns import utc_now
 from settings import Settings
 from testing.databases import own_database
 from testing.payments import add_course
@@ -39,7 +39,7 @@ NOBODY = str(uuid.uuid4())
 
 @dataclass
 class Ruin:
-    """Breaks one invariant, by its name, in a house that is whole."""
+    """Breaks one invariant, by its name, in a system whose invariants hold."""
 
     stores: Stores
     container: Container
@@ -95,7 +95,11 @@ class Ruin:
     async def one_call_each(self) -> None:
         calls = [self.call(), self.call()]
         for call in calls:
-            call.connected_at, call.ended_at, call.ended_by = now() - timedelta(minutes=1), now(), EndedBy.USER_A
+            call.connected_at, call.ended_at, call.ended_by = (
+                utc_now() - timedelta(minutes=1),
+                utc_now(),
+                EndedBy.USER_A,
+            )
         await self.add(*calls)
         self.stores.database.execute("UPDATE profiles SET total_sessions = 2")
 
@@ -163,12 +167,12 @@ async def test_each_invariant_holds_until_it_is_broken(ruin: Ruin) -> None:
 
 
 @pytest.mark.parametrize("name", [each.__name__ for each in INVARIANTS])
-async def test_what_breaks_an_invariant_is_named_by_it(ruin: Ruin, name: str) -> None:
+async def test_broken_invariant_is_named(ruin: Ruin, name: str) -> None:
     await getattr(ruin, name)()
     found = broken(ruin.stores)
     assert found.keys() == {name} and found[name][0]
 
 
-async def test_what_is_left_in_redis_is_named(ruin: Ruin) -> None:
+async def test_leftover_redis_keys_are_named(ruin: Ruin) -> None:
     ruin.stores.redis.set(f"match:in_room:{NOBODY}", NOBODY)
     assert broken(ruin.stores).keys() == {"open_calls"}

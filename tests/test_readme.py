@@ -35,12 +35,12 @@ async def test_readme_blocks_run_twice(environment: dict[str, str], tmp_path: Pa
                 timeout=120,
             )
             assert done.returncode == 0, done.stdout + done.stderr
-            told, _, sessions = done.stdout.partition("SESSIONS")
-            assert '"username":"ada"' in told and '"username":"bob"' in told
+            output, _, sessions = done.stdout.partition("SESSIONS")
+            assert '"username":"ada"' in output and '"username":"bob"' in output
             for name in ("ada", "bob"):
                 for event in ("match_found", "peer_joined"):
-                    assert f"{name} hears {event}" in told, told
-            assert re.search(r"bob hears peer_left .*'ended'", told), told
+                    assert f"{name} hears {event}" in output, output
+            assert re.search(r"bob hears peer_left .*'ended'", output), output
             assert '"partner"' in sessions and "bob" in sessions, sessions
     finally:
         await asyncio.to_thread(stop_server, server)

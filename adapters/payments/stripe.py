@@ -43,11 +43,11 @@ _PAYMENT_FAILED = ("requires_payment_method", "canceled")
 
 
 class StripeProvider:
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, timeout: float = TIMEOUT) -> None:
         assert settings.stripe_secret_key is not None
         key = settings.stripe_secret_key.get_secret_value()
         self.live = key.startswith(("sk_live_", "rk_live_"))
-        self._http = stripe.HTTPXClient(timeout=TIMEOUT)
+        self._http = stripe.HTTPXClient(timeout=timeout)
         self._client = stripe.StripeClient(
             key,
             base_addresses={"api": settings.stripe_api_url},

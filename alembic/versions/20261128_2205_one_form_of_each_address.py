@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from alembic import op
 from alembic.util import CommandError
 
-from models.email_addresses import canonical, deliverable
+from models.email_addresses import to_canonical, to_deliverable
 
 revision = "9a3f60d2c7e1"
 down_revision = "3f0c5d1b7a94"
@@ -31,7 +31,7 @@ _WHAT_TO_DO = (
 def upgrade() -> None:
     connection = op.get_bind()
     rows = connection.execute(_USERS).all()
-    forms = {row.id: canonical(row.email) for row in rows}
+    forms = {row.id: to_canonical(row.email) for row in rows}
     _refuse_collisions(rows, forms)
     op.add_column("users", sa.Column("email_canonical", sa.Text(), nullable=True))
     fill = sa.text("UPDATE users SET email_canonical = :form WHERE id = :id")
@@ -44,7 +44,7 @@ def upgrade() -> None:
     op.create_index("users_email_key", "users", ["email_canonical"], unique=True)
     op.create_index("users_email_prefix_idx", "users", [sa.literal_column("email_canonical text_pattern_ops")])
     for row in rows:
-        if not row.deleted and deliverable(row.email) is None:
+        if not row.deleted and to_deliverable(row.email) is None:
             print(f"address_not_deliverable user_id={row.id} email={ascii(row.email)}: it can log in and gets no mail")
 
 

@@ -1,4 +1,4 @@
-"""A day in the life of a house: `python -m bench.day.run` takes five minutes and writes results/day.md.
+"""A day in the life of a deployment: `python -m bench.day.run` takes five minutes and writes results/day.md.
 
 Learners (bench/day/learners.py) live a day with its quiet night and its busy evening against the whole product: a
 server of two workers, a job worker, PostgreSQL that syncs each commit, Valkey, S3, and stand-ins of Stripe, Firebase
@@ -140,7 +140,7 @@ class Learners:
             self.process.wait()
 
 
-class House:
+class Deployment:
     """What runs, and a look at all of it."""
 
     def __init__(self, server: Server, jobs: int, learners: Learners, health: Health) -> None:
@@ -197,30 +197,30 @@ def main() -> None:
         jobs = stack.enter_context(run_job_worker(environment, directory / "worker.log"))
         server = start_server(environment, directory / "server.log", workers=WORKERS, port=port)
         stack.callback(stop_server, server)
-        stand_ins.courier.url = f"{server.url}/payments/webhook"
+        stand_ins.webhooks.url = f"{server.url}/payments/webhook"
         health = stack.enter_context(Health(port))
-        house = House(server, jobs.pid, learners, health)
-        base = house.during("nobody", stay=BASE_SECONDS)
+        deployment = Deployment(server, jobs.pid, learners, health)
+        base = deployment.during("nobody", stay=BASE_SECONDS)
         learners(connect=SOCKETS)
-        idle = house.during("sockets that do nothing", stay=IDLE_SECONDS)
+        idle = deployment.during("sockets that do nothing", stay=IDLE_SECONDS)
         learners(**{"hang up": True})
         say(f"nobody: {summary(base)}\n{SOCKETS:,} sockets that do nothing: {summary(idle)}")
-        memory = [house.megabytes()]
+        memory = [deployment.megabytes()]
         hours = []
         transactions = _asked(environment, _TRANSACTIONS)
         for hour, share in enumerate(CURVE):
-            hours.append(house.during(f"{hour}:00", seconds=HOUR, visits=VISITS * share))
+            hours.append(deployment.during(f"{hour}:00", seconds=HOUR, visits=VISITS * share))
             say(f"{hour:2}:00  {summary(hours[-1])}")
-        memory.append(house.megabytes())
+        memory.append(deployment.megabytes())
         transactions = _asked(environment, _TRANSACTIONS) - transactions
         steps = []
         for times in STEPS:
-            steps.append(house.during(f"{times:g}", seconds=STEP_SECONDS, visits=VISITS * times))
+            steps.append(deployment.during(f"{times:g}", seconds=STEP_SECONDS, visits=VISITS * times))
             say(f"{times:g} times the busiest hour: {summary(steps[-1])}")
             if noticed(steps[-1]):
                 break
-        rest = house.during("the last leave", leave=60)
-        memory.append(house.megabytes())
+        rest = deployment.during("the last leave", leave=60)
+        memory.append(deployment.megabytes())
         call_bytes = _asked(environment, _SIZE)
         errors = sum('"level":"error"' in line.replace(" ", "") for line in server.log.read_text().splitlines())
     seconds = time.monotonic() - began

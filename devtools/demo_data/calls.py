@@ -15,7 +15,7 @@ from models import (
     Level,
     SessionRating,
 )
-from models.columns import now
+from models.columns import utc_now
 from services.calls import streaks
 
 _TOPICS = ["travel", "food", "work", "films", "music", "sport", "books", "family", "technology", "weekend"]
@@ -23,7 +23,7 @@ _TOPICS = ["travel", "food", "work", "films", "music", "sport", "books", "family
 
 def make_calls(rng: random.Random, people: list[Person]) -> list[CallSession]:
     """Make calls, one at a time per person, and count them for both in the order in which they ended."""
-    today = now()
+    today = utc_now()
     candidates: list[tuple[datetime, Person]] = []
     for person in people:
         zone = zoneinfo.ZoneInfo(person.profile.timezone or "UTC")
@@ -82,7 +82,7 @@ def make_ratings(rng: random.Random, calls: list[CallSession]) -> list[SessionRa
         for rater, rated in ((call.user_a_id, call.user_b_id), (call.user_b_id, call.user_a_id)):
             if call.connected_at is not None and rng.random() < 0.6:
                 stars = rng.choices([1, 2, 3, 4, 5], weights=[1, 2, 6, 20, 30])[0]
-                at = (call.ended_at or now()) + timedelta(seconds=20)
+                at = (call.ended_at or utc_now()) + timedelta(seconds=20)
                 ratings.append(
                     SessionRating(
                         id=make_id(rng), session_id=call.id, rater_id=rater, rated_id=rated, stars=stars, created_at=at

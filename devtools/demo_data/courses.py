@@ -17,7 +17,7 @@ from models import (
     OrderStatus,
     User,
 )
-from models.columns import now
+from models.columns import utc_now
 
 #: Title, description, price in the smallest unit of rupees, level. The last one is being written.
 _COURSES = [
@@ -39,7 +39,7 @@ _LESSONS = [
 
 def make_courses(rng: random.Random, admin: User) -> list[Course]:
     """Make a small catalogue: most have a price, one is free, one is a draft."""
-    began = now() - timedelta(weeks=WEEKS)
+    began = utc_now() - timedelta(weeks=WEEKS)
     courses = []
     for index, (title, description, price, level) in enumerate(_COURSES):
         courses.append(

@@ -28,8 +28,8 @@ from models import (
     Role,
     User,
 )
-from models.columns import now
-from services.safety.reports import flag
+from models.columns import utc_now
+from services.safety.reports import update_flag
 from settings import Settings
 
 #: One seeding at a time.
@@ -103,7 +103,7 @@ class DemoData:
             await self._review_reports(db, admin, reports)
             await add_refunds(db, rng, orders, self._audit, admin)
             for reported in {each.reported_id for each in reports}:
-                await flag(db, await db.get_one(User, reported))
+                await update_flag(db, await db.get_one(User, reported))
             lesson_id = get_free_lesson(courses, lessons).id  # free, so that every learner can watch it
         video = await self._upload_video(str(admin.id), str(lesson_id))
         most_active = sort_by_calls(people)[0]
@@ -153,7 +153,7 @@ class DemoData:
             report.admin_note = ADMIN_NOTES[report.status]
             banned = report.status is ReportStatus.ACTIONED
             if banned:
-                report.actioned_at = now()
+                report.actioned_at = utc_now()
                 user = await db.get_one(User, report.reported_id)
                 await self._bans.ban_within(db, admin.id, user, report.admin_note)
             db.add(report)

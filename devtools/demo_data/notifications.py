@@ -16,10 +16,10 @@ from models import (
     Report,
     User,
 )
-from models.columns import now
+from models.columns import utc_now
 from services.calls import streaks
 from services.messaging import notification_templates
-from services.messaging.notification_templates import Notice
+from services.messaging.notification_templates import NotificationTemplate
 
 
 def make_notifications(
@@ -31,7 +31,7 @@ def make_notifications(
     admin: User,
 ) -> Iterator[Notification]:
     """Make the notifications of all these weeks, read but for those of the last days."""
-    sent: list[tuple[datetime, uuid.UUID, Notice]] = []
+    sent: list[tuple[datetime, uuid.UUID, NotificationTemplate]] = []
     profiles = {each.user.id: Profile(user_id=each.user.id, timezone=each.profile.timezone) for each in people}
     ended = [(call.ended_at, call) for call in calls if call.connected_at and call.ended_at]
     for at, call in sorted(ended, key=lambda each: each[0]):
@@ -61,7 +61,7 @@ def make_notifications(
             body=notice.body,
             data=dict(notice.data or {}),
             occasion=notice.occasion,
-            read=read_at < now(),
-            read_at=read_at if read_at < now() else None,
+            read=read_at < utc_now(),
+            read_at=read_at if read_at < utc_now() else None,
             created_at=at,
         )

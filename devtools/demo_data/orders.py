@@ -17,7 +17,7 @@ from models import (
     RefundStatus,
     User,
 )
-from models.columns import now
+from models.columns import utc_now
 from services.operations.audit import AuditService
 
 #: Statuses of one order after the other.
@@ -30,7 +30,7 @@ _ORDER_STATUSES = (
 def make_orders(rng: random.Random, people: list[Person], courses: list[Course]) -> list[Order]:
     """Make orders in each final status."""
     priced = [course for course in courses if course.is_published and course.price]
-    today = now()
+    today = utc_now()
     orders: list[Order] = []
     for rank, person in enumerate(sort_by_calls(people)):
         if rank and rng.random() > 0.4:

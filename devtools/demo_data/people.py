@@ -14,7 +14,7 @@ from models import (
     Profile,
     User,
 )
-from models.columns import now
+from models.columns import utc_now
 
 WEEKS = 6
 #: End of every demo account's address; the domain is reserved (RFC 2606) and takes no mail.
@@ -59,7 +59,7 @@ def make_id(rng: random.Random) -> uuid.UUID:
 def make_people(rng: random.Random, count: int, password_hash: str, taken: set[str]) -> list[Person]:
     people: list[Person] = []
     emails: set[str] = set()
-    joined = now() - timedelta(weeks=WEEKS)
+    joined = utc_now() - timedelta(weeks=WEEKS)
     while len(people) < count:
         country, language, zone, firsts, lasts = rng.choice(_COUNTRIES)
         first, last = rng.choice(firsts.split()), rng.choice(lasts.split())

@@ -14,7 +14,7 @@ from models import (
     ReportReason,
     ReportStatus,
 )
-from models.columns import now
+from models.columns import utc_now
 
 ADMIN_NOTES = {
     ReportStatus.REVIEWED: "Spoke to both; nothing more to do.",
@@ -60,7 +60,7 @@ def make_reports(rng: random.Random, calls: list[CallSession]) -> list[Report]:
                     reason=reason,
                     description=_REPORT_DESCRIPTIONS[reason],
                     status=status,
-                    created_at=(call.ended_at or now()) + timedelta(minutes=2),
+                    created_at=(call.ended_at or utc_now()) + timedelta(minutes=2),
                 )
             )
     return reports

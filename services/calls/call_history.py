@@ -15,11 +15,10 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 import errors
 from adapters.database import Database
 from models import CallSession, EndedBy, EnglishLevel, Level, Profile, SessionRating, User
-from services import pagination
 from services.calls import streaks
 from services.calls.rooms import ROOM_SECONDS
 from services.messaging import notification_templates, notifications
-from services.pagination import Page
+from services.pagination import Page, read_page, seek
 
 #: Name shown for a learner whose account is deleted.
 FORMER_LEARNER = "Former learner"
@@ -165,20 +164,18 @@ class CallHistoryService:
     async def list_calls(self, user_id: str, *, limit: int, cursor: str | None) -> Page[Call]:
         """Read a page of one's calls, newest first; raise RequestInvalid for a cursor that is none."""
         me = uuid.UUID(user_id)
-        after = pagination.decode(cursor) if cursor else None
+        key = (col(CallSession.started_at), col(CallSession.id))
         # One index walk for each side, `limit` rows of each at most; the union is sorted in memory.
         sides = []
         for side in (CallSession.user_a_id, CallSession.user_b_id):
             ids = sa.select(col(CallSession.id), col(CallSession.started_at)).where(col(side) == me)
-            if after:
-                ids = ids.where(sa.tuple_(col(CallSession.started_at), col(CallSession.id)) < sa.tuple_(*after))
-            ids = ids.order_by(col(CallSession.started_at).desc(), col(CallSession.id).desc()).limit(limit + 1)
-            sides.append(sa.select(ids.subquery()))
+            sides.append(sa.select(seek(ids, key, limit=limit, cursor=cursor).subquery()))
         newest = sa.union_all(*sides).subquery()
-        statement = _select_calls(me).join(newest, newest.c.id == col(CallSession.id)).limit(limit + 1)
+        statement = _select_calls(me).join(newest, newest.c.id == col(CallSession.id))
         async with self._database.transaction() as db:
-            calls = [_build_call(row, me) for row in (await db.execute(statement)).all()]
-        return pagination.page(calls, limit, lambda call: (call.session.started_at, call.session.id))
+            return await read_page(
+                db, statement, key, limit=limit, cursor=None, build=lambda *row: _build_call(row, me)
+            )
 
     async def read(self, user_id: str, session_id: str) -> Call:
         """Read one of one's calls; raise NotFound, also for a call between others."""
@@ -214,11 +211,11 @@ async def _count_call(db: AsyncSession, call: CallSession) -> None:
         streaks.add_call(profile, call.ended_at, call.duration_seconds)
         db.add(profile)
         for reached in streaks.list_achievements(profile):
-            await notifications.tell(db, profile.user_id, notification_templates.achievement(reached))
+            await notifications.notify_user(db, profile.user_id, notification_templates.achievement(reached))
 
 
 def _select_calls(me: uuid.UUID) -> sa.Select[CallSession, Profile, int]:
-    """Select calls with the profile of the other and one's own rating, newest first."""
+    """Select calls with the profile of the other and one's own rating."""
     partner_id = sa.case(
         (col(CallSession.user_a_id) == me, col(CallSession.user_b_id)), else_=col(CallSession.user_a_id)
     )
@@ -227,7 +224,6 @@ def _select_calls(me: uuid.UUID) -> sa.Select[CallSession, Profile, int]:
         sa.select(CallSession, Profile, col(SessionRating.stars))
         .join(Profile, col(Profile.user_id) == partner_id)
         .outerjoin(SessionRating, mine)
-        .order_by(col(CallSession.started_at).desc(), col(CallSession.id).desc())
     )
 
 

@@ -1,0 +1,8 @@
+"""Accounts: registration, login, passwords, e-mail addresses, profiles, data export and deletion."""
+
+from models import EmailVerificationToken, PasswordResetToken, Profile, RefreshToken, User
+
+TAGS = ("auth", "users")
+EVENTS: tuple[str, ...] = ()
+MODELS = (EmailVerificationToken, PasswordResetToken, Profile, RefreshToken, User)
+JOBS = ("auth.send_password_reset", "auth.send_verification", "sign_ins.forget_expired")

@@ -1,30 +1,31 @@
-"""Owns who is an administrator."""
+"""Administrators: created, promoted, demoted and listed."""
 
 from __future__ import annotations
 
 from sqlalchemy.exc import IntegrityError
-from sqlmodel import col, select
+from sqlmodel import select
 
 import errors
 from adapters.database import Database
 from adapters.passwords import Passwords
 from models import Profile, Role, User
-from services.identity.authentication import checked_email
-from services.identity.logins import LoginsService, find_by_email, lock_user
+from services.identity.email_verification import require_deliverable
+from services.identity.logins import LoginsService
+from services.identity.user_rows import find_user_by_email, lock_administrators, lock_user
 from services.operations.audit import AuditService
 
 
 class AdministratorsService:
-    def __init__(self, database: Database, passwords: Passwords, sign_ins: LoginsService, audit: AuditService) -> None:
+    def __init__(self, database: Database, passwords: Passwords, logins: LoginsService, audit: AuditService) -> None:
         self._database = database
         self._passwords = passwords
-        self._sign_ins = sign_ins
+        self._logins = logins
         self._audit = audit
 
     async def create(self, email: str, password: str) -> User:
-        """Make an administrator's account, verified; raise EmailTaken, PasswordTooCommon or RequestInvalid."""
+        """Create an administrator's account, verified; raise EmailTaken, PasswordTooCommon or RequestInvalid."""
         user = User(
-            email=checked_email(email),
+            email=require_deliverable(email),
             password_hash=await self._passwords.hash_new(password, "password"),
             role=Role.ADMIN,
             is_verified=True,
@@ -48,30 +49,25 @@ class AdministratorsService:
         return await self._set_role(email, Role.STUDENT)
 
     async def _set_role(self, email: str, role: Role) -> User:
-        """Change a role. Its tokens name the old one, so every sign-in of the account ends."""
+        """Change a role, and end every login of the account, whose tokens name the old role."""
         ended: list[str] = []
         async with self._database.transaction() as db:
-            # Every administrator's row is held, so that two cannot demote each other at once.
-            admins = (
-                await db.exec(
-                    select(User).where(User.role == Role.ADMIN).order_by(col(User.id)).with_for_update(key_share=True)
-                )
-            ).all()
-            found = await find_by_email(db, email)
+            administrators = await lock_administrators(db)
+            found = await find_user_by_email(db, email)
             user = await lock_user(db, found.id) if found else None
             if user is None:
                 raise errors.NotFound(f"there is no account {email}")
             if user.role is not role:
-                if role is Role.STUDENT and len(admins) == 1:
+                if role is Role.STUDENT and len(administrators) == 1:
                     raise errors.LastAdmin()
                 user.role = role
                 db.add(user)
-                ended = await self._sign_ins.end_all_within(db, user.id)
+                ended = await self._logins.end_all_within(db, user.id)
                 await self._audit.write(db, None, "admin.role", user.id, role=role.value)
-        await self._sign_ins.announce(ended)
+        await self._logins.publish_ended(ended)
         return user
 
     async def list(self) -> list[User]:
-        """Every administrator, by address."""
+        """Read every administrator, by address."""
         async with self._database.transaction() as db:
             return list((await db.exec(select(User).where(User.role == Role.ADMIN).order_by(User.email))).all())

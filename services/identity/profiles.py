@@ -1,4 +1,4 @@
-"""Owns profiles: reading, changing, the picture."""
+"""Profiles: read, changed, and their avatars."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from adapters.jobs import Jobs
 from adapters.storage import Storage
 from jobs import delete_object
 from models import EnglishLevel, LearningGoal, Profile, User
-from services.identity.logins import lock_user
+from services.identity.user_rows import lock_user_and_profile
 from wire import rest
 
 #: Pixels of an avatar's side.
 AVATAR_SIDE = 400
-#: What an uploaded picture may have; `x-max-bytes` of the contract says the same.
-AVATAR_BYTES = 5 * 1024 * 1024
-#: Read once: zoneinfo would walk the machine's folders each time, and find names there that are no time zones.
+#: Bytes of an uploaded picture; equal to `x-max-bytes` of the contract.
+AVATAR_MAX_BYTES = 5 * 1024 * 1024
+#: Read once: zoneinfo would walk the machine's folders each time, and lists names that are no time zones.
 _TIME_ZONES = frozenset((resources.files("tzdata") / "zones").read_text().split())
 #: The columns of `Me`, in its order.
-_ME = """
+_OWN_PROFILE_QUERY = """
     SELECT users.id, email, role, is_verified, username, display_name, avatar_url, bio, native_language,
            english_level, learning_goal, country, timezone, total_practice_mins, total_sessions, streak_days,
            last_session_at, last_active_at, users.created_at
@@ -82,18 +82,18 @@ class ProfilesService:
         self._storage = storage
         self._jobs = jobs
 
-    async def me(self, user_id: str) -> Me:
+    async def read_own(self, user_id: str) -> Me:
         """Read an account with its profile; raise Unauthenticated where the account is gone.
 
-        The first thing an app asks for, and the most often: hence `fetch_one` and no models.
+        The most frequent request of an app: hence `fetch_one`, without models.
         """
-        row = await self._database.fetch_one(_ME, user_id)
+        row = await self._database.fetch_one(_OWN_PROFILE_QUERY, user_id)
         if row is None:
             raise errors.Unauthenticated()
         return Me._make(row)
 
-    async def public(self, user_id: str) -> Profile:
-        """Read what anybody may know of a learner; raise NotFound."""
+    async def read_public(self, user_id: str) -> Profile:
+        """Read the public part of a profile; raise NotFound."""
         statement = (
             select(Profile)
             .join(User, col(User.id) == col(Profile.user_id))
@@ -114,58 +114,49 @@ class ProfilesService:
             columns["learning_goal"] = LearningGoal(goal)
         timezone = changes.get("timezone")
         if timezone is not None and timezone not in _TIME_ZONES:
-            raise errors.RequestInvalid("'timezone' is not a time zone of the IANA database")
+            raise errors.RequestInvalid("'timezone' is not an IANA time zone; send a name such as Europe/Berlin")
         try:
             async with self._database.transaction() as db:
-                profile = await _hold(db, user_id)
+                _, profile = await lock_user_and_profile(db, uuid.UUID(user_id))
                 profile.sqlmodel_update(columns)
                 db.add(profile)
         except IntegrityError:
             raise errors.UsernameTaken() from None
-        return await self.me(user_id)
+        return await self.read_own(user_id)
 
     async def set_avatar(self, user_id: str, data: bytes) -> str:
-        """Store a picture and answer its URL; raise UnsupportedMediaType, PayloadTooLarge or Unavailable.
+        """Store a picture and return its URL; raise UnsupportedMediaType, PayloadTooLarge or Unavailable.
 
-        The new one is there before the profile names it, and the old one goes when nothing names it any more.
+        The new object exists before the profile refers to it; the old one is deleted once nothing refers to it.
         """
-        if len(data) > AVATAR_BYTES:
-            raise errors.PayloadTooLarge(f"the file may have {AVATAR_BYTES} bytes at most")
+        if len(data) > AVATAR_MAX_BYTES:
+            raise errors.PayloadTooLarge(f"the file is too large; send at most {AVATAR_MAX_BYTES} bytes")
         picture = await images.square_webp(data, AVATAR_SIDE)
-        # Two uploads of one moment are two objects: one's going must not take the other along.
+        # Two uploads in one millisecond are two objects: deleting one must not delete the other.
         key = f"avatars/{user_id}/{time.time_ns() // 1_000_000}-{secrets.token_hex(4)}.webp"
         await self._storage.put(key, picture, "image/webp")
         url = self._storage.public_url(key)
         try:
-            await self._point_avatar(user_id, url)
+            await self._set_avatar_url(user_id, url)
         except BaseException:
             await self._storage.delete(key)
             raise
         return url
 
     async def remove_avatar(self, user_id: str) -> None:
-        """Take the picture away; without one there is nothing to do."""
-        await self._point_avatar(user_id, None)
+        """Remove the avatar, where there is one."""
+        await self._set_avatar_url(user_id, None)
 
-    async def _point_avatar(self, user_id: str, url: str | None) -> None:
+    async def _set_avatar_url(self, user_id: str, url: str | None) -> None:
         async with self._database.transaction() as db:
-            profile = await _hold(db, user_id)
-            await forget_picture(db, self._jobs, self._storage, profile)
+            _, profile = await lock_user_and_profile(db, uuid.UUID(user_id))
+            await enqueue_avatar_deletion(db, self._jobs, self._storage, profile)
             profile.avatar_url = url
             db.add(profile)
 
 
-async def forget_picture(db: AsyncSession, jobs: Jobs, storage: Storage, profile: Profile) -> None:
-    """Have the picture of a profile deleted once the caller's transaction has committed."""
+async def enqueue_avatar_deletion(db: AsyncSession, jobs: Jobs, storage: Storage, profile: Profile) -> None:
+    """Enqueue the deletion of a profile's avatar inside the caller's transaction."""
     key = storage.key_of(profile.avatar_url) if profile.avatar_url else None
     if key is not None:
         await jobs.enqueue(db, delete_object, key=key)
-
-
-async def _hold(db: AsyncSession, user_id: str) -> Profile:
-    """Read for writing: an account that is being deleted meanwhile must not be written to again."""
-    user = await lock_user(db, uuid.UUID(user_id))
-    profile = await db.get(Profile, uuid.UUID(user_id), with_for_update=True)
-    if user is None or profile is None or user.deleted_at is not None:
-        raise errors.Unauthenticated()
-    return profile

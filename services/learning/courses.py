@@ -23,10 +23,9 @@ from adapters.jobs import Jobs
 from adapters.storage import Storage
 from jobs import delete_folder, delete_object
 from models import Course, EnglishLevel, Enrollment, Lesson, Order
-from services import pagination
-from services.identity.logins import lock_user
+from services.identity.user_rows import lock_active_user
 from services.operations.audit import AuditService
-from services.pagination import Page
+from services.pagination import Page, read_page
 from services.payments.checkout import CheckoutService
 from wire import rest
 
@@ -86,14 +85,9 @@ class CoursesService:
         """List a page of published courses, newest first; with `drafts`, unpublished ones too."""
         for_sale = sa.true() if drafts else col(Course.is_published)
         statement = _select_listings(user_id).where(for_sale)
-        statement = statement.order_by(col(Course.created_at).desc(), col(Course.id).desc())
-        if cursor:
-            statement = statement.where(
-                sa.tuple_(col(Course.created_at), col(Course.id)) < sa.tuple_(*pagination.decode(cursor))
-            )
+        key = (col(Course.created_at), col(Course.id))
         async with self._database.transaction() as db:
-            rows = [CourseListing(*row) for row in (await db.execute(statement.limit(limit + 1))).all()]
-        return pagination.page(rows, limit, lambda offer: (offer.course.created_at, offer.course.id))
+            return await read_page(db, statement, key, limit=limit, cursor=cursor, build=CourseListing)
 
     async def read_course(self, user_id: str | None, course_id: str, *, drafts: bool) -> CourseListing:
         """Read a course; raise NotFound, also for one that is not visible to the user (None without a login)."""
@@ -113,9 +107,7 @@ class CoursesService:
         """
         me, course_key = uuid.UUID(user_id), uuid.UUID(course_id)
         async with self._database.transaction() as db:
-            user = await lock_user(db, me)
-            if user is None or user.deleted_at is not None:
-                raise errors.Unauthenticated()
+            await lock_active_user(db, me)
             # Locked, so that it is not deleted meanwhile.
             course = await db.get(Course, course_key, with_for_update={"read": True, "key_share": True})
             if course is None or not course.is_published:

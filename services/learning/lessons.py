@@ -17,7 +17,7 @@ from adapters.jobs import Jobs
 from adapters.storage import Storage
 from jobs import delete_folder, delete_object
 from models import Course, Enrollment, Lesson, LessonAttachment
-from models.columns import now
+from models.columns import utc_now
 from services.learning import courses
 from services.operations.audit import AuditService
 
@@ -193,7 +193,7 @@ class LessonsService:
 
     def _sign_download(self, row: LessonAttachment) -> AttachmentDownload:
         url = self._storage.signed_url(row.key, ATTACHMENT_LINK_EXPIRY, download_as=row.name)
-        return AttachmentDownload(row, url, now() + ATTACHMENT_LINK_EXPIRY)
+        return AttachmentDownload(row, url, utc_now() + ATTACHMENT_LINK_EXPIRY)
 
 
 async def read_visible_lesson(

@@ -22,7 +22,7 @@ from adapters.database import Database
 from adapters.storage import Storage
 from adapters.tokens import AccessTokens, Identity
 from models import Lesson, RefreshToken, Role, User
-from models.columns import now
+from models.columns import utc_now
 from services.learning.lessons import read_accessible_lesson
 
 MASTER_PLAYLIST = "master.m3u8"
@@ -57,7 +57,7 @@ class PlaybackService:
         playable = await self._read_playable(identity.user_id, lesson_id, admin=identity.role == Role.ADMIN)
         token = self._tokens.issue_playback(identity, lesson_id, playable.expires)
         url = f"{self._app_url}/lessons/{lesson_id}/playback/{MASTER_PLAYLIST}?token={quote(token)}"
-        return PlaybackLink(url, now() + playable.expires)
+        return PlaybackLink(url, utc_now() + playable.expires)
 
     async def read_playlist(self, lesson_id: str, name: str, token: str) -> str:
         """Read a playlist with every URL in it signed.

@@ -14,12 +14,11 @@ from sqlmodel import col, select
 import errors
 from adapters.database import Database
 from models import Course, Enrollment, Lesson, LessonProgress
-from models.columns import now
-from services import pagination
-from services.identity.logins import lock_user
+from models.columns import utc_now
+from services.identity.user_rows import lock_active_user
 from services.learning.courses import is_visible_to
 from services.learning.lessons import read_accessible_lesson
-from services.pagination import Page
+from services.pagination import Page, read_page
 
 
 class CourseEnrollment(NamedTuple):
@@ -75,14 +74,10 @@ class ProgressService:
             )
             .join(Enrollment, col(Enrollment.course_id) == Course.id)
             .where(col(Enrollment.user_id) == me)
-            .order_by(col(Enrollment.enrolled_at).desc(), col(Enrollment.id).desc())
         )
-        if cursor:
-            position = sa.tuple_(*pagination.decode(cursor))
-            statement = statement.where(sa.tuple_(col(Enrollment.enrolled_at), col(Enrollment.id)) < position)
+        key = (col(Enrollment.enrolled_at), col(Enrollment.id))
         async with self._database.transaction() as db:
-            rows = [CourseEnrollment(*row) for row in (await db.execute(statement.limit(limit + 1))).all()]
-        return pagination.page(rows, limit, lambda taken: (taken.enrolled_at, taken.enrollment_id))
+            return await read_page(db, statement, key, limit=limit, cursor=cursor, build=CourseEnrollment)
 
     async def get_progress(self, user_id: str, course_id: str) -> CourseProgress:
         """Read a user's progress in a course; raise NotFound, also for one that they may not see."""
@@ -111,7 +106,7 @@ class ProgressService:
 
     async def complete(self, user_id: str, lesson_id: str) -> LessonProgress:
         """Record that a lesson is completed, once; raise as `read_accessible_lesson` does."""
-        return await self._write(user_id, lesson_id, completed_at=now())
+        return await self._write(user_id, lesson_id, completed_at=utc_now())
 
     async def _write(
         self, user_id: str, lesson_id: str, *, seconds: int = 0, completed_at: datetime | None = None
@@ -119,9 +114,7 @@ class ProgressService:
         me = uuid.UUID(user_id)
         async with self._database.transaction() as db:
             # Locked, so that nothing is written about an account that is being deleted.
-            user = await lock_user(db, me)
-            if user is None or user.deleted_at is not None:
-                raise errors.Unauthenticated()
+            await lock_active_user(db, me)
             lesson = await read_accessible_lesson(db, user_id, lesson_id, drafts=False, lock=True)
             if lesson.duration_secs is not None:
                 seconds = min(seconds, lesson.duration_secs)
@@ -141,7 +134,7 @@ class ProgressService:
                         "watch_seconds": sa.func.greatest(LessonProgress.watch_seconds, new.excluded.watch_seconds),
                         "completed_at": completed,
                         "completed": completed.is_not(None),
-                        "updated_at": now(),
+                        "updated_at": utc_now(),
                     },
                 ).returning(LessonProgress)
             )

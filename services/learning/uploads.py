@@ -21,7 +21,7 @@ from adapters.jobs import Jobs
 from adapters.storage import Storage
 from jobs import delete_object, delete_upload, transcode_upload
 from models import Lesson, VideoStatus, VideoUpload
-from models.columns import now
+from models.columns import utc_now
 from services.learning.lessons import read_visible_lesson
 from services.operations.audit import AuditService
 
@@ -170,12 +170,12 @@ class UploadsService:
         return sa.and_(
             col(VideoUpload.id) == uuid.UUID(upload_id),
             col(VideoUpload.lesson_id) == uuid.UUID(lesson_id),
-            col(VideoUpload.updated_at) > now() - self._expiry,
+            col(VideoUpload.updated_at) > utc_now() - self._expiry,
         )
 
     async def delete_expired(self) -> int:
         """Delete expired uploads, and parts without a row; return how many."""
-        too_old = now() - self._expiry
+        too_old = utc_now() - self._expiry
         async with self._database.transaction() as db:
             stale = (await db.exec(select(VideoUpload).where(col(VideoUpload.updated_at) < too_old))).all()
         for row in stale:
@@ -248,7 +248,7 @@ class UploadsService:
         row.received, row.updated_at = row.length, updated_at
 
     async def _update_upload(self, which: sa.ColumnElement[bool], **values: object) -> VideoUpload | None:
-        statement = sa.update(VideoUpload).where(which).values(updated_at=now(), **values).returning(VideoUpload)
+        statement = sa.update(VideoUpload).where(which).values(updated_at=utc_now(), **values).returning(VideoUpload)
         async with self._database.transaction() as db:
             row: VideoUpload | None = (await db.execute(statement)).scalars().first()
         return row

@@ -29,7 +29,7 @@ from adapters.storage import Storage
 from jobs import delete_unused_video, transcode_original
 from models import Lesson, VideoStatus
 from services.messaging import notification_templates
-from services.messaging.notifications import tell_admins
+from services.messaging.notifications import notify_admins
 from services.operations.audit import AuditService
 
 log = logging.getLogger("parlance.video")
@@ -133,7 +133,7 @@ class VideosService:
                 lesson.video_url, lesson.duration_secs, lesson.video_original = f"{hls}master.m3u8", seconds, source
                 lesson.video_status, lesson.video_source, lesson.video_progress = VideoStatus.READY, None, 100
                 db.add(lesson)
-                await tell_admins(db, notification_templates.video_ready(lesson))
+                await notify_admins(db, notification_templates.video_ready(lesson))
             await self._enqueue_tidy(db, lesson_id, folders)
 
     async def _fail(self, lesson_id: str, source: str, reason: str, *, kept: bool) -> None:
@@ -152,7 +152,7 @@ class VideosService:
                 elif lesson.video_original == source:
                     lesson.video_original = None
                 db.add(lesson)
-                await tell_admins(db, notification_templates.video_failed(lesson, reason))
+                await notify_admins(db, notification_templates.video_failed(lesson, reason))
             await self._enqueue_tidy(db, lesson_id, folders)
 
     async def _enqueue_tidy(self, db: AsyncSession, lesson_id: str, folders: set[str]) -> None:

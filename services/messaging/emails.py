@@ -1,4 +1,4 @@
-"""Owns the words of every mail: an HTML part and a text part, made from the same sentences."""
+"""Texts of every e-mail: an HTML part and a text part with the same sentences."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ def password_reset(to: str, link: str) -> Mail:
     return _mail(
         to,
         "Set a new password",
-        ["Somebody, probably you, asked to set a new password for this address.", "The link works once, for an hour."],
+        ["A new password was requested for this address.", "The link works once, for an hour."],
         ("Set a new password", link),
-        "If it was not you, there is nothing to do: your password stays as it is.",
+        "If you did not request it, ignore this mail: your password does not change.",
     )
 
 
 def verification(to: str, link: str) -> Mail:
     return _mail(
         to,
-        "Is this your address?",
+        "Confirm your e-mail address",
         ["Welcome to Parlance. Please confirm that this address is yours.", "The link works for a day."],
         ("Confirm my address", link),
-        "If you did not sign up, somebody mistyped theirs, and you can delete this mail.",
+        "If you did not sign up, ignore this mail.",
     )
 
 

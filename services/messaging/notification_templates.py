@@ -1,4 +1,4 @@
-"""Owns the words of every notification, and what its push lets the app open."""
+"""Texts of every notification, with the data by which an app opens the right page."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from models import Lesson, NotificationType, Order, Report
 from models.payment_alert import AlertKind
 from services.calls.streaks import Achievement
 
-_STREAKS = {3: "Three", 7: "Seven", 30: "Thirty", 100: "A hundred"}
-_SESSIONS = {10: "Ten", 50: "Fifty", 100: "A hundred", 500: "Five hundred"}
-_ALERTS = {
-    AlertKind.AMOUNT_DIFFERS: "The amount that the provider tells is not the order's.",
-    AlertKind.CURRENCY_DIFFERS: "The currency that the provider tells is not the order's.",
-    AlertKind.MODE_DIFFERS: "The provider tells of another kind of payment: test money, real money, a subscription.",
-    AlertKind.SESSION_DIFFERS: "It was paid on another page than the order's.",
+_STREAK_WORDS = {3: "Three", 7: "Seven", 30: "Thirty", 100: "A hundred"}
+_CALL_WORDS = {10: "Ten", 50: "Fifty", 100: "A hundred", 500: "Five hundred"}
+_ALERT_BODIES = {
+    AlertKind.AMOUNT_DIFFERS: "The amount that the provider reports differs from that of the order.",
+    AlertKind.CURRENCY_DIFFERS: "The currency that the provider reports differs from that of the order.",
+    AlertKind.MODE_DIFFERS: "The provider reports another kind of payment: test money, real money, a subscription.",
+    AlertKind.SESSION_DIFFERS: "It was paid on a checkout page of another order.",
     AlertKind.PAID_TWICE: "A learner has paid twice.",
     AlertKind.INQUIRY: "A bank inquires about the payment. Answer the inquiry, or refund the payment to end it.",
     AlertKind.DISPUTED: "A learner disputes the payment.",
-    AlertKind.REFUND_FAILED: "A refund failed: the money is back with us.",
+    AlertKind.REFUND_FAILED: "A refund failed: the money was not returned to the learner.",
     AlertKind.ACCOUNT_DELETED: "A payment arrived for an account that was deleted meanwhile. Refund it.",
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Notice:
-    """What somebody is told; once ever where it has an `occasion`."""
+class NotificationTemplate:
+    """Type and texts of a notification; with an `occasion` a user gets it once."""
 
     type: NotificationType
     title: str
@@ -36,8 +36,8 @@ class Notice:
     occasion: str | None = None
 
 
-def payment_success(order: Order) -> Notice:
-    return Notice(
+def payment_success(order: Order) -> NotificationTemplate:
+    return NotificationTemplate(
         NotificationType.PAYMENT_SUCCESS,
         "Payment received",
         f"“{order.course_title}” is open for you.",
@@ -46,8 +46,8 @@ def payment_success(order: Order) -> Notice:
     )
 
 
-def payment_failed(order: Order) -> Notice:
-    return Notice(
+def payment_failed(order: Order) -> NotificationTemplate:
+    return NotificationTemplate(
         NotificationType.PAYMENT_FAILED,
         "Payment failed",
         f"Your payment for “{order.course_title}” did not arrive. You can buy the course again.",
@@ -56,19 +56,19 @@ def payment_failed(order: Order) -> Notice:
     )
 
 
-def achievement(reached: Achievement) -> Notice:
+def achievement(reached: Achievement) -> NotificationTemplate:
     if reached.kind == "streak":
-        title = f"{_STREAKS[reached.count]} days in a row"
+        title = f"{_STREAK_WORDS[reached.count]} days in a row"
         body = f"You have practised on {reached.count} days without a gap. Come back tomorrow to keep it going."
     else:
-        title = f"{_SESSIONS[reached.count]} calls"
+        title = f"{_CALL_WORDS[reached.count]} calls"
         body = f"You have talked to partners {reached.count} times. Every call makes the next one easier."
     data = {"achievement": reached.kind, "reached": str(reached.count)}
-    return Notice(NotificationType.ACHIEVEMENT, title, body, data, f"{reached.kind}:{reached.count}")
+    return NotificationTemplate(NotificationType.ACHIEVEMENT, title, body, data, f"{reached.kind}:{reached.count}")
 
 
-def match_found(partner_name: str, room_id: str, session_id: str) -> Notice:
-    return Notice(
+def match_found(partner_name: str, room_id: str, session_id: str) -> NotificationTemplate:
+    return NotificationTemplate(
         NotificationType.MATCH_FOUND,
         "Your partner is here",
         f"{partner_name} is waiting for you to join the call.",
@@ -77,17 +77,17 @@ def match_found(partner_name: str, room_id: str, session_id: str) -> Notice:
     )
 
 
-def system(title: str, body: str) -> Notice:
-    return Notice(NotificationType.SYSTEM, title, body)
+def system(title: str, body: str) -> NotificationTemplate:
+    return NotificationTemplate(NotificationType.SYSTEM, title, body)
 
 
-def payment_alert(alert_id: uuid.UUID, kind: AlertKind, order: Order) -> Notice:
+def payment_alert(alert_id: uuid.UUID, kind: AlertKind, order: Order) -> NotificationTemplate:
     data = {"kind": str(kind), "orderId": str(order.id)}
-    return _alert(f"Order {order.receipt_id} needs a look", _ALERTS[kind], data, f"payment_alert:{alert_id}")
+    return _alert(f"Order {order.receipt_id} needs review", _ALERT_BODIES[kind], data, f"payment_alert:{alert_id}")
 
 
-def webhook_unknown(provider: str, kind: str) -> Notice:
-    """What a provider signs and the product does not know: once for each kind, however often it comes."""
+def webhook_unknown(provider: str, kind: str) -> NotificationTemplate:
+    """For a signed event of an unknown kind: once for each kind."""
     return _alert(
         "An unknown payment event",
         f"{provider.title()} sends `{kind}` events that are not about an order of this system. They are acknowledged."
@@ -97,7 +97,7 @@ def webhook_unknown(provider: str, kind: str) -> Notice:
     )
 
 
-def webhook_set_aside(event_id: uuid.UUID, provider: str, kind: str) -> Notice:
+def webhook_set_aside(event_id: uuid.UUID, provider: str, kind: str) -> NotificationTemplate:
     return _alert(
         "A payment event was set aside",
         f"Handling a `{kind}` event of {provider.title()} failed too often. Find the cause in the log, then"
@@ -107,29 +107,29 @@ def webhook_set_aside(event_id: uuid.UUID, provider: str, kind: str) -> Notice:
     )
 
 
-def new_report(report: Report) -> Notice:
+def new_report(report: Report) -> NotificationTemplate:
     data = {"kind": "report", "reportId": str(report.id), "userId": str(report.reported_id)}
     reason = report.reason.replace("_", " ")
     return _alert("A new report", f"A learner was reported for: {reason}.", data, f"report:{report.id}")
 
 
-def flagged(user_id: uuid.UUID) -> Notice:
+def user_flagged(user_id: uuid.UUID) -> NotificationTemplate:
     data = {"kind": "flagged", "userId": str(user_id)}
-    # Each time: a learner may be cleared, and be reported again.
-    return _alert("A learner needs a look", "Several learners have reported the same one.", data, None)
+    # Without an occasion: a learner may be cleared, and be reported again.
+    return _alert("A learner needs review", "Several learners have reported the same one.", data, None)
 
 
-def video_ready(lesson: Lesson) -> Notice:
+def video_ready(lesson: Lesson) -> NotificationTemplate:
     return _alert("A video is ready", f"“{lesson.title}” can be watched.", _video(lesson), None)
 
 
-def video_failed(lesson: Lesson, reason: str) -> Notice:
-    return _alert("A video could not be taken", f"“{lesson.title}”: {reason}", _video(lesson), None)
+def video_failed(lesson: Lesson, reason: str) -> NotificationTemplate:
+    return _alert("A video could not be processed", f"“{lesson.title}”: {reason}", _video(lesson), None)
 
 
 def _video(lesson: Lesson) -> dict[str, str]:
     return {"kind": "video", "lessonId": str(lesson.id), "courseId": str(lesson.course_id)}
 
 
-def _alert(title: str, body: str, data: Mapping[str, str], occasion: str | None) -> Notice:
-    return Notice(NotificationType.ADMIN_ALERT, title, body, data, occasion)
+def _alert(title: str, body: str, data: Mapping[str, str], occasion: str | None) -> NotificationTemplate:
+    return NotificationTemplate(NotificationType.ADMIN_ALERT, title, body, data, occasion)

@@ -1,4 +1,4 @@
-"""Owns which devices a user is reached on by push."""
+"""Push devices: the FCM tokens of a user's devices."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from sqlmodel import col, select
 import errors
 from adapters.database import Database
 from models import DeviceToken, Platform, RefreshToken
-from models.columns import now
-from services.identity.logins import Identity, lock_user
+from models.columns import utc_now
+from services.identity.logins import Identity
+from services.identity.user_rows import lock_user
 
 
 class PushDevicesService:
@@ -20,17 +21,17 @@ class PushDevicesService:
         self._database = database
 
     async def register(self, identity: Identity, fcm_token: str, device_id: str, platform: str) -> None:
-        """Give a device its token, which whoever had it loses; raise Unauthenticated where the sign-in has ended."""
+        """Store a device's FCM token, and delete it from any other device; raise Unauthenticated for an ended login."""
         user_id, family_id = uuid.UUID(identity.user_id), uuid.UUID(identity.family_id)
         this = sa.and_(col(DeviceToken.user_id) == user_id, col(DeviceToken.device_id) == device_id)
         has_token = col(DeviceToken.fcm_token) == fcm_token
         async with self._database.transaction() as db:
-            # Held: a sign-in that ends at this instant takes the token with it, or is seen to have ended.
+            # Locked: a login that ends at the same time deletes the token, or is found to have ended.
             await lock_user(db, user_id)
-            lives = select(RefreshToken.id).where(RefreshToken.family_id == family_id, ~col(RefreshToken.revoked))
-            if (await db.exec(lives.limit(1))).first() is None:
-                raise errors.Unauthenticated("This sign-in has ended; sign in again.")
-            # One after another for each token, and rows in one order: two users may swap theirs.
+            active = select(RefreshToken.id).where(RefreshToken.family_id == family_id, ~col(RefreshToken.revoked))
+            if (await db.exec(active.limit(1))).first() is None:
+                raise errors.Unauthenticated("This login has ended; log in again.")
+            # One request at a time for each token, and rows in one order: two devices may swap their tokens.
             await db.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(f"fcm:{fcm_token}", 0))))
             touched = select(DeviceToken.id).where(sa.or_(has_token, this)).order_by(col(DeviceToken.id))
             await db.exec(touched.with_for_update())
@@ -39,7 +40,7 @@ class PushDevicesService:
                 "fcm_token": fcm_token,
                 "family_id": family_id,
                 "platform": Platform(platform),
-                "updated_at": now(),
+                "updated_at": utc_now(),
             }
             await db.execute(
                 insert(DeviceToken)
@@ -47,8 +48,8 @@ class PushDevicesService:
                 .on_conflict_do_update(constraint="device_tokens_device_key", set_=values)
             )
 
-    async def forget(self, user_id: str, device_id: str) -> None:
-        """Take a device's token away, where it has one."""
+    async def delete(self, user_id: str, device_id: str) -> None:
+        """Delete a device's token, where it has one."""
         async with self._database.transaction() as db:
             await db.execute(
                 sa.delete(DeviceToken).where(

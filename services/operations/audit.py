@@ -1,6 +1,6 @@
-"""Owns the audit log: one entry for each thing an administrator does, in the transaction that does it.
+"""Audit log: one entry for each change by an administrator, in the transaction of the change.
 
-Entries form a chain: each holds the hash of the one before, so one that is changed, removed or slipped in is found.
+Entries form a chain: each holds the hash of the one before, so one that is changed, removed or inserted is found.
 """
 
 from __future__ import annotations
@@ -18,27 +18,26 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from adapters.database import Database
 from adapters.json_text import encode_json
 from models import AuditEntry
-from models.columns import now
-from services import pagination
-from services.pagination import Page
+from models.columns import utc_now
+from services.pagination import Page, read_page
 
 GENESIS = "0" * 64
-#: Writers queue up here, so that each knows the entry before its own.
-_LOCK = 5503_0002
+#: PostgreSQL advisory lock of writers, so that each reads the entry before its own.
+_LOCK_ID = 5503_0002
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """`broken_at` is the number of the first entry that does not fit, or None; `last_hash` seals all that fit.
+class ChainCheck:
+    """`broken_at` is the number of the first entry that does not fit, or None; `last_hash` is the hash of the last one.
 
-    `knows` says whether an entry has the hash that was asked for. A chain whose end was cut off fits, but no longer
-    holds a hash that it once ended with.
+    `has_known_hash` says whether an entry has the hash that was asked for. A chain whose end was cut off fits, but
+    lacks the hash that it once ended with.
     """
 
     entries: int
     broken_at: int | None
     last_hash: str
-    knows: bool
+    has_known_hash: bool
 
 
 class AuditService:
@@ -48,15 +47,15 @@ class AuditService:
     async def write(
         self, db: AsyncSession, actor_id: uuid.UUID | None, action: str, subject_id: uuid.UUID, **detail: object
     ) -> None:
-        """Add an entry inside the caller's transaction. `detail` must hold no personal data: entries are for ever."""
-        await db.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+        """Add an entry inside the caller's transaction. `detail` has no personal data: entries are never deleted."""
+        await db.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK_ID)))
         last = (await db.exec(select(AuditEntry).order_by(col(AuditEntry.number).desc()).limit(1))).first()
-        # JSONB normalises numbers and keys, so the seal is of what PostgreSQL makes of the detail. An entry cannot be
-        # changed later: that is read before the insert, and what the insert returns has to have the same seal.
+        # JSONB normalises numbers and keys, so the hash is of the detail as PostgreSQL stores it. An entry cannot be
+        # changed later: the stored form is read before the insert, and the inserted row must have the same hash.
         as_stored: dict[str, object] = (await db.scalars(sa.select(sa.cast(detail, JSONB)))).one()
         entry = AuditEntry(
             number=last.number + 1 if last else 1,
-            at=now(),
+            at=utc_now(),
             actor_id=actor_id,
             action=action,
             subject_id=subject_id,
@@ -64,10 +63,10 @@ class AuditService:
             hash="",
             previous_hash=last.hash if last else GENESIS,
         )
-        entry.hash = seal(entry)
+        entry.hash = compute_hash(entry)
         insert = sa.insert(AuditEntry).values(entry.model_dump()).returning(AuditEntry)
         stored = (await db.scalars(insert)).one()
-        if seal(stored) != stored.hash:
+        if compute_hash(stored) != stored.hash:
             raise RuntimeError(f"audit_entry_unverifiable action={action}")
 
     async def list_all(
@@ -79,21 +78,18 @@ class AuditService:
         target_id: str | None = None,
         cursor: str | None = None,
     ) -> Page[AuditEntry]:
-        """Read a page of the log, newest first: by whom, which of some actions, about what."""
-        statement = select(AuditEntry).order_by(col(AuditEntry.number).desc()).limit(limit + 1)
+        """Read a page of the log, newest first: by actor, actions and subject."""
+        statement = select(AuditEntry)
         if actor_id:
             statement = statement.where(AuditEntry.actor_id == uuid.UUID(actor_id))
         if actions:
             statement = statement.where(col(AuditEntry.action).in_(actions))
         if target_id:
             statement = statement.where(AuditEntry.subject_id == uuid.UUID(target_id))
-        if cursor:
-            statement = statement.where(AuditEntry.number < pagination.decode_number(cursor))
         async with self._database.transaction() as db:
-            rows = list((await db.exec(statement)).all())
-        return pagination.numbered(rows, limit, lambda entry: entry.number)
+            return await read_page(db, statement, (col(AuditEntry.number),), limit=limit, cursor=cursor)
 
-    async def verify(self, known: str | None = None) -> Verdict:
+    async def verify(self, known: str | None = None) -> ChainCheck:
         """Walk the chain from its beginning, looking for an entry with the hash `known`."""
         expected, previous, knows = 1, GENESIS, known in (None, GENESIS)
         async with self._database.transaction() as db:
@@ -101,14 +97,14 @@ class AuditService:
                 sa.select(AuditEntry).order_by(col(AuditEntry.number)).execution_options(yield_per=1000)
             )
             async for entry in entries:
-                if entry.number != expected or entry.previous_hash != previous or entry.hash != seal(entry):
-                    return Verdict(expected - 1, expected, previous, knows)
+                if entry.number != expected or entry.previous_hash != previous or entry.hash != compute_hash(entry):
+                    return ChainCheck(expected - 1, expected, previous, knows)
                 expected, previous, knows = expected + 1, entry.hash, knows or entry.hash == known
-        return Verdict(expected - 1, None, previous, knows)
+        return ChainCheck(expected - 1, None, previous, knows)
 
 
-def seal(entry: AuditEntry) -> str:
-    """The hash of an entry: SHA-256 over its fields and the hash before it."""
+def compute_hash(entry: AuditEntry) -> str:
+    """Compute the hash of an entry: SHA-256 over its fields and the hash before it."""
     fields = [
         entry.previous_hash,
         entry.number,

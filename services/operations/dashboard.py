@@ -1,7 +1,7 @@
-"""Owns the numbers of the operators' dashboard.
+"""Numbers of the administrators' dashboard.
 
-Each is read from a range of an index that does not grow with the age of the house, or is PostgreSQL's own estimate
-(docs/decisions/0015-numbers-of-bounded-reads.md). They are kept in Redis for a few seconds, for all workers.
+Each is read from a range of an index that does not grow with the age of the deployment, or is PostgreSQL's own estimate
+(docs/decisions/0015-numbers-of-bounded-reads.md). Redis caches them for a few seconds, for all web processes.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from redis.asyncio import Redis
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from adapters.database import Database, plan_by_values
-from models.columns import now
+from models.columns import utc_now
 from services.calls.rooms import ROOM_SECONDS, Rooms
 
 log = logging.getLogger("parlance.stats")
 
-HOURS, DAYS = 24, 30
-#: Tables with more rows than this are not counted.
-COUNTED = 100_000
-#: Where the numbers are kept, for how many seconds, and how many seconds Redis has to answer.
-_KEY, KEPT, _PATIENCE = "admin:stats", 5, 1
+CHART_HOURS, CHART_DAYS = 24, 30
+#: Rows of a table up to which they are counted.
+EXACT_COUNT_LIMIT = 100_000
+#: The cache, and the seconds after which Redis counts as unavailable.
+_CACHE_KEY, CACHE_SECONDS, _REDIS_TIMEOUT_SECONDS = "admin:stats", 5, 1
 
 _ESTIMATES = """
     SELECT relname, CASE WHEN relpages > 0 THEN
@@ -69,21 +69,21 @@ _REFUNDED = """
 
 
 @dataclass(frozen=True, slots=True)
-class Total:
-    """How many rows a table has; not `exact`, it is an estimate."""
+class TableCount:
+    """Rows of a table; an estimate where not `exact`."""
 
     count: int
     exact: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Hour:
+class HourStats:
     since: datetime
     matches: int
 
 
 @dataclass(frozen=True, slots=True)
-class Day:
+class DayStats:
     """A day of UTC. `calls` are the matches that both joined."""
 
     day: date
@@ -94,7 +94,7 @@ class Day:
 
 @dataclass(frozen=True, slots=True)
 class Revenue:
-    """What was paid and given back in a currency, in its smallest unit; `live` is real money."""
+    """Payments and refunds in a currency, in its smallest unit; `live` is real money."""
 
     currency: str
     live: bool
@@ -105,14 +105,14 @@ class Revenue:
 
 
 @dataclass(frozen=True, slots=True)
-class Stats:
-    """`searches` is None where Redis was away; `median_wait_seconds` where nobody was matched for an hour."""
+class DashboardStats:
+    """`searches` is None while Redis is unavailable; `median_wait_seconds` without a match in the last hour."""
 
     made_at: datetime
-    users: Total
-    sessions: Total
-    courses: Total
-    orders: Total
+    users: TableCount
+    sessions: TableCount
+    courses: TableCount
+    orders: TableCount
     active_today: int
     new_today: int
     open_reports: int
@@ -123,12 +123,12 @@ class Stats:
     live_calls: int
     median_wait_seconds: float | None
     waits: int
-    hours: list[Hour]
-    days: list[Day]
+    hours: list[HourStats]
+    days: list[DayStats]
     revenue: list[Revenue]
 
 
-_STATS = TypeAdapter(Stats)
+_STATS_TYPE = TypeAdapter(DashboardStats)
 
 
 class DashboardService:
@@ -138,31 +138,31 @@ class DashboardService:
         self._rooms = rooms
         self._one_at_a_time = asyncio.Lock()
 
-    async def read(self) -> Stats:
-        """Answer the numbers, at most a few seconds old; without Redis they are made each time."""
+    async def read(self) -> DashboardStats:
+        """Return the numbers, at most a few seconds old; without Redis they are computed each time."""
         async with self._one_at_a_time:
             try:
-                async with asyncio.timeout(_PATIENCE):
-                    kept = await self._redis.get(_KEY)
+                async with asyncio.timeout(_REDIS_TIMEOUT_SECONDS):
+                    cached = await self._redis.get(_CACHE_KEY)
                     searches = await self._rooms.count_searches()
             except (redis.exceptions.RedisError, OSError):
-                log.warning("Redis is away; the dashboard does without")
-                return await self._make(None)
-            # Another release may have kept others.
+                log.warning("redis_unavailable subject=dashboard_cache")
+                return await self._compute(None)
+            # Another release may have cached another shape.
             with suppress(ValidationError):
-                if kept is not None:
-                    return _STATS.validate_json(kept)
-            stats = await self._make(searches)
+                if cached is not None:
+                    return _STATS_TYPE.validate_json(cached)
+            stats = await self._compute(searches)
             with suppress(redis.exceptions.RedisError, OSError):
-                async with asyncio.timeout(_PATIENCE):
-                    await self._redis.set(_KEY, _STATS.dump_json(stats), ex=KEPT)
+                async with asyncio.timeout(_REDIS_TIMEOUT_SECONDS):
+                    await self._redis.set(_CACHE_KEY, _STATS_TYPE.dump_json(stats), ex=CACHE_SECONDS)
             return stats
 
-    async def _make(self, searches: int | None) -> Stats:
-        at = now()
+    async def _compute(self, searches: int | None) -> DashboardStats:
+        at = utc_now()
         today = at.replace(hour=0, minute=0, second=0, microsecond=0)
-        first_hour = at.replace(minute=0, second=0, microsecond=0) - timedelta(hours=HOURS - 1)
-        first_day = today - timedelta(days=DAYS - 1)
+        first_hour = at.replace(minute=0, second=0, microsecond=0) - timedelta(hours=CHART_HOURS - 1)
+        first_day = today - timedelta(days=CHART_DAYS - 1)
         async with self._database.transaction() as db:
             # One snapshot, so that the numbers fit each other.
             await db.execute(sa.text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
@@ -171,7 +171,7 @@ class DashboardService:
             async def ask(statement: str, **values: datetime) -> list[sa.Row[*tuple[Any, ...]]]:
                 return list((await db.execute(sa.text(statement), values)).all())
 
-            totals = await _totals(db)
+            totals = await _read_totals(db)
             (counts,) = await ask(_COUNTS, today=today)
             (live,) = await ask(_LIVE, since=at - timedelta(seconds=ROOM_SECONDS))
             (wait,) = await ask(_WAIT, since=at - timedelta(hours=1))
@@ -179,9 +179,9 @@ class DashboardService:
             by_day = {day: numbers for day, *numbers in await ask(_BY_DAY, since=first_day)}
             paid = {(currency, live): numbers for currency, live, *numbers in await ask(_PAID, since=first_day)}
             refunded = {(currency, live): numbers for currency, live, *numbers in await ask(_REFUNDED, since=first_day)}
-        hours = [first_hour + timedelta(hours=number) for number in range(HOURS)]
-        days = [(first_day + timedelta(days=number)).date() for number in range(DAYS)]
-        return Stats(
+        hours = [first_hour + timedelta(hours=number) for number in range(CHART_HOURS)]
+        days = [(first_day + timedelta(days=number)).date() for number in range(CHART_DAYS)]
+        return DashboardStats(
             made_at=at,
             users=totals["users"],
             sessions=totals["sessions"],
@@ -193,8 +193,8 @@ class DashboardService:
             live_calls=live[1],
             median_wait_seconds=None if wait[0] is None else round(wait[0] / 1000, 3),
             waits=wait[1],
-            hours=[Hour(hour, by_hour.get(hour, 0)) for hour in hours],
-            days=[Day(day, *by_day.get(day, (0, 0, 0))) for day in days],
+            hours=[HourStats(hour, by_hour.get(hour, 0)) for hour in hours],
+            days=[DayStats(day, *by_day.get(day, (0, 0, 0))) for day in days],
             revenue=[
                 Revenue(*which, *paid.get(which, (0, 0)), *refunded.get(which, (0, 0)))
                 for which in sorted(paid.keys() | refunded.keys())
@@ -202,15 +202,15 @@ class DashboardService:
         )
 
 
-async def _totals(db: AsyncSession) -> dict[str, Total]:
-    """Count small tables; of others take the rows a page had when last analyzed, times the pages there are now."""
+async def _read_totals(db: AsyncSession) -> dict[str, TableCount]:
+    """Count small tables; estimate others: rows a page at the last ANALYZE, times the present pages."""
     totals = {}
     for table, estimate in (await db.execute(sa.text(_ESTIMATES))).all():
         name = "sessions" if table == "call_sessions" else table
-        counted = COUNTED + 1
-        if estimate <= 2 * COUNTED:
+        counted = EXACT_COUNT_LIMIT + 1
+        if estimate <= 2 * EXACT_COUNT_LIMIT:
             rows = sa.select(sa.column("id", sa.Uuid)).select_from(sa.table(table)).limit(counted)
             counted = await db.scalar(sa.select(sa.func.count()).select_from(rows.subquery())) or 0
-        exact = counted <= COUNTED
-        totals[name] = Total(counted if exact else max(counted, round(estimate)), exact)
+        exact = counted <= EXACT_COUNT_LIMIT
+        totals[name] = TableCount(counted if exact else max(counted, round(estimate)), exact)
     return totals

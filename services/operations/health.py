@@ -1,4 +1,4 @@
-"""Owns what "ready" means: every service this process depends on answers."""
+"""Readiness: every service that this process depends on answers."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import errors
 from adapters.database import Database
 from adapters.storage import Storage
 
-#: Seconds that a dependency has to answer.
-TIMEOUT = 2
+#: Of each check.
+TIMEOUT_SECONDS = 2
 
 
 class HealthService:
@@ -24,20 +24,20 @@ class HealthService:
             "storage": storage.ping,
         }
 
-    async def ready(self) -> dict[str, float]:
+    async def check_ready(self) -> dict[str, float]:
         """Time each dependency in milliseconds; raise Unavailable naming those that do not answer."""
-        timings = await asyncio.gather(*(self._time(check) for check in self._checks.values()))
+        timings = await asyncio.gather(*(self._time_check(check) for check in self._checks.values()))
         answers = dict(zip(self._checks, timings, strict=True))
-        away = [name for name, milliseconds in answers.items() if milliseconds is None]
-        if away:
-            raise errors.Unavailable(f"{' and '.join(away)} not answering")
+        unavailable = [name for name, milliseconds in answers.items() if milliseconds is None]
+        if unavailable:
+            raise errors.Unavailable(f"{' and '.join(unavailable)} not answering")
         return {name: milliseconds for name, milliseconds in answers.items() if milliseconds is not None}
 
     @staticmethod
-    async def _time(check: Callable[[], Awaitable[object]]) -> float | None:
+    async def _time_check(check: Callable[[], Awaitable[object]]) -> float | None:
         started = time.perf_counter()
         try:
-            async with asyncio.timeout(TIMEOUT):
+            async with asyncio.timeout(TIMEOUT_SECONDS):
                 await check()
         except Exception:
             return None

@@ -1,6 +1,6 @@
-"""Owns repeats of a request by its Idempotency-Key: for a day the first answer is given again.
+"""Idempotency keys: for a day, a repeated request gets the response to the first one.
 
-Redis remembers; where it has forgotten, or is away, the constraints of the database hold.
+Responses are stored in Redis; where it is unavailable or has lost them, the constraints of the database hold.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ import errors
 
 log = logging.getLogger("parlance.idempotency")
 
-#: How long an answer is given again.
-_REMEMBERED = timedelta(hours=24)
-#: How long a request may run before it is taken to have died with its process.
-_RUNNING = timedelta(seconds=60)
+#: How long a response is stored.
+_ANSWER_LIFETIME = timedelta(hours=24)
+#: How long a request may run before its process counts as dead.
+_RUNNING_LIFETIME = timedelta(seconds=60)
 
-# Replaces or removes only what this very request has put there: after a minute another may have begun.
-_SETTLE = """
+# Replaces or removes only the marker of this request: after a minute another may have begun.
+_SETTLE_SCRIPT = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 if ARGV[2] == '' then return redis.call('DEL', KEYS[1]) end
 redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
@@ -36,7 +36,7 @@ return 1
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A request under a key. `answer` is what an earlier one was told; None where this is the first."""
+    """A request under a key. `answer` is the response to an earlier one; None where this is the first."""
 
     key: str
     fingerprint: str
@@ -47,19 +47,19 @@ class Attempt:
 class IdempotencyService:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._settle = redis.register_script(_SETTLE)
+        self._settle = redis.register_script(_SETTLE_SCRIPT)
 
     async def begin(self, user_id: str, operation_id: str, key: str, request: Mapping[str, object]) -> Attempt:
-        """Begin a request, or find that it was answered; raise IdempotencyKeyReused or IdempotencyInFlight."""
-        # Hashed: what a client chose should not shape a key of ours.
+        """Begin a request, or find an earlier response; raise IdempotencyKeyReused or IdempotencyInFlight."""
+        # Hashed: a client must not choose the length or the characters of a Redis key.
         name = f"idempotency:{operation_id}:{user_id}:{hashlib.sha256(key.encode()).hexdigest()}"
         fingerprint = hashlib.sha256(orjson.dumps(request, option=orjson.OPT_SORT_KEYS)).hexdigest()
         marker = orjson.dumps({"fingerprint": fingerprint, "attempt": secrets.token_hex(8)}).decode()
         attempt = Attempt(name, fingerprint, marker)
         try:
-            found = await self._redis.set(name, marker, nx=True, get=True, ex=_RUNNING)
+            found = await self._redis.set(name, marker, nx=True, get=True, ex=_RUNNING_LIFETIME)
         except (redis.exceptions.RedisError, OSError):
-            log.warning("Redis is away; an Idempotency-Key counts for nothing")
+            log.warning("redis_unavailable subject=idempotency_key operation=%s user_id=%s", operation_id, user_id)
             return attempt
         if not isinstance(found, str | bytes):  # nothing was there
             return attempt
@@ -71,16 +71,16 @@ class IdempotencyService:
         return Attempt(name, fingerprint, marker, earlier["answer"])
 
     async def finish(self, attempt: Attempt, answer: str) -> None:
-        """Remember the answer to a request that succeeded."""
+        """Store the response to a request that succeeded."""
         await self._end(attempt, orjson.dumps({"fingerprint": attempt.fingerprint, "answer": answer}).decode())
 
     async def abandon(self, attempt: Attempt) -> None:
-        """Forget a request that failed: the same one may be tried again."""
+        """Delete the marker of a request that failed, so that it can be sent again."""
         await self._end(attempt, "")
 
     async def _end(self, attempt: Attempt, value: str) -> None:
-        seconds = int(_REMEMBERED.total_seconds())
+        seconds = int(_ANSWER_LIFETIME.total_seconds())
         try:
             await self._settle(keys=[attempt.key], args=[attempt.marker, value, seconds])
         except (redis.exceptions.RedisError, OSError):
-            log.warning("Redis is away; the answer to a request is not remembered")
+            log.warning("redis_unavailable subject=idempotency_response key=%s", attempt.key)

@@ -1,8 +1,8 @@
-"""Deletion of rows that nobody reads any more: read notifications, tokens of mails, handled provider events.
+"""Deletion of rows that are no longer needed: read notifications, tokens of mails, handled provider events.
 
-In batches of bounded transactions, each found by an index. Never deleted: achievements, for the row with its occasion
-keeps one from being granted twice; events that are not handled; refresh tokens, for a rotated one is how a theft is
-noticed (`sign_ins` forgets them when they have expired).
+In bounded batches, each found by an index. Never deleted: achievements, whose row keeps one from being granted twice;
+unhandled events; refresh tokens, because a rotated one reveals a theft (`LoginsService.delete_expired` deletes expired
+ones).
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from datetime import timedelta
 import sqlalchemy as sa
 
 from adapters.database import Database
-from models.columns import now
+from models.columns import utc_now
 
 #: Rows of one transaction.
 BATCH_ROWS = 1000
 
-# Literals, not binds: PostgreSQL has to see that they imply the predicates of the partial indexes.
+# Literals, not parameters: the planner must see that they imply the predicates of the partial indexes.
 # Occasions other than those of achievements name what happens within days of the row: a match, a payment's one change
-# to `paid`, an upload. Nothing comes back to them after `PRUNE_NOTIFICATIONS_AFTER`.
+# to `paid`, an upload. No event repeats them after `PRUNE_NOTIFICATIONS_AFTER`.
 _NOTIFICATIONS = "read AND type <> 'achievement' AND read_at < :before"
 _TOKENS = "expires_at < :before"
 _EVENTS = "handled_at IS NOT NULL AND handled_at < :before"
@@ -48,12 +48,12 @@ class PruningService:
     async def prune(self) -> dict[str, int]:
         """Delete what is old enough; return how many rows of each table."""
         return {
-            table: await self._prune(table, condition, order, now() - after)
+            table: await self._prune(table, condition, order, utc_now() - after)
             for table, condition, order, after in self._rules
         }
 
     async def _prune(self, table: str, condition: str, order: str, before: object) -> int:
-        # Rows that somebody holds are left to the next night.
+        # Rows that a transaction has locked are left to the next night.
         statement = sa.text(
             f"DELETE FROM {table} WHERE id IN (SELECT id FROM {table} WHERE {condition}"  # noqa: S608
             f" ORDER BY {order} LIMIT :rows FOR UPDATE SKIP LOCKED)"

@@ -1,6 +1,6 @@
-"""Checks before a process serves or works: each passes, or raises one sentence with what is wrong and what to do.
+"""Checks before a process serves or runs jobs: each passes, or raises one sentence: what is wrong, what to do.
 
-A mistake (Misconfigured) stays until somebody corrects it; a service that is away (Away) may come back by itself.
+A mistake (Misconfigured) lasts until an operator corrects it; an unavailable service (Away) may recover by itself.
 `parlance doctor` reports the same sentences.
 """
 
@@ -30,42 +30,44 @@ log = logging.getLogger("parlance.startup")
 
 #: Seconds that a connection may take.
 CONNECT_SECONDS = 5
-#: Seconds between two tries to reach a service that is away.
+#: Seconds between two attempts to reach an unavailable service.
 RETRY_SECONDS = 1.0
 
-UPGRADE = "run `parlance migrations upgrade`"
+RUN_MIGRATIONS = "run `parlance migrations upgrade`"
 
-#: What PostgreSQL answers for a while.
-_NOT_READY = re.compile("starting up|shutting down|recovery mode|not yet accepting|too many clients|connection slots")
-#: What S3 stores answer for a while.
-_STORAGE_BUSY = {"InternalError", "ServiceUnavailable", "SlowDown", "RequestTimeout", "OperationAborted"}
+#: Answers of PostgreSQL that pass.
+_NOT_READY_PATTERN = re.compile(
+    "starting up|shutting down|recovery mode|not yet accepting|too many clients|connection slots"
+)
+#: Answers of S3 stores that pass.
+_STORAGE_BUSY_CODES = {"InternalError", "ServiceUnavailable", "SlowDown", "RequestTimeout", "OperationAborted"}
 
 
 class StartupError(errors.Refused):
-    """`saw` is what is wrong, `mend` what to do about it; never with a password or a key."""
+    """`problem` is what is wrong, `fix` what to do about it; neither has a password or a key."""
 
-    def __init__(self, saw: str, mend: str) -> None:
-        super().__init__(f"{saw}; {mend}")
-        self.saw, self.mend = saw, mend
+    def __init__(self, problem: str, fix: str) -> None:
+        super().__init__(f"{problem}; {fix}")
+        self.problem, self.fix = problem, fix
 
 
 class Misconfigured(StartupError):
-    """A mistake that no waiting corrects."""
+    """A mistake that waiting does not correct."""
 
 
 class Away(StartupError):
-    """A service that cannot be reached, or is not ready, at the moment."""
+    """A service that is unreachable, or not ready, at the moment."""
 
 
 async def require_ready(settings: Settings, revisions: Sequence[str]) -> None:
-    """Raise StartupError where `parlance serve` could not answer; storage that is away only costs a warning."""
+    """Raise StartupError where `parlance serve` could not answer; unavailable storage is a warning."""
     check_files(settings)
     await check_schema(settings, revisions)
     await check_redis(settings)
     try:
         await check_storage(settings)
     except Away as error:
-        log.warning("storage_unavailable reason=%s", error.saw)
+        log.warning("storage_unavailable reason=%s", error.problem)
 
 
 async def wait_until_ready(settings: Settings, revisions: Sequence[str]) -> None:
@@ -85,7 +87,7 @@ async def wait_for(name: str, check: Callable[[], Awaitable[None]], tolerated: t
             await check()
         except tolerated as error:
             if not is_away:
-                log.warning("%s_unavailable reason=%s", name, error.saw)
+                log.warning("%s_unavailable reason=%s", name, error.problem)
             is_away = True
             await asyncio.sleep(RETRY_SECONDS)
         else:
@@ -103,7 +105,7 @@ def check_files(settings: Settings) -> None:
 def check_bus_directory(settings: Settings) -> None:
     """Raise Misconfigured where web processes could not listen in BUS_DIRECTORY."""
     directory = bus.directory(settings)
-    if directory is None or settings.bus_directory is None:  # without a directory of its own, Redis serves as well
+    if directory is None or settings.bus_directory is None:  # without such a directory the bus uses Redis
         return
     try:
         mesh.require_usable(directory)
@@ -111,15 +113,15 @@ def check_bus_directory(settings: Settings) -> None:
         reason = error.strerror or "another user owns it, or its mode is not 0700"
         raise Misconfigured(
             f"BUS_DIRECTORY {directory} cannot be used: {reason}",
-            "set it to a directory of this user's own with mode 0700, or leave it empty",
+            "set it to a directory that this user owns with mode 0700, or leave it empty",
         ) from None
 
 
 @asynccontextmanager
-async def database(settings: Settings) -> AsyncIterator[psycopg.AsyncConnection]:
+async def open_database(settings: Settings) -> AsyncIterator[psycopg.AsyncConnection]:
     """Connect to PostgreSQL; raise StartupError."""
     host, where = settings.db_host or "", f"PostgreSQL at {settings.database_address}"
-    await _reach(where, host, settings.db_port, "DB_HOST", "DB_PORT")
+    await _require_reachable(where, host, settings.db_port, "DB_HOST", "DB_PORT")
     try:
         connection = await psycopg.AsyncConnection.connect(settings.database_url, connect_timeout=CONNECT_SECONDS)
     except psycopg.OperationalError as error:
@@ -141,31 +143,31 @@ def _database_error(settings: Settings, where: str, text: str) -> StartupError:
     if "invalid response" in text or "expected authentication request" in text:
         return Misconfigured(f"{where} is no PostgreSQL", "correct DB_HOST and DB_PORT")
     reason = " ".join(text.rpartition("FATAL:")[2].splitlines()[0].split()) if text.strip() else "no reason given"
-    if _NOT_READY.search(text) or "FATAL:" not in text:
-        return Away(f"{where} is not ready: {reason}", "wait until it is, or see its log")
-    return Misconfigured(f"{where} cannot be used: {reason}", "see its log")
+    if _NOT_READY_PATTERN.search(text) or "FATAL:" not in text:
+        return Away(f"{where} is not ready: {reason}", "wait, or read its log")
+    return Misconfigured(f"{where} cannot be used: {reason}", "read its log")
 
 
 async def check_database(settings: Settings) -> None:
     """Raise StartupError where PostgreSQL cannot be used."""
-    async with database(settings):
+    async with open_database(settings):
         pass
 
 
 async def check_schema(settings: Settings, revisions: Sequence[str]) -> None:
     """Raise StartupError where the schema is older than this release; `revisions` are all of it, newest first.
 
-    A revision that is not among them comes from a newer release: while that is being rolled out both run.
+    A revision that is not among them is of a newer release, during whose rollout both run.
     """
-    async with database(settings) as connection:
+    async with open_database(settings) as connection:
         current = await current_revision(connection)
     if current is None:
-        raise Misconfigured(f"the database {settings.db_name} has no tables yet", UPGRADE)
+        raise Misconfigured(f"the database {settings.db_name} has no tables yet", RUN_MIGRATIONS)
     if current not in revisions:
         log.warning("schema_newer_than_release revision=%s newest_known=%s", current, revisions[0])
     elif current != revisions[0]:
         pending = revisions.index(current)
-        raise Misconfigured(f"{pending} of {len(revisions)} migrations have not been run", UPGRADE)
+        raise Misconfigured(f"{pending} of {len(revisions)} migrations have not been run", RUN_MIGRATIONS)
 
 
 async def current_revision(connection: psycopg.AsyncConnection) -> str | None:
@@ -178,22 +180,22 @@ async def current_revision(connection: psycopg.AsyncConnection) -> str | None:
 
 
 async def check_redis(settings: Settings) -> None:
-    """Raise StartupError where Redis is not there or refuses us."""
+    """Raise StartupError where Redis is unreachable or refuses the credentials."""
     where = f"Redis at {settings.redis_address}"
-    await _reach(where, settings.redis_host or "", settings.redis_port, "REDIS_HOST", "REDIS_PORT")
+    await _require_reachable(where, settings.redis_host or "", settings.redis_port, "REDIS_HOST", "REDIS_PORT")
     client = redis.connect(settings)
     try:
         await client.ping()
         if settings.redis_password is not None:
-            # As adapters/scripts.py does it: redis-py names the user too, and then a server without a password agrees.
+            # Without a user name, as adapters/scripts.py does: with one, a server without a password accepts any.
             await client.execute_command("AUTH", settings.redis_password.get_secret_value())  # type: ignore[no-untyped-call]
     except BusyLoadingError:
-        raise Away(f"{where} is not ready: it is loading its data", "wait until it has") from None
+        raise Away(f"{where} is not ready: it is loading its data", "wait until it has loaded") from None
     except (AuthenticationError, ResponseError) as error:
         raise _redis_error(settings, where, str(error)) from None
     except (RedisError, OSError, UnicodeError):
-        mend = "correct REDIS_HOST and REDIS_PORT; a port for TLS is not supported"
-        raise Misconfigured(f"{where} does not answer as Redis does without TLS", mend) from None
+        fix = "correct REDIS_HOST and REDIS_PORT; a port for TLS is not supported"
+        raise Misconfigured(f"{where} does not answer as Redis does without TLS", fix) from None
     finally:
         await client.aclose()
 
@@ -201,53 +203,55 @@ async def check_redis(settings: Settings) -> None:
 def _redis_error(settings: Settings, where: str, text: str) -> StartupError:
     if settings.redis_password is None:
         if "auth" in text.lower():
-            return Misconfigured(f"{where} wants a password", "set REDIS_PASSWORD")
+            return Misconfigured(f"{where} needs a password", "set REDIS_PASSWORD")
     elif "without any password configured" in text:
         return Misconfigured(f"{where} has no password", "leave REDIS_PASSWORD empty, or set its requirepass")
     elif re.search("WRONGPASS|invalid|auth", text, re.IGNORECASE):
         return Misconfigured(f"{where} refuses the password", "correct REDIS_PASSWORD")
-    return Misconfigured(f"{where} refuses commands: {text[:120]}", "see its configuration")
+    return Misconfigured(f"{where} refuses commands: {text[:120]}", "check its configuration")
 
 
 async def check_storage(settings: Settings) -> None:
-    """Raise StartupError where the store is not there, refuses us or has no such bucket."""
+    """Raise StartupError where the store is unreachable, refuses the key or has no such bucket."""
     url = urlsplit(settings.storage_endpoint or "")
     where = f"storage at {settings.storage_endpoint}"
-    await _reach(where, url.hostname or "", url.port or (443 if url.scheme == "https" else 80), "STORAGE_ENDPOINT")
+    await _require_reachable(
+        where, url.hostname or "", url.port or (443 if url.scheme == "https" else 80), "STORAGE_ENDPOINT"
+    )
     try:
         await Storage(settings).ping()
     except StorageRefused as error:
-        if error.reason in _STORAGE_BUSY:
-            raise Away(f"{where} is not ready ({error.reason})", "wait until it is, or see its log") from None
+        if error.reason in _STORAGE_BUSY_CODES:
+            raise Away(f"{where} is not ready ({error.reason})", "wait, or read its log") from None
         if error.reason == "NoSuchBucket":
-            mend = "create it, or correct STORAGE_BUCKET_NAME"
-            raise Misconfigured(f"{where} has no bucket {settings.storage_bucket_name}", mend) from None
-        mend = "correct STORAGE_ACCESS_KEY, STORAGE_SECRET_KEY and STORAGE_REGION"
+            fix = "create it, or correct STORAGE_BUCKET_NAME"
+            raise Misconfigured(f"{where} has no bucket {settings.storage_bucket_name}", fix) from None
+        fix = "correct STORAGE_ACCESS_KEY, STORAGE_SECRET_KEY and STORAGE_REGION"
         raise Misconfigured(
-            f"{where} refuses access to bucket {settings.storage_bucket_name} ({error.reason})", mend
+            f"{where} refuses access to bucket {settings.storage_bucket_name} ({error.reason})", fix
         ) from None
     except errors.Unavailable as error:
         raise Away(f"{where} cannot be used: {error.detail}", "start it, or correct STORAGE_ENDPOINT") from None
 
 
-async def _reach(where: str, host: str, port: int, *names: str) -> None:
+async def _require_reachable(where: str, host: str, port: int, *names: str) -> None:
     """Connect and close; raise Misconfigured for a host that has no address, else Away."""
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
             _, writer = await asyncio.open_connection(host, port)
     except (socket.gaierror, UnicodeError):
-        saw = f"{where} cannot be reached: no address is known for the host {url_host(host)}"
-        raise Misconfigured(saw, f"correct {names[0]}") from None
+        problem = f"{where} cannot be reached: no address is known for the host {url_host(host)}"
+        raise Misconfigured(problem, f"correct {names[0]}") from None
     except TimeoutError:
-        mend = f"start it, open the firewall, or correct {' and '.join(names)}"
-        raise Away(f"{where} cannot be reached: no answer within {CONNECT_SECONDS} seconds", mend) from None
+        fix = f"start it, open the firewall, or correct {' and '.join(names)}"
+        raise Away(f"{where} cannot be reached: no answer within {CONNECT_SECONDS} seconds", fix) from None
     except OSError as error:
-        saw = f"{where} cannot be reached: {_reason(error)}"
-        raise Away(saw, f"start it, or correct {' and '.join(names)}") from None
+        problem = f"{where} cannot be reached: {_describe(error)}"
+        raise Away(problem, f"start it, or correct {' and '.join(names)}") from None
     writer.close()
 
 
-def _reason(error: OSError) -> str:
-    """The system's words; asyncio's have the address in them once more."""
+def _describe(error: OSError) -> str:
+    """Return the system's text for an error; that of asyncio repeats the address."""
     number = error.errno or next(iter(map(int, re.findall(r"\[Errno (\d+)\]", str(error)))), None)
     return os.strerror(number) if number else str(error)

@@ -25,7 +25,7 @@ async def raise_alert(db: AsyncSession, order: Order, kind: AlertKind, reference
         .returning(col(PaymentAlert.id))
     )
     if (alert_id := raised.scalar()) is not None:
-        await notifications.tell_admins(db, notification_templates.payment_alert(alert_id, kind, order))
+        await notifications.notify_admins(db, notification_templates.payment_alert(alert_id, kind, order))
         line = f"payment_alert kind={kind} order_id={order.id} reference={reference}"
         # After the commit: the transaction may still fail, and be tried again.
         sa.event.listen(db.sync_session, "after_commit", lambda _: log.error(line), once=True)

@@ -15,9 +15,9 @@ import errors
 from adapters.database import Database
 from adapters.ports import PaymentProvider, Purchase
 from models import Course, Enrollment, Order, OrderStatus, ProviderName
-from models.columns import now
-from models.order import OPEN
-from services.identity.logins import lock_user
+from models.columns import utc_now
+from models.order import OPEN_STATUSES
+from services.identity.user_rows import lock_active_user
 from services.payments import settlement
 from services.payments.providers import get_provider
 
@@ -54,9 +54,9 @@ class CheckoutService:
             order = await self._find_or_create_order(uuid.UUID(user_id), uuid.UUID(course_id))
             if order.status is OrderStatus.PENDING and order.checkout_url is None:
                 order = await self._ensure_page(order)
-            if order.status not in OPEN:
+            if order.status not in OPEN_STATUSES:
                 continue
-            if order.status is OrderStatus.PENDING and order.checkout_expires_at > now():
+            if order.status is OrderStatus.PENDING and order.checkout_expires_at > utc_now():
                 return order
             if await self._is_still_open(order):
                 raise errors.PaymentPending()
@@ -77,15 +77,13 @@ class CheckoutService:
         async with self._database.transaction() as db:
             for fact in facts:
                 settled = await settlement.apply_fact(db, order.provider, fact) or settled
-        return (settled or order).status in OPEN
+        return (settled or order).status in OPEN_STATUSES
 
     async def _find_or_create_order(self, user_id: uuid.UUID, course_id: uuid.UUID) -> Order:
         try:
             async with self._database.transaction() as db:
                 # Locked, as by everything that enrolls: what is read below stays so until the commit.
-                user = await lock_user(db, user_id)
-                if user is None or user.deleted_at is not None:
-                    raise errors.Unauthenticated()
+                await lock_active_user(db, user_id)
                 course = (await db.exec(select(Course).where(Course.id == course_id, col(Course.is_published)))).first()
                 if course is None:
                     raise errors.NotFound()
@@ -95,7 +93,7 @@ class CheckoutService:
                 mine = (
                     col(Order.user_id) == user_id,
                     col(Order.course_id) == course_id,
-                    col(Order.status).in_(OPEN),
+                    col(Order.status).in_(OPEN_STATUSES),
                 )
                 # Its page was never returned to anybody, so nobody can have paid.
                 await db.execute(
@@ -104,7 +102,7 @@ class CheckoutService:
                         *mine,
                         col(Order.status) == OrderStatus.PENDING,
                         col(Order.checkout_url).is_(None),
-                        col(Order.checkout_expires_at) < now() + MIN_CHECKOUT_DURATION,
+                        col(Order.checkout_expires_at) < utc_now() + MIN_CHECKOUT_DURATION,
                     )
                     .values(status=OrderStatus.EXPIRED)
                 )
@@ -122,7 +120,7 @@ class CheckoutService:
                     provider=self._default_provider,
                     live=get_provider(self._providers, self._default_provider).live,
                     # Whole seconds: providers take no less.
-                    checkout_expires_at=(now() + self._checkout_expiry).replace(microsecond=0),
+                    checkout_expires_at=(utc_now() + self._checkout_expiry).replace(microsecond=0),
                 )
                 db.add(order)
             return order
@@ -146,7 +144,7 @@ class CheckoutService:
         raise errors.Unavailable()
 
     async def _claim_page(self, order_id: uuid.UUID) -> bool:
-        expired = col(Order.checkout_asked_at) < now() - CHECKOUT_PAGE_CLAIM_DURATION
+        expired = col(Order.checkout_asked_at) < utc_now() - CHECKOUT_PAGE_CLAIM_DURATION
         unclaimed = sa.or_(col(Order.checkout_asked_at).is_(None), expired)
         statement = (
             sa.update(Order)
@@ -156,7 +154,7 @@ class CheckoutService:
                 col(Order.checkout_url).is_(None),
                 unclaimed,
             )
-            .values(checkout_asked_at=now())
+            .values(checkout_asked_at=utc_now())
             .returning(col(Order.id))
         )
         async with self._database.transaction() as db:

@@ -11,8 +11,7 @@ from sqlmodel import col, select
 import errors
 from adapters.database import Database
 from models import AlertKind, Order, OrderStatus, PaymentAlert, ProviderName
-from services import pagination
-from services.pagination import Page
+from services.pagination import Page, read_page
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +72,6 @@ class OrdersService:
         return Page([AdminOrder(order, alerts[order.id]) for order in page.items], page.next_cursor)
 
     async def _read_page(self, which: sa.ColumnElement[bool], limit: int, cursor: str | None) -> Page[Order]:
-        newest = select(Order).where(which).order_by(col(Order.created_at).desc(), col(Order.id).desc())
-        if cursor:
-            newest = newest.where(
-                sa.tuple_(col(Order.created_at), col(Order.id)) < sa.tuple_(*pagination.decode(cursor))
-            )
+        key = (col(Order.created_at), col(Order.id))
         async with self._database.transaction() as db:
-            rows = list((await db.exec(newest.limit(limit + 1))).all())
-        return pagination.page(rows, limit, lambda row: (row.created_at, row.id))
+            return await read_page(db, select(Order).where(which), key, limit=limit, cursor=cursor)

@@ -15,8 +15,8 @@ import errors
 from adapters.database import Database
 from adapters.ports import Fact, PaymentProvider
 from models import Dispute, DisputeStatus, Order, OrderStatus, ProviderName, Refund, RefundStatus
-from models.columns import now
-from models.order import OPEN
+from models.columns import utc_now
+from models.order import OPEN_STATUSES
 from services.payments import settlement
 from services.payments.checkout import MIN_CHECKOUT_DURATION
 from services.payments.providers import get_provider
@@ -64,12 +64,12 @@ class ReconciliationService:
         """
         refunding = sa.exists().where(col(Refund.order_id) == Order.id, col(Refund.status) == RefundStatus.PENDING)
         disputing = sa.exists().where(col(Dispute.order_id) == Order.id, col(Dispute.status) == DisputeStatus.OPEN)
-        waiting = sa.or_(col(Order.status).in_(OPEN), refunding, disputing)
+        waiting = sa.or_(col(Order.status).in_(OPEN_STATUSES), refunding, disputing)
         async with self._database.transaction() as db:
             orders = (
                 await db.exec(
                     select(Order)
-                    .where(waiting, col(Order.created_at) <= now() - before)
+                    .where(waiting, col(Order.created_at) <= utc_now() - before)
                     .order_by(col(Order.created_at), col(Order.id))
                 )
             ).all()
@@ -88,7 +88,7 @@ class ReconciliationService:
     async def _reconcile_paid(self, provider: ProviderName, seen: set[uuid.UUID], dry_run: bool) -> list[Reconciled]:
         """Record refunds and disputes that were made on the provider's pages, of orders that were not looked up."""
         try:
-            facts = await self._providers[provider].changes(now() - PROVIDER_CHANGES_WINDOW)
+            facts = await self._providers[provider].changes(utc_now() - PROVIDER_CHANGES_WINDOW)
         except (errors.Unavailable, errors.PaymentRefused) as error:
             return [Reconciled(None, f"paid by {provider}", "", "", error.detail)]
         by_payment: dict[str, list[Fact]] = {}
@@ -131,7 +131,7 @@ class ReconciliationService:
             Refund.order_id == order.id,
             Refund.status == RefundStatus.PENDING,
             col(Refund.provider_refund_id).is_(None),
-            Refund.created_at < now() - REFUND_RESEND_AFTER,
+            Refund.created_at < utc_now() - REFUND_RESEND_AFTER,
         )
         async with self._database.transaction() as db:
             refunds = (await db.exec(unsent)).all()
@@ -153,7 +153,7 @@ class ReconciliationService:
                         col(Order.id) == order.id,
                         col(Order.status) == OrderStatus.PENDING,
                         col(Order.checkout_url).is_(None),
-                        col(Order.checkout_expires_at) < now() + MIN_CHECKOUT_DURATION,
+                        col(Order.checkout_expires_at) < utc_now() + MIN_CHECKOUT_DURATION,
                     )
                     .values(status=OrderStatus.EXPIRED)
                 )

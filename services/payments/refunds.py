@@ -17,9 +17,8 @@ from adapters.jobs import Jobs
 from adapters.ports import PaymentProvider
 from jobs import send_refund
 from models import Dispute, DisputeStatus, Order, OrderStatus, Refund, RefundStatus
-from services import pagination
 from services.operations.audit import AuditService
-from services.pagination import Page
+from services.pagination import Page, read_page
 from services.payments import settlement
 from services.payments.providers import get_provider
 
@@ -122,11 +121,6 @@ class RefundsService:
 
     async def list_refunds(self, *, limit: int, cursor: str | None) -> Page[Refund]:
         """Read a page of all refunds, newest first."""
-        newest = select(Refund).order_by(col(Refund.created_at).desc(), col(Refund.id).desc())
-        if cursor:
-            newest = newest.where(
-                sa.tuple_(col(Refund.created_at), col(Refund.id)) < sa.tuple_(*pagination.decode(cursor))
-            )
+        key = (col(Refund.created_at), col(Refund.id))
         async with self._database.transaction() as db:
-            rows = list((await db.exec(newest.limit(limit + 1))).all())
-        return pagination.page(rows, limit, lambda row: (row.created_at, row.id))
+            return await read_page(db, select(Refund), key, limit=limit, cursor=cursor)

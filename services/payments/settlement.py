@@ -28,8 +28,8 @@ from models import (
     RefundStatus,
     User,
 )
-from models.columns import now
-from services.identity.logins import lock_user
+from models.columns import utc_now
+from services.identity.user_rows import lock_user
 from services.messaging import notification_templates, notifications
 from services.payments.alerts import raise_alert
 
@@ -161,16 +161,16 @@ async def _record_checkout(db: AsyncSession, order: Order, fact: CheckoutFact) -
         # A page that nobody used expires without a notification; a payment that was made and failed is worth one.
         awaited = status is OrderStatus.FAILED or before is OrderStatus.PROCESSING
         if moved.first() is not None and awaited and status is not OrderStatus.PROCESSING:
-            await notifications.tell(db, order.user_id, notification_templates.payment_failed(order))
+            await notifications.notify_user(db, order.user_id, notification_templates.payment_failed(order))
     if fact.outcome == "paid" and fact.payment_id:
         paid = await db.execute(
             sa.update(Order)
             .where(col(Order.id) == order.id, col(Order.status).in_(_UNPAID_STATUSES))
-            .values(status=OrderStatus.PAID, paid_at=now(), provider_payment_id=fact.payment_id)
+            .values(status=OrderStatus.PAID, paid_at=utc_now(), provider_payment_id=fact.payment_id)
             .returning(col(Order.id))
         )
         if paid.first() is not None:
-            await notifications.tell(db, order.user_id, notification_templates.payment_success(order))
+            await notifications.notify_user(db, order.user_id, notification_templates.payment_success(order))
             if await db.scalar(select(User.deleted_at).where(User.id == order.user_id)):
                 await raise_alert(db, order, AlertKind.ACCOUNT_DELETED, fact.payment_id, amount=order.amount)
         await _attach_early_records(db, order, fact.payment_id)
@@ -237,7 +237,7 @@ async def _record_refund(db: AsyncSession, provider: ProviderName, order: Order 
     await db.execute(
         statement.on_conflict_do_update(
             constraint="refunds_provider_key",
-            set_={"status": statement.excluded.status, "updated_at": now()},
+            set_={"status": statement.excluded.status, "updated_at": utc_now()},
             where=col(Refund.status) < statement.excluded.status,
         )
     )
@@ -278,7 +278,7 @@ async def _record_dispute(db: AsyncSession, provider: ProviderName, order: Order
     row = await db.execute(
         statement.on_conflict_do_update(
             constraint="disputes_provider_key",
-            set_={**merged, "updated_at": now()},
+            set_={**merged, "updated_at": utc_now()},
             where=sa.or_(*(getattr(Dispute, name).is_distinct_from(value) for name, value in merged.items())),
         )
         .returning(Dispute)

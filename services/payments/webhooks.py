@@ -27,7 +27,7 @@ from adapters.jobs import Jobs
 from adapters.ports import CheckoutFact, DisputeFact, Fact, PaymentProvider, ProviderEvent, RefundFact
 from jobs import handle_payment_event
 from models import ProviderName, WebhookEvent
-from models.columns import now
+from models.columns import utc_now
 from services.messaging import notification_templates, notifications
 from services.operations.audit import AuditService
 from services.payments import settlement
@@ -149,11 +149,11 @@ class WebhooksService:
                         type=event.type,
                         body=body,
                         last_error=_truncate(event.unreadable),
-                        set_aside_at=now(),
+                        set_aside_at=utc_now(),
                     )
                     .on_conflict_do_nothing(constraint="webhook_events_once_key")
                 )
-            await notifications.tell_admins(db, notification_templates.webhook_unknown(provider, event.type))
+            await notifications.notify_admins(db, notification_templates.webhook_unknown(provider, event.type))
         log.warning(
             "webhook_event_unreadable provider=%s event=%s type=%r why=%r",
             provider,
@@ -190,7 +190,7 @@ class WebhooksService:
         taken = (
             sa.update(WebhookEvent)
             .where(*_is_unhandled(), col(WebhookEvent.id) == event_id)
-            .values(handled_at=now())
+            .values(handled_at=utc_now())
             .returning(col(WebhookEvent.provider), col(WebhookEvent.fact), col(WebhookEvent.type))
         )
         async with self._database.transaction() as db:
@@ -201,7 +201,7 @@ class WebhooksService:
             order = await settlement.apply_fact(db, row.provider, fact)
             if order is None and isinstance(fact, CheckoutFact):
                 # Another integration of the same account, or another deployment.
-                await notifications.tell_admins(db, notification_templates.webhook_unknown(row.provider, row.type))
+                await notifications.notify_admins(db, notification_templates.webhook_unknown(row.provider, row.type))
             return True
 
     async def _count_failure(self, event_id: uuid.UUID, error: Exception) -> bool:
@@ -221,7 +221,7 @@ class WebhooksService:
             row = (await db.execute(counted)).first()
             if row is None or row.set_aside_at is None:
                 return False
-            await notifications.tell_admins(
+            await notifications.notify_admins(
                 db, notification_templates.webhook_set_aside(event_id, row.provider, row.type)
             )
             return True
@@ -230,7 +230,7 @@ class WebhooksService:
         """Handle events whose job is lost; return how many."""
         overdue = (
             select(WebhookEvent.id)
-            .where(*_is_unhandled(), col(WebhookEvent.received_at) < now() - EVENT_OVERDUE_AFTER)
+            .where(*_is_unhandled(), col(WebhookEvent.received_at) < utc_now() - EVENT_OVERDUE_AFTER)
             .order_by(col(WebhookEvent.received_at))
             .limit(100)
         )

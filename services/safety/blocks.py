@@ -1,8 +1,9 @@
-"""Owns blocks: two learners who are never paired again, because one of them said so."""
+"""Blocks: two users who are never matched again, because one of them asked for it."""
 
 from __future__ import annotations
 
 import uuid
+from typing import NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
@@ -11,8 +12,12 @@ from sqlmodel import col, select
 import errors
 from adapters.database import Database
 from models import Block, Profile, User
-from services import pagination
-from services.pagination import Page
+from services.pagination import Page, read_page
+
+
+class BlockedUser(NamedTuple):
+    block: Block
+    profile: Profile
 
 
 class BlocksService:
@@ -20,18 +25,18 @@ class BlocksService:
         self._database = database
 
     async def block(self, user_id: str, other_id: str) -> None:
-        """Block somebody; again is the same. Raises NotFound, and RequestInvalid for oneself."""
+        """Block a user, where that is not so yet; raise NotFound, and RequestInvalid for the user's own account."""
         me, other = uuid.UUID(user_id), uuid.UUID(other_id)
         if me == other:
-            raise errors.RequestInvalid("one cannot block oneself")
+            raise errors.RequestInvalid("you cannot block yourself")
         async with self._database.transaction() as db:
-            there = select(User.id).where(User.id == other, col(User.deleted_at).is_(None))
-            if (await db.exec(there)).first() is None:
+            active = select(User.id).where(User.id == other, col(User.deleted_at).is_(None))
+            if (await db.exec(active)).first() is None:
                 raise errors.NotFound()
             await db.execute(insert(Block).values(blocker_id=me, blocked_id=other).on_conflict_do_nothing())
 
     async def unblock(self, user_id: str, other_id: str) -> None:
-        """Take a block back; raise NotFound where there is none."""
+        """Remove a block; raise NotFound where there is none."""
         statement = (
             sa.delete(Block)
             .where(col(Block.blocker_id) == uuid.UUID(user_id), col(Block.blocked_id) == uuid.UUID(other_id))
@@ -41,19 +46,13 @@ class BlocksService:
             if (await db.execute(statement)).first() is None:
                 raise errors.NotFound()
 
-    async def list_of(self, user_id: str, *, limit: int, cursor: str | None) -> Page[tuple[Block, Profile]]:
-        """Read a page of those one has blocked, newest first."""
+    async def list_for_user(self, user_id: str, *, limit: int, cursor: str | None) -> Page[BlockedUser]:
+        """Read a page of the users that a user has blocked, newest first."""
         statement = (
             select(Block, Profile)
             .join(Profile, col(Profile.user_id) == col(Block.blocked_id))
             .where(Block.blocker_id == uuid.UUID(user_id))
-            .order_by(col(Block.created_at).desc(), col(Block.blocked_id).desc())
-            .limit(limit + 1)
         )
-        if cursor:
-            statement = statement.where(
-                sa.tuple_(col(Block.created_at), col(Block.blocked_id)) < sa.tuple_(*pagination.decode(cursor))
-            )
+        key = (col(Block.created_at), col(Block.blocked_id))
         async with self._database.transaction() as db:
-            rows = [(row[0], row[1]) for row in (await db.execute(statement)).all()]
-        return pagination.page(rows, limit, lambda row: (row[0].created_at, row[0].blocked_id))
+            return await read_page(db, statement, key, limit=limit, cursor=cursor, build=BlockedUser)

@@ -1,4 +1,4 @@
-"""Owns reports: telling of a learner, and what the operators make of it."""
+"""Reports of learners by learners, and their review by administrators."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 import errors
 from adapters.database import Database
 from models import CallSession, Report, ReportReason, ReportStatus, User
-from models.columns import now
-from services import pagination
-from services.identity.logins import lock_user
+from models.columns import utc_now
+from services.identity.user_rows import lock_user
 from services.messaging import notification_templates, notifications
 from services.operations.audit import AuditService
-from services.pagination import Page
+from services.pagination import Page, read_page
 from services.safety.bans import BansService
 
-#: How many different learners' pending reports put somebody before the operators.
-FLAG_AT = 3
+#: Learners with a pending report of the same user, from which on that user is flagged for review.
+FLAG_REPORTERS = 3
 
 
 class ReportsService:
@@ -33,13 +32,13 @@ class ReportsService:
     async def report(
         self, reporter_id: str, reported_id: str, session_id: str | None, reason: str, description: str | None
     ) -> Report:
-        """Report somebody one has been in a call with.
+        """Report a user that the reporter was in a call with.
 
-        Raises NotFound where there was no such call, AlreadyReported, and RequestInvalid for oneself.
+        Raises NotFound where there was no such call, AlreadyReported, and RequestInvalid for the own account.
         """
         reporter, reported = uuid.UUID(reporter_id), uuid.UUID(reported_id)
         if reporter == reported:
-            raise errors.RequestInvalid("one cannot report oneself")
+            raise errors.RequestInvalid("you cannot report yourself")
         together = sa.or_(
             sa.and_(col(CallSession.user_a_id) == reporter, col(CallSession.user_b_id) == reported),
             sa.and_(col(CallSession.user_a_id) == reported, col(CallSession.user_b_id) == reporter),
@@ -55,20 +54,20 @@ class ReportsService:
         )
         try:
             async with self._database.transaction() as db:
-                # Held, so that of three reports at once the last sees the other two.
+                # Locked, so that of three simultaneous reports the last one sees the other two.
                 user = await lock_user(db, reported)
                 if user is None or (await db.exec(select(CallSession.id).where(together).limit(1))).first() is None:
                     raise errors.NotFound()
                 db.add(report)
                 await db.flush()
-                await notifications.tell_admins(db, notification_templates.new_report(report))
-                await self._flag(db, user)
+                await notifications.notify_admins(db, notification_templates.new_report(report))
+                await self._update_flag(db, user)
         except IntegrityError:
             raise errors.AlreadyReported() from None
         return report
 
     async def list_mine(self, user_id: str, *, limit: int, cursor: str | None) -> Page[Report]:
-        """Read a page of the reports one has made, newest first."""
+        """Read a page of the reports that a user has made, newest first."""
         return await self._list(col(Report.reporter_id) == uuid.UUID(user_id), limit, cursor)
 
     async def list_all(
@@ -81,34 +80,27 @@ class ReportsService:
         cursor: str | None = None,
     ) -> Page[Report]:
         """Read a page of all reports, or those of one status, by one learner, about one, newest first."""
-        which: list[sa.ColumnElement[bool]] = [sa.true()]
+        conditions: list[sa.ColumnElement[bool]] = [sa.true()]
         if status:
-            which.append(col(Report.status) == ReportStatus(status))
+            conditions.append(col(Report.status) == ReportStatus(status))
         if reporter_id:
-            which.append(col(Report.reporter_id) == uuid.UUID(reporter_id))
+            conditions.append(col(Report.reporter_id) == uuid.UUID(reporter_id))
         if reported_id:
-            which.append(col(Report.reported_id) == uuid.UUID(reported_id))
-        return await self._list(sa.and_(*which), limit, cursor)
+            conditions.append(col(Report.reported_id) == uuid.UUID(reported_id))
+        return await self._list(sa.and_(*conditions), limit, cursor)
 
-    async def _list(self, which: sa.ColumnElement[bool], limit: int, cursor: str | None) -> Page[Report]:
-        statement = (
-            select(Report).where(which).order_by(col(Report.created_at).desc(), col(Report.id).desc()).limit(limit + 1)
-        )
-        if cursor:
-            statement = statement.where(
-                sa.tuple_(col(Report.created_at), col(Report.id)) < sa.tuple_(*pagination.decode(cursor))
-            )
+    async def _list(self, condition: sa.ColumnElement[bool], limit: int, cursor: str | None) -> Page[Report]:
+        key = (col(Report.created_at), col(Report.id))
         async with self._database.transaction() as db:
-            rows = list((await db.exec(statement)).all())
-        return pagination.page(rows, limit, lambda report: (report.created_at, report.id))
+            return await read_page(db, select(Report).where(condition), key, limit=limit, cursor=cursor)
 
     async def review(
         self, actor_id: str, report_id: str, *, status: str | None, admin_note: str | None, ban: bool
     ) -> Report:
-        """Settle a report, and ban the reported on demand, all at once.
+        """Review a report, and ban the reported user where `ban` says so, in one transaction.
 
-        Raises NotFound, Forbidden where the reported is an administrator, and AlreadyReported where the report would be
-        pending again although its reporter has made another since.
+        Raises NotFound, Forbidden where the reported user is an administrator, and AlreadyReported where the report
+        would be pending again although its reporter has made another since.
         """
         actor = uuid.UUID(actor_id)
         ended: list[str] = []
@@ -127,35 +119,35 @@ class ReportsService:
                 if admin_note is not None:
                     report.admin_note = admin_note
                 if report.status is ReportStatus.ACTIONED and report.actioned_at is None:
-                    report.actioned_at = now()
+                    report.actioned_at = utc_now()
                 db.add(report)
                 await db.flush()
                 user = await lock_user(db, report.reported_id)
                 assert user is not None
                 if ban:
                     ended = await self._bans.ban_within(db, actor, user, admin_note or report.reason.value)
-                await self._flag(db, user)
+                await self._update_flag(db, user)
                 outcome = {"before": before.value, "after": report.status.value, "banned": ban}
                 await self._audit.write(db, actor, "report.review", report.id, **outcome)
         except IntegrityError:
             raise errors.AlreadyReported("The reporter has another pending report of the same learner.") from None
-        await self._bans.announce(ended)
+        await self._bans.publish_ended_logins(ended)
         return report
 
     @staticmethod
-    async def _flag(db: AsyncSession, user: User) -> None:
-        if await flag(db, user):
-            await notifications.tell_admins(db, notification_templates.flagged(user.id))
+    async def _update_flag(db: AsyncSession, user: User) -> None:
+        if await update_flag(db, user):
+            await notifications.notify_admins(db, notification_templates.user_flagged(user.id))
 
 
-async def flag(db: AsyncSession, user: User) -> bool:
-    """Put an account before the operators, or take it away, by its pending reporters; say whether it is there anew."""
+async def update_flag(db: AsyncSession, user: User) -> bool:
+    """Flag an account for review, or end the flag, by its pending reporters; say whether it was flagged just now."""
     reporters = select(sa.func.count(sa.distinct(col(Report.reporter_id)))).where(
         Report.reported_id == user.id, Report.status == ReportStatus.PENDING
     )
-    flagged = (await db.exec(reporters)).one() >= FLAG_AT
+    flagged = (await db.exec(reporters)).one() >= FLAG_REPORTERS
     if flagged != (user.flagged_at is not None):
-        user.flagged_at = now() if flagged else None
+        user.flagged_at = utc_now() if flagged else None
         db.add(user)
         return flagged
     return False

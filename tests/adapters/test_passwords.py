@@ -57,7 +57,7 @@ async def test_new_password_is_counted_after_preparation() -> None:
     hasher.close()
 
 
-async def test_work_depends_on_what_was_typed_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_hash_count_depends_on_the_typed_form_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """As many bcrypt checks for a missing account as for an old hash and a new one."""
     hasher, real, checked = Passwords(4), bcrypt.checkpw, 0
 
@@ -79,7 +79,7 @@ async def test_work_depends_on_what_was_typed_alone(monkeypatch: pytest.MonkeyPa
     hasher.close()
 
 
-async def test_old_hash_opens_and_is_renewed(container: Container) -> None:
+async def test_old_hash_is_accepted_and_renewed(container: Container) -> None:
     """A hash of the bytes that a Mac typed: it opens as before, and from then on in the other form as well."""
     account = await container.authentication.register(email := new_email(), PASSWORD, "phone", "ios")
     old = bcrypt.hashpw(NFD.encode(), bcrypt.gensalt(4)).decode()
@@ -95,7 +95,7 @@ async def test_old_hash_opens_and_is_renewed(container: Container) -> None:
     assert after.password_hash == row.password_hash
 
 
-async def test_old_hash_of_a_refused_password_opens(container: Container) -> None:
+async def test_old_hash_of_a_common_password_is_accepted(container: Container) -> None:
     account = await container.authentication.register(email := new_email(), PASSWORD, "phone", "ios")
     old = bcrypt.hashpw(b"tab\tand bell\x07", bcrypt.gensalt(4)).decode()
     await query(container, "UPDATE users SET password_hash = :old WHERE id = :id", old=old, id=account.user.id)
@@ -137,8 +137,8 @@ async def test_common_password_is_refused_by_a_reset(container: Container) -> No
         token=token.encode(),
     )
     with pytest.raises(errors.PasswordTooCommon):
-        await container.authentication.reset_password(token, "password123")
-    await container.authentication.reset_password(token, "no common words here")
+        await container.passwords.reset(token, "password123")
+    await container.passwords.reset(token, "no common words here")
 
 
 async def test_account_with_a_common_password_can_log_in(container: Container) -> None:

@@ -1,4 +1,4 @@
-"""Pushes leave through Firebase's own SDK, to a stand-in of its HTTP API; what goes wrong is told apart, and soon."""
+"""Pushes by the SDK of Firebase, to a stand-in of its HTTP API; each kind of failure has its own outcome."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def a_push(**changed: object) -> Push:
     return Push(**{**values, "lasts": timedelta(seconds=90), **changed})  # type: ignore[arg-type]
 
 
-async def test_a_device_shows_what_it_is_sent_and_a_repeat_once(sender: FcmSender, stand_ins: StandIns) -> None:
+async def test_push_carries_a_key_that_collapses_repeats(sender: FcmSender, stand_ins: StandIns) -> None:
     token, push = a_token(), a_push()
     assert await sender.send(token, push) == "sent"
     (shown,) = stand_ins.fcm.shown(token)
@@ -97,7 +97,7 @@ async def test_one_access_token_serves_many_pushes(sender: FcmSender, stand_ins:
     assert stand_ins.fcm.tokens_given == before
 
 
-async def test_a_device_without_the_app_is_told_apart(sender: FcmSender, stand_ins: StandIns) -> None:
+async def test_uninstalled_app_is_reported_as_unregistered(sender: FcmSender, stand_ins: StandIns) -> None:
     token = a_token()
     stand_ins.fcm.unregister(token)
     assert await sender.send(token, a_push()) == "unregistered"
@@ -106,7 +106,7 @@ async def test_a_device_without_the_app_is_told_apart(sender: FcmSender, stand_i
 @pytest.mark.parametrize(
     ("status", "seconds", "wait"), [(429, 7, 7), (503, 30, 30), (429, 1e9, 3600), (503, 0.2, 1), (500, 1, None)]
 )
-async def test_a_busy_fcm_is_asked_again_when_it_says_and_not_before(
+async def test_busy_fcm_is_retried_after_its_retry_after(
     sender: FcmSender, stand_ins: StandIns, status: int, seconds: float, wait: int | None
 ) -> None:
     token = a_token()
@@ -122,7 +122,7 @@ async def test_a_busy_fcm_is_asked_again_when_it_says_and_not_before(
     assert await sender.send(token, a_push()) == "sent"
 
 
-async def test_what_fcm_does_not_understand_is_not_asked_again(
+async def test_invalid_fcm_request_is_not_retried(
     sender: FcmSender, stand_ins: StandIns, caplog: pytest.LogCaptureFixture
 ) -> None:
     stand_ins.faults.add("refuse", SEND, status=400)
@@ -132,7 +132,7 @@ async def test_what_fcm_does_not_understand_is_not_asked_again(
 
 @pytest.mark.parametrize("where", [SEND, "POST /token"])
 @pytest.mark.parametrize("kind", ["hang", "cut"])
-async def test_an_answer_that_does_not_come_is_given_up_and_blocks_nobody(
+async def test_fcm_timeout_does_not_block_other_pushes(
     account: Settings, stand_ins: StandIns, kind: str, where: str
 ) -> None:
     sender = FcmSender(account)
@@ -158,7 +158,7 @@ async def test_an_answer_that_does_not_come_is_given_up_and_blocks_nobody(
         await sender.close()
 
 
-async def test_an_fcm_that_is_away_is_asked_again(account: Settings) -> None:
+async def test_unavailable_fcm_is_retried(account: Settings) -> None:
     nobody = f"http://127.0.0.1:{free_port()}"
     for changed in ({"firebase_api_url": nobody}, {"firebase_token_url": f"{nobody}/token"}):
         sender = FcmSender(account.model_copy(update=changed))
@@ -167,7 +167,7 @@ async def test_an_fcm_that_is_away_is_asked_again(account: Settings) -> None:
         await sender.close()
 
 
-async def test_no_token_and_no_key_reach_a_log(
+async def test_tokens_and_keys_are_not_logged(
     account: Settings, stand_ins: StandIns, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -189,7 +189,7 @@ async def test_no_token_and_no_key_reach_a_log(
     assert [each for each in secrets_ if each in caplog.text] == []
 
 
-def test_half_an_account_and_a_key_that_is_none_stop_the_start(environment: dict[str, str]) -> None:
+def test_incomplete_fcm_account_stops_the_start(environment: dict[str, str]) -> None:
     half = load_settings({**environment, "FIREBASE_PROJECT_ID": "parlance"})
     with pytest.raises(SettingsError, match="FIREBASE_CLIENT_EMAIL is not set") as lacking:
         half.require_services()

@@ -61,7 +61,7 @@ async def key(container: Container, request: pytest.FixtureRequest) -> AsyncIter
     await container.redis.delete(name)
 
 
-async def test_callers_of_one_turn_get_each_their_own_answer(scripts: Scripts, key: str) -> None:
+async def test_calls_of_one_batch_get_their_own_results(scripts: Scripts, key: str) -> None:
     counts = await asyncio.gather(*(scripts.call("count", [key]) for _ in range(1000)))
     assert counts == list(range(1, 1001))
     answers = await asyncio.gather(*(scripts.call("answer", args=[number]) for number in range(100)))
@@ -69,9 +69,7 @@ async def test_callers_of_one_turn_get_each_their_own_answer(scripts: Scripts, k
     assert await scripts.execute("GET", key) == "1000"
 
 
-async def test_those_who_call_together_are_answered_by_one_run_of_the_script(
-    scripts: Scripts, container: Container, key: str
-) -> None:
+async def test_calls_of_one_batch_run_the_script_once(scripts: Scripts, container: Container, key: str) -> None:
     await container.redis.script_flush()
 
     async def call(number: int, shared: str = "n") -> Any:
@@ -86,7 +84,7 @@ async def test_those_who_call_together_are_answered_by_one_run_of_the_script(
     assert [answer[0] for answer in await asyncio.gather(*rest)] == ["n1", "n2"]
 
 
-async def test_those_who_call_together_all_hear_of_what_breaks(scripts: Scripts, line: Line, key: str) -> None:
+async def test_script_error_fails_the_whole_batch(scripts: Scripts, line: Line, key: str) -> None:
     refused = await asyncio.gather(
         *(scripts.call_together("fail", (), (), ()) for _ in range(3)), return_exceptions=True
     )
@@ -98,7 +96,7 @@ async def test_those_who_call_together_all_hear_of_what_breaks(scripts: Scripts,
     assert [type(each) for each in lost] == [redis.exceptions.ConnectionError] * 3, "what may have been done"
 
 
-async def test_one_callers_error_is_nobody_elses(scripts: Scripts, key: str) -> None:
+async def test_error_of_one_call_does_not_affect_others(scripts: Scripts, key: str) -> None:
     calls = [scripts.call("fail") if number % 2 else scripts.call("count", [key]) for number in range(20)]
     answers = await asyncio.gather(*calls, return_exceptions=True)
     assert answers[::2] == list(range(1, 11))
@@ -107,7 +105,7 @@ async def test_one_callers_error_is_nobody_elses(scripts: Scripts, key: str) -> 
     )
 
 
-async def test_a_caller_that_goes_away_takes_nobody_along(scripts: Scripts, key: str) -> None:
+async def test_cancelled_call_does_not_affect_others(scripts: Scripts, key: str) -> None:
     await scripts.execute("PING")
     calls = [scripts.call("count", [key]) for _ in range(20)]
     calls[3].cancel()  # before it is sent: it does not happen
@@ -119,9 +117,7 @@ async def test_a_caller_that_goes_away_takes_nobody_along(scripts: Scripts, key:
     ]
 
 
-async def test_scripts_that_redis_has_forgotten_are_loaded_and_only_they_are_repeated(
-    scripts: Scripts, container: Container, key: str
-) -> None:
+async def test_unknown_scripts_alone_are_loaded_and_repeated(scripts: Scripts, container: Container, key: str) -> None:
     for _ in range(5):
         await container.redis.script_flush()
         before = int(await container.redis.get(key) or 0)
@@ -130,7 +126,7 @@ async def test_scripts_that_redis_has_forgotten_are_loaded_and_only_they_are_rep
         assert sorted(answers) == list(range(before + 1, before + 101))
 
 
-async def test_what_may_have_been_done_is_not_done_again_unless_it_may_be(
+async def test_only_repeatable_calls_are_retried_after_a_loss(
     scripts: Scripts, container: Container, line: Line, key: str
 ) -> None:
     await scripts.call("count", [key])
@@ -147,14 +143,14 @@ async def test_what_may_have_been_done_is_not_done_again_unless_it_may_be(
     assert await scripts.call("count", [key]) == 7
 
 
-async def test_a_connection_lost_while_idle_costs_no_caller_anything(scripts: Scripts, line: Line, key: str) -> None:
+async def test_idle_connection_loss_fails_no_call(scripts: Scripts, line: Line, key: str) -> None:
     for number in range(1, 20):
         assert await scripts.call("count", [key]) == number
         line.cut()
         await asyncio.sleep(0.01)
 
 
-async def test_all_of_one_turn_are_told_when_the_connection_breaks(
+async def test_broken_connection_fails_the_whole_batch(
     scripts: Scripts, container: Container, line: Line, key: str
 ) -> None:
     await scripts.call("count", [key])
@@ -164,9 +160,7 @@ async def test_all_of_one_turn_are_told_when_the_connection_breaks(
     assert await container.redis.get(key) == "51"
 
 
-async def test_without_redis_callers_are_told_soon_and_served_when_it_is_there(
-    settings: Settings, directory: Directory, key: str
-) -> None:
+async def test_calls_fail_fast_without_redis_and_recover(settings: Settings, directory: Directory, key: str) -> None:
     line = Line(settings.redis_port)
     line.port = free_port()
     scripts = Scripts(settings.model_copy(update={"redis_port": line.port}), directory)
@@ -180,9 +174,7 @@ async def test_without_redis_callers_are_told_soon_and_served_when_it_is_there(
     await line.close()
 
 
-async def test_a_password_opens_the_door_and_a_wrong_one_is_named(
-    settings: Settings, directory: Directory, tmp_path: Path
-) -> None:
+async def test_wrong_redis_password_is_named(settings: Settings, directory: Directory, tmp_path: Path) -> None:
     with EmbeddedServices(tmp_path / "valkey", durable=False, only={"valkey"}) as variables:
         there = settings.model_copy(update={"redis_port": int(variables["REDIS_PORT"])})
         for password in (None, SecretStr("right"), SecretStr("wrong")):
@@ -197,7 +189,7 @@ async def test_a_password_opens_the_door_and_a_wrong_one_is_named(
             await scripts.close()
 
 
-async def test_what_waits_when_it_closes_is_told(settings: Settings, directory: Directory, key: str) -> None:
+async def test_pending_calls_fail_on_close(settings: Settings, directory: Directory, key: str) -> None:
     scripts = Scripts(settings, directory)
     await scripts.execute("PING")
     waiting = scripts.execute("BLPOP", key, 3)

@@ -24,7 +24,7 @@ from settings import Settings
         ("http://localhost:9000", "/pictures", "", "http://localhost:9000"),
     ],
 )
-def test_storage_is_where_browsers_are_sent(
+def test_storage_is_reached_at_its_public_address(
     settings: Settings, endpoint: str, public: str | None, pictures: str, videos: str
 ) -> None:
     changed = {"storage_endpoint": endpoint, "storage_public_url": public, "storage_bucket_name": "parlance"}

@@ -109,7 +109,7 @@ async def test_startup_mistake_is_one_sentence(
         assert isinstance(refused.value, startup.Away) == ("CLOSED" in changes.values())
 
 
-async def test_passwords_of_stores_are_checked(environment: dict[str, str], stores: dict[str, str]) -> None:
+async def test_store_passwords_are_checked(environment: dict[str, str], stores: dict[str, str]) -> None:
     for user, password in (("parlance", SECRET), ("nobody", SECRET)):
         wrong = load_settings({**environment, **stores, "DB_USERNAME": user, "DB_PASSWORD": password})
         with pytest.raises(
@@ -121,7 +121,7 @@ async def test_passwords_of_stores_are_checked(environment: dict[str, str], stor
     client = connect(right)
     await client.config_set("requirepass", "right-password")
     await client.aclose()
-    with pytest.raises(startup.Misconfigured, match="wants a password; set REDIS_PASSWORD"):
+    with pytest.raises(startup.Misconfigured, match="needs a password; set REDIS_PASSWORD"):
         await startup.check_redis(right)
     with pytest.raises(startup.Misconfigured, match="refuses the password; correct REDIS_PASSWORD") as refused:
         await startup.check_redis(load_settings({**environment, **stores, "REDIS_PASSWORD": SECRET}))
@@ -158,11 +158,11 @@ def test_commands_report_mistakes_of_stores(environment: dict[str, str]) -> None
 def test_serve_refuses_a_port_that_is_taken(environment: dict[str, str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
-        assert refused("serve", "--port", port, **environment).startswith(f"port {port} is taken by another program")
+        assert refused("serve", "--port", port, **environment).startswith(f"port {port} is in use by another program")
     assert "choose one above 1023 with PORT" in refusal("0.0.0.0", 80, errno.EACCES)
 
 
-async def test_worker_waits_for_services_and_says_so_once(
+async def test_worker_waits_for_services_and_logs_it_once(
     environment: dict[str, str], stores: dict[str, str], tmp_path: Path
 ) -> None:
     log = tmp_path / "worker.log"

@@ -80,7 +80,7 @@ def before(environment: dict[str, str], settings: Settings, tmp_path: Path) -> I
         }
 
 
-async def test_what_was_backed_up_is_an_installation_again(
+async def test_restored_backup_is_a_working_deployment(
     before: dict[str, str], own_valkey: dict[str, str], tmp_path: Path
 ) -> None:
     (tmp_path / "backup").mkdir()

@@ -23,7 +23,7 @@ SCRIPT = Path(__file__).with_name("admin_in_browser.mjs")
 
 
 @pytest.mark.system
-async def test_an_operator_at_work(environment: dict[str, str], settings: Settings, tmp_path: Path) -> None:
+async def test_operator_uses_the_admin_page(environment: dict[str, str], settings: Settings, tmp_path: Path) -> None:
     chromium = find_program("chromium", "chromium", "google-chrome")
     await asyncio.to_thread(lint.install_node_packages)
     async with run_shop(environment, settings, tmp_path, "stripe") as shop:
@@ -62,7 +62,7 @@ async def test_an_operator_at_work(environment: dict[str, str], settings: Settin
             seen = json.loads(done.stdout)
             assert seen["complaints"] == []
             assert "password" in seen["wrongPassword"] and seen["learner"] == f"{buyer.email} is not an administrator."
-            # The learner whom the page refused is signed out there, and nothing that opens a door stays in the browser.
+            # The learner whom the page refused is logged out there, and no credential stays in the browser.
             assert "ey" not in seen["stored"] and seen["unlabelled"] == 0
             assert seen["bars"] == 24 + 30 + 30 and int(seen["tiles"]["accounts"]) >= 40
             assert int(seen["tiles"]["open reports"]) >= 1 and seen["pending"] >= 1

@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from adapters.jobs import STALLED_AFTER
 from container import Container
 from settings import Settings
 from testing.accounts import make_admin
@@ -23,6 +22,7 @@ from testing.polling import eventually
 from testing.servers import Learner, start_server, stop_server
 from testing.shop import run_job_worker
 from testing.videos import clip, decoded, everything, put
+from tests.e2e.conftest import let_heartbeats_age
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def children(pid: int, name: str) -> list[int]:
     return found
 
 
-async def test_a_worker_killed_halfway_and_another_that_takes_over(
+async def test_killed_job_worker_is_replaced_during_transcoding(
     studio: tuple[dict[str, str], Container, Learner], tmp_path: Path
 ) -> None:
     variables, container, admin = studio
@@ -85,7 +85,7 @@ async def test_a_worker_killed_halfway_and_another_that_takes_over(
     leftover = f"{(await keys(container.settings, prefix))[0].rpartition('/')[0]}/hls-killed/720p_00000.ts"
     await container.storage.put(leftover, b"half of a segment", "video/mp2t")
 
-    await asyncio.sleep(STALLED_AFTER + 1)
+    let_heartbeats_age(container.settings)
     with run_job_worker(variables, tmp_path / "second.log"):
         # What the schedule does each minute.
         await container.jobs.app.configure_task("jobs.retry_stalled").defer_async(timestamp=0)
@@ -111,7 +111,7 @@ async def test_a_worker_killed_halfway_and_another_that_takes_over(
         assert abs((await decoded(segments, tmp_path))[0] - 30) < 0.5
 
 
-async def test_a_worker_that_is_stopped_gives_its_video_back(
+async def test_stopped_job_worker_releases_its_video(
     studio: tuple[dict[str, str], Container, Learner], tmp_path: Path
 ) -> None:
     variables, _, admin = studio

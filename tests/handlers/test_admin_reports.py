@@ -14,10 +14,10 @@ from testing.accounts import make_admin
 from testing.call_history import MakeLearner, add_call
 from testing.databases import rows, value
 from testing.http_answers import read_all_pages
+from testing.lessons import MISSING_ID
 from testing.polling import eventually
 from testing.servers import PASSWORD, Learner
 
-NOWHERE = "7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0"
 OPERATIONS = {
     operation_id: operation
     for operation_id, operation in operations.definitions(schemas.load(schemas.OPENAPI)).items()
@@ -46,7 +46,7 @@ async def audited(container: Container, subject: str) -> list[tuple[str, str]]:
     return [(action, str(actor)) for action, actor in found]
 
 
-def test_every_operation_under_admin_and_every_write_of_courses_asks_for_an_administrator() -> None:
+def test_admin_and_course_writes_need_an_administrator() -> None:
     document = schemas.load(schemas.OPENAPI)
     learners = {"handlers.courses.enroll", "handlers.lessons.set_progress", "handlers.lessons.complete"}
     for operation_id, operation in operations.definitions(document).items():
@@ -58,18 +58,20 @@ def test_every_operation_under_admin_and_every_write_of_courses_asks_for_an_admi
 
 
 @pytest.mark.parametrize("operation_id", OPERATIONS)
-async def test_students_and_strangers_are_refused(
+async def test_admin_operations_refuse_students_and_anonymous(
     api: httpx.AsyncClient, make_learner: MakeLearner, operation_id: str
 ) -> None:
     operation = OPERATIONS[operation_id]
-    path = re.sub(r"\{\w+\}", NOWHERE, operation["path"])
+    path = re.sub(r"\{\w+\}", MISSING_ID, operation["path"])
     anonymous = await api.request(operation["method"], path, json={})
     assert (anonymous.status_code, anonymous.json()["code"]) == (401, "unauthenticated")
     student = await (await make_learner(ready=False)).http.request(operation["method"], path, json={})
     assert (student.status_code, student.json()["code"]) == (403, "forbidden")
 
 
-async def test_a_review_notes_and_settles(container: Container, make_learner: MakeLearner, admin: Learner) -> None:
+async def test_review_stores_a_note_and_settles(
+    container: Container, make_learner: MakeLearner, admin: Learner
+) -> None:
     ada, bob, report = await reported(container, make_learner)
     answer = await admin.http.patch(f"/admin/reports/{report}", json={"adminNote": "Asked both."})
     assert answer.status_code == 200
@@ -81,11 +83,11 @@ async def test_a_review_notes_and_settles(container: Container, make_learner: Ma
     assert (await bob.http.get("/users/me")).status_code == 200
     assert await audited(container, report) == [("report.review", admin.id)] * 2
     assert (await admin.http.patch(f"/admin/reports/{report}", json={})).status_code == 400
-    missing = await admin.http.patch(f"/admin/reports/{NOWHERE}", json={"status": "reviewed"})
+    missing = await admin.http.patch(f"/admin/reports/{MISSING_ID}", json={"status": "reviewed"})
     assert (missing.status_code, missing.json()["code"]) == (404, "not_found")
 
 
-async def test_a_review_with_a_ban_does_both(
+async def test_review_with_a_ban_bans(
     container: Container, make_learner: MakeLearner, admin: Learner, api: httpx.AsyncClient
 ) -> None:
     _, bob, report = await reported(container, make_learner)
@@ -107,7 +109,7 @@ async def test_a_review_with_a_ban_does_both(
     assert await audited(container, report) == [("report.review", admin.id)]
 
 
-async def test_a_ban_twice_is_one_and_unbanning_lets_in(
+async def test_repeated_ban_is_one_and_unban_restores_access(
     container: Container, make_learner: MakeLearner, admin: Learner, api: httpx.AsyncClient
 ) -> None:
     bob = await make_learner()
@@ -125,7 +127,7 @@ async def test_a_ban_twice_is_one_and_unbanning_lets_in(
     assert (await bob.http.get("/users/me")).status_code == 401, "a token from before the ban works again"
 
 
-async def test_an_administrator_is_not_banned(
+async def test_administrator_cannot_be_banned(
     container: Container, make_learner: MakeLearner, admin: Learner, api: httpx.AsyncClient
 ) -> None:
     colleague = await make_admin(container, (await make_learner(ready=False)).http)
@@ -142,7 +144,7 @@ async def test_an_administrator_is_not_banned(
     assert await audited(container, report) == []
     assert (await colleague.http.get("/users/me")).status_code == 200
     for verb, body in (("ban", {"reason": "Nobody."}), ("unban", None)):
-        missing = await admin.http.patch(f"/admin/users/{NOWHERE}/{verb}", json=body)
+        missing = await admin.http.patch(f"/admin/users/{MISSING_ID}/{verb}", json=body)
         assert (missing.status_code, missing.json()["code"]) == (404, "not_found")
 
 
@@ -167,7 +169,7 @@ async def test_reports_are_listed_by_status_page_by_page(
     assert (await admin.http.get("/admin/reports", params={"cursor": "abc"})).status_code == 400
 
 
-async def test_a_demoted_administrator_is_out_at_once(
+async def test_demoted_administrator_loses_access_at_once(
     container: Container, make_learner: MakeLearner, admin: Learner
 ) -> None:
     other = await make_admin(container, (await make_learner(ready=False)).http)

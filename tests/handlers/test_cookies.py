@@ -12,6 +12,8 @@ from settings import Settings
 from testing.accounts import bearer, credentials, new_email
 from testing.servers import address
 
+pytestmark = pytest.mark.rest_paths
+
 ORIGIN = {"Origin": "http://localhost:5503"}
 
 
@@ -48,8 +50,8 @@ async def test_refresh_cookie_fits_the_scheme(asgi: Any, site: str, name: str, e
         assert (await http.post("/auth/refresh", headers=ORIGIN)).json()["code"] == "refresh_token_invalid"
 
 
-async def test_plain_cookie_counts_for_nothing_over_https(asgi: Any) -> None:
-    """A subdomain, or whoever answers for one over http, may plant any cookie without the prefix."""
+async def test_plain_cookie_is_ignored_over_https(asgi: Any) -> None:
+    """A subdomain, or an attacker who answers for one over http, can set any cookie without the prefix."""
     async with visit(asgi, "https://parlance.test") as http:
         entered = await http.post("/auth/register", json=credentials(new_email(), platform="web"))
         token = entered.headers["set-cookie"].partition("=")[2].partition(";")[0]
@@ -70,7 +72,7 @@ async def test_bearer_challenge_says_whether_a_token_was_bad(asgi: Any) -> None:
     assert wrong.headers["WWW-Authenticate"] == 'Bearer realm="parlance"'
 
 
-async def test_pages_of_allowed_origins_see_ids_and_replays(settings: Settings, asgi: Any) -> None:
+async def test_allowed_origins_can_read_request_ids_and_replays(settings: Settings, asgi: Any) -> None:
     changed = settings.model_copy(update={"cors_origins": ["https://app.example.com"]})
     wrapped = edge.wrap(asgi, changed, lambda *_: None)
     async with visit(wrapped, "http://parlance.test") as http:

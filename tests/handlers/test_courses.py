@@ -42,7 +42,7 @@ async def titles(http: httpx.AsyncClient, course: str) -> list[str]:
     return [each["title"] for each in answer.json()["items"]]
 
 
-async def test_a_course_is_made_published_changed_and_deleted(
+async def test_course_is_created_published_changed_and_deleted(
     container: Container, admin: Learner, ada: Learner
 ) -> None:
     made = await admin.http.post("/courses", json={"title": "Small Talk: that works!", "price": 5, "level": "advanced"})
@@ -70,7 +70,7 @@ async def test_a_course_is_made_published_changed_and_deleted(
     assert [action for (action,) in actions] == ["course.create", "lesson.create", "course.update", "course.delete"]
 
 
-async def test_a_slug_belongs_to_one_course(admin: Learner) -> None:
+async def test_slug_belongs_to_one_course(admin: Learner) -> None:
     body = {"title": "Idioms", "price": 0, "level": "beginner"}
     slug = (await admin.http.post("/courses", json=body)).json()["slug"]
     assert problem(await admin.http.post("/courses", json={**body, "slug": slug})) == (409, "slug_taken")
@@ -78,17 +78,16 @@ async def test_a_slug_belongs_to_one_course(admin: Learner) -> None:
     assert problem(await admin.http.patch(f"/courses/{other}", json={"slug": slug})) == (409, "slug_taken")
 
 
+@pytest.mark.rest_paths
 @pytest.mark.parametrize(
     "body", [{"price": -1}, {"level": "all"}, {"title": " "}, {"slug": "A b"}, {"currency": "INR"}, {}]
 )
-async def test_what_is_no_course_is_refused(admin: Learner, body: dict[str, Any]) -> None:
+async def test_invalid_course_is_refused(admin: Learner, body: dict[str, Any]) -> None:
     course = await new_course(admin.http)
     assert problem(await admin.http.patch(f"/courses/{course}", json=body)) == (400, "request_invalid")
 
 
-async def test_a_course_that_somebody_has_taken_or_ordered_stays(
-    container: Container, admin: Learner, ada: Learner
-) -> None:
+async def test_course_with_enrollments_or_orders_is_kept(container: Container, admin: Learner, ada: Learner) -> None:
     taken = await new_course(admin.http)
     assert (await ada.http.post(f"/courses/{taken}/enroll")).json() == {"enrolled": True}
     ordered = await add_course(container)
@@ -116,7 +115,7 @@ async def test_thumbnails_are_public_and_replaced(settings: Settings, admin: Lea
     assert await keys(settings, f"thumbnails/courses/{course}/") == []
 
 
-async def test_lessons_stand_in_the_order_they_are_given(admin: Learner, ada: Learner) -> None:
+async def test_lessons_keep_the_given_order(admin: Learner, ada: Learner) -> None:
     course, other = await new_course(admin.http), await new_course(admin.http)
     ids = [await new_lesson(admin.http, course, title) for title in "abcd"]
     strange = await new_lesson(admin.http, other, "x")
@@ -131,7 +130,7 @@ async def test_lessons_stand_in_the_order_they_are_given(admin: Learner, ada: Le
     assert await titles(ada.http, course) == list("dcbe")
 
 
-async def test_orders_given_at_once_leave_one_of_them(admin: Learner) -> None:
+async def test_concurrent_reorders_leave_one_order(admin: Learner) -> None:
     course = await new_course(admin.http)
     ids = await asyncio.gather(*(new_lesson(admin.http, course, f"{n}") for n in range(8)))
     orders = [random.sample(ids, len(ids)) for _ in range(12)]
@@ -143,14 +142,14 @@ async def test_orders_given_at_once_leave_one_of_them(admin: Learner) -> None:
     assert left in orders
 
 
-async def test_fifty_enroll_once(container: Container, admin: Learner, ada: Learner) -> None:
+async def test_fifty_concurrent_enrollments_are_one(container: Container, admin: Learner, ada: Learner) -> None:
     course = await new_course(admin.http)
     answers = await asyncio.gather(*(ada.http.post(f"/courses/{course}/enroll") for _ in range(50)))
     assert count_statuses(answers) == {201: 1, 409: 49}
     assert await value(container, "SELECT count(*) FROM enrollments WHERE course_id = :id", id=course) == 1
 
 
-async def test_a_paid_course_opens_by_the_webhook_alone(container: Container, admin: Learner, ada: Learner) -> None:
+async def test_paid_course_opens_by_the_webhook_alone(container: Container, admin: Learner, ada: Learner) -> None:
     course = await new_course(admin.http, price=49900)
     lesson = await new_lesson(admin.http, course)
     answers = await asyncio.gather(*(ada.http.post(f"/courses/{course}/enroll") for _ in range(10)))
@@ -165,7 +164,7 @@ async def test_a_paid_course_opens_by_the_webhook_alone(container: Container, ad
     assert [(each["course"]["id"], each["totalLessons"], each["completedLessons"]) for each in mine] == [(course, 1, 1)]
 
 
-async def test_a_free_lesson_needs_no_enrollment(admin: Learner, ada: Learner) -> None:
+async def test_free_lesson_needs_no_enrollment(admin: Learner, ada: Learner) -> None:
     course = await new_course(admin.http, price=49900)
     free = await new_lesson(admin.http, course, isFree=True)
     closed = await new_lesson(admin.http, course)
@@ -178,10 +177,10 @@ async def test_progress_never_goes_back(container: Container, admin: Learner, ad
     course = await new_course(admin.http)
     lesson, after = await new_lesson(admin.http, course), await new_lesson(admin.http, course, "Next")
     await ada.http.post(f"/courses/{course}/enroll")
-    told = list(range(40))
-    random.shuffle(told)
+    positions = list(range(40))
+    random.shuffle(positions)
     answers = await asyncio.gather(
-        *(ada.http.put(f"/lessons/{lesson}/progress", json={"watchSeconds": each}) for each in told),
+        *(ada.http.put(f"/lessons/{lesson}/progress", json={"watchSeconds": each}) for each in positions),
         *(ada.http.post(f"/lessons/{lesson}/complete") for _ in range(5)),
     )
     assert count_statuses(answers) == {200: 45}
@@ -202,7 +201,7 @@ async def test_progress_never_goes_back(container: Container, admin: Learner, ad
     assert await value(container, "SELECT count(*) FROM lesson_progress WHERE user_id = :id", id=ada.id) == 0
 
 
-async def test_files_of_a_lesson_are_for_who_takes_it(settings: Settings, admin: Learner, ada: Learner) -> None:
+async def test_lesson_files_need_an_enrollment(settings: Settings, admin: Learner, ada: Learner) -> None:
     course = await new_course(admin.http)
     lesson = await new_lesson(admin.http, course)
     address = f"/lessons/{lesson}/attachments"

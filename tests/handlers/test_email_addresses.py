@@ -17,7 +17,7 @@ from adapters.mail.mailbox import Mailbox
 from adapters.ports import Mail
 from cli.migrations import _config
 from container import Container
-from models.email_addresses import canonical, deliverable
+from models.email_addresses import to_canonical, to_deliverable
 from settings import Settings
 from testing.accounts import credentials
 from testing.databases import own_database, query
@@ -106,8 +106,9 @@ async def test_email_spellings_share_limits(asgi: Any) -> None:
         assert 429 not in statuses[:limit] and set(statuses[limit:]) == {429}, path
 
 
+@pytest.mark.rest_paths
 @pytest.mark.parametrize("kind", REFUSED)
-async def test_email_that_mail_programs_misread_is_refused(asgi: Any, kind: str) -> None:
+async def test_ambiguous_email_is_refused(asgi: Any, kind: str) -> None:
     async with client(asgi) as http:
         for path, body in (
             ("/auth/register", credentials(REFUSED[kind])),
@@ -126,11 +127,11 @@ async def test_database_refuses_a_second_account_of_an_address(container: Contai
             container,
             "INSERT INTO users (id, email, email_canonical, password_hash)"
             " VALUES (gen_random_uuid(), 'other@example.com', :form, '')",
-            form=canonical(email),
+            form=to_canonical(email),
         )
 
 
-async def test_operators_find_an_account_by_any_spelling(
+async def test_cli_finds_an_account_by_any_email_spelling(
     container: Container, make_learner: Callable[..., Any]
 ) -> None:
     stored, *others = every_spelling("nfd")
@@ -140,15 +141,15 @@ async def test_operators_find_an_account_by_any_spelling(
         await container.notifications.send(each, "Title", "Body")
         page = await container.user_directory.list_all(limit=5, search=each.rpartition("@")[0])
         assert [found.user.id for found in page.items] == [account.user.id]
-    assert account.user.email == deliverable(stored) == stored
+    assert account.user.email == to_deliverable(stored) == stored
 
 
-def test_canonical_form_is_its_own_form() -> None:
+def test_canonical_email_is_stable() -> None:
     for kind in SPELLINGS:
-        forms = {canonical(each) for each in every_spelling_of_one(kind)}
-        assert len(forms) == 1 and {canonical(each) for each in forms} == forms
+        forms = {to_canonical(each) for each in every_spelling_of_one(kind)}
+        assert len(forms) == 1 and {to_canonical(each) for each in forms} == forms
     for each in REFUSED.values():
-        assert deliverable(each) is None and canonical(canonical(each)) == canonical(each)
+        assert to_deliverable(each) is None and to_canonical(to_canonical(each)) == to_canonical(each)
 
 
 def every_spelling_of_one(kind: str) -> list[str]:
@@ -214,7 +215,7 @@ def test_migration_reports_collisions_and_changes_nothing(
 
 
 async def test_account_with_an_undeliverable_address_can_log_in(asgi: Any, container: Container) -> None:
-    """Whoever registered before the rule keeps the account, and is sent nothing that somebody else would read."""
+    """Accounts from before the rule can log in, and get no mail that another person could read."""
     name = uuid.uuid4().hex
     account = await container.authentication.register(f"{name}@example.com", PASSWORD, "phone", "ios")
     odd = f"a,{name}@example.com"
@@ -222,12 +223,12 @@ async def test_account_with_an_undeliverable_address_can_log_in(asgi: Any, conta
         container,
         "UPDATE users SET email = :odd, email_canonical = :form WHERE id = :id",
         odd=odd,
-        form=canonical(odd),
+        form=to_canonical(odd),
         id=account.user.id,
     )
     login = await container.authentication.login(odd.upper(), PASSWORD, "phone", "ios")
     assert login.user.id == account.user.id
-    await container.authentication.send_password_reset(odd)
-    await container.authentication.send_verification(str(account.user.id))
+    await container.passwords.send_reset(odd)
+    await container.email_verification.send(str(account.user.id))
     for table in ("password_reset_tokens", "email_verification_tokens"):
         assert await query(container, f"SELECT 1 FROM {table} WHERE user_id = :id", id=account.user.id) == []

@@ -1,6 +1,6 @@
-"""Nothing tells which addresses have an account: not what is answered, and not how long it takes.
+"""Neither the answers nor their duration reveal which addresses have an account.
 
-Registering does tell (409), which is the contract's word; its limit per address is what makes asking dear.
+Registration does (409), as the contract says; its limit per address bounds how many can be tried.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def http(target: Server) -> Iterator[httpx.Client]:
 
 
 def post(http: httpx.Client, path: str, body: dict[str, str]) -> httpx.Response:
-    # From elsewhere each time, as whoever tries many addresses does: limits are no answer to this question.
+    # A new client address each time, so that rate limits do not decide.
     return http.post(path, json=body, headers={"X-Forwarded-For": address()})
 
 
@@ -71,7 +71,7 @@ def ratio(known: list[str], unknown: list[str], attempt: Callable[[str], httpx.R
 
 
 @pytest.mark.parametrize("platform", ["ios", "web"])
-def test_a_login_answers_a_wrong_password_like_an_unknown_address(
+def test_wrong_password_is_answered_like_an_unknown_email(
     settings: Settings, http: httpx.Client, platform: str
 ) -> None:
     known, banned = register(http), register(http)
@@ -84,7 +84,7 @@ def test_a_login_answers_a_wrong_password_like_an_unknown_address(
     assert [seen(answer) for answer in answers[1:]] == [seen(answers[0])] * 3
 
 
-def test_a_login_takes_as_long_for_a_wrong_password_as_for_an_unknown_address(http: httpx.Client) -> None:
+def test_wrong_password_takes_as_long_as_an_unknown_email(http: httpx.Client) -> None:
     known = [register(http) for _ in range(3)] * 5
     unknown = [new_email() for _ in known]
     found = ratio(known, unknown, lambda email: post(http, "/auth/login", credentials(email, password=WRONG)), 401)
@@ -92,7 +92,7 @@ def test_a_login_takes_as_long_for_a_wrong_password_as_for_an_unknown_address(ht
     assert 0.67 < found < 1.5
 
 
-def test_a_forgotten_password_is_answered_alike_and_takes_as_long(http: httpx.Client) -> None:
+def test_forgot_password_does_not_reveal_accounts(http: httpx.Client) -> None:
     def forgot(email: str) -> httpx.Response:
         return post(http, "/auth/forgot-password", {"email": email})
 

@@ -48,6 +48,7 @@ async def listed(http: httpx.AsyncClient) -> list[str]:
 # --- Without a login ----------------------------------------------------------------------------------
 
 
+@pytest.mark.rest_paths
 async def test_courses_are_read_without_a_token(admin: Learner, ada: Learner, api: httpx.AsyncClient) -> None:
     course, draft = await new_course(admin.http), await new_course(admin.http, published=False)
     await new_lesson(admin.http, course, TITLE)
@@ -62,6 +63,7 @@ async def test_courses_are_read_without_a_token(admin: Learner, ada: Learner, ap
         assert problem(await api.get(path)) == (404, "not_found"), path
 
 
+@pytest.mark.rest_paths
 async def test_lesson_content_needs_a_token(admin: Learner, api: httpx.AsyncClient) -> None:
     """Also that of a free lesson: its reader has an account."""
     lesson = await new_lesson(admin.http, await new_course(admin.http), isFree=True)
@@ -69,6 +71,7 @@ async def test_lesson_content_needs_a_token(admin: Learner, api: httpx.AsyncClie
         assert problem(await api.get(path)) == (401, "unauthenticated"), path
 
 
+@pytest.mark.rest_paths
 async def test_bad_token_is_refused_on_public_paths(admin: Learner, ada: Learner, api: httpx.AsyncClient) -> None:
     course = await new_course(admin.http)
     tokens = ("", "Bearer", "Bearer ", "Bearer nonsense", f"Basic {ada.access_token}", f"Bearer {ada.refresh_token}")
@@ -78,6 +81,7 @@ async def test_bad_token_is_refused_on_public_paths(admin: Learner, ada: Learner
             assert problem(answer) == (401, "unauthenticated"), (path, token)
 
 
+@pytest.mark.rest_paths
 async def test_caches_keep_public_answers_apart(admin: Learner, api: httpx.AsyncClient) -> None:
     """A shared cache may keep what has no token, and hands it to nobody who has one."""
     course = await new_course(admin.http)
@@ -90,6 +94,7 @@ async def test_caches_keep_public_answers_apart(admin: Learner, api: httpx.Async
     assert (missing.status_code, missing.headers["cache-control"]) == (404, "no-store")
 
 
+@pytest.mark.rest_paths
 async def test_vary_keeps_origin_and_authorization(container: Container) -> None:
     origin = "https://app.example.com"
     served = Container(container.settings.model_copy(update={"cors_origins": [origin, "https://b.example.com"]}))
@@ -102,7 +107,7 @@ async def test_vary_keeps_origin_and_authorization(container: Container) -> None
 # --- Unpublished ----------------------------------------------------------------------------------------
 
 
-async def test_unpublished_course_leaves_the_shop(admin: Learner, ada: Learner, api: httpx.AsyncClient) -> None:
+async def test_unpublished_course_is_not_listed(admin: Learner, ada: Learner, api: httpx.AsyncClient) -> None:
     course = await new_course(admin.http, price=49900)
     free = await new_lesson(admin.http, course, isFree=True)
     await unpublish(admin, course)

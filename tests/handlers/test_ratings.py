@@ -18,7 +18,7 @@ async def pair(make_learner: MakeLearner) -> tuple[Learner, Learner]:
     return await make_learner(), await make_learner()
 
 
-async def test_a_rating_is_seen_by_its_giver_alone(container: Container, pair: tuple[Learner, Learner]) -> None:
+async def test_rating_is_visible_to_its_author_alone(container: Container, pair: tuple[Learner, Learner]) -> None:
     ada, bob = pair
     call = await add_call(container, ada, bob)
     answer = await ada.http.post(f"/sessions/{call}/rate", json={"stars": 4})
@@ -33,7 +33,7 @@ async def test_a_rating_is_seen_by_its_giver_alone(container: Container, pair: t
     assert str(rated) == bob.id
 
 
-async def test_of_fifty_ratings_at_once_one_counts(container: Container, pair: tuple[Learner, Learner]) -> None:
+async def test_fifty_concurrent_ratings_are_one(container: Container, pair: tuple[Learner, Learner]) -> None:
     ada, bob = pair
     call = await add_call(container, ada, bob)
     answers = await asyncio.gather(
@@ -46,7 +46,7 @@ async def test_of_fifty_ratings_at_once_one_counts(container: Container, pair: t
     assert await value(container, "SELECT count(*) FROM session_ratings WHERE session_id = :s", s=call) == 1
 
 
-async def test_a_call_between_others_answers_like_one_that_is_not_there(
+async def test_call_of_others_is_not_found(
     container: Container, pair: tuple[Learner, Learner], make_learner: MakeLearner
 ) -> None:
     call = await add_call(container, *pair)
@@ -57,7 +57,7 @@ async def test_a_call_between_others_answers_like_one_that_is_not_there(
 
 
 @pytest.mark.parametrize(("connected", "ended"), [(True, False), (False, True), (False, False)])
-async def test_a_call_that_has_not_ended_or_never_began_is_not_rated(
+async def test_running_or_unconnected_call_cannot_be_rated(
     container: Container, pair: tuple[Learner, Learner], connected: bool, ended: bool
 ) -> None:
     call = await add_call(container, *pair, connected=connected, ended=ended)
@@ -65,8 +65,9 @@ async def test_a_call_that_has_not_ended_or_never_began_is_not_rated(
     assert (answer.status_code, answer.json()["code"]) == (409, "session_not_ended")
 
 
+@pytest.mark.rest_paths
 @pytest.mark.parametrize("body", [{}, {"stars": 0}, {"stars": 6}, {"stars": 4.5}, {"stars": "5"}, {"stars": None}])
-async def test_stars_are_whole_and_one_to_five(
+async def test_stars_are_integers_from_one_to_five(
     container: Container, pair: tuple[Learner, Learner], body: dict[str, object]
 ) -> None:
     call = await add_call(container, *pair)
@@ -74,9 +75,7 @@ async def test_stars_are_whole_and_one_to_five(
     assert (answer.status_code, answer.json()["code"]) == (400, "request_invalid")
 
 
-async def test_of_fifty_learners_who_claim_a_username_one_gets_it(
-    container: Container, make_learner: MakeLearner
-) -> None:
+async def test_username_claimed_by_fifty_goes_to_one(container: Container, make_learner: MakeLearner) -> None:
     learners = [await make_learner(ready=False) for _ in range(50)]
     name = f"Wanted_{learners[0].username[:12]}"
     spellings = (name, name.lower(), name.upper())

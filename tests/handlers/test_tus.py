@@ -327,14 +327,14 @@ DEMANDS: dict[str, Case] = {
 
 
 @pytest.mark.parametrize("demand", DEMANDS, ids=lambda demand: DEMANDS[demand].__name__)
-async def test_tus_demand_is_met(endpoint: Endpoint, demand: str) -> None:
+async def test_tus_requirement_is_met(endpoint: Endpoint, demand: str) -> None:
     await DEMANDS[demand](endpoint)
 
 
 # --- Around the protocol ----------------------------------------------------------------------------
 
 
-async def test_method_override_opens_nothing_else(endpoint: Endpoint, make_learner: MakeLearner) -> None:
+async def test_method_override_applies_to_uploads_alone(endpoint: Endpoint, make_learner: MakeLearner) -> None:
     """Authorization is that of the method that is meant, and other paths do not know the header."""
     upload = await endpoint.upload()
     learner = await make_learner(ready=False)
@@ -349,7 +349,7 @@ async def test_method_override_opens_nothing_else(endpoint: Endpoint, make_learn
         assert read.status_code == 200 and "tus-resumable" not in read.headers
 
 
-async def test_method_override_keeps_connection_framed(server: Server, endpoint: Endpoint) -> None:
+async def test_method_override_keeps_the_connection(server: Server, endpoint: Endpoint) -> None:
     """A POST that means HEAD is answered as a POST: with a body as long as its Content-Length, so the next fits."""
     headers = {**TUS, "X-HTTP-Method-Override": "HEAD"}
     headers["Authorization"] = endpoint.http.headers["authorization"]
@@ -364,7 +364,7 @@ async def test_method_override_keeps_connection_framed(server: Server, endpoint:
         assert (await http.get("/health")).status_code == 200
 
 
-async def test_options_of_tus_passes_cors(endpoint: Endpoint, container: Container) -> None:
+async def test_tus_options_passes_cors(endpoint: Endpoint, container: Container) -> None:
     """A plain OPTIONS reaches the endpoint; a preflight allows, and answers expose, the protocol's headers."""
     origin = "https://app.example.com"
     changed = container.settings.model_copy(update={"cors_origins": [origin]})

@@ -24,10 +24,12 @@ MakePhone = Callable[..., Awaitable[Phone]]
 HELLO = notification_templates.system("Hello", "There.")
 
 
-async def add_notification(container: Container, learner: Learner, notice: notification_templates.Notice) -> str:
+async def add_notification(
+    container: Container, learner: Learner, notice: notification_templates.NotificationTemplate
+) -> str:
     """Add a notification for a learner; return its id."""
     async with container.database.transaction() as db:
-        await notifications.tell(db, uuid.UUID(learner.id), notice)
+        await notifications.notify_user(db, uuid.UUID(learner.id), notice)
     newest = "SELECT id FROM notifications WHERE user_id = :u ORDER BY created_at DESC LIMIT 1"
     return str(await value(container, newest, u=learner.id))
 
@@ -49,10 +51,10 @@ async def test_notification_reaches_all_sockets_of_its_user(
     # As `parlance worker` has it: a process that is no worker of the bus.
     job_worker = Container(settings)
     try:
-        await job_worker.notifications.announce(notification)
+        await job_worker.notifications.emit(notification)
         # Sent after it by the same process: what comes to the stranger first.
         theirs = await add_notification(container, stranger.learner, HELLO)
-        await job_worker.notifications.announce(theirs)
+        await job_worker.notifications.emit(theirs)
     finally:
         await job_worker.close()
     for each in (phone, tablet):
@@ -70,7 +72,7 @@ async def test_dead_sockets_do_not_stop_a_notification(make_phone: MakePhone, co
     # What a worker that was killed leaves behind.
     await container.redis.zadd(f"user:{phone.learner.id}:sockets", {"deadbeef.nobody": 1})
     notification = await add_notification(container, phone.learner, HELLO)
-    await container.notifications.announce(notification)
+    await container.notifications.emit(notification)
     assert (await phone.wait_for("notification"))["title"] == "Hello"
 
 
@@ -90,7 +92,7 @@ async def test_sockets_are_registered_again_after_redis_loss(
                 return bool(await container.user_sockets.list_socket_ids(phone.learner.id))
 
             await eventually(is_known, "the socket is known again", within=10)
-            await container.notifications.announce(notification)
+            await container.notifications.emit(notification)
             await phone.wait_for("notification")
             await phone.client.disconnect()
     finally:
@@ -102,9 +104,9 @@ async def test_read_notification_is_not_emitted(make_phone: MakePhone, container
     phone = await make_phone()
     notification = await add_notification(container, phone.learner, HELLO)
     await phone.learner.http.patch("/notifications/read-all")
-    await container.notifications.announce(notification)
+    await container.notifications.emit(notification)
     unread = await add_notification(container, phone.learner, notification_templates.system("Hello", "Again."))
-    await container.notifications.announce(unread)
+    await container.notifications.emit(unread)
     assert (await phone.wait_for("notification"))["id"] == unread
 
 

@@ -325,7 +325,7 @@ async def test_revocations_are_read_only_when_there_are_new_ones(deployment: Dep
         known = len(asked)
         await eventually(lambda: counting.gets >= 6, "the mark is looked at")
         assert len(asked) == known, "PostgreSQL is asked though nothing is new"
-        await revocations.announce([str(uuid.uuid4())])
+        await revocations.publish([str(uuid.uuid4())])
         await eventually(lambda: len(asked) == known + 1, "PostgreSQL is asked after a revocation", within=PROMISED)
     finally:
         await revocations.stop()

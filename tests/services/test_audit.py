@@ -98,9 +98,9 @@ async def test_concurrent_writers_make_one_chain(
     )
     assert {answer.status_code for answer in answers} == {204}
     after = await container.audit.verify(before.last_hash)
-    assert after.broken_at is None and after.knows and after.entries == before.entries + 30
+    assert after.broken_at is None and after.has_known_hash and after.entries == before.entries + 30
     assert await value(container, "SELECT max(number) - count(*) FROM audit_log") == 0
-    assert not (await container.audit.verify("0" * 63 + "1")).knows
+    assert not (await container.audit.verify("0" * 63 + "1")).has_known_hash
 
 
 async def test_entries_hold_no_ip_address(container: Container, admin: Learner) -> None:
@@ -183,14 +183,14 @@ async def test_verify_names_the_tampered_entry(chain: Container, tampering: str,
 
 async def test_verify_finds_a_truncated_log_by_its_last_hash(chain: Container) -> None:
     whole = await chain.audit.verify()
-    assert (await chain.audit.verify(GENESIS)).knows
+    assert (await chain.audit.verify(GENESIS)).has_known_hash
     try:
         await run(chain.settings, "DELETE FROM audit_log WHERE number > 3")
         verdict = await chain.audit.verify(whole.last_hash)
-        assert verdict.broken_at is None and verdict.entries == 3 and not verdict.knows
+        assert verdict.broken_at is None and verdict.entries == 3 and not verdict.has_known_hash
     finally:
         await run(chain.settings, "DELETE FROM audit_log", "INSERT INTO audit_log SELECT * FROM kept")
-    assert (await chain.audit.verify(whole.last_hash)).knows
+    assert (await chain.audit.verify(whole.last_hash)).has_known_hash
 
 
 ODD_DETAILS: dict[str, dict[str, Any]] = {
@@ -252,7 +252,7 @@ async def test_entry_sealed_by_an_earlier_version_verifies(chain: Container) -> 
             chain.settings, "DELETE FROM audit_log", f"INSERT INTO audit_log ({', '.join(row)}) VALUES ({values})"
         )
         old = await chain.audit.verify(hashlib.sha256(OLD_BYTES).hexdigest())
-        assert old.broken_at is None and old.entries == 1 and old.knows
+        assert old.broken_at is None and old.entries == 1 and old.has_known_hash
         async with chain.database.transaction() as db:
             await chain.audit.write(db, None, "user.ban", uuid.uuid4())
         assert (await chain.audit.verify()).broken_at is None

@@ -16,9 +16,9 @@ import sqlalchemy as sa
 
 import errors
 from container import Container
-from models.columns import now
+from models.columns import utc_now
 from services.identity import logins
-from services.identity.logins import SignedIn
+from services.identity.logins import LoginTokens
 from settings import Settings
 from testing.accounts import new_email
 from testing.containers import run_jobs, running_container
@@ -38,11 +38,11 @@ async def other_worker(settings: Settings) -> AsyncIterator[Container]:
         yield services
 
 
-async def register(services: Container, *, device: str = "phone") -> SignedIn:
+async def register(services: Container, *, device: str = "phone") -> LoginTokens:
     return await services.authentication.register(new_email(), PASSWORD, device, "ios")
 
 
-def family(services: Container, signed_in: SignedIn) -> uuid.UUID:
+def family(services: Container, signed_in: LoginTokens) -> uuid.UUID:
     return uuid.UUID(services.logins.identify(signed_in.access_token).family_id)
 
 
@@ -60,7 +60,7 @@ async def age_exchange(services: Container, token: str, seconds: float) -> None:
     )
 
 
-async def usable(services: Container, signed_in: SignedIn) -> list[Any]:
+async def usable(services: Container, signed_in: LoginTokens) -> list[Any]:
     """The tokens of a user that could still be exchanged, or that have not been revoked."""
     return await query(
         services, "SELECT id, rotated_at FROM refresh_tokens WHERE user_id = :id AND NOT revoked", id=signed_in.user.id
@@ -128,7 +128,7 @@ async def test_clock_skew_neither_ends_nor_keeps_a_login(
     parent = await register(container)
     child = await container.logins.refresh(parent.refresh_token)
     with monkeypatch.context() as wrong:
-        wrong.setattr(logins, "now", lambda: now() + timedelta(minutes=minutes))
+        wrong.setattr(logins, "utc_now", lambda: utc_now() + timedelta(minutes=minutes))
         assert (await other_worker.logins.refresh(parent.refresh_token)).refresh_token == child.refresh_token
         await other_worker.logins.end(container.logins.identify(child.access_token))
     await eventually(lambda: is_ended(container, child), within=1, what="known to the worker whose clock is right")
@@ -171,7 +171,7 @@ async def test_expired_refresh_token_revokes_nothing(container: Container) -> No
     )
     assert await refused(container, parent.refresh_token) == "refresh_token_invalid"
     assert len(await usable(container, parent)) == 1
-    assert await container.logins.devices(container.logins.identify(parent.access_token)) == []
+    assert await container.logins.list_devices(container.logins.identify(parent.access_token)) == []
 
 
 @pytest.mark.parametrize("token", ["", "x", "ü" * 64, "a" * 43], ids=["empty", "short", "not ascii", "unknown"])
@@ -246,7 +246,7 @@ async def test_login_ends_the_earlier_login_of_the_device(container: Container, 
         assert await refused(container, token) == "refresh_token_invalid"
     for kept in (second, laptop, stranger):
         assert not is_ended(container, kept)
-    devices = await container.logins.devices(container.logins.identify(second.access_token))
+    devices = await container.logins.list_devices(container.logins.identify(second.access_token))
     assert sorted((each.device_id, each.platform, each.current) for each in devices) == [
         ("laptop", "web", False),
         ("phone", "android", True),
@@ -263,7 +263,7 @@ async def test_login_keeps_the_push_token_and_logout_removes_it(container: Conta
     identity = container.logins.identify(second.access_token)
     await container.logins.end(identity)
     assert await push_rows(container, user_id) == []
-    assert await container.logins.devices(identity) == [] and await usable(container, first) == []
+    assert await container.logins.list_devices(identity) == [] and await usable(container, first) == []
     for each in (first, second):
         assert await refused(container, each.refresh_token) == "refresh_token_invalid"
 
@@ -304,7 +304,7 @@ async def test_database_allows_one_usable_login_of_a_device(container: Container
 # --- Races --------------------------------------------------------------------------------------
 
 
-def is_ended(services: Container, signed_in: SignedIn) -> bool:
+def is_ended(services: Container, signed_in: LoginTokens) -> bool:
     try:
         services.logins.identify(signed_in.access_token)
     except errors.Unauthenticated:
@@ -321,10 +321,10 @@ async def soon(work: Any, *, within: float = 0.002) -> Any:
         return error
 
 
-async def assert_nothing_left(services: Container, user: SignedIn, outcomes: list[Any]) -> None:
+async def assert_nothing_left(services: Container, user: LoginTokens, outcomes: list[Any]) -> None:
     assert await usable(services, user) == []
     for outcome in outcomes:
-        if isinstance(outcome, SignedIn):
+        if isinstance(outcome, LoginTokens):
             assert is_ended(services, outcome)
             assert await refused(services, outcome.refresh_token) == "refresh_token_invalid"
         else:
@@ -349,7 +349,7 @@ async def test_refresh_during_logout_leaves_no_token(container: Container, other
             soon(ways[how]()),
         )
         assert outcomes[2] is None
-        won += isinstance(outcomes[0], SignedIn)
+        won += isinstance(outcomes[0], LoginTokens)
         await assert_nothing_left(container, first, list(outcomes))
     assert won, "the refresh never came first: this was no race"
 
@@ -363,7 +363,7 @@ async def test_login_during_a_ban_leaves_no_token(container: Container) -> None:
             connection = await db.connection()
             await connection.execute(sa.text(BAN), {"id": user.user.id})
             ended = await container.logins.end_all_within(db, user.user.id)
-        await container.logins.announce(ended)
+        await container.logins.publish_ended(ended)
 
     for _ in range(100):
         await query(container, UNBAN, id=user.user.id)
@@ -373,7 +373,7 @@ async def test_login_during_a_ban_leaves_no_token(container: Container) -> None:
             soon(ban(), within=window),
         )
         # The one that came first starts later in the next round.
-        won += (login_came_first := isinstance(outcomes[0], SignedIn))
+        won += (login_came_first := isinstance(outcomes[0], LoginTokens))
         window *= 0.8 if login_came_first else 1.25
         await assert_nothing_left(container, user, list(outcomes))
     assert 0 < won < 100, f"one side always came first: this was no race ({won})"
@@ -395,10 +395,10 @@ async def test_old_password_login_during_reset_leaves_no_token(
         )
         outcomes = await asyncio.gather(
             soon(container.authentication.login(user.user.email, old, "phone", "ios")),
-            soon(container.authentication.reset_password(token, new), within=window),
+            soon(container.passwords.reset(token, new), within=window),
         )
         assert outcomes[1] is None
-        won += (login_came_first := isinstance(outcomes[0], SignedIn))
+        won += (login_came_first := isinstance(outcomes[0], LoginTokens))
         window *= 0.8 if login_came_first else 1.25
         await assert_nothing_left(container, user, list(outcomes))
         old = new
@@ -414,7 +414,7 @@ async def test_database_holds_no_token_or_password(settings: Settings) -> None:
         async with running_container(own, mailer=outbox) as services:
             parent = await services.authentication.register(email, password, "phone", "ios")
             child = await services.logins.refresh(parent.refresh_token)
-            await services.authentication.forgot_password(email)
+            await services.passwords.request_reset(email)
             waiting = await everything(services)
             outbox.broken = RuntimeError("the mail provider is away")
             await run_jobs(services)  # each has failed once, and waits for its next try
@@ -426,7 +426,7 @@ async def test_database_holds_no_token_or_password(settings: Settings) -> None:
             assert len(mailed) == 2
             sent = await everything(services)
             new = f"another {uuid.uuid4().hex}"
-            await services.authentication.reset_password(mailed[0], new)
+            await services.passwords.reset(mailed[0], new)
             after = await everything(services)
     assert "auth.send_password_reset" in waiting and "RuntimeError" not in failed and digest(mailed[0]) in sent
     secrets = [password, new, parent.access_token, *mailed]
@@ -455,5 +455,5 @@ async def test_tokens_are_deleted_a_day_after_expiry(container: Container) -> No
             age=age,
             id=signed_in.user.id,
         )
-    assert await container.logins.forget_expired() >= 1
+    assert await container.logins.delete_expired() >= 1
     assert len(await usable(container, kept)) == 1 and await usable(container, forgotten) == []

@@ -71,9 +71,11 @@ def a_token() -> str:
     return f"{secrets.token_urlsafe(16)}:APA91b{secrets.token_urlsafe(90)}"
 
 
-async def add_notification(services: Container, who: Identity, notice: notification_templates.Notice = HELLO) -> None:
+async def add_notification(
+    services: Container, who: Identity, notice: notification_templates.NotificationTemplate = HELLO
+) -> None:
     async with services.database.transaction() as db:
-        await notifications.tell(db, uuid.UUID(who.user_id), notice)
+        await notifications.notify_user(db, uuid.UUID(who.user_id), notice)
 
 
 async def notifications_of(services: Container, who: Identity) -> list[Any]:
@@ -175,7 +177,7 @@ async def test_expired_login_loses_its_token(services: Container) -> None:
     await query(
         services, "UPDATE refresh_tokens SET expires_at = now() - interval '2 days' WHERE user_id = :u", u=who.user_id
     )
-    await services.logins.forget_expired()
+    await services.logins.delete_expired()
     assert await owners(services, token) == [] and await owners(services, other) != []
 
 
@@ -188,7 +190,7 @@ async def test_push_reaches_every_device(services: Container, stand_ins: StandIn
     await services.push_devices.register(who, tablet, "tablet", "android")
     _, elsewhere = await with_device(services)
     await add_notification(
-        services, who, notification_templates.Notice(NotificationType.SYSTEM, "Hi", "You.", {"a": "b"})
+        services, who, notification_templates.NotificationTemplate(NotificationType.SYSTEM, "Hi", "You.", {"a": "b"})
     )
     await run_jobs(services)
     (row,) = await notifications_of(services, who)
@@ -203,7 +205,7 @@ async def test_rolled_back_transaction_notifies_no_one(services: Container) -> N
     who, _ = await with_device(services)
     with pytest.raises(ZeroDivisionError):
         async with services.database.transaction() as db:
-            await notifications.tell(db, uuid.UUID(who.user_id), HELLO)
+            await notifications.notify_user(db, uuid.UUID(who.user_id), HELLO)
             raise ZeroDivisionError
     assert await notifications_of(services, who) == [] and await pushes(services) == []
 
@@ -264,7 +266,7 @@ async def test_unavailable_fcm_keeps_the_notification(services: Container, stand
     stand_ins.faults.add("cut", "POST /token")
     stand_ins.faults.add("refuse", SEND, status=500)
     await add_notification(services, who)
-    inbox = await services.notifications.list_of(who.user_id, limit=10, cursor=None)
+    inbox = await services.notifications.list_for_user(who.user_id, limit=10, cursor=None)
     assert [row.title for row in inbox.page.items] == ["Hello"] and inbox.unread == 1
     for attempt in (1, 2):
         await run_jobs(services)
@@ -289,7 +291,7 @@ async def test_read_or_expired_notification_is_not_pushed(services: Container, s
     who, token = await with_device(services)
     await add_notification(services, who)
     await services.notifications.mark_all_read(who.user_id)
-    await services.notifications.match_found(who.user_id, "Bob", str(uuid.uuid4()), str(uuid.uuid4()))
+    await services.notifications.notify_match(who.user_id, "Bob", str(uuid.uuid4()), str(uuid.uuid4()))
     await query(
         services,
         "UPDATE notifications SET created_at = now() - interval '1 hour' WHERE type = 'match_found' AND user_id = :u",
@@ -301,7 +303,7 @@ async def test_read_or_expired_notification_is_not_pushed(services: Container, s
 
 async def test_push_of_an_ended_match_is_dropped(services: Container, stand_ins: StandIns) -> None:
     who, token = await with_device(services)
-    await services.notifications.match_found(who.user_id, "Bob", "a-room", "a-session")
+    await services.notifications.notify_match(who.user_id, "Bob", "a-room", "a-session")
     await run_jobs(services)
     (shown,) = stand_ins.fcm.shown(token)
     assert 1 <= float(shown["android"]["ttl"].removesuffix("s")) <= services.settings.join_deadline.total_seconds()
@@ -385,7 +387,7 @@ async def test_regained_streak_is_not_granted_again(services: Container) -> None
 
 async def test_repeated_occasion_is_one_notification(services: Container, stand_ins: StandIns) -> None:
     who, token = await with_device(services)
-    notice = notification_templates.Notice(NotificationType.SYSTEM, "Once", "Only.", None, "the occasion")
+    notice = notification_templates.NotificationTemplate(NotificationType.SYSTEM, "Once", "Only.", None, "the occasion")
     await asyncio.gather(*(add_notification(services, who, notice) for _ in range(50)))
     await run_jobs(services)
     assert len(await notifications_of(services, who)) == len(stand_ins.fcm.shown(token)) == 1
@@ -399,7 +401,7 @@ async def test_concurrent_reads_keep_the_first_time(services: Container) -> None
     for _ in range(5):
         for number in range(20):
             await add_notification(services, who, notification_templates.system(f"{number:02}", "x"))
-        inbox = await services.notifications.list_of(who.user_id, limit=100, cursor=None)
+        inbox = await services.notifications.list_for_user(who.user_id, limit=100, cursor=None)
         fresh = [row for row in inbox.page.items if not row.read]
         outcomes = await asyncio.gather(
             *(services.notifications.mark_read(who.user_id, str(row.id)) for row in fresh),
@@ -411,7 +413,7 @@ async def test_concurrent_reads_keep_the_first_time(services: Container) -> None
         answered = [each for each in outcomes if isinstance(each, Notification)]
         assert len(answered) == 2 * len(fresh) == 40
         assert all(each.read and each.read_at == at[each.id] for each in answered)
-    assert (await services.notifications.list_of(who.user_id, limit=1, cursor=None)).unread == 0
+    assert (await services.notifications.list_for_user(who.user_id, limit=1, cursor=None)).unread == 0
 
 
 # --- Operators ----------------------------------------------------------------------------------
@@ -439,7 +441,7 @@ async def test_administrators_are_notified_of_reports(services: Container) -> No
 async def test_system_notification_skips_deleted_accounts(services: Container) -> None:
     who = await sign_in(services)
     gone = await sign_in(services)
-    await services.privacy.erase(gone.user_id, PASSWORD)
+    await services.account_deletion.delete(gone.user_id, PASSWORD)
     accounts = (await query(services, "SELECT count(*) FROM users WHERE deleted_at IS NULL"))[0].count
     assert await services.notifications.send_to_all("Maintenance", "On Sunday.") == accounts
     assert [row.title for row in await notifications_of(services, who)] == ["Maintenance"]
@@ -451,10 +453,10 @@ async def test_system_notification_skips_deleted_accounts(services: Container) -
 async def test_account_deletion_removes_notifications_and_tokens(services: Container) -> None:
     who, token = await with_device(services)
     await add_notification(services, who)
-    await services.privacy.erase(who.user_id, PASSWORD)
+    await services.account_deletion.delete(who.user_id, PASSWORD)
     assert await notifications_of(services, who) == [] and await owners(services, token) == []
     await add_notification(services, who)
-    await services.notifications.match_found(who.user_id, "Bob", "a-room", "a-session")
+    await services.notifications.notify_match(who.user_id, "Bob", "a-room", "a-session")
     assert await notifications_of(services, who) == []
 
 
@@ -466,4 +468,4 @@ def test_every_notification_type_has_a_text() -> None:
         for count in counts:
             notice = notification_templates.achievement(streaks.Achievement(kind, count))  # type: ignore[arg-type]
             assert notice.title and str(count) in notice.body
-    assert notification_templates._ALERTS.keys() == set(AlertKind)
+    assert notification_templates._ALERT_BODIES.keys() == set(AlertKind)

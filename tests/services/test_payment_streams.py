@@ -29,7 +29,7 @@ from adapters.payments.razorpay import RazorpayProvider
 from adapters.payments.stripe import StripeProvider
 from adapters.ports import Fact, PaymentProvider
 from container import Container
-from devtools.stand_ins import Keys, Refused, Standing, StandIns
+from devtools.stand_ins import CheckoutState, Keys, Refused, StandIns
 from devtools.stand_ins import running as stand_ins_running
 from models import (
     AlertKind,
@@ -45,11 +45,11 @@ from models import (
 )
 from services.payments import settlement
 from settings import Settings
+from testing.admin_rows import add_learner
 from testing.containers import load_settings, running_container
 from testing.databases import own_database, rows
 from testing.payments import add_course, state_of
 from testing.shop import PRICE, SUBSCRIBED, agrees
-from tests.services.test_settlement import a_learner
 
 SEED = int(os.environ.get("PAYMENT_SEED", "20261123"))
 WHOLE_WAY = int(os.environ.get("PAYMENT_STREAMS", "240"))
@@ -88,7 +88,7 @@ def crashing(container: Container) -> Iterator[None]:
 
 def happens(stand_ins: StandIns, checkout: str, chance: random.Random) -> None:
     """Have something happen to a checkout that may happen to it now."""
-    shop, standing = stand_ins.provider_of(checkout), stand_ins.standing(checkout)
+    shop, standing = stand_ins.provider_of(checkout), stand_ins.get_state(checkout)
     stand_ins.pace.refund = chance.choice([0, None])
     with suppress(Refused):  # by a provider that knows better; then nothing happens
         if standing.refunds_pending and chance.random() < 0.5:
@@ -121,7 +121,7 @@ def delivered(sent: list[Any], chance: random.Random) -> list[Any]:
     return [each for _, each in sorted(enumerate(arriving), key=lambda one: one[0] + chance.uniform(0, reach))]
 
 
-def entitled(standing: Standing) -> bool:
+def entitled(standing: CheckoutState) -> bool:
     return bool(standing.paid) and standing.refunded < standing.amount and standing.dispute != "lost"
 
 
@@ -131,7 +131,7 @@ def entitled(standing: Standing) -> bool:
 @pytest.fixture(scope="module")
 async def deployment(settings: Settings, environment: dict[str, str]) -> AsyncIterator[tuple[Container, StandIns]]:
     with own_database(settings) as own, stand_ins_running() as stand_ins:
-        stand_ins.courier.configure(enabled=SUBSCRIBED)
+        stand_ins.webhooks.configure(enabled=SUBSCRIBED)
         variables = {**environment, **stand_ins.environment, "DB_NAME": own.db_name}
         async with running_container(load_settings(variables)) as container:
             yield container, stand_ins
@@ -153,14 +153,14 @@ async def test_event_streams_converge(
         async with turns:
             chance = random.Random(f"{SEED}/{number}")
             shop = chance.choice([container, other])
-            order = await shop.checkout.start(await a_learner(container), course)
+            order = await shop.checkout.start(await add_learner(container), course)
             checkout = order.provider_session_id or ""
             sent: list[Any] = []
             for _ in range(chance.randint(1, 5)):
                 happens(stand_ins, checkout, chance)
             # Several at once: two that arrive together are received and acted upon side by side.
-            about = {checkout, stand_ins.standing(checkout).payment or checkout}
-            sent = [row for row in stand_ins.courier.deliveries() if any(each in row["body"] for each in about)]
+            about = {checkout, stand_ins.get_state(checkout).payment or checkout}
+            sent = [row for row in stand_ins.webhooks.deliveries() if any(each in row["body"] for each in about)]
             arriving = delivered(sent, chance)
             while arriving:
                 together = [arriving.pop(0) for _ in range(min(len(arriving), chance.randint(1, 3)))]
@@ -194,7 +194,7 @@ async def test_event_streams_converge(
 async def _deliver(container: Container, stand_ins: StandIns, row: dict[str, Any], chance: random.Random) -> bool:
     """Receive a webhook and act upon it; say whether a crash came between."""
     crashed = False
-    headers = {name.lower(): text for name, text in stand_ins.courier.headers(row).items()}
+    headers = {name.lower(): text for name, text in stand_ins.webhooks.headers(row).items()}
     deaths = [chance.randint(0, 30) if chance.random() < 0.25 else None for _ in range(3)]
     receiving = _left.set(None if deaths[0] is None else [deaths[0]])
     try:
@@ -231,7 +231,7 @@ async def _reconcile(container: Container, chance: random.Random) -> None:
 async def _compare(container: Container, stand_ins: StandIns, order: Order, what: str) -> None:
     async with container.database.transaction() as db:
         order = await db.get_one(Order, order.id)
-    standing = stand_ins.standing(order.provider_session_id or "")
+    standing = stand_ins.get_state(order.provider_session_id or "")
     assert agrees(order, standing), (what, order, standing)
     state = await state_of(container, order)
     assert state["enrolled"] is entitled(standing), (what, state, standing)
@@ -263,7 +263,7 @@ class Settled:
 
     async def open(self) -> None:
         for _ in range(AT_ONCE):
-            learner, course = await a_learner(self._container), await add_course(self._container, price=PRICE)
+            learner, course = await add_learner(self._container), await add_course(self._container, price=PRICE)
             self._free.put_nowait((uuid.UUID(learner), uuid.UUID(course)))
 
     @property
@@ -379,10 +379,12 @@ async def test_ten_thousand_event_streams_converge(deployment: tuple[Container, 
             name = ProviderName(chance.choice(["stripe", "razorpay"]))
             stand_ins = StandIns("http://127.0.0.1:9", keys=keys)
             checkout = _checkout_at(stand_ins, name)
-            stand_ins.courier.configure(enabled=SUBSCRIBED)
+            stand_ins.webhooks.configure(enabled=SUBSCRIBED)
             for _ in range(chance.randint(1, 5)):
                 happens(stand_ins, checkout, chance)
-            sent = [fact for row in stand_ins.courier.deliveries() if (fact := _fact_of(readers[name], stand_ins, row))]
+            sent = [
+                fact for row in stand_ins.webhooks.deliveries() if (fact := _fact_of(readers[name], stand_ins, row))
+            ]
             labels = _labels(sent)
             sent = [_labelled(fact, labels) for fact in sent]
             state = NEW
@@ -396,7 +398,7 @@ async def test_ten_thousand_event_streams_converge(deployment: tuple[Container, 
             assert [each[:2] for each in state[7]] == [
                 (labels[key], "open" if standing == "inquiry" else standing)
                 for key in disputes
-                for standing in [stand_ins.standing(checkout).dispute]
+                for standing in [stand_ins.get_state(checkout).dispute]
             ], (number, sent, again)
 
     await asyncio.gather(*(walk() for _ in range(AT_ONCE)))
@@ -420,7 +422,7 @@ def _checkout_at(stand_ins: StandIns, name: str) -> str:
 
 
 def _fact_of(reader: PaymentProvider, stand_ins: StandIns, row: dict[str, Any]) -> Fact | None:
-    headers = {name.lower(): text for name, text in stand_ins.courier.headers(row).items()}
+    headers = {name.lower(): text for name, text in stand_ins.webhooks.headers(row).items()}
     return reader.parse_webhook(row["body"].encode(), headers).fact
 
 
@@ -441,7 +443,7 @@ def _labelled(fact: Fact, labels: dict[str, str]) -> Fact:
 
 def _expected(stand_ins: StandIns, checkout: str, labels: dict[str, str]) -> State:
     """The state that the ledger says, without disputes and alerts."""
-    standing = stand_ins.standing(checkout)
+    standing = stand_ins.get_state(checkout)
     statuses = {"open": "pending", "processing": "processing" if standing.provider == "stripe" else "pending"}
     status = statuses.get(standing.status, standing.status)
     if standing.refunded == standing.amount:

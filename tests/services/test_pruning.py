@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 import errors
 from container import Container
-from models.columns import now
+from models.columns import utc_now
 from services.calls.streaks import Achievement
 from services.identity.logins import Identity
 from services.messaging import notification_templates, notifications
@@ -48,9 +48,11 @@ async def learner(services: Container) -> Identity:
     return services.logins.identify(signed_in.access_token)
 
 
-async def add_notification(services: Container, who: Identity, notice: notification_templates.Notice) -> None:
+async def add_notification(
+    services: Container, who: Identity, notice: notification_templates.NotificationTemplate
+) -> None:
     async with services.database.transaction() as db:
-        await notifications.tell(db, uuid.UUID(who.user_id), notice)
+        await notifications.notify_user(db, uuid.UUID(who.user_id), notice)
 
 
 async def titles(services: Container) -> set[str]:
@@ -180,7 +182,7 @@ async def test_pruning_reads_indexes(services: Container) -> None:
         async with services.database.transaction() as db:
             await db.execute(sa.text("SET LOCAL enable_seqscan = off"))
             explain = f"EXPLAIN SELECT id FROM {table} WHERE {condition}"
-            plan = (await db.execute(sa.text(explain), {"before": now()})).scalars().all()
+            plan = (await db.execute(sa.text(explain), {"before": utc_now()})).scalars().all()
         assert index in "\n".join(plan), plan
 
 

@@ -432,7 +432,7 @@ async def test_room_closes_only_for_its_own_socket(rooms: Rooms, ticket: MakeTic
     assert await rooms.close(room_id, one["userId"], condition=f"socket:{one['socket']}") is None
     closed = await rooms.close(room_id, one["userId"], condition="socket:w.phone")
     assert closed is not None and not closed.was_call
-    peer = closed.peer_of(one["userId"])
+    peer = closed.get_peer(one["userId"])
     assert (peer.user_id, peer.socket_id) == (other["userId"], "") and peer.queue_entry is not None
     assert peer.queue_entry["socket"] == other["socket"]
 
@@ -515,7 +515,7 @@ async def test_deadline_is_taken_once_and_repeats_until_done(brief: Rooms, ticke
     assert due == sorted([f"search:{alone['userId']}", f"grace:{room_id}:{one['userId']}", f"join:{unjoined}"])
     assert await brief.leave_queue(alone["userId"])
     closed = await brief.close(room_id, one["userId"], condition="away")
-    assert closed is not None and closed.peer_of(one["userId"]).socket_id == other["socket"]
+    assert closed is not None and closed.get_peer(one["userId"]).socket_id == other["socket"]
     closed = await brief.close(unjoined, None, condition="unjoined", by="timeout")
     assert closed is not None and not closed.was_call
 

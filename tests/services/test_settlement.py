@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from container import Container
-from models import Order, Profile, User
+from models import Order
 from settings import Settings
+from testing.admin_rows import add_learner
 from testing.containers import run_jobs, running_container
 from testing.databases import own_database, rows, value
 from testing.payments import (
@@ -27,6 +28,7 @@ from testing.payments import (
     razorpay_link,
     razorpay_webhook,
     refunded,
+    selling_container,
     state_of,
     stripe_session,
     stripe_webhook,
@@ -41,28 +43,17 @@ MakeOrder = Callable[..., Any]
 @pytest.fixture(scope="module")
 async def services(settings: Settings) -> AsyncIterator[Container]:
     """A container with a database of its own: no other test's jobs are in it."""
-    with own_database(settings) as own:
-        own = with_payment_accounts(own)
-        async with running_container(own, payment_providers=fake_providers(own)) as services:
-            yield services
+    async with selling_container(settings) as services:
+        yield services
 
 
 @pytest.fixture
 def order(services: Container) -> MakeOrder:
     async def make(price: int = PRICE, learner: str | None = None, course: str | None = None) -> Order:
-        learner = learner or await a_learner(services)
+        learner = learner or await add_learner(services)
         return await services.checkout.start(learner, course or await add_course(services, price=price))
 
     return make
-
-
-async def a_learner(services: Container) -> str:
-    user = User(email=f"{uuid.uuid4().hex}@example.com", password_hash="")
-    async with services.database.transaction() as db:
-        db.add(user)
-        await db.flush()
-        db.add(Profile(user_id=user.id))
-    return str(user.id)
 
 
 def full(order: Order) -> Webhook:
@@ -292,7 +283,7 @@ async def test_foreign_event_is_acknowledged_without_effect(services: Container,
 
 
 async def test_double_payment_enrolls_once_and_alerts(services: Container, order: MakeOrder) -> None:
-    learner, course = await a_learner(services), await add_course(services, price=PRICE)
+    learner, course = await add_learner(services), await add_course(services, price=PRICE)
     first = await order(learner=learner, course=course)
     await deliver(services, expired(first))
     second = await order(learner=learner, course=course)
@@ -314,7 +305,9 @@ async def test_razorpay_events_end_the_same(settings: Settings) -> None:
         own = with_payment_accounts(own, payment_provider="razorpay")
         async with running_container(own, payment_providers=fake_providers(own)) as services:
             for permutation in itertools.permutations(range(4)):
-                made = await services.checkout.start(await a_learner(services), await add_course(services, price=PRICE))
+                made = await services.checkout.start(
+                    await add_learner(services), await add_course(services, price=PRICE)
+                )
                 assert made.provider == "razorpay"
                 payment = {"id": f"pay_{made.id.hex[:14]}", "amount": PRICE, "currency": "INR", "status": "captured"}
                 money = {"payment_id": payment["id"], "amount": PRICE, "currency": "INR"}

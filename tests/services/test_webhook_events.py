@@ -21,8 +21,9 @@ from models import Order
 from services.payments.webhooks import MAX_EVENT_FAILURES, MAX_UNREADABLE_EVENTS
 from settings import Settings
 from testing.accounts import make_admin
-from testing.containers import run_jobs, running_container
-from testing.databases import own_database, rows, value
+from testing.admin_rows import add_learner
+from testing.containers import run_jobs
+from testing.databases import rows, value
 from testing.payments import (
     RAZORPAY_SECRET,
     STRIPE_SECRET,
@@ -31,18 +32,16 @@ from testing.payments import (
     completed,
     deliver,
     disputed,
-    fake_providers,
     is_enrolled,
     razorpay_link,
     razorpay_webhook,
     refunded,
+    selling_container,
     state_of,
     stripe_session,
     stripe_webhook,
-    with_payment_accounts,
 )
 from testing.servers import client, register
-from tests.services.test_settlement import a_learner
 
 Path = tuple[str | int, ...]
 DELETED = object()
@@ -50,10 +49,8 @@ DELETED = object()
 
 @pytest.fixture(scope="module")
 async def server(settings: Settings) -> AsyncIterator[Container]:
-    with own_database(settings) as own:
-        own = with_payment_accounts(own)
-        async with running_container(own, payment_providers=fake_providers(own)) as services:
-            yield services
+    async with selling_container(settings) as services:
+        yield services
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +68,7 @@ async def admin(server: Container, http: httpx.AsyncClient) -> str:
 
 async def an_order(server: Container, provider: str = "stripe") -> Order:
     """Make an order with a page at a provider."""
-    order = await server.checkout.start(await a_learner(server), await add_course(server))
+    order = await server.checkout.start(await add_learner(server), await add_course(server))
     if provider != order.provider:
         await rows(server, "UPDATE orders SET provider = 'razorpay' WHERE id = :o RETURNING id", o=order.id)
     return order

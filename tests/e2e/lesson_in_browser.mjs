@@ -1,5 +1,5 @@
 // A page with hls.js plays a lesson by its link; prints what it saw as JSON.
-// Usage: a_lesson_in_a_browser.mjs <port of the page> <hls.js> <link> <Chromium> <its arguments>
+// Usage: lesson_in_browser.mjs <port of the page> <hls.js> <link> <Chromium> <its arguments>
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { chromium } from "playwright-core";

@@ -27,7 +27,7 @@ from testing.videos import clip, put
 
 
 @pytest.mark.system
-async def test_a_browser_plays_a_lesson(environment: dict[str, str], settings: Settings, tmp_path: Path) -> None:
+async def test_browser_plays_a_lesson(environment: dict[str, str], settings: Settings, tmp_path: Path) -> None:
     chromium = find_program("chromium", "chromium", "google-chrome")
     await asyncio.to_thread(lint.install_node_packages, lint.ROOT)
     page_port = free_port()
@@ -54,7 +54,7 @@ async def test_a_browser_plays_a_lesson(environment: dict[str, str], settings: S
                 await ada.http.post(f"/courses/{course}/enroll")
                 link = (await ada.http.get(f"/lessons/{lesson}/video-url")).json()["url"]
                 link = link.replace(own.app_url, server.url)
-                script = str(Path(__file__).with_name("a_lesson_in_a_browser.mjs"))
+                script = str(Path(__file__).with_name("lesson_in_browser.mjs"))
                 library = str(lint.ROOT / "node_modules" / "hls.js" / "dist" / "hls.min.js")
                 arguments = [script, str(page_port), library, link, chromium, *CHROMIUM_ARGUMENTS]
                 how: dict[str, Any] = {"return_completed_process": True, "capture_output": True, "text": True}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,8 @@ from openapi_spec_validator import OpenAPIV30SpecValidator
 
 from contract import lint, schemas, served
 from contract.operations import METHODS
-from testing.servers import Learner
+from testing.call_history import MakeLearner
 
-MakeLearner = Callable[..., Awaitable[Learner]]
 Document = dict[str, Any]
 
 OPENAPI, ASYNCAPI = schemas.load(schemas.OPENAPI), schemas.load(schemas.ASYNCAPI)
@@ -155,7 +154,7 @@ def test_served_asyncapi_is_valid(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("tree", "open_"), DOCUMENTS)
-def test_served_answers_accept_what_is_new(tree: Document, open_: Document) -> None:
+def test_served_answers_accept_new_fields_and_values(tree: Document, open_: Document) -> None:
     """With a further field in each object and a new value in each list an answer fits, and not the tree's schema."""
     found = answers(open_)
     assert found.keys() == answers(tree).keys() and len(found) > 20
@@ -168,7 +167,7 @@ def test_served_answers_accept_what_is_new(tree: Document, open_: Document) -> N
 
 
 @pytest.mark.parametrize(("tree", "open_"), DOCUMENTS)
-def test_served_inputs_are_as_strict_as_in_the_tree(tree: Document, open_: Document) -> None:
+def test_served_inputs_stay_strict(tree: Document, open_: Document) -> None:
     found = inputs(open_)
     assert found.keys() == inputs(tree).keys()
     for name, strict in inputs(tree).items():
@@ -182,7 +181,7 @@ def test_served_inputs_are_as_strict_as_in_the_tree(tree: Document, open_: Docum
 
 
 @pytest.mark.parametrize(("tree", "open_"), DOCUMENTS)
-def test_every_list_of_an_answer_may_grow_or_is_closed(tree: Document, open_: Document) -> None:
+def test_enums_of_answers_may_grow_or_are_listed_as_closed(tree: Document, open_: Document) -> None:
     lists = [each for schema in answers(tree).values() for each in below(schema, tree, set()) if "enum" in each]
     assert lists
     for each in lists:
@@ -211,6 +210,6 @@ async def test_real_answer_with_a_new_field_fits_the_served_document(
     assert validate({**problem.json(), "code": "a_new_code", "errors": []}) is None
 
 
-async def test_served_documents_are_the_open_ones(api: httpx.AsyncClient) -> None:
+async def test_served_documents_are_the_open_form(api: httpx.AsyncClient) -> None:
     assert (await api.get("/openapi.json")).json() == orjson.loads(orjson.dumps(served.openapi(OPENAPI)))
     assert (await api.get("/asyncapi.json")).json() == orjson.loads(orjson.dumps(served.asyncapi(ASYNCAPI)))

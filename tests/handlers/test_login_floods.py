@@ -47,7 +47,7 @@ def logins_a_second() -> int:
     return max(20, math.ceil(2 * (os.cpu_count() or 2) / (time.perf_counter() - started)))
 
 
-async def test_a_flood_of_logins_is_answered_or_put_off_while_health_stays_quick(one_worker: Server) -> None:
+async def test_login_flood_keeps_health_fast(one_worker: Server) -> None:
     rate = logins_a_second()
     unlimited = httpx.Limits(max_connections=None, max_keepalive_connections=50)
     # The time-out is what finds a hang: it raises.
@@ -97,7 +97,7 @@ async def test_a_flood_of_logins_is_answered_or_put_off_while_health_stays_quick
         assert put_off, f"the machine checked {rate} passwords a second: no flood"
         for each in put_off:
             assert each.answer.json()["code"] == "unavailable" and int(each.answer.headers["Retry-After"]) >= 1
-        # Whoever is put off hears so without waiting for those before; how soon that is, a shared machine decides.
+        # A refused login is answered without waiting for earlier ones; how soon depends on the machine.
         waited, served = (statistics.median(each.seconds for each in some) for some in (put_off, checked))
         assert waited < max(0.2, served / 2)
 

@@ -9,7 +9,7 @@ from testing.servers import Phone
 MakePhone = Callable[..., Awaitable[Phone]]
 
 
-async def test_two_learners_on_different_workers_talk_and_find_the_call_in_their_history(make_phone: MakePhone) -> None:
+async def test_call_across_processes_is_in_both_histories(make_phone: MakePhone) -> None:
     ada = await make_phone(level="beginner")
     bob = await make_phone(level="advanced", apart_from=ada)
     assert ada.worker != bob.worker
@@ -48,8 +48,8 @@ async def test_two_learners_on_different_workers_talk_and_find_the_call_in_their
     await ada.wait_for("webrtc_ice", count=20)
     await bob.wait_for("webrtc_ice", count=20)
     for phone, letter in ((ada, "b"), (bob, "a")):
-        heard = [payload["candidate"]["candidate"] for name, payload in phone.received if name == "webrtc_ice"]
-        assert heard == [f"{letter}{number}" for number in range(20)]
+        received = [payload["candidate"]["candidate"] for name, payload in phone.received if name == "webrtc_ice"]
+        assert received == [f"{letter}{number}" for number in range(20)]
 
     assert await bob.send("end_call", room) == {"ok": True}
     assert await ada.wait_for("peer_left") == {"reason": "ended"}

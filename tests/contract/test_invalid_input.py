@@ -8,7 +8,7 @@ import hmac
 import json
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,11 @@ from joserfc import jwt
 from joserfc.jwk import RSAKey
 
 from settings import Settings
-from testing.servers import Learner
+from testing.call_history import MakeLearner
 from tests.contract.test_rest_contract import assert_problem
 
-MakeLearner = Callable[..., Awaitable[Learner]]
+pytestmark = pytest.mark.rest_paths
+
 JSON = {"Content-Type": "application/json"}
 LOGIN = {"email": "ada@example.com", "password": "correct horse", "deviceId": "d", "platform": "ios"}
 
@@ -46,7 +47,7 @@ LOGIN = {"email": "ada@example.com", "password": "correct horse", "deviceId": "d
         pytest.param(b"x", {"Content-Type": "multipart/form-data"}, 415, "unsupported_media_type", id="no boundary"),
     ],
 )
-async def test_bodies_that_are_not_the_spec_s(
+async def test_malformed_body_is_refused(
     content: bytes, headers: dict[str, str], status: int, code: str, api: httpx.AsyncClient
 ) -> None:
     answer = await api.post("/auth/login", content=content, headers=headers)
@@ -57,7 +58,7 @@ async def test_bodies_that_are_not_the_spec_s(
 @pytest.mark.parametrize(
     "written", ["1.0", "1e0", "-0.0", "0.0", "10E-1", "9e15", "2147483648", "9" * 30, "-1", "true"]
 )
-async def test_integer_not_written_as_one_is_refused(written: str, make_learner: MakeLearner) -> None:
+async def test_integer_in_other_notation_is_refused(written: str, make_learner: MakeLearner) -> None:
     """A body's integer has no fraction, exponent or sign of zero, and is not beyond what its column stores."""
     learner = await make_learner()
     path = f"/lessons/{uuid.uuid4()}/progress"
@@ -67,7 +68,7 @@ async def test_integer_not_written_as_one_is_refused(written: str, make_learner:
     assert "watchSeconds" in answer.json()["detail"]
 
 
-async def test_integer_of_minus_zero_is_zero(make_learner: MakeLearner) -> None:
+async def test_minus_zero_is_the_integer_zero(make_learner: MakeLearner) -> None:
     """`-0` is written as an integer, and is the integer 0."""
     learner = await make_learner()
     path = f"/lessons/{uuid.uuid4()}/progress"
@@ -95,7 +96,7 @@ async def test_integer_of_minus_zero_is_zero(make_learner: MakeLearner) -> None:
         "9" * 5000,
     ],
 )
-async def test_integer_parameter_not_written_as_one(written: str, make_learner: MakeLearner) -> None:
+async def test_integer_parameter_in_other_notation_is_refused(written: str, make_learner: MakeLearner) -> None:
     """A query's integer is ASCII digits alone; Python's `int` takes more."""
     learner = await make_learner()
     answer = await learner.http.get(f"/sessions?limit={written}")
@@ -119,7 +120,7 @@ async def test_integer_parameter_not_written_as_one(written: str, make_learner: 
         {"deviceId": "\ud800"},
     ],
 )
-async def test_fields_that_are_not_the_spec_s(change: dict[str, Any], api: httpx.AsyncClient) -> None:
+async def test_field_against_the_spec_is_refused(change: dict[str, Any], api: httpx.AsyncClient) -> None:
     content = json.dumps({**LOGIN, **change}).encode()
     answer = await api.post("/auth/login", content=content, headers=JSON)
     assert answer.status_code == 400, answer.text
@@ -134,16 +135,16 @@ async def test_missing_fields_are_named(field: str, api: httpx.AsyncClient) -> N
 
 
 @pytest.mark.parametrize("rest", [{"token": "a-token"}, {"newPassword": "correct horse"}])
-async def test_a_new_password_needs_the_token_and_the_password(rest: dict[str, str], api: httpx.AsyncClient) -> None:
+async def test_password_reset_needs_a_token_and_a_password(rest: dict[str, str], api: httpx.AsyncClient) -> None:
     assert_problem(await api.post("/auth/reset-password", json=rest), "request_invalid")
 
 
-async def test_a_refusal_never_repeats_the_value(api: httpx.AsyncClient) -> None:
+async def test_refusal_does_not_repeat_the_value(api: httpx.AsyncClient) -> None:
     answer = await api.post("/auth/login", json={**LOGIN, "password": "s3cret"})
     assert "password" in answer.text and "s3cret" not in answer.text
 
 
-async def test_a_body_without_a_length_is_bounded_too(api: httpx.AsyncClient) -> None:
+async def test_body_without_a_length_is_limited(api: httpx.AsyncClient) -> None:
     async def endless() -> AsyncIterator[bytes]:
         for _ in range(100):
             yield b" " * 1000
@@ -152,7 +153,7 @@ async def test_a_body_without_a_length_is_bounded_too(api: httpx.AsyncClient) ->
     assert_problem(answer, "payload_too_large")
 
 
-async def test_a_body_in_pieces_is_read(api: httpx.AsyncClient) -> None:
+async def test_body_in_chunks_is_read(api: httpx.AsyncClient) -> None:
     async def pieces() -> AsyncIterator[bytes]:
         for byte in json.dumps(LOGIN).encode():
             yield bytes([byte])
@@ -164,7 +165,7 @@ async def test_a_body_in_pieces_is_read(api: httpx.AsyncClient) -> None:
 @pytest.mark.parametrize(
     "query", ["limit=0", "limit=101", "limit=x", "limit=", "limit=1.5", "cursor=", "cursor=%00", "cursor=abc", "foo=1"]
 )
-async def test_parameters_that_are_not_the_spec_s(query: str, make_learner: MakeLearner) -> None:
+async def test_parameter_against_the_spec_is_refused(query: str, make_learner: MakeLearner) -> None:
     ada = await make_learner(ready=False)
     assert_problem(await ada.http.get(f"/sessions?{query}"), "request_invalid")
 
@@ -172,7 +173,7 @@ async def test_parameters_that_are_not_the_spec_s(query: str, make_learner: Make
 @pytest.mark.parametrize(
     "cursor", ["2020-01-01|x", "2020-01-01T00:00:00|7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0", "|", ""]
 )
-async def test_cursors_that_nobody_gave_out(cursor: str, make_learner: MakeLearner) -> None:
+async def test_unknown_cursor_is_refused(cursor: str, make_learner: MakeLearner) -> None:
     ada = await make_learner(ready=False)
     encoded = base64.urlsafe_b64encode(cursor.encode()).rstrip(b"=").decode()
     assert_problem(await ada.http.get("/sessions", params={"cursor": encoded}), "request_invalid")
@@ -191,12 +192,12 @@ async def test_cursors_that_nobody_gave_out(cursor: str, make_learner: MakeLearn
         ("/" + "a" * 4000, "not_found"),
     ],
 )
-async def test_addresses_that_are_not_there(path: str, code: str, make_learner: MakeLearner) -> None:
+async def test_unknown_path_is_not_found(path: str, code: str, make_learner: MakeLearner) -> None:
     ada = await make_learner(ready=False)
     assert_problem(await ada.http.get(path), code)
 
 
-async def test_a_wrong_method_names_the_right_ones(api: httpx.AsyncClient) -> None:
+async def test_wrong_method_is_answered_with_allow(api: httpx.AsyncClient) -> None:
     answer = await api.post("/users/me")
     assert_problem(answer, "method_not_allowed")
     assert answer.headers["Allow"] == "DELETE, GET, HEAD, PATCH"
@@ -207,12 +208,12 @@ async def test_head_is_get_without_a_body(api: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.parametrize("given", ["with space", "x" * 65, "<script>", "\t"])
-async def test_a_request_id_that_may_not_stand_in_a_log_is_replaced(given: str, api: httpx.AsyncClient) -> None:
+async def test_request_id_with_unsafe_characters_is_replaced(given: str, api: httpx.AsyncClient) -> None:
     answer = await api.get("/health", headers={"X-Request-Id": given})
     assert answer.headers["X-Request-Id"] != given
 
 
-async def test_a_request_id_is_kept(api: httpx.AsyncClient) -> None:
+async def test_request_id_is_kept(api: httpx.AsyncClient) -> None:
     answer = await api.get("/health", headers={"X-Request-Id": "call-17"})
     assert answer.headers["X-Request-Id"] == "call-17"
 
@@ -231,7 +232,7 @@ async def test_a_request_id_is_kept(api: httpx.AsyncClient) -> None:
         "Bearer ü",
     ],
 )
-async def test_authorization_headers_that_hold_no_token(header: str, api: httpx.AsyncClient) -> None:
+async def test_authorization_header_without_a_token_is_refused(header: str, api: httpx.AsyncClient) -> None:
     answer = await api.get("/users/me", headers=[(b"Authorization", header.encode("latin-1"))])
     assert answer.status_code == 401
     assert_problem(answer, "unauthenticated")
@@ -241,7 +242,9 @@ def _part(value: dict[str, Any]) -> str:
     return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
 
 
-async def test_forged_tokens(settings: Settings, make_learner: MakeLearner, api: httpx.AsyncClient) -> None:
+async def test_forged_access_token_is_refused(
+    settings: Settings, make_learner: MakeLearner, api: httpx.AsyncClient
+) -> None:
     ada = await make_learner(ready=False)
     header_part, claims_part, signature = ada.access_token.split(".")
     header = json.loads(base64.urlsafe_b64decode(header_part + "=="))
@@ -268,7 +271,7 @@ async def test_forged_tokens(settings: Settings, make_learner: MakeLearner, api:
         "no kid": signed({name: value for name, value in header.items() if name != "kid"}, claims),
         "another typ": signed({**header, "typ": "at+jwt"}, claims),
         "another issuer": signed(header, {**claims, "iss": "https://elsewhere.example"}),
-        "another audience": signed(header, {**claims, "aud": "somebody"}),
+        "another audience": signed(header, {**claims, "aud": "another"}),
         "expired": signed(header, {**claims, "exp": now - 31}),
         "no expiry": signed(header, {name: value for name, value in claims.items() if name != "exp"}),
         "no sid": signed(header, {name: value for name, value in claims.items() if name != "sid"}),

@@ -2,7 +2,7 @@
 
 Each answer and each event is held to asyncapi.yaml, each refusal to the codes listed for its event; no socket is lost
 that nobody gave up; nobody meets themselves or is in two calls. A seed is a story, told again by
-`EVENTS_SEED=7 EVENTS_STORIES=1 pytest tests/contract/test_events_stories.py`; EVENTS_STORIES=500 takes half an hour.
+`EVENTS_SEED=7 EVENTS_STORIES=1 pytest tests/contract/test_random_sessions.py`; EVENTS_STORIES=500 takes half an hour.
 A story that goes wrong is told again with ever less in it, and the least that still goes wrong is shown.
 """
 
@@ -325,7 +325,7 @@ async def shortest(turns: list[Turn], goes_wrong: Callable[[list[Turn]], Awaitab
 
 
 @pytest.mark.parametrize("seed", range(SEED, SEED + STORIES))
-async def test_a_story_keeps_to_the_contract(server: Server, container: Container, seed: int) -> None:
+async def test_random_session_keeps_to_the_contract(server: Server, container: Container, seed: int) -> None:
     turns = story(seed)
 
     async def goes_wrong(shorter: list[Turn]) -> bool:
@@ -345,7 +345,7 @@ async def test_a_story_keeps_to_the_contract(server: Server, container: Containe
     assert outcomes["find_partner: ok"] and outcomes["join_room: ok"]
 
 
-async def test_a_story_that_goes_wrong_is_cut_to_what_matters() -> None:
+async def test_failing_random_session_is_shrunk() -> None:
     async def goes_wrong(turns: list[Turn]) -> bool:
         actions = [step.action for turn in turns for step in turn]
         return "end_call" in actions and "drop" in actions[actions.index("end_call") :]

@@ -11,6 +11,8 @@ from testing.accounts import make_admin
 from testing.call_history import MakeLearner
 from testing.servers import Learner
 
+pytestmark = pytest.mark.rest_paths
+
 PROFILE: dict[str, Any] = {
     "displayName": "Ada",
     "bio": "I like trains.",
@@ -37,14 +39,14 @@ async def admin(container: Container, make_learner: MakeLearner) -> Learner:
 
 
 @pytest.mark.parametrize("name", PROFILE)
-async def test_a_field_of_a_profile(make_learner: MakeLearner, name: str) -> None:
+async def test_profile_field_is_stored(make_learner: MakeLearner, name: str) -> None:
     learner = await make_learner()
     answer = await learner.http.patch("/users/me", json={name: PROFILE[name]})
     assert answer.status_code == 200, answer.text
     assert (await learner.http.get("/users/me")).json()[name] == PROFILE[name]
 
 
-async def test_the_fields_of_a_course(admin: Learner) -> None:
+async def test_course_fields_are_stored(admin: Learner) -> None:
     made = await admin.http.post("/courses", json=COURSE)
     assert made.status_code == 201, made.text
     assert {name: made.json()[name] for name in COURSE} == COURSE
@@ -53,7 +55,7 @@ async def test_the_fields_of_a_course(admin: Learner) -> None:
         assert changed.status_code == 200 and changed.json()[name] == value, changed.text
 
 
-async def test_the_fields_of_a_lesson(admin: Learner) -> None:
+async def test_lesson_fields_are_stored(admin: Learner) -> None:
     course = (await admin.http.post("/courses", json=COURSE)).json()["id"]
     made = await admin.http.post(f"/courses/{course}/lessons", json=LESSON)
     assert made.status_code == 201, made.text

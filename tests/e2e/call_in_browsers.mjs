@@ -1,5 +1,5 @@
-// Two browser pages with fake microphones talk through the typed client; prints what each heard as JSON.
-// Usage: a_call_in_browsers.mjs <address of the API> <port of the page> <script of the page> <Chromium> <its arguments>
+// Two browser pages with fake microphones talk through the typed client; prints what each received as JSON.
+// Usage: call_in_browsers.mjs <address of the API> <port of the page> <script of the page> <Chromium> <its arguments>
 import { randomUUID } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
@@ -40,15 +40,15 @@ const elapsed = () => (performance.now() - started) / 1000;
 const topic = randomUUID();
 const partners = await Promise.all(both.map((page) => page.evaluate((about) => window.learner.talk(about), topic)));
 const connected = elapsed();
-let heard = [];
+let received = [];
 do {
-  heard = await Promise.all(both.map((page) => page.evaluate(() => window.learner.heard())));
+  received = await Promise.all(both.map((page) => page.evaluate(() => window.learner.heard())));
   await new Promise((resolve) => setTimeout(resolve, 100));
-} while (elapsed() < SECONDS && heard.some(({ packets, energy }) => packets < 100 || energy <= 0.001));
+} while (elapsed() < SECONDS && received.some(({ packets, energy }) => packets < 100 || energy <= 0.001));
 const within = elapsed();
 
 await both[0].evaluate(() => window.learner.end());
 const ended = await both[1].evaluate(() => window.learner.ended());
 await browser.close();
 pages.close();
-console.log(JSON.stringify({ ids, again, partners, connected, within, heard, ended, complaints }));
+console.log(JSON.stringify({ ids, again, partners, connected, within, received, ended, complaints }));

@@ -1,4 +1,4 @@
-"""A process of the product stops when it is told to, whatever it was doing."""
+"""A container stops when it is asked to, at any moment of its background work."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from container import Container
 from settings import Settings
 
 
-async def test_a_container_stops_at_any_moment(settings: Settings) -> None:
+async def test_container_stops_at_any_moment(settings: Settings) -> None:
     async def live_for(seconds: float) -> None:
         async with Container(settings.model_copy(update={"db_pool_size": 2})).lifespan(None):
             await asyncio.sleep(seconds)

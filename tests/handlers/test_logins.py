@@ -32,7 +32,7 @@ FOREIGN = [
 
 
 @dataclass
-class House:
+class Deployment:
     """The whole app in this process on a database of its own, its mails caught."""
 
     asgi: Any
@@ -41,21 +41,21 @@ class House:
 
 
 @pytest.fixture(scope="module")
-async def house(settings: Settings) -> AsyncIterator[House]:
+async def deployment(settings: Settings) -> AsyncIterator[Deployment]:
     outbox = Outbox()
     with own_database(settings) as own:
         changed = own.model_copy(update={"cors_origins": ["https://app.example.com"]})
         async with running_container(changed, mailer=outbox) as services:
-            yield House(app.create(services), services, outbox)
+            yield Deployment(app.create(services), services, outbox)
 
 
 @pytest.fixture
-async def visit(house: House) -> AsyncIterator[Callable[[], httpx.AsyncClient]]:
+async def visit(deployment: Deployment) -> AsyncIterator[Callable[[], httpx.AsyncClient]]:
     """Make clients, each from an address of its own."""
     clients: list[httpx.AsyncClient] = []
 
     def make() -> httpx.AsyncClient:
-        clients.append(client(house.asgi))
+        clients.append(client(deployment.asgi))
         return clients[-1]
 
     yield make
@@ -93,7 +93,8 @@ def code(answer: httpx.Response) -> tuple[int, str]:
 # --- Refreshing -------------------------------------------------------------------------------
 
 
-async def test_an_app_stays_signed_in_by_sending_its_refresh_token(visit: Visit) -> None:
+@pytest.mark.rest_paths
+async def test_app_refreshes_with_a_token_in_the_body(visit: Visit) -> None:
     http = visit()
     tokens = (await enter(http, new_email(), new=True)).json()
     for _ in range(3):
@@ -106,8 +107,9 @@ async def test_an_app_stays_signed_in_by_sending_its_refresh_token(visit: Visit)
         tokens = fresh
 
 
+@pytest.mark.rest_paths
 @pytest.mark.parametrize("origin", ALLOWED)
-async def test_a_browser_stays_signed_in_by_its_cookie_from_an_allowed_origin(visit: Visit, origin: str) -> None:
+async def test_browser_refreshes_with_a_cookie(visit: Visit, origin: str) -> None:
     http = visit()
     before = cookie(await enter(http, new_email(), platform="web", new=True))
     for _ in range(2):
@@ -122,10 +124,9 @@ async def test_a_browser_stays_signed_in_by_its_cookie_from_an_allowed_origin(vi
         before = after
 
 
+@pytest.mark.rest_paths
 @pytest.mark.parametrize("origin", FOREIGN)
-async def test_a_cookie_from_a_foreign_origin_or_none_is_refused_and_not_spent(
-    house: House, visit: Visit, origin: str | None
-) -> None:
+async def test_refresh_cookie_needs_an_allowed_origin(deployment: Deployment, visit: Visit, origin: str | None) -> None:
     http = visit()
     answer = await enter(http, new_email(), platform="web", new=True)
     user_id = answer.json()["user"]["id"]
@@ -133,15 +134,16 @@ async def test_a_cookie_from_a_foreign_origin_or_none_is_refused_and_not_spent(
     for body in (None, dict[str, str]()):
         refused = await http.post("/auth/refresh", headers=headers, json=body)
         assert code(refused) == (403, "forbidden") and "set-cookie" not in refused.headers
-    rows = await query(house.services, "SELECT rotated_at, revoked FROM refresh_tokens WHERE user_id = :id", id=user_id)
+    rows = await query(
+        deployment.services, "SELECT rotated_at, revoked FROM refresh_tokens WHERE user_id = :id", id=user_id
+    )
     assert [tuple(row) for row in rows] == [(None, False)]
     allowed = await http.post("/auth/refresh", headers={**headers, "Origin": ALLOWED[0]})
     assert allowed.status_code == 200
 
 
-async def test_a_token_in_the_body_is_the_one_that_counts_and_the_cookie_is_not_spent(
-    house: House, visit: Visit
-) -> None:
+@pytest.mark.rest_paths
+async def test_token_in_the_body_takes_precedence_over_the_cookie(deployment: Deployment, visit: Visit) -> None:
     http = visit()
     web = await enter(http, new_email(), platform="web", new=True)
     mine = (await enter(http, new_email(), new=True)).json()
@@ -152,12 +154,13 @@ async def test_a_token_in_the_body_is_the_one_that_counts_and_the_cookie_is_not_
     )
     assert answer.status_code == 200 and answer.json()["user"]["id"] == mine["user"]["id"]
     rows = await query(
-        house.services, "SELECT rotated_at FROM refresh_tokens WHERE user_id = :id", id=web.json()["user"]["id"]
+        deployment.services, "SELECT rotated_at FROM refresh_tokens WHERE user_id = :id", id=web.json()["user"]["id"]
     )
     assert [row.rotated_at for row in rows] == [None]
 
 
-async def test_refreshing_with_nothing_or_nonsense_is_refused(visit: Visit) -> None:
+@pytest.mark.rest_paths
+async def test_refresh_without_a_valid_token_is_refused(visit: Visit) -> None:
     http = visit()
     for answer in (
         await http.post("/auth/refresh"),
@@ -168,7 +171,7 @@ async def test_refreshing_with_nothing_or_nonsense_is_refused(visit: Visit) -> N
         assert code(answer) == (401, "refresh_token_invalid")
 
 
-async def test_a_token_used_twice_over_signs_its_device_out(visit: Visit) -> None:
+async def test_reused_refresh_token_ends_the_login(visit: Visit) -> None:
     http = visit()
     stolen = (await enter(http, new_email(), new=True)).json()
     child = (await http.post("/auth/refresh", json={"refreshToken": stolen["refreshToken"]})).json()
@@ -184,7 +187,7 @@ async def test_a_token_used_twice_over_signs_its_device_out(visit: Visit) -> Non
 # --- Signing out ------------------------------------------------------------------------------
 
 
-async def test_logout_signs_out_this_device_and_no_other(visit: Visit) -> None:
+async def test_logout_ends_this_login_alone(visit: Visit) -> None:
     http, email = visit(), new_email()
     phone = (await enter(http, email, new=True)).json()
     laptop = await enter(http, email, device="laptop", platform="web")
@@ -198,7 +201,7 @@ async def test_logout_signs_out_this_device_and_no_other(visit: Visit) -> None:
     assert (await http.post("/auth/refresh", json={"refreshToken": phone["refreshToken"]})).status_code == 200
 
 
-async def test_logout_all_signs_out_every_device_of_this_account_only(visit: Visit) -> None:
+async def test_logout_all_ends_every_login_of_the_account(visit: Visit) -> None:
     http, email = visit(), new_email()
     phone = (await enter(http, email, new=True)).json()
     tablet = (await enter(http, email, device="tablet", platform="android")).json()
@@ -214,7 +217,7 @@ async def test_logout_all_signs_out_every_device_of_this_account_only(visit: Vis
     assert await me(http, again["accessToken"]) == 200
 
 
-async def test_devices_are_listed_the_latest_used_first_and_can_be_ended_one_by_one(visit: Visit) -> None:
+async def test_devices_are_listed_and_ended_one_by_one(visit: Visit) -> None:
     http, email = visit(), new_email()
     phone = (await enter(http, email, new=True)).json()
     laptop = (await enter(http, email, device="laptop", platform="web")).json()
@@ -261,16 +264,14 @@ async def reset(http: httpx.AsyncClient, token: str, password: str) -> httpx.Res
     return await http.post("/auth/reset-password", json={"token": token, "newPassword": password})
 
 
-async def test_a_forgotten_password_is_set_anew_by_mail_and_every_device_is_signed_out(
-    house: House, visit: Visit
-) -> None:
+async def test_password_reset_ends_every_login(deployment: Deployment, visit: Visit) -> None:
     http, email = visit(), new_email()
     phone = (await enter(http, email, new=True)).json()
     tablet = (await enter(http, email, device="tablet")).json()
     assert (await forgot(http, email.upper())).status_code == 202
-    assert house.outbox.tokens(email, "reset-password") == [], "a mail left before its job ran"
-    await run_jobs(house.services)
-    [token] = house.outbox.tokens(email, "reset-password")
+    assert deployment.outbox.tokens(email, "reset-password") == [], "a mail left before its job ran"
+    await run_jobs(deployment.services)
+    [token] = deployment.outbox.tokens(email, "reset-password")
 
     assert (await reset(http, token, "a brand new password")).status_code == 204
     for tokens in (phone, tablet):
@@ -289,9 +290,7 @@ async def test_a_forgotten_password_is_set_anew_by_mail_and_every_device_is_sign
     ).status_code == 200
 
 
-async def test_known_and_unknown_addresses_get_the_same_answer_and_only_the_known_a_mail(
-    house: House, visit: Visit
-) -> None:
+async def test_forgot_password_mails_known_addresses_alone(deployment: Deployment, visit: Visit) -> None:
     known, unknown = new_email(), new_email()
     await enter(visit(), known, new=True)
     answers = [await forgot(visit(), email) for email in (known, unknown)]
@@ -301,23 +300,26 @@ async def test_known_and_unknown_addresses_get_the_same_answer_and_only_the_know
     ]
     assert seen[0] == seen[1] == (202, b"", seen[0][2])
     jobs = await query(
-        house.services, "SELECT args->>'email' FROM procrastinate_jobs WHERE task_name = 'auth.send_password_reset'"
+        deployment.services,
+        "SELECT args->>'email' FROM procrastinate_jobs WHERE task_name = 'auth.send_password_reset'",
     )
     assert {known, unknown} <= {row[0] for row in jobs}, "the same work is asked for both"
-    await run_jobs(house.services)
-    assert len(house.outbox.tokens(known, "reset-password")) == 1
-    assert house.outbox.to(unknown) == []
-    left = await query(house.services, "SELECT 1 FROM procrastinate_jobs WHERE args->>'email' = :email", email=unknown)
+    await run_jobs(deployment.services)
+    assert len(deployment.outbox.tokens(known, "reset-password")) == 1
+    assert deployment.outbox.to(unknown) == []
+    left = await query(
+        deployment.services, "SELECT 1 FROM procrastinate_jobs WHERE args->>'email' = :email", email=unknown
+    )
     assert left == [], "an unknown address is no failure"
 
 
-async def test_one_link_used_kills_those_asked_for_before_and_after(house: House, visit: Visit) -> None:
+async def test_used_reset_link_invalidates_the_others(deployment: Deployment, visit: Visit) -> None:
     http, email = visit(), new_email()
     await enter(http, email, new=True)
     for _ in range(3):
         await forgot(http, email)
-    await run_jobs(house.services)
-    first, second, third = house.outbox.tokens(email, "reset-password")
+    await run_jobs(deployment.services)
+    first, second, third = deployment.outbox.tokens(email, "reset-password")
     assert len({first, second, third}) == 3
     assert (await reset(http, second, "the second password")).status_code == 204
     for token in (first, second, third):
@@ -325,15 +327,15 @@ async def test_one_link_used_kills_those_asked_for_before_and_after(house: House
     assert (await http.post("/auth/login", json=credentials(email, password="the second password"))).status_code == 200
 
 
-async def test_a_link_for_a_new_password_works_for_an_hour(house: House, visit: Visit) -> None:
+async def test_reset_link_is_valid_for_an_hour(deployment: Deployment, visit: Visit) -> None:
     http, email = visit(), new_email()
     await enter(http, email, new=True)
     for minutes, expected in ((61, 400), (59, 204)):
         await forgot(http, email)
-        await run_jobs(house.services)
-        token = house.outbox.tokens(email, "reset-password")[-1]
+        await run_jobs(deployment.services)
+        token = deployment.outbox.tokens(email, "reset-password")[-1]
         await query(
-            house.services,
+            deployment.services,
             "UPDATE password_reset_tokens SET expires_at = expires_at - make_interval(mins => :minutes) "
             "WHERE user_id = (SELECT id FROM users WHERE email = :email) AND NOT used",
             minutes=minutes,
@@ -342,14 +344,14 @@ async def test_a_link_for_a_new_password_works_for_an_hour(house: House, visit: 
         assert (await reset(http, token, "a brand new password")).status_code == expected
 
 
-async def test_two_uses_of_one_link_at_once_set_one_password(house: House, visit: Visit) -> None:
+async def test_concurrent_uses_of_a_reset_link_set_one_password(deployment: Deployment, visit: Visit) -> None:
     import asyncio
 
     http, email = visit(), new_email()
     await enter(http, email, new=True)
     await forgot(http, email)
-    await run_jobs(house.services)
-    [token] = house.outbox.tokens(email, "reset-password")
+    await run_jobs(deployment.services)
+    [token] = deployment.outbox.tokens(email, "reset-password")
     passwords = [f"password number {number}" for number in range(5)]
     answers = await asyncio.gather(*(reset(http, token, password) for password in passwords))
     assert sorted(answer.status_code for answer in answers) == [204, 400, 400, 400, 400]
@@ -368,18 +370,16 @@ async def test_two_uses_of_one_link_at_once_set_one_password(house: House, visit
         ("unknown-token", "p" * 73, (400, "request_invalid")),
     ],
 )
-async def test_a_link_that_was_never_mailed_is_refused(
-    visit: Visit, token: str, password: str, refusal: tuple[int, str]
-) -> None:
+async def test_unknown_link_is_refused(visit: Visit, token: str, password: str, refusal: tuple[int, str]) -> None:
     assert code(await reset(visit(), token, password)) == refusal
 
 
-async def test_a_new_password_of_73_bytes_is_refused_and_the_link_still_works(house: House, visit: Visit) -> None:
+async def test_refused_password_keeps_the_reset_link(deployment: Deployment, visit: Visit) -> None:
     http, email = visit(), new_email()
     await enter(http, email, new=True)
     await forgot(http, email)
-    await run_jobs(house.services)
-    [token] = house.outbox.tokens(email, "reset-password")
+    await run_jobs(deployment.services)
+    [token] = deployment.outbox.tokens(email, "reset-password")
     refused = await reset(http, token, "ü" * 36 + "u")
     assert code(refused) == (400, "request_invalid") and "72 bytes" in refused.json()["detail"]
     assert (await reset(http, token, "ü" * 36)).status_code == 204
@@ -397,11 +397,11 @@ async def is_verified(http: httpx.AsyncClient, access_token: str) -> bool:
     return bool((await http.get("/users/me", headers=bearer(access_token))).json()["isVerified"])
 
 
-async def test_an_address_is_verified_by_the_link_that_registering_mails(house: House, visit: Visit) -> None:
+async def test_registration_mail_verifies_the_address(deployment: Deployment, visit: Visit) -> None:
     http, email = visit(), new_email()
     access_token = (await enter(http, email, new=True)).json()["accessToken"]
-    await run_jobs(house.services)
-    [token] = house.outbox.tokens(email, "verify-email")
+    await run_jobs(deployment.services)
+    [token] = deployment.outbox.tokens(email, "verify-email")
     assert not await is_verified(http, access_token)
     assert (await verify(http, token)).status_code == 204
     assert await is_verified(http, access_token)
@@ -412,34 +412,34 @@ async def test_an_address_is_verified_by_the_link_that_registering_mails(house: 
 
     resent = await http.post("/auth/resend-verification", headers=bearer(access_token))
     assert resent.status_code == 202
-    await run_jobs(house.services)
-    assert len(house.outbox.to(email)) == 1, "a verified address was mailed again"
+    await run_jobs(deployment.services)
+    assert len(deployment.outbox.to(email)) == 1, "a verified address was mailed again"
 
 
-async def test_a_verification_is_mailed_again_on_request_and_expires_after_a_day(house: House, visit: Visit) -> None:
+async def test_verification_is_resent_and_expires_after_a_day(deployment: Deployment, visit: Visit) -> None:
     http, email = visit(), new_email()
     access_token = (await enter(http, email, new=True)).json()["accessToken"]
-    await run_jobs(house.services)
+    await run_jobs(deployment.services)
     await query(
-        house.services,
+        deployment.services,
         "UPDATE email_verification_tokens SET expires_at = expires_at - interval '1 day 1 second' "
         "WHERE user_id = (SELECT id FROM users WHERE email = :email)",
         email=email,
     )
-    [late] = house.outbox.tokens(email, "verify-email")
+    [late] = deployment.outbox.tokens(email, "verify-email")
     assert code(await verify(http, late)) == (400, "token_invalid")
     assert (await http.post("/auth/resend-verification", headers=bearer(access_token))).status_code == 202
-    await run_jobs(house.services)
-    assert (await verify(http, house.outbox.tokens(email, "verify-email")[-1])).status_code == 204
+    await run_jobs(deployment.services)
+    assert (await verify(http, deployment.outbox.tokens(email, "verify-email")[-1])).status_code == 204
     assert await is_verified(http, access_token)
 
 
-async def test_the_token_of_one_kind_of_mail_does_not_work_as_the_other(house: House, visit: Visit) -> None:
+async def test_mailed_tokens_are_bound_to_their_purpose(deployment: Deployment, visit: Visit) -> None:
     http, email = visit(), new_email()
     access_token = (await enter(http, email, new=True)).json()["accessToken"]
     await forgot(http, email)
-    await run_jobs(house.services)
-    [verification], [password] = (house.outbox.tokens(email, page) for page in ("verify-email", "reset-password"))
+    await run_jobs(deployment.services)
+    [verification], [password] = (deployment.outbox.tokens(email, page) for page in ("verify-email", "reset-password"))
     assert code(await reset(http, verification, "a thief's password")) == (400, "token_invalid")
     assert code(await verify(http, password)) == (400, "token_invalid")
     assert not await is_verified(http, access_token)
@@ -448,44 +448,44 @@ async def test_the_token_of_one_kind_of_mail_does_not_work_as_the_other(house: H
 # --- Mail: the job ------------------------------------------------------------------------------
 
 
-async def test_a_mail_that_could_not_leave_is_tried_again_with_a_link_that_works(house: House, visit: Visit) -> None:
+async def test_failed_mail_is_retried_with_a_valid_link(deployment: Deployment, visit: Visit) -> None:
     http, email = visit(), new_email()
     await enter(http, email, new=True)
-    await run_jobs(house.services)
+    await run_jobs(deployment.services)
     await forgot(http, email)
     due = "UPDATE procrastinate_jobs SET scheduled_at = now() WHERE status = 'todo' AND args->>'email' = :email"
     waiting = "SELECT attempts, scheduled_at > now() AS later FROM procrastinate_jobs WHERE args->>'email' = :email"
-    house.outbox.broken = ConnectionError("the provider is away")
+    deployment.outbox.broken = ConnectionError("the provider is away")
     try:
         for attempt in (1, 2):
-            await run_jobs(house.services)
-            assert [tuple(row) for row in await query(house.services, waiting, email=email)] == [(attempt, True)]
-            await query(house.services, due, email=email)
+            await run_jobs(deployment.services)
+            assert [tuple(row) for row in await query(deployment.services, waiting, email=email)] == [(attempt, True)]
+            await query(deployment.services, due, email=email)
     finally:
-        house.outbox.broken = None
-    await run_jobs(house.services)
-    assert await query(house.services, waiting, email=email) == []
-    [token] = house.outbox.tokens(email, "reset-password")
+        deployment.outbox.broken = None
+    await run_jobs(deployment.services)
+    assert await query(deployment.services, waiting, email=email) == []
+    [token] = deployment.outbox.tokens(email, "reset-password")
     assert (await reset(http, token, "a brand new password")).status_code == 204
 
 
-async def test_nothing_is_mailed_by_a_registration_that_did_not_happen(house: House, visit: Visit) -> None:
+async def test_failed_registration_sends_no_mail(deployment: Deployment, visit: Visit) -> None:
     email = new_email()
     await enter(visit(), email, new=True)
-    await run_jobs(house.services)
+    await run_jobs(deployment.services)
     count = "SELECT count(*) FROM procrastinate_jobs"
-    [before] = await query(house.services, count)
+    [before] = await query(deployment.services, count)
     taken = await visit().post("/auth/register", json=credentials(email.upper()))
     assert code(taken) == (409, "email_taken")
-    assert await query(house.services, count) == [before]
-    await run_jobs(house.services)
-    assert len(house.outbox.to(email)) == 1
+    assert await query(deployment.services, count) == [before]
+    await run_jobs(deployment.services)
+    assert len(deployment.outbox.to(email)) == 1
 
 
-async def test_a_job_is_there_exactly_if_its_transaction_commits(house: House) -> None:
+async def test_job_is_enqueued_exactly_if_its_transaction_commits(deployment: Deployment) -> None:
     async def enqueue(email: str, *, fails: bool) -> None:
-        async with house.services.database.transaction() as db:
-            await house.services.jobs.enqueue(db, send_password_reset, email=email)
+        async with deployment.services.database.transaction() as db:
+            await deployment.services.jobs.enqueue(db, send_password_reset, email=email)
             if fails:
                 raise LookupError
 
@@ -493,15 +493,15 @@ async def test_a_job_is_there_exactly_if_its_transaction_commits(house: House) -
     await enqueue(kept, fails=False)
     with pytest.raises(LookupError):
         await enqueue(dropped, fails=True)
-    jobs = await query(house.services, "SELECT args->>'email' FROM procrastinate_jobs")
+    jobs = await query(deployment.services, "SELECT args->>'email' FROM procrastinate_jobs")
     assert kept in {row[0] for row in jobs} and dropped not in {row[0] for row in jobs}
-    await run_jobs(house.services)
+    await run_jobs(deployment.services)
 
 
 # --- Passwords of 72 bytes ----------------------------------------------------------------------
 
 
-async def test_a_password_of_72_bytes_works_and_73_are_refused_never_an_error_of_ours(visit: Visit) -> None:
+async def test_password_limit_is_72_bytes(visit: Visit) -> None:
     http, email = visit(), new_email()
     longest = "é" * 36
     for too_long in ("p" * 73, "é" * 36 + "p", "😀" * 19):

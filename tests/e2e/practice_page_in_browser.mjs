@@ -1,5 +1,5 @@
-// Two learners use the practice page, each in a window of their own; prints what they saw and heard as JSON.
-// Usage: the_practice_page.mjs <address> <folder of the mails> <folder for screenshots> <Chromium> <its arguments>
+// Two learners use the practice page, each in a window of their own; prints what they saw and received as JSON.
+// Usage: practice_page_in_browser.mjs <address> <folder of the mails> <folder for screenshots> <Chromium> <its arguments>
 import { randomUUID } from "node:crypto";
 import { readFile, readdir } from "node:fs/promises";
 import { browse, button, heading, link } from "./browsing.mjs";
@@ -8,7 +8,7 @@ const [base, mails, pictures, executablePath, ...args] = process.argv.slice(2);
 const PASSWORD = "correct horse battery";
 const { browser, complaints, violations, looked_at, person, look } = await browse(executablePath, args, [base]);
 
-/** Somebody whose connections and microphone are seen; `refuses` is one who keeps the microphone. */
+/** A learner whose connections and microphone are seen; `refuses` is one who keeps the microphone. */
 async function speaker(viewport, refuses = false) {
   const page = await person(viewport);
   await page.addInitScript((deny) => {
@@ -42,10 +42,11 @@ async function signUp(page) {
   return username;
 }
 
-async function heard(page) {
+/** What the newest connection has received, once that is `least` packets with some sound in them. */
+async function received(page, least = 50) {
   const until = Date.now() + 20_000;
   let seen = { packets: 0, energy: 0 };
-  while (Date.now() < until && (seen.packets < 50 || seen.energy <= 0)) {
+  while (Date.now() < until && (seen.packets < least || seen.energy <= 0)) {
     seen = await page.evaluate(async () => {
       const sum = { packets: 0, energy: 0 };
       const report = await window.peers.at(-1)?.getStats();
@@ -62,10 +63,9 @@ async function heard(page) {
 }
 
 /** The packets of the newest connection that come from now on. */
-async function goesOn(page) {
-  const before = await heard(page);
-  await page.waitForTimeout(1_500);
-  const after = await heard(page);
+async function receivedFromNowOn(page) {
+  const before = await received(page);
+  const after = await received(page, before.packets + 50);
   return { packets: after.packets - before.packets, energy: after.energy };
 }
 
@@ -101,7 +101,7 @@ for (const [index, page] of [phone, desk].entries()) {
 }
 await look(phone, "idle");
 
-/** Both tap, and both are told with whom they talk. */
+/** Both tap, and both see the name of their partner. */
 async function meet() {
   for (const page of [phone, desk]) await page.getByLabel("Topic").fill("Food and travel");
   await button(phone, "Tap to talk").focus();
@@ -114,7 +114,7 @@ async function meet() {
 }
 await meet();
 const both = [phone, desk];
-const heardFirst = await Promise.all(both.map(heard));
+const receivedFirst = await Promise.all(both.map((page) => received(page)));
 const seconds = (performance.now() - started) / 1000;
 await look(phone, "call");
 await look(desk, "call at a desk");
@@ -127,11 +127,11 @@ await button(phone, "Mute me").click();
 await phone.screenshot({ path: `${pictures}/practice-call.png` });
 
 // Each of the two in turn: one of them is the caller.
-const heardAgain = [];
+const receivedAgain = [];
 for (const [again, other] of [[phone, desk], [desk, phone]]) {
   await again.reload();
   await again.getByText(/You are talking with/).waitFor();
-  heardAgain.push(await goesOn(again), await goesOn(other));
+  receivedAgain.push(await receivedFromNowOn(again), await receivedFromNowOn(other));
 }
 
 // Two who want partners of different levels do not meet until one of them takes the page's offer.
@@ -154,11 +154,11 @@ await phone.screenshot({ path: `${pictures}/practice-any-level.png` });
 await offer.click();
 await Promise.all([phone.getByText("You are talking with Bo.").waitFor(), desk.getByText("You are talking with Ada.").waitFor()]);
 
-// The connection of the call before is gone, and nothing of it is heard in the next.
+// The connection of the call before is gone, and nothing of it is received in the next.
 await button(phone, "Hang up").click();
 await Promise.all(both.map((page) => button(page, "Done").click()));
 await meet();
-heardAgain.push(...(await Promise.all(both.map(heard))));
+receivedAgain.push(...(await Promise.all(both.map((page) => received(page)))));
 await button(desk, "Hang up").click();
 await Promise.all(both.map((page) => heading(page, "How was your call?")));
 await phone.getByText("Your partner hung up.").waitFor();
@@ -228,4 +228,4 @@ for (const [path, words] of [["/payment/success?session_id=x", "Thank you"], ["/
 }
 
 await browser.close();
-console.log(JSON.stringify({ complaints, violations, looked_at, partners: ["Bo", "Ada"], heard: heardFirst, heardAgain, seconds, microphonesLeft, history, oldPassword, refused, preselected, offeredAtOnce, tooLong }));
+console.log(JSON.stringify({ complaints, violations, looked_at, partners: ["Bo", "Ada"], received: receivedFirst, receivedAgain, seconds, microphonesLeft, history, oldPassword, refused, preselected, offeredAtOnce, tooLong }));

@@ -34,7 +34,7 @@ async def shop(opened: Shop) -> AsyncIterator[Shop]:
     """The shop on a good day; what a test lost or broke is over when it ends."""
     yield opened
     opened.stand_ins.faults.clear()
-    opened.stand_ins.courier.configure(drop=[], hold=False)
+    opened.stand_ins.webhooks.configure(drop=[], hold=False)
     opened.stand_ins.pace.refund = 0
 
 
@@ -72,7 +72,7 @@ async def hurry(shop: Shop, task: str) -> None:
 # --- From the page to the course ------------------------------------------------------------------------
 
 
-async def test_who_pays_on_the_page_takes_the_course(shop: Shop, ada: Learner) -> None:
+async def test_payment_on_the_page_enrolls(shop: Shop, ada: Learner) -> None:
     course = await shop.course()
     order = await shop.enroll(ada, course)
     await shop.wait_for_order(order, "pending", enrolled=False)
@@ -85,10 +85,10 @@ async def test_who_pays_on_the_page_takes_the_course(shop: Shop, ada: Learner) -
     assert problem(await ada.http.post(f"/courses/{course}/enroll")) == (409, "already_enrolled")
 
 
-async def test_who_leaves_or_is_declined_finds_the_same_page_again(shop: Shop, ada: Learner) -> None:
+async def test_abandoned_or_declined_checkout_keeps_its_page(shop: Shop, ada: Learner) -> None:
     course = await shop.course()
     order = await shop.enroll(ada, course)
-    assert (await shop.press(order, "abandon")).status_code in (200, 303)
+    assert (await shop.press(order, "abandon")).status_code == (303 if shop.name == "stripe" else 200)
     assert (await shop.enroll(ada, course)).checkout_url == order.checkout_url
     assert "declined" in (await shop.press(order, "decline")).text
     await shop.wait_for_webhooks()
@@ -99,7 +99,7 @@ async def test_who_leaves_or_is_declined_finds_the_same_page_again(shop: Shop, a
     assert len(await shop.sessions_of(order)) == 1
 
 
-async def test_money_that_comes_later_enrolls_later(shop: Shop, ada: Learner) -> None:
+async def test_delayed_payment_enrolls_once_settled(shop: Shop, ada: Learner) -> None:
     order = await shop.enroll(ada, await shop.course())
     await shop.press(order, "later")
     await shop.wait_for_webhooks()
@@ -109,7 +109,7 @@ async def test_money_that_comes_later_enrolls_later(shop: Shop, ada: Learner) ->
     await shop.wait_for_order(order, "paid", enrolled=True)
 
 
-async def test_money_that_never_comes_enrolls_nobody(shop: Shop, ada: Learner) -> None:
+async def test_failed_delayed_payment_does_not_enroll(shop: Shop, ada: Learner) -> None:
     course = await shop.course()
     order = await shop.enroll(ada, course)
     await shop.press(order, "later")
@@ -123,15 +123,15 @@ async def test_money_that_never_comes_enrolls_nobody(shop: Shop, ada: Learner) -
     await shop.wait_for_order(again, "paid", enrolled=True)
 
 
-async def test_a_page_that_expired_is_followed_by_another(shop: Shop, ada: Learner) -> None:
+async def test_expired_checkout_is_replaced(shop: Shop, ada: Learner) -> None:
     course = await shop.course()
     first = await shop.enroll(ada, course)
     await shop.press(first, "expire")
     await shop.wait_for_order(first, "expired", enrolled=False)
     second = await shop.enroll(ada, course)
     assert second.id != first.id and second.checkout_url != first.checkout_url
-    # The second page closes too, and nobody is told: whoever comes back has the provider asked.
-    shop.stand_ins.courier.configure(drop=["*.expired"])
+    # The second page closes too, without a webhook: the next checkout asks the provider.
+    shop.stand_ins.webhooks.configure(drop=["*.expired"])
     shop.provider.expire(second.provider_session_id or "")
     await expire_checkout(shop.container, second, datetime.now(UTC) - timedelta(seconds=1))
     third = await shop.enroll(ada, course)
@@ -144,14 +144,12 @@ async def test_a_page_that_expired_is_followed_by_another(shop: Shop, ada: Learn
 # --- Back ------------------------------------------------------------------------------------------------
 
 
-async def test_one_rule_gives_back_at_the_endpoint_and_at_the_command_line(
-    shop: Shop, ada: Learner, admin: Learner
-) -> None:
+async def test_endpoint_and_command_refund_alike(shop: Shop, ada: Learner, admin: Learner) -> None:
     order = await paid(shop, ada)
     part = await admin.http.post(f"/admin/orders/{order.id}/refund", json={"amount": 10000, "reason": "half missing"})
     assert part.status_code == 201 and part.json()["amount"] == 10000, part.text
     await shop.wait_for_order(order, "paid", enrolled=True, amount_refunded=10000)
-    # More than is left is refused at either door, in the same words.
+    # More than is left is refused at either entry point, in the same words.
     answer = await admin.http.post(f"/admin/orders/{order.id}/refund", json={"amount": PRICE - 9999})
     refused = await run_parlance(shop.environment, "refunds", "issue", str(order.id), "--amount", str(PRICE - 9999))
     assert problem(answer) == (409, "refund_too_large") and answer.json()["detail"] in refused.err
@@ -172,7 +170,7 @@ async def test_one_rule_gives_back_at_the_endpoint_and_at_the_command_line(
     assert (await shop.enroll(ada, str(order.course_id))).id != order.id
 
 
-async def test_a_refund_that_a_bank_sends_back_ends_nothing(shop: Shop, ada: Learner, admin: Learner) -> None:
+async def test_failed_refund_keeps_the_enrollment(shop: Shop, ada: Learner, admin: Learner) -> None:
     order = await paid(shop, ada)
     shop.stand_ins.pace.refund = None
     pending = await admin.http.post(f"/admin/orders/{order.id}/refund", json={})
@@ -187,9 +185,7 @@ async def test_a_refund_that_a_bank_sends_back_ends_nothing(shop: Shop, ada: Lea
     await shop.wait_for_order(order, "refunded", enrolled=False)
 
 
-async def test_a_dispute_that_is_won_changes_nothing_and_one_that_is_lost_ends_the_enrollment(
-    shop: Shop, ada: Learner, admin: Learner
-) -> None:
+async def test_lost_dispute_ends_the_enrollment(shop: Shop, ada: Learner, admin: Learner) -> None:
     for won in (True, False):
         order = await paid(shop, ada)
         shop.provider.dispute(order.provider_session_id or "")
@@ -205,7 +201,7 @@ async def test_a_dispute_that_is_won_changes_nothing_and_one_that_is_lost_ends_t
 # --- Many at once ----------------------------------------------------------------------------------------
 
 
-async def test_fifty_checkouts_at_once_are_one_order_and_one_session(shop: Shop, ada: Learner) -> None:
+async def test_fifty_concurrent_checkouts_make_one_order(shop: Shop, ada: Learner) -> None:
     for keys in (["the-same"] * 50, [uuid.uuid4().hex for _ in range(50)]):
         async with shop.learner() as bob:
             course = await shop.course()
@@ -227,7 +223,7 @@ async def test_fifty_checkouts_at_once_are_one_order_and_one_session(shop: Shop,
             assert [each.id for each in await shop.sessions_of(order)] == [order.provider_session_id]
 
 
-async def test_fifty_refunds_at_once_are_one_refund(shop: Shop, ada: Learner, admin: Learner) -> None:
+async def test_fifty_concurrent_refunds_make_one_refund(shop: Shop, ada: Learner, admin: Learner) -> None:
     for body, key in (({}, None), ({"amount": 100}, "the-same-refund")):
         order = await paid(shop, ada)
         headers = {"Idempotency-Key": f"{key}-{order.id}"} if key else {}
@@ -253,7 +249,7 @@ CHECKOUTS = {"stripe": "POST /v1/checkout/sessions", "razorpay": "POST /v1/payme
 REFUNDS = {"stripe": "POST /v1/refunds", "razorpay": "POST /v1/payments/*/refund"}
 
 
-async def test_a_provider_that_took_it_and_lost_the_answer_has_one_session(shop: Shop, ada: Learner) -> None:
+async def test_lost_checkout_answer_leaves_one_session(shop: Shop, ada: Learner) -> None:
     for fault, times in (("cut", 2), ("lie", 2), ("hang", 1)):
         course = await shop.course()
         shop.stand_ins.faults.add(fault, CHECKOUTS[shop.name], times=times)  # type: ignore[arg-type]
@@ -267,12 +263,10 @@ async def test_a_provider_that_took_it_and_lost_the_answer_has_one_session(shop:
         await shop.wait_for_order(order, "paid", enrolled=True)
 
 
-async def test_a_provider_that_took_a_refund_and_lost_the_answer_gives_it_once(
-    shop: Shop, ada: Learner, admin: Learner
-) -> None:
+async def test_lost_refund_answer_refunds_once(shop: Shop, ada: Learner, admin: Learner) -> None:
     for fault, times in (("cut", 2), ("lie", 2), ("hang", 1)):
         order = await paid(shop, ada)
-        shop.stand_ins.courier.configure(drop=["refund.*"])
+        shop.stand_ins.webhooks.configure(drop=["refund.*"])
         shop.stand_ins.faults.add(fault, REFUNDS[shop.name], times=times)  # type: ignore[arg-type]
         answer = await admin.http.post(f"/admin/orders/{order.id}/refund", json={})
         assert (answer.status_code, answer.json()["status"]) == (201, "pending" if times == 2 else "succeeded"), fault
@@ -283,7 +277,7 @@ async def test_a_provider_that_took_a_refund_and_lost_the_answer_gives_it_once(
 
 
 @pytest.mark.parametrize("status", [500, 429, 409, 401])
-async def test_a_provider_that_fails_is_asked_again_and_given_up_for_nothing(
+async def test_failing_provider_is_retried_and_then_unavailable(
     shop: Shop, ada: Learner, admin: Learner, status: int
 ) -> None:
     course = await shop.course()
@@ -308,8 +302,8 @@ async def test_a_provider_that_fails_is_asked_again_and_given_up_for_nothing(
 # --- Webhooks that never came ----------------------------------------------------------------------------
 
 
-async def test_reconciling_makes_good_every_webhook_that_was_lost(shop: Shop, admin: Learner) -> None:
-    """Everything that a provider may tell is lost once: before the payment was known, and after."""
+async def test_reconcile_repairs_every_lost_webhook(shop: Shop, admin: Learner) -> None:
+    """Every webhook of a provider is lost once: before the payment was known, and after."""
 
     async def bought() -> Any:
         async with shop.learner() as learner:
@@ -323,7 +317,7 @@ async def test_reconciling_makes_good_every_webhook_that_was_lost(shop: Shop, ad
     late: dict[str, Any] = {name: await known() for name in ("refunded", "in part", "disputed", "lost", "untouched")}
     early: dict[str, Any] = {name: await bought() for name in ("paid", "expired", "given back", "charged back", "open")}
     await shop.wait_for_webhooks()
-    shop.stand_ins.courier.configure(drop=["*"])
+    shop.stand_ins.webhooks.configure(drop=["*"])
 
     def session(order: Any) -> str:
         return order.provider_session_id or ""
@@ -375,8 +369,8 @@ async def test_reconciling_makes_good_every_webhook_that_was_lost(shop: Shop, ad
         ended = standing.refunded == PRICE or standing.dispute == "lost" or not standing.paid
         await shop.wait_for_order(order, (await shop.order(order.id)).status, enrolled=not ended)
     # What was lost may come after all, and there is nothing left to repair.
-    for each in shop.stand_ins.courier.deliveries(state="dropped"):
-        shop.stand_ins.courier.resend(each["event"])
+    for each in shop.stand_ins.webhooks.deliveries(state="dropped"):
+        shop.stand_ins.webhooks.resend(each["event"])
     before_tables = (await everything())[:5]
     await shop.wait_for_webhooks()
     assert [len(table) for table in (await everything())[:5]] == [len(table) for table in before_tables]
@@ -384,7 +378,7 @@ async def test_reconciling_makes_good_every_webhook_that_was_lost(shop: Shop, ad
     assert not [order for order in orders if str(order.id) in nothing]
 
 
-async def test_every_order_is_what_the_provider_thinks(shop: Shop) -> None:
+async def test_orders_agree_with_the_provider(shop: Shop) -> None:
     """All that the tests above did, held against the ledger once more."""
     await shop.wait_for_webhooks()
 

@@ -1,0 +1,85 @@
+"""Export of everything held about one user."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeAlias, TypeVar
+
+import sqlalchemy as sa
+from sqlmodel import SQLModel, col, select
+
+from adapters.database import Database
+from models import (
+    Block,
+    CallSession,
+    DeviceToken,
+    Dispute,
+    Enrollment,
+    LessonProgress,
+    Notification,
+    Order,
+    RefreshToken,
+    Refund,
+    Report,
+    SessionRating,
+)
+from services.identity.profiles import Me, ProfilesService
+
+T = TypeVar("T", bound=SQLModel)
+OrderBy: TypeAlias = sa.ColumnExpressionArgument[datetime] | sa.ColumnExpressionArgument[uuid.UUID]
+
+
+@dataclass(frozen=True, slots=True)
+class DataExport:
+    """Everything held about one user."""
+
+    me: Me
+    refresh_tokens: list[RefreshToken]
+    sessions: list[CallSession]
+    ratings: list[SessionRating]
+    reports: list[Report]
+    blocks: list[Block]
+    orders: list[Order]
+    refunds: list[Refund]
+    disputes: list[Dispute]
+    enrollments: list[Enrollment]
+    progress: list[LessonProgress]
+    notifications: list[Notification]
+    push_devices: list[DeviceToken]
+
+
+class DataExportService:
+    def __init__(self, database: Database, profiles: ProfilesService) -> None:
+        self._database = database
+        self._profiles = profiles
+
+    async def export(self, user_id: str) -> DataExport:
+        """Read everything held about a user, in one snapshot; raise Unauthenticated for a deleted account."""
+        me = uuid.UUID(user_id)
+        profile = await self._profiles.read_own(user_id)
+        took_part = sa.or_(col(CallSession.user_a_id) == me, col(CallSession.user_b_id) == me)
+        of_own_order = sa.select(col(Order.id)).where(col(Order.user_id) == me)
+        newest_first = col(Notification.created_at).desc(), col(Notification.id).desc()
+        async with self._database.transaction() as db:
+            await db.execute(sa.text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
+
+            async def read(table: type[T], condition: sa.ColumnElement[bool], *order: OrderBy) -> list[T]:
+                return list((await db.exec(select(table).where(condition).order_by(*order))).all())
+
+            return DataExport(
+                me=profile,
+                refresh_tokens=await read(RefreshToken, col(RefreshToken.user_id) == me),
+                sessions=await read(CallSession, took_part, col(CallSession.started_at)),
+                ratings=await read(SessionRating, col(SessionRating.rater_id) == me),
+                reports=await read(Report, col(Report.reporter_id) == me),
+                blocks=await read(Block, col(Block.blocker_id) == me),
+                orders=await read(Order, col(Order.user_id) == me, col(Order.created_at)),
+                refunds=await read(Refund, col(Refund.order_id).in_(of_own_order), col(Refund.created_at)),
+                disputes=await read(Dispute, col(Dispute.order_id).in_(of_own_order), col(Dispute.created_at)),
+                enrollments=await read(Enrollment, col(Enrollment.user_id) == me),
+                progress=await read(LessonProgress, col(LessonProgress.user_id) == me),
+                notifications=await read(Notification, col(Notification.user_id) == me, *newest_first),
+                push_devices=await read(DeviceToken, col(DeviceToken.user_id) == me),
+            )

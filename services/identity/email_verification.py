@@ -1,0 +1,86 @@
+"""E-mail addresses of accounts: which ones are accepted, and the link that verifies one."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import uuid
+from datetime import timedelta
+
+import sqlalchemy as sa
+from sqlmodel import col
+
+import errors
+from adapters.database import Database
+from adapters.jobs import Jobs
+from adapters.ports import Mailer
+from jobs import send_verification
+from models import EmailVerificationToken, User, email_addresses
+from models.columns import hash_token, utc_now
+from services.messaging import emails
+
+log = logging.getLogger("parlance.auth")
+
+VERIFICATION_LIFETIME = timedelta(days=1)
+
+
+class EmailVerificationService:
+    def __init__(self, database: Database, jobs: Jobs, mailer: Mailer, site: str) -> None:
+        """`site` is the origin of the links in mails."""
+        self._database = database
+        self._jobs = jobs
+        self._mailer = mailer
+        self._site = site
+
+    async def request(self, user_id: str) -> None:
+        """Enqueue another mail with a verification link; the job sends none to a verified address."""
+        async with self._database.transaction() as db:
+            await self._jobs.enqueue(db, send_verification, user_id=user_id)
+
+    async def send(self, user_id: str) -> None:
+        """Mail a verification link, unless the address is verified."""
+        token = secrets.token_urlsafe(32)
+        row = EmailVerificationToken(
+            user_id=uuid.UUID(user_id), token_hash=hash_token(token), expires_at=utc_now() + VERIFICATION_LIFETIME
+        )
+        async with self._database.transaction() as db:
+            user = await db.get(User, uuid.UUID(user_id))
+            if user is None or user.is_verified or not can_receive_mail(user):
+                return
+            db.add(row)
+        mail = emails.verification(user.email, f"{self._site}/verify-email?token={token}")
+        await self._mailer.send(mail, idempotency_key=f"verification-{row.id}")
+
+    async def verify(self, token: str) -> None:
+        """Mark the address as verified; raise TokenInvalid."""
+        statement = (
+            sa.update(EmailVerificationToken)
+            .where(
+                col(EmailVerificationToken.token_hash) == hash_token(token),
+                ~col(EmailVerificationToken.used),
+                col(EmailVerificationToken.expires_at) > sa.func.now(),
+            )
+            .values(used=True)
+            .returning(col(EmailVerificationToken.user_id))
+        )
+        async with self._database.transaction() as db:
+            user_id = (await db.execute(statement)).scalar()
+            if user_id is None:
+                raise errors.TokenInvalid()
+            await db.execute(sa.update(User).where(col(User.id) == user_id).values(is_verified=True))
+
+
+def require_deliverable(typed: str) -> str:
+    """Return an address as mail is sent to it; raise RequestInvalid for one that mail programs read otherwise."""
+    address = email_addresses.to_deliverable(typed)
+    if address is None:
+        raise errors.RequestInvalid("'email' is not an address that mail can be sent to; check how it is spelled")
+    return address
+
+
+def can_receive_mail(user: User) -> bool:
+    """Say whether an account's address would be accepted today; older accounts may have others."""
+    if email_addresses.to_deliverable(user.email) is not None:
+        return True
+    log.warning("email_not_sent reason=address_not_deliverable user_id=%s", user.id)
+    return False
