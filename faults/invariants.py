@@ -1,4 +1,4 @@
-"""Owns what must hold after whatever happened: each invariant asks the stores, and names what breaks it."""
+"""What must hold after every fault: each invariant reads the stores and names what breaks it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from testing.shop import agrees
 
 @dataclass
 class Stores:
-    """What the invariants read: the database, Redis, the bucket, the providers' ledger, and what clients were told."""
+    """What the invariants read: the database, Redis, the bucket, the providers' ledger, and the clients' claims."""
 
     settings: Settings
     database: psycopg.Connection[Any]
@@ -48,7 +48,7 @@ def accounts(stores: Stores) -> list[str]:
 
 def sign_ins(stores: Stores) -> list[str]:
     """No learner who refreshed correctly was logged out."""
-    return [f"signed out: {told}" for told in stores.claims.signed_out]
+    return [f"signed out: {login}" for login in stores.claims.signed_out]
 
 
 def calls(stores: Stores) -> list[str]:
@@ -97,7 +97,7 @@ def statistics(stores: Stores) -> list[str]:
         LEFT JOIN call_sessions c ON p.user_id IN (c.user_a_id, c.user_b_id)
             AND c.connected_at IS NOT NULL AND c.ended_at IS NOT NULL
         GROUP BY 1, 2 HAVING p.total_sessions <> count(c.id)"""
-    return [f"{user} is told of {told} calls, and had {had}" for user, told, had in stores.rows(statement)]
+    return [f"{user} counts {counted} calls, and had {had}" for user, counted, had in stores.rows(statement)]
 
 
 def ratings(stores: Stores) -> list[str]:
@@ -168,16 +168,16 @@ def refunds(stores: Stores) -> list[str]:
 def notifications(stores: Stores) -> list[str]:
     """Every payment made one notification, and at least one push to the device."""
     found = []
-    told = dict(
+    notified = dict(
         stores.rows("SELECT data->>'orderId', count(*) FROM notifications WHERE type = 'payment_success' GROUP BY 1")
     )
     owners = dict(stores.rows("SELECT id::text, user_id::text FROM orders WHERE paid_at IS NOT NULL"))
     for order, user in owners.items():
-        if told.get(order, 0) != 1:
-            found.append(f"of the order {order} was told {told.get(order, 0)} times")
+        if notified.get(order, 0) != 1:
+            found.append(f"the order {order} has {notified.get(order, 0)} notifications")
         device = stores.claims.devices.get(user)
         if device and not stores.stand_ins.fcm.shown(device):
-            found.append(f"the device of {user} was never told of the order {order}")
+            found.append(f"the device of {user} was never notified of the order {order}")
     return found
 
 
@@ -201,7 +201,7 @@ def pictures(stores: Stores) -> list[str]:
     for user, address in stores.claims.pictures.items():
         rows = stores.rows("SELECT avatar_url FROM profiles WHERE user_id = %s", uuid.UUID(user))
         if not rows or rows[0][0] is None:
-            found.append(f"{user} has no picture, and was told of {address}")
+            found.append(f"{user} has no picture, and was given {address}")
         elif httpx.get(rows[0][0], timeout=10, trust_env=False).status_code != 200:
             found.append(f"the picture {rows[0][0]} cannot be seen")
     return found

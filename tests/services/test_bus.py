@@ -1,4 +1,4 @@
-"""Owns what the bus promises: messages between workers arrive once and in order, and a sender knows when they can't.
+"""The bus between processes: messages arrive once and in order, or the sender is refused.
 
 Here workers speak over Redis, as those of different hosts do; test_mesh.py has those of one host.
 """
@@ -262,16 +262,16 @@ async def test_command_with_a_lost_answer_is_delivered_once(make_worker: MakeWor
 
 async def test_send_after_unavailable_keeps_the_order(make_worker: MakeWorker, line: Line) -> None:
     one, other = await make_worker(line.port), await make_worker()
-    told: list[int] = []
+    refused: list[int] = []
     for number in range(60):
         if number == 30:
             await line.close()
         try:
             await one.bus.send(other.socket, "note", number)
         except errors.Unavailable:
-            told.append(number)
+            refused.append(number)
             await line.open()
-    assert told == [30]
+    assert refused == [30]
     await other.wait_for_messages(59)
     assert other.numbers == [number for number in range(60) if number != 30]
 

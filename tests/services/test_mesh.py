@@ -243,12 +243,12 @@ async def test_processes_without_a_shared_directory_use_redis(make_worker: MakeW
 
 async def test_slow_handlers_hold_their_sender_back(make_worker: MakeWorker) -> None:
     one, other = await make_worker(), await make_worker()
-    heard: list[int] = []
+    handled: list[int] = []
     go_on = asyncio.Event()
 
     async def slow(_socket: str, number: int, _ballast: str) -> None:
         await go_on.wait()
-        heard.append(number)
+        handled.append(number)
 
     other.bus.on("slow", slow)
     taken = 0
@@ -259,9 +259,9 @@ async def test_slow_handlers_hold_their_sender_back(make_worker: MakeWorker) -> 
             await asyncio.sleep(0)
     assert 10_000 * taken < 3 * mesh.MAX_PEER_BYTES
     go_on.set()
-    await eventually(lambda: len(heard) == taken)
+    await eventually(lambda: len(handled) == taken)
     one.bus.post(other.socket, "slow", taken, "")
-    await eventually(lambda: heard == list(range(taken + 1)))
+    await eventually(lambda: handled == list(range(taken + 1)))
 
 
 async def test_messages_to_oneself_keep_their_order(make_worker: MakeWorker) -> None:
@@ -289,7 +289,7 @@ async def test_killed_process_is_noticed_at_once(make_worker: MakeWorker, make_c
     for worker in (before, after):
         with pytest.raises(errors.Unavailable):
             worker.bus.post(child.socket, "note", 1)
-    # The other hosts' workers hear of it at their next beat, long before the sign of life is too old.
+    # Processes of other hosts learn of it at their next heartbeat, long before the last one is too old.
     await eventually(lambda: elsewhere.lost == [child.worker_id], within=HEARTBEAT_SECONDS + 1)
     assert not await before.redis.execute("EXISTS", f"worker:{child.worker_id}")
     # One that starts later learns from what is left in the directory, or from Redis.
