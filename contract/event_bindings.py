@@ -1,7 +1,7 @@
 """Events of asyncapi.yaml, bound to the functions that handle and emit them.
 
-A `receive` operation's key is the import path of `async def f(services, connection, body)` in `realtime/`; what it returns
-is added to the ack. A `send` operation `emit.<event>` is a function of `realtime/emit.py`.
+A `receive` operation's key is the import path of `async def f(services, connection, body)` in `realtime/`; what it
+returns is added to the ack. A `send` operation `emit.<event>` is a function of `realtime/emit.py`.
 """
 
 from __future__ import annotations

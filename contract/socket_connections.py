@@ -11,7 +11,7 @@ import errors
 from adapters import logs
 from contract import problems
 from realtime import lifecycle
-from realtime.connection import Emit, SocketConnection
+from realtime.connection import EmitTo, SocketConnection
 
 if TYPE_CHECKING:
     from container import Container
@@ -24,7 +24,7 @@ _RETRY_SECONDS = 1.0
 class Connections:
     """Handlers of `connect` and `disconnect`, and what keeps the record of a user's sockets true."""
 
-    def __init__(self, services: Container, server: Server, emit: Emit) -> None:
+    def __init__(self, services: Container, server: Server, emit: EmitTo) -> None:
         self._services = services
         self._server = server
         self._sockets = server.directory.sockets
