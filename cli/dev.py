@@ -97,7 +97,7 @@ def dev(
         processes.embedded.stop()
 
 
-def _plan_payments(directory: Path, url: str) -> payment_stand_ins.Plan | None:
+def _plan_payments(directory: Path, url: str) -> payment_stand_ins.StandInPlan | None:
     """Plan the payment stand-ins; return None where real keys replace them, or they are not installed."""
     if payment_stand_ins.replaced_by_real_keys():
         return None
@@ -233,7 +233,9 @@ def _reachable_host(host: str) -> str:
     return "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104 - a comparison
 
 
-def _build_welcome(port: int, directory: Path, payments: payment_stand_ins.Plan | None, settings: Settings) -> str:
+def _build_welcome(
+    port: int, directory: Path, payments: payment_stand_ins.StandInPlan | None, settings: Settings
+) -> str:
     site = f"http://localhost:{port}"
     pages = {
         "Practice": f"{site}/ (for a second learner, open a private window)",

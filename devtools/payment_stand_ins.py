@@ -17,7 +17,7 @@ MISSING = (
 
 
 @dataclass(frozen=True)
-class Plan:
+class StandInPlan:
     """Command and environment of the stand-ins, and the address of their dashboard."""
 
     command: list[str]
@@ -34,14 +34,14 @@ def installed() -> bool:
     return (ROOT / "devtools" / "stand_ins" / "__main__.py").exists()
 
 
-def plan(directory: Path, site: str) -> Plan:
+def plan(directory: Path, site: str) -> StandInPlan:
     """Plan stand-ins with state in `directory` that send webhooks to the server at `site`; keys are generated anew."""
     state = directory.absolute() / "payments"
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
     port = _port(state / "port")
     url = f"http://127.0.0.1:{port}"
     webhook = f"--webhook-url={site}/payments/webhook"
-    return Plan(
+    return StandInPlan(
         command=["devtools.stand_ins", f"--port={port}", webhook, f"--state={state / 'state.json'}"],
         environment={
             "PAYMENT_PROVIDER": _configured("PAYMENT_PROVIDER") or "stripe",

@@ -16,7 +16,7 @@ from cli.migrations import upgrade_to_head
 from devtools import stand_ins
 from devtools.embedded import EmbeddedServices
 from settings import Settings
-from testing.accounts import load
+from testing.containers import load_settings
 from testing.servers import Server, start_server, stop_server
 from testing.shop import SUBSCRIBED
 
@@ -37,7 +37,7 @@ class House:
         self._logs = 0
         self.stores = {name: EmbeddedServices(directory / name, only=(name,)) for name in STORES}
         self.stand_ins = stack.enter_context(stand_ins.running())
-        self.stand_ins.courier.configure(enabled=SUBSCRIBED, backoff_cap=1, attempts=500)
+        self.stand_ins.webhooks.configure(enabled=SUBSCRIBED, backoff_cap=1, attempts=500)
         self.environment = {
             **self.stand_ins.environment,
             **self.stand_ins.fcm.environment,
@@ -56,12 +56,12 @@ class House:
         for store in self.stores.values():
             self.environment |= store.start()
         stack.callback(self._stop_stores)
-        self.settings: Settings = load(self.environment)
+        self.settings: Settings = load_settings(self.environment)
         KeyFiles(self.settings).generate()
         upgrade_to_head(self.settings)
         self.server: Server = start_server(self.environment, self._log("server"), workers=2)
         stack.callback(lambda: stop_server(self.server))
-        self.stand_ins.courier.url = f"{self.server.url}/payments/webhook"
+        self.stand_ins.webhooks.url = f"{self.server.url}/payments/webhook"
         #: Tells the load something while it runs; `play` says how.
         self.tell: Callable[[str], None]
         #: What a scenario itself saw that should not be.

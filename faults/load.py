@@ -23,9 +23,10 @@ from typing import Any
 import httpx
 import socketio.exceptions
 
-from testing.accounts import an_email, bearer, credentials
+from testing.accounts import bearer, credentials, new_email
 from testing.calls import call
-from testing.deployment import Client
+from testing.client_internals import abort_connection, transport_of
+from testing.deployment import ReconnectingClient
 from testing.learners import Caller, Lost, Rooms, Story
 from testing.pictures import picture, upload
 from testing.servers import PASSWORD, Learner, address, register
@@ -147,7 +148,7 @@ class Load:
 
     # --- Who does what ----------------------------------------------------------------------------------
 
-    async def talks(self, client: Client) -> None:
+    async def talks(self, client: ReconnectingClient) -> None:
         while not self.is_over:
             caller = Caller(client, self._story)
             self._callers[client.learner.id] = caller
@@ -157,7 +158,7 @@ class Load:
             except (AssertionError, Lost, socketio.exceptions.SocketIOError, OSError):
                 self.note("call", "lost")
                 with suppress(Exception):
-                    client.phone.client.eio.ws._response.connection.transport.abort()
+                    abort_connection(client.phone.client)
                 continue
             self.note("call", "ok" if caller.outcome == "completed" else "ended early")
             if caller.outcome != "completed":
@@ -168,8 +169,8 @@ class Load:
             if time.time() - began < 120 and not self.is_over:
                 await self._rates(client, caller.room)
 
-    async def _rates(self, client: Client, room: str) -> None:
-        found = [p for phone in client.phones for n, p in phone.heard if n == "match_found" and p["roomId"] == room]
+    async def _rates(self, client: ReconnectingClient, room: str) -> None:
+        found = [p for phone in client.phones for n, p in phone.received if n == "match_found" and p["roomId"] == room]
         if not found:
             return
         session = found[-1]["sessionId"]
@@ -185,7 +186,7 @@ class Load:
 
     async def registers(self) -> None:
         while not self.is_over:
-            email = an_email()
+            email = new_email()
             headers = {"X-Forwarded-For": address()}
             answer = await self.ask("register", "POST", "/auth/register", json=credentials(email), headers=headers)
             # Tried again after a lost answer, it is there.
@@ -196,7 +197,7 @@ class Load:
     async def stays_signed_in(self) -> None:
         """Renew one sign-in again and again; a lost answer is asked for again with the same token."""
         headers = {"X-Forwarded-For": address()}
-        answer = await self.ask("register", "POST", "/auth/register", json=credentials(an_email()), headers=headers)
+        answer = await self.ask("register", "POST", "/auth/register", json=credentials(new_email()), headers=headers)
         while answer is not None:
             token = answer.json()["refreshToken"]
             await asyncio.sleep(0.8)
@@ -214,7 +215,7 @@ class Load:
         while not self.is_over:
             headers = {"X-Forwarded-For": address()}
             account = await self.ask(
-                "register", "POST", "/auth/register", json=credentials(an_email()), headers=headers
+                "register", "POST", "/auth/register", json=credentials(new_email()), headers=headers
             )
             if account is None:
                 return
@@ -299,7 +300,7 @@ class Load:
         clients = []
         for _ in range(2):
             http = httpx.AsyncClient(base_url=self.url, headers={"X-Forwarded-For": address()}, timeout=15)
-            clients.append(Client(await register(http), lambda: [self.url]))
+            clients.append(ReconnectingClient(await register(http), lambda: [self.url]))
             await clients[-1].connect()
         sender, reader = (client.phone for client in clients)
         while True:
@@ -309,17 +310,17 @@ class Load:
             except AssertionError:  # one of the others was met; they go back to the head of the queue
                 for phone in (sender, reader):
                     await phone.send("cancel_search")
-        reader.client.eio.ws._response.connection.transport.pause_reading()
+        transport_of(reader.client).pause_reading()
         until = time.time() + 15
         with suppress(socketio.exceptions.SocketIOError):
-            while time.time() < until and "peer_reconnecting" not in [name for name, _ in sender.heard]:
+            while time.time() < until and "peer_reconnecting" not in [name for name, _ in sender.received]:
                 await sender.client.emit("webrtc_offer", {**room, "sdp": "v=0" + " " * 30_000})
                 await asyncio.sleep(0.035)
-        self.note("slow reader", "ok" if "peer_reconnecting" in [name for name, _ in sender.heard] else "kept")
+        self.note("slow reader", "ok" if "peer_reconnecting" in [name for name, _ in sender.received] else "kept")
         with suppress(socketio.exceptions.SocketIOError, TimeoutError):
             await sender.send("end_call", room)
         for client in clients:
-            client.phone.client.eio.ws._response.connection.transport.abort()
+            abort_connection(client.phone.client)
 
     async def watches(self) -> None:
         async with httpx.AsyncClient(base_url=self.url, timeout=15, trust_env=False) as http:
@@ -339,7 +340,9 @@ class Load:
         ways = [self.url, await road.begin()]
         for number in range(TALKERS):
             http = httpx.AsyncClient(base_url=self.url, headers={"X-Forwarded-For": address()}, timeout=15)
-            client = Client(await register(http), functools.partial(list, ways[number % 2 : number % 2 + 1]))
+            client = ReconnectingClient(
+                await register(http), functools.partial(list, ways[number % 2 : number % 2 + 1])
+            )
             await client.connect(within=60)
             clients.append(client)
         acts: list[Callable[[], Awaitable[None]]] = [self.registers, *[self.stays_signed_in] * KEEPERS]

@@ -10,6 +10,7 @@ from sqlmodel import SQLModel
 
 from container import Container
 from models import Course, EnglishLevel, Order, OrderStatus, Profile, ProviderName, User
+from testing.accounts import new_email
 
 NOON = datetime(2026, 3, 14, 12, 0, 0, 123_456, tzinfo=UTC)
 
@@ -18,7 +19,7 @@ def minutes_ago(minutes: float) -> datetime:
     return NOON - timedelta(minutes=minutes)
 
 
-async def keep(house: Container, *rows: SQLModel) -> None:
+async def add_rows(house: Container, *rows: SQLModel) -> None:
     """Write rows in their order."""
     async with house.database.transaction() as db:
         for row in rows:
@@ -26,16 +27,21 @@ async def keep(house: Container, *rows: SQLModel) -> None:
             await db.flush()
 
 
-async def an_account(house: Container, email: str, **columns: Any) -> str:
+async def add_account(house: Container, email: str, **columns: Any) -> str:
     """Make an account; columns that the profile has are the profile's. Answer its id."""
     theirs = Profile.model_fields.keys() - User.model_fields.keys()
     of_profile = {name: columns.pop(name) for name in list(columns) if name in theirs}
     user = User(email=email, password_hash="", **columns)
-    await keep(house, user, Profile(user_id=user.id, **of_profile))
+    await add_rows(house, user, Profile(user_id=user.id, **of_profile))
     return str(user.id)
 
 
-async def an_order(house: Container, user_id: str, course_id: uuid.UUID, **columns: Any) -> str:
+async def add_learner(container: Container) -> str:
+    """Make an account with a new address; answer its id."""
+    return await add_account(container, new_email())
+
+
+async def add_order(house: Container, user_id: str, course_id: uuid.UUID, **columns: Any) -> str:
     """Make an order of 499.00 rupees, pending at Stripe in test mode; answer its id."""
     status = columns.get("status", OrderStatus.PENDING)
     if status in (OrderStatus.PAID, OrderStatus.REFUNDED):
@@ -51,11 +57,11 @@ async def an_order(house: Container, user_id: str, course_id: uuid.UUID, **colum
         "checkout_expires_at": NOON,
     }
     order = Order(user_id=uuid.UUID(user_id), course_id=course_id, **{**defaults, **columns})
-    await keep(house, order)
+    await add_rows(house, order)
     return str(order.id)
 
 
-async def some_course(house: Container) -> uuid.UUID:
+async def add_course(house: Container) -> uuid.UUID:
     course = Course(title="Small talk", slug=uuid.uuid4().hex, price=49900, level=EnglishLevel.BEGINNER)
-    await keep(house, course)
+    await add_rows(house, course)
     return course.id

@@ -1,7 +1,7 @@
-"""A worker's bus in a process of its own: `python -m tests.bus_worker REDIS_HOST REDIS_PORT [DIRECTORY]`.
+"""A web process's bus in a process of its own: `python -m testing.bus_worker HOST PORT HEARTBEAT DEAD_AFTER [FOLDER]`.
 
-Prints its id, then a line for each worker lost and each loss of data; posts back what it hears as `echo`. Ends in an
-orderly way on SIGTERM.
+Prints its id, then a line for each process declared dead and each loss of data; answers each `echo` with a `note`.
+SIGTERM stops it as a server is stopped.
 """
 
 from __future__ import annotations
@@ -13,31 +13,37 @@ from pathlib import Path
 
 import settings as configuration
 from adapters.bus import LUA, WorkerBus
-from adapters.scripts import Scripts
+from adapters.redis_pipeline import RedisPipeline
 
 
-async def run(host: str, port: str, directory: str = "") -> None:
+async def run(host: str, port: str, heartbeat: str, dead_after: str, directory: str = "") -> None:
     settings = configuration.load(None, redis_host=host, redis_port=int(port))
-    connections = [Scripts(settings, LUA), Scripts(settings, LUA)]
-    bus = WorkerBus(*connections, directory=Path(directory) if directory else None, required=bool(directory))
+    connections = [RedisPipeline(settings, LUA), RedisPipeline(settings, LUA)]
+    bus = WorkerBus(
+        *connections,
+        directory=Path(directory) if directory else None,
+        required=bool(directory),
+        heartbeat=float(heartbeat),
+        dead_after=int(dead_after),
+    )
 
-    def echo(socket: str, to: str, number: int, *_ballast: str) -> None:
+    def echo(socket_id: str, to: str, number: int, *_ballast: str) -> None:
         bus.post(to, "note", number)
 
-    async def say_lost(worker_id: str) -> None:
+    async def report_lost(worker_id: str) -> None:
         print("lost", worker_id, flush=True)
 
-    async def say_data_lost() -> None:
+    async def report_data_lost() -> None:
         print("data lost", flush=True)
 
     bus.on("echo", echo)
-    bus.on_worker_lost(say_lost)
-    bus.on_data_lost(say_data_lost)
+    bus.on_worker_lost(report_lost)
+    bus.on_data_lost(report_data_lost)
     await bus.start()
-    asked_to_stop = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, asked_to_stop.set)
+    stopping = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
     print(bus.worker_id, flush=True)
-    await asked_to_stop.wait()
+    await stopping.wait()
     await bus.stop()
     for connection in connections:
         await connection.close()

@@ -9,7 +9,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,8 +19,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from adapters.child_processes import die_with_parent
+from testing.polling import wait_until
 from testing.servers import free_port
-from testing.time_limits import limit
 
 DEPLOY = Path(__file__).resolve().parent.parent / "deploy"
 
@@ -33,7 +32,7 @@ CHROMIUM_ARGUMENTS = [
 ]
 
 
-def program(package: str, *names: str) -> str:
+def find_program(package: str, *names: str) -> str:
     """Find a program; fail, with the command that installs it, where it is missing."""
     # Debian keeps daemons where only root's PATH looks.
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin"])
@@ -50,11 +49,12 @@ def running(command: list[str], log: Path, ready: Callable[[], bool]) -> Iterato
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, preexec_fn=die_with_parent(signal.SIGTERM)
         )
     try:
-        deadline = time.monotonic() + limit(15)
-        while not ready():
+
+        def is_ready() -> bool:
             assert process.poll() is None, f"{command[0]} ended:\n{log.read_text()}"
-            assert time.monotonic() < deadline, f"{command[0]} is not ready:\n{log.read_text()}"
-            time.sleep(0.05)
+            return ready()
+
+        wait_until(is_ready, lambda: f"{command[0]} is ready:\n{log.read_text()}", within=15)
         yield process
     finally:
         process.terminate()
@@ -65,7 +65,7 @@ def running(command: list[str], log: Path, ready: Callable[[], bool]) -> Iterato
             process.wait()
 
 
-def answers(port: int) -> bool:
+def is_listening(port: int) -> bool:
     """Say whether somebody listens on a TCP port of this machine."""
     try:
         socket.create_connection(("127.0.0.1", port), timeout=1).close()
@@ -114,7 +114,7 @@ class Coturn:
 @contextmanager
 def coturn(directory: Path, secret: str, *options: str, relay: str = "127.0.0.1") -> Iterator[Coturn]:
     """Run turnserver with deploy/turnserver.conf; only addresses, ports, files and the secret are the test's own."""
-    turnserver = program("coturn", "turnserver")
+    turnserver = find_program("coturn", "turnserver")
     chain = certificate(directory / "tls")
     port, tls_port, log = free_port(), free_port(), directory / "turnserver.log"
     command = [
@@ -134,7 +134,7 @@ def coturn(directory: Path, secret: str, *options: str, relay: str = "127.0.0.1"
         "--log-file=stdout",
         *options,
     ]
-    with running(command, log, lambda: answers(port) and answers(tls_port)) as process:
+    with running(command, log, lambda: is_listening(port) and is_listening(tls_port)) as process:
         yield Coturn(port, tls_port, chain, log, process.pid)
 
 
@@ -162,7 +162,7 @@ def nginx(
     `socket_timeout` takes the place of its 90s; with `client_header` clients have the address that this header says;
     `origin` is one whose pages may read nginx's own refusals.
     """
-    executable = program("nginx", "nginx")
+    executable = find_program("nginx", "nginx")
     chain = certificate(directory / "tls")
     port, plain_port = free_port(), free_port()
     configuration = (DEPLOY / "nginx.conf").read_text()
@@ -199,5 +199,5 @@ def nginx(
     command = [executable, "-p", str(directory), "-c", str(path)]
     checked = subprocess.run([*command, "-t"], capture_output=True, text=True)
     assert checked.returncode == 0 and "warn" not in checked.stderr, checked.stderr
-    with running([*command, "-g", "daemon off;"], directory / "nginx.log", lambda: answers(port)) as process:
+    with running([*command, "-g", "daemon off;"], directory / "nginx.log", lambda: is_listening(port)) as process:
         yield Nginx(f"https://127.0.0.1:{port}", f"http://127.0.0.1:{plain_port}", chain, path, process.pid)

@@ -13,8 +13,10 @@ from pathlib import Path
 import socketio.exceptions
 
 from devtools.embedded import EmbeddedServices
-from testing.accounts import load, own_database
 from testing.calls import Room
+from testing.containers import load_settings
+from testing.databases import own_database
+from testing.polling import eventually
 from testing.servers import Learner, Phone, Server, dial, start_server, stop_server
 from testing.time_limits import GRACE, limit
 
@@ -54,7 +56,7 @@ class Deployment:
 def deployed(environment: dict[str, str], directory: Path) -> Iterator[Deployment]:
     """Two servers, with a Redis and a database of their own."""
     with ExitStack() as stack:
-        own = stack.enter_context(own_database(load(environment)))
+        own = stack.enter_context(own_database(load_settings(environment)))
         valkey = EmbeddedServices(directory / "valkey", only=("valkey",))
         variables = {
             **environment,
@@ -71,7 +73,7 @@ def deployed(environment: dict[str, str], directory: Path) -> Iterator[Deploymen
 
 
 @dataclass
-class Client:
+class ReconnectingClient:
     """A learner who comes back by themselves when the connection drops, as a good client does."""
 
     learner: Learner
@@ -83,16 +85,16 @@ class Client:
         return self.phones[-1]
 
     @property
-    def heard(self) -> list[str]:
-        return [name for phone in self.phones for name, _ in phone.heard]
+    def received(self) -> list[str]:
+        return [name for phone in self.phones for name, _ in phone.received]
 
     @property
-    def said_to(self) -> list[str]:
+    def received_candidates(self) -> list[str]:
         """The candidates heard over all connections, in order."""
         return [
             payload["candidate"]["candidate"]
             for phone in self.phones
-            for name, payload in phone.heard
+            for name, payload in phone.received
             if name == "webrtc_ice" and payload["candidate"] is not None
         ]
 
@@ -116,7 +118,7 @@ class Client:
         """Come back to a call; answer `ok`, or the code of the refusal."""
         while True:
             phone = self.phone if self.phone.client.connected else await self.connect()
-            numbers = [payload["seq"] for each in self.phones for name, payload in each.heard if "webrtc_" in name]
+            numbers = [payload["seq"] for each in self.phones for name, payload in each.received if "webrtc_" in name]
             after = max(numbers, default=0)
             try:
                 ack = await phone.send("join_room", {**room, "after": after})
@@ -126,18 +128,15 @@ class Client:
                 return "ok"
             if ack["error"]["code"] != "unavailable":
                 return str(ack["error"]["code"])
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.1)
 
-    async def hears(self, event: str, *, within: float = 10) -> None:
-        deadline = asyncio.get_running_loop().time() + limit(within)
-        while event not in self.heard:
-            assert asyncio.get_running_loop().time() < deadline, f"no {event} within {within} s; heard {self.heard}"
-            await asyncio.sleep(0.01)
+    async def wait_for(self, event: str, *, within: float = 10) -> None:
+        await eventually(lambda: event in self.received, lambda: f"{event}; received {self.received}", within=within)
 
     def forget(self) -> None:
         """What was heard before is of no interest."""
         self.phones = [self.phone]
-        self.phone.heard.clear()
+        self.phone.received.clear()
 
     async def close(self) -> None:
         for phone in self.phones:

@@ -7,7 +7,7 @@ import random
 from dataclasses import dataclass, field
 from typing import Any
 
-from testing.deployment import Client
+from testing.deployment import ReconnectingClient
 from testing.servers import Phone
 
 #: How many signals each sends in a call.
@@ -38,7 +38,7 @@ async def send(phone: Phone, event: str, payload: dict[str, Any]) -> str:
 class Caller:
     """One learner's part in one call."""
 
-    client: Client
+    client: ReconnectingClient
     fault: Story
     room: str = ""
     is_caller: bool = False
@@ -62,8 +62,8 @@ class Caller:
                 told = await send(phone, "find_partner", {})
                 if told in ("already_searching", "already_in_room", "unavailable"):
                     # Of a connection that nobody knows to be dead yet; or the answer was lost, not the search.
-                    await asyncio.sleep(0.2)
-                    if told == "already_searching" and any(name == "searching" for name, _ in phone.heard):
+                    await asyncio.sleep(0.1)
+                    if told == "already_searching" and any(name == "searching" for name, _ in phone.received):
                         told = "ok"
                 if told == "ok" and await self._joined(phone):
                     return
@@ -73,7 +73,7 @@ class Caller:
     async def _joined(self, phone: Phone) -> bool:
         seen = 0
         while phone.client.connected:
-            for name, payload in phone.heard[seen:]:
+            for name, payload in phone.received[seen:]:
                 seen += 1
                 if name == "match_found":
                     self.room, self.partner = payload["roomId"], payload["partner"]["userId"]
@@ -122,13 +122,13 @@ class Caller:
                 if told in ("ok", "not_in_room", "room_closed"):
                     self.fault.over.add(self.room)
                     return
-                await asyncio.sleep(0.2)
+                await asyncio.sleep(0.1)
         await self._until_heard()
 
     @property
     def _is_left(self) -> bool:
         """Whether the partner has left; an earlier one's leave may come after the search for the next began."""
-        heard = self.client.heard
+        heard = self.client.received
         return "peer_left" in heard[len(heard) - heard[::-1].index("match_found") :]
 
     async def _until_heard(self) -> None:
@@ -143,12 +143,12 @@ class Caller:
     @property
     def heard(self) -> list[int]:
         """The partner's signals, each once, in the order of their first coming."""
-        mine = [text.partition(" ") for text in self.client.said_to]
+        mine = [text.partition(" ") for text in self.client.received_candidates]
         return list(dict.fromkeys(int(number) for room, _, number in mine if room == self.room))
 
     @property
     def heard_again(self) -> int:
-        return sum(text.startswith(f"{self.room} ") for text in self.client.said_to) - len(self.heard)
+        return sum(text.startswith(f"{self.room} ") for text in self.client.received_candidates) - len(self.heard)
 
     async def _signal(self, number: int) -> bool:
         payload = {"roomId": self.room, "candidate": {"candidate": f"{self.room} {number}"}}

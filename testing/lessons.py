@@ -7,13 +7,14 @@ from typing import Any
 import httpx
 
 from container import Container
-from testing.call_history import MakeLearner, make_admin
+from testing.accounts import make_admin
+from testing.call_history import MakeLearner
 from testing.servers import Learner
 
-NOWHERE = "7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0"
+MISSING_ID = "7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0"
 
 
-async def an_admin(container: Container, make_learner: MakeLearner) -> Learner:
+async def new_admin(container: Container, make_learner: MakeLearner) -> Learner:
     return await make_admin(container, (await make_learner(ready=False)).http)
 
 

@@ -27,7 +27,7 @@ Question = Callable[[], Awaitable[Any]]
 BIG = ("users", "profiles", "call_sessions", "orders", "reports", "audit_log")
 
 
-def fill(settings: Settings, **sizes: int) -> None:
+def fill_tables(settings: Settings, **sizes: int) -> None:
     """Write a crowd into an empty database, and do what an autovacuum would have done by then."""
     text = re.sub(r"(?<!:):(\w+)", lambda size: str(sizes[size[1]]), Path(__file__).with_suffix(".sql").read_text())
     with psycopg.connect(settings.database_url, autocommit=True) as connection:
@@ -49,18 +49,18 @@ def fill(settings: Settings, **sizes: int) -> None:
         connection.execute("VACUUM ANALYZE")
 
 
-def person(number: int) -> str:
+def user_id(number: int) -> str:
     """The id of an account of the crowd."""
     return str(uuid.UUID(bytes=hashlib.md5(f"user{number}".encode()).digest()))
 
 
-def questions(house: Container, users: int) -> dict[str, Question]:
+def questions(container: Container, users: int) -> dict[str, Question]:
     """What is asked, by what it is called."""
-    accounts, orders, reports, audit = house.user_directory, house.orders, house.reports, house.audit
-    somebody, limit = person(users // 2), 20
+    accounts, orders, reports, audit = container.user_directory, container.orders, container.reports, container.audit
+    somebody, limit = user_id(users // 2), 20
     # A page from the middle of the list: it must not cost more than the first.
     midway = pagination.encode(datetime.now(UTC) - timedelta(days=180), uuid.UUID(somebody))
-    asked: dict[str, Question] = {"stats, not kept": lambda: house.dashboard.read()}
+    asked: dict[str, Question] = {"stats, not kept": lambda: container.dashboard.read()}
     which: dict[str, dict[str, Any]] = {
         "all": {},
         "banned": {"banned": True},
@@ -100,35 +100,35 @@ def questions(house: Container, users: int) -> dict[str, Question]:
         "all": {},
         "pending": {"status": "pending"},
         "by one learner": {"reporter_id": somebody},
-        "about one learner": {"reported_id": person(7)},
-        "pending about one learner": {"reported_id": person(7), "status": "pending"},
+        "about one learner": {"reported_id": user_id(7)},
+        "pending about one learner": {"reported_id": user_id(7), "status": "pending"},
     }
     for name, filters in which.items():
         asked[f"reports: {name}"] = _bind(reports.list_all, limit=limit, **filters)
     which = {
         "all": {},
-        "by one": {"actor_id": person(3)},
+        "by one": {"actor_id": user_id(3)},
         "of one action": {"actions": ("user.ban",)},
         "of an action that never was": {"actions": ("no.such",)},
         "about one": {"target_id": somebody},
-        "by one, of one action": {"actor_id": person(3), "actions": ("order.refund",)},
+        "by one, of one action": {"actor_id": user_id(3), "actions": ("order.refund",)},
     }
     for name, filters in which.items():
         asked[f"audit: {name}"] = _bind(audit.list_all, limit=limit, **filters)
     asked["audit: all, midway"] = lambda: audit.list_all(limit=limit, cursor="1000")
-    asked["calls that have not ended"] = house.call_history.list_open_calls
-    asked["calls that outlived their room"] = house.call_history.end_stale
+    asked["calls that have not ended"] = container.call_history.list_open_calls
+    asked["calls that outlived their room"] = container.call_history.end_stale
     return asked
 
 
-async def plans(house: Container, question: Question, options: str = "") -> dict[str, list[str]]:
+async def explain(container: Container, question: Question, options: str = "") -> dict[str, list[str]]:
     """Ask, and have each statement of it explained with the very values it was asked with."""
     asked: list[tuple[str, Any]] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_rest: Any) -> None:
         asked.append((statement, parameters))
 
-    engine = house.database.engine
+    engine = container.database.engine
     sa.event.listen(engine.sync_engine, "before_cursor_execute", note)
     try:
         await question()
@@ -144,7 +144,7 @@ async def plans(house: Container, question: Question, options: str = "") -> dict
     return explained
 
 
-def read_whole(plan: list[str]) -> list[str]:
+def sequential_scans(plan: list[str]) -> list[str]:
     """The lines of a plan by which a big table is read from its beginning to its end.
 
     A scan right below a limit that takes each row it meets stops there: so are small tables counted.

@@ -37,6 +37,6 @@ def total(found: Scrape, name: str, **labels: str) -> float:
     )
 
 
-def grown(before: Scrape, after: Scrape) -> Callable[..., float]:
+def growth(before: Scrape, after: Scrape) -> Callable[..., float]:
     """Tell by how much a metric has grown."""
     return lambda name, **labels: total(after, name, **labels) - total(before, name, **labels)

@@ -8,7 +8,8 @@ import hmac
 import json
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -31,7 +32,8 @@ from adapters.ports import (
 from container import Container
 from models import Course, EnglishLevel, Order
 from settings import Settings
-from testing.call_history import rows, value
+from testing.containers import running_container
+from testing.databases import own_database, rows, value
 
 STRIPE_SECRET, RAZORPAY_SECRET = "whsec_of_the_tests", "razorpay-secret-of-the-tests"
 ACCOUNTS: dict[str, Any] = {
@@ -43,13 +45,13 @@ ACCOUNTS: dict[str, Any] = {
 }
 
 
-def paying(settings: Settings, **more: Any) -> Settings:
+def with_payment_accounts(settings: Settings, **more: Any) -> Settings:
     """Settings with accounts at both providers."""
     return settings.model_copy(update={**ACCOUNTS, **more})
 
 
 @dataclass
-class Till:
+class FakeProvider:
     """A provider whose API is this object; webhooks are read by the real one.
 
     `away`: it fails. `mute`: it does what it is asked, and then fails to say so. `slow`: seconds that a call takes.
@@ -58,9 +60,9 @@ class Till:
     reader: PaymentProvider
     name: str
     live: bool = False
-    away: errors.ProductError | None = None
-    mute: bool = False
-    slow: float = 0
+    failure: errors.ProductError | None = None
+    loses_answers: bool = False
+    delay_seconds: float = 0
     purchases: list[Purchase] = field(default_factory=list)
     pages: dict[str, Checkout] = field(default_factory=dict)
     refunds: dict[str, RefundFact] = field(default_factory=dict)
@@ -69,13 +71,13 @@ class Till:
     known: dict[str, list[Fact]] = field(default_factory=dict)
 
     async def _answer(self) -> None:
-        await asyncio.sleep(self.slow)
-        if self.mute:
+        await asyncio.sleep(self.delay_seconds)
+        if self.loses_answers:
             raise errors.Unavailable()
 
     def _fail(self) -> None:
-        if self.away:
-            raise self.away
+        if self.failure:
+            raise self.failure
 
     async def create_checkout(self, purchase: Purchase) -> Checkout:
         self.purchases.append(purchase)
@@ -120,15 +122,24 @@ class Till:
         await self.reader.close()
 
 
-def tills(settings: Settings) -> dict[str, Till]:
+def fake_providers(settings: Settings) -> dict[str, FakeProvider]:
     """A till for each provider."""
     return {
-        "stripe": Till(StripeProvider(settings), "stripe"),
-        "razorpay": Till(RazorpayProvider(settings), "razorpay"),
+        "stripe": FakeProvider(StripeProvider(settings), "stripe"),
+        "razorpay": FakeProvider(RazorpayProvider(settings), "razorpay"),
     }
 
 
-async def a_course(container: Container, *, price: int = 49900, published: bool = True, **more: Any) -> str:
+@asynccontextmanager
+async def selling_container(settings: Settings, **changes: Any) -> AsyncIterator[Container]:
+    """A running container with a database of its own, whose jobs run when a test runs them, and fake providers."""
+    with own_database(settings) as own:
+        own = with_payment_accounts(own, **changes)
+        async with running_container(own, payment_providers=fake_providers(own)) as services:
+            yield services
+
+
+async def add_course(container: Container, *, price: int = 49900, published: bool = True, **more: Any) -> str:
     """Make a course; answer its id."""
     course = Course(
         title="Small talk that works",
@@ -321,7 +332,7 @@ async def is_enrolled(container: Container, order: Order) -> bool:
     return bool(await value(container, found, u=order.user_id, c=order.course_id))
 
 
-async def lapse(container: Container, order: Order, when: datetime) -> None:
+async def expire_checkout(container: Container, order: Order, when: datetime) -> None:
     """Make the page of an order close at another time."""
     async with container.database.transaction() as session:
         (await session.get_one(Order, order.id)).checkout_expires_at = when

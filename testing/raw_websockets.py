@@ -1,4 +1,4 @@
-"""Owns bare WebSockets to the Socket.IO endpoint, for what no well-behaved client does."""
+"""WebSockets to the Socket.IO endpoint without a client library, for frames that no well-behaved client sends."""
 
 from __future__ import annotations
 
@@ -9,30 +9,19 @@ from typing import Any
 
 import websockets
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.protocol import State
 
+from testing.client_internals import close_connection, is_open
+from testing.polling import eventually
 from testing.servers import Learner, Server
 from testing.time_limits import limit
 
 
-async def hang_up(socket: ClientConnection) -> None:
-    """Close a connection that the server may be closing already.
-
-    `websockets` aborts the transport of a connection that is not open any more, which fails in asyncio's `_force_close`
-    where the transport was closed with bytes unsent and is gone.
-    """
-    if socket.state is State.OPEN:
-        await socket.close()
-    else:
-        await socket.wait_closed()
-
-
 class BareSocket:
-    """A connection past the WebSocket's handshake, or past that of Socket.IO too. `heard` is every frame so far."""
+    """A connection past the WebSocket's handshake, or past that of Socket.IO too. `received` is every frame so far."""
 
     def __init__(self, socket: ClientConnection) -> None:
         self.socket = socket
-        self.heard: list[str] = []
+        self.received: list[str] = []
         self._listening = asyncio.create_task(self._listen())
 
     async def _listen(self) -> None:
@@ -41,28 +30,30 @@ class BareSocket:
                 if frame == "2":
                     await self.socket.send("3")
                 else:
-                    self.heard.append(str(frame))
+                    self.received.append(str(frame))
 
     async def send(self, *frames: str | bytes) -> None:
-        """Send frames; the server need not hear all of them to hang up."""
+        """Send frames; the server may close before it has read all of them."""
         with suppress(websockets.ConnectionClosed):
             for frame in frames:
-                if self.socket.state is State.OPEN:  # see `hang_up`
+                if is_open(self.socket):
                     await self.socket.send(frame)
 
-    async def hears(self, start: str, *, count: int = 1, within: float = 10) -> str:
+    async def wait_for(self, start: str, *, count: int = 1, within: float = 10) -> str:
         """Wait for the frame that is the `count`th to start like this."""
-        async with asyncio.timeout(limit(within)):
-            while len(found := [frame for frame in self.heard if frame.startswith(start)]) < count:
-                await asyncio.sleep(0.01)
-        return found[count - 1]
+        found = await eventually(
+            lambda: [frame for frame in self.received if frame.startswith(start)][count - 1 : count],
+            lambda: f"{start}; received {self.received[-5:]}",
+            within=within,
+        )
+        return str(found[0])
 
-    async def is_cut_off(self, *, within: float) -> None:
+    async def wait_closed(self, *, within: float) -> None:
         async with asyncio.timeout(limit(within)):
             await self.socket.wait_closed()
 
-    async def hang_up(self) -> None:
-        await hang_up(self.socket)
+    async def close(self) -> None:
+        await close_connection(self.socket)
         await self._listening
 
 
@@ -70,10 +61,10 @@ async def dial_bare(server: Server, learner: Learner | None = None) -> BareSocke
     """Open a connection; with a learner, one that is through the Socket.IO handshake."""
     url = f"{server.url.replace('http', 'ws')}/socket.io/?EIO=4&transport=websocket"
     socket = BareSocket(await connect(url, max_size=None, compression=None))
-    await socket.hears("0{")
+    await socket.wait_for("0{")
     if learner is not None:
         await socket.send("40" + json.dumps({"token": learner.access_token}))
-        await socket.hears("40{")
+        await socket.wait_for("40{")
     return socket
 
 

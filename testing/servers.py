@@ -1,16 +1,17 @@
-"""Owns what tests are peopled with: learners, their clients and sockets, servers in processes of their own."""
+"""Servers in processes of their own, registered learners, and their HTTP and Socket.IO clients."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 import secrets
 import signal
 import socket
 import subprocess
 import sys
-import time
 import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,15 @@ import redis
 import socketio
 
 from testing import wire_recording
+from testing.client_internals import close_http_session
+from testing.polling import eventually, wait_until
 from testing.time_limits import limit
 
 PASSWORD = "correct horse battery"
 
 
 def address() -> str:
-    """An IP address that nobody else uses: limits are counted per address."""
+    """Return an IP address that no other test uses: limits are counted per address."""
     # Not `random`: a property-based test seeds it.
     return ".".join(str(1 + secrets.randbelow(253)) for _ in range(4))
 
@@ -35,7 +38,7 @@ def client(asgi: Any, **options: Any) -> httpx.AsyncClient:
     """A client of the app in this process, from an address of its own, so that limits per address stay apart."""
     transport = httpx.ASGITransport(asgi, client=(address(), 1234), raise_app_exceptions=False)
     if wire_recording.FOLDER is not None:
-        options["event_hooks"] = {"response": [wire_recording.answered]}
+        options["event_hooks"] = {"response": [wire_recording.record_response]}
     return httpx.AsyncClient(transport=transport, base_url="http://parlance.test", **options)
 
 
@@ -97,20 +100,22 @@ def start_server(environment: dict[str, str], log: Path, *, workers: int, port: 
             start_new_session=True,
         )
     server = Server(f"http://127.0.0.1:{port}", process, log)
-    deadline = time.monotonic() + limit(60)
-    while time.monotonic() < deadline:
+
+    def is_ready() -> bool:
+        assert process.poll() is None, f"the server ended:\n{log.read_text()}"
         try:
             is_up = httpx.get(f"{server.url}/health", timeout=limit(1)).status_code == 200
-            # One may be there long before the others; where Redis is away nobody counts them.
-            if is_up and (not (now := _workers(environment)) or len(now - before) >= workers):
-                return server
         except httpx.HTTPError:
-            pass
-        if process.poll() is not None:
-            break
-        time.sleep(0.1)
-    stop_server(server)
-    raise AssertionError(f"the server did not start:\n{log.read_text()}")
+            return False
+        # One process may be there long before the others; without Redis they cannot be counted.
+        return is_up and (not (now := _workers(environment)) or len(now - before) >= workers)
+
+    try:
+        wait_until(is_ready, log.read_text, within=60)
+    except AssertionError:
+        stop_server(server)
+        raise
+    return server
 
 
 def _workers(environment: dict[str, str]) -> set[Any]:
@@ -131,13 +136,35 @@ def stop_server(server: Server) -> None:
             server.process.wait()
 
 
+@contextmanager
+def start_servers(environments: list[dict[str, str]], directory: Path) -> Iterator[list[Server]]:
+    """Servers of one worker each, started side by side: the workers of one deployment, told apart by their ports."""
+    with ThreadPoolExecutor() as pool:
+        starting = [
+            pool.submit(start_server, environment, directory / f"server-{number}.log", workers=1)
+            for number, environment in enumerate(environments)
+        ]
+    started = [each.result() for each in starting if each.exception() is None]
+    try:
+        yield [each.result() for each in starting]
+    finally:
+        for server in started:
+            stop_server(server)
+
+
+async def status_for_token(url: str, access_token: str) -> int:
+    """Return the status that a server answers to a token, over a connection of its own."""
+    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {access_token}"}) as http:
+        return (await http.get(f"{url}/users/me")).status_code
+
+
 @dataclass
 class Phone:
-    """A learner's Socket.IO client. `heard` is every event so far, in order."""
+    """A learner's Socket.IO client. `received` is every event so far, in order."""
 
     learner: Learner
     client: socketio.AsyncClient
-    heard: list[tuple[str, Any]] = field(default_factory=list)
+    received: list[tuple[str, Any]] = field(default_factory=list)
 
     @property
     def worker(self) -> str:
@@ -150,15 +177,16 @@ class Phone:
         wire_recording.event(event, payload, ack)
         return ack
 
-    async def hears(self, event: str, *, count: int = 1, within: float = 5) -> Any:
-        """Wait until `event` has been heard `count` times; answer the last payload."""
-        deadline = time.monotonic() + limit(within)
-        while time.monotonic() < deadline:
-            payloads = [payload for name, payload in self.heard if name == event]
-            if len(payloads) >= count:
-                return payloads[count - 1]
-            await asyncio.sleep(0.01)
-        raise AssertionError(f"no {event} within {within} s; heard {[name for name, _ in self.heard]}")
+    async def wait_for(self, event: str, *, count: int = 1, within: float = 5) -> Any:
+        """Wait until `event` has been received `count` times; return the payload of that one."""
+
+        def found() -> list[Any]:
+            return [payload for name, payload in self.received if name == event][count - 1 : count]
+
+        (payload,) = await eventually(
+            found, lambda: f"{event}; received {[name for name, _ in self.received]}", within=within
+        )
+        return payload
 
 
 async def dial(url: str, learner: Learner, *, headers: dict[str, str] | None = None, **options: Any) -> Phone:
@@ -166,15 +194,14 @@ async def dial(url: str, learner: Learner, *, headers: dict[str, str] | None = N
     phone = Phone(learner, socketio.AsyncClient(reconnection=False, **options))
 
     async def note(event: str, payload: Any = None) -> None:
-        phone.heard.append((event, payload))
-        wire_recording.heard(event, payload)
+        phone.received.append((event, payload))
+        wire_recording.received(event, payload)
 
     phone.client.on("*", note)
     auth = {"token": learner.access_token}
     try:
         await phone.client.connect(url, headers or {}, auth=auth, transports=["websocket"])
     except socketio.exceptions.ConnectionError:
-        if phone.client.eio.http is not None:  # the client leaves it open
-            await phone.client.eio.http.close()
+        await close_http_session(phone.client)
         raise
     return phone

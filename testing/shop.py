@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -16,14 +15,16 @@ from typing import Any
 import httpx
 
 from container import Container
-from devtools.stand_ins import Standing, StandIns
+from devtools.stand_ins import CheckoutState, StandIns
 from devtools.stand_ins import running as stand_ins_running
 from devtools.stand_ins.ledger import Provider
 from models import Order
 from settings import Settings
-from testing.accounts import eventually, load, own_database
-from testing.call_history import make_admin, rows
-from testing.payments import a_course, is_enrolled
+from testing.accounts import make_admin
+from testing.containers import load_settings
+from testing.databases import own_database, rows
+from testing.payments import add_course, is_enrolled
+from testing.polling import eventually, wait_until
 from testing.servers import Learner, address, register, start_server, stop_server
 from testing.time_limits import limit
 
@@ -44,7 +45,7 @@ SUBSCRIBED = (
 
 
 @contextmanager
-def a_worker(
+def run_job_worker(
     environment: dict[str, str], log: Path, *, ready: str = "worker is ready"
 ) -> Iterator[subprocess.Popen[bytes]]:
     """`parlance worker` in a process of its own, that has logged that it is `ready`."""
@@ -57,10 +58,12 @@ def a_worker(
             stderr=output,
         )
     try:
-        deadline = time.monotonic() + limit(60)
-        while ready not in log.read_text():
-            assert process.poll() is None and time.monotonic() < deadline, log.read_text()
-            time.sleep(0.05)
+
+        def is_ready() -> bool:
+            assert process.poll() is None, log.read_text()
+            return ready in log.read_text()
+
+        wait_until(is_ready, log.read_text, within=60)
         yield process
     finally:
         process.send_signal(signal.SIGTERM)
@@ -88,7 +91,7 @@ class Shop:
         return self.stand_ins.stripe if self.name == "stripe" else self.stand_ins.razorpay
 
     @asynccontextmanager
-    async def somebody(self) -> AsyncIterator[Learner]:
+    async def learner(self) -> AsyncIterator[Learner]:
         async with httpx.AsyncClient(
             base_url=self.url, headers={"X-Forwarded-For": address()}, timeout=limit(30), trust_env=False
         ) as http:
@@ -102,7 +105,7 @@ class Shop:
             yield await make_admin(self.container, http)
 
     async def course(self) -> str:
-        return await a_course(self.container, price=PRICE)
+        return await add_course(self.container, price=PRICE)
 
     async def enroll(self, who: Learner, course: str) -> Order:
         """Enroll, as an app does; answer the order, whose page is the provider's."""
@@ -123,10 +126,10 @@ class Shop:
         assert page.status_code == 200 and "499.00" in page.text, page.text
         return await self.browser.post(url, data={"action": button})
 
-    def standing(self, order: Order) -> Standing:
-        return self.stand_ins.standing(order.provider_session_id or "")
+    def standing(self, order: Order) -> CheckoutState:
+        return self.stand_ins.get_state(order.provider_session_id or "")
 
-    async def becomes(self, order: Order, status: str, *, enrolled: bool, **more: Any) -> Order:
+    async def wait_for_order(self, order: Order, status: str, *, enrolled: bool, **more: Any) -> Order:
         """Wait until an order is so, and hold it against the provider's ledger."""
 
         async def check() -> Order | None:
@@ -138,9 +141,9 @@ class Shop:
         assert agrees(found, self.standing(found)), self.standing(found)
         return found
 
-    async def heard_all(self) -> None:
+    async def wait_for_webhooks(self) -> None:
         """Wait until every webhook is thanked for and acted upon."""
-        await eventually(lambda: not self.stand_ins.courier.deliveries(state="pending"), within=15, what="delivered")
+        await eventually(lambda: not self.stand_ins.webhooks.deliveries(state="pending"), within=15, what="delivered")
         waiting = "SELECT id FROM webhook_events WHERE handled_at IS NULL"
 
         async def idle() -> bool:
@@ -148,12 +151,12 @@ class Shop:
 
         await eventually(idle, within=15, what="the inbox worked off")
 
-    async def sessions_of(self, order: Order) -> list[Standing]:
+    async def sessions_of(self, order: Order) -> list[CheckoutState]:
         """All that the provider has for an order."""
         return [each for each in self.stand_ins.ledger() if each.reference == str(order.id)]
 
 
-def agrees(order: Order, standing: Standing) -> bool:
+def agrees(order: Order, standing: CheckoutState) -> bool:
     """Whether an order is what its provider thinks; Razorpay keeps a link open while a bank takes its time."""
     expected = {
         "open": "pending",
@@ -171,26 +174,26 @@ def agrees(order: Order, standing: Standing) -> bool:
 
 
 @asynccontextmanager
-async def a_shop(
+async def run_shop(
     environment: dict[str, str], settings: Settings, directory: Path, name: str, port: int | None = None
 ) -> AsyncIterator[Shop]:
     """Open a shop that sells through one provider; PAYMENT_PROVIDER is all that tells the two apart."""
     with own_database(settings) as own, stand_ins_running() as stand_ins:
-        stand_ins.courier.configure(enabled=SUBSCRIBED, backoff_cap=0.5, attempts=200)
+        stand_ins.webhooks.configure(enabled=SUBSCRIBED, backoff_cap=0.5, attempts=200)
         variables = {
             **environment,
             **stand_ins.environment,
             "DB_NAME": own.db_name,
             "PAYMENT_PROVIDER": name,
         }
-        with a_worker(variables, directory / "worker.log"):
+        with run_job_worker(variables, directory / "worker.log"):
             server = start_server(variables, directory / "server.log", workers=1, port=port)
-            container = Container(load(variables))
+            container = Container(load_settings(variables))
             try:
                 async with httpx.AsyncClient(trust_env=False) as browser, container.jobs.app.open_async():
-                    stand_ins.courier.url = f"{server.url}/payments/webhook"
+                    stand_ins.webhooks.url = f"{server.url}/payments/webhook"
                     yield Shop(name, server.url, variables, stand_ins, container, browser)
             finally:
-                stand_ins.courier.url = None
+                stand_ins.webhooks.url = None
                 await container.close()
                 stop_server(server)

@@ -56,13 +56,13 @@ def event(name: str, payload: Any, ack: Any) -> None:
             return  # no JSON: tests send that as well
 
 
-def heard(name: str, payload: Any) -> None:
+def received(name: str, payload: Any) -> None:
     """Note an event that a client heard."""
     if FOLDER is not None:
         _note("heard", name, None, {} if payload is None else payload)
 
 
-async def answered(response: httpx.Response) -> None:
+async def record_response(response: httpx.Response) -> None:
     """Note a request and its answer; a hook of httpx."""
     request = response.request
     path = request.url.path

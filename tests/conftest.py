@@ -19,7 +19,7 @@ from cli.migrations import upgrade_to_head
 from container import Container
 from devtools.embedded import EmbeddedServices
 from settings import Settings
-from testing.payments import paying, tills
+from testing.payments import fake_providers, with_payment_accounts
 from testing.servers import Learner, Phone, Server, client, dial, register, start_server, stop_server
 from testing.time_limits import GRACE, JOIN
 
@@ -66,7 +66,7 @@ def settings(environment: dict[str, str]) -> Settings:
 
 @pytest.fixture(scope="session")
 async def container(settings: Settings) -> AsyncIterator[Container]:
-    services = Container(settings, payment_providers=tills(paying(settings)))
+    services = Container(settings, payment_providers=fake_providers(with_payment_accounts(settings)))
     async with services.lifespan(None):
         yield services
 

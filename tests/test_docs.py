@@ -34,7 +34,7 @@ def commands() -> list[str]:
     return below(typer.main.get_command(app), [])
 
 
-def test_every_setting_is_in_the_example_and_nothing_else() -> None:
+def test_env_example_has_exactly_the_settings() -> None:
     example = re.findall(r"^([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.M)
     assert sorted(example) == sorted(name.upper() for name in Settings.model_fields)
 
@@ -53,16 +53,40 @@ def headings(document: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
+def links(document: Path) -> list[tuple[str, str]]:
+    """Return the file and the anchor of each link of a document to another, or to itself."""
+    return re.findall(r"\]\((?!http)([^)#]*)(?:#([^)]+))?\)", document.read_text())
+
+
+def test_documents_have_links_and_anchors() -> None:
+    found = [each for document in DOCUMENTS for each in links(document)]
+    assert len(found) > 50 and any(anchor for _, anchor in found)
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_every_file_and_heading_that_a_document_links_to_is_there(document: Path) -> None:
-    for target, anchor in re.findall(r"\]\((?!http)([^)#]*)(?:#([^)]+))?\)", document.read_text()):
+def test_document_links_lead_to_a_file_or_heading(document: Path) -> None:
+    for target, anchor in links(document):
         path = document.parent / target if target else document
         assert path.exists(), target
         assert not anchor or anchor in headings(path), f"{target}#{anchor}"
 
 
+def test_decision_index_lists_each_page_once_with_its_title() -> None:
+    folder = ROOT / "docs" / "decisions"
+    pages = [page for page in sorted(folder.glob("*.md")) if page.name != "README.md"]
+    titles = [page.read_text().partition("\n")[0] for page in pages]
+    rows = [
+        f"| [{page.name[:4]}]({page.name}) | {title.split(' ', 2)[2]} |"
+        for page, title in zip(pages, titles, strict=True)
+    ]
+    assert re.findall(r"^\| \[.*$", (folder / "README.md").read_text(), re.M) == rows
+    numbers = [page.name[:4] for page in pages]
+    assert len(numbers) == len(set(numbers)), "two pages share a number"
+    assert [int(title.split(" ")[1].rstrip(".:")) for title in titles] == [int(number) for number in numbers]
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_every_command_and_setting_that_a_document_names_is_there(document: Path) -> None:
+def test_documented_commands_and_settings_exist(document: Path) -> None:
     text = document.read_text()
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M)
     assert set(re.findall(r"[`\n]make ([a-z]+(?:-[a-z]+)*)", text)) <= set(targets)
@@ -75,16 +99,18 @@ def test_every_command_and_setting_that_a_document_names_is_there(document: Path
             assert name in elsewhere, name
 
 
-def test_every_alert_is_explained_and_every_metric_that_is_named_is_there() -> None:
+def test_alerts_are_explained_and_metrics_exist() -> None:
     guide = (ROOT / "docs" / "operating.md").read_text()
-    for alert in re.findall(r"alert: (\w+)", (ROOT / "deploy" / "alerts.yml").read_text()):
-        assert f"| `{alert}` |" in guide, alert
-    metrics = (ROOT / "services" / "metrics.py").read_text()
-    for name in re.findall(r"`(parlance_\w+)`", guide):
+    alerts = re.findall(r"alert: (\w+)", (ROOT / "deploy" / "alerts.yml").read_text())
+    assert alerts and [each for each in alerts if f"| `{each}` |" not in guide] == []
+    metrics = (ROOT / "services" / "operations" / "metrics.py").read_text()
+    names = re.findall(r"`(parlance_\w+)`", guide)
+    assert names
+    for name in names:
         assert f'"{name.removesuffix("_total")}"' in metrics, name
 
 
-def test_the_page_on_performance_says_what_was_measured() -> None:
+def test_performance_page_matches_the_results() -> None:
     results = performance.read()
     page = performance.PAGE.read_text()
     assert performance.written(page, results) == page, "`python -m bench.performance` writes it again"

@@ -30,8 +30,8 @@ from models import (
 )
 from models.columns import utc_now
 from settings import Settings
-from testing.accounts import own_database
-from testing.payments import a_course
+from testing.databases import own_database
+from testing.payments import add_course
 from testing.pictures import bucket
 
 NOBODY = str(uuid.uuid4())
@@ -39,7 +39,7 @@ NOBODY = str(uuid.uuid4())
 
 @dataclass
 class Ruin:
-    """Breaks one invariant, by its name, in a house that is whole."""
+    """Breaks one invariant, by its name, in a system whose invariants hold."""
 
     stores: Stores
     container: Container
@@ -156,7 +156,7 @@ async def ruin(own: Settings) -> AsyncIterator[Ruin]:
         store = bucket(own)
         make_bucket(store, own.storage_bucket_name)
         stores = Stores(own, database, cache, store, vendors, Claims())
-        made = Ruin(stores, container, str(users[0].id), str(users[1].id), await a_course(container))
+        made = Ruin(stores, container, str(users[0].id), str(users[1].id), await add_course(container))
         await made.add(*users, *(Profile(user_id=user.id) for user in users))
         yield made
     await container.close()
@@ -167,12 +167,12 @@ async def test_each_invariant_holds_until_it_is_broken(ruin: Ruin) -> None:
 
 
 @pytest.mark.parametrize("name", [each.__name__ for each in INVARIANTS])
-async def test_what_breaks_an_invariant_is_named_by_it(ruin: Ruin, name: str) -> None:
+async def test_broken_invariant_is_named(ruin: Ruin, name: str) -> None:
     await getattr(ruin, name)()
     found = broken(ruin.stores)
     assert found.keys() == {name} and found[name][0]
 
 
-async def test_what_is_left_in_redis_is_named(ruin: Ruin) -> None:
+async def test_leftover_redis_keys_are_named(ruin: Ruin) -> None:
     ruin.stores.redis.set(f"match:in_room:{NOBODY}", NOBODY)
     assert broken(ruin.stores).keys() == {"open_calls"}

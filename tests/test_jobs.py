@@ -30,20 +30,20 @@ def test_worker_registers_the_whole_table(queue: App) -> None:
     assert scheduled == {name: job.schedule for name, job in jobs.JOBS.items() if job.schedule}
 
 
-def test_two_jobs_of_one_name_are_refused() -> None:
+def test_duplicate_job_name_is_refused() -> None:
     with pytest.raises(ValueError, match=r"two jobs are named storage\.delete"):
         jobs.job("storage.delete")(jobs.delete_object.function)
 
 
 @pytest.mark.parametrize("arguments", [{}, {"name": "a"}, {"key": "a", "prefix": "b"}], ids=["none", "other", "more"])
-async def test_arguments_a_job_lacks_are_refused(container: Container, arguments: dict[str, Any]) -> None:
+async def test_unknown_job_arguments_are_refused(container: Container, arguments: dict[str, Any]) -> None:
     async with container.database.transaction() as db:
         with pytest.raises(TypeError, match="argument"):
             await container.jobs.enqueue(db, jobs.delete_object, **arguments)
 
 
 @pytest.mark.parametrize(("job", "at_least"), [("notifications.push", 600), ("storage.delete", 0)])
-async def test_retry_waits_for_retry_after_if_the_job_says_so(queue: App, job: str, at_least: int) -> None:
+async def test_retry_waits_for_retry_after(queue: App, job: str, at_least: int) -> None:
     task = queue.tasks[job]
     assert task.retry_strategy is not None
     row = task.configure().job.evolve(id=1, attempts=0)

@@ -1,4 +1,4 @@
-"""Owns payments by Razorpay: Payment Links, refunds, disputes, signed events; through its SDK, in threads."""
+"""Payments by Razorpay: Payment Links, refunds, disputes, signed events; through its SDK, in threads."""
 
 from __future__ import annotations
 
@@ -55,13 +55,17 @@ class _KeyRefused(_Away):
 class _Session(requests.Session):
     """Raises what the SDK lets through: it prints a network failure to standard output, which is not ours to use."""
 
+    def __init__(self, timeout: float) -> None:
+        super().__init__()
+        self._timeout = timeout
+
     def request(self, *args: Any, **options: Any) -> requests.Response:
         try:
-            answer = super().request(*args, **options)
+            answer = super().request(*args, **{**options, "timeout": self._timeout})
             answer.json()
         except requests.RequestException as error:
             raise _Away(type(error).__name__) from None
-        # The SDK tells by the body's code alone, and to these Razorpay gives that of a request that makes no sense.
+        # The SDK tells errors apart by the body's code alone, and to these Razorpay gives that of a senseless request.
         # Taken for a refusal, a refund that is only busy would be given up, and given a second time.
         if answer.status_code == 401:
             raise _KeyRefused("HTTP 401")
@@ -71,8 +75,9 @@ class _Session(requests.Session):
 
 
 class RazorpayProvider:
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, timeout: float = TIMEOUT) -> None:
         assert settings.razorpay_key_id is not None and settings.razorpay_key_secret is not None
+        self._timeout = timeout
         self._auth = (settings.razorpay_key_id, settings.razorpay_key_secret.get_secret_value())
         self.live = settings.razorpay_key_id.startswith("rzp_live_")
         self._base_url = settings.razorpay_api_url
@@ -100,10 +105,10 @@ class RazorpayProvider:
 
         def create(client: Any) -> Any:
             try:
-                return client.payment_link.create(request, timeout=TIMEOUT)
+                return client.payment_link.create(request)
             except BadRequestError:
                 # A link is refused where its reference has one: the answer to an earlier request was lost.
-                found = client.payment_link.all({"reference_id": purchase.order_id}, timeout=TIMEOUT)
+                found = client.payment_link.all({"reference_id": purchase.order_id})
                 links = [each for each in found["payment_links"] if each["reference_id"] == purchase.order_id]
                 if not links:
                     raise
@@ -142,7 +147,6 @@ class RazorpayProvider:
                 return client.payment.refund(
                     payment_id,
                     request,
-                    timeout=TIMEOUT,
                     headers={"X-Refund-Idempotency": f"refund-{refund_id}"},
                 )
             except BadRequestError:
@@ -156,7 +160,7 @@ class RazorpayProvider:
 
     async def look_up(self, session_id: str) -> list[Fact]:
         def fetch(client: Any) -> list[Fact]:
-            checkout = _checkout(client.payment_link.fetch(session_id, timeout=TIMEOUT), None)
+            checkout = _checkout(client.payment_link.fetch(session_id), None)
             facts: list[Fact] = [checkout]
             if checkout.payment_id:
                 facts += [_refund(each) for each in self._refunds(client, checkout.payment_id)]
@@ -180,9 +184,9 @@ class RazorpayProvider:
         return facts
 
     async def knows_us(self) -> bool:
-        """Ask for something small; False where the key is refused, Unavailable where nobody answers."""
+        """Ask for something small; False where the key is refused, Unavailable without an answer."""
         try:
-            await asyncio.to_thread(self._call, lambda client: client.refund.all({"count": 1}, timeout=TIMEOUT))
+            await asyncio.to_thread(self._call, lambda client: client.refund.all({"count": 1}))
         except _KeyRefused:
             return False
         except (_Away, BadRequestError, razorpay.errors.GatewayError, razorpay.errors.ServerError) as error:
@@ -194,7 +198,7 @@ class RazorpayProvider:
 
     @staticmethod
     def _refunds(client: Any, payment_id: str) -> list[dict[str, Any]]:
-        found = client.payment.fetch_multiple_refund(payment_id, {"count": 100}, timeout=TIMEOUT)
+        found = client.payment.fetch_multiple_refund(payment_id, {"count": 100})
         return list(found["items"])
 
     @staticmethod
@@ -207,10 +211,10 @@ class RazorpayProvider:
         try:
             return await asyncio.to_thread(self._call, call)
         except BadRequestError as error:
-            log.error("Razorpay refuses: %s", error)
+            log.error("provider_refused provider=razorpay error=%s", error)
             raise errors.PaymentRefused("Razorpay refuses the request") from None
         except (_Away, razorpay.errors.GatewayError, razorpay.errors.ServerError) as error:
-            log.warning("Razorpay is away: %s", error)
+            log.warning("provider_unavailable provider=razorpay error=%s", error)
             raise errors.Unavailable("Razorpay is away; try again shortly.") from None
         except Unreadable as why:
             log.error("provider_answer_unreadable provider=razorpay why=%r", str(why))
@@ -219,8 +223,8 @@ class RazorpayProvider:
     def _call(self, call: Callable[[Any], Any]) -> Any:
         for attempt in range(1, _ATTEMPTS + 1):
             # A session and a client are not for several threads at once.
-            with _Session() as db:
-                client = razorpay.Client(db, self._auth, base_url=self._base_url)
+            with _Session(self._timeout) as session:
+                client = razorpay.Client(session, self._auth, base_url=self._base_url)
                 try:
                     return call(client)
                 except (_Away, razorpay.errors.GatewayError, razorpay.errors.ServerError):
@@ -233,7 +237,7 @@ def _pages(read: Callable[..., Any], query: dict[str, int]) -> list[dict[str, An
     """All of a collection that Razorpay answers a hundred at a time."""
     found: list[dict[str, Any]] = []
     while True:
-        page = read({**query, "count": 100, "skip": len(found)}, timeout=TIMEOUT)["items"]
+        page = read({**query, "count": 100, "skip": len(found)})["items"]
         found += page
         if len(page) < 100:
             return found

@@ -21,7 +21,7 @@ from bench.beside import prepare
 from container import Container
 from devtools.embedded import EmbeddedServices
 from testing import load_users
-from testing.accounts import load, running
+from testing.containers import load_settings, running_container
 
 RESULTS = Path(__file__).resolve().parent.parent / "results" / "admin.md"
 SIZES = {"users": 1_000_000, "sessions": 5_000_000, "orders": 300_000, "reports": 200_000, "entries": 200_000}
@@ -35,11 +35,11 @@ async def main() -> None:
     with tempfile.TemporaryDirectory(prefix="parlance-bench-") as folder:
         directory = Path(folder)
         with EmbeddedServices(directory / "services", durable=False, only=("postgres", "valkey")) as services:
-            settings = load(prepare(directory, services))
-            load_users.fill(settings, **SIZES)
+            settings = load_settings(prepare(directory, services))
+            load_users.fill_tables(settings, **SIZES)
             print(f"filled after {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
-            async with running(settings) as house:
-                lines, medians, whole = await _ask(house)
+            async with running_container(settings) as container:
+                lines, medians, whole = await _ask(container)
     report = "\n".join([*_head(time.monotonic() - began), *lines, ""])
     RESULTS.write_text(report)
     dashboard = medians.pop("stats, not kept")
@@ -55,26 +55,26 @@ async def main() -> None:
         sys.exit(f"a whole table is read by: {', '.join(whole)}")
 
 
-async def _ask(house: Container) -> tuple[list[str], dict[str, float], list[str]]:
+async def _ask(container: Container) -> tuple[list[str], dict[str, float], list[str]]:
     titles = ("question", "first, ms", "fastest, ms", "median, ms", "slowest, ms", "reads by")
     table = [f"| {' | '.join(titles)} |", "| --- " * len(titles) + "|"]
     shown, medians, whole = [], {}, []
-    asked = load_users.questions(house, SIZES["users"])
-    asked["stats, kept in Redis"] = house.dashboard.read
+    asked = load_users.questions(container, SIZES["users"])
+    asked["stats, kept in Redis"] = container.dashboard.read
     for name, question in asked.items():
         taken = []
         for _ in range(1 + TIMES):
             if "not kept" in name:
-                await house.redis.delete("admin:stats")
+                await container.redis.delete("admin:stats")
             started = time.perf_counter()
             await question()
             taken.append((time.perf_counter() - started) * 1000)
         if "not kept" in name:
-            await house.redis.delete("admin:stats")
-        explained = await load_users.plans(house, question, "ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF")
+            await container.redis.delete("admin:stats")
+        explained = await load_users.plans(container, question, "ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF")
         plan = [line for each in explained.values() for line in each]
         indexes = dict.fromkeys(re.findall(r"(?:using|Index Scan on) (\w+)", "\n".join(plan)))
-        if load_users.read_whole(plan):
+        if load_users.sequential_scans(plan):
             whole.append(name)
         first, *rest = taken
         medians[name] = statistics.median(rest)
@@ -91,16 +91,16 @@ async def _ask(house: Container) -> tuple[list[str], dict[str, float], list[str]
 def _head(seconds: float) -> list[str]:
     sizes = ", ".join(f"{count:,} {name}" for name, count in SIZES.items())
     return [
-        "# What operators ask of a big house",
+        "# Administration queries at scale",
         "",
         f"`make bench-admin`: {sizes} (of the audit log). PostgreSQL as it comes (128 MB of shared buffers, no fsync),"
         f" just vacuumed; each question {TIMES} times, one after another, through the services; {seconds:.0f} s in all,"
         f" most of it filling. Python {platform.python_version()}, two cores that others use too,"
         f" {time.strftime('%Y-%m-%d')}.",
         "",
-        "The run fails where a plan reads a whole table that grows with the house. *Midway* is a page in the middle of"
-        " the list. The calls are spread over a year: the dashboard's 30 days hold one in twelve of them. The first"
-        " asking pays for what is not in memory yet; the slowest of the rest, for whatever else the machine does.",
+        "The run fails where a plan reads a whole table that grows. *Midway* is a page in the middle of the list. The"
+        " calls are spread over a year: the dashboard's 30 days hold one in twelve of them. The first asking pays for"
+        " what is not in memory yet; the slowest of the rest, for whatever else the machine does.",
         "",
     ]
 

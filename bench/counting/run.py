@@ -55,13 +55,13 @@ async def main() -> None:
         keys = {"jwt_private_key_path": f"{directory}/private.pem", "jwt_public_key_path": f"{directory}/public.pem"}
         settings = configuration.load(None, db_host="127.0.0.1", redis_host="127.0.0.1", **keys)
         KeyFiles(settings).generate()
-        house = Container(settings)  # only its numbers are used: it connects to nothing
-    counts: dict[str, Count] = {"on": house.metrics.count_request, "off": lambda operation, status, seconds: None}
+        container = Container(settings)  # only its numbers are used: it connects to nothing
+    counts: dict[str, Count] = {"on": container.metrics.count_request, "off": lambda operation, status, seconds: None}
     taken: dict[str, list[float]] = {"on": [], "off": []}
     for _ in range(ROUNDS):
         for name, count in counts.items():
             taken[name].append(await _request(count))
-    events: defaultdict[tuple[str, str], int] = house.metrics.events
+    events: defaultdict[tuple[str, str], int] = container.metrics.events
     outcome = ("webrtc_ice", "ok")
 
     def count_event() -> None:
@@ -70,7 +70,7 @@ async def main() -> None:
     def nothing() -> None: ...
 
     event, empty = (min(timeit.repeat(what, number=100_000, repeat=20)) * 10 for what in (count_event, nothing))
-    await house.close()
+    await container.close()
     on, off = min(taken["on"]), min(taken["off"])
     told = {"request_on": on, "request_off": off, "event": event - empty}
     figures.write(

@@ -268,8 +268,8 @@ def _lines(told: dict[str, Any], day: Counter[str], total: Counter[str]) -> list
         "",
         "## What it costs",
         "",
-        "CPU of the day's hours, less what the house needs when nobody is there, for each call: the sign-ins, searches,"
-        " reads and ratings around it included.",
+        "CPU of the day's hours, less what the deployment needs when nobody is there, for each call: the sign-ins,"
+        " searches, reads and ratings around it included.",
         "",
         *figures.table(["", *PRODUCT], costs),
         "",

@@ -1,4 +1,4 @@
-"""A day in the life of a house: `python -m bench.day.run` takes five minutes and writes results/day.md.
+"""A day in the life of a deployment: `python -m bench.day.run` takes five minutes and writes results/day.md.
 
 Learners (bench/day/learners.py) live a day with its quiet night and its busy evening against the whole product: a
 server of two workers, a job worker, PostgreSQL that syncs each commit, Valkey, S3, and stand-ins of Stripe, Firebase
@@ -52,11 +52,12 @@ from devtools.embedded import EmbeddedServices
 from devtools.stand_ins import StandIns
 from devtools.stand_ins import running as stand_ins_running
 from settings import Settings
-from testing.accounts import ResendStandIn, load
-from testing.metrics import grown, scrape
-from testing.payments import a_course
+from testing.containers import load_settings
+from testing.email_outbox import ResendStandIn
+from testing.metrics import growth, scrape
+from testing.payments import add_course
 from testing.servers import PASSWORD, Server, free_port, start_server, stop_server
-from testing.shop import a_worker
+from testing.shop import run_job_worker
 
 HERE = Path(__file__).resolve().parent
 WORKERS = 2
@@ -139,7 +140,7 @@ class Learners:
             self.process.wait()
 
 
-class House:
+class Deployment:
     """What runs, and a look at all of it."""
 
     def __init__(self, server: Server, jobs: int, learners: Learners, health: Health) -> None:
@@ -172,7 +173,7 @@ class House:
         ended, after, workers_after = self.look()
         busiest = max((after - workers.get(pid, 0) for pid, after in workers_after.items()), default=0.0)
         cpu = {each: after[each] - before[each] for each in after}
-        events = grown(metrics, scrape(self.server.url))("parlance_events")
+        events = growth(metrics, scrape(self.server.url))("parlance_events")
         return Span(name, ended - began, order.get("visits", 0), cpu, busiest, told, self.health.taken(), events)
 
     def megabytes(self) -> dict[str, float]:
@@ -193,33 +194,33 @@ def main() -> None:
         stack.callback(learners.stop)
         _people(environment, directory, port, learners)
         say(f"{LEARNERS:,} learners after {time.monotonic() - began:.0f} s")
-        jobs = stack.enter_context(a_worker(environment, directory / "worker.log"))
+        jobs = stack.enter_context(run_job_worker(environment, directory / "worker.log"))
         server = start_server(environment, directory / "server.log", workers=WORKERS, port=port)
         stack.callback(stop_server, server)
-        stand_ins.courier.url = f"{server.url}/payments/webhook"
+        stand_ins.webhooks.url = f"{server.url}/payments/webhook"
         health = stack.enter_context(Health(port))
-        house = House(server, jobs.pid, learners, health)
-        base = house.during("nobody", stay=BASE_SECONDS)
+        deployment = Deployment(server, jobs.pid, learners, health)
+        base = deployment.during("nobody", stay=BASE_SECONDS)
         learners(connect=SOCKETS)
-        idle = house.during("sockets that do nothing", stay=IDLE_SECONDS)
+        idle = deployment.during("sockets that do nothing", stay=IDLE_SECONDS)
         learners(**{"hang up": True})
         say(f"nobody: {summary(base)}\n{SOCKETS:,} sockets that do nothing: {summary(idle)}")
-        memory = [house.megabytes()]
+        memory = [deployment.megabytes()]
         hours = []
         transactions = _asked(environment, _TRANSACTIONS)
         for hour, share in enumerate(CURVE):
-            hours.append(house.during(f"{hour}:00", seconds=HOUR, visits=VISITS * share))
+            hours.append(deployment.during(f"{hour}:00", seconds=HOUR, visits=VISITS * share))
             say(f"{hour:2}:00  {summary(hours[-1])}")
-        memory.append(house.megabytes())
+        memory.append(deployment.megabytes())
         transactions = _asked(environment, _TRANSACTIONS) - transactions
         steps = []
         for times in STEPS:
-            steps.append(house.during(f"{times:g}", seconds=STEP_SECONDS, visits=VISITS * times))
+            steps.append(deployment.during(f"{times:g}", seconds=STEP_SECONDS, visits=VISITS * times))
             say(f"{times:g} times the busiest hour: {summary(steps[-1])}")
             if noticed(steps[-1]):
                 break
-        rest = house.during("the last leave", leave=60)
-        memory.append(house.megabytes())
+        rest = deployment.during("the last leave", leave=60)
+        memory.append(deployment.megabytes())
         call_bytes = _asked(environment, _SIZE)
         errors = sum('"level":"error"' in line.replace(" ", "") for line in server.log.read_text().splitlines())
     seconds = time.monotonic() - began
@@ -228,7 +229,7 @@ def main() -> None:
 
 def _asked(environment: dict[str, str], question: LiteralString) -> int:
     """What PostgreSQL answers to a question with one number."""
-    with psycopg.connect(load(environment).database_url) as connection:
+    with psycopg.connect(load_settings(environment).database_url) as connection:
         answer = connection.execute(question).fetchone()
     return int(answer[0]) if answer else 0
 
@@ -264,7 +265,7 @@ def _environment(prepared: dict[str, str], stand_ins: StandIns, resend: str) -> 
 def _people(environment: dict[str, str], directory: Path, port: int, learners: Learners) -> None:
     """Have accounts made by the product, but with quick hashes, which are replaced by such as production has."""
     quick = {**environment, "APP_ENV": "test", "BCRYPT_ROUNDS": "4"}
-    settings = load(environment)
+    settings = load_settings(environment)
     server = start_server(quick, directory / "set-up.log", workers=WORKERS, port=port)
     try:
         learners(register=LEARNERS, course=asyncio.run(_course(settings)))
@@ -282,7 +283,7 @@ def _people(environment: dict[str, str], directory: Path, port: int, learners: L
 async def _course(settings: Settings) -> str:
     container = Container(settings)
     try:
-        return await a_course(container)
+        return await add_course(container)
     finally:
         await container.close()
 

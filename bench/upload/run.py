@@ -23,8 +23,8 @@ from bench import figures
 from cli.migrations import upgrade_to_head
 from container import Container
 from devtools.embedded import EmbeddedServices
-from testing.accounts import load
-from testing.call_history import make_admin
+from testing.accounts import make_admin
+from testing.containers import load_settings
 from testing.lessons import new_course, new_lesson
 from testing.servers import Server, start_server, stop_server
 
@@ -75,7 +75,7 @@ async def resumable(http: httpx.AsyncClient, lesson: str, size: int) -> None:
 
 
 async def measure(environment: dict[str, str], server: Server) -> list[Sample]:
-    container = Container(load(environment))
+    container = Container(load_settings(environment))
     samples = []
     async with httpx.AsyncClient(base_url=server.url, timeout=300, trust_env=False) as http:
         async with container.jobs.app.open_async():
@@ -106,7 +106,7 @@ def main() -> None:
                 "JWT_PRIVATE_KEY_PATH": str(directory / "private.pem"),
                 "JWT_PUBLIC_KEY_PATH": str(directory / "public.pem"),
             }
-            settings = load(environment)
+            settings = load_settings(environment)
             KeyFiles(settings).generate()
             upgrade_to_head(settings)
             server = start_server(environment, directory / "server.log", workers=1)

@@ -2,10 +2,10 @@
 
     with running() as stand_ins:
         environment |= stand_ins.environment          # what the product reads
-        stand_ins.courier.url = "http://127.0.0.1:5503/payments/webhook"
+        stand_ins.webhooks.url = "http://127.0.0.1:5503/payments/webhook"
         ...                                           # the product makes a checkout session
         stand_ins.stripe.pay(session_id)              # or drive the page at the session's url
-        assert stand_ins.standing(session_id).paid == 149_900
+        assert stand_ins.get_state(session_id).paid == 149_900
 
 `python -m devtools.stand_ins` runs them apart; `parlance dev` does where no real keys are configured.
 """
@@ -31,18 +31,18 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from devtools.stand_ins import fcm as fcm_module
 from devtools.stand_ins import razorpay_objects, stripe_params
 from devtools.stand_ins.control import Control
-from devtools.stand_ins.faults import Failing, Faults
+from devtools.stand_ins.faults import FaultInjector, Faults
 from devtools.stand_ins.fcm import Fcm
-from devtools.stand_ins.ledger import Pace, Provider, Refused, Standing
+from devtools.stand_ins.ledger import CheckoutState, Pace, Provider, Refused
 from devtools.stand_ins.pages import Pages, provider_of
 from devtools.stand_ins.razorpay import Razorpay
 from devtools.stand_ins.razorpay_api import RazorpayApi
 from devtools.stand_ins.store import Store
 from devtools.stand_ins.stripe import Stripe
 from devtools.stand_ins.stripe_api import StripeApi
-from devtools.stand_ins.webhooks import Courier, Delivery
+from devtools.stand_ins.webhooks import Delivery, WebhookSender
 
-__all__ = ["Delivery", "Keys", "Pace", "Refused", "StandIns", "Standing", "running"]
+__all__ = ["CheckoutState", "Delivery", "Keys", "Pace", "Refused", "StandIns", "running"]
 
 _SWEEP_SECONDS = 0.2
 
@@ -73,11 +73,11 @@ class StandIns:
     ) -> None:
         self.url, self.keys, self.pace = url, keys or Keys(), pace or Pace()
         self.store = Store(path)
-        self.courier = Courier(self.store, webhook_url, delivery)
+        self.webhooks = WebhookSender(self.store, webhook_url, delivery)
         self.faults = Faults()
         self.stripe = Stripe(
             self.store,
-            self.courier,
+            self.webhooks,
             base=url,
             secret_key=self.keys.stripe_secret_key,
             webhook_secret=self.keys.stripe_webhook_secret,
@@ -85,7 +85,7 @@ class StandIns:
         )
         self.razorpay = Razorpay(
             self.store,
-            self.courier,
+            self.webhooks,
             base=url,
             key_id=self.keys.razorpay_key_id,
             key_secret=self.keys.razorpay_key_secret,
@@ -115,13 +115,13 @@ class StandIns:
             raise Refused(f"there is no checkout {checkout}")
         return found
 
-    def standing(self, checkout: str) -> Standing:
+    def get_state(self, checkout: str) -> CheckoutState:
         """What the provider thinks of one session or link."""
-        return self.provider_of(checkout).standing(checkout)
+        return self.provider_of(checkout).get_state(checkout)
 
-    def ledger(self) -> list[Standing]:
+    def ledger(self) -> list[CheckoutState]:
         """What the providers think of every session and link, the oldest first."""
-        return [each.standing(checkout) for each in self._providers.values() for checkout in each.checkouts()]
+        return [each.get_state(checkout) for each in self._providers.values() for checkout in each.checkouts()]
 
     def advance(self, seconds: float) -> None:
         """Put the providers' clock forward; what became due happens now."""
@@ -134,16 +134,16 @@ class StandIns:
 
     def app(self) -> Starlette:
         """The ASGI app: the APIs under /v1, the pages, the control API."""
-        stripe = Failing(StripeApi(self.stripe).app(), self.faults, stripe_params.fault)
-        razorpay = Failing(RazorpayApi(self.razorpay).app(), self.faults, razorpay_objects.fault)
-        pages, control = Pages(self._providers, self.courier), Control(self)
-        fcm = Failing(self.fcm.app(), self.faults, fcm_module.fault)
+        stripe = FaultInjector(StripeApi(self.stripe).app(), self.faults, stripe_params.build_fault)
+        razorpay = FaultInjector(RazorpayApi(self.razorpay).app(), self.faults, razorpay_objects.build_fault)
+        pages, control = Pages(self._providers, self.webhooks), Control(self)
+        fcm = FaultInjector(self.fcm.app(), self.faults, fcm_module.build_fault)
         apis = Mount("", _Apis(stripe, razorpay, fcm))
         return Starlette(routes=[*pages.routes(), *control.routes(), apis], lifespan=self._lifespan)
 
     @asynccontextmanager
     async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
-        tasks = [asyncio.create_task(self.courier.run()), asyncio.create_task(self._sweep_for_ever())]
+        tasks = [asyncio.create_task(self.webhooks.run()), asyncio.create_task(self._sweep_for_ever())]
         yield
         for task in tasks:
             task.cancel()

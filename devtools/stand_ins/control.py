@@ -36,11 +36,11 @@ class Control:
         ]
 
     async def _ledger(self, _request: Request) -> Response:
-        return JSONResponse({"items": [asdict(standing) for standing in self._stand_ins.ledger()]})
+        return JSONResponse({"items": [asdict(state) for state in self._stand_ins.ledger()]})
 
     async def _standing(self, request: Request) -> Response:
         try:
-            return JSONResponse(asdict(self._stand_ins.standing(request.path_params["checkout"])))
+            return JSONResponse(asdict(self._stand_ins.get_state(request.path_params["checkout"])))
         except Refused as refused:
             return _error(404, refused)
 
@@ -60,13 +60,13 @@ class Control:
                 return _error(404, f"no such action: {action}")
         except Refused as refused:
             return _error(409, refused)
-        return JSONResponse(asdict(provider.standing(checkout)))
+        return JSONResponse(asdict(provider.get_state(checkout)))
 
     async def _deliveries(self, _request: Request) -> Response:
-        return JSONResponse({"items": self._stand_ins.courier.deliveries()})
+        return JSONResponse({"items": self._stand_ins.webhooks.deliveries()})
 
     async def _resend(self, request: Request) -> Response:
-        self._stand_ins.courier.resend(request.path_params["event"])
+        self._stand_ins.webhooks.resend(request.path_params["event"])
         return Response(status_code=204)
 
     async def _configure(self, request: Request) -> Response:
@@ -74,8 +74,8 @@ class Control:
         body = await _body(request)
         try:
             if "url" in body:
-                self._stand_ins.courier.url = body.pop("url")
-            self._stand_ins.courier.configure(**body)
+                self._stand_ins.webhooks.url = body.pop("url")
+            self._stand_ins.webhooks.configure(**body)
         except ValueError as error:
             return _error(400, error)
         return Response(status_code=204)

@@ -60,7 +60,7 @@ class Faults:
         return None
 
 
-class Failing:
+class FaultInjector:
     """An API in front of which the faults stand; `body` words an error as that provider does."""
 
     def __init__(self, api: ASGIApp, faults: Faults, body: Any) -> None:

@@ -42,14 +42,14 @@ _STATUSES = {
     500: "INTERNAL",
     503: "UNAVAILABLE",
 }
-#: What FCM adds, under which its SDK knows an error.
+#: What FCM adds, by which clients know an error.
 _CODES = {403: "SENDER_ID_MISMATCH", 404: "UNREGISTERED", 429: "QUOTA_EXCEEDED"}
 #: Bytes of a message; the real one says by how much it was too big.
 MAX_BYTES = 4096
 _PARTS = {"token", "notification", "data", "android", "apns", "webpush"}
 
 
-def fault(status: int, message: str = "as asked") -> Json:
+def build_fault(status: int, message: str = "as asked") -> Json:
     """An error in FCM's words."""
     error: Json = {"code": status, "message": message, "status": _STATUSES.get(status, "UNKNOWN")}
     if status in _CODES:
@@ -97,6 +97,10 @@ class Fcm:
         """Make a token one of another project."""
         self._of_others.add(token)
 
+    def revoke_access_tokens(self) -> None:
+        """Take back what the token endpoint gave, before it expires."""
+        self._access_tokens.clear()
+
     def shown(self, token: str) -> list[Json]:
         return [each for each in self.messages if each["token"] == token]
 
@@ -132,18 +136,18 @@ class Fcm:
     async def _send(self, request: Request) -> Response:
         access_token = request.headers.get("authorization", "").removeprefix("Bearer ")
         if self._access_tokens.get(access_token, 0) < time.time():
-            return JSONResponse(fault(401), 401)
+            return JSONResponse(build_fault(401), 401)
         body = await request.json()
         message = body.get("message", {})
         texts = [*message.get("data", {}).values()]
         if not message.get("token") or not message.keys() <= _PARTS or not all(isinstance(each, str) for each in texts):
-            return JSONResponse(fault(400), 400)
+            return JSONResponse(build_fault(400), 400)
         size = len(json.dumps(message, ensure_ascii=False).encode())
         if size > MAX_BYTES:
-            return JSONResponse(fault(400, f"Message too big: {size} bytes, where {MAX_BYTES} are taken"), 400)
+            return JSONResponse(build_fault(400, f"Message too big: {size} bytes, where {MAX_BYTES} are taken"), 400)
         if message["token"] in self._of_others:
-            return JSONResponse(fault(403), 403)
+            return JSONResponse(build_fault(403), 403)
         if message["token"] in self._gone:
-            return JSONResponse(fault(404), 404)
+            return JSONResponse(build_fault(404), 404)
         self.messages.append(message)
         return JSONResponse({"name": f"projects/{_PROJECT}/messages/{secrets.token_hex(8)}"})

@@ -12,8 +12,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from devtools.stand_ins.ledger import ACTIONS, Provider, Refused, Standing, money
-from devtools.stand_ins.webhooks import Courier
+from devtools.stand_ins.ledger import ACTIONS, CheckoutState, Provider, Refused, money
+from devtools.stand_ins.webhooks import WebhookSender
 
 _TEMPLATES = Environment(loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True)
 _HEADERS = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'", "Cache-Control": "no-store"}
@@ -23,8 +23,8 @@ _SHOWN_DELIVERIES = 50
 class Pages:
     """The pages over both providers."""
 
-    def __init__(self, providers: Mapping[str, Provider], courier: Courier) -> None:
-        self._providers, self._courier = providers, courier
+    def __init__(self, providers: Mapping[str, Provider], webhooks: WebhookSender) -> None:
+        self._providers, self._webhooks = providers, webhooks
 
     def routes(self) -> list[Route]:
         return [
@@ -79,29 +79,29 @@ class Pages:
         provider = provider_of(self._providers, checkout)
         if provider is None:
             return HTMLResponse("<!doctype html><title>Not found</title><p>There is no such page.</p>", 404, _HEADERS)
-        standing = provider.standing(checkout)
+        state = provider.get_state(checkout)
         return _page(
             "pay.html",
             status,
             provider=provider.name.title(),
-            standing=standing,
-            amount=money(standing.amount, standing.currency),
+            state=state,
+            amount=money(state.amount, state.currency),
             notice=notice,
         )
 
     def _show_dashboard(self, notice: str | None = None, status: int = 200) -> Response:
-        standings = [each.standing(checkout) for each in self._providers.values() for checkout in each.checkouts()]
+        states = [each.get_state(checkout) for each in self._providers.values() for checkout in each.checkouts()]
         rows = [
             {
-                "standing": standing,
-                "amount": money(standing.amount, standing.currency),
-                "refunded": money(standing.refunded, standing.currency),
-                "pending": money(standing.refunds_pending, standing.currency),
-                "actions": _possible(standing),
+                "state": state,
+                "amount": money(state.amount, state.currency),
+                "refunded": money(state.refunded, state.currency),
+                "pending": money(state.refunds_pending, state.currency),
+                "actions": _possible(state),
             }
-            for standing in reversed(standings)
+            for state in reversed(states)
         ]
-        deliveries = self._courier.deliveries()[: -_SHOWN_DELIVERIES - 1 : -1]
+        deliveries = self._webhooks.deliveries()[: -_SHOWN_DELIVERIES - 1 : -1]
         return _page(
             "dashboard.html", status, rows=rows, deliveries=deliveries, notice=notice, action_base="/dashboard"
         )
@@ -111,21 +111,21 @@ def provider_of(providers: Mapping[str, Provider], checkout: str) -> Provider | 
     return next((each for each in providers.values() if checkout in each.checkouts()), None)
 
 
-def _possible(standing: Standing) -> list[tuple[str, str]]:
+def _possible(state: CheckoutState) -> list[tuple[str, str]]:
     """The buttons that make sense for a checkout."""
     actions: list[tuple[str, str]] = []
-    if standing.status == "processing":
+    if state.status == "processing":
         actions += [("settle", "Payment succeeds"), ("fail", "Payment fails")]
-    if standing.refunds_pending:
+    if state.refunds_pending:
         actions += [("settle-refunds", "Refund succeeds"), ("fail-refunds", "Refund fails")]
-    if standing.dispute == "open":
+    if state.dispute == "open":
         actions += [("win", "Dispute won"), ("lose", "Dispute lost")]
-    if standing.dispute == "inquiry":
+    if state.dispute == "inquiry":
         actions += [("win", "Inquiry closed"), ("escalate", "Inquiry escalates")]
-    if standing.status == "paid" and standing.dispute in (None, "inquiry", "won"):
-        if standing.refunded + standing.refunds_pending < standing.paid:
+    if state.status == "paid" and state.dispute in (None, "inquiry", "won"):
+        if state.refunded + state.refunds_pending < state.paid:
             actions.append(("refund", "Refund"))
-        if standing.dispute is None:
+        if state.dispute is None:
             actions += [("inquire", "Inquiry"), ("dispute", "Dispute")]
     return actions
 

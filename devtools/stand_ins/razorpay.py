@@ -7,7 +7,7 @@ import hmac
 from typing import Any
 from urllib.parse import urlencode
 
-from devtools.stand_ins.ledger import CheckoutStatus, Refused, Standing
+from devtools.stand_ins.ledger import CheckoutState, CheckoutStatus, Refused
 from devtools.stand_ins.razorpay_account import RazorpayAccount
 from devtools.stand_ins.razorpay_objects import (
     RazorpayError,
@@ -245,7 +245,7 @@ class Razorpay(RazorpayAccount):
         self._link(checkout)
         return None
 
-    def standing(self, checkout: str) -> Standing:
+    def get_state(self, checkout: str) -> CheckoutState:
         with self.store.lock:
             link = self._link(checkout)
             waiting = self._latest(checkout, "created")
@@ -253,7 +253,7 @@ class Razorpay(RazorpayAccount):
             refunds, disputes = self._refunds_of(checkout), self._disputes_of(checkout)
             outcome = disputes[-1]["status"] if disputes else None
             retrieval = bool(disputes) and disputes[-1]["phase"] == "retrieval"
-            return Standing(
+            return CheckoutState(
                 provider=self.name,
                 id=checkout,
                 url=link["short_url"],

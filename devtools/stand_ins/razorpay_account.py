@@ -15,7 +15,7 @@ from devtools.stand_ins.razorpay_objects import (
     shown,
 )
 from devtools.stand_ins.store import Json, Store, new_id
-from devtools.stand_ins.webhooks import Courier
+from devtools.stand_ins.webhooks import WebhookSender
 
 
 class RazorpayAccount:
@@ -26,7 +26,7 @@ class RazorpayAccount:
     def __init__(
         self,
         store: Store,
-        courier: Courier,
+        webhooks: WebhookSender,
         *,
         base: str,
         key_id: str,
@@ -34,14 +34,14 @@ class RazorpayAccount:
         webhook_secret: str,
         pace: Pace,
     ) -> None:
-        self.store, self._courier, self.base = store, courier, base
+        self.store, self._webhooks, self.base = store, webhooks, base
         self.key_id, self.key_secret, self.webhook_secret, self.pace = key_id, key_secret, webhook_secret, pace
         self._links = store.table("razorpay.links")
         self._orders = store.table("razorpay.orders")
         self._payments = store.table("razorpay.payments")
         self._refunds = store.table("razorpay.refunds")
         self._disputes = store.table("razorpay.disputes")
-        courier.register(self.name, self.sign)
+        webhooks.register(self.name, self.sign)
 
     def sign(self, body: str, event: str) -> dict[str, str]:
         """The headers of a webhook."""
@@ -57,7 +57,7 @@ class RazorpayAccount:
             "payload": {name: {"entity": shown(subject)} for name, subject in subjects.items()},
             "created_at": self.store.now(),
         }
-        self._courier.post(self.name, new_id("", 14), kind, json.dumps(event, separators=(",", ":")))
+        self._webhooks.post(self.name, new_id("", 14), kind, json.dumps(event, separators=(",", ":")))
 
     def _due(self, now: int) -> bool:
         with self.store.lock:

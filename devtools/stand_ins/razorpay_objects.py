@@ -29,7 +29,7 @@ class RazorpayError(Exception):
         return {"error": error}
 
 
-def fault(status: int) -> Json:
+def build_fault(status: int) -> Json:
     """The body of an error that is Razorpay's own fault, or of a limit."""
     if status == 429:
         return RazorpayError("Request failed. Please try after sometime.").body()

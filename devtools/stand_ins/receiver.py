@@ -11,7 +11,7 @@ from typing import Any
 
 
 @dataclass
-class Heard:
+class ReceivedRequest:
     """One request as it arrived."""
 
     headers: dict[str, str]
@@ -23,18 +23,20 @@ class Receiver:
     """`answers` are the next statuses, the first first; 200 when they are used up."""
 
     url: str = ""
-    heard: list[Heard] = field(default_factory=list)
+    received: list[ReceivedRequest] = field(default_factory=list)
     answers: list[int] = field(default_factory=list)
 
 
 @contextmanager
-def listening() -> Iterator[Receiver]:
+def run_receiver() -> Iterator[Receiver]:
     receiver = Receiver()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            receiver.heard.append(Heard({name.lower(): value for name, value in self.headers.items()}, body))
+            receiver.received.append(
+                ReceivedRequest({name.lower(): value for name, value in self.headers.items()}, body)
+            )
             self.send_response(receiver.answers.pop(0) if receiver.answers else 200)
             self.send_header("Content-Length", "0")
             self.end_headers()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from devtools.stand_ins.ledger import CheckoutStatus, Refused, Standing, money
+from devtools.stand_ins.ledger import CheckoutState, CheckoutStatus, Refused, money
 from devtools.stand_ins.store import Json, Store, new_id
 from devtools.stand_ins.stripe_account import StripeAccount
 from devtools.stand_ins.stripe_objects import build_dispute, build_refund, build_session
@@ -260,14 +260,14 @@ class Stripe(StripeAccount):
         url = self._session(checkout)["cancel_url"]
         return None if url is None else str(url).replace("{CHECKOUT_SESSION_ID}", checkout)
 
-    def standing(self, checkout: str) -> Standing:
+    def get_state(self, checkout: str) -> CheckoutState:
         with self.store.lock:
             session = self._session(checkout)
             intent = self._intents.get(session["payment_intent"] or "", {})
             refunds = [row for row in self._refunds.values() if row["payment_intent"] == intent.get("id")]
             disputes = [row for row in self._disputes.values() if row["payment_intent"] == intent.get("id")]
             outcome = disputes[-1]["status"] if disputes else None
-            return Standing(
+            return CheckoutState(
                 provider=self.name,
                 id=checkout,
                 url=f"{self.base}/pay/{checkout}",

@@ -11,7 +11,7 @@ from devtools.stand_ins.ledger import Pace, Refused
 from devtools.stand_ins.store import Json, Store, new_id
 from devtools.stand_ins.stripe_objects import build_charge, build_intent
 from devtools.stand_ins.stripe_params import StripeError, invalid
-from devtools.stand_ins.webhooks import Courier
+from devtools.stand_ins.webhooks import WebhookSender
 
 _API_VERSION = "2026-10-28.endive"
 
@@ -22,9 +22,9 @@ class StripeAccount:
     name = "stripe"
 
     def __init__(
-        self, store: Store, courier: Courier, *, base: str, secret_key: str, webhook_secret: str, pace: Pace
+        self, store: Store, webhooks: WebhookSender, *, base: str, secret_key: str, webhook_secret: str, pace: Pace
     ) -> None:
-        self.store, self._courier, self.base = store, courier, base
+        self.store, self._webhooks, self.base = store, webhooks, base
         self.secret_key, self.webhook_secret, self.pace = secret_key, webhook_secret, pace
         #: What objects say; a test sets it to see what a wrong mode does.
         self.livemode = False
@@ -35,7 +35,7 @@ class StripeAccount:
         self._charges = store.table("stripe.charges")
         self._refunds = store.table("stripe.refunds")
         self._disputes = store.table("stripe.disputes")
-        courier.register(self.name, self.sign)
+        webhooks.register(self.name, self.sign)
 
     def sign(self, body: str, _event: str) -> dict[str, str]:
         """The headers of a webhook, signed now."""
@@ -58,7 +58,7 @@ class StripeAccount:
             "type": kind,
         }
         self.store.table("stripe.events")[event["id"]] = event
-        self._courier.post(self.name, event["id"], kind, json.dumps(event, indent=2))
+        self._webhooks.post(self.name, event["id"], kind, json.dumps(event, indent=2))
 
     def _session(self, checkout: str) -> Json:
         if checkout not in self._sessions:

@@ -30,7 +30,7 @@ class StripeError(Exception):
         return {"error": {**shown, "request_log_url": f"https://dashboard.stripe.com/test/logs/{request_id}"}}
 
 
-def fault(status: int) -> Json:
+def build_fault(status: int) -> Json:
     """The body of an error that is Stripe's own fault, or of a limit."""
     if status == 429:
         limited = "Request rate limit exceeded. Learn more about rate limits here https://docs.stripe.com/rate-limits."

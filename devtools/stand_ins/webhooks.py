@@ -44,7 +44,7 @@ class Delivery:
     timeout: float = 10
 
 
-class Courier:
+class WebhookSender:
     """The deliveries of both providers. `url` is the receiver; without one they wait, or `deliver` takes them."""
 
     def __init__(self, store: Store, url: str | None = None, delivery: Delivery | None = None) -> None:

@@ -226,7 +226,7 @@ class MatchmakingService:
     async def end_match(self, closed: ClosedRoom, user_id: str) -> PartnerCancelled | None:
         """Finish a match that this user ended before both had joined: the other's search goes on."""
         await self._records.record_end(closed.end)
-        peer = closed.peer_of(user_id)
+        peer = closed.get_peer(user_id)
         if not closed.announced and peer is closed.participants[1]:
             return None  # their own search has not come to an end yet
         return await self._resume_search(peer) if peer.socket_id or peer.queue_entry else None

@@ -109,7 +109,7 @@ class ClosedRoom:
     participants: tuple[ParticipantRecord, ParticipantRecord]
     end: CallEnd
 
-    def peer_of(self, user_id: str) -> ParticipantRecord:
+    def get_peer(self, user_id: str) -> ParticipantRecord:
         return self.participants[1] if self.participants[0].user_id == user_id else self.participants[0]
 
 

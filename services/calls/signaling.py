@@ -309,7 +309,7 @@ class SignalingService:
         if not closed.was_call:
             return await self._matchmaking.end_match(closed, user_id)
         await self._finish_call(closed)
-        peer = closed.peer_of(user_id)
+        peer = closed.get_peer(user_id)
         return PeerLeft(peer.socket_id, reason) if peer.socket_id else None
 
     async def _finish_call(self, closed: ClosedRoom) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from testing.accounts import ResendStandIn
+from testing.email_outbox import ResendStandIn
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL, Valkey and S3: they answer, keep what they are told, and never outlive their owner."""
+"""The embedded PostgreSQL, Valkey and S3: they answer, keep their data, and never outlive their owner."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def wait_until_silent(directory: Path) -> None:
         time.sleep(0.02)
 
 
-def test_all_three_answer(running: tuple[Path, dict[str, str]]) -> None:
+def test_postgresql_valkey_and_s3_answer(running: tuple[Path, dict[str, str]]) -> None:
     _, environment = running
     with database(environment) as connection:
         row = connection.execute("SELECT lower('ÄÉЖ'), current_setting('server_version_num')::int / 10000").fetchone()
@@ -117,19 +117,19 @@ def anonymous_status(url: str) -> int:
 def test_secrets_are_readable_by_their_owner_only(running: tuple[Path, dict[str, str]]) -> None:
     directory, environment = running
     secrets = [environment[name] for name in ("DB_PASSWORD", "STORAGE_ACCESS_KEY", "STORAGE_SECRET_KEY")]
-    for path in directory.iterdir():
-        if path.is_file() and any(secret in path.read_text() for secret in secrets):
-            assert path.stat().st_mode & 0o077 == 0, path
+    files = [each for each in directory.iterdir() if each.is_file()]
+    secret_files = [each for each in files if any(secret in each.read_text() for secret in secrets)]
+    assert secret_files and [each for each in secret_files if each.stat().st_mode & 0o077] == []
 
 
-def test_a_directory_in_use_is_refused(running: tuple[Path, dict[str, str]]) -> None:
+def test_directory_in_use_is_refused(running: tuple[Path, dict[str, str]]) -> None:
     directory, environment = running
     with pytest.raises(EmbeddedError, match=f"{directory} is in use by process {os.getpid()}; stop that one first"):
         EmbeddedServices(directory).start()
     assert valkey(environment).ping()
 
 
-def test_a_restart_keeps_data_credentials_and_ports(tmp_path: Path) -> None:
+def test_restart_keeps_data_credentials_and_ports(tmp_path: Path) -> None:
     services = EmbeddedServices(tmp_path)
     with services as first:
         with database(first) as connection:
@@ -145,7 +145,7 @@ def test_a_restart_keeps_data_credentials_and_ports(tmp_path: Path) -> None:
         assert s3(second).get_object(second["STORAGE_BUCKET_NAME"], "kept").read() == b"42"
 
 
-def test_an_owner_killed_leaves_no_listener_and_the_next_start_works(tmp_path: Path) -> None:
+def test_killed_owner_leaves_no_listener(tmp_path: Path) -> None:
     root = Path(__file__).parents[2]
     owner = subprocess.Popen(
         [sys.executable, "-c", OWNER, str(tmp_path)], cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -166,7 +166,7 @@ def test_an_owner_killed_leaves_no_listener_and_the_next_start_works(tmp_path: P
 
 
 @pytest.mark.parametrize("leftover", ["{pid}\n{data}\n1\n1\n\n127.0.0.1\n0 0\nready\n", "not a number"])
-def test_a_stale_postmaster_pid_is_no_obstacle(tmp_path: Path, leftover: str) -> None:
+def test_stale_postmaster_pid_is_ignored(tmp_path: Path, leftover: str) -> None:
     services = EmbeddedServices(tmp_path, durable=False, only={"postgres"})
     with services:
         pass
@@ -177,7 +177,7 @@ def test_a_stale_postmaster_pid_is_no_obstacle(tmp_path: Path, leftover: str) ->
         connection.execute("SELECT 1")
 
 
-def test_a_service_that_dies_is_reported_with_its_log(tmp_path: Path) -> None:
+def test_service_that_dies_is_reported_with_its_log(tmp_path: Path) -> None:
     services = EmbeddedServices(tmp_path, durable=False, only={"valkey"})
     with services as environment:
         services.watch()
@@ -188,7 +188,7 @@ def test_a_service_that_dies_is_reported_with_its_log(tmp_path: Path) -> None:
                 time.sleep(0.01)
 
 
-def test_a_port_taken_meanwhile_is_replaced(tmp_path: Path) -> None:
+def test_port_taken_meanwhile_is_replaced(tmp_path: Path) -> None:
     services = EmbeddedServices(tmp_path, durable=False, only={"valkey"})
     with services as first:
         pass
@@ -197,7 +197,7 @@ def test_a_port_taken_meanwhile_is_replaced(tmp_path: Path) -> None:
         assert valkey(second).ping()
 
 
-def test_what_cannot_start_is_said_in_one_sentence(tmp_path: Path) -> None:
+def test_failed_start_is_reported_in_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "a file").touch()
     with pytest.raises(EmbeddedError, match=r"cannot start in .*/a file: .*File exists.*"):
         EmbeddedServices(tmp_path / "a file").start()
@@ -212,7 +212,7 @@ def test_what_cannot_start_is_said_in_one_sentence(tmp_path: Path) -> None:
         EmbeddedServices(tmp_path).start()
 
 
-def test_another_thread_may_not_start_them(tmp_path: Path) -> None:
+def test_services_start_in_the_main_thread_alone(tmp_path: Path) -> None:
     failures = []
 
     def start() -> None:

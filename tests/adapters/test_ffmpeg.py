@@ -98,22 +98,25 @@ async def make(encoder: Ffmpeg, source: Path) -> Made:
 # --- What a file is ------------------------------------------------------------------------------------
 
 
-async def test_texts_in_a_file_decide_nothing(encoder: Ffmpeg, tmp_path: Path) -> None:
+async def test_metadata_texts_of_a_file_are_ignored(encoder: Ffmpeg, tmp_path: Path) -> None:
     """Titles that look like ffmpeg's own description of streams, in the container and in a stream."""
     words = "Stream #0:7: Video: h264, 99999x99999\nDuration: 99:00:00.00\nrotation of 90 degrees"
-    told = [f"-metadata{where}" for where in ("", ":s:v:0", ":s:a:0")]
+    places = [f"-metadata{where}" for where in ("", ":s:v:0", ":s:a:0")]
     texts = [
-        each for where in told for field in ("title", "comment", "handler_name") for each in (where, f"{field}={words}")
+        each
+        for where in places
+        for field in ("title", "comment", "handler_name")
+        for each in (where, f"{field}={words}")
     ]
     for kind in ("mp4", "mkv"):
-        source = write(tmp_path / f"told.{kind}", *picture(), *tone(), *CODED, *texts)
+        source = write(tmp_path / f"titled.{kind}", *picture(), *tone(), *CODED, *texts)
         seen = await encoder.probe(source)
         assert (seen.width, seen.height, seen.picture, seen.sound) == (640, 360, 0, 1)
         assert seen.seconds and abs(seen.seconds - 2) < 0.1
         assert list((await make(encoder, source)).variants) == ["360p.m3u8", "audio.m3u8"]
 
 
-async def test_title_in_no_encoding_is_no_obstacle(encoder: Ffmpeg, tmp_path: Path) -> None:
+async def test_title_without_a_valid_encoding_is_ignored(encoder: Ffmpeg, tmp_path: Path) -> None:
     source = write(tmp_path / "a.mkv", *picture(), *CODED, "-metadata", "title=CAFEBABE")
     source.write_bytes(source.read_bytes().replace(b"CAFEBABE", b"\xff\xfe\x80\x81\xc3\x28\xf0\x9f"))
     assert (await encoder.probe(source)).width == 640
@@ -169,7 +172,7 @@ async def test_cover_picture_is_not_the_video(encoder: Ffmpeg, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("kind", ["mp4", "fragments", "index first", "mkv", "avi"])
-async def test_file_that_is_cut_off_says_so(encoder: Ffmpeg, tmp_path: Path, kind: str) -> None:
+async def test_truncated_file_is_refused(encoder: Ffmpeg, tmp_path: Path, kind: str) -> None:
     flags = {"fragments": ("-movflags", "frag_keyframe+empty_moov"), "index first": ("-movflags", "faststart")}
     path = tmp_path / f"whole.{kind if len(kind) == 3 else 'mp4'}"
     source = write(path, *picture(seconds=6), *tone(6), *CODED, "-g", "25", *flags.get(kind, ()))
@@ -238,7 +241,9 @@ async def test_master_playlist_states_what_the_segments_are(encoder: Ffmpeg, tmp
 
 async def test_sound_alone_is_a_variant_without_pictures(encoder: Ffmpeg, tmp_path: Path) -> None:
     made = await make(encoder, write(tmp_path / "a.mp4", *picture(seconds=4), *tone(4), *CODED))
-    for _, path in made.segments("audio.m3u8"):
+    segments = made.segments("audio.m3u8")
+    assert segments
+    for _, path in segments:
         with closing(av.open(path)) as container:
             assert not container.streams.video and len(container.streams.audio) == 1
 
@@ -331,6 +336,7 @@ async def test_odd_and_tiny_and_short_videos_are_made(encoder: Ffmpeg, tmp_path:
     odd = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv444p")
     for size, seconds in (("853x481", 1), ("101x77", 0.04), ("16x16", 1)):
         made = await make(encoder, write(tmp_path / "a.mp4", *picture(size, seconds=seconds), *odd))
+        assert made.variants
         for name in made.variants:
             frame = made.frames(name)[0]
             assert frame.width % 2 == frame.height % 2 == 0
@@ -339,7 +345,7 @@ async def test_odd_and_tiny_and_short_videos_are_made(encoder: Ffmpeg, tmp_path:
             assert int(target) >= 1
 
 
-async def test_time_that_does_not_begin_at_zero(encoder: Ffmpeg, tmp_path: Path) -> None:
+async def test_timestamps_that_start_later_are_shifted(encoder: Ffmpeg, tmp_path: Path) -> None:
     plain = write(tmp_path / "plain.mp4", *picture(seconds=4), *tone(4), *CODED)
     for kind in ("mkv", "mp4"):
         source = write(
@@ -349,7 +355,7 @@ async def test_time_that_does_not_begin_at_zero(encoder: Ffmpeg, tmp_path: Path)
         assert abs(sum(length for length, _ in made.segments("360p.m3u8")) - 4) < 0.2
 
 
-async def test_machine_without_room_is_not_the_files_fault(encoder: Ffmpeg, tmp_path: Path) -> None:
+async def test_full_disk_is_not_reported_as_a_bad_file(encoder: Ffmpeg, tmp_path: Path) -> None:
     """A device that is always full stands for a full disk."""
     source = write(tmp_path / "a.mp4", *picture(), *CODED)
     video = await encoder.probe(source)

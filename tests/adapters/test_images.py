@@ -60,7 +60,7 @@ def saved(made: Image.Image, kind: str, **options: Any) -> bytes:
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
 @pytest.mark.parametrize("size", [(64, 48), (1, 1), (3000, 40), (40, 3000)])
-async def test_what_is_taken_comes_out_a_square(kind: str, size: tuple[int, int]) -> None:
+async def test_accepted_picture_becomes_a_square(kind: str, size: tuple[int, int]) -> None:
     made = opened(await images.square_webp(picture(kind, size, RED), SIDE))
     assert corners(made) == ["red"] * 4 and made.mode == "RGB"
 
@@ -79,7 +79,7 @@ TURNED = {
 
 
 @pytest.mark.parametrize(("orientation", "expected"), TURNED.items())
-async def test_a_picture_is_turned_upright(orientation: int, expected: list[str]) -> None:
+async def test_picture_is_turned_upright(orientation: int, expected: list[str]) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     for kind in ("JPEG", "PNG", "WEBP") if orientation == 6 else ("JPEG",):
@@ -88,7 +88,7 @@ async def test_a_picture_is_turned_upright(orientation: int, expected: list[str]
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
-async def test_what_a_picture_tells_beside_itself_is_gone(kind: str) -> None:
+async def test_picture_metadata_is_removed(kind: str) -> None:
     exif = Image.Exif()
     exif[0x010F], exif[0x0131] = "CAMERAMAKER", "SOFTWARENAME"
     exif.get_ifd(0x8825).update({1: "N", 2: (59.0, 20.0, 0.0)})
@@ -125,7 +125,7 @@ async def test_transparency_is_kept(kind: str) -> None:
     assert left[3] < 10 and right[3] > 245
 
 
-async def test_a_palette_with_a_transparent_colour_keeps_it() -> None:
+async def test_palette_with_a_transparent_colour_keeps_it() -> None:
     flat = Image.new("P", (100, 100), 1)
     flat.putpalette([255, 0, 0, *RED])
     flat.paste(0, (0, 0, 50, 100))
@@ -135,7 +135,7 @@ async def test_a_palette_with_a_transparent_colour_keeps_it() -> None:
 
 
 @pytest.mark.parametrize("kind", ["WEBP", "PNG"])
-async def test_of_what_moves_the_first_picture_is_taken(kind: str) -> None:
+async def test_animation_is_reduced_to_its_first_frame(kind: str) -> None:
     frames = [Image.new("RGB", (80, 80), colour) for colour in (GREEN, RED, BLUE)]
     data = saved(frames[0], kind, save_all=True, append_images=frames[1:], duration=100)
     assert corners(opened(await images.square_webp(data, SIDE))) == ["green"] * 4
@@ -200,13 +200,13 @@ REFUSED: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("what", REFUSED)
-async def test_what_is_no_jpeg_png_or_webp_is_refused(what: str) -> None:
+async def test_other_picture_formats_are_refused(what: str) -> None:
     with pytest.raises(errors.UnsupportedMediaType):
         await images.square_webp(REFUSED[what], SIDE)
 
 
 @pytest.mark.parametrize("appended", [archive(), SVG, b"<script>ZIPSECRET</script>" * 100])
-async def test_what_hangs_on_a_picture_is_left_behind(appended: bytes) -> None:
+async def test_data_behind_a_picture_is_dropped(appended: bytes) -> None:
     result = await images.square_webp(picture("JPEG", colour=BLUE) + appended, SIDE)
     assert corners(opened(result)) == ["blue"] * 4
     assert b"ZIPSECRET" not in result and b"PK" not in result[12:] and b"script" not in result
@@ -258,7 +258,7 @@ def bomb_webp(side: int) -> bytes:
 
 
 @pytest.mark.parametrize("bomb", ["png", "webp"])
-def test_a_decompression_bomb_is_refused_by_its_header(bomb: str) -> None:
+def test_decompression_bomb_is_refused_by_its_header(bomb: str) -> None:
     data = {"png": bomb_png, "webp": bomb_webp}[bomb](13_000)
     assert len(data) < 1_000_000
     outcome, megabytes, seconds = measured(data)
@@ -268,7 +268,7 @@ def test_a_decompression_bomb_is_refused_by_its_header(bomb: str) -> None:
     assert seconds < 8, f"{seconds:.1f} s"
 
 
-def test_the_largest_picture_that_is_taken_fits_the_limits() -> None:
+def test_largest_accepted_picture_fits_memory_and_time() -> None:
     noisy = Image.effect_noise((625, 625), 60).convert("RGBA").resize((5000, 5000), Image.Resampling.NEAREST)
     outcome, megabytes, seconds = measured(saved(noisy, "PNG", compress_level=1))
     print(f"25 megapixels with transparency: {outcome}, {megabytes:.0f} MB, {seconds:.2f} s")
@@ -276,11 +276,11 @@ def test_the_largest_picture_that_is_taken_fits_the_limits() -> None:
     assert megabytes < 768 and seconds < 20
 
 
-def test_a_picture_of_one_pixel_more_is_refused() -> None:
+def test_picture_of_one_pixel_more_is_refused() -> None:
     assert measured(saved(Image.new("L", (5001, 5000)), "PNG"))[0] == "refused"
 
 
-async def test_pictures_are_made_wherever_the_server_was_started(tmp_path: Path) -> None:
+async def test_pictures_do_not_depend_on_the_working_directory(tmp_path: Path) -> None:
     began = time.monotonic()
     program = MEASURED.replace("sys.stdin.buffer.read()", "open('me.png', 'rb').read()")
     (tmp_path / "me.png").write_bytes(picture())

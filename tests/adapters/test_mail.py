@@ -14,7 +14,7 @@ from adapters.mail.mailbox import Mailbox
 from adapters.mail.resend import ResendMailer
 from services.messaging import emails
 from settings import Settings
-from testing.accounts import ResendStandIn
+from testing.email_outbox import ResendStandIn
 
 LINK = "https://parlance.example/reset-password?token=abc_DEF-123"
 
@@ -29,9 +29,7 @@ def mailer(resend_api: ResendStandIn, settings: Settings) -> ResendMailer:
     return ResendMailer(settings.model_copy(update=update))
 
 
-async def test_resend_gets_both_parts_and_the_key_that_makes_a_repeat_harmless(
-    mailer: ResendMailer, resend_api: ResendStandIn
-) -> None:
+async def test_resend_gets_both_parts_and_an_idempotency_key(mailer: ResendMailer, resend_api: ResendStandIn) -> None:
     await mailer.send(emails.password_reset("ada@example.com", LINK), idempotency_key="password-reset-1")
     ((headers, body),) = resend_api.requests
     assert headers["authorization"] == "Bearer re_key_of_the_tests"
@@ -41,7 +39,7 @@ async def test_resend_gets_both_parts_and_the_key_that_makes_a_repeat_harmless(
 
 
 @pytest.mark.parametrize("status", [422, 429, 500])
-async def test_what_resend_refuses_is_raised_so_that_the_job_tries_again(
+async def test_refusal_by_resend_is_raised_for_a_retry(
     status: int, mailer: ResendMailer, resend_api: ResendStandIn
 ) -> None:
     resend_api.answer = (status, {"statusCode": status, "name": "application_error", "message": "no"})
@@ -49,7 +47,7 @@ async def test_what_resend_refuses_is_raised_so_that_the_job_tries_again(
         await mailer.send(emails.verification("ada@example.com", LINK), idempotency_key="verification-1")
 
 
-async def test_without_a_key_a_mail_is_a_file_and_its_link_is_printed(
+async def test_mail_without_an_api_key_is_written_to_a_file(
     settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     mailbox = Mailbox(settings.model_copy(update={"mail_directory": tmp_path / "mail"}))
@@ -64,6 +62,6 @@ async def test_without_a_key_a_mail_is_a_file_and_its_link_is_printed(
     assert LINK in capsys.readouterr().out
 
 
-def test_what_goes_into_html_is_escaped() -> None:
+def test_html_of_mails_is_escaped() -> None:
     mail = emails.verification("ada@example.com", 'https://parlance.example/?a=1&b="<script>')
     assert "<script>" not in mail.html and "&amp;b=" in mail.html

@@ -17,7 +17,8 @@ from adapters import passwords
 from adapters.passwords import Passwords, Verdict, prepare
 from container import Container
 from services.identity.administrators import AdministratorsService
-from testing.accounts import an_email, credentials, query
+from testing.accounts import credentials, new_email
+from testing.databases import query
 from testing.servers import PASSWORD, client
 
 NFC, NFD = "r\u00e9sum\u00e9 caf\u00e9", unicodedata.normalize("NFD", "r\u00e9sum\u00e9 caf\u00e9")
@@ -56,7 +57,7 @@ async def test_new_password_is_counted_after_preparation() -> None:
     hasher.close()
 
 
-async def test_work_depends_on_what_was_typed_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_hash_count_depends_on_the_typed_form_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """As many bcrypt checks for a missing account as for an old hash and a new one."""
     hasher, real, checked = Passwords(4), bcrypt.checkpw, 0
 
@@ -78,9 +79,9 @@ async def test_work_depends_on_what_was_typed_alone(monkeypatch: pytest.MonkeyPa
     hasher.close()
 
 
-async def test_old_hash_opens_and_is_renewed(container: Container) -> None:
+async def test_old_hash_is_accepted_and_renewed(container: Container) -> None:
     """A hash of the bytes that a Mac typed: it opens as before, and from then on in the other form as well."""
-    account = await container.authentication.register(email := an_email(), PASSWORD, "phone", "ios")
+    account = await container.authentication.register(email := new_email(), PASSWORD, "phone", "ios")
     old = bcrypt.hashpw(NFD.encode(), bcrypt.gensalt(4)).decode()
     await query(container, "UPDATE users SET password_hash = :old WHERE id = :id", old=old, id=account.user.id)
     with pytest.raises(errors.InvalidCredentials):
@@ -94,8 +95,8 @@ async def test_old_hash_opens_and_is_renewed(container: Container) -> None:
     assert after.password_hash == row.password_hash
 
 
-async def test_old_hash_of_a_refused_password_opens(container: Container) -> None:
-    account = await container.authentication.register(email := an_email(), PASSWORD, "phone", "ios")
+async def test_old_hash_of_a_common_password_is_accepted(container: Container) -> None:
+    account = await container.authentication.register(email := new_email(), PASSWORD, "phone", "ios")
     old = bcrypt.hashpw(b"tab\tand bell\x07", bcrypt.gensalt(4)).decode()
     await query(container, "UPDATE users SET password_hash = :old WHERE id = :id", old=old, id=account.user.id)
     assert (await container.authentication.login(email, "tab\tand bell\x07", "phone", "ios")).user.id == account.user.id
@@ -104,7 +105,7 @@ async def test_old_hash_of_a_refused_password_opens(container: Container) -> Non
 async def test_concurrent_logins_with_an_old_hash_all_succeed(container: Container) -> None:
     import asyncio
 
-    account = await container.authentication.register(email := an_email(), PASSWORD, "phone", "ios")
+    account = await container.authentication.register(email := new_email(), PASSWORD, "phone", "ios")
     old = bcrypt.hashpw(NFD.encode(), bcrypt.gensalt(4)).decode()
     await query(container, "UPDATE users SET password_hash = :old WHERE id = :id", old=old, id=account.user.id)
     logins = [container.authentication.login(email, NFD, f"device-{number}", "ios") for number in range(6)]
@@ -114,11 +115,11 @@ async def test_concurrent_logins_with_an_old_hash_all_succeed(container: Contain
 @pytest.mark.parametrize("password", COMMON)
 async def test_common_password_is_refused(asgi: Any, container: Container, password: str) -> None:
     async with client(asgi) as http:
-        answer = await http.post("/auth/register", json=credentials(an_email(), password=password))
+        answer = await http.post("/auth/register", json=credentials(new_email(), password=password))
     assert (answer.status_code, answer.json()["code"]) == (400, "password_too_common")
     assert password not in answer.text
     with pytest.raises(errors.PasswordTooCommon):
-        await admins(container).create(an_email(), password)
+        await admins(container).create(new_email(), password)
 
 
 def admins(container: Container) -> AdministratorsService:
@@ -126,7 +127,7 @@ def admins(container: Container) -> AdministratorsService:
 
 
 async def test_common_password_is_refused_by_a_reset(container: Container) -> None:
-    account = await container.authentication.register(an_email(), PASSWORD, "phone", "ios")
+    account = await container.authentication.register(new_email(), PASSWORD, "phone", "ios")
     token = uuid.uuid4().hex
     await query(
         container,
@@ -141,7 +142,7 @@ async def test_common_password_is_refused_by_a_reset(container: Container) -> No
 
 
 async def test_account_with_a_common_password_can_log_in(container: Container) -> None:
-    account = await container.authentication.register(email := an_email(), PASSWORD, "phone", "ios")
+    account = await container.authentication.register(email := new_email(), PASSWORD, "phone", "ios")
     old = bcrypt.hashpw(b"password123", bcrypt.gensalt(4)).decode()
     await query(container, "UPDATE users SET password_hash = :old WHERE id = :id", old=old, id=account.user.id)
     await container.authentication.login(email, "password123", "phone", "ios")

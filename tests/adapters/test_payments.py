@@ -15,13 +15,17 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
+import adapters.payments.razorpay
+import adapters.payments.stripe
 import errors
 from adapters.payments.razorpay import RazorpayProvider
 from adapters.payments.stripe import StripeProvider
 from adapters.ports import DisputeFact, PaymentProvider, Purchase, RefundFact
 from settings import Settings
-from testing.payments import Webhook, paying, razorpay_webhook, stripe_webhook
+from testing.payments import Webhook, razorpay_webhook, stripe_webhook, with_payment_accounts
 
+#: Seconds that the providers of these tests have to answer.
+TIMEOUT = 0.3
 EXPIRES = (datetime.now(UTC) + timedelta(hours=2)).replace(microsecond=0)
 PURCHASE = Purchase(
     str(uuid.uuid4()), str(uuid.uuid4()), str(uuid.uuid4()), "Small talk that works", 49900, "inr", EXPIRES
@@ -84,14 +88,14 @@ def api() -> Iterator[Script]:
 
 @pytest.fixture
 async def stripe(settings: Settings, api: Script) -> AsyncIterator[StripeProvider]:
-    provider = StripeProvider(paying(settings, stripe_api_url=api.url))
+    provider = StripeProvider(with_payment_accounts(settings, stripe_api_url=api.url))
     yield provider
     await provider.close()
 
 
 @pytest.fixture
 def razorpay(settings: Settings, api: Script) -> RazorpayProvider:
-    return RazorpayProvider(paying(settings, razorpay_api_url=api.url))
+    return RazorpayProvider(with_payment_accounts(settings, razorpay_api_url=api.url))
 
 
 SESSION = {"id": "cs_1", "object": "checkout.session", "url": "https://pay/1", "expires_at": int(EXPIRES.timestamp())}
@@ -123,9 +127,7 @@ BAD_REQUEST = (400, {"error": {"code": "BAD_REQUEST_ERROR", "description": "no"}
 STRIPE_REFUSAL = (400, {"error": {"type": "invalid_request_error", "code": "charge_already_refunded", "message": "no"}})
 
 
-async def test_stripe_is_asked_for_a_page_of_this_order_and_once_more_where_the_answer_is_lost(
-    stripe: StripeProvider, api: Script
-) -> None:
+async def test_stripe_checkout_is_retried_with_the_same_request(stripe: StripeProvider, api: Script) -> None:
     api.answers = [None, (200, SESSION)]
     checkout = await stripe.create_checkout(PURCHASE)
     assert (checkout.session_id, checkout.url, checkout.expires_at) == ("cs_1", "https://pay/1", EXPIRES)
@@ -141,28 +143,35 @@ async def test_stripe_is_asked_for_a_page_of_this_order_and_once_more_where_the_
     assert form["success_url"].endswith("/payment/success?session_id={CHECKOUT_SESSION_ID}")
 
 
-async def test_stripe_has_five_seconds(stripe: StripeProvider, api: Script) -> None:
+def test_providers_have_five_seconds() -> None:
+    assert adapters.payments.stripe.TIMEOUT == adapters.payments.razorpay.TIMEOUT == 5
+
+
+async def test_stripe_timeout_ends_two_requests(settings: Settings, api: Script) -> None:
+    stripe = StripeProvider(with_payment_accounts(settings, stripe_api_url=api.url), timeout=TIMEOUT)
     api.answers = [30.0, 30.0]
     began = time.monotonic()
     with pytest.raises(errors.Unavailable):
         await stripe.refund(OUR_REFUND, "pi_1", 100)
-    assert 9 < time.monotonic() - began < 15 and len(api.requests) == 2
+    await stripe.close()
+    assert 2 * TIMEOUT <= time.monotonic() - began < 10 and len(api.requests) == 2
     assert {each.headers["idempotency-key"] for each in api.requests} == {f"refund-{OUR_REFUND}"}
 
 
-async def test_razorpay_has_five_seconds(
-    razorpay: RazorpayProvider, api: Script, capsys: pytest.CaptureFixture[str]
+async def test_razorpay_timeout_ends_two_requests(
+    settings: Settings, api: Script, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    razorpay = RazorpayProvider(with_payment_accounts(settings, razorpay_api_url=api.url), timeout=TIMEOUT)
     api.answers = [30.0, 30.0]
     began = time.monotonic()
     with pytest.raises(errors.Unavailable):
         await razorpay.look_up("plink_1")
-    assert 9 < time.monotonic() - began < 15 and len(api.requests) == 2
+    assert 2 * TIMEOUT <= time.monotonic() - began < 10 and len(api.requests) == 2
     assert capsys.readouterr().out == "", "the SDK printed what went wrong"
 
 
 @pytest.mark.parametrize("status", [401, 403, 429, 500, 503])
-async def test_what_may_pass_is_unavailable(
+async def test_temporary_provider_errors_are_unavailable(
     status: int, stripe: StripeProvider, razorpay: RazorpayProvider, api: Script, capsys: pytest.CaptureFixture[str]
 ) -> None:
     api.answers = [(status, {"error": {"type": "api_error", "code": "SERVER_ERROR"}})] * 4
@@ -176,7 +185,7 @@ async def test_what_may_pass_is_unavailable(
     assert capsys.readouterr().out == ""
 
 
-async def test_a_refusal_is_told_without_the_providers_words(
+async def test_refusal_does_not_show_the_provider_message(
     stripe: StripeProvider, razorpay: RazorpayProvider, api: Script
 ) -> None:
     api.answers = [STRIPE_REFUSAL]
@@ -187,7 +196,7 @@ async def test_a_refusal_is_told_without_the_providers_words(
         await razorpay.refund(OUR_REFUND, "pay_1", 100)
 
 
-async def test_razorpay_is_asked_for_a_link_of_this_order(razorpay: RazorpayProvider, api: Script) -> None:
+async def test_razorpay_link_names_the_order(razorpay: RazorpayProvider, api: Script) -> None:
     api.answers = [(200, LINK)]
     checkout = await razorpay.create_checkout(PURCHASE)
     assert (checkout.session_id, checkout.url, checkout.expires_at) == ("plink_1", "https://rzp/1", EXPIRES)
@@ -199,9 +208,7 @@ async def test_razorpay_is_asked_for_a_link_of_this_order(razorpay: RazorpayProv
     assert asked["notify"] == {"sms": False, "email": False} and asked["callback_method"] == "get"
 
 
-async def test_a_link_whose_making_was_not_heard_of_is_found_by_its_reference(
-    razorpay: RazorpayProvider, api: Script
-) -> None:
+async def test_razorpay_link_is_found_after_a_lost_answer(razorpay: RazorpayProvider, api: Script) -> None:
     api.answers = [None, BAD_REQUEST, (200, {"payment_links": [{**LINK, "reference_id": "another"}, LINK]})]
     assert (await razorpay.create_checkout(PURCHASE)).session_id == "plink_1"
     assert urlsplit(api.requests[2].line.split()[1]).query == f"reference_id={PURCHASE.order_id}"
@@ -210,7 +217,7 @@ async def test_a_link_whose_making_was_not_heard_of_is_found_by_its_reference(
         await razorpay.create_checkout(PURCHASE)
 
 
-async def test_a_refund_carries_the_key_of_its_row(
+async def test_refund_carries_the_idempotency_key_of_its_row(
     stripe: StripeProvider, razorpay: RazorpayProvider, api: Script
 ) -> None:
     api.answers = [(200, STRIPE_REFUND), (200, RAZORPAY_REFUND)]
@@ -224,9 +231,7 @@ async def test_a_refund_carries_the_key_of_its_row(
     assert by_razorpay.line == "POST /v1/payments/pay_1/refund" and json.loads(by_razorpay.body)["amount"] == 100
 
 
-async def test_a_refund_that_razorpay_refuses_because_it_has_it_is_found(
-    razorpay: RazorpayProvider, api: Script
-) -> None:
+async def test_razorpay_refund_is_found_after_a_duplicate_refusal(razorpay: RazorpayProvider, api: Script) -> None:
     api.answers = [BAD_REQUEST, (200, {"items": [{**RAZORPAY_REFUND, "notes": []}, RAZORPAY_REFUND]})]
     assert (await razorpay.refund(OUR_REFUND, "pay_1", 100)).refund_id == "rfnd_1"
 
@@ -235,7 +240,7 @@ def read(provider: PaymentProvider, webhook: Webhook) -> Any:
     return provider.parse_webhook(webhook.body, {name.lower(): text for name, text in webhook.headers.items()}).fact
 
 
-def test_disputes_by_their_status(stripe: StripeProvider, razorpay: RazorpayProvider) -> None:
+def test_dispute_statuses_are_mapped(stripe: StripeProvider, razorpay: RazorpayProvider) -> None:
     row = {"id": "du_1", "amount": 100, "currency": "inr", "payment_intent": "pi_1", "reason": "fraudulent"}
     for status, ours in (
         ("needs_response", "open"),
@@ -255,18 +260,18 @@ def test_disputes_by_their_status(stripe: StripeProvider, razorpay: RazorpayProv
         ("closed", 100, "lost"),
         ("lost", 100, "lost"),
     ):
-        told = {**entity, "status": status, "amount_deducted": deducted}
-        fact = read(razorpay, razorpay_webhook("payment.dispute.closed", {"dispute": told}))
+        dispute = {**entity, "status": status, "amount_deducted": deducted}
+        fact = read(razorpay, razorpay_webhook("payment.dispute.closed", {"dispute": dispute}))
         assert isinstance(fact, DisputeFact) and (fact.status, fact.currency) == (ours, "inr"), status
 
 
-def test_what_says_nothing_about_an_order_is_no_fact(stripe: StripeProvider, razorpay: RazorpayProvider) -> None:
+def test_events_without_an_order_yield_no_fact(stripe: StripeProvider, razorpay: RazorpayProvider) -> None:
     assert read(stripe, stripe_webhook("customer.created", {"id": "cus_1"})) is None
     assert read(stripe, stripe_webhook("refund.created", {**STRIPE_REFUND, "payment_intent": None})) is None
     assert read(razorpay, razorpay_webhook("payment.failed", {"payment": {"id": "pay_1", "status": "failed"}})) is None
 
 
-def test_an_event_id_that_is_not_signed_does_not_make_one_event_pass_for_another(razorpay: RazorpayProvider) -> None:
+def test_unsigned_event_id_does_not_identify_an_event(razorpay: RazorpayProvider) -> None:
     def event_id(webhook: Webhook) -> str:
         headers = {name.lower(): text for name, text in webhook.headers.items()}
         return razorpay.parse_webhook(webhook.body, headers).id

@@ -15,15 +15,15 @@ import httpx
 import pytest
 
 from settings import Settings
-from testing.accounts import own_database
-from testing.calls import becomes
+from testing.databases import own_database
+from testing.polling import eventually
 from testing.servers import Server, dial, free_port, register, start_server, stop_server
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def house(environment: dict[str, str], settings: Settings, tmp_path: Path) -> Iterator[tuple[Server, Path]]:
+def server_and_log(environment: dict[str, str], settings: Settings, tmp_path: Path) -> Iterator[tuple[Server, Path]]:
     """A server whose Resend is away, and a worker; both write production's lines."""
     with own_database(settings) as own:
         variables = {
@@ -60,16 +60,16 @@ def lines(log: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
 
 
-async def test_an_id_leads_from_the_request_to_its_jobs(house: tuple[Server, Path]) -> None:
-    server, worker_log = house
+async def test_request_id_is_logged_by_its_jobs(server_and_log: tuple[Server, Path]) -> None:
+    server, worker_log = server_and_log
     async with httpx.AsyncClient(base_url=server.url, headers={"X-Request-Id": "from-the-phone-1"}) as http:
         learner = await register(http)
 
         async def failed() -> list[dict[str, Any]]:
             return [each for each in lines(worker_log) if "auth.send_verification" in each["message"]]
 
-        (told, *_) = await becomes(failed, within=30)
-        assert told["request_id"] == "from-the-phone-1" and told["level"] == "warning"
+        (line, *_) = await eventually(failed, within=30)
+        assert line["request_id"] == "from-the-phone-1" and line["level"] == "warning"
         served = [each for each in lines(server.log) if each["message"].startswith("POST /auth/register")]
         assert [each["request_id"] for each in served] == ["from-the-phone-1"]
 
@@ -77,12 +77,13 @@ async def test_an_id_leads_from_the_request_to_its_jobs(house: tuple[Server, Pat
         await phone.send("webrtc_ice", {})
         socket = phone.client.get_sid()
         await phone.client.disconnect()
-    (told,) = [each for each in lines(server.log) if each["message"] == "webrtc_ice: bad_payload"]
-    connection, _, number = told["request_id"].partition("/")
+    (line,) = [each for each in lines(server.log) if each["message"] == "webrtc_ice: bad_payload"]
+    connection, _, number = line["request_id"].partition("/")
     assert connection == socket and number.isdigit()
+    assert line["socket_id"] == socket and line["user_id"] == learner.id
 
 
-async def test_a_job_that_is_done_says_for_whom(
+async def test_finished_job_logs_its_request_id(
     environment: dict[str, str], settings: Settings, tmp_path: Path
 ) -> None:
     with own_database(settings) as own:
@@ -102,10 +103,12 @@ async def test_a_job_that_is_done_says_for_whom(
             name = answer.headers["x-request-id"]
 
             async def done() -> bool:
-                text = log.read_text()
-                return f"did auth.send_verification  [{name}]" in text
+                return any(
+                    "job_done job=auth.send_verification" in line and f"request_id={name}" in line and "job_id=" in line
+                    for line in log.read_text().splitlines()
+                )
 
-            await becomes(done, within=30)
+            await eventually(done, within=30)
         finally:
             worker.terminate()
             worker.wait(30)

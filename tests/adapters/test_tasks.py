@@ -7,7 +7,7 @@ import asyncio
 from adapters import tasks
 
 
-async def test_a_task_that_lost_a_cancellation_is_ended_all_the_same() -> None:
+async def test_task_that_lost_a_cancellation_is_ended() -> None:
     swallowed = 0
 
     async def work() -> None:

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 import errors
 import settings as configuration
 from adapters.keys import KeyFiles, KeyRing
-from adapters.tokens import LEEWAY, AccessTokens
+from adapters.tokens import LEEWAY_SECONDS, AccessTokens
 
 ISSUER, AUDIENCE, KID = "https://parlance.example", "parlance", "key-v1"
 
@@ -87,7 +87,7 @@ def forge(tmp_path_factory: pytest.TempPathFactory) -> Forge:
     return Forge(tokens, ours, theirs, paths["jwt_public_key_path"].read_bytes())
 
 
-def test_what_is_issued_is_read_back(forge: Forge) -> None:
+def test_issued_token_is_verified(forge: Forge) -> None:
     before = int(time.time())
     token = forge.tokens.issue(user_id="u1", email="ada@example.com", role="admin", family_id="f1")
     identity = forge.tokens.verify(token)
@@ -104,7 +104,7 @@ def test_what_is_issued_is_read_back(forge: Forge) -> None:
     assert claims["exp"] - claims["iat"] == 900 and (claims["iss"], claims["aud"]) == (ISSUER, AUDIENCE)
 
 
-def test_a_token_made_by_hand_with_our_key_is_read_so_the_forgeries_below_fail_for_their_own_reason(
+def test_token_encoded_by_the_test_is_verified(
     forge: Forge,
 ) -> None:
     assert forge.tokens.verify(forge.sign(forge.header(), forge.claims())).user_id == "3f0c"
@@ -209,7 +209,7 @@ FORGERIES: dict[str, Make] = {
 
 
 @pytest.mark.parametrize("make", FORGERIES.values(), ids=FORGERIES.keys())
-def test_a_forged_token_is_refused_without_a_word_about_why(forge: Forge, make: Make) -> None:
+def test_forged_token_is_refused_without_a_reason(forge: Forge, make: Make) -> None:
     token = make(forge)
     started = time.perf_counter()
     with pytest.raises(errors.Unauthenticated) as caught:
@@ -218,14 +218,14 @@ def test_a_forged_token_is_refused_without_a_word_about_why(forge: Forge, make: 
     assert time.perf_counter() - started < 1
 
 
-def test_clocks_may_differ_by_half_a_minute_and_no_more(forge: Forge) -> None:
-    assert LEEWAY <= 30
+def test_token_leeway_is_thirty_seconds(forge: Forge) -> None:
+    assert LEEWAY_SECONDS <= 30
     now = int(time.time())
     for kept in ({"exp": now - 28}, {"iat": now + 28}, {"nbf": now + 28}):
         assert forge.tokens.verify(forge.sign(forge.header(), forge.claims(**kept))).user_id == "3f0c"
 
 
-def test_no_single_changed_character_goes_unnoticed(forge: Forge) -> None:
+def test_every_changed_character_is_refused(forge: Forge) -> None:
     token = forge.tokens.issue(user_id="u1", email="ada@example.com", role="student", family_id="f1")
     last = len(token) - 1
     for position in range(0, last, 7):
@@ -235,7 +235,7 @@ def test_no_single_changed_character_goes_unnoticed(forge: Forge) -> None:
                 forge.tokens.verify(changed)
 
 
-def test_tokens_of_another_house_with_the_same_key_names_are_refused(forge: Forge, tmp_path: Path) -> None:
+def test_tokens_of_another_deployment_are_refused(forge: Forge, tmp_path: Path) -> None:
     paths = {"jwt_private_key_path": tmp_path / "private.pem", "jwt_public_key_path": tmp_path / "public.pem"}
     files = KeyFiles(configuration.load(None, **paths))
     assert files.generate() == KID

@@ -48,9 +48,7 @@ async def parlance(environment: dict[str, str], database: Settings, *arguments: 
     return done.returncode, done.stdout, done.stderr
 
 
-async def test_the_log_is_verified_and_what_was_done_to_it_is_named(
-    environment: dict[str, str], scratch: Settings
-) -> None:
+async def test_verify_names_a_changed_audit_entry(environment: dict[str, str], scratch: Settings) -> None:
     whole = await parlance(environment, scratch, "audit", "verify")
     assert whole[0] == 0 and whole[1].startswith("the audit log is intact: 3 entries, the last hash is ")
     last_hash = whole[1].split()[-1]

@@ -70,7 +70,7 @@ def is_open(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def test_a_taken_port_is_told_in_one_sentence(tmp_path: Path) -> None:
+def test_taken_port_is_reported_in_one_sentence(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         with started(tmp_path, port) as process:
@@ -81,7 +81,7 @@ def test_a_taken_port_is_told_in_one_sentence(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["output"]
 
 
-def test_a_run_a_stop_and_a_run_that_finds_its_data_again(tmp_path: Path) -> None:
+def test_second_run_finds_its_data(tmp_path: Path) -> None:
     port = free_port()
     dev_env = tmp_path / ".parlance" / "dev.env"
     with started(tmp_path, port) as process:

@@ -75,18 +75,18 @@ def answering(status: int, body: dict[str, Any]) -> Iterator[tuple[str, list[tup
         thread.join()
 
 
-def test_a_house_that_works_is_said_to(environment: dict[str, str], tmp_path: Path) -> None:
+def test_working_deployment_passes(environment: dict[str, str], tmp_path: Path) -> None:
     with running() as stand_ins:
-        told = parlance("doctor", "--json", **environment, **stand_ins.environment, MAIL_DIRECTORY=str(tmp_path))
-    findings = {each["check"]: each for each in json.loads(told.stdout)}
+        result = parlance("doctor", "--json", **environment, **stand_ins.environment, MAIL_DIRECTORY=str(tmp_path))
+    findings = {each["check"]: each for each in json.loads(result.stdout)}
     working = ("keys", "database", "migrations", "storage", "stripe", "razorpay")
     assert {name: findings[name]["verdict"] for name in working} == dict.fromkeys(working, "ok")
     assert "PostgreSQL" in findings["database"]["saw"] and "key-v1 signs, mode 0600" in findings["keys"]["saw"]
     assert all((each["mend"] is None) == (each["verdict"] == "ok") for each in findings.values())
-    assert told.returncode == 0, told.stderr
+    assert result.returncode == 0, result.stderr
 
 
-def test_a_house_without_anything_is_told_what_it_lacks(tmp_path: Path) -> None:
+def test_missing_services_are_named(tmp_path: Path) -> None:
     port = str(free_port())
     away = {
         "DB_HOST": "127.0.0.1",
@@ -101,17 +101,17 @@ def test_a_house_without_anything_is_told_what_it_lacks(tmp_path: Path) -> None:
         "TURN_HOST": "127.0.0.1",
         "TURN_PORT": port,
     }
-    told = parlance("doctor", **away, PARLANCE_ENV_FILE=str(tmp_path / "none"))
-    assert told.returncode == 1 and "Traceback" not in told.stdout + told.stderr
-    assert told.stderr == "parlance: at fault: keys, database, migrations, redis, storage, stripe\n"
-    lines = told.stdout.splitlines()
+    result = parlance("doctor", **away, PARLANCE_ENV_FILE=str(tmp_path / "none"))
+    assert result.returncode == 1 and "Traceback" not in result.stdout + result.stderr
+    assert result.stderr == "parlance: at fault: keys, database, migrations, redis, storage, stripe\n"
+    lines = result.stdout.splitlines()
     for check in ("database", "redis", "storage", "stripe", "turn"):
         (at,) = (number for number, line in enumerate(lines) if line[9:].startswith(f"{check} "))
         assert len(lines[at]) < 260 and lines[at + 1].startswith(" " * 20), lines[at]
-    assert "`parlance keys generate`" in told.stdout
+    assert "`parlance keys generate`" in result.stdout
 
 
-async def test_migrations_that_wait_or_come_from_elsewhere_are_told(settings: Settings) -> None:
+async def test_pending_and_unknown_migrations_are_reported(settings: Settings) -> None:
     with psycopg.connect(settings.database_url, autocommit=True) as connection:
         connection.execute("CREATE DATABASE doctor")
     there = {"db_name": "doctor"}
@@ -128,7 +128,7 @@ async def test_migrations_that_wait_or_come_from_elsewhere_are_told(settings: Se
         assert found.verdict == verdict and said in found.summary, found
 
 
-async def test_wrong_passwords_and_keys_are_told_without_repeating_them(settings: Settings) -> None:
+async def test_wrong_credentials_are_reported_without_their_value(settings: Settings) -> None:
     with running() as stand_ins:
         addresses = {"stripe_api_url": stand_ins.url, "razorpay_api_url": stand_ins.url}
         wrong = secret(settings, storage_secret_key="Hunter2")
@@ -144,13 +144,13 @@ async def test_wrong_passwords_and_keys_are_told_without_repeating_them(settings
     assert "Hunter2" not in repr(found)
 
 
-async def test_a_database_that_is_not_there_is_one_sentence(settings: Settings) -> None:
+async def test_missing_database_is_one_sentence(settings: Settings) -> None:
     found = (await examined(settings, db_name="nowhere"))["database"]
     assert found.verdict == "fault" and "has no database nowhere" in found.summary and "\n" not in found.summary
 
 
 @pytest.mark.parametrize("seconds", [-600, 600])
-async def test_a_clock_that_differs_from_the_databases_is_a_fault(
+async def test_clock_difference_to_the_database_is_a_fault(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, seconds: int
 ) -> None:
     clock = time.time
@@ -161,7 +161,7 @@ async def test_a_clock_that_differs_from_the_databases_is_a_fault(
     )
 
 
-async def test_a_service_that_is_silent_does_not_hold_up_the_rest(settings: Settings) -> None:
+async def test_silent_service_does_not_delay_the_other_checks(settings: Settings) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         found = await examined(settings, redis_host="127.0.0.1", redis_port=port)
@@ -169,7 +169,7 @@ async def test_a_service_that_is_silent_does_not_hold_up_the_rest(settings: Sett
     assert found["database"].verdict == "ok"
 
 
-async def test_a_private_key_that_others_may_read_is_a_fault(settings: Settings, tmp_path: Path) -> None:
+async def test_private_key_readable_by_others_is_a_fault(settings: Settings, tmp_path: Path) -> None:
     paths = {"jwt_private_key_path": tmp_path / "private.pem", "jwt_public_key_path": tmp_path / "public.pem"}
     KeyFiles(settings.model_copy(update=paths)).generate()
     assert (await examined(settings, **paths))["keys"].verdict == "ok"
@@ -178,9 +178,7 @@ async def test_a_private_key_that_others_may_read_is_a_fault(settings: Settings,
     assert found.verdict == "fault" and "0640" in found.summary and "chmod 600" in (found.fix or "")
 
 
-async def test_a_redis_that_evicts_is_a_fault_and_one_that_forgets_a_warning(
-    settings: Settings, tmp_path: Path
-) -> None:
+async def test_redis_eviction_is_a_fault_and_no_aof_a_warning(settings: Settings, tmp_path: Path) -> None:
     with EmbeddedServices(tmp_path, durable=False, only=("valkey",)) as connections:
         where: dict[str, Any] = {"redis_host": connections["REDIS_HOST"], "redis_port": int(connections["REDIS_PORT"])}
         password = connections.get("REDIS_PASSWORD")
@@ -207,7 +205,7 @@ async def test_a_redis_that_evicts_is_a_fault_and_one_that_forgets_a_warning(
         (500, {"name": "application_error", "message": "no", "statusCode": 500}, "fault", "does not answer"),
     ],
 )
-async def test_the_account_for_mail(
+async def test_resend_account_is_checked(
     status: int, answer: dict[str, Any], verdict: str, said: str, settings: Settings
 ) -> None:
     with answering(status, answer) as (url, _):
@@ -216,7 +214,7 @@ async def test_the_account_for_mail(
     assert found["mail"].verdict == verdict and said in found["mail"].summary, found["mail"]
 
 
-async def test_the_account_for_pushes(settings: Settings) -> None:
+async def test_fcm_account_is_checked(settings: Settings) -> None:
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     pem = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -237,10 +235,11 @@ async def test_the_account_for_pushes(settings: Settings) -> None:
 
 
 @pytest.mark.system
-async def test_a_relay_is_asked_for_with_the_credentials_of_calls(settings: Settings, tmp_path: Path) -> None:
+async def test_turn_is_probed_with_call_credentials(settings: Settings, tmp_path: Path) -> None:
     with coturn(tmp_path, settings.turn_secret.get_secret_value()) as relay:
         where = {"turn_host": "127.0.0.1", "turn_port": relay.port}
-        assert (await examined(settings, **where))["turn"].verdict == "ok"
+        found = (await examined(settings, **where))["turn"]
+        assert found.verdict == "ok" and "a relay over UDP, 127.0.0.1:" in found.summary
         wrong = (await examined(settings, **where, **secret(settings, turn_secret="another")))["turn"]
     assert wrong.verdict == "fault" and "refuses our credentials" in wrong.summary
     gone = (await examined(settings, **where))["turn"]
@@ -248,7 +247,7 @@ async def test_a_relay_is_asked_for_with_the_credentials_of_calls(settings: Sett
     assert (await examined(settings, **where, app_env="production"))["turn"].verdict == "fault"
 
 
-def test_operators_find_a_running_dev_and_keep_the_keys_of_env(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_commands_find_a_running_dev_and_env_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("DB_HOST", "REDIS_HOST", "STORAGE_ENDPOINT", "STRIPE_SECRET_KEY", "PARLANCE_ENV_FILE"):
         monkeypatch.delenv(name, raising=False)
@@ -259,7 +258,7 @@ def test_operators_find_a_running_dev_and_keep_the_keys_of_env(tmp_path: Path, m
     found = operator_settings()
     assert found.db_host == "127.0.0.1" and found.redis_host == "elsewhere" and found.storage_endpoint
     assert found.stripe_secret_key and found.stripe_secret_key.get_secret_value() == "sk_test_real"
-    # Somebody who names everything means no `parlance dev`.
+    # An environment that names everything does not mean `parlance dev`.
     for name, value in {"DB_HOST": "db", "REDIS_HOST": "redis", "STORAGE_ENDPOINT": "http://s3"}.items():
         monkeypatch.setenv(name, value)
     assert operator_settings().storage_endpoint == "http://s3"

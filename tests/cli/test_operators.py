@@ -34,7 +34,7 @@ def parlance(*arguments: str, stdin: str = "", **environment: str) -> subprocess
 
 
 @pytest.fixture(scope="module")
-def house(environment: dict[str, str], settings: Settings) -> dict[str, str]:
+def variables(environment: dict[str, str], settings: Settings) -> dict[str, str]:
     """The settings of a database without accounts, so that its administrators are those of these tests."""
     with psycopg.connect(settings.database_url, autocommit=True) as connection:
         connection.execute("CREATE DATABASE operators")
@@ -42,26 +42,26 @@ def house(environment: dict[str, str], settings: Settings) -> dict[str, str]:
     return {**environment, "DB_NAME": "operators"}
 
 
-def test_an_operator_tells_one_user_or_everybody(house: dict[str, str], settings: Settings) -> None:
+def test_operator_notifies_one_user_or_all(variables: dict[str, str], settings: Settings) -> None:
     for email in ("ada@example.com", "bob@example.com"):
-        assert parlance("admins", "create", email, stdin="correct horse\n", **house).returncode == 0
+        assert parlance("admins", "create", email, stdin="correct horse\n", **variables).returncode == 0
     try:
-        one = parlance("notifications", "send", "Hello", "Ada.", "--to", "ADA@example.com", **house)
+        one = parlance("notifications", "send", "Hello", "Ada.", "--to", "ADA@example.com", **variables)
         assert (one.returncode, one.stdout) == (0, "notified ADA@example.com\n"), one.stderr
-        everybody = parlance("notifications", "send", "Maintenance", "On Sunday.", "--everybody", **house)
+        everybody = parlance("notifications", "send", "Maintenance", "On Sunday.", "--everybody", **variables)
         assert everybody.returncode == 0 and everybody.stdout.startswith("notified "), everybody.stderr
-        nobody = parlance("notifications", "send", "Hello", "You.", "--to", "nobody@example.com", **house)
+        nobody = parlance("notifications", "send", "Hello", "You.", "--to", "nobody@example.com", **variables)
         assert nobody.returncode == 1 and nobody.stderr.startswith("parlance: not_found:")
         for misused in ((), ("--everybody", "--to", "ada@example.com")):
-            assert parlance("notifications", "send", "Hello", "You.", *misused, **house).returncode == 2
-        assert parlance("notifications", "send", " ", "You.", "--everybody", **house).returncode == 2
+            assert parlance("notifications", "send", "Hello", "You.", *misused, **variables).returncode == 2
+        assert parlance("notifications", "send", " ", "You.", "--everybody", **variables).returncode == 2
         operators = settings.model_copy(update={"db_name": "operators"})
         with psycopg.connect(operators.database_url, autocommit=True) as connection:
-            told = connection.execute(
+            stored = connection.execute(
                 "SELECT email, title, type::text FROM notifications JOIN users ON users.id = user_id"
                 " WHERE email IN ('ada@example.com', 'bob@example.com') ORDER BY email, title"
             ).fetchall()
-            assert told == [
+            assert stored == [
                 ("ada@example.com", "Hello", "system"),
                 ("ada@example.com", "Maintenance", "system"),
                 ("bob@example.com", "Maintenance", "system"),
@@ -72,27 +72,27 @@ def test_an_operator_tells_one_user_or_everybody(house: dict[str, str], settings
             connection.execute("UPDATE users SET role = 'student'")
 
 
-def test_administrators_come_and_go_but_the_last_one_stays(house: dict[str, str]) -> None:
-    made = parlance("admins", "create", "ops@example.com", stdin="correct horse\n", **house)
+def test_last_administrator_cannot_be_removed(variables: dict[str, str]) -> None:
+    made = parlance("admins", "create", "ops@example.com", stdin="correct horse\n", **variables)
     assert made.returncode == 0, made.stderr
-    assert parlance("admins", "create", "OPS@example.com", stdin="correct horse\n", **house).returncode == 1
+    assert parlance("admins", "create", "OPS@example.com", stdin="correct horse\n", **variables).returncode == 1
 
-    last = parlance("admins", "demote", "ops@example.com", **house)
+    last = parlance("admins", "demote", "ops@example.com", **variables)
     assert last.returncode == 1 and last.stderr.startswith("parlance: last_admin:")
-    nobody = parlance("admins", "promote", "nobody@example.com", **house)
+    nobody = parlance("admins", "promote", "nobody@example.com", **variables)
     assert nobody.returncode == 1 and nobody.stderr.startswith("parlance: not_found:")
 
-    parlance("admins", "create", "second@example.com", stdin="correct horse\n", **house)
+    parlance("admins", "create", "second@example.com", stdin="correct horse\n", **variables)
     with ThreadPoolExecutor(2) as pool:
         names = ("ops@example.com", "second@example.com")
-        both = list(pool.map(lambda name: parlance("admins", "demote", name, **house), names))
+        both = list(pool.map(lambda name: parlance("admins", "demote", name, **variables), names))
     assert sorted(each.returncode for each in both) == [0, 1]
-    (left,) = json.loads(parlance("admins", "list", "--json", **house).stdout)
+    (left,) = json.loads(parlance("admins", "list", "--json", **variables).stdout)
     assert left["email"] == names[[each.returncode for each in both].index(1)]
 
 
-def test_a_password_that_is_too_short_is_refused(house: dict[str, str]) -> None:
-    refused = parlance("admins", "create", "third@example.com", stdin="short\n", **house)
+def test_short_password_is_refused(variables: dict[str, str]) -> None:
+    refused = parlance("admins", "create", "third@example.com", stdin="short\n", **variables)
     assert refused.returncode == 1 and "request_invalid" in refused.stderr
 
 
@@ -113,7 +113,7 @@ def test_keys_are_made_rotated_listed_and_pruned(tmp_path: Path) -> None:
     assert "key-v1" in parlance("keys", "prune", **paths).stdout
 
 
-def test_what_is_not_configured_is_named_all_at_once(tmp_path: Path) -> None:
+def test_missing_settings_are_named_together(tmp_path: Path) -> None:
     refused = parlance(
         "serve", DB_HOST="", REDIS_HOST="", STORAGE_ENDPOINT="", PARLANCE_ENV_FILE=str(tmp_path / "none"), APP_ENV=""
     )
@@ -121,23 +121,23 @@ def test_what_is_not_configured_is_named_all_at_once(tmp_path: Path) -> None:
     assert all(name in refused.stderr for name in ("DB_HOST", "REDIS_HOST", "STORAGE_ENDPOINT"))
 
 
-def test_a_bad_setting_is_named_without_its_value() -> None:
+def test_bad_setting_is_named_without_its_value() -> None:
     refused = parlance("keys", "list", JWT_ACCESS_EXPIRY="s3cret", DB_PORT="lots")
     assert refused.returncode == 1
     assert "JWT_ACCESS_EXPIRY" in refused.stderr and "DB_PORT" in refused.stderr and "s3cret" not in refused.stderr
 
 
-def test_misuse_exits_with_two() -> None:
+def test_usage_error_exits_with_two() -> None:
     assert parlance("keys", "paint").returncode == 2
 
 
-def test_migrations_say_where_they_are(house: dict[str, str]) -> None:
-    assert "(head)" in parlance("migrations", "current", **house).stdout
-    refused = parlance("migrations", "upgrade", "nowhere", **house)
+def test_migrations_current_prints_the_revision(variables: dict[str, str]) -> None:
+    assert "(head)" in parlance("migrations", "current", **variables).stdout
+    refused = parlance("migrations", "upgrade", "nowhere", **variables)
     assert refused.returncode == 1 and "nowhere" in refused.stderr
 
 
-def test_a_pair_that_was_not_made_by_us_rotates(settings: Settings, tmp_path: Path) -> None:
+def test_foreign_key_pair_rotates(settings: Settings, tmp_path: Path) -> None:
     files = KeyFiles(
         settings.model_copy(
             update={"jwt_private_key_path": tmp_path / "private.pem", "jwt_public_key_path": tmp_path / "public.pem"}

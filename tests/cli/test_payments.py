@@ -17,10 +17,20 @@ import pytest
 from container import Container
 from models import Order
 from settings import Settings
-from testing.accounts import Ran, own_database, parlance, run_jobs, running
-from testing.call_history import rows
-from testing.payments import a_course, completed, deliver, lapse, paying, payment_of, state_of, stripe_session, tills
-from tests.services.test_settlement import a_learner
+from testing.admin_rows import add_learner
+from testing.commands import CommandResult, run_parlance
+from testing.containers import run_jobs
+from testing.databases import rows
+from testing.payments import (
+    add_course,
+    completed,
+    deliver,
+    expire_checkout,
+    payment_of,
+    selling_container,
+    state_of,
+    stripe_session,
+)
 
 PRICE = 49900
 
@@ -86,45 +96,43 @@ def stripe_api() -> Iterator[StripeScript]:
 
 
 @pytest.fixture
-async def house(settings: Settings) -> AsyncIterator[Container]:
-    with own_database(settings) as own:
-        own = paying(own)
-        async with running(own, payment_providers=tills(own)) as services:
-            yield services
+async def services(settings: Settings) -> AsyncIterator[Container]:
+    async with selling_container(settings) as services:
+        yield services
 
 
 @pytest.fixture
-def run(environment: dict[str, str], house: Container, stripe_api: StripeScript) -> Any:
+def run(environment: dict[str, str], services: Container, stripe_api: StripeScript) -> Any:
     accounts = {
-        "DB_NAME": house.settings.db_name,
+        "DB_NAME": services.settings.db_name,
         "STRIPE_SECRET_KEY": "sk_test_of_the_tests",
         "STRIPE_WEBHOOK_SECRET": "whsec_of_the_tests",
         "STRIPE_API_URL": f"http://127.0.0.1:{stripe_api.server_address[1]}",
     }
 
-    async def command(*arguments: str) -> Ran:
-        return await parlance({**environment, **accounts}, *arguments)
+    async def command(*arguments: str) -> CommandResult:
+        return await run_parlance({**environment, **accounts}, *arguments)
 
     return command
 
 
-async def an_order(house: Container) -> Order:
-    return await house.checkout.start(await a_learner(house), await a_course(house))
+async def an_order(services: Container) -> Order:
+    return await services.checkout.start(await add_learner(services), await add_course(services))
 
 
-async def test_a_refund_is_issued_and_listed(house: Container, run: Any, stripe_api: StripeScript) -> None:
-    order = await an_order(house)
+async def test_refund_is_issued_and_listed(services: Container, run: Any, stripe_api: StripeScript) -> None:
+    order = await an_order(services)
     refused = await run("refunds", "issue", str(order.id))
     assert (refused.code, refused.err) == (
         1,
         "parlance: order_not_refundable: There is no payment to give back.\n",
     )
-    await deliver(house, completed(order))
+    await deliver(services, completed(order))
     issued = await run("refunds", "issue", str(order.id), "--amount", "10000", "--reason", "A gesture")
     assert issued.code == 0 and issued.out.endswith("of 10000 inr: succeeded\n"), issued
     assert stripe_api.keys == [f"refund-{issued.out.split()[1]}"], "a key of our row"
-    assert (await state_of(house, order))["amount_refunded"] == 10000
-    entries = await rows(house, "SELECT action, actor_id FROM audit_log WHERE subject_id = :o", o=order.id)
+    assert (await state_of(services, order))["amount_refunded"] == 10000
+    entries = await rows(services, "SELECT action, actor_id FROM audit_log WHERE subject_id = :o", o=order.id)
     assert [tuple(each) for each in entries] == [("order.refund", None)]
     (listed,) = json.loads((await run("refunds", "list", "--json")).out)
     assert (listed["orderId"], listed["amount"], listed["reason"]) == (str(order.id), 10000, "A gesture")
@@ -135,27 +143,27 @@ async def test_a_refund_is_issued_and_listed(house: Container, run: Any, stripe_
     assert missing.code == 1 and missing.err.startswith("parlance: not_found:")
 
 
-async def test_a_refund_waits_for_a_provider_that_is_away(house: Container, run: Any, stripe_api: StripeScript) -> None:
-    order = await an_order(house)
-    await deliver(house, completed(order))
+async def test_refund_waits_for_an_unavailable_provider(
+    services: Container, run: Any, stripe_api: StripeScript
+) -> None:
+    order = await an_order(services)
+    await deliver(services, completed(order))
     stripe_api.down = True
     issued = await run("refunds", "issue", str(order.id))
     assert issued.code == 0 and issued.out.endswith("inr: pending\n"), issued
     stripe_api.down = False
     # The job is there; should it be given up, reconciling sends the refund too.
-    jobs = await rows(house, "SELECT args FROM procrastinate_jobs WHERE task_name = 'payments.send_refund'")
+    jobs = await rows(services, "SELECT args FROM procrastinate_jobs WHERE task_name = 'payments.send_refund'")
     assert len(jobs) == 1
-    await rows(house, "UPDATE refunds SET created_at = now() - interval '1 hour' RETURNING id")
+    await rows(services, "UPDATE refunds SET created_at = now() - interval '1 hour' RETURNING id")
     stripe_api.sessions[order.provider_session_id or ""] = stripe_session(order)
     reconciled = await run("payments", "reconcile")
     assert reconciled.code == 0 and "paid -> refunded" in reconciled.out, reconciled
     assert len(set(stripe_api.keys)) == 1 and len(stripe_api.refunds) == 1
 
 
-async def test_reconciling_repairs_what_lost_webhooks_left(
-    house: Container, run: Any, stripe_api: StripeScript
-) -> None:
-    paid, given_back, gone, still_open, pageless = [await an_order(house) for _ in range(5)]
+async def test_reconcile_repairs_lost_webhooks(services: Container, run: Any, stripe_api: StripeScript) -> None:
+    paid, given_back, gone, still_open, pageless = [await an_order(services) for _ in range(5)]
     for order, changes in (
         (paid, {}),
         (given_back, {}),
@@ -175,11 +183,11 @@ async def test_reconciling_repairs_what_lost_webhooks_left(
         }
     )
     await rows(
-        house,
+        services,
         "UPDATE orders SET provider_session_id = NULL, checkout_url = NULL WHERE id = :o RETURNING id",
         o=pageless.id,
     )
-    await lapse(house, pageless, datetime.now(UTC) + timedelta(minutes=5))
+    await expire_checkout(services, pageless, datetime.now(UTC) + timedelta(minutes=5))
     expected = {
         str(paid.id): "pending -> paid",
         str(given_back.id): "pending -> refunded",
@@ -193,11 +201,11 @@ async def test_reconciling_repairs_what_lost_webhooks_left(
         return {each["orderId"]: f"{each['before']} -> {each['after']}" for each in json.loads(ran.out)}
 
     assert await reconcile("--dry-run") == expected
-    statuses = await rows(house, "SELECT DISTINCT status::text FROM orders")
+    statuses = await rows(services, "SELECT DISTINCT status::text FROM orders")
     assert [each.status for each in statuses] == ["pending"], "a dry run changes nothing"
     assert await reconcile() == expected
     assert await reconcile() == {}
-    assert (await state_of(house, paid))["enrolled"] and not (await state_of(house, given_back))["enrolled"]
+    assert (await state_of(services, paid))["enrolled"] and not (await state_of(services, given_back))["enrolled"]
     # One given back on the provider's pages, with nothing here that waits for it.
     stripe_api.refunds.append({**stripe_api.refunds[0], "id": "re_later", "payment_intent": payment_of(paid)})
     assert await reconcile() == {str(paid.id): "paid -> refunded"}
@@ -208,24 +216,26 @@ async def test_reconciling_repairs_what_lost_webhooks_left(
     assert str(still_open.id) in away.out and "Stripe is away" in away.out
 
 
-async def test_eight_reconcilers_and_the_webhook_agree(house: Container, stripe_api: StripeScript) -> None:
-    order = await an_order(house)
-    till = house._providers["stripe"]
+async def test_eight_reconcilers_and_the_webhook_agree(services: Container, stripe_api: StripeScript) -> None:
+    order = await an_order(services)
+    till = services._providers["stripe"]
     webhook = completed(order)
     fact = till.parse_webhook(webhook.body, {name.lower(): text for name, text in webhook.headers.items()}).fact
     till.known[order.provider_session_id] = [fact]  # type: ignore[attr-defined]
-    outcomes = await asyncio.gather(*(house.reconciliation.reconcile() for _ in range(8)), deliver(house, webhook))
+    outcomes = await asyncio.gather(
+        *(services.reconciliation.reconcile() for _ in range(8)), deliver(services, webhook)
+    )
     assert sum(bool(each) for each in outcomes) >= 1
-    state = await state_of(house, order)
+    state = await state_of(services, order)
     assert (state["status"], state["enrolled"], state["alerts"]) == ("paid", True, [])
 
 
-async def test_events_lists_and_retries_what_was_set_aside(house: Container, run: Any) -> None:
-    order = await an_order(house)
+async def test_events_lists_and_retries_failed_webhooks(services: Container, run: Any) -> None:
+    order = await an_order(services)
     webhook = completed(order)
-    await house.webhooks.receive(webhook.body, {name.lower(): text for name, text in webhook.headers.items()})
+    await services.webhooks.receive(webhook.body, {name.lower(): text for name, text in webhook.headers.items()})
     (event,) = await rows(
-        house,
+        services,
         "UPDATE webhook_events SET failures = 6, last_error = 'KeyError', set_aside_at = now() RETURNING id, event_id",
     )
     assert (await run("payments", "events")).out == "0 events wait\n"
@@ -235,8 +245,8 @@ async def test_events_lists_and_retries_what_was_set_aside(house: Container, run
     assert (await run("payments", "events", "--set-aside")).out.endswith("KeyError\n1 events are set aside\n")
     retried = await run("payments", "events", "--retry", str(event.id))
     assert (retried.code, retried.out) == (0, f"event {event.id} is handled again\n"), retried
-    await run_jobs(house)
-    assert (await state_of(house, order))["status"] == "paid"
+    await run_jobs(services)
+    assert (await state_of(services, order))["status"] == "paid"
     again = await run("payments", "events", "--retry", str(event.id))
     assert again.code == 1 and again.err.startswith("parlance: not_found: No event that is set aside has this id"), (
         again

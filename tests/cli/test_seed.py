@@ -25,10 +25,11 @@ from container import Container
 from contract import operations, schemas
 from devtools.demo_data import DemoData
 from settings import Settings
-from testing.accounts import eventually
-from testing.call_history import every_page, rows, value
+from testing.databases import rows, value
+from testing.http_answers import read_all_pages
+from testing.polling import eventually
 from testing.servers import address, client
-from testing.shop import a_worker
+from testing.shop import run_job_worker
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LEARNERS = 60
@@ -121,7 +122,7 @@ async def test_every_list_shows_something(seeded: tuple[Container, str], sign_in
     }
     assert shown.keys() == lists(), "a list is missing here, and perhaps its demo data"
     for path, http in shown.items():
-        assert await every_page(http, path, limit=100), path
+        assert await read_all_pages(http, path, limit=100), path
     for status in ("pending", "reviewed", "actioned", "dismissed"):
         assert (await admin.get("/admin/reports", params={"status": status})).json()["items"], status
     for status in ("paid", "expired", "refunded"):
@@ -129,22 +130,22 @@ async def test_every_list_shows_something(seeded: tuple[Container, str], sign_in
     await container.redis.delete("admin:stats")  # other tests ask for the numbers of other databases
     stats = (await admin.get("/admin/stats")).json()
     assert sum(day["calls"] for day in stats["days"]) > 100 and stats["revenue"] and stats["openReports"]
-    courses = await every_page(ada, "/courses", limit=100)
+    courses = await read_all_pages(ada, "/courses", limit=100)
     assert {each["price"] == 0 for each in courses} == {each["enrolled"] for each in courses} == {True, False}
-    mine = await every_page(ada, "/my/courses", limit=100)
+    mine = await read_all_pages(ada, "/my/courses", limit=100)
     assert {each["totalLessons"] for each in mine} == {4} and any(each["completedLessons"] for each in mine)
-    calls = await every_page(ada, "/sessions", limit=100)
+    calls = await read_all_pages(ada, "/sessions", limit=100)
     assert len(calls) > 10 and {call["myRating"] is None for call in calls} == {True, False}
     assert {call["topic"] is None for call in calls} == {True, False}
-    told = await every_page(ada, "/notifications", limit=100)
-    assert {"achievement", "payment_success"} <= {each["type"] for each in told} and told[-1]["read"]
-    assert {each["type"] for each in await every_page(admin, "/notifications")} == {"admin_alert"}
+    notifications = await read_all_pages(ada, "/notifications", limit=100)
+    assert {"achievement", "payment_success"} <= {each["type"] for each in notifications} and notifications[-1]["read"]
+    assert {each["type"] for each in await read_all_pages(admin, "/notifications")} == {"admin_alert"}
     profile = (await ada.get("/users/me")).json()
     assert profile["displayName"] and profile["country"] and profile["totalSessions"] > 10
     assert (await ada.get("/users/me/export")).status_code == 200
 
 
-async def test_the_figures_agree_with_the_calls(seeded: tuple[Container, str]) -> None:
+async def test_figures_agree_with_the_calls(seeded: tuple[Container, str]) -> None:
     container, said = seeded
     assert said.startswith(f"{LEARNERS} learners, ")
     people = await rows(
@@ -173,11 +174,11 @@ async def test_the_figures_agree_with_the_calls(seeded: tuple[Container, str]) -
     assert max(streaks) >= 3
 
 
-async def test_who_has_paid_is_enrolled(seeded: tuple[Container, str]) -> None:
+async def test_paid_orders_have_an_enrollment(seeded: tuple[Container, str]) -> None:
     container, _ = seeded
-    for order in await rows(
-        container, "SELECT id, user_id, course_id, status::text, amount, amount_refunded FROM orders"
-    ):
+    orders = await rows(container, "SELECT id, status::text, amount, amount_refunded FROM orders")
+    assert {"paid", "refunded"} <= {order.status for order in orders}
+    for order in orders:
         found = await rows(container, "SELECT 1 FROM enrollments WHERE order_id = :o", o=order.id)
         assert bool(found) == (order.status == "paid")
         given = "SELECT coalesce(sum(amount), 0) FROM refunds WHERE order_id = :o AND status = 'succeeded'"
@@ -197,7 +198,7 @@ async def test_one_learner_is_flagged_and_one_banned(seeded: tuple[Container, st
     assert entries == settled > 0
 
 
-async def test_it_refuses_to_run_again_and_in_production(
+async def test_seed_refuses_a_second_run_and_production(
     seeded: tuple[Container, str], environment: dict[str, str]
 ) -> None:
     container, _ = seeded
@@ -210,7 +211,7 @@ async def test_it_refuses_to_run_again_and_in_production(
     assert again == (1, "", "parlance: demo data is not for production, and APP_ENV is production\n")
 
 
-async def test_the_same_seed_makes_the_same_people(seeded: tuple[Container, str], settings: Settings) -> None:
+async def test_same_seed_makes_the_same_accounts(seeded: tuple[Container, str], settings: Settings) -> None:
     container, _ = seeded
     names = "SELECT email, username, display_name FROM users JOIN profiles ON user_id = users.id ORDER BY users.id"
     with migrations._scratch(settings) as own:
@@ -224,12 +225,12 @@ async def test_the_same_seed_makes_the_same_people(seeded: tuple[Container, str]
             await other.close()
 
 
-async def test_a_lesson_can_be_watched_once_a_worker_has_run(
+async def test_lesson_plays_once_a_job_worker_has_run(
     seeded: tuple[Container, str], environment: dict[str, str], tmp_path: Path, sign_in: SignIn
 ) -> None:
     container, said = seeded
     ada = await sign_in(dict(re.findall(r"^(a learner) +(\S+)$", said, re.MULTILINE))["a learner"])
-    with a_worker({**environment, "DB_NAME": container.settings.db_name}, tmp_path / "worker.log"):
+    with run_job_worker({**environment, "DB_NAME": container.settings.db_name}, tmp_path / "worker.log"):
         film = "SELECT id FROM lessons WHERE video_status = 'ready'"
         lesson = await eventually(lambda: rows(container, film), within=60, what="a lesson has a video")
     answer = await ada.get(f"/lessons/{lesson[0][0]}/video-url")

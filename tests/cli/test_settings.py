@@ -57,7 +57,7 @@ def test_setting_out_of_range_is_named(name: str, value: str, sentence: str) -> 
     assert message.startswith(f"{name} ") and sentence in message and "\n" not in message
 
 
-def test_cors_origins_are_as_browsers_send_them() -> None:
+def test_cors_origins_have_the_form_browsers_send() -> None:
     given = "HTTPS://App.Example.com:443, http://[::1]:3000, capacitor://localhost"
     loaded = configuration.load(None, cors_origins=given)
     assert loaded.cors_origins == ["https://app.example.com", "http://[::1]:3000", "capacitor://localhost"]
@@ -100,7 +100,7 @@ def problems_of(**values: Any) -> str:
     return str(refused.value)
 
 
-def test_production_needs_its_own_https_address() -> None:
+def test_production_needs_an_https_address() -> None:
     production: dict[str, Any] = {"app_env": "production"}
     assert "APP_URL is not set; set it to the https:// address" in problems_of(**production)
     assert "APP_URL is http://app.example.com, and production" in problems_of(
@@ -109,7 +109,7 @@ def test_production_needs_its_own_https_address() -> None:
     assert "APP_URL" not in problems_of(**production, app_url="https://app.example.com")
 
 
-def test_rate_limits_are_loose_in_development_alone() -> None:
+def test_rate_limits_are_relaxed_in_development_alone() -> None:
     def factor(**values: Any) -> int:
         return configuration.load(None, **values).rate_limit_factor
 
@@ -133,7 +133,7 @@ def test_durations_are_read_with_their_unit() -> None:
     assert Settings.model_validate({"jwt_access_expiry": " 90s "}).jwt_access_expiry == timedelta(seconds=90)
 
 
-def test_loopback_origins_are_one_in_development_alone() -> None:
+def test_loopback_origins_are_equal_in_development_alone() -> None:
     own, others = "http://localhost:5503", ["http://127.0.0.1:5503", "http://[::1]:5503"]
     development = configuration.load(None)
     assert all(development.is_own_origin(origin) for origin in (own, *others))

@@ -23,9 +23,11 @@ from cli.migrations import revisions, upgrade_to_head
 from devtools.embedded import EmbeddedServices
 from services.operations import startup
 from settings import Settings
-from testing.accounts import eventually, load, own_database
+from testing.containers import load_settings
+from testing.databases import own_database
+from testing.polling import eventually
 from testing.servers import free_port
-from testing.shop import a_worker
+from testing.shop import run_job_worker
 from tests.cli.test_operators import parlance
 
 SECRET = "Hunter2-secret"
@@ -96,7 +98,7 @@ async def test_startup_mistake_is_one_sentence(
 ) -> None:
     with closing_port() as closing:
         ports = {"CLOSED": str(free_port()), "CLOSING": str(closing)}
-        changed = load({**environment, **{name: ports.get(value, value) for name, value in changes.items()}})
+        changed = load_settings({**environment, **{name: ports.get(value, value) for name, value in changes.items()}})
         known = revisions(changed)
         with pytest.raises(startup.StartupError) as refused:
             await startup.require_ready(changed, known)
@@ -107,24 +109,24 @@ async def test_startup_mistake_is_one_sentence(
         assert isinstance(refused.value, startup.Away) == ("CLOSED" in changes.values())
 
 
-async def test_passwords_of_stores_are_checked(environment: dict[str, str], stores: dict[str, str]) -> None:
+async def test_store_passwords_are_checked(environment: dict[str, str], stores: dict[str, str]) -> None:
     for user, password in (("parlance", SECRET), ("nobody", SECRET)):
-        wrong = load({**environment, **stores, "DB_USERNAME": user, "DB_PASSWORD": password})
+        wrong = load_settings({**environment, **stores, "DB_USERNAME": user, "DB_PASSWORD": password})
         with pytest.raises(
             startup.Misconfigured, match=f"refuses the password of {user}; correct DB_USERNAME"
         ) as refused:
             await startup.check_database(wrong)
         assert SECRET not in str(refused.value)
-    right = load({**environment, **stores})
+    right = load_settings({**environment, **stores})
     client = connect(right)
     await client.config_set("requirepass", "right-password")
     await client.aclose()
     with pytest.raises(startup.Misconfigured, match="needs a password; set REDIS_PASSWORD"):
         await startup.check_redis(right)
     with pytest.raises(startup.Misconfigured, match="refuses the password; correct REDIS_PASSWORD") as refused:
-        await startup.check_redis(load({**environment, **stores, "REDIS_PASSWORD": SECRET}))
+        await startup.check_redis(load_settings({**environment, **stores, "REDIS_PASSWORD": SECRET}))
     assert SECRET not in str(refused.value)
-    await startup.check_redis(load({**environment, **stores, "REDIS_PASSWORD": "right-password"}))
+    await startup.check_redis(load_settings({**environment, **stores, "REDIS_PASSWORD": "right-password"}))
 
 
 async def test_schema_behind_refuses_and_newer_is_allowed(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
@@ -160,16 +162,16 @@ def test_serve_refuses_a_port_that_is_taken(environment: dict[str, str]) -> None
     assert "choose one above 1023 with PORT" in refusal("0.0.0.0", 80, errno.EACCES)
 
 
-async def test_worker_waits_for_services_and_says_so_once(
+async def test_worker_waits_for_services_and_logs_it_once(
     environment: dict[str, str], stores: dict[str, str], tmp_path: Path
 ) -> None:
     log = tmp_path / "worker.log"
     directory = tmp_path / "postgres"
     with EmbeddedServices(directory, durable=False, only=("postgres",)) as connections:
         variables = {**environment, **connections}
-        upgrade_to_head(load(variables))
+        upgrade_to_head(load_settings(variables))
     lines = re.compile("postgresql_(un)?available|error connecting|Traceback|worker is ready")
-    with a_worker(variables, log, ready="postgresql_unavailable") as process:
+    with run_job_worker(variables, log, ready="postgresql_unavailable") as process:
         with EmbeddedServices(directory, durable=False, only=("postgres",)) as again:
             assert again["DB_PORT"] == connections["DB_PORT"]
             await eventually(lambda: "worker is ready" in log.read_text(), within=60, what="the worker is ready")

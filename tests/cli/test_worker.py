@@ -21,17 +21,17 @@ from container import Container
 from devtools.embedded import EmbeddedServices
 from jobs import retry_stalled_jobs, send_verification
 from settings import Settings
-from testing.accounts import eventually, execute, load, own_database, query
-from testing.shop import a_worker
+from testing.containers import load_settings
+from testing.databases import execute, own_database, query
+from testing.polling import eventually
+from testing.shop import run_job_worker
 
 
-async def test_jobs_are_done_after_postgresql_was_killed_and_came_back(
-    environment: dict[str, str], tmp_path: Path
-) -> None:
+async def test_jobs_run_after_a_postgresql_restart(environment: dict[str, str], tmp_path: Path) -> None:
     directory = tmp_path / "postgres"
     postgres = EmbeddedServices(directory, only=("postgres",))
     variables = {**environment, **postgres.start()}
-    settings = load(variables)
+    settings = load_settings(variables)
     upgrade_to_head(settings)
     services = Container(settings)
 
@@ -44,7 +44,7 @@ async def test_jobs_are_done_after_postgresql_was_killed_and_came_back(
 
     log = tmp_path / "worker.log"
     try:
-        with a_worker(variables, log) as process:
+        with run_job_worker(variables, log) as process:
             await ask()
             await eventually(done, within=15, what="the first job done")
             postgres.kill()
@@ -72,7 +72,7 @@ FULL = """
 """
 
 
-async def test_what_became_of_a_job_is_noted_as_soon_as_postgresql_can(
+async def test_job_result_is_stored_once_postgresql_is_back(
     environment: dict[str, str], settings: Settings, tmp_path: Path
 ) -> None:
     log = tmp_path / "worker.log"
@@ -87,7 +87,7 @@ async def test_what_became_of_a_job_is_noted_as_soon_as_postgresql_can(
                 services, "SELECT FROM procrastinate_jobs WHERE task_name = 'auth.send_verification'"
             )
 
-        with a_worker({**environment, "DB_NAME": own.db_name}, log):
+        with run_job_worker({**environment, "DB_NAME": own.db_name}, log):
             await eventually(
                 lambda: "is noted later" in log.read_text(), within=20, what="the disk was seen to be full"
             )
@@ -97,7 +97,9 @@ async def test_what_became_of_a_job_is_noted_as_soon_as_postgresql_can(
         await services.close()
 
 
-async def test_a_job_is_tried_again_by_postgresqls_clock(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_retry_is_scheduled_by_the_clock_of_postgresql(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with own_database(settings) as own:
         services = Container(own)
         async with services.database.transaction() as db:
@@ -130,7 +132,7 @@ class Queue:
             await asyncio.Event().wait()
 
 
-async def test_a_queue_is_served_again_however_its_worker_ended() -> None:
+async def test_queue_is_served_after_its_worker_ended() -> None:
     queue = Queue()
     serving = asyncio.create_task(worker._serve(cast(App, queue), "default", 1, AsyncMock()))
     await asyncio.wait_for(queue.works.wait(), 10)

@@ -1,6 +1,6 @@
 """Owns the renaming of everything that both contracts name, one thing at a time, and what tests would say to it.
 
-What tests sent and heard (`testing/wire_recording.py`) is judged by each changed contract. One that nothing
+What tests sent and received (`testing/wire_recording.py`) is judged by each changed contract. One that nothing
 contradicts would have been served, and no test would have noticed: a survivor. `make mutants` records and judges; run
 as `python -m tests.contract.mutations FOLDER` to judge what was recorded.
 """
@@ -45,7 +45,7 @@ EXCUSED = {
 
 @dataclass(frozen=True)
 class Mutant:
-    """One change: what it is, of which spec, and the component whose messages tell."""
+    """One change: what it is, of which spec, and the component whose messages show it."""
 
     spec: str
     place: Place
@@ -152,7 +152,7 @@ def _request(witness: Witness, routes: list[Route], line: Document) -> None:
     code = line["answered"].get("code") if isinstance(line["answered"], dict) and line["status"] >= 400 else None
     if line["status"] < 400:
         witness.paths.add((path, method))
-    # Whoever may not ask is not told whether the question was right.
+    # An unauthorized request is refused before its content is checked.
     if code not in ("unauthenticated", "forbidden", "rate_limited", "internal"):
         body = schemas.follow(operation.get("requestBody", {}), document)
         schema = body.get("content", {}).get("application/json", {}).get("schema")
@@ -265,7 +265,7 @@ def survives(witness: Witness, mutant: Mutant, whole: Document) -> bool:
     if mutant.what.endswith("need not be there"):
         if any(validate(value) is None for value in seen.refused.values()):
             return False
-        return bool(seen.sent) or not seen.read  # else `lax` would tell
+        return bool(seen.sent) or not seen.read  # else `lax` would be killed
     return True
 
 

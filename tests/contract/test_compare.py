@@ -174,18 +174,18 @@ def found(document: dict[str, Any], change: Change) -> list[str]:
 
 
 @pytest.mark.parametrize("line", BREAKS)
-def test_a_break_is_named(line: str) -> None:
+def test_breaking_change_is_named(line: str) -> None:
     assert line in found(*BREAKS[line])
 
 
 @pytest.mark.parametrize("change", HARMLESS)
-def test_what_clients_do_not_notice_is_no_break(change: str) -> None:
+def test_compatible_change_is_no_break(change: str) -> None:
     expected = [BOTH_WAYS[change]] if change in BOTH_WAYS else []
     assert found(*HARMLESS[change]) == expected
 
 
 @pytest.mark.parametrize("document", [REST, EVENTS], ids=["rest", "events"])
-def test_nothing_changed_is_nothing_broken(document: dict[str, Any]) -> None:
+def test_unchanged_specs_have_no_break(document: dict[str, Any]) -> None:
     assert found(document, lambda d, s: None) == []
 
 
@@ -201,9 +201,7 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_break_is_wanted_where_the_changelog_and_the_version_say_so(
-    project: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_announced_break_of_a_new_version_is_accepted(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     spec, changelog = project / "asyncapi.yaml", project / "CHANGELOG.md"
     spec.write_text(spec.read_text().replace("graceSeconds", "grace"))
     assert compare.main([], project) == 1

@@ -39,7 +39,7 @@ def references(html: str) -> list[str]:
 
 
 @pytest.mark.parametrize("page", PAGES)
-async def test_a_page_loads_only_what_is_served_here(client: httpx.AsyncClient, page: str) -> None:
+async def test_docs_page_loads_local_files_alone(client: httpx.AsyncClient, page: str) -> None:
     answer = await client.get(page)
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
@@ -52,18 +52,19 @@ async def test_a_page_loads_only_what_is_served_here(client: httpx.AsyncClient, 
 
 
 @pytest.mark.parametrize("page", PAGES)
-async def test_an_asset_loads_nothing_from_elsewhere(client: httpx.AsyncClient, page: str) -> None:
-    for reference in references((await client.get(page)).text):
-        if reference.endswith((".css", ".js", ".svg")):
-            asset = (await client.get(reference)).text
-            assert "sourceMappingURL=" not in asset.rsplit("\n", 1)[-1]
-            if reference.endswith(".css"):
-                assert "@import" not in asset
-                assert all(url.strip("\"'").startswith("data:") for url in re.findall(r"url\(([^)]{0,9})", asset))
+async def test_docs_assets_load_local_files_alone(client: httpx.AsyncClient, page: str) -> None:
+    assets = [each for each in references((await client.get(page)).text) if each.endswith((".css", ".js", ".svg"))]
+    assert {each.rpartition(".")[2] for each in assets} >= {"css", "js"}
+    for reference in assets:
+        asset = (await client.get(reference)).text
+        assert "sourceMappingURL=" not in asset.rsplit("\n", 1)[-1]
+        if reference.endswith(".css"):
+            assert "@import" not in asset
+            assert all(url.strip("\"'").startswith("data:") for url in re.findall(r"url\(([^)]{0,9})", asset))
 
 
 @pytest.mark.parametrize(("page", "evaluates"), [("/docs", False), ("/docs/events", True)])
-async def test_a_page_allows_no_more_than_it_needs(client: httpx.AsyncClient, page: str, evaluates: bool) -> None:
+async def test_docs_page_policy_is_minimal(client: httpx.AsyncClient, page: str, evaluates: bool) -> None:
     policy = (await client.get(page)).headers["content-security-policy"]
     directives = dict(part.split(" ", 1) for part in policy.split("; "))
     assert directives["default-src"] == "'none'"
@@ -74,7 +75,7 @@ async def test_a_page_allows_no_more_than_it_needs(client: httpx.AsyncClient, pa
 
 @pytest.mark.parametrize(("path", "index"), [("/openapi.json", 0), ("/asyncapi.json", 1)])
 @pytest.mark.parametrize("specs", [SAMPLE, REAL], ids=["sample", "real"])
-async def test_a_spec_is_served_whole(specs: tuple[dict[str, Any], dict[str, Any]], path: str, index: int) -> None:
+async def test_spec_is_served_whole(specs: tuple[dict[str, Any], dict[str, Any]], path: str, index: int) -> None:
     transport = httpx.ASGITransport(Starlette(routes=docs.routes(*specs)))
     async with httpx.AsyncClient(transport=transport, base_url="http://docs.test") as http:
         answer = await http.get(path)
@@ -82,7 +83,7 @@ async def test_a_spec_is_served_whole(specs: tuple[dict[str, Any], dict[str, Any
     assert answer.json() == (served.openapi, served.asyncapi)[index](specs[index])
 
 
-async def test_assets_are_kept_and_the_rest_is_asked_for_again(client: httpx.AsyncClient) -> None:
+async def test_assets_are_cached_and_pages_revalidated(client: httpx.AsyncClient) -> None:
     loaded = references((await client.get("/docs")).text)
     for path in (*PAGES, *SPECS, *(path for path in loaded if path.startswith("/docs/assets/"))):
         answer = await client.get(path)
@@ -93,7 +94,7 @@ async def test_assets_are_kept_and_the_rest_is_asked_for_again(client: httpx.Asy
         assert (await client.get(path, headers={"If-None-Match": '"another"'})).status_code == 200
 
 
-async def test_gzip_is_for_those_who_take_it(client: httpx.AsyncClient) -> None:
+async def test_gzip_is_sent_where_accepted(client: httpx.AsyncClient) -> None:
     plain = await client.get("/openapi.json", headers={"Accept-Encoding": "identity"})
     packed = await client.get("/openapi.json", headers={"Accept-Encoding": "gzip, br"})
     assert "content-encoding" not in plain.headers
@@ -103,22 +104,22 @@ async def test_gzip_is_for_those_who_take_it(client: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.parametrize("path", [*PAGES, *SPECS])
-async def test_pages_are_only_read(client: httpx.AsyncClient, path: str) -> None:
+async def test_docs_pages_are_read_only(client: httpx.AsyncClient, path: str) -> None:
     assert (await client.head(path)).status_code == 200
     for method in ("POST", "PUT", "PATCH", "DELETE"):
         assert (await client.request(method, path)).status_code == 405
 
 
 @pytest.mark.parametrize("path", ["/docs/assets/", "/docs/assets/x/index.html", "/docs/assets/../../settings.py"])
-async def test_nothing_else_is_served(client: httpx.AsyncClient, path: str) -> None:
+async def test_other_docs_paths_are_not_found(client: httpx.AsyncClient, path: str) -> None:
     assert (await client.get(path)).status_code == 404
 
 
-def test_the_vendored_files_are_those_the_readme_records() -> None:
+def test_vendored_files_match_their_readme() -> None:
     rows = re.findall(r"^\| `(\S+)` \| `\S+` \| `([0-9a-f]{64})` \|$", (VENDORED / "README.md").read_text(), re.M)
     files = {path.name: path for path in VENDORED.iterdir() if path.name != "README.md"}
     assert {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items()} == dict(rows)
 
 
-def test_the_npm_lock_names_no_host() -> None:
+def test_npm_lock_names_no_host() -> None:
     assert '"resolved"' not in (ROOT / "package-lock.json").read_text()

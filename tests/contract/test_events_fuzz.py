@@ -21,7 +21,7 @@ from websockets.asyncio.client import ClientConnection, connect
 import texts
 from contract import schemas
 from testing import wire_recording
-from testing.raw_websockets import hang_up
+from testing.client_internals import close_connection
 from testing.servers import Learner, Phone, Server
 from testing.time_limits import limit
 
@@ -132,7 +132,7 @@ def check_ack(ack: Any, context: object) -> None:
 
 def check_heard(*phones: Phone) -> None:
     for phone in phones:
-        for name, payload in phone.heard:
+        for name, payload in phone.received:
             assert name in SERVER_EVENTS, f"{name} is not an event of the contract"
             assert judge(SERVER_EVENTS[name])(payload), f"{name}: {payload} is not what the contract says"
             assert name != "error" or payload["code"] != "internal", payload
@@ -154,7 +154,7 @@ def quiet_log(server: Server) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("event", CLIENT_EVENTS)
-async def test_payloads_of_the_contract_are_never_bad_and_others_always_are(make_phone: MakePhone, event: str) -> None:
+async def test_valid_payloads_are_accepted_and_others_refused(make_phone: MakePhone, event: str) -> None:
     phone = await make_phone()
     accepts = judge(CLIENT_EVENTS[event])
     sent = [
@@ -176,16 +176,16 @@ async def test_payloads_of_the_contract_are_never_bad_and_others_always_are(make
     check_heard(phone)
 
 
-async def test_whatever_is_relayed_reaches_the_partner_as_it_was_sent(make_phone: MakePhone) -> None:
+async def test_relayed_payload_reaches_the_partner_unchanged(make_phone: MakePhone) -> None:
     caller = await make_phone()
     receiver = await make_phone(apart_from=caller)
     topic = f"relay {caller.learner.username}"
     for phone in (caller, receiver):
         await phone.send("find_partner", {"topic": topic})
-    room = {"roomId": (await caller.hears("match_found"))["roomId"]}
+    room = {"roomId": (await caller.wait_for("match_found"))["roomId"]}
     for phone in (caller, receiver):
         await phone.send("join_room", room)
-    await caller.hears("peer_joined", count=2)
+    await caller.wait_for("peer_joined", count=2)
 
     for event, sender, other in (
         ("webrtc_offer", caller, receiver),
@@ -193,7 +193,7 @@ async def test_whatever_is_relayed_reaches_the_partner_as_it_was_sent(make_phone
         ("webrtc_ice", caller, receiver),
         ("webrtc_ice", receiver, caller),
     ):
-        before = len([name for name, _ in other.heard if name == event])
+        before = len([name for name, _ in other.received if name == event])
         relayed = []
         for payload in payloads(CLIENT_EVENTS[event], GenerationMode.POSITIVE):
             ack = await sender.send(event, {**payload, **room})
@@ -204,10 +204,10 @@ async def test_whatever_is_relayed_reaches_the_partner_as_it_was_sent(make_phone
                 assert not (is_storable(payload) and is_written_as_asked(payload))
                 assert ack["error"]["code"] == "bad_payload"
         assert len(relayed) > EXAMPLES / 4
-        await other.hears(event, count=before + len(relayed))
-        heard = [dict(payload) for name, payload in other.heard if name == event][before:]
-        numbers = [payload.pop("seq") for payload in heard]
-        assert heard == relayed and numbers == sorted(set(numbers))
+        await other.wait_for(event, count=before + len(relayed))
+        received = [dict(payload) for name, payload in other.received if name == event][before:]
+        numbers = [payload.pop("seq") for payload in received]
+        assert received == relayed and numbers == sorted(set(numbers))
     check_heard(caller, receiver)
 
 
@@ -270,7 +270,7 @@ RAW_SHAPES: dict[str, Any] = {
 }
 
 
-async def test_raw_shapes_are_acknowledged_and_the_socket_lives_on(make_phone: MakePhone) -> None:
+async def test_raw_payloads_are_acknowledged_and_keep_the_socket(make_phone: MakePhone) -> None:
     phone = await make_phone()
     problems = []
     for event, schema in CLIENT_EVENTS.items():
@@ -311,7 +311,7 @@ async def test_raw_shapes_are_acknowledged_and_the_socket_lives_on(make_phone: M
         "x" * 5000,
     ],
 )
-async def test_an_event_that_is_not_in_the_contract_is_a_bad_payload(make_phone: MakePhone, name: str) -> None:
+async def test_unknown_event_is_a_bad_payload(make_phone: MakePhone, name: str) -> None:
     phone, bystander = await make_phone(), await make_phone()
     shapes: tuple[Any, ...] = ({}, None, (), bystander.client.get_sid(), ({}, {}))
     for payload in shapes:
@@ -319,7 +319,7 @@ async def test_an_event_that_is_not_in_the_contract_is_a_bad_payload(make_phone:
         check_ack(ack, (name, payload))
         assert ack["error"]["code"] == "bad_payload"
     assert (await bystander.send("cancel_search"))["error"]["code"] == "not_searching"
-    assert [event for event, _ in bystander.heard] == ["error"], "somebody else heard of it"
+    assert [event for event, _ in bystander.received] == ["error"], "another client was affected"
 
 
 # --- Frames over a bare WebSocket ---------------------------------------------------------------
@@ -332,10 +332,10 @@ class Wire:
     socket: ClientConnection
 
     async def send(self, frame: str | bytes | list[str | bytes]) -> None:
-        with suppress(websockets.ConnectionClosed):  # the server need not hear all of it to hang up
+        with suppress(websockets.ConnectionClosed):  # the server may close before it has read all
             await self.socket.send(frame)
 
-    async def hears(self, *, within: float = 10) -> str | None:
+    async def receive(self, *, within: float = 10) -> str | None:
         """The next frame that is not a ping; None where the connection is closed. Fails on silence."""
         try:
             async with asyncio.timeout(limit(within)):
@@ -362,17 +362,17 @@ async def wire(server: Server) -> AsyncIterator[Dial]:
         url = f"{server.url.replace('http', 'ws')}/socket.io/?EIO=4&transport=websocket"
         opened.append(await connect(url, max_size=None, compression=None))
         wire = Wire(opened[-1])
-        hello = await wire.hears()
+        hello = await wire.receive()
         assert hello is not None and json.loads(hello.removeprefix("0"))["maxPayload"] == 64 * 1024
         if learner is not None:
             await wire.send("40" + json.dumps({"token": learner.access_token}))
-            welcome = await wire.hears()
+            welcome = await wire.receive()
             assert welcome is not None and welcome.startswith('40{"sid":')
         return wire
 
     yield dial
     for socket in opened:
-        await hang_up(socket)
+        await close_connection(socket)
 
 
 DEEP = "[" * 30_000
@@ -459,9 +459,7 @@ ODD_FRAMES: dict[str, list[str | bytes]] = {
 }
 
 
-async def test_odd_frames_are_answered_or_end_the_connection_and_nobody_else_notices(
-    make_phone: MakePhone, wire: Dial
-) -> None:
+async def test_odd_frames_affect_their_connection_alone(make_phone: MakePhone, wire: Dial) -> None:
     bystander = await make_phone()
     learner = (await make_phone()).learner
     problems = []
@@ -470,18 +468,18 @@ async def test_odd_frames_are_answered_or_end_the_connection_and_nobody_else_not
         try:
             for frame in frames:
                 await one.send(frame)
-            answer = await one.hears()
+            answer = await one.receive()
             if answer is not None:
                 # The connection that was not closed goes on working.
                 await one.send('4277["cancel_search",{}]')
                 while answer is not None and not answer.startswith("4377["):
-                    answer = await one.hears()
+                    answer = await one.receive()
                     assert answer is None or "internal" not in answer, answer
         except AssertionError as problem:
             problems.append(f"{case}: {problem}")
     assert not problems, "\n".join(problems)
     assert (await bystander.send("cancel_search"))["error"]["code"] == "not_searching"
-    assert [name for name, _ in bystander.heard] == ["error"]
+    assert [name for name, _ in bystander.received] == ["error"]
 
 
 #: Frames that ask, under the id 7, for an acknowledgement.
@@ -502,19 +500,17 @@ for depth in (50, 120, 130, 250, 500, 700):
     ODD_QUESTIONS.append(['427["find_partner",' + '{"level":' * depth + "1" + "}" * depth + "]"])
 
 
-async def test_an_event_that_asks_for_an_ack_gets_it_even_where_the_frame_is_odd(
-    make_phone: MakePhone, wire: Dial
-) -> None:
+async def test_odd_frame_with_an_ack_id_is_acknowledged(make_phone: MakePhone, wire: Dial) -> None:
     learner = (await make_phone()).learner
     for frames in ODD_QUESTIONS:
         one = await wire(learner)
         for frame in frames:
             await one.send(frame)
-        heard = [await one.hears()]
-        while heard[-1] is not None and not heard[-1].startswith("43"):
-            heard.append(await one.hears())
-        assert heard[-1] is not None and heard[-1].startswith("437["), (frames, heard)
-        (ack,) = json.loads(heard[-1].removeprefix("437"))
+        received = [await one.receive()]
+        while received[-1] is not None and not received[-1].startswith("43"):
+            received.append(await one.receive())
+        assert received[-1] is not None and received[-1].startswith("437["), (frames, received)
+        (ack,) = json.loads(received[-1].removeprefix("437"))
         check_ack(ack, frames)
         assert ack["error"]["code"] == "bad_payload", (frames, ack)
 
@@ -535,59 +531,57 @@ async def test_an_event_that_asks_for_an_ack_gets_it_even_where_the_frame_is_odd
     ],
     ids=lambda frame: repr(frame[:20]),
 )
-async def test_whoever_speaks_before_the_handshake_is_cut_off(wire: Dial, frame: str | bytes) -> None:
+async def test_event_before_the_handshake_ends_the_connection(wire: Dial, frame: str | bytes) -> None:
     stranger = await wire()
     await stranger.send(frame)
-    assert await stranger.hears() is None
+    assert await stranger.receive() is None
 
 
 @pytest.mark.parametrize("frame", ["x", "", "9", "4" + DEEP, "4" * 70_000], ids=lambda frame: repr(frame[:8]))
-async def test_a_searcher_who_is_cut_off_for_an_odd_frame_leaves_the_queue(
-    make_phone: MakePhone, wire: Dial, frame: str
-) -> None:
+async def test_searcher_closed_for_an_odd_frame_leaves_the_queue(make_phone: MakePhone, wire: Dial, frame: str) -> None:
     phone = await make_phone()
     topic = f"odd frame {phone.learner.username}"
     one = await wire(phone.learner)
     await one.send(f'42["find_partner",{{"topic":"{topic}"}}]')
-    heard = await one.hears()
-    assert heard is not None and heard.startswith('42["searching"')
+    received = await one.receive()
+    assert received is not None and received.startswith('42["searching"')
     await one.send(frame)
-    while (heard := await one.hears()) is not None:
-        assert "bad_payload" in heard
+    while (received := await one.receive()) is not None:
+        assert "bad_payload" in received
     async with asyncio.timeout(10):
         while (await phone.send("find_partner", {"topic": topic}))["ok"] is False:
             await asyncio.sleep(0.02)
-    await phone.hears("searching")
+    await phone.wait_for("searching")
 
 
-async def test_a_refused_handshake_may_be_tried_again_on_the_same_connection(make_phone: MakePhone, wire: Dial) -> None:
+async def test_refused_handshake_can_be_repeated(make_phone: MakePhone, wire: Dial) -> None:
     learner = (await make_phone()).learner
     for auth in ("", "[]", "0", '"token"', "{}", '{"token":null}', '{"token":["x"]}', '{"token":"\\u0000\\ud83d"}'):
         one = await wire()
         await one.send(f"40{auth}")
-        assert await one.hears() == '44{"message":"unauthenticated"}', auth
+        assert await one.receive() == '44{"message":"unauthenticated"}', auth
         await one.send("40" + json.dumps({"token": learner.access_token}))
-        welcome = await one.hears()
+        welcome = await one.receive()
         assert welcome is not None and welcome.startswith('40{"sid":'), auth
 
 
-async def test_a_message_in_many_fragments_counts_as_one_frame(make_phone: MakePhone, wire: Dial) -> None:
+async def test_fragmented_message_counts_as_one_frame(make_phone: MakePhone, wire: Dial) -> None:
     learner = (await make_phone()).learner
     one = await wire(learner)
     await one.send(['427["can', "cel_se", 'arch",{}]'])
-    heard = [await one.hears(), await one.hears()]
-    assert any(frame is not None and frame.startswith("437[") for frame in heard)
+    received = [await one.receive(), await one.receive()]
+    assert any(frame is not None and frame.startswith("437[") for frame in received)
     await one.send(["4", *(["x" * 1000] * 80)])
-    assert await one.hears() is None
+    assert await one.receive() is None
 
 
-async def test_text_that_is_not_utf_8_ends_the_connection(make_phone: MakePhone, wire: Dial) -> None:
+async def test_invalid_utf_8_ends_the_connection(make_phone: MakePhone, wire: Dial) -> None:
     one = await wire((await make_phone()).learner)
     await one.socket.send(b"42[\xff\xfe]", text=True)
-    assert await one.hears() is None
+    assert await one.receive() is None
 
 
-async def test_a_websocket_to_any_other_path_is_refused(server: Server) -> None:
+async def test_websocket_to_another_path_is_refused(server: Server) -> None:
     for path in ("/", "/users/me", "/socket.io", "/socket.io/?EIO=3&transport=websocket", "/socket.io/?EIO=4"):
         with pytest.raises(websockets.InvalidStatus):
             await connect(server.url.replace("http", "ws") + path)

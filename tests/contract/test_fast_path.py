@@ -252,7 +252,8 @@ def credentials(**changes: Any) -> bytes:
 # --- Tests --------------------------------------------------------------------------------------------
 
 
-def test_the_other_tests_ask_whom_this_run_is_about(container: Container) -> None:
+@pytest.mark.rest_paths
+def test_app_uses_the_path_of_this_run(container: Container) -> None:
     """`make test-connexion` would show nothing if the fast path answered all the same."""
     wanted = os.environ.get("REST_FAST_PATH", "true") == "true"
     app = rest.build(container, schemas.load(schemas.OPENAPI))
@@ -293,7 +294,7 @@ async def test_plain_requests_do_not_reach_connexion(pair: Pair, token: bytes) -
         assert (answer.status, was_fast) == (status, True), request
 
 
-async def test_what_connexion_has_to_say_it_says(pair: Pair, token: bytes) -> None:
+async def test_refusals_are_answered_by_connexion(pair: Pair, token: bytes) -> None:
     signed_in = [bearer(token)]
     for request, status in [
         (Request("GET", "/nowhere"), 404),
@@ -340,7 +341,7 @@ async def test_what_connexion_has_to_say_it_says(pair: Pair, token: bytes) -> No
         assert (answer.status, was_fast) == (status, False), request
 
 
-async def test_unusual_forms_are_understood_alike(pair: Pair, token: bytes) -> None:
+async def test_unusual_requests_are_answered_alike(pair: Pair, token: bytes) -> None:
     signed_in = [bearer(token)]
     for request, status in [
         (Request("GET", "/users/me", [(b"authorization", b"Bearer  " + token)]), 200),
@@ -358,7 +359,7 @@ async def test_unusual_forms_are_understood_alike(pair: Pair, token: bytes) -> N
         assert (await pair.same(Request("GET", "/users/me", headers)))[0].status == 200
 
 
-async def test_any_mixture_is_answered_alike(pair: Pair, token: bytes) -> None:
+async def test_random_requests_are_answered_alike(pair: Pair, token: bytes) -> None:
     dice = random.Random(20260314)
     paths = {*PATHS, *UNCHANGING} - {"/test/limited"}
     operations = [each for each in definitions(document()).values() if each["path"] in paths]
@@ -407,7 +408,7 @@ async def test_any_mixture_is_answered_alike(pair: Pair, token: bytes) -> None:
     assert 100 < fast < 1400
 
 
-async def test_a_limit_counts_each_request_once(pair: Pair) -> None:
+async def test_limit_counts_each_request_once(pair: Pair) -> None:
     statuses = []
     for _ in range(3):
         request = Request("GET", "/test/limited", client=("198.51.100.7", 1))
@@ -418,12 +419,12 @@ async def test_a_limit_counts_each_request_once(pair: Pair) -> None:
     assert [(await exchange(pair.compiled, replayed)).status for _ in range(3)] == [200, 200, 429]
 
 
-async def test_an_answer_against_the_contract_is_an_error_in_tests(pair: Pair) -> None:
+async def test_invalid_response_is_an_internal_error_in_tests(pair: Pair) -> None:
     answer, was_fast = await pair.same(Request("GET", "/test/wrong"))
     assert (answer.status, was_fast) == (500, True)
 
 
-async def test_tokens_are_signed_in_alike(pair: Pair) -> None:
+async def test_registration_is_answered_alike(pair: Pair) -> None:
     for platform in ("ios", "web"):
         answers = []
         for app in (pair.compiled, pair.stock):
@@ -438,7 +439,7 @@ async def test_tokens_are_signed_in_alike(pair: Pair) -> None:
         assert answers[0][0] == 201
 
 
-async def test_only_what_is_plain_is_compiled(pair: Pair) -> None:
+async def test_plain_operations_alone_are_compiled(pair: Pair) -> None:
     left = definitions(document()).keys() - pair.fast.answered.keys()
     # They take a header, `Idempotency-Key`.
     idempotent = {
@@ -453,7 +454,7 @@ async def test_only_what_is_plain_is_compiled(pair: Pair) -> None:
     assert left == {*forms, *uploads, f"{__name__}.form", f"{__name__}.listed", *idempotent}
 
 
-def test_a_path_that_hides_another_stops_the_start(settings: Settings) -> None:
+def test_path_that_hides_another_stops_the_start(settings: Settings) -> None:
     openapi = document()
     openapi["paths"]["/test/fail/often"] = {"get": {**_operation("wrong"), "operationId": f"{__name__}.limited_"}}
     with pytest.raises(ContractError, match="/test/fail/often"):

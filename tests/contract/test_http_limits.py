@@ -16,7 +16,7 @@ import errors
 import settings as configuration
 from contract import middleware
 from contract.http_server import HttpProtocol
-from testing.metrics import grown, scrape_all
+from testing.metrics import growth, scrape_all
 from testing.servers import Server
 from testing.time_limits import limit
 from tests.contract.test_http_server import serving
@@ -68,7 +68,7 @@ def padded(size: int, lines: int = 1) -> bytes:
 
 @pytest.mark.parametrize("segments", [1, 3])
 @pytest.mark.parametrize("earlier", [0, 1])
-async def test_a_head_has_a_size(segments: int, earlier: int) -> None:
+async def test_request_head_size_is_limited(segments: int, earlier: int) -> None:
     limits = HttpProtocol.limits
     fits, over = padded(limits.head_bytes), padded(limits.head_bytes + 1)
     assert (len(fits), len(over)) == (limits.head_bytes, limits.head_bytes + 1)
@@ -102,7 +102,7 @@ async def test_a_head_has_a_size(segments: int, earlier: int) -> None:
             writer.close()
 
 
-async def test_trailers_have_a_size() -> None:
+async def test_trailer_size_is_limited() -> None:
     limits = HttpProtocol.limits
     chunk = CHUNKED + b"1\r\nx\r\n0\r\n"
     writers = []  # a writer that nobody holds closes its connection
@@ -126,7 +126,7 @@ async def test_trailers_have_a_size() -> None:
             writer.close()
 
 
-async def test_trailers_are_no_headers() -> None:
+async def test_trailers_are_not_headers() -> None:
     """A trailer that names a header of the request, such as its authorization, reaches nobody."""
     seen: list[Any] = []
 
@@ -153,7 +153,7 @@ def resident() -> float:
     [b"GET / HTTP/1.1\r\n", b"GET / HTTP/1.1\r\nX: ", b"GET /", CHUNKED + b"1\r\nx\r\n0\r\n", CHUNKED + b"1;"],
     ids=["lines", "a line", "an address", "trailers", "an extension"],
 )
-async def test_memory_does_not_follow_what_is_refused(start: bytes) -> None:
+async def test_refused_bytes_do_not_stay_in_memory(start: bytes) -> None:
     """64 MB, of which a server that kept them would hold all."""
     piece = b"X-Name: value\r\n" * 4096 if start.endswith(b"\n") else b"x" * 65536
     async with serving(read_all) as port:
@@ -175,7 +175,7 @@ async def test_memory_does_not_follow_what_is_refused(start: bytes) -> None:
     assert highest - before < 6, highest - before
 
 
-async def test_pipelined_requests_are_read_as_they_are_answered() -> None:
+async def test_pipelined_requests_wait_for_earlier_answers() -> None:
     """A client that asks faster than it is answered is not read ahead of its answers."""
     release = asyncio.Event()
 
@@ -195,7 +195,7 @@ async def test_pipelined_requests_are_read_as_they_are_answered() -> None:
     assert grown < 60, grown
 
 
-async def test_a_refusal_has_the_headers_of_all_answers(server: Server) -> None:
+async def test_parser_refusal_has_the_usual_headers(server: Server) -> None:
     """What the parser refuses is a problem, with the headers that any other answer has."""
     port = int(server.url.rpartition(":")[2])
 
@@ -245,7 +245,7 @@ async def test_refusals_are_logged_and_counted(server: Server) -> None:
         while len(lines()) < len(refused):
             await asyncio.sleep(0.05)
     assert sorted(lines()) == [f"- /refused-{name} 400", f"GET /refused-{name} 431", f"POST /refused-{name} 400"]
-    more = grown(before, await asyncio.to_thread(scrape_all, server.url))
+    more = growth(before, await asyncio.to_thread(scrape_all, server.url))
     assert more("parlance_http_requests", status="431") == 1
 
 

@@ -52,7 +52,7 @@ def lines_of(head: str) -> list[str]:
     return sorted(line for line in head.split("\r\n") if not re.match("date|x-request-id", line))
 
 
-async def test_a_whole_answer_has_the_head_that_uvicorn_would_write(server: Server) -> None:
+async def test_whole_answer_has_the_head_of_uvicorn(server: Server) -> None:
     # What HEAD asks for is never sent whole.
     (whole, body), (usual, none) = [
         (await talk(server, f"{method} /health HTTP/1.1\nHost: parlance\nConnection: close\n\n")).split("\r\n\r\n")
@@ -65,7 +65,7 @@ async def test_a_whole_answer_has_the_head_that_uvicorn_would_write(server: Serv
     assert "\r\nconnection: close" in whole
 
 
-async def test_requests_sent_at_once_are_answered_in_turn(server: Server) -> None:
+async def test_pipelined_requests_are_answered_in_order(server: Server) -> None:
     names = [f"turn-{number}" for number in range(20)]
     ends = ["\n"] * 19 + ["Connection: close\n\n"]
     requests = [
@@ -81,7 +81,7 @@ async def test_http_1_0_is_answered_and_closed(server: Server) -> None:
 
 
 @pytest.mark.parametrize(("origin", "allowed"), [("https://app.example.com", True), ("https://evil.example", False)])
-async def test_an_answer_to_another_origin_is_never_whole(settings: Settings, origin: str, allowed: bool) -> None:
+async def test_answer_to_another_origin_is_not_whole(settings: Settings, origin: str, allowed: bool) -> None:
     sent: list[Any] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -106,7 +106,7 @@ async def test_an_answer_to_another_origin_is_never_whole(settings: Settings, or
     assert ((b"access-control-allow-origin", origin.encode()) in sent[0]["headers"]) is allowed
 
 
-async def test_what_an_app_notes_of_a_request_is_not_there_in_the_next() -> None:
+async def test_scope_extensions_do_not_outlive_a_request() -> None:
     noted: list[bool] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -121,7 +121,8 @@ async def test_what_an_app_notes_of_a_request_is_not_there_in_the_next() -> None
     assert noted == [False] * 3
 
 
-async def test_plain_answers_are_whole_where_the_server_takes_them(settings: Settings, asgi: Any) -> None:
+@pytest.mark.rest_paths
+async def test_plain_answers_are_whole_where_supported(settings: Settings, asgi: Any) -> None:
     sent: list[Any] = []
 
     async def send(message: Message) -> None:

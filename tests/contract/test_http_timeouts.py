@@ -31,7 +31,7 @@ def assert_timeout(client: TimedConnection) -> None:
 
 
 @pytest.mark.parametrize("earlier", [0, 1, 2])
-async def test_head_that_trickles_is_refused(earlier: int) -> None:
+async def test_slow_head_is_refused(earlier: int) -> None:
     """On a fresh connection its time begins with the connection's first byte; behind answers, with its own."""
     client = connection()
     for _ in range(earlier):
@@ -64,7 +64,7 @@ async def test_connection_without_a_request_is_closed() -> None:
     assert client.is_closed and client.answers() == b""
 
 
-async def test_refused_client_may_read_for_some_seconds() -> None:
+async def test_refused_client_can_read_the_answer() -> None:
     """Then the connection ends, also under a client that goes on sending."""
     client = connection()
     await client.send(GET[:-2] + b"X : 1\r\n\r\n")
@@ -77,7 +77,7 @@ async def test_refused_client_may_read_for_some_seconds() -> None:
 
 
 @pytest.mark.parametrize("framing", ["length", "chunked"])
-async def test_body_that_trickles_is_refused(framing: str) -> None:
+async def test_slow_body_is_refused(framing: str) -> None:
     client = connection()
     per_second = int(LIMITS.body_bytes_per_second) - 10
     piece = b"x" * per_second
@@ -95,7 +95,7 @@ async def test_body_that_trickles_is_refused(framing: str) -> None:
     assert_timeout(client)
 
 
-async def test_chunk_lines_are_not_body() -> None:
+async def test_chunk_lines_do_not_count_as_body() -> None:
     """A chunk of one byte brings one byte, however much frames it."""
     client = connection()
     await client.send(CHUNKED)
@@ -105,7 +105,7 @@ async def test_chunk_lines_are_not_body() -> None:
     assert_timeout(client)
 
 
-async def test_slow_steady_body_is_read() -> None:
+async def test_steady_slow_body_is_read() -> None:
     """It lasts ten times as long as the span over which its rate is measured, with pauses shorter than that."""
     client = connection()
     size = 0
@@ -119,7 +119,7 @@ async def test_slow_steady_body_is_read() -> None:
     assert client.answers().endswith(b"\r\n\r\n%d" % size)
 
 
-async def test_body_that_the_app_does_not_take_is_not_slow() -> None:
+async def test_body_the_app_does_not_read_is_not_slow() -> None:
     """While the app is busy reading is paused, and the client cannot send; nor is a long answer a timeout."""
     resume = asyncio.Event()
 

@@ -40,14 +40,14 @@ def sources(*folders: str) -> list[Path]:
     return [path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
 
 
-def test_the_layer_rule_holds() -> None:
+def test_import_contracts_hold() -> None:
     command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout
 
 
 @pytest.mark.parametrize("module", ["errors.py", "settings.py", "texts.py"])
-def test_errors_and_settings_import_nothing_of_ours(module: str) -> None:
+def test_errors_and_settings_import_no_own_module(module: str) -> None:
     assert not imports(ROOT / module) & (PACKAGES | {"settings"})
 
 

@@ -133,7 +133,7 @@ def assert_refused(problems: list[lint.Problem], where: str, what: str) -> None:
     assert set(said.values()) <= {"nothing uses it"}
 
 
-def test_the_real_specs_are_clean(capsys: pytest.CaptureFixture[str]) -> None:
+def test_real_specs_are_clean(capsys: pytest.CaptureFixture[str]) -> None:
     status = lint.main()
     printed = capsys.readouterr().out
     assert status == 0, printed
@@ -142,7 +142,7 @@ def test_the_real_specs_are_clean(capsys: pytest.CaptureFixture[str]) -> None:
     assert "asyncapi.yaml: " in printed
 
 
-def test_the_samples_are_clean() -> None:
+def test_samples_are_clean() -> None:
     assert lint.openapi_problems(OPENAPI) == []
     assert lint.asyncapi_problems(ASYNCAPI) == []
 
@@ -204,18 +204,18 @@ def test_openapi_rule(place: str, value: Any, where: str, what: str) -> None:
     assert_refused(lint.openapi_problems(changed(OPENAPI, place, value)), where or place, what)
 
 
-def test_an_operation_id_names_one_operation() -> None:
+def test_operation_id_names_one_operation() -> None:
     problems = lint.openapi_problems(changed(OPENAPI, "paths | /people", OPENAPI["paths"]["/users"]))
     assert "handlers.users.create" in problems[0][1]
 
 
-def test_a_schema_that_only_unused_schemas_use_is_unused() -> None:
+def test_schema_that_only_unused_schemas_use_is_unused() -> None:
     spare = changed(OPENAPI, "components | schemas | Spare", {"$ref": "#/components/schemas/Leaf"})
     problems = lint.openapi_problems(changed(spare, "components | schemas | Leaf", {"type": "string"}))
     assert [place[-1] for place, _ in problems] == ["Spare", "Leaf"]
 
 
-def test_a_reference_to_itself_leads_nowhere() -> None:
+def test_reference_to_itself_is_a_problem() -> None:
     loop = {"$ref": "#/components/schemas/Address"}
     assert "leads nowhere" in lint.openapi_problems(changed(OPENAPI, "components | schemas | Address", loop))[0][1]
 
@@ -262,20 +262,20 @@ def test_asyncapi_rule(place: str, value: Any, where: str, what: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["rooms.join", "realtime.join", "emit.join", "realtime.rooms.Join"])
-def test_a_receive_operation_is_named_by_its_function(key: str) -> None:
+def test_receive_operation_is_named_by_its_function(key: str) -> None:
     document = deepcopy(ASYNCAPI)
     document["operations"][key] = document["operations"].pop("realtime.rooms.join")
     assert ("operations", key) in dict(lint.asyncapi_problems(document))
 
 
 @pytest.mark.parametrize("key", ["joined", "realtime.rooms.joined", "emit.rooms.joined"])
-def test_a_send_operation_is_named_by_its_event(key: str) -> None:
+def test_send_operation_is_named_by_its_event(key: str) -> None:
     document = deepcopy(ASYNCAPI)
     document["operations"][key] = document["operations"].pop("emit.joined")
     assert ("operations", key) in dict(lint.asyncapi_problems(document))
 
 
-def test_the_command_prints_one_line_for_each_problem(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_prints_one_line_a_problem(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "openapi.yaml").write_text(yaml.safe_dump(changed(OPENAPI, f"{POST} | summary", ABSENT)))
     (tmp_path / "asyncapi.yaml").write_text(yaml.safe_dump(changed(ASYNCAPI, f"{JOIN} | action", "hear")))
     assert lint.main(tmp_path) == 1
@@ -285,9 +285,7 @@ def test_the_command_prints_one_line_for_each_problem(tmp_path: Path, capsys: py
 
 
 @pytest.mark.parametrize("text", ["a: 1\nb: 2\na: 3\n", "a: [1", "- a\n", ""])
-def test_a_file_that_is_not_one_mapping_is_refused(
-    text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_file_that_is_not_one_mapping_is_refused(text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "openapi.yaml").write_text(text)
     (tmp_path / "asyncapi.yaml").write_text(yaml.safe_dump(ASYNCAPI))
     assert lint.main(tmp_path) == 1

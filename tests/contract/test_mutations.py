@@ -1,4 +1,4 @@
-"""Nothing in either contract can be renamed unnoticed: what needs no record of messages, and that the record tells."""
+"""Mutations of both contracts: those that are killed without recorded messages, and those that the record kills."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def record(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_what_messages_show_does_not_survive_and_the_rest_does(record: Path) -> None:
+def test_mutants_contradicted_by_messages_are_killed(record: Path) -> None:
     rest, events = mutations.witnesses(record)
     _, found = mutations.survivors(rest, events)
     survivors = set(found)
@@ -55,7 +55,7 @@ def test_what_messages_show_does_not_survive_and_the_rest_does(record: Path) -> 
         assert unseen in survivors
 
 
-def test_operations_parameters_events_codes_and_values_are_noticed_without_a_message(tmp_path: Path) -> None:
+def test_mutants_killed_without_messages_are_known(tmp_path: Path) -> None:
     count, found = mutations.survivors(*mutations.witnesses(tmp_path))
     assert count > 1300
     for what in ("operationId renamed", "the parameter renamed", "the event renamed"):

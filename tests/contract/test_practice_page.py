@@ -22,11 +22,11 @@ def client() -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=transport, base_url="http://page.test")
 
 
-def test_the_bundle_is_what_its_source_says() -> None:
+def test_practice_bundle_matches_its_source() -> None:
     bundle_practice_page(check=True)
 
 
-def test_a_stale_bundle_is_told(tmp_path: Path) -> None:
+def test_stale_bundle_is_reported(tmp_path: Path) -> None:
     folder = tmp_path / "web" / "practice"
     shutil.copytree(PRACTICE, folder)
     (tmp_path / "clients").mkdir()
@@ -39,7 +39,7 @@ def test_a_stale_bundle_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", practice_page.PATHS)
-async def test_it_loads_only_what_is_served_here(client: httpx.AsyncClient, path: str) -> None:
+async def test_practice_page_loads_local_files_alone(client: httpx.AsyncClient, path: str) -> None:
     answer = await client.get(f"{path}?token=one")
     assert answer.status_code == 200 and answer.headers["content-type"] == "text/html; charset=utf-8"
     assert "//" not in answer.text and "$" not in answer.text
@@ -49,7 +49,7 @@ async def test_it_loads_only_what_is_served_here(client: httpx.AsyncClient, path
         assert asset.status_code == 200 and "immutable" in asset.headers["cache-control"]
 
 
-async def test_it_allows_no_more_than_it_needs(client: httpx.AsyncClient) -> None:
+async def test_practice_page_policy_is_minimal(client: httpx.AsyncClient) -> None:
     policy = (await client.get("/")).headers["content-security-policy"]
     assert "require-trusted-types-for 'script'" in policy and not re.search(r"unsafe|\*", policy)
     directives = {name: sources for name, *sources in map(str.split, policy.split(";"))}

@@ -20,7 +20,7 @@ DOCUMENT = schemas.load(schemas.OPENAPI)
 EVENTS = schemas.load(schemas.ASYNCAPI)
 OPERATIONS = operations.definitions(DOCUMENT)
 
-#: What anybody may call. Whoever adds to it says why in the review.
+#: Operations without authentication. An addition needs a reason in its review.
 PUBLIC = {
     "handlers.health.health",
     "handlers.health.ready",
@@ -39,7 +39,7 @@ PUBLIC = {
     "handlers.lessons.describe_upload",
     "handlers.lessons.describe_uploads",
 }
-#: What answers more to whoever sends a token: the shop.
+#: Operations that answer more to a request with a token.
 OPTIONAL = {"handlers.courses.list_all", "handlers.courses.list_lessons", "handlers.courses.read"}
 
 
@@ -47,14 +47,14 @@ def test_every_operation_is_bound(container: Container) -> None:
     assert set(operations.bind(DOCUMENT, container)) == set(OPERATIONS)
 
 
-def test_an_operation_without_a_function_stops_the_start(container: Container) -> None:
+def test_operation_without_a_function_stops_the_start(container: Container) -> None:
     document = copy.deepcopy(DOCUMENT)
     document["paths"]["/health"]["get"]["operationId"] = "handlers.health.pulse"
     with pytest.raises(ContractError, match=r"handlers\.health\.pulse, but there is no such function"):
         operations.bind(document, container)
 
 
-def test_a_handler_without_an_operation_stops_the_start(container: Container) -> None:
+def test_handler_without_an_operation_stops_the_start(container: Container) -> None:
     document = copy.deepcopy(DOCUMENT)
     del document["paths"]["/health"]
     with pytest.raises(ContractError, match=r"handlers\.health\.health takes requests"):
@@ -68,14 +68,14 @@ def test_two_operations_cannot_share_a_function(container: Container) -> None:
         operations.bind(document, container)
 
 
-def test_a_parameter_that_the_function_does_not_take_stops_the_start(container: Container) -> None:
+def test_unknown_parameter_of_a_function_stops_the_start(container: Container) -> None:
     document = copy.deepcopy(DOCUMENT)
     document["components"]["parameters"]["limit"]["name"] = "most"
     with pytest.raises(ContractError, match=r"differ in parameters: limit, most"):
         operations.bind(document, container)
 
 
-def test_a_part_of_a_form_that_the_function_does_not_take_stops_the_start(container: Container) -> None:
+def test_unknown_form_part_of_a_function_stops_the_start(container: Container) -> None:
     document = copy.deepcopy(DOCUMENT)
     form = document["components"]["schemas"]["AvatarUpload"]
     form["properties"]["picture"] = form["properties"].pop("file")
@@ -83,14 +83,14 @@ def test_a_part_of_a_form_that_the_function_does_not_take_stops_the_start(contai
         operations.bind(document, container)
 
 
-def test_a_rate_limit_that_cannot_be_read_stops_the_start(container: Container) -> None:
+def test_unreadable_rate_limit_stops_the_start(container: Container) -> None:
     document = copy.deepcopy(DOCUMENT)
     document["paths"]["/auth/login"]["post"]["x-rate-limit"] = [{"limit": 5, "window": "soon", "per": "ip"}]
     with pytest.raises(ContractError, match=r"handlers\.auth\.login has an x-rate-limit"):
         operations.bind(document, container)
 
 
-def test_the_codes_of_the_specs_are_those_of_the_errors() -> None:
+def test_codes_of_the_specs_are_those_of_the_errors() -> None:
     assert set(DOCUMENT["components"]["schemas"]["ErrorCode"]["enum"]) == errors.REST_CODES
     assert set(EVENTS["components"]["schemas"]["ErrorCode"]["enum"]) == errors.SOCKET_CODES
 
@@ -112,15 +112,15 @@ VALUES: dict[tuple[str, ...], type[enum.Enum]] = {
 
 
 @pytest.mark.parametrize("place", VALUES, ids=".".join)
-def test_the_values_of_the_spec_are_those_of_the_models(place: tuple[str, ...]) -> None:
+def test_values_of_the_spec_are_those_of_the_models(place: tuple[str, ...]) -> None:
     node = DOCUMENT["components"]["schemas"]
     for key in place:
         node = node[key]
     assert {value for value in node["enum"] if value is not None} == {each.value for each in VALUES[place]}
 
 
-def test_values_that_the_contracts_say_in_other_words_follow_from_the_models_too() -> None:
-    """Who ended a call is told from the side of whoever asks; a call's level and a notice are in both contracts."""
+def test_derived_values_of_the_specs_follow_the_models() -> None:
+    """`endedBy` is stated from the side of the learner who asks; levels and notification types are in both specs."""
     rest, events = DOCUMENT["components"]["schemas"], EVENTS["components"]["schemas"]
     sides = {"me", "partner"}, {models.EndedBy.USER_A.value, models.EndedBy.USER_B.value}
     ended_by = set(rest["Session"]["properties"]["endedBy"]["enum"]) - {None}
@@ -129,13 +129,13 @@ def test_values_that_the_contracts_say_in_other_words_follow_from_the_models_too
     assert rest["NotificationType"]["enum"] == events["Notification"]["properties"]["type"]["enum"]
 
 
-def test_every_code_is_one_error() -> None:
+def test_error_codes_are_unique() -> None:
     codes = [error.code for error in errors.list_error_classes()]
     assert len(codes) == len(set(codes))
 
 
 @pytest.mark.parametrize("operation_id", sorted(OPERATIONS))
-def test_what_is_not_public_asks_for_a_token(operation_id: str) -> None:
+def test_operations_that_are_not_public_need_a_token(operation_id: str) -> None:
     security = OPERATIONS[operation_id].get("security", [])
     assert (operation_id in PUBLIC) == (security == [])
     assert (operation_id in OPTIONAL) == operations.is_public(OPERATIONS[operation_id])
@@ -145,8 +145,9 @@ def test_what_is_not_public_asks_for_a_token(operation_id: str) -> None:
         assert security == [{"admin": []}]
 
 
+@pytest.mark.rest_paths
 @pytest.mark.parametrize("operation_id", sorted(OPERATIONS))
-async def test_anonymous_callers_get_a_problem_that_fits_the_spec(operation_id: str, api: httpx.AsyncClient) -> None:
+async def test_anonymous_request_gets_a_valid_problem(operation_id: str, api: httpx.AsyncClient) -> None:
     operation = OPERATIONS[operation_id]
     if operation_id in PUBLIC | OPTIONAL:
         return
@@ -171,7 +172,8 @@ def assert_problem(answer: httpx.Response, code: str) -> None:
     assert body["status"] == answer.status_code
 
 
-async def test_an_answer_against_the_spec_is_not_sent_in_tests(container: Container) -> None:
+@pytest.mark.rest_paths
+async def test_invalid_response_is_not_sent_in_tests(container: Container) -> None:
     from contract import rest
     from testing.servers import client
 

@@ -47,7 +47,7 @@ ENDING = {
 NOT_WALKED = [
     *(DOCUMENT["paths"][path][method]["operationId"] for path, method in sorted(ENDING)),
     "handlers.admin.ban_user",
-    # Counted by the hour: a walk would soon hear nothing but 429. See tests/handlers/test_sign_ins.py.
+    # Counted by the hour: a walk would soon get 429 alone. See tests/handlers/test_logins.py.
     "handlers.auth.resend_verification",
     # Signed by the provider: what is made up is refused, as the test above shows. See tests/handlers/test_payments.py.
     "handlers.payments.webhook",
@@ -77,6 +77,7 @@ async def admin_token(server: Server, container: Container) -> str:
     return str(answer.json()["accessToken"])
 
 
+@pytest.mark.rest_paths
 @pytest.mark.parametrize(("path", "method"), OPERATIONS, ids=[f"{method} {path}" for path, method in OPERATIONS])
 def test_generated_requests_get_documented_answers(
     path: str, method: str, server: Server, token: str, admin_token: str
@@ -111,9 +112,7 @@ def test_generated_requests_get_documented_answers(
 
 
 @pytest.mark.parametrize("role", ["student", "admin"])
-def test_a_walk_from_answer_to_answer_keeps_to_the_contract(
-    role: str, server: Server, token: str, admin_token: str
-) -> None:
+def test_linked_requests_keep_to_the_contract(role: str, server: Server, token: str, admin_token: str) -> None:
     schema = schemathesis.openapi.from_dict(DOCUMENT).exclude(operation_id=NOT_WALKED)
     schema.config.base_url = server.url
     bearer = admin_token if role == "admin" else token

@@ -140,7 +140,7 @@ async def test_odd_requests_are_read_as_h11_reads_them(pieces: int) -> None:
     assert differences.keys() == ALLOWED.keys()
 
 
-async def test_requests_behind_an_offer_are_answered_in_turn() -> None:
+async def test_requests_behind_an_upgrade_are_answered_in_order() -> None:
     """Hundreds of offers in one segment cost no recursion, and what follows them is a request again."""
     recorder = Recorder()
     offers = b"".join(
@@ -173,7 +173,7 @@ LINES = {
 
 @pytest.mark.parametrize("segments", [1, 2])
 @pytest.mark.parametrize("offer", LINES)
-async def test_an_offer_hides_no_request(server: Server, offer: str, segments: int) -> None:
+async def test_upgrade_request_hides_no_request(server: Server, offer: str, segments: int) -> None:
     """The body holds 300 KB of line breaks and a whole request; the next request gets the answer to itself."""
     hidden = b"POST /auth/login HTTP/1.1\r\nHost: a\r\nX-Request-Id: hidden\r\nContent-Length: 2\r\n\r\n{}"
     body = b"\r\n" * 150_000 + hidden
@@ -197,7 +197,7 @@ LOGIN = b'{"email":"nobody@example.com","password":"correct horse","deviceId":"d
 
 
 @pytest.mark.parametrize("offer", ["h2c", "tls", "websocket", "nonsense", "jdk"])
-async def test_a_body_behind_an_offer_is_read(server: Server, offer: str) -> None:
+async def test_body_of_an_upgrade_request_is_read(server: Server, offer: str) -> None:
     length = b"Host: a\r\nContent-Length: %d\r\n" % len(LOGIN)
     head = JDK_HEAD % len(LOGIN) if offer == "jdk" else OFFERS[offer] + length
     forwarded = b"X-Forwarded-For: %b\r\n" % address().encode()
@@ -224,7 +224,7 @@ async def test_curl_with_http2_is_answered(server: Server) -> None:
     assert '"code":"invalid_credentials"' in done.stdout and done.stdout.endswith(" 401 1.1"), done
 
 
-async def test_nothing_is_read_behind_an_unreadable_request(server: Server) -> None:
+async def test_bytes_after_an_invalid_request_are_not_read(server: Server) -> None:
     """The refusal waits for the answers before it, and is the last one.
 
     It has the request's id if a whole header line follows that id: the parser reports a line when the next has begun.
@@ -240,7 +240,7 @@ async def test_nothing_is_read_behind_an_unreadable_request(server: Server) -> N
         assert answered(answers) == [(200, "first"), (400, "second")], answers
 
 
-async def test_a_handshake_waits_for_the_answers_before_it(server: Server) -> None:
+async def test_handshake_waits_for_earlier_answers(server: Server) -> None:
     """With an answer still to come the protocol cannot change: the offer is ignored, and its request answered."""
     line = b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: a\r\nX-Request-Id: second\r\n"
     first = b"GET /health HTTP/1.1\r\nHost: a\r\nX-Request-Id: first\r\n\r\n"
@@ -249,7 +249,7 @@ async def test_a_handshake_waits_for_the_answers_before_it(server: Server) -> No
     assert answered(answers) == [(200, "first"), (400, "second"), (200, "third")]
 
 
-async def test_bytes_behind_a_handshake_are_websocket_frames(server: Server) -> None:
+async def test_bytes_after_a_handshake_are_websocket_frames(server: Server) -> None:
     """They belong to the WebSocket whichever way they come: a request among them is a broken frame."""
     line = b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: a\r\n" + OFFERS["websocket"]
     ping = b"\x89\x84" + b"mask" + apply_mask(b"ping", b"mask")

@@ -15,12 +15,13 @@ from container import Container
 from contract import schemas
 from contract.operations import json_body_schemas
 from settings import Settings
-from testing.call_history import make_admin, rows, value
+from testing.accounts import make_admin
+from testing.call_history import MakeLearner
+from testing.databases import rows, value
 from testing.lessons import new_course, new_lesson
 from testing.pictures import upload
-from testing.servers import Learner, Phone, client
+from testing.servers import Phone, client
 
-MakeLearner = Callable[..., Awaitable[Learner]]
 MakePhone = Callable[..., Awaitable[Phone]]
 
 ENGLAND = "\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f"
@@ -128,7 +129,7 @@ def inputs() -> list[Any]:
     return found
 
 
-def test_each_free_text_of_an_input_has_its_kind() -> None:
+def test_every_free_text_input_has_a_kind() -> None:
     """A string that a client sends has a list, a pattern, `x-text`, or a reason to have none."""
     without = {(name, field) for name, field, leaf in inputs() if "x-text" not in leaf}
     assert without == NOT_READ_BY_OTHERS.keys()
@@ -166,7 +167,7 @@ async def paths(both: Any, make_learner: MakeLearner) -> Any:
 
 
 @pytest.mark.parametrize("name", GOOD)
-async def test_text_good_in_all_entry_points(name: str, paths: list[httpx.AsyncClient]) -> None:
+async def test_valid_text_is_accepted_by_all_entry_points(name: str, paths: list[httpx.AsyncClient]) -> None:
     sent, stored = GOOD[name]
     for http in paths:
         answer = await http.patch("/users/me", json={"displayName": sent, "bio": f"{sent}\r\n\n{sent}"})
@@ -179,7 +180,7 @@ async def test_text_good_in_all_entry_points(name: str, paths: list[httpx.AsyncC
 
 
 @pytest.mark.parametrize("name", BAD)
-async def test_text_bad_in_all_entry_points(name: str, paths: list[httpx.AsyncClient]) -> None:
+async def test_invalid_text_is_refused_by_all_entry_points(name: str, paths: list[httpx.AsyncClient]) -> None:
     """The problem names the field and the rule, never the text, and is the same over both REST paths."""
     sent, rule = BAD[name]
     answers = [await http.patch("/users/me", json={"displayName": sent}) for http in paths]
@@ -192,7 +193,7 @@ async def test_text_bad_in_all_entry_points(name: str, paths: list[httpx.AsyncCl
 
 
 @pytest.mark.parametrize("line", ["a\nb", "a\r\nb"])
-async def test_line_breaks_only_in_paragraphs(line: str, paths: list[httpx.AsyncClient]) -> None:
+async def test_line_breaks_are_valid_in_paragraphs_alone(line: str, paths: list[httpx.AsyncClient]) -> None:
     for http in paths:
         refused = await http.patch("/users/me", json={"displayName": line})
         assert refused.json()["detail"] == "'displayName' may not contain control characters or line breaks"
@@ -201,7 +202,7 @@ async def test_line_breaks_only_in_paragraphs(line: str, paths: list[httpx.Async
         assert refused.status_code == 400 and "'bio'" in refused.json()["detail"]
 
 
-async def test_text_bounds_are_those_of_the_stored_form(paths: list[httpx.AsyncClient]) -> None:
+async def test_text_length_is_that_of_the_stored_form(paths: list[httpx.AsyncClient]) -> None:
     """U+FB2C becomes three characters in NFC, which no limit of a column may meet first."""
     for http in paths:
         assert (await http.patch("/users/me", json={"displayName": "\ufb2c" * 20})).status_code == 200
@@ -224,7 +225,7 @@ async def test_topic_of_find_partner_follows_the_rule(make_phone: MakePhone) -> 
         assert (await phone.send("cancel_search"))["ok"], name
 
 
-async def test_old_rows_that_break_the_rule_are_read(
+async def test_stored_invalid_texts_are_still_read(
     container: Container, make_learner: MakeLearner, paths: list[httpx.AsyncClient]
 ) -> None:
     ada = await make_learner()
@@ -240,7 +241,7 @@ async def test_old_rows_that_break_the_rule_are_read(
         assert answer.status_code == 200 and answer.json()["displayName"] == "a\u202e\nb"
 
 
-async def test_texts_of_operators_follow_the_rule(container: Container, make_learner: MakeLearner) -> None:
+async def test_operator_texts_follow_the_rule(container: Container, make_learner: MakeLearner) -> None:
     admin = await make_admin(container, (await make_learner(ready=False)).http)
     course = {"title": "a\u202eb", "price": 0, "level": "beginner"}
     assert "'title'" in (await admin.http.post("/courses", json=course)).json()["detail"]

@@ -22,11 +22,11 @@ from testing.servers import Server, address
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_generated_types_are_those_of_the_contracts() -> None:
+def test_generated_types_match_the_specs() -> None:
     generate(check=True)
 
 
-def test_stale_types_are_told(tmp_path: Path) -> None:
+def test_stale_types_are_reported(tmp_path: Path) -> None:
     for name in ("openapi.ts", "asyncapi.ts"):
         shutil.copy(CLIENT / "src" / name, tmp_path)
     document = (ROOT / "asyncapi.yaml").read_text()
@@ -38,12 +38,12 @@ def test_stale_types_are_told(tmp_path: Path) -> None:
         generate(tmp_path, tmp_path, check=True)
 
 
-def test_the_client_compiles_strictly() -> None:
+def test_client_compiles_strictly() -> None:
     assert json.loads((CLIENT / "tsconfig.json").read_text())["compilerOptions"]["strict"] is True
     compile_client()
 
 
-def test_every_event_is_typed_and_no_other() -> None:
+def test_types_have_exactly_the_events() -> None:
     document = yaml.safe_load((ROOT / "asyncapi.yaml").read_text())
     text = (CLIENT / "src" / "asyncapi.ts").read_text()
     for action, interface in (("receive", "ClientEvents"), ("send", "ServerEvents")):
@@ -53,7 +53,7 @@ def test_every_event_is_typed_and_no_other() -> None:
         ]
 
 
-def test_an_ack_of_its_own_reaches_the_type_of_its_event_alone(tmp_path: Path) -> None:
+def test_own_ack_type_belongs_to_its_event_alone(tmp_path: Path) -> None:
     """A contract that is not this one: an operation whose ack carries more, and a message with a schema in place."""
     document = yaml.safe_load((ROOT / "asyncapi.yaml").read_text())
     components, messages = document["components"], document["channels"]["root"]["messages"]
@@ -81,7 +81,7 @@ def test_an_ack_of_its_own_reaches_the_type_of_its_event_alone(tmp_path: Path) -
         "emit.waved": {
             "action": "send",
             "channel": channel,
-            "summary": "Somebody waved",
+            "summary": "A learner waved",
             "messages": [{"$ref": "#/channels/root/messages/waved"}],
         },
     }

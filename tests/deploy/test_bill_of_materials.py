@@ -10,11 +10,11 @@ from deploy import bill_of_materials
 from deploy.bill_of_materials import Part
 
 
-def test_the_page_of_licences_is_what_is_installed() -> None:
+def test_licences_page_lists_what_is_installed() -> None:
     bill_of_materials.main(["--check"])
 
 
-def test_the_bill_is_valid_and_names_everything() -> None:
+def test_bill_of_materials_is_valid_and_complete() -> None:
     parts = [*bill_of_materials.from_pypi(), *bill_of_materials.from_npm()]
     assert {"connexion", "python-socketio", "socket.io-client", "@asyncapi/react-component"} <= {
         part.name for part in parts
@@ -34,5 +34,5 @@ def test_the_bill_is_valid_and_names_everything() -> None:
         ("unknown", False),
     ],
 )
-def test_a_licence_that_binds_is_not_taken(licence: str, taken: bool) -> None:
+def test_copyleft_licence_is_refused(licence: str, taken: bool) -> None:
     assert Part("pypi", "any", "1", licence).is_taken is taken

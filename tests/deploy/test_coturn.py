@@ -28,8 +28,8 @@ from aioice import stun, turn
 
 from adapters.turn import Turn
 from settings import Settings
-from testing.calls import becomes
 from testing.debian_programs import DEPLOY, Coturn, certificate, coturn
+from testing.polling import eventually
 
 pytestmark = pytest.mark.system
 
@@ -139,9 +139,9 @@ async def allocation(server: Coturn, credentials: tuple[str, str], transport: st
 
 
 async def allocates(server: Coturn, credentials: tuple[str, str]) -> bool:
-    told = await allocation(server, credentials)
-    print(f"an allocation: {told or 'granted'}")  # for whoever waits in vain
-    return told is None
+    refusal = await allocation(server, credentials)
+    print(f"an allocation: {refusal or 'granted'}")
+    return refusal is None
 
 
 def permission(protocol: Any, peer: str) -> Any:
@@ -163,14 +163,14 @@ async def asked(protocol: Any, peers: list[str]) -> dict[str, tuple[int | None, 
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp", "tls"])
-async def test_credentials_of_the_api_relay(server: Coturn, credentials: Any, transport: str) -> None:
+async def test_credentials_of_the_api_allocate_a_relay(server: Coturn, credentials: Any, transport: str) -> None:
     async with relay(server, credentials(), transport) as protocol:
         host, port = protocol.relayed_address
         assert host == "127.0.0.1" and 49152 <= port <= 65535
         assert protocol.realm == "parlance.test"
 
 
-async def test_stun_needs_no_credential_and_names_no_software(server: Coturn, credentials: Any) -> None:
+async def test_stun_needs_no_credentials_and_names_no_software(server: Coturn, credentials: Any) -> None:
     async with connection(server, credentials()) as protocol:
         response, _ = await protocol.request(stun.Message(stun.Method.BINDING, stun.Class.REQUEST))
         assert response.attributes["XOR-MAPPED-ADDRESS"] == protocol.transport.get_extra_info("sockname")
@@ -185,7 +185,7 @@ async def test_tls_port_takes_no_udp(server: Coturn) -> None:
 
     class Probe(asyncio.DatagramProtocol):
         def datagram_received(self, data: bytes, _address: Any) -> None:
-            refused.set_exception(AssertionError(f"somebody answered: {data!r}"))
+            refused.set_exception(AssertionError(f"an answer came: {data!r}"))
 
         def error_received(self, error: Exception) -> None:
             if not refused.done():
@@ -213,11 +213,11 @@ async def test_renewed_certificate_is_read_on_sigusr2(settings: Settings, tmp_pa
         async def is_renewed() -> bool:
             return await asyncio.to_thread(shown) == renewed
 
-        await becomes(is_renewed)
+        await eventually(is_renewed)
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp", "tls"])
-async def test_credentials_that_the_api_did_not_sign_are_refused(
+async def test_unsigned_credentials_are_refused(
     server: Coturn, settings: Settings, credentials: Any, transport: str
 ) -> None:
     secret, user = settings.turn_secret.get_secret_value(), uuid.uuid4()
@@ -238,7 +238,7 @@ async def test_credentials_that_the_api_did_not_sign_are_refused(
     assert await allocation(server, signed(f"{soon}:{user}", secret), transport) is None
 
 
-async def test_nobody_allocates_without_credentials(server: Coturn, credentials: Any) -> None:
+async def test_allocation_without_credentials_is_refused(server: Coturn, credentials: Any) -> None:
     async with connection(server, credentials()) as protocol:
         protocol.username = None
         assert await refusal(protocol.connect()) == UNAUTHORIZED
@@ -264,7 +264,7 @@ async def test_another_realm_is_refused(server: Coturn, credentials: Any) -> Non
         assert await refusal(protocol.transactions[request.transaction_id].run()) == ALLOCATION_MISMATCH
 
 
-async def test_no_peer_is_inside_the_network(server: Coturn, credentials: Any) -> None:
+async def test_private_peers_are_denied(server: Coturn, credentials: Any) -> None:
     async with relay(server, credentials()) as protocol:
         assert await asked(protocol, NOT_PUBLIC_4) == dict.fromkeys(NOT_PUBLIC_4, (FORBIDDEN, FORBIDDEN))
         assert await asked(protocol, PUBLIC_4) == dict.fromkeys(PUBLIC_4, (None, None))
@@ -272,14 +272,14 @@ async def test_no_peer_is_inside_the_network(server: Coturn, credentials: Any) -
         assert await asked(protocol, NOT_PUBLIC_6) == dict.fromkeys(NOT_PUBLIC_6, mismatch)
 
 
-async def test_no_ipv6_peer_is_inside_the_network(server6: Coturn, credentials: Any) -> None:
+async def test_private_ipv6_peers_are_denied(server6: Coturn, credentials: Any) -> None:
     async with relay(server6, credentials()) as protocol:
         assert protocol.relayed_address[0] == "::1"
         assert await asked(protocol, NOT_PUBLIC_6) == dict.fromkeys(NOT_PUBLIC_6, (FORBIDDEN, FORBIDDEN))
         assert await asked(protocol, PUBLIC_6) == dict.fromkeys(PUBLIC_6, (None, None))
 
 
-async def test_every_denied_range_is_denied_from_end_to_end(server: Coturn, server6: Coturn, credentials: Any) -> None:
+async def test_denied_ranges_are_denied_end_to_end(server: Coturn, server6: Coturn, credentials: Any) -> None:
     ranges = re.findall(r"^denied-peer-ip=(\S+)-(\S+)$", (DEPLOY / "turnserver.conf").read_text(), re.M)
     ends = [end for pair in ranges for end in pair]
     assert len(ends) > 40
@@ -289,13 +289,13 @@ async def test_every_denied_range_is_denied_from_end_to_end(server: Coturn, serv
             assert await asked(protocol, peers) == dict.fromkeys(peers, (FORBIDDEN, FORBIDDEN))
 
 
-async def test_what_is_sent_to_a_denied_peer_does_not_arrive(server: Coturn, credentials: Any) -> None:
+async def test_data_to_a_denied_peer_does_not_arrive(server: Coturn, credentials: Any) -> None:
     """A Send indication asks for no permission and gets no answer: the datagram itself has to be missing."""
-    heard: list[bytes] = []
+    received: list[bytes] = []
 
     class Listener(asyncio.DatagramProtocol):
         def datagram_received(self, data: bytes, address: Any) -> None:
-            heard.append(data)
+            received.append(data)
 
     loop = asyncio.get_running_loop()
     listener, _ = await loop.create_datagram_endpoint(Listener, local_addr=("127.0.0.1", 0))
@@ -309,16 +309,14 @@ async def test_what_is_sent_to_a_denied_peer_does_not_arrive(server: Coturn, cre
         await permission(protocol, "8.8.8.8")
         probe, _ = await loop.create_datagram_endpoint(asyncio.DatagramProtocol, remote_addr=victim)
         probe.sendto(b"directly")
-        while not heard:
+        while not received:
             await asyncio.sleep(0.01)
         probe.close()
     listener.close()
-    assert heard == [b"directly"]
+    assert received == [b"directly"]
 
 
-async def test_a_user_holds_twelve_allocations_however_often_credentials_are_renewed(
-    server: Coturn, settings: Settings, credentials: Any
-) -> None:
+async def test_user_is_limited_to_twelve_allocations(server: Coturn, settings: Settings, credentials: Any) -> None:
     secret, user, now = settings.turn_secret.get_secret_value(), uuid.uuid4(), int(time.time())
     async with AsyncExitStack() as held:
         for number in range(12):
@@ -326,12 +324,10 @@ async def test_a_user_holds_twelve_allocations_however_often_credentials_are_ren
         assert await allocation(server, signed(f"{now + 3000}:{user}", secret)) == QUOTA_REACHED
         assert await allocation(server, credentials()) is None, "another user has a quota of their own"
         await last.delete()
-        await becomes(lambda: allocates(server, signed(f"{now + 3000}:{user}", secret)))
+        await eventually(lambda: allocates(server, signed(f"{now + 3000}:{user}", secret)))
 
 
-async def test_the_whole_relay_holds_two_thousand_four_hundred_allocations(
-    settings: Settings, credentials: Any, tmp_path: Path
-) -> None:
+async def test_relay_is_limited_to_2400_allocations(settings: Settings, credentials: Any, tmp_path: Path) -> None:
     """The real figure of the configuration, filled up by two hundred users."""
     with coturn(tmp_path, settings.turn_secret.get_secret_value()) as server:
         people = [credentials() for _ in range(200)]
@@ -347,4 +343,4 @@ async def test_the_whole_relay_holds_two_thousand_four_hundred_allocations(
             assert len({protocol.relayed_address for protocol in allocations}) == 2400
             assert await allocation(server, credentials()) == QUOTA_REACHED
             await allocations[0].delete()
-            await becomes(lambda: allocates(server, credentials()))
+            await eventually(lambda: allocates(server, credentials()))

@@ -30,9 +30,10 @@ from container import Container
 from contract import problems, schemas
 from contract.operations import definitions
 from contract.request_bodies import MAX_JSON_BYTES
-from testing.calls import becomes, empty_queue
+from testing.calls import empty_queue
 from testing.debian_programs import DEPLOY, Nginx, certificate, nginx
 from testing.pictures import picture, upload
+from testing.polling import eventually
 from testing.servers import Learner, Phone, Server, address, dial, free_port, register
 from testing.time_limits import limit
 
@@ -110,7 +111,7 @@ def same_problem(answer: httpx.Response, error: errors.ProductError) -> None:
     assert "Strict-Transport-Security" in answer.headers
 
 
-async def test_rest_comes_through(client: MakeClient, edge: Nginx) -> None:
+async def test_rest_passes_nginx(client: MakeClient, edge: Nginx) -> None:
     http = client()
     learner = await register(http)
     me = await http.get("/users/me")
@@ -152,11 +153,11 @@ async def test_http_is_redirected_with_its_method(edge: Nginx) -> None:
         assert (await http.get("/.well-known/acme-challenge/none")).status_code == 404
 
 
-async def test_metrics_stay_inside(client: MakeClient) -> None:
+async def test_metrics_are_not_served_outside(client: MakeClient) -> None:
     same_problem(await client().get("/metrics"), errors.NotFound())
 
 
-async def test_two_learners_meet_through_it_on_two_workers(
+async def test_learners_on_two_processes_meet_through_nginx(
     client: MakeClient, edge: Nginx, container: Container
 ) -> None:
     await empty_queue(container)
@@ -168,22 +169,22 @@ async def test_two_learners_meet_through_it_on_two_workers(
                     continue
                 for phone in (ada, bob):
                     assert await phone.send("find_partner", {"topic": learner.username}) == {"ok": True}
-                room = {"roomId": (await ada.hears("match_found"))["roomId"]}
-                await bob.hears("match_found")
+                room = {"roomId": (await ada.wait_for("match_found"))["roomId"]}
+                await bob.wait_for("match_found")
                 for phone in (ada, bob):
                     assert await phone.send("join_room", room) == {"ok": True}
                 # As long as an offer may be: more than any of nginx's buffers.
                 sdp = "v=0 " + "x" * 32_000
                 assert await ada.send("webrtc_offer", {**room, "sdp": sdp}) == {"ok": True}
-                assert (await bob.hears("webrtc_offer"))["sdp"] == sdp
+                assert (await bob.wait_for("webrtc_offer"))["sdp"] == sdp
                 assert await bob.send("end_call", room) == {"ok": True}
-                assert (await ada.hears("peer_left"))["reason"] == "ended"
+                assert (await ada.wait_for("peer_left"))["reason"] == "ended"
                 return
     raise AssertionError("every socket landed on the same worker")
 
 
-async def test_a_socket_is_refused_to_pages_of_other_sites(client: MakeClient, edge: Nginx) -> None:
-    """The API compares `Origin` with the scheme and host that nginx tells it of."""
+async def test_socket_of_another_origin_is_refused(client: MakeClient, edge: Nginx) -> None:
+    """The API compares `Origin` with the scheme and host that nginx forwards."""
     learner = await register(client())
     own = {"Host": "parlance.test", "Origin": "https://parlance.test"}
     async with socket(edge, learner, headers=own) as phone:
@@ -195,7 +196,7 @@ async def test_a_socket_is_refused_to_pages_of_other_sites(client: MakeClient, e
                 pass
 
 
-async def test_a_forged_address_counts_for_nothing(client: MakeClient) -> None:
+async def test_forged_address_is_ignored(client: MakeClient) -> None:
     """Ten accounts an hour from one address, whatever its client says of itself."""
 
     async def sign_up(http: httpx.AsyncClient) -> int:
@@ -209,7 +210,7 @@ async def test_a_forged_address_counts_for_nothing(client: MakeClient) -> None:
     assert await sign_up(other) == 201
 
 
-async def test_a_picture_may_be_as_large_as_the_api_allows_and_nothing_else_may(client: MakeClient) -> None:
+async def test_body_limit_is_that_of_the_api(client: MakeClient) -> None:
     http = client()
     await register(http)
     small = picture("JPEG")
@@ -227,7 +228,7 @@ async def test_a_picture_may_be_as_large_as_the_api_allows_and_nothing_else_may(
         assert (answer.status_code, answer.json()["code"]) == (413, "payload_too_large")
 
 
-async def test_a_flood_from_one_address_ends_here(client: MakeClient, edge: Nginx) -> None:
+async def test_flood_of_one_address_is_limited(client: MakeClient, edge: Nginx) -> None:
     started = time.monotonic()
     answers = await pipelined(edge, "/health", *[{}] * 500)
     refused = [answer for answer in answers if answer.status_code != 200]
@@ -264,7 +265,7 @@ async def test_flood_limit_counts_networks(tmp_path: Path) -> None:
         assert await refused("192.0.2.11", "::ffff:192.0.2.12") == 0
 
 
-async def test_without_an_api_it_says_so_in_the_apis_words(client: MakeClient, tmp_path: Path) -> None:
+async def test_unavailable_api_is_answered_with_a_problem(client: MakeClient, tmp_path: Path) -> None:
     with nginx(tmp_path, f"127.0.0.1:{free_port()}") as lonely:
         answer = await client(to=lonely).get("/health")
         same_problem(answer, errors.Unavailable())
@@ -306,7 +307,7 @@ async def test_renewed_certificate_is_read_on_reload(edge: Nginx, server: Server
         async def is_renewed() -> bool:
             return await asyncio.to_thread(shown) == renewed
 
-        await becomes(is_renewed)
+        await eventually(is_renewed)
 
 
 async def test_host_keeps_its_port(client: MakeClient, edge: Nginx) -> None:
@@ -345,7 +346,7 @@ def test_every_large_body_of_the_contract_passes() -> None:
     assert checked >= 4
 
 
-async def test_assets_come_from_whichever_host_has_them(client: MakeClient, server: Server, tmp_path: Path) -> None:
+async def test_assets_come_from_the_host_that_has_them(client: MakeClient, server: Server, tmp_path: Path) -> None:
     """During a rollout the page of one version asks for assets that the other host does not have."""
 
     async def older(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -372,9 +373,7 @@ async def test_assets_come_from_whichever_host_has_them(client: MakeClient, serv
     before.close()
 
 
-async def test_a_quiet_socket_lives_as_long_as_pings_come_before_the_timeout(
-    client: MakeClient, edge: Nginx, server: Server, tmp_path: Path
-) -> None:
+async def test_pings_keep_a_quiet_socket_open(client: MakeClient, edge: Nginx, server: Server, tmp_path: Path) -> None:
     """Three at once: the deployed timeouts against the pings that the API announces; a timeout that leaves just room
     for one ping; and, so that the two show something, one that leaves none."""
     learner = await register(client())
@@ -423,7 +422,7 @@ def raw_answers(answers: bytes) -> list[tuple[int, str]]:
 
 
 @pytest.mark.parametrize("path", ["/payments/webhook", "/socket.io/?EIO=4&transport=websocket"])
-async def test_a_hidden_request_answers_nobody(client: MakeClient, edge: Nginx, path: str) -> None:
+async def test_smuggled_request_is_not_answered(client: MakeClient, edge: Nginx, path: str) -> None:
     """A POST with an offer, line breaks and a whole request in its body shares nginx's connections with a stranger."""
     email, password = f"{secrets.token_hex(8)}@example.com", "correct horse"
     login = {"email": email, "password": password, "deviceId": "phone", "platform": "ios"}
@@ -462,7 +461,7 @@ async def test_a_hidden_request_answers_nobody(client: MakeClient, edge: Nginx, 
         await ask(1000 + number)
 
 
-async def test_offers_go_to_the_socket_alone(client: MakeClient, edge: Nginx) -> None:
+async def test_upgrades_go_to_the_socket_path_alone(client: MakeClient, edge: Nginx) -> None:
     """What reaches the API, as the API's own words show it; other requests keep their connections to it."""
     offer = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
     handshake = {**offer, "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}

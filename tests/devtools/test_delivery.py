@@ -12,95 +12,95 @@ import razorpay
 import stripe
 
 from devtools.stand_ins import StandIns, running
-from devtools.stand_ins.receiver import Receiver, listening
-from testing.accounts import eventually
+from devtools.stand_ins.receiver import Receiver, run_receiver
+from testing.polling import eventually
 from tests.devtools.conftest import razorpay_client_of, stripe_client_of
 from tests.devtools.test_razorpay import LINK
-from tests.devtools.test_stripe import ORDER, hear, make_session
+from tests.devtools.test_stripe import ORDER, events_of, make_session
 
 
-async def test_a_webhook_is_tried_again_until_a_2xx(
+async def test_webhook_is_retried_until_a_2xx(
     stand_ins: StandIns, stripe_client: stripe.StripeClient, receiver: Receiver
 ) -> None:
-    stand_ins.courier.configure(enabled=["checkout.session.*"], backoff=0.05)
+    stand_ins.webhooks.configure(enabled=["checkout.session.*"], backoff=0.05)
     receiver.answers = [500, 302, 503]
     session = await make_session(stripe_client)
     stand_ins.stripe.pay(session.id)
-    await eventually(lambda: stand_ins.courier.deliveries(state="delivered"), within=5, what="delivered")
-    assert stand_ins.courier.deliveries()[0]["answers"] == [500, 302, 503, 200]
-    assert len({heard.body for heard in receiver.heard}) == 1
-    assert len({event.id for event in hear(receiver, stand_ins)}) == 1
+    await eventually(lambda: stand_ins.webhooks.deliveries(state="delivered"), within=5, what="delivered")
+    assert stand_ins.webhooks.deliveries()[0]["answers"] == [500, 302, 503, 200]
+    assert len({each.body for each in receiver.received}) == 1
+    assert len({event.id for event in events_of(receiver, stand_ins)}) == 1
 
 
-async def test_a_receiver_that_is_away_hears_of_it_later(
+async def test_unavailable_receiver_gets_the_webhook_later(
     stand_ins: StandIns, stripe_client: stripe.StripeClient
 ) -> None:
-    stand_ins.courier.configure(enabled=["checkout.session.*"], backoff=0.05)
-    stand_ins.courier.url = "http://127.0.0.1:9/payments/webhook"
+    stand_ins.webhooks.configure(enabled=["checkout.session.*"], backoff=0.05)
+    stand_ins.webhooks.url = "http://127.0.0.1:9/payments/webhook"
     session = await make_session(stripe_client)
     stand_ins.stripe.pay(session.id)
-    await eventually(lambda: stand_ins.courier.deliveries()[0]["answers"], within=5, what="an attempt")
-    with listening() as receiver:
-        stand_ins.courier.url = receiver.url
-        await eventually(lambda: receiver.heard, within=5, what="heard")
+    await eventually(lambda: stand_ins.webhooks.deliveries()[0]["answers"], within=5, what="an attempt")
+    with run_receiver() as receiver:
+        stand_ins.webhooks.url = receiver.url
+        await eventually(lambda: receiver.received, within=5, what="a webhook")
 
 
-async def test_duplicates_and_the_wrong_order(
+async def test_duplicate_and_reordered_deliveries(
     stand_ins: StandIns, stripe_client: stripe.StripeClient, receiver: Receiver
 ) -> None:
-    stand_ins.courier.configure(enabled=["checkout.*", "refund.*"], hold=True, copies=2, reverse=True)
+    stand_ins.webhooks.configure(enabled=["checkout.*", "refund.*"], hold=True, copies=2, reverse=True)
     session = await make_session(stripe_client)
     stand_ins.stripe.pay(session.id)
     stand_ins.stripe.refund(session.id)
-    assert receiver.heard == []
-    stand_ins.courier.configure(hold=False)
-    await eventually(lambda: len(receiver.heard) == 6, within=5, what="three events, twice each")
-    events = hear(receiver, stand_ins)
+    assert receiver.received == []
+    stand_ins.webhooks.configure(hold=False)
+    await eventually(lambda: len(receiver.received) == 6, within=5, what="three events, twice each")
+    events = events_of(receiver, stand_ins)
     assert [event.type for event in events[::2]] == ["refund.updated", "refund.created", "checkout.session.completed"]
     assert [event.id for event in events[::2]] == [event.id for event in events[1::2]]
 
 
-async def test_a_lost_webhook_can_be_listed_and_sent_again(
+async def test_lost_webhook_can_be_listed_and_sent_again(
     stand_ins: StandIns, stripe_client: stripe.StripeClient, receiver: Receiver
 ) -> None:
-    stand_ins.courier.configure(drop=["checkout.session.completed"])
+    stand_ins.webhooks.configure(drop=["checkout.session.completed"])
     session = await make_session(stripe_client)
     stand_ins.stripe.pay(session.id)
-    await eventually(lambda: len(receiver.heard) == 3, within=5, what="the others")
+    await eventually(lambda: len(receiver.received) == 3, within=5, what="the others")
     lost = (await stripe_client.v1.events.list_async({"type": "checkout.session.completed"})).data[0]
     assert (await stripe_client.v1.events.retrieve_async(lost.id)).type == lost.type
-    stand_ins.courier.resend(lost.id)
-    await eventually(lambda: len(receiver.heard) == 4, within=5, what="the lost one")
-    assert hear(receiver, stand_ins)[-1].id == lost.id
+    stand_ins.webhooks.resend(lost.id)
+    await eventually(lambda: len(receiver.received) == 4, within=5, what="the lost one")
+    assert events_of(receiver, stand_ins)[-1].id == lost.id
 
 
-async def test_a_delay_and_all_at_once(
+async def test_delayed_and_immediate_deliveries(
     stand_ins: StandIns, stripe_client: stripe.StripeClient, receiver: Receiver
 ) -> None:
-    stand_ins.courier.configure(delay=0.3, parallel=True)
+    stand_ins.webhooks.configure(delay=0.3, parallel=True)
     session = await make_session(stripe_client)
     stand_ins.stripe.pay(session.id)
-    assert not receiver.heard
-    await eventually(lambda: len(receiver.heard) == 4, within=5, what="all of them")
+    assert not receiver.received
+    await eventually(lambda: len(receiver.received) == 4, within=5, what="all of them")
 
 
-async def test_a_receiver_in_this_process(stand_ins: StandIns, stripe_client: stripe.StripeClient) -> None:
-    heard: list[str] = []
+async def test_receiver_in_this_process(stand_ins: StandIns, stripe_client: stripe.StripeClient) -> None:
+    received: list[str] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        heard.append((await receive())["body"].decode())
+        received.append((await receive())["body"].decode())
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
     session = await make_session(stripe_client)
     stand_ins.stripe.pay(session.id)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app)) as http:
-        assert await stand_ins.courier.deliver(http, "http://parlance.test/payments/webhook") == 4
-        assert await stand_ins.courier.deliver(http, "http://parlance.test/payments/webhook") == 0
-    assert len(heard) == 4
+        assert await stand_ins.webhooks.deliver(http, "http://parlance.test/payments/webhook") == 4
+        assert await stand_ins.webhooks.deliver(http, "http://parlance.test/payments/webhook") == 0
+    assert len(received) == 4
 
 
-async def test_the_effect_happens_and_the_answer_never_comes(stand_ins: StandIns) -> None:
+async def test_cut_answer_keeps_the_effect(stand_ins: StandIns) -> None:
     client = stripe_client_of(stand_ins, timeout=0.5)
     kinds: tuple[Literal["hang"], Literal["cut"]] = ("hang", "cut")
     for kind in kinds:
@@ -154,7 +154,7 @@ async def test_refusals_have_no_effect(
     assert time.monotonic() - began >= 0.3
 
 
-async def test_delayed_money_comes_by_itself(stand_ins: StandIns, stripe_client: stripe.StripeClient) -> None:
+async def test_delayed_payment_settles_by_itself(stand_ins: StandIns, stripe_client: stripe.StripeClient) -> None:
     stand_ins.pace.delayed_payment = 1
     session = await make_session(stripe_client)
     stand_ins.stripe.pay_later(session.id)
@@ -165,20 +165,20 @@ async def test_delayed_money_comes_by_itself(stand_ins: StandIns, stripe_client:
     )
 
 
-async def test_what_was_paid_stays_paid_after_a_restart(tmp_path: Path) -> None:
+async def test_payments_outlive_a_restart(tmp_path: Path) -> None:
     state = tmp_path / "payments.json"
     with running(path=state) as stand_ins:
         session = await make_session(stripe_client_of(stand_ins))
         stand_ins.stripe.pay(session.id)
-    with running(path=state) as stand_ins, listening() as receiver:
-        assert stand_ins.standing(session.id).status == "paid"
-        stand_ins.courier.url = receiver.url
-        stand_ins.courier.wake()
-        await eventually(lambda: len(receiver.heard) == 4, within=5, what="the webhooks still owed")
-        assert hear(receiver, stand_ins)
+    with running(path=state) as stand_ins, run_receiver() as receiver:
+        assert stand_ins.get_state(session.id).status == "paid"
+        stand_ins.webhooks.url = receiver.url
+        stand_ins.webhooks.wake()
+        await eventually(lambda: len(receiver.received) == 4, within=5, what="the webhooks still owed")
+        assert events_of(receiver, stand_ins)
 
 
-async def test_the_dashboard_and_the_control_api(
+async def test_dashboard_and_the_control_api(
     stand_ins: StandIns, stripe_client: stripe.StripeClient, browser: httpx.Client
 ) -> None:
     session = await make_session(stripe_client)
@@ -200,9 +200,9 @@ async def test_the_dashboard_and_the_control_api(
     assert session.id in dashboard.text and "Fluent &amp; confident" in dashboard.text
     press = f"/dashboard/{session.id}"
     assert browser.post(press, data={"action": "refund"}, follow_redirects=True).status_code == 200
-    assert stand_ins.standing(session.id).refunds_pending == 149_800
+    assert stand_ins.get_state(session.id).refunds_pending == 149_800
     for action in ("settle-refunds", "dispute", "lose"):
         assert browser.post(press, data={"action": action}).status_code == 303
-    standing = stand_ins.standing(session.id)
+    standing = stand_ins.get_state(session.id)
     assert (standing.refunded, standing.dispute) == (149_900, "lost")
     assert browser.post(press, data={"action": "win"}).status_code == 409

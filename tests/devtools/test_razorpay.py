@@ -14,7 +14,7 @@ from razorpay.errors import BadRequestError, SignatureVerificationError
 
 from devtools.stand_ins import StandIns
 from devtools.stand_ins.receiver import Receiver
-from testing.accounts import eventually
+from testing.polling import eventually
 from tests.devtools.conftest import razorpay_client_of
 
 LINK: dict[str, Any] = {
@@ -28,7 +28,7 @@ LINK: dict[str, Any] = {
 }
 
 
-async def test_a_link_is_paid_end_to_end(
+async def test_link_is_paid_end_to_end(
     stand_ins: StandIns, razorpay_client: razorpay.Client, receiver: Receiver, browser: httpx.Client
 ) -> None:
     link = razorpay_client.payment_link.create(LINK)
@@ -43,14 +43,14 @@ async def test_a_link_is_paid_end_to_end(
         signed | {name: returned[name] for name in ("razorpay_payment_id", "razorpay_signature")}
     )
 
-    await eventually(lambda: len(receiver.heard) == 4, within=5, what="four webhooks")
-    for heard in receiver.heard:
-        secret, signature = stand_ins.keys.razorpay_webhook_secret, heard.headers["x-razorpay-signature"]
-        assert razorpay_client.utility.verify_webhook_signature(heard.body.decode(), signature, secret)
+    await eventually(lambda: len(receiver.received) == 4, within=5, what="four webhooks")
+    for delivery in receiver.received:
+        secret, signature = stand_ins.keys.razorpay_webhook_secret, delivery.headers["x-razorpay-signature"]
+        assert razorpay_client.utility.verify_webhook_signature(delivery.body.decode(), signature, secret)
         with pytest.raises(SignatureVerificationError):
-            razorpay_client.utility.verify_webhook_signature(heard.body.decode() + " ", signature, secret)
-    assert len({heard.headers["x-razorpay-event-id"] for heard in receiver.heard}) == 4
-    events = [json.loads(heard.body) for heard in receiver.heard]
+            razorpay_client.utility.verify_webhook_signature(delivery.body.decode() + " ", signature, secret)
+    assert len({delivery.headers["x-razorpay-event-id"] for delivery in receiver.received}) == 4
+    events = [json.loads(delivery.body) for delivery in receiver.received]
     assert [event["event"] for event in events] == [
         "payment.authorized",
         "payment.captured",
@@ -64,7 +64,7 @@ async def test_a_link_is_paid_end_to_end(
     fetched = razorpay_client.payment_link.fetch(link["id"])
     assert (fetched["status"], fetched["amount_paid"]) == ("paid", 149_900)
     assert razorpay_client.payment.fetch(returned["razorpay_payment_id"])["status"] == "captured"
-    assert stand_ins.standing(link["id"]).paid == 149_900
+    assert stand_ins.get_state(link["id"]).paid == 149_900
 
 
 def test_other_ways_through_the_pay_page(
@@ -75,15 +75,15 @@ def test_other_ways_through_the_pay_page(
     assert "declined" in browser.post(url, data={"action": "decline"}).text
     assert "close this page" in browser.post(url, data={"action": "abandon"}).text
     browser.post(url, data={"action": "later"})
-    assert stand_ins.standing(link["id"]).status == "processing"
+    assert stand_ins.get_state(link["id"]).status == "processing"
     stand_ins.razorpay.settle(link["id"], succeeded=False)
-    assert stand_ins.standing(link["id"]).status == "open"
+    assert stand_ins.get_state(link["id"]).status == "open"
     assert "has expired" in browser.post(url, data={"action": "expire"}, follow_redirects=True).text
-    kinds = [each["type"] for each in stand_ins.courier.deliveries()]
+    kinds = [each["type"] for each in stand_ins.webhooks.deliveries()]
     assert kinds == ["payment.failed", "payment.failed", "payment_link.expired"]
 
 
-def test_a_reference_is_unique_while_its_link_is_open(stand_ins: StandIns, razorpay_client: razorpay.Client) -> None:
+def test_reference_is_unique_while_its_link_is_open(stand_ins: StandIns, razorpay_client: razorpay.Client) -> None:
     link = razorpay_client.payment_link.create({**LINK, "expire_by": int(time.time()) + 900})
     with pytest.raises(BadRequestError, match="already exists"):
         razorpay_client.payment_link.create(LINK)
@@ -101,7 +101,7 @@ def test_a_reference_is_unique_while_its_link_is_open(stand_ins: StandIns, razor
 def test_refunds(stand_ins: StandIns, razorpay_client: razorpay.Client) -> None:
     link = razorpay_client.payment_link.create(LINK)
     stand_ins.razorpay.pay(link["id"])
-    payment = stand_ins.standing(link["id"]).payment
+    payment = stand_ins.get_state(link["id"]).payment
     key = {"X-Refund-Idempotency": "refund-order-1"}
     first = razorpay_client.payment.refund(payment, {"amount": 50_000}, headers=dict(key))
     again = razorpay_client.payment.refund(payment, {"amount": 50_000}, headers=dict(key))
@@ -118,7 +118,7 @@ def test_refunds(stand_ins: StandIns, razorpay_client: razorpay.Client) -> None:
     assert waiting["status"] == "pending"
     stand_ins.razorpay.settle_refund(waiting["id"], succeeded=False)
     assert razorpay_client.refund.fetch(waiting["id"])["status"] == "failed"
-    assert stand_ins.standing(link["id"]).refunded == 50_000
+    assert stand_ins.get_state(link["id"]).refunded == 50_000
     stand_ins.pace.refund = 0
     razorpay_client.payment.refund(payment, {})
     assert razorpay_client.payment.fetch(payment)["status"] == "refunded"
@@ -136,7 +136,7 @@ def test_disputes(stand_ins: StandIns, razorpay_client: razorpay.Client) -> None
     accepted = razorpay_client.dispute.accept(stand_ins.razorpay.dispute(link["id"]))
     assert (accepted["status"], accepted["amount_deducted"]) == ("lost", 149_900)
     assert [each["status"] for each in razorpay_client.dispute.all()["items"]] == ["lost", "won"]
-    kinds = [each["type"] for each in stand_ins.courier.deliveries()]
+    kinds = [each["type"] for each in stand_ins.webhooks.deliveries()]
     assert kinds[4:] == [
         "payment.dispute.created",
         "payment.dispute.won",
@@ -147,7 +147,7 @@ def test_disputes(stand_ins: StandIns, razorpay_client: razorpay.Client) -> None
     ]
 
 
-def test_what_is_refused(stand_ins: StandIns, razorpay_client: razorpay.Client) -> None:
+def test_invalid_requests_are_refused(stand_ins: StandIns, razorpay_client: razorpay.Client) -> None:
     with pytest.raises(BadRequestError, match="Authentication failed"):
         razorpay_client_of(stand_ins, secret="wrong").payment_link.create(LINK)
     with pytest.raises(BadRequestError, match="does not exist"):

@@ -11,7 +11,7 @@ import stripe
 
 from devtools.stand_ins import StandIns
 from devtools.stand_ins.receiver import Receiver
-from testing.accounts import eventually
+from testing.polling import eventually
 from tests.devtools.conftest import stripe_client_of
 
 #: Of no type: a TypedDict could not be spread.
@@ -37,15 +37,16 @@ async def make_session(client: stripe.StripeClient, **changes: Any) -> stripe.ch
     return await client.v1.checkout.sessions.create_async(params)
 
 
-def hear(receiver: Receiver, stand_ins: StandIns) -> list[stripe.Event]:
+def events_of(receiver: Receiver, stand_ins: StandIns) -> list[stripe.Event]:
     """Every event so far, each verified by the SDK."""
     secret = stand_ins.keys.stripe_webhook_secret
     return [
-        stripe.Webhook.construct_event(each.body, each.headers["stripe-signature"], secret) for each in receiver.heard
+        stripe.Webhook.construct_event(each.body, each.headers["stripe-signature"], secret)
+        for each in receiver.received
     ]
 
 
-async def test_a_session_is_paid_end_to_end(
+async def test_session_is_paid_end_to_end(
     stand_ins: StandIns, stripe_client: stripe.StripeClient, receiver: Receiver, browser: httpx.Client
 ) -> None:
     session = await make_session(stripe_client)
@@ -61,8 +62,8 @@ async def test_a_session_is_paid_end_to_end(
         f"https://app.example/paid?session_id={session.id}",
     )
 
-    await eventually(lambda: len(receiver.heard) == 4, within=5, what="four webhooks")
-    events = hear(receiver, stand_ins)
+    await eventually(lambda: len(receiver.received) == 4, within=5, what="four webhooks")
+    events = events_of(receiver, stand_ins)
     assert [event.type for event in events] == [
         "payment_intent.created",
         "charge.succeeded",
@@ -80,7 +81,7 @@ async def test_a_session_is_paid_end_to_end(
     assert isinstance(paid.payment_intent.latest_charge, stripe.Charge) and paid.payment_intent.latest_charge.paid
     assert paid.line_items.data[0].description == "Fluent & confident"
 
-    standing = stand_ins.standing(session.id)
+    standing = stand_ins.get_state(session.id)
     assert (standing.status, standing.paid, standing.reference) == ("paid", 149_900, "order-1")
     assert browser.post(session.url, data={"action": "pay"}).status_code == 409
 
@@ -92,12 +93,12 @@ async def test_other_ways_through_the_pay_page(
     assert session.url
     declined = browser.post(session.url, data={"action": "decline"})
     assert declined.status_code == 200 and "declined" in declined.text
-    assert stand_ins.standing(session.id).status == "open"
+    assert stand_ins.get_state(session.id).status == "open"
     assert browser.post(session.url, data={"action": "abandon"}).headers["location"] == ORDER["cancel_url"]
     assert browser.post(session.url, data={"action": "later"}).headers["location"].endswith(session.id)
-    assert stand_ins.standing(session.id).status == "processing"
+    assert stand_ins.get_state(session.id).status == "processing"
     stand_ins.stripe.settle(session.id)
-    assert stand_ins.standing(session.id).status == "paid"
+    assert stand_ins.get_state(session.id).status == "paid"
 
     left = await make_session(stripe_client)
     assert left.url
@@ -119,14 +120,14 @@ async def test_other_ways_through_the_pay_page(
     ]
 
 
-async def test_a_delayed_payment_that_fails(stand_ins: StandIns, stripe_client: stripe.StripeClient) -> None:
+async def test_delayed_payment_that_fails(stand_ins: StandIns, stripe_client: stripe.StripeClient) -> None:
     stand_ins.pace.delayed_payment = None
     session = await make_session(stripe_client)
     stand_ins.stripe.pay_later(session.id)
     stand_ins.stripe.settle(session.id, succeeded=False)
     found = await stripe_client.v1.checkout.sessions.retrieve_async(session.id)
     assert (found.status, found.payment_status) == ("complete", "unpaid")
-    assert stand_ins.standing(session.id).status == "failed"
+    assert stand_ins.get_state(session.id).status == "failed"
 
 
 async def test_sessions_expire_by_the_clock_and_by_the_api(
@@ -145,7 +146,7 @@ async def test_sessions_expire_by_the_clock_and_by_the_api(
 async def test_refunds_are_partial_full_and_never_more(stand_ins: StandIns, stripe_client: stripe.StripeClient) -> None:
     session = await make_session(stripe_client)
     stand_ins.stripe.pay(session.id)
-    intent = stand_ins.standing(session.id).payment
+    intent = stand_ins.get_state(session.id).payment
     assert intent
     refunds = stripe_client.v1.refunds
     first = await refunds.create_async({"payment_intent": intent, "amount": 50_000})
@@ -162,17 +163,17 @@ async def test_refunds_are_partial_full_and_never_more(stand_ins: StandIns, stri
     assert [refund.amount for refund in listed.data] == [99_900, 50_000]
     charge = (await stripe_client.v1.charges.list_async({"payment_intent": intent})).data[0]
     assert charge.refunded and charge.amount_refunded == 149_900
-    assert stand_ins.standing(session.id).refunded == 149_900
+    assert stand_ins.get_state(session.id).refunded == 149_900
 
 
-async def test_a_refund_that_waits_succeeds_or_fails(stand_ins: StandIns, stripe_client: stripe.StripeClient) -> None:
+async def test_pending_refund_succeeds_or_fails(stand_ins: StandIns, stripe_client: stripe.StripeClient) -> None:
     stand_ins.pace.refund = None
     session = await make_session(stripe_client)
     stand_ins.stripe.pay(session.id)
-    intent = stand_ins.standing(session.id).payment
+    intent = stand_ins.get_state(session.id).payment
     assert intent
     refund = await stripe_client.v1.refunds.create_async({"payment_intent": intent, "amount": 100})
-    assert refund.status == "pending" and stand_ins.standing(session.id).refunds_pending == 100
+    assert refund.status == "pending" and stand_ins.get_state(session.id).refunds_pending == 100
     stand_ins.stripe.settle_refund(refund.id)
     assert (await stripe_client.v1.refunds.retrieve_async(refund.id)).status == "succeeded"
 
@@ -180,8 +181,8 @@ async def test_a_refund_that_waits_succeeds_or_fails(stand_ins: StandIns, stripe
     stand_ins.stripe.settle_refund(other.id, succeeded=False)
     failed = await stripe_client.v1.refunds.retrieve_async(other.id)
     assert (failed.status, failed.failure_reason) == ("failed", "expired_or_canceled_card")
-    assert stand_ins.standing(session.id).refunded == 100
-    assert [each["type"] for each in stand_ins.courier.deliveries()][-3:] == [
+    assert stand_ins.get_state(session.id).refunded == 100
+    assert [each["type"] for each in stand_ins.webhooks.deliveries()][-3:] == [
         "refund.updated",
         "charge.refund.updated",
         "refund.failed",
@@ -192,8 +193,8 @@ async def test_disputes(stand_ins: StandIns, stripe_client: stripe.StripeClient)
     session = await make_session(stripe_client)
     stand_ins.stripe.pay(session.id)
     dispute_id = stand_ins.stripe.dispute(session.id)
-    intent = stand_ins.standing(session.id).payment
-    assert intent and stand_ins.standing(session.id).dispute == "open"
+    intent = stand_ins.get_state(session.id).payment
+    assert intent and stand_ins.get_state(session.id).dispute == "open"
     refund: Any = {"payment_intent": intent}
     with pytest.raises(stripe.InvalidRequestError) as disputed:
         await stripe_client.v1.refunds.create_async(refund, {"idempotency_key": "refund-1"})
@@ -209,11 +210,11 @@ async def test_disputes(stand_ins: StandIns, stripe_client: stripe.StripeClient)
     other = await make_session(stripe_client)
     stand_ins.stripe.pay(other.id)
     lost = await stripe_client.v1.disputes.close_async(stand_ins.stripe.dispute(other.id))
-    assert lost.status == "lost" and stand_ins.standing(other.id).dispute == "lost"
+    assert lost.status == "lost" and stand_ins.get_state(other.id).dispute == "lost"
     assert len((await stripe_client.v1.disputes.list_async()).data) == 2
 
 
-async def test_a_repeated_key_replays_and_another_body_is_refused(
+async def test_repeated_key_replays_and_another_body_is_refused(
     stand_ins: StandIns, stripe_client: stripe.StripeClient
 ) -> None:
     sessions = stripe_client.v1.checkout.sessions
@@ -237,7 +238,7 @@ async def test_a_repeated_key_replays_and_another_body_is_refused(
     assert late.id != first.id
 
 
-async def test_errors_have_the_shape_of_stripes(stand_ins: StandIns, stripe_client: stripe.StripeClient) -> None:
+async def test_errors_have_the_form_of_stripe(stand_ins: StandIns, stripe_client: stripe.StripeClient) -> None:
     with pytest.raises(stripe.AuthenticationError) as wrong_key:
         await make_session(stripe_client_of(stand_ins, key="sk_test_wrong"))
     assert wrong_key.value.http_status == 401 and wrong_key.value.request_id

@@ -92,11 +92,11 @@ for (const amount of ["100", ""]) {
   await page.getByRole("dialog").getByRole("button", { name: "Refund" }).click();
   await status("on its way");
   await page.locator("#status").evaluate((element) => (element.textContent = ""));
-  for (let turn = 0; turn < 40; turn++) {
+  for (let turn = 0; turn < 100; turn++) {
     const back = await page.locator("main tbody tr").first().locator("td").nth(4).textContent();
     if (back.includes(amount ? "100.00" : "499.00")) break;
     await page.evaluate(() => dispatchEvent(new HashChangeEvent("hashchange")));
-    await page.waitForTimeout(250);
+    await page.waitForTimeout(100);
   }
 }
 seen.order = await page.locator("main tbody tr").first().innerText();

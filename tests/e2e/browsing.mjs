@@ -12,7 +12,7 @@ export async function browse(executablePath, args, origins) {
   const violations = [];
   const looked_at = [];
 
-  /** A window of somebody who shares no cookies with the others. */
+  /** A window that shares no cookies with the others. */
   async function person(viewport) {
     const context = await browser.newContext({ viewport, deviceScaleFactor: 1 });
     context.setDefaultTimeout(20_000);

@@ -65,9 +65,9 @@ await leave(again, "navigation");
 
 const events = await open("/docs/events");
 await events.locator("#operations").waitFor();
-const heard = await events.locator("#operations h3:has(span.font-mono)").allTextContents();
+const titles = await events.locator("#operations h3:has(span.font-mono)").allTextContents();
 for (const button of await events.locator("#operations li").first().locator("button").all()) await button.click();
 await leave(events, "events");
 
 await browser.close();
-console.log(JSON.stringify({ complaints, operations, answer, events: heard }));
+console.log(JSON.stringify({ complaints, operations, answer, events: titles }));

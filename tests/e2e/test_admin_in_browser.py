@@ -12,10 +12,10 @@ import pytest
 from contract import lint
 from devtools.demo_data import DemoData
 from settings import Settings
-from testing.call_history import had_call
-from testing.debian_programs import program
+from testing.call_history import add_call
+from testing.debian_programs import find_program
 from testing.servers import PASSWORD
-from testing.shop import a_shop
+from testing.shop import run_shop
 from testing.time_limits import limit
 from testing.videos import clip
 
@@ -23,16 +23,16 @@ SCRIPT = Path(__file__).with_name("admin_in_browser.mjs")
 
 
 @pytest.mark.system
-async def test_an_operator_at_work(environment: dict[str, str], settings: Settings, tmp_path: Path) -> None:
-    chromium = program("chromium", "chromium", "google-chrome")
+async def test_operator_uses_the_admin_page(environment: dict[str, str], settings: Settings, tmp_path: Path) -> None:
+    chromium = find_program("chromium", "chromium", "google-chrome")
     await asyncio.to_thread(lint.install_node_packages)
-    async with a_shop(environment, settings, tmp_path, "stripe") as shop:
+    async with run_shop(environment, settings, tmp_path, "stripe") as shop:
         await DemoData(shop.container).fill(40, 1)
-        async with shop.operator() as admin, shop.somebody() as buyer, shop.somebody() as rude:
+        async with shop.operator() as admin, shop.learner() as buyer, shop.learner() as rude:
             order = await shop.enroll(buyer, await shop.course())
             await shop.press(order, "pay")
-            await shop.becomes(order, "paid", enrolled=True)
-            await had_call(shop.container, buyer, rude)
+            await shop.wait_for_order(order, "paid", enrolled=True)
+            await add_call(shop.container, buyer, rude)
             report = {"reportedId": rude.id, "reason": "harassment", "description": "<i>shouts</i> at everybody"}
             made = await buyer.http.post("/reports", json=report)
             assert made.status_code == 201, made.text
@@ -62,7 +62,7 @@ async def test_an_operator_at_work(environment: dict[str, str], settings: Settin
             seen = json.loads(done.stdout)
             assert seen["complaints"] == []
             assert "password" in seen["wrongPassword"] and seen["learner"] == f"{buyer.email} is not an administrator."
-            # The learner whom the page refused is signed out there, and nothing that opens a door stays in the browser.
+            # The learner whom the page refused is logged out there, and no credential stays in the browser.
             assert "ey" not in seen["stored"] and seen["unlabelled"] == 0
             assert seen["bars"] == 24 + 30 + 30 and int(seen["tiles"]["accounts"]) >= 40
             assert int(seen["tiles"]["open reports"]) >= 1 and seen["pending"] >= 1
@@ -71,4 +71,4 @@ async def test_an_operator_at_work(environment: dict[str, str], settings: Settin
             assert "499.50" in seen["price"] and seen["noVideo"] and "4 s" in seen["video"]
             for action in ("course.create", "lesson.create", "user.ban", "user.unban", "report.review", "order.refund"):
                 assert action in seen["audit"], seen["audit"]
-            await shop.becomes(order, "refunded", enrolled=False)
+            await shop.wait_for_order(order, "refunded", enrolled=False)

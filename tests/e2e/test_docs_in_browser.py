@@ -14,7 +14,7 @@ import yaml
 
 from contract import lint
 from contract.operations import METHODS
-from testing.debian_programs import program
+from testing.debian_programs import find_program
 from testing.servers import Server, register
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.mark.system
 async def test_docs_in_browser(server: Server, tmp_path: Path) -> None:
-    chromium = program("chromium", "chromium", "google-chrome")
+    chromium = find_program("chromium", "chromium", "google-chrome")
     await asyncio.to_thread(lint.install_node_packages)
     async with httpx.AsyncClient(base_url=server.url) as http:
         learner = await register(http)

@@ -11,16 +11,18 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from adapters.jobs import STALLED_AFTER
 from container import Container
 from settings import Settings
-from testing.accounts import eventually, load, own_database
-from testing.call_history import make_admin, value
+from testing.accounts import make_admin
+from testing.containers import load_settings
+from testing.databases import own_database, value
 from testing.lessons import new_course, new_lesson
 from testing.pictures import keys
+from testing.polling import eventually
 from testing.servers import Learner, start_server, stop_server
-from testing.shop import a_worker
+from testing.shop import run_job_worker
 from testing.videos import clip, decoded, everything, put
+from tests.e2e.conftest import let_heartbeats_age
 
 
 @pytest.fixture
@@ -31,7 +33,7 @@ async def studio(
     with own_database(settings) as own:
         variables = {**environment, "DB_NAME": own.db_name}
         server = await asyncio.to_thread(start_server, variables, tmp_path / "server.log", workers=1)
-        container = Container(load(variables))
+        container = Container(load_settings(variables))
         try:
             async with (
                 httpx.AsyncClient(base_url=server.url, timeout=60, trust_env=False) as http,
@@ -56,7 +58,7 @@ def children(pid: int, name: str) -> list[int]:
     return found
 
 
-async def test_a_worker_killed_halfway_and_another_that_takes_over(
+async def test_killed_job_worker_is_replaced_during_transcoding(
     studio: tuple[dict[str, str], Container, Learner], tmp_path: Path
 ) -> None:
     variables, container, admin = studio
@@ -71,7 +73,7 @@ async def test_a_worker_killed_halfway_and_another_that_takes_over(
     async def progress() -> int:
         return int((await admin.http.get(f"/lessons/{lesson}")).json()["videoProgress"])
 
-    with a_worker(variables, tmp_path / "first.log") as first:
+    with run_job_worker(variables, tmp_path / "first.log") as first:
         seen = await eventually(progress, within=60, what="some progress")
         (encoder,) = children(first.pid, "ffmpeg")
         first.kill()
@@ -83,8 +85,8 @@ async def test_a_worker_killed_halfway_and_another_that_takes_over(
     leftover = f"{(await keys(container.settings, prefix))[0].rpartition('/')[0]}/hls-killed/720p_00000.ts"
     await container.storage.put(leftover, b"half of a segment", "video/mp2t")
 
-    await asyncio.sleep(STALLED_AFTER + 1)
-    with a_worker(variables, tmp_path / "second.log"):
+    let_heartbeats_age(container.settings)
+    with run_job_worker(variables, tmp_path / "second.log"):
         # What the schedule does each minute.
         await container.jobs.app.configure_task("jobs.retry_stalled").defer_async(timestamp=0)
 
@@ -109,16 +111,16 @@ async def test_a_worker_killed_halfway_and_another_that_takes_over(
         assert abs((await decoded(segments, tmp_path))[0] - 30) < 0.5
 
 
-async def test_a_worker_that_is_stopped_gives_its_video_back(
+async def test_stopped_job_worker_releases_its_video(
     studio: tuple[dict[str, str], Container, Learner], tmp_path: Path
 ) -> None:
     variables, _, admin = studio
     lesson = await new_lesson(admin.http, await new_course(admin.http))
     assert (await put(admin, lesson, clip(2))).status_code == 202
-    with a_worker(variables, tmp_path / "worker.log") as worker:
+    with run_job_worker(variables, tmp_path / "worker.log") as worker:
         worker.terminate()
         assert await asyncio.to_thread(worker.wait, 30) == 0
-    with a_worker(variables, tmp_path / "next.log"):
+    with run_job_worker(variables, tmp_path / "next.log"):
 
         async def ready() -> bool:
             return bool((await admin.http.get(f"/lessons/{lesson}")).json()["videoStatus"] == "ready")

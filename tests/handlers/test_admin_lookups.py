@@ -14,32 +14,31 @@ import app
 from container import Container
 from models import AuditEntry, OrderStatus, ProviderName, Role
 from settings import Settings
-from testing.accounts import own_database, running
-from testing.admin_rows import NOON, an_account, an_order, minutes_ago, some_course
-from testing.call_history import every_page, had_call, make_admin, rows
-from testing.payments import completed, deliver, paying, tills
+from testing.accounts import make_admin
+from testing.admin_rows import NOON, add_account, add_course, add_order, minutes_ago
+from testing.call_history import add_call
+from testing.databases import rows
+from testing.http_answers import read_all_pages
+from testing.lessons import MISSING_ID
+from testing.payments import completed, deliver, selling_container
 from testing.servers import Learner, client, register
 
-NOWHERE = "7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0"
+
+@pytest.fixture(scope="module")
+async def services(settings: Settings) -> AsyncIterator[Container]:
+    async with selling_container(settings) as services:
+        yield services
 
 
 @pytest.fixture(scope="module")
-async def house(settings: Settings) -> AsyncIterator[Container]:
-    with own_database(settings) as own:
-        own = paying(own)
-        async with running(own, payment_providers=tills(own)) as services:
-            yield services
+def asgi(services: Container) -> Any:
+    return app.create(services)
 
 
 @pytest.fixture(scope="module")
-def asgi(house: Container) -> Any:
-    return app.create(house)
-
-
-@pytest.fixture(scope="module")
-async def admin(house: Container, asgi: Any) -> AsyncIterator[Learner]:
+async def admin(services: Container, asgi: Any) -> AsyncIterator[Learner]:
     async with client(asgi) as http:
-        yield await make_admin(house, http)
+        yield await make_admin(services, http)
 
 
 @pytest.fixture
@@ -55,7 +54,7 @@ def name() -> str:
 
 async def found(admin: Learner, path: str, **query: Any) -> list[str]:
     """The ids of a whole list, read two at a time."""
-    return [each["id"] for each in await every_page(admin.http, path, limit=2, **query)]
+    return [each["id"] for each in await read_all_pages(admin.http, path, limit=2, **query)]
 
 
 async def refused(admin: Learner, path: str, **query: Any) -> tuple[int, str]:
@@ -66,11 +65,11 @@ async def refused(admin: Learner, path: str, **query: Any) -> tuple[int, str]:
 # --- Accounts -------------------------------------------------------------------------------------------
 
 
-async def test_an_account_is_listed_with_what_operators_sort_people_by(house: Container, admin: Learner) -> None:
+async def test_account_list_has_the_operator_fields(services: Container, admin: Learner) -> None:
     email = f"{name()}@example.com"
     columns = {"username": name(), "display_name": "Ada", "total_sessions": 3, "total_practice_mins": 40}
-    one = await an_account(
-        house, email, is_verified=True, flagged_at=NOON, created_at=minutes_ago(5), last_active_at=NOON, **columns
+    one = await add_account(
+        services, email, is_verified=True, flagged_at=NOON, created_at=minutes_ago(5), last_active_at=NOON, **columns
     )
     (item,) = (await admin.http.get("/admin/users", params={"search": email})).json()["items"]
     assert item == {
@@ -90,7 +89,8 @@ async def test_an_account_is_listed_with_what_operators_sort_people_by(house: Co
     }
 
 
-async def test_filters_of_accounts_alone_and_together(house: Container, admin: Learner) -> None:
+@pytest.mark.rest_paths
+async def test_account_filters_combine(services: Container, admin: Learner) -> None:
     prefix = name()
     banned = {"is_banned": True, "ban_reason": "Spam.", "banned_at": NOON}
     kinds: dict[str, dict[str, Any]] = {
@@ -102,7 +102,7 @@ async def test_filters_of_accounts_alone_and_together(house: Container, admin: L
         "boss": {"role": Role.ADMIN, "is_verified": True},
     }
     ids = {
-        kind: await an_account(house, f"{prefix}{kind}@example.com", created_at=minutes_ago(age), **columns)
+        kind: await add_account(services, f"{prefix}{kind}@example.com", created_at=minutes_ago(age), **columns)
         for age, (kind, columns) in enumerate(kinds.items())
     }
     for query, expected in (
@@ -125,15 +125,13 @@ async def test_filters_of_accounts_alone_and_together(house: Container, admin: L
         assert mine == [ids[kind] for kind in expected.split()], query
 
 
-async def test_a_search_is_how_an_address_or_a_username_begins_and_nothing_else(
-    house: Container, admin: Learner
-) -> None:
+async def test_search_matches_the_start_of_email_or_username(services: Container, admin: Learner) -> None:
     tag = uuid.uuid4().hex[:8]
-    by_email = await an_account(
-        house, f"Zoe.O'Hara+{tag}@Example.com", username=f"tin_{tag}", created_at=minutes_ago(1)
+    by_email = await add_account(
+        services, f"Zoe.O'Hara+{tag}@Example.com", username=f"tin_{tag}", created_at=minutes_ago(1)
     )
-    by_name = await an_account(house, f"x{tag}@example.com", username=f"Zoe_{tag}", created_at=minutes_ago(2))
-    other = await an_account(house, f"zoe5ohara{tag}@example.com", username=f"zoeX{tag}", created_at=minutes_ago(3))
+    by_name = await add_account(services, f"x{tag}@example.com", username=f"Zoe_{tag}", created_at=minutes_ago(2))
+    other = await add_account(services, f"zoe5ohara{tag}@example.com", username=f"zoeX{tag}", created_at=minutes_ago(3))
     mine = {by_email, by_name, other}
 
     async def search(text: str) -> list[str]:
@@ -163,30 +161,30 @@ async def test_a_search_is_how_an_address_or_a_username_begins_and_nothing_else(
         assert await search(nothing) == [], nothing
 
 
-async def test_an_account_that_two_searches_find_is_there_once(house: Container, admin: Learner) -> None:
+async def test_account_matching_twice_is_listed_once(services: Container, admin: Learner) -> None:
     same = name()
     ids = [
-        await an_account(
-            house, f"{same}{number}@example.com", username=f"{same}{number}", created_at=minutes_ago(number)
+        await add_account(
+            services, f"{same}{number}@example.com", username=f"{same}{number}", created_at=minutes_ago(number)
         )
         for number in range(5)
     ]
     assert await found(admin, "/admin/users", search=same) == ids
 
 
-async def test_an_id_is_searched_from_eight_characters_on(house: Container, admin: Learner) -> None:
-    one = await an_account(house, f"{name()}@example.com")
+async def test_id_search_needs_eight_characters(services: Container, admin: Learner) -> None:
+    one = await add_account(services, f"{name()}@example.com")
     for prefix in (one, one.upper(), one[:8], one[:9], one[:20], one[:35]):
         assert await found(admin, "/admin/users", search=prefix) == [one], prefix
     for nothing in (one[:7], one[1:], f"{one}0", f"{one[:8]}{one[9:]}", f"{one[:8]}--", "--------", f"{one[:7]}g"):
         assert await found(admin, "/admin/users", search=nothing) == [], nothing
 
 
-async def test_pages_stay_while_accounts_come(house: Container, admin: Learner) -> None:
+async def test_account_pages_are_stable_under_inserts(services: Container, admin: Learner) -> None:
     prefix = name()
-    # Many of one instant: the id tells them apart.
+    # Many of one instant: the id orders them.
     made = [
-        await an_account(house, f"{prefix}{number}@example.com", created_at=minutes_ago(number // 5))
+        await add_account(services, f"{prefix}{number}@example.com", created_at=minutes_ago(number // 5))
         for number in range(20)
     ]
     expected = await found(admin, "/admin/users", search=prefix)
@@ -199,11 +197,12 @@ async def test_pages_stay_while_accounts_come(house: Container, admin: Learner) 
         if page["nextCursor"] is None:
             break
         cursor = {"cursor": page["nextCursor"]}
-        await an_account(house, f"{prefix}new{uuid.uuid4().hex}@example.com")
+        await add_account(services, f"{prefix}new{uuid.uuid4().hex}@example.com")
     assert read == expected
 
 
-async def test_what_is_no_query_is_refused(admin: Learner) -> None:
+@pytest.mark.rest_paths
+async def test_invalid_list_query_is_refused(admin: Learner) -> None:
     queries: list[tuple[str, dict[str, Any]]] = [
         ("/admin/users", {"role": "teacher"}),
         ("/admin/users", {"banned": "maybe"}),
@@ -226,18 +225,18 @@ async def test_what_is_no_query_is_refused(admin: Learner) -> None:
     ]
     for path, query in queries:
         assert await refused(admin, path, **query) == (400, "request_invalid"), (path, query)
-    assert await refused(admin, f"/admin/users/{NOWHERE}") == (404, "not_found")
+    assert await refused(admin, f"/admin/users/{MISSING_ID}") == (404, "not_found")
     assert await refused(admin, "/admin/users/ada") == (400, "request_invalid")
 
 
-async def test_the_detail_tells_what_an_account_has_done_and_what_was_done_about_it(
-    house: Container, admin: Learner, learners: tuple[Learner, Learner]
+async def test_account_detail_has_activity_and_moderation(
+    services: Container, admin: Learner, learners: tuple[Learner, Learner]
 ) -> None:
     ada, bob = learners
-    calls = [await had_call(house, ada, bob, topic="food") for _ in range(12)]
+    calls = [await add_call(services, ada, bob, topic="food") for _ in range(12)]
     about = await bob.http.post("/reports", json={"reportedId": ada.id, "sessionId": calls[0], "reason": "spam"})
     by = await ada.http.post("/reports", json={"reportedId": bob.id, "sessionId": calls[1], "reason": "other"})
-    order = await an_order(house, ada.id, await some_course(house), status=OrderStatus.PAID, disputed=True)
+    order = await add_order(services, ada.id, await add_course(services), status=OrderStatus.PAID, disputed=True)
     assert (await admin.http.patch(f"/admin/users/{ada.id}/ban", json={"reason": "Spam links."})).status_code == 204
     detail = (await admin.http.get(f"/admin/users/{ada.id}")).json()
     listed = (await admin.http.get("/admin/users", params={"search": ada.email})).json()["items"][0]
@@ -260,12 +259,10 @@ async def test_the_detail_tells_what_an_account_has_done_and_what_was_done_about
     assert await found(admin, "/admin/reports", reporterId=ada.id, status="dismissed") == []
 
 
-async def test_a_deleted_account_is_in_no_list_and_its_detail_names_nobody(
-    house: Container, asgi: Any, admin: Learner
-) -> None:
+async def test_deleted_account_is_unlisted_and_anonymous(services: Container, asgi: Any, admin: Learner) -> None:
     async with client(asgi) as http:
         gone = await register(http)
-        await had_call(house, gone, admin)
+        await add_call(services, gone, admin)
         body = {"password": "correct horse battery"}
         assert (await gone.http.request("DELETE", "/users/me", json=body)).status_code == 204
     for query in ({"search": gone.email}, {"search": gone.username}, {"search": gone.id}, {}):
@@ -278,9 +275,9 @@ async def test_a_deleted_account_is_in_no_list_and_its_detail_names_nobody(
 # --- Orders ---------------------------------------------------------------------------------------------
 
 
-async def test_filters_of_orders_alone_and_together(house: Container, admin: Learner) -> None:
-    course, other = await some_course(house), await some_course(house)
-    ada, bob = [await an_account(house, f"{name()}@example.com") for _ in range(2)]
+async def test_order_filters_combine(services: Container, admin: Learner) -> None:
+    course, other = await add_course(services), await add_course(services)
+    ada, bob = [await add_account(services, f"{name()}@example.com") for _ in range(2)]
     razorpay, paid = ProviderName.RAZORPAY, OrderStatus.PAID
     made: list[tuple[str, str, uuid.UUID, dict[str, Any]]] = [
         ("pending", ada, course, {}),
@@ -291,7 +288,7 @@ async def test_filters_of_orders_alone_and_together(house: Container, admin: Lea
         ("expired", bob, course, {"status": OrderStatus.EXPIRED, "provider": razorpay}),
     ]
     ids = {
-        kind: await an_order(house, who, what, created_at=minutes_ago(age), **columns)
+        kind: await add_order(services, who, what, created_at=minutes_ago(age), **columns)
         for age, (kind, who, what, columns) in enumerate(made)
     }
     for query, expected in (
@@ -305,21 +302,22 @@ async def test_filters_of_orders_alone_and_together(house: Container, admin: Lea
         ({"disputed": "true"}, "disputed"),
         ({"disputed": "false", "userId": bob}, "razorpay expired"),
         ({"disputed": "true", "userId": ada}, ""),
-        ({"userId": NOWHERE}, ""),
+        ({"userId": MISSING_ID}, ""),
     ):
         listed = [each for each in await found(admin, "/admin/orders", **query) if each in ids.values()]
         assert listed == [ids[kind] for kind in expected.split()], query
 
 
-async def test_pages_stay_while_orders_come(house: Container, admin: Learner) -> None:
-    ada = await an_account(house, f"{name()}@example.com")
+async def test_order_pages_are_stable_under_inserts(services: Container, admin: Learner) -> None:
+    ada = await add_account(services, f"{name()}@example.com")
     made = [
-        await an_order(house, ada, await some_course(house), created_at=minutes_ago(number // 3)) for number in range(7)
+        await add_order(services, ada, await add_course(services), created_at=minutes_ago(number // 3))
+        for number in range(7)
     ]
     expected = await found(admin, "/admin/orders", userId=ada)
     assert sorted(expected) == sorted(made)
     first = (await admin.http.get("/admin/orders", params={"userId": ada, "limit": 4})).json()
-    await an_order(house, ada, await some_course(house))
+    await add_order(services, ada, await add_course(services))
     rest = (await admin.http.get("/admin/orders", params={"userId": ada, "cursor": first["nextCursor"]})).json()
     assert [each["id"] for each in first["items"] + rest["items"]] == expected
 
@@ -327,17 +325,15 @@ async def test_pages_stay_while_orders_come(house: Container, admin: Learner) ->
 # --- The audit log --------------------------------------------------------------------------------------
 
 
-async def test_whatever_an_administrator_changes_is_an_entry_of_the_log(
-    house: Container, asgi: Any, learners: tuple[Learner, Learner]
-) -> None:
+async def test_admin_mutations_are_audited(services: Container, asgi: Any, learners: tuple[Learner, Learner]) -> None:
     ada, bob = learners
     async with client(asgi) as http:
-        boss = await make_admin(house, http)
-        call = await had_call(house, ada, bob)
+        boss = await make_admin(services, http)
+        call = await add_call(services, ada, bob)
         body = {"reportedId": bob.id, "sessionId": call, "reason": "spam"}
         report = (await ada.http.post("/reports", json=body)).json()["id"]
-        order = await house.checkout.start(ada.id, str(await _published(house)))
-        await deliver(house, completed(order))
+        order = await services.checkout.start(ada.id, str(await _published(services)))
+        await deliver(services, completed(order))
         requests: list[tuple[str, str, dict[str, Any] | None, str, str]] = [
             ("PATCH", f"/admin/reports/{report}", {"status": "dismissed"}, "report.review", report),
             ("PATCH", f"/admin/users/{bob.id}/ban", {"reason": "Spam."}, "user.ban", bob.id),
@@ -346,71 +342,75 @@ async def test_whatever_an_administrator_changes_is_an_entry_of_the_log(
         ]
         for method, path, json, *_ in requests:
             assert (await boss.http.request(method, path, json=json)).is_success, path
-        entries = await every_page(boss.http, "/admin/audit", limit=3, actorId=boss.id)
+        entries = await read_all_pages(boss.http, "/admin/audit", limit=3, actorId=boss.id)
         expected = [(action, target) for *_, action, target in requests]
         assert [(each["action"], each["targetId"]) for each in entries[::-1]] == expected
         assert {each["actorId"] for each in entries} == {boss.id}
         assert entries[0]["detail"] == {"amount": 100, "currency": "inr", "refund": entries[0]["detail"]["refund"]}
         # What is read is what is sealed, and reading adds nothing.
         kept = await rows(
-            house, "SELECT number, hash FROM audit_log WHERE actor_id = :a ORDER BY number DESC", a=boss.id
+            services, "SELECT number, hash FROM audit_log WHERE actor_id = :a ORDER BY number DESC", a=boss.id
         )
         assert [(each["number"], each["hash"]) for each in entries] == [tuple(each) for each in kept]
-        bans = await every_page(boss.http, "/admin/audit", actorId=boss.id, action="user.ban")
+        bans = await read_all_pages(boss.http, "/admin/audit", actorId=boss.id, action="user.ban")
         assert [each["targetId"] for each in bans] == [bob.id]
-        of_report = await every_page(boss.http, "/admin/audit", targetId=report)
+        of_report = await read_all_pages(boss.http, "/admin/audit", targetId=report)
         assert [each["action"] for each in of_report] == ["report.review"]
-        assert await every_page(boss.http, "/admin/audit", actorId=boss.id, action="user.ban", targetId=ada.id) == []
-        assert await every_page(boss.http, "/admin/audit", action="no.such") == []
+        assert (
+            await read_all_pages(boss.http, "/admin/audit", actorId=boss.id, action="user.ban", targetId=ada.id) == []
+        )
+        assert await read_all_pages(boss.http, "/admin/audit", action="no.such") == []
 
 
-async def test_the_log_is_read_page_by_page_while_entries_come(house: Container, admin: Learner) -> None:
-    target = await an_account(house, f"{name()}@example.com")
+async def test_audit_pages_are_stable_under_inserts(services: Container, admin: Learner) -> None:
+    target = await add_account(services, f"{name()}@example.com")
     for _ in range(4):
-        await house.bans.ban(admin.id, target, "Spam.")
-        await house.bans.unban(admin.id, target)
-    entries = await every_page(admin.http, "/admin/audit", limit=100, targetId=target)
+        await services.bans.ban(admin.id, target, "Spam.")
+        await services.bans.unban(admin.id, target)
+    entries = await read_all_pages(admin.http, "/admin/audit", limit=100, targetId=target)
     assert [each["action"] for each in entries] == ["user.unban", "user.ban"] * 4
     first = (await admin.http.get("/admin/audit", params={"targetId": target, "limit": 3})).json()
-    await house.bans.ban(admin.id, target, "Spam.")
+    await services.bans.ban(admin.id, target, "Spam.")
     rest = await admin.http.get("/admin/audit", params={"targetId": target, "cursor": first["nextCursor"]})
     assert first["items"] + rest.json()["items"] == entries
-    everything = await every_page(admin.http, "/admin/audit", limit=5)
+    everything = await read_all_pages(admin.http, "/admin/audit", limit=5)
     assert [each["number"] for each in everything] == list(range(len(everything), 0, -1))
-    by_nobody = await rows(house, "SELECT number FROM audit_log WHERE actor_id IS NULL")
+    by_nobody = await rows(services, "SELECT number FROM audit_log WHERE actor_id IS NULL")
     assert {each["number"] for each in everything if each["actorId"] is None} == {number for (number,) in by_nobody}
 
 
-async def test_who_renews_a_sign_in_is_active(house: Container, asgi: Any, admin: Learner) -> None:
+async def test_refresh_updates_last_active(services: Container, asgi: Any, admin: Learner) -> None:
     async with client(asgi) as http:
         ada = await register(http)
-        await rows(house, "UPDATE profiles SET last_active_at = :at WHERE user_id = :i RETURNING 1", at=NOON, i=ada.id)
+        await rows(
+            services, "UPDATE profiles SET last_active_at = :at WHERE user_id = :i RETURNING 1", at=NOON, i=ada.id
+        )
         answer = await http.post("/auth/refresh", json={"refreshToken": ada.refresh_token})
         assert answer.status_code == 200
-        ((active,),) = await rows(house, "SELECT last_active_at FROM profiles WHERE user_id = :i", i=ada.id)
+        ((active,),) = await rows(services, "SELECT last_active_at FROM profiles WHERE user_id = :i", i=ada.id)
         assert active > NOON + timedelta(days=1)
 
 
-async def _published(house: Container) -> uuid.UUID:
-    course = await some_course(house)
-    await rows(house, "UPDATE courses SET is_published = true WHERE id = :c RETURNING 1", c=course)
+async def _published(services: Container) -> uuid.UUID:
+    course = await add_course(services)
+    await rows(services, "UPDATE courses SET is_published = true WHERE id = :c RETURNING 1", c=course)
     return course
 
 
-async def test_an_entry_by_an_operator_at_the_command_line_has_no_actor(house: Container, admin: Learner) -> None:
-    user = await house.administrators.create(f"{name()}@example.com", "a good password")
+async def test_audit_entry_of_the_cli_has_no_actor(services: Container, admin: Learner) -> None:
+    user = await services.administrators.create(f"{name()}@example.com", "a good password")
     (entry,) = (await admin.http.get("/admin/audit", params={"targetId": str(user.id)})).json()["items"]
     assert (entry["action"], entry["actorId"], entry["detail"]) == ("admin.create", None, {})
-    async with house.database.transaction() as db:
+    async with services.database.transaction() as db:
         kept = await db.get_one(AuditEntry, entry["number"])
     assert entry["hash"] == kept.hash
 
 
-async def test_a_demoted_administrator_reads_nothing_more(house: Container, asgi: Any, admin: Learner) -> None:
+async def test_demoted_administrator_cannot_read(services: Container, asgi: Any, admin: Learner) -> None:
     async with client(asgi) as http:
-        other = await make_admin(house, http)
+        other = await make_admin(services, http)
         assert (await other.http.get("/admin/users")).status_code == 200
-        await house.administrators.demote(other.email)
+        await services.administrators.demote(other.email)
         for path in ("/admin/stats", "/admin/users", f"/admin/users/{admin.id}", "/admin/orders", "/admin/audit"):
             assert await _code(other.http, path) in ((401, "unauthenticated"), (403, "forbidden"))
 

@@ -10,10 +10,14 @@ import pytest
 
 from container import Container
 from contract import operations, schemas
-from testing.call_history import MakeLearner, every_page, had_call, make_admin, rows, until, value
+from testing.accounts import make_admin
+from testing.call_history import MakeLearner, add_call
+from testing.databases import rows, value
+from testing.http_answers import read_all_pages
+from testing.lessons import MISSING_ID
+from testing.polling import eventually
 from testing.servers import PASSWORD, Learner
 
-NOWHERE = "7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0"
 OPERATIONS = {
     operation_id: operation
     for operation_id, operation in operations.definitions(schemas.load(schemas.OPENAPI)).items()
@@ -28,7 +32,7 @@ async def admin(container: Container, make_learner: MakeLearner) -> Learner:
 
 async def reported(container: Container, make_learner: MakeLearner, **more: Any) -> tuple[Learner, Learner, str]:
     ada, bob = await make_learner(), await make_learner()
-    await had_call(container, ada, bob)
+    await add_call(container, ada, bob)
     body = {"reportedId": bob.id, "reason": "harassment", "description": "Shouted.", **more}
     answer = await ada.http.post("/reports", json=body)
     assert answer.status_code == 201, answer.text
@@ -42,7 +46,7 @@ async def audited(container: Container, subject: str) -> list[tuple[str, str]]:
     return [(action, str(actor)) for action, actor in found]
 
 
-def test_every_operation_under_admin_and_every_write_of_courses_asks_for_an_administrator() -> None:
+def test_admin_and_course_writes_need_an_administrator() -> None:
     document = schemas.load(schemas.OPENAPI)
     learners = {"handlers.courses.enroll", "handlers.lessons.set_progress", "handlers.lessons.complete"}
     for operation_id, operation in operations.definitions(document).items():
@@ -54,18 +58,20 @@ def test_every_operation_under_admin_and_every_write_of_courses_asks_for_an_admi
 
 
 @pytest.mark.parametrize("operation_id", OPERATIONS)
-async def test_students_and_strangers_are_refused(
+async def test_admin_operations_refuse_students_and_anonymous(
     api: httpx.AsyncClient, make_learner: MakeLearner, operation_id: str
 ) -> None:
     operation = OPERATIONS[operation_id]
-    path = re.sub(r"\{\w+\}", NOWHERE, operation["path"])
+    path = re.sub(r"\{\w+\}", MISSING_ID, operation["path"])
     anonymous = await api.request(operation["method"], path, json={})
     assert (anonymous.status_code, anonymous.json()["code"]) == (401, "unauthenticated")
     student = await (await make_learner(ready=False)).http.request(operation["method"], path, json={})
     assert (student.status_code, student.json()["code"]) == (403, "forbidden")
 
 
-async def test_a_review_notes_and_settles(container: Container, make_learner: MakeLearner, admin: Learner) -> None:
+async def test_review_stores_a_note_and_settles(
+    container: Container, make_learner: MakeLearner, admin: Learner
+) -> None:
     ada, bob, report = await reported(container, make_learner)
     answer = await admin.http.patch(f"/admin/reports/{report}", json={"adminNote": "Asked both."})
     assert answer.status_code == 200
@@ -77,11 +83,11 @@ async def test_a_review_notes_and_settles(container: Container, make_learner: Ma
     assert (await bob.http.get("/users/me")).status_code == 200
     assert await audited(container, report) == [("report.review", admin.id)] * 2
     assert (await admin.http.patch(f"/admin/reports/{report}", json={})).status_code == 400
-    missing = await admin.http.patch(f"/admin/reports/{NOWHERE}", json={"status": "reviewed"})
+    missing = await admin.http.patch(f"/admin/reports/{MISSING_ID}", json={"status": "reviewed"})
     assert (missing.status_code, missing.json()["code"]) == (404, "not_found")
 
 
-async def test_a_review_with_a_ban_does_both(
+async def test_review_with_a_ban_bans(
     container: Container, make_learner: MakeLearner, admin: Learner, api: httpx.AsyncClient
 ) -> None:
     _, bob, report = await reported(container, make_learner)
@@ -103,7 +109,7 @@ async def test_a_review_with_a_ban_does_both(
     assert await audited(container, report) == [("report.review", admin.id)]
 
 
-async def test_a_ban_twice_is_one_and_unbanning_lets_in(
+async def test_repeated_ban_is_one_and_unban_restores_access(
     container: Container, make_learner: MakeLearner, admin: Learner, api: httpx.AsyncClient
 ) -> None:
     bob = await make_learner()
@@ -121,7 +127,7 @@ async def test_a_ban_twice_is_one_and_unbanning_lets_in(
     assert (await bob.http.get("/users/me")).status_code == 401, "a token from before the ban works again"
 
 
-async def test_an_administrator_is_not_banned(
+async def test_administrator_cannot_be_banned(
     container: Container, make_learner: MakeLearner, admin: Learner, api: httpx.AsyncClient
 ) -> None:
     colleague = await make_admin(container, (await make_learner(ready=False)).http)
@@ -129,7 +135,7 @@ async def test_an_administrator_is_not_banned(
         answer = await admin.http.patch(f"/admin/users/{target.id}/ban", json={"reason": "No."})
         assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
     ada = await make_learner()
-    await had_call(container, ada, colleague)
+    await add_call(container, ada, colleague)
     report = (await ada.http.post("/reports", json={"reportedId": colleague.id, "reason": "spam"})).json()["id"]
     answer = await admin.http.patch(f"/admin/reports/{report}", json={"ban": True})
     assert answer.status_code == 403
@@ -138,7 +144,7 @@ async def test_an_administrator_is_not_banned(
     assert await audited(container, report) == []
     assert (await colleague.http.get("/users/me")).status_code == 200
     for verb, body in (("ban", {"reason": "Nobody."}), ("unban", None)):
-        missing = await admin.http.patch(f"/admin/users/{NOWHERE}/{verb}", json=body)
+        missing = await admin.http.patch(f"/admin/users/{MISSING_ID}/{verb}", json=body)
         assert (missing.status_code, missing.json()["code"]) == (404, "not_found")
 
 
@@ -148,22 +154,22 @@ async def test_reports_are_listed_by_status_page_by_page(
     ada, bob = await make_learner(), await make_learner()
     made: list[str] = []
     for _ in range(5):
-        call = await had_call(container, ada, bob)
+        call = await add_call(container, ada, bob)
         body = {"reportedId": bob.id, "reason": "spam", "sessionId": call}
         made.append((await ada.http.post("/reports", json=body)).json()["id"])
     for report in made[:2]:
         await admin.http.patch(f"/admin/reports/{report}", json={"status": "reviewed"})
-    listed = [each["id"] for each in await every_page(admin.http, "/admin/reports", limit=3)]
+    listed = [each["id"] for each in await read_all_pages(admin.http, "/admin/reports", limit=3)]
     assert len(listed) == len(set(listed)) and [each for each in listed if each in made] == made[::-1]
     for status, expected in (("reviewed", made[:2]), ("pending", made[2:])):
-        items = await every_page(admin.http, "/admin/reports", limit=3, status=status)
+        items = await read_all_pages(admin.http, "/admin/reports", limit=3, status=status)
         assert {each["status"] for each in items} == {status}
         assert [each["id"] for each in items if each["id"] in made] == expected[::-1]
     assert (await admin.http.get("/admin/reports", params={"status": "open"})).status_code == 400
     assert (await admin.http.get("/admin/reports", params={"cursor": "abc"})).status_code == 400
 
 
-async def test_a_demoted_administrator_is_out_at_once(
+async def test_demoted_administrator_loses_access_at_once(
     container: Container, make_learner: MakeLearner, admin: Learner
 ) -> None:
     other = await make_admin(container, (await make_learner(ready=False)).http)
@@ -172,4 +178,4 @@ async def test_a_demoted_administrator_is_out_at_once(
     async def refused() -> bool:
         return (await other.http.get("/admin/reports")).status_code == 401
 
-    await until(refused, "the old token is refused", within=1)
+    await eventually(refused, "the old token is refused", within=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
@@ -30,9 +30,11 @@ from models import ReportReason as Reason
 from models import ReportStatus as Status
 from services.operations.dashboard import CACHE_SECONDS, EXACT_COUNT_LIMIT
 from settings import Settings
-from testing.accounts import own_database, running
-from testing.admin_rows import an_account, an_order, keep, some_course
-from testing.call_history import every_page, make_admin, rows
+from testing.accounts import make_admin
+from testing.admin_rows import add_account, add_course, add_order, add_rows
+from testing.containers import running_container
+from testing.databases import own_database, rows
+from testing.http_answers import read_all_pages
 from testing.servers import Learner, client
 
 DAY = timedelta(days=1)
@@ -47,18 +49,18 @@ def valkey(tmp_path: Path) -> Iterator[EmbeddedServices]:
 
 
 @pytest.fixture
-async def house(settings: Settings, valkey: EmbeddedServices) -> AsyncIterator[Container]:
-    """A house without anybody."""
+async def services(settings: Settings, valkey: EmbeddedServices) -> AsyncIterator[Container]:
+    """A services without anybody."""
     own = settings.model_copy(update={"redis_port": int(valkey.start()["REDIS_PORT"])})
     with own_database(own) as empty:
-        async with running(empty) as services:
+        async with running_container(empty) as services:
             yield services
 
 
 @pytest.fixture
-async def admin(house: Container) -> AsyncIterator[Learner]:
-    async with client(app.create(house)) as http:
-        yield await make_admin(house, http)
+async def admin(services: Container) -> AsyncIterator[Learner]:
+    async with client(app.create(services)) as http:
+        yield await make_admin(services, http)
 
 
 async def read(admin: Learner) -> dict[str, Any]:
@@ -82,7 +84,7 @@ def a_call(one: str, other: str, at: datetime, *, minutes: float | None = None, 
     return call
 
 
-async def test_an_empty_house_has_numbers_too(admin: Learner) -> None:
+async def test_stats_of_an_empty_deployment(admin: Learner) -> None:
     stats = await read(admin)
     made_at = datetime.fromisoformat(stats.pop("madeAt"))
     assert timedelta() <= datetime.now(UTC) - made_at < timedelta(seconds=30)
@@ -108,12 +110,12 @@ async def test_an_empty_house_has_numbers_too(admin: Learner) -> None:
     }
 
 
-async def test_the_numbers_are_those_of_the_rows(house: Container, admin: Learner) -> None:
+async def test_stats_match_the_rows(services: Container, admin: Learner) -> None:
     at = datetime.now(UTC)
     today = at.replace(hour=0, minute=0, second=0, microsecond=0)
-    ada = await an_account(house, "ada@example.com", created_at=at - 40 * DAY, last_active_at=today)
-    bob = await an_account(house, "bob@example.com", created_at=today, last_active_at=today - timedelta(seconds=1))
-    eve = await an_account(house, "eve@example.com", created_at=at - DAY, flagged_at=at)
+    ada = await add_account(services, "ada@example.com", created_at=at - 40 * DAY, last_active_at=today)
+    bob = await add_account(services, "bob@example.com", created_at=today, last_active_at=today - timedelta(seconds=1))
+    eve = await add_account(services, "eve@example.com", created_at=at - DAY, flagged_at=at)
 
     # Calls of today's last second to come, of this hour, of the first counted moments, and of those before.
     first_hour = at.replace(minute=0, second=0, microsecond=0) - timedelta(hours=23)
@@ -132,36 +134,42 @@ async def test_the_numbers_are_those_of_the_rows(house: Container, admin: Learne
         # Forgotten: nothing is live that a room has not outlived.
         a_call(ada, bob, at - timedelta(hours=3)),
     ]
-    await keep(house, *calls)
+    await add_rows(services, *calls)
 
     def report(by: str, about: str, status: Status) -> Report:
         who: dict[str, Any] = {"reporter_id": uuid.UUID(by), "reported_id": uuid.UUID(about)}
         return Report(**who, reason=Reason.SPAM, status=status)
 
-    await keep(
-        house, report(ada, bob, Status.PENDING), report(eve, bob, Status.PENDING), report(bob, eve, Status.DISMISSED)
+    await add_rows(
+        services, report(ada, bob, Status.PENDING), report(eve, bob, Status.PENDING), report(bob, eve, Status.DISMISSED)
     )
 
-    course = await some_course(house)
+    course = await add_course(services)
     paid = OrderStatus.PAID
     recent = [
-        await an_order(house, ada, course, status=paid, paid_at=at, amount=100),
-        await an_order(house, ada, course, status=paid, paid_at=first_day, amount=250),
-        await an_order(house, ada, course, status=paid, paid_at=at, amount=7, live=True),
-        await an_order(house, ada, course, status=paid, paid_at=at, amount=30, currency="usd"),
+        await add_order(services, ada, course, status=paid, paid_at=at, amount=100),
+        await add_order(services, ada, course, status=paid, paid_at=first_day, amount=250),
+        await add_order(services, ada, course, status=paid, paid_at=at, amount=7, live=True),
+        await add_order(services, ada, course, status=paid, paid_at=at, amount=30, currency="usd"),
     ]
-    old = await an_order(
-        house, ada, course, status=OrderStatus.REFUNDED, amount=900, paid_at=first_day - DAY, created_at=first_day - DAY
+    old = await add_order(
+        services,
+        ada,
+        course,
+        status=OrderStatus.REFUNDED,
+        amount=900,
+        paid_at=first_day - DAY,
+        created_at=first_day - DAY,
     )
-    await an_order(house, bob, course, status=OrderStatus.EXPIRED)
+    await add_order(services, bob, course, status=OrderStatus.EXPIRED)
 
     def refund(order: str, amount: int, **columns: Any) -> Refund:
         what = {"provider": ProviderName.STRIPE, "provider_payment_id": "pi", "provider_refund_id": uuid.uuid4().hex}
         status = {"status": RefundStatus.SUCCEEDED, "currency": "inr"}
         return Refund(order_id=uuid.UUID(order), amount=amount, **{**what, **status, **columns})
 
-    await keep(
-        house,
+    await add_rows(
+        services,
         refund(old, 900),
         refund(recent[0], 40),
         refund(recent[0], 5, status=RefundStatus.PENDING),
@@ -176,7 +184,7 @@ async def test_the_numbers_are_those_of_the_rows(house: Container, admin: Learne
             "amount": 1,
             "currency": "inr",
         }
-        await keep(house, Dispute(provider=ProviderName.STRIPE, status=status, **what))
+        await add_rows(services, Dispute(provider=ProviderName.STRIPE, status=status, **what))
 
     stats = await read(admin)
     assert stats["totals"] == {
@@ -204,72 +212,81 @@ async def test_the_numbers_are_those_of_the_rows(house: Container, admin: Learne
     ]
 
 
-async def test_who_searches_is_counted_and_how_long_they_waited_is_kept(house: Container, admin: Learner) -> None:
-    people = [await an_account(house, f"{n}@example.com", username=n, english_level="beginner") for n in ("ada", "bob")]
+async def test_stats_count_searches_and_wait_times(services: Container, admin: Learner) -> None:
+    began = time.monotonic()
+    people = [
+        await add_account(services, f"{n}@example.com", username=n, english_level="beginner") for n in ("ada", "bob")
+    ]
     ada, bob = people
     searches: list[tuple[Level, str]] = [("beginner", ada), ("advanced", bob)]
     for level, user in searches:
-        socket = f"{house.bus.worker_id}.{user}"
-        house.matchmaking.connect(socket)
-        await house.matchmaking.find_partner(user, socket, level=level, topic=None)
+        socket = f"{services.bus.worker_id}.{user}"
+        services.matchmaking.connect(socket)
+        await services.matchmaking.find_partner(user, socket, level=level, topic=None)
     assert (await read(admin))["live"] == {"searches": 2, "rooms": 0, "calls": 0}
-    await house.matchmaking.cancel_search(bob, f"{house.bus.worker_id}.{bob}")
-    await asyncio.sleep(0.5)
-    match = await house.matchmaking.find_partner(bob, f"{house.bus.worker_id}.{bob}", level="all", topic=None)
+    await services.matchmaking.cancel_search(bob, f"{services.bus.worker_id}.{bob}")
+    # As if the search of ada had begun three seconds earlier.
+    key = f"match:searching:{ada}"
+    *place, since, ticket = str(await services.redis.get(key)).split("\n", 4)
+    await services.redis.set(key, "\n".join((*place, str(int(since) - 3_000_000), ticket)), keepttl=True)
+    match = await services.matchmaking.find_partner(bob, f"{services.bus.worker_id}.{bob}", level="all", topic=None)
     assert type(match).__name__ == "Match"
-    ((waited,),) = await rows(house, "SELECT waited_ms FROM call_sessions")
-    assert 500 <= waited < 5000
-    await house.redis.delete("admin:stats")
+    ((waited,),) = await rows(services, "SELECT waited_ms FROM call_sessions")
+    assert 3000 <= waited < 3000 + 1000 * (time.monotonic() - began)
+    await services.redis.delete("admin:stats")
     stats = await read(admin)
     assert stats["live"] == {"searches": 0, "rooms": 1, "calls": 0}
     assert stats["wait"] == {"medianSeconds": round(waited / 1000, 3), "matches": 1}
 
 
-async def test_a_search_that_went_on_at_the_head_tells_no_wait(house: Container, admin: Learner) -> None:
+async def test_requeued_search_has_no_wait_time(services: Container, admin: Learner) -> None:
     ada, bob, eve = [
-        await an_account(house, f"{n}@example.com", username=n, english_level="beginner") for n in ("ada", "bob", "eve")
+        await add_account(services, f"{n}@example.com", username=n, english_level="beginner")
+        for n in ("ada", "bob", "eve")
     ]
     for user in (ada, bob):
-        house.matchmaking.connect(f"{house.bus.worker_id}.{user}")
-        await house.matchmaking.find_partner(user, f"{house.bus.worker_id}.{user}", level="all", topic=None)
-    await house.matchmaking.cancel_search(bob, f"{house.bus.worker_id}.{bob}")  # refuses the match, so ada searches on
-    house.matchmaking.connect(f"{house.bus.worker_id}.{eve}")
-    await house.matchmaking.find_partner(eve, f"{house.bus.worker_id}.{eve}", level="all", topic=None)
-    found = await rows(house, "SELECT user_a_id, user_b_id, waited_ms IS NULL FROM call_sessions ORDER BY started_at")
+        services.matchmaking.connect(f"{services.bus.worker_id}.{user}")
+        await services.matchmaking.find_partner(user, f"{services.bus.worker_id}.{user}", level="all", topic=None)
+    await services.matchmaking.cancel_search(
+        bob, f"{services.bus.worker_id}.{bob}"
+    )  # refuses the match, so ada searches on
+    services.matchmaking.connect(f"{services.bus.worker_id}.{eve}")
+    await services.matchmaking.find_partner(eve, f"{services.bus.worker_id}.{eve}", level="all", topic=None)
+    found = await rows(
+        services, "SELECT user_a_id, user_b_id, waited_ms IS NULL FROM call_sessions ORDER BY started_at"
+    )
     assert [(str(a), str(b), unknown) for a, b, unknown in found] == [(ada, bob, False), (ada, eve, True)]
     assert (await read(admin))["wait"]["matches"] == 1
 
 
-async def test_the_numbers_are_kept_for_all_workers_and_not_for_long(
-    house: Container, admin: Learner, settings: Settings
-) -> None:
+async def test_stats_are_cached_for_all_processes(services: Container, admin: Learner, settings: Settings) -> None:
     first = await read(admin)
-    await an_account(house, "ada@example.com")
-    other = Container(house.settings)
+    await add_account(services, "ada@example.com")
+    other = Container(services.settings)
     try:
         assert (await other.dashboard.read()).users.count == first["totals"]["users"]["count"] == 1
     finally:
         await other.close()
     assert await read(admin) == first
-    assert 0 < await house.redis.pttl("admin:stats") <= CACHE_SECONDS * 1000
+    assert 0 < await services.redis.pttl("admin:stats") <= CACHE_SECONDS * 1000
     # What another release has left there is not read.
-    await house.redis.set("admin:stats", '{"users": 7}')
+    await services.redis.set("admin:stats", '{"users": 7}')
     assert (await read(admin))["totals"]["users"]["count"] == 2
 
 
-async def test_without_redis_all_is_there_but_the_searches(
-    house: Container, admin: Learner, valkey: EmbeddedServices
+async def test_stats_without_redis_lack_searches_alone(
+    services: Container, admin: Learner, valkey: EmbeddedServices
 ) -> None:
     assert (await read(admin))["live"]["searches"] == 0
     valkey.stop()
-    await an_account(house, "ada@example.com")
+    await add_account(services, "ada@example.com")
     stats = await read(admin)
     assert stats["live"] == {"searches": None, "rooms": 0, "calls": 0}
     assert stats["totals"]["users"]["count"] == 2, "nothing is kept"
-    assert len(await every_page(admin.http, "/admin/users")) == 2
+    assert len(await read_all_pages(admin.http, "/admin/users")) == 2
 
 
-async def test_a_big_table_is_estimated(house: Container) -> None:
+async def test_large_table_is_estimated(services: Container) -> None:
     # As many pages as `users` has, each as full as before: the estimate follows the table without an ANALYZE.
     many = """
         INSERT INTO users (id, email, email_canonical, password_hash)
@@ -277,16 +294,16 @@ async def test_a_big_table_is_estimated(house: Container) -> None:
         FROM generate_series(1, :count) AS number RETURNING 1
     """
     # Autovacuum, were it to look while rows are on their way in, would note their pages and not yet the rows.
-    async with house.database.engine.connect() as connection:
+    async with services.database.engine.connect() as connection:
         await connection.exec_driver_sql("ALTER TABLE users SET (autovacuum_enabled = false)")
         await connection.commit()
-    await rows(house, many, count=EXACT_COUNT_LIMIT + 1000)
-    total = (await house.dashboard.read()).users
+    await rows(services, many, count=EXACT_COUNT_LIMIT + 1000)
+    total = (await services.dashboard.read()).users
     assert not total.exact and total.count >= EXACT_COUNT_LIMIT
-    async with house.database.engine.connect() as connection:
+    async with services.database.engine.connect() as connection:
         await connection.exec_driver_sql("ANALYZE users")
         await connection.commit()
-    await rows(house, many.replace("number ||", "'x' || number ||"), count=150_000)
-    await house.redis.delete("admin:stats")
-    total = (await house.dashboard.read()).users
+    await rows(services, many.replace("number ||", "'x' || number ||"), count=150_000)
+    await services.redis.delete("admin:stats")
+    total = (await services.dashboard.read()).users
     assert not total.exact and abs(total.count - 251_000) < 2_510

@@ -9,8 +9,10 @@ import pytest
 
 from contract import middleware
 from settings import Settings
-from testing.accounts import an_email, bearer, credentials
+from testing.accounts import bearer, credentials, new_email
 from testing.servers import address
+
+pytestmark = pytest.mark.rest_paths
 
 ORIGIN = {"Origin": "http://localhost:5503"}
 
@@ -36,7 +38,7 @@ def attributes(answer: httpx.Response) -> list[str]:
 )
 async def test_refresh_cookie_fits_the_scheme(asgi: Any, site: str, name: str, expected: list[str]) -> None:
     async with visit(asgi, site) as http:
-        entered = await http.post("/auth/register", json=credentials(an_email(), platform="web"))
+        entered = await http.post("/auth/register", json=credentials(new_email(), platform="web"))
         assert attributes(entered) == [name, "Max-Age=2592000", *expected]
         # The client keeps cookies as a browser does, and sends this one back.
         renewed = await http.post("/auth/refresh", headers=ORIGIN)
@@ -48,10 +50,10 @@ async def test_refresh_cookie_fits_the_scheme(asgi: Any, site: str, name: str, e
         assert (await http.post("/auth/refresh", headers=ORIGIN)).json()["code"] == "refresh_token_invalid"
 
 
-async def test_plain_cookie_counts_for_nothing_over_https(asgi: Any) -> None:
-    """A subdomain, or whoever answers for one over http, may plant any cookie without the prefix."""
+async def test_plain_cookie_is_ignored_over_https(asgi: Any) -> None:
+    """A subdomain, or an attacker who answers for one over http, can set any cookie without the prefix."""
     async with visit(asgi, "https://parlance.test") as http:
-        entered = await http.post("/auth/register", json=credentials(an_email(), platform="web"))
+        entered = await http.post("/auth/register", json=credentials(new_email(), platform="web"))
         token = entered.headers["set-cookie"].partition("=")[2].partition(";")[0]
         http.cookies.clear()
         planted = await http.post("/auth/refresh", headers={**ORIGIN, "Cookie": f"refresh_token={token}"})
@@ -63,14 +65,14 @@ async def test_bearer_challenge_says_whether_a_token_was_bad(asgi: Any) -> None:
     async with visit(asgi, "http://parlance.test") as http:
         bare = await http.get("/users/me")
         bad = await http.get("/users/me", headers=bearer("nonsense"))
-        wrong = await http.post("/auth/login", json=credentials(an_email()))
+        wrong = await http.post("/auth/login", json=credentials(new_email()))
     assert [answer.status_code for answer in (bare, bad, wrong)] == [401] * 3
     assert bare.headers["WWW-Authenticate"] == 'Bearer realm="parlance"'
     assert bad.headers["WWW-Authenticate"] == 'Bearer realm="parlance", error="invalid_token"'
     assert wrong.headers["WWW-Authenticate"] == 'Bearer realm="parlance"'
 
 
-async def test_pages_of_allowed_origins_see_ids_and_replays(settings: Settings, asgi: Any) -> None:
+async def test_allowed_origins_can_read_request_ids_and_replays(settings: Settings, asgi: Any) -> None:
     changed = settings.model_copy(update={"cors_origins": ["https://app.example.com"]})
     wrapped = middleware.wrap(asgi, changed, lambda *_: None)
     async with visit(wrapped, "http://parlance.test") as http:

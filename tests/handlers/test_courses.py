@@ -14,17 +14,18 @@ from PIL import Image
 
 from container import Container
 from settings import Settings
-from testing.accounts import query
-from testing.call_history import MakeLearner, codes, every_page, rows, value
-from testing.lessons import NOWHERE, an_admin, new_course, new_lesson, problem
-from testing.payments import a_course, completed, deliver
+from testing.call_history import MakeLearner
+from testing.databases import query, rows, value
+from testing.http_answers import count_statuses, read_all_pages
+from testing.lessons import MISSING_ID, new_admin, new_course, new_lesson, problem
+from testing.payments import add_course, completed, deliver
 from testing.pictures import keys, picture, run_jobs, upload
 from testing.servers import Learner
 
 
 @pytest.fixture
 async def admin(container: Container, make_learner: MakeLearner) -> Learner:
-    return await an_admin(container, make_learner)
+    return await new_admin(container, make_learner)
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ async def titles(http: httpx.AsyncClient, course: str) -> list[str]:
     return [each["title"] for each in answer.json()["items"]]
 
 
-async def test_a_course_is_made_published_changed_and_deleted(
+async def test_course_is_created_published_changed_and_deleted(
     container: Container, admin: Learner, ada: Learner
 ) -> None:
     made = await admin.http.post("/courses", json={"title": "Small Talk: that works!", "price": 5, "level": "advanced"})
@@ -55,8 +56,8 @@ async def test_a_course_is_made_published_changed_and_deleted(
         assert problem(await ada.http.get(path)) == (404, "not_found"), path
     for path in (f"{address}/enroll", f"/lessons/{lesson}/complete"):
         assert problem(await ada.http.post(path)) == (404, "not_found"), path
-    assert course["id"] not in [each["id"] for each in await every_page(ada.http, "/courses", limit=100)]
-    assert course["id"] in [each["id"] for each in await every_page(admin.http, "/courses", limit=100)]
+    assert course["id"] not in [each["id"] for each in await read_all_pages(ada.http, "/courses", limit=100)]
+    assert course["id"] in [each["id"] for each in await read_all_pages(admin.http, "/courses", limit=100)]
 
     changed = await admin.http.patch(address, json={"isPublished": True, "level": "beginner", "price": 0})
     assert changed.status_code == 200 and changed.json()["isPublished"]
@@ -69,7 +70,7 @@ async def test_a_course_is_made_published_changed_and_deleted(
     assert [action for (action,) in actions] == ["course.create", "lesson.create", "course.update", "course.delete"]
 
 
-async def test_a_slug_belongs_to_one_course(admin: Learner) -> None:
+async def test_slug_belongs_to_one_course(admin: Learner) -> None:
     body = {"title": "Idioms", "price": 0, "level": "beginner"}
     slug = (await admin.http.post("/courses", json=body)).json()["slug"]
     assert problem(await admin.http.post("/courses", json={**body, "slug": slug})) == (409, "slug_taken")
@@ -77,20 +78,19 @@ async def test_a_slug_belongs_to_one_course(admin: Learner) -> None:
     assert problem(await admin.http.patch(f"/courses/{other}", json={"slug": slug})) == (409, "slug_taken")
 
 
+@pytest.mark.rest_paths
 @pytest.mark.parametrize(
     "body", [{"price": -1}, {"level": "all"}, {"title": " "}, {"slug": "A b"}, {"currency": "INR"}, {}]
 )
-async def test_what_is_no_course_is_refused(admin: Learner, body: dict[str, Any]) -> None:
+async def test_invalid_course_is_refused(admin: Learner, body: dict[str, Any]) -> None:
     course = await new_course(admin.http)
     assert problem(await admin.http.patch(f"/courses/{course}", json=body)) == (400, "request_invalid")
 
 
-async def test_a_course_that_somebody_has_taken_or_ordered_stays(
-    container: Container, admin: Learner, ada: Learner
-) -> None:
+async def test_course_with_enrollments_or_orders_is_kept(container: Container, admin: Learner, ada: Learner) -> None:
     taken = await new_course(admin.http)
     assert (await ada.http.post(f"/courses/{taken}/enroll")).json() == {"enrolled": True}
-    ordered = await a_course(container)
+    ordered = await add_course(container)
     await container.checkout.start(ada.id, ordered)
     for course in (taken, ordered):
         assert problem(await admin.http.delete(f"/courses/{course}")) == (409, "course_in_use")
@@ -100,7 +100,7 @@ async def test_thumbnails_are_public_and_replaced(settings: Settings, admin: Lea
     course = await new_course(admin.http)
     address = f"/courses/{course}/thumbnail"
     assert problem(await admin.http.put(address, **upload(b"no picture"))) == (415, "unsupported_media_type")
-    assert problem(await admin.http.put(f"/courses/{NOWHERE}/thumbnail", **upload(picture()))) == (404, "not_found")
+    assert problem(await admin.http.put(f"/courses/{MISSING_ID}/thumbnail", **upload(picture()))) == (404, "not_found")
     first = (await admin.http.put(address, **upload(picture()))).json()["thumbnailUrl"]
     second = (await admin.http.put(address, **upload(picture("JPEG", (300, 900))))).json()["thumbnailUrl"]
     assert (await admin.http.get(f"/courses/{course}")).json()["thumbnailUrl"] == second != first
@@ -115,7 +115,7 @@ async def test_thumbnails_are_public_and_replaced(settings: Settings, admin: Lea
     assert await keys(settings, f"thumbnails/courses/{course}/") == []
 
 
-async def test_lessons_stand_in_the_order_they_are_given(admin: Learner, ada: Learner) -> None:
+async def test_lessons_keep_the_given_order(admin: Learner, ada: Learner) -> None:
     course, other = await new_course(admin.http), await new_course(admin.http)
     ids = [await new_lesson(admin.http, course, title) for title in "abcd"]
     strange = await new_lesson(admin.http, other, "x")
@@ -123,37 +123,37 @@ async def test_lessons_stand_in_the_order_they_are_given(admin: Learner, ada: Le
     order = f"/courses/{course}/lessons/order"
     moved = await admin.http.put(order, json={"lessonIds": [ids[3], ids[0], ids[2], ids[1]]})
     assert [each["title"] for each in moved.json()["items"]] == list("dacb")
-    for wrong in (ids[:3], [*ids, strange], [*ids[:3], strange], [*ids[:3], ids[0]], [*ids, NOWHERE]):
+    for wrong in (ids[:3], [*ids, strange], [*ids[:3], strange], [*ids[:3], ids[0]], [*ids, MISSING_ID]):
         assert problem(await admin.http.put(order, json={"lessonIds": wrong})) == (409, "lessons_differ")
     assert (await admin.http.delete(f"/lessons/{ids[0]}")).status_code == 204
     await new_lesson(admin.http, course, "e")
     assert await titles(ada.http, course) == list("dcbe")
 
 
-async def test_orders_given_at_once_leave_one_of_them(admin: Learner) -> None:
+async def test_concurrent_reorders_leave_one_order(admin: Learner) -> None:
     course = await new_course(admin.http)
     ids = await asyncio.gather(*(new_lesson(admin.http, course, f"{n}") for n in range(8)))
     orders = [random.sample(ids, len(ids)) for _ in range(12)]
     answers = await asyncio.gather(
         *(admin.http.put(f"/courses/{course}/lessons/order", json={"lessonIds": order}) for order in orders)
     )
-    assert codes(answers) == {200: 12}
+    assert count_statuses(answers) == {200: 12}
     left = [each["id"] for each in (await admin.http.get(f"/courses/{course}/lessons")).json()["items"]]
     assert left in orders
 
 
-async def test_fifty_enroll_once(container: Container, admin: Learner, ada: Learner) -> None:
+async def test_fifty_concurrent_enrollments_are_one(container: Container, admin: Learner, ada: Learner) -> None:
     course = await new_course(admin.http)
     answers = await asyncio.gather(*(ada.http.post(f"/courses/{course}/enroll") for _ in range(50)))
-    assert codes(answers) == {201: 1, 409: 49}
+    assert count_statuses(answers) == {201: 1, 409: 49}
     assert await value(container, "SELECT count(*) FROM enrollments WHERE course_id = :id", id=course) == 1
 
 
-async def test_a_paid_course_opens_by_the_webhook_alone(container: Container, admin: Learner, ada: Learner) -> None:
+async def test_paid_course_opens_by_the_webhook_alone(container: Container, admin: Learner, ada: Learner) -> None:
     course = await new_course(admin.http, price=49900)
     lesson = await new_lesson(admin.http, course)
     answers = await asyncio.gather(*(ada.http.post(f"/courses/{course}/enroll") for _ in range(10)))
-    assert codes(answers) == {201: 10} and len({each.json()["orderId"] for each in answers}) == 1
+    assert count_statuses(answers) == {201: 10} and len({each.json()["orderId"] for each in answers}) == 1
     assert not any(each.json()["enrolled"] for each in answers)
     assert problem(await ada.http.post(f"/lessons/{lesson}/complete")) == (403, "not_enrolled")
     assert (await ada.http.get("/my/courses")).json()["items"] == []
@@ -164,7 +164,7 @@ async def test_a_paid_course_opens_by_the_webhook_alone(container: Container, ad
     assert [(each["course"]["id"], each["totalLessons"], each["completedLessons"]) for each in mine] == [(course, 1, 1)]
 
 
-async def test_a_free_lesson_needs_no_enrollment(admin: Learner, ada: Learner) -> None:
+async def test_free_lesson_needs_no_enrollment(admin: Learner, ada: Learner) -> None:
     course = await new_course(admin.http, price=49900)
     free = await new_lesson(admin.http, course, isFree=True)
     closed = await new_lesson(admin.http, course)
@@ -177,13 +177,13 @@ async def test_progress_never_goes_back(container: Container, admin: Learner, ad
     course = await new_course(admin.http)
     lesson, after = await new_lesson(admin.http, course), await new_lesson(admin.http, course, "Next")
     await ada.http.post(f"/courses/{course}/enroll")
-    told = list(range(40))
-    random.shuffle(told)
+    positions = list(range(40))
+    random.shuffle(positions)
     answers = await asyncio.gather(
-        *(ada.http.put(f"/lessons/{lesson}/progress", json={"watchSeconds": each}) for each in told),
+        *(ada.http.put(f"/lessons/{lesson}/progress", json={"watchSeconds": each}) for each in positions),
         *(ada.http.post(f"/lessons/{lesson}/complete") for _ in range(5)),
     )
-    assert codes(answers) == {200: 45}
+    assert count_statuses(answers) == {200: 45}
     assert len({each.json()["completedAt"] for each in answers} - {None}) == 1
     back = await ada.http.put(f"/lessons/{lesson}/progress", json={"watchSeconds": 3})
     assert back.json()["watchSeconds"] == 39 and back.json()["completed"]
@@ -201,7 +201,7 @@ async def test_progress_never_goes_back(container: Container, admin: Learner, ad
     assert await value(container, "SELECT count(*) FROM lesson_progress WHERE user_id = :id", id=ada.id) == 0
 
 
-async def test_files_of_a_lesson_are_for_who_takes_it(settings: Settings, admin: Learner, ada: Learner) -> None:
+async def test_lesson_files_need_an_enrollment(settings: Settings, admin: Learner, ada: Learner) -> None:
     course = await new_course(admin.http)
     lesson = await new_lesson(admin.http, course)
     address = f"/lessons/{lesson}/attachments"

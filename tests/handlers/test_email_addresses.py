@@ -19,7 +19,8 @@ from cli.migrations import _config
 from container import Container
 from models.email_addresses import to_canonical, to_deliverable
 from settings import Settings
-from testing.accounts import credentials, own_database, query
+from testing.accounts import credentials
+from testing.databases import own_database, query
 from testing.servers import PASSWORD, client
 
 #: Spellings of one address each; `{}` makes it unique.
@@ -105,8 +106,9 @@ async def test_email_spellings_share_limits(asgi: Any) -> None:
         assert 429 not in statuses[:limit] and set(statuses[limit:]) == {429}, path
 
 
+@pytest.mark.rest_paths
 @pytest.mark.parametrize("kind", REFUSED)
-async def test_email_that_mail_programs_misread_is_refused(asgi: Any, kind: str) -> None:
+async def test_ambiguous_email_is_refused(asgi: Any, kind: str) -> None:
     async with client(asgi) as http:
         for path, body in (
             ("/auth/register", credentials(REFUSED[kind])),
@@ -129,7 +131,7 @@ async def test_database_refuses_a_second_account_of_an_address(container: Contai
         )
 
 
-async def test_operators_find_an_account_by_any_spelling(
+async def test_cli_finds_an_account_by_any_email_spelling(
     container: Container, make_learner: Callable[..., Any]
 ) -> None:
     stored, *others = every_spelling("nfd")
@@ -142,7 +144,7 @@ async def test_operators_find_an_account_by_any_spelling(
     assert account.user.email == to_deliverable(stored) == stored
 
 
-def test_canonical_form_is_its_own_form() -> None:
+def test_canonical_email_is_stable() -> None:
     for kind in SPELLINGS:
         forms = {to_canonical(each) for each in every_spelling_of_one(kind)}
         assert len(forms) == 1 and {to_canonical(each) for each in forms} == forms
@@ -213,7 +215,7 @@ def test_migration_reports_collisions_and_changes_nothing(
 
 
 async def test_account_with_an_undeliverable_address_can_log_in(asgi: Any, container: Container) -> None:
-    """Whoever registered before the rule keeps the account, and is sent nothing that somebody else would read."""
+    """Accounts from before the rule can log in, and get no mail that another person could read."""
     name = uuid.uuid4().hex
     account = await container.authentication.register(f"{name}@example.com", PASSWORD, "phone", "ios")
     odd = f"a,{name}@example.com"

@@ -1,6 +1,6 @@
-"""Nothing tells which addresses have an account: not what is answered, and not how long it takes.
+"""Neither the answers nor their duration reveal which addresses have an account.
 
-Registering does tell (409), which is the contract's word; its limit per address is what makes asking dear.
+Registration does (409), as the contract says; its limit per address bounds how many can be tried.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import httpx
 import pytest
 
 from settings import Settings
-from testing.accounts import an_email, credentials, execute
+from testing.accounts import credentials, new_email
+from testing.databases import execute
 from testing.servers import Server, address, start_server, stop_server
 
 #: With these a password takes fifty times as long to check as an account to look up: left out, it would be seen.
@@ -37,12 +38,12 @@ def http(target: Server) -> Iterator[httpx.Client]:
 
 
 def post(http: httpx.Client, path: str, body: dict[str, str]) -> httpx.Response:
-    # From elsewhere each time, as whoever tries many addresses does: limits are no answer to this question.
+    # A new client address each time, so that rate limits do not decide.
     return http.post(path, json=body, headers={"X-Forwarded-For": address()})
 
 
 def register(http: httpx.Client) -> str:
-    email = an_email()
+    email = new_email()
     assert post(http, "/auth/register", credentials(email)).status_code == 201
     return email
 
@@ -70,34 +71,34 @@ def ratio(known: list[str], unknown: list[str], attempt: Callable[[str], httpx.R
 
 
 @pytest.mark.parametrize("platform", ["ios", "web"])
-def test_a_login_answers_a_wrong_password_like_an_unknown_address(
+def test_wrong_password_is_answered_like_an_unknown_email(
     settings: Settings, http: httpx.Client, platform: str
 ) -> None:
     known, banned = register(http), register(http)
     execute(settings, BAN, banned)
     answers = [
         post(http, "/auth/login", credentials(email, password=WRONG, platform=platform))
-        for email in (known, known.upper(), banned, an_email())
+        for email in (known, known.upper(), banned, new_email())
     ]
     assert answers[0].status_code == 401 and answers[0].json()["code"] == "invalid_credentials"
     assert [seen(answer) for answer in answers[1:]] == [seen(answers[0])] * 3
 
 
-def test_a_login_takes_as_long_for_a_wrong_password_as_for_an_unknown_address(http: httpx.Client) -> None:
+def test_wrong_password_takes_as_long_as_an_unknown_email(http: httpx.Client) -> None:
     known = [register(http) for _ in range(3)] * 5
-    unknown = [an_email() for _ in known]
+    unknown = [new_email() for _ in known]
     found = ratio(known, unknown, lambda email: post(http, "/auth/login", credentials(email, password=WRONG)), 401)
     # Without the work of a check an unknown address would be answered more than ten times as quickly.
     assert 0.67 < found < 1.5
 
 
-def test_a_forgotten_password_is_answered_alike_and_takes_as_long(http: httpx.Client) -> None:
+def test_forgot_password_does_not_reveal_accounts(http: httpx.Client) -> None:
     def forgot(email: str) -> httpx.Response:
         return post(http, "/auth/forgot-password", {"email": email})
 
     known = [register(http) for _ in range(15)] * 3
-    unknown = [an_email() for _ in known]
-    answers = [forgot(email) for email in (register(http), an_email())]
+    unknown = [new_email() for _ in known]
+    answers = [forgot(email) for email in (register(http), new_email())]
     assert seen(answers[0]) == seen(answers[1]) and answers[0].status_code == 202 and answers[0].content == b""
     # A mail that left at once, or a row made for known addresses only, would cost as much again as all the rest.
     assert 0.67 < ratio(known, unknown, forgot, 202) < 1.5

@@ -21,26 +21,32 @@ def attempt(email: str) -> dict[str, str]:
     return {"email": email, "password": "wrong password", "deviceId": "phone", "platform": "ios"}
 
 
+def assert_waits(retry_after: int | None, window: int, began: float) -> None:
+    """Check that a window which the first request since `began` opened is waited for to its end, in whole seconds."""
+    assert retry_after is not None and window - (time.monotonic() - began) <= retry_after <= window
+
+
 @pytest.fixture(scope="module")
 def strict_server(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Two workers that believe no proxy on this machine."""
+    """A server that trusts no proxy on this machine."""
     log: Path = tmp_path_factory.mktemp("strict") / "server.log"
-    running = start_server({**environment, "TRUSTED_PROXIES": "10.9.9.9"}, log, workers=2)
+    running = start_server({**environment, "TRUSTED_PROXIES": "10.9.9.9"}, log, workers=1)
     yield running
     stop_server(running)
 
 
-def test_an_address_has_five_tries_over_all_workers(server: Server) -> None:
+@pytest.mark.rest_paths
+def test_address_limit_holds_over_all_processes(server: Server) -> None:
     mine = {"X-Forwarded-For": address()}
-    answers = []
+    answers, began = [], time.monotonic()
     for _ in range(8):  # a connection each, so that both workers answer
         answers.append(httpx.post(f"{server.url}/auth/login", json=attempt(f"{uuid.uuid4()}@x.io"), headers=mine))
     assert [answer.status_code for answer in answers] == [401] * 5 + [429] * 3
-    assert 0 < int(answers[-1].headers["Retry-After"]) <= 900
+    assert_waits(int(answers[-1].headers["Retry-After"]), 900, began)
     assert answers[-1].json()["code"] == "rate_limited"
 
 
-def test_an_account_has_twenty_tries_over_all_addresses(server: Server) -> None:
+def test_account_limit_holds_over_all_addresses(server: Server) -> None:
     email = f"{uuid.uuid4()}@example.com"
     with httpx.Client(base_url=server.url) as http:
         statuses = [
@@ -50,7 +56,7 @@ def test_an_account_has_twenty_tries_over_all_addresses(server: Server) -> None:
     assert statuses == [401] * 20 + [429] * 2
 
 
-def test_a_thousand_claimed_addresses_are_one(strict_server: Server) -> None:
+def test_forwarded_addresses_of_strangers_are_ignored(strict_server: Server) -> None:
     with httpx.Client(base_url=strict_server.url) as http:
         statuses = [
             http.post(
@@ -63,10 +69,8 @@ def test_a_thousand_claimed_addresses_are_one(strict_server: Server) -> None:
     assert statuses == [401] * 5 + [429] * 995
 
 
-async def test_limits_hold_over_workers_whose_clocks_differ(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    client, key, clock = redis.connect(settings), str(uuid.uuid4()), time.time
+async def test_limits_do_not_depend_on_process_clocks(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    client, key, clock, began = redis.connect(settings), str(uuid.uuid4()), time.time, time.monotonic()
     limiters = [RateLimiter(client) for _ in range(3)]
     for limiter, minutes in zip(limiters, (0, 10, -10), strict=True):
         monkeypatch.setattr(time, "time", lambda minutes=minutes: clock() + minutes * 60)
@@ -74,17 +78,17 @@ async def test_limits_hold_over_workers_whose_clocks_differ(
     for limiter in limiters:
         with pytest.raises(errors.RateLimited) as refused:
             await limiter.take(key, 3, 60)
-        assert refused.value.retry_after is not None and 55 <= refused.value.retry_after <= 60
+        assert_waits(refused.value.retry_after, 60, began)
     await client.aclose()
 
 
-async def test_limits_hold_in_memory_while_redis_is_away(settings: Settings) -> None:
+async def test_limits_hold_in_memory_without_redis(settings: Settings) -> None:
     away = redis.connect(settings.model_copy(update={"redis_port": 1}))
-    limiter = RateLimiter(away)
+    limiter, began = RateLimiter(away), time.monotonic()
     for _ in range(3):
         await limiter.take("key", 3, 60)
     with pytest.raises(errors.RateLimited) as refused:
         await limiter.take("key", 3, 60)
-    assert refused.value.retry_after is not None and 0 < refused.value.retry_after <= 60
+    assert_waits(refused.value.retry_after, 60, began)
     await limiter.take("another key", 3, 60)
     await away.aclose()

@@ -14,7 +14,8 @@ from adapters.rate_limiter import RateLimiter
 from container import Container
 from contract import client_addresses
 from settings import Settings
-from testing.accounts import an_email, credentials, query
+from testing.accounts import credentials, new_email
+from testing.databases import query
 from testing.servers import PASSWORD, client
 
 GUESSES = 20
@@ -38,16 +39,17 @@ async def register(asgi: Any, email: str) -> dict[str, Any]:
         return tokens
 
 
-async def test_right_passwords_spend_no_limit(asgi: Any) -> None:
-    await register(asgi, email := an_email())
+@pytest.mark.rest_paths
+async def test_successful_logins_do_not_count(asgi: Any) -> None:
+    await register(asgi, email := new_email())
     for _ in range(GUESSES + 2):
         assert (await login(asgi, email, PASSWORD)).status_code == 200
     await spend(asgi, email)
 
 
-async def test_guesses_of_others_do_not_lock_a_known_device_out(asgi: Any) -> None:
+async def test_guesses_do_not_lock_out_a_known_device(asgi: Any) -> None:
     """A stranger spends the account's guesses; the device that shows its proof logs in, also after it logged out."""
-    tokens = await register(asgi, email := an_email())
+    tokens = await register(asgi, email := new_email())
     async with client(asgi) as http:
         headers = {"Authorization": f"Bearer {tokens['accessToken']}"}
         assert (await http.post("/auth/logout", headers=headers)).status_code == 204
@@ -59,16 +61,16 @@ async def test_guesses_of_others_do_not_lock_a_known_device_out(asgi: Any) -> No
 
 
 async def test_known_device_has_a_limit_too(asgi: Any) -> None:
-    proof = (await register(asgi, email := an_email()))["deviceProof"]
+    proof = (await register(asgi, email := new_email()))["deviceProof"]
     statuses = [(await login(asgi, email, "wrong password", deviceProof=proof)).status_code for _ in range(GUESSES + 2)]
     assert statuses == [401] * GUESSES + [429] * 2
     # It spent its own bucket, not that of others.
     assert (await login(asgi, email, "wrong password")).status_code == 401
 
 
-async def test_device_proof_counts_for_its_account_and_device_alone(asgi: Any, container: Container) -> None:
-    victim = await register(asgi, email := an_email())
-    attacker = await register(asgi, an_email())
+async def test_device_proof_is_bound_to_account_and_device(asgi: Any, container: Container) -> None:
+    victim = await register(asgi, email := new_email())
+    attacker = await register(asgi, new_email())
     await spend(asgi, email)
     forged = victim["deviceProof"][:-4] + "AAAA"
     for device, proof in (
@@ -85,24 +87,24 @@ async def test_device_proof_counts_for_its_account_and_device_alone(asgi: Any, c
         container.logins.identify(victim["deviceProof"])
 
 
-async def test_refresh_answers_a_device_proof(asgi: Any, container: Container) -> None:
+async def test_refresh_returns_a_device_proof(asgi: Any, container: Container) -> None:
     """A device that logged in before there were proofs gets one with its next refresh."""
-    tokens = await register(asgi, email := an_email())
+    tokens = await register(asgi, email := new_email())
     async with client(asgi) as http:
         fresh = (await http.post("/auth/refresh", json={"refreshToken": tokens["refreshToken"]})).json()
     assert container.logins.is_known_device(fresh["deviceProof"], email.upper(), "phone")
 
 
 async def test_concurrent_guesses_do_not_exceed_the_limit(asgi: Any) -> None:
-    await register(asgi, email := an_email())
+    await register(asgi, email := new_email())
     answers = await asyncio.gather(*(login(asgi, email, "wrong password") for _ in range(GUESSES * 3)))
     statuses = [answer.status_code for answer in answers]
     # 503: more than wait for bcrypt at once; those were no guesses.
-    assert set(statuses) <= {401, 429, 503} and statuses.count(401) <= GUESSES
+    assert set(statuses) <= {401, 429, 503} and 0 < statuses.count(401) <= GUESSES
 
 
-async def test_failed_login_of_a_banned_account_is_given_back(asgi: Any, container: Container) -> None:
-    tokens = await register(asgi, email := an_email())
+async def test_login_of_a_banned_account_does_not_count(asgi: Any, container: Container) -> None:
+    tokens = await register(asgi, email := new_email())
     await query(
         container,
         "UPDATE users SET is_banned = true, banned_at = now(), ban_reason = 'a test' WHERE id = :id",
@@ -113,7 +115,7 @@ async def test_failed_login_of_a_banned_account_is_given_back(asgi: Any, contain
 
 
 @pytest.mark.parametrize("is_away", [False, True])
-async def test_call_given_back_counts_no_more(settings: Settings, is_away: bool) -> None:
+async def test_returned_call_does_not_count(settings: Settings, is_away: bool) -> None:
     """In Redis, and in memory while it is away, where the limit is never open."""
     connection = redis.connect(settings.model_copy(update={"redis_port": 1}) if is_away else settings)
     limiter, key = RateLimiter(connection), uuid.uuid4().hex
@@ -160,10 +162,11 @@ def test_rate_limited_states_the_wait_in_words(seconds: int, words: str) -> None
         ("_hidden", "unknown"),
     ],
 )
-def test_client_address_has_one_form(host: str, name: str) -> None:
+def test_client_address_is_canonical(host: str, name: str) -> None:
     assert client_addresses.canonical(host) == name
 
 
+@pytest.mark.rest_paths
 async def test_addresses_of_one_network_share_a_limit(asgi: Any) -> None:
     import httpx
 
@@ -172,5 +175,5 @@ async def test_addresses_of_one_network_share_a_limit(asgi: Any) -> None:
     for number in range(7):
         transport = httpx.ASGITransport(asgi, client=(f"{network}::{number + 1:x}", 1), raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://parlance.test") as http:
-            statuses.append((await http.post("/auth/login", json=credentials(an_email()))).status_code)
+            statuses.append((await http.post("/auth/login", json=credentials(new_email()))).status_code)
     assert statuses == [401] * 5 + [429] * 2

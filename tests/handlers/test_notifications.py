@@ -1,4 +1,4 @@
-"""What one is told, as an app sees it: the list, reading it, and the devices that are woken."""
+"""Notifications of an app: the list, marking as read, and the devices that pushes go to."""
 
 from __future__ import annotations
 
@@ -12,18 +12,20 @@ import pytest
 from container import Container
 from models import Order, OrderStatus
 from services.messaging import notification_templates, notifications
-from testing.call_history import MakeLearner, codes, every_page, make_admin, rows, value
-from testing.payments import a_course, completed, deliver
+from testing.accounts import make_admin
+from testing.call_history import MakeLearner
+from testing.databases import rows, value
+from testing.http_answers import count_statuses, read_all_pages
+from testing.lessons import MISSING_ID
+from testing.payments import add_course, completed, deliver
 from testing.servers import PASSWORD, Learner, address
-
-NOBODY = "7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0"
 
 
 def a_token() -> str:
     return f"{secrets.token_urlsafe(16)}:APA91b{secrets.token_urlsafe(90)}"
 
 
-async def tell(container: Container, learner: Learner, title: str = "Hello") -> None:
+async def notify(container: Container, learner: Learner, title: str = "Hello") -> None:
     async with container.database.transaction() as db:
         await notifications.notify_user(db, uuid.UUID(learner.id), notification_templates.system(title, "There."))
 
@@ -39,17 +41,17 @@ async def devices(container: Container, learner: Learner) -> dict[str, str]:
     return {row.device_id: row.fcm_token for row in found}
 
 
-async def test_a_list_is_read_page_by_page_while_more_comes(container: Container, make_learner: MakeLearner) -> None:
+async def test_notification_pages_are_stable_under_inserts(container: Container, make_learner: MakeLearner) -> None:
     ada, bob = await make_learner(ready=False), await make_learner(ready=False)
     for number in range(7):
-        await tell(container, ada, f"{number}")
-    await tell(container, bob, "of bob")
+        await notify(container, ada, f"{number}")
+    await notify(container, bob, "of bob")
     first = (await ada.http.get("/notifications", params={"limit": 3})).json()
     assert [each["title"] for each in first["items"]] == ["6", "5", "4"] and first["unread"] == 7
-    await tell(container, ada, "7")
+    await notify(container, ada, "7")
     second = await ada.http.get("/notifications", params={"limit": 3, "cursor": first["nextCursor"]})
     assert [each["title"] for each in second.json()["items"]] == ["3", "2", "1"]
-    assert [each["title"] for each in await every_page(ada.http, "/notifications")] == [*"76543210"]
+    assert [each["title"] for each in await read_all_pages(ada.http, "/notifications")] == [*"76543210"]
     (item, *_) = first["items"]
     assert item.keys() == {"id", "type", "title", "body", "data", "read", "createdAt", "readAt"}
     assert (item["type"], item["data"], item["read"], item["readAt"]) == ("system", None, False, None)
@@ -57,13 +59,13 @@ async def test_a_list_is_read_page_by_page_while_more_comes(container: Container
     assert (wrong.status_code, wrong.json()["code"]) == (400, "request_invalid")
 
 
-async def test_reading_is_noted_once_and_for_oneself_alone(container: Container, make_learner: MakeLearner) -> None:
+async def test_mark_read_is_idempotent_and_own(container: Container, make_learner: MakeLearner) -> None:
     ada, bob = await make_learner(ready=False), await make_learner(ready=False)
     for learner in (ada, ada, bob):
-        await tell(container, learner)
+        await notify(container, learner)
     (_, oldest) = (await ada.http.get("/notifications")).json()["items"]
     theirs = await bob.http.patch(f"/notifications/{oldest['id']}/read")
-    missing = await bob.http.patch(f"/notifications/{NOBODY}/read")
+    missing = await bob.http.patch(f"/notifications/{MISSING_ID}/read")
     assert (theirs.status_code, theirs.content) == (404, missing.content)
     read = await ada.http.patch(f"/notifications/{oldest['id']}/read")
     assert read.status_code == 200 and read.json() == {**oldest, "read": True, "readAt": read.json()["readAt"]}
@@ -72,13 +74,13 @@ async def test_reading_is_noted_once_and_for_oneself_alone(container: Container,
     assert (await ada.http.get("/notifications")).json()["unread"] == 1
 
     all_read = await asyncio.gather(*(ada.http.patch("/notifications/read-all") for _ in range(8)))
-    assert codes(all_read) == {200: 8} and {answer.json()["unread"] for answer in all_read} == {0}
+    assert count_statuses(all_read) == {200: 8} and {answer.json()["unread"] for answer in all_read} == {0}
     items = (await ada.http.get("/notifications")).json()["items"]
     assert all(each["read"] and each["readAt"] for each in items) and items[1] == read.json()
     assert (await bob.http.get("/notifications")).json()["unread"] == 1
 
 
-async def test_signing_out_forgets_the_device_and_no_other(container: Container, make_learner: MakeLearner) -> None:
+async def test_logout_removes_the_push_device_alone(container: Container, make_learner: MakeLearner) -> None:
     ada = await make_learner(ready=False)
     await registers(ada, phone := a_token())
     login = {"email": ada.email, "password": PASSWORD, "deviceId": "tablet", "platform": "android"}
@@ -94,16 +96,14 @@ async def test_signing_out_forgets_the_device_and_no_other(container: Container,
     assert (await ada.http.post("/notifications/device", json=body)).status_code == 401
 
 
-async def test_signing_out_forgets_what_this_sign_in_registered_under_another_name(
-    container: Container, make_learner: MakeLearner
-) -> None:
+async def test_logout_removes_devices_registered_by_the_login(container: Container, make_learner: MakeLearner) -> None:
     ada = await make_learner(ready=False)
     await registers(ada, a_token(), device="a-name-of-the-app")
     assert (await ada.http.post("/auth/logout")).status_code == 204
     assert await devices(container, ada) == {}
 
 
-async def test_a_device_is_forgotten_on_demand(container: Container, make_learner: MakeLearner) -> None:
+async def test_push_device_is_removed_on_request(container: Container, make_learner: MakeLearner) -> None:
     ada, bob = await make_learner(ready=False), await make_learner(ready=False)
     await registers(ada, a_token())
     for learner in (bob, ada, ada):
@@ -112,13 +112,14 @@ async def test_a_device_is_forgotten_on_demand(container: Container, make_learne
         assert bool(await devices(container, ada)) == (learner is bob)
 
 
-async def test_a_phone_that_changes_hands_is_the_new_users(container: Container, make_learner: MakeLearner) -> None:
+async def test_push_token_moves_to_the_new_user(container: Container, make_learner: MakeLearner) -> None:
     ada, bob = await make_learner(ready=False), await make_learner(ready=False)
     await registers(ada, token := a_token())
     await registers(bob, token)
     assert await devices(container, ada) == {} and await devices(container, bob) == {"phone": token}
 
 
+@pytest.mark.rest_paths
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -128,48 +129,46 @@ async def test_a_phone_that_changes_hands_is_the_new_users(container: Container,
         {"fcmToken": None},
         {"platform": "desktop"},
         {"deviceId": ""},
-        {"userId": NOBODY},
+        {"userId": MISSING_ID},
     ],
 )
-async def test_what_is_no_device_is_refused(make_learner: MakeLearner, wrong: dict[str, Any]) -> None:
+async def test_invalid_push_device_is_refused(make_learner: MakeLearner, wrong: dict[str, Any]) -> None:
     ada = await make_learner(ready=False)
     body = {"fcmToken": a_token(), "deviceId": "phone", "platform": "ios", **wrong}
     answer = await ada.http.post("/notifications/device", json=body)
     assert (answer.status_code, answer.json()["code"]) == (400, "request_invalid")
 
 
-async def test_a_payment_is_told_once_however_often_the_provider_says_so(
-    container: Container, make_learner: MakeLearner
-) -> None:
+async def test_repeated_payment_event_notifies_once(container: Container, make_learner: MakeLearner) -> None:
     ada = await make_learner(ready=False)
-    order = await container.checkout.start(ada.id, await a_course(container))
+    order = await container.checkout.start(ada.id, await add_course(container))
     for _ in range(3):
         await deliver(container, completed(order))
     paid: Order
     async with container.database.transaction() as db:
         paid = await db.get_one(Order, order.id)
     assert paid.status is OrderStatus.PAID
-    (told,) = (await ada.http.get("/notifications")).json()["items"]
-    assert told["type"] == "payment_success" and paid.course_title in told["body"]
-    assert told["data"] == {"orderId": str(order.id), "courseId": str(order.course_id)}
+    (notification,) = (await ada.http.get("/notifications")).json()["items"]
+    assert notification["type"] == "payment_success" and paid.course_title in notification["body"]
+    assert notification["data"] == {"orderId": str(order.id), "courseId": str(order.course_id)}
 
 
-async def test_an_alert_about_a_payment_reaches_administrators(container: Container, make_learner: MakeLearner) -> None:
+async def test_payment_alert_notifies_administrators(container: Container, make_learner: MakeLearner) -> None:
     admin = await make_admin(container, (await make_learner(ready=False)).http)
     ada = await make_learner(ready=False)
-    order = await container.checkout.start(ada.id, await a_course(container))
+    order = await container.checkout.start(ada.id, await add_course(container))
     for _ in range(2):
         await deliver(container, completed(order, amount_total=order.amount - 1))
     items = (await admin.http.get("/notifications", params={"limit": 100})).json()["items"]
-    told = [each for each in items if (each["data"] or {}).get("orderId") == str(order.id)]
-    assert [(each["type"], each["data"]["kind"]) for each in told] == [("admin_alert", "amount_differs")]
+    alerts = [each for each in items if (each["data"] or {}).get("orderId") == str(order.id)]
+    assert [(each["type"], each["data"]["kind"]) for each in alerts] == [("admin_alert", "amount_differs")]
     assert (await ada.http.get("/notifications")).json()["items"] == []
 
 
-async def test_the_export_has_what_one_was_told_and_no_token(container: Container, make_learner: MakeLearner) -> None:
+async def test_export_has_notifications_and_no_token(container: Container, make_learner: MakeLearner) -> None:
     ada = await make_learner(ready=False)
     await registers(ada, token := a_token())
-    await tell(container, ada)
+    await notify(container, ada)
     answer = await ada.http.get("/users/me/export")
     export = answer.json()
     assert export["notifications"] == (await ada.http.get("/notifications")).json()["items"]

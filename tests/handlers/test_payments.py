@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -20,57 +20,57 @@ from adapters.ports import CheckoutFact
 from container import Container
 from models import Order
 from settings import Settings
-from testing.accounts import own_database, run_jobs, running
-from testing.call_history import codes, every_page, make_admin, rows, value
+from testing.accounts import make_admin
+from testing.call_history import MakeLearner
+from testing.containers import run_jobs
+from testing.databases import rows, value
+from testing.http_answers import count_statuses, read_all_pages
+from testing.lessons import MISSING_ID, problem
 from testing.payments import (
     STRIPE_SECRET,
-    Till,
+    FakeProvider,
     Webhook,
-    a_course,
+    add_course,
     completed,
     deliver,
     disputed,
+    expire_checkout,
     expired,
     is_enrolled,
-    lapse,
-    paying,
     payment_of,
     razorpay_link,
     razorpay_webhook,
     refunded,
+    selling_container,
     state_of,
     stripe_session,
     stripe_webhook,
-    tills,
 )
-from testing.servers import Learner, client, register
+from testing.polling import eventually
+from testing.servers import Learner, client
 
 PRICE = 49900
-NOWHERE = "7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0"
-MakeLearner = Callable[..., Awaitable[Learner]]
 
 
 @pytest.fixture(scope="module")
-async def house(settings: Settings) -> AsyncIterator[Container]:
-    with own_database(settings) as own:
-        own = paying(own)
-        async with running(own, payment_providers=tills(own)) as services:
-            yield services
+async def services(settings: Settings) -> AsyncIterator[Container]:
+    async with selling_container(settings) as services:
+        yield services
 
 
 @pytest.fixture
-def till(house: Container) -> Any:
-    """Stripe's till, as it is on a good day."""
-    stripe = house._providers["stripe"]
-    assert isinstance(stripe, Till)
-    stripe.away, stripe.mute, stripe.slow, stripe.refund_calls = None, False, 0, 0
+def till(services: Container) -> Any:
+    """The fake of Stripe, without failures."""
+    stripe = services._providers["stripe"]
+    assert isinstance(stripe, FakeProvider)
+    stripe.failure, stripe.loses_answers, stripe.delay_seconds, stripe.refund_calls = None, False, 0, 0
     stripe.purchases.clear()
     return stripe
 
 
 @pytest.fixture(scope="module")
-def asgi(house: Container) -> Any:
-    return app.create(house)
+def asgi(services: Container) -> Any:
+    return app.create(services)
 
 
 @pytest.fixture
@@ -80,26 +80,13 @@ async def http(asgi: Any) -> AsyncIterator[httpx.AsyncClient]:
 
 
 @pytest.fixture
-async def learner(asgi: Any) -> AsyncIterator[MakeLearner]:
-    clients: list[httpx.AsyncClient] = []
-
-    async def make(**options: Any) -> Learner:
-        clients.append(client(asgi))
-        return await register(clients[-1], ready=False, **options)
-
-    yield make
-    for each in clients:
-        await each.aclose()
+async def ada(make_learner: MakeLearner, till: FakeProvider) -> Learner:
+    return await make_learner(ready=False)
 
 
 @pytest.fixture
-async def ada(learner: MakeLearner, till: Till) -> Learner:
-    return await learner()
-
-
-@pytest.fixture
-async def admin(house: Container, learner: MakeLearner) -> Learner:
-    return await make_admin(house, (await learner()).http)
+async def admin(services: Container, make_learner: MakeLearner) -> Learner:
+    return await make_admin(services, (await make_learner(ready=False)).http)
 
 
 async def buy(who: Learner, course: str, key: str | None = None) -> httpx.Response:
@@ -107,15 +94,15 @@ async def buy(who: Learner, course: str, key: str | None = None) -> httpx.Respon
     return await who.http.post("/payments/create-checkout-session", json={"courseId": course}, headers=headers)
 
 
-async def order_of(house: Container, answer: httpx.Response) -> Order:
+async def order_of(services: Container, answer: httpx.Response) -> Order:
     assert answer.status_code == 201, answer.text
-    async with house.database.transaction() as session:
+    async with services.database.transaction() as session:
         return await session.get_one(Order, uuid.UUID(answer.json()["orderId"]))
 
 
-async def paid(house: Container, who: Learner, course: str | None = None) -> Order:
-    order = await order_of(house, await buy(who, course or await a_course(house)))
-    await deliver(house, completed(order))
+async def paid(services: Container, who: Learner, course: str | None = None) -> Order:
+    order = await order_of(services, await buy(who, course or await add_course(services)))
+    await deliver(services, completed(order))
     return order
 
 
@@ -125,22 +112,18 @@ async def send(http: httpx.AsyncClient, webhook: Webhook) -> httpx.Response:
     )
 
 
-def problem(answer: httpx.Response) -> tuple[int, str]:
-    return answer.status_code, answer.json()["code"]
-
-
 # --- Buying ---------------------------------------------------------------------------------------------
 
 
-async def test_a_course_is_bought_by_the_webhook_and_by_nothing_else(
-    house: Container, ada: Learner, http: httpx.AsyncClient, till: Till
+async def test_course_is_bought_by_the_webhook_alone(
+    services: Container, ada: Learner, http: httpx.AsyncClient, till: FakeProvider
 ) -> None:
-    course = await a_course(house)
+    course = await add_course(services)
     answer = await buy(ada, course)
     assert answer.status_code == 201 and answer.json().keys() == {"orderId", "url"}
     (purchase,) = till.purchases
     assert (purchase.amount, purchase.currency, purchase.user_id) == (PRICE, "inr", ada.id)
-    order = await order_of(house, answer)
+    order = await order_of(services, answer)
     listed = (await ada.http.get("/payments/orders")).json()
     (row,) = listed["items"]
     assert row == {
@@ -160,7 +143,7 @@ async def test_a_course_is_bought_by_the_webhook_and_by_nothing_else(
     assert (await ada.http.get(f"/courses/{course}")).json()["enrolled"] is False
     assert (await send(http, completed(order))).json() == {"received": True}
     assert (await ada.http.get(f"/payments/orders/{order.id}")).json()["status"] == "pending"
-    await run_jobs(house)
+    await run_jobs(services)
     row = (await ada.http.get(f"/payments/orders/{order.id}")).json()
     assert row["status"] == "paid" and row["paidAt"]
     assert (await ada.http.get(f"/courses/{course}")).json()["enrolled"] is True
@@ -168,83 +151,85 @@ async def test_a_course_is_bought_by_the_webhook_and_by_nothing_else(
     assert problem(await ada.http.post(f"/courses/{course}/enroll")) == (409, "already_enrolled")
 
 
-async def test_an_open_order_is_found_again_with_its_page(house: Container, ada: Learner, till: Till) -> None:
-    course = await a_course(house)
+async def test_open_order_is_returned_with_its_page(services: Container, ada: Learner, till: FakeProvider) -> None:
+    course = await add_course(services)
     first = await buy(ada, course)
     assert (await buy(ada, course)).json() == first.json()
     assert (await ada.http.post(f"/courses/{course}/enroll")).json() == {"enrolled": False, **first.json()}
     assert len(till.purchases) == 1
 
 
-async def test_courses_as_far_as_they_are_sold(
-    house: Container, ada: Learner, admin: Learner, learner: MakeLearner
+async def test_only_published_priced_courses_are_sold(
+    services: Container, ada: Learner, admin: Learner, make_learner: MakeLearner
 ) -> None:
-    free, draft = await a_course(house, price=0), await a_course(house, published=False)
+    free, draft = await add_course(services, price=0), await add_course(services, published=False)
     assert (await ada.http.post(f"/courses/{free}/enroll")).json() == {"enrolled": True}
     assert problem(await ada.http.post(f"/courses/{free}/enroll")) == (409, "already_enrolled")
     assert (await ada.http.get(f"/courses/{free}")).json()["enrolled"] is True
-    bob = await learner()
+    bob = await make_learner(ready=False)
     assert problem(await buy(bob, free)) == (409, "course_is_free")
-    for course in (draft, NOWHERE):
+    for course in (draft, MISSING_ID):
         assert problem(await ada.http.get(f"/courses/{course}")) == (404, "not_found")
         assert problem(await ada.http.post(f"/courses/{course}/enroll")) == (404, "not_found")
         assert problem(await buy(ada, course)) == (404, "not_found")
-    listed = {each["id"]: each for each in await every_page(ada.http, "/courses", limit=100)}
+    listed = {each["id"]: each for each in await read_all_pages(ada.http, "/courses", limit=100)}
     assert free in listed and draft not in listed
-    assert draft in {each["id"] for each in await every_page(admin.http, "/courses", limit=100)}
+    assert draft in {each["id"] for each in await read_all_pages(admin.http, "/courses", limit=100)}
     assert (await admin.http.get(f"/courses/{draft}")).json()["isPublished"] is False
 
 
-async def test_what_the_client_says_of_the_price_is_refused(house: Container, ada: Learner) -> None:
-    body = {"courseId": await a_course(house), "amount": 1}
+async def test_price_from_the_client_is_refused(services: Container, ada: Learner) -> None:
+    body = {"courseId": await add_course(services), "amount": 1}
     answer = await ada.http.post("/payments/create-checkout-session", json=body)
     assert problem(answer) == (400, "request_invalid")
 
 
-async def test_anothers_order_is_like_none(house: Container, ada: Learner, learner: MakeLearner) -> None:
-    order, bob = await paid(house, ada), await learner()
+async def test_order_of_another_learner_is_not_found(
+    services: Container, ada: Learner, make_learner: MakeLearner
+) -> None:
+    order, bob = await paid(services, ada), await make_learner(ready=False)
     theirs = await bob.http.get(f"/payments/orders/{order.id}")
-    nowhere = await bob.http.get(f"/payments/orders/{NOWHERE}")
+    nowhere = await bob.http.get(f"/payments/orders/{MISSING_ID}")
     assert problem(theirs) == (404, "not_found") and theirs.content == nowhere.content
     assert (await bob.http.get("/payments/orders")).json()["items"] == []
 
 
-async def test_fifty_checkouts_with_one_key_or_with_fifty_are_one_open_order(
-    house: Container, ada: Learner, till: Till
+async def test_fifty_concurrent_checkouts_are_one_open_order(
+    services: Container, ada: Learner, till: FakeProvider
 ) -> None:
-    till.slow = 0.2
+    till.delay_seconds = 0.2
     for keys in ([None] * 50, [uuid.uuid4().hex for _ in range(50)], ["the-same"] * 50):
-        course = await a_course(house)
+        course = await add_course(services)
         till.purchases.clear()
         answers = await asyncio.gather(*(buy(ada, course, key) for key in keys))
         good = [each for each in answers if each.status_code == 201]
         assert len({each.text for each in good}) == 1
         assert len(till.purchases) == 1, "one page was asked for"
         count = "SELECT count(*) FROM orders WHERE course_id = :c"
-        assert await value(house, count, c=course) == 1
+        assert await value(services, count, c=course) == 1
         if keys[0] == "the-same":
             rest = {problem(each) for each in answers if each.status_code != 201}
             assert rest <= {(409, "idempotency_in_flight")}
         else:
-            assert codes(answers) == {201: 50}
+            assert count_statuses(answers) == {201: 50}
 
 
 # --- Idempotency-Key ------------------------------------------------------------------------------------
 
 
-async def test_a_key_gets_the_first_answer_again_and_serves_one_request(
-    house: Container, ada: Learner, learner: MakeLearner
+async def test_idempotency_key_replays_the_first_answer(
+    services: Container, ada: Learner, make_learner: MakeLearner
 ) -> None:
-    course, other, key = await a_course(house), await a_course(house), str(uuid.uuid4())
+    course, other, key = await add_course(services), await add_course(services), str(uuid.uuid4())
     first = await buy(ada, course, key)
-    order = await order_of(house, first)
-    await deliver(house, expired(order))
+    order = await order_of(services, first)
+    await deliver(services, expired(order))
     again = await buy(ada, course, key)
     assert (again.status_code, again.content) == (201, first.content)
     assert again.headers["Idempotent-Replayed"] == "true" and "Idempotent-Replayed" not in first.headers
     assert problem(await buy(ada, other, key)) == (422, "idempotency_key_reused")
     # Another learner's key, and another operation's, are others.
-    bob = await learner()
+    bob = await make_learner(ready=False)
     theirs = await buy(bob, course, key)
     assert theirs.status_code == 201 and theirs.json()["orderId"] != first.json()["orderId"]
     enrolled = await ada.http.post(f"/courses/{course}/enroll", headers={"Idempotency-Key": key})
@@ -255,90 +240,92 @@ async def test_a_key_gets_the_first_answer_again_and_serves_one_request(
         assert answer.status_code == 400, bad
 
 
-async def test_a_key_is_free_again_after_a_failure(house: Container, ada: Learner, till: Till) -> None:
-    course, key = await a_course(house), str(uuid.uuid4())
-    till.away = errors.Unavailable()
+async def test_idempotency_key_is_free_after_a_failure(services: Container, ada: Learner, till: FakeProvider) -> None:
+    course, key = await add_course(services), str(uuid.uuid4())
+    till.failure = errors.Unavailable()
     assert problem(await buy(ada, course, key)) == (503, "unavailable")
-    till.away = None
+    till.failure = None
     assert (await buy(ada, course, key)).status_code == 201
 
 
-async def test_a_request_that_still_runs_is_told_so(house: Container, ada: Learner, till: Till) -> None:
-    course, key = await a_course(house), str(uuid.uuid4())
-    till.slow = 1
-    running_one = asyncio.create_task(buy(ada, course, key))
-    await asyncio.sleep(0.4)
+async def test_repeat_of_a_running_request_is_refused(services: Container, ada: Learner, till: FakeProvider) -> None:
+    course, key = await add_course(services), str(uuid.uuid4())
+    till.delay_seconds = 1
+    first = asyncio.create_task(buy(ada, course, key))
+    await eventually(lambda: till.purchases, within=10, what="the provider has been asked")
     busy = await buy(ada, course, key)
     assert problem(busy) == (409, "idempotency_in_flight") and busy.headers["Retry-After"] == "1"
-    assert (await running_one).status_code == 201
+    assert not first.done() and (await first).status_code == 201
 
 
-async def test_the_database_holds_where_redis_forgot(house: Container, ada: Learner) -> None:
-    course, key = await a_course(house), str(uuid.uuid4())
+async def test_checkout_is_idempotent_without_redis_keys(services: Container, ada: Learner) -> None:
+    course, key = await add_course(services), str(uuid.uuid4())
     first = await buy(ada, course, key)
-    forgotten = [each async for each in house.redis.scan_iter(f"idempotency:*:{ada.id}:*")]
-    assert await house.redis.delete(*forgotten) == 1
+    forgotten = [each async for each in services.redis.scan_iter(f"idempotency:*:{ada.id}:*")]
+    assert await services.redis.delete(*forgotten) == 1
     assert (await buy(ada, course, key)).json() == first.json()
 
 
 # --- A provider that fails ------------------------------------------------------------------------------
 
 
-async def test_a_provider_that_succeeds_and_then_times_out_has_made_one_page(
-    house: Container, ada: Learner, till: Till
+async def test_provider_timeout_after_success_makes_one_page(
+    services: Container, ada: Learner, till: FakeProvider
 ) -> None:
-    course = await a_course(house)
-    till.mute = True
+    course = await add_course(services)
+    till.loses_answers = True
     assert problem(await buy(ada, course)) == (503, "unavailable")
-    till.mute = False
-    order = await order_of(house, await buy(ada, course))
+    till.loses_answers = False
+    order = await order_of(services, await buy(ada, course))
     assert {each.order_id for each in till.purchases} == {str(order.id)}
     assert till.pages[str(order.id)].session_id == order.provider_session_id
     assert len({(each.title, each.amount, each.expires_at) for each in till.purchases}) == 1, "the same request"
-    assert await value(house, "SELECT count(*) FROM orders WHERE course_id = :c", c=course) == 1
+    assert await value(services, "SELECT count(*) FROM orders WHERE course_id = :c", c=course) == 1
 
 
-async def test_what_the_provider_refuses_does_not_stay_open(house: Container, ada: Learner, till: Till) -> None:
-    course = await a_course(house)
-    till.away = errors.PaymentRefused()
+async def test_refused_checkout_does_not_stay_open(services: Container, ada: Learner, till: FakeProvider) -> None:
+    course = await add_course(services)
+    till.failure = errors.PaymentRefused()
     assert problem(await buy(ada, course)) == (502, "payment_refused")
-    till.away = None
+    till.failure = None
     assert (await buy(ada, course)).status_code == 201
-    statuses = await rows(house, "SELECT status::text FROM orders WHERE course_id = :c ORDER BY created_at", c=course)
+    statuses = await rows(
+        services, "SELECT status::text FROM orders WHERE course_id = :c ORDER BY created_at", c=course
+    )
     assert [each.status for each in statuses] == ["failed", "pending"]
 
 
-async def test_a_page_that_closed_is_asked_about_before_there_is_another(
-    house: Container, ada: Learner, till: Till
-) -> None:
-    course = await a_course(house)
-    first = await order_of(house, await buy(ada, course))
+async def test_closed_page_is_looked_up_before_a_new_one(services: Container, ada: Learner, till: FakeProvider) -> None:
+    course = await add_course(services)
+    first = await order_of(services, await buy(ada, course))
     session = first.provider_session_id or ""
 
     def is_now(outcome: Any, payment: str | None = None) -> None:
         fact = CheckoutFact(session, str(first.id), payment, outcome, PRICE, "inr", True, False)
         till.known[session] = [fact]
 
-    await lapse(house, first, datetime.now(UTC) - timedelta(seconds=1))
+    await expire_checkout(services, first, datetime.now(UTC) - timedelta(seconds=1))
     is_now("processing")
     assert problem(await buy(ada, course)) == (409, "payment_pending")
     is_now("expired")
-    second = await order_of(house, await buy(ada, course))
-    assert second.id != first.id and (await state_of(house, first))["status"] == "expired"
+    second = await order_of(services, await buy(ada, course))
+    assert second.id != first.id and (await state_of(services, first))["status"] == "expired"
     # Paid in its last minute after all: nobody has to pay again.
     session = second.provider_session_id or ""
     fact = CheckoutFact(session, str(second.id), "pi_late", "paid", PRICE, "inr", True, False)
     till.known[session] = [fact]
-    await lapse(house, second, datetime.now(UTC) - timedelta(seconds=1))
+    await expire_checkout(services, second, datetime.now(UTC) - timedelta(seconds=1))
     assert problem(await buy(ada, course)) == (409, "already_enrolled")
-    assert (await state_of(house, second))["status"] == "paid"
+    assert (await state_of(services, second))["status"] == "paid"
 
 
-async def test_without_accounts_nothing_is_sold(settings: Settings, house: Container, ada: Learner) -> None:
-    bare = Container(house.settings, payment_providers={})
+async def test_checkout_without_a_provider_is_unavailable(
+    settings: Settings, services: Container, ada: Learner
+) -> None:
+    bare = Container(services.settings, payment_providers={})
     try:
         with pytest.raises(errors.Unavailable, match="not configured"):
-            await bare.checkout.start(ada.id, await a_course(house))
+            await bare.checkout.start(ada.id, await add_course(services))
     finally:
         await bare.close()
 
@@ -347,151 +334,155 @@ async def test_without_accounts_nothing_is_sold(settings: Settings, house: Conta
 
 
 async def test_delayed_payment_makes_the_order_processing(
-    house: Container, ada: Learner, admin: Learner, till: Till
+    services: Container, ada: Learner, admin: Learner, till: FakeProvider
 ) -> None:
     """Lists show it, another checkout is refused by every way to one, and no other page is made."""
-    course = await a_course(house)
-    order = await order_of(house, await buy(ada, course))
-    await deliver(house, completed(order, payment_status="unpaid"))
+    course = await add_course(services)
+    order = await order_of(services, await buy(ada, course))
+    await deliver(services, completed(order, payment_status="unpaid"))
     assert (await ada.http.get(f"/payments/orders/{order.id}")).json()["status"] == "processing"
     assert [each["status"] for each in (await ada.http.get("/payments/orders")).json()["items"]] == ["processing"]
-    found = await every_page(admin.http, "/admin/orders", limit=100, status="processing")
+    found = await read_all_pages(admin.http, "/admin/orders", limit=100, status="processing")
     assert str(order.id) in {each["id"] for each in found} and {each["status"] for each in found} == {"processing"}
     assert problem(await buy(ada, course)) == (409, "payment_pending")
     assert problem(await buy(ada, course, str(uuid.uuid4()))) == (409, "payment_pending")
     assert problem(await ada.http.post(f"/courses/{course}/enroll")) == (409, "payment_pending")
     # Nor where the provider is away: as far as anybody knows the money is on its way.
-    till.away = errors.Unavailable()
+    till.failure = errors.Unavailable()
     assert problem(await buy(ada, course)) == (409, "payment_pending")
-    till.away = None
-    assert len(till.purchases) == 1 and (await state_of(house, order))["status"] == "processing"
+    till.failure = None
+    assert len(till.purchases) == 1 and (await state_of(services, order))["status"] == "processing"
     row = stripe_session(order)
-    await deliver(house, stripe_webhook("checkout.session.async_payment_succeeded", row))
-    assert (await state_of(house, order))["status"] == "paid" and await is_enrolled(house, order)
+    await deliver(services, stripe_webhook("checkout.session.async_payment_succeeded", row))
+    assert (await state_of(services, order))["status"] == "paid" and await is_enrolled(services, order)
 
 
-async def test_failed_payment_releases_the_course(house: Container, ada: Learner) -> None:
+async def test_failed_payment_releases_the_course(services: Container, ada: Learner) -> None:
     """A new checkout is possible at once, and the learner is notified once."""
-    course = await a_course(house)
-    order = await order_of(house, await buy(ada, course))
+    course = await add_course(services)
+    order = await order_of(services, await buy(ada, course))
     failed = stripe_webhook("checkout.session.async_payment_failed", stripe_session(order, payment_status="unpaid"))
-    await deliver(house, completed(order, payment_status="unpaid"), failed, failed)
+    await deliver(services, completed(order, payment_status="unpaid"), failed, failed)
     assert (await ada.http.get(f"/payments/orders/{order.id}")).json()["status"] == "failed"
-    second = await order_of(house, await buy(ada, course))
+    second = await order_of(services, await buy(ada, course))
     assert second.id != order.id and second.checkout_url
-    told = [each for each in (await ada.http.get("/notifications")).json()["items"] if each["type"] == "payment_failed"]
-    assert [each["data"] for each in told] == [{"orderId": str(order.id), "courseId": course}]
+    failures = [
+        each for each in (await ada.http.get("/notifications")).json()["items"] if each["type"] == "payment_failed"
+    ]
+    assert [each["data"] for each in failures] == [{"orderId": str(order.id), "courseId": course}]
 
 
-async def test_lost_failure_is_found_by_the_next_checkout(house: Container, ada: Learner, till: Till) -> None:
-    course = await a_course(house)
-    order = await order_of(house, await buy(ada, course))
-    await deliver(house, completed(order, payment_status="unpaid"))
+async def test_next_checkout_finds_a_lost_failure(services: Container, ada: Learner, till: FakeProvider) -> None:
+    course = await add_course(services)
+    order = await order_of(services, await buy(ada, course))
+    await deliver(services, completed(order, payment_status="unpaid"))
     session = order.provider_session_id or ""
     till.known[session] = [CheckoutFact(session, str(order.id), "pi_1", "failed", PRICE, "inr", True, False)]
-    second = await order_of(house, await buy(ada, course))
-    assert second.id != order.id and (await state_of(house, order))["status"] == "failed"
+    second = await order_of(services, await buy(ada, course))
+    assert second.id != order.id and (await state_of(services, order))["status"] == "failed"
 
 
-async def test_processing_order_is_reconciled(house: Container, ada: Learner, till: Till) -> None:
+async def test_processing_order_is_reconciled(services: Container, ada: Learner, till: FakeProvider) -> None:
     """Both webhooks after the first are lost; the provider knows."""
     outcomes: tuple[Any, ...] = ("paid", "failed")
     for outcome in outcomes:
-        order = await order_of(house, await buy(ada, await a_course(house)))
-        await deliver(house, completed(order, payment_status="unpaid"))
+        order = await order_of(services, await buy(ada, await add_course(services)))
+        await deliver(services, completed(order, payment_status="unpaid"))
         session = order.provider_session_id or ""
         till.known[session] = [
             CheckoutFact(session, str(order.id), payment_of(order), outcome, PRICE, "inr", True, False)
         ]
-        changed = {each.order_id: each for each in await house.reconciliation.reconcile() if each.order_id == order.id}
+        changed = {
+            each.order_id: each for each in await services.reconciliation.reconcile() if each.order_id == order.id
+        }
         assert (changed[order.id].before, changed[order.id].after) == ("processing", outcome)
 
 
-async def test_one_order_is_open_while_a_payment_is_processing(house: Container, ada: Learner) -> None:
+async def test_one_order_is_open_while_a_payment_is_processing(services: Container, ada: Learner) -> None:
     """The constraint of the database holds, whatever the code does."""
-    order = await order_of(house, await buy(ada, await a_course(house)))
-    await deliver(house, completed(order, payment_status="unpaid"))
+    order = await order_of(services, await buy(ada, await add_course(services)))
+    await deliver(services, completed(order, payment_status="unpaid"))
     twin = Order(**{**order.model_dump(), "id": uuid.uuid4(), "receipt_id": "PL-TWIN" + order.receipt_id[-5:]})
     twin.provider_session_id = None
     with pytest.raises(sa.exc.IntegrityError, match="orders_open_key"):
-        async with house.database.transaction() as session:
+        async with services.database.transaction() as session:
             session.add(twin)
 
 
-async def test_money_arrives_for_a_course_taken_otherwise(house: Container, ada: Learner) -> None:
+async def test_payment_for_an_enrolled_course_raises_an_alert(services: Container, ada: Learner) -> None:
     """The course became free, or was withdrawn, while the payment was processing."""
-    course = await a_course(house)
-    order = await order_of(house, await buy(ada, course))
-    await deliver(house, completed(order, payment_status="unpaid"))
-    await rows(house, "UPDATE courses SET price = 0 WHERE id = :c RETURNING id", c=course)
+    course = await add_course(services)
+    order = await order_of(services, await buy(ada, course))
+    await deliver(services, completed(order, payment_status="unpaid"))
+    await rows(services, "UPDATE courses SET price = 0 WHERE id = :c RETURNING id", c=course)
     assert (await ada.http.post(f"/courses/{course}/enroll")).json() == {"enrolled": True}
-    await deliver(house, completed(order))
-    assert (await state_of(house, order))["alerts"] == ["paid_twice"] and await is_enrolled(house, order)
-    withdrawn = await a_course(house)
-    order = await order_of(house, await buy(ada, withdrawn))
-    await deliver(house, completed(order, payment_status="unpaid"))
-    await rows(house, "UPDATE courses SET is_published = false WHERE id = :c RETURNING id", c=withdrawn)
+    await deliver(services, completed(order))
+    assert (await state_of(services, order))["alerts"] == ["paid_twice"] and await is_enrolled(services, order)
+    withdrawn = await add_course(services)
+    order = await order_of(services, await buy(ada, withdrawn))
+    await deliver(services, completed(order, payment_status="unpaid"))
+    await rows(services, "UPDATE courses SET is_published = false WHERE id = :c RETURNING id", c=withdrawn)
     assert problem(await buy(ada, withdrawn)) == (404, "not_found")
-    await deliver(house, completed(order))
-    assert await is_enrolled(house, order)
+    await deliver(services, completed(order))
+    assert await is_enrolled(services, order)
 
 
-async def test_money_arrives_for_a_deleted_account(house: Container, ada: Learner, admin: Learner) -> None:
-    order = await order_of(house, await buy(ada, await a_course(house)))
-    await deliver(house, completed(order, payment_status="unpaid"))
+async def test_payment_for_a_deleted_account_raises_an_alert(services: Container, ada: Learner, admin: Learner) -> None:
+    order = await order_of(services, await buy(ada, await add_course(services)))
+    await deliver(services, completed(order, payment_status="unpaid"))
     gone = await ada.http.request("DELETE", "/users/me", json={"password": "correct horse battery"})
     assert gone.status_code == 204
-    await deliver(house, completed(order))
-    state = await state_of(house, order)
+    await deliver(services, completed(order))
+    state = await state_of(services, order)
     assert (state["status"], state["alerts"]) == ("paid", ["account_deleted"])
     assert (await admin.http.post(f"/admin/orders/{order.id}/refund", json={})).status_code == 201
 
 
-async def test_razorpays_held_payment_is_processing(house: Container, ada: Learner) -> None:
+async def test_held_razorpay_payment_is_processing(services: Container, ada: Learner) -> None:
     """`payment.authorized` names no link; the notes that the link gave it name the order."""
-    course = await a_course(house)
-    order = await order_of(house, await buy(ada, course))
-    await rows(house, "UPDATE orders SET provider = 'razorpay' WHERE id = :o RETURNING id", o=order.id)
+    course = await add_course(services)
+    order = await order_of(services, await buy(ada, course))
+    await rows(services, "UPDATE orders SET provider = 'razorpay' WHERE id = :o RETURNING id", o=order.id)
     payment = {"id": "pay_held", "status": "authorized", "amount": PRICE, "currency": "INR"}
     noted = {**payment, "notes": {"internalOrderId": str(order.id)}}
-    await deliver(house, razorpay_webhook("payment.authorized", {"payment": {**payment, "notes": []}}))
-    assert (await state_of(house, order))["status"] == "pending"
-    await deliver(house, razorpay_webhook("payment.authorized", {"payment": noted}))
-    assert (await state_of(house, order))["status"] == "processing"
+    await deliver(services, razorpay_webhook("payment.authorized", {"payment": {**payment, "notes": []}}))
+    assert (await state_of(services, order))["status"] == "pending"
+    await deliver(services, razorpay_webhook("payment.authorized", {"payment": noted}))
+    assert (await state_of(services, order))["status"] == "processing"
     expired_link = razorpay_link(order, status="expired", amount_paid=0)
-    await deliver(house, razorpay_webhook("payment_link.expired", {"payment_link": expired_link}))
-    assert (await state_of(house, order))["status"] == "expired"
+    await deliver(services, razorpay_webhook("payment_link.expired", {"payment_link": expired_link}))
+    assert (await state_of(services, order))["status"] == "expired"
     assert (await buy(ada, course)).status_code == 201
 
 
 @pytest.mark.parametrize("refundable", [True, False])
-async def test_inquiry_can_be_refunded(house: Container, ada: Learner, admin: Learner, refundable: bool) -> None:
+async def test_inquiry_can_be_refunded(services: Container, ada: Learner, admin: Learner, refundable: bool) -> None:
     """As long as the provider says so, and not once it is a dispute."""
-    order = await paid(house, ada)
+    order = await paid(services, ada)
     asked = json.loads(disputed(order, status="warning_needs_response").body)["data"]["object"]
     asked["is_charge_refundable"] = refundable
-    await deliver(house, stripe_webhook("charge.dispute.created", asked))
-    shown = {each["id"]: each for each in await every_page(admin.http, "/admin/orders", limit=100)}[str(order.id)]
+    await deliver(services, stripe_webhook("charge.dispute.created", asked))
+    shown = {each["id"]: each for each in await read_all_pages(admin.http, "/admin/orders", limit=100)}[str(order.id)]
     assert (shown["inquiry"], shown["disputed"], shown["alerts"]) == (True, False, ["inquiry"])
     answer = await admin.http.post(f"/admin/orders/{order.id}/refund", json={"amount": 100})
     if not refundable:
         assert problem(answer) == (409, "order_not_refundable")
         return
-    assert answer.status_code == 201 and await is_enrolled(house, order)
-    await deliver(house, disputed(order, kind="charge.dispute.updated"))
-    shown = {each["id"]: each for each in await every_page(admin.http, "/admin/orders", limit=100)}[str(order.id)]
+    assert answer.status_code == 201 and await is_enrolled(services, order)
+    await deliver(services, disputed(order, kind="charge.dispute.updated"))
+    shown = {each["id"]: each for each in await read_all_pages(admin.http, "/admin/orders", limit=100)}[str(order.id)]
     assert (shown["inquiry"], shown["disputed"], shown["alerts"]) == (False, True, ["inquiry", "disputed"])
     assert problem(await admin.http.post(f"/admin/orders/{order.id}/refund", json={})) == (409, "order_not_refundable")
 
 
-async def test_closed_inquiry_leaves_the_order_paid(house: Container, ada: Learner, admin: Learner) -> None:
-    order = await paid(house, ada)
+async def test_closed_inquiry_leaves_the_order_paid(services: Container, ada: Learner, admin: Learner) -> None:
+    order = await paid(services, ada)
     await deliver(
-        house,
+        services,
         disputed(order, status="warning_under_review"),
         disputed(order, status="warning_closed", kind="charge.dispute.closed"),
     )
-    state = await state_of(house, order)
+    state = await state_of(services, order)
     assert (state["status"], state["inquiry"], state["disputed"], state["enrolled"]) == ("paid", False, False, True)
     assert (await admin.http.post(f"/admin/orders/{order.id}/refund", json={})).status_code == 201
 
@@ -499,10 +490,11 @@ async def test_closed_inquiry_leaves_the_order_paid(house: Container, ada: Learn
 # --- Webhooks -------------------------------------------------------------------------------------------
 
 
-async def test_what_the_provider_did_not_sign_just_now_is_refused(
-    house: Container, ada: Learner, http: httpx.AsyncClient
+@pytest.mark.rest_paths
+async def test_webhook_without_a_fresh_signature_is_refused(
+    services: Container, ada: Learner, http: httpx.AsyncClient
 ) -> None:
-    order = await order_of(house, await buy(ada, await a_course(house)))
+    order = await order_of(services, await buy(ada, await add_course(services)))
     good = completed(order)
     row = stripe_session(order)
     kind = "checkout.session.completed"
@@ -534,23 +526,25 @@ async def test_what_the_provider_did_not_sign_just_now_is_refused(
     for what, webhook in bad.items():
         answer = await send(http, webhook)
         assert problem(answer) == (400, "signature_invalid"), what
-    assert await value(house, "SELECT count(*) FROM webhook_events WHERE fact->>'order_id' = :o", o=str(order.id)) == 0
+    assert (
+        await value(services, "SELECT count(*) FROM webhook_events WHERE fact->>'order_id' = :o", o=str(order.id)) == 0
+    )
     assert (await send(http, Webhook(b"x" * (1024 * 1024 + 1), good.headers))).status_code == 413
     assert (await send(http, good)).status_code == 200
     # A clock may be a little ahead of ours.
     assert (await send(http, stripe_webhook(kind, row, stamp=time.time() + 30))).status_code == 200
-    await run_jobs(house)
-    assert await is_enrolled(house, order)
+    await run_jobs(services)
+    assert await is_enrolled(services, order)
 
 
-async def test_a_repeat_is_answered_without_postgresql(house: Container, ada: Learner, http: httpx.AsyncClient) -> None:
-    order = await order_of(house, await buy(ada, await a_course(house)))
+async def test_repeated_webhook_needs_no_postgresql(services: Container, ada: Learner, http: httpx.AsyncClient) -> None:
+    order = await order_of(services, await buy(ada, await add_course(services)))
     webhook = completed(order)
     key = f"webhook:stripe:{json.loads(webhook.body)['id']}"
-    assert not await house.redis.exists(key)
+    assert not await services.redis.exists(key)
     assert (await send(http, webhook)).status_code == 200
-    assert await house.redis.get(key) == "1" and 259_000 < await house.redis.ttl(key) <= 259_200
-    away = Container(house.settings.model_copy(update={"db_port": 1}), payment_providers=house._providers)
+    assert await services.redis.get(key) == "1" and 259_000 < await services.redis.ttl(key) <= 259_200
+    away = Container(services.settings.model_copy(update={"db_port": 1}), payment_providers=services._providers)
     try:
         async with client(app.create(away)) as elsewhere:
             assert (await send(elsewhere, webhook)).status_code == 200
@@ -559,14 +553,16 @@ async def test_a_repeat_is_answered_without_postgresql(house: Container, ada: Le
             assert problem(answer) == (503, "unavailable") and answer.headers["Retry-After"]
     finally:
         await away.redis.aclose()
-    assert await value(house, "SELECT count(*) FROM disputes WHERE provider_payment_id = :p", p=payment_of(order)) == 0
+    assert (
+        await value(services, "SELECT count(*) FROM disputes WHERE provider_payment_id = :p", p=payment_of(order)) == 0
+    )
 
 
-async def test_without_redis_webhooks_and_checkouts_go_on(house: Container, ada: Learner) -> None:
-    bare = house.settings.model_copy(update={"redis_port": 1})
-    away = Container(bare, payment_providers=house._providers)
+async def test_webhooks_and_checkouts_work_without_redis(services: Container, ada: Learner) -> None:
+    bare = services.settings.model_copy(update={"redis_port": 1})
+    away = Container(bare, payment_providers=services._providers)
     try:
-        order = await away.checkout.start(ada.id, await a_course(house))
+        order = await away.checkout.start(ada.id, await add_course(services))
         webhook = completed(order)
         headers = {name.lower(): text for name, text in webhook.headers.items()}
         for _ in range(2):
@@ -576,17 +572,17 @@ async def test_without_redis_webhooks_and_checkouts_go_on(house: Container, ada:
         await away.idempotency.finish(attempt, "{}")
     finally:
         await away.database.close()
-    await run_jobs(house)
-    assert await is_enrolled(house, order)
+    await run_jobs(services)
+    assert await is_enrolled(services, order)
 
 
 # --- Giving back ----------------------------------------------------------------------------------------
 
 
-async def test_an_administrator_gives_back_part_and_then_the_rest(
-    house: Container, ada: Learner, admin: Learner, till: Till
+async def test_administrator_refunds_in_parts(
+    services: Container, ada: Learner, admin: Learner, till: FakeProvider
 ) -> None:
-    order = await paid(house, ada)
+    order = await paid(services, ada)
     path = f"/admin/orders/{order.id}/refund"
     answer = await admin.http.post(path, json={"amount": 10000, "reason": "Half of it was missing"})
     assert answer.status_code == 201, answer.text
@@ -594,20 +590,20 @@ async def test_an_administrator_gives_back_part_and_then_the_rest(
     assert (refund["orderId"], refund["amount"], refund["currency"]) == (str(order.id), 10000, "inr")
     assert (refund["status"], refund["reason"]) == ("succeeded", "Half of it was missing")
     shown = (await ada.http.get(f"/payments/orders/{order.id}")).json()
-    assert (shown["status"], shown["amountRefunded"]) == ("paid", 10000) and await is_enrolled(house, order)
+    assert (shown["status"], shown["amountRefunded"]) == ("paid", 10000) and await is_enrolled(services, order)
     assert problem(await admin.http.post(path, json={"amount": PRICE - 9999})) == (409, "refund_too_large")
     assert (await admin.http.post(path, json={})).json()["amount"] == PRICE - 10000
     shown = (await ada.http.get(f"/payments/orders/{order.id}")).json()
-    assert (shown["status"], shown["amountRefunded"]) == ("refunded", PRICE) and not await is_enrolled(house, order)
+    assert (shown["status"], shown["amountRefunded"]) == ("refunded", PRICE) and not await is_enrolled(services, order)
     assert problem(await admin.http.post(path, json={})) == (409, "order_not_refundable")
     entries = await rows(
-        house, "SELECT actor_id, action, detail FROM audit_log WHERE subject_id = :o ORDER BY number", o=order.id
+        services, "SELECT actor_id, action, detail FROM audit_log WHERE subject_id = :o ORDER BY number", o=order.id
     )
     assert [(str(each.actor_id), each.action, each.detail["amount"]) for each in entries] == [
         (admin.id, "order.refund", 10000),
         (admin.id, "order.refund", PRICE - 10000),
     ]
-    # What the provider then tells of its own changes nothing.
+    # A later webhook of the provider changes nothing.
     (first, second) = [each for each in till.refunds.values() if each.payment_id == payment_of(order)]
     for fact in (first, second, first):
         row = {
@@ -619,121 +615,126 @@ async def test_an_administrator_gives_back_part_and_then_the_rest(
             "metadata": {"internalRefundId": fact.our_id},
             "status": "succeeded",
         }
-        await deliver(house, stripe_webhook("refund.created", row))
-    assert (await state_of(house, order))["refunds"] == [(10000, "succeeded"), (PRICE - 10000, "succeeded")]
+        await deliver(services, stripe_webhook("refund.created", row))
+    assert (await state_of(services, order))["refunds"] == [(10000, "succeeded"), (PRICE - 10000, "succeeded")]
 
 
-async def test_fifty_refunds_at_once_are_one(house: Container, ada: Learner, admin: Learner, till: Till) -> None:
-    order = await paid(house, ada)
-    till.slow = 0.2
+async def test_fifty_concurrent_refunds_are_one(
+    services: Container, ada: Learner, admin: Learner, till: FakeProvider
+) -> None:
+    order = await paid(services, ada)
+    till.delay_seconds = 0.2
     answers = await asyncio.gather(*(admin.http.post(f"/admin/orders/{order.id}/refund", json={}) for _ in range(50)))
-    assert codes(answers) == {201: 1, 409: 49}
+    assert count_statuses(answers) == {201: 1, 409: 49}
     assert {problem(each)[1] for each in answers if each.status_code == 409} <= {
         "refund_pending",
         "order_not_refundable",
     }
-    await run_jobs(house)
+    await run_jobs(services)
     assert till.refund_calls == 1
-    assert (await state_of(house, order))["refunds"] == [(PRICE, "succeeded")]
+    assert (await state_of(services, order))["refunds"] == [(PRICE, "succeeded")]
 
 
-async def test_a_refund_by_key_is_one_however_often_it_is_asked_for(
-    house: Container, ada: Learner, admin: Learner, till: Till
+async def test_refund_with_an_idempotency_key_is_one(
+    services: Container, ada: Learner, admin: Learner, till: FakeProvider
 ) -> None:
-    order = await paid(house, ada)
+    order = await paid(services, ada)
     key = {"Idempotency-Key": str(uuid.uuid4())}
     answers = [
         await admin.http.post(f"/admin/orders/{order.id}/refund", json={"amount": 100}, headers=key) for _ in range(5)
     ]
     assert {each.text for each in answers} == {answers[0].text} and till.refund_calls == 1
-    assert (await state_of(house, order))["amount_refunded"] == 100
+    assert (await state_of(services, order))["amount_refunded"] == 100
 
 
-async def test_a_refund_that_timed_out_is_asked_for_again_and_given_once(
-    house: Container, ada: Learner, admin: Learner, till: Till
+async def test_timed_out_refund_is_retried_once(
+    services: Container, ada: Learner, admin: Learner, till: FakeProvider
 ) -> None:
-    order = await paid(house, ada)
-    till.mute = True
+    order = await paid(services, ada)
+    till.loses_answers = True
     answer = await admin.http.post(f"/admin/orders/{order.id}/refund", json={})
     assert (answer.status_code, answer.json()["status"]) == (201, "pending")
-    assert await is_enrolled(house, order)
+    assert await is_enrolled(services, order)
     again = await admin.http.post(f"/admin/orders/{order.id}/refund", json={})
     assert problem(again) == (409, "refund_pending")
-    till.mute = False
+    till.loses_answers = False
     await rows(
-        house,
+        services,
         "UPDATE procrastinate_jobs SET scheduled_at = now() WHERE task_name = 'payments.send_refund'"
         " AND status = 'todo' RETURNING id",
     )
-    await run_jobs(house)
+    await run_jobs(services)
     assert till.refund_calls == 2
     assert len([each for each in till.refunds.values() if each.payment_id == payment_of(order)]) == 1
-    state = await state_of(house, order)
+    state = await state_of(services, order)
     assert (state["status"], state["refunds"], state["enrolled"]) == ("refunded", [(PRICE, "succeeded")], False)
 
 
-async def test_a_refund_that_is_refused_leaves_the_order_paid(
-    house: Container, ada: Learner, admin: Learner, till: Till
+async def test_refused_refund_leaves_the_order_paid(
+    services: Container, ada: Learner, admin: Learner, till: FakeProvider
 ) -> None:
-    order = await paid(house, ada)
-    till.away = errors.PaymentRefused()
+    order = await paid(services, ada)
+    till.failure = errors.PaymentRefused()
     answer = await admin.http.post(f"/admin/orders/{order.id}/refund", json={})
     assert problem(answer) == (502, "payment_refused")
-    assert (await state_of(house, order))["refunds"] == [(PRICE, "failed")]
-    till.away = None
+    assert (await state_of(services, order))["refunds"] == [(PRICE, "failed")]
+    till.failure = None
     assert (await admin.http.post(f"/admin/orders/{order.id}/refund", json={})).json()["status"] == "succeeded"
 
 
-async def test_what_cannot_be_given_back_is_refused(house: Container, ada: Learner, admin: Learner) -> None:
-    pending = await order_of(house, await buy(ada, await a_course(house)))
+async def test_impossible_refund_is_refused(services: Container, ada: Learner, admin: Learner) -> None:
+    pending = await order_of(services, await buy(ada, await add_course(services)))
     refused = await admin.http.post(f"/admin/orders/{pending.id}/refund", json={})
     assert problem(refused) == (409, "order_not_refundable")
-    order = await paid(house, ada)
-    await deliver(house, disputed(order))
+    order = await paid(services, ada)
+    await deliver(services, disputed(order))
     assert problem(await admin.http.post(f"/admin/orders/{order.id}/refund", json={})) == (409, "order_not_refundable")
-    await deliver(house, disputed(order, status="won", kind="charge.dispute.closed"))
+    await deliver(services, disputed(order, status="won", kind="charge.dispute.closed"))
     assert (await admin.http.post(f"/admin/orders/{order.id}/refund", json={})).status_code == 201
-    assert problem(await admin.http.post(f"/admin/orders/{NOWHERE}/refund", json={})) == (404, "not_found")
+    assert problem(await admin.http.post(f"/admin/orders/{MISSING_ID}/refund", json={})) == (404, "not_found")
     for body in ({"amount": 0}, {"amount": -5}, {"amount": 1.5}, {"amount": 2**31}, {"all": True}):
         assert (await admin.http.post(f"/admin/orders/{order.id}/refund", json=body)).status_code == 400
 
 
-async def test_an_orders_own_provider_serves_its_refund(
-    settings: Settings, house: Container, ada: Learner, till: Till
+async def test_refund_uses_the_provider_of_the_order(
+    settings: Settings, services: Container, ada: Learner, till: FakeProvider
 ) -> None:
-    order = await paid(house, ada)
+    order = await paid(services, ada)
     switched = Container(
-        house.settings.model_copy(update={"payment_provider": "razorpay"}), payment_providers=house._providers
+        services.settings.model_copy(update={"payment_provider": "razorpay"}), payment_providers=services._providers
     )
     try:
         refund = await switched.refunds.create(None, str(order.id), 100, None)
         assert refund.provider == "stripe" and till.refund_calls == 1
-        other = await switched.checkout.start(ada.id, await a_course(house))
+        other = await switched.checkout.start(ada.id, await add_course(services))
         assert other.provider == "razorpay"
     finally:
         await switched.redis.aclose()
         await switched.database.close()
 
 
-async def test_operators_see_every_order_and_what_to_look_at(
-    house: Container, ada: Learner, admin: Learner, learner: MakeLearner
+async def test_operators_see_orders_and_alerts(
+    services: Container, ada: Learner, admin: Learner, make_learner: MakeLearner
 ) -> None:
-    order, other = await paid(house, ada), await order_of(house, await buy(await learner(), await a_course(house)))
-    await deliver(house, disputed(order), completed(other, amount_total=1))
-    shown = {each["id"]: each for each in await every_page(admin.http, "/admin/orders", limit=100)}
+    order, other = (
+        await paid(services, ada),
+        await order_of(services, await buy(await make_learner(ready=False), await add_course(services))),
+    )
+    await deliver(services, disputed(order), completed(other, amount_total=1))
+    shown = {each["id"]: each for each in await read_all_pages(admin.http, "/admin/orders", limit=100)}
     mine = shown[str(order.id)]
     assert (mine["userId"], mine["alerts"], mine["disputed"]) == (ada.id, ["disputed"], True)
     assert mine["providerPaymentId"] == payment_of(order)
     assert (shown[str(other.id)]["status"], shown[str(other.id)]["alerts"]) == ("pending", ["amount_differs"])
-    pending = await every_page(admin.http, "/admin/orders", limit=100, status="pending")
+    pending = await read_all_pages(admin.http, "/admin/orders", limit=100, status="pending")
     assert str(other.id) in {each["id"] for each in pending} and {each["status"] for each in pending} == {"pending"}
     assert problem(await ada.http.get("/admin/orders")) == (403, "forbidden")
 
 
-async def test_export_has_refunds_and_disputes(house: Container, ada: Learner, learner: MakeLearner) -> None:
+async def test_export_has_refunds_and_disputes(services: Container, ada: Learner, make_learner: MakeLearner) -> None:
     """Those of one's own orders, and of nobody else's."""
-    order, other = await paid(house, ada), await paid(house, await learner())
-    await deliver(house, refunded(order, 100), disputed(order), refunded(other, 200), disputed(other))
+    order, other = await paid(services, ada), await paid(services, await make_learner(ready=False))
+    await deliver(services, refunded(order, 100), disputed(order), refunded(other, 200), disputed(other))
     copy = (await ada.http.get("/users/me/export")).json()
     (refund,), (dispute,) = copy["refunds"], copy["disputes"]
     assert (refund["orderId"], refund["amount"], refund["status"]) == (str(order.id), 100, "succeeded")
@@ -741,12 +742,12 @@ async def test_export_has_refunds_and_disputes(house: Container, ada: Learner, l
     assert dispute["status"] == "open" and dispute["createdAt"].endswith("Z")
 
 
-async def test_a_copy_of_ones_data_has_the_orders_and_a_deletion_keeps_them(house: Container, ada: Learner) -> None:
-    order = await paid(house, ada)
+async def test_export_has_orders_and_deletion_keeps_them(services: Container, ada: Learner) -> None:
+    order = await paid(services, ada)
     copy = (await ada.http.get("/users/me/export")).json()
     assert [each["id"] for each in copy["orders"]] == [str(order.id)]
     assert [each["courseId"] for each in copy["enrollments"]] == [str(order.course_id)]
     gone = await ada.http.request("DELETE", "/users/me", json={"password": "correct horse battery"})
     assert gone.status_code == 204
-    await deliver(house, refunded(order, PRICE))
-    assert (await state_of(house, order))["status"] == "refunded"
+    await deliver(services, refunded(order, PRICE))
+    assert (await state_of(services, order))["status"] == "refunded"

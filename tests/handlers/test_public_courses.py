@@ -11,9 +11,10 @@ import sqlalchemy as sa
 import app
 from container import Container
 from settings import Settings
-from testing.call_history import MakeLearner, every_page
-from testing.lessons import an_admin, new_course, new_lesson, problem
-from testing.payments import a_course, completed, deliver, refunded
+from testing.call_history import MakeLearner
+from testing.http_answers import read_all_pages
+from testing.lessons import new_admin, new_course, new_lesson, problem
+from testing.payments import add_course, completed, deliver, refunded
 from testing.pictures import keys, picture, run_jobs, upload
 from testing.servers import Learner, client
 
@@ -22,7 +23,7 @@ TITLE = "Where we begin"
 
 @pytest.fixture
 async def admin(container: Container, make_learner: MakeLearner) -> Learner:
-    return await an_admin(container, make_learner)
+    return await new_admin(container, make_learner)
 
 
 @pytest.fixture
@@ -41,12 +42,13 @@ async def execute(container: Container, statement: str, **values: Any) -> None:
 
 
 async def listed(http: httpx.AsyncClient) -> list[str]:
-    return [each["id"] for each in await every_page(http, "/courses", limit=100)]
+    return [each["id"] for each in await read_all_pages(http, "/courses", limit=100)]
 
 
 # --- Without a login ----------------------------------------------------------------------------------
 
 
+@pytest.mark.rest_paths
 async def test_courses_are_read_without_a_token(admin: Learner, ada: Learner, api: httpx.AsyncClient) -> None:
     course, draft = await new_course(admin.http), await new_course(admin.http, published=False)
     await new_lesson(admin.http, course, TITLE)
@@ -61,6 +63,7 @@ async def test_courses_are_read_without_a_token(admin: Learner, ada: Learner, ap
         assert problem(await api.get(path)) == (404, "not_found"), path
 
 
+@pytest.mark.rest_paths
 async def test_lesson_content_needs_a_token(admin: Learner, api: httpx.AsyncClient) -> None:
     """Also that of a free lesson: its reader has an account."""
     lesson = await new_lesson(admin.http, await new_course(admin.http), isFree=True)
@@ -68,6 +71,7 @@ async def test_lesson_content_needs_a_token(admin: Learner, api: httpx.AsyncClie
         assert problem(await api.get(path)) == (401, "unauthenticated"), path
 
 
+@pytest.mark.rest_paths
 async def test_bad_token_is_refused_on_public_paths(admin: Learner, ada: Learner, api: httpx.AsyncClient) -> None:
     course = await new_course(admin.http)
     tokens = ("", "Bearer", "Bearer ", "Bearer nonsense", f"Basic {ada.access_token}", f"Bearer {ada.refresh_token}")
@@ -77,6 +81,7 @@ async def test_bad_token_is_refused_on_public_paths(admin: Learner, ada: Learner
             assert problem(answer) == (401, "unauthenticated"), (path, token)
 
 
+@pytest.mark.rest_paths
 async def test_caches_keep_public_answers_apart(admin: Learner, api: httpx.AsyncClient) -> None:
     """A shared cache may keep what has no token, and hands it to nobody who has one."""
     course = await new_course(admin.http)
@@ -89,6 +94,7 @@ async def test_caches_keep_public_answers_apart(admin: Learner, api: httpx.Async
     assert (missing.status_code, missing.headers["cache-control"]) == (404, "no-store")
 
 
+@pytest.mark.rest_paths
 async def test_vary_keeps_origin_and_authorization(container: Container) -> None:
     origin = "https://app.example.com"
     served = Container(container.settings.model_copy(update={"cors_origins": [origin, "https://b.example.com"]}))
@@ -101,7 +107,7 @@ async def test_vary_keeps_origin_and_authorization(container: Container) -> None
 # --- Unpublished ----------------------------------------------------------------------------------------
 
 
-async def test_unpublished_course_leaves_the_shop(admin: Learner, ada: Learner, api: httpx.AsyncClient) -> None:
+async def test_unpublished_course_is_not_listed(admin: Learner, ada: Learner, api: httpx.AsyncClient) -> None:
     course = await new_course(admin.http, price=49900)
     free = await new_lesson(admin.http, course, isFree=True)
     await unpublish(admin, course)
@@ -145,7 +151,7 @@ async def test_enrolled_learner_keeps_unpublished_course(container: Container, a
 
 async def test_open_checkout_of_unpublished_course_enrolls(container: Container, admin: Learner, ada: Learner) -> None:
     """Money that was asked for before buys what was asked for; nobody is asked for more."""
-    course = await a_course(container)
+    course = await add_course(container)
     order = await container.checkout.start(ada.id, course)
     await unpublish(admin, course)
     again = await ada.http.post("/payments/create-checkout-session", json={"courseId": course})
@@ -157,7 +163,7 @@ async def test_open_checkout_of_unpublished_course_enrolls(container: Container,
 
 async def test_refund_ends_unpublished_course(container: Container, admin: Learner, ada: Learner) -> None:
     """Then it is gone for its learner too, and the order still says what it was for."""
-    course = await a_course(container)
+    course = await add_course(container)
     title = (await admin.http.get(f"/courses/{course}")).json()["title"]
     order = await container.checkout.start(ada.id, course)
     await deliver(container, completed(order))

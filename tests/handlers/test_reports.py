@@ -8,18 +8,21 @@ from typing import Any
 import pytest
 
 from container import Container
-from testing.call_history import MakeLearner, codes, every_page, had_call, make_admin, value
+from testing.accounts import make_admin
+from testing.call_history import MakeLearner, add_call
+from testing.databases import value
+from testing.http_answers import count_statuses, read_all_pages
+from testing.lessons import MISSING_ID
 from testing.servers import Learner
 
 Pair = tuple[Learner, Learner]
-NOWHERE = "7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0"
 
 
 @pytest.fixture
 async def pair(container: Container, make_learner: MakeLearner) -> Pair:
     """Two who have been in a call."""
     ada, bob = await make_learner(), await make_learner()
-    await had_call(container, ada, bob)
+    await add_call(container, ada, bob)
     return ada, bob
 
 
@@ -31,9 +34,9 @@ async def flagged(container: Container, learner: Learner) -> bool:
     return bool(await value(container, "SELECT flagged_at IS NOT NULL FROM users WHERE id = :i", i=learner.id))
 
 
-async def test_a_report_is_listed_for_its_reporter(container: Container, pair: Pair) -> None:
+async def test_report_is_listed_for_its_reporter(container: Container, pair: Pair) -> None:
     ada, bob = pair
-    call = await had_call(container, bob, ada)
+    call = await add_call(container, bob, ada)
     answer = await ada.http.post("/reports", json=about(bob, sessionId=call, reason="other", description="Rude."))
     assert answer.status_code == 201
     report = answer.json()
@@ -50,24 +53,24 @@ async def test_a_report_is_listed_for_its_reporter(container: Container, pair: P
     assert (await bob.http.get("/reports/mine")).json()["items"] == []
 
 
-async def test_of_fifty_reports_of_a_call_one_is_taken(container: Container, pair: Pair) -> None:
+async def test_fifty_concurrent_reports_of_a_call_are_one(container: Container, pair: Pair) -> None:
     ada, bob = pair
-    call = await had_call(container, ada, bob)
+    call = await add_call(container, ada, bob)
     answers = await asyncio.gather(*(ada.http.post("/reports", json=about(bob, sessionId=call)) for _ in range(50)))
-    assert codes(answers) == {201: 1, 409: 49}
+    assert count_statuses(answers) == {201: 1, 409: 49}
     assert {answer.json()["code"] for answer in answers if answer.status_code == 409} == {"already_reported"}
     # The partner, and the same reporter for another call, are free to report.
     assert (await bob.http.post("/reports", json=about(ada, sessionId=call))).status_code == 201
-    other = await had_call(container, ada, bob)
+    other = await add_call(container, ada, bob)
     assert (await ada.http.post("/reports", json=about(bob, sessionId=other))).status_code == 201
 
 
-async def test_of_fifty_reports_of_a_learner_one_is_pending_and_another_may_follow(
+async def test_one_report_without_a_call_is_pending_at_a_time(
     container: Container, pair: Pair, make_learner: MakeLearner
 ) -> None:
     ada, bob = pair
     answers = await asyncio.gather(*(ada.http.post("/reports", json=about(bob)) for _ in range(50)))
-    assert codes(answers) == {201: 1, 409: 49}
+    assert count_statuses(answers) == {201: 1, 409: 49}
     (first,) = [answer.json()["id"] for answer in answers if answer.status_code == 201]
     admin = await make_admin(container, (await make_learner()).http)
     assert (await admin.http.patch(f"/admin/reports/{first}", json={"status": "dismissed"})).status_code == 200
@@ -80,41 +83,37 @@ async def test_of_fifty_reports_of_a_learner_one_is_pending_and_another_may_foll
     assert (await admin.http.patch(f"/admin/reports/{first}", json={"status": "pending"})).status_code == 200
 
 
-async def test_only_those_one_has_met_can_be_reported(
-    container: Container, pair: Pair, make_learner: MakeLearner
-) -> None:
+async def test_report_needs_a_shared_call(container: Container, pair: Pair, make_learner: MakeLearner) -> None:
     ada, bob = pair
     stranger = await make_learner()
-    between_others = await had_call(container, bob, stranger)
+    between_others = await add_call(container, bob, stranger)
     refused = [
         await ada.http.post("/reports", json=body)
         for body in (
             about(stranger),
-            about(NOWHERE),
+            about(MISSING_ID),
             about(stranger, sessionId=between_others),
             about(bob, sessionId=between_others),
-            about(bob, sessionId=NOWHERE),
+            about(bob, sessionId=MISSING_ID),
         )
     ]
     assert {answer.status_code for answer in refused} == {404}
     assert len({answer.content for answer in refused}) == 1
 
 
-async def test_nobody_reports_themself(pair: Pair) -> None:
+async def test_reporting_oneself_is_refused(pair: Pair) -> None:
     answer = await pair[0].http.post("/reports", json=about(pair[0]))
     assert (answer.status_code, answer.json()["code"]) == (400, "request_invalid")
     upper = await pair[0].http.post("/reports", json=about(pair[0].id.upper()))
     assert upper.status_code == 400
 
 
-async def test_three_different_reporters_put_a_learner_before_the_operators(
-    container: Container, make_learner: MakeLearner
-) -> None:
+async def test_three_reporters_flag_a_learner(container: Container, make_learner: MakeLearner) -> None:
     bob = await make_learner()
     reporters = [await make_learner() for _ in range(3)]
-    calls = [await had_call(container, each, bob) for each in reporters]
+    calls = [await add_call(container, each, bob) for each in reporters]
     # One who reports three calls is one.
-    for call in (calls[0], await had_call(container, reporters[0], bob), await had_call(container, reporters[0], bob)):
+    for call in (calls[0], await add_call(container, reporters[0], bob), await add_call(container, reporters[0], bob)):
         answer = await reporters[0].http.post("/reports", json=about(bob, sessionId=call))
         assert answer.status_code == 201
     assert not await flagged(container, bob)
@@ -132,21 +131,21 @@ async def test_three_different_reporters_put_a_learner_before_the_operators(
     assert await flagged(container, bob)
 
 
-async def test_three_reports_at_the_same_instant_flag(container: Container, make_learner: MakeLearner) -> None:
+async def test_three_concurrent_reports_flag_a_learner(container: Container, make_learner: MakeLearner) -> None:
     reporters = [await make_learner() for _ in range(3)]
     for _ in range(8):
         bob = await make_learner(ready=False)
         for each in reporters:
-            await had_call(container, each, bob)
+            await add_call(container, each, bob)
         answers = await asyncio.gather(*(each.http.post("/reports", json=about(bob)) for each in reporters))
-        assert codes(answers) == {201: 3}
+        assert count_statuses(answers) == {201: 3}
         assert await flagged(container, bob)
 
 
-async def test_the_list_is_read_to_its_end_page_by_page(container: Container, pair: Pair) -> None:
+async def test_list_is_paged_to_its_end(container: Container, pair: Pair) -> None:
     ada, bob = pair
     made = []
     for _ in range(5):
-        call = await had_call(container, ada, bob)
+        call = await add_call(container, ada, bob)
         made.append((await ada.http.post("/reports", json=about(bob, sessionId=call))).json()["id"])
-    assert [each["id"] for each in await every_page(ada.http, "/reports/mine")] == made[::-1]
+    assert [each["id"] for each in await read_all_pages(ada.http, "/reports/mine")] == made[::-1]

@@ -19,10 +19,10 @@ MOMENT = datetime(2026, 3, 14, 9, 26, 53, 589793, tzinfo=UTC)
 @pytest.mark.parametrize(
     ("microsecond", "fraction"), [(589793, "589"), (999999, "999"), (5000, "005"), (999, "000"), (0, "000")]
 )
-def test_an_instant_is_in_utc_to_the_millisecond(zone: timezone | ZoneInfo, microsecond: int, fraction: str) -> None:
+def test_timestamp_is_utc_in_milliseconds(zone: timezone | ZoneInfo, microsecond: int, fraction: str) -> None:
     moment = MOMENT.replace(microsecond=microsecond).astimezone(zone)
     assert shapes.instant(moment) == f"2026-03-14T09:26:53.{fraction}Z"
 
 
-def test_no_instant_is_null() -> None:
+def test_missing_timestamp_is_null() -> None:
     assert shapes.instant(None) is None

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 import app
 from container import Container
 from testing.call_history import MakeLearner
-from testing.lessons import NOWHERE, an_admin, new_course, new_lesson, problem
+from testing.lessons import MISSING_ID, new_admin, new_course, new_lesson, problem
 from testing.servers import Learner, Server, client
 
 TUS = {"Tus-Resumable": "1.0.0"}
@@ -61,7 +61,7 @@ def _named(headers: dict[str, str]) -> dict[str, str]:
 
 @pytest.fixture
 async def endpoint(container: Container, make_learner: MakeLearner, api: httpx.AsyncClient) -> Endpoint:
-    admin: Learner = await an_admin(container, make_learner)
+    admin: Learner = await new_admin(container, make_learner)
     return Endpoint(admin.http, await new_lesson(admin.http, await new_course(admin.http)), api, container)
 
 
@@ -69,7 +69,7 @@ async def endpoint(container: Container, make_learner: MakeLearner, api: httpx.A
 
 
 async def options_names_version(endpoint: Endpoint) -> None:
-    for path in (endpoint.path, f"{endpoint.path}/{NOWHERE}"):
+    for path in (endpoint.path, f"{endpoint.path}/{MISSING_ID}"):
         for headers in ({}, {"Tus-Resumable": "0.2.2"}, {"Origin": "https://app.example.com"}):
             answer = await endpoint.anonymous.options(path, headers=headers)
             assert answer.status_code == 204, answer.text
@@ -96,7 +96,7 @@ async def every_answer_has_the_version(endpoint: Endpoint) -> None:
     large = str(endpoint.container.uploads.max_bytes + 1)
     answers = {
         401: await anonymous.post(endpoint.path, headers={**TUS, "Upload-Length": "5"}),
-        404: await endpoint.head(f"{endpoint.path}/{NOWHERE}"),
+        404: await endpoint.head(f"{endpoint.path}/{MISSING_ID}"),
         405: await endpoint.http.get(upload, headers=TUS),
         409: await endpoint.patch(upload, 7, DATA),
         412: await endpoint.http.head(upload),
@@ -123,7 +123,7 @@ async def head_has_the_offset_always(endpoint: Endpoint) -> None:
 
 
 async def head_of_nothing_has_no_offset(endpoint: Endpoint) -> None:
-    answer = await endpoint.head(f"{endpoint.path}/{NOWHERE}")
+    answer = await endpoint.head(f"{endpoint.path}/{MISSING_ID}")
     assert answer.status_code == 404 and "upload-offset" not in answer.headers
 
 
@@ -327,14 +327,14 @@ DEMANDS: dict[str, Case] = {
 
 
 @pytest.mark.parametrize("demand", DEMANDS, ids=lambda demand: DEMANDS[demand].__name__)
-async def test_tus_demand_is_met(endpoint: Endpoint, demand: str) -> None:
+async def test_tus_requirement_is_met(endpoint: Endpoint, demand: str) -> None:
     await DEMANDS[demand](endpoint)
 
 
 # --- Around the protocol ----------------------------------------------------------------------------
 
 
-async def test_method_override_opens_nothing_else(endpoint: Endpoint, make_learner: MakeLearner) -> None:
+async def test_method_override_applies_to_uploads_alone(endpoint: Endpoint, make_learner: MakeLearner) -> None:
     """Authorization is that of the method that is meant, and other paths do not know the header."""
     upload = await endpoint.upload()
     learner = await make_learner(ready=False)
@@ -349,14 +349,14 @@ async def test_method_override_opens_nothing_else(endpoint: Endpoint, make_learn
         assert read.status_code == 200 and "tus-resumable" not in read.headers
 
 
-async def test_method_override_keeps_connection_framed(server: Server, endpoint: Endpoint) -> None:
+async def test_method_override_keeps_the_connection(server: Server, endpoint: Endpoint) -> None:
     """A POST that means HEAD is answered as a POST: with a body as long as its Content-Length, so the next fits."""
     headers = {**TUS, "X-HTTP-Method-Override": "HEAD"}
     headers["Authorization"] = endpoint.http.headers["authorization"]
     upload = await endpoint.upload()
     one = httpx.Limits(max_connections=1)
     async with httpx.AsyncClient(base_url=server.url, limits=one, trust_env=False) as http:
-        for path, status in ((upload, 200), (f"{endpoint.path}/{NOWHERE}", 404), (upload, 200)):
+        for path, status in ((upload, 200), (f"{endpoint.path}/{MISSING_ID}", 404), (upload, 200)):
             answer = await http.post(path, headers=headers)
             assert answer.status_code == status
             assert len(answer.content) == int(answer.headers["content-length"])
@@ -364,7 +364,7 @@ async def test_method_override_keeps_connection_framed(server: Server, endpoint:
         assert (await http.get("/health")).status_code == 200
 
 
-async def test_options_of_tus_passes_cors(endpoint: Endpoint, container: Container) -> None:
+async def test_tus_options_passes_cors(endpoint: Endpoint, container: Container) -> None:
     """A plain OPTIONS reaches the endpoint; a preflight allows, and answers expose, the protocol's headers."""
     origin = "https://app.example.com"
     changed = container.settings.model_copy(update={"cors_origins": [origin]})

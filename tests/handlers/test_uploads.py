@@ -25,10 +25,11 @@ from container import Container
 from contract import lint
 from services.learning.uploads import PART_BYTES
 from settings import Settings
-from testing.accounts import execute, own_database
-from testing.call_history import make_admin, rows
+from testing.accounts import make_admin
+from testing.databases import execute, own_database, rows
 from testing.lessons import new_course, new_lesson, problem
 from testing.pictures import keys
+from testing.polling import eventually
 from testing.servers import Learner, Server, register, start_server, stop_server
 from testing.videos import clip
 
@@ -46,7 +47,7 @@ def own(settings: Settings) -> Any:
 
 @pytest.fixture(scope="module")
 def served(own: Settings, environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A server of one process, whose memory can be told."""
+    """A server of one process, whose memory can be measured."""
     log = tmp_path_factory.mktemp("uploads") / "server.log"
     running = start_server({**environment, "DB_NAME": own.db_name}, log, workers=1)
     yield running
@@ -54,7 +55,7 @@ def served(own: Settings, environment: dict[str, str], tmp_path_factory: pytest.
 
 
 @pytest.fixture(scope="module")
-async def house(own: Settings) -> AsyncIterator[Container]:
+async def services(own: Settings) -> AsyncIterator[Container]:
     container = Container(own)
     async with container.jobs.app.open_async():
         yield container
@@ -62,9 +63,9 @@ async def house(own: Settings) -> AsyncIterator[Container]:
 
 
 @pytest.fixture
-async def admin(house: Container, served: Server) -> AsyncIterator[Learner]:
+async def admin(services: Container, served: Server) -> AsyncIterator[Learner]:
     async with httpx.AsyncClient(base_url=served.url, timeout=60, trust_env=False) as http:
-        yield await make_admin(house, http)
+        yield await make_admin(services, http)
 
 
 @pytest.fixture
@@ -76,19 +77,21 @@ def some(size: int) -> bytes:
     return HEAD + random.Random(size).randbytes(size - len(HEAD))
 
 
-async def stored(house: Container, lesson: str) -> list[str]:
+async def stored(services: Container, lesson: str) -> list[str]:
     """All that storage holds of a lesson, unfinished uploads included."""
-    found = await keys(house.settings, "videos/") + [key for key, _, _ in await house.storage.unfinished("videos/")]
+    found = await keys(services.settings, "videos/") + [
+        key for key, _, _ in await services.storage.list_multipart_uploads("videos/")
+    ]
     return [each for each in found if lesson in each]
 
 
-async def assembled(house: Container, lesson: str) -> bytes:
+async def assembled(services: Container, lesson: str) -> bytes:
     """The bytes of the upload that was handed over, put together as the job does it."""
-    (arguments,) = (await rows(house, "SELECT args FROM procrastinate_jobs WHERE args->>'lesson_id' = :id", id=lesson))[
-        0
-    ]
-    await house.storage.finish_parts(arguments["source"], arguments["attempt"], arguments["tags"])
-    return await house.storage.get(arguments["source"])
+    (arguments,) = (
+        await rows(services, "SELECT args FROM procrastinate_jobs WHERE args->>'lesson_id' = :id", id=lesson)
+    )[0]
+    await services.storage.complete_multipart_upload(arguments["source"], arguments["attempt"], arguments["tags"])
+    return await services.storage.get(arguments["source"])
 
 
 def memory_of(pid: int) -> int:
@@ -122,16 +125,15 @@ async def offset_of(admin: Learner, upload: str) -> int:
     return int(answer.headers["upload-offset"])
 
 
-async def settles(house: Container, lesson: str, wanted: list[str]) -> None:
-    for _ in range(100):
-        if await stored(house, lesson) == wanted:
-            return
-        await asyncio.sleep(0.1)
-    assert await stored(house, lesson) == wanted
+async def settles(services: Container, lesson: str, wanted: list[str]) -> None:
+    async def is_so() -> bool:
+        return await stored(services, lesson) == wanted
+
+    await eventually(is_so, within=10, what=f"storage holds {wanted} of the lesson")
 
 
-async def test_an_upload_that_breaks_off_leaves_nothing(
-    served: Server, house: Container, admin: Learner, lesson: str
+async def test_interrupted_upload_leaves_nothing(
+    served: Server, services: Container, admin: Learner, lesson: str
 ) -> None:
     data = some(3 * PART_BYTES)
     head = (
@@ -139,11 +141,13 @@ async def test_an_upload_that_breaks_off_leaves_nothing(
         f"Content-Type: video/mp4\r\nContent-Length: {len(data)}\r\n\r\n"
     )
     await asyncio.to_thread(send_and_cut, served.url, head, data[: 2 * PART_BYTES + 5])
-    await settles(house, lesson, [])
+    await settles(services, lesson, [])
     assert (await admin.http.get(f"/lessons/{lesson}")).json()["videoStatus"] == "none"
 
 
-async def test_memory_stays_flat_whatever_comes(served: Server, house: Container, admin: Learner, lesson: str) -> None:
+async def test_memory_stays_flat_during_uploads(
+    served: Server, services: Container, admin: Learner, lesson: str
+) -> None:
 
     async def long(size: int) -> AsyncIterator[bytes]:
         yield HEAD
@@ -169,8 +173,8 @@ async def test_memory_stays_flat_whatever_comes(served: Server, house: Container
     assert most - before < 64 * MEBIBYTE
 
 
-async def test_a_tus_client_uploads_in_chunks_and_goes_on_after_a_cut(
-    served: Server, house: Container, admin: Learner, lesson: str, tmp_path: Path
+async def test_tus_client_resumes_after_a_lost_connection(
+    served: Server, services: Container, admin: Learner, lesson: str, tmp_path: Path
 ) -> None:
     data = some(2 * PART_BYTES + 3 * MEBIBYTE + 17)
     path = tmp_path / "lesson.mp4"
@@ -193,22 +197,24 @@ async def test_a_tus_client_uploads_in_chunks_and_goes_on_after_a_cut(
         f"Tus-Resumable: 1.0.0\r\nUpload-Offset: {6 * MEBIBYTE}\r\n"
         f"Content-Type: application/offset+octet-stream\r\nContent-Length: {len(rest)}\r\n\r\n"
     )
+    line = f"PATCH {urlsplit(url).path} "
+    ended = served.log.read_text().count(line)
     await asyncio.to_thread(send_and_cut, served.url, head, rest[: 4 * MEBIBYTE])
-    await asyncio.sleep(0.5)
+    await eventually(lambda: served.log.read_text().count(line) > ended, within=10, what="the cut request ended")
     assert 6 * MEBIBYTE < await offset_of(admin, url) <= 10 * MEBIBYTE
     await asyncio.to_thread(upload, url)
     assert await offset_of(admin, url) == len(data), "a client whose last answer was lost learns that all is there"
-    assert await assembled(house, lesson) == data
+    assert await assembled(services, lesson) == data
     assert (await admin.http.get(f"/lessons/{lesson}")).json()["videoStatus"] == "processing"
     of_lesson = "SELECT queue_name FROM procrastinate_jobs WHERE args->>'lesson_id' = :id"
-    assert [tuple(each) for each in await rows(house, of_lesson, id=lesson)] == [("videos",)]
+    assert [tuple(each) for each in await rows(services, of_lesson, id=lesson)] == [("videos",)]
     again = await send(admin, url, len(data), b"")
     assert again.status_code == 204
-    assert len(await rows(house, "SELECT id FROM procrastinate_jobs WHERE args->>'lesson_id' = :id", id=lesson)) == 1
+    assert len(await rows(services, "SELECT id FROM procrastinate_jobs WHERE args->>'lesson_id' = :id", id=lesson)) == 1
 
 
-async def test_a_killed_server_costs_no_part_that_was_stored(
-    own: Settings, environment: dict[str, str], house: Container, admin: Learner, lesson: str, tmp_path: Path
+async def test_stored_parts_outlive_a_killed_server(
+    own: Settings, environment: dict[str, str], services: Container, admin: Learner, lesson: str, tmp_path: Path
 ) -> None:
     data = some(3 * PART_BYTES + 5)
     upload = await upload_of(admin, lesson, len(data))
@@ -222,20 +228,21 @@ async def test_a_killed_server_costs_no_part_that_was_stored(
         + data[: 2 * PART_BYTES + MEBIBYTE]
     )
     await writer.drain()
-    for _ in range(100):
-        if await offset_of(admin, upload) == 2 * PART_BYTES:
-            break
-        await asyncio.sleep(0.05)
+
+    async def has_two_parts() -> bool:
+        return await offset_of(admin, upload) == 2 * PART_BYTES
+
+    await eventually(has_two_parts, within=10, what="two parts are stored")
     other.process.kill()
     stop_server(other)
     writer.close()
     offset = await offset_of(admin, upload)
     assert offset == 2 * PART_BYTES
     assert (await send(admin, upload, offset, data[offset:])).status_code == 204
-    assert await assembled(house, lesson) == data
+    assert await assembled(services, lesson) == data
 
 
-async def test_pieces_of_any_size_make_the_same_bytes(house: Container, admin: Learner, lesson: str) -> None:
+async def test_chunks_of_any_size_make_the_same_bytes(services: Container, admin: Learner, lesson: str) -> None:
     data = some(2 * PART_BYTES + 100)
     upload = await upload_of(admin, lesson, len(data))
     offset = 0
@@ -244,11 +251,11 @@ async def test_pieces_of_any_size_make_the_same_bytes(house: Container, admin: L
         offset = min(offset + size, len(data))
         assert (answer.status_code, answer.headers["upload-offset"]) == (204, str(offset))
     assert (await send(admin, upload, offset, data[offset:])).status_code == 204
-    assert await assembled(house, lesson) == data
+    assert await assembled(services, lesson) == data
 
 
 @pytest.mark.parametrize("length", [1, 20, PART_BYTES, 2 * PART_BYTES])
-async def test_lengths_at_the_edges(house: Container, admin: Learner, lesson: str, length: int) -> None:
+async def test_upload_lengths_at_part_boundaries(services: Container, admin: Learner, lesson: str, length: int) -> None:
     data = some(length) if length > len(HEAD) else HEAD[:length]
     upload = await upload_of(admin, lesson, length)
     sent = await send(admin, upload, 0, data)
@@ -256,22 +263,22 @@ async def test_lengths_at_the_edges(house: Container, admin: Learner, lesson: st
         assert problem(sent) == (415, "unsupported_media_type")
         return
     assert sent.status_code == 204 and await offset_of(admin, upload) == length
-    assert await assembled(house, lesson) == data
+    assert await assembled(services, lesson) == data
 
 
-async def test_one_of_many_writers_at_once_is_believed(house: Container, admin: Learner, lesson: str) -> None:
+async def test_one_of_many_concurrent_writers_succeeds(services: Container, admin: Learner, lesson: str) -> None:
     data = some(PART_BYTES + 1000)
     upload = await upload_of(admin, lesson, len(data))
     while (offset := await offset_of(admin, upload)) < len(data):
         answers = await asyncio.gather(
             *(send(admin, upload, offset, data[offset : offset + 3 * MEBIBYTE]) for _ in range(6))
         )
-        assert {each.status_code for each in answers} <= {204, 409}
-    assert await assembled(house, lesson) == data
-    assert len(await rows(house, "SELECT id FROM procrastinate_jobs WHERE args->>'lesson_id' = :id", id=lesson)) == 1
+        assert sorted(each.status_code for each in answers) == [204] + [409] * 5
+    assert await assembled(services, lesson) == data
+    assert len(await rows(services, "SELECT id FROM procrastinate_jobs WHERE args->>'lesson_id' = :id", id=lesson)) == 1
 
 
-async def test_what_tus_does_not_allow(house: Container, admin: Learner, lesson: str) -> None:
+async def test_invalid_tus_requests_are_refused(services: Container, admin: Learner, lesson: str) -> None:
     path = f"/lessons/{lesson}/video/uploads"
     without = await admin.http.post(path, headers={"Upload-Length": "5"})
     assert problem(without) == (412, "upload_version_unsupported")
@@ -289,20 +296,22 @@ async def test_what_tus_does_not_allow(house: Container, admin: Learner, lesson:
     assert (await admin.http.head(upload, headers=TUS)).status_code == 404
 
 
-async def test_a_client_may_give_an_upload_up(house: Container, admin: Learner, lesson: str) -> None:
+async def test_client_can_terminate_an_upload(services: Container, admin: Learner, lesson: str) -> None:
     upload = await upload_of(admin, lesson, 3 * PART_BYTES)
     await send(admin, upload, 0, some(PART_BYTES + 500))
     assert (await admin.http.delete(upload, headers=TUS)).status_code == 204
     assert (await admin.http.head(upload, headers=TUS)).status_code == 404
     ((arguments,),) = await rows(
-        house, "SELECT args FROM procrastinate_jobs WHERE task_name = 'videos.drop' AND args->>'key' ~ :id", id=lesson
+        services,
+        "SELECT args FROM procrastinate_jobs WHERE task_name = 'videos.drop' AND args->>'key' ~ :id",
+        id=lesson,
     )
-    await house.uploads.delete_stored(arguments["key"], arguments["attempt"])
-    assert await stored(house, lesson) == []
+    await services.uploads.delete_stored(arguments["key"], arguments["attempt"])
+    assert await stored(services, lesson) == []
 
 
-async def test_begin_and_give_up_of_uploads_are_audited(
-    house: Container, own: Settings, admin: Learner, lesson: str
+async def test_upload_begin_and_end_are_audited(
+    services: Container, own: Settings, admin: Learner, lesson: str
 ) -> None:
     """Who began an upload and who gave it up is in the log; what the nightly job forgets has no actor."""
     given_up, refused, still = [(await upload_of(admin, lesson, 3 * PART_BYTES)).rpartition("/")[2] for _ in range(3)]
@@ -310,39 +319,41 @@ async def test_begin_and_give_up_of_uploads_are_audited(
     assert (await admin.http.delete(f"{path}/{given_up}", headers=TUS)).status_code == 204
     await send(admin, f"{path}/{refused}", 0, b"GIF89a is no video")
     await rows(
-        house, "UPDATE video_uploads SET updated_at = now() - interval '9 days' WHERE id = :i RETURNING 1", i=still
+        services, "UPDATE video_uploads SET updated_at = now() - interval '9 days' WHERE id = :i RETURNING 1", i=still
     )
-    await house.uploads.delete_expired()
+    await services.uploads.delete_expired()
     found = await rows(
-        house, "SELECT action, actor_id::text, detail FROM audit_log WHERE subject_id = :i ORDER BY number", i=lesson
+        services, "SELECT action, actor_id::text, detail FROM audit_log WHERE subject_id = :i ORDER BY number", i=lesson
     )
-    told = [(each.action, each.actor_id, each.detail["upload"]) for each in found if each.action.startswith("upload.")]
-    assert told == [
+    entries = [
+        (each.action, each.actor_id, each.detail["upload"]) for each in found if each.action.startswith("upload.")
+    ]
+    assert entries == [
         *(("upload.begin", admin.id, each) for each in (given_up, refused, still)),
         ("upload.give_up", admin.id, given_up),
         ("upload.give_up", admin.id, refused),
         ("upload.give_up", None, still),
     ]
-    assert (await house.audit.verify()).broken_at is None
+    assert (await services.audit.verify()).broken_at is None
 
 
-async def test_uploads_that_stand_still_are_forgotten(
-    own: Settings, environment: dict[str, str], house: Container, admin: Learner, lesson: str
+async def test_stalled_uploads_are_deleted(
+    own: Settings, environment: dict[str, str], services: Container, admin: Learner, lesson: str
 ) -> None:
     upload = await upload_of(admin, lesson, 3 * PART_BYTES)
     await send(admin, upload, 0, some(PART_BYTES + 500))
     nobodys = f"videos/courses/{uuid.uuid4()}/{lesson}/x/original"
-    await house.storage.begin_parts(nobodys, "video/mp4")
-    await house.uploads.delete_expired()
-    assert await offset_of(admin, upload) == PART_BYTES + 500 and nobodys in await stored(house, lesson)
+    await services.storage.create_multipart_upload(nobodys, "video/mp4")
+    await services.uploads.delete_expired()
+    assert await offset_of(admin, upload) == PART_BYTES + 500 and nobodys in await stored(services, lesson)
     execute(own, "UPDATE video_uploads SET updated_at = now() - interval '25 hours' WHERE lesson_id = %s", lesson)
-    hasty = Container(own.model_copy(update={"video_upload_expiry": timedelta(0)}))
+    # Storage states times in whole seconds.
+    hasty = Container(own.model_copy(update={"video_upload_expiry": timedelta(seconds=-2)}))
     async with hasty.jobs.app.open_async():
-        await asyncio.sleep(1)
         assert await hasty.uploads.delete_expired() >= 2
     await hasty.close()
     assert (await admin.http.head(upload, headers=TUS)).status_code == 404
-    assert nobodys not in await stored(house, lesson)
+    assert nobodys not in await stored(services, lesson)
 
 
 async def with_tus_js(served: Server, admin: Learner, lesson: str, path: Path, **options: Any) -> dict[str, Any]:
@@ -360,7 +371,7 @@ async def with_tus_js(served: Server, admin: Learner, lesson: str, path: Path, *
 
 @pytest.mark.parametrize("override", [False, True])
 async def test_tus_js_client_resumes_an_upload(
-    served: Server, house: Container, admin: Learner, lesson: str, tmp_path: Path, override: bool
+    served: Server, services: Container, admin: Learner, lesson: str, tmp_path: Path, override: bool
 ) -> None:
     """Aborted after its first chunk, a second client resumes from the upload's URL; with POST in place of PATCH too."""
     data = some(PART_BYTES + 3 * MEBIBYTE + 17)
@@ -372,32 +383,34 @@ async def test_tus_js_client_resumes_an_upload(
     assert said["first"]["offset"] == 3 * MEBIBYTE
     assert said["last"].get("done"), said
     assert await offset_of(admin, said["first"]["url"]) == len(data)
-    assert await assembled(house, lesson) == data
+    assert await assembled(services, lesson) == data
 
 
 @pytest.mark.parametrize("option", ["parallelUploads", "uploadLengthDeferred", "uploadDataDuringCreation"])
 async def test_tus_js_client_options_not_offered_fail(
-    served: Server, house: Container, admin: Learner, lesson: str, tmp_path: Path, option: str
+    served: Server, services: Container, admin: Learner, lesson: str, tmp_path: Path, option: str
 ) -> None:
     """What needs an extension that is not offered says so at once, and the lesson's good video stays."""
     path = tmp_path / "lesson.mp4"
     path.write_bytes(some(3 * MEBIBYTE))
     execute(
-        house.settings, "UPDATE lessons SET video_url = 'v/master.m3u8', video_status = 'ready' WHERE id = %s", lesson
+        services.settings,
+        "UPDATE lessons SET video_url = 'v/master.m3u8', video_status = 'ready' WHERE id = %s",
+        lesson,
     )
-    before = await rows(house, "SELECT video_url, video_status, video_source FROM lessons WHERE id = :id", id=lesson)
+    before = await rows(services, "SELECT video_url, video_status, video_source FROM lessons WHERE id = :id", id=lesson)
     value = 2 if option == "parallelUploads" else True
     said = await with_tus_js(served, admin, lesson, path, **{option: value}, chunkSize=MEBIBYTE)
     assert said["last"]["status"] == 400, said
     named = {"parallelUploads": "Upload-Concat", "uploadLengthDeferred": "Upload-Defer-Length"}
     assert named.get(option, "creation-with-upload") in json.loads(said["last"]["body"])["detail"]
-    after = await rows(house, "SELECT video_url, video_status, video_source FROM lessons WHERE id = :id", id=lesson)
+    after = await rows(services, "SELECT video_url, video_status, video_source FROM lessons WHERE id = :id", id=lesson)
     assert after == before
-    assert await rows(house, "SELECT id FROM procrastinate_jobs WHERE args->>'lesson_id' = :id", id=lesson) == []
-    assert await rows(house, "SELECT id FROM video_uploads WHERE lesson_id = :id", id=lesson) == []
+    assert await rows(services, "SELECT id FROM procrastinate_jobs WHERE args->>'lesson_id' = :id", id=lesson) == []
+    assert await rows(services, "SELECT id FROM video_uploads WHERE lesson_id = :id", id=lesson) == []
 
 
-async def test_a_student_uploads_nothing(served: Server, house: Container, lesson: str) -> None:
+async def test_student_upload_is_refused(served: Server, services: Container, lesson: str) -> None:
     async with httpx.AsyncClient(base_url=served.url, trust_env=False) as http:
         ada = await register(http, ready=False)
         sending = tus.TusClient(

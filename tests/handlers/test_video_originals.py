@@ -15,14 +15,15 @@ import app
 from container import Container
 from contract import lint
 from settings import Settings
-from testing.accounts import execute, own_database, running
-from testing.call_history import make_admin, rows, value
-from testing.lessons import NOWHERE, new_course, new_lesson
+from testing.accounts import make_admin
+from testing.containers import running_container
+from testing.databases import execute, own_database, rows, value
+from testing.lessons import MISSING_ID, new_course, new_lesson
 from testing.pictures import keys
 from testing.servers import Learner, client
 from testing.videos import clip, everything, put
 
-from .test_videos import link, names, state, told_of, work
+from .test_videos import link, names, notification_titles, state, work
 
 NO_VIDEO = clip()[:600] + bytes(50_000)
 
@@ -34,23 +35,23 @@ def own(settings: Settings) -> Any:
 
 
 @pytest.fixture(scope="module")
-async def house(own: Settings) -> AsyncIterator[Container]:
-    async with running(own) as services:
+async def services(own: Settings) -> AsyncIterator[Container]:
+    async with running_container(own) as services:
         yield services
 
 
 @pytest.fixture
-async def admin(house: Container) -> AsyncIterator[Learner]:
-    async with client(app.create(house)) as http:
-        yield await make_admin(house, http)
+async def admin(services: Container) -> AsyncIterator[Learner]:
+    async with client(app.create(services)) as http:
+        yield await make_admin(services, http)
 
 
 @pytest.fixture
-async def lesson(house: Container, admin: Learner) -> str:
+async def lesson(services: Container, admin: Learner) -> str:
     """A lesson whose video is ready."""
     made = await new_lesson(admin.http, await new_course(admin.http))
     assert (await put(admin, made, clip(2))).status_code == 202
-    await work(house)
+    await work(services)
     assert await state(admin, made) == ("ready", 100, None)
     return made
 
@@ -69,85 +70,87 @@ def parlance(environment: dict[str, str], own: Settings) -> Any:
     return run
 
 
-async def stored(house: Container, lesson: str) -> list[str]:
-    return [each for each in await keys(house.settings, "videos/") if lesson in each]
+async def stored(services: Container, lesson: str) -> list[str]:
+    return [each for each in await keys(services.settings, "videos/") if lesson in each]
 
 
-async def original_of(house: Container, lesson: str) -> str:
-    return str(await value(house, "SELECT video_original FROM lessons WHERE id = :id", id=lesson))
+async def original_of(services: Container, lesson: str) -> str:
+    return str(await value(services, "SELECT video_original FROM lessons WHERE id = :id", id=lesson))
 
 
-async def hls_of(house: Container, lesson: str) -> str:
-    url = str(await value(house, "SELECT video_url FROM lessons WHERE id = :id", id=lesson))
+async def hls_of(services: Container, lesson: str) -> str:
+    url = str(await value(services, "SELECT video_url FROM lessons WHERE id = :id", id=lesson))
     return url.removesuffix("master.m3u8")
 
 
-async def test_original_stays_and_is_private(house: Container, lesson: str) -> None:
-    key = await original_of(house, lesson)
-    assert key.endswith("/original.mp4") and key in await stored(house, lesson)
-    assert await house.storage.get(key) == clip(2)
-    settings = house.settings
+async def test_original_stays_and_is_private(services: Container, lesson: str) -> None:
+    key = await original_of(services, lesson)
+    assert key.endswith("/original.mp4") and key in await stored(services, lesson)
+    assert await services.storage.get(key) == clip(2)
+    settings = services.settings
     async with httpx.AsyncClient() as anybody:
         bare = await anybody.get(f"{settings.storage_endpoint}/{settings.storage_bucket_name}/{key}")
     assert bare.status_code == 403
 
 
-async def test_cleaning_leaves_originals(house: Container, lesson: str) -> None:
-    before = await stored(house, lesson)
-    await house.uploads.delete_expired()
-    key = await original_of(house, lesson)
-    await house.videos.tidy(lesson, key.removesuffix("original.mp4"))
-    assert await stored(house, lesson) == before
+async def test_cleanup_keeps_originals(services: Container, lesson: str) -> None:
+    before = await stored(services, lesson)
+    await services.uploads.delete_expired()
+    key = await original_of(services, lesson)
+    await services.videos.tidy(lesson, key.removesuffix("original.mp4"))
+    assert await stored(services, lesson) == before
 
 
-async def test_new_upload_replaces_the_original_once_ready(house: Container, admin: Learner, lesson: str) -> None:
-    first, hls = await original_of(house, lesson), await hls_of(house, lesson)
+async def test_new_upload_replaces_the_original_once_ready(services: Container, admin: Learner, lesson: str) -> None:
+    first, hls = await original_of(services, lesson), await hls_of(services, lesson)
     assert (await put(admin, lesson, clip(1))).status_code == 202
-    assert first in await stored(house, lesson) and await hls_of(house, lesson) == hls
-    await work(house)
-    second = await original_of(house, lesson)
-    assert second != first and await house.storage.get(second) == clip(1)
-    left = await stored(house, lesson)
+    assert first in await stored(services, lesson) and await hls_of(services, lesson) == hls
+    await work(services)
+    second = await original_of(services, lesson)
+    assert second != first and await services.storage.get(second) == clip(1)
+    left = await stored(services, lesson)
     assert {each.split("/")[4] for each in left} == {second.split("/")[4]}
 
 
-async def test_failed_original_is_kept_until_replaced(house: Container, admin: Learner) -> None:
+async def test_failed_original_is_kept_until_replaced(services: Container, admin: Learner) -> None:
     """Each failure replaces the one before; a good upload replaces the last."""
     lesson = await new_lesson(admin.http, await new_course(admin.http))
     for _ in range(2):
         await put(admin, lesson, NO_VIDEO)
-        await work(house)
+        await work(services)
         assert (await state(admin, lesson))[0] == "failed"
-        assert await stored(house, lesson) == [await original_of(house, lesson)]
+        assert await stored(services, lesson) == [await original_of(services, lesson)]
     await put(admin, lesson, clip(1))
-    await work(house)
-    assert [each for each in await stored(house, lesson) if "original" in each] == [await original_of(house, lesson)]
+    await work(services)
+    assert [each for each in await stored(services, lesson) if "original" in each] == [
+        await original_of(services, lesson)
+    ]
 
 
 @pytest.mark.parametrize("what", ["lesson", "course"])
-async def test_original_goes_with_its_lesson(house: Container, admin: Learner, lesson: str, what: str) -> None:
-    course = await value(house, "SELECT course_id FROM lessons WHERE id = :id", id=lesson)
+async def test_original_goes_with_its_lesson(services: Container, admin: Learner, lesson: str, what: str) -> None:
+    course = await value(services, "SELECT course_id FROM lessons WHERE id = :id", id=lesson)
     await put(admin, lesson, NO_VIDEO)
-    await work(house)
-    assert len([each for each in await stored(house, lesson) if "original" in each]) == 2
+    await work(services)
+    assert len([each for each in await stored(services, lesson) if "original" in each]) == 2
     path = f"/lessons/{lesson}" if what == "lesson" else f"/courses/{course}"
     assert (await admin.http.delete(path)).status_code == 204
-    await work(house)
-    assert await stored(house, lesson) == []
+    await work(services)
+    assert await stored(services, lesson) == []
 
 
-async def test_lesson_deleted_during_a_remake_leaves_nothing(house: Container, admin: Learner, lesson: str) -> None:
-    await house.videos.remake(await house.videos.list_remakeable())
+async def test_lesson_deleted_during_a_remake_leaves_nothing(services: Container, admin: Learner, lesson: str) -> None:
+    await services.videos.remake(await services.videos.list_remakeable())
     await admin.http.delete(f"/lessons/{lesson}")
-    await work(house)
-    assert await stored(house, lesson) == []
+    await work(services)
+    assert await stored(services, lesson) == []
 
 
 async def test_remake_makes_new_hls_of_the_original(
-    house: Container, admin: Learner, lesson: str, parlance: Any
+    services: Container, admin: Learner, lesson: str, parlance: Any
 ) -> None:
     """Learners play the old HLS until the new one is ready; then the old one goes."""
-    before, original = await hls_of(house, lesson), await original_of(house, lesson)
+    before, original = await hls_of(services, lesson), await original_of(services, lesson)
     done = parlance(lesson)
     assert done.returncode == 0, done.stderr
     assert f"{lesson}  Where we begin: enqueued" in done.stdout and "1 videos enqueued" in done.stdout
@@ -155,60 +158,62 @@ async def test_remake_makes_new_hls_of_the_original(
     assert names(await everything(admin.http, await link(admin, lesson))) == ["480p", "360p", "audio"]
     again = parlance(lesson)
     assert again.returncode == 0 and "is being processed already" in again.stdout
-    await work(house)
+    await work(services)
     assert await state(admin, lesson) == ("ready", 100, None)
-    after = await hls_of(house, lesson)
-    assert after != before and await original_of(house, lesson) == original
-    left = await stored(house, lesson)
+    after = await hls_of(services, lesson)
+    assert after != before and await original_of(services, lesson) == original
+    left = await stored(services, lesson)
     assert original in left and all(each.startswith(after) for each in left if each != original)
-    assert await told_of(admin, lesson) == ["A video is ready"] * 2
+    assert await notification_titles(admin, lesson) == ["A video is ready"] * 2
     assert names(await everything(admin.http, await link(admin, lesson))) == ["480p", "360p", "audio"]
-    actions = await rows(house, "SELECT action FROM audit_log WHERE subject_id = :id ORDER BY number", id=lesson)
+    actions = await rows(services, "SELECT action FROM audit_log WHERE subject_id = :id ORDER BY number", id=lesson)
     assert actions[-1] == ("lesson.video_remake",)
 
 
-async def test_upload_during_a_remake_wins(house: Container, admin: Learner, lesson: str) -> None:
+async def test_upload_during_a_remake_wins(services: Container, admin: Learner, lesson: str) -> None:
     """The job of the remake then finds another upload wanted, and removes nothing that is played."""
     (remade,) = [
-        each for each in await house.videos.remake(await house.videos.list_remakeable()) if each.lesson_id == lesson
+        each
+        for each in await services.videos.remake(await services.videos.list_remakeable())
+        if each.lesson_id == lesson
     ]
     assert remade.outcome == "enqueued"
-    original, hls = await original_of(house, lesson), await hls_of(house, lesson)
+    original, hls = await original_of(services, lesson), await hls_of(services, lesson)
     await put(admin, lesson, NO_VIDEO)
-    await house.videos.transcode(lesson, original)
-    assert original in (left := await stored(house, lesson)) and any(each.startswith(hls) for each in left)
-    await work(house)
-    assert (await state(admin, lesson))[0] == "failed" and await hls_of(house, lesson) == hls
-    assert f"{hls}master.m3u8" in await stored(house, lesson)
+    await services.videos.transcode(lesson, original)
+    assert original in (left := await stored(services, lesson)) and any(each.startswith(hls) for each in left)
+    await work(services)
+    assert (await state(admin, lesson))[0] == "failed" and await hls_of(services, lesson) == hls
+    assert f"{hls}master.m3u8" in await stored(services, lesson)
 
 
 async def test_remake_of_a_failed_video_tries_again(
-    own: Settings, house: Container, admin: Learner, lesson: str, parlance: Any
+    own: Settings, services: Container, admin: Learner, lesson: str, parlance: Any
 ) -> None:
     """A video whose work was given up, as when storage was away for too long."""
     execute(own, "UPDATE lessons SET video_status = 'failed', video_error = 'given up' WHERE id = %s", lesson)
     done = parlance("--failed", "--json")
     answers = {each["lessonId"]: each for each in json.loads(done.stdout)}
     assert answers[lesson] == {"lessonId": lesson, "title": "Where we begin", "outcome": "enqueued"}
-    await work(house)
+    await work(services)
     assert await state(admin, lesson) == ("ready", 100, None)
 
 
-async def test_work_given_up_keeps_original_and_video(house: Container, admin: Learner, lesson: str) -> None:
+async def test_abandoned_transcoding_keeps_original_and_video(services: Container, admin: Learner, lesson: str) -> None:
     """A remake that fails for good leaves what learners play."""
-    hls, original = await hls_of(house, lesson), await original_of(house, lesson)
-    await house.storage.put(original, NO_VIDEO, "application/octet-stream")
-    await house.videos.remake(await house.videos.list_remakeable())
-    await work(house)
+    hls, original = await hls_of(services, lesson), await original_of(services, lesson)
+    await services.storage.put(original, NO_VIDEO, "application/octet-stream")
+    await services.videos.remake(await services.videos.list_remakeable())
+    await work(services)
     status, _, reason = await state(admin, lesson)
     assert status == "failed" and reason
-    left = await stored(house, lesson)
+    left = await stored(services, lesson)
     assert original in left and f"{hls}master.m3u8" in left
     assert len(await everything(admin.http, await link(admin, lesson))) == 3
 
 
 async def test_remake_names_lessons_without_original(
-    own: Settings, house: Container, admin: Learner, lesson: str, parlance: Any
+    own: Settings, services: Container, admin: Learner, lesson: str, parlance: Any
 ) -> None:
     """Older versions deleted originals."""
     execute(own, "UPDATE lessons SET video_original = NULL WHERE id = %s", lesson)
@@ -217,29 +222,29 @@ async def test_remake_names_lessons_without_original(
     assert done.returncode == 1 and "cannot be made again" in done.stderr
     assert f"{lesson}  Where we begin: has no original" in done.stdout and bare not in done.stdout
     assert await state(admin, lesson) == ("ready", 100, None)
-    done = parlance(bare, NOWHERE, "--json")
+    done = parlance(bare, MISSING_ID, "--json")
     assert done.returncode == 1
     assert [each["outcome"] for each in json.loads(done.stdout)] == ["no_video", "not_found"]
-    await work(house)
+    await work(services)
 
 
-@pytest.mark.parametrize("arguments", [(), ("--all", "--failed"), (NOWHERE, "--all"), ("no-id",)])
-def test_remake_wants_lessons_or_one_option(parlance: Any, arguments: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("arguments", [(), ("--all", "--failed"), (MISSING_ID, "--all"), ("no-id",)])
+def test_remake_needs_lessons_or_one_option(parlance: Any, arguments: tuple[str, ...]) -> None:
     assert parlance(*arguments).returncode == 2
 
 
-def test_remake_explains_itself(parlance: Any) -> None:
+def test_remake_help_shows_examples(parlance: Any) -> None:
     shown = " ".join(parlance("--help").stdout.split())
     assert "parlance videos remake --failed" in shown and "Exit 0" in shown and "--json" in shown
 
 
-async def test_lost_original_is_noted(house: Container, admin: Learner, lesson: str) -> None:
-    original = await original_of(house, lesson)
-    await house.storage.delete(original)
-    await house.videos.remake(await house.videos.list_remakeable())
-    await house.videos.transcode(lesson, original, last_try=True)
+async def test_lost_original_is_reported(services: Container, admin: Learner, lesson: str) -> None:
+    original = await original_of(services, lesson)
+    await services.storage.delete(original)
+    await services.videos.remake(await services.videos.list_remakeable())
+    await services.videos.transcode(lesson, original, last_try=True)
     status, _, reason = await state(admin, lesson)
     assert status == "failed" and "upload it again" in str(reason)
-    assert await value(house, "SELECT video_original FROM lessons WHERE id = :id", id=lesson) is None
-    await work(house)
-    assert f"{await hls_of(house, lesson)}master.m3u8" in await stored(house, lesson)
+    assert await value(services, "SELECT video_original FROM lessons WHERE id = :id", id=lesson) is None
+    await work(services)
+    assert f"{await hls_of(services, lesson)}master.m3u8" in await stored(services, lesson)

@@ -20,10 +20,11 @@ from sqlmodel import col, select
 
 from container import Container
 from models import CallSession, EndedBy, Profile
-from testing.accounts import load
-from testing.calls import becomes
-from testing.deployment import Client, Deployment, deployed
-from testing.learners import Caller, Rooms, Story, in_order
+from testing.client_internals import abort_connection
+from testing.containers import load_settings
+from testing.deployment import Deployment, ReconnectingClient, deployed
+from testing.learners import SIGNALS, Caller, Rooms, Story, in_order
+from testing.polling import eventually
 from testing.servers import register
 from testing.time_limits import GRACE
 
@@ -43,7 +44,7 @@ async def strike(fault: str, deployment: Deployment, callers: list[Caller], stor
         case "client dropped":
             for caller in story.random.sample(callers, LEARNERS // 3):
                 if caller.client.phone.client.connected:
-                    caller.client.phone.client.eio.ws._response.connection.transport.abort()
+                    abort_connection(caller.client.phone.client)
         case "worker killed":
             url = deployment.servers[at].url
             story.killed |= {
@@ -62,12 +63,13 @@ async def strike(fault: str, deployment: Deployment, callers: list[Caller], stor
             deployment.restart_redis()
 
 
-async def test_five_hundred_calls_resume_or_end_whatever_dies(deployment: Deployment) -> None:
+async def test_five_hundred_calls_survive_faults(deployment: Deployment) -> None:
+    """Each call resumes or ends, and its record is right, whichever process or store is killed meanwhile."""
     seed = int(os.environ.get("FAULTS_SEED", "7"))
     clients = []
     for number in range(LEARNERS):
         learner = await register(httpx.AsyncClient(base_url=deployment.servers[number % 2].url))
-        clients.append(Client(learner, lambda: [server.url for server in deployment.servers]))
+        clients.append(ReconnectingClient(learner, lambda: [server.url for server in deployment.servers]))
     counts: Counter[str] = Counter()
     problems: list[str] = []
     rooms: dict[str, str] = {}
@@ -77,7 +79,14 @@ async def test_five_hundred_calls_resume_or_end_whatever_dies(deployment: Deploy
         await asyncio.gather(*(settle(client, deployment.servers[at % 2].url) for at, client in enumerate(clients)))
         callers = [Caller(client, story) for client in clients]
         playing = [asyncio.create_task(caller.play()) for caller in callers]
-        await asyncio.sleep(0.3 + story.random.random() * 0.5)
+        # Struck while they negotiate, at another point in each round.
+        progress = story.random.randrange(LEARNERS, LEARNERS * SIGNALS // 2)
+        await eventually(
+            lambda callers=callers, progress=progress: (  # type: ignore[misc]
+                sum(len(each.acknowledged) for each in callers) >= progress
+            ),
+            "the calls are under way",
+        )
         await strike(fault, deployment, callers, story)
         async with asyncio.timeout(60):
             await asyncio.gather(*playing)
@@ -101,10 +110,10 @@ async def test_five_hundred_calls_resume_or_end_whatever_dies(deployment: Deploy
         assert counts[f"{fault}: resumed"] > LEARNERS, f"{fault} interrupts too few calls to show anything"
     ended = sum(times for name, times in counts.items() if name.endswith("ended"))
     assert ended < LEARNERS * ROUNDS / 20, f"{ended // 2} calls did not come back"
-    await check_records(Container(load(deployment.environment)), rooms)
+    await check_records(Container(load_settings(deployment.environment)), rooms)
 
 
-async def settle(client: Client, url: str) -> None:
+async def settle(client: ReconnectingClient, url: str) -> None:
     """See that a client is connected to that server: half of them each."""
     if client.phones and client.phone.client.connected:
         if client.phone.client.connection_url.startswith(url):
@@ -124,7 +133,7 @@ async def check_records(services: Container, rooms: dict[str, str]) -> None:
             "match:due"
         )
 
-    await becomes(settled, within=GRACE + 20)
+    await eventually(settled, within=GRACE + 20)
     left = {
         key async for key in services.redis.scan_iter("match:*") if not key.startswith(("match:rate", "match:recent"))
     }

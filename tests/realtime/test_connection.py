@@ -20,7 +20,7 @@ from sqlmodel import col
 from websockets.asyncio.client import connect
 
 from adapters.keys import KeyFiles, KeyRing
-from adapters.tokens import LEEWAY, AccessTokens
+from adapters.tokens import LEEWAY_SECONDS, AccessTokens
 from container import Container
 from contract import middleware, socket_server
 from contract.event_rate import EventLimit
@@ -54,7 +54,7 @@ async def learner(make_phone: MakePhone) -> Learner:
     return (await make_phone()).learner
 
 
-async def test_a_right_token_connects(server: Server, learner: Learner) -> None:
+async def test_valid_token_connects(server: Server, learner: Learner) -> None:
     assert await refusal(server, {"token": learner.access_token}) is None
     assert await refusal(server, {"token": learner.access_token, "device": "phone"}) is None
 
@@ -80,7 +80,7 @@ async def test_a_right_token_connects(server: Server, learner: Learner) -> None:
     ],
     ids=lambda auth: str(auth)[:24].encode("unicode_escape").decode(),
 )
-async def test_a_handshake_without_a_token_is_unauthenticated(server: Server, auth: Any) -> None:
+async def test_handshake_without_a_token(server: Server, auth: Any) -> None:
     assert await refusal(server, auth) == UNAUTHENTICATED
 
 
@@ -89,7 +89,7 @@ def part(content: Any) -> str:
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
-async def test_a_forged_token_is_unauthenticated(server: Server, settings: Settings, learner: Learner) -> None:
+async def test_handshake_with_a_forged_token(server: Server, settings: Settings, learner: Learner) -> None:
     header, claims, signature = learner.access_token.split(".")
     named = jwt.decode(learner.access_token, KeyFiles(settings).signing_key(), algorithms=["RS256"])
     foreign = RSAKey.generate_key(2048, {"kid": named.header["kid"]})
@@ -106,7 +106,7 @@ async def test_a_forged_token_is_unauthenticated(server: Server, settings: Setti
     assert told == dict.fromkeys(forgeries, UNAUTHENTICATED)
 
 
-async def test_an_expired_token_is_unauthenticated(server: Server, settings: Settings, learner: Learner) -> None:
+async def test_handshake_with_an_expired_token(server: Server, settings: Settings, learner: Learner) -> None:
     async def told_after(lifetime: timedelta, *, issuer: str = "", audience: str = "") -> Any:
         keys = KeyRing(KeyFiles(settings))
         tokens = AccessTokens(
@@ -119,17 +119,17 @@ async def test_an_expired_token_is_unauthenticated(server: Server, settings: Set
         return await refusal(server, {"token": token})
 
     assert await told_after(timedelta(minutes=1)) is None
-    assert await told_after(timedelta(seconds=-LEEWAY - 1)) == UNAUTHENTICATED
+    assert await told_after(timedelta(seconds=-LEEWAY_SECONDS - 1)) == UNAUTHENTICATED
     assert await told_after(timedelta(minutes=1), issuer="https://elsewhere.example") == UNAUTHENTICATED
     assert await told_after(timedelta(minutes=1), audience="elsewhere") == UNAUTHENTICATED
 
 
-async def test_a_banned_user_is_told_so(server: Server, container: Container, learner: Learner) -> None:
+async def test_handshake_of_a_banned_user(server: Server, container: Container, learner: Learner) -> None:
     await ban(container, learner.id)
     assert await refusal(server, {"token": learner.access_token}) == {"message": "banned"}
 
 
-async def test_a_user_who_is_gone_is_unauthenticated(server: Server, container: Container, learner: Learner) -> None:
+async def test_handshake_of_a_deleted_user(server: Server, container: Container, learner: Learner) -> None:
     user_id = uuid.UUID(learner.id)
     async with container.database.transaction() as db:
         for table, column in ((RefreshToken, RefreshToken.user_id), (Profile, Profile.user_id), (User, User.id)):
@@ -137,7 +137,7 @@ async def test_a_user_who_is_gone_is_unauthenticated(server: Server, container: 
     assert await refusal(server, {"token": learner.access_token}) == UNAUTHENTICATED
 
 
-async def test_a_page_of_another_origin_does_not_connect(server: Server, settings: Settings, learner: Learner) -> None:
+async def test_foreign_origin_is_refused(server: Server, settings: Settings, learner: Learner) -> None:
     address = f"{server.url.replace('http', 'ws')}/socket.io/?EIO=4&transport=websocket"
     own = server.url.removeprefix("http://")
     for origin in (
@@ -156,7 +156,7 @@ async def test_a_page_of_another_origin_does_not_connect(server: Server, setting
         assert await refusal(server, {"token": learner.access_token}, headers={"Origin": origin}) is None
 
 
-async def test_the_polling_transport_is_refused(server: Server, learner: Learner) -> None:
+async def test_polling_transport_is_refused(server: Server, learner: Learner) -> None:
     client = socketio.AsyncClient(reconnection=False)
     # The client reads the refusal's body, which aiohttp's connection may not have outlived.
     with pytest.raises((socketio.exceptions.ConnectionError, RuntimeError)):
@@ -182,7 +182,7 @@ WEBSOCKET_ONLY = "WebSocket only: connect with transports: ['websocket'], EIO=4.
         ("EIO=4&transport=websocket", "This is no WebSocket handshake"),
     ],
 )
-async def test_a_request_without_websocket_says_what_to_do(server: Server, query: str, advice: str) -> None:
+async def test_plain_request_names_the_transport(server: Server, query: str, advice: str) -> None:
     async with httpx.AsyncClient(base_url=server.url) as http:
         for method in ("GET", "POST"):
             answer = await http.request(method, f"/socket.io/?{query}")
@@ -191,7 +191,7 @@ async def test_a_request_without_websocket_says_what_to_do(server: Server, query
             assert answer.headers["Sec-WebSocket-Version"] == "13"
 
 
-async def test_a_page_may_read_what_to_do(settings: Settings) -> None:
+async def test_refusal_is_readable_across_origins(settings: Settings) -> None:
     """The advice has the headers that a client in a browser needs to read it."""
     origin = "https://app.example.com"
     changed = settings.model_copy(update={"cors_origins": [origin]})
@@ -204,14 +204,14 @@ async def test_a_page_may_read_what_to_do(settings: Settings) -> None:
         assert answer.headers["Access-Control-Allow-Origin"] == origin
 
 
-async def test_an_older_protocol_by_websocket_says_what_to_do(server: Server) -> None:
+async def test_older_protocol_names_the_supported_one(server: Server) -> None:
     with pytest.raises(websockets.InvalidStatus) as refused:
         await connect(f"{server.url.replace('http', 'ws')}/socket.io/?EIO=3&transport=websocket")
     assert refused.value.response.status_code == 400
     assert b"EIO=4 only: use a client of Socket.IO 3 or later" in refused.value.response.body
 
 
-async def test_each_socket_has_a_name_of_its_own_that_starts_with_its_worker(make_phone: MakePhone) -> None:
+async def test_socket_id_starts_with_its_process(make_phone: MakePhone) -> None:
     one = await make_phone()
     other = await make_phone(learner=one.learner, apart_from=one)
     third = await make_phone(learner=one.learner, together_with=one)
@@ -262,9 +262,7 @@ async def upgrade(server: Server, path: str = SESSION, **headers: str | list[str
     ],
     ids=["plain", "plain, in other words", "a page", "with a wish"],
 )
-async def test_a_session_begins_the_same_whichever_way_it_is_asked_for(
-    server: Server, path: str, headers: dict[str, str]
-) -> None:
+async def test_handshake_answers_the_same_on_each_path(server: Server, path: str, headers: dict[str, str]) -> None:
     given = {name: server.url if value == "own" else value for name, value in headers.items()}
     head, _, rest = (await upgrade(server, path, **given)).partition("\r\n\r\n")
     status, *lines = head.split("\r\n")
@@ -296,7 +294,7 @@ async def test_a_session_begins_the_same_whichever_way_it_is_asked_for(
     ],
     ids=str,
 )
-async def test_an_odd_request_for_a_session_is_refused(server: Server, status: int, asked: dict[str, Any]) -> None:
+async def test_odd_handshake_request_is_refused(server: Server, status: int, asked: dict[str, Any]) -> None:
     head = await upgrade(server, **asked)
     assert not head.startswith("HTTP/1.1 101"), head
     assert head.startswith(f"HTTP/1.1 {status} "), head

@@ -23,6 +23,7 @@ from contract.event_rate import EventLimit
 from contract.socket_server import App
 from contract.socket_server import Server as SocketServer
 from testing.calls import MakePhone
+from testing.polling import eventually
 from testing.servers import Learner, Server, free_port, start_server, stop_server
 
 CONT, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
@@ -263,7 +264,7 @@ async def test_flood_closes_connection(port: int, make_phone: MakePhone, kind: s
 
 
 async def test_honest_burst_is_within_the_budget(port: int, make_phone: MakePhone) -> None:
-    """Sixty events of eight fragments each, with pongs and pings between them, are all answered."""
+    """Fifty-five events of many fragments each, with pongs between them, are all answered: the budget is 60."""
     learner = (await make_phone()).learner
     async with raw(port) as socket:
         await sign_in(socket, learner)
@@ -293,9 +294,7 @@ async def engine(
     )
     running = uvicorn.Server(config)
     task = asyncio.create_task(running.serve())
-    async with asyncio.timeout(PATIENCE):
-        while not running.started:
-            await asyncio.sleep(0.01)
+    await eventually(lambda: running.started, "the server has started", within=PATIENCE)
     try:
         yield port, server
     finally:

@@ -30,17 +30,17 @@ async def test_after_not_written_as_integer(make_phone: MakePhone, server: Serve
     ada, bob = await make_phone(), await make_phone()
     topic = {"topic": f"integers of {ada.learner.username}"}
     await asyncio.gather(ada.send("find_partner", topic), bob.send("find_partner", topic))
-    room = {"roomId": (await ada.hears("match_found"))["roomId"]}
+    room = {"roomId": (await ada.wait_for("match_found"))["roomId"]}
     bare = await dial_bare(server, ada.learner)
     for number, written in enumerate(WRITTEN, 10):
         await bare.send(f'42{number}["join_room",{{"roomId":"{room["roomId"]}","after":{written}}}]')
-        ack = json.loads((await bare.hears(f"43{number}["))[4:])[0]
+        ack = json.loads((await bare.wait_for(f"43{number}["))[4:])[0]
         assert (ack["ok"], ack["error"]["code"]) == (False, "bad_payload"), written
         assert "after" in ack["error"]["message"], written
-    await bare.hang_up()
+    await bare.close()
     for phone in (ada, bob):
         assert (await phone.send("join_room", {**room, "after": 0}))["ok"] is True
-        assert "error" not in [name for name, _ in phone.heard]
+        assert "error" not in [name for name, _ in phone.received]
 
 
 async def test_candidate_index_not_written_as_integer(make_phone: MakePhone, server: Server) -> None:
@@ -49,18 +49,18 @@ async def test_candidate_index_not_written_as_integer(make_phone: MakePhone, ser
     room = await call(ada, bob)
     bare = await dial_bare(server, ada.learner)
     await bare.send(f'421["join_room",{json.dumps(room)}]')
-    assert '"ok":true' in await bare.hears("431[")
+    assert '"ok":true' in await bare.wait_for("431[")
     for number, written in enumerate([*WRITTEN, "65536", "65535.0"], 10):
         candidate = f'{{"candidate":"refused","sdpMLineIndex":{written}}}'
         await bare.send(f'42{number}["webrtc_ice",{{"roomId":"{room["roomId"]}","candidate":{candidate}}}]')
-        ack = json.loads((await bare.hears(f"43{number}["))[4:])[0]
+        ack = json.loads((await bare.wait_for(f"43{number}["))[4:])[0]
         assert (ack["ok"], ack["error"]["code"]) == (False, "bad_payload"), written
     await bare.send(
         f'429["webrtc_ice",{{"roomId":"{room["roomId"]}","candidate":{{"candidate":"","sdpMLineIndex":1}}}}]'
     )
-    assert '"ok":true' in await bare.hears("439[")
-    await bob.hears("webrtc_ice")
-    assert [payload["candidate"] for name, payload in bob.heard if name == "webrtc_ice"] == [
+    assert '"ok":true' in await bare.wait_for("439[")
+    await bob.wait_for("webrtc_ice")
+    assert [payload["candidate"] for name, payload in bob.received if name == "webrtc_ice"] == [
         {"candidate": "", "sdpMLineIndex": 1}
     ]
-    await bare.hang_up()
+    await bare.close()

@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy.exc
 
 import errors
-from adapters.scripts import Scripts
+from adapters.redis_pipeline import RedisPipeline
 from container import Container
 from contract import problems
 from models import EndedBy, Level
@@ -23,7 +23,8 @@ from services.calls.call_records import CallRecords
 from services.calls.matchmaking import UNKNOWN_WAIT_SECONDS, MatchmakingService
 from services.calls.outcomes import Match, Searching
 from services.calls.rooms import LUA_DIRECTORY, Rooms
-from testing.calls import LocalBus, MakePhone, Room, ban, becomes, call, ended_row, match, row
+from testing.calls import LocalBus, MakePhone, Room, ban, call, call_row, ended_call_row, match
+from testing.polling import eventually
 from testing.servers import Learner, free_port
 
 MakeLearner = Callable[..., Awaitable[Learner]]
@@ -79,39 +80,37 @@ def make_device(container: Container, make_learner: MakeLearner) -> MakeDevice:
 # --- Who may look ------------------------------------------------------------------------------------
 
 
-async def test_without_a_username_and_a_level_nobody_looks_for_a_partner(make_phone: MakePhone) -> None:
+async def test_search_needs_a_username_and_a_level(make_phone: MakePhone) -> None:
     phone = await make_phone(ready=False)
     for profile in ({}, {"username": f"x{uuid.uuid4().hex[:18]}"}):
         assert (await phone.learner.http.patch("/users/me", json={**profile, "bio": "hello"})).status_code == 200
         ack = await phone.send("find_partner", {})
         assert ack["error"]["code"] == "profile_incomplete"
-        assert await phone.hears("error") == ack["error"]
+        assert await phone.wait_for("error") == ack["error"]
     assert (await phone.learner.http.patch("/users/me", json={"englishLevel": "beginner"})).status_code == 200
     assert await phone.send("find_partner", {}) == {"ok": True}
-    await phone.hears("searching")
+    await phone.wait_for("searching")
 
 
-async def test_a_user_banned_while_connected_does_not_find_a_partner(
-    make_phone: MakePhone, container: Container
-) -> None:
+async def test_search_of_a_user_banned_while_connected(make_phone: MakePhone, container: Container) -> None:
     phone = await make_phone()
     await ban(container, phone.learner.id)
     assert (await phone.send("find_partner", {}))["error"]["code"] == "banned"
 
 
-async def test_one_searches_once_on_whatever_device(make_phone: MakePhone) -> None:
+async def test_user_searches_once_over_all_devices(make_phone: MakePhone) -> None:
     phone = await make_phone()
     tablet = await make_phone(learner=phone.learner, apart_from=phone)
     assert await phone.send("find_partner", {"level": "beginner"}) == {"ok": True}
     for device in (phone, tablet):
         for search in ({"level": "beginner"}, {"level": "advanced"}, {}):
             assert (await device.send("find_partner", search))["error"]["code"] == "already_searching"
-    assert [name for name, _ in phone.heard].count("match_found") == 0
+    assert [name for name, _ in phone.received].count("match_found") == 0
     assert await tablet.send("cancel_search") == {"ok": True}
     assert await tablet.send("find_partner", {}) == {"ok": True}
 
 
-async def test_who_is_matched_or_in_a_call_does_not_search_on_whatever_device(make_phone: MakePhone) -> None:
+async def test_user_in_a_room_cannot_search_on_any_device(make_phone: MakePhone) -> None:
     ada, bob = await make_phone(), await make_phone()
     tablet = await make_phone(learner=ada.learner)
     room: Room = {"roomId": (await match(ada, bob))["roomId"]}
@@ -124,13 +123,13 @@ async def test_who_is_matched_or_in_a_call_does_not_search_on_whatever_device(ma
     await match(tablet, bob)
 
 
-async def test_who_does_not_search_has_nothing_to_cancel(make_phone: MakePhone) -> None:
+async def test_cancel_without_a_search(make_phone: MakePhone) -> None:
     ada, bob = await make_phone(), await make_phone()
     assert (await ada.send("cancel_search"))["error"]["code"] == "not_searching"
     await call(ada, bob)
     for phone in (ada, bob):
         assert (await phone.send("cancel_search"))["error"]["code"] == "not_searching"
-    assert "peer_left" not in [name for name, _ in (*ada.heard, *bob.heard)]
+    assert "peer_left" not in [name for name, _ in (*ada.received, *bob.received)]
 
 
 # --- Who finds whom ----------------------------------------------------------------------------------
@@ -139,7 +138,7 @@ LEVELS = ["all", "beginner", "intermediate", "advanced"]
 
 
 @pytest.mark.parametrize(("waiting", "seeking"), [*itertools.product(LEVELS, LEVELS)])
-async def test_equal_levels_meet_and_all_meets_any(make_device: MakeDevice, waiting: Level, seeking: Level) -> None:
+async def test_equal_levels_match_and_all_matches_any(make_device: MakeDevice, waiting: Level, seeking: Level) -> None:
     ada, bob = await make_device(), await make_device()
     await ada.waits(waiting)
     if waiting == seeking or "all" in (waiting, seeking):
@@ -150,15 +149,15 @@ async def test_equal_levels_meet_and_all_meets_any(make_device: MakeDevice, wait
         await bob.waits(seeking)
 
 
-async def test_the_level_of_the_search_counts_and_not_that_of_the_profile(make_phone: MakePhone) -> None:
+async def test_level_of_the_search_overrides_the_profile(make_phone: MakePhone) -> None:
     ada, bob, eve = await make_phone(level="beginner"), await make_phone(level="advanced"), await make_phone()
     await eve.send("find_partner", {"level": "intermediate"})
     found = await match(ada, bob, level="advanced")
     assert found["partner"]["level"] == "advanced" and found["topic"] is None
-    assert await bob.hears("match_found") and "match_found" not in [name for name, _ in eve.heard]
+    assert await bob.wait_for("match_found") and "match_found" not in [name for name, _ in eve.received]
 
 
-async def test_the_same_topic_comes_first_even_where_others_have_waited_longer(make_device: MakeDevice) -> None:
+async def test_same_topic_precedes_longer_waits(make_device: MakeDevice) -> None:
     oldest, old, cook, seeker = [await make_device() for _ in range(4)]
     await oldest.waits("beginner")
     await old.waits("intermediate", "sports")
@@ -167,14 +166,14 @@ async def test_the_same_topic_comes_first_even_where_others_have_waited_longer(m
     assert found.topic == "cooking" and found.level == "advanced"
 
 
-async def test_the_same_topic_at_another_level_does_not_match(make_device: MakeDevice) -> None:
+async def test_same_topic_at_another_level_does_not_match(make_device: MakeDevice) -> None:
     cook, other, seeker = [await make_device() for _ in range(3)]
     await cook.waits("advanced", "cooking")
     await other.waits("beginner", "sports")
     await seeker.meets(other, "beginner", "cooking")
 
 
-async def test_without_a_common_topic_the_longest_waiting_comes_first(make_device: MakeDevice) -> None:
+async def test_longest_waiting_first_without_a_common_topic(make_device: MakeDevice) -> None:
     first, second, third = [await make_device() for _ in range(3)]
     await first.waits("intermediate", "a")
     await second.waits("beginner")
@@ -183,7 +182,7 @@ async def test_without_a_common_topic_the_longest_waiting_comes_first(make_devic
         await (await make_device()).meets(expected, "all", topic)
 
 
-async def test_of_those_with_the_same_topic_the_longest_waiting_comes_first(make_device: MakeDevice) -> None:
+async def test_longest_waiting_first_within_a_topic(make_device: MakeDevice) -> None:
     first, second, seeker = [await make_device() for _ in range(3)]
     await first.waits("advanced", "cooking")
     await second.waits("beginner", "cooking")
@@ -201,9 +200,7 @@ async def test_of_those_with_the_same_topic_the_longest_waiting_comes_first(make
         ("*", "*"),
     ],
 )
-async def test_topics_are_compared_without_regard_to_case_and_spaces(
-    make_device: MakeDevice, one: str, other: str
-) -> None:
+async def test_topics_ignore_case_and_spaces(make_device: MakeDevice, one: str, other: str) -> None:
     ada, bob, eve = [await make_device() for _ in range(3)]
     await eve.waits("beginner", "something else")
     await ada.waits("intermediate", one)
@@ -211,23 +208,21 @@ async def test_topics_are_compared_without_regard_to_case_and_spaces(
 
 
 @pytest.mark.parametrize("topic", ["ß" * 60, "ΐ" * 60, "ﬃ" * 60, "𝒜" * 60, "x" * 60])
-async def test_the_longest_topic_makes_a_match_in_whatever_script(
-    make_device: MakeDevice, container: Container, topic: str
-) -> None:
+async def test_longest_topic_matches_in_every_script(make_device: MakeDevice, container: Container, topic: str) -> None:
     ada, bob = await make_device(), await make_device()
     await ada.waits("all", topic)
     found = await bob.meets(ada, "all", topic)
-    made = await row(container, found.room_id)
+    made = await call_row(container, found.room_id)
     assert made is not None and made.topic == found.topic
 
 
-async def test_a_topic_of_nothing_but_spaces_is_none(make_device: MakeDevice) -> None:
+async def test_blank_topic_is_none(make_device: MakeDevice) -> None:
     ada, bob = await make_device(), await make_device()
     await ada.waits("all", "   ")
     assert (await bob.meets(ada, "all", " ")).topic is None
 
 
-async def test_one_never_meets_oneself(make_device: MakeDevice, container: Container) -> None:
+async def test_user_is_never_matched_with_themselves(make_device: MakeDevice, container: Container) -> None:
     phone = await make_device()
     tablet = await make_device(of=phone)
     await phone.waits("all", "cooking")
@@ -239,7 +234,7 @@ async def test_one_never_meets_oneself(make_device: MakeDevice, container: Conta
     await (await make_device()).meets(tablet, "all", "cooking")
 
 
-async def test_a_match_is_told_to_the_sockets_that_searched(make_phone: MakePhone) -> None:
+async def test_match_is_emitted_to_the_searching_sockets(make_phone: MakePhone) -> None:
     phone = await make_phone()
     tablet = await make_phone(learner=phone.learner, apart_from=phone)
     other = await make_phone(apart_from=phone)
@@ -248,23 +243,21 @@ async def test_a_match_is_told_to_the_sockets_that_searched(make_phone: MakePhon
     servers = found["iceServers"]
     assert servers[0]["urls"] and all(":" in url for server in servers for url in server["urls"])
     assert servers[1]["username"].endswith(f":{phone.learner.id}")
-    assert "match_found" not in [name for name, _ in phone.heard]
+    assert "match_found" not in [name for name, _ in phone.received]
 
 
-async def test_a_match_has_a_row_that_waits_for_the_call(make_device: MakeDevice, container: Container) -> None:
+async def test_match_creates_the_call_row(make_device: MakeDevice, container: Container) -> None:
     ada, bob = await make_device(), await make_device()
     await ada.waits("beginner", "Cooking")
     found = await bob.meets(ada, "all")
-    made = await row(container, found.room_id)
+    made = await call_row(container, found.room_id)
     assert made is not None
     assert (str(made.id), made.level, made.topic) == (found.session_id, "beginner", "cooking")
     assert (str(made.user_a_id), str(made.user_b_id)) == (ada.user_id, bob.user_id)
     assert (made.connected_at, made.ended_at, made.ended_by, made.duration_seconds) == (None, None, None, None)
 
 
-async def test_the_wait_is_told_from_the_matches_of_the_last_minutes(
-    make_device: MakeDevice, container: Container
-) -> None:
+async def test_estimated_wait_follows_recent_matches(make_device: MakeDevice, container: Container) -> None:
     seeker = await make_device()
 
     async def told(level: Level) -> int:
@@ -293,7 +286,7 @@ async def test_the_wait_is_told_from_the_matches_of_the_last_minutes(
 # --- Giving up ------------------------------------------------------------------------------------------
 
 
-async def test_who_cancels_is_found_by_nobody(make_device: MakeDevice, container: Container) -> None:
+async def test_cancelled_search_is_not_matched(make_device: MakeDevice, container: Container) -> None:
     ada, bob = await make_device(), await make_device()
     await ada.waits("beginner", "cooking")
     assert await container.matchmaking.cancel_search(ada.user_id, ada.socket) is None
@@ -302,9 +295,7 @@ async def test_who_cancels_is_found_by_nobody(make_device: MakeDevice, container
     await bob.waits("beginner", "cooking")
 
 
-async def test_a_match_refused_before_both_joined_is_cancelled_and_its_row_ends(
-    make_phone: MakePhone, container: Container
-) -> None:
+async def test_refused_match_is_cancelled_and_its_row_ends(make_phone: MakePhone, container: Container) -> None:
     ada, bob = await make_phone(), await make_phone()
     if ada.worker == bob.worker:
         bob = await make_phone(learner=bob.learner, apart_from=ada)
@@ -314,33 +305,33 @@ async def test_a_match_refused_before_both_joined_is_cancelled_and_its_row_ends(
             if joined:
                 await joined.send("join_room", room)
             assert await refuser.send("cancel_search") == {"ok": True}
-            assert await other.hears("partner_cancelled") == {}
-            ended = await ended_row(container, room["roomId"])
+            assert await other.wait_for("partner_cancelled") == {}
+            ended = await ended_call_row(container, room["roomId"])
             assert (ended.ended_by, ended.connected_at, ended.duration_seconds) == (ended_by, None, 0)
             # The one who is left searches on, with what they had asked for.
-            await other.hears("searching", count=2 if other is ada else 1)
+            await other.wait_for("searching", count=2 if other is ada else 1)
             assert await other.send("cancel_search") == {"ok": True}
             for phone in (refuser, other):
                 assert (await phone.send("cancel_search"))["error"]["code"] == "not_searching"
                 assert (await phone.send("join_room", room))["error"]["code"] == "not_in_room"
-            assert "partner_cancelled" not in [name for name, _ in refuser.heard]
+            assert "partner_cancelled" not in [name for name, _ in refuser.received]
 
 
-async def test_both_who_refuse_at_once_end_the_match_once(make_phone: MakePhone, container: Container) -> None:
+async def test_simultaneous_refusals_end_the_match_once(make_phone: MakePhone, container: Container) -> None:
     ada, bob = await make_phone(), await make_phone()
     for _ in range(5):
         room_id = (await match(ada, bob))["roomId"]
         acks = await asyncio.gather(ada.send("cancel_search"), bob.send("cancel_search"))
         # The slower one is told that there is nothing to cancel, or cancels the search that goes on for them.
         assert {ack["ok"] or ack["error"]["code"] for ack in acks} <= {True, "not_searching"}
-        ended = await ended_row(container, room_id)
+        ended = await ended_call_row(container, room_id)
         assert ended.connected_at is None and ended.ended_by in (EndedBy.USER_A, EndedBy.USER_B)
         for phone in (ada, bob):
-            if any(name == "partner_cancelled" for name, _ in phone.heard):
+            if any(name == "partner_cancelled" for name, _ in phone.received):
                 await phone.send("cancel_search")
 
 
-async def test_who_goes_away_while_searching_is_found_by_nobody(make_phone: MakePhone, container: Container) -> None:
+async def test_disconnect_removes_the_search(make_phone: MakePhone, container: Container) -> None:
     ada, bob = await make_phone(), await make_phone()
     await ada.send("find_partner", {"level": "beginner"})
     await ada.client.disconnect()
@@ -348,12 +339,12 @@ async def test_who_goes_away_while_searching_is_found_by_nobody(make_phone: Make
     async def has_left() -> bool:
         return not await container.redis.exists(f"match:searching:{ada.learner.id}")
 
-    await becomes(has_left)
+    await eventually(has_left)
     assert await bob.send("find_partner", {}) == {"ok": True}
-    await bob.hears("searching")
+    await bob.wait_for("searching")
 
 
-async def test_another_device_that_goes_away_leaves_the_search_alone(make_device: MakeDevice) -> None:
+async def test_disconnect_of_another_device_keeps_the_search(make_device: MakeDevice) -> None:
     phone = await make_device()
     tablet = await make_device(of=phone)
     other = await make_device()
@@ -366,7 +357,7 @@ async def test_another_device_that_goes_away_leaves_the_search_alone(make_device
 
 
 def matchmaking_with(
-    container: Container, sessions: CallHistoryService, scripts: Scripts | None = None
+    container: Container, sessions: CallHistoryService, scripts: RedisPipeline | None = None
 ) -> MatchmakingService:
     """A service like the container's, but for its sessions or its Redis."""
     rooms = Rooms(scripts or container.scripts)
@@ -384,9 +375,7 @@ class NoDatabase(CallHistoryService):
         raise sqlalchemy.exc.OperationalError("INSERT", {}, ConnectionError("away"))
 
 
-async def test_a_match_that_cannot_be_written_puts_the_waiting_one_back(
-    make_device: MakeDevice, container: Container
-) -> None:
+async def test_failed_match_write_requeues_the_waiting_user(make_device: MakeDevice, container: Container) -> None:
     first, second, seeker, later = [await make_device() for _ in range(4)]
     await first.waits("beginner", "cooking")
     await second.waits("advanced", "cooking")
@@ -420,9 +409,7 @@ class GoneMeanwhile(CallHistoryService):
         await super().start(session_id, room_id, *facts)
 
 
-async def test_a_partner_who_goes_away_while_the_match_is_written_is_no_match(
-    make_device: MakeDevice, container: Container
-) -> None:
+async def test_disconnect_during_match_write_cancels_the_match(make_device: MakeDevice, container: Container) -> None:
     gone, seeker, second = [await make_device() for _ in range(3)]
     await gone.waits()
     sessions = GoneMeanwhile(container, gone, fails=False)
@@ -435,9 +422,7 @@ async def test_a_partner_who_goes_away_while_the_match_is_written_is_no_match(
     await second.meets(seeker)
 
 
-async def test_a_partner_who_goes_away_while_the_match_fails_is_not_put_back(
-    make_device: MakeDevice, container: Container
-) -> None:
+async def test_disconnect_during_failed_match_is_not_requeued(make_device: MakeDevice, container: Container) -> None:
     gone, seeker, second = [await make_device() for _ in range(3)]
     await gone.waits()
     sessions = GoneMeanwhile(container, gone, fails=True)
@@ -449,11 +434,9 @@ async def test_a_partner_who_goes_away_while_the_match_fails_is_not_put_back(
     await seeker.meets(second)
 
 
-async def test_a_search_without_redis_is_told_that_a_service_is_away(
-    make_device: MakeDevice, container: Container
-) -> None:
+async def test_search_without_redis_is_unavailable(make_device: MakeDevice, container: Container) -> None:
     device = await make_device()
-    nowhere = Scripts(container.settings.model_copy(update={"redis_port": free_port()}), LUA_DIRECTORY)
+    nowhere = RedisPipeline(container.settings.model_copy(update={"redis_port": free_port()}), LUA_DIRECTORY)
     matchmaking = matchmaking_with(container, container.call_history, nowhere)
     with pytest.raises(Exception) as failure:
         await matchmaking.find_partner(device.user_id, device.socket, level="all", topic=None)

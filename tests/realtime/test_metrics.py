@@ -11,12 +11,13 @@ import httpx
 
 from container import Container
 from jobs import delete_object
-from testing.calls import MakePhone, becomes, empty_queue
-from testing.metrics import grown, scrape, scrape_all, total
+from testing.calls import MakePhone, empty_queue
+from testing.metrics import growth, scrape, scrape_all, total
+from testing.polling import eventually
 from testing.servers import Server, start_server, stop_server
 
 
-async def test_a_call_over_two_workers_is_counted_once(
+async def test_call_across_processes_is_counted_once(
     server: Server, container: Container, make_phone: MakePhone
 ) -> None:
     await empty_queue(container)
@@ -27,29 +28,29 @@ async def test_a_call_over_two_workers_is_counted_once(
     waiting = await asyncio.to_thread(scrape_all, server.url)
     assert total(waiting, "parlance_searches", level="all") == 1
     assert (await bob.send("find_partner", {"level": "all"}))["ok"]
-    room = {"roomId": (await ada.hears("match_found"))["roomId"]}
+    room = {"roomId": (await ada.wait_for("match_found"))["roomId"]}
     for phone in (ada, bob):
         assert (await phone.send("join_room", room))["ok"]
     assert (await ada.send("webrtc_offer", {**room, "sdp": "v=0"}))["ok"]
-    await bob.hears("webrtc_offer")
+    await bob.wait_for("webrtc_offer")
     assert not (await ada.send("webrtc_answer", {**room, "sdp": "v=0"}))["ok"]
 
     after = await asyncio.to_thread(scrape_all, server.url)
-    growth = grown(before, after)
-    assert growth("parlance_sockets") == 2
+    grew = growth(before, after)
+    assert grew("parlance_sockets") == 2
     workers = {each.labels["worker"] for each in after["parlance_sockets"].samples if each.value}
     assert {ada.worker, bob.worker} <= workers
-    assert growth("parlance_matches", level="all") == 1 == growth("parlance_match_wait_seconds", level="all")
-    assert growth("parlance_events", event="find_partner", outcome="ok") == 2
-    assert growth("parlance_events", event="webrtc_offer", outcome="ok", worker=ada.worker) == 1
-    assert growth("parlance_events", event="webrtc_answer", outcome="bad_role") == 1
+    assert grew("parlance_matches", level="all") == 1 == grew("parlance_match_wait_seconds", level="all")
+    assert grew("parlance_events", event="find_partner", outcome="ok") == 2
+    assert grew("parlance_events", event="webrtc_offer", outcome="ok", worker=ada.worker) == 1
+    assert grew("parlance_events", event="webrtc_answer", outcome="bad_role") == 1
     assert total(after, "parlance_rooms", state="joined") >= 1
-    assert growth("parlance_bus_messages", way="mesh", worker=ada.worker) >= 1
-    assert growth("parlance_bus_bytes", way="mesh", worker=ada.worker) > 10
+    assert grew("parlance_bus_messages", way="mesh", worker=ada.worker) >= 1
+    assert grew("parlance_bus_bytes", way="mesh", worker=ada.worker) > 10
     assert (await ada.send("end_call", room))["ok"]
 
 
-async def test_requests_are_counted_by_what_the_contract_calls_them(server: Server) -> None:
+async def test_requests_are_counted_by_operation(server: Server) -> None:
     before = await asyncio.to_thread(scrape_all, server.url)
     async with httpx.AsyncClient(base_url=server.url) as http:
         assert (await http.get("/health")).status_code == 200
@@ -58,7 +59,7 @@ async def test_requests_are_counted_by_what_the_contract_calls_them(server: Serv
         assert (await http.get("/nothing/here")).status_code == 404
         assert (await http.post("/payments/webhook", content=b"{}")).status_code == 400
         assert (await http.get("/docs")).status_code == 200
-    growth = grown(before, await asyncio.to_thread(scrape_all, server.url))
+    grew = growth(before, await asyncio.to_thread(scrape_all, server.url))
     for operation, status in (
         ("handlers.health.health", "200"),
         ("handlers.users.me", "401"),
@@ -66,18 +67,18 @@ async def test_requests_are_counted_by_what_the_contract_calls_them(server: Serv
         ("none", "200"),
         ("handlers.payments.webhook", "400"),
     ):
-        assert growth("parlance_http_requests", operation=operation, status=status) == 1, (operation, status)
-    assert growth("parlance_http_requests", operation="handlers.metrics.read", status="200") >= 1
-    assert growth("parlance_http_request_seconds", operation="handlers.health.health") == 1
-    assert growth("parlance_payment_webhooks", provider="unknown", outcome="signature_invalid") == 1
+        assert grew("parlance_http_requests", operation=operation, status=status) == 1, (operation, status)
+    assert grew("parlance_http_requests", operation="handlers.metrics.read", status="200") >= 1
+    assert grew("parlance_http_request_seconds", operation="handlers.health.health") == 1
+    assert grew("parlance_payment_webhooks", provider="unknown", outcome="signature_invalid") == 1
 
 
-async def test_the_public_is_told_that_there_is_nothing(api: httpx.AsyncClient) -> None:
+async def test_metrics_are_hidden_from_the_public(api: httpx.AsyncClient) -> None:
     assert (await api.get("/metrics", headers={"X-Forwarded-For": "198.51.100.7"})).json()["code"] == "not_found"
     assert (await api.get("/metrics")).status_code == 200
 
 
-async def test_jobs_are_told_by_name_with_the_age_of_the_oldest(container: Container, api: httpx.AsyncClient) -> None:
+async def test_jobs_are_reported_by_name_and_age(container: Container, api: httpx.AsyncClient) -> None:
     async with container.database.transaction() as db:
         await container.jobs.enqueue(db, delete_object, key="nothing-of-that-name")
     lines = (await api.get("/metrics")).text.splitlines()
@@ -86,9 +87,7 @@ async def test_jobs_are_told_by_name_with_the_age_of_the_oldest(container: Conta
     assert any(each.startswith('parlance_job_age_seconds{task="storage.delete"}') for each in lines)
 
 
-async def test_a_worker_that_does_not_answer_is_told_and_waited_for_briefly(
-    environment: dict[str, str], tmp_path: Path
-) -> None:
+async def test_silent_process_is_reported_soon(environment: dict[str, str], tmp_path: Path) -> None:
     one = await asyncio.to_thread(start_server, environment, tmp_path / "one.log", workers=1)
     two = await asyncio.to_thread(start_server, environment, tmp_path / "two.log", workers=1)
     try:
@@ -100,7 +99,7 @@ async def test_a_worker_that_does_not_answer_is_told_and_waited_for_briefly(
         finally:
             os.kill(two.process.pid, signal.SIGCONT)
         assert total(halved, "parlance_workers", state="silent") == 1
-        await becomes(lambda: _is_whole(one.url))
+        await eventually(lambda: _is_whole(one.url))
     finally:
         for each in (one, two):
             await asyncio.to_thread(stop_server, each)
@@ -110,7 +109,7 @@ async def _is_whole(url: str) -> bool:
     return total(await asyncio.to_thread(scrape, url), "parlance_workers", state="silent") == 0
 
 
-async def test_what_is_away_is_told_and_the_rest_is_there(environment: dict[str, str], tmp_path: Path) -> None:
+async def test_unavailable_store_is_reported_beside_the_rest(environment: dict[str, str], tmp_path: Path) -> None:
     from devtools.embedded import EmbeddedServices
 
     services = EmbeddedServices(tmp_path / "valkey", durable=False, only=("valkey",))

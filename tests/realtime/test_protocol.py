@@ -17,7 +17,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from contract import transport, websocket
 from testing.calls import MakePhone
-from testing.raw_websockets import hang_up
+from testing.client_internals import close_connection
 from testing.servers import Learner, Server, start_server, stop_server
 from testing.time_limits import limit
 
@@ -95,7 +95,7 @@ async def dial(server: Server) -> AsyncIterator[Dial]:
 
     yield make
     for each in opened:
-        await hang_up(each.socket)
+        await close_connection(each.socket)
 
 
 @pytest.fixture

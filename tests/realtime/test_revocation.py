@@ -8,19 +8,26 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from datetime import timedelta
+from typing import Any, cast
 
 import httpx
 import pytest
 import redis
 import sqlalchemy as sa
+from redis.asyncio import Redis
 from socketio.exceptions import ConnectionError as HandshakeRefused
 
 import errors
 from container import Container
 from devtools.embedded import EmbeddedServices
-from testing.accounts import bearer, credentials, eventually, execute, load, parlance, running, servers
-from testing.servers import Learner, Phone, Server, address, dial, register
+from services.identity.login_revocations import LoginRevocations
+from testing.accounts import bearer, credentials
+from testing.commands import run_parlance
+from testing.containers import load_settings, running_container
+from testing.databases import execute
+from testing.polling import eventually
+from testing.servers import Learner, Phone, Server, address, dial, register, start_servers
 
 #: What RULES.md promises, in seconds.
 PROMISED = 1.0
@@ -46,7 +53,7 @@ def deployment(environment: dict[str, str], tmp_path_factory: pytest.TempPathFac
     valkey = EmbeddedServices(directory / "valkey", durable=False, only={"valkey"})
     variables = {**environment, **valkey.start()}
     try:
-        with servers([variables, variables], directory) as workers:
+        with start_servers([variables, variables], directory) as workers:
             yield Deployment(workers, variables, valkey)
     finally:
         valkey.stop()
@@ -148,7 +155,7 @@ async def end_the_device(deployment: Deployment, learner: Learner) -> None:
 async def reset_the_password(deployment: Deployment, learner: Learner) -> None:
     token = f"mailed-{uuid.uuid4().hex}"
     execute(
-        load(deployment.environment),
+        load_settings(deployment.environment),
         "INSERT INTO password_reset_tokens (id, user_id, token_hash, expires_at) "
         "VALUES (gen_random_uuid(), %s, %s, now() + interval '1 hour')",
         learner.id,
@@ -163,7 +170,7 @@ async def reset_the_password(deployment: Deployment, learner: Learner) -> None:
 
 
 async def promote(deployment: Deployment, learner: Learner) -> None:
-    ran = await parlance(deployment.environment, "admins", "promote", learner.email)
+    ran = await run_parlance(deployment.environment, "admins", "promote", learner.email)
     assert ran.code == 0, ran.err
 
 
@@ -187,9 +194,10 @@ async def use_a_stolen_token(deployment: Deployment, learner: Learner) -> None:
     [logout, logout_all, end_the_device, reset_the_password, promote, sign_in_again, use_a_stolen_token],
     ids=lambda f: f.__name__,
 )
-async def test_an_ended_sign_in_is_refused_and_its_sockets_are_cut_on_every_worker_within_a_second(
+async def test_ended_login_is_refused_within_a_second(
     deployment: Deployment, newcomer: Newcomer, call: Call, end: Callable[[Deployment, Learner], Awaitable[None]]
 ) -> None:
+    """On every process the token is refused and the sockets are disconnected; other logins go on."""
     learner, stranger = await newcomer(), await newcomer()
     tablet = await sign_in(learner, "tablet")
     phones = [await call(worker, learner) for worker in deployment.workers]
@@ -212,7 +220,7 @@ async def test_an_ended_sign_in_is_refused_and_its_sockets_are_cut_on_every_work
             assert answer.status_code == (401 if whole_account else 200)
 
 
-async def test_logging_out_reaches_both_processes_of_one_server(
+async def test_logout_reaches_both_processes_of_a_server(
     make_phone: Callable[..., Awaitable[Phone]], server: Server
 ) -> None:
     here = await make_phone()
@@ -232,20 +240,18 @@ async def test_logging_out_reaches_both_processes_of_one_server(
     assert other.client.connected
 
 
-async def test_a_worker_that_starts_later_knows_who_has_signed_out(deployment: Deployment, newcomer: Newcomer) -> None:
+async def test_later_process_knows_ended_logins(deployment: Deployment, newcomer: Newcomer) -> None:
     learner, stranger = await newcomer(), await newcomer()
     await logout(deployment, learner)
-    async with running(load(deployment.environment)) as later:
+    async with running_container(load_settings(deployment.environment)) as later:
         with pytest.raises(errors.Unauthenticated):
             later.logins.identify(learner.access_token)
         assert later.logins.identify(stranger.access_token).user_id == stranger.id
 
 
-async def test_a_worker_that_cannot_ask_who_has_signed_out_lets_nobody_in(
-    deployment: Deployment, newcomer: Newcomer
-) -> None:
+async def test_process_without_postgresql_refuses_all_tokens(deployment: Deployment, newcomer: Newcomer) -> None:
     learner = await newcomer()
-    services = Container(load({**deployment.environment, "DB_PORT": "1"}))
+    services = Container(load_settings({**deployment.environment, "DB_PORT": "1"}))
     try:
         with pytest.raises(errors.Unavailable):
             services.logins.identify(learner.access_token)
@@ -257,9 +263,7 @@ async def test_a_worker_that_cannot_ask_who_has_signed_out_lets_nobody_in(
         await services.close()
 
 
-async def test_nothing_that_has_ended_works_again_after_redis_was_emptied(
-    deployment: Deployment, newcomer: Newcomer, call: Call
-) -> None:
+async def test_ended_logins_stay_ended_after_a_flush(deployment: Deployment, newcomer: Newcomer, call: Call) -> None:
     before, after, at_once = await newcomer(), await newcomer(), await newcomer()
     await logout(deployment, before)
     await assert_ended(deployment, before, [], within=PROMISED)
@@ -276,9 +280,7 @@ async def test_nothing_that_has_ended_works_again_after_redis_was_emptied(
             assert await seconds_until_refused(worker.url, learner.access_token, within=0.5) < 0.5
 
 
-async def test_an_end_is_not_missed_when_redis_loses_its_mark_between_two_looks(
-    deployment: Deployment, newcomer: Newcomer
-) -> None:
+async def test_revocation_survives_the_loss_of_its_mark(deployment: Deployment, newcomer: Newcomer) -> None:
     first, second = await newcomer(), await newcomer()
     with deployment.redis() as client:
         client.flushall()
@@ -288,24 +290,49 @@ async def test_an_end_is_not_missed_when_redis_loses_its_mark_between_two_looks(
             client.flushall()
 
 
-async def test_while_nobody_signs_out_the_database_is_asked_now_and_then(deployment: Deployment) -> None:
+class CountingRedis:
+    """The commands of Redis that revocations use, counted."""
+
+    def __init__(self, redis_: Any) -> None:
+        self._redis = redis_
+        self.gets = 0
+
+    async def get(self, name: str) -> Any:
+        self.gets += 1
+        return await self._redis.get(name)
+
+    async def set(self, *arguments: Any, **options: Any) -> Any:
+        return await self._redis.set(*arguments, **options)
+
+
+async def test_revocations_are_read_only_when_there_are_new_ones(deployment: Deployment) -> None:
+    """Between two revocations PostgreSQL is asked every five seconds, though Redis is asked three times a second."""
     asked: list[str] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
-        asked.append(statement)
+        if "refresh_tokens" in statement:
+            asked.append(statement)
 
     with deployment.redis() as client:
         client.flushall()
-    async with running(load(deployment.environment)) as services:
-        await asyncio.sleep(1)
-        sa.event.listen(services.database.engine.sync_engine, "before_cursor_execute", note)
-        await asyncio.sleep(2)
-        assert len([each for each in asked if "refresh_tokens" in each]) <= 1, "once in five seconds"
+    services = Container(load_settings(deployment.environment))
+    counting = CountingRedis(services.redis)
+    revocations = LoginRevocations(services.database, cast("Redis", counting), timedelta(minutes=15))
+    sa.event.listen(services.database.engine.sync_engine, "before_cursor_execute", note)
+    try:
+        await revocations.start()
+        await eventually(lambda: counting.gets == 2, "the mark has been seen")
+        known = len(asked)
+        await eventually(lambda: counting.gets >= 6, "the mark is looked at")
+        assert len(asked) == known, "PostgreSQL is asked though nothing is new"
+        await revocations.publish([str(uuid.uuid4())])
+        await eventually(lambda: len(asked) == known + 1, "PostgreSQL is asked after a revocation", within=PROMISED)
+    finally:
+        await revocations.stop()
+        await services.close()
 
 
-async def test_a_redis_that_hangs_delays_neither_the_logout_nor_its_reach_for_long(
-    deployment: Deployment, newcomer: Newcomer, call: Call
-) -> None:
+async def test_hanging_redis_delays_a_logout_briefly(deployment: Deployment, newcomer: Newcomer, call: Call) -> None:
     learner = await newcomer()
     phones = [await call(worker, learner) for worker in deployment.workers]
     with deployment.redis() as client:
@@ -317,7 +344,7 @@ async def test_a_redis_that_hangs_delays_neither_the_logout_nor_its_reach_for_lo
         client.ping()  # waits until it answers again
 
 
-async def test_an_end_reaches_every_worker_while_redis_is_away_and_stays_when_it_is_back(
+async def test_logout_without_redis_reaches_every_process(
     deployment: Deployment, newcomer: Newcomer, call: Call
 ) -> None:
     learner, stranger, last = await newcomer(), await newcomer(), await newcomer()

@@ -9,7 +9,8 @@ import pytest
 from container import Container
 from settings import Settings
 from testing import load_users
-from testing.accounts import own_database, running
+from testing.containers import running_container
+from testing.databases import own_database
 
 USERS = 30_000
 
@@ -17,19 +18,19 @@ USERS = 30_000
 @pytest.fixture(scope="module")
 async def house(settings: Settings) -> AsyncIterator[Container]:
     with own_database(settings) as own:
-        load_users.fill(own, users=USERS, sessions=100_000, orders=20_000, reports=20_000, entries=20_000)
-        async with running(own) as services:
+        load_users.fill_tables(own, users=USERS, sessions=100_000, orders=20_000, reports=20_000, entries=20_000)
+        async with running_container(own) as services:
             yield services
 
 
-async def test_what_operators_ask_is_answered_by_indexes(house: Container) -> None:
+async def test_admin_queries_use_indexes(house: Container) -> None:
     await house.redis.delete("admin:stats")
     whole = {}
     for name, question in load_users.questions(house, USERS).items():
-        explained = await load_users.plans(house, question)
+        explained = await load_users.explain(house, question)
         assert explained, f"{name}: nothing was asked"
         for statement, plan in explained.items():
-            if load_users.read_whole(plan):
+            if load_users.sequential_scans(plan):
                 whole[name] = "\n".join([statement, *plan])
     assert not whole, "\n\n".join(f"{name}\n{plan}" for name, plan in whole.items())
 
@@ -56,7 +57,7 @@ async def test_what_operators_ask_is_answered_by_indexes(house: Container) -> No
 )
 async def test_each_filter_has_its_index(house: Container, name: str, indexes: list[str]) -> None:
     # Where the database compares by bytes, as here, an index without `text_pattern_ops` knows prefixes, too.
-    explained = await load_users.plans(house, load_users.questions(house, USERS)[name])
+    explained = await load_users.explain(house, load_users.questions(house, USERS)[name])
     lines = "\n".join(line for plan in explained.values() for line in plan)
     for index in indexes:
         assert index in lines, lines

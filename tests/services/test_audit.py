@@ -17,7 +17,9 @@ from cli import migrations
 from container import Container
 from services.operations.audit import GENESIS
 from settings import Settings
-from testing.call_history import MakeLearner, had_call, make_admin, rows, value
+from testing.accounts import make_admin
+from testing.call_history import MakeLearner, add_call
+from testing.databases import rows, value
 from testing.servers import Learner
 
 ENTRIES = "SELECT count(*) FROM audit_log"
@@ -28,11 +30,11 @@ async def admin(container: Container, make_learner: MakeLearner) -> Learner:
     return await make_admin(container, (await make_learner(ready=False)).http)
 
 
-async def test_every_mutation_by_an_administrator_writes_one_entry(
+async def test_every_admin_mutation_writes_one_entry(
     container: Container, make_learner: MakeLearner, admin: Learner
 ) -> None:
     ada, bob = await make_learner(), await make_learner()
-    await had_call(container, ada, bob)
+    await add_call(container, ada, bob)
     report = (await ada.http.post("/reports", json={"reportedId": bob.id, "reason": "spam"})).json()["id"]
 
     async def written(doing: object) -> list[tuple[str, str | None, str]]:
@@ -66,7 +68,7 @@ async def test_every_mutation_by_an_administrator_writes_one_entry(
     assert detail == {"before": "pending", "after": "reviewed", "banned": False}
 
 
-async def test_a_mutation_that_is_rolled_back_writes_none(
+async def test_rolled_back_mutation_writes_no_entry(
     container: Container, make_learner: MakeLearner, admin: Learner
 ) -> None:
     bob = await make_learner()
@@ -86,7 +88,7 @@ async def test_a_mutation_that_is_rolled_back_writes_none(
     assert (await container.audit.verify()).broken_at is None
 
 
-async def test_thirty_writers_at_once_make_one_unbroken_chain(
+async def test_concurrent_writers_make_one_chain(
     container: Container, make_learner: MakeLearner, admin: Learner
 ) -> None:
     learners = [await make_learner(ready=False) for _ in range(30)]
@@ -101,7 +103,7 @@ async def test_thirty_writers_at_once_make_one_unbroken_chain(
     assert not (await container.audit.verify("0" * 63 + "1")).has_known_hash
 
 
-async def test_entries_hold_no_address(container: Container, admin: Learner) -> None:
+async def test_entries_hold_no_ip_address(container: Container, admin: Learner) -> None:
     assert await value(container, ENTRIES) > 0
     assert await value(container, "SELECT count(*) FROM audit_log WHERE audit_log::text LIKE '%@example.com%'") == 0
 
@@ -110,7 +112,7 @@ async def test_entries_hold_no_address(container: Container, admin: Learner) -> 
     "statement",
     ["UPDATE audit_log SET action = 'x'", "DELETE FROM audit_log", "TRUNCATE audit_log", "TRUNCATE audit_log CASCADE"],
 )
-async def test_the_database_itself_refuses_to_change_an_entry(
+async def test_database_refuses_to_change_an_entry(
     container: Container, settings: Settings, admin: Learner, statement: str
 ) -> None:
     before = await value(container, ENTRIES)
@@ -169,7 +171,7 @@ async def run(settings: Settings, *statements: str) -> None:
         ),
     ],
 )
-async def test_tampering_is_found_and_named(chain: Container, tampering: str, found_at: int) -> None:
+async def test_verify_names_the_tampered_entry(chain: Container, tampering: str, found_at: int) -> None:
     assert (await chain.audit.verify()).broken_at is None
     try:
         await run(chain.settings, *tampering.split("; "))
@@ -179,7 +181,7 @@ async def test_tampering_is_found_and_named(chain: Container, tampering: str, fo
         await run(chain.settings, "DELETE FROM audit_log", "INSERT INTO audit_log SELECT * FROM kept")
 
 
-async def test_an_end_that_was_cut_off_is_found_by_the_hash_it_had(chain: Container) -> None:
+async def test_verify_finds_a_truncated_log_by_its_last_hash(chain: Container) -> None:
     whole = await chain.audit.verify()
     assert (await chain.audit.verify(GENESIS)).has_known_hash
     try:

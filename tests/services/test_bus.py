@@ -17,12 +17,12 @@ import pytest
 
 import errors
 from adapters.bus import LUA, WorkerBus
-from adapters.scripts import Scripts
-from adapters.workers import DEAD_AFTER, HEARTBEAT
+from adapters.redis_pipeline import RedisPipeline
+from adapters.workers import DEAD_AFTER_SECONDS, HEARTBEAT_SECONDS
 from container import Container
 from settings import Settings
+from testing.polling import eventually
 from testing.servers import free_port
-from testing.time_limits import limit
 
 
 @dataclass
@@ -30,25 +30,24 @@ class Worker:
     """One bus, the sockets it delivered to, and its connections to Redis."""
 
     bus: WorkerBus
-    connections: list[Scripts]
-    heard: list[tuple[Any, ...]] = field(default_factory=list)
+    connections: list[RedisPipeline]
+    received: list[tuple[Any, ...]] = field(default_factory=list)
 
     @property
     def socket(self) -> str:
         return f"{self.bus.worker_id}.socket"
 
     async def note(self, socket: str, *arguments: Any) -> None:
-        self.heard.append((socket, *arguments))
+        self.received.append((socket, *arguments))
 
-    async def has_heard(self, count: int, within: float = 20) -> None:
-        deadline = time.monotonic() + limit(within)
-        while len(self.heard) < count and time.monotonic() < deadline:
-            await asyncio.sleep(0.01)
-        assert len(self.heard) >= count, f"{len(self.heard)} of {count} messages after {within} s"
+    async def wait_for_messages(self, count: int, within: float = 20) -> None:
+        await eventually(
+            lambda: len(self.received) >= count, lambda: f"{len(self.received)} of {count} messages", within=within
+        )
 
     @property
     def numbers(self) -> list[int]:
-        return [arguments[-1] for arguments in self.heard]
+        return [arguments[-1] for arguments in self.received]
 
 
 MakeWorker = Callable[..., Awaitable[Worker]]
@@ -63,7 +62,7 @@ async def make_worker(settings: Settings) -> AsyncIterator[MakeWorker]:
         there, reading = (
             settings.model_copy(update={"redis_port": number or settings.redis_port}) for number in (port, reads_from)
         )
-        connections = [Scripts(there, LUA), Scripts(reading, LUA)]
+        connections = [RedisPipeline(there, LUA), RedisPipeline(reading, LUA)]
         worker = Worker(WorkerBus(*connections), connections)
         worker.bus.on("note", worker.note)
         workers.append(worker)
@@ -154,7 +153,7 @@ async def line(settings: Settings) -> AsyncIterator[Line]:
     await made.close()
 
 
-async def test_five_thousand_messages_each_way_arrive_once_and_in_order(make_worker: MakeWorker) -> None:
+async def test_five_thousand_messages_arrive_once_and_in_order(make_worker: MakeWorker) -> None:
     one, other = await make_worker(), await make_worker()
 
     async def send(sender: Worker, receiver: Worker) -> None:
@@ -165,29 +164,29 @@ async def test_five_thousand_messages_each_way_arrive_once_and_in_order(make_wor
 
     await asyncio.gather(send(one, other), send(other, one))
     for worker in (one, other):
-        await worker.has_heard(5000)
-        assert worker.heard == [(worker.socket, number) for number in range(5000)]
+        await worker.wait_for_messages(5000)
+        assert worker.received == [(worker.socket, number) for number in range(5000)]
 
 
-async def test_messages_sent_in_one_turn_travel_as_one_entry(make_worker: MakeWorker, container: Container) -> None:
+async def test_messages_of_one_loop_turn_are_one_entry(make_worker: MakeWorker, container: Container) -> None:
     one, other = await make_worker(), await make_worker()
     await one.bus.send(other.socket, "note", -1)
     await asyncio.gather(*(one.bus.send(other.socket, "note", number) for number in range(500)))
-    await other.has_heard(501)
+    await other.wait_for_messages(501)
     assert other.numbers == list(range(-1, 500))
     entries: Any = await container.redis.xrange(f"bus:{other.bus.worker_id}")
     assert [len(orjson.loads(entry["messages"])) for _, entry in entries] == [1, 500]
 
 
-async def test_a_message_for_a_socket_of_this_worker_takes_no_journey(make_worker: MakeWorker) -> None:
+async def test_message_for_an_own_socket_skips_redis(make_worker: MakeWorker) -> None:
     one = await make_worker()
     for connection in one.connections:
         await connection.close()
     await one.bus.send(one.socket, "note", {"any": ["thing"]})
-    assert one.heard == [(one.socket, {"any": ["thing"]})]
+    assert one.received == [(one.socket, {"any": ["thing"]})]
 
 
-async def test_each_worker_hears_what_is_for_it_and_nothing_else(make_worker: MakeWorker) -> None:
+async def test_each_process_receives_only_its_messages(make_worker: MakeWorker) -> None:
     workers = [await make_worker() for _ in range(4)]
     await asyncio.gather(
         *(
@@ -198,29 +197,27 @@ async def test_each_worker_hears_what_is_for_it_and_nothing_else(make_worker: Ma
         )
     )
     for worker in workers:
-        await worker.has_heard(200)
+        await worker.wait_for_messages(200)
         for place in range(4):
-            assert [number for _, sender, number in worker.heard if sender == place] == list(range(50))
+            assert [number for _, sender, number in worker.received if sender == place] == list(range(50))
 
 
-async def test_what_is_sent_while_a_worker_cannot_read_is_kept_for_it(
+async def test_messages_are_kept_while_the_reader_is_away(
     make_worker: MakeWorker, line: Line, caplog: pytest.LogCaptureFixture
 ) -> None:
     one, other = await make_worker(), await make_worker(reads_from=line.port)
     await one.bus.send(other.socket, "note", 0)
-    await other.has_heard(1)
+    await other.wait_for_messages(1)
     await line.close()
     for number in range(1, 300):
         await one.bus.send(other.socket, "note", number)
-    async with asyncio.timeout(10):
-        while "Redis does not answer this worker's reader" not in caplog.text:
-            await asyncio.sleep(0.01)
+    await eventually(lambda: "Redis does not answer this worker's reader" in caplog.text)
     await line.open()
-    await other.has_heard(300)
+    await other.wait_for_messages(300)
     assert other.numbers == list(range(300))
 
 
-async def test_connections_that_redis_kills_lose_and_double_nothing(
+async def test_killed_redis_connections_lose_and_repeat_nothing(
     make_worker: MakeWorker, line: Line, container: Container
 ) -> None:
     one, other = [await make_worker(line.port, reads_from=line.port) for _ in range(2)]
@@ -236,22 +233,22 @@ async def test_connections_that_redis_kills_lose_and_double_nothing(
 
     sending = asyncio.gather(send(one, other), send(other, one))
     for _ in range(6):
-        await other.has_heard(len(other.heard) + 200)
-        async with asyncio.timeout(10):
-            while len(await line.redis_side()) < 4:  # each side's reader and commands, connected again
-                await asyncio.sleep(0.01)
+        await other.wait_for_messages(len(other.received) + 200)
+
+        async def are_connected() -> bool:
+            return len(await line.redis_side()) >= 4  # each side's reader and commands
+
+        await eventually(are_connected)
         assert not sending.done()
         killed = [await container.redis.client_kill_filter(addr=address) for address in await line.redis_side()]
         assert sum(killed) >= 4
     is_enough.set()
     for worker, sent in zip((other, one), await sending, strict=True):
-        await worker.has_heard(sent)
+        await worker.wait_for_messages(sent)
         assert worker.numbers == list(range(sent))
 
 
-async def test_a_command_whose_answer_is_lost_is_repeated_and_delivered_once(
-    make_worker: MakeWorker, line: Line
-) -> None:
+async def test_command_with_a_lost_answer_is_delivered_once(make_worker: MakeWorker, line: Line) -> None:
     one, other = await make_worker(line.port), await make_worker()
     line.loses_answer_to = f"bus:{other.bus.worker_id}".encode()
     for number in range(200):
@@ -259,13 +256,11 @@ async def test_a_command_whose_answer_is_lost_is_repeated_and_delivered_once(
             line.losses = 1
         await one.bus.send(other.socket, "note", number)
     assert line.lost == 10
-    await other.has_heard(200)
+    await other.wait_for_messages(200)
     assert other.numbers == list(range(200))
 
 
-async def test_a_sender_who_was_told_unavailable_may_send_again_without_disorder(
-    make_worker: MakeWorker, line: Line
-) -> None:
+async def test_send_after_unavailable_keeps_the_order(make_worker: MakeWorker, line: Line) -> None:
     one, other = await make_worker(line.port), await make_worker()
     told: list[int] = []
     for number in range(60):
@@ -277,13 +272,13 @@ async def test_a_sender_who_was_told_unavailable_may_send_again_without_disorder
             told.append(number)
             await line.open()
     assert told == [30]
-    await other.has_heard(59)
+    await other.wait_for_messages(59)
     assert other.numbers == [number for number in range(60) if number != 30]
 
 
-async def test_without_redis_every_sender_is_told_soon(settings: Settings) -> None:
+async def test_send_without_redis_fails_soon(settings: Settings) -> None:
     nowhere = settings.model_copy(update={"redis_port": free_port()})
-    connections = [Scripts(nowhere, LUA), Scripts(nowhere, LUA)]
+    connections = [RedisPipeline(nowhere, LUA), RedisPipeline(nowhere, LUA)]
     bus = WorkerBus(*connections)
     started = time.monotonic()
     outcomes = await asyncio.gather(
@@ -298,7 +293,7 @@ async def test_without_redis_every_sender_is_told_soon(settings: Settings) -> No
         await connection.close()
 
 
-async def test_a_message_that_trips_its_handler_keeps_the_next_ones_coming(make_worker: MakeWorker) -> None:
+async def test_failing_handler_does_not_stop_the_next_messages(make_worker: MakeWorker) -> None:
     one, other = await make_worker(), await make_worker()
 
     async def trip(socket: str) -> None:
@@ -314,36 +309,36 @@ async def test_a_message_that_trips_its_handler_keeps_the_next_ones_coming(make_
     await one.bus.send(other.socket, "give up")
     await one.bus.send(other.socket, "a kind that a newer worker knows")
     await one.bus.send(other.socket, "note", 2)
-    await other.has_heard(2)
+    await other.wait_for_messages(2)
     assert other.numbers == [1, 2]
 
 
-async def test_a_sender_that_goes_away_takes_nothing_with_it(make_worker: MakeWorker) -> None:
+async def test_cancelled_sender_loses_no_other_message(make_worker: MakeWorker) -> None:
     one, other = await make_worker(), await make_worker()
     sending = [asyncio.create_task(one.bus.send(other.socket, "note", number)) for number in range(3)]
     await asyncio.sleep(0)
     sending[1].cancel()
     await asyncio.gather(*sending, return_exceptions=True)
     await one.bus.send(other.socket, "note", 3)
-    await other.has_heard(4)
+    await other.wait_for_messages(4)
     assert other.numbers == [0, 1, 2, 3]
 
 
-async def test_a_worker_lives_while_its_bus_runs_and_its_stream_holds_only_what_is_unread(
-    make_worker: MakeWorker, container: Container
-) -> None:
+async def test_stream_holds_only_unread_messages(make_worker: MakeWorker, container: Container) -> None:
+    """And the process counts as alive for as long as its bus runs."""
     one, other = await make_worker(), await make_worker()
     alive, stream = f"worker:{other.bus.worker_id}", f"bus:{other.bus.worker_id}"
     await one.bus.send(other.socket, "note", 1)
-    assert await container.redis.ttl(alive) in range(1, DEAD_AFTER + 1)
+    assert await container.redis.ttl(alive) in range(1, DEAD_AFTER_SECONDS + 1)
     assert await container.redis.ttl(stream) > 0
-    await other.has_heard(1)
+    await other.wait_for_messages(1)
     for number in range(500):
         await one.bus.send(other.socket, "note", number)
-    await other.has_heard(501)
-    deadline = time.monotonic() + HEARTBEAT + 2
-    while await container.redis.xlen(stream) > 100 and time.monotonic() < deadline:  # Redis trims by the hundred
-        await asyncio.sleep(0.05)
-    assert await container.redis.xlen(stream) <= 100
+    await other.wait_for_messages(501)
+
+    async def is_trimmed() -> bool:
+        return bool(await container.redis.xlen(stream) <= 100)  # Redis trims by the hundred
+
+    await eventually(is_trimmed, within=HEARTBEAT_SECONDS + 2)
     await other.bus.stop()
     assert await container.redis.exists(alive, stream) == 0

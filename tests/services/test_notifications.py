@@ -21,10 +21,14 @@ from models import CallSession, Notification, NotificationType, Profile
 from services.identity.logins import Identity
 from services.messaging import notification_templates, notifications
 from settings import Settings
-from testing.accounts import Outbox, an_email, eventually, load, own_database, query, run_jobs
-from testing.accounts import running as serving
+from testing.accounts import new_email
+from testing.containers import load_settings, run_jobs
+from testing.containers import running_container as serving
+from testing.databases import own_database, query
+from testing.email_outbox import Outbox
+from testing.polling import eventually
 from testing.servers import PASSWORD
-from testing.shop import a_worker
+from testing.shop import run_job_worker
 
 SEND = "POST */messages:send"
 HELLO = notification_templates.system("Hello", "There.")
@@ -45,14 +49,14 @@ def house(environment: dict[str, str], settings: Settings, stand_ins: StandIns) 
 
 @pytest.fixture
 async def services(house: dict[str, str], stand_ins: StandIns) -> AsyncIterator[Container]:
-    async with serving(load(house), mailer=Outbox()) as made:
+    async with serving(load_settings(house), mailer=Outbox()) as made:
         await query(made, "DELETE FROM procrastinate_jobs")
         yield made
     stand_ins.faults.clear()
 
 
 async def sign_in(services: Container, *, device: str = "phone") -> Identity:
-    signed_in = await services.authentication.register(an_email(), PASSWORD, device, "ios")
+    signed_in = await services.authentication.register(new_email(), PASSWORD, device, "ios")
     return services.logins.identify(signed_in.access_token)
 
 
@@ -97,7 +101,7 @@ async def owners(services: Container, token: str) -> list[str]:
 # --- Whose a token is ---------------------------------------------------------------------------
 
 
-async def test_fifty_users_register_one_token_at_once_and_the_last_has_it(services: Container) -> None:
+async def test_concurrent_registrations_of_a_token_leave_one_owner(services: Container) -> None:
     people, token = [await sign_in(services) for _ in range(50)], a_token()
     await asyncio.gather(*(services.push_devices.register(who, token, "phone", "ios") for who in people))
     (owner,) = await owners(services, token)
@@ -107,7 +111,7 @@ async def test_fifty_users_register_one_token_at_once_and_the_last_has_it(servic
     assert await owners(services, token) == [last.user_id]
 
 
-async def test_two_users_swap_their_phones_over_and_over(services: Container) -> None:
+async def test_swapped_tokens_follow_their_registration(services: Container) -> None:
     one, other, first, second = await sign_in(services), await sign_in(services), a_token(), a_token()
     register = services.push_devices.register
     for _ in range(15):
@@ -123,14 +127,14 @@ async def test_two_users_swap_their_phones_over_and_over(services: Container) ->
         assert len({row.fcm_token for row in rows}) == len({row.user_id for row in rows}) == len(rows) <= 2
 
 
-async def test_a_device_comes_with_a_new_token_at_each_start(services: Container) -> None:
+async def test_new_token_replaces_the_devices_old_one(services: Container) -> None:
     who, old = await with_device(services)
     new = a_token()
     await asyncio.gather(*(services.push_devices.register(who, new, "phone", "ios") for _ in range(10)))
     assert await owners(services, old) == [] and await owners(services, new) == [who.user_id]
 
 
-async def test_a_sign_in_that_ends_while_its_device_registers_leaves_no_token(services: Container) -> None:
+async def test_logout_during_registration_leaves_no_token(services: Container) -> None:
     for _ in range(20):
         who, token = await sign_in(services), a_token()
         outcomes = await asyncio.gather(
@@ -143,7 +147,7 @@ async def test_a_sign_in_that_ends_while_its_device_registers_leaves_no_token(se
         assert await owners(services, token) == []
 
 
-async def test_what_ends_sign_ins_forgets_their_devices(services: Container) -> None:
+async def test_ended_logins_lose_their_tokens(services: Container) -> None:
     for ends in ("logout", "logout-all", "ban", "password", "role"):
         who, phone = await with_device(services)
         email = (await query(services, "SELECT email FROM users WHERE id = :u", u=who.user_id))[0].email
@@ -154,7 +158,7 @@ async def test_what_ends_sign_ins_forgets_their_devices(services: Container) -> 
         elif ends == "logout-all":
             await services.logins.end_all(who.user_id)
         elif ends == "ban":
-            admin = await services.administrators.create(an_email(), PASSWORD)
+            admin = await services.administrators.create(new_email(), PASSWORD)
             await services.bans.ban(str(admin.id), who.user_id, "Spam.")
         elif ends == "password":
             async with services.database.transaction() as db:
@@ -165,7 +169,7 @@ async def test_what_ends_sign_ins_forgets_their_devices(services: Container) -> 
         assert await owners(services, tablet) == ([who.user_id] if ends == "logout" else []), ends
 
 
-async def test_a_device_whose_sign_in_has_expired_is_forgotten(services: Container) -> None:
+async def test_expired_login_loses_its_token(services: Container) -> None:
     who, token = await with_device(services)
     _, other = await with_device(services)
     await query(
@@ -178,7 +182,7 @@ async def test_a_device_whose_sign_in_has_expired_is_forgotten(services: Contain
 # --- Pushes -------------------------------------------------------------------------------------
 
 
-async def test_every_device_of_the_user_shows_it(services: Container, stand_ins: StandIns) -> None:
+async def test_push_reaches_every_device(services: Container, stand_ins: StandIns) -> None:
     who, phone = await with_device(services)
     tablet = a_token()
     await services.push_devices.register(who, tablet, "tablet", "android")
@@ -195,7 +199,7 @@ async def test_every_device_of_the_user_shows_it(services: Container, stand_ins:
     assert stand_ins.fcm.shown(elsewhere) == [] and row.sent_at is not None
 
 
-async def test_a_transaction_that_fails_tells_nobody(services: Container) -> None:
+async def test_rolled_back_transaction_notifies_no_one(services: Container) -> None:
     who, _ = await with_device(services)
     with pytest.raises(ZeroDivisionError):
         async with services.database.transaction() as db:
@@ -204,7 +208,7 @@ async def test_a_transaction_that_fails_tells_nobody(services: Container) -> Non
     assert await told(services, who) == [] and await pushes(services) == []
 
 
-async def test_a_device_without_the_app_loses_its_token(services: Container, stand_ins: StandIns) -> None:
+async def test_unregistered_token_is_deleted(services: Container, stand_ins: StandIns) -> None:
     who, gone = await with_device(services)
     tablet = a_token()
     await services.push_devices.register(who, tablet, "tablet", "android")
@@ -226,7 +230,7 @@ async def test_token_of_another_project_is_deleted(services: Container, stand_in
 
 
 @pytest.mark.parametrize(("status", "seconds"), [(429, 40), (503, 90)])
-async def test_a_busy_fcm_is_asked_again_when_it_says(
+async def test_busy_fcm_is_retried_after_its_delay(
     services: Container, stand_ins: StandIns, status: int, seconds: int
 ) -> None:
     who, token = await with_device(services)
@@ -242,9 +246,7 @@ async def test_a_busy_fcm_is_asked_again_when_it_says(
     assert len(stand_ins.fcm.shown(token)) == 1 and await pushes(services) == []
 
 
-async def test_one_device_that_waits_keeps_no_other_waiting_nor_is_it_pushed_twice(
-    services: Container, stand_ins: StandIns
-) -> None:
+async def test_waiting_device_delays_no_other(services: Container, stand_ins: StandIns) -> None:
     who, phone = await with_device(services)
     tablet = a_token()
     await services.push_devices.register(who, tablet, "tablet", "android")
@@ -257,7 +259,7 @@ async def test_one_device_that_waits_keeps_no_other_waiting_nor_is_it_pushed_twi
     assert len(stand_ins.fcm.shown(phone)) == len(stand_ins.fcm.shown(tablet)) == 1
 
 
-async def test_an_fcm_that_is_away_takes_nothing_from_the_list(services: Container, stand_ins: StandIns) -> None:
+async def test_unavailable_fcm_keeps_the_notification(services: Container, stand_ins: StandIns) -> None:
     who, token = await with_device(services)
     stand_ins.faults.add("cut", "POST /token")
     stand_ins.faults.add("refuse", SEND, status=500)
@@ -275,7 +277,7 @@ async def test_an_fcm_that_is_away_takes_nothing_from_the_list(services: Contain
     assert len(stand_ins.fcm.shown(token)) == 1 and await pushes(services) == []
 
 
-async def test_a_token_that_moved_gets_nothing_of_the_user_who_had_it(services: Container, stand_ins: StandIns) -> None:
+async def test_moved_token_gets_no_push_of_its_old_owner(services: Container, stand_ins: StandIns) -> None:
     (who, token), other = await with_device(services), await sign_in(services)
     await tell(services, who)
     await services.push_devices.register(other, token, "phone", "ios")
@@ -283,7 +285,7 @@ async def test_a_token_that_moved_gets_nothing_of_the_user_who_had_it(services: 
     assert stand_ins.fcm.shown(token) == [] and len(await told(services, who)) == 1
 
 
-async def test_what_is_read_or_too_late_wakes_nobody(services: Container, stand_ins: StandIns) -> None:
+async def test_read_or_expired_notification_is_not_pushed(services: Container, stand_ins: StandIns) -> None:
     who, token = await with_device(services)
     await tell(services, who)
     await services.notifications.mark_all_read(who.user_id)
@@ -297,7 +299,7 @@ async def test_what_is_read_or_too_late_wakes_nobody(services: Container, stand_
     assert stand_ins.fcm.shown(token) == [] and len(await told(services, who)) == 2
 
 
-async def test_a_push_of_a_match_dies_with_it(services: Container, stand_ins: StandIns) -> None:
+async def test_push_of_an_ended_match_is_dropped(services: Container, stand_ins: StandIns) -> None:
     who, token = await with_device(services)
     await services.notifications.notify_match(who.user_id, "Bob", "a-room", "a-session")
     await run_jobs(services)
@@ -306,12 +308,12 @@ async def test_a_push_of_a_match_dies_with_it(services: Container, stand_ins: St
     assert shown["data"]["roomId"] == "a-room" and "Bob" in shown["notification"]["body"]
 
 
-async def test_a_worker_that_is_killed_in_the_middle_of_a_push_leaves_it_to_the_next(
+async def test_push_of_a_killed_job_worker_is_resumed(
     services: Container, stand_ins: StandIns, house: dict[str, str], tmp_path: Path
 ) -> None:
     who, token = await with_device(services)
     fault = stand_ins.faults.add("slow", SEND, seconds=60)
-    with a_worker(house, tmp_path / "worker.log") as worker:
+    with run_job_worker(house, tmp_path / "worker.log") as worker:
         await tell(services, who)
         await eventually(lambda: fault.times == 0, within=15, what="the push under way")
         os.kill(worker.pid, signal.SIGKILL)
@@ -346,7 +348,7 @@ async def open_call(services: Container, one: str, other: str, *, began: datetim
     return row.room_id
 
 
-async def test_twenty_calls_that_end_at_once_grant_each_achievement_once(services: Container) -> None:
+async def test_concurrent_call_ends_grant_achievements_once(services: Container) -> None:
     who, *partners = [await sign_in(services) for _ in range(21)]
     yesterday = datetime.now(UTC) - timedelta(days=1)
     async with services.database.transaction() as db:
@@ -366,7 +368,7 @@ async def test_twenty_calls_that_end_at_once_grant_each_achievement_once(service
     assert rows[1].data == {"achievement": "streak", "reached": "7"}
 
 
-async def test_a_streak_that_is_lost_and_made_again_is_granted_once_ever(services: Container) -> None:
+async def test_regained_streak_is_not_granted_again(services: Container) -> None:
     who, partner = await sign_in(services), await sign_in(services)
     # In the morning: a call that is found hours later ended two hours after it began, on the same day.
     day = (datetime.now(UTC) - timedelta(days=20)).replace(hour=9)
@@ -381,9 +383,7 @@ async def test_a_streak_that_is_lost_and_made_again_is_granted_once_ever(service
     assert [row.occasion for row in await told(services, who)] == ["streak:3"]
 
 
-async def test_an_occasion_told_fifty_times_at_once_is_one_notification_and_one_push(
-    services: Container, stand_ins: StandIns
-) -> None:
+async def test_repeated_occasion_is_one_notification(services: Container, stand_ins: StandIns) -> None:
     who, token = await with_device(services)
     notice = notification_templates.NotificationTemplate(NotificationType.SYSTEM, "Once", "Only.", None, "the occasion")
     await asyncio.gather(*(tell(services, who, notice) for _ in range(50)))
@@ -394,7 +394,7 @@ async def test_an_occasion_told_fifty_times_at_once_is_one_notification_and_one_
 # --- Reading ------------------------------------------------------------------------------------
 
 
-async def test_reading_one_and_all_at_once_keeps_the_first_time(services: Container) -> None:
+async def test_concurrent_reads_keep_the_first_time(services: Container) -> None:
     who = await sign_in(services)
     for _ in range(5):
         for number in range(20):
@@ -409,6 +409,7 @@ async def test_reading_one_and_all_at_once_keeps_the_first_time(services: Contai
         assert inbox.unread == 20
         at = {row.id: row.read_at for row in await told(services, who)}
         answered = [each for each in outcomes if isinstance(each, Notification)]
+        assert len(answered) == 2 * len(fresh) == 40
         assert all(each.read and each.read_at == at[each.id] for each in answered)
     assert (await services.notifications.list_for_user(who.user_id, limit=1, cursor=None)).unread == 0
 
@@ -416,8 +417,8 @@ async def test_reading_one_and_all_at_once_keeps_the_first_time(services: Contai
 # --- Operators ----------------------------------------------------------------------------------
 
 
-async def test_administrators_hear_of_reports_and_of_who_is_flagged(services: Container) -> None:
-    admins = [await services.administrators.create(an_email(), PASSWORD) for _ in range(2)]
+async def test_administrators_are_notified_of_reports(services: Container) -> None:
+    admins = [await services.administrators.create(new_email(), PASSWORD) for _ in range(2)]
     reported, *reporters = [await sign_in(services) for _ in range(4)]
     for who in reporters:
         room = await open_call(services, who.user_id, reported.user_id, began=datetime.now(UTC))
@@ -435,7 +436,7 @@ async def test_administrators_hear_of_reports_and_of_who_is_flagged(services: Co
                        u=reported.user_id) == []  # fmt: skip
 
 
-async def test_everybody_is_told_but_the_deleted(services: Container) -> None:
+async def test_system_notification_skips_deleted_accounts(services: Container) -> None:
     who = await sign_in(services)
     gone = await sign_in(services)
     await services.account_deletion.delete(gone.user_id, PASSWORD)
@@ -447,7 +448,7 @@ async def test_everybody_is_told_but_the_deleted(services: Container) -> None:
         await services.notifications.send("nobody@example.com", "Hello", "There.")
 
 
-async def test_an_account_that_is_deleted_takes_its_notifications_and_devices_along(services: Container) -> None:
+async def test_account_deletion_removes_notifications_and_tokens(services: Container) -> None:
     who, token = await with_device(services)
     await tell(services, who)
     await services.account_deletion.delete(who.user_id, PASSWORD)
@@ -457,7 +458,7 @@ async def test_an_account_that_is_deleted_takes_its_notifications_and_devices_al
     assert await told(services, who) == []
 
 
-def test_the_words_are_there_for_whatever_is_told() -> None:
+def test_every_notification_type_has_a_text() -> None:
     from models.payment_alert import AlertKind
     from services.calls import streaks
 

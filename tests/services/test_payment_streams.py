@@ -29,7 +29,7 @@ from adapters.payments.razorpay import RazorpayProvider
 from adapters.payments.stripe import StripeProvider
 from adapters.ports import Fact, PaymentProvider
 from container import Container
-from devtools.stand_ins import Keys, Refused, Standing, StandIns
+from devtools.stand_ins import CheckoutState, Keys, Refused, StandIns
 from devtools.stand_ins import running as stand_ins_running
 from models import (
     AlertKind,
@@ -45,11 +45,11 @@ from models import (
 )
 from services.payments import settlement
 from settings import Settings
-from testing.accounts import load, own_database, running
-from testing.call_history import rows
-from testing.payments import a_course, state_of
+from testing.admin_rows import add_learner
+from testing.containers import load_settings, running_container
+from testing.databases import own_database, rows
+from testing.payments import add_course, state_of
 from testing.shop import PRICE, SUBSCRIBED, agrees
-from tests.services.test_settlement import a_learner
 
 SEED = int(os.environ.get("PAYMENT_SEED", "20261123"))
 WHOLE_WAY = int(os.environ.get("PAYMENT_STREAMS", "240"))
@@ -88,7 +88,7 @@ def crashing(container: Container) -> Iterator[None]:
 
 def happens(stand_ins: StandIns, checkout: str, chance: random.Random) -> None:
     """Have something happen to a checkout that may happen to it now."""
-    shop, standing = stand_ins.provider_of(checkout), stand_ins.standing(checkout)
+    shop, standing = stand_ins.provider_of(checkout), stand_ins.get_state(checkout)
     stand_ins.pace.refund = chance.choice([0, None])
     with suppress(Refused):  # by a provider that knows better; then nothing happens
         if standing.refunds_pending and chance.random() < 0.5:
@@ -121,7 +121,7 @@ def delivered(told: list[Any], chance: random.Random) -> list[Any]:
     return [each for _, each in sorted(enumerate(arriving), key=lambda one: one[0] + chance.uniform(0, reach))]
 
 
-def entitled(standing: Standing) -> bool:
+def entitled(standing: CheckoutState) -> bool:
     return bool(standing.paid) and standing.refunded < standing.amount and standing.dispute != "lost"
 
 
@@ -131,19 +131,20 @@ def entitled(standing: Standing) -> bool:
 @pytest.fixture(scope="module")
 async def house(settings: Settings, environment: dict[str, str]) -> AsyncIterator[tuple[Container, StandIns]]:
     with own_database(settings) as own, stand_ins_running() as stand_ins:
-        stand_ins.courier.configure(enabled=SUBSCRIBED)
+        stand_ins.webhooks.configure(enabled=SUBSCRIBED)
         variables = {**environment, **stand_ins.environment, "DB_NAME": own.db_name}
-        async with running(load(variables)) as container:
+        async with running_container(load_settings(variables)) as container:
             yield container, stand_ins
 
 
-async def test_streams_converge_whatever_is_lost_repeated_late_or_crashes(
+async def test_event_streams_converge(
     house: tuple[Container, StandIns],
 ) -> None:
+    """Events that are lost, repeated, late or interrupted by a crash lead to one final state."""
     container, stand_ins = house
     print(f"PAYMENT_SEED={SEED} PAYMENT_STREAMS={WHOLE_WAY}")
     other = Container(container.settings.model_copy(update={"payment_provider": "razorpay"}))
-    course = await a_course(container, price=PRICE)
+    course = await add_course(container, price=PRICE)
     turns = asyncio.Semaphore(AT_ONCE)
     crashes = 0
 
@@ -152,14 +153,14 @@ async def test_streams_converge_whatever_is_lost_repeated_late_or_crashes(
         async with turns:
             chance = random.Random(f"{SEED}/{number}")
             shop = chance.choice([container, other])
-            order = await shop.checkout.start(await a_learner(container), course)
+            order = await shop.checkout.start(await add_learner(container), course)
             checkout = order.provider_session_id or ""
             told: list[Any] = []
             for _ in range(chance.randint(1, 5)):
                 happens(stand_ins, checkout, chance)
             # Several at once: two that arrive together are received and acted upon side by side.
-            about = {checkout, stand_ins.standing(checkout).payment or checkout}
-            told = [row for row in stand_ins.courier.deliveries() if any(each in row["body"] for each in about)]
+            about = {checkout, stand_ins.get_state(checkout).payment or checkout}
+            told = [row for row in stand_ins.webhooks.deliveries() if any(each in row["body"] for each in about)]
             arriving = delivered(told, chance)
             while arriving:
                 together = [arriving.pop(0) for _ in range(min(len(arriving), chance.randint(1, 3)))]
@@ -193,7 +194,7 @@ async def test_streams_converge_whatever_is_lost_repeated_late_or_crashes(
 async def _deliver(container: Container, stand_ins: StandIns, row: dict[str, Any], chance: random.Random) -> bool:
     """Receive a webhook and act upon it; say whether a crash came between."""
     crashed = False
-    headers = {name.lower(): text for name, text in stand_ins.courier.headers(row).items()}
+    headers = {name.lower(): text for name, text in stand_ins.webhooks.headers(row).items()}
     deaths = [chance.randint(0, 30) if chance.random() < 0.25 else None for _ in range(3)]
     receiving = _left.set(None if deaths[0] is None else [deaths[0]])
     try:
@@ -230,7 +231,7 @@ async def _reconcile(container: Container, chance: random.Random) -> None:
 async def _compare(container: Container, stand_ins: StandIns, order: Order, what: str) -> None:
     async with container.database.transaction() as db:
         order = await db.get_one(Order, order.id)
-    standing = stand_ins.standing(order.provider_session_id or "")
+    standing = stand_ins.get_state(order.provider_session_id or "")
     assert agrees(order, standing), (what, order, standing)
     state = await state_of(container, order)
     assert state["enrolled"] is entitled(standing), (what, state, standing)
@@ -262,7 +263,7 @@ class Settled:
 
     async def open(self) -> None:
         for _ in range(AT_ONCE):
-            learner, course = await a_learner(self._container), await a_course(self._container, price=PRICE)
+            learner, course = await add_learner(self._container), await add_course(self._container, price=PRICE)
             self._free.put_nowait((uuid.UUID(learner), uuid.UUID(course)))
 
     @property
@@ -359,12 +360,12 @@ def _written(state: State, order: Order, mark: str) -> list[Any]:
     return written
 
 
-async def test_ten_thousand_streams_converge(house: tuple[Container, StandIns], settings: Settings) -> None:
+async def test_ten_thousand_event_streams_converge(house: tuple[Container, StandIns], settings: Settings) -> None:
     container, _ = house
     print(f"PAYMENT_SEED={SEED} PAYMENT_STREAMS={LOOKED_UP}")
     keys = Keys()
     accounts = StandIns("http://127.0.0.1:9", keys=keys).environment
-    own = settings.model_copy(update=load(accounts).model_dump(include={name.lower() for name in accounts}))
+    own = settings.model_copy(update=load_settings(accounts).model_dump(include={name.lower() for name in accounts}))
     readers: dict[str, PaymentProvider] = {"stripe": StripeProvider(own), "razorpay": RazorpayProvider(own)}
     settled = Settled(container)
     await settled.open()
@@ -378,10 +379,10 @@ async def test_ten_thousand_streams_converge(house: tuple[Container, StandIns], 
             name = ProviderName(chance.choice(["stripe", "razorpay"]))
             stand_ins = StandIns("http://127.0.0.1:9", keys=keys)
             checkout = _checkout_at(stand_ins, name)
-            stand_ins.courier.configure(enabled=SUBSCRIBED)
+            stand_ins.webhooks.configure(enabled=SUBSCRIBED)
             for _ in range(chance.randint(1, 5)):
                 happens(stand_ins, checkout, chance)
-            told = [fact for row in stand_ins.courier.deliveries() if (fact := _told(readers[name], stand_ins, row))]
+            told = [fact for row in stand_ins.webhooks.deliveries() if (fact := _told(readers[name], stand_ins, row))]
             labels = _labels(told)
             told = [_labelled(fact, labels) for fact in told]
             state = NEW
@@ -395,7 +396,7 @@ async def test_ten_thousand_streams_converge(house: tuple[Container, StandIns], 
             assert [each[:2] for each in state[7]] == [
                 (labels[key], "open" if standing == "inquiry" else standing)
                 for key in disputes
-                for standing in [stand_ins.standing(checkout).dispute]
+                for standing in [stand_ins.get_state(checkout).dispute]
             ], (number, told, again)
 
     await asyncio.gather(*(walk() for _ in range(AT_ONCE)))
@@ -419,7 +420,7 @@ def _checkout_at(stand_ins: StandIns, name: str) -> str:
 
 
 def _told(reader: PaymentProvider, stand_ins: StandIns, row: dict[str, Any]) -> Fact | None:
-    headers = {name.lower(): text for name, text in stand_ins.courier.headers(row).items()}
+    headers = {name.lower(): text for name, text in stand_ins.webhooks.headers(row).items()}
     return reader.parse_webhook(row["body"].encode(), headers).fact
 
 
@@ -440,7 +441,7 @@ def _labelled(fact: Fact, labels: dict[str, str]) -> Fact:
 
 def _expected(stand_ins: StandIns, checkout: str, labels: dict[str, str]) -> State:
     """The state that the ledger says, without disputes and alerts."""
-    standing = stand_ins.standing(checkout)
+    standing = stand_ins.get_state(checkout)
     statuses = {"open": "pending", "processing": "processing" if standing.provider == "stripe" else "pending"}
     status = statuses.get(standing.status, standing.status)
     if standing.refunded == standing.amount:

@@ -19,8 +19,11 @@ from services.messaging import notification_templates, notifications
 from services.operations import pruning
 from services.operations.pruning import PruningService
 from settings import Settings, SettingsError
-from testing.accounts import Outbox, an_email, load, own_database, query, run_jobs
-from testing.accounts import running as serving
+from testing.accounts import new_email
+from testing.containers import load_settings, run_jobs
+from testing.containers import running_container as serving
+from testing.databases import own_database, query
+from testing.email_outbox import Outbox
 from testing.servers import PASSWORD
 
 WEEK = Achievement("streak", 7)
@@ -41,7 +44,7 @@ async def services(own: Settings) -> AsyncIterator[Container]:
 
 
 async def learner(services: Container) -> Identity:
-    signed_in = await services.authentication.register(an_email(), PASSWORD, "phone", "ios")
+    signed_in = await services.authentication.register(new_email(), PASSWORD, "phone", "ios")
     return services.logins.identify(signed_in.access_token)
 
 
@@ -181,7 +184,7 @@ async def test_pruning_reads_indexes(services: Container) -> None:
 
 async def test_refresh_token_reuse_is_seen_after_pruning(services: Container) -> None:
     """A rotated token stays until its family has expired: sent again, it ends the family."""
-    first = await services.authentication.register(an_email(), PASSWORD, "phone", "ios")
+    first = await services.authentication.register(new_email(), PASSWORD, "phone", "ios")
     second = await services.logins.refresh(first.refresh_token)
     third = await services.logins.refresh(second.refresh_token)
     await query(
@@ -224,4 +227,4 @@ async def test_nightly_job_prunes_rows_and_failed_jobs(services: Container) -> N
 )
 def test_prune_settings_have_a_least(environment: dict[str, str], name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=name):
-        load({**environment, name: value})
+        load_settings({**environment, name: value})

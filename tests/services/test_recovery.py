@@ -57,7 +57,7 @@ def ticket(user_id: str, socket: str) -> QueueEntry:
     return {"userId": user_id, "socket": socket, "level": "all", "topic": "", "since": 1, "card": card}
 
 
-async def test_whoever_is_seen_to_first_hears_of_it_first(container: Container) -> None:
+async def test_outcomes_are_emitted_as_they_happen(container: Container) -> None:
     rooms, bus = Rooms(container.scripts), LocalBus()
     rows = CallRecords(rooms, container.call_history)
     matchmaking = MatchmakingService(bus, container.database, rooms, container.call_history, rows)
@@ -74,9 +74,7 @@ async def test_whoever_is_seen_to_first_hears_of_it_first(container: Container) 
     assert len(told) == 2 and told == [*signaling.seen[1:], signaling.seen[0]]
 
 
-async def test_searches_that_redis_has_lost_meet_when_they_are_put_back(
-    container: Container, make_learner: Any
-) -> None:
+async def test_lost_searches_match_when_restored(container: Container, make_learner: Any) -> None:
     rooms = Rooms(container.scripts)
     rows = CallRecords(rooms, container.call_history)
     learners = [(await make_learner()).id for _ in range(3)]
@@ -114,9 +112,7 @@ async def test_searches_that_redis_has_lost_meet_when_they_are_put_back(
     await lose_all()
 
 
-async def test_a_search_that_is_cancelled_before_its_loss_is_noticed_does_not_come_back(
-    container: Container, make_learner: Any
-) -> None:
+async def test_cancelled_search_is_not_restored(container: Container, make_learner: Any) -> None:
     rooms = Rooms(container.scripts)
     rows = CallRecords(rooms, container.call_history)
     matchmaking = MatchmakingService(LocalBus(), container.database, rooms, container.call_history, rows)
@@ -131,7 +127,7 @@ async def test_a_search_that_is_cancelled_before_its_loss_is_noticed_does_not_co
         await matchmaking.cancel_search(user_id, "w.one")
 
 
-async def test_a_search_for_a_dead_worker_leaves_no_ticket(container: Container, make_learner: Any) -> None:
+async def test_search_of_a_dead_process_leaves_no_entry(container: Container, make_learner: Any) -> None:
     rooms, bus = Rooms(container.scripts), NobodyThere()
     rows = CallRecords(rooms, container.call_history)
     matchmaking = MatchmakingService(bus, container.database, rooms, container.call_history, rows)

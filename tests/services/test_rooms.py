@@ -14,7 +14,7 @@ import orjson
 import pytest
 
 import errors
-from adapters.scripts import Scripts
+from adapters.redis_pipeline import RedisPipeline
 from container import Container
 from models import Level
 from services.calls.room_state import ClosedRoom, Paired, ParticipantAway, PartnerCard, Queued, QueueEntry
@@ -81,7 +81,7 @@ async def keys(container: Container, pattern: str = "match:*") -> set[str]:
 # --- Finding ------------------------------------------------------------------------------------
 
 
-async def test_two_hundred_who_search_at_once_become_a_hundred_pairs(
+async def test_two_hundred_searches_become_a_hundred_pairs(
     container: Container, rooms: Rooms, ticket: MakeTicket
 ) -> None:
     tickets = [ticket() for _ in range(200)]
@@ -101,7 +101,7 @@ async def test_two_hundred_who_search_at_once_become_a_hundred_pairs(
 
 
 @pytest.mark.parametrize("seed", range(12))
-async def test_those_who_search_in_one_turn_are_served_as_if_one_came_after_another(
+async def test_searches_of_one_loop_turn_are_served_in_order(
     container: Container, rooms: Rooms, ticket: MakeTicket, seed: int
 ) -> None:
     choose = random.Random(seed)
@@ -164,7 +164,7 @@ async def test_those_who_search_in_one_turn_are_served_as_if_one_came_after_anot
     assert at_once == one_by_one
 
 
-async def test_at_most_one_of_each_kind_is_left_when_two_hundred_of_many_kinds_search_at_once(
+async def test_mixed_searches_leave_at_most_one_per_kind(
     container: Container, rooms: Rooms, ticket: MakeTicket
 ) -> None:
     choose = random.Random(7)
@@ -179,12 +179,13 @@ async def test_at_most_one_of_each_kind_is_left_when_two_hundred_of_many_kinds_s
             met.update([own["userId"], outcome.partner_entry["userId"]])
     assert set(met.values()) == {1}
     left = Counter(each["level"] for each in tickets if each["userId"] not in met)
-    assert all(count == 1 for count in left.values()), "two who fit each other both wait"
+    searched = Counter(each["level"] for each in tickets)
+    assert left == {level: 1 for level, count in searched.items() if count % 2}, "two who fit each other both wait"
     for level in ("beginner", "intermediate", "advanced"):
         assert await container.redis.zcard(f"match:queue:{level}") == left[level]
 
 
-async def test_one_user_who_searches_from_many_devices_at_once_waits_once(
+async def test_concurrent_searches_of_one_user_wait_once(
     container: Container, rooms: Rooms, ticket: MakeTicket
 ) -> None:
     user = str(uuid.uuid4())
@@ -193,9 +194,7 @@ async def test_one_user_who_searches_from_many_devices_at_once_waits_once(
     assert await container.redis.zrange("match:queue:all", 0, -1) == [user]
 
 
-async def test_a_room_knows_its_two_and_both_know_their_room(
-    container: Container, rooms: Rooms, ticket: MakeTicket
-) -> None:
+async def test_match_links_room_and_participants(container: Container, rooms: Rooms, ticket: MakeTicket) -> None:
     ada, bob = ticket("beginner", "food"), ticket("all", "food")
     await find(rooms, ada)
     outcome = await rooms.find_partner(bob, "the-room", "the-session")
@@ -222,9 +221,7 @@ async def test_a_room_knows_its_two_and_both_know_their_room(
     assert await keys(container, "match:queue:*") == await keys(container, "match:searching:*") == set()
 
 
-async def test_everything_of_the_queue_and_of_rooms_expires(
-    container: Container, rooms: Rooms, ticket: MakeTicket
-) -> None:
+async def test_every_queue_and_room_key_expires(container: Container, rooms: Rooms, ticket: MakeTicket) -> None:
     await rooms.close(await matched(rooms, ticket(), ticket()), None)
     await matched(rooms, ticket("advanced", "food"), ticket("advanced", "food"))
     await find(rooms, ticket("beginner", "work"))
@@ -237,7 +234,7 @@ async def test_everything_of_the_queue_and_of_rooms_expires(
 
 
 @pytest.mark.parametrize("topic", ["", "food"])
-async def test_a_search_that_ran_out_matches_nobody_and_is_swept_up(
+async def test_expired_search_is_not_matched(
     container: Container, rooms: Rooms, ticket: MakeTicket, topic: str
 ) -> None:
     gone = ticket("all", topic)
@@ -245,13 +242,13 @@ async def test_a_search_that_ran_out_matches_nobody_and_is_swept_up(
     await container.redis.delete(f"match:searching:{gone['userId']}")  # what its expiry does
     seeker = ticket("all", topic)
     assert isinstance(await find(rooms, seeker), Queued)
-    for key in await keys(container, "match:queue:*"):
+    queues = await keys(container, "match:queue:*")
+    assert queues
+    for key in queues:
         assert await container.redis.zrange(key, 0, -1) == [seeker["userId"]], key
 
 
-async def test_a_search_that_ran_out_is_not_found_in_its_old_queue_when_its_user_searches_anew(
-    rooms: Rooms, container: Container, ticket: MakeTicket
-) -> None:
+async def test_expired_search_leaves_its_old_queue(rooms: Rooms, container: Container, ticket: MakeTicket) -> None:
     old = ticket("beginner", "food")
     await find(rooms, old)
     await container.redis.delete(f"match:searching:{old['userId']}")  # what its expiry does
@@ -261,7 +258,7 @@ async def test_a_search_that_ran_out_is_not_found_in_its_old_queue_when_its_user
     assert isinstance(outcome, Paired) and outcome.partner_entry["userId"] == old["userId"]
 
 
-async def test_a_search_whose_worker_is_dead_is_skipped(rooms: Rooms, ticket: MakeTicket) -> None:
+async def test_search_of_a_dead_process_is_skipped(rooms: Rooms, ticket: MakeTicket) -> None:
     dead, alive = ticket("all", "food", worker="deadbeef"), ticket("all", "food")
     await find(rooms, dead)
     assert isinstance(await find(rooms, alive), Queued)
@@ -269,7 +266,7 @@ async def test_a_search_whose_worker_is_dead_is_skipped(rooms: Rooms, ticket: Ma
     assert isinstance(outcome, Paired) and outcome.partner_entry["userId"] == alive["userId"]
 
 
-async def test_one_find_looks_at_sixty_four_and_no_more(rooms: Rooms, ticket: MakeTicket) -> None:
+async def test_find_looks_at_sixty_four_entries_at_most(rooms: Rooms, ticket: MakeTicket) -> None:
     avoided = [ticket("beginner") for _ in range(64)]
     for each in avoided:
         await rooms.requeue(each)
@@ -284,7 +281,7 @@ async def test_one_find_looks_at_sixty_four_and_no_more(rooms: Rooms, ticket: Ma
     assert isinstance(outcome, Paired) and outcome.partner_entry["userId"] == other["userId"]
 
 
-async def test_who_is_ahead_and_how_many_matches_were_made_is_told(rooms: Rooms, ticket: MakeTicket) -> None:
+async def test_find_returns_queue_position_and_match_rate(rooms: Rooms, ticket: MakeTicket) -> None:
     assert (await find(rooms, ticket("advanced")))[:2] == (0, 0)
     await matched(rooms, ticket("beginner"), ticket("beginner"))
     await matched(rooms, ticket("beginner"), ticket("beginner"))
@@ -294,7 +291,7 @@ async def test_who_is_ahead_and_how_many_matches_were_made_is_told(rooms: Rooms,
 # --- Leaving and going back ------------------------------------------------------------------------
 
 
-async def test_leaving_takes_a_search_out_of_every_queue_once(
+async def test_leaving_removes_the_search_from_every_queue(
     container: Container, rooms: Rooms, ticket: MakeTicket
 ) -> None:
     ada = ticket("beginner", "food")
@@ -305,7 +302,7 @@ async def test_leaving_takes_a_search_out_of_every_queue_once(
     assert await keys(container) == set()
 
 
-async def test_leaving_and_being_found_at_once_is_one_or_the_other(rooms: Rooms, ticket: MakeTicket) -> None:
+async def test_concurrent_leave_and_match_exclude_each_other(rooms: Rooms, ticket: MakeTicket) -> None:
     for _ in range(50):
         ada, bob = ticket(), ticket()
         await find(rooms, ada)
@@ -315,9 +312,7 @@ async def test_leaving_and_being_found_at_once_is_one_or_the_other(rooms: Rooms,
             await rooms.leave_queue(bob["userId"])
 
 
-async def test_a_search_that_is_put_back_stands_where_it_stood(
-    container: Container, rooms: Rooms, ticket: MakeTicket
-) -> None:
+async def test_requeued_search_keeps_its_position(container: Container, rooms: Rooms, ticket: MakeTicket) -> None:
     first, second = ticket("advanced", "food"), ticket("advanced", "food")
     await find(rooms, first)
     await rooms.leave_queue(first["userId"])
@@ -330,9 +325,7 @@ async def test_a_search_that_is_put_back_stands_where_it_stood(
     assert isinstance(outcome, Paired) and outcome.partner_entry == first
 
 
-async def test_a_search_may_go_before_all_others_of_its_level(
-    container: Container, rooms: Rooms, ticket: MakeTicket
-) -> None:
+async def test_requeued_search_may_go_first(container: Container, rooms: Rooms, ticket: MakeTicket) -> None:
     waiting, first = [ticket("advanced", "food") for _ in range(2)], ticket("advanced", "food")
     avoided = [each["userId"] for each in waiting]
     await find(rooms, waiting[0])
@@ -342,7 +335,7 @@ async def test_a_search_may_go_before_all_others_of_its_level(
     assert isinstance(outcome, Paired) and outcome.partner_entry["userId"] == first["userId"]
 
 
-async def test_a_search_may_wait_as_one_that_began_long_ago(rooms: Rooms, ticket: MakeTicket) -> None:
+async def test_requeued_search_may_keep_its_start(rooms: Rooms, ticket: MakeTicket) -> None:
     first, second, third = [ticket("advanced", "food") for _ in range(3)]
     everybody = [each["userId"] for each in (first, second, third)]
     outcomes = await asyncio.gather(
@@ -358,7 +351,7 @@ async def test_a_search_may_wait_as_one_that_began_long_ago(rooms: Rooms, ticket
         assert isinstance(outcome, Paired) and outcome.partner_entry["userId"] == expected["userId"]
 
 
-async def test_a_search_is_not_put_back_when_its_user_has_moved_on(rooms: Rooms, ticket: MakeTicket) -> None:
+async def test_search_of_a_busy_user_is_not_requeued(rooms: Rooms, ticket: MakeTicket) -> None:
     old = ticket("beginner")
     new = ticket("advanced", user=old["userId"])
     await find(rooms, new)
@@ -374,7 +367,7 @@ async def test_a_search_is_not_put_back_when_its_user_has_moved_on(rooms: Rooms,
 # --- Rooms --------------------------------------------------------------------------------------
 
 
-async def test_the_first_to_join_is_the_caller_whoever_it_is_and_stays_it(rooms: Rooms, ticket: MakeTicket) -> None:
+async def test_first_to_join_stays_the_caller(rooms: Rooms, ticket: MakeTicket) -> None:
     for first_is_waiting in (True, False):
         one, other = ticket(), ticket()
         room_id = await matched(rooms, one, other)
@@ -388,9 +381,7 @@ async def test_the_first_to_join_is_the_caller_whoever_it_is_and_stays_it(rooms:
         assert (await rooms.join(room_id, second["userId"], "w.second")).peer_socket_id == "w.again"
 
 
-async def test_of_two_who_join_at_once_one_is_the_caller_and_the_other_sees_it(
-    rooms: Rooms, ticket: MakeTicket
-) -> None:
+async def test_concurrent_joins_make_one_caller(rooms: Rooms, ticket: MakeTicket) -> None:
     for _ in range(50):
         one, other = ticket(), ticket()
         room_id = await matched(rooms, one, other)
@@ -400,9 +391,7 @@ async def test_of_two_who_join_at_once_one_is_the_caller_and_the_other_sees_it(
         assert {(seat.role, bool(seat.peer_socket_id)) for seat in seats} == {("caller", False), ("receiver", True)}
 
 
-async def test_a_room_is_closed_once_by_whoever_is_first(
-    container: Container, rooms: Rooms, ticket: MakeTicket
-) -> None:
+async def test_room_is_closed_once(container: Container, rooms: Rooms, ticket: MakeTicket) -> None:
     for _ in range(20):
         one, other = ticket(), ticket()
         room_id = await matched(rooms, one, other)
@@ -416,7 +405,7 @@ async def test_a_room_is_closed_once_by_whoever_is_first(
     assert await keys(container, "match:room:*") == set()
 
 
-async def test_a_room_is_shut_to_whoever_is_not_in_it(container: Container, rooms: Rooms, ticket: MakeTicket) -> None:
+async def test_room_refuses_other_users(container: Container, rooms: Rooms, ticket: MakeTicket) -> None:
     one, other, stranger = ticket(), ticket(), ticket()
     room_id = await matched(rooms, one, other)
     before = await container.redis.hgetall(f"match:room:{room_id}:meta")
@@ -427,7 +416,7 @@ async def test_a_room_is_shut_to_whoever_is_not_in_it(container: Container, room
     assert await container.redis.hgetall(f"match:room:{room_id}:meta") == before
 
 
-async def test_a_room_closes_for_the_socket_that_is_in_it_and_for_no_other(rooms: Rooms, ticket: MakeTicket) -> None:
+async def test_room_closes_only_for_its_own_socket(rooms: Rooms, ticket: MakeTicket) -> None:
     one, other = ticket(), ticket()
     room_id = await matched(rooms, one, other)
     assert await rooms.close(room_id, one["userId"], condition="socket:w.tablet") is None
@@ -436,12 +425,12 @@ async def test_a_room_closes_for_the_socket_that_is_in_it_and_for_no_other(rooms
     assert await rooms.close(room_id, one["userId"], condition=f"socket:{one['socket']}") is None
     closed = await rooms.close(room_id, one["userId"], condition="socket:w.phone")
     assert closed is not None and not closed.was_call
-    peer = closed.peer_of(one["userId"])
+    peer = closed.get_peer(one["userId"])
     assert (peer.user_id, peer.socket_id) == (other["userId"], "") and peer.queue_entry is not None
     assert peer.queue_entry["socket"] == other["socket"]
 
 
-async def test_a_match_can_be_refused_until_both_have_joined(rooms: Rooms, ticket: MakeTicket) -> None:
+async def test_match_can_be_refused_until_both_joined(rooms: Rooms, ticket: MakeTicket) -> None:
     one, other = ticket(), ticket()
     room_id = await matched(rooms, one, other)
     for each in (one, other):
@@ -451,9 +440,7 @@ async def test_a_match_can_be_refused_until_both_have_joined(rooms: Rooms, ticke
     assert closed is not None and closed.was_call
 
 
-async def test_a_match_of_which_nobody_was_told_can_be_told_once_it_is_there_and_not_after(
-    rooms: Rooms, ticket: MakeTicket
-) -> None:
+async def test_match_is_announced_once(rooms: Rooms, ticket: MakeTicket) -> None:
     one, other = ticket(), ticket()
     room_id = await matched(rooms, one, other)
     assert await rooms.announce(room_id)
@@ -468,7 +455,7 @@ async def test_a_match_of_which_nobody_was_told_can_be_told_once_it_is_there_and
 @pytest.fixture
 async def brief(settings: Settings, own_valkey: dict[str, str]) -> AsyncIterator[Rooms]:
     """Rooms in which everything is over soon, and nobody else looks at what is due."""
-    own = Scripts(settings.model_copy(update={"redis_port": int(own_valkey["REDIS_PORT"])}), LUA_DIRECTORY)
+    own = RedisPipeline(settings.model_copy(update={"redis_port": int(own_valkey["REDIS_PORT"])}), LUA_DIRECTORY)
     await own.execute("FLUSHALL")
     await own.execute("SET", "worker:here", "1")
     soon = timedelta(milliseconds=50)
@@ -484,9 +471,7 @@ async def in_call(rooms: Rooms, one: QueueEntry, other: QueueEntry) -> str:
     return room_id
 
 
-async def test_a_call_waits_for_a_member_whose_socket_is_gone(
-    container: Container, rooms: Rooms, ticket: MakeTicket
-) -> None:
+async def test_call_waits_for_a_dropped_participant(container: Container, rooms: Rooms, ticket: MakeTicket) -> None:
     one, other = ticket(), ticket()
     room_id = await in_call(rooms, one, other)
     assert await rooms.drop(room_id, one["userId"], "w.another") is None
@@ -502,7 +487,7 @@ async def test_a_call_waits_for_a_member_whose_socket_is_gone(
     assert await container.redis.zrange("match:due", 0, -1) == [f"room:{room_id}"]
 
 
-async def test_both_may_be_away_and_each_is_told_how_long_the_other_still_has(rooms: Rooms, ticket: MakeTicket) -> None:
+async def test_both_away_each_learns_the_others_deadline(rooms: Rooms, ticket: MakeTicket) -> None:
     one, other = ticket(), ticket()
     room_id = await in_call(rooms, one, other)
     await rooms.drop(room_id, one["userId"], one["socket"])
@@ -511,24 +496,24 @@ async def test_both_may_be_away_and_each_is_told_how_long_the_other_still_has(ro
     assert place.peer_socket_id == "" and timedelta(seconds=8) < place.peer_grace <= timedelta(seconds=10)
 
 
-async def test_what_is_due_is_taken_once_and_comes_again_unless_it_is_done(brief: Rooms, ticket: MakeTicket) -> None:
+async def test_deadline_is_taken_once_and_repeats_until_done(brief: Rooms, ticket: MakeTicket) -> None:
     alone, one, other = (ticket(level, worker="here") for level in ("beginner", "advanced", "advanced"))
     await find(brief, alone)
     room_id = await in_call(brief, one, other)
     await brief.drop(room_id, one["userId"], one["socket"])
     unjoined = await matched(brief, *(ticket("intermediate", worker="here") for _ in range(2)))
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(0.1)  # until all three, of milliseconds, are due
     taken = await asyncio.gather(*(brief.take_deadlines() for _ in range(5)))
     due = sorted(":".join(entry) for entries in taken for entry in entries)
     assert due == sorted([f"search:{alone['userId']}", f"grace:{room_id}:{one['userId']}", f"join:{unjoined}"])
     assert await brief.leave_queue(alone["userId"])
     closed = await brief.close(room_id, one["userId"], condition="away")
-    assert closed is not None and closed.peer_of(one["userId"]).socket_id == other["socket"]
+    assert closed is not None and closed.get_peer(one["userId"]).socket_id == other["socket"]
     closed = await brief.close(unjoined, None, condition="unjoined", by="timeout")
     assert closed is not None and not closed.was_call
 
 
-async def test_a_dead_workers_match_is_over_and_its_call_waits(rooms: Rooms, ticket: MakeTicket) -> None:
+async def test_dead_process_ends_matches_and_suspends_calls(rooms: Rooms, ticket: MakeTicket) -> None:
     one, other = ticket(worker="11111111"), ticket()
     room_id = await in_call(rooms, other, one)
     assert await rooms.drop(room_id, other["userId"], "11111111.") is None, "lives elsewhere"
@@ -539,9 +524,7 @@ async def test_a_dead_workers_match_is_over_and_its_call_waits(rooms: Rooms, tic
     assert isinstance(closed, ClosedRoom) and closed.participants[0].user_id == other["userId"]
 
 
-async def test_a_lost_room_comes_back_once_with_whoever_is_there(
-    container: Container, rooms: Rooms, ticket: MakeTicket
-) -> None:
+async def test_lost_room_is_restored_once(container: Container, rooms: Rooms, ticket: MakeTicket) -> None:
     one, other = ticket(), ticket()
     room_id = await in_call(rooms, one, other)
     await empty_queue(container)

@@ -11,26 +11,28 @@ from typing import Any
 import pytest
 
 from container import Container
-from models import Order, Profile, User
+from models import Order
 from settings import Settings
-from testing.accounts import own_database, run_jobs, running
-from testing.call_history import rows, value
+from testing.admin_rows import add_learner
+from testing.containers import run_jobs, running_container
+from testing.databases import own_database, rows, value
 from testing.payments import (
     Webhook,
-    a_course,
+    add_course,
     completed,
     deliver,
     disputed,
     expired,
-    paying,
+    fake_providers,
     payment_of,
     razorpay_link,
     razorpay_webhook,
     refunded,
+    selling_container,
     state_of,
     stripe_session,
     stripe_webhook,
-    tills,
+    with_payment_accounts,
 )
 
 PRICE = 49900
@@ -41,28 +43,17 @@ MakeOrder = Callable[..., Any]
 @pytest.fixture(scope="module")
 async def house(settings: Settings) -> AsyncIterator[Container]:
     """A container with a database of its own: no other test's jobs are in it."""
-    with own_database(settings) as own:
-        own = paying(own)
-        async with running(own, payment_providers=tills(own)) as services:
-            yield services
+    async with selling_container(settings) as services:
+        yield services
 
 
 @pytest.fixture
 def order(house: Container) -> MakeOrder:
     async def make(price: int = PRICE, learner: str | None = None, course: str | None = None) -> Order:
-        learner = learner or await a_learner(house)
-        return await house.checkout.start(learner, course or await a_course(house, price=price))
+        learner = learner or await add_learner(house)
+        return await house.checkout.start(learner, course or await add_course(house, price=price))
 
     return make
-
-
-async def a_learner(house: Container) -> str:
-    user = User(email=f"{uuid.uuid4().hex}@example.com", password_hash="")
-    async with house.database.transaction() as db:
-        db.add(user)
-        await db.flush()
-        db.add(Profile(user_id=user.id))
-    return str(user.id)
 
 
 def full(order: Order) -> Webhook:
@@ -177,7 +168,7 @@ STORIES: dict[str, tuple[list[Told], dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("name", STORIES)
-async def test_every_order_of_events_with_repeats_ends_the_same(house: Container, order: MakeOrder, name: str) -> None:
+async def test_event_order_and_repeats_do_not_matter(house: Container, order: MakeOrder, name: str) -> None:
     told, expected = STORIES[name]
     for permutation in itertools.permutations(told):
         made = await order()
@@ -190,7 +181,7 @@ async def test_every_order_of_events_with_repeats_ends_the_same(house: Container
 
 
 @pytest.mark.parametrize("name", STORIES)
-async def test_eight_at_once_end_the_same(house: Container, order: MakeOrder, name: str) -> None:
+async def test_concurrent_events_end_the_same(house: Container, order: MakeOrder, name: str) -> None:
     told, expected = STORIES[name]
     for _ in range(5):
         made = await order()
@@ -207,7 +198,7 @@ async def test_eight_at_once_end_the_same(house: Container, order: MakeOrder, na
         assert await state_of(house, made) == expected
 
 
-async def test_the_event_of_an_id_is_kept_and_acted_upon_once(house: Container, order: MakeOrder) -> None:
+async def test_event_id_is_stored_and_handled_once(house: Container, order: MakeOrder) -> None:
     made = await order()
     webhook = completed(made)
     headers = {name.lower(): text for name, text in webhook.headers.items()}
@@ -224,14 +215,14 @@ async def test_the_event_of_an_id_is_kept_and_acted_upon_once(house: Container, 
     assert await value(house, count, o=str(made.id)) == 1 and await value(house, jobs) == 0
 
 
-async def test_the_inbox_holds_nothing_about_a_person(house: Container, order: MakeOrder) -> None:
+async def test_stored_events_hold_no_personal_data(house: Container, order: MakeOrder) -> None:
     made = await order()
     await deliver(house, completed(made))
     kept = await rows(house, "SELECT fact::text FROM webhook_events WHERE fact->>'order_id' = :o", o=str(made.id))
     assert len(kept) == 1 and "@" not in kept[0].fact
 
 
-async def test_an_event_whose_job_is_gone_is_acted_upon_by_the_sweeper(house: Container, order: MakeOrder) -> None:
+async def test_sweeper_handles_an_event_without_a_job(house: Container, order: MakeOrder) -> None:
     made = await order()
     webhook = completed(made)
     await house.webhooks.receive(webhook.body, {name.lower(): text for name, text in webhook.headers.items()})
@@ -256,9 +247,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-async def test_what_differs_from_the_order_unlocks_nothing_and_is_told(
-    house: Container, order: MakeOrder, name: str
-) -> None:
+async def test_mismatched_payment_is_refused_and_reported(house: Container, order: MakeOrder, name: str) -> None:
     changes, alert = WRONG[name]
     made = await order()
     for _ in range(2):
@@ -269,9 +258,7 @@ async def test_what_differs_from_the_order_unlocks_nothing_and_is_told(
     assert await state_of(house, made) == {**PAID, "alerts": [alert]}
 
 
-async def test_a_session_is_found_by_what_we_had_it_note_where_its_id_was_lost(
-    house: Container, order: MakeOrder
-) -> None:
+async def test_checkout_with_a_lost_id_is_found_by_metadata(house: Container, order: MakeOrder) -> None:
     made = await order()
     await rows(
         house,
@@ -282,7 +269,7 @@ async def test_a_session_is_found_by_what_we_had_it_note_where_its_id_was_lost(
     assert await state_of(house, made) == PAID
 
 
-async def test_what_is_not_ours_is_taken_and_changes_nothing(house: Container, order: MakeOrder) -> None:
+async def test_foreign_event_is_acknowledged_without_effect(house: Container, order: MakeOrder) -> None:
     made = await order()
     before = await value(house, "SELECT count(*) FROM orders WHERE status <> 'pending'")
     stranger = made.model_copy(update={"id": uuid.uuid4(), "provider_session_id": "cs_test_of_a_shop"})
@@ -293,8 +280,8 @@ async def test_what_is_not_ours_is_taken_and_changes_nothing(house: Container, o
     assert await value(house, "SELECT count(*) FROM webhook_events WHERE type = 'invoice.paid'") == 0
 
 
-async def test_who_pays_twice_is_enrolled_once_and_somebody_is_told(house: Container, order: MakeOrder) -> None:
-    learner, course = await a_learner(house), await a_course(house, price=PRICE)
+async def test_double_payment_enrolls_once_and_alerts(house: Container, order: MakeOrder) -> None:
+    learner, course = await add_learner(house), await add_course(house, price=PRICE)
     first = await order(learner=learner, course=course)
     await deliver(house, expired(first))
     second = await order(learner=learner, course=course)
@@ -311,12 +298,12 @@ async def test_who_pays_twice_is_enrolled_once_and_somebody_is_told(house: Conta
     assert not (await state_of(house, first))["enrolled"]
 
 
-async def test_razorpay_tells_the_same_stories(settings: Settings) -> None:
+async def test_razorpay_events_end_the_same(settings: Settings) -> None:
     with own_database(settings) as own:
-        own = paying(own, payment_provider="razorpay")
-        async with running(own, payment_providers=tills(own)) as house:
+        own = with_payment_accounts(own, payment_provider="razorpay")
+        async with running_container(own, payment_providers=fake_providers(own)) as house:
             for permutation in itertools.permutations(range(4)):
-                made = await house.checkout.start(await a_learner(house), await a_course(house, price=PRICE))
+                made = await house.checkout.start(await add_learner(house), await add_course(house, price=PRICE))
                 assert made.provider == "razorpay"
                 payment = {"id": f"pay_{made.id.hex[:14]}", "amount": PRICE, "currency": "INR", "status": "captured"}
                 money = {"payment_id": payment["id"], "amount": PRICE, "currency": "INR"}
@@ -336,7 +323,7 @@ async def test_razorpay_tells_the_same_stories(settings: Settings) -> None:
                 assert await state_of(house, made) == STORIES["paid, expired, refunded, disputed"][1]
 
 
-async def test_no_amount_is_ever_given_back_that_was_not_paid(house: Container, order: MakeOrder) -> None:
+async def test_refunds_never_exceed_the_payment(house: Container, order: MakeOrder) -> None:
     for too_much_first in (True, False):
         made = await order()
         told = [completed(made), refunded(made, PRICE + 1)]

@@ -50,7 +50,7 @@ def longest_run_to(days: set[date], last: date) -> int:
 
 @pytest.mark.parametrize("zone", ZONES)
 @pytest.mark.parametrize("seed", range(3))
-def test_a_year_of_calls_counts_like_a_calendar_with_crosses(zone: str | None, seed: int) -> None:
+def test_year_of_calls_matches_a_calendar(zone: str | None, seed: int) -> None:
     chance = random.Random(f"{zone} {seed}")
     wall = ZoneInfo(zone) if zone in KNOWN and zone else ZoneInfo("UTC")
     profile, crossed, calls = learner(zone), set[date](), 0
@@ -70,7 +70,7 @@ def test_a_year_of_calls_counts_like_a_calendar_with_crosses(zone: str | None, s
 
 
 @pytest.mark.parametrize("zone", ["America/New_York", "Europe/London", "America/Sao_Paulo", "Asia/Kathmandu"])
-def test_a_call_at_the_same_hour_on_the_wall_each_day_of_a_year_never_breaks_a_streak(zone: str) -> None:
+def test_daily_call_at_one_local_hour_keeps_the_streak(zone: str) -> None:
     for hour, minute in ((0, 0), (0, 30), (2, 30), (23, 30), (23, 59)):
         profile = learner(zone)
         for day in range(365):
@@ -79,20 +79,20 @@ def test_a_call_at_the_same_hour_on_the_wall_each_day_of_a_year_never_breaks_a_s
 
 
 @pytest.mark.parametrize("zone", ZONES)
-def test_the_same_day_keeps_the_next_adds_and_a_gap_starts_again(zone: str | None) -> None:
+def test_same_day_next_day_and_gap(zone: str | None) -> None:
     profile, here = learner(zone), zone if zone in KNOWN else None
     steps = [(3, 8, 1), (3, 9, 1), (3, 23, 1), (4, 0, 2), (4, 23, 2), (5, 0, 3), (7, 0, 1), (8, 23, 2), (10, 0, 1)]
     assert [call(profile, at(here, 2026, 5, day, hour)) for day, hour, _ in steps] == [each[2] for each in steps]
 
 
-def test_two_minutes_around_midnight_are_two_days_only_where_it_is_midnight() -> None:
+def test_midnight_counts_in_the_users_time_zone() -> None:
     before, after = at("Asia/Tokyo", 2026, 6, 1, 23, 59), at("Asia/Tokyo", 2026, 6, 2, 0, 1)
     for zone, expected in (("Asia/Tokyo", 2), ("Europe/London", 1), (None, 1), ("Atlantis/Nowhere", 1)):
         profile = learner(zone)
         assert (call(profile, before), call(profile, after)) == (1, expected)
 
 
-def test_almost_two_days_apart_can_be_the_next_day_and_a_day_and_a_bit_a_gap() -> None:
+def test_calendar_days_count_not_hours() -> None:
     profile = learner("America/Sao_Paulo")
     call(profile, at("America/Sao_Paulo", 2026, 6, 1, 0, 1))
     assert call(profile, at("America/Sao_Paulo", 2026, 6, 2, 23, 59)) == 2
@@ -102,14 +102,14 @@ def test_almost_two_days_apart_can_be_the_next_day_and_a_day_and_a_bit_a_gap() -
 @pytest.mark.parametrize(
     ("zone", "day"), [("America/New_York", date(2026, 3, 8)), ("America/New_York", date(2026, 11, 1))]
 )
-def test_a_day_of_23_or_25_hours_is_one_day(zone: str, day: date) -> None:
+def test_daylight_saving_day_is_one_day(zone: str, day: date) -> None:
     profile = learner(zone)
     for offset, (hour, expected) in enumerate(((23, 1), (0, 2), (0, 3))):
         on = day + timedelta(days=offset - 1)
         assert call(profile, at(zone, on.year, on.month, on.day, hour, 30)) == expected
 
 
-def test_who_moves_west_into_yesterday_keeps_the_streak() -> None:
+def test_move_west_into_yesterday_keeps_the_streak() -> None:
     profile = learner("Pacific/Kiritimati")
     for day in (1, 2, 3):
         call(profile, at("Pacific/Kiritimati", 2026, 7, day, 8))
@@ -118,14 +118,14 @@ def test_who_moves_west_into_yesterday_keeps_the_streak() -> None:
     assert call(profile, at("America/New_York", 2026, 7, 3, 9)) == 4
 
 
-def test_who_moves_east_over_a_night_goes_on() -> None:
+def test_move_east_overnight_continues_the_streak() -> None:
     profile = learner("America/New_York")
     assert call(profile, at("America/New_York", 2026, 7, 1, 9)) == 1
     profile.timezone = "Asia/Tokyo"
     assert call(profile, at("Asia/Tokyo", 2026, 7, 2, 22)) == 2
 
 
-def test_a_call_that_is_counted_late_does_not_turn_the_clock_back() -> None:
+def test_late_counted_call_keeps_the_streak() -> None:
     profile = learner("Europe/London")
     for day in (1, 2, 3):
         call(profile, at("Europe/London", 2026, 7, day))
@@ -138,7 +138,7 @@ def test_a_call_that_is_counted_late_does_not_turn_the_clock_back() -> None:
 @pytest.mark.parametrize(
     ("seconds", "minutes"), [(0, 0), (29, 0), (30, 1), (59, 1), (60, 1), (89, 1), (90, 2), (150, 3), (7200, 120)]
 )
-def test_half_a_minute_counts_as_one(seconds: int, minutes: int) -> None:
+def test_half_a_minute_rounds_up(seconds: int, minutes: int) -> None:
     profile = learner()
     call(profile, datetime(2026, 1, 1, tzinfo=UTC), seconds)
     assert profile.total_practice_mins == minutes and profile.total_sessions == 1

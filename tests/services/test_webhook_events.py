@@ -20,28 +20,28 @@ from container import Container
 from models import Order
 from services.payments.webhooks import MAX_EVENT_FAILURES, MAX_UNREADABLE_EVENTS
 from settings import Settings
-from testing.accounts import own_database, run_jobs, running
-from testing.call_history import make_admin, rows, value
+from testing.accounts import make_admin
+from testing.admin_rows import add_learner
+from testing.containers import run_jobs
+from testing.databases import rows, value
 from testing.payments import (
     RAZORPAY_SECRET,
     STRIPE_SECRET,
     Webhook,
-    a_course,
+    add_course,
     completed,
     deliver,
     disputed,
     is_enrolled,
-    paying,
     razorpay_link,
     razorpay_webhook,
     refunded,
+    selling_container,
     state_of,
     stripe_session,
     stripe_webhook,
-    tills,
 )
 from testing.servers import client, register
-from tests.services.test_settlement import a_learner
 
 Path = tuple[str | int, ...]
 DELETED = object()
@@ -49,10 +49,8 @@ DELETED = object()
 
 @pytest.fixture(scope="module")
 async def server(settings: Settings) -> AsyncIterator[Container]:
-    with own_database(settings) as own:
-        own = paying(own)
-        async with running(own, payment_providers=tills(own)) as services:
-            yield services
+    async with selling_container(settings) as services:
+        yield services
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +68,7 @@ async def admin(server: Container, http: httpx.AsyncClient) -> str:
 
 async def an_order(server: Container, provider: str = "stripe") -> Order:
     """Make an order with a page at a provider."""
-    order = await server.checkout.start(await a_learner(server), await a_course(server))
+    order = await server.checkout.start(await add_learner(server), await add_course(server))
     if provider != order.provider:
         await rows(server, "UPDATE orders SET provider = 'razorpay' WHERE id = :o RETURNING id", o=order.id)
     return order
