@@ -1,4 +1,4 @@
-"""How soon a webhook is thanked for, beside Fastify: `python -m bench.webhooks.run` writes results/webhooks.md.
+"""How soon a webhook is acknowledged, beside Fastify: `python -m bench.webhooks.run` writes results/webhooks.md.
 
 One process of each server, on one core; the load, PostgreSQL (which syncs each commit to the disk) and Valkey on the
 other. Each round measures both servers in turn, so that a busy moment of the machine strikes both alike; medians of the
@@ -30,7 +30,7 @@ RESULTS = HERE.parent / "results" / "webhooks.md"
 ROUNDS = 5
 SECONDS = 4
 CONNECTIONS = 16
-#: Webhooks a second; 0 is as many as the server takes. A shop that sells a course each second hears of fewer than five.
+#: Webhooks a second; 0 is as many as the server takes. A shop that sells a course each second gets fewer than five.
 RATES = (50, 200, 0)
 
 
@@ -109,7 +109,7 @@ def _report(samples: dict[tuple[str, int], list[Sample]], seconds: float) -> str
         "",
         "Fastify has stripe-node and pg (a named statement for both rows) and nothing else. Parlance also has"
         " procrastinate's queue (whose insert writes a history and notifies workers), asks Redis whether it knows the"
-        " event and tells it afterwards, and has what every answer of it has: limits, a request id, security headers, a"
+        " event, handles it afterwards, and has what every answer has: limits, a request id, security headers, a"
         " line of log.",
         "",
         "| webhooks/s | server | answered/s | p50, ms | p99, ms |",
@@ -133,8 +133,10 @@ def _figures(samples: dict[tuple[str, int], list[Sample]]) -> list[figures.Figur
 
     late = both(RATES[0], "p99")
     return [
-        figures.Figure(f"webhook thanked for, p99 of {RATES[0]} a second", "ms", *late, "Fastify", less_is_better=True),
-        figures.Figure("webhook kept, synced and thanked for", "a second", *both(0, "per_second"), "Fastify"),
+        figures.Figure(
+            f"webhook acknowledged, p99 of {RATES[0]} a second", "ms", *late, "Fastify", less_is_better=True
+        ),
+        figures.Figure("webhook stored, synced and acknowledged", "a second", *both(0, "per_second"), "Fastify"),
     ]
 
 
