@@ -136,6 +136,8 @@ class Handlers:
     async def _answer(self, socket_id: str, name: str, arguments: tuple[Any, ...]) -> dict[str, Any]:
         connection = self._server.directory.sockets[socket_id].caller
         assert connection is not None
+        logs.socket_id.set(socket_id)
+        logs.user_id.set(connection.user_id)
         outcome = "ok"
         try:
             ack = await self._call(connection, name, arguments)

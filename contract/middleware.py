@@ -69,6 +69,7 @@ class RequestMiddleware:
             return
         name = request_id(scope)
         token = logs.request_id.set(name)
+        logs.user_id.set(None)  # of the request before on this connection
         operation = scope[OPERATION] = [""]
         started = time.perf_counter()
         status = 0

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import errors
-from adapters.rate_limiter import Taken
+from adapters.rate_limiter import CountedCall
 from contract import client_addresses
 from contract.schemas import ContractError
 from models import email_addresses
@@ -32,7 +32,7 @@ class Limit(NamedTuple):
     per: str
     failures: bool = False
 
-    async def take(self, services: Container, operation_id: str, client: str, caller: Any, body: Any) -> Taken:
+    async def take(self, services: Container, operation_id: str, client: str, caller: Any, body: Any) -> CountedCall:
         """Count a call; raise RateLimited."""
         who = client_addresses.canonical(client)
         if self.per == "account":
@@ -52,7 +52,7 @@ async def counted(
     Where only failures count, it is counted first and given back at the end, so that no more calls than the limit run
     at once. A cancelled one stays counted.
     """
-    provisional: list[Taken] = []
+    provisional: list[CountedCall] = []
     for limit in limits:
         taken = await limit.take(services, operation_id, client, caller, body)
         if limit.failures:
@@ -66,7 +66,7 @@ async def counted(
     await _give_back(services, provisional)
 
 
-async def _give_back(services: Container, provisional: list[Taken]) -> None:
+async def _give_back(services: Container, provisional: list[CountedCall]) -> None:
     for taken in provisional:
         await services.rate_limiter.give_back(taken)
 

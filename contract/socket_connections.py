@@ -9,6 +9,7 @@ from socketio.exceptions import ConnectionRefusedError as HandshakeRefused
 
 import errors
 from adapters import logs
+from adapters.tasks import BackgroundTasks
 from contract import problems
 from realtime import lifecycle
 from realtime.connection import EmitTo, SocketConnection
@@ -29,7 +30,7 @@ class Connections:
         self._server = server
         self._sockets = server.directory.sockets
         self._emit = emit
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = BackgroundTasks()
 
     def present(self) -> list[str]:
         """List the sockets of this worker that are through the handshake."""
@@ -62,7 +63,7 @@ class Connections:
         self._services.user_sockets.remove(connection.user_id, socket_id)
         if not await self._record_disconnect(connection):
             # In a task: the connection closes at once, also while Redis or PostgreSQL is unavailable.
-            self._start(self._retry_disconnect(connection))
+            self._tasks.start(self._retry_disconnect(connection))
 
     async def _record_disconnect(self, connection: SocketConnection) -> bool:
         """Record that a socket is gone; return False where that has to be tried again."""
@@ -82,9 +83,4 @@ class Connections:
         """Disconnect every socket of the logins that have ended."""
         for socket_id, held in list(self._sockets.items()):
             if held.caller is not None and held.caller.family_id in ended:
-                self._start(self._server.disconnect(socket_id))
-
-    def _start(self, coroutine: Any) -> None:
-        task = asyncio.create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+                self._tasks.start(self._server.disconnect(socket_id))

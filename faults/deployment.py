@@ -1,4 +1,4 @@
-"""Owns the product that things are done to: stores of its own, a server, job workers, and the vendors' stand-ins."""
+"""The product under fault: stores of its own, a server, job workers, and the vendors' stand-ins."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ STORES = ("postgres", "valkey", "s3")
 GRACE, JOIN = 10, 20
 
 
-class House:
+class FaultDeployment:
     """The whole product on this machine; made, and its stores started again, in the main thread."""
 
     def __init__(self, directory: Path, stack: ExitStack) -> None:
@@ -62,8 +62,8 @@ class House:
         self.server: Server = start_server(self.environment, self._log("server"), workers=2)
         stack.callback(lambda: stop_server(self.server))
         self.stand_ins.webhooks.url = f"{self.server.url}/payments/webhook"
-        #: Tells the load something while it runs; `play` says how.
-        self.tell: Callable[[str], None]
+        #: Sends a line to the load while it runs; set by `play`.
+        self.send_to_load: Callable[[str], None]
         #: What a scenario itself saw that should not be.
         self.complaints: list[str] = []
         self.workers: list[subprocess.Popen[bytes]] = []
@@ -98,7 +98,7 @@ class House:
         return process
 
     def start_server(self, **environment: str) -> Server:
-        """Start another server of one process, beside the first; whoever does so stops it."""
+        """Start another server of one process, beside the first; the caller stops it."""
         return start_server({**self.environment, **environment}, self._log("server"), workers=1)
 
     def kill_server_worker(self) -> None:

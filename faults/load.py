@@ -2,7 +2,7 @@
 
 Learners talk, rate, report, buy, renew their sign-in and change their picture; people register; an operator refunds and
 uploads videos. Whatever
-is answered with an error is tried again, as a good client does. In the end everybody hangs up, and what they were told
+is answered with an error is tried again, as a good client does. In the end all hang up, and what they were answered
 is printed as JSON (`Claims`): the checker holds the stores to it.
 """
 
@@ -27,7 +27,7 @@ from testing.accounts import bearer, credentials, new_email
 from testing.calls import call
 from testing.client_internals import abort_connection, transport_of
 from testing.deployment import ReconnectingClient
-from testing.learners import Caller, Lost, Rooms, Story
+from testing.learners import FaultRound, Lost, Participant, Rooms
 from testing.pictures import picture, upload
 from testing.servers import PASSWORD, Learner, address, register
 from testing.videos import clip
@@ -40,7 +40,7 @@ LAST_CALLS = 45
 
 @dataclass
 class Claims:
-    """What clients were told, and when what they wanted worked.
+    """What clients were answered, and when their requests worked.
 
     `tries` are (seconds since the epoch, what, outcome): `ok`, a status, a code, or `lost` where no answer came.
     """
@@ -56,7 +56,7 @@ class Claims:
     refunds: list[tuple[str, int]] = field(default_factory=list)
     #: Device of each buyer.
     devices: dict[str, str] = field(default_factory=dict)
-    #: The last picture each was told of.
+    #: The last picture address each was given.
     pictures: dict[str, str] = field(default_factory=dict)
     #: (who reported, whom).
     reports: list[tuple[str, str]] = field(default_factory=list)
@@ -114,9 +114,9 @@ class Load:
         self.claims = Claims()
         self.is_over = False
         self._random = random.Random(7)
-        self._story = Story(self._random, Rooms())
-        self._callers: dict[str, Caller] = {}
-        #: With whom each who called somebody did so last.
+        self._story = FaultRound(self._random, Rooms())
+        self._callers: dict[str, Participant] = {}
+        #: The last partner of each caller.
         self._partners: dict[str, str] = {}
 
     def note(self, what: str, outcome: str) -> None:
@@ -140,8 +140,8 @@ class Load:
                 if answer.status_code < 500 and answer.status_code != 429 and not is_refused:
                     self.note(what, "ok" if answer.is_success else str(answer.status_code))
                     return answer
-                told = "" if "Retry-After" in answer.headers else " without Retry-After"
-                self.note(what, f"{answer.status_code}{told}")
+                missing = "" if "Retry-After" in answer.headers else " without Retry-After"
+                self.note(what, f"{answer.status_code}{missing}")
             if self.is_over:
                 return None
             await asyncio.sleep(0.25)
@@ -150,7 +150,7 @@ class Load:
 
     async def talks(self, client: ReconnectingClient) -> None:
         while not self.is_over:
-            caller = Caller(client, self._story)
+            caller = Participant(client, self._story)
             self._callers[client.learner.id] = caller
             began = time.time()
             try:
@@ -221,9 +221,9 @@ class Load:
                 return
             user, headers = account.json()["user"]["id"], bearer(account.json()["accessToken"])
             device = {"fcmToken": f"device-{user}", "deviceId": "phone", "platform": "ios"}
-            told = await self.ask("device", "POST", "/notifications/device", json=device, headers=headers)
+            registered = await self.ask("device", "POST", "/notifications/device", json=device, headers=headers)
             order = await self.ask("order", "POST", f"/courses/{self._course}/enroll", headers=headers)
-            if told is None or order is None or not (told.is_success and order.is_success):
+            if registered is None or order is None or not (registered.is_success and order.is_success):
                 continue
             self.claims.devices[user] = device["fcmToken"]
             with suppress(httpx.HTTPError):
@@ -296,7 +296,7 @@ class Load:
             await asyncio.sleep(3)
 
     async def reads_nothing(self) -> None:
-        """Call somebody who sends large offers, and read none: the server has to cut this side off."""
+        """Call a learner who sends large offers, and read none: the server has to cut this side off."""
         clients = []
         for _ in range(2):
             http = httpx.AsyncClient(base_url=self.url, headers={"X-Forwarded-For": address()}, timeout=15)

@@ -26,7 +26,7 @@ import psycopg
 import redis
 
 from container import Container
-from faults.deployment import GRACE, ROOT, House
+from faults.deployment import GRACE, ROOT, FaultDeployment
 from faults.invariants import INVARIANTS, Stores, broken
 from faults.load import Claims
 from faults.scenarios import DISKS, SCENARIOS, small_disk
@@ -38,11 +38,11 @@ DOCUMENT = ROOT / "docs" / "reliability.md"
 ADMIN = "operator@example.com"
 #: Seconds of load before a fault, and behind it; and those in which everything has to be settled.
 BEFORE, BEHIND, SETTLE = 5, 10, 90
-#: What users do that has to work again, in the words of the load, and in those of the table.
+#: User actions that have to work again: names in the load, and in the table.
 WANTED = {
     "call": "calls",
-    "register": "sign-ups",
-    "refresh": "sign-ins kept",
+    "register": "registrations",
+    "refresh": "refreshes",
     "order": "orders",
     "picture": "pictures",
     "video": "videos",
@@ -53,7 +53,7 @@ class Result:
     """What one scenario showed."""
 
     def __init__(self, name: str, claims: Claims, began: float, over: float, lost: dict[str, list[str]]) -> None:
-        """`began` is when the fault did, `over` when the load was told to end."""
+        """`began` is when the fault did, `over` when the load was asked to end."""
         self.name, self.claims, self.lost = name, claims, lost
         self.began, self.over = began, over
 
@@ -89,9 +89,9 @@ class Result:
         return f"| {_title(self.name)} | {done} | {silent} | {errors} | {self.p99():.0f} | {lost} |"
 
 
-def play(house: House, name: str, course: str) -> Result:
+def play(deployment: FaultDeployment, name: str, course: str) -> Result:
     """Run the load, do it, wait until all is settled, and look what was lost."""
-    command = [sys.executable, "-m", "faults.load", house.server.url, house.stand_ins.url, course, ADMIN]
+    command = [sys.executable, "-m", "faults.load", deployment.server.url, deployment.stand_ins.url, course, ADMIN]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as load:
         assert load.stdin is not None and load.stdout is not None
         try:
@@ -99,21 +99,21 @@ def play(house: House, name: str, course: str) -> Result:
                 raise SystemExit(f"{name}: the load did not begin")
             time.sleep(BEFORE)
             began = time.time()
-            house.tell = functools.partial(_tell, load)
-            SCENARIOS[name](house)
+            deployment.send_to_load = functools.partial(_send_line, load)
+            SCENARIOS[name](deployment)
             time.sleep(BEHIND)
             over = time.time()
-            house.tell("end")
+            deployment.send_to_load("end")
             claims = Claims(**json.loads(load.stdout.readline()))
         finally:
             load.kill()
     with ExitStack() as stack:
         stores = Stores(
-            house.settings,
-            stack.enter_context(psycopg.connect(house.settings.database_url, autocommit=True)),
-            stack.enter_context(redis.Redis("127.0.0.1", house.settings.redis_port, decode_responses=True)),
-            bucket(house.settings),
-            house.stand_ins,
+            deployment.settings,
+            stack.enter_context(psycopg.connect(deployment.settings.database_url, autocommit=True)),
+            stack.enter_context(redis.Redis("127.0.0.1", deployment.settings.redis_port, decode_responses=True)),
+            bucket(deployment.settings),
+            deployment.stand_ins,
             claims,
         )
         deadline = time.monotonic() + SETTLE
@@ -122,7 +122,7 @@ def play(house: House, name: str, course: str) -> Result:
             time.sleep(1)
     verified = subprocess.run(
         [sys.executable, "-m", "cli", "audit", "verify"],
-        env={**house.environment, "PATH": "/usr/bin:/bin"},
+        env={**deployment.environment, "PATH": "/usr/bin:/bin"},
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -130,20 +130,20 @@ def play(house: House, name: str, course: str) -> Result:
     )
     if verified.returncode:
         lost["audit"] = [verified.stderr.strip()]
-    if house.complaints:
-        lost["seen"] = house.complaints
+    if deployment.complaints:
+        lost["seen"] = deployment.complaints
     return Result(name, claims, began, over, lost)
 
 
-def _tell(load: subprocess.Popen[str], line: str) -> None:
+def _send_line(load: subprocess.Popen[str], line: str) -> None:
     assert load.stdin is not None
     load.stdin.write(f"{line}\n")
     load.stdin.flush()
 
 
-async def _furnish(house: House) -> str:
+async def _furnish(deployment: FaultDeployment) -> str:
     """Make the operator and the course that is sold."""
-    services = Container(house.settings)
+    services = Container(deployment.settings)
     await services.administrators.create(ADMIN, PASSWORD)
     course = await add_course(services)
     await services.close()
@@ -160,15 +160,15 @@ def main(names: Sequence[str]) -> None:
             stack.enter_context(tempfile.TemporaryDirectory(prefix="parlance-faults-", ignore_cleanup_errors=True))
         )
         for name in chosen:
-            # A house of its own for each: what one fault did is not taken for the work of the next.
+            # Each has a deployment of its own: what one fault did is not taken for the effect of the next.
             with ExitStack() as rooms:
                 # A short name: sockets of processes are in it.
                 place = directory / str(len(results))
                 if name in DISKS:
                     folder, megabytes = DISKS[name]
                     rooms.enter_context(small_disk(place / folder, megabytes))
-                house = House(place, rooms)
-                result = play(house, name, asyncio.run(_furnish(house)))
+                deployment = FaultDeployment(place, rooms)
+                result = play(deployment, name, asyncio.run(_furnish(deployment)))
             results.append(result)
             write(results)
             print(result.row(), flush=True)
@@ -181,22 +181,24 @@ def main(names: Sequence[str]) -> None:
 def write(results: list[Result]) -> None:
     """Put the rows into docs/reliability.md, between its marks, in the place of those of the same scenarios."""
     text = DOCUMENT.read_text()
-    told = {_title(name): name for name in SCENARIOS}
-    kept = {told[title]: row for row, title in re.findall(r"^(\| ([^|]+) \| .* \|)$", text, re.M) if title in told}
+    by_title = {_title(name): name for name in SCENARIOS}
+    kept = {
+        by_title[title]: row for row, title in re.findall(r"^(\| ([^|]+) \| .* \|)$", text, re.M) if title in by_title
+    }
     rows = kept | {result.name: result.row() for result in results}
     lines = [
         f"<!-- written by `make faults`, the last time on {time.strftime('%Y-%m-%d')} -->",
         "",
         f"The machine: {machine()}.",
         "",
-        "| done | meanwhile worked | longest without, s | users saw | p99 of /health, ms | lost |",
+        "| fault | successful meanwhile | longest gap, s | errors seen by users | p99 of /health, ms | lost |",
         "| --- | --- | --- | --- | --- | --- |",
         *(rows[name] for name in SCENARIOS if name in rows),
         "",
-        "Held after each:",
+        "Invariants, checked after each fault:",
         "",
         *(f"- {each.__doc__}" for each in INVARIANTS),
-        "- The chain of the audit log is whole.",
+        "- The audit log's hash chain is intact.",
         "",
         "<!-- until here -->",
     ]

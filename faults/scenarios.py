@@ -1,4 +1,4 @@
-"""Owns what is done to the product: one function each, called while the load runs; it ends when the fault is over."""
+"""The faults: a function each, called while the load runs, that returns when the fault is over."""
 
 from __future__ import annotations
 
@@ -12,69 +12,69 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from faults.deployment import House
+from faults.deployment import FaultDeployment
 from testing.servers import stop_server
 
 #: Seconds that a store or a vendor is away.
 AWAY = 5.0
 
 
-def nothing(house: House) -> None:
-    """Nothing: what the load alone does."""
+def nothing(deployment: FaultDeployment) -> None:
+    """No fault: the load alone."""
     time.sleep(AWAY)
 
 
-def server_worker_killed(house: House) -> None:
+def server_worker_killed(deployment: FaultDeployment) -> None:
     """One of two server processes killed with -9, twice."""
     for _ in range(2):
-        house.kill_server_worker()
+        deployment.kill_server_worker()
         time.sleep(AWAY)
 
 
-def job_worker_killed(house: House) -> None:
-    """The job worker killed with -9, another started after a while."""
-    house.kill_worker()
+def job_worker_killed(deployment: FaultDeployment) -> None:
+    """The job worker killed with -9, another started later."""
+    deployment.kill_worker()
     time.sleep(AWAY)
-    house.start_worker()
+    deployment.start_worker()
 
 
-def job_worker_stopped(house: House) -> None:
-    """The job worker stopped (SIGSTOP) for 15 s beside another, then let go on."""
-    house.start_worker()
-    stopped = house.workers[0]
+def job_worker_stopped(deployment: FaultDeployment) -> None:
+    """The job worker stopped (SIGSTOP) for 15 s beside another, then continued."""
+    deployment.start_worker()
+    stopped = deployment.workers[0]
     os.kill(stopped.pid, signal.SIGSTOP)
     time.sleep(15)
     os.kill(stopped.pid, signal.SIGCONT)
     stopped.terminate()
     stopped.wait(30)
-    house.workers.remove(stopped)
+    deployment.workers.remove(stopped)
 
 
-def postgresql_restarted(house: House) -> None:
+def postgresql_restarted(deployment: FaultDeployment) -> None:
     """PostgreSQL killed, started again after 5 s."""
-    house.restart("postgres", away=AWAY)
+    deployment.restart("postgres", away=AWAY)
 
 
-def redis_restarted(house: House) -> None:
-    """Redis killed with -9, started again after 5 s with what its log kept."""
-    house.restart("valkey", away=AWAY)
+def redis_restarted(deployment: FaultDeployment) -> None:
+    """Redis killed with -9, started again after 5 s from its append-only file."""
+    deployment.restart("valkey", away=AWAY)
 
 
-def redis_flushed(house: House) -> None:
+def redis_flushed(deployment: FaultDeployment) -> None:
     """FLUSHALL, twice."""
     for _ in range(2):
-        _redis(house, "FLUSHALL")
+        _redis(deployment, "FLUSHALL")
         time.sleep(AWAY)
 
 
-def s3_away(house: House) -> None:
+def s3_away(deployment: FaultDeployment) -> None:
     """S3 killed, started again after 5 s."""
-    house.restart("s3", away=AWAY)
+    deployment.restart("s3", away=AWAY)
 
 
-def stripe_away(house: House) -> None:
+def stripe_away(deployment: FaultDeployment) -> None:
     """Every call of Stripe's API fails for 10 s: cut off after the effect, without an answer, then refused."""
-    faults = house.stand_ins.faults
+    faults = deployment.stand_ins.faults
     faults.add("cut", "* /v1/checkout/*", times=3)
     faults.add("hang", "* /v1/checkout/*", times=3)
     faults.add("cut", "* /v1/refunds*")
@@ -83,83 +83,83 @@ def stripe_away(house: House) -> None:
     faults.clear()
 
 
-def fcm_away(house: House) -> None:
+def fcm_away(deployment: FaultDeployment) -> None:
     """Firebase refuses every push with 503 for 10 s."""
-    house.stand_ins.faults.add("refuse", "POST */messages:send", times=10_000, status=503)
+    deployment.stand_ins.faults.add("refuse", "POST */messages:send", times=10_000, status=503)
     time.sleep(2 * AWAY)
-    house.stand_ins.faults.clear()
+    deployment.stand_ins.faults.clear()
 
 
-def clients_partitioned(house: House) -> None:
-    """Half of the learners cut off for 8 s, then for 25 s: nothing passes, and no connection is closed."""
+def clients_partitioned(deployment: FaultDeployment) -> None:
+    """Half of the learners without network for 8 s, then for 25 s; their connections stay open."""
     for seconds in (8, 25):
-        house.tell("cut")
+        deployment.send_to_load("cut")
         time.sleep(seconds)
-        house.tell("mend")
+        deployment.send_to_load("mend")
         time.sleep(AWAY)
 
 
-def slow_readers(house: House) -> None:
-    """Five calls of which one side reads nothing for 15 s, while the other sends what it may."""
-    house.tell("slow")
+def slow_readers(deployment: FaultDeployment) -> None:
+    """Five calls in which one side reads nothing for 15 s, while the other sends at its limit."""
+    deployment.send_to_load("slow")
     time.sleep(3 * AWAY)
 
 
-def clock_ahead(house: House) -> None:
-    """A job worker whose clock is ten minutes ahead, beside one whose clock is right."""
-    ahead = house.start_worker(**_clock("+10m"))
+def clock_ahead(deployment: FaultDeployment) -> None:
+    """A job worker's clock ten minutes ahead, beside another with a correct clock."""
+    ahead = deployment.start_worker(**_clock("+10m"))
     time.sleep(3 * AWAY)
     ahead.terminate()
     ahead.wait(30)
-    house.workers.remove(ahead)
+    deployment.workers.remove(ahead)
 
 
-def clock_behind(house: House) -> None:
+def clock_behind(deployment: FaultDeployment) -> None:
     """The only job worker's clock ten minutes behind."""
-    house.kill_worker()
-    behind = house.start_worker(**_clock("-10m"))
+    deployment.kill_worker()
+    behind = deployment.start_worker(**_clock("-10m"))
     time.sleep(3 * AWAY)
     behind.terminate()
     behind.wait(30)
-    house.workers.remove(behind)
-    house.start_worker()
+    deployment.workers.remove(behind)
+    deployment.start_worker()
 
 
-def server_clock_ahead(house: House) -> None:
-    """A server whose clock is ten minutes ahead takes half of the learners for 15 s, then they move back."""
-    _server_with_clock(house, "+10m")
+def server_clock_ahead(deployment: FaultDeployment) -> None:
+    """Half of the learners moved for 15 s to a server whose clock is ten minutes ahead, then back."""
+    _server_with_clock(deployment, "+10m")
 
 
-def server_clock_behind(house: House) -> None:
+def server_clock_behind(deployment: FaultDeployment) -> None:
     """The same with a clock ten minutes behind."""
-    _server_with_clock(house, "-10m")
+    _server_with_clock(deployment, "-10m")
 
 
-def postgresql_disk_full(house: House) -> None:
+def postgresql_disk_full(deployment: FaultDeployment) -> None:
     """PostgreSQL's disk full for 5 s, then free again."""
-    with full_disk(house.stores["postgres"].directory):
+    with full_disk(deployment.stores["postgres"].directory):
         time.sleep(AWAY)
 
 
-def redis_disk_full(house: House) -> None:
+def redis_disk_full(deployment: FaultDeployment) -> None:
     """Redis's disk full for 5 s, then free again."""
-    with full_disk(house.stores["valkey"].directory):
+    with full_disk(deployment.stores["valkey"].directory):
         time.sleep(AWAY)
 
 
-def s3_disk_full(house: House) -> None:
+def s3_disk_full(deployment: FaultDeployment) -> None:
     """The disk of S3 full for 5 s, then free again."""
-    with full_disk(house.stores["s3"].directory):
+    with full_disk(deployment.stores["s3"].directory):
         time.sleep(AWAY)
 
 
-def scratch_disk_full(house: House) -> None:
-    """The disk on which servers and job workers keep what is not finished full for 10 s, then free again."""
-    with full_disk(house.scratch):
+def scratch_disk_full(deployment: FaultDeployment) -> None:
+    """The disk of temporary files of servers and job workers full for 10 s, then free again."""
+    with full_disk(deployment.scratch):
         time.sleep(2 * AWAY)
 
 
-Scenario = Callable[[House], None]
+Scenario = Callable[[FaultDeployment], None]
 SCENARIOS: dict[str, Scenario] = {
     each.__name__.replace("_", "-"): each
     for each in (
@@ -185,7 +185,7 @@ SCENARIOS: dict[str, Scenario] = {
         scratch_disk_full,
     )
 }
-#: Of each that fills a disk, the folder of the house that is one of its own, and its megabytes.
+#: Of each that fills a disk, the folder of the deployment that is one of its own, and its megabytes.
 DISKS = {
     "postgresql-disk-full": ("postgres", 220),
     "redis-disk-full": ("valkey", 40),
@@ -197,8 +197,8 @@ DISKS = {
 # --- How ------------------------------------------------------------------------------------------------
 
 
-def _redis(house: House, command: str) -> None:
-    with socket.create_connection(("127.0.0.1", house.settings.redis_port), timeout=5) as connection:
+def _redis(deployment: FaultDeployment, command: str) -> None:
+    with socket.create_connection(("127.0.0.1", deployment.settings.redis_port), timeout=5) as connection:
         connection.sendall(f"{command}\r\n".encode())
         answer = connection.recv(64)
         if not answer.startswith(b"+OK"):
@@ -210,16 +210,18 @@ def _clock(offset: str) -> dict[str, str]:
     program = shutil.which("faketime")
     if program is None:
         raise SystemExit("faketime is needed: apt-get install faketime")
-    told = subprocess.run([program, "-f", offset, "env"], capture_output=True, text=True, check=True).stdout
-    changed = dict(line.split("=", 1) for line in told.splitlines() if line.startswith(("LD_PRELOAD=", "FAKETIME")))
+    variables = subprocess.run([program, "-f", offset, "env"], capture_output=True, text=True, check=True).stdout
+    changed = dict(
+        line.split("=", 1) for line in variables.splitlines() if line.startswith(("LD_PRELOAD=", "FAKETIME"))
+    )
     return {**changed, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
 
 
-def _server_with_clock(house: House, offset: str) -> None:
-    server = house.start_server(**_clock(offset))
-    house.tell(f"to {server.url}")
+def _server_with_clock(deployment: FaultDeployment, offset: str) -> None:
+    server = deployment.start_server(**_clock(offset))
+    deployment.send_to_load(f"to {server.url}")
     time.sleep(3 * AWAY)
-    house.tell(f"to {house.server.url}")
+    deployment.send_to_load(f"to {deployment.server.url}")
     stop_server(server)
 
 

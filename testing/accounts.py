@@ -11,7 +11,7 @@ from testing.servers import PASSWORD, Learner, address
 
 
 def new_email() -> str:
-    """An address that nobody has."""
+    """Return an address that no account has."""
     return f"u{uuid.uuid4().hex[:20]}@example.com"
 
 

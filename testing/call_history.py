@@ -1,4 +1,4 @@
-"""Owns a past for the learners of tests: calls they have had, administrators, what the tables then say."""
+"""Rows of past calls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns how tests bring learners together: an empty queue, a match, a call, and its row."""
+"""Matches and calls between learners of tests, their deadlines in Redis, and their rows."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Pair = tuple[Phone, Phone]
 
 
 async def empty_queue(container: Container) -> None:
-    """Forget searches and rooms: tests share one Redis, and whoever still waits from before would be matched."""
+    """Forget searches and rooms: tests share one Redis, and a search left over would be matched."""
     keys = [key async for key in container.redis.scan_iter("match:*", count=1000)]
     if keys:
         await container.redis.delete(*keys)
@@ -78,7 +78,7 @@ class HeldBus(LocalBus):
 
 
 async def match(one: Phone, other: Phone, **search: Any) -> dict[str, Any]:
-    """Let two learners find each other; answer what the first heard. Their next match counts from here."""
+    """Let two learners find each other; return the first one's `match_found`. What they received before is dropped."""
     search = search or {"topic": f"topic of {one.learner.username}"}
     for phone in (one, other):
         phone.received.clear()

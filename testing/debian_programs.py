@@ -1,4 +1,4 @@
-"""Owns the programs that come from Debian packages: found or missed by name, run with the files of deploy/."""
+"""Programs of Debian packages, run with the files of deploy/."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from testing.servers import free_port
 
 DEPLOY = Path(__file__).resolve().parent.parent / "deploy"
 
-#: What a headless Chromium needs so that it runs as root, asks nobody for a microphone and calls no home.
+#: What a headless Chromium needs so that it runs as root, asks for no microphone and sends no telemetry.
 CHROMIUM_ARGUMENTS = [
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
@@ -66,7 +66,7 @@ def running(command: list[str], log: Path, ready: Callable[[], bool]) -> Iterato
 
 
 def is_listening(port: int) -> bool:
-    """Say whether somebody listens on a TCP port of this machine."""
+    """Say whether a TCP port of this machine is listened on."""
     try:
         socket.create_connection(("127.0.0.1", port), timeout=1).close()
     except OSError:
@@ -190,7 +190,7 @@ def nginx(
     if socket_timeout:
         replace("_timeout 90s", f"_timeout {socket_timeout}")
     if os.geteuid() == 0:
-        # Its workers would be somebody who may not look into a test's folders.
+        # Its workers would be a user without access to a test's folders.
         configuration = f"user root;\n{configuration}"
     path = directory / "nginx.conf"
     path.write_text(configuration)

@@ -1,4 +1,4 @@
-"""Owns a deployment that can be broken: servers that are killed, a Redis that is, and clients that come back."""
+"""A deployment to break: servers and a Redis that are killed and started again, and clients that reconnect."""
 
 from __future__ import annotations
 
@@ -19,8 +19,6 @@ from testing.databases import own_database
 from testing.polling import eventually
 from testing.servers import Learner, Phone, Server, dial, start_server, stop_server
 from testing.time_limits import GRACE, limit
-
-#: Seconds that a dropped member of a call has.
 
 
 @dataclass
@@ -90,7 +88,7 @@ class ReconnectingClient:
 
     @property
     def received_candidates(self) -> list[str]:
-        """The candidates heard over all connections, in order."""
+        """The candidates received over all connections, in order."""
         return [
             payload["candidate"]["candidate"]
             for phone in self.phones
@@ -134,7 +132,7 @@ class ReconnectingClient:
         await eventually(lambda: event in self.received, lambda: f"{event}; received {self.received}", within=within)
 
     def forget(self) -> None:
-        """What was heard before is of no interest."""
+        """Drop what was received so far."""
         self.phones = [self.phone]
         self.phone.received.clear()
 

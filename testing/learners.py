@@ -1,4 +1,4 @@
-"""Owns learners who talk through whatever happens: they search, join, signal, come back, and hang up."""
+"""Learners who complete calls under faults: they search, join, signal, reconnect and hang up."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ async def send(phone: Phone, event: str, payload: dict[str, Any]) -> str:
 
 
 @dataclass
-class Caller:
+class Participant:
     """One learner's part in one call."""
 
     client: ReconnectingClient
-    fault: Story
+    fault: FaultRound
     room: str = ""
     is_caller: bool = False
     partner: str = ""
@@ -59,13 +59,13 @@ class Caller:
         while True:
             phone = await self._connected()
             try:
-                told = await send(phone, "find_partner", {})
-                if told in ("already_searching", "already_in_room", "unavailable"):
-                    # Of a connection that nobody knows to be dead yet; or the answer was lost, not the search.
+                code = await send(phone, "find_partner", {})
+                if code in ("already_searching", "already_in_room", "unavailable"):
+                    # Of a connection that is not known to be dead yet; or the answer was lost, not the search.
                     await asyncio.sleep(0.1)
-                    if told == "already_searching" and any(name == "searching" for name, _ in phone.received):
-                        told = "ok"
-                if told == "ok" and await self._joined(phone):
+                    if code == "already_searching" and any(name == "searching" for name, _ in phone.received):
+                        code = "ok"
+                if code == "ok" and await self._joined(phone):
                     return
             except Lost:
                 continue
@@ -87,8 +87,8 @@ class Caller:
         return bool(self.room) and await self.client.rejoin({"roomId": self.room}) == "ok" and await self._is_call()
 
     async def _is_call(self) -> bool:
-        told = await send(self.client.phone, "webrtc_ice", {"roomId": self.room, "candidate": None})
-        return told == "ok"
+        code = await send(self.client.phone, "webrtc_ice", {"roomId": self.room, "candidate": None})
+        return code == "ok"
 
     async def _connected(self) -> Phone:
         if not self.client.phone.client.connected:
@@ -102,8 +102,8 @@ class Caller:
                 return
             await asyncio.sleep(self.fault.random.random() * 0.1)
         self.fault.ready[self.room].add(self.client.learner.id)
-        everybody = {self.client.learner.id, self.partner}
-        while self.fault.ready[self.room] != everybody:
+        both = {self.client.learner.id, self.partner}
+        while self.fault.ready[self.room] != both:
             if self._is_left or self.fault.is_over(self.room):
                 self.outcome = "ended"
                 return
@@ -113,58 +113,58 @@ class Caller:
             await asyncio.sleep(0.02)
         self.outcome = "completed"
         if self.is_caller:
-            await self._until_heard()
+            await self._until_received()
             while True:
                 try:
-                    told = await send(await self._connected(), "end_call", {"roomId": self.room})
+                    code = await send(await self._connected(), "end_call", {"roomId": self.room})
                 except Lost:
                     continue
-                if told in ("ok", "not_in_room", "room_closed"):
+                if code in ("ok", "not_in_room", "room_closed"):
                     self.fault.over.add(self.room)
                     return
                 await asyncio.sleep(0.1)
-        await self._until_heard()
+        await self._until_received()
 
     @property
     def _is_left(self) -> bool:
         """Whether the partner has left; an earlier one's leave may come after the search for the next began."""
-        heard = self.client.received
-        return "peer_left" in heard[len(heard) - heard[::-1].index("match_found") :]
+        events = self.client.received
+        return "peer_left" in events[len(events) - events[::-1].index("match_found") :]
 
-    async def _until_heard(self) -> None:
+    async def _until_received(self) -> None:
         """Wait a little for what the partner has signalled: it was acknowledged to them."""
         for _ in range(150):
-            if len(self.heard) >= SIGNALS:
+            if len(self.received) >= SIGNALS:
                 return
             if not self.client.phone.client.connected and not await self._come_back():
                 return
             await asyncio.sleep(0.02)
 
     @property
-    def heard(self) -> list[int]:
+    def received(self) -> list[int]:
         """The partner's signals, each once, in the order of their first coming."""
         mine = [text.partition(" ") for text in self.client.received_candidates]
         return list(dict.fromkeys(int(number) for room, _, number in mine if room == self.room))
 
     @property
-    def heard_again(self) -> int:
-        return sum(text.startswith(f"{self.room} ") for text in self.client.received_candidates) - len(self.heard)
+    def received_again(self) -> int:
+        return sum(text.startswith(f"{self.room} ") for text in self.client.received_candidates) - len(self.received)
 
     async def _signal(self, number: int) -> bool:
         payload = {"roomId": self.room, "candidate": {"candidate": f"{self.room} {number}"}}
         while True:
             try:
                 phone = self.client.phone
-                told = await send(phone, "webrtc_ice", payload)
+                code = await send(phone, "webrtc_ice", payload)
             except Lost:
                 self.resent += 1
                 if not await self._come_back():
                     return False
                 continue
-            if told == "ok":
+            if code == "ok":
                 self.acknowledged.append(phone.worker)
                 return True
-            if told in ("not_in_room", "room_closed") and await self.client.rejoin({"roomId": self.room}) != "ok":
+            if code in ("not_in_room", "room_closed") and await self.client.rejoin({"roomId": self.room}) != "ok":
                 return False
             await asyncio.sleep(0.05)
 
@@ -174,7 +174,7 @@ class Caller:
 
 
 @dataclass
-class Story:
+class FaultRound:
     """One round: twenty calls, and what happens to them."""
 
     random: random.Random
@@ -192,15 +192,15 @@ class Rooms(dict[str, set[str]]):
         return self[room]
 
 
-async def in_order(caller: Caller, partner: Caller, story: Story, problems: list[str]) -> None:
-    """Check what one side heard of the other."""
-    heard = caller.heard
-    missing = [number for number in range(len(partner.acknowledged)) if number not in heard]
+async def check_signals(caller: Participant, partner: Participant, fault: FaultRound, problems: list[str]) -> None:
+    """Check what one side received of the other."""
+    received = caller.received
+    missing = [number for number in range(len(partner.acknowledged)) if number not in received]
     mine = {phone.worker for phone in caller.client.phones}
-    lost = [number for number in missing if partner.acknowledged[number] not in story.killed & mine]
-    if heard != sorted(heard):
-        problems.append(f"out of order: {heard}")
+    lost = [number for number in missing if partner.acknowledged[number] not in fault.killed & mine]
+    if received != sorted(received):
+        problems.append(f"out of order: {received}")
     if lost:
-        problems.append(f"lost {lost} of {len(partner.acknowledged)}; heard {heard}")
-    if caller.heard_again > partner.resent:
-        problems.append(f"heard {caller.heard_again} twice, sent again {partner.resent}")
+        problems.append(f"lost {lost} of {len(partner.acknowledged)}; received {received}")
+    if caller.received_again > partner.resent:
+        problems.append(f"received {caller.received_again} twice, sent again {partner.resent}")

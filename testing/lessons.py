@@ -1,4 +1,4 @@
-"""Owns courses that tests learn from: made by an administrator over HTTP, with lessons, taken by learners."""
+"""Courses with lessons, made by an administrator over HTTP."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Owns a crowd: as many accounts, calls, orders, reports and entries as one asks for, and what is asked about it.
+"""A database with many users, calls, orders, reports and audit entries, and the queries over it.
 
-`questions` is all that the doors of administrators, and the jobs that look after calls, ask of tables that grow with
-the house; `plans` shows how PostgreSQL answers one. The test of the suite and `make bench-admin` share them.
+`questions` is all that admin operations, and the jobs that look after calls, ask of tables that grow with
+the product's use; `explain` shows how PostgreSQL answers one. The test of the suite and `make bench-admin` share them.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from settings import Settings
 
 Question = Callable[[], Awaitable[Any]]
 
-#: Tables that grow with the house.
+#: Tables that grow with the product's use.
 BIG = ("users", "profiles", "call_sessions", "orders", "reports", "audit_log")
 
 
 def fill_tables(settings: Settings, **sizes: int) -> None:
-    """Write a crowd into an empty database, and do what an autovacuum would have done by then."""
+    """Fill an empty database, and vacuum it as autovacuum would have."""
     text = re.sub(r"(?<!:):(\w+)", lambda size: str(sizes[size[1]]), Path(__file__).with_suffix(".sql").read_text())
     with psycopg.connect(settings.database_url, autocommit=True) as connection:
-        # Rows that refer to each other are right by what they are made of; nobody has to check millions of them.
+        # Rows that refer to each other are right by what they are made of; checking millions of them is not needed.
         connection.execute("SET session_replication_role = replica")
         connection.execute("SET maintenance_work_mem = '512MB'")
         with connection.transaction():
@@ -50,16 +50,16 @@ def fill_tables(settings: Settings, **sizes: int) -> None:
 
 
 def user_id(number: int) -> str:
-    """The id of an account of the crowd."""
+    """Return the id of the account of this number."""
     return str(uuid.UUID(bytes=hashlib.md5(f"user{number}".encode()).digest()))
 
 
 def questions(container: Container, users: int) -> dict[str, Question]:
     """What is asked, by what it is called."""
     accounts, orders, reports, audit = container.user_directory, container.orders, container.reports, container.audit
-    somebody, limit = user_id(users // 2), 20
+    some_user, limit = user_id(users // 2), 20
     # A page from the middle of the list: it must not cost more than the first.
-    midway = pagination.encode(datetime.now(UTC) - timedelta(days=180), uuid.UUID(somebody))
+    midway = pagination.encode(datetime.now(UTC) - timedelta(days=180), uuid.UUID(some_user))
     asked: dict[str, Question] = {"stats, not kept": lambda: container.dashboard.read()}
     which: dict[str, dict[str, Any]] = {
         "all": {},
@@ -74,21 +74,21 @@ def questions(container: Container, users: int) -> dict[str, Question]:
         "search, three letters": {"search": "ab1"},
         "search, an address": {"search": f"{_email(users // 2)}"},
         "search, a percent sign": {"search": "%"},
-        "search, an id": {"search": somebody},
+        "search, an id": {"search": some_user},
         "search, a letter, banned": {"search": "a", "banned": True},
-        "search, nobody": {"search": "nobody at all"},
+        "search, no match": {"search": "no such user"},
     }
     for name, filters in which.items():
         for page, cursor in (("", None), (", midway", midway)):
             asked[f"users: {name}{page}"] = _bind(accounts.list_all, limit=limit, cursor=cursor, **filters)
-    asked["user, in detail"] = lambda: accounts.read(somebody)
+    asked["user, in detail"] = lambda: accounts.read(some_user)
     which = {
         "all": {},
         "paid": {"status": "paid"},
         "pending": {"status": "pending"},
         "by razorpay": {"provider": "razorpay"},
         "paid by razorpay": {"provider": "razorpay", "status": "paid"},
-        "of one learner": {"user_id": somebody},
+        "of one learner": {"user_id": some_user},
         "disputed": {"disputed": True},
         "not disputed": {"disputed": False},
         "disputed by razorpay": {"disputed": True, "provider": "razorpay"},
@@ -99,7 +99,7 @@ def questions(container: Container, users: int) -> dict[str, Question]:
     which = {
         "all": {},
         "pending": {"status": "pending"},
-        "by one learner": {"reporter_id": somebody},
+        "by one learner": {"reporter_id": some_user},
         "about one learner": {"reported_id": user_id(7)},
         "pending about one learner": {"reported_id": user_id(7), "status": "pending"},
     }
@@ -110,7 +110,7 @@ def questions(container: Container, users: int) -> dict[str, Question]:
         "by one": {"actor_id": user_id(3)},
         "of one action": {"actions": ("user.ban",)},
         "of an action that never was": {"actions": ("no.such",)},
-        "about one": {"target_id": somebody},
+        "about one": {"target_id": some_user},
         "by one, of one action": {"actor_id": user_id(3), "actions": ("order.refund",)},
     }
     for name, filters in which.items():

@@ -1,4 +1,4 @@
-"""Owns reading a scrape."""
+"""Reading of a Prometheus scrape."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def scrape(url: str) -> Scrape:
 
 
 def scrape_all(url: str) -> Scrape:
-    """The same, when no worker was too busy to tell."""
+    """The same, once every process has answered in time."""
     for _ in range(20):
         found = scrape(url)
         if not total(found, "parlance_workers", state="silent"):
@@ -38,5 +38,5 @@ def total(found: Scrape, name: str, **labels: str) -> float:
 
 
 def growth(before: Scrape, after: Scrape) -> Callable[..., float]:
-    """Tell by how much a metric has grown."""
+    """Return a function that says by how much a metric has grown."""
     return lambda name, **labels: total(after, name, **labels) - total(before, name, **labels)

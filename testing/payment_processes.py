@@ -1,8 +1,8 @@
-"""Processes that are made to be killed: `python -m tests.payment_lives` forks servers and job workers on request.
+"""Processes that are made to be killed: `python -m testing.payment_processes` forks servers and job workers on request.
 
 Importing the product and binding it to its specs takes seconds, which two hundred lives do not have. So this process
 does it once and forks, before anything is connected; each child serves, or works, as `parlance serve` and `parlance
-worker` do, until somebody kills it. A line `serve` or `work` on standard input begins a life; `serve PID PORT` or
+worker` do, until it is killed. A line `serve` or `work` on standard input begins a life; `serve PID PORT` or
 `work PID` on standard output says that it has begun.
 """
 

@@ -1,4 +1,4 @@
-"""Owns what tests of payments add to the world: courses, a till in place of the providers' APIs, signed webhooks."""
+"""Courses, fake payment providers in place of the vendors' APIs, and signed webhooks."""
 
 from __future__ import annotations
 

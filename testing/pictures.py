@@ -1,4 +1,4 @@
-"""Owns pictures for tests, made on the spot, and a look into the bucket they end up in."""
+"""Pictures for tests, made on the spot, and the bucket in which they are stored."""
 
 from __future__ import annotations
 

@@ -138,7 +138,7 @@ def stop_server(server: Server) -> None:
 
 @contextmanager
 def start_servers(environments: list[dict[str, str]], directory: Path) -> Iterator[list[Server]]:
-    """Servers of one worker each, started side by side: the workers of one deployment, told apart by their ports."""
+    """Run servers of one process each, started side by side; together they are one deployment."""
     with ThreadPoolExecutor() as pool:
         starting = [
             pool.submit(start_server, environment, directory / f"server-{number}.log", workers=1)

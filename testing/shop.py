@@ -1,4 +1,4 @@
-"""Owns a shop that runs: a server, a job worker and the providers' stand-ins, as in production, on one database."""
+"""A running shop: a server, a job worker and the providers' stand-ins, as in production, on one database."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from testing.time_limits import limit
 
 ROOT = Path(__file__).resolve().parent.parent
 PRICE = 49900
-#: What an operator has the endpoint hear of, as docs tell it; the rest is noise to which the product answers 200.
+#: Events that an operator subscribes the endpoint to, as in the docs; others are answered with 200.
 SUBSCRIBED = (
     "checkout.session.*",
     "refund.*",
@@ -76,7 +76,7 @@ def run_job_worker(
 
 @dataclass
 class Shop:
-    """What a test buys in. `container` reads the database; it serves nobody."""
+    """What a test buys in. `container` reads the database; it serves no requests."""
 
     name: str
     url: str
@@ -177,7 +177,7 @@ def agrees(order: Order, standing: CheckoutState) -> bool:
 async def run_shop(
     environment: dict[str, str], settings: Settings, directory: Path, name: str, port: int | None = None
 ) -> AsyncIterator[Shop]:
-    """Open a shop that sells through one provider; PAYMENT_PROVIDER is all that tells the two apart."""
+    """Open a shop that sells through one provider; PAYMENT_PROVIDER is all that differs."""
     with own_database(settings) as own, stand_ins_running() as stand_ins:
         stand_ins.webhooks.configure(enabled=SUBSCRIBED, backoff_cap=0.5, attempts=200)
         variables = {

@@ -1,4 +1,4 @@
-"""Owns videos for tests: clips made on the spot, the work on them, and a player that needs no browser."""
+"""Videos for tests: clips made on the spot, their transcoding, and a player without a browser."""
 
 from __future__ import annotations
 

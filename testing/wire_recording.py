@@ -1,4 +1,4 @@
-"""Owns the record of what tests say over the wire, which `tests/contract/mutations.py` judges changed contracts by.
+"""Recorder of what tests send and receive, by which `tests/contract/mutations.py` judges changed contracts.
 
 Kept where WIRE_RECORD names a folder: one line for each shape of a message, a file for each process.
 """
@@ -57,7 +57,7 @@ def event(name: str, payload: Any, ack: Any) -> None:
 
 
 def received(name: str, payload: Any) -> None:
-    """Note an event that a client heard."""
+    """Note an event that a client received."""
     if FOLDER is not None:
         _note("heard", name, None, {} if payload is None else payload)
 

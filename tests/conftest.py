@@ -1,4 +1,4 @@
-"""Owns what tests stand on: real PostgreSQL, Valkey and S3, the app in this process, and a server in its own.
+"""Fixtures of all tests: real PostgreSQL, Valkey and S3, the app in this process, and a server in its own.
 
 Tests share one database and keep apart by making their own learners; nothing is truncated, nothing is patched.
 """
@@ -54,7 +54,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
 
 @pytest.fixture(scope="session")
 def own_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """The variables of a Valkey that no server uses: for whoever empties it, or fills it with what is due."""
+    """The variables of a Valkey that no server uses, for tests that empty it or fill it with deadlines."""
     with EmbeddedServices(tmp_path_factory.mktemp("valkey"), durable=False, only=("valkey",)) as connections:
         yield connections
 

@@ -1,1 +1,1 @@
-"""Webhooks of payments: how soon they are acknowledged, beside the same on Node."""
+"""Webhooks of payments: latency of acknowledgements, beside the same on Node."""

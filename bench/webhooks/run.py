@@ -1,4 +1,4 @@
-"""How soon a webhook is acknowledged, beside Fastify: `python -m bench.webhooks.run` writes results/webhooks.md.
+"""Latency of webhook acknowledgements, beside Fastify: `python -m bench.webhooks.run` writes results/webhooks.md.
 
 One process of each server, on one core; the load, PostgreSQL (which syncs each commit to the disk) and Valkey on the
 other. Each round measures both servers in turn, so that a busy moment of the machine strikes both alike; medians of the

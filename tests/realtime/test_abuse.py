@@ -1,4 +1,4 @@
-"""Owns what one hostile or broken client costs the others: nothing. Each test abuses while two good phones talk."""
+"""Hostile and broken clients cost the others nothing: each test misbehaves during a call of two good clients."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Dial = Callable[..., Awaitable[BareSocket]]
 
 @pytest.fixture(scope="module")
 def server(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server of one worker with the limits of the contract, so that nobody gets away to another worker."""
+    """A server of one worker with the limits of the contract, so that all share one process."""
     limits = ("SOCKET_EVENTS_PER_SECOND", "SOCKET_EVENT_BURST", "SOCKETS_PER_USER")
     variables = {name: value for name, value in environment.items() if name not in limits}
     variables["SOCKET_HANDSHAKE_TIMEOUT"] = f"{HANDSHAKE_TIMEOUT}s"
@@ -80,8 +80,8 @@ async def good_call(caller: Phone, receiver: Phone, *, bound: float = BOUND) -> 
     finally:
         is_over = True
         await talking
-    heard = [payload["candidate"]["candidate"] for name, payload in receiver.received if name == "webrtc_ice"]
-    assert heard == [f"candidate:{number}" for number in range(sent)] and sent > 0
+    arrived = [payload["candidate"]["candidate"] for name, payload in receiver.received if name == "webrtc_ice"]
+    assert arrived == [f"candidate:{number}" for number in range(sent)] and sent > 0
     assert slowest < bound, f"an event took {slowest:.2f} s"
 
 
@@ -126,8 +126,8 @@ async def test_excess_events_are_refused(make_phone: MakePhone, bare: Dial) -> N
     # The handshake is one message of the burst, and while the hundred travel the bucket fills again.
     assert BURST - 1 <= accepted <= BURST + PER_SECOND * took and codes.count("rate_limited") == 100 - accepted
     assert codes[: BURST - 1] == ["not_searching"] * (BURST - 1)
-    told = [frame for frame in sender.received if frame.startswith('42["error"') and "rate_limited" in frame]
-    assert 1 <= len(told) <= 1 + took
+    problems = [frame for frame in sender.received if frame.startswith('42["error"') and "rate_limited" in frame]
+    assert 1 <= len(problems) <= 1 + took
 
     async def is_accepted() -> bool:
         number = len([frame for frame in sender.received if frame.startswith("43")])
@@ -185,12 +185,12 @@ async def test_socket_without_handshake_is_closed(good: tuple[Phone, Phone], bar
 
 
 async def test_refused_handshakes_do_not_extend_the_deadline(bare: Dial) -> None:
-    stubborn = await bare()
+    refused_socket = await bare()
     async with asyncio.timeout(limit(HANDSHAKE_TIMEOUT + 2)):
-        while is_open(stubborn.socket):
-            await stubborn.send('40{"token":"nonsense"}')
+        while is_open(refused_socket.socket):
+            await refused_socket.send('40{"token":"nonsense"}')
             await asyncio.sleep(0.1)
-    refused = [frame for frame in stubborn.received if frame.startswith("44")]
+    refused = [frame for frame in refused_socket.received if frame.startswith("44")]
     assert len(refused) > 5, "closed for the refusal, not by the deadline"
 
 
@@ -239,22 +239,24 @@ async def test_slow_reader_is_disconnected(
     good: tuple[Phone, Phone], make_phone: MakePhone, server: Server, container: Container
 ) -> None:
     """A partner who stops reading is disconnected, and no other socket waits for that."""
-    deaf, talker = await make_phone(), await make_phone()
-    room = await call(talker, deaf)
-    underlying = transport_of(deaf.client)
+    slow_reader, talker = await make_phone(), await make_phone()
+    room = await call(talker, slow_reader)
+    underlying = transport_of(slow_reader.client)
     underlying.pause_reading()
     underlying.get_extra_info("socket").setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 4096)
     before = resident(server)
     sdp = "v=0" + "x" * 30_000
     async with good_call(*good):
         deadline = time.monotonic() + 45
-        told: dict[str, Any] = {"ok": True}
-        while told["ok"] and time.monotonic() < deadline:
-            told = await talker.send("webrtc_offer", {**room, "sdp": sdp})
+        ack: dict[str, Any] = {"ok": True}
+        while ack["ok"] and time.monotonic() < deadline:
+            ack = await talker.send("webrtc_offer", {**room, "sdp": sdp})
             if any(name in ("peer_left", "peer_reconnecting") for name, _ in talker.received):
                 break
             await asyncio.sleep(0.034)
-    assert any(name in ("peer_left", "peer_reconnecting") for name, _ in talker.received), "the deaf was not cut off"
+    assert any(name in ("peer_left", "peer_reconnecting") for name, _ in talker.received), (
+        "the slow reader was not disconnected"
+    )
     assert resident(server) - before < GROWTH
     underlying.resume_reading()
 

@@ -1,4 +1,4 @@
-"""A ban on a running server with two workers: within a second it is as if the banned had never been here."""
+"""Bans on a running server of two processes take effect within a second."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from testing.polling import eventually
 from testing.servers import PASSWORD, Learner, Phone, Server, address
 
 MakePhone = Callable[..., Awaitable[Phone]]
-#: What the house promises, and what this machine may take on top of it.
+#: Seconds that are promised, and what this machine may take on top of it.
 WITHIN = 1.0
 SLACK = 1.0
 
@@ -34,11 +34,11 @@ async def ban(admin: Learner, banned: Learner) -> None:
     assert answer.status_code == 204, answer.text
 
 
-async def cut(*phones: Phone) -> None:
-    async def all_cut() -> bool:
+async def wait_disconnected(*phones: Phone) -> None:
+    async def all_disconnected() -> bool:
         return not any(phone.client.connected for phone in phones)
 
-    await eventually(all_cut, "the sockets are cut", within=WITHIN + SLACK)
+    await eventually(all_disconnected, "the sockets are cut", within=WITHIN + SLACK)
 
 
 async def call_between(ada: Phone, bob: Phone) -> dict[str, str]:
@@ -70,7 +70,7 @@ async def test_ban_removes_the_search(make_phone: MakePhone, admin: Learner, con
     assert await bob.send("find_partner", {"topic": topic}) == {"ok": True}
     await bob.wait_for("searching")
     await ban(admin, bob.learner)
-    await cut(bob)
+    await wait_disconnected(bob)
 
     async def gone() -> bool:
         return not await container.redis.exists(f"match:searching:{bob.learner.id}")
@@ -94,7 +94,7 @@ async def test_ban_ends_the_call_with_its_reason(
     room = await call_between(ada, bob)
     await ban(admin, bob.learner)
     assert await ada.wait_for("peer_left", within=WITHIN + SLACK) == {"reason": "banned"}
-    await cut(bob)
+    await wait_disconnected(bob)
     assert ada.client.connected
     row = "SELECT {} FROM call_sessions WHERE room_id = :r"
     assert await value(container, row.format("ended_at IS NOT NULL"), r=room["roomId"])
@@ -102,7 +102,7 @@ async def test_ban_ends_the_call_with_its_reason(
     assert call["endedBy"] == "partner"
     assert (await ada.send("webrtc_ice", {**room, "candidate": None}))["error"]["code"] == "room_closed"
     assert not await container.redis.exists(f"match:in_room:{ada.learner.id}", f"match:in_room:{bob.learner.id}")
-    # Whoever talked to them may look for somebody else at once.
+    # The partner may search again at once.
     assert await ada.send("find_partner", {"topic": f"next {ada.learner.username}"}) == {"ok": True}
     await ada.send("cancel_search")
 
@@ -152,7 +152,7 @@ async def test_ban_takes_effect_everywhere_within_a_second(
 
         slowest = max(await asyncio.gather(*(refused_after(client) for client in clients)))
         assert slowest < WITHIN, f"the slowest worker took {slowest:.2f} s"
-        await cut(first, second, third)
+        await wait_disconnected(first, second, third)
         for client in clients:
             assert (await client.get("/users/me")).status_code == 401
     finally:
@@ -183,7 +183,7 @@ async def test_ban_closes_sockets_that_connect_meanwhile(server: Server, make_ph
 
     await asyncio.gather(ban(admin, bob), *(connect(client, 0.01 * at) for at, client in enumerate(clients)))
 
-    async def all_cut() -> bool:
+    async def all_disconnected() -> bool:
         return not any(client.connected for client in clients)
 
-    await eventually(all_cut, "no socket of the banned stays", within=WITHIN + SLACK)
+    await eventually(all_disconnected, "no socket of the banned stays", within=WITHIN + SLACK)

@@ -1,7 +1,7 @@
-"""Owns that calls come through whatever dies while they are negotiated: they resume, or end, and the record is right.
+"""Calls under faults: they resume or end, and their rows are right, whatever dies while they are negotiated.
 
 Promised: what was acknowledged reaches the partner once and in order, unless the worker that took it was killed (-9)
-with both of them on it. What was not acknowledged is sent again by its client, and may then be heard twice.
+with both of them on it. What was not acknowledged is sent again by its client, and may then arrive twice.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from models import CallSession, EndedBy, Profile
 from testing.client_internals import abort_connection
 from testing.containers import load_settings
 from testing.deployment import Deployment, ReconnectingClient, deployed
-from testing.learners import SIGNALS, Caller, Rooms, Story, in_order
+from testing.learners import SIGNALS, FaultRound, Participant, Rooms, check_signals
 from testing.polling import eventually
 from testing.servers import register
 from testing.time_limits import GRACE
@@ -38,16 +38,16 @@ def deployment(environment: dict[str, str], tmp_path_factory: pytest.TempPathFac
         yield running
 
 
-async def strike(fault: str, deployment: Deployment, callers: list[Caller], story: Story) -> None:
-    at = story.random.randrange(2)
+async def strike(fault: str, deployment: Deployment, callers: list[Participant], round_: FaultRound) -> None:
+    at = round_.random.randrange(2)
     match fault:
         case "client dropped":
-            for caller in story.random.sample(callers, LEARNERS // 3):
+            for caller in round_.random.sample(callers, LEARNERS // 3):
                 if caller.client.phone.client.connected:
                     abort_connection(caller.client.phone.client)
         case "worker killed":
             url = deployment.servers[at].url
-            story.killed |= {
+            round_.killed |= {
                 phone.worker
                 for caller in callers
                 for phone in caller.client.phones
@@ -75,19 +75,19 @@ async def test_five_hundred_calls_survive_faults(deployment: Deployment) -> None
     rooms: dict[str, str] = {}
     for number in range(ROUNDS):
         fault = FAULTS[number % len(FAULTS)]
-        story = Story(random.Random(f"{seed} {number}"), Rooms())
+        round_ = FaultRound(random.Random(f"{seed} {number}"), Rooms())
         await asyncio.gather(*(settle(client, deployment.servers[at % 2].url) for at, client in enumerate(clients)))
-        callers = [Caller(client, story) for client in clients]
+        callers = [Participant(client, round_) for client in clients]
         playing = [asyncio.create_task(caller.play()) for caller in callers]
         # Struck while they negotiate, at another point in each round.
-        progress = story.random.randrange(LEARNERS, LEARNERS * SIGNALS // 2)
+        progress = round_.random.randrange(LEARNERS, LEARNERS * SIGNALS // 2)
         await eventually(
             lambda callers=callers, progress=progress: (  # type: ignore[misc]
                 sum(len(each.acknowledged) for each in callers) >= progress
             ),
             "the calls are under way",
         )
-        await strike(fault, deployment, callers, story)
+        await strike(fault, deployment, callers, round_)
         async with asyncio.timeout(60):
             await asyncio.gather(*playing)
         by_user = {caller.client.learner.id: caller for caller in callers}
@@ -99,7 +99,7 @@ async def test_five_hundred_calls_survive_faults(deployment: Deployment) -> None
             counts[f"{fault}: {'resumed' if caller.drops or partner.drops else 'undisturbed'}"] += 1
             rooms[caller.room] = fault
             before = len(problems)
-            await in_order(caller, partner, story, problems)
+            await check_signals(caller, partner, round_, problems)
             problems[before:] = [f"round {number}, {fault}: {problem}" for problem in problems[before:]]
     print(f"seed {seed}:", {name: times // 2 for name, times in sorted(counts.items())})
     for client in clients:

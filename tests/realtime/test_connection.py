@@ -1,4 +1,4 @@
-"""Owns who may connect a socket, from where and how, and what the refused are told."""
+"""Handshakes of sockets: tokens, origins, transports, and the answers to those that are refused."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sqlmodel import col
 from websockets.asyncio.client import connect
 
 from adapters.keys import KeyFiles, KeyRing
-from adapters.tokens import LEEWAY, AccessTokens
+from adapters.tokens import LEEWAY_SECONDS, AccessTokens
 from container import Container
 from contract import middleware, socket_server
 from contract.event_rate import EventLimit
@@ -33,14 +33,14 @@ from tests.contract.test_rest_contract import assert_problem
 
 async def refusal(server: Server, auth: Any, *, headers: dict[str, str] | None = None) -> Any:
     """Try to connect; answer what the client's `connect_error` is given, or None where it connected."""
-    told: list[Any] = []
+    refusals: list[Any] = []
     client = socketio.AsyncClient(reconnection=False)
-    client.on("connect_error", told.append)
+    client.on("connect_error", refusals.append)
     try:
         await client.connect(server.url, auth=auth, headers=headers or {}, transports=["websocket"])
     except socketio.exceptions.ConnectionError:
-        assert len(told) == 1
-        return told[0]
+        assert len(refusals) == 1
+        return refusals[0]
     finally:
         await client.disconnect()
     return None
@@ -102,12 +102,12 @@ async def test_handshake_with_a_forged_token(server: Server, settings: Settings,
         "a header nested beyond any parser": f"{part('[' * 20_000)}.{claims}.{signature}",
         "claims that are no object": f"{header}.{part([])}.{signature}",
     }
-    told = {name: await refusal(server, {"token": token}) for name, token in forgeries.items()}
-    assert told == dict.fromkeys(forgeries, UNAUTHENTICATED)
+    refusals = {name: await refusal(server, {"token": token}) for name, token in forgeries.items()}
+    assert refusals == dict.fromkeys(forgeries, UNAUTHENTICATED)
 
 
 async def test_handshake_with_an_expired_token(server: Server, settings: Settings, learner: Learner) -> None:
-    async def told_after(lifetime: timedelta, *, issuer: str = "", audience: str = "") -> Any:
+    async def refusal_of(lifetime: timedelta, *, issuer: str = "", audience: str = "") -> Any:
         keys = KeyRing(KeyFiles(settings))
         tokens = AccessTokens(
             keys,
@@ -118,10 +118,10 @@ async def test_handshake_with_an_expired_token(server: Server, settings: Setting
         token = tokens.issue(user_id=learner.id, email=learner.email, role="student", family_id=str(uuid.uuid4()))
         return await refusal(server, {"token": token})
 
-    assert await told_after(timedelta(minutes=1)) is None
-    assert await told_after(timedelta(seconds=-LEEWAY - 1)) == UNAUTHENTICATED
-    assert await told_after(timedelta(minutes=1), issuer="https://elsewhere.example") == UNAUTHENTICATED
-    assert await told_after(timedelta(minutes=1), audience="elsewhere") == UNAUTHENTICATED
+    assert await refusal_of(timedelta(minutes=1)) is None
+    assert await refusal_of(timedelta(seconds=-LEEWAY_SECONDS - 1)) == UNAUTHENTICATED
+    assert await refusal_of(timedelta(minutes=1), issuer="https://elsewhere.example") == UNAUTHENTICATED
+    assert await refusal_of(timedelta(minutes=1), audience="elsewhere") == UNAUTHENTICATED
 
 
 async def test_handshake_of_a_banned_user(server: Server, container: Container, learner: Learner) -> None:

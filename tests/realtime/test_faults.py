@@ -1,4 +1,4 @@
-"""Owns that searches and calls outlive what dies around them: a worker, Redis, PostgreSQL for a while."""
+"""Searches and calls outlive a killed or stopped process, and a Redis that restarts or loses its data."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def deployment(environment: dict[str, str], tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture
 async def services(deployment: Deployment) -> AsyncIterator[Container]:
-    """The deployment's services, to look at what is in its database and its Redis; they serve nobody."""
+    """The deployment's services, to look at what is in its database and its Redis."""
     container = Container(load_settings(deployment.environment))
     yield container
     await container.close()
@@ -50,7 +50,7 @@ async def make_client(deployment: Deployment) -> AsyncIterator[Callable[..., obj
         await client.close()
 
 
-async def say(client: ReconnectingClient, room: Room, text: str) -> None:
+async def send_candidate(client: ReconnectingClient, room: Room, text: str) -> None:
     ack = await client.phone.send("webrtc_ice", {**room, "candidate": {"candidate": text}})
     assert ack == {"ok": True}, ack
 
@@ -65,15 +65,15 @@ async def test_killed_process_interrupts_calls_and_frees_searches(
     assert await searcher.phone.send("find_partner", {"level": "beginner"}) == {"ok": True}
     deployment.kill(0)
     await bob.wait_for("peer_reconnecting")
-    await say(bob, room, "while you were away")
+    await send_candidate(bob, room, "while you were away")
     assert await ada.rejoin(room) == "ok"
     await asyncio.to_thread(deployment.start, 0)
     await bob.wait_for("peer_reconnected")
-    await say(ada, room, "back")
+    await send_candidate(ada, room, "back")
     await bob.wait_for("webrtc_ice")
     await ada.wait_for("webrtc_ice")
     assert (ada.received_candidates, bob.received_candidates) == (["while you were away"], ["back"])
-    # Whoever searched there may search again, and the match of two who were there is over.
+    # A user who searched there may search again; the match of two who were there is over.
     await searcher.connect()
     assert await searcher.phone.send("find_partner", {"level": "beginner"}) == {"ok": True}
     await searcher.phone.wait_for("searching")
@@ -109,7 +109,7 @@ async def test_stopped_process_ends_no_call(
     deployment.servers[0].process.wait(15)
     for (one, other), room in zip(pairs, rooms, strict=True):
         await check_grace_is_over(services, room, *(each.learner.id for each in (one, other) if each in there))
-        await say(one, room, "hello")
+        await send_candidate(one, room, "hello")
         await other.wait_for("webrtc_ice")
         assert not {"peer_left", "error"} & {*one.received, *other.received}
         made = await call_row(services, room["roomId"])
@@ -135,15 +135,15 @@ async def test_redis_loss_keeps_calls_and_searches(
         await carol.wait_for("resync")
     else:
         deployment.restart_redis()
-    # Somebody's line breaks at the worst time.
+    # A connection drops at the worst time.
     await away.phone.client.disconnect()
-    await say(ada, room, "hello")
+    await send_candidate(ada, room, "hello")
     await bob.wait_for("webrtc_ice")
     for client in (ada, bob):
         assert await client.rejoin(room) == "ok"
     await away.connect()
     assert await away.rejoin(interrupted) == "ok"
-    await say(there, interrupted, "hello again")
+    await send_candidate(there, interrupted, "hello again")
     await away.wait_for("webrtc_ice")
     dave = await make_client(at=0)  # type: ignore[misc]
     assert await dave.phone.send("find_partner", topic) == {"ok": True}

@@ -1,4 +1,4 @@
-"""A running server takes up a new signing key while it is being used, and nobody notices."""
+"""Rotation and pruning of signing keys on a running server under traffic."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ async def http(own_server: Server) -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def published(url: str) -> list[set[str]]:
-    """The key ids that workers publish, asked often enough to hear each worker."""
+    """The key ids that workers publish, asked often enough to reach each process."""
     found = []
     for _ in range(8):
         async with httpx.AsyncClient() as http:

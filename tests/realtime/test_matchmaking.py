@@ -1,4 +1,4 @@
-"""Owns who finds whom, who may not look, and what becomes of a match that one side gives up."""
+"""Matchmaking: who is matched with whom, who may not search, and matches that one side gives up."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy.exc
 
 import errors
-from adapters.scripts import Scripts
+from adapters.redis_pipeline import RedisPipeline
 from container import Container
 from contract import problems
 from models import EndedBy, Level
@@ -39,7 +39,7 @@ class Device:
     socket: str
 
     async def finds(self, level: Level = "all", topic: str | None = None) -> Searching | Match:
-        """Search, at a later millisecond than whoever searched before."""
+        """Search, at a later millisecond than the searches before."""
         begun = time.time_ns() // 1_000_000
         while time.time_ns() // 1_000_000 == begun:
             await asyncio.sleep(0)
@@ -260,27 +260,27 @@ async def test_match_creates_the_call_row(make_device: MakeDevice, container: Co
 async def test_estimated_wait_follows_recent_matches(make_device: MakeDevice, container: Container) -> None:
     seeker = await make_device()
 
-    async def told(level: Level) -> int:
+    async def estimated_wait(level: Level) -> int:
         seconds = (await seeker.waits(level)).estimated_wait_seconds
         await container.matchmaking.cancel_search(seeker.user_id, seeker.socket)
         return seconds
 
-    assert await told("beginner") == UNKNOWN_WAIT_SECONDS
+    assert await estimated_wait("beginner") == UNKNOWN_WAIT_SECONDS
     minute = int(time.time() // 60)
     await container.redis.set(f"match:rate:beginner:{minute - 10}", 100)  # long ago
-    assert await told("beginner") == UNKNOWN_WAIT_SECONDS
+    assert await estimated_wait("beginner") == UNKNOWN_WAIT_SECONDS
     await container.redis.set(f"match:rate:beginner:{minute - 3}", 7)
     for _ in range(3):
         ada, bob = await make_device(), await make_device()
         await ada.waits("beginner")
         await bob.meets(ada, "all")
-    assert await told("beginner") == 30  # ten matches in five minutes
-    assert await told("all") == 100  # three of them were for anybody, too
-    assert await told("advanced") == UNKNOWN_WAIT_SECONDS
+    assert await estimated_wait("beginner") == 30  # ten matches in five minutes
+    assert await estimated_wait("all") == 100  # three of them matched any level
+    assert await estimated_wait("advanced") == UNKNOWN_WAIT_SECONDS
     await container.redis.set(f"match:rate:advanced:{minute - 1}", 100_000)
-    assert await told("advanced") == 1
+    assert await estimated_wait("advanced") == 1
     await container.redis.set(f"match:rate:advanced:{minute - 1}", 1)
-    assert await told("advanced") == 300
+    assert await estimated_wait("advanced") == 300
 
 
 # --- Giving up ------------------------------------------------------------------------------------------
@@ -322,7 +322,7 @@ async def test_simultaneous_refusals_end_the_match_once(make_phone: MakePhone, c
     for _ in range(5):
         room_id = (await match(ada, bob))["roomId"]
         acks = await asyncio.gather(ada.send("cancel_search"), bob.send("cancel_search"))
-        # The slower one is told that there is nothing to cancel, or cancels the search that goes on for them.
+        # The slower one has nothing to cancel, or cancels the search into which they were requeued.
         assert {ack["ok"] or ack["error"]["code"] for ack in acks} <= {True, "not_searching"}
         ended = await ended_call_row(container, room_id)
         assert ended.connected_at is None and ended.ended_by in (EndedBy.USER_A, EndedBy.USER_B)
@@ -357,7 +357,7 @@ async def test_disconnect_of_another_device_keeps_the_search(make_device: MakeDe
 
 
 def matchmaking_with(
-    container: Container, sessions: CallHistoryService, scripts: Scripts | None = None
+    container: Container, sessions: CallHistoryService, scripts: RedisPipeline | None = None
 ) -> MatchmakingService:
     """A service like the container's, but for its sessions or its Redis."""
     rooms = Rooms(scripts or container.scripts)
@@ -436,7 +436,7 @@ async def test_disconnect_during_failed_match_is_not_requeued(make_device: MakeD
 
 async def test_search_without_redis_is_unavailable(make_device: MakeDevice, container: Container) -> None:
     device = await make_device()
-    nowhere = Scripts(container.settings.model_copy(update={"redis_port": free_port()}), LUA_DIRECTORY)
+    nowhere = RedisPipeline(container.settings.model_copy(update={"redis_port": free_port()}), LUA_DIRECTORY)
     matchmaking = matchmaking_with(container, container.call_history, nowhere)
     with pytest.raises(Exception) as failure:
         await matchmaking.find_partner(device.user_id, device.socket, level="all", topic=None)

@@ -1,4 +1,4 @@
-"""The numbers that are watched: one scrape tells of every worker of the host."""
+"""Metrics: one scrape reports every process of the host."""
 
 from __future__ import annotations
 

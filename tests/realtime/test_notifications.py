@@ -1,4 +1,4 @@
-"""What one is told is heard on all of one's sockets, wherever they are; a match finds an app in the background."""
+"""Notifications on sockets, and the push of a match to an app in the background."""
 
 from __future__ import annotations
 
@@ -21,8 +21,13 @@ from testing.servers import Learner, Phone, dial, register, start_server, stop_s
 MakePhone = Callable[..., Awaitable[Phone]]
 
 
-async def tell(container: Container, learner: Learner, notice: notification_templates.NotificationTemplate) -> str:
-    """Tell a learner something; answer the notification's id."""
+HELLO = notification_templates.system("Hello", "There.")
+
+
+async def add_notification(
+    container: Container, learner: Learner, notice: notification_templates.NotificationTemplate
+) -> str:
+    """Add a notification for a learner; return its id."""
     async with container.database.transaction() as db:
         await notifications.notify_user(db, uuid.UUID(learner.id), notice)
     newest = "SELECT id FROM notifications WHERE user_id = :u ORDER BY created_at DESC LIMIT 1"
@@ -41,21 +46,21 @@ async def test_notification_reaches_all_sockets_of_its_user(
     phone = await make_phone()
     tablet = await make_phone(learner=phone.learner, apart_from=phone)
     stranger = await make_phone()
-    notification = await tell(container, phone.learner, notification_templates.system("Hello", "There."))
+    notification = await add_notification(container, phone.learner, HELLO)
     assert await enqueued(container, notification) == ["notifications.announce"]
     # As `parlance worker` has it: a process that is no worker of the bus.
     job_worker = Container(settings)
     try:
         await job_worker.notifications.emit(notification)
         # Sent after it by the same process: what comes to the stranger first.
-        theirs = await tell(container, stranger.learner, notification_templates.system("Hello", "Stranger."))
+        theirs = await add_notification(container, stranger.learner, HELLO)
         await job_worker.notifications.emit(theirs)
     finally:
         await job_worker.close()
     for each in (phone, tablet):
-        heard = await each.wait_for("notification")
+        emitted = await each.wait_for("notification")
         (listed,) = (await phone.learner.http.get("/notifications")).json()["items"]
-        assert heard == listed and listed["id"] == notification
+        assert emitted == listed and listed["id"] == notification
     assert (await stranger.wait_for("notification"))["id"] == theirs
     assert [name for name, _ in stranger.received].count("notification") == 1
 
@@ -66,7 +71,7 @@ async def test_dead_sockets_do_not_stop_a_notification(make_phone: MakePhone, co
     await gone.client.disconnect()
     # What a worker that was killed leaves behind.
     await container.redis.zadd(f"user:{phone.learner.id}:sockets", {"deadbeef.nobody": 1})
-    notification = await tell(container, phone.learner, notification_templates.system("Hello", "There."))
+    notification = await add_notification(container, phone.learner, HELLO)
     await container.notifications.emit(notification)
     assert (await phone.wait_for("notification"))["title"] == "Hello"
 
@@ -80,7 +85,7 @@ async def test_sockets_are_registered_again_after_redis_loss(
     try:
         async with httpx.AsyncClient(base_url=server.url) as http:
             phone = await dial(server.url, await register(http, ready=False))
-            notification = await tell(container, phone.learner, notification_templates.system("Hello", "There."))
+            notification = await add_notification(container, phone.learner, HELLO)
             await container.redis.flushall()
 
             async def is_known() -> bool:
@@ -97,10 +102,10 @@ async def test_sockets_are_registered_again_after_redis_loss(
 
 async def test_read_notification_is_not_emitted(make_phone: MakePhone, container: Container) -> None:
     phone = await make_phone()
-    notification = await tell(container, phone.learner, notification_templates.system("Hello", "There."))
+    notification = await add_notification(container, phone.learner, HELLO)
     await phone.learner.http.patch("/notifications/read-all")
     await container.notifications.emit(notification)
-    unread = await tell(container, phone.learner, notification_templates.system("Hello", "Again."))
+    unread = await add_notification(container, phone.learner, notification_templates.system("Hello", "Again."))
     await container.notifications.emit(unread)
     assert (await phone.wait_for("notification"))["id"] == unread
 
@@ -113,23 +118,23 @@ async def test_match_is_pushed_only_to_a_background_app(make_phone: MakePhone, c
         one = {**body, "fcmToken": f"token-{uuid.uuid4()}"}
         assert (await learner.http.post("/notifications/device", json=one)).status_code == 204
 
-    async def told(learner: Learner) -> list[dict[str, Any]]:
+    async def notifications_of(learner: Learner) -> list[dict[str, Any]]:
         items: list[dict[str, Any]] = (await learner.http.get("/notifications")).json()["items"]
         return items
 
     assert await ada.send("app_state", {"background": True}) == {"ok": True}
     found = await match(ada, bob)
 
-    async def is_told() -> bool:
-        return bool(await told(ada.learner))
+    async def is_notified() -> bool:
+        return bool(await notifications_of(ada.learner))
 
-    await eventually(is_told, "ada's notification", within=5)
-    (notification,) = await told(ada.learner)
+    await eventually(is_notified, "ada's notification", within=5)
+    (notification,) = await notifications_of(ada.learner)
     assert notification["type"] == "match_found"
     assert notification["data"] == {"roomId": found["roomId"], "sessionId": found["sessionId"]}
     assert bob.learner.username.title() in notification["body"]
     assert await enqueued(container, notification["id"]) == ["notifications.announce", "notifications.push"]
-    assert await told(bob.learner) == []
+    assert await notifications_of(bob.learner) == []
 
     room = {"roomId": found["roomId"]}
     assert await bob.send("cancel_search") == {"ok": True}
@@ -140,10 +145,10 @@ async def test_match_is_pushed_only_to_a_background_app(make_phone: MakePhone, c
     second = await ada.wait_for("match_found", count=2)
     assert second["roomId"] != room["roomId"]
 
-    async def is_told_again() -> bool:
-        return len(await told(ada.learner)) == 2
+    async def is_notified_again() -> bool:
+        return len(await notifications_of(ada.learner)) == 2
 
-    await eventually(is_told_again, "ada's second notification", within=5)
+    await eventually(is_notified_again, "ada's second notification", within=5)
 
     assert await carol.send("cancel_search") == {"ok": True}
     await ada.wait_for("partner_cancelled", count=2)
@@ -160,7 +165,7 @@ async def test_match_is_pushed_only_to_a_background_app(make_phone: MakePhone, c
     fourth = await ada.wait_for("match_found", count=4)
 
     async def notified_rooms() -> list[str]:
-        rooms = [item["data"]["roomId"] for item in reversed(await told(ada.learner))]
+        rooms = [item["data"]["roomId"] for item in reversed(await notifications_of(ada.learner))]
         return rooms if fourth["roomId"] in rooms else []
 
     rooms = await eventually(notified_rooms, "ada's third notification", within=5)
@@ -180,10 +185,10 @@ async def test_requeued_background_user_is_notified_of_the_match(make_phone: Mak
     assert await bob.send("cancel_search") == {"ok": True}
     await ada.wait_for("match_found", count=2)
 
-    async def is_told_twice() -> bool:
+    async def is_notified_twice() -> bool:
         return len((await ada.learner.http.get("/notifications")).json()["items"]) == 2
 
-    await eventually(is_told_twice, "ada's second notification", within=5)
+    await eventually(is_notified_twice, "ada's second notification", within=5)
     assert (await carol.learner.http.get("/notifications")).json()["items"] == []
 
 

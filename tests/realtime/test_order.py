@@ -1,4 +1,4 @@
-"""Owns that the fast lane overtakes nobody: events that take it and events that do not stay in order, in and out."""
+"""Order of events: those on the fast path and those beside it stay in order, in both directions."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def acks(end: BareSocket) -> list[int]:
 
 
 def candidates(end: BareSocket) -> list[str]:
-    heard = [json.loads(frame[2:]) for frame in end.received if frame.startswith('42["webrtc_ice"')]
-    return [payload["candidate"]["candidate"] for _, payload in heard]
+    payloads = [json.loads(frame[2:]) for frame in end.received if frame.startswith('42["webrtc_ice"')]
+    return [payload["candidate"]["candidate"] for _, payload in payloads]
 
 
 def ice(room: dict[str, str], number: int) -> dict[str, object]:
@@ -76,7 +76,7 @@ async def test_fast_and_slow_events_are_answered_in_order(ends: Ends) -> None:
         lambda number: [event("webrtc_ice", {**room, "candidate": 7}, number)],
         lambda number: [event("webrtc_offer", {**room, "sdp": "a \u0000 in it"}, number)],
         lambda number: [event("join_room", room, number)],
-        lambda number: [event("nobody_knows", {}, number)],
+        lambda number: [event("unknown_event", {}, number)],
     ]
     sent = []
     for number in range(0, 400, 2):

@@ -318,7 +318,7 @@ MALFORMED_PACKETS: dict[str, list[str | bytes]] = {
     "binary event of an object": ["451-{}"],
     "too many attachments": ['4511-["cancel_search",{}]'],
     "count of 5000 digits": [f'45{"9" * 5000}-["cancel_search",{{}}]'],
-    "binary that nobody announced": [b"\x00"],
+    "unannounced binary frame": [b"\x00"],
     "more binary than announced": ['451-["cancel_search",{}]', b"\x00", b"\x00"],
     "text in place of binary": ['451-["cancel_search",{}]', '42["cancel_search",{}]'],
 }
@@ -329,8 +329,8 @@ async def test_malformed_packet_closes(dial: Dial, learner: Learner, frames: lis
     """A client that is connected reads why; nothing behind the malformed packet is handled."""
     wire = await dial(learner)
     await wire.send(*frames, '4299["find_partner",{}]')
-    heard = await wire.read_to_close()
-    assert [frame for frame in heard if "takes no binary data" not in frame] == [MALFORMED, "1"]
+    answers = await wire.read_to_close()
+    assert [frame for frame in answers if "takes no binary data" not in frame] == [MALFORMED, "1"]
     assert wire.socket.close_code == 1000
 
 

@@ -1,4 +1,4 @@
-"""A sign-in that has ended works nowhere within a second: not over HTTP, not on a live socket, on no worker."""
+"""An ended login works nowhere after a second: not over HTTP, not on a live socket, on no process."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ WITHOUT_REDIS = 4.0
 
 @dataclass
 class Deployment:
-    """Two workers, told apart by their ports, on a Redis of their own that a test may stop."""
+    """Two workers, distinguished by their ports, on a Redis of their own that a test may stop."""
 
     workers: list[Server]
     environment: dict[str, str]

@@ -1,4 +1,4 @@
-"""No list of operators, and no number of their dashboard, reads a whole table that grows with the house."""
+"""Admin lists and dashboard numbers: no query scans a whole table that grows with the product's use."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ USERS = 30_000
 
 
 @pytest.fixture(scope="module")
-async def house(settings: Settings) -> AsyncIterator[Container]:
+async def container(settings: Settings) -> AsyncIterator[Container]:
     with own_database(settings) as own:
         load_users.fill_tables(own, users=USERS, sessions=100_000, orders=20_000, reports=20_000, entries=20_000)
         async with running_container(own) as services:
             yield services
 
 
-async def test_admin_queries_use_indexes(house: Container) -> None:
-    await house.redis.delete("admin:stats")
+async def test_admin_queries_use_indexes(container: Container) -> None:
+    await container.redis.delete("admin:stats")
     whole = {}
-    for name, question in load_users.questions(house, USERS).items():
-        explained = await load_users.explain(house, question)
+    for name, question in load_users.questions(container, USERS).items():
+        explained = await load_users.explain(container, question)
         assert explained, f"{name}: nothing was asked"
         for statement, plan in explained.items():
             if load_users.sequential_scans(plan):
@@ -55,9 +55,9 @@ async def test_admin_queries_use_indexes(house: Container) -> None:
         ("calls that outlived their room", ["call_sessions_open_idx"]),
     ],
 )
-async def test_each_filter_has_its_index(house: Container, name: str, indexes: list[str]) -> None:
+async def test_each_filter_has_its_index(container: Container, name: str, indexes: list[str]) -> None:
     # Where the database compares by bytes, as here, an index without `text_pattern_ops` knows prefixes, too.
-    explained = await load_users.explain(house, load_users.questions(house, USERS)[name])
+    explained = await load_users.explain(container, load_users.questions(container, USERS)[name])
     lines = "\n".join(line for plan in explained.values() for line in plan)
     for index in indexes:
         assert index in lines, lines

@@ -73,7 +73,7 @@ async def test_rolled_back_mutation_writes_no_entry(
 ) -> None:
     bob = await make_learner()
     before = await value(container, ENTRIES)
-    with pytest.raises(sqlalchemy.exc.IntegrityError):  # nobody has that id
+    with pytest.raises(sqlalchemy.exc.IntegrityError):  # no account has that id
         await container.bans.ban(str(uuid.uuid4()), bob.id, "By nobody.")
     with pytest.raises(errors.Forbidden):
         await container.bans.ban(admin.id, admin.id, "Oneself.")
@@ -205,7 +205,7 @@ ODD_DETAILS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("case", ODD_DETAILS)
 async def test_entry_seals_what_is_stored(container: Container, case: str) -> None:
-    """Whatever is written, the chain verifies: JSONB normalises numbers, keys and escapes before they are sealed."""
+    """Every kind of value verifies: JSONB normalises numbers, keys and escapes before they are sealed."""
     subject = uuid.uuid4()
     async with container.database.transaction() as db:
         await container.audit.write(db, None, "test.odd", subject, **ODD_DETAILS[case])

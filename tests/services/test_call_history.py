@@ -77,17 +77,17 @@ async def test_concurrent_ends_of_one_pair_do_not_deadlock(container: Container,
 
 
 async def test_sweeper_and_hang_ups_do_not_deadlock(container: Container, make_learner: MakeLearner) -> None:
-    people = [await make_learner(ready=False) for _ in range(6)]
+    users = [await make_learner(ready=False) for _ in range(6)]
     chance, opened = random.Random(7), 0
     for _ in range(12):
         rooms = []
         for _ in range(10):
-            one, other = chance.sample(people, 2)
+            one, other = chance.sample(users, 2)
             rooms.append(await open_call(container, one, other, age=timedelta(hours=3)))
         opened += len(rooms)
         hanging_up = [container.call_history.end(room, ended_by="error") for room in rooms[::2]]
         await asyncio.gather(*hanging_up[:3], container.call_history.end_stale(), *hanging_up[3:])
-    counted = [(await statistics(container, each))[0] for each in people]
+    counted = [(await statistics(container, each))[0] for each in users]
     assert sum(counted) == 2 * opened
 
 
@@ -146,7 +146,7 @@ async def test_sweeper_ends_only_stale_calls(container: Container, make_learner:
     assert sum(await asyncio.gather(*(container.call_history.end_stale() for _ in range(3)))) >= 2
     found = await ending(container, stale)
     assert (found.ended_by, found.duration_seconds) == ("timeout", ROOM_SECONDS)
-    # It ended when its room did, not when somebody noticed: the day counts for the streak.
+    # It ended when its room did, not when the sweeper noticed: the day counts for the streak.
     assert found.ended_at == found.started_at + timedelta(seconds=ROOM_SECONDS)
     found = await ending(container, never)
     assert (found.ended_by, found.duration_seconds) == ("timeout", 0)
@@ -227,7 +227,7 @@ async def test_history_uses_both_indexes(container: Container, make_learner: Mak
         sa.event.remove(engine, "before_cursor_execute", note)
     assert len(asked) == 2
 
-    # A busy house, for as long as this transaction lives.
+    # Many rows of others, for as long as this transaction lives.
     many = """
         INSERT INTO call_sessions (id, room_id, user_a_id, user_b_id, level, started_at)
         SELECT gen_random_uuid(), gen_random_uuid()::text, CAST(:bob AS uuid), CAST(:carol AS uuid), 'all',

@@ -61,7 +61,7 @@ async def age_exchange(services: Container, token: str, seconds: float) -> None:
 
 
 async def usable(services: Container, signed_in: LoginTokens) -> list[Any]:
-    """The tokens of a user that could still be exchanged, or that nobody has ended."""
+    """The tokens of a user that could still be exchanged, or that have not been revoked."""
     return await query(
         services, "SELECT id, rotated_at FROM refresh_tokens WHERE user_id = :id AND NOT revoked", id=signed_in.user.id
     )
@@ -372,7 +372,7 @@ async def test_login_during_a_ban_leaves_no_token(container: Container) -> None:
             soon(container.authentication.login(user.user.email, PASSWORD, "tablet", "ios")),
             soon(ban(), within=window),
         )
-        # Whoever comes first gets the worse start in the next round.
+        # The one that came first starts later in the next round.
         won += (login_came_first := isinstance(outcomes[0], LoginTokens))
         window *= 0.8 if login_came_first else 1.25
         await assert_nothing_left(container, user, list(outcomes))

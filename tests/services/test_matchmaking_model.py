@@ -1,8 +1,8 @@
-"""Owns that matching keeps its promises over a hundred thousand operations of many users on workers that die.
+"""Matching checked against a model over a hundred thousand operations of many users on workers that die.
 
 The services and their scripts are real, over a real Valkey; what PostgreSQL would answer comes from the model, which
 knows who exists, who must not meet whom and which calls are open. One operation follows another, so a seed is a story
-that can be told again: `MODEL_SEED=7 MODEL_OPERATIONS=5000 pytest tests/services/test_matchmaking_model.py`.
+that can be repeated: `MODEL_SEED=7 MODEL_OPERATIONS=5000 pytest tests/services/test_matchmaking_model.py`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any, Literal
 import pytest
 
 import errors
-from adapters.scripts import Scripts
+from adapters.redis_pipeline import RedisPipeline
 from models import CallSession, Level
 from services.calls.call_history import CallHistoryService
 from services.calls.call_records import CallRecords
@@ -81,46 +81,46 @@ class Rows(CallHistoryService):
 class Matchmaking(MatchmakingService):
     """Matchmaking that asks the model, not PostgreSQL, who searches and whom they must not meet."""
 
-    def __init__(self, world: World, bus: LocalBus, rooms: Rooms, rows: CallRecords) -> None:
-        super().__init__(bus, None, rooms, world.rows, rows)  # type: ignore[arg-type]
-        self._world = world
+    def __init__(self, model: Model, bus: LocalBus, rooms: Rooms, rows: CallRecords) -> None:
+        super().__init__(bus, None, rooms, model.rows, rows)  # type: ignore[arg-type]
+        self._model = model
 
     async def _read_seeker(self, user_id: str, socket: str) -> tuple[Partner, list[str]]:
-        return Partner(user_id, "Ada", None, "beginner", socket), sorted(self._world.enemies[user_id])
+        return Partner(user_id, "Ada", None, "beginner", socket), sorted(self._model.enemies[user_id])
 
 
 class Network(LocalBus):
     """The bus of one worker, which reaches the handlers of the others."""
 
-    def __init__(self, world: World, worker_id: str) -> None:
+    def __init__(self, model: Model, worker_id: str) -> None:
         super().__init__(worker_id)
-        self._world = world
+        self._model = model
 
     async def send(self, socket: str, kind: str, *arguments: Any) -> None:
-        worker = self._world.workers.get(socket.partition(".")[0])
+        worker = self._model.workers.get(socket.partition(".")[0])
         if worker is None:
             raise errors.Unavailable()
         await worker.bus._handlers[kind](socket, *arguments)
 
 
 class Worker:
-    def __init__(self, world: World, worker_id: str) -> None:
+    def __init__(self, model: Model, worker_id: str) -> None:
         self.id = worker_id
-        self.bus = Network(world, worker_id)
+        self.bus = Network(model, worker_id)
         self.bus.on("emit", self._emit)
-        rows = CallRecords(world.rooms, world.rows)
-        self.matchmaking = Matchmaking(world, self.bus, world.rooms, rows)
-        self.signaling = SignalingService(self.bus, world.rooms, rows, self.matchmaking)
+        rows = CallRecords(model.rooms, model.rows)
+        self.matchmaking = Matchmaking(model, self.bus, model.rooms, rows)
+        self.signaling = SignalingService(self.bus, model.rooms, rows, self.matchmaking)
         self.signaling.on_peer_change(self._move)
-        self._tell = world.tell
+        self._apply = model.apply
         self.recovery = RecoveryService(
-            world.rooms, rows, world.rows, self.matchmaking, self.signaling, rejoin_seconds=0
+            model.rooms, rows, model.rows, self.matchmaking, self.signaling, rejoin_seconds=0
         )
 
     async def _emit(self, socket: str, name: str, payload: Any) -> None: ...
 
     async def _move(self, moved: PeerReconnecting | PeerReconnected) -> None:
-        self._tell(moved)
+        self._apply(moved)
 
 
 @dataclass
@@ -132,8 +132,8 @@ class Held:
     rooms: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
-class World:
-    def __init__(self, scripts: Scripts, seed: int) -> None:
+class Model:
+    def __init__(self, scripts: RedisPipeline, seed: int) -> None:
         self.random = random.Random(seed)
         self.scripts = scripts
         self.rooms = Rooms(scripts)
@@ -150,7 +150,7 @@ class World:
             self.enemies[other].add(one)
         #: The sockets there are, and whose they are.
         self.sockets: dict[str, str] = {}
-        #: What each socket believes: searching, or the room it was told of.
+        #: What each socket believes: searching, or the room of its match.
         self.belief: dict[str, str] = {}
         self.asked: dict[str, tuple[str, str]] = {}
         self.counts: Counter[str] = Counter()
@@ -178,9 +178,9 @@ class World:
     def any_worker(self) -> Worker:
         return self.workers[self.random.choice(sorted(self.workers))]
 
-    # --- What is told ----------------------------------------------------------------------------------
+    # --- Outcomes ----------------------------------------------------------------------------------------
 
-    def tell(self, outcome: object) -> None:
+    def apply(self, outcome: object) -> None:
         match outcome:
             case Match() as found:
                 self.check_match(found)
@@ -195,7 +195,7 @@ class World:
                 self.belief.pop(socket, None)
             case PartnerCancelled(socket, then):
                 self.belief.pop(socket, None)
-                self.tell(then)
+                self.apply(then)
         self.counts[type(outcome).__name__] += outcome is not None
 
     def check_match(self, found: Match) -> None:
@@ -236,7 +236,7 @@ class World:
             return
         found = outcome.waiting.user_id if isinstance(outcome, Match) else None
         assert found == expected, f"{user} met {found} and should have met {expected}"
-        self.tell(outcome)
+        self.apply(outcome)
 
     async def expected_partner(self, user: str, level: str, topic: str, *, holding: Held | None = None) -> str | None:
         """Whom a search should find by the rules, or the code of its refusal; `holding`: one that waits already."""
@@ -267,7 +267,7 @@ class World:
             return
         user = self.sockets[socket]
         try:
-            self.tell(await self.worker_of(socket).matchmaking.cancel_search(user, socket))
+            self.apply(await self.worker_of(socket).matchmaking.cancel_search(user, socket))
         except errors.NotSearching:
             held = await self.held()
             assert user not in held.searching
@@ -284,14 +284,14 @@ class World:
             worker, user = self.worker_of(socket), self.sockets.pop(socket)
             self.belief.pop(socket, None)
             banned: Literal["banned"] | None = "banned" if self.random.random() < 0.05 else None
-            self.tell(await worker.signaling.disconnect(user, socket, final_reason=banned))
+            self.apply(await worker.signaling.disconnect(user, socket, final_reason=banned))
 
     async def join(self) -> None:
-        """Whoever was told of a room enters it, at times with their other device."""
-        told = [socket for socket, belief in self.belief.items() if belief != "searching"]
-        if not told:
+        """A matched user joins the room, at times with their other device."""
+        in_rooms = [socket for socket, belief in self.belief.items() if belief != "searching"]
+        if not in_rooms:
             return
-        socket = self.random.choice(told)
+        socket = self.random.choice(in_rooms)
         room, user = self.belief[socket], self.sockets[socket]
         others = [other for other, owner in self.sockets.items() if owner == user]
         socket = self.random.choice(others) if self.random.random() < 0.2 else socket
@@ -307,13 +307,13 @@ class World:
         self.counts["joined"] += 1
 
     async def hang_up(self) -> None:
-        told = [socket for socket, belief in self.belief.items() if belief != "searching"]
-        if not told:
+        in_rooms = [socket for socket, belief in self.belief.items() if belief != "searching"]
+        if not in_rooms:
             return
-        socket = self.random.choice(told)
+        socket = self.random.choice(in_rooms)
         user = self.sockets[socket]
         try:
-            self.tell(await self.worker_of(socket).signaling.end_call(user, socket, self.belief[socket]))
+            self.apply(await self.worker_of(socket).signaling.end_call(user, socket, self.belief[socket]))
         except (errors.NotInRoom, errors.RoomClosed):
             assert (await self.held()).in_room.get(user) != self.belief[socket]
         self.forget(user)
@@ -329,11 +329,11 @@ class World:
             await self.scripts.execute("ZADD", "match:due", 0, entry)
             for _ in range(2):  # two workers look; one does it
                 async for outcome in self.any_worker().recovery.handle_deadlines():
-                    self.tell(outcome)
+                    self.apply(outcome)
             self.counts[f"due {entry.partition(':')[0]}"] += 1
 
     async def kill_worker(self) -> None:
-        """A worker dies with its sockets; nobody has noticed yet."""
+        """A worker dies with its sockets; no other process has noticed yet."""
         worker_id = self.random.choice(sorted(self.workers))
         del self.workers[worker_id]
         self.known.discard(worker_id)
@@ -346,11 +346,11 @@ class World:
         self.counts["workers killed"] += 1
 
     async def notice(self) -> None:
-        """Every worker hears of the dead, as at its next heartbeat."""
+        """Every process learns of the dead ones, as at its next heartbeat."""
         for worker_id in self.unnoticed:
             for worker in list(self.workers.values())[:2]:
                 async for outcome in worker.recovery.recover_worker(worker_id):
-                    self.tell(outcome)
+                    self.apply(outcome)
         self.unnoticed.clear()
 
     async def forget_everything(self) -> None:
@@ -364,7 +364,7 @@ class World:
                 )()
             await self.introduce(worker)
             async for outcome in worker.recovery.restore_data():
-                self.tell(outcome)
+                self.apply(outcome)
         held = await self.held()
         for user, (level, topic, *_) in held.searching.items():
             fits = await self.expected_partner(user, level, topic, holding=held)
@@ -431,9 +431,9 @@ class World:
             due.add(f"room:{room}" if "connected" in meta else f"join:{room}")
             due |= {f"grace:{room}:{key.partition(':')[2]}" for key in meta if key.startswith("away:")}
             for user in (meta["userAId"], meta["userBId"]):
-                seat = meta.get(f"socket:{user}")
-                assert seat is None or seat in self.sockets, "a seat whose socket is gone"
-                assert "connected" not in meta or (seat is None) == (f"away:{user}" in meta), "neither here nor away"
+                joined = meta.get(f"socket:{user}")
+                assert joined is None or joined in self.sockets, "a participant whose socket is gone"
+                assert "connected" not in meta or (joined is None) == (f"away:{user}" in meta), "neither here nor away"
         assert set(await self.scripts.execute("ZRANGE", "match:due", 0, -1)) == due
         for key in await self.scripts.execute("KEYS", "match:queue:*"):
             assert set(await self.scripts.execute("ZRANGE", key, 0, -1)) <= held.searching.keys(), "a ghost in a queue"
@@ -444,25 +444,25 @@ class World:
 
 
 @pytest.fixture
-async def world(settings: Settings, own_valkey: dict[str, str]) -> AsyncIterator[World]:
-    scripts = Scripts(settings.model_copy(update={"redis_port": int(own_valkey["REDIS_PORT"])}), LUA_DIRECTORY)
-    made = World(scripts, SEED)
+async def model(settings: Settings, own_valkey: dict[str, str]) -> AsyncIterator[Model]:
+    scripts = RedisPipeline(settings.model_copy(update={"redis_port": int(own_valkey["REDIS_PORT"])}), LUA_DIRECTORY)
+    made = Model(scripts, SEED)
     await made.begin()
     yield made
     await scripts.execute("FLUSHALL")
     await scripts.close()
 
 
-async def test_random_operations_agree_with_a_model(world: World) -> None:
+async def test_random_operations_agree_with_a_model(model: Model) -> None:
     """A hundred thousand operations match no user twice and lose none."""
     for number in range(1, OPERATIONS + 1):
         try:
-            await world.step()
+            await model.step()
             if number % AUDIT_EVERY == 0:
-                await world.audit()
+                await model.audit()
         except Exception as problem:
             raise AssertionError(f"seed {SEED}, operation {number}: {problem!r}") from problem
-    print(f"seed {SEED}, {OPERATIONS} operations:", dict(world.counts))
+    print(f"seed {SEED}, {OPERATIONS} operations:", dict(model.counts))
     if OPERATIONS >= 10_000:
         for expected in (
             "Match",
@@ -474,4 +474,4 @@ async def test_random_operations_agree_with_a_model(world: World) -> None:
             "PeerLeft",
             "flushed",
         ):
-            assert world.counts[expected] > 10, f"the story has too little of {expected}"
+            assert model.counts[expected] > 10, f"the story has too little of {expected}"

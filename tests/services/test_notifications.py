@@ -1,4 +1,4 @@
-"""What users are told outlives whatever is away, reaches devices and sockets, and is told once."""
+"""Notifications: registered devices, pushes with their retries, occasions, and the list of a user."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ def stand_ins() -> Iterator[StandIns]:
 
 
 @pytest.fixture(scope="module")
-def house(environment: dict[str, str], settings: Settings, stand_ins: StandIns) -> Iterator[dict[str, str]]:
+def variables(environment: dict[str, str], settings: Settings, stand_ins: StandIns) -> Iterator[dict[str, str]]:
     """The variables of a deployment with a database of its own, and the stand-in of Firebase."""
     with own_database(settings) as own:
         yield {**environment, **stand_ins.fcm.environment, "DB_NAME": own.db_name}
 
 
 @pytest.fixture
-async def services(house: dict[str, str], stand_ins: StandIns) -> AsyncIterator[Container]:
-    async with serving(load_settings(house), mailer=Outbox()) as made:
+async def services(variables: dict[str, str], stand_ins: StandIns) -> AsyncIterator[Container]:
+    async with serving(load_settings(variables), mailer=Outbox()) as made:
         await query(made, "DELETE FROM procrastinate_jobs")
         yield made
     stand_ins.faults.clear()
@@ -71,12 +71,14 @@ def a_token() -> str:
     return f"{secrets.token_urlsafe(16)}:APA91b{secrets.token_urlsafe(90)}"
 
 
-async def tell(services: Container, who: Identity, notice: notification_templates.NotificationTemplate = HELLO) -> None:
+async def add_notification(
+    services: Container, who: Identity, notice: notification_templates.NotificationTemplate = HELLO
+) -> None:
     async with services.database.transaction() as db:
         await notifications.notify_user(db, uuid.UUID(who.user_id), notice)
 
 
-async def told(services: Container, who: Identity) -> list[Any]:
+async def notifications_of(services: Container, who: Identity) -> list[Any]:
     return await query(services, "SELECT * FROM notifications WHERE user_id = :u ORDER BY title", u=who.user_id)
 
 
@@ -102,11 +104,11 @@ async def owners(services: Container, token: str) -> list[str]:
 
 
 async def test_concurrent_registrations_of_a_token_leave_one_owner(services: Container) -> None:
-    people, token = [await sign_in(services) for _ in range(50)], a_token()
-    await asyncio.gather(*(services.push_devices.register(who, token, "phone", "ios") for who in people))
+    users, token = [await sign_in(services) for _ in range(50)], a_token()
+    await asyncio.gather(*(services.push_devices.register(who, token, "phone", "ios") for who in users))
     (owner,) = await owners(services, token)
-    assert owner in {who.user_id for who in people}
-    last = people[7]
+    assert owner in {who.user_id for who in users}
+    last = users[7]
     await services.push_devices.register(last, token, "phone", "android")
     assert await owners(services, token) == [last.user_id]
 
@@ -187,11 +189,11 @@ async def test_push_reaches_every_device(services: Container, stand_ins: StandIn
     tablet = a_token()
     await services.push_devices.register(who, tablet, "tablet", "android")
     _, elsewhere = await with_device(services)
-    await tell(
+    await add_notification(
         services, who, notification_templates.NotificationTemplate(NotificationType.SYSTEM, "Hi", "You.", {"a": "b"})
     )
     await run_jobs(services)
-    (row,) = await told(services, who)
+    (row,) = await notifications_of(services, who)
     for token in (phone, tablet):
         (shown,) = stand_ins.fcm.shown(token)
         assert shown["notification"] == {"title": "Hi", "body": "You."}
@@ -205,7 +207,7 @@ async def test_rolled_back_transaction_notifies_no_one(services: Container) -> N
         async with services.database.transaction() as db:
             await notifications.notify_user(db, uuid.UUID(who.user_id), HELLO)
             raise ZeroDivisionError
-    assert await told(services, who) == [] and await pushes(services) == []
+    assert await notifications_of(services, who) == [] and await pushes(services) == []
 
 
 async def test_unregistered_token_is_deleted(services: Container, stand_ins: StandIns) -> None:
@@ -213,7 +215,7 @@ async def test_unregistered_token_is_deleted(services: Container, stand_ins: Sta
     tablet = a_token()
     await services.push_devices.register(who, tablet, "tablet", "android")
     stand_ins.fcm.unregister(gone)
-    await tell(services, who)
+    await add_notification(services, who)
     await run_jobs(services)
     assert await owners(services, gone) == [] and await owners(services, tablet) == [who.user_id]
     assert len(stand_ins.fcm.shown(tablet)) == 1 and await pushes(services) == []
@@ -223,10 +225,10 @@ async def test_token_of_another_project_is_deleted(services: Container, stand_in
     """FCM's SENDER_ID_MISMATCH: the app on that device registers with another project now."""
     who, token = await with_device(services)
     stand_ins.fcm.mismatch(token)
-    await tell(services, who)
+    await add_notification(services, who)
     await run_jobs(services)
     assert await owners(services, token) == [] and await pushes(services) == []
-    assert len(await told(services, who)) == 1
+    assert len(await notifications_of(services, who)) == 1
 
 
 @pytest.mark.parametrize(("status", "seconds"), [(429, 40), (503, 90)])
@@ -236,11 +238,11 @@ async def test_busy_fcm_is_retried_after_its_delay(
     who, token = await with_device(services)
     stand_ins.faults.add("refuse", SEND, status=status, seconds=seconds)
     began = datetime.now(UTC)
-    await tell(services, who)
+    await add_notification(services, who)
     await run_jobs(services)
     (job,) = await pushes(services)
     assert job.status == "todo" and seconds <= (job.scheduled_at - began).total_seconds() < seconds + 10
-    assert len(await told(services, who)) == 1 and stand_ins.fcm.shown(token) == []
+    assert len(await notifications_of(services, who)) == 1 and stand_ins.fcm.shown(token) == []
     await make_due(services)
     await run_jobs(services)
     assert len(stand_ins.fcm.shown(token)) == 1 and await pushes(services) == []
@@ -251,7 +253,7 @@ async def test_waiting_device_delays_no_other(services: Container, stand_ins: St
     tablet = a_token()
     await services.push_devices.register(who, tablet, "tablet", "android")
     stand_ins.faults.add("refuse", SEND, status=503, seconds=60)
-    await tell(services, who)
+    await add_notification(services, who)
     await run_jobs(services)
     assert len(stand_ins.fcm.shown(phone) + stand_ins.fcm.shown(tablet)) == 1
     await make_due(services)
@@ -263,7 +265,7 @@ async def test_unavailable_fcm_keeps_the_notification(services: Container, stand
     who, token = await with_device(services)
     stand_ins.faults.add("cut", "POST /token")
     stand_ins.faults.add("refuse", SEND, status=500)
-    await tell(services, who)
+    await add_notification(services, who)
     inbox = await services.notifications.list_for_user(who.user_id, limit=10, cursor=None)
     assert [row.title for row in inbox.page.items] == ["Hello"] and inbox.unread == 1
     for attempt in (1, 2):
@@ -279,15 +281,15 @@ async def test_unavailable_fcm_keeps_the_notification(services: Container, stand
 
 async def test_moved_token_gets_no_push_of_its_old_owner(services: Container, stand_ins: StandIns) -> None:
     (who, token), other = await with_device(services), await sign_in(services)
-    await tell(services, who)
+    await add_notification(services, who)
     await services.push_devices.register(other, token, "phone", "ios")
     await run_jobs(services)
-    assert stand_ins.fcm.shown(token) == [] and len(await told(services, who)) == 1
+    assert stand_ins.fcm.shown(token) == [] and len(await notifications_of(services, who)) == 1
 
 
 async def test_read_or_expired_notification_is_not_pushed(services: Container, stand_ins: StandIns) -> None:
     who, token = await with_device(services)
-    await tell(services, who)
+    await add_notification(services, who)
     await services.notifications.mark_all_read(who.user_id)
     await services.notifications.notify_match(who.user_id, "Bob", str(uuid.uuid4()), str(uuid.uuid4()))
     await query(
@@ -296,7 +298,7 @@ async def test_read_or_expired_notification_is_not_pushed(services: Container, s
         u=who.user_id,
     )
     await run_jobs(services)
-    assert stand_ins.fcm.shown(token) == [] and len(await told(services, who)) == 2
+    assert stand_ins.fcm.shown(token) == [] and len(await notifications_of(services, who)) == 2
 
 
 async def test_push_of_an_ended_match_is_dropped(services: Container, stand_ins: StandIns) -> None:
@@ -309,17 +311,17 @@ async def test_push_of_an_ended_match_is_dropped(services: Container, stand_ins:
 
 
 async def test_push_of_a_killed_job_worker_is_resumed(
-    services: Container, stand_ins: StandIns, house: dict[str, str], tmp_path: Path
+    services: Container, stand_ins: StandIns, variables: dict[str, str], tmp_path: Path
 ) -> None:
     who, token = await with_device(services)
     fault = stand_ins.faults.add("slow", SEND, seconds=60)
-    with run_job_worker(house, tmp_path / "worker.log") as worker:
-        await tell(services, who)
+    with run_job_worker(variables, tmp_path / "worker.log") as worker:
+        await add_notification(services, who)
         await eventually(lambda: fault.times == 0, within=15, what="the push under way")
         os.kill(worker.pid, signal.SIGKILL)
         worker.wait()
     assert token not in (tmp_path / "worker.log").read_text()
-    assert stand_ins.fcm.shown(token) == [] and len(await told(services, who)) == 1
+    assert stand_ins.fcm.shown(token) == [] and len(await notifications_of(services, who)) == 1
     assert [job.status for job in await pushes(services)] == ["doing"]
 
     async def done_by_the_next() -> bool:
@@ -357,10 +359,10 @@ async def test_concurrent_call_ends_grant_achievements_once(services: Container)
         db.add(profile)
     began = datetime.now(UTC) - timedelta(minutes=5)
     rooms = [await open_call(services, who.user_id, partner.user_id, began=began) for partner in partners]
-    # Each twice: whoever comes second changes nothing.
+    # Each twice: the second changes nothing.
     ends = [services.call_history.end(room, ended_by=who.user_id) for room in rooms * 2]
     assert sum(await asyncio.gather(*ends)) == 20
-    rows = await told(services, who)
+    rows = await notifications_of(services, who)
     assert [(row.type, row.occasion) for row in rows] == [
         ("achievement", "sessions:50"),
         ("achievement", "streak:7"),
@@ -380,15 +382,15 @@ async def test_regained_streak_is_not_granted_again(services: Container) -> None
             services, "UPDATE profiles SET last_session_at = :d WHERE user_id IN (:a, :b)",
             d=day, a=who.user_id, b=partner.user_id,
         )  # fmt: skip
-    assert [row.occasion for row in await told(services, who)] == ["streak:3"]
+    assert [row.occasion for row in await notifications_of(services, who)] == ["streak:3"]
 
 
 async def test_repeated_occasion_is_one_notification(services: Container, stand_ins: StandIns) -> None:
     who, token = await with_device(services)
     notice = notification_templates.NotificationTemplate(NotificationType.SYSTEM, "Once", "Only.", None, "the occasion")
-    await asyncio.gather(*(tell(services, who, notice) for _ in range(50)))
+    await asyncio.gather(*(add_notification(services, who, notice) for _ in range(50)))
     await run_jobs(services)
-    assert len(await told(services, who)) == len(stand_ins.fcm.shown(token)) == 1
+    assert len(await notifications_of(services, who)) == len(stand_ins.fcm.shown(token)) == 1
 
 
 # --- Reading ------------------------------------------------------------------------------------
@@ -398,7 +400,7 @@ async def test_concurrent_reads_keep_the_first_time(services: Container) -> None
     who = await sign_in(services)
     for _ in range(5):
         for number in range(20):
-            await tell(services, who, notification_templates.system(f"{number:02}", "x"))
+            await add_notification(services, who, notification_templates.system(f"{number:02}", "x"))
         inbox = await services.notifications.list_for_user(who.user_id, limit=100, cursor=None)
         fresh = [row for row in inbox.page.items if not row.read]
         outcomes = await asyncio.gather(
@@ -407,7 +409,7 @@ async def test_concurrent_reads_keep_the_first_time(services: Container) -> None
             *(services.notifications.mark_read(who.user_id, str(row.id)) for row in reversed(fresh)),
         )
         assert inbox.unread == 20
-        at = {row.id: row.read_at for row in await told(services, who)}
+        at = {row.id: row.read_at for row in await notifications_of(services, who)}
         answered = [each for each in outcomes if isinstance(each, Notification)]
         assert len(answered) == 2 * len(fresh) == 40
         assert all(each.read and each.read_at == at[each.id] for each in answered)
@@ -440,22 +442,22 @@ async def test_system_notification_skips_deleted_accounts(services: Container) -
     who = await sign_in(services)
     gone = await sign_in(services)
     await services.account_deletion.delete(gone.user_id, PASSWORD)
-    everybody = (await query(services, "SELECT count(*) FROM users WHERE deleted_at IS NULL"))[0].count
-    assert await services.notifications.send_to_all("Maintenance", "On Sunday.") == everybody
-    assert [row.title for row in await told(services, who)] == ["Maintenance"]
-    assert await told(services, gone) == []
+    accounts = (await query(services, "SELECT count(*) FROM users WHERE deleted_at IS NULL"))[0].count
+    assert await services.notifications.send_to_all("Maintenance", "On Sunday.") == accounts
+    assert [row.title for row in await notifications_of(services, who)] == ["Maintenance"]
+    assert await notifications_of(services, gone) == []
     with pytest.raises(errors.NotFound):
         await services.notifications.send("nobody@example.com", "Hello", "There.")
 
 
 async def test_account_deletion_removes_notifications_and_tokens(services: Container) -> None:
     who, token = await with_device(services)
-    await tell(services, who)
+    await add_notification(services, who)
     await services.account_deletion.delete(who.user_id, PASSWORD)
-    assert await told(services, who) == [] and await owners(services, token) == []
-    await tell(services, who)
+    assert await notifications_of(services, who) == [] and await owners(services, token) == []
+    await add_notification(services, who)
     await services.notifications.notify_match(who.user_id, "Bob", "a-room", "a-session")
-    assert await told(services, who) == []
+    assert await notifications_of(services, who) == []
 
 
 def test_every_notification_type_has_a_text() -> None:

@@ -114,9 +114,9 @@ def happens(stand_ins: StandIns, checkout: str, chance: random.Random) -> None:
             action(checkout)
 
 
-def delivered(told: list[Any], chance: random.Random) -> list[Any]:
-    """What arrives of what was told: shuffled by a little or wholly, some twice, some never."""
-    arriving = [each for each in told for _ in range(chance.choice([0, 1, 1, 1, 2]))]
+def delivered(sent: list[Any], chance: random.Random) -> list[Any]:
+    """The events that arrive: shuffled by a little or wholly, some twice, some never."""
+    arriving = [each for each in sent for _ in range(chance.choice([0, 1, 1, 1, 2]))]
     reach = chance.choice([0, 2, 100])
     return [each for _, each in sorted(enumerate(arriving), key=lambda one: one[0] + chance.uniform(0, reach))]
 
@@ -129,7 +129,7 @@ def entitled(standing: CheckoutState) -> bool:
 
 
 @pytest.fixture(scope="module")
-async def house(settings: Settings, environment: dict[str, str]) -> AsyncIterator[tuple[Container, StandIns]]:
+async def deployment(settings: Settings, environment: dict[str, str]) -> AsyncIterator[tuple[Container, StandIns]]:
     with own_database(settings) as own, stand_ins_running() as stand_ins:
         stand_ins.webhooks.configure(enabled=SUBSCRIBED)
         variables = {**environment, **stand_ins.environment, "DB_NAME": own.db_name}
@@ -138,10 +138,10 @@ async def house(settings: Settings, environment: dict[str, str]) -> AsyncIterato
 
 
 async def test_event_streams_converge(
-    house: tuple[Container, StandIns],
+    deployment: tuple[Container, StandIns],
 ) -> None:
     """Events that are lost, repeated, late or interrupted by a crash lead to one final state."""
-    container, stand_ins = house
+    container, stand_ins = deployment
     print(f"PAYMENT_SEED={SEED} PAYMENT_STREAMS={WHOLE_WAY}")
     other = Container(container.settings.model_copy(update={"payment_provider": "razorpay"}))
     course = await add_course(container, price=PRICE)
@@ -155,20 +155,20 @@ async def test_event_streams_converge(
             shop = chance.choice([container, other])
             order = await shop.checkout.start(await add_learner(container), course)
             checkout = order.provider_session_id or ""
-            told: list[Any] = []
+            sent: list[Any] = []
             for _ in range(chance.randint(1, 5)):
                 happens(stand_ins, checkout, chance)
             # Several at once: two that arrive together are received and acted upon side by side.
             about = {checkout, stand_ins.get_state(checkout).payment or checkout}
-            told = [row for row in stand_ins.webhooks.deliveries() if any(each in row["body"] for each in about)]
-            arriving = delivered(told, chance)
+            sent = [row for row in stand_ins.webhooks.deliveries() if any(each in row["body"] for each in about)]
+            arriving = delivered(sent, chance)
             while arriving:
                 together = [arriving.pop(0) for _ in range(min(len(arriving), chance.randint(1, 3)))]
                 outcomes = await asyncio.gather(*(_deliver(container, stand_ins, row, chance) for row in together))
                 crashes += sum(outcomes)
             if chance.random() < 0.5:
                 # The provider repeats until each was thanked for.
-                for row in told:
+                for row in sent:
                     while await _deliver(container, stand_ins, row, chance):
                         crashes += 1
             return order
@@ -360,8 +360,8 @@ def _written(state: State, order: Order, mark: str) -> list[Any]:
     return written
 
 
-async def test_ten_thousand_event_streams_converge(house: tuple[Container, StandIns], settings: Settings) -> None:
-    container, _ = house
+async def test_ten_thousand_event_streams_converge(deployment: tuple[Container, StandIns], settings: Settings) -> None:
+    container, _ = deployment
     print(f"PAYMENT_SEED={SEED} PAYMENT_STREAMS={LOOKED_UP}")
     keys = Keys()
     accounts = StandIns("http://127.0.0.1:9", keys=keys).environment
@@ -370,10 +370,10 @@ async def test_ten_thousand_event_streams_converge(house: tuple[Container, Stand
     settled = Settled(container)
     await settled.open()
     numbers = iter(range(LOOKED_UP))
-    facts_told = 0
+    facts_sent = 0
 
     async def walk() -> None:
-        nonlocal facts_told
+        nonlocal facts_sent
         for number in numbers:
             chance = random.Random(f"{SEED}/{number}")
             name = ProviderName(chance.choice(["stripe", "razorpay"]))
@@ -382,27 +382,29 @@ async def test_ten_thousand_event_streams_converge(house: tuple[Container, Stand
             stand_ins.webhooks.configure(enabled=SUBSCRIBED)
             for _ in range(chance.randint(1, 5)):
                 happens(stand_ins, checkout, chance)
-            told = [fact for row in stand_ins.webhooks.deliveries() if (fact := _told(readers[name], stand_ins, row))]
-            labels = _labels(told)
-            told = [_labelled(fact, labels) for fact in told]
+            sent = [
+                fact for row in stand_ins.webhooks.deliveries() if (fact := _fact_of(readers[name], stand_ins, row))
+            ]
+            labels = _labels(sent)
+            sent = [_labelled(fact, labels) for fact in sent]
             state = NEW
-            again = chance.sample(told, len(told))
+            again = chance.sample(sent, len(sent))
             # As it arrives, badly; then what was lost comes after all, in any order.
-            for fact in (*delivered(told, chance), *again):
+            for fact in (*delivered(sent, chance), *again):
                 state = await settled.after(name, state, fact)
-            facts_told += len(told)
-            assert state[:7] == _expected(stand_ins, checkout, labels), (number, told, again)
+            facts_sent += len(sent)
+            assert state[:7] == _expected(stand_ins, checkout, labels), (number, sent, again)
             disputes = stand_ins.store.table(f"{name}.disputes")
             assert [each[:2] for each in state[7]] == [
                 (labels[key], "open" if standing == "inquiry" else standing)
                 for key in disputes
                 for standing in [stand_ins.get_state(checkout).dispute]
-            ], (number, told, again)
+            ], (number, sent, again)
 
     await asyncio.gather(*(walk() for _ in range(AT_ONCE)))
     for reader in readers.values():
         await reader.close()
-    print(f"{LOOKED_UP} streams, {facts_told} facts, {settled.size} settlements in PostgreSQL")
+    print(f"{LOOKED_UP} streams, {facts_sent} facts, {settled.size} settlements in PostgreSQL")
     assert next(numbers, None) is None and settled.size > 200
 
 
@@ -419,16 +421,16 @@ def _checkout_at(stand_ins: StandIns, name: str) -> str:
     return str(stand_ins.stripe.create_session(params)["id"])
 
 
-def _told(reader: PaymentProvider, stand_ins: StandIns, row: dict[str, Any]) -> Fact | None:
+def _fact_of(reader: PaymentProvider, stand_ins: StandIns, row: dict[str, Any]) -> Fact | None:
     headers = {name.lower(): text for name, text in stand_ins.webhooks.headers(row).items()}
     return reader.parse_webhook(row["body"].encode(), headers).fact
 
 
-def _labels(told: list[Fact]) -> dict[str, str]:
-    """A label for each id of a stream, in the order in which it was first told of."""
+def _labels(sent: list[Fact]) -> dict[str, str]:
+    """A label for each id of a stream, in the order of its first mention."""
     labels: dict[str, str] = {}
     for name, letter in (("session_id", "s"), ("payment_id", "p"), ("refund_id", "r"), ("dispute_id", "d")):
-        ids = dict.fromkeys(found for fact in told if (found := getattr(fact, name, None)))
+        ids = dict.fromkeys(found for fact in sent if (found := getattr(fact, name, None)))
         labels |= {each: letter if letter in "sp" else f"{letter}{number}" for number, each in enumerate(ids)}
     return labels
 

@@ -48,7 +48,9 @@ async def learner(services: Container) -> Identity:
     return services.logins.identify(signed_in.access_token)
 
 
-async def tell(services: Container, who: Identity, notice: notification_templates.NotificationTemplate) -> None:
+async def add_notification(
+    services: Container, who: Identity, notice: notification_templates.NotificationTemplate
+) -> None:
     async with services.database.transaction() as db:
         await notifications.notify_user(db, uuid.UUID(who.user_id), notice)
 
@@ -74,7 +76,7 @@ async def test_read_notifications_are_pruned(services: Container) -> None:
     """Those read 90 days ago go; those that are unread, however old, and those read later stay."""
     ada = await learner(services)
     for title in ("old", "recent", "unread"):
-        await tell(services, ada, notification_templates.system(title, "There."))
+        await add_notification(services, ada, notification_templates.system(title, "There."))
     await query(services, "UPDATE notifications SET created_at = now() - interval '400 days'")
     await read_days_ago(services, "old", 91)
     await read_days_ago(services, "recent", 89)
@@ -85,14 +87,16 @@ async def test_read_notifications_are_pruned(services: Container) -> None:
 
 async def test_achievement_is_granted_once_after_pruning(services: Container) -> None:
     ada = await learner(services)
-    await tell(services, ada, notification_templates.achievement(WEEK))
-    await tell(services, ada, notification_templates.match_found("Bob", str(uuid.uuid4()), str(uuid.uuid4())))
+    await add_notification(services, ada, notification_templates.achievement(WEEK))
+    await add_notification(
+        services, ada, notification_templates.match_found("Bob", str(uuid.uuid4()), str(uuid.uuid4()))
+    )
     (granted,) = {title for title in await titles(services) if title.startswith("Seven")}
     for title in await titles(services):
         await read_days_ago(services, title, 1000)
     await services.pruning.prune()
     assert await titles(services) == {granted}
-    await tell(services, ada, notification_templates.achievement(WEEK))
+    await add_notification(services, ada, notification_templates.achievement(WEEK))
     assert await count(services, "notifications") == 1
 
 
@@ -133,7 +137,7 @@ async def add_event(services: Container, name: str, handled_days_ago: int | None
 
 
 async def test_handled_events_are_pruned(services: Container) -> None:
-    """An event that nobody could handle stays, however old it is."""
+    """An event that was set aside stays, however old it is."""
     for name, days in (("old", 91), ("recent", 89), ("unhandled", None)):
         await add_event(services, name, days)
     assert (await services.pruning.prune())["webhook_events"] == 1

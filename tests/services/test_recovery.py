@@ -1,4 +1,4 @@
-"""Owns in which order people hear of what happened without their asking, and what is left of whoever is gone."""
+"""Recovery: the order in which outcomes are emitted, and what is left of dead processes and lost data."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class NobodyThere(LocalBus):
 
 
 class Patient(SignalingService):
-    """Drops members of rooms, but hears of whoever it saw first last."""
+    """Drops participants; the drop that begins first ends last."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -68,10 +68,10 @@ async def test_outcomes_are_emitted_as_they_happen(container: Container) -> None
         await rooms.find_partner(
             ticket(user_id, f"{container.bus.worker_id}.{user_id}"), str(uuid.uuid4()), str(uuid.uuid4())
         )
-    told = [
+    emitted = [
         outcome.socket_id async for outcome in recovery.recover_worker("dead") if isinstance(outcome, PartnerCancelled)
     ]
-    assert len(told) == 2 and told == [*signaling.seen[1:], signaling.seen[0]]
+    assert len(emitted) == 2 and emitted == [*signaling.seen[1:], signaling.seen[0]]
 
 
 async def test_lost_searches_match_when_restored(container: Container, make_learner: Any) -> None:

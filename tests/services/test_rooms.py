@@ -1,4 +1,4 @@
-"""Owns the queue and the rooms as Redis keeps them: one script each, whole or not at all, whoever comes at once."""
+"""The queue and the rooms in Redis: scripts are atomic, whatever runs at once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import orjson
 import pytest
 
 import errors
-from adapters.scripts import Scripts
+from adapters.redis_pipeline import RedisPipeline
 from container import Container
 from models import Level
 from services.calls.room_state import ClosedRoom, Paired, ParticipantAway, PartnerCard, Queued, QueueEntry
@@ -125,7 +125,7 @@ async def test_searches_of_one_loop_turn_are_served_in_order(
     before, together = some(25), some(70)
     met_before = [tuple(sorted(choose.sample(users, 2))) for _ in range(300)]
 
-    async def told(each: tuple[QueueEntry, list[str], int | str]) -> str:
+    async def outcome_of(each: tuple[QueueEntry, list[str], int | str]) -> str:
         own, avoid, place = each
         try:
             outcome = await rooms.find_partner(own, str(uuid.uuid4()), str(uuid.uuid4()), avoid, position=place)
@@ -140,11 +140,15 @@ async def test_searches_of_one_loop_turn_are_served_in_order(
         for one, other in met_before:
             await container.redis.set(f"match:recent:{one}:{other}", "1", ex=600)
         for each in before:
-            await told(each)
+            await outcome_of(each)
         for key in sorted(await keys(container, "match:searching:*"))[::5]:
             await container.redis.delete(key)  # what its expiry does
-        heard = await asyncio.gather(*map(told, together)) if at_once else [await told(each) for each in together]
-        # Who searches no more is swept up by whoever comes across them, sooner or later.
+        outcomes = (
+            await asyncio.gather(*map(outcome_of, together))
+            if at_once
+            else [await outcome_of(each) for each in together]
+        )
+        # Entries of searches that ended are removed by the next script that meets them.
         searching = {each["userId"]: each async for each in rooms.iterate_searches()}
         queues: dict[str, list[str]] = {}
         for key in sorted(await keys(container, "match:queue:*")):
@@ -157,7 +161,7 @@ async def test_searches_of_one_loop_turn_are_served_in_order(
         queues = {key: waiting for key, waiting in queues.items() if waiting}
         due = set(map(str, await container.redis.zrange("match:due", 0, -1))) & {f"search:{user}" for user in searching}
         kept = {key for key in await keys(container) if ":searching:" in key or ":in_room:" in key or ":recent:" in key}
-        return heard, {**queues, "due": sorted(due), "kept": sorted(kept)}
+        return outcomes, {**queues, "due": sorted(due), "kept": sorted(kept)}
 
     one_by_one, at_once = await story(at_once=False), await story(at_once=True)
     assert Counter(one_by_one[0]).keys() >= {"waits", "already_searching", "already_in_room"}
@@ -337,15 +341,15 @@ async def test_requeued_search_may_go_first(container: Container, rooms: Rooms, 
 
 async def test_requeued_search_may_keep_its_start(rooms: Rooms, ticket: MakeTicket) -> None:
     first, second, third = [ticket("advanced", "food") for _ in range(3)]
-    everybody = [each["userId"] for each in (first, second, third)]
+    all_users = [each["userId"] for each in (first, second, third)]
     outcomes = await asyncio.gather(
         *(
-            rooms.find_partner(each, "room", "session", everybody, position=place)
+            rooms.find_partner(each, "room", "session", all_users, position=place)
             for each, place in ((first, ""), (second, 2_000))
         )
     )
     assert [outcome.ahead for outcome in outcomes if isinstance(outcome, Queued)] == [1, 0]
-    await rooms.find_partner(third, "room", "session", everybody, position=1_000)
+    await rooms.find_partner(third, "room", "session", all_users, position=1_000)
     for expected in (third, second, first):
         outcome = await find(rooms, ticket("advanced", "food"))
         assert isinstance(outcome, Paired) and outcome.partner_entry["userId"] == expected["userId"]
@@ -388,7 +392,10 @@ async def test_concurrent_joins_make_one_caller(rooms: Rooms, ticket: MakeTicket
         seats = await asyncio.gather(
             rooms.join(room_id, one["userId"], "w.one"), rooms.join(room_id, other["userId"], "w.other")
         )
-        assert {(seat.role, bool(seat.peer_socket_id)) for seat in seats} == {("caller", False), ("receiver", True)}
+        assert {(joined.role, bool(joined.peer_socket_id)) for joined in seats} == {
+            ("caller", False),
+            ("receiver", True),
+        }
 
 
 async def test_room_is_closed_once(container: Container, rooms: Rooms, ticket: MakeTicket) -> None:
@@ -454,8 +461,8 @@ async def test_match_is_announced_once(rooms: Rooms, ticket: MakeTicket) -> None
 
 @pytest.fixture
 async def brief(settings: Settings, own_valkey: dict[str, str]) -> AsyncIterator[Rooms]:
-    """Rooms in which everything is over soon, and nobody else looks at what is due."""
-    own = Scripts(settings.model_copy(update={"redis_port": int(own_valkey["REDIS_PORT"])}), LUA_DIRECTORY)
+    """Rooms with deadlines of milliseconds, on a Redis where no server takes them."""
+    own = RedisPipeline(settings.model_copy(update={"redis_port": int(own_valkey["REDIS_PORT"])}), LUA_DIRECTORY)
     await own.execute("FLUSHALL")
     await own.execute("SET", "worker:here", "1")
     soon = timedelta(milliseconds=50)
@@ -543,7 +550,7 @@ async def test_lost_room_is_restored_once(container: Container, rooms: Rooms, ti
         room_id, "session", both, is_call=True, remaining=hour, participant_id=other["userId"], socket_id="w.other"
     )
     assert await rooms.get_room_id(one["userId"]) is None and await rooms.get_room_id(other["userId"]) is None
-    # Whoever is somewhere else by now is not put back into it.
+    # A user who is in another room by now is not put back into this one.
     await find(rooms, third := ticket("advanced"))
     elsewhere = (third["userId"], str(uuid.uuid4()))
     assert not await rooms.restore_room("another", "session", elsewhere, is_call=True, remaining=hour)

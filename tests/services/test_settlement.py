@@ -1,4 +1,4 @@
-"""An order becomes the same of the same facts, whatever order they come in, however often, however many at once."""
+"""Settlement: the same facts make the same order, in any sequence, repeated, and at once."""
 
 from __future__ import annotations
 
@@ -36,22 +36,22 @@ from testing.payments import (
 )
 
 PRICE = 49900
-Told = Callable[[Order], Webhook]
+MakeWebhook = Callable[[Order], Webhook]
 MakeOrder = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
-async def house(settings: Settings) -> AsyncIterator[Container]:
+async def services(settings: Settings) -> AsyncIterator[Container]:
     """A container with a database of its own: no other test's jobs are in it."""
     async with selling_container(settings) as services:
         yield services
 
 
 @pytest.fixture
-def order(house: Container) -> MakeOrder:
+def order(services: Container) -> MakeOrder:
     async def make(price: int = PRICE, learner: str | None = None, course: str | None = None) -> Order:
-        learner = learner or await add_learner(house)
-        return await house.checkout.start(learner, course or await add_course(house, price=price))
+        learner = learner or await add_learner(services)
+        return await services.checkout.start(learner, course or await add_course(services, price=price))
 
     return make
 
@@ -60,7 +60,7 @@ def full(order: Order) -> Webhook:
     return refunded(order, PRICE)
 
 
-def part(status: str, kind: str) -> Told:
+def part(status: str, kind: str) -> MakeWebhook:
     return lambda order: refunded(order, 10000, status=status, kind=kind, refund="re_part")
 
 
@@ -68,7 +68,7 @@ def rest(order: Order) -> Webhook:
     return refunded(order, PRICE - 10000, refund="re_rest")
 
 
-def closed(status: str) -> Told:
+def closed(status: str) -> MakeWebhook:
     return lambda order: disputed(order, status=status, kind="charge.dispute.closed")
 
 
@@ -96,7 +96,7 @@ def escalated(order: Order) -> Webhook:
 NOTHING: dict[str, Any] = {"inquiry": False, "refunds": [], "disputes": [], "alerts": []}
 PAID = {"status": "paid", "paid": True, "amount_refunded": 0, "disputed": False, "enrolled": True, **NOTHING}
 UNPAID = {"paid": False, "amount_refunded": 0, "disputed": False, "enrolled": False, **NOTHING}
-STORIES: dict[str, tuple[list[Told], dict[str, Any]]] = {
+CASES: dict[str, tuple[list[MakeWebhook], dict[str, Any]]] = {
     "paid, expired, refunded, disputed": (
         [completed, expired, full, disputed],
         {
@@ -147,7 +147,7 @@ STORIES: dict[str, tuple[list[Told], dict[str, Any]]] = {
     ),
     "money that takes days": ([processing, arrived, expired], PAID),
     "money that never comes": ([processing, bounced, expired], {**UNPAID, "status": "failed"}),
-    "nobody pays": ([expired], {**UNPAID, "status": "expired"}),
+    "unpaid": ([expired], {**UNPAID, "status": "expired"}),
     "a completed checkout that is not paid": ([processing], {**UNPAID, "status": "processing"}),
     "an inquiry": ([completed, inquired], {**PAID, "inquiry": True, "disputes": ["open"], "alerts": ["inquiry"]}),
     "an inquiry that is closed": (
@@ -167,73 +167,73 @@ STORIES: dict[str, tuple[list[Told], dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("name", STORIES)
-async def test_event_order_and_repeats_do_not_matter(house: Container, order: MakeOrder, name: str) -> None:
-    told, expected = STORIES[name]
-    for permutation in itertools.permutations(told):
+@pytest.mark.parametrize("name", CASES)
+async def test_event_order_and_repeats_do_not_matter(services: Container, order: MakeOrder, name: str) -> None:
+    events, expected = CASES[name]
+    for permutation in itertools.permutations(events):
         made = await order()
         webhooks = [each(made) for each in permutation]
         # Each again by its id, and at the end all of them as events of other ids.
         for each in webhooks:
-            await deliver(house, each, each)
-        await deliver(house, *(each(made) for each in permutation))
-        assert await state_of(house, made) == expected, [each.__name__ for each in permutation]
+            await deliver(services, each, each)
+        await deliver(services, *(each(made) for each in permutation))
+        assert await state_of(services, made) == expected, [each.__name__ for each in permutation]
 
 
-@pytest.mark.parametrize("name", STORIES)
-async def test_concurrent_events_end_the_same(house: Container, order: MakeOrder, name: str) -> None:
-    told, expected = STORIES[name]
+@pytest.mark.parametrize("name", CASES)
+async def test_concurrent_events_end_the_same(services: Container, order: MakeOrder, name: str) -> None:
+    events, expected = CASES[name]
     for _ in range(5):
         made = await order()
-        webhooks = [each(made) for each, _ in zip(itertools.cycle(told), range(8), strict=False)]
+        webhooks = [each(made) for each, _ in zip(itertools.cycle(events), range(8), strict=False)]
         await asyncio.gather(
             *(
-                house.webhooks.receive(each.body, {name.lower(): text for name, text in each.headers.items()})
+                services.webhooks.receive(each.body, {name.lower(): text for name, text in each.headers.items()})
                 for each in webhooks
             )
         )
-        await house.jobs.app.run_worker_async(
+        await services.jobs.app.run_worker_async(
             wait=False, install_signal_handlers=False, concurrency=8, delete_jobs="successful"
         )
-        assert await state_of(house, made) == expected
+        assert await state_of(services, made) == expected
 
 
-async def test_event_id_is_stored_and_handled_once(house: Container, order: MakeOrder) -> None:
+async def test_event_id_is_stored_and_handled_once(services: Container, order: MakeOrder) -> None:
     made = await order()
     webhook = completed(made)
     headers = {name.lower(): text for name, text in webhook.headers.items()}
-    await asyncio.gather(*(house.webhooks.receive(webhook.body, headers) for _ in range(20)))
+    await asyncio.gather(*(services.webhooks.receive(webhook.body, headers) for _ in range(20)))
     count = "SELECT count(*) FROM webhook_events WHERE fact->>'order_id' = :o"
-    assert await value(house, count, o=str(made.id)) == 1
+    assert await value(services, count, o=str(made.id)) == 1
     jobs = "SELECT count(*) FROM procrastinate_jobs WHERE task_name = 'payments.handle_event' AND status = 'todo'"
-    assert await value(house, jobs) == 1
-    await run_jobs(house)
-    assert (await state_of(house, made))["enrolled"]
-    # The inbox holds whatever Redis has forgotten.
-    assert await house.redis.delete(*[key async for key in house.redis.scan_iter("webhook:stripe:*")])
-    await house.webhooks.receive(webhook.body, headers)
-    assert await value(house, count, o=str(made.id)) == 1 and await value(house, jobs) == 0
+    assert await value(services, jobs) == 1
+    await run_jobs(services)
+    assert (await state_of(services, made))["enrolled"]
+    # The inbox holds where Redis has lost its key.
+    assert await services.redis.delete(*[key async for key in services.redis.scan_iter("webhook:stripe:*")])
+    await services.webhooks.receive(webhook.body, headers)
+    assert await value(services, count, o=str(made.id)) == 1 and await value(services, jobs) == 0
 
 
-async def test_stored_events_hold_no_personal_data(house: Container, order: MakeOrder) -> None:
+async def test_stored_events_hold_no_personal_data(services: Container, order: MakeOrder) -> None:
     made = await order()
-    await deliver(house, completed(made))
-    kept = await rows(house, "SELECT fact::text FROM webhook_events WHERE fact->>'order_id' = :o", o=str(made.id))
+    await deliver(services, completed(made))
+    kept = await rows(services, "SELECT fact::text FROM webhook_events WHERE fact->>'order_id' = :o", o=str(made.id))
     assert len(kept) == 1 and "@" not in kept[0].fact
 
 
-async def test_sweeper_handles_an_event_without_a_job(house: Container, order: MakeOrder) -> None:
+async def test_sweeper_handles_an_event_without_a_job(services: Container, order: MakeOrder) -> None:
     made = await order()
     webhook = completed(made)
-    await house.webhooks.receive(webhook.body, {name.lower(): text for name, text in webhook.headers.items()})
-    await rows(house, "DELETE FROM procrastinate_jobs WHERE status = 'todo' RETURNING id")
-    assert await house.webhooks.handle_overdue() == 0, "it is not overdue yet"
+    await services.webhooks.receive(webhook.body, {name.lower(): text for name, text in webhook.headers.items()})
+    await rows(services, "DELETE FROM procrastinate_jobs WHERE status = 'todo' RETURNING id")
+    assert await services.webhooks.handle_overdue() == 0, "it is not overdue yet"
     await rows(
-        house,
+        services,
         "UPDATE webhook_events SET received_at = now() - interval '6 minutes' WHERE handled_at IS NULL RETURNING id",
     )
-    assert await house.webhooks.handle_overdue() == 1
-    assert (await state_of(house, made))["status"] == "paid"
+    assert await services.webhooks.handle_overdue() == 1
+    assert (await state_of(services, made))["status"] == "paid"
 
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
@@ -247,89 +247,93 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-async def test_mismatched_payment_is_refused_and_reported(house: Container, order: MakeOrder, name: str) -> None:
+async def test_mismatched_payment_is_refused_and_reported(services: Container, order: MakeOrder, name: str) -> None:
     changes, alert = WRONG[name]
     made = await order()
     for _ in range(2):
-        await deliver(house, completed(made, **changes))
-    assert await state_of(house, made) == {**UNPAID, "status": "pending", "alerts": [alert]}
+        await deliver(services, completed(made, **changes))
+    assert await state_of(services, made) == {**UNPAID, "status": "pending", "alerts": [alert]}
     # The right one still does.
-    await deliver(house, completed(made))
-    assert await state_of(house, made) == {**PAID, "alerts": [alert]}
+    await deliver(services, completed(made))
+    assert await state_of(services, made) == {**PAID, "alerts": [alert]}
 
 
-async def test_checkout_with_a_lost_id_is_found_by_metadata(house: Container, order: MakeOrder) -> None:
+async def test_checkout_with_a_lost_id_is_found_by_metadata(services: Container, order: MakeOrder) -> None:
     made = await order()
     await rows(
-        house,
+        services,
         "UPDATE orders SET provider_session_id = NULL, checkout_url = NULL WHERE id = :o RETURNING id",
         o=made.id,
     )
-    await deliver(house, completed(made))
-    assert await state_of(house, made) == PAID
+    await deliver(services, completed(made))
+    assert await state_of(services, made) == PAID
 
 
-async def test_foreign_event_is_acknowledged_without_effect(house: Container, order: MakeOrder) -> None:
+async def test_foreign_event_is_acknowledged_without_effect(services: Container, order: MakeOrder) -> None:
     made = await order()
-    before = await value(house, "SELECT count(*) FROM orders WHERE status <> 'pending'")
+    before = await value(services, "SELECT count(*) FROM orders WHERE status <> 'pending'")
     stranger = made.model_copy(update={"id": uuid.uuid4(), "provider_session_id": "cs_test_of_a_shop"})
     row = stripe_session(stranger, metadata={})
-    await deliver(house, stripe_webhook("checkout.session.completed", row), refunded(stranger, 100), disputed(stranger))
-    await deliver(house, stripe_webhook("invoice.paid", {"id": "in_1"}))
-    assert await value(house, "SELECT count(*) FROM orders WHERE status <> 'pending'") == before
-    assert await value(house, "SELECT count(*) FROM webhook_events WHERE type = 'invoice.paid'") == 0
+    await deliver(
+        services, stripe_webhook("checkout.session.completed", row), refunded(stranger, 100), disputed(stranger)
+    )
+    await deliver(services, stripe_webhook("invoice.paid", {"id": "in_1"}))
+    assert await value(services, "SELECT count(*) FROM orders WHERE status <> 'pending'") == before
+    assert await value(services, "SELECT count(*) FROM webhook_events WHERE type = 'invoice.paid'") == 0
 
 
-async def test_double_payment_enrolls_once_and_alerts(house: Container, order: MakeOrder) -> None:
-    learner, course = await add_learner(house), await add_course(house, price=PRICE)
+async def test_double_payment_enrolls_once_and_alerts(services: Container, order: MakeOrder) -> None:
+    learner, course = await add_learner(services), await add_course(services, price=PRICE)
     first = await order(learner=learner, course=course)
-    await deliver(house, expired(first))
+    await deliver(services, expired(first))
     second = await order(learner=learner, course=course)
     assert second.id != first.id
     # The first was paid in its last minute, and the news came late.
-    await deliver(house, completed(second), completed(first))
-    assert await state_of(house, second) == PAID
-    assert await state_of(house, first) == {**PAID, "alerts": ["paid_twice"]}
+    await deliver(services, completed(second), completed(first))
+    assert await state_of(services, second) == PAID
+    assert await state_of(services, first) == {**PAID, "alerts": ["paid_twice"]}
     # Giving back either one leaves the other.
-    await deliver(house, refunded(second, PRICE))
-    assert (await state_of(house, second))["status"] == "refunded"
-    assert (await state_of(house, first))["enrolled"]
-    await deliver(house, refunded(first, PRICE))
-    assert not (await state_of(house, first))["enrolled"]
+    await deliver(services, refunded(second, PRICE))
+    assert (await state_of(services, second))["status"] == "refunded"
+    assert (await state_of(services, first))["enrolled"]
+    await deliver(services, refunded(first, PRICE))
+    assert not (await state_of(services, first))["enrolled"]
 
 
 async def test_razorpay_events_end_the_same(settings: Settings) -> None:
     with own_database(settings) as own:
         own = with_payment_accounts(own, payment_provider="razorpay")
-        async with running_container(own, payment_providers=fake_providers(own)) as house:
+        async with running_container(own, payment_providers=fake_providers(own)) as services:
             for permutation in itertools.permutations(range(4)):
-                made = await house.checkout.start(await add_learner(house), await add_course(house, price=PRICE))
+                made = await services.checkout.start(
+                    await add_learner(services), await add_course(services, price=PRICE)
+                )
                 assert made.provider == "razorpay"
                 payment = {"id": f"pay_{made.id.hex[:14]}", "amount": PRICE, "currency": "INR", "status": "captured"}
                 money = {"payment_id": payment["id"], "amount": PRICE, "currency": "INR"}
                 refund = {"id": f"rfnd_{made.id.hex[:14]}", "status": "processed", "notes": [], **money}
                 dispute = {"id": f"disp_{made.id.hex[:13]}", "status": "open", "reason_code": "fraud", **money}
                 expiry = razorpay_link(made, status="expired", amount_paid=0)
-                told = [
+                events = [
                     razorpay_webhook("payment_link.paid", {"payment_link": razorpay_link(made), "payment": payment}),
                     razorpay_webhook("payment_link.expired", {"payment_link": expiry}),
                     razorpay_webhook("refund.processed", {"refund": refund, "payment": payment}),
                     razorpay_webhook("payment.dispute.created", {"payment": payment, "dispute": dispute}),
                 ]
                 attempt = {**payment, "id": "pay_declined", "status": "failed"}
-                await deliver(house, razorpay_webhook("payment.failed", {"payment": attempt}))
+                await deliver(services, razorpay_webhook("payment.failed", {"payment": attempt}))
                 for index in permutation:
-                    await deliver(house, told[index], told[index])
-                assert await state_of(house, made) == STORIES["paid, expired, refunded, disputed"][1]
+                    await deliver(services, events[index], events[index])
+                assert await state_of(services, made) == CASES["paid, expired, refunded, disputed"][1]
 
 
-async def test_refunds_never_exceed_the_payment(house: Container, order: MakeOrder) -> None:
+async def test_refunds_never_exceed_the_payment(services: Container, order: MakeOrder) -> None:
     for too_much_first in (True, False):
         made = await order()
-        told = [completed(made), refunded(made, PRICE + 1)]
-        await deliver(house, *(reversed(told) if too_much_first else told))
-        assert await state_of(house, made) == {**PAID, "alerts": ["amount_differs"]}
-    await deliver(house, refunded(made, 40000, refund="re_a"), refunded(made, 40000, refund="re_b"))
-    state = await state_of(house, made)
+        events = [completed(made), refunded(made, PRICE + 1)]
+        await deliver(services, *(reversed(events) if too_much_first else events))
+        assert await state_of(services, made) == {**PAID, "alerts": ["amount_differs"]}
+    await deliver(services, refunded(made, 40000, refund="re_a"), refunded(made, 40000, refund="re_b"))
+    state = await state_of(services, made)
     assert (state["status"], state["amount_refunded"], state["enrolled"]) == ("refunded", PRICE, False)
-    assert payment_of(made) == await value(house, "SELECT provider_payment_id FROM orders WHERE id = :o", o=made.id)
+    assert payment_of(made) == await value(services, "SELECT provider_payment_id FROM orders WHERE id = :o", o=made.id)

@@ -308,8 +308,8 @@ async def test_mutated_events_fail_nothing(
             for mutation in MUTATIONS.values():
                 body = json.dumps(changed(event, path, mutation)).encode()
                 answer = await send(http, sign(body))
-                assert answer.status_code in (200, 400), (path, mutation, answer.text)
-                assert answer.status_code == 200 or answer.json()["code"] == "request_invalid"
+                # Still JSON with a field of an event: acknowledged, for repeating it would change nothing.
+                assert answer.status_code == 200, (path, mutation, answer.text)
                 sent += 1
         await handle_each(server)
         await rows(server, "DELETE FROM webhook_events WHERE set_aside_at IS NOT NULL RETURNING id")

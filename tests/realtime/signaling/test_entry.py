@@ -22,7 +22,7 @@ from testing.servers import Phone
 
 
 async def test_first_to_join_is_the_caller(pair: Pair) -> None:
-    """Each participant is told of their own join, and the first one of the second's."""
+    """Each receives `peer_joined` of their own join, and the first one that of the second."""
     one, other = pair
     for caller, receiver in ((one, other), (other, one)):
         room = {"roomId": (await match(one, other))["roomId"]}
@@ -71,10 +71,10 @@ async def test_joining_again_changes_nothing(pair: Pair, container: Container) -
     caller, receiver = pair
     room = await call(caller, receiver)
     made = await call_row(container, room["roomId"])
-    heard = [len(phone.received) for phone in pair]
+    received = [len(phone.received) for phone in pair]
     for phone in pair:
         assert await phone.send("join_room", room) == {"ok": True}
-    assert [len(phone.received) for phone in pair] == heard, "nothing has changed for anybody"
+    assert [len(phone.received) for phone in pair] == received, "nothing has changed "
     assert await caller.send("webrtc_offer", {**room, "sdp": "again"}) == {"ok": True}
     await receiver.wait_for("webrtc_offer")
     again = await call_row(container, room["roomId"])
@@ -117,9 +117,9 @@ async def test_foreign_room_answers_like_a_missing_one(make_phone: MakePhone) ->
     theirs = await call(ada, bob)
     missing = {"roomId": str(uuid.uuid4())}
     shouted = {"roomId": theirs["roomId"].upper()}
-    heard = [len(ada.received), len(bob.received)]
+    received = [len(ada.received), len(bob.received)]
 
-    async def told(phone: Phone, room: Room) -> list[dict[str, Any]]:
+    async def acks_of(phone: Phone, room: Room) -> list[dict[str, Any]]:
         phone.received.clear()
         acks = [
             await phone.send("join_room", room),
@@ -132,18 +132,18 @@ async def test_foreign_room_answers_like_a_missing_one(make_phone: MakePhone) ->
         return acks
 
     for stranger in (eve, mallory):
-        foreign = await told(stranger, theirs)
+        foreign = await acks_of(stranger, theirs)
         assert [ack_code(ack) for ack in foreign] == ["not_in_room"] * 5
-        assert foreign == await told(stranger, missing) == await told(stranger, shouted)
+        assert foreign == await acks_of(stranger, missing) == await acks_of(stranger, shouted)
     # The same for matched who are in a call of their own, which goes on.
     own = await call(eve, mallory)
     for stranger in (eve, mallory):
-        assert await told(stranger, theirs) == await told(stranger, missing) == foreign
+        assert await acks_of(stranger, theirs) == await acks_of(stranger, missing) == foreign
     assert await eve.send("webrtc_offer", {**own, "sdp": "v=0 own"}) == {"ok": True}
     assert (await mallory.wait_for("webrtc_offer"))["sdp"] == "v=0 own"
     assert await ada.send("webrtc_offer", {**theirs, "sdp": "v=0 theirs"}) == {"ok": True}
     assert (await bob.wait_for("webrtc_offer"))["sdp"] == "v=0 theirs"
-    assert [len(ada.received), len(bob.received) - 1] == heard, "a stranger was heard"
+    assert [len(ada.received), len(bob.received) - 1] == received, "a stranger was heard"
 
 
 async def test_ended_room_stays_closed_during_the_next_call(pair: Pair) -> None:

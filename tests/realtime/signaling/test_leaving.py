@@ -56,10 +56,10 @@ async def test_simultaneous_hang_ups_end_the_call_once(pair: Pair, container: Co
     for _ in range(15):
         room = await call(*pair)
         acks = await asyncio.gather(*(phone.send("end_call", room) for phone in pair for _ in range(2)))
-        told = [ack_code(ack) for ack in acks]
-        assert sorted(told) == ["ok", "room_closed", "room_closed", "room_closed"]
+        codes = [ack_code(ack) for ack in acks]
+        assert sorted(codes) == ["ok", "room_closed", "room_closed", "room_closed"]
         ended = await ended_call_row(container, room["roomId"])
-        first = told.index("ok") // 2
+        first = codes.index("ok") // 2
         assert ended.ended_by is (EndedBy.USER_A, EndedBy.USER_B)[first]
         await pair[1 - first].wait_for("peer_left")
         assert event_names(pair[first]).count("peer_left") == 0
@@ -95,11 +95,11 @@ async def test_disconnect_without_return_ends_the_call(pair: Pair, container: Co
     assert await receiver.send("find_partner", {"topic": "on we go"}) == {"ok": True}
 
 
-@pytest.mark.parametrize("joined", ["nobody", "leaver", "stayer"])
+@pytest.mark.parametrize("joined", ["neither", "leaver", "stayer"])
 async def test_disconnect_before_both_joined_cancels_the_match(pair: Pair, container: Container, joined: str) -> None:
     leaver, stayer = pair
     room = {"roomId": (await match(leaver, stayer))["roomId"]}
-    if joined != "nobody":
+    if joined != "neither":
         await (leaver if joined == "leaver" else stayer).send("join_room", room)
     await leaver.client.disconnect()
     assert await stayer.wait_for("partner_cancelled") == {}

@@ -33,11 +33,11 @@ async def test_peer_joining_during_own_join_is_known(container: Container, match
         """Rooms whose answer to the first to join is late: the second has joined, and said so."""
 
         async def join(self, room_id: str, user_id: str, socket: str, after: int | None = None) -> Any:
-            seat = await super().join(room_id, user_id, socket, after)
+            joined = await super().join(room_id, user_id, socket, after)
             if user_id == one:
                 await signaling.join_room(other, "w.other", room_id)
                 await bus.release()
-            return seat
+            return joined
 
     signaling = SignalingStack(container, bus=bus, rooms=Slow(container.scripts)).signaling
     joined = await signaling.join_room(one, "w.one", room_id)
@@ -74,12 +74,12 @@ async def test_disconnect_of_another_device_is_ignored(container: Container, mat
     assert await signaling.disconnect(one, "w.one") is None
     await bus.release()
     assert stack.moves == [PeerReconnecting("w.other", 10)]
-    assert await signaling.end_call(other, "w.other", room_id) is None, "there is nobody to tell"
+    assert await signaling.end_call(other, "w.other", room_id) is None, "there is no peer to notify"
     assert (await ended_call_row(container, room_id)).ended_by is not None
 
 
-@pytest.mark.parametrize("heard_of_it", [True, False])
-async def test_late_away_message_is_ignored(container: Container, matched: Matched, heard_of_it: bool) -> None:
+@pytest.mark.parametrize("drop_arrived", [True, False])
+async def test_late_away_message_is_ignored(container: Container, matched: Matched, drop_arrived: bool) -> None:
     """A peer drops and returns; a slower process's message of the drop arrives after the return."""
     one, other, room_id = matched
     bus = HeldBus()
@@ -90,7 +90,7 @@ async def test_late_away_message_is_ignored(container: Container, matched: Match
     await bus.release()
     # The other drops and comes back, and one worker is slower to say so than another: it goes and comes again.
     await signaling.disconnect(other, "w.other")
-    if heard_of_it:
+    if drop_arrived:
         await bus.release()
     late = [*bus.held]
     bus.held.clear()
@@ -98,11 +98,11 @@ async def test_late_away_message_is_ignored(container: Container, matched: Match
     await bus.release()
     back = [*stack.moves]
     assert back == (
-        [PeerReconnecting("w.one", 10), PeerReconnected("w.one")] if heard_of_it else [PeerReconnected("w.one")]
+        [PeerReconnecting("w.one", 10), PeerReconnected("w.one")] if drop_arrived else [PeerReconnected("w.one")]
     )
     bus.held[:] = late
     await bus.release()
-    assert stack.moves == back, "they were told that a peer is away who is there"
+    assert stack.moves == back, "a present peer is reported as away"
     assert offer(signaling, "w.one", room_id) == "w.second"
 
 
@@ -136,6 +136,6 @@ async def test_second_hang_up_ends_nothing(container: Container, matched: Matche
         await signaling.join_room(user_id, socket, room_id)
     await bus.release()
     assert await signaling.end_call(one, "w.one", room_id) == PeerLeft("w.other", "ended")
-    with pytest.raises(errors.RoomClosed):  # before they hear of it
+    with pytest.raises(errors.RoomClosed):  # before the message of it arrives
         await signaling.end_call(other, "w.other", room_id)
     assert (await ended_call_row(container, room_id)).ended_by is EndedBy.USER_A
