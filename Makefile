@@ -1,4 +1,4 @@
-# What a developer types. `make` lists it. Needs make and Python 3.11 or newer; the rest comes from PyPI, by hash.
+# Developer commands; `make` lists them. Needs make and Python 3.11 or newer; all else comes from PyPI, by hash.
 
 BIN := .venv/bin
 UV := .parlance/uv/bin/uv
@@ -8,43 +8,57 @@ export UV_PYTHON_DOWNLOADS := never
 # The certificates that this machine trusts, so that a proxy which inspects TLS is one of them, as it is for pip.
 export UV_SYSTEM_CERTS ?= true
 
+# The length limit is no setting of its file.
+CZ := $(BIN)/cz check --message-length-limit 72
+
 .DEFAULT_GOAL := help
 
 .PHONY: help
-help: ## List what can be made.
+help: ## List all targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
 .PHONY: run
 run: env ## Run everything: server, worker, PostgreSQL, Redis and S3 (ARGS=--reload).
 	@$(BIN)/parlance dev $(ARGS)
 
-# Two processes, each with services of its own; the tests of a file stay together.
-AT_ONCE := -n 2 --dist loadfile
+# Two processes, each with its own services; the tests of a file stay together.
+PARALLEL := -n 2 --dist loadfile
 
 .PHONY: test
-test: env ## Run the tests that need nothing but this folder (ARGS="-k auth").
-	$(BIN)/python -m pytest -m "not system" $(or $(ARGS),$(AT_ONCE))
+test: env ## Run the tests that need no system packages (ARGS="-k auth").
+	$(BIN)/python -m pytest -m "not system" $(or $(ARGS),$(PARALLEL))
 	$(if $(ARGS),,$(MAKE) --no-print-directory test-connexion)
 
 .PHONY: test-connexion
 test-connexion: env ## Run the tests marked `rest_paths` without the fast path (part of a whole `make test`).
-	REST_FAST_PATH=false $(BIN)/python -m pytest -m "rest_paths and not system" tests/contract tests/handlers $(or $(ARGS),$(AT_ONCE))
+	REST_FAST_PATH=false $(BIN)/python -m pytest -m "rest_paths and not system" tests/contract tests/handlers $(or $(ARGS),$(PARALLEL))
 
 .PHONY: test-system
 test-system: env ## Run the tests that need Debian packages: coturn, nginx, Chromium.
 	$(BIN)/python -m pytest -m system $(ARGS)
 
 .PHONY: check
-check: env ## Check style, types, layers, the specs, what breaks clients, the client and the migrations.
+check: env ## Check style, types, layers, specs, breaking changes, generated types and migrations.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/deptry .
+	$(BIN)/deptry . --exclude '^(\.venv|\.parlance)' --extend-exclude '^node_modules' --ignore DEP002,DEP004
+	@$(MAKE) --no-print-directory check-commits
 	$(BIN)/python -m contract.lint
 	$(BIN)/python -m contract.compare
 	$(BIN)/python -m contract.python_types --check
 	$(BIN)/python -m contract.typescript --check
 	$(BIN)/parlance migrations check --embedded
+
+# Where there is no main to compare with (an archive, a shallow clone of a branch), there is nothing to check.
+.PHONY: check-commits
+check-commits: env ## Check the subjects of the commits that main does not have yet.
+	@for base in origin/main main; do \
+		git rev-parse --quiet --verify $$base >/dev/null 2>&1 || continue; \
+		[ -z "$$(git rev-list --max-count=1 $$base..HEAD)" ] || $(CZ) --rev-range $$base..HEAD; exit; \
+	done
 
 .PHONY: types
 types: env ## Write the Python and TypeScript types of both specs, and bundle the practice page.
@@ -52,71 +66,71 @@ types: env ## Write the Python and TypeScript types of both specs, and bundle th
 	$(BIN)/python -m contract.typescript
 
 .PHONY: release-specs
-release-specs: env ## Make the two specs those that clients have: part of a release.
+release-specs: env ## Copy both specs to contract/released: part of a release.
 	$(BIN)/python -m contract.compare --release
 
 WIRE := .parlance/wire
 .PHONY: mutants
-mutants: env ## Rename everything in both specs, one thing at a time, and say what no test notices (about ten minutes).
+mutants: env ## Mutate both specs, and list mutants that no test detects (about ten minutes).
 	rm -rf $(WIRE)
-	WIRE_RECORD=$(WIRE) $(BIN)/python -m pytest -m "not system" tests/contract tests/handlers tests/realtime $(AT_ONCE)
+	WIRE_RECORD=$(WIRE) $(BIN)/python -m pytest -m "not system" tests/contract tests/handlers tests/realtime $(PARALLEL)
 	$(BIN)/python -m tests.contract.mutations $(WIRE)
 
 .PHONY: bench
-bench: env ## Measure all of what follows, and write docs/performance.md (about 23 minutes; ARGS="rest day").
+bench: env ## Run all benchmarks, and write docs/performance.md (about 23 minutes; ARGS="rest day").
 	$(BIN)/python -m bench.run $(ARGS)
 
 .PHONY: bench-rest
-bench-rest: env ## Measure REST beside Fastify, in one run (about four minutes).
+bench-rest: env ## Benchmark REST beside Fastify (about four minutes).
 	$(BIN)/python -m bench.rest.run
 	@$(BIN)/python -m bench.performance
 
 .PHONY: bench-sockets
-bench-sockets: env ## Measure sockets beside socket.io, in one run (about five minutes).
+bench-sockets: env ## Benchmark sockets beside socket.io (about five minutes).
 	$(BIN)/python -m bench.sockets.run
 	@$(BIN)/python -m bench.performance
 
 .PHONY: bench-matching
-bench-matching: env ## Measure matching beside the same on Node (about three minutes).
+bench-matching: env ## Benchmark matchmaking beside Node (about three minutes).
 	$(BIN)/python -m bench.matching.run
 	@$(BIN)/python -m bench.performance
 
 .PHONY: bench-webhooks
-bench-webhooks: env ## Measure how soon webhooks are thanked for, beside Fastify (about three minutes).
+bench-webhooks: env ## Benchmark webhook acknowledgements beside Fastify (about three minutes).
 	$(BIN)/python -m bench.webhooks.run
 	@$(BIN)/python -m bench.performance
 
 .PHONY: bench-upload
-bench-upload: env ## Measure the server's memory while a gigabyte is uploaded (about two minutes).
+bench-upload: env ## Benchmark the server's memory during an upload of a gigabyte (about two minutes).
 	$(BIN)/python -m bench.upload.run
 	@$(BIN)/python -m bench.performance
 
 .PHONY: bench-bus
-bench-bus: env ## Measure messages between workers beside Node's (about two minutes).
+bench-bus: env ## Benchmark the bus beside socket.io's Redis adapter (about two minutes).
 	$(BIN)/python -m bench.bus.run
 	@$(BIN)/python -m bench.performance
 
 .PHONY: bench-admin
-bench-admin: env ## Ask a million accounts and five million calls what operators ask (about six minutes).
+bench-admin: env ## Benchmark administration queries on a million accounts (about six minutes).
 	$(BIN)/python -m bench.admin.run
 	@$(BIN)/python -m bench.performance
 
 .PHONY: bench-day
-bench-day: env ## Let learners live a day against the whole product, then more of them (about five minutes).
+bench-day: env ## Benchmark a simulated day of learners, then rising load (about five minutes).
 	$(BIN)/python -m bench.day.run
 	@$(BIN)/python -m bench.performance
 
 .PHONY: bench-counting
-bench-counting: env ## Measure what counting for the metrics costs (about ten seconds).
+bench-counting: env ## Benchmark the cost of metrics (about ten seconds).
 	$(BIN)/python -m bench.counting.run
 	@$(BIN)/python -m bench.performance
 
 .PHONY: faults
-faults: env ## Do to the running product what happens to products, and look what was lost (ARGS="redis-flushed").
+faults: env ## Inject faults into the running product, and check what was lost (ARGS="redis-flushed").
 	$(BIN)/python -m faults.run $(ARGS)
 
 .PHONY: format
-format: env ## Format the source and mend what can be mended by itself.
+format: env ## Format the source and apply automatic fixes.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
@@ -131,14 +145,14 @@ sbom: env ## Write the bill of materials (dist/parlance.cdx.json) and docs/licen
 	$(BIN)/python deploy/bill_of_materials.py dist/parlance.cdx.json
 
 .PHONY: env
-env: .venv/.ready ## Make .venv, or bring it up to the lock file.
+env: .venv/.ready ## Create .venv, or update it to the lock file.
 
 .PHONY: hooks
 hooks: env ## Install the git hooks that check a commit.
 	$(BIN)/pre-commit install
 
 .PHONY: clean
-clean: ## Remove what these tools made; data (.parlance) and keys stay.
+clean: ## Remove generated files; data (.parlance) and keys stay.
 	rm -rf .venv .parlance/uv node_modules clients/typescript/node_modules dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -1,4 +1,4 @@
-"""The ASGI app: the container, the REST contract, the events contract, and the edge around them."""
+"""The ASGI app: the container, the REST contract, the events contract, and the middleware around them."""
 
 from typing import Any
 
@@ -7,16 +7,18 @@ from starlette.types import ASGIApp
 import settings as configuration
 from adapters import logs
 from container import Container
-from contract import admin_page, docs, edge, events, practice_page, rest, schemas, socket_server, tus
+from contract import admin_page, docs, events, middleware, practice_page, rest, schemas, socket_server, tus
 
 
 def create(container: Container | None = None, openapi: dict[str, Any] | None = None) -> ASGIApp:
-    """Compose the app of a web process. Benchmarks pass an `openapi` with an operation of theirs."""
+    """Compose the app; uvicorn calls this in each worker. Benchmarks pass an `openapi` with an operation of theirs."""
     services = container or Container(configuration.load())
     logs.configure(services.settings)
     openapi = openapi or schemas.load(schemas.OPENAPI)
     documents = docs.routes(openapi, schemas.load(schemas.ASYNCAPI))
     practice = practice_page.routes(services.storage.public_origin, services.storage.signed_origin)
     api = tus.Protocol(rest.build(services, openapi), openapi)
-    http = edge.Before([*documents, *admin_page.routes(), *practice], api)
-    return edge.wrap(socket_server.App(events.build(services), http), services.settings, services.metrics.count_request)
+    http = middleware.Pages([*documents, *admin_page.routes(), *practice], api)
+    return middleware.wrap(
+        socket_server.App(events.build(services), http), services.settings, services.metrics.count_request
+    )

@@ -23,9 +23,9 @@ from adapters.ports import Bus, Mailer, PaymentProvider, PushSender
 from adapters.push.fcm import FcmSender
 from adapters.push.log import PushLog
 from adapters.rate_limiter import RateLimiter
-from adapters.scripts import Scripts
+from adapters.redis_pipeline import RedisPipeline
 from adapters.storage import Storage
-from adapters.tokens import LEEWAY, AccessTokens
+from adapters.tokens import LEEWAY_SECONDS, AccessTokens
 from adapters.turn import Turn
 from services.calls.call_history import CallHistoryService
 from services.calls.call_records import CallRecords
@@ -86,8 +86,8 @@ class Container:
         self.settings = settings
         self.database = Database(settings)
         self.redis = redis.connect(settings)
-        self._bus_connections = Scripts(settings, buses.LUA), Scripts(settings, buses.LUA)
-        self.scripts = Scripts(settings, LUA_DIRECTORY)
+        self._bus_connections = RedisPipeline(settings, buses.LUA), RedisPipeline(settings, buses.LUA)
+        self.scripts = RedisPipeline(settings, LUA_DIRECTORY)
         self.bus: Bus = bus or buses.WorkerBus(
             *self._bus_connections, directory=buses.directory(settings), required=settings.bus_directory is not None
         )
@@ -119,7 +119,7 @@ class Container:
 
     def _build_identity(self) -> None:
         settings = self.settings
-        token_lifetime = settings.jwt_access_expiry + timedelta(seconds=LEEWAY)
+        token_lifetime = settings.jwt_access_expiry + timedelta(seconds=LEEWAY_SECONDS)
         self.login_revocations = LoginRevocations(self.database, self.redis, token_lifetime)
         self.logins = LoginsService(self.database, self._tokens, self.login_revocations, settings.jwt_refresh_expiry)
         self.authentication = AuthenticationService(

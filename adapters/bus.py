@@ -1,4 +1,4 @@
-"""Owns messages between workers: over Unix sockets within a host (mesh.py), over Redis between hosts (streams.py).
+"""Messages between workers: over Unix sockets within a host (mesh.py), over Redis between hosts (streams.py).
 
 Which of the two leads to a worker is settled with the first message to it, and never changes: so messages from one
 worker to another keep their order. Who lives is Redis's word (workers.py); within a host, the end of a connection's.
@@ -26,9 +26,9 @@ from adapters.counting import Traffic
 from adapters.deliveries import Delivery, Handlers, Message
 from adapters.mesh import Mesh
 from adapters.ports import Handler
-from adapters.scripts import Scripts
+from adapters.redis_pipeline import RedisPipeline
 from adapters.streams import Streams
-from adapters.workers import DEAD_AFTER, HEARTBEAT, Workers
+from adapters.workers import DEAD_AFTER_SECONDS, HEARTBEAT_SECONDS, Workers
 from settings import Settings
 
 log = logging.getLogger("parlance.bus")
@@ -37,7 +37,7 @@ LUA = Path(__file__).parent / "lua"
 
 
 def directory(settings: Settings) -> Path | None:
-    """Answer where the workers of this host that share one Redis meet; None where there are no Unix sockets."""
+    """Return where the workers of this host that share one Redis meet; None where there are no Unix sockets."""
     if not hasattr(sockets, "AF_UNIX"):
         return None
     if settings.bus_directory is not None:
@@ -49,13 +49,13 @@ def directory(settings: Settings) -> Path | None:
 class WorkerBus:
     def __init__(
         self,
-        commands: Scripts,
-        reader: Scripts,
+        commands: RedisPipeline,
+        reader: RedisPipeline,
         *,
         directory: Path | None = None,
         required: bool = False,
-        heartbeat: float = HEARTBEAT,
-        dead_after: int = DEAD_AFTER,
+        heartbeat: float = HEARTBEAT_SECONDS,
+        dead_after: int = DEAD_AFTER_SECONDS,
     ) -> None:
         """Both hold the scripts of LUA; `reader` is for waiting only.
 
@@ -78,7 +78,7 @@ class WorkerBus:
         self._own_delivery = Delivery(self._handlers, lambda: self._own.popleft() if self._own else None)
         self._lost_listeners: list[Callable[[str], Awaitable[None]]] = []
         self._data_lost_listeners: list[Callable[[], Awaitable[None]]] = []
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = tasks.BackgroundTasks()
 
     def on(self, kind: str, handler: Handler) -> None:
         self._handlers.set(kind, handler)
@@ -130,7 +130,7 @@ class WorkerBus:
         return {"redis": self._streams.traffic, **({"mesh": self._mesh.traffic} if self._mesh else {})}
 
     def _died(self, worker_id: str) -> None:
-        log.warning("worker %s of this host has died", worker_id)
+        log.warning("worker_died worker_id=%s", worker_id)
         self._spawn(self._workers.declare_dead(worker_id))
         self._report_lost(worker_id)
 
@@ -139,7 +139,7 @@ class WorkerBus:
             self._spawn(listener(worker_id))
 
     def _report_data_lost(self) -> None:
-        log.warning("Redis has lost this worker's records")
+        log.warning("redis_data_lost")
         self._streams.begin_again()
         for listener in self._data_lost_listeners:
             self._spawn(listener())
@@ -149,11 +149,9 @@ class WorkerBus:
             try:
                 await work
             except Exception:
-                log.exception("a listener of the bus failed")
+                log.exception("bus_listener_failed")
 
-        task = asyncio.create_task(finish())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks.start(finish())
 
     async def start(self) -> None:
         if self._mesh is not None:
@@ -162,8 +160,8 @@ class WorkerBus:
             except OSError as error:
                 if self._mesh_is_required:
                     raise
-                log.warning("workers of this host speak over Redis: %s", error)
-        # Only now: whoever learns of this worker finds it listening.
+                log.warning("mesh_unavailable error=%s", error)
+        # Only now, so that the workers that learn of this one find it listening.
         try:
             await self._workers.start()
         except BaseException:
@@ -173,7 +171,7 @@ class WorkerBus:
         self._streams.start()
 
     async def stop(self) -> None:
-        await tasks.end(*self._tasks)
+        await self._tasks.stop()
         await self._workers.stop()
         if self._mesh is not None:
             await self._mesh.stop()

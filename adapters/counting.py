@@ -1,4 +1,4 @@
-"""Owns what is counted where it happens: plain numbers of one process, read when somebody asks."""
+"""Counters of one process: plain numbers, read by the metrics."""
 
 from __future__ import annotations
 

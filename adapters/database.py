@@ -1,4 +1,4 @@
-"""Owns the connections to PostgreSQL: a pool for transactions, one for reads that have to be quick."""
+"""Connections to PostgreSQL: a pool for transactions, one for batched queries."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from adapters.reads import Reads, Row
+from adapters.batched_queries import BatchedQueries, Row
 from settings import Settings
 
 
@@ -27,12 +27,12 @@ class Database:
             max_overflow=0,
             pool_timeout=5,
             pool_pre_ping=True,
-            # An error that nobody expected is logged, and parameters are hashes of passwords and tokens.
+            # An unexpected error is logged, and parameters are hashes of passwords and tokens.
             hide_parameters=True,
             connect_args={"connect_timeout": 5, "options": "-c timezone=UTC -c statement_timeout=15000"},
         )
         event.listen(self.engine.sync_engine, "handle_error", _leave_out_rows)
-        self._reads = Reads(
+        self._reads = BatchedQueries(
             make_conninfo(settings.database_url, connect_timeout=5, options="-c timezone=UTC -c statement_timeout=5000")
         )
 
@@ -43,7 +43,7 @@ class Database:
             yield db
 
     async def fetch_one(self, statement: str, *parameters: str) -> Row | None:
-        """Return the first row that a statement finds by an index; see `adapters/reads.py`."""
+        """Return the first row that a statement finds by an index; see `adapters/batched_queries.py`."""
         return await self._reads.fetch_one(statement, *parameters)
 
     async def ping(self) -> None:

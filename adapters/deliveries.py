@@ -1,4 +1,4 @@
-"""Owns handing what other workers sent to the handler of its kind, in the order in which it came."""
+"""Delivery of what other workers sent to the handler of its kind, in the order in which it came."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Handlers:
         try:
             unfinished = self._by_kind[message[0]](*message[1:])
         except Exception:
-            log.exception("a '%s' message could not be delivered", message[0])
+            log.exception("message_handler_failed kind=%s", message[0])
             return None
         return None if unfinished is None else self._finish(message[0], unfinished)
 
@@ -47,9 +47,9 @@ class Handlers:
             if task is not None and task.cancelling():
                 raise
             # Something that the handler waited for was cancelled, which is no reason to deliver nothing any more.
-            log.warning("a '%s' message was given up", kind)
+            log.warning("message_handler_cancelled kind=%s", kind)
         except Exception:
-            log.exception("a '%s' message could not be delivered", kind)
+            log.exception("message_handler_failed kind=%s", kind)
 
 
 class Delivery:

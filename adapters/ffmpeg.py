@@ -1,4 +1,4 @@
-"""Owns ffmpeg: making HLS of a video, in a process that dies with this one.
+"""HLS made of a video by ffmpeg, in a process that dies with this one.
 
 The file is a stranger's: ffmpeg may read it and nothing else, and only as one of the containers we take. What the file
 is, `adapters/probing.py` reads; of what ffmpeg prints, only the fields of `-progress` and the exit status count.
@@ -30,8 +30,8 @@ log = logging.getLogger("parlance.video")
 _LADDER = {1080: 5000, 720: 2800, 480: 1400, 360: 800}
 SEGMENT_SECONDS = 6
 _CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi"
-#: Seconds without a sign of progress after which ffmpeg is taken for stuck.
-_PATIENCE = 300
+#: Seconds without progress after which ffmpeg is stopped.
+_STALL_TIMEOUT_SECONDS = 300
 #: Exit statuses of ffmpeg, its last error negated, that are this machine's fault: another try may do.
 _MACHINE_ERRORS = {256 - number for number in (errno.ENOSPC, errno.ENOMEM, errno.EDQUOT, errno.EMFILE)}
 #: Free bytes below which a disk is full.
@@ -51,7 +51,7 @@ class NotPlayable(Exception):
 def workspace() -> Iterator[Path]:
     """Give the work on one video a folder, and remove those that killed workers left behind."""
     for left in Path(tempfile.gettempdir()).glob(f"{_WORK}*"):
-        with suppress(OSError), _held(left):  # else it is somebody's, or gone
+        with suppress(OSError), _held(left):  # else it is in use, or gone
             shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=_WORK) as name, _held(Path(name)):
         yield Path(name)
@@ -98,14 +98,14 @@ class Ffmpeg:
     ) -> None:
         """Write `master.m3u8`, a playlist for each quality and one of the sound, and their segments; raise NotPlayable.
 
-        `on_progress` hears how many seconds are done, about twice a second.
+        `on_progress` gets how many seconds are done, about twice a second.
         """
         process = await self._start(*_command(self._input(source), video, directory))
         assert process.stdout is not None and process.stderr is not None
         said = asyncio.create_task(process.stderr.read())
         try:
             while True:
-                async with asyncio.timeout(_PATIENCE):
+                async with asyncio.timeout(_STALL_TIMEOUT_SECONDS):
                     line = await process.stdout.readline()
                 if not line:
                     break
@@ -157,7 +157,7 @@ class Ffmpeg:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            # A worker that is killed leaves nobody to stop it.
+            # A worker that is killed cannot stop it.
             preexec_fn=die_with_parent(signal.SIGKILL),
         )
 

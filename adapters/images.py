@@ -1,4 +1,4 @@
-"""Owns picture work: a stranger's bytes are decoded in a process of their own, with little memory and little time.
+"""Pictures of users: a stranger's bytes are decoded in a process of their own, with little memory and little time.
 
 `python -m adapters.images` is that process: bytes come in on standard input, WebP goes out on standard output.
 """
@@ -28,7 +28,7 @@ _JPEG_START, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 #: Modes of Pillow that hold colours of each space of ICC profiles.
 _MODES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}
 #: Pictures that one worker has made at a time: each may take as much memory as the limit says.
-_AT_ONCE = asyncio.Semaphore(2)
+_DECODERS = asyncio.Semaphore(2)
 
 
 async def square_webp(data: bytes, side: int) -> bytes:
@@ -41,7 +41,7 @@ async def cover_webp(data: bytes, width: int, height: int) -> bytes:
 
     Raises UnsupportedMediaType.
     """
-    async with _AT_ONCE:
+    async with _DECODERS:
         try:
             return await confined.run("adapters.images", str(width), str(height), data=data, seconds=_SECONDS * 2)
         except (confined.Refusal, confined.Unfinished):

@@ -1,4 +1,4 @@
-"""Owns the job queue: procrastinate, whose jobs are rows of PostgreSQL."""
+"""Job queue by procrastinate, whose jobs are rows of PostgreSQL."""
 
 from __future__ import annotations
 
@@ -26,35 +26,36 @@ log = logging.getLogger("parlance.jobs")
 
 P = ParamSpec("P")
 
-#: Seconds without a sign of life after which a worker's job is taken up by another.
-STALLED_AFTER = 10
-#: Seconds for which a worker tries to say what became of a job.
-_INSIST = 300
-#: The argument that carries the id of whatever asked for a job.
-_ASKED_BY = "request_id"
+#: Seconds without a heartbeat after which a worker's job is retried by another.
+STALLED_AFTER_SECONDS = 10
+#: Seconds for which a worker tries to store the outcome of a job.
+_STORE_OUTCOME_SECONDS = 300
+#: The argument that carries the id of the request or event that enqueued a job.
+_REQUEST_ID = "request_id"
 
 
 def _named(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Add the id of the request, or of the event, that is being served."""
     name = logs.request_id.get()
-    return {**arguments, _ASKED_BY: name} if name else {**arguments}
+    return {**arguments, _REQUEST_ID: name} if name else {**arguments}
 
 
 async def under_its_name(call_next: Callable[[], Awaitable[Any]], context: JobContext, _worker: object) -> Any:
     """Do a job with the id of what asked for it, or its own, in every line of log; a middleware of procrastinate's."""
     job, began = context.job, time.perf_counter()
-    name = job.task_kwargs.pop(_ASKED_BY, None)
+    name = job.task_kwargs.pop(_REQUEST_ID, None)
     # Not taken back: each job is done in a task of its own, which goes on to log how it went.
     logs.request_id.set(str(name or f"job-{job.id}"))
+    logs.job_id.set(job.id)
     result = await call_next()
     if name:
         milliseconds = round((time.perf_counter() - began) * 1000, 1)
-        log.info("did %s", job.task_name, extra={"milliseconds": milliseconds})
+        log.info("job_done job=%s", job.task_name, extra={"milliseconds": milliseconds})
     return result
 
 
-#: Adds jobs over the connections of others; it is never opened.
-_ADDING = App(connector=PsycopgConnector())
+#: Enqueues over the connections of transactions; it is never opened.
+_ENQUEUER = App(connector=PsycopgConnector())
 
 
 async def enqueue_each(
@@ -70,7 +71,7 @@ async def enqueue_each(
     connection = await db.connection()
     raw = await connection.get_raw_connection()
     delay = {"seconds": int(wait.total_seconds())} if wait else None
-    task = _ADDING.configure_task(job.name, connection=raw.driver_connection, schedule_in=delay, queue=job.queue)
+    task = _ENQUEUER.configure_task(job.name, connection=raw.driver_connection, schedule_in=delay, queue=job.queue)
     try:
         await task.batch_defer_async(*map(_named, arguments))
     except ConnectorException as error:
@@ -81,13 +82,13 @@ async def enqueue_each(
 
 
 class _Steadfast(JobManager):
-    """Says what became of a job until PostgreSQL has noted it, and by PostgreSQL's clock.
+    """Job manager that repeats storing a job's outcome until PostgreSQL has it, dated by PostgreSQL's clock.
 
     A job of which that could not be said would be `doing` for as long as its worker lives.
     """
 
     async def finish_job(self, job: JobRow, status: Status, delete_job: bool) -> None:
-        await self._insist(super().finish_job, job, status, delete_job)
+        await self._store_outcome(super().finish_job, job, status, delete_job)
 
     async def retry_job(
         self,
@@ -100,14 +101,14 @@ class _Steadfast(JobManager):
         wait = retry_at and max(timedelta(), retry_at - datetime.now(UTC))
 
         async def note() -> None:
-            told = await self.connector.execute_query_one_async("SELECT now() AS now")
-            at = told["now"] + (wait or timedelta())
+            row = await self.connector.execute_query_one_async("SELECT now() AS now")
+            at = row["now"] + (wait or timedelta())
             await super(_Steadfast, self).retry_job(job, at, priority, queue, lock)
 
-        await self._insist(note)
+        await self._store_outcome(note)
 
-    async def _insist(self, note: Callable[..., Awaitable[None]], *arguments: Any) -> None:
-        deadline = time.monotonic() + _INSIST
+    async def _store_outcome(self, note: Callable[..., Awaitable[None]], *arguments: Any) -> None:
+        deadline = time.monotonic() + _STORE_OUTCOME_SECONDS
         while True:
             try:
                 return await note(*arguments)
@@ -115,7 +116,7 @@ class _Steadfast(JobManager):
                 # What PostgreSQL itself refuses is no longer this worker's: another has taken the job up.
                 if isinstance(error.__cause__, psycopg.errors.RaiseException) or time.monotonic() > deadline:
                     raise
-                log.warning("what became of a job is noted later: %s", error.__cause__ or error)
+                log.warning("job_outcome_not_stored error=%s", error.__cause__ or error)
             await asyncio.sleep(1)
 
 
@@ -144,7 +145,7 @@ class Jobs:
 
     async def retry_stalled(self) -> None:
         """Put jobs whose worker died back into their queues."""
-        for stalled in await self.app.job_manager.get_stalled_jobs(seconds_since_heartbeat=STALLED_AFTER):
+        for stalled in await self.app.job_manager.get_stalled_jobs(seconds_since_heartbeat=STALLED_AFTER_SECONDS):
             log.warning("stalled_job_retried job_id=%s job=%s", stalled.id, stalled.task_name)
             await self.app.job_manager.retry_job(stalled)
 

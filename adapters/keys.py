@@ -1,4 +1,4 @@
-"""Owns the RSA key files that sign and verify access tokens.
+"""RSA key files that sign and verify access tokens.
 
     private.pem             signs (JWT_PRIVATE_KEY_PATH), readable by its owner only
     public.pem              its public half (JWT_PUBLIC_KEY_PATH)
@@ -24,8 +24,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 from joserfc.errors import InvalidKeyTypeError, JoseError, SecurityWarning
 from joserfc.jwk import KeyParameters, RSAKey
 
@@ -60,7 +58,7 @@ class KeyFiles:
         self._published = self.private_path.parent / "published"
 
     def generate(self) -> str:
-        """Write the first 2048-bit pair and answer its id; never overwrite one."""
+        """Write the first 2048-bit pair and return its id; never overwrite one."""
         with self._alone():
             if self.private_path.exists():
                 raise KeyFileError(
@@ -77,7 +75,7 @@ class KeyFiles:
         return True
 
     def rotate(self) -> str:
-        """Make a new signing key, keep publishing the old one, and answer the new id."""
+        """Make a new signing key, keep publishing the old one, and return the new id."""
         _content(self.private_path)  # nothing is written where there is no key
         with self._alone():
             old = self.signing_key().kid
@@ -93,7 +91,7 @@ class KeyFiles:
             return new
 
     def prune(self, token_lifetime: timedelta) -> list[str]:
-        """Stop publishing keys that retired so long ago that every token they signed has expired; answer their ids."""
+        """Stop publishing keys that retired so long ago that every token they signed has expired; return their ids."""
         pruned = []
         _content(self.private_path)
         with self._alone():
@@ -143,13 +141,8 @@ class KeyFiles:
         return tuple(path.stat().st_mtime_ns for path in paths if path.exists())
 
     def _write_pair(self, key_id: str) -> None:
-        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        private_pem = key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        public_pem = key.public_key().public_bytes(
-            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-        )
+        key = RSAKey.generate_key(2048)
+        private_pem, public_pem = key.as_pem(private=True), key.as_pem(private=False)
         _write(self._published / f"{key_id}.pem", public_pem, 0o644)
         _write(self.public_path, public_pem, 0o644)
         _write(self.private_path, private_pem, 0o600)
@@ -196,7 +189,7 @@ class KeyRing:
             if fingerprint != self._fingerprint:
                 self._load(fingerprint)
         except (KeyFileError, OSError) as error:
-            log.warning("the key files have changed and cannot be read; the keys known so far stay in use: %s", error)
+            log.warning("key_files_unreadable error=%s", error)  # the keys known so far stay in use
 
     def _load(self, fingerprint: tuple[int, ...]) -> None:
         signing_key, public_keys = self._files.signing_key(), self._files.public_keys()

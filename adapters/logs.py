@@ -1,4 +1,7 @@
-"""Owns log lines: one JSON object each in production, readable in development; each names its request."""
+"""Log lines by structlog: one JSON object each in production, readable in development, with the ids of what is served.
+
+Modules write through `logging`; what they and libraries write ends in one handler and one formatter.
+"""
 
 from __future__ import annotations
 
@@ -6,25 +9,30 @@ import asyncio
 import functools
 import logging
 import logging.config
+import sys
 import time
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
 import orjson
+import structlog
 from procrastinate.exceptions import ConnectorException
+from structlog.processors import EventRenamer, format_exc_info
+from structlog.stdlib import render_to_log_kwargs
+from structlog.typing import EventDict, Processor
 
 from settings import Settings
 
-#: The request, or the socket, that is being served.
+#: What is being served: a request, an event (its socket and a number) or a job, which has the id of what asked for it.
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
-
-_requests = logging.getLogger("parlance.http")
-_STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "color_message", "taskName"}
+job_id: ContextVar[int | None] = ContextVar("job_id", default=None)
+socket_id: ContextVar[str | None] = ContextVar("socket_id", default=None)
+user_id: ContextVar[str | None] = ContextVar("user_id", default=None)
 
 
 class Lines(logging.StreamHandler[TextIO]):
-    """Writes the lines of one turn of the event loop together, and whatever is worse than info at once."""
+    """Handler that writes the lines of one turn of the event loop together, and those above info at once."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,56 +65,90 @@ class Lines(logging.StreamHandler[TextIO]):
             self.release()
 
 
-#: Takes production's lines about requests.
-_json_lines: Lines | None = None
-
-
 def request(method: str, path: str, status: int, seconds: float) -> None:
     """Log that a request was answered. The path comes without its query, which may carry a token."""
-    if not _requests.isEnabledFor(logging.INFO):
-        return
-    message, milliseconds = f"{method} {path} {status}", round(seconds * 1000, 1)
-    if _json_lines is None:
-        _requests.info(message, extra={"milliseconds": milliseconds})
-    else:
-        # A record looks up its line of code, thread and process, which takes longer than to answer.
-        _json_lines.add(_json(time.time(), "info", _requests.name, message, {"milliseconds": milliseconds}))
+    _requests.info(f"{method} {path} {status}", milliseconds=round(seconds * 1000, 1))
 
 
-def _json(created: float, level: str, logger: str, message: str, more: dict[str, Any]) -> str:
-    line = {
-        "time": f"{_second(int(created))}.{int(created % 1 * 1000):03d}+00:00",
-        "level": level,
-        "logger": logger,
-        "message": message,
-        "request_id": request_id.get(),
-        **more,
-    }
-    return orjson.dumps(line, default=str).decode()
+def _add_time(_logger: Any, _method: str, line: EventDict) -> EventDict:
+    # structlog's TimeStamper takes longer than all else that is done to a line.
+    now = time.time()
+    line["time"] = f"{_format_second(int(now))}.{int(now % 1 * 1000):03d}+00:00"
+    return line
 
 
 @functools.lru_cache(maxsize=2)
-def _second(created: int) -> str:
-    return datetime.fromtimestamp(created, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+def _format_second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
-class JsonFormatter(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        more = {key: value for key, value in record.__dict__.items() if key not in _STANDARD}
-        if record.exc_info:
-            more["exception"] = self.formatException(record.exc_info)
-        return _json(record.created, record.levelname.lower(), record.name, record.getMessage(), more)
+def _add_ids(_logger: Any, _method: str, line: EventDict) -> EventDict:
+    line["request_id"] = request_id.get()
+    for variable in (job_id, socket_id, user_id):
+        if (value := variable.get()) is not None:
+            line[variable.name] = value
+    return line
 
 
-class ReadableFormatter(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record)
-        name = request_id.get()
-        return f"{text}  [{name}]" if name else text
+def _drop_color(_logger: Any, _method: str, line: EventDict) -> EventDict:
+    line.pop("color_message", None)  # uvicorn's second version of each message
+    return line
+
+
+def _to_json(_logger: Any, _method: str, line: EventDict) -> str:
+    return orjson.dumps(line, default=str).decode()
+
+
+#: What every line has, besides its message and its own fields.
+_CONTEXT: tuple[Processor, ...] = (_add_time, structlog.stdlib.add_log_level, _add_ids)
+#: The end of a line in production.
+_JSON: tuple[Processor, ...] = (EventRenamer("message"), _to_json)
+
+
+def _formatter(*, production: bool) -> logging.Formatter:
+    end: tuple[Processor, ...]
+    if production:
+        end = (format_exc_info, *_JSON)
+    else:
+        # Not the traceback of rich, which shows local variables, passwords among them.
+        colors = sys.stderr.isatty()
+        end = (
+            structlog.dev.ConsoleRenderer(
+                colors=colors, exception_formatter=structlog.dev.plain_traceback, timestamp_key="time"
+            ),
+        )
+    return structlog.stdlib.ProcessorFormatter(
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *end],
+        foreign_pre_chain=[*_CONTEXT, structlog.stdlib.add_logger_name, structlog.stdlib.ExtraAdder(), _drop_color],
+    )
+
+
+class _LineLogger:
+    """Logger of lines that are finished: a logging.LogRecord looks up its line of code, thread and process."""
+
+    def __init__(self, lines: Lines) -> None:
+        self.info = lines.add
+
+
+def _request_logger(lines: Lines | None = None) -> Any:
+    """Make the logger of requests: one that goes through `logging`, or one that writes to `lines` itself, for speed."""
+    if lines is None:
+        return structlog.wrap_logger(
+            logging.getLogger(_REQUESTS), processors=[render_to_log_kwargs], wrapper_class=structlog.stdlib.BoundLogger
+        )
+    return structlog.wrap_logger(
+        _LineLogger(lines),
+        processors=[_add_time, _add_ids, *_JSON],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLogger(_REQUESTS).getEffectiveLevel()),
+    ).bind(logger=_REQUESTS, level="info")
+
+
+_REQUESTS = "parlance.http"
+_requests = _request_logger()
 
 
 class WithoutQuery(logging.Filter):
-    """Takes the query off the addresses that uvicorn tells of sockets: some clients put their token there."""
+    """Filter that takes the query off addresses in uvicorn's lines of sockets: some clients put their token there."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if isinstance(record.args, tuple):
@@ -115,7 +157,7 @@ class WithoutQuery(logging.Filter):
 
 
 class FailedJobs(logging.Filter):
-    """Lets failed jobs through, those that are tried again too, which procrastinate tells at info like all others."""
+    """Filter that passes failed jobs, also those that are tried again, which procrastinate logs at info."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if getattr(record, "action", None) == "job_error_retry":
@@ -124,7 +166,7 @@ class FailedJobs(logging.Filter):
 
 
 class Outages(logging.Filter):
-    """Leaves out what procrastinate says of a PostgreSQL that is away: `cli/worker.py` logs an outage once."""
+    """Filter that drops procrastinate's lines about a PostgreSQL that is away: `cli/worker.py` logs an outage once."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
@@ -133,22 +175,13 @@ class Outages(logging.Filter):
 
 def configure(settings: Settings) -> None:
     """Send every logger to standard error, at LOG_LEVEL; libraries speak from warning on."""
-    global _json_lines
+    global _requests
     lines = Lines()
-    formatter = (
-        {"()": JsonFormatter}
-        if settings.is_production
-        else {
-            "()": ReadableFormatter,
-            "format": "%(asctime)s %(levelname)-7s %(name)s: %(message)s",
-            "datefmt": "%H:%M:%S",
-        }
-    )
     logging.config.dictConfig(
         {
             "version": 1,
             "disable_existing_loggers": False,
-            "formatters": {"line": formatter},
+            "formatters": {"line": {"()": _formatter, "production": settings.is_production}},
             "filters": {
                 "without_query": {"()": WithoutQuery},
                 "failed_jobs": {"()": FailedJobs},
@@ -162,12 +195,12 @@ def configure(settings: Settings) -> None:
                 "procrastinate.worker": {"level": "INFO", "filters": ["failed_jobs"]},
                 # The one above speaks of what became of jobs, this one of all else.
                 "procrastinate.worker.worker": {"level": "WARNING"},
-                # Warns at each try to connect; that PostgreSQL is away is logged once, by whoever needs it.
+                # Warns at each try to connect; that PostgreSQL is away is logged once, by its users.
                 "psycopg.pool": {"level": "ERROR"},
-                # Both tell of every odd client, and at info write packets, tokens included.
+                # Both log every odd client, and at info write packets, tokens included.
                 "engineio.server": {"level": "CRITICAL"},
                 "socketio.server": {"level": "CRITICAL"},
             },
         }
     )
-    _json_lines = lines if settings.is_production else None
+    _requests = _request_logger(lines if settings.is_production else None)

@@ -1,10 +1,10 @@
-"""Owns the connections between the workers of one host: each listens on a Unix socket of its own.
+"""Connections between the workers of one host: each listens on a Unix socket of its own.
 
 A connection carries the messages of one worker to one other: a line of JSON for each turn of the event loop. A worker
-listens before anybody can know its id, so the first look tells for good whether it is on this host.
+listens before others can know its id, so the first look settles for good whether it is on this host.
 
-`{id}.sock` is where a worker listens; one that stops removes it, and of one that died it becomes `{id}.dead`, so that
-whoever finds the connection broken can tell which of the two it was.
+`{id}.sock` is where a worker listens; one that stops removes it, and of one that died it becomes `{id}.dead`, the
+tombstone by which the others tell the two apart when the connection breaks.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from adapters.deliveries import Delivery, Handlers, Message
 log = logging.getLogger("parlance.bus")
 
 #: Bytes that may wait for one peer; and above how many `drained` waits, for how many seconds.
-LIMIT, _BUSY, _PATIENCE = 8 * 2**20, 2**20, 5.0
+MAX_PEER_BYTES, _DRAIN_ABOVE_BYTES, _DRAIN_TIMEOUT_SECONDS = 8 * 2**20, 2**20, 5.0
 #: Bytes that may wait here for slow handlers before the sender has to.
-_UNHANDLED = 4 * 2**20
+_MAX_UNHANDLED_BYTES = 4 * 2**20
 #: Of a Unix socket's address, closing NUL included: the smallest among Linux, macOS and the BSDs.
-_ADDRESS_BYTES = 104
-_REMEMBER_DEAD = 3600
+_MAX_ADDRESS_BYTES = 104
+_TOMBSTONE_SECONDS = 3600
 
 
 class Link(asyncio.Protocol):
@@ -66,17 +66,17 @@ class Link(asyncio.Protocol):
             asyncio.get_running_loop().call_soon(self._flush)
 
     def _is_full(self, more: int) -> bool:
-        if self._waiting_bytes + self._unsent_bytes + more <= LIMIT:
+        if self._waiting_bytes + self._unsent_bytes + more <= MAX_PEER_BYTES:
             return False
         self._unsent_bytes = self._transport.get_write_buffer_size() if self._transport else 0
-        return self._waiting_bytes + self._unsent_bytes + more > LIMIT
+        return self._waiting_bytes + self._unsent_bytes + more > MAX_PEER_BYTES
 
     async def drained(self) -> None:
         """Wait until the peer takes what it is sent; raise Unavailable where it doesn't."""
         if self._room is None:
             return
         try:
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout(_DRAIN_TIMEOUT_SECONDS):
                 await asyncio.shield(self._room)
         except TimeoutError:
             raise errors.Unavailable() from None
@@ -96,7 +96,7 @@ class Link(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.WriteTransport", transport)
-        self._transport.set_write_buffer_limits(high=_BUSY)
+        self._transport.set_write_buffer_limits(high=_DRAIN_ABOVE_BYTES)
         self._transport.write(orjson.dumps([self._sender]) + b"\n")
         self._flush()
 
@@ -162,7 +162,7 @@ class Inbox(asyncio.Protocol):
         self._lines.extend(lines)
         self._bytes += sum(map(len, lines))
         self.delivery.proceed()
-        if self._bytes > _UNHANDLED and not self._is_paused:
+        if self._bytes > _MAX_UNHANDLED_BYTES and not self._is_paused:
             self._is_paused = True
             self._transport.pause_reading()
 
@@ -171,7 +171,7 @@ class Inbox(asyncio.Protocol):
             line = self._lines.popleft()
             self._messages = iter(orjson.loads(line))
             self._bytes -= len(line)
-            if self._is_paused and self._bytes < _UNHANDLED // 2:
+            if self._is_paused and self._bytes < _MAX_UNHANDLED_BYTES // 2:
                 self._is_paused = False
                 self._transport.resume_reading()
         return message
@@ -195,13 +195,13 @@ class Mesh:
         self.traffic = Traffic()
         self._elsewhere: set[str] = set()
         self._inboxes: set[Inbox] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = tasks.BackgroundTasks()
         self._server: asyncio.AbstractServer | None = None
 
     async def start(self) -> None:
         """Listen, and get to know who else does; raise OSError where the directory is none for this."""
         _make_private(self._directory)
-        if len(os.fsencode(self._address(self._worker_id))) + 1 > _ADDRESS_BYTES:
+        if len(os.fsencode(self._address(self._worker_id))) + 1 > _MAX_ADDRESS_BYTES:
             raise OSError(f"{self._directory} is too long a path for Unix sockets")
         unfinished = self._directory / f"{self._worker_id}.new"
         self._server = await asyncio.get_running_loop().create_unix_server(
@@ -212,11 +212,11 @@ class Mesh:
         for path in self._directory.iterdir():
             if path.suffix == ".sock":
                 self._greet(path.stem)
-            elif path.suffix == ".dead" and path.lstat().st_mtime < time.time() - _REMEMBER_DEAD:
+            elif path.suffix == ".dead" and path.lstat().st_mtime < time.time() - _TOMBSTONE_SECONDS:
                 path.unlink(missing_ok=True)
 
     def link_to(self, worker_id: str) -> Link | None:
-        """Answer the connection to a worker of this host; None for one elsewhere, for good."""
+        """Return the connection to a worker of this host; None for one elsewhere, for good."""
         link = self._links.get(worker_id)
         if link is not None:
             return link
@@ -232,7 +232,7 @@ class Mesh:
         return [worker_id for worker_id, link in self._links.items() if not link.has_ended]
 
     def _greet(self, worker_id: str) -> None:
-        """Connect to a worker that shows itself: the end of that connection tells when it dies."""
+        """Connect to a worker that has appeared: the connection ends when it dies."""
         if worker_id != self._worker_id and worker_id not in self._links and worker_id not in self._elsewhere:
             self._connect(worker_id)
 
@@ -241,9 +241,7 @@ class Mesh:
 
     def _connect(self, worker_id: str) -> Link:
         link = self._links[worker_id] = Link(self._worker_id, lambda: self._mend(worker_id), self.traffic)
-        task = asyncio.ensure_future(self._open(worker_id, link))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks.start(self._open(worker_id, link))
         return link
 
     def _mend(self, worker_id: str) -> None:
@@ -267,7 +265,7 @@ class Mesh:
                     self._on_worker_lost(worker_id)
                 return
             except OSError as error:  # such as too many open files: nothing that says how the peer is
-                log.warning("worker %s cannot be reached: %s", worker_id, error)
+                log.warning("worker_unreachable worker_id=%s error=%s", worker_id, error)
                 await asyncio.sleep(0.5)
 
     def _grave(self, worker_id: str) -> Path:
@@ -280,7 +278,7 @@ class Mesh:
             return
         self._address(self._worker_id).unlink(missing_ok=True)
         server.close()
-        await tasks.end(*self._tasks)
+        await self._tasks.stop()
         links = [link for link in self._links.values() if not link.has_ended]
         for link in links:
             link.end()

@@ -1,4 +1,4 @@
-"""Owns password hashing: bcrypt, off the event loop, a bounded number at a time."""
+"""Password hashing: bcrypt, off the event loop, a bounded number at a time."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Passwords:
         return await self._run(partial(self._hash, prepare(password) or password))
 
     async def hash_new(self, password: str, field: str) -> str:
-        """Hash a password that somebody chooses; raise RequestInvalid, naming `field`, or PasswordTooCommon."""
+        """Hash a new password; raise RequestInvalid, naming `field`, or PasswordTooCommon."""
         prepared = prepare(password)
         if prepared is None:
             raise errors.RequestInvalid(f"'{field}' has control characters, or characters that Unicode does not have")
@@ -125,7 +125,7 @@ class Passwords:
 
     async def _run(self, work: Callable[[], T]) -> T:
         if self._free <= 0:
-            raise errors.Unavailable("too many sign-ins at once", retry_after=1)
+            raise errors.Unavailable("too many logins at once", retry_after=1)
         self._free -= 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, work)

@@ -1,4 +1,4 @@
-"""Owns the shapes that services ask of the outside world; each is named by its role."""
+"""Protocols of the outside world that services use; each is named by its role."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Bus(Protocol):
         """Call `listener` with the id of a worker that died; in every worker, and perhaps more than once."""
 
     def on_data_lost(self, listener: Callable[[], Awaitable[None]]) -> None:
-        """Call `listener` when Redis has lost what this worker told it, or the others took this worker for dead."""
+        """Call `listener` when Redis has lost this worker's entries, or the others declared this worker dead."""
 
     def neighbours(self) -> list[str]:
         """The other workers of this host."""
@@ -62,7 +62,7 @@ class Mailer(Protocol):
     """Sends mail."""
 
     async def send(self, mail: Mail, *, idempotency_key: str) -> None:
-        """Hand a mail over; the same key twice is one mail. Raises whatever keeps it from leaving."""
+        """Send an e-mail; the same key twice is one e-mail. Raises what keeps it from leaving."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,15 +81,15 @@ class PushSender(Protocol):
     """Wakes devices."""
 
     async def send(self, token: str, push: Push) -> Literal["sent", "unregistered", "refused"]:
-        """Hand a push over; say whether it was taken, or the token is nobody's any more, or asking again is no use.
+        """Send a push; return whether FCM took it, the token is unregistered, or the push will never be taken.
 
-        Raises Unavailable, with `retry_after` where it was told.
+        Raises Unavailable, with `retry_after` where FCM sent it.
         """
 
     async def close(self) -> None: ...
 
 
-# --- Payments: what is asked of a provider, and the facts it tells ------------------------------
+# --- Payments: requests to a provider, and the facts it reports ---------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ class Checkout:
 
 @dataclass(frozen=True, slots=True)
 class CheckoutFact:
-    """How a checkout went. `order_id` is what we had the provider note, where it tells.
+    """How a checkout went. `order_id` is what we had the provider note, where it says.
 
     `session_id` is None for a payment that does not name its page; then there is an `order_id`.
     """
@@ -203,9 +203,9 @@ class PaymentProvider(Protocol):
         """Give back part of a payment, or all; the same `refund_id` twice is one refund."""
 
     async def look_up(self, session_id: str) -> list[Fact]:
-        """Tell all that is known of a checkout and its payment, the checkout first."""
+        """Return all that is known of a checkout and its payment, the checkout first."""
 
     async def changes(self, since: datetime) -> list[RefundFact | DisputeFact]:
-        """Tell the refunds and disputes that were made since then, whosever they are."""
+        """Return the refunds and disputes that were made since then, of all orders."""
 
     async def close(self) -> None: ...

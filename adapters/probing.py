@@ -1,7 +1,7 @@
 """Facts about a video file, read with PyAV in a process of its own.
 
 `python -m adapters.probing FORMATS FILE...` is that process: it writes a JSON list with an object a file. Only fields
-of the containers and of decoded frames count, never a text that somebody wrote into the file.
+of the containers and of decoded frames count, never a text in the file.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Owns counting calls against limits, shared by all workers."""
+"""Rate limiter: calls counted against limits, shared by all workers."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from collections import OrderedDict, deque
 from contextlib import suppress
 from dataclasses import dataclass
 
-import redis.exceptions
 from redis.asyncio import Redis
 
 import errors
+from adapters.redis import UNAVAILABLE
 
 # A log of the calls inside the window: exact at its edges, and as small as the limit. By Redis's clock, for those of
 # the workers may differ. Answers the milliseconds to wait.
@@ -28,12 +28,12 @@ redis.call('ZADD', KEYS[1], now, ARGV[3])
 redis.call('PEXPIRE', KEYS[1], window)
 return false
 """
-#: How many keys the fallback remembers; the longest unused go first.
-_MEMORY = 100_000
+#: Keys that the fallback counts; the longest unused go first.
+_MAX_MEMORY_KEYS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class CountedCall:
     """One call that was counted. `member` names it in Redis; without one it is in memory, at `at`."""
 
     key: str
@@ -53,25 +53,25 @@ class RateLimiter:
         # No two workers write the same member.
         self._name, self._calls = secrets.token_hex(4), 0
 
-    async def take(self, key: str, limit: int, seconds: float) -> Taken:
+    async def take(self, key: str, limit: int, seconds: float) -> CountedCall:
         """Count one call; raise RateLimited, with the seconds to wait, where `limit` calls in `seconds` are spent."""
         self._calls += 1
         limit *= self._factor
         member = f"{self._name}:{self._calls}"
-        taken = Taken(key, member)
+        taken = CountedCall(key, member)
         try:
             wait = await self._take(keys=[f"limit:{key}"], args=[int(seconds * 1000), limit, member])
-        except (redis.exceptions.RedisError, OSError):
-            taken = Taken(key, None, time.monotonic() * 1000)
+        except UNAVAILABLE:
+            taken = CountedCall(key, None, time.monotonic() * 1000)
             wait = self._take_from_memory(key, limit, seconds * 1000, taken.at)
         if wait is not None:
             raise errors.RateLimited(retry_after=max(1, math.ceil(wait / 1000)))
         return taken
 
-    async def give_back(self, taken: Taken) -> None:
+    async def give_back(self, taken: CountedCall) -> None:
         """Count a call no more, as if it had not been; while Redis is away it stays counted."""
         if taken.member is not None:
-            with suppress(redis.exceptions.RedisError, OSError):
+            with suppress(*UNAVAILABLE):
                 await self._redis.zrem(f"limit:{taken.key}", taken.member)
         elif (calls := self._memory.get(taken.key)) is not None:
             with suppress(ValueError):  # it has left the window meanwhile
@@ -80,7 +80,7 @@ class RateLimiter:
     def _take_from_memory(self, key: str, limit: int, window: float, now: float) -> float | None:
         calls = self._memory.setdefault(key, deque())
         self._memory.move_to_end(key)
-        while len(self._memory) > _MEMORY:
+        while len(self._memory) > _MAX_MEMORY_KEYS:
             self._memory.popitem(last=False)
         while calls and calls[0] <= now - window:
             calls.popleft()

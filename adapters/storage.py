@@ -1,4 +1,4 @@
-"""Owns the S3 bucket, through the minio SDK in threads."""
+"""S3 bucket of pictures and videos, through the minio SDK in threads."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ import io
 import secrets
 import unicodedata
 from collections.abc import Callable, Iterable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, quote, urlsplit
 
 import urllib3
 from minio import Minio
-from minio.datatypes import Part
+from minio.credentials.credentials import Credentials
 from minio.deleteobjects import DeleteObject
 from minio.error import MinioException, S3Error
 
 import errors
+from adapters.multipart import Multipart, MultipartUpload
 from settings import Settings
 
 
@@ -32,6 +33,10 @@ class StorageRefused(errors.Unavailable):
 
 def _origin(url: SplitResult) -> str:
     return f"{url.scheme}://{url.netloc}" if url.netloc else ""
+
+
+def _http(*, read_timeout_seconds: float) -> urllib3.PoolManager:
+    return urllib3.PoolManager(timeout=urllib3.Timeout(connect=3, read=read_timeout_seconds), retries=False, maxsize=8)
 
 
 def content_disposition(name: str) -> str:
@@ -49,24 +54,27 @@ class Storage:
     def __init__(self, settings: Settings) -> None:
         endpoint = urlsplit(settings.storage_endpoint or "")
         self.bucket = settings.storage_bucket_name
-        self._region = settings.storage_region
         self._public_url = (settings.storage_public_url or f"{settings.storage_endpoint}/{self.bucket}").rstrip("/")
 
-        def client(read: float) -> Minio:
+        credentials = Credentials(settings.storage_access_key, settings.storage_secret_key.get_secret_value())
+
+        def client(http: urllib3.PoolManager) -> Minio:
             return Minio(
                 endpoint.netloc,
-                access_key=settings.storage_access_key,
-                secret_key=settings.storage_secret_key.get_secret_value(),
+                access_key=credentials.access_key,
+                secret_key=credentials.secret_key,
                 secure=endpoint.scheme == "https",
                 region=settings.storage_region,  # named, so that no request is spent on asking for it
-                http_client=urllib3.PoolManager(
-                    timeout=urllib3.Timeout(connect=3, read=read), retries=False, maxsize=8
-                ),
+                http_client=http,
             )
 
-        self._client = client(read=5)
-        # A part is megabytes, and putting thousands of them together takes its time.
-        self._patient = client(read=60)
+        quick, patient = _http(read_timeout_seconds=5), _http(read_timeout_seconds=60)
+        self._client = client(quick)
+        # Files are megabytes, and putting thousands of parts together takes its time.
+        self._patient = client(patient)
+        self._multipart = Multipart(
+            self._client, self.bucket, credentials, settings.storage_region, http=quick, patient_http=patient
+        )
 
     @property
     def public_origin(self) -> str:
@@ -76,7 +84,7 @@ class Storage:
     @property
     def signed_origin(self) -> str:
         """Where signed addresses lead: scheme and host, which on AWS begins with the bucket."""
-        return _origin(self._client._base_url.build(method="GET", region=self._region, bucket_name=self.bucket))
+        return _origin(urlsplit(self.signed_url("any", timedelta(minutes=1))))
 
     def public_url(self, key: str) -> str:
         """Where anybody can read a public object (avatars and thumbnails)."""
@@ -150,7 +158,7 @@ class Storage:
         await self.delete_many([key for key in await self.keys(prefix) if keep is None or not key.startswith(keep)])
 
     def signed_url(self, key: str, expires: timedelta, *, download_as: str | None = None) -> str:
-        """Where whoever has the address can read a private object for a while; no request is made.
+        """Return an address at which a private object can be read for a while; no request is made.
 
         With `download_as` a browser saves it by that name.
         """
@@ -159,62 +167,27 @@ class Storage:
             headers = {"response-content-disposition": content_disposition(download_as)}
         return self._client.get_presigned_url("GET", self.bucket, key, expires, response_headers=headers)
 
-    # --- Objects that come in parts: minio's public interface takes them only as one stream -------------
+    # --- Multipart uploads ----------------------------------------------------------------------------
 
-    async def begin_parts(self, key: str, content_type: str) -> str:
-        """Begin an object of parts and answer the name of the attempt; it is no object until `finish_parts`."""
-        headers = {"Content-Type": content_type}
-        return str(await self._run(self._client._create_multipart_upload, self.bucket, key, headers))
+    async def create_multipart_upload(self, key: str, content_type: str) -> str:
+        """Begin an object that comes in parts, and return the upload's id; it is no object until it is completed."""
+        return str(await self._run(self._multipart.create, key, content_type))
 
-    async def put_part(self, key: str, attempt: str, number: int, data: bytes) -> str:
-        """Store a part, the first of which is number 1, and answer its tag; all but the last have 5 MiB at least."""
-        return str(await self._run(self._patient._upload_part, self.bucket, key, data, None, attempt, number))
+    async def upload_part(self, key: str, upload_id: str, number: int, data: bytes) -> str:
+        """Store a part, the first of which is number 1, and return its ETag; all but the last have 5 MiB at least."""
+        return str(await self._run(self._multipart.upload_part, key, upload_id, number, data))
 
-    async def finish_parts(self, key: str, attempt: str, tags: list[str]) -> None:
-        """Make the object of its parts; where that was done before, there is nothing to do."""
-        parts = [Part(number, tag) for number, tag in enumerate(tags, 1)]
+    async def complete_multipart_upload(self, key: str, upload_id: str, etags: list[str]) -> None:
+        """Make the object of its parts; does nothing for an upload that is completed or aborted."""
+        await self._run(self._multipart.complete, key, upload_id, etags)
 
-        def finish() -> None:
-            try:
-                self._patient._complete_multipart_upload(self.bucket, key, attempt, parts)
-            except S3Error as error:
-                if error.code != "NoSuchUpload":
-                    raise
+    async def abort_multipart_upload(self, key: str, upload_id: str) -> None:
+        """Remove an upload with its parts; does nothing for one that is completed or aborted."""
+        await self._run(self._multipart.abort, key, upload_id)
 
-        await self._run(finish)
-
-    async def drop_parts(self, key: str, attempt: str) -> None:
-        """Forget an object that is not finished, with its parts; one that is gone is forgotten already."""
-
-        def drop() -> None:
-            try:
-                self._client._abort_multipart_upload(self.bucket, key, attempt)
-            except S3Error as error:
-                if error.code != "NoSuchUpload":
-                    raise
-
-        await self._run(drop)
-
-    async def unfinished(self, prefix: str) -> list[tuple[str, str, datetime]]:
-        """List the key, the attempt and the beginning of each object of parts that is not finished."""
-
-        def listed() -> list[tuple[str, str, datetime]]:
-            found: list[tuple[str, str, datetime]] = []
-            key_marker = attempt_marker = None
-            while True:
-                page = self._client._list_multipart_uploads(
-                    self.bucket, prefix=prefix, key_marker=key_marker, upload_id_marker=attempt_marker
-                )
-                found += [
-                    (each.object_name, each.upload_id, each.initiated_time)
-                    for each in page.uploads
-                    if each.upload_id and each.initiated_time
-                ]
-                if not page.is_truncated:
-                    return found
-                key_marker, attempt_marker = page.next_key_marker, page.next_upload_id_marker
-
-        return list(await self._run(listed))
+    async def list_multipart_uploads(self, prefix: str) -> list[MultipartUpload]:
+        """List the uploads that are neither completed nor aborted."""
+        return list(await self._run(self._multipart.list, prefix))
 
     @staticmethod
     async def _run(work: Callable[..., Any], *arguments: Any) -> Any:

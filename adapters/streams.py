@@ -1,4 +1,4 @@
-"""Owns messages to workers of other hosts: a Redis stream for each worker (`bus:{id}`), read by that worker alone.
+"""Messages to workers of other hosts: a Redis stream for each worker (`bus:{id}`), read by that worker alone.
 
 A stream, unlike publish and subscribe, keeps what comes while a worker's connection is being made again. What is sent
 in one turn of the event loop goes out as one entry. Entries are numbered by their sender, so that a command which is
@@ -15,26 +15,26 @@ from contextlib import suppress
 from typing import Any
 
 import orjson
-import redis.exceptions
 
 import errors
 from adapters import tasks
 from adapters.counting import Traffic
 from adapters.deliveries import Handlers
-from adapters.scripts import Scripts
+from adapters.redis import UNAVAILABLE
+from adapters.redis_pipeline import RedisPipeline
 
 log = logging.getLogger("parlance.bus")
 
-_STREAM_SECONDS = 60
-#: Seconds between two trims of what has been read, and between two tries while Redis does not answer.
-_TRIM, _TRY_AGAIN = 2.0, 0.5
+_STREAM_TTL_SECONDS = 60
+#: Seconds between two trims of what has been read, and between attempts while Redis does not answer.
+_TRIM_SECONDS, _RETRY_SECONDS = 2.0, 0.5
 _MAX_ENTRIES = 20_000
 #: Bytes that may wait for Redis to take them.
-_LIMIT = 32 * 2**20
+_MAX_OUTBOX_BYTES = 32 * 2**20
 
 
 class Streams:
-    def __init__(self, commands: Scripts, reader: Scripts, worker_id: str, handlers: Handlers) -> None:
+    def __init__(self, commands: RedisPipeline, reader: RedisPipeline, worker_id: str, handlers: Handlers) -> None:
         """`commands` is shared; `reader` is this worker's own, for it waits on it."""
         self._commands = commands
         self._reader = reader
@@ -47,14 +47,14 @@ class Streams:
         self._tasks: list[asyncio.Task[None]] = []
         self.traffic = Traffic()
         self._sequence = 0
-        self._heard: dict[str, int] = {}
+        self._delivered_numbers: dict[str, int] = {}
         self._last_id = "0"
         #: Redis did not take what it was given last.
         self.is_away = False
 
     def post(self, worker_id: str, message: bytes) -> asyncio.Future[None]:
-        """Send a message at the end of this turn; answer what tells whether Redis took it. Raises Unavailable."""
-        if self._outbox_bytes + len(message) > _LIMIT:
+        """Send a message at the end of this turn; return a future of whether Redis took it. Raises Unavailable."""
+        if self._outbox_bytes + len(message) > _MAX_OUTBOX_BYTES:
             raise errors.Unavailable()
         self._outbox[worker_id].append(message)
         self._outbox_bytes += len(message)
@@ -73,9 +73,9 @@ class Streams:
             self._flushed = asyncio.get_running_loop().create_future()
             try:
                 await asyncio.gather(*self._add(outbox))
-            except (redis.exceptions.RedisError, OSError) as error:
+            except UNAVAILABLE as error:
                 self.is_away = True
-                log.warning("messages to %d workers could not be sent: %s", len(outbox), error)
+                log.warning("stream_write_failed workers=%d error=%s", len(outbox), error)
                 flushed.set_exception(errors.Unavailable())
                 flushed.exception()  # a sender may have gone away; the others still raise it
             else:
@@ -91,25 +91,25 @@ class Streams:
             self.traffic.bytes += sum(map(len, messages))
             entry = ("from", self._worker_id, "number", self._sequence, "messages", b"[%b]" % b",".join(messages))
             yield self._commands.execute("XADD", stream, "MAXLEN", "~", _MAX_ENTRIES, "*", *entry, idempotent=True)
-            yield self._commands.execute("EXPIRE", stream, _STREAM_SECONDS, idempotent=True)
+            yield self._commands.execute("EXPIRE", stream, _STREAM_TTL_SECONDS, idempotent=True)
 
     def start(self) -> None:
         self._tasks = [asyncio.create_task(self._read()), asyncio.create_task(self._trim())]
 
     async def _trim(self) -> None:
         while True:
-            await asyncio.sleep(_TRY_AGAIN if self.is_away else _TRIM)
+            await asyncio.sleep(_RETRY_SECONDS if self.is_away else _TRIM_SECONDS)
             try:
                 await self._commands.execute(
                     "XTRIM", f"bus:{self._worker_id}", "MINID", "~", self._last_id, idempotent=True
                 )
-            except (redis.exceptions.RedisError, OSError):
+            except UNAVAILABLE:
                 self.is_away = True
             else:
                 self.is_away = False
 
     def begin_again(self) -> None:
-        """Read a stream from its beginning that Redis has lost; numbers tell what has been heard already."""
+        """Read a stream that Redis has lost from its beginning; what was delivered is known by its numbers."""
         self._last_id = "0"
 
     async def _read(self) -> None:
@@ -119,9 +119,9 @@ class Streams:
                 answer = await self._reader.execute(
                     "XREAD", "COUNT", 256, "BLOCK", 2000, "STREAMS", stream, self._last_id
                 )
-            except (redis.exceptions.RedisError, OSError) as error:
-                log.warning("Redis does not answer this worker's reader: %s", error)
-                await asyncio.sleep(_TRY_AGAIN)
+            except UNAVAILABLE as error:
+                log.warning("stream_read_failed worker_id=%s error=%s", self._worker_id, error)
+                await asyncio.sleep(_RETRY_SECONDS)
                 continue
             for _, entries in answer or ():
                 for entry_id, entry in entries:
@@ -130,9 +130,9 @@ class Streams:
 
     async def _deliver(self, entry: dict[str, str]) -> None:
         sender, number = entry["from"], int(entry["number"])
-        if number <= self._heard.get(sender, 0):
+        if number <= self._delivered_numbers.get(sender, 0):
             return
-        self._heard[sender] = number
+        self._delivered_numbers[sender] = number
         for message in orjson.loads(entry["messages"]):
             unfinished = self._handlers.deliver(message)
             if unfinished is not None:
@@ -143,5 +143,5 @@ class Streams:
         if self._flush_task is not None and not self._flush_task.done():
             await asyncio.wait([self._flush_task], timeout=1)
         await tasks.end(*self._tasks, *([self._flush_task] if self._flush_task else []))
-        with suppress(redis.exceptions.RedisError, OSError):  # it expires by itself
+        with suppress(*UNAVAILABLE):  # it expires by itself
             await self._commands.execute("DEL", f"bus:{self._worker_id}")

@@ -1,4 +1,4 @@
-"""Owns access tokens: RS256 JWTs that anyone can verify with the published keys."""
+"""Access tokens: RS256 JWTs that anyone can verify with the published keys."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ import errors
 from adapters.keys import KeyRing
 
 #: Seconds that clocks may differ.
-LEEWAY = 30
+LEEWAY_SECONDS = 30
 _PLAYBACK = "playback"
 _DEVICE = "device"
 #: How long a device is known after its last login or refresh. A pruned signing key ends the proofs made with it sooner.
 DEVICE_PROOF_LIFETIME = timedelta(days=180)
-#: How many verified tokens are remembered; the longest known go first.
-_REMEMBERED = 10_000
+#: Verified tokens that are cached; the longest known go first.
+_CACHE_SIZE = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a verified access token says. `family_id` is the sign-in it belongs to (claim `sid`)."""
+    """What a verified access token says. `family_id` is the login it belongs to (claim `sid`)."""
 
     user_id: str
     email: str
@@ -44,7 +44,7 @@ class AccessTokens:
         self._audience = audience
         self.lifetime = lifetime
         self._claims = jwt.JWTClaimsRegistry(
-            leeway=LEEWAY,
+            leeway=LEEWAY_SECONDS,
             iss={"essential": True, "value": issuer},
             aud={"essential": True, "value": audience},
             exp={"essential": True},
@@ -83,11 +83,11 @@ class AccessTokens:
         found = self._verified.get(token)
         if found is None:
             found = self._read(token)
-            if len(self._verified) >= _REMEMBERED:
+            if len(self._verified) >= _CACHE_SIZE:
                 self._verified.pop(next(iter(self._verified)))
             self._verified[token] = found
         identity, expires_at = found
-        if expires_at <= int(time.time()) - LEEWAY:
+        if expires_at <= int(time.time()) - LEEWAY_SECONDS:
             self._verified.pop(token, None)
             raise errors.Unauthenticated()
         return identity
@@ -133,7 +133,7 @@ class AccessTokens:
         return jwt.encode(header, claims, signing_key, algorithms=["RS256"])
 
     def verify_playback(self, token: str, lesson_id: str) -> tuple[str, str]:
-        """Answer the user and the sign-in that may play a lesson; raise Unauthenticated."""
+        """Return the user and the login that may play a lesson; raise Unauthenticated."""
         self._keys.refresh()
         claims = jwt.JWTClaimsRegistry(
             iss={"essential": True, "value": self._issuer},

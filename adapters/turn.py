@@ -1,4 +1,4 @@
-"""Owns ICE servers: STUN, and TURN with credentials that coturn checks by itself (`use-auth-secret`)."""
+"""ICE servers: STUN, and TURN with credentials that coturn checks by itself (`use-auth-secret`)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from setting_values import url_host
 from settings import Settings
 
 #: Seconds that a credential lives.
-LIFETIME = 3600
+CREDENTIAL_SECONDS = 3600
 
 
 class IceServer(TypedDict):
@@ -36,7 +36,7 @@ class Turn:
 
     def ice_servers(self, user_id: str) -> list[IceServer]:
         """Make the RTCIceServers of one user: `{unix expiry}:{userId}`, base64 of its HMAC-SHA1 as credential."""
-        username = f"{int(time.time()) + LIFETIME}:{user_id}"
+        username = f"{int(time.time()) + CREDENTIAL_SECONDS}:{user_id}"
         digest = hmac.new(self._secret, username.encode(), hashlib.sha1).digest()
         return [
             {"urls": self._stun},

@@ -1,6 +1,6 @@
-"""Writes docs/performance.md and its plots from results/*.json: `python -m bench.performance`.
+"""Generator of docs/performance.md and its plots, from results/*.json: `python -m bench.performance`.
 
-The page's prose is its own; what stands between two markers comes from the figures, and is written anew each time.
+Text between two markers is generated from the figures; the rest of the page is written by hand.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def _ratios(results: dict[str, dict[str, Any]]) -> str:
                 ratio, goal = each["ours"] / each["peer"], each["goal"]
                 # Above 1 is better, whichever way the figure counts.
                 rows.append((_short(each), 1 / ratio if turned else ratio, 1 / goal if goal and turned else goal))
-    return plots.ratios("How many times as good as the peer on Node", rows)
+    return plots.ratios("Ratio to the peer on Node; above 1 is better", rows)
 
 
 def _short(figure: dict[str, Any]) -> str:
@@ -83,23 +83,23 @@ def _steps(day: dict[str, Any]) -> str:
 def _what_filled(day: dict[str, Any]) -> list[str]:
     last = day["steps"][-1]
     cores, busy = day["cores"], sum(last["cores"].values())
-    single = {"one worker of the server": last["busiest_worker"], "Valkey": last["cores"]["Valkey"]}
+    single = {"one web process": last["busiest_worker"], "Valkey": last["cores"]["Valkey"]}
     name, share = max(single.items(), key=lambda each: each[1])
-    noticed = ", ".join(last["noticed"]) or "nothing; the steps ended before anybody would have noticed"
+    noticed = ", ".join(last["noticed"]) or "nothing; the steps ended before a user would have noticed"
     if share > 0.9:
         full = f"The core of {name} was full ({share:.0%})."
     elif busy > 0.9 * cores:
         full = (
-            f"No process had filled a core of its own ({name} {share:.0%}): the machine was full, {busy:.1f} of its"
-            f" {cores} cores, of which the server had {last['cores']['server']:.1f},"
-            f" PostgreSQL {last['cores']['PostgreSQL']:.1f}, the learners {last['cores'][LOAD]:.1f} and others"
+            f"No process filled a core of its own ({name} {share:.0%}): the machine was full, {busy:.1f} of its"
+            f" {cores} cores, of which the server used {last['cores']['server']:.1f},"
+            f" PostgreSQL {last['cores']['PostgreSQL']:.1f}, the load {last['cores'][LOAD]:.1f} and others"
             f" {last['cores'][OTHERS]:.1f}."
         )
     else:
         full = f"Neither a core ({name} {share:.0%}) nor the machine ({busy:.1f} of {cores} cores) was full."
     return [
-        f"It ended at {last['name']} times the busiest hour, {last['visits']:.1f} visits and {last['calls']:.1f} calls"
-        f" a second, with {last['here']:,} learners there. Noticed: {noticed}. {full}"
+        f"The test ended at {last['name']} times the busiest hour, {last['visits']:.1f} visits and {last['calls']:.1f}"
+        f" calls a second, with {last['here']:,} learners connected. Limit reached: {noticed}. {full}"
     ]
 
 
@@ -111,13 +111,12 @@ def _happened(day: dict[str, Any]) -> list[str]:
     return [
         f"- {counts['visits']:,} visits, {searches:,} searches, {counts['calls']:,} calls;"
         f" {counts['matched'] / searches:.1%} of searches matched, {counts.get('expired', 0):,} expired,"
-        f" {counts.get('cancelled', 0):,} were given up.",
-        f"- {drops:,} connections dropped in a call; {counts.get('resumed', 0):,} of the {back:,} who came back found"
-        " their call as they had left it.",
+        f" {counts.get('cancelled', 0):,} cancelled.",
+        f"- {drops:,} connections dropped in a call; {counts.get('resumed', 0):,} of the {back:,} who reconnected"
+        " resumed their call.",
         f"- {day['errors']} errors in the server's log. The server's memory: {sizes[0]} before, {sizes[1]} after the"
-        f" day, {sizes[2]} when all had gone.",
-        f"- The learners took {day['learners']:.2f} of {day['cores']} cores, others on the machine"
-        f" {day['others']:.2f}.",
+        f" day, {sizes[2]} after all learners had left.",
+        f"- The load used {day['learners']:.2f} of {day['cores']} cores, other processes {day['others']:.2f}.",
     ]
 
 
@@ -129,7 +128,7 @@ def _counting(result: dict[str, Any], rest: dict[str, Any] | None) -> list[str]:
 
 
 def read() -> dict[str, dict[str, Any]]:
-    """What each benchmark left behind that has been run."""
+    """Read the results of the benchmarks that have been run."""
     return {name: found for name in BENCHES if (found := figures.read(name))}
 
 
@@ -142,21 +141,21 @@ def images(results: dict[str, dict[str, Any]]) -> dict[str, str]:
 
 
 def _blocks(results: dict[str, dict[str, Any]]) -> dict[str, list[str]]:
-    """What is written between the markers, by their name."""
+    """Return the generated text between the markers, by their name."""
     missing = [f"- `make bench-{name}` has not been run." for name in BENCHES if name not in results]
     made = {"table": [*_table(results), *(["", *missing] if missing else [])]}
     if "counting" in results:
         made["counting"] = _counting(results["counting"], results.get("rest"))
     if day := results.get("day"):
         needs = [[need.what, *(need.by_size[size] for size in sizing.SIZES)] for need in sizing.requirements(day)]
-        full = ["", "ms of CPU a call", "calls/s of a full core", "when it is full"]
+        full = ["", "ms of CPU a call", "calls/s of a full core", "when full, add"]
         made |= {
             "day": _happened(day),
             "full": _what_filled(day),
             "cost": figures.table(full, sizing.full_cores(day)),
             "assumed": sizing.assumed(),
             "machine": figures.table(
-                ["cores", "calls begun a second", "calls at once", "learners a day"], sizing.machine(day)
+                ["cores", "calls started a second", "calls at once", "learners a day"], sizing.machine(day)
             ),
             "sizes": figures.table(["", *sizing.SIZES], needs),
         }
@@ -164,11 +163,11 @@ def _blocks(results: dict[str, dict[str, Any]]) -> dict[str, list[str]]:
 
 
 def written(page: str, results: dict[str, dict[str, Any]]) -> str:
-    """The page with what the figures say between its markers."""
+    """Return the page with the generated text between its markers."""
     for name, lines in _blocks(results).items():
         place = re.search(rf"(<!-- {name}: [^\n]*-->\n).*?(<!-- end of {name} -->)", page, re.DOTALL)
         if place is None:
-            raise SystemExit(f"{PAGE} has no place for {name}")
+            raise SystemExit(f"{PAGE} has no markers for {name}")
         page = "\n".join([page[: place.start()] + place[1], *lines, "", place[2] + page[place.end() :]])
     return page
 

@@ -1,6 +1,6 @@
-"""Works out what deployments of several sizes need, from what a day has measured and what is assumed of learners.
+"""Sizing of deployments, from the figures of a measured day and assumptions about learners.
 
-What is measured comes from results/*.json; what is assumed stands here, with where it is from.
+Figures come from results/*.json; assumptions are here, with their sources.
 """
 
 from __future__ import annotations
@@ -61,11 +61,11 @@ def machine(day: dict[str, Any]) -> list[list[str]]:
 def full_cores(day: dict[str, Any]) -> list[list[str]]:
     """How many calls a second one core of each carries when it is full; the least first."""
     ways = {
-        "server": "another worker, on this host or another: workers share nothing but the stores",
-        "PostgreSQL": "another core of its host: each connection is a process; commits wait for the disk, together",
+        "server": "another web process, on this host or another: they share only the stores",
+        "PostgreSQL": "another core of its host: each connection is a process; commits wait for the disk in groups",
         "job worker": "another job worker, on any host",
-        "S3": "outside: any S3",
-        "Valkey": "nothing: one thread runs all scripts; see below",
+        "S3": "any S3 service",
+        "Valkey": "one thread runs all scripts; see below",
     }
     rates = {name: 1000 / day["call_ms"][name] for name in ways if day["call_ms"][name] > 0}
     return [
@@ -96,12 +96,12 @@ def requirements(day: dict[str, Any]) -> list[Need]:
         year = rate * 3600 / day["peak_share"] * 365 * day["call_bytes"]
         video = learners * WATCH * day["peak_share"] * WATCH_MINUTES / 60 * VIDEO_KBITS
         note(size, "learners a day", f"{learners:,}")
-        note(size, "calls begun a second", _rounded(rate))
+        note(size, "calls started a second", _rounded(rate))
         note(size, "calls at once", _rounded(at_once))
         note(size, "sockets at once", _rounded(sockets))
         note(size, "signaling events a second", _rounded(rate * day["events_a_call"]))
         note(size, "server: cores busy", _rounded(cores["server"]))
-        note(size, "server: workers, a core each", f"{workers:,}")
+        note(size, "server: web processes, a core each", f"{workers:,}")
         note(size, f"server: hosts of {HOST_CORES} cores, two at least", f"{hosts:,}")
         note(size, "server: memory of sockets, GB", _rounded(sockets * socket_kb / 1024**2))
         note(size, "job workers", f"{jobs:,}")
@@ -113,7 +113,7 @@ def requirements(day: dict[str, Any]) -> list[Need]:
             "PostgreSQL: GB of calls a year",
             _rounded(year / 1e9),
         )
-        note(size, "Redis: of its one core", f"{cores['Valkey']:.1%}")
+        note(size, "Redis: share of its one core", f"{cores['Valkey']:.1%}")
         note(size, "Redis: primaries", f"{max(1, math.ceil(cores['Valkey'] / FULL)):,}")
         note(size, "TURN: Gbit/s in, and the same out", _rounded(relay / 1e6))
         note(size, "TURN: hosts of 1 Gbit/s, half full", f"{max(1, math.ceil(relay / NETWORK_KBITS / FULL)):,}")
@@ -125,10 +125,9 @@ def assumed() -> list[str]:
     """What was assumed of learners and networks."""
     return [
         f"- A learner opens the app {VISITS:g} times a day, for {VISIT_MINUTES:g} minutes; a call lasts"
-        f" {CALL_MINUTES:g}. How many calls a visit has, and how much of a day falls into its busiest hour, is the"
-        " day's of the benchmark.",
+        f" {CALL_MINUTES:g}. Calls per visit and the share of the busiest hour are those of the benchmark's day.",
         f"- A core, a host and a network are planned to be {FULL:.0%} full in the busiest hour.",
-        f"- {RELAYED:.0%} of calls need the relay, each {2 * AUDIO_KBITS:.0f} kbit/s into it and as much out of it:"
+        f"- {RELAYED:.0%} of calls need the relay, each {2 * AUDIO_KBITS:.0f} kbit/s in and as much out:"
         f" two directions of {AUDIO_KBITS:.0f} kbit/s.",
         f"- {WATCH:.0%} of learners watch {WATCH_MINUTES:g} minutes of lessons a day, at {VIDEO_KBITS:,} kbit/s.",
     ]

@@ -10,7 +10,7 @@ import typer
 
 import settings as configuration
 from adapters.keys import KeyFiles
-from adapters.tokens import LEEWAY
+from adapters.tokens import LEEWAY_SECONDS
 
 app = typer.Typer(help="Generate, rotate, list and prune the signing keys.", no_args_is_help=True)
 
@@ -70,5 +70,5 @@ def prune() -> None:
     Example: parlance keys prune
     """
     settings = configuration.load()
-    pruned = KeyFiles(settings).prune(settings.jwt_access_expiry + timedelta(seconds=LEEWAY))
+    pruned = KeyFiles(settings).prune(settings.jwt_access_expiry + timedelta(seconds=LEEWAY_SECONDS))
     print(f"no longer published: {', '.join(pruned)}" if pruned else "nothing to prune")

@@ -31,14 +31,14 @@ def application(openapi: dict[str, Any] | None = None) -> ASGIApp:
 
 def server_options(trusted_proxies: list[str]) -> dict[str, Any]:
     """Return the options of uvicorn, for this command and for benchmarks."""
-    from contract import http_server, transport
+    from contract import http_server, websocket
 
     return {
         "proxy_headers": True,
         "forwarded_allow_ips": trusted_proxies,
         "http": http_server.HttpProtocol,
-        "ws": transport.Connection,
-        "ws_max_size": transport.MAX_FRAME_BYTES,
+        "ws": websocket.Connection,
+        "ws_max_size": websocket.MAX_FRAME_BYTES,
         "ws_per_message_deflate": False,
         "ws_ping_interval": None,  # Engine.IO has its own
         "server_header": False,

@@ -6,12 +6,12 @@ import ipaddress
 
 #: Where the address of a client is not known, or not one: all of these share one bucket.
 UNKNOWN = "unknown"
-#: What one subscriber has of IPv6 at least (RFC 6177); whoever has it can use each address in it.
+#: The least that one subscriber has of IPv6 (RFC 6177): every address in it may be theirs.
 _IPV6_NETWORK_BITS = 64
 
 
 def canonical(host: str) -> str:
-    """Answer the one name of a client: an IPv4 address, or the /64 network of an IPv6 address; else `unknown`.
+    """Return the canonical address of a client: an IPv4 address, or the /64 network of an IPv6 address; else `unknown`.
 
     Proxies write `1.2.3.4:5678`, `[2001:db8::1]:5678`, zones (`fe80::1%eth0`) and IPv4 as `::ffff:1.2.3.4`.
     """

@@ -1,4 +1,4 @@
-"""Owns what breaks clients: both specs beside those of the last release, in `contract/released/`.
+"""Breaking changes: both specs compared with those of the last release, in `contract/released/`.
 
 Run as `python -m contract.compare`; `--release` makes today's specs the last release's. A development tool: the server
 never imports it. A break that is wanted stands in the CHANGELOG under "Breaking", by its place, and raises the version.
@@ -37,7 +37,7 @@ _TYPES = ("string", "integer", "number", "boolean", "object", "array", "null")
 
 
 class Comparison:
-    """Compares two documents of one kind; a schema that both name is compared once for what is sent, once for read."""
+    """Comparison of two documents of one kind. A schema in both is compared once as sent, once as read."""
 
     def __init__(self, old: Document, new: Document) -> None:
         self._old, self._new = old, new
@@ -62,7 +62,7 @@ class Comparison:
                         yield from self._operation(place, item[method], operation)
 
     def _operation(self, place: str, old: Document, new: Document) -> Iterator[Break]:
-        # Each is a way in, `{}` that of a request without a token; another one more breaks nobody.
+        # Each is an alternative, `{}` that of a request without a token; one more breaks no client.
         before, after = old.get("security") or [{}], new.get("security") or [{}]
         if any(each not in after for each in before):
             yield Break(place, "who may call it is another")

@@ -135,7 +135,7 @@ AsyncApiStandalone.render(
 
 
 class File:
-    """One body, the same for every caller: revalidated by ETag, gzipped once, when it is first asked for."""
+    """One body, the same for every client: revalidated by ETag, gzipped once, at the first request."""
 
     def __init__(self, body: bytes, media_type: str, **headers: str) -> None:
         self.body = body
@@ -168,7 +168,7 @@ def _digest(body: bytes) -> str:
 
 
 class Files:
-    """Gathers the routes of pages and of what they load."""
+    """Routes of pages and of the files they load."""
 
     def __init__(self, folder: str) -> None:
         """`folder` is the path below which `asset` puts what it serves."""
@@ -179,7 +179,7 @@ class Files:
         self.routes.append(Route(path, File(body, media_type, **headers).respond, methods=["GET"]))
 
     def asset(self, name: str, body: bytes, media_type: str) -> str:
-        """Serve a file under an address that changes with the content, so that browsers may keep it; answer that."""
+        """Serve a file under an address that changes with its content, so that browsers keep it; return that."""
         path = f"{self._folder}/{_digest(body)}/{name}"
         self.serve(path, body, media_type, **{"Cache-Control": "public, max-age=31536000, immutable"})
         return path

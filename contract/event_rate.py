@@ -1,11 +1,11 @@
-"""Owns how many events one socket may send: a bucket of tokens, and what becomes of those who empty it."""
+"""Rate limit of one socket's events: a token bucket, and when a socket that exceeds it is disconnected."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
 
-#: Whoever has this many seconds' worth of events refused, without a pause, is cut off.
+#: A socket that has this many seconds' worth of events refused, without a pause, is disconnected.
 _FLOOD_SECONDS = 10
 #: Frames that may come for each event of the limit, in the long run and in a burst: 120 a second and 600 by default.
 _FRAMES_PER_EVENT, _BURST_FRAMES_PER_EVENT = 4, 10
@@ -13,7 +13,7 @@ _FRAMES_PER_EVENT, _BURST_FRAMES_PER_EVENT = 4, 10
 
 @dataclass(frozen=True, slots=True)
 class EventLimit:
-    """What every socket of a server may send."""
+    """Limit of events for every socket of a server."""
 
     per_second: float
     burst: float
@@ -24,19 +24,19 @@ class EventLimit:
 
 
 class EventRate:
-    """One socket's events so far."""
+    """Events of one socket."""
 
-    __slots__ = ("_at", "_refused", "_spent", "_told_at")
+    __slots__ = ("_at", "_refused", "_reported_at", "_spent")
 
     def __init__(self) -> None:
-        #: Events sent and not yet forgiven, as of when.
+        #: Events in the bucket, and when they were last counted.
         self._spent = 0.0
         self._at = 0.0
         self._refused = 0
-        self._told_at = 0.0
+        self._reported_at = 0.0
 
     def spend(self, limit: EventLimit) -> bool:
-        """Count an event; say whether it may be."""
+        """Count an event; return whether it is within the limit."""
         now = time.monotonic()
         spent = self._spent - (now - self._at) * limit.per_second
         self._at = now
@@ -50,15 +50,15 @@ class EventRate:
         return True
 
     def give_back(self) -> None:
-        """Forget the last event: it is going to be counted again."""
+        """Take back the last event, which will be counted again."""
         self._spent -= 1
 
     def is_flood(self, limit: EventLimit) -> bool:
         return self._refused >= limit.per_second * _FLOOD_SECONDS
 
-    def may_be_told(self) -> bool:
-        """Say whether the sender may hear an `error` of its refused events now: once a second."""
-        if self._at - self._told_at < 1:
+    def may_report(self) -> bool:
+        """Return whether an `error` may be emitted for refused events now: once a second."""
+        if self._at - self._reported_at < 1:
             return False
-        self._told_at = self._at
+        self._reported_at = self._at
         return True

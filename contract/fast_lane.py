@@ -1,7 +1,7 @@
-"""Owns the short way of an offer, an answer or a candidate: read, validated, relayed and acknowledged in one go.
+"""Fast lane of signaling: an offer, an answer or a candidate is read, validated, relayed and acknowledged in one call.
 
 The ordinary way (`events.py`) costs a task and several layers for each event. It remains the one that refuses: what is
-not plain here, or not to be relayed, is left to it as if nobody had looked, so there is one set of refusals. A frame
+not plain here, or not to be relayed, is left to it unchanged, so there is one set of refusals. A frame
 comes here only while nothing that its socket sent before is unanswered, and what leaves is written at once, so no event
 overtakes another.
 """
@@ -16,9 +16,10 @@ import orjson
 import errors
 from adapters import logs
 from contract import problems, schemas
+from contract.frames import text_frame
 from contract.operations import ContractError
 from contract.socket_server import Server
-from contract.transport import Socket, text_frame
+from contract.transport import Socket
 
 if TYPE_CHECKING:
     from container import Container
@@ -33,6 +34,8 @@ _FIELDS = {"webrtc_offer": "sdp", "webrtc_answer": "sdp", "webrtc_ice": "candida
 
 
 class FastLane:
+    """Handler of signaling frames of this worker's sockets."""
+
     def __init__(
         self,
         services: Container,
@@ -40,7 +43,7 @@ class FastLane:
         receives: dict[str, schemas.Validator],
         sends: dict[str, schemas.Validator] | None,
     ) -> None:
-        """`sends` holds what leaves to the contract, where that is to be checked."""
+        """`sends` are the validators of what is emitted; None leaves that unchecked."""
         self._relay = services.signaling.relay
         self._take_back = services.signaling.forget_signal
         self._post = services.bus.post
@@ -55,7 +58,7 @@ class FastLane:
         }
 
     def __call__(self, socket: Socket, frame: bytes) -> bool:
-        """Answer a frame of an idle socket; False leaves it, as if it had not been looked at, to the ordinary way."""
+        """Answer a frame of an idle socket; return False, with nothing changed, for one that goes the ordinary way."""
         match = _FRAME.fullmatch(frame)
         caller = socket.caller
         if match is None or caller is None or socket.closing or _NUL in frame or socket.binary_parts:

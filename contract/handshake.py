@@ -6,7 +6,8 @@ import base64
 import binascii
 import functools
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 from urllib.parse import parse_qs
 
 #: The one address that takes WebSockets.
@@ -44,12 +45,22 @@ def key_of(method: str, http_version: str, url: bytes, headers: Headers) -> byte
 
 
 def is_plain(url: bytes, headers: Headers) -> bool:
-    """Say whether a handshake needs no look at its origin, its subprotocols or an earlier session."""
+    """Return whether a handshake has no origin, subprotocols or earlier session to check."""
     return not _names_session(url) and all(name not in _ODD_HEADERS for name, _ in headers)
 
 
-def acceptance(key: bytes) -> bytes:
-    return base64.b64encode(hashlib.sha1(key + _KEY_SUFFIX, usedforsecurity=False).digest())
+def head_without_offer(scope: Mapping[str, Any], url: bytes, headers: Headers) -> bytes:
+    """Return the head of a request without the `Upgrade` that it offers."""
+    lines = [b"%b: %b\r\n" % header for header in headers if header[0] != b"upgrade"]
+    return b"%b %b HTTP/%b\r\n%b\r\n" % (scope["method"].encode(), url, scope["http_version"].encode(), b"".join(lines))
+
+
+def acceptance(key: bytes, headers: Headers) -> bytes:
+    """Return the answer that completes the handshake (RFC 6455, 4.2.2), with `headers` of the server's own."""
+    accept = base64.b64encode(hashlib.sha1(key + _KEY_SUFFIX, usedforsecurity=False).digest())
+    return b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n%b\r\n" % b"".join(
+        [b"%b: %b\r\n" % header for header in ((b"Sec-WebSocket-Accept", accept), *headers)]
+    )
 
 
 def _tokens(values: Sequence[bytes] | None) -> list[str]:

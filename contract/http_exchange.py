@@ -1,8 +1,9 @@
-"""What HTTP writes without ASGI: an answer that is known whole, and the refusal of a request that reaches no app."""
+"""Requests and answers of HTTP: their start, checks of a head, whole answers in one write, and refusals."""
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from typing import TYPE_CHECKING, Any
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
@@ -11,9 +12,29 @@ import errors
 from contract import problems
 from contract.operations import WHOLE
 
+if TYPE_CHECKING:
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
 
 class Exchange(RequestResponseCycle):
-    """uvicorn's request and response, which can also send an answer that is known whole."""
+    """uvicorn's request and response, which also sends an answer whose head is known beforehand."""
+
+    @classmethod
+    def start(cls, protocol: HttpToolsProtocol) -> Exchange:
+        """Make the exchange of the request whose head the protocol has read."""
+        return cls(
+            scope=protocol.scope,
+            transport=protocol.transport,
+            flow=protocol.flow,
+            logger=protocol.logger,
+            access_logger=protocol.access_logger,
+            access_log=protocol.access_log,
+            default_headers=protocol.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=protocol.expect_100_continue,
+            keep_alive=protocol.scope["http_version"] != "1.0" and protocol.parser.should_keep_alive(),
+            on_response=protocol.on_response_complete,
+        )
 
     async def send(self, message: Any) -> None:
         if message["type"] != WHOLE:
@@ -43,6 +64,25 @@ class Exchange(RequestResponseCycle):
         self.on_response()
 
 
+def check_head(version: str, target: bytes, hosts: int) -> None:
+    """Raise RequestInvalid unless version, target and the number of Host headers are those of a request to us."""
+    if hosts != 1 and (hosts or version != "1.0"):  # RFC 9112, 3.2
+        raise errors.RequestInvalid("An HTTP/1.1 request has one Host header.")
+    if version not in ("1.1", "1.0"):
+        raise errors.RequestInvalid("This server speaks HTTP/1.1; send the request as HTTP/1.1.")
+    if b"#" in target:
+        raise errors.RequestInvalid("The address has a fragment; send it without '#'.")
+
+
+def split_target(target: bytes) -> tuple[bytes, bytes]:
+    """Return the path and the query of a request target; raise HttpParserInvalidURLError."""
+    if target.startswith(b"/"):
+        path, _, query = target.partition(b"?")
+        return path, query
+    parsed = httptools.parse_url(target)
+    return parsed.path, parsed.query or b""
+
+
 def refusal(error: errors.ProductError, headers: list[tuple[bytes, bytes]]) -> bytes:
     """Render an error as the last answer of a connection, with `headers` of the server's own."""
     body, named = problems.problem_response(error)
@@ -51,7 +91,9 @@ def refusal(error: errors.ProductError, headers: list[tuple[bytes, bytes]]) -> b
     return b"%b%b\r\n%b" % (STATUS_LINE[error.status], b"".join([b"%b: %b\r\n" % line for line in lines]), body)
 
 
-def unreadable(error: httptools.HttpParserError) -> errors.RequestInvalid:
-    """Name what the parser says of bytes that it cannot read; its words never repeat them."""
+def unreadable(error: httptools.HttpParserError) -> errors.ProductError:
+    """Describe why the parser cannot read a request; its messages never repeat what was sent."""
+    if isinstance(error.__context__, errors.ProductError):  # raised by one of our callbacks
+        return error.__context__
     reason = "its address cannot be read" if isinstance(error, httptools.HttpParserCallbackError) else error
     return errors.RequestInvalid(f"This is not a valid HTTP/1.1 request: {reason}.")

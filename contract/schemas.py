@@ -1,4 +1,4 @@
-"""Owns compiled JSON Schema validators for both specs, and the words in which a mismatch is told.
+"""Compiled JSON Schema validators for both specs, and their messages.
 
 A message names the place and the rule that is broken, never the value: it may be a password.
 """
@@ -13,6 +13,7 @@ from typing import Any
 import jsonschema_rs
 import yaml
 
+import errors
 import texts
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,6 +32,10 @@ _REGISTRY = jsonschema_rs.Registry(
         (f"{_WRITTEN_AS_INTEGER}-or-null", {"$schema": _DRAFT_4, "type": ["integer", "null"]}),
     ]
 )
+
+
+class ContractError(errors.Refused):
+    """The spec and the code disagree; the message says where. Raised at start."""
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -84,7 +89,7 @@ class TextRule:
 
 
 def compiled(schema: dict[str, Any], document: dict[str, Any], *, check_texts: bool = True) -> Validator:
-    """Compile `schema`, whose `$ref`s point into `document`; the result tells what is wrong, or None.
+    """Compile `schema`, whose `$ref`s point into `document`; the result describes a mismatch, or returns None.
 
     Without `check_texts` `x-text` is not held: rows that are older than the rule are still answered.
     """
@@ -105,7 +110,7 @@ def compiled(schema: dict[str, Any], document: dict[str, Any], *, check_texts: b
 
 
 def describe(path: list[str | int], kind: Any, instance: Any = None) -> str:
-    """Say in one sentence which rule is broken where."""
+    """Describe in one sentence which rule is broken where."""
     facts = kind.as_dict() if hasattr(kind, "as_dict") else {}
     name = kind.name if hasattr(kind, "name") else str(kind)
     where = ".".join(str(part) for part in path)
@@ -147,7 +152,7 @@ def _names(value: Any) -> str:
 
 
 def unstorable(value: Any) -> str | None:
-    """Say what a string somewhere in `value` holds that PostgreSQL refuses: NUL or half of a surrogate pair."""
+    """Describe what a string in `value` has that PostgreSQL refuses: NUL or half of a surrogate pair."""
     unread = [value]  # no recursion: JSON nests deeper than Python calls
     while unread:
         each = unread.pop()

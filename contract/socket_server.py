@@ -1,4 +1,11 @@
-"""Owns python-socketio as it is used here: one namespace, a limit on events, and an answer to every odd frame."""
+"""python-socketio's server as used here: one namespace, a limit on events, and an answer to every malformed packet.
+
+Private parts, held to their source by `tests/contract/test_seams.py`:
+
+- `AsyncManager`: the methods that find sockets and record their connections are overridden.
+- `AsyncServer`: the handlers of packets and of connections are overridden, and `_send_packet` is called.
+- `Packet`: read for its type, namespace, id, data and number of attachments.
+"""
 
 from __future__ import annotations
 
@@ -33,13 +40,13 @@ _BINARY_TYPES = packet.BINARY_EVENT, packet.BINARY_ACK
 
 
 class Directory(socketio.AsyncManager):  # type: ignore[misc]
-    """Which Socket.IO id is which socket. python-socketio's own keeps a room for each, and searches all at each end."""
+    """Sockets by their Socket.IO id. python-socketio's own keeps a room for each, and searches all to end one."""
 
     def __init__(self) -> None:
         super().__init__()
         self.sockets: dict[str, Socket] = {}
-        #: Ids in the middle of a handshake or a farewell.
-        self._in_between: set[str] = set()
+        #: Ids in the middle of a handshake or a disconnect.
+        self._in_transition: set[str] = set()
 
     async def pre_connect(self, eio_sid: str, namespace: str) -> str | None:
         socket = self._engine_socket(eio_sid)
@@ -47,25 +54,25 @@ class Directory(socketio.AsyncManager):  # type: ignore[misc]
             return None
         socket.id = sid = str(self.server.eio.generate_id())
         self.sockets[sid] = socket
-        self._in_between.add(sid)
+        self._in_transition.add(sid)
         return sid
 
     async def connect(self, sid: str, namespace: str) -> str:
-        self._in_between.discard(sid)
+        self._in_transition.discard(sid)
         return sid
 
     def pre_disconnect(self, sid: str, namespace: str) -> str:
-        self._in_between.add(sid)
+        self._in_transition.add(sid)
         return self.sockets[sid].sid
 
     async def disconnect(self, sid: str, namespace: str, **_: Any) -> None:
-        self._in_between.discard(sid)
+        self._in_transition.discard(sid)
         socket = self.sockets.pop(sid, None)
         if socket is not None:
             socket.id = socket.caller = None
 
     def is_connected(self, sid: str | None, namespace: str) -> bool:
-        return sid in self.sockets and sid not in self._in_between
+        return sid in self.sockets and sid not in self._in_transition
 
     def sid_from_eio_sid(self, eio_sid: str, namespace: str) -> str | None:
         socket = self._engine_socket(eio_sid)
@@ -84,7 +91,7 @@ class Directory(socketio.AsyncManager):  # type: ignore[misc]
 
 
 class Server(socketio.AsyncServer):  # type: ignore[misc]
-    """python-socketio, with an answer where it would be silent or trip: odd frames, reserved names, unasked acks."""
+    """python-socketio's server, which also answers malformed packets, reserved names and acks without a request."""
 
     eio: Engine
 
@@ -112,7 +119,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
         self.send_event(sid, "error", problem)
 
     async def disconnect(self, sid: str, namespace: str | None = None, ignore_queue: bool = False) -> None:
-        """Say goodbye, so that the client does not come back by itself, and hang up."""
+        """Send DISCONNECT, so that the client does not reconnect by itself, and close the connection."""
         socket = self.directory.sockets.get(sid)
         await super().disconnect(sid, namespace, ignore_queue)
         if socket is not None:
@@ -126,7 +133,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
         else:
             await super()._handle_connect(eio_sid, namespace, data)
             if self._is_connected(eio_sid):
-                self.eio.welcome(self.eio.sockets[eio_sid])
+                self.eio.handshake_done(self.eio.sockets[eio_sid])
 
     async def _refuse_connect(self, eio_sid: str, message: str, namespace: str | None = None) -> None:
         refusal = self.packet_class(packet.CONNECT_ERROR, data={"message": message}, namespace=namespace)
@@ -155,7 +162,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
             await self._handle_disconnect(eio_sid, pkt.namespace, self.reason.CLIENT_DISCONNECT)
         elif pkt.packet_type in (packet.ACK, packet.BINARY_ACK):
             socket.binary_parts = pkt.attachment_count
-            await self._refuse(eio_sid, "nobody asked for an acknowledgement")
+            await self._refuse(eio_sid, "the server asked for no acknowledgement")
         elif pkt.packet_type == packet.BINARY_EVENT:
             socket.binary_parts = pkt.attachment_count
             ack_id = pkt.id if pkt.namespace in (None, "/") else None
@@ -192,17 +199,17 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
         await self.eio.disconnect(socket.sid)
 
     async def _refuse_excess(self, socket: Socket, data: str | bytes) -> None:
-        """Refuse a message unread; one who does not stop sending is cut off."""
+        """Refuse a message unread; disconnect a socket that keeps sending."""
         sid = socket.id
         if sid is None or not self._is_connected(socket.sid):
             await self.eio.disconnect(socket.sid)
             return
         if socket.rate.is_flood(self.limit):
-            log.warning("a socket that keeps sending more than it may is cut off")
+            log.warning("event_flood_disconnected socket_id=%s", sid)
             await self.disconnect(sid)
             return
         problem = problems.socket_problem(errors.RateLimited())
-        if socket.rate.may_be_told():
+        if socket.rate.may_report():
             self.send_refusal(sid, problem)
         if isinstance(data, str) and data[:1] in "56" and (announced := _ATTACHMENTS.match(data)):
             socket.binary_parts = min(int(announced[1][:2]), _MAX_ATTACHMENTS)
@@ -237,7 +244,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
 
 
 class App(socketio.ASGIApp):  # type: ignore[misc]
-    """python-socketio's app, which also lets uvicorn's HTTP know the engine, and says what to do instead of polling."""
+    """python-socketio's app, which also puts the engine into uvicorn's state, and refuses polling."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
@@ -251,7 +258,7 @@ class App(socketio.ASGIApp):  # type: ignore[misc]
 
 
 def _advice(query: bytes) -> str:
-    """Say what a client that came without a WebSocket handshake has to do."""
+    """Describe how to connect, for a request that is no WebSocket handshake."""
     asked = parse_qs(query.decode("latin-1"))
     if asked.get("EIO", ["4"]) != ["4"]:
         return "EIO=4 only: use a client of Socket.IO 3 or later (socket.io-client 3 or 4), transports: ['websocket']."

@@ -3,7 +3,7 @@
 https://tus.io/protocols/resumable-upload. The paths of openapi.yaml with `x-tus: true` speak it. `Protocol` stands
 around the whole REST app, so that refusals of any layer carry the protocol's headers too; `Requests` stands in
 connexion's stack between authorization and validation, so that a refusal can name the header of an extension that
-is not offered, and tells nothing to a client that may not upload.
+is not offered, and reveals nothing to a client that may not upload.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def paths(document: dict[str, Any]) -> list[re.Pattern[str]]:
 
 
 class Protocol:
-    """Obeys `X-HTTP-Method-Override` on the paths that speak tus, and puts the protocol's headers on their answers."""
+    """Middleware of `X-HTTP-Method-Override` and of the protocol's answer headers, on the paths that speak tus."""
 
     def __init__(self, app: ASGIApp, document: dict[str, Any]) -> None:
         self._app = app
@@ -68,7 +68,7 @@ class Protocol:
 
 
 class Requests:
-    """Refuses what the protocol forbids, or what belongs to an extension that is not offered."""
+    """Middleware that refuses what the protocol forbids, or what belongs to an extension that is not offered."""
 
     def __init__(self, app: ASGIApp, document: dict[str, Any]) -> None:
         self._app = app

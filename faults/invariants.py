@@ -41,18 +41,18 @@ Invariant = Callable[[Stores], list[str]]
 
 
 def accounts(stores: Stores) -> list[str]:
-    """Every account that was acknowledged is there, with its profile."""
+    """Every acknowledged account exists, with its profile."""
     there = {email for (email,) in stores.rows("SELECT email FROM users JOIN profiles ON user_id = users.id")}
     return [f"the account {email} is gone" for email in stores.claims.registered if email not in there]
 
 
 def sign_ins(stores: Stores) -> list[str]:
-    """No login ended that its client refreshed as it should."""
+    """No learner who refreshed correctly was logged out."""
     return [f"signed out: {login}" for login in stores.claims.signed_out]
 
 
 def calls(stores: Stores) -> list[str]:
-    """Every call that both brought to its end has one row that says so."""
+    """Every call that both participants ended has one row with its end."""
     found = []
     for room, one, other in stores.claims.calls:
         rows = stores.rows(
@@ -68,7 +68,7 @@ def calls(stores: Stores) -> list[str]:
 
 
 def one_call_each(stores: Stores) -> list[str]:
-    """No user was in two calls at once."""
+    """No learner was in two calls at once."""
     statement = """
         WITH sides AS (
             SELECT id, room_id, unnest(ARRAY[user_a_id, user_b_id]) AS user_id,
@@ -80,7 +80,7 @@ def one_call_each(stores: Stores) -> list[str]:
 
 
 def open_calls(stores: Stores) -> list[str]:
-    """No call is open, and no search or room is left, when all clients have gone."""
+    """No call, search or room is left after the load has ended."""
     rows = stores.rows("SELECT room_id FROM call_sessions WHERE ended_at IS NULL")
     left = [
         str(key)
@@ -91,7 +91,7 @@ def open_calls(stores: Stores) -> list[str]:
 
 
 def statistics(stores: Stores) -> list[str]:
-    """Statistics of learners are the sums of their calls."""
+    """Profile statistics equal the sum of the calls."""
     statement = """
         SELECT p.user_id, p.total_sessions, count(c.id) FROM profiles p
         LEFT JOIN call_sessions c ON p.user_id IN (c.user_a_id, c.user_b_id)
@@ -101,7 +101,7 @@ def statistics(stores: Stores) -> list[str]:
 
 
 def ratings(stores: Stores) -> list[str]:
-    """Every rating that was acknowledged is there, once."""
+    """Every acknowledged rating exists, once."""
     there = {
         (str(session), str(rater)) for session, rater in stores.rows("SELECT session_id, rater_id FROM session_ratings")
     }
@@ -113,7 +113,7 @@ def ratings(stores: Stores) -> list[str]:
 
 
 def reports(stores: Stores) -> list[str]:
-    """Every report that was acknowledged is there, once."""
+    """Every acknowledged report exists, once."""
     statement = "SELECT reporter_id::text, reported_id::text, count(*) FROM reports GROUP BY 1, 2"
     there = {(who, whom): count for who, whom, count in stores.rows(statement)}
     return [
@@ -124,7 +124,7 @@ def reports(stores: Stores) -> list[str]:
 
 
 def orders(stores: Stores) -> list[str]:
-    """Every order is what its provider thinks, paid once, and its course is open while it is paid."""
+    """Every order equals its provider's record, is paid once, and enrolls while it is paid."""
     found = []
     ledger = {standing.reference: standing for standing in stores.stand_ins.ledger()}
     statement = """
@@ -151,7 +151,7 @@ def orders(stores: Stores) -> list[str]:
 
 
 def refunds(stores: Stores) -> list[str]:
-    """Every refund that was promised was made, once."""
+    """Every acknowledged refund was made, once."""
     made = {
         str(order): total
         for order, total in stores.rows(
@@ -166,7 +166,7 @@ def refunds(stores: Stores) -> list[str]:
 
 
 def notifications(stores: Stores) -> list[str]:
-    """A payment is notified of once in the list, and at least once on the device."""
+    """Every payment made one notification, and at least one push to the device."""
     found = []
     notified = dict(
         stores.rows("SELECT data->>'orderId', count(*) FROM notifications WHERE type = 'payment_success' GROUP BY 1")
@@ -182,7 +182,7 @@ def notifications(stores: Stores) -> list[str]:
 
 
 def jobs(stores: Stores) -> list[str]:
-    """No job is stuck, and none was given up."""
+    """No job is stuck, and none has failed for good."""
     statement = """
         SELECT task_name, status::text, id FROM procrastinate_jobs WHERE status = 'failed' OR status = 'doing'
             OR (status = 'todo' AND coalesce(scheduled_at, now()) < now() - interval '30 seconds')"""
@@ -190,13 +190,13 @@ def jobs(stores: Stores) -> list[str]:
 
 
 def webhooks(stores: Stores) -> list[str]:
-    """Every event that was thanked for was acted upon."""
+    """Every acknowledged webhook event was processed."""
     rows = stores.rows("SELECT event_id FROM webhook_events WHERE handled_at IS NULL")
     return [f"the event {event} is not handled" for (event,) in rows]
 
 
 def pictures(stores: Stores) -> list[str]:
-    """Every picture whose address a client was given is the profile's, and can be seen."""
+    """Every acknowledged picture is the profile's, and can be read."""
     found = []
     for user, address in stores.claims.pictures.items():
         rows = stores.rows("SELECT avatar_url FROM profiles WHERE user_id = %s", uuid.UUID(user))
@@ -208,7 +208,7 @@ def pictures(stores: Stores) -> list[str]:
 
 
 def videos(stores: Stores) -> list[str]:
-    """Every video that was taken can be played."""
+    """Every accepted video can be played."""
     found = []
     for lesson in stores.claims.videos:
         rows = stores.rows("SELECT video_status::text, video_url FROM lessons WHERE id = %s", uuid.UUID(lesson))
@@ -223,7 +223,7 @@ def videos(stores: Stores) -> list[str]:
 
 
 def uploads(stores: Stores) -> list[str]:
-    """The store holds no parts of uploads that were abandoned."""
+    """The store holds no parts of abandoned uploads."""
     parts = stores.bucket._list_multipart_uploads(stores.settings.storage_bucket_name).uploads
     return [f"parts of {each.object_name} are left" for each in parts]
 

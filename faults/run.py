@@ -38,11 +38,11 @@ DOCUMENT = ROOT / "docs" / "reliability.md"
 ADMIN = "operator@example.com"
 #: Seconds of load before a fault, and behind it; and those in which everything has to be settled.
 BEFORE, BEHIND, SETTLE = 5, 10, 90
-#: What users do that has to work again, in the words of the load, and in those of the table.
+#: User actions that have to work again: names in the load, and in the table.
 WANTED = {
     "call": "calls",
-    "register": "sign-ups",
-    "refresh": "sign-ins kept",
+    "register": "registrations",
+    "refresh": "refreshes",
     "order": "orders",
     "picture": "pictures",
     "video": "videos",
@@ -191,14 +191,14 @@ def write(results: list[Result]) -> None:
         "",
         f"The machine: {machine()}.",
         "",
-        "| done | meanwhile worked | longest without, s | users saw | p99 of /health, ms | lost |",
+        "| fault | successful meanwhile | longest gap, s | errors seen by users | p99 of /health, ms | lost |",
         "| --- | --- | --- | --- | --- | --- |",
         *(rows[name] for name in SCENARIOS if name in rows),
         "",
-        "Held after each:",
+        "Invariants, checked after each fault:",
         "",
         *(f"- {each.__doc__}" for each in INVARIANTS),
-        "- The chain of the audit log is whole.",
+        "- The audit log's hash chain is intact.",
         "",
         "<!-- until here -->",
     ]

@@ -20,7 +20,7 @@ AWAY = 5.0
 
 
 def nothing(deployment: FaultDeployment) -> None:
-    """Nothing: what the load alone does."""
+    """No fault: the load alone."""
     time.sleep(AWAY)
 
 
@@ -32,14 +32,14 @@ def server_worker_killed(deployment: FaultDeployment) -> None:
 
 
 def job_worker_killed(deployment: FaultDeployment) -> None:
-    """The job worker killed with -9, another started after a while."""
+    """The job worker killed with -9, another started later."""
     deployment.kill_worker()
     time.sleep(AWAY)
     deployment.start_worker()
 
 
 def job_worker_stopped(deployment: FaultDeployment) -> None:
-    """The job worker stopped (SIGSTOP) for 15 s beside another, then let go on."""
+    """The job worker stopped (SIGSTOP) for 15 s beside another, then continued."""
     deployment.start_worker()
     stopped = deployment.workers[0]
     os.kill(stopped.pid, signal.SIGSTOP)
@@ -56,7 +56,7 @@ def postgresql_restarted(deployment: FaultDeployment) -> None:
 
 
 def redis_restarted(deployment: FaultDeployment) -> None:
-    """Redis killed with -9, started again after 5 s with what its log kept."""
+    """Redis killed with -9, started again after 5 s from its append-only file."""
     deployment.restart("valkey", away=AWAY)
 
 
@@ -91,7 +91,7 @@ def fcm_away(deployment: FaultDeployment) -> None:
 
 
 def clients_partitioned(deployment: FaultDeployment) -> None:
-    """Half of the learners cut off for 8 s, then for 25 s: nothing passes, and no connection is closed."""
+    """Half of the learners without network for 8 s, then for 25 s; their connections stay open."""
     for seconds in (8, 25):
         deployment.send_to_load("cut")
         time.sleep(seconds)
@@ -100,13 +100,13 @@ def clients_partitioned(deployment: FaultDeployment) -> None:
 
 
 def slow_readers(deployment: FaultDeployment) -> None:
-    """Five calls of which one side reads nothing for 15 s, while the other sends what it may."""
+    """Five calls in which one side reads nothing for 15 s, while the other sends at its limit."""
     deployment.send_to_load("slow")
     time.sleep(3 * AWAY)
 
 
 def clock_ahead(deployment: FaultDeployment) -> None:
-    """A job worker whose clock is ten minutes ahead, beside one whose clock is right."""
+    """A job worker's clock ten minutes ahead, beside another with a correct clock."""
     ahead = deployment.start_worker(**_clock("+10m"))
     time.sleep(3 * AWAY)
     ahead.terminate()
@@ -126,7 +126,7 @@ def clock_behind(deployment: FaultDeployment) -> None:
 
 
 def server_clock_ahead(deployment: FaultDeployment) -> None:
-    """A server whose clock is ten minutes ahead takes half of the learners for 15 s, then they move back."""
+    """Half of the learners moved for 15 s to a server whose clock is ten minutes ahead, then back."""
     _server_with_clock(deployment, "+10m")
 
 
@@ -154,7 +154,7 @@ def s3_disk_full(deployment: FaultDeployment) -> None:
 
 
 def scratch_disk_full(deployment: FaultDeployment) -> None:
-    """The disk on which servers and job workers keep what is not finished full for 10 s, then free again."""
+    """The disk of temporary files of servers and job workers full for 10 s, then free again."""
     with full_disk(deployment.scratch):
         time.sleep(2 * AWAY)
 

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import settings as configuration
 from adapters.bus import LUA, WorkerBus
-from adapters.scripts import Scripts
+from adapters.redis_pipeline import RedisPipeline
 
 
 async def run(host: str, port: str, heartbeat: str, dead_after: str, directory: str = "") -> None:
     settings = configuration.load(None, redis_host=host, redis_port=int(port))
-    connections = [Scripts(settings, LUA), Scripts(settings, LUA)]
+    connections = [RedisPipeline(settings, LUA), RedisPipeline(settings, LUA)]
     bus = WorkerBus(
         *connections,
         directory=Path(directory) if directory else None,

@@ -71,6 +71,20 @@ def test_document_links_lead_to_a_file_or_heading(document: Path) -> None:
         assert not anchor or anchor in headings(path), f"{target}#{anchor}"
 
 
+def test_decision_index_lists_each_page_once_with_its_title() -> None:
+    folder = ROOT / "docs" / "decisions"
+    pages = [page for page in sorted(folder.glob("*.md")) if page.name != "README.md"]
+    titles = [page.read_text().partition("\n")[0] for page in pages]
+    rows = [
+        f"| [{page.name[:4]}]({page.name}) | {title.split(' ', 2)[2]} |"
+        for page, title in zip(pages, titles, strict=True)
+    ]
+    assert re.findall(r"^\| \[.*$", (folder / "README.md").read_text(), re.M) == rows
+    numbers = [page.name[:4] for page in pages]
+    assert len(numbers) == len(set(numbers)), "two pages share a number"
+    assert [int(title.split(" ")[1].rstrip(".:")) for title in titles] == [int(number) for number in numbers]
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_documented_commands_and_settings_exist(document: Path) -> None:
     text = document.read_text()

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from testing.time_limits import limit
+
 ROOT = Path(__file__).resolve().parents[1]
 GUIDE = ROOT / "docs" / "extending.md"
 #: A piece of the guide: the file it belongs to, the line it stands behind (else at the end), and the text.
@@ -38,7 +40,7 @@ def put(directory: Path, name: str, after: str | None, text: str) -> None:
 
 def run(directory: Path, *command: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", *command], cwd=directory, capture_output=True, text=True, timeout=240, check=False
+        [sys.executable, "-m", *command], cwd=directory, capture_output=True, text=True, timeout=limit(240), check=False
     )
     assert done.returncode == 0, f"{' '.join(command)}:\n{done.stdout[-4000:]}{done.stderr[-2000:]}"
 

@@ -1,4 +1,4 @@
-"""The README's first call, run as it is written."""
+"""Code blocks of the README's first call, run as written."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 async def test_readme_blocks_run_twice(environment: dict[str, str], tmp_path: Path) -> None:
-    text = (ROOT / "README.md").read_text().partition("## A first call")[2].partition("## What to read next")[0]
+    text = (ROOT / "README.md").read_text().partition("## First call")[2].partition("## Documentation")[0]
     blocks = dict(re.findall(r"```(bash|python)\n(.*?)```", text, re.S))
     variables = {**environment, "RATE_LIMITS": "loose"}
     server = await asyncio.to_thread(start_server, variables, tmp_path / "server.log", workers=1)
@@ -39,8 +39,8 @@ async def test_readme_blocks_run_twice(environment: dict[str, str], tmp_path: Pa
             assert '"username":"ada"' in output and '"username":"bob"' in output
             for name in ("ada", "bob"):
                 for event in ("match_found", "peer_joined"):
-                    assert f"{name} hears {event}" in output, output
-            assert re.search(r"bob hears peer_left .*'ended'", output), output
+                    assert f"{name} receives {event}" in output, output
+            assert re.search(r"bob receives peer_left .*'ended'", output), output
             assert '"partner"' in sessions and "bob" in sessions, sessions
     finally:
         await asyncio.to_thread(stop_server, server)

@@ -1,4 +1,4 @@
-"""Owns the developer's mailbox: each mail is an .eml file that a mail program opens, and its link is printed."""
+"""Mailbox of a developer: each mail is an .eml file that a mail program opens, and its link is printed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Mailbox:
 
     async def send(self, mail: Mail, *, idempotency_key: str) -> None:
         path = await asyncio.to_thread(self._write, mail, idempotency_key)
-        # Printed, not logged: a log keeps no secrets, and this is for the eyes of whoever runs it.
+        # Printed, not logged: a log keeps no secrets, and this is for the eyes of the developer.
         print(f"parlance: mail to {mail.to}: {mail.subject}\n  {mail.link}\n  {path}", flush=True)
 
     def _write(self, mail: Mail, idempotency_key: str) -> Path:

@@ -1,4 +1,4 @@
-"""Owns sending mail through Resend, with its SDK, in threads."""
+"""E-mail through Resend, with its SDK, in threads."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class ResendMailer:
         await asyncio.to_thread(resend.Emails.send, message, {"idempotency_key": idempotency_key})
 
     async def domains(self) -> dict[str, str] | None:
-        """Answer each domain of the account with its status; None where the key may send and nothing else.
+        """Return each domain of the account with its status; None where the key may send and nothing else.
 
         Raises PermissionError where Resend does not know the key, and what the SDK raises where it is away.
         """

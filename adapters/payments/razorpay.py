@@ -1,4 +1,4 @@
-"""Owns payments by Razorpay: Payment Links, refunds, disputes, signed events; through its SDK, in threads."""
+"""Payments by Razorpay: Payment Links, refunds, disputes, signed events; through its SDK, in threads."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class _Session(requests.Session):
             answer.json()
         except requests.RequestException as error:
             raise _Away(type(error).__name__) from None
-        # The SDK tells by the body's code alone, and to these Razorpay gives that of a request that makes no sense.
+        # The SDK tells errors apart by the body's code alone, and to these Razorpay gives that of a senseless request.
         # Taken for a refusal, a refund that is only busy would be given up, and given a second time.
         if answer.status_code == 401:
             raise _KeyRefused("HTTP 401")
@@ -184,7 +184,7 @@ class RazorpayProvider:
         return facts
 
     async def knows_us(self) -> bool:
-        """Ask for something small; False where the key is refused, Unavailable where nobody answers."""
+        """Ask for something small; False where the key is refused, Unavailable without an answer."""
         try:
             await asyncio.to_thread(self._call, lambda client: client.refund.all({"count": 1}))
         except _KeyRefused:
@@ -211,10 +211,10 @@ class RazorpayProvider:
         try:
             return await asyncio.to_thread(self._call, call)
         except BadRequestError as error:
-            log.error("Razorpay refuses: %s", error)
+            log.error("provider_refused provider=razorpay error=%s", error)
             raise errors.PaymentRefused("Razorpay refuses the request") from None
         except (_Away, razorpay.errors.GatewayError, razorpay.errors.ServerError) as error:
-            log.warning("Razorpay is away: %s", error)
+            log.warning("provider_unavailable provider=razorpay error=%s", error)
             raise errors.Unavailable("Razorpay is away; try again shortly.") from None
         except Unreadable as why:
             log.error("provider_answer_unreadable provider=razorpay why=%r", str(why))

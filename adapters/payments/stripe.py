@@ -1,4 +1,4 @@
-"""Owns payments by Stripe: Checkout Sessions, refunds, disputes, signed events; through its SDK, asynchronously."""
+"""Payments by Stripe: Checkout Sessions, refunds, disputes, signed events; through its SDK, asynchronously."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class StripeProvider:
         header = headers.get("stripe-signature")
         try:
             stripe.WebhookSignature.verify_header(body, header, secret, OLDEST)
-            # The SDK takes what was signed for next year; whoever got hold of such a one could use it until then.
+            # The SDK takes what was signed for next year; a stolen one could be used until then.
             stamp = int(next(part[2:] for part in (header or "").split(",") if part.startswith("t=")))
         except (stripe.SignatureVerificationError, ValueError, TypeError):  # not UTF-8; not ASCII
             raise errors.SignatureInvalid() from None
@@ -137,7 +137,7 @@ class StripeProvider:
                 refunds = await self._client.v1.refunds.list_async(of_payment)
                 facts += [fact for each in refunds.data if (fact := _refund(each.to_dict(), None)) is not None]
                 disputes = await self._client.v1.disputes.list_async(of_payment)
-                facts += [told for each in disputes.data if (told := _dispute(each.to_dict(), None)) is not None]
+                facts += [dispute for each in disputes.data if (dispute := _dispute(each.to_dict(), None)) is not None]
         return facts
 
     async def changes(self, since: datetime) -> list[RefundFact | DisputeFact]:
@@ -151,7 +151,7 @@ class StripeProvider:
         return facts
 
     async def knows_us(self) -> bool:
-        """Ask for something small; False where the key is refused, Unavailable where nobody answers."""
+        """Ask for something small; False where the key is refused, Unavailable without an answer."""
         try:
             await self._client.v1.refunds.list_async({"limit": 1})
         except (stripe.AuthenticationError, stripe.PermissionError):
@@ -166,14 +166,14 @@ class StripeProvider:
 
 @asynccontextmanager
 async def _told() -> AsyncIterator[None]:
-    """Tell a failure of Stripe's as ours. What it says may name a customer, so only its code is passed on."""
+    """Raise a failure of Stripe's as ours. What it says may name a customer, so only its code is passed on."""
     try:
         yield
     except (stripe.InvalidRequestError, stripe.CardError, stripe.IdempotencyError) as error:
-        log.error("Stripe refuses: %s (%s)", error.code or "no code", error.request_id)
+        log.error("provider_refused provider=stripe code=%s stripe_request_id=%s", error.code, error.request_id)
         raise errors.PaymentRefused(f"Stripe refuses: {error.code or 'the request is invalid'}") from None
     except stripe.StripeError as error:
-        log.warning("Stripe is away: %s %s", type(error).__name__, error.http_status)
+        log.warning("provider_unavailable provider=stripe error=%s status=%s", type(error).__name__, error.http_status)
         raise errors.Unavailable("Stripe is away; try again shortly.") from None
     except Unreadable as why:
         log.error("provider_answer_unreadable provider=stripe why=%r", str(why))

@@ -1,4 +1,4 @@
-"""Owns pushing through Firebase Cloud Messaging, with its SDK, in threads."""
+"""Push notifications through the HTTP v1 API of Firebase Cloud Messaging."""
 
 from __future__ import annotations
 
@@ -8,17 +8,14 @@ import functools
 import json
 import logging
 import math
-import secrets
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
-import firebase_admin
 import google.auth.exceptions
 import google.auth.transport.requests
-from firebase_admin import exceptions, messaging
+import httpx
 from google.oauth2 import service_account
-from requests.adapters import HTTPAdapter
 
 import errors
 import texts
@@ -30,81 +27,104 @@ log = logging.getLogger("parlance.push")
 #: Seconds that FCM has to answer, and Google's token endpoint before it.
 TIMEOUT = 5
 #: Seconds to wait after a 429 that does not say how long, by FCM's documentation; and the longest that is believed.
-_QUOTA, _LONGEST = 60, 60 * 60
+QUOTA_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 60, 60 * 60
 #: Bytes that FCM takes of a message.
 MAX_BYTES = 4096
 _SCOPE = "https://www.googleapis.com/auth/firebase.messaging"
+_FCM_ERROR = "type.googleapis.com/google.firebase.fcm.v1.FcmError"
 
-
-class _Account(service_account.Credentials):
-    def _is_regional_access_boundary_lookup_required(self) -> bool:
-        # Else a thread of the library's own asks a third address where the account may be used from, for no one.
-        return False
+Message = dict[str, Any]
 
 
 class AccountRefused(errors.Refused):
     """Google does not take the account's key; the message says why."""
 
 
-def _account(settings: Settings) -> _Account:
-    assert settings.firebase_private_key is not None
-    account = {
-        "type": "service_account",
-        "project_id": settings.firebase_project_id,
-        "client_email": settings.firebase_client_email,
-        "private_key": settings.firebase_private_key.get_secret_value(),
-        "token_uri": settings.firebase_token_url,
-    }
-    return _Account.from_service_account_info(account, scopes=[_SCOPE])  # type: ignore[no-any-return,no-untyped-call]
+class _Account:
+    """Service account of a Firebase project, and the access token that it was given last."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Raise ValueError for a private key that cannot be read."""
+        assert settings.firebase_private_key is not None
+        account = {
+            "type": "service_account",
+            "project_id": settings.firebase_project_id,
+            "client_email": settings.firebase_client_email,
+            "private_key": settings.firebase_private_key.get_secret_value(),
+            "token_uri": settings.firebase_token_url,
+        }
+        self._credentials: Any = service_account.Credentials.from_service_account_info(  # type: ignore[no-untyped-call]
+            account, scopes=[_SCOPE]
+        )
+        self._refreshing: asyncio.Task[None] | None = None
+
+    async def access_token(self, *, instead_of: str | None = None) -> str:
+        """Return a token that FCM takes, which is not `instead_of`; raise AccountRefused or Unavailable."""
+        if not self._credentials.valid or self._credentials.token == instead_of:
+            if self._refreshing is None or self._refreshing.done():
+                self._refreshing = asyncio.create_task(self._refresh())
+            await asyncio.shield(self._refreshing)  # one for all who wait, who also fail together
+        return str(self._credentials.token)
+
+    async def _refresh(self) -> None:
+        request = functools.partial(google.auth.transport.requests.Request(), timeout=TIMEOUT)
+        try:
+            await asyncio.to_thread(self._credentials.refresh, request)  # once an hour
+        except google.auth.exceptions.GoogleAuthError as error:
+            if isinstance(error, google.auth.exceptions.RefreshError) and not error.retryable:
+                raise AccountRefused(f"Google refuses the account: {error.args[0]}") from None
+            raise errors.Unavailable(type(error).__name__) from None
 
 
 async def try_account(settings: Settings) -> None:
     """Get an access token, as pushes do; raise AccountRefused, ValueError for a bad key, or Unavailable."""
-    account = _account(settings)
-    request = functools.partial(google.auth.transport.requests.Request(), timeout=TIMEOUT)
-    try:
-        await asyncio.to_thread(account.refresh, request)
-    except google.auth.exceptions.GoogleAuthError as error:
-        if isinstance(error, google.auth.exceptions.RefreshError) and not error.retryable:
-            raise AccountRefused(f"Google refuses the account: {error.args[0]}") from None
-        raise errors.Unavailable(type(error).__name__) from None
+    await _Account(settings).access_token()
 
 
 class FcmSender:
+    """Sender of pushes; what goes wrong is tried again by the job that asked for it, never here."""
+
     def __init__(self, settings: Settings) -> None:
-        # The SDK keeps its apps by name, for the whole process.
-        self._app = firebase_admin.initialize_app(
-            _account(settings),
-            {"httpTimeout": TIMEOUT, "projectId": settings.firebase_project_id},
-            name=f"parlance-{secrets.token_hex(8)}",
-        )
-        service: Any = messaging._get_messaging_service(self._app)
-        service._fcm_url = f"{settings.firebase_api_url}/v1/projects/{settings.firebase_project_id}/messages:send"
-        # The SDK's own repeats sleep for as long as Retry-After says, in the thread; here the job is tried again.
-        for prefix in (*service._client.session.adapters, f"{settings.firebase_api_url}/"):
-            service._client.session.mount(prefix, HTTPAdapter(max_retries=0))
+        self._account = _Account(settings)
+        self._url = f"{settings.firebase_api_url}/v1/projects/{settings.firebase_project_id}/messages:send"
+        self._http = httpx.AsyncClient(timeout=TIMEOUT)
 
     async def send(self, token: str, push: Push) -> Literal["sent", "unregistered", "refused"]:
+        message = _fitting_message(token, push)
         try:
-            # Not its async functions: they fetch access tokens on the event loop.
-            await asyncio.to_thread(messaging.send, _fitting_message(token, push), app=self._app)
-        except (messaging.UnregisteredError, messaging.SenderIdMismatchError):
+            response = await self._post(message)
+        except (AccountRefused, errors.Unavailable) as error:  # no access token
+            raise errors.Unavailable(f"FCM does not answer: {error}") from None
+        except httpx.HTTPError as error:
+            raise errors.Unavailable(f"FCM does not answer: {type(error).__name__}") from None
+        if response.is_success:
+            return "sent"
+        code = _error_code(response)
+        if code in ("UNREGISTERED", "SENDER_ID_MISMATCH"):
             # A token of another project will never be ours: the app registers the one that is.
             return "unregistered"
-        except exceptions.InvalidArgumentError as error:
-            # Without its words, which may quote the token.
-            log.error("FCM refuses a push: %s", type(error).__name__)
+        if code == "INVALID_ARGUMENT":
+            # Without FCM's words, which may quote the token.
+            log.error("push_refused push_id=%s code=%s", push.id, code)
             return "refused"
-        except (exceptions.FirebaseError, google.auth.exceptions.GoogleAuthError) as error:
-            raise errors.Unavailable(f"FCM does not answer: {type(error).__name__}", retry_after=_wait(error)) from None
-        return "sent"
+        raise errors.Unavailable(f"FCM answers {response.status_code} {code}", retry_after=_retry_after(response))
+
+    async def _post(self, message: Message) -> httpx.Response:
+        access_token = await self._account.access_token()
+        response = await self._post_with(access_token, message)
+        if response.status_code == 401:  # revoked before its time
+            response = await self._post_with(await self._account.access_token(instead_of=access_token), message)
+        return response
+
+    async def _post_with(self, access_token: str, message: Message) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {access_token}"}
+        return await self._http.post(self._url, json={"message": message}, headers=headers)
 
     async def close(self) -> None:
-        # It runs an event loop of its own.
-        await asyncio.to_thread(firebase_admin.delete_app, self._app)
+        await self._http.aclose()
 
 
-def _fitting_message(token: str, push: Push) -> messaging.Message:
+def _fitting_message(token: str, push: Push) -> Message:
     """Return a message that FCM takes; first its body is shortened, then its title, never its data."""
     message = _message(token, push)
     for field in ("body", "title"):
@@ -127,50 +147,52 @@ def _with(push: Push, field: str, text: str) -> Push:
     return dataclasses.replace(push, **changed)
 
 
-def _size(message: messaging.Message) -> int:
+def _size(message: Message) -> int:
     """Bytes of UTF-8 of a message's JSON, which is no less than what FCM counts."""
-    return len(json.dumps(messaging._MessagingService.encode_message(message), ensure_ascii=False).encode())
+    return len(json.dumps(message, ensure_ascii=False).encode())
 
 
-def _message(token: str, push: Push) -> messaging.Message:
-    expires_at = datetime.now(UTC) + push.lasts
-    return messaging.Message(
-        token=token,
-        notification=messaging.Notification(title=push.title, body=push.body),
-        data=dict(push.data),
+def _message(token: str, push: Push) -> Message:
+    """Return the `Message` resource of FCM's HTTP v1 API."""
+    seconds = int(push.lasts.total_seconds())
+    expires_at = int((datetime.now(UTC) + push.lasts).timestamp())
+    shown = {"title": push.title, "body": push.body}
+    return {
+        "token": token,
+        "notification": shown,
+        "data": dict(push.data),
         # A repeat takes the place of the first.
-        android=messaging.AndroidConfig(
-            priority="high",
-            ttl=push.lasts,
-            notification=messaging.AndroidNotification(tag=push.id),
-        ),
-        apns=messaging.APNSConfig(
-            headers={
-                "apns-priority": "10",
-                "apns-expiration": str(int(expires_at.timestamp())),
-                "apns-collapse-id": push.id,
-            }
-        ),
-        webpush=messaging.WebpushConfig(
-            headers={"TTL": str(int(push.lasts.total_seconds())), "Urgency": "high"},
-            notification=messaging.WebpushNotification(title=push.title, body=push.body, tag=push.id),
-        ),
-    )
+        "android": {"priority": "high", "ttl": f"{seconds}s", "notification": {"tag": push.id}},
+        "apns": {"headers": {"apns-priority": "10", "apns-expiration": str(expires_at), "apns-collapse-id": push.id}},
+        "webpush": {
+            "headers": {"TTL": str(seconds), "Urgency": "high"},
+            "notification": {**shown, "tag": push.id},
+        },
+    }
 
 
-def _wait(error: Exception) -> int | None:
+def _error_code(response: httpx.Response) -> str | None:
+    """FCM's code of an error, else Google's, such as UNREGISTERED or UNAVAILABLE; None where the body has neither."""
+    try:
+        error = response.json()["error"]
+        details = [each["errorCode"] for each in error.get("details", ()) if each.get("@type") == _FCM_ERROR]
+        return str(details[0] if details else error["status"])
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return None
+
+
+def _retry_after(response: httpx.Response) -> int | None:
     """Seconds until FCM wants to be asked again, where it says."""
-    answer = getattr(error, "http_response", None)
-    told = answer.headers.get("Retry-After") if answer is not None else None
+    value = response.headers.get("Retry-After")
     seconds: float | None = None
-    if told is not None:
+    if value is not None:
         try:
-            seconds = float(told)
+            seconds = float(value)
         except ValueError:
             try:
-                seconds = (parsedate_to_datetime(told) - datetime.now(UTC)).total_seconds()
+                seconds = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
             except (ValueError, TypeError):
                 seconds = None
     if seconds is None or not math.isfinite(seconds):
-        return _QUOTA if answer is not None and answer.status_code == 429 else None
-    return max(1, min(_LONGEST, math.ceil(seconds)))
+        return QUOTA_WAIT_SECONDS if response.status_code == 429 else None
+    return max(1, min(LONGEST_WAIT_SECONDS, math.ceil(seconds)))

@@ -1,4 +1,4 @@
-"""Owns what becomes of a push where no Firebase account is configured."""
+"""Log lines in place of pushes, where no Firebase account is configured."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ log = logging.getLogger("parlance.push")
 
 class PushLog:
     async def send(self, token: str, push: Push) -> Literal["sent"]:
-        log.info("a push that no Firebase account is there to send: %s", push.title)
+        log.info("push_not_sent reason=no_firebase_account title=%r", push.title)
         return "sent"
 
     async def close(self) -> None:

@@ -91,7 +91,7 @@ async def _ask(container: Container) -> tuple[list[str], dict[str, float], list[
 def _head(seconds: float) -> list[str]:
     sizes = ", ".join(f"{count:,} {name}" for name, count in SIZES.items())
     return [
-        "# What operators ask of a large deployment",
+        "# Administration queries at scale",
         "",
         f"`make bench-admin`: {sizes} (of the audit log). PostgreSQL as it comes (128 MB of shared buffers, no fsync),"
         f" just vacuumed; each question {TIMES} times, one after another, through the services; {seconds:.0f} s in all,"

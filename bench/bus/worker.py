@@ -17,7 +17,7 @@ import uvloop
 
 import settings as configuration
 from adapters.bus import LUA, WorkerBus
-from adapters.scripts import Scripts
+from adapters.redis_pipeline import RedisPipeline
 
 CANDIDATE = (
     '42["webrtc_ice",{"candidate":{"candidate":"candidate:842163049 1 udp 1677729535 203.0.113.77 46154 typ srflx'
@@ -27,7 +27,7 @@ CANDIDATE += ' raddr 10.0.0.17 rport 46154 generation 0 ufrag EEtu network-cost 
 
 async def main(role: str, directory: str = "") -> None:
     settings = configuration.load(None)
-    connections = [Scripts(settings, LUA), Scripts(settings, LUA)]
+    connections = [RedisPipeline(settings, LUA), RedisPipeline(settings, LUA)]
     bus = WorkerBus(*connections, directory=Path(directory) if directory else None, required=bool(directory))
     latencies: list[float] = []
 

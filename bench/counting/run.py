@@ -19,7 +19,7 @@ import settings as configuration
 from adapters.keys import KeyFiles
 from bench import figures
 from container import Container
-from contract.edge import Count, Edge
+from contract.middleware import Count, RequestMiddleware
 from contract.operations import OPERATION
 
 ROUNDS, CALLS = 40, 5000
@@ -43,7 +43,7 @@ async def _request(count: Count) -> float:
 
     async def send(message: Message) -> None: ...
 
-    edge = Edge(_app, configuration.load(None), count)
+    edge = RequestMiddleware(_app, configuration.load(None), count)
     began = time.process_time()
     for _ in range(CALLS):
         await edge(_scope(), receive, send)
@@ -85,7 +85,7 @@ async def main() -> None:
         "# What counting costs",
         "",
         f"`make bench-counting`: {ROUNDS} rounds, with and without in turn, of {CALLS:,} requests through"
-        f" `contract/edge.py` to an app that answers at once; the fastest of each. Python"
+        f" `contract/middleware.py` to an app that answers at once; the fastest of each. Python"
         f" {platform.python_version()}, {time.strftime('%Y-%m-%d')}.",
         "",
         *figures.table(

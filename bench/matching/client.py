@@ -17,7 +17,7 @@ from typing import Any
 import uvloop
 
 import settings as configuration
-from adapters.scripts import Scripts
+from adapters.redis_pipeline import RedisPipeline
 from services.calls.rooms import LUA_DIRECTORY, Rooms
 
 BARE = Path(__file__).parent / "bare"
@@ -30,7 +30,7 @@ def ticket(user: str, since: int, socket: str = "bench.socket") -> dict[str, Any
 
 async def main() -> None:
     settings = configuration.load(None)
-    scripts, bare = Scripts(settings, LUA_DIRECTORY), Scripts(settings, BARE)
+    scripts, bare = RedisPipeline(settings, LUA_DIRECTORY), RedisPipeline(settings, BARE)
     rooms = Rooms(scripts)
 
     async def find(user: str) -> None:

@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 from bench import beside, figures
 from bench.beside import CORES, OTHER_CORE, SERVER_CORE
 from contract import schemas
-from contract.events import Bound
+from contract.event_bindings import EventBindings
 from devtools.embedded import EmbeddedServices
 
 HERE = Path(__file__).resolve().parent
@@ -216,7 +216,7 @@ def _idle(server: Server, tokens: list[str]) -> list[float]:
 
 def _validation() -> str:
     """Say what of an event's cost is holding it to asyncapi.yaml."""
-    bound = Bound(schemas.load(schemas.ASYNCAPI))
+    bound = EventBindings(schemas.load(schemas.ASYNCAPI))
     candidate = {"candidate": "candidate:1 1 udp 2122260223 192.0.2.77 54321 typ host generation 0", "sdpMid": "0"}
     offer = {"roomId": str(uuid.uuid4()), "sdp": "v=0\r\n" + "a=rtcp-mux\r\n" * 230}
 

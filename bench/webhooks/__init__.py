@@ -1,1 +1,1 @@
-"""Webhooks of payments: how soon a provider is thanked, beside the same on Node."""
+"""Webhooks of payments: latency of acknowledgements, beside the same on Node."""

@@ -1,4 +1,4 @@
-"""How soon a webhook is thanked for, beside Fastify: `python -m bench.webhooks.run` writes results/webhooks.md.
+"""Latency of webhook acknowledgements, beside Fastify: `python -m bench.webhooks.run` writes results/webhooks.md.
 
 One process of each server, on one core; the load, PostgreSQL (which syncs each commit to the disk) and Valkey on the
 other. Each round measures both servers in turn, so that a busy moment of the machine strikes both alike; medians of the
@@ -133,8 +133,10 @@ def _figures(samples: dict[tuple[str, int], list[Sample]]) -> list[figures.Figur
 
     late = both(RATES[0], "p99")
     return [
-        figures.Figure(f"webhook thanked for, p99 of {RATES[0]} a second", "ms", *late, "Fastify", less_is_better=True),
-        figures.Figure("webhook kept, synced and thanked for", "a second", *both(0, "per_second"), "Fastify"),
+        figures.Figure(
+            f"webhook acknowledged, p99 of {RATES[0]} a second", "ms", *late, "Fastify", less_is_better=True
+        ),
+        figures.Figure("webhook stored, synced and acknowledged", "a second", *both(0, "per_second"), "Fastify"),
     ]
 
 

@@ -42,7 +42,7 @@ _STATUSES = {
     500: "INTERNAL",
     503: "UNAVAILABLE",
 }
-#: What FCM adds, under which its SDK knows an error.
+#: What FCM adds, by which clients know an error.
 _CODES = {403: "SENDER_ID_MISMATCH", 404: "UNREGISTERED", 429: "QUOTA_EXCEEDED"}
 #: Bytes of a message; the real one says by how much it was too big.
 MAX_BYTES = 4096
@@ -96,6 +96,10 @@ class Fcm:
     def mismatch(self, token: str) -> None:
         """Make a token one of another project."""
         self._of_others.add(token)
+
+    def revoke_access_tokens(self) -> None:
+        """Take back what the token endpoint gave, before it expires."""
+        self._access_tokens.clear()
 
     def shown(self, token: str) -> list[Json]:
         return [each for each in self.messages if each["token"] == token]

@@ -31,7 +31,7 @@ from typing import Any, get_args
 import orjson
 
 import errors
-from adapters.scripts import Scripts
+from adapters.redis_pipeline import RedisPipeline
 from models import Level
 from services.calls.room_state import (
     CallEnd,
@@ -49,7 +49,7 @@ ROOM_SECONDS = 2 * 60 * 60
 LEVELS: tuple[Level, ...] = get_args(Level)
 #: After this time a deadline that was taken, and not removed, is taken again; and how many are taken at once.
 DEADLINE_LEASE_MS, DEADLINE_BATCH_SIZE = 5000, 100
-#: Scripts that may be run again where a connection broke before their answer came.
+#: RedisPipeline that may be run again where a connection broke before their answer came.
 _IDEMPOTENT_SCRIPTS = {"requeue", "announce_match", "join_room", "take_deadlines", "restore_room"}
 LUA_DIRECTORY = Path(__file__).parent / "lua"
 
@@ -57,7 +57,7 @@ LUA_DIRECTORY = Path(__file__).parent / "lua"
 class Rooms:
     def __init__(
         self,
-        pipeline: Scripts,
+        pipeline: RedisPipeline,
         *,
         search: timedelta = timedelta(minutes=5),
         join: timedelta = timedelta(seconds=20),

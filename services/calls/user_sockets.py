@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from adapters import redis, tasks
 from adapters.ports import Bus
-from adapters.scripts import Scripts
+from adapters.redis_pipeline import RedisPipeline
 from services.bus_messages import Message
 
 log = logging.getLogger("parlance.sockets")
@@ -34,7 +34,7 @@ class _Change(NamedTuple):
 
 
 class UserSocketsService:
-    def __init__(self, pipeline: Scripts, bus: Bus, limit: int) -> None:
+    def __init__(self, pipeline: RedisPipeline, bus: Bus, limit: int) -> None:
         """`limit` sockets a user may have; one more replaces the oldest."""
         self._pipeline = pipeline
         self._bus = bus

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
-import redis.exceptions
 import sqlalchemy as sa
 from redis.asyncio import Redis
 from sqlmodel import col
@@ -22,6 +21,7 @@ from sqlmodel import col
 import errors
 from adapters import tasks
 from adapters.database import Database
+from adapters.redis import UNAVAILABLE
 from models import RefreshToken
 
 log = logging.getLogger("parlance.revocations")
@@ -68,7 +68,7 @@ class LoginRevocations:
             return
         self._record(dict.fromkeys(ended, datetime.now(UTC)))
         # While Redis is unavailable every process reads PostgreSQL.
-        with suppress(redis.exceptions.RedisError, OSError):
+        with suppress(*UNAVAILABLE):
             async with asyncio.timeout(_REDIS_TIMEOUT_SECONDS):
                 # Not a counter: one that is lost and starts again may reach the value that was read last.
                 await self._redis.set(_MARK_KEY, secrets.token_hex(8))
@@ -99,7 +99,7 @@ class LoginRevocations:
                     mark = await self._redis.get(_MARK_KEY)
                     if mark is None:  # lost or never set: without one every process would read PostgreSQL each time
                         await self._redis.set(_MARK_KEY, secrets.token_hex(8), nx=True)
-            except (redis.exceptions.RedisError, OSError):
+            except UNAVAILABLE:
                 mark = None
             now = asyncio.get_running_loop().time()
             if mark is not None and mark == seen and now - read_at < _DATABASE_READ_SECONDS:

@@ -23,6 +23,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 import errors
+from adapters import logs
 from adapters.database import Database
 from adapters.tokens import AccessTokens, Identity
 from models import DeviceToken, Platform, Profile, RefreshToken, User, email_addresses
@@ -73,6 +74,7 @@ class LoginsService:
         """Read an access token; raise Unauthenticated, also where its login has ended."""
         identity = self._tokens.verify(access_token)
         self._revocations.check(identity.family_id)
+        logs.user_id.set(identity.user_id)
         return identity
 
     async def open(self, db: AsyncSession, user: User, device_id: str, platform: str) -> tuple[LoginTokens, list[str]]:

@@ -70,8 +70,8 @@ class UploadsService:
                 self._check_length(size)
                 if attempt is None:
                     _check_file_type(part)
-                    attempt = await self._storage.begin_parts(key, _CONTENT_TYPE)
-                tags.append(await self._storage.put_part(key, attempt, len(tags) + 1, part))
+                    attempt = await self._storage.create_multipart_upload(key, _CONTENT_TYPE)
+                tags.append(await self._storage.upload_part(key, attempt, len(tags) + 1, part))
             if attempt is None:
                 raise errors.RequestInvalid("the body is empty")
             async with self._database.transaction() as db:
@@ -80,7 +80,7 @@ class UploadsService:
             if attempt is not None:
                 # Parts that can't be dropped now are found by `delete_expired`.
                 with suppress(errors.Unavailable):
-                    await self._storage.drop_parts(key, attempt)
+                    await self._storage.abort_multipart_upload(key, attempt)
             raise
 
     # --- In several requests (tus 1.0) -------------------------------------------------------------------------
@@ -95,7 +95,7 @@ class UploadsService:
         async with self._database.transaction() as db:
             lesson = await read_visible_lesson(db, lesson_id, drafts=True)
         key = _make_key(lesson)
-        attempt = await self._storage.begin_parts(key, _CONTENT_TYPE)
+        attempt = await self._storage.create_multipart_upload(key, _CONTENT_TYPE)
         row = VideoUpload(lesson_id=lesson.id, created_by=uuid.UUID(actor_id), key=key, attempt=attempt, length=length)
         row.client_metadata = client_metadata
         async with self._database.transaction() as db:
@@ -181,14 +181,14 @@ class UploadsService:
         for row in stale:
             async with self._database.transaction() as db:
                 await self._delete_upload(db, row, None)
-        lost = [each for each in await self._storage.unfinished("videos/") if each[2] < too_old]
+        lost = [each for each in await self._storage.list_multipart_uploads("videos/") if each[2] < too_old]
         async with self._database.transaction() as db:
             resumable = (await db.exec(select(VideoUpload.key))).all()
             waiting = (await db.exec(select(Lesson.video_source))).all()
         known = {*resumable, *waiting}
         lost = [each for each in lost if each[0] not in known]
         for key, attempt, _ in lost:
-            await self._storage.drop_parts(key, attempt)
+            await self._storage.abort_multipart_upload(key, attempt)
         return len(stale) + len(lost)
 
     async def _claim(self, lesson_id: str, upload_id: str, offset: int) -> VideoUpload:
@@ -203,7 +203,7 @@ class UploadsService:
         return claimed
 
     async def _store_part(self, row: VideoUpload, part: bytes) -> None:
-        tag = await self._storage.put_part(row.key, row.attempt, len(row.tags) + 1, part)
+        tag = await self._storage.upload_part(row.key, row.attempt, len(row.tags) + 1, part)
         await self._advance(row, [*row.tags, tag], None)
 
     async def _store_tail(self, row: VideoUpload, rest: bytes) -> None:
@@ -230,7 +230,7 @@ class UploadsService:
             _check_file_type(rest)
         tags = list(row.tags)
         if rest:
-            tags.append(await self._storage.put_part(row.key, row.attempt, len(tags) + 1, rest))
+            tags.append(await self._storage.upload_part(row.key, row.attempt, len(tags) + 1, rest))
         async with self._database.transaction() as db:
             # The row is kept for a while: a client whose last response was lost reads the offset.
             mine = sa.and_(
@@ -264,7 +264,7 @@ class UploadsService:
 
     async def delete_stored(self, key: str, attempt: str) -> None:
         """Delete what is stored of an aborted upload."""
-        await self._storage.drop_parts(key, attempt)
+        await self._storage.abort_multipart_upload(key, attempt)
         await self._storage.delete_all(_get_folder(key))
 
     # --- Both -----------------------------------------------------------------------------------------

@@ -83,11 +83,11 @@ class VideosService:
         try:
             if not await self._is_wanted(lesson_id, source):
                 if attempt is not None:
-                    await self._storage.drop_parts(source, attempt)
+                    await self._storage.abort_multipart_upload(source, attempt)
                 await self.tidy(lesson_id, _get_folder(source))
                 return
             if attempt is not None:
-                await self._storage.finish_parts(source, attempt, list(tags))
+                await self._storage.complete_multipart_upload(source, attempt, list(tags))
                 kept = True
             await self._make(lesson_id, source)
         except NotPlayable as reason:

@@ -1,7 +1,7 @@
 """Numbers of the administrators' dashboard.
 
 Each is read from a range of an index that does not grow with the age of the deployment, or is PostgreSQL's own estimate
-(docs/decisions/0015-numbers-of-bounded-reads.md). Redis caches them for a few seconds, for all web processes.
+(docs/decisions/0015-dashboard-from-bounded-reads.md). Redis caches them for a few seconds, for all web processes.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
-import redis.exceptions
 import sqlalchemy as sa
 from pydantic import TypeAdapter, ValidationError
 from redis.asyncio import Redis
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from adapters.database import Database, plan_by_values
+from adapters.redis import UNAVAILABLE
 from models.columns import utc_now
 from services.calls.rooms import ROOM_SECONDS, Rooms
 
@@ -145,7 +145,7 @@ class DashboardService:
                 async with asyncio.timeout(_REDIS_TIMEOUT_SECONDS):
                     cached = await self._redis.get(_CACHE_KEY)
                     searches = await self._rooms.count_searches()
-            except (redis.exceptions.RedisError, OSError):
+            except UNAVAILABLE:
                 log.warning("redis_unavailable subject=dashboard_cache")
                 return await self._compute(None)
             # Another release may have cached another shape.
@@ -153,7 +153,7 @@ class DashboardService:
                 if cached is not None:
                     return _STATS_TYPE.validate_json(cached)
             stats = await self._compute(searches)
-            with suppress(redis.exceptions.RedisError, OSError):
+            with suppress(*UNAVAILABLE):
                 async with asyncio.timeout(_REDIS_TIMEOUT_SECONDS):
                     await self._redis.set(_CACHE_KEY, _STATS_TYPE.dump_json(stats), ex=CACHE_SECONDS)
             return stats

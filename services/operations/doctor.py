@@ -17,7 +17,7 @@ import errors
 from adapters import redis
 from adapters.keys import KeyFileError, KeyFiles
 from adapters.storage import Storage
-from adapters.tokens import LEEWAY
+from adapters.tokens import LEEWAY_SECONDS
 from services.operations import startup
 from services.operations.findings import Finding, NotOk, describe_error, fault, warning
 from services.operations.vendor_checks import VendorChecks
@@ -28,7 +28,7 @@ TIMEOUT_SECONDS = 6
 #: The oldest PostgreSQL that the product is tested on.
 _OLDEST_POSTGRES = 16
 #: Less than the leeway of access tokens.
-_MAX_CLOCK_SKEW_SECONDS = LEEWAY / 2
+_MAX_CLOCK_SKEW_SECONDS = LEEWAY_SECONDS / 2
 
 
 class DoctorService:

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import orjson
-import redis.exceptions
 from redis.asyncio import Redis
 
 import errors
+from adapters.redis import UNAVAILABLE
 
 log = logging.getLogger("parlance.idempotency")
 
@@ -58,7 +58,7 @@ class IdempotencyService:
         attempt = Attempt(name, fingerprint, marker)
         try:
             found = await self._redis.set(name, marker, nx=True, get=True, ex=_RUNNING_LIFETIME)
-        except (redis.exceptions.RedisError, OSError):
+        except UNAVAILABLE:
             log.warning("redis_unavailable subject=idempotency_key operation=%s user_id=%s", operation_id, user_id)
             return attempt
         if not isinstance(found, str | bytes):  # nothing was there
@@ -82,5 +82,5 @@ class IdempotencyService:
         seconds = int(_ANSWER_LIFETIME.total_seconds())
         try:
             await self._settle(keys=[attempt.key], args=[attempt.marker, value, seconds])
-        except (redis.exceptions.RedisError, OSError):
+        except UNAVAILABLE:
             log.warning("redis_unavailable subject=idempotency_response key=%s", attempt.key)

@@ -1,7 +1,7 @@
 """Metrics: counts of every web process of this host, and numbers of the stores.
 
 Each module counts its own work in plain integers. The process that is scraped requests the numbers of the other
-processes of its host over the bus, and reports all of them (docs/decisions/0018-one-scrape-for-all-workers.md).
+processes of its host over the bus, and reports all of them (docs/decisions/0018-one-scrape-per-host.md).
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import redis.exceptions
 import sqlalchemy as sa
 from redis.asyncio import Redis
 
@@ -23,6 +22,7 @@ from adapters import tasks
 from adapters.counting import Histogram
 from adapters.database import Database
 from adapters.ports import Bus
+from adapters.redis import UNAVAILABLE
 from services.bus_messages import Message
 from services.calls.matchmaking import WAIT_BUCKETS_SECONDS, MatchmakingService
 from services.calls.rooms import LEVELS, ROOM_SECONDS, Rooms
@@ -187,7 +187,7 @@ class MetricsService:
             async with asyncio.timeout(TIMEOUT_SECONDS / 2):
                 await self._redis.ping()
             snapshot["parlance_redis_round_trip_seconds"] = [([], time.perf_counter() - began)]
-        except (redis.exceptions.RedisError, OSError):
+        except UNAVAILABLE:
             pass
         return snapshot
 
@@ -232,7 +232,7 @@ class MetricsService:
                 async with asyncio.timeout(TIMEOUT_SECONDS):
                     found += [metric async for metric in ask]
                 up.append(([store], 1))
-            except (redis.exceptions.RedisError, sa.exc.SQLAlchemyError, OSError):
+            except (*UNAVAILABLE, sa.exc.SQLAlchemyError):
                 up.append(([store], 0))
         return found
 

@@ -187,7 +187,7 @@ async def check_redis(settings: Settings) -> None:
     try:
         await client.ping()
         if settings.redis_password is not None:
-            # Without a user name, as adapters/scripts.py does: with one, a server without a password accepts any.
+            # Without a user name, as in adapters/redis_pipeline.py: with one, a server without a password accepts any.
             await client.execute_command("AUTH", settings.redis_password.get_secret_value())  # type: ignore[no-untyped-call]
     except BusyLoadingError:
         raise Away(f"{where} is not ready: it is loading its data", "wait until it has loaded") from None

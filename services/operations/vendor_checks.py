@@ -8,7 +8,7 @@ import re
 from email.utils import parseaddr
 
 import errors
-from adapters import stun
+from adapters import turn_probe
 from adapters.ffmpeg import Ffmpeg
 from adapters.mail.resend import ResendMailer
 from adapters.payments.razorpay import RazorpayProvider
@@ -116,15 +116,17 @@ class VendorChecks:
         failure = fault if settings.is_production else warning
         try:
             async with asyncio.timeout(self._timeout / 2):
-                await stun.allocate(settings.turn_host, settings.turn_port, relayed["username"], relayed["credential"])
-        except stun.RelayRefused as error:
+                relay = await turn_probe.allocate(
+                    settings.turn_host, settings.turn_port, relayed["username"], relayed["credential"]
+                )
+        except turn_probe.RelayRefused as error:
             fix = "Give coturn `use-auth-secret` and a static-auth-secret equal to TURN_SECRET, and check its quota."
             raise fault(f"{where} over UDP: {error}", fix) from None
         except (TimeoutError, OSError) as error:
             reason = describe_error(error) if isinstance(error, OSError) and error.strerror else "no answer"
             fix = "Start coturn with deploy/turnserver.conf, open its UDP port, and set TURN_HOST and TURN_PORT."
             raise failure(f"{where} over UDP: {reason}", fix) from None
-        return f"{where} gave our credentials a relay over UDP"
+        return f"{where} gave our credentials a relay over UDP, {relay}"
 
     async def check_ffmpeg(self) -> str:
         path = await asyncio.to_thread(lambda: Ffmpeg(self._settings).program)

@@ -228,7 +228,7 @@ async def test_no_secret_reaches_a_log_line(deployment: Deployment, container: C
         "Traceback (most recent call last)",
         "CheckViolation",
         "UndefinedColumn",
-        "a dependency is away",
+        "dependency_unavailable",
         "malformed_packet_disconnected",
         "auth.send_password_reset",
         "worker is ready",

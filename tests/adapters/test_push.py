@@ -115,7 +115,7 @@ async def test_busy_fcm_is_retried_after_its_retry_after(
     began = time.monotonic()
     with pytest.raises(errors.Unavailable) as refused:
         await sender.send(token, a_push())
-    # Neither slept through nor tried again by the SDK.
+    # Neither slept through nor tried again here.
     assert time.monotonic() - began < 1 and stand_ins.fcm.shown(token) == []
     assert refused.value.retry_after == wait
     assert token not in str(refused.value)
@@ -127,7 +127,7 @@ async def test_invalid_fcm_request_is_not_retried(
 ) -> None:
     stand_ins.faults.add("refuse", SEND, status=400)
     assert await sender.send(a_token(), a_push()) == "refused"
-    assert "FCM refuses a push: InvalidArgumentError" in caplog.text
+    assert "code=INVALID_ARGUMENT" in caplog.text
 
 
 @pytest.mark.parametrize("where", [SEND, "POST /token"])
@@ -148,8 +148,9 @@ async def test_fcm_timeout_does_not_block_other_pushes(
     watching = asyncio.create_task(watch())
     began = time.monotonic()
     try:
-        with pytest.raises(errors.Unavailable):
-            await sender.send(a_token(), a_push())
+        sending = (sender.send(a_token(), a_push()) for _ in range(3))
+        outcomes = await asyncio.gather(*sending, return_exceptions=True)
+        assert [type(each) for each in outcomes] == [errors.Unavailable] * 3
         assert time.monotonic() - began < 12
         assert max(lags) < 0.5
     finally:
@@ -185,7 +186,7 @@ async def test_tokens_and_keys_are_not_logged(
     await sender.close()
     assert account.firebase_private_key is not None
     secrets_ = [gone, busy, odd, sent, *account.firebase_private_key.get_secret_value().splitlines()[1:-1], "ya29."]
-    assert "messages:send" in caplog.text, "the SDK's own lines should be here"
+    assert "messages:send" in caplog.text, "the HTTP client's own lines should be here"
     assert [each for each in secrets_ if each in caplog.text] == []
 
 

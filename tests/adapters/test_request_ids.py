@@ -80,6 +80,7 @@ async def test_request_id_is_logged_by_its_jobs(server_and_log: tuple[Server, Pa
     (line,) = [each for each in lines(server.log) if each["message"] == "webrtc_ice: bad_payload"]
     connection, _, number = line["request_id"].partition("/")
     assert connection == socket and number.isdigit()
+    assert line["socket_id"] == socket and line["user_id"] == learner.id
 
 
 async def test_finished_job_logs_its_request_id(
@@ -102,8 +103,10 @@ async def test_finished_job_logs_its_request_id(
             name = answer.headers["x-request-id"]
 
             async def done() -> bool:
-                text = log.read_text()
-                return f"did auth.send_verification  [{name}]" in text
+                return any(
+                    "job_done job=auth.send_verification" in line and f"request_id={name}" in line and "job_id=" in line
+                    for line in log.read_text().splitlines()
+                )
 
             await eventually(done, within=30)
         finally:

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 import errors
 import settings as configuration
 from adapters.keys import KeyFiles, KeyRing
-from adapters.tokens import LEEWAY, AccessTokens
+from adapters.tokens import LEEWAY_SECONDS, AccessTokens
 
 ISSUER, AUDIENCE, KID = "https://parlance.example", "parlance", "key-v1"
 
@@ -219,7 +219,7 @@ def test_forged_token_is_refused_without_a_reason(forge: Forge, make: Make) -> N
 
 
 def test_token_leeway_is_thirty_seconds(forge: Forge) -> None:
-    assert LEEWAY <= 30
+    assert LEEWAY_SECONDS <= 30
     now = int(time.time())
     for kept in ({"exp": now - 28}, {"iat": now + 28}, {"nbf": now + 28}):
         assert forge.tokens.verify(forge.sign(forge.header(), forge.claims(**kept))).user_id == "3f0c"

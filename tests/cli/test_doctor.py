@@ -238,7 +238,8 @@ async def test_fcm_account_is_checked(settings: Settings) -> None:
 async def test_turn_is_probed_with_call_credentials(settings: Settings, tmp_path: Path) -> None:
     with coturn(tmp_path, settings.turn_secret.get_secret_value()) as relay:
         where = {"turn_host": "127.0.0.1", "turn_port": relay.port}
-        assert (await examined(settings, **where))["turn"].verdict == "ok"
+        found = (await examined(settings, **where))["turn"]
+        assert found.verdict == "ok" and "a relay over UDP, 127.0.0.1:" in found.summary
         wrong = (await examined(settings, **where, **secret(settings, turn_secret="another")))["turn"]
     assert wrong.verdict == "fault" and "refuses our credentials" in wrong.summary
     gone = (await examined(settings, **where))["turn"]

@@ -20,7 +20,7 @@ from urllib.parse import parse_qsl
 
 import errors
 from contract import operations, schemas
-from contract.events import Bound
+from contract.event_bindings import EventBindings
 from contract.operations import ContractError
 from tests.contract.test_rest_contract import VALUES
 
@@ -355,7 +355,7 @@ def _event_names(witness: Witness) -> Iterator[tuple[Mutant, bool]]:
         message = schemas.follow(renamed["messages"][0], changed)
         name, message["name"] = message["name"], message["name"] + RENAMED
         try:
-            Bound(changed)
+            EventBindings(changed)
             is_noticed = False
         except ContractError:
             is_noticed = True

@@ -19,9 +19,9 @@ import errors
 from adapters.turn import Turn
 from container import Container
 from contract import events, schemas
-from contract.events import Bound
+from contract.event_bindings import EventBindings
 from contract.operations import ContractError
-from contract.transport import Connection
+from contract.websocket import Connection
 from models import NotificationType
 from realtime import emit
 from realtime.connection import SocketConnection
@@ -48,7 +48,7 @@ def document() -> Document:
 
 
 def test_operations_and_functions_match(document: Document) -> None:
-    bound = Bound(document)
+    bound = EventBindings(document)
     operations = document["operations"]
     assert {key for key, operation in operations.items() if operation["action"] == "receive"} == {
         f"{function.__module__}.{function.__name__}" for function, _ in bound.receives.values()
@@ -66,7 +66,7 @@ def test_operations_and_functions_match(document: Document) -> None:
 def test_operation_without_a_function_fails_by_name(document: Document, key: str) -> None:
     document["operations"][key] = document["operations"].pop("realtime.matchmaking.find_partner")
     with pytest.raises(ContractError) as refused:
-        Bound(document)
+        EventBindings(document)
     assert f"asyncapi.yaml names {key}," in str(refused.value)
 
 
@@ -86,7 +86,7 @@ def test_operation_with_an_unsuitable_function_fails_by_name(document: Document,
     key = f"{__name__}.{function}"
     document["operations"][key] = document["operations"].pop("realtime.matchmaking.find_partner")
     with pytest.raises(ContractError) as refused:
-        Bound(document)
+        EventBindings(document)
     assert str(refused.value).startswith(f"{key} should be ")
 
 
@@ -95,7 +95,7 @@ def test_function_without_an_operation_fails_by_name(document: Document) -> None
     for key in keys:
         lacking = {**document, "operations": {k: v for k, v in document["operations"].items() if k != key}}
         with pytest.raises(ContractError) as refused:
-            Bound(lacking)
+            EventBindings(lacking)
         assert str(refused.value).startswith(f"{key} takes events")
 
 
@@ -107,22 +107,22 @@ def test_sent_event_without_a_function_fails_by_name(document: Document) -> None
         "messages": [{"$ref": "#/channels/root/messages/applause"}],
     }
     with pytest.raises(ContractError) as refused:
-        Bound(document)
+        EventBindings(document)
     assert "names emit.applause," in str(refused.value)
 
 
 def test_sent_event_named_unlike_its_function_fails_by_name(document: Document) -> None:
     document["operations"]["emit.search"] = document["operations"].pop("emit.searching")
     with pytest.raises(ContractError) as refused:
-        Bound(document)
+        EventBindings(document)
     assert "names emit.search," in str(refused.value)
 
 
 def test_emit_function_without_an_event_fails_by_name(document: Document) -> None:
-    for name in Bound(document).sends:
+    for name in EventBindings(document).sends:
         lacking = {**document, "operations": {k: v for k, v in document["operations"].items() if k != f"emit.{name}"}}
         with pytest.raises(ContractError) as refused:
-            Bound(lacking)
+            EventBindings(lacking)
         assert str(refused.value).startswith(f"realtime.emit.{name} ")
 
 
@@ -130,7 +130,7 @@ def test_emit_function_without_an_event_fails_by_name(document: Document) -> Non
 
 
 def test_channel_messages_are_the_events_and_the_ack(document: Document) -> None:
-    bound = Bound(document)
+    bound = EventBindings(document)
     channel = document["channels"]["root"]["messages"]
     assert all(message == {"$ref": f"#/components/messages/{key}"} for key, message in channel.items())
     assert set(channel) == set(document["components"]["messages"])
@@ -168,7 +168,7 @@ def test_every_example_is_valid(document: Document) -> None:
 
 
 def test_client_payloads_refuse_unknown_fields(document: Document) -> None:
-    receives = Bound(document).receives
+    receives = EventBindings(document).receives
     assert len(receives) == sum(each["action"] == "receive" for each in document["operations"].values()) > 5
     for name, (_, validate) in receives.items():
         room = {"roomId": IDS[0]} if "lacks 'roomId'" in (validate({}) or "") else {}
@@ -237,7 +237,7 @@ def what_is_sent(settings: Settings) -> list[Event[Any]]:
 
 
 def test_emitted_payloads_fit_the_spec(document: Document, settings: Settings) -> None:
-    bound = Bound(document)
+    bound = EventBindings(document)
     sent = what_is_sent(settings)
     for event in sent:
         assert bound.sends[event.name](event.payload) is None, event
@@ -246,7 +246,7 @@ def test_emitted_payloads_fit_the_spec(document: Document, settings: Settings) -
 
 
 def test_extra_or_missing_field_is_reported(document: Document, settings: Settings) -> None:
-    bound, sent = Bound(document), what_is_sent(settings)
+    bound, sent = EventBindings(document), what_is_sent(settings)
     assert bound.sends.keys() == {event.name for event in sent}
     for name, payload in sent:
         assert bound.sends[name]({**payload, "more": 1}), name

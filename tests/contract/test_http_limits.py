@@ -14,7 +14,7 @@ import pytest
 
 import errors
 import settings as configuration
-from contract import edge
+from contract import middleware
 from contract.http_server import HttpProtocol
 from testing.metrics import growth, scrape_all
 from testing.servers import Server
@@ -253,7 +253,7 @@ async def test_refusal_is_readable_by_allowed_pages() -> None:
     """What the parser refuses has CORS headers where the page's origin had been read."""
     allowed = "https://app.example.com"
     settings = configuration.load(None, app_env="development", cors_origins=allowed)
-    app = edge.wrap(read_all, settings, lambda *_: None)
+    app = middleware.wrap(read_all, settings, lambda *_: None)
     async with serving(app, lifespan="auto") as port:
         for origin, seen in ((allowed, True), ("https://evil.example", False)):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)

@@ -13,7 +13,7 @@ import pytest
 import uvicorn
 from starlette.types import Message, Receive, Scope, Send
 
-from contract import edge, http_server
+from contract import http_server, middleware
 from contract.operations import WHOLE
 from settings import Settings
 from testing.servers import Server, free_port
@@ -102,7 +102,7 @@ async def test_answer_to_another_origin_is_not_whole(settings: Settings, origin:
         "headers": [(b"origin", origin.encode())],
         "extensions": {WHOLE: {}},
     }
-    await edge.wrap(app, changed, lambda *_: None)(scope, receive, send)
+    await middleware.wrap(app, changed, lambda *_: None)(scope, receive, send)
     assert ((b"access-control-allow-origin", origin.encode()) in sent[0]["headers"]) is allowed
 
 

@@ -26,7 +26,7 @@ from schemathesis import GenerationMode
 from sqlmodel import col
 
 from container import Container
-from contract.events import COMMON_CODES
+from contract.event_bindings import COMMON_CODES
 from models import CallSession
 from testing import wire_recording
 from testing.calls import empty_queue

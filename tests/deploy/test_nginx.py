@@ -28,7 +28,8 @@ from websockets.asyncio.client import connect
 import errors
 from container import Container
 from contract import problems, schemas
-from contract.operations import MAX_JSON_BYTES, definitions
+from contract.operations import definitions
+from contract.request_bodies import MAX_JSON_BYTES
 from testing.calls import empty_queue
 from testing.debian_programs import DEPLOY, Nginx, certificate, nginx
 from testing.pictures import picture, upload

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import redis
 
-from adapters.jobs import STALLED_AFTER
+from adapters.jobs import STALLED_AFTER_SECONDS
 from settings import Settings
 from testing.databases import execute
 
@@ -20,5 +20,5 @@ def reset_rate_limits(settings: Settings) -> None:
 
 def let_heartbeats_age(settings: Settings) -> None:
     """Make every job worker's last heartbeat so old that its jobs count as stalled."""
-    age = f"{STALLED_AFTER + 1} seconds"
+    age = f"{STALLED_AFTER_SECONDS + 1} seconds"
     execute(settings, "UPDATE procrastinate_workers SET last_heartbeat = last_heartbeat - %s::interval", age)

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from contract import edge
+from contract import middleware
 from settings import Settings
 from testing.accounts import bearer, credentials, new_email
 from testing.servers import address
@@ -74,7 +74,7 @@ async def test_bearer_challenge_says_whether_a_token_was_bad(asgi: Any) -> None:
 
 async def test_allowed_origins_can_read_request_ids_and_replays(settings: Settings, asgi: Any) -> None:
     changed = settings.model_copy(update={"cors_origins": ["https://app.example.com"]})
-    wrapped = edge.wrap(asgi, changed, lambda *_: None)
+    wrapped = middleware.wrap(asgi, changed, lambda *_: None)
     async with visit(wrapped, "http://parlance.test") as http:
         asked = {
             "Origin": "https://app.example.com",

@@ -80,7 +80,7 @@ def some(size: int) -> bytes:
 async def stored(services: Container, lesson: str) -> list[str]:
     """All that storage holds of a lesson, unfinished uploads included."""
     found = await keys(services.settings, "videos/") + [
-        key for key, _, _ in await services.storage.unfinished("videos/")
+        key for key, _, _ in await services.storage.list_multipart_uploads("videos/")
     ]
     return [each for each in found if lesson in each]
 
@@ -90,7 +90,7 @@ async def assembled(services: Container, lesson: str) -> bytes:
     (arguments,) = (
         await rows(services, "SELECT args FROM procrastinate_jobs WHERE args->>'lesson_id' = :id", id=lesson)
     )[0]
-    await services.storage.finish_parts(arguments["source"], arguments["attempt"], arguments["tags"])
+    await services.storage.complete_multipart_upload(arguments["source"], arguments["attempt"], arguments["tags"])
     return await services.storage.get(arguments["source"])
 
 
@@ -343,7 +343,7 @@ async def test_stalled_uploads_are_deleted(
     upload = await upload_of(admin, lesson, 3 * PART_BYTES)
     await send(admin, upload, 0, some(PART_BYTES + 500))
     nobodys = f"videos/courses/{uuid.uuid4()}/{lesson}/x/original"
-    await services.storage.begin_parts(nobodys, "video/mp4")
+    await services.storage.create_multipart_upload(nobodys, "video/mp4")
     await services.uploads.delete_expired()
     assert await offset_of(admin, upload) == PART_BYTES + 500 and nobodys in await stored(services, lesson)
     execute(own, "UPDATE video_uploads SET updated_at = now() - interval '25 hours' WHERE lesson_id = %s", lesson)

@@ -67,7 +67,7 @@ async def state(admin: Learner, lesson: str) -> tuple[str, int, str | None]:
 async def folder(services: Container, lesson: str, course: str) -> list[str]:
     """What storage holds of a lesson's videos, unfinished uploads included."""
     prefix = f"videos/courses/{course}/{lesson}/"
-    unfinished = [key for key, _, _ in await services.storage.unfinished(prefix)]
+    unfinished = [key for key, _, _ in await services.storage.list_multipart_uploads(prefix)]
     return await keys(services.settings, prefix) + unfinished
 
 

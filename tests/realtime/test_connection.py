@@ -20,9 +20,9 @@ from sqlmodel import col
 from websockets.asyncio.client import connect
 
 from adapters.keys import KeyFiles, KeyRing
-from adapters.tokens import LEEWAY, AccessTokens
+from adapters.tokens import LEEWAY_SECONDS, AccessTokens
 from container import Container
-from contract import edge, socket_server
+from contract import middleware, socket_server
 from contract.event_rate import EventLimit
 from models import Profile, RefreshToken, User
 from settings import Settings
@@ -119,7 +119,7 @@ async def test_handshake_with_an_expired_token(server: Server, settings: Setting
         return await refusal(server, {"token": token})
 
     assert await refusal_of(timedelta(minutes=1)) is None
-    assert await refusal_of(timedelta(seconds=-LEEWAY - 1)) == UNAUTHENTICATED
+    assert await refusal_of(timedelta(seconds=-LEEWAY_SECONDS - 1)) == UNAUTHENTICATED
     assert await refusal_of(timedelta(minutes=1), issuer="https://elsewhere.example") == UNAUTHENTICATED
     assert await refusal_of(timedelta(minutes=1), audience="elsewhere") == UNAUTHENTICATED
 
@@ -196,7 +196,7 @@ async def test_refusal_is_readable_across_origins(settings: Settings) -> None:
     origin = "https://app.example.com"
     changed = settings.model_copy(update={"cors_origins": [origin]})
     app = socket_server.App(socket_server.Server(EventLimit(per_second=1, burst=1)))
-    transport = httpx.ASGITransport(edge.wrap(app, changed, lambda *_: None))
+    transport = httpx.ASGITransport(middleware.wrap(app, changed, lambda *_: None))
     async with httpx.AsyncClient(transport=transport, base_url="http://parlance") as http:
         answer = await http.get("/socket.io/?EIO=4&transport=polling", headers={"Origin": origin})
         assert_problem(answer, "request_invalid")

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import uvicorn
 
-from contract import http_server, transport
+from contract import http_server, websocket
 from contract.event_rate import EventLimit
 from contract.socket_server import App
 from contract.socket_server import Server as SocketServer
@@ -285,10 +285,10 @@ async def engine(
     limit: EventLimit, http: type[http_server.HttpProtocol] = http_server.HttpProtocol
 ) -> AsyncIterator[tuple[int, SocketServer]]:
     """Serve Socket.IO in this process, without the product behind it."""
-    server = SocketServer(limit, async_handlers=False, max_http_buffer_size=transport.MAX_FRAME_BYTES)
+    server = SocketServer(limit, async_handlers=False, max_http_buffer_size=websocket.MAX_FRAME_BYTES)
 
     port = free_port()
-    options: dict[str, Any] = {"http": http, "ws": transport.Connection, "loop": "none"}
+    options: dict[str, Any] = {"http": http, "ws": websocket.Connection, "loop": "none"}
     config = uvicorn.Config(
         App(server), port=port, log_config=None, lifespan="on", ws_per_message_deflate=False, **options
     )
@@ -365,7 +365,7 @@ async def test_others_wait_for_a_slice_of_a_flood() -> None:
         names = [name for name, _ in written]
         assert names.index("good") <= 2
         sizes = [size for name, size in written if name == "flooder"]
-        assert max(sizes) <= transport.FRAMES_PER_TURN * len(frame(PONG, masked=False)) < sum(sizes)
+        assert max(sizes) <= websocket.FRAMES_PER_TURN * len(frame(PONG, masked=False)) < sum(sizes)
 
 
 async def test_pings_of_a_client_that_never_reads_are_bounded() -> None:
@@ -381,7 +381,7 @@ async def test_pings_of_a_client_that_never_reads_are_bounded() -> None:
                 await socket.send(frame(PING, b"x" * 125) * 500)
                 most = max(most, held.connection.transport.get_write_buffer_size())
                 await asyncio.sleep(0)
-        assert transport.MAX_UNSENT_BYTES // 2 < most < 2 * transport.MAX_UNSENT_BYTES
+        assert websocket.MAX_UNSENT_BYTES // 2 < most < 2 * websocket.MAX_UNSENT_BYTES
 
 
 async def test_lost_connection_can_be_dropped() -> None:

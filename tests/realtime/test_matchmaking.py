@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy.exc
 
 import errors
-from adapters.scripts import Scripts
+from adapters.redis_pipeline import RedisPipeline
 from container import Container
 from contract import problems
 from models import EndedBy, Level
@@ -357,7 +357,7 @@ async def test_disconnect_of_another_device_keeps_the_search(make_device: MakeDe
 
 
 def matchmaking_with(
-    container: Container, sessions: CallHistoryService, scripts: Scripts | None = None
+    container: Container, sessions: CallHistoryService, scripts: RedisPipeline | None = None
 ) -> MatchmakingService:
     """A service like the container's, but for its sessions or its Redis."""
     rooms = Rooms(scripts or container.scripts)
@@ -436,7 +436,7 @@ async def test_disconnect_during_failed_match_is_not_requeued(make_device: MakeD
 
 async def test_search_without_redis_is_unavailable(make_device: MakeDevice, container: Container) -> None:
     device = await make_device()
-    nowhere = Scripts(container.settings.model_copy(update={"redis_port": free_port()}), LUA_DIRECTORY)
+    nowhere = RedisPipeline(container.settings.model_copy(update={"redis_port": free_port()}), LUA_DIRECTORY)
     matchmaking = matchmaking_with(container, container.call_history, nowhere)
     with pytest.raises(Exception) as failure:
         await matchmaking.find_partner(device.user_id, device.socket, level="all", topic=None)

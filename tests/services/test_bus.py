@@ -17,8 +17,8 @@ import pytest
 
 import errors
 from adapters.bus import LUA, WorkerBus
-from adapters.scripts import Scripts
-from adapters.workers import DEAD_AFTER, HEARTBEAT
+from adapters.redis_pipeline import RedisPipeline
+from adapters.workers import DEAD_AFTER_SECONDS, HEARTBEAT_SECONDS
 from container import Container
 from settings import Settings
 from testing.polling import eventually
@@ -30,7 +30,7 @@ class Worker:
     """One bus, the sockets it delivered to, and its connections to Redis."""
 
     bus: WorkerBus
-    connections: list[Scripts]
+    connections: list[RedisPipeline]
     received: list[tuple[Any, ...]] = field(default_factory=list)
 
     @property
@@ -62,7 +62,7 @@ async def make_worker(settings: Settings) -> AsyncIterator[MakeWorker]:
         there, reading = (
             settings.model_copy(update={"redis_port": number or settings.redis_port}) for number in (port, reads_from)
         )
-        connections = [Scripts(there, LUA), Scripts(reading, LUA)]
+        connections = [RedisPipeline(there, LUA), RedisPipeline(reading, LUA)]
         worker = Worker(WorkerBus(*connections), connections)
         worker.bus.on("note", worker.note)
         workers.append(worker)
@@ -278,7 +278,7 @@ async def test_send_after_unavailable_keeps_the_order(make_worker: MakeWorker, l
 
 async def test_send_without_redis_fails_soon(settings: Settings) -> None:
     nowhere = settings.model_copy(update={"redis_port": free_port()})
-    connections = [Scripts(nowhere, LUA), Scripts(nowhere, LUA)]
+    connections = [RedisPipeline(nowhere, LUA), RedisPipeline(nowhere, LUA)]
     bus = WorkerBus(*connections)
     started = time.monotonic()
     outcomes = await asyncio.gather(
@@ -329,7 +329,7 @@ async def test_stream_holds_only_unread_messages(make_worker: MakeWorker, contai
     one, other = await make_worker(), await make_worker()
     alive, stream = f"worker:{other.bus.worker_id}", f"bus:{other.bus.worker_id}"
     await one.bus.send(other.socket, "note", 1)
-    assert await container.redis.ttl(alive) in range(1, DEAD_AFTER + 1)
+    assert await container.redis.ttl(alive) in range(1, DEAD_AFTER_SECONDS + 1)
     assert await container.redis.ttl(stream) > 0
     await other.wait_for_messages(1)
     for number in range(500):
@@ -339,6 +339,6 @@ async def test_stream_holds_only_unread_messages(make_worker: MakeWorker, contai
     async def is_trimmed() -> bool:
         return bool(await container.redis.xlen(stream) <= 100)  # Redis trims by the hundred
 
-    await eventually(is_trimmed, within=HEARTBEAT + 2)
+    await eventually(is_trimmed, within=HEARTBEAT_SECONDS + 2)
     await other.bus.stop()
     assert await container.redis.exists(alive, stream) == 0

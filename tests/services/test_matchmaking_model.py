@@ -19,7 +19,7 @@ from typing import Any, Literal
 import pytest
 
 import errors
-from adapters.scripts import Scripts
+from adapters.redis_pipeline import RedisPipeline
 from models import CallSession, Level
 from services.calls.call_history import CallHistoryService
 from services.calls.call_records import CallRecords
@@ -133,7 +133,7 @@ class Held:
 
 
 class Model:
-    def __init__(self, scripts: Scripts, seed: int) -> None:
+    def __init__(self, scripts: RedisPipeline, seed: int) -> None:
         self.random = random.Random(seed)
         self.scripts = scripts
         self.rooms = Rooms(scripts)
@@ -445,7 +445,7 @@ class Model:
 
 @pytest.fixture
 async def model(settings: Settings, own_valkey: dict[str, str]) -> AsyncIterator[Model]:
-    scripts = Scripts(settings.model_copy(update={"redis_port": int(own_valkey["REDIS_PORT"])}), LUA_DIRECTORY)
+    scripts = RedisPipeline(settings.model_copy(update={"redis_port": int(own_valkey["REDIS_PORT"])}), LUA_DIRECTORY)
     made = Model(scripts, SEED)
     await made.begin()
     yield made

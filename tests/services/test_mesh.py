@@ -17,7 +17,7 @@ import pytest
 import errors
 from adapters import mesh
 from adapters.bus import LUA, WorkerBus, directory
-from adapters.scripts import Scripts
+from adapters.redis_pipeline import RedisPipeline
 from devtools.embedded import EmbeddedServices
 from settings import Settings
 from testing.polling import eventually
@@ -26,8 +26,8 @@ from testing.time_limits import SLOWNESS, limit
 ROOT = Path(__file__).resolve().parents[2]
 #: Seconds without a heartbeat after which a process counts as dead, and between two heartbeats: three times the usual
 #: pace, for these tests wait for both.
-DEAD_AFTER = min(6, round(2 * SLOWNESS))
-HEARTBEAT = DEAD_AFTER / 4
+DEAD_AFTER_SECONDS = min(6, round(2 * SLOWNESS))
+HEARTBEAT_SECONDS = DEAD_AFTER_SECONDS / 4
 
 
 @dataclass
@@ -35,7 +35,7 @@ class Worker:
     """A bus in this process, with the messages and deaths that it has reported."""
 
     bus: WorkerBus
-    connections: list[Scripts]
+    connections: list[RedisPipeline]
     received: list[int] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
     data_losses: int = 0
@@ -45,7 +45,7 @@ class Worker:
         return f"{self.bus.worker_id}.socket"
 
     @property
-    def redis(self) -> Scripts:
+    def redis(self) -> RedisPipeline:
         return self.connections[0]
 
     def note(self, _socket: str, number: int, *_ballast: str) -> None:
@@ -124,7 +124,7 @@ async def own(valkey: Valkey, settings: Settings) -> Settings:
     found = settings.model_copy(
         update={"redis_host": variables["REDIS_HOST"], "redis_port": int(variables["REDIS_PORT"])}
     )
-    connection = Scripts(found, LUA)
+    connection = RedisPipeline(found, LUA)
     await connection.execute("FLUSHALL")
     await connection.close()
     return found
@@ -135,14 +135,14 @@ async def make_worker(own: Settings, tmp_path: Path) -> AsyncIterator[MakeWorker
     workers: list[Worker] = []
 
     async def make(place: Path | None = tmp_path / "mesh") -> Worker:
-        connections = [Scripts(own, LUA), Scripts(own, LUA)]
+        connections = [RedisPipeline(own, LUA), RedisPipeline(own, LUA)]
         worker = Worker(
             WorkerBus(
                 *connections,
                 directory=place,
                 required=place is not None,
-                heartbeat=HEARTBEAT,
-                dead_after=DEAD_AFTER,
+                heartbeat=HEARTBEAT_SECONDS,
+                dead_after=DEAD_AFTER_SECONDS,
             ),
             connections,
         )
@@ -163,7 +163,7 @@ async def make_child(own: Settings, tmp_path: Path) -> AsyncIterator[MakeChild]:
     children: list[Child] = []
 
     async def make(place: Path | None = tmp_path / "mesh") -> Child:
-        pace = (str(HEARTBEAT), str(DEAD_AFTER))
+        pace = (str(HEARTBEAT_SECONDS), str(DEAD_AFTER_SECONDS))
         arguments = [str(own.redis_host), str(own.redis_port), *pace, *([str(place)] if place else [])]
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "testing.bus_worker", *arguments), cwd=ROOT, stdout=asyncio.subprocess.PIPE
@@ -257,7 +257,7 @@ async def test_slow_handlers_hold_their_sender_back(make_worker: MakeWorker) -> 
             one.bus.post(other.socket, "slow", taken, "x" * 10_000)
             taken += 1
             await asyncio.sleep(0)
-    assert 10_000 * taken < 3 * mesh.LIMIT
+    assert 10_000 * taken < 3 * mesh.MAX_PEER_BYTES
     go_on.set()
     await eventually(lambda: len(handled) == taken)
     one.bus.post(other.socket, "slow", taken, "")
@@ -290,7 +290,7 @@ async def test_killed_process_is_noticed_at_once(make_worker: MakeWorker, make_c
         with pytest.raises(errors.Unavailable):
             worker.bus.post(child.socket, "note", 1)
     # Processes of other hosts learn of it at their next heartbeat, long before the last one is too old.
-    await eventually(lambda: elsewhere.lost == [child.worker_id], within=HEARTBEAT + 1)
+    await eventually(lambda: elsewhere.lost == [child.worker_id], within=HEARTBEAT_SECONDS + 1)
     assert not await before.redis.execute("EXISTS", f"worker:{child.worker_id}")
     # One that starts later learns from what is left in the directory, or from Redis.
     late = await make_worker()
@@ -342,11 +342,11 @@ async def test_remote_process_without_heartbeats_is_declared_dead(
     watchers = [await make_worker(), await make_worker(None)]
     child = await make_child(None)
     for watcher in watchers:  # until they trust their own connections
-        await watcher.wait_for_heartbeats(round(DEAD_AFTER / HEARTBEAT) + 2)
+        await watcher.wait_for_heartbeats(round(DEAD_AFTER_SECONDS / HEARTBEAT_SECONDS) + 2)
         assert watcher.lost == []
     child.send(signal.SIGKILL)
     for watcher in watchers:
-        await watcher.wait_for_loss(child, within=DEAD_AFTER + 3 * HEARTBEAT)
+        await watcher.wait_for_loss(child, within=DEAD_AFTER_SECONDS + 3 * HEARTBEAT_SECONDS)
     with pytest.raises(errors.Unavailable):
         watchers[0].bus.post(child.socket, "note", 1)
 
@@ -366,15 +366,15 @@ async def test_suspended_process_is_declared_dead_and_rejoins(make_worker: MakeW
             pass
         if _ % 100 == 0:
             await asyncio.sleep(0)
-    assert taken * 1000 < 2 * mesh.LIMIT
-    assert _resident() - before < 4 * mesh.LIMIT
+    assert taken * 1000 < 2 * mesh.MAX_PEER_BYTES
+    assert _resident() - before < 4 * mesh.MAX_PEER_BYTES
     started = time.monotonic()
     with pytest.raises(errors.Unavailable):
         await one.bus.send(child.socket, "echo", one.socket, taken)
     assert time.monotonic() - started < 6
-    await eventually(lambda: one.lost == [child.worker_id], within=DEAD_AFTER + 4 * HEARTBEAT)
+    await eventually(lambda: one.lost == [child.worker_id], within=DEAD_AFTER_SECONDS + 4 * HEARTBEAT_SECONDS)
     child.send(signal.SIGCONT)
-    await child.wait_for_line("data lost", within=HEARTBEAT + 3)
+    await child.wait_for_line("data lost", within=HEARTBEAT_SECONDS + 3)
     await eventually(lambda: len(one.received) == taken)
     assert one.received == list(range(taken))
 
@@ -385,7 +385,7 @@ async def test_suspended_process_is_declared_dead_and_rejoins(make_worker: MakeW
             return False
         return True
 
-    await eventually(is_back, within=HEARTBEAT + 2)
+    await eventually(is_back, within=HEARTBEAT_SECONDS + 2)
 
 
 def _resident() -> int:
@@ -398,7 +398,7 @@ def _resident() -> int:
 async def test_flushed_redis_is_a_loss_of_data(make_worker: MakeWorker) -> None:
     one, other = await make_worker(), await make_worker(None)
     await one.redis.execute("FLUSHALL")
-    await eventually(lambda: one.data_losses == other.data_losses == 1, within=HEARTBEAT + 1)
+    await eventually(lambda: one.data_losses == other.data_losses == 1, within=HEARTBEAT_SECONDS + 1)
     assert await one.redis.execute("ZCARD", "workers") == 2
     other.bus.post(one.socket, "note", 1)
     one.bus.post(other.socket, "note", 2)
@@ -424,13 +424,16 @@ async def test_restarted_redis_declares_no_process_dead(
     failures = len(caplog.records)
     # Each process tries again twice a second: so often that it would be declared dead, could it be.
     await eventually(
-        lambda: len(caplog.records) - failures > 3 * 2 * DEAD_AFTER and time.monotonic() - stopped > DEAD_AFTER,
+        lambda: (
+            len(caplog.records) - failures > 3 * 2 * DEAD_AFTER_SECONDS
+            and time.monotonic() - stopped > DEAD_AFTER_SECONDS
+        ),
         "processes try for longer than it takes to be declared dead",
-        within=DEAD_AFTER + 5,
+        within=DEAD_AFTER_SECONDS + 5,
     )
     services.start()
     workers = (one, other, elsewhere)
-    await eventually(lambda: all(worker.data_losses == 1 for worker in workers), within=HEARTBEAT + 3)
+    await eventually(lambda: all(worker.data_losses == 1 for worker in workers), within=HEARTBEAT_SECONDS + 3)
     await one.bus.send(elsewhere.socket, "note", 2)
     one.bus.post(elsewhere.socket, "note", 3)
     await eventually(lambda: elsewhere.received == [2, 3])
@@ -450,7 +453,7 @@ async def test_unsafe_default_directory_falls_back_to_redis(
     own: Settings, make_worker: MakeWorker, tmp_path: Path
 ) -> None:
     (tmp_path / "open").mkdir(mode=0o755)
-    connections = [Scripts(own, LUA), Scripts(own, LUA)]
+    connections = [RedisPipeline(own, LUA), RedisPipeline(own, LUA)]
     one, other = Worker(WorkerBus(*connections, directory=tmp_path / "open"), connections), await make_worker(None)
     one.bus.on("note", one.note)
     await one.bus.start()

@@ -14,7 +14,7 @@ import orjson
 import pytest
 
 import errors
-from adapters.scripts import Scripts
+from adapters.redis_pipeline import RedisPipeline
 from container import Container
 from models import Level
 from services.calls.room_state import ClosedRoom, Paired, ParticipantAway, PartnerCard, Queued, QueueEntry
@@ -462,7 +462,7 @@ async def test_match_is_announced_once(rooms: Rooms, ticket: MakeTicket) -> None
 @pytest.fixture
 async def brief(settings: Settings, own_valkey: dict[str, str]) -> AsyncIterator[Rooms]:
     """Rooms with deadlines of milliseconds, on a Redis where no server takes them."""
-    own = Scripts(settings.model_copy(update={"redis_port": int(own_valkey["REDIS_PORT"])}), LUA_DIRECTORY)
+    own = RedisPipeline(settings.model_copy(update={"redis_port": int(own_valkey["REDIS_PORT"])}), LUA_DIRECTORY)
     await own.execute("FLUSHALL")
     await own.execute("SET", "worker:here", "1")
     soon = timedelta(milliseconds=50)

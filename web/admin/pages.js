@@ -177,7 +177,7 @@ export async function user(id, again) {
       "Calls",
       [
         ["Started", (row) => when(row.startedAt)],
-        ["With", (row) => (row.partner?.userId ? person(row.partner.userId) : "somebody who is gone")],
+        ["With", (row) => (row.partner?.userId ? person(row.partner.userId) : "a deleted account")],
         ["Topic", (row) => row.topic ?? "none"],
         ["Seconds", (row) => number(row.durationSeconds ?? 0)],
       ],

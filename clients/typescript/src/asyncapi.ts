@@ -13,23 +13,23 @@ export interface components {
         Level: "all" | "beginner" | "intermediate" | "advanced";
         /** @description The `sdp` of an RTCSessionDescription. */
         Sdp: string;
-        /** @description An RTCIceCandidateInit; null says that there are no more. */
+        /** @description An RTCIceCandidateInit; null means that there are no more. */
         Candidate: null | {
             candidate: string;
             sdpMid?: string | null;
             sdpMLineIndex?: number | null;
             usernameFragment?: string | null;
         };
-        /** @description An RTCIceCandidateInit; null says that there are no more. */
+        /** @description An RTCIceCandidateInit; null means that there are no more. */
         CandidateInput: null | {
             candidate: string;
             sdpMid?: string | null;
             sdpMLineIndex?: number | null;
             usernameFragment?: string | null;
         };
-        /** @description No payload; an empty object is taken too. */
+        /** @description No payload; an empty object is accepted too. */
         Nothing: Record<string, never>;
-        /** @description No payload; an empty object is taken too. */
+        /** @description No payload; an empty object is accepted too. */
         NothingInput: Record<string, never>;
         FindPartner: {
             level?: components["schemas"]["Level"];
@@ -38,14 +38,14 @@ export interface components {
         RoomRef: {
             roomId: components["schemas"]["Id"];
         };
-        /** @description Rises with each signal of the same partner in a room, not by one. */
+        /** @description Rises with each signal of the same partner in a room, with gaps. */
         Seq: number;
         AppState: {
             background: boolean;
         };
         JoinRoom: {
             roomId: components["schemas"]["Id"];
-            /** @description The highest `seq` heard in this room, 0 for none. Without it, what comes again begins where the drop was noticed. */
+            /** @description The highest `seq` received in this room, 0 for none. Without it, delivery resumes at the time of the disconnect. */
             after?: components["schemas"]["Seq"];
         };
         SendDescription: {
@@ -56,7 +56,7 @@ export interface components {
             roomId: components["schemas"]["Id"];
             candidate: components["schemas"]["CandidateInput"];
         };
-        /** @description Stable across releases; new ones may appear. Known values: `banned`, `profile_incomplete`, `already_searching`, `already_in_room`, `not_searching`, `not_in_room`, `peer_not_ready`, `bad_role`, `room_closed`, `bad_payload`, `rate_limited`, `unavailable`, `internal`. */
+        /** @description Stable across releases; new codes may be added. Known values: `banned`, `profile_incomplete`, `already_searching`, `already_in_room`, `not_searching`, `not_in_room`, `peer_not_ready`, `bad_role`, `room_closed`, `bad_payload`, `rate_limited`, `unavailable`, `internal`. */
         ErrorCode: "banned" | "profile_incomplete" | "already_searching" | "already_in_room" | "not_searching" | "not_in_room" | "peer_not_ready" | "bad_role" | "room_closed" | "bad_payload" | "rate_limited" | "unavailable" | "internal" | (string & {});
         Error: {
             code: components["schemas"]["ErrorCode"];
@@ -107,7 +107,7 @@ export interface components {
         };
         PeerJoined: {
             /**
-             * @description Of the peer that joined.
+             * @description Role of the participant who joined.
              * @enum {unknown}
              */
             role: "caller" | "receiver";
@@ -122,17 +122,17 @@ export interface components {
             seq: components["schemas"]["Seq"];
         };
         PeerReconnecting: {
-            /** @description How long the partner still has. */
+            /** @description Remaining time of the partner. */
             graceSeconds: number;
         };
-        /** @description As `GET /notifications` lists it. */
+        /** @description As in `GET /notifications`. */
         Notification: {
             id: components["schemas"]["Id"];
-            /** @description New ones may appear. Known values: `match_found`, `payment_success`, `payment_failed`, `system`, `achievement`, `admin_alert`. */
+            /** @description New values may be added. Known values: `match_found`, `payment_success`, `payment_failed`, `system`, `achievement`, `admin_alert`. */
             type: "match_found" | "payment_success" | "payment_failed" | "system" | "achievement" | "admin_alert" | (string & {});
             title: string;
             body: string;
-            /** @description What the app opens. */
+            /** @description Target in the app. */
             data: {
                 [key: string]: string;
             } | null;
@@ -186,39 +186,39 @@ export type PeerLeft = components['schemas']['PeerLeft'];
 /** What a client sends, for socket.io-client's `Socket<ServerEvents, ClientEvents>`. */
 export interface ClientEvents {
   /**
-   * Look for a partner
+   * Search for a partner
    *
-   * Answered with `searching` or, at once, with `match_found`. `level` is the level of the conversation, `all` when
-   * absent; equal levels match and `all` matches any. A partner with the same `topic` comes first, then the one who has
-   * waited longest.
+   * The server emits `searching` or, at once, `match_found`. `level` is the level of the conversation, `all` when
+   * absent; equal levels match and `all` matches any. A partner with the same `topic` is preferred, then the longest
+   * wait.
    */
   find_partner: (payload: FindPartner, ack: (answer: Ack) => void) => void;
   /**
-   * Stop looking, or refuse the match
+   * Cancel the search, or refuse the match
    *
-   * After `match_found` and before both have joined, the partner hears `partner_cancelled`.
+   * After `match_found` and before both have joined, the partner receives `partner_cancelled`.
    */
   cancel_search: (payload: NothingInput, ack: (answer: Ack) => void) => void;
   /**
-   * Say whether the app is in the background
+   * Report whether the app is in the background
    *
-   * A socket begins in the foreground. While it is in the background, a match that it is given is also pushed to the
-   * account's devices, for as long as it can be joined.
+   * A socket starts in the foreground. In the background a match is also pushed to the
+   * account's devices, while it can be joined.
    */
   app_state: (payload: AppState, ack: (answer: Ack) => void) => void;
   /**
-   * Enter the room of a match, or come back to it
+   * Join the room of a match, or rejoin it
    *
-   * The user's other socket in the room, if there is one, hears `session_replaced`. Where the partner is away at that
-   * moment, `peer_reconnecting` follows.
+   * The user's other socket in the room, if any, receives `session_replaced`. If the partner is away,
+   * `peer_reconnecting` follows.
    */
   join_room: (payload: JoinRoom, ack: (answer: Ack) => void) => void;
   /**
-   * Send the offer to the partner; the caller's part
+   * Send the offer to the partner, as caller
    */
   webrtc_offer: (payload: SendDescription, ack: (answer: Ack) => void) => void;
   /**
-   * Send the answer to the partner; the receiver's part
+   * Send the answer to the partner, as receiver
    */
   webrtc_answer: (payload: SendDescription, ack: (answer: Ack) => void) => void;
   /**
@@ -226,11 +226,11 @@ export interface ClientEvents {
    */
   webrtc_ice: (payload: SendCandidate, ack: (answer: Ack) => void) => void;
   /**
-   * Hang up
+   * End the call
    */
   end_call: (payload: RoomRef, ack: (answer: Ack) => void) => void;
   /**
-   * Ask for new TURN credentials, which last an hour; the ack carries them
+   * Request new TURN credentials, valid for an hour, in the ack
    */
   refresh_ice: (payload: RoomRef, ack: (answer: IceAck) => void) => void;
 }
@@ -238,25 +238,25 @@ export interface ClientEvents {
 /** What a client hears. */
 export interface ServerEvents {
   /**
-   * You are in the queue
+   * The search is in the queue
    */
   searching: (payload: Searching) => void;
   /**
-   * Nobody came within five minutes; you are no longer in the queue
+   * The search expired after five minutes without a match
    */
   search_expired: (payload: Nothing) => void;
   /**
-   * A partner is there; join the room
+   * A partner was found; join the room
    */
   match_found: (payload: MatchFound) => void;
   /**
-   * The partner refused, left or did not come before both had joined
+   * The partner refused, left or did not join in time
    *
-   * You are back at the head of the queue, and hear `searching`, or the next `match_found` at once.
+   * The search is requeued at the head; `searching`, or the next `match_found`, follows.
    */
   partner_cancelled: (payload: Nothing) => void;
   /**
-   * A peer, you included, joined the room
+   * A participant, the receiver of the event included, joined the room
    */
   peer_joined: (payload: PeerJoined) => void;
   /**
@@ -272,35 +272,35 @@ export interface ServerEvents {
    */
   webrtc_ice: (payload: CandidateMessage) => void;
   /**
-   * The partner's connection dropped; the call goes on if they come back in time
+   * The partner's connection dropped; the call continues if they reconnect in time
    */
   peer_reconnecting: (payload: PeerReconnecting) => void;
   /**
-   * The partner is back; what you signalled meanwhile is on its way to them
+   * The partner reconnected; signals sent meanwhile are delivered
    */
   peer_reconnected: (payload: Nothing) => void;
   /**
-   * The partner left; the call is over
+   * The partner left; the call has ended
    */
   peer_left: (payload: PeerLeft) => void;
   /**
-   * Another of your devices took this one's place
+   * Another device of the user replaced this socket
    *
-   * In the room of a call, or as one of the three sockets of an account; then the connection is closed.
+   * In the room of a call, or as one of the three sockets of an account; in that case the connection is closed.
    */
   session_replaced: (payload: Nothing) => void;
   /**
-   * Something to tell you, which is in your list too
+   * A notification, also in the user's list
    */
   notification: (payload: Notification) => void;
   /**
-   * The server may have lost what it had for you
+   * The server may have lost pending events
    *
-   * In a call, send `join_room` again; `not_in_room` says that it is over. A search goes on by itself.
+   * In a call, send `join_room` again; `not_in_room` means that it has ended. A search continues without action.
    */
   resync: (payload: Nothing) => void;
   /**
-   * What you sent was refused
+   * An event was refused
    */
   error: (payload: Error) => void;
 }

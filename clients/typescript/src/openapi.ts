@@ -9,8 +9,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Say that the process lives
-         * @description Touches nothing else; for load balancers and container health checks.
+         * Check that the process runs
+         * @description Uses no other service; for load balancers and container health checks.
          */
         get: operations["handlers.health.health"];
         put?: never;
@@ -46,9 +46,9 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Read the numbers that are watched
-         * @description For Prometheus, of all workers of the host that answers. Not for the public: whoever comes through a proxy
-         *     (`X-Forwarded-For`) is answered 404.
+         * Read metrics
+         * @description For Prometheus, of all web processes of the host that answers. Not public: a request through a proxy
+         *     (`X-Forwarded-For`) is answered with 404.
          */
         get: operations["handlers.metrics.read"];
         put?: never;
@@ -89,7 +89,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Create an account and sign in
+         * Create an account and log in
          * @description For `web` the refresh token travels only in an HttpOnly cookie, over https `__Host-refresh_token`.
          */
         post: operations["handlers.auth.register"];
@@ -109,9 +109,9 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Sign in on a device
-         * @description An unknown address and a wrong password get the same answer. `account_banned` comes only after a right password.
-         *     A device has one login of an account: the earlier one with the same `deviceId` ends, its push token stays.
+         * Log in on a device
+         * @description An unknown address and a wrong password get the same response. `account_banned` requires the correct password.
+         *     A device has one login of an account: an earlier one with the same `deviceId` is revoked, its push token stays.
          */
         post: operations["handlers.auth.login"];
         delete?: never;
@@ -131,9 +131,9 @@ export interface paths {
         put?: never;
         /**
          * Exchange a refresh token for new tokens
-         * @description A refresh token works once. The same one sent again within a minute gets the same answer, for an answer may be
-         *     lost or late, as long as the token of that answer was not exchanged; any other use of a spent token ends the
-         *     login (`refresh_token_reused`). Browsers send the cookie and no body; their `Origin` has to be an allowed one.
+         * @description A refresh token works once. Because a response may be lost or late, the same token sent again within a minute
+         *     gets the same response, until the token of that response is exchanged. Any other use of a used token revokes the
+         *     login (`refresh_token_reused`). Browsers send the cookie and no body; their `Origin` must be allowed.
          */
         post: operations["handlers.auth.refresh"];
         delete?: never;
@@ -151,7 +151,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Sign this device out */
+        /** Log this device out */
         post: operations["handlers.auth.logout"];
         delete?: never;
         options?: never;
@@ -168,7 +168,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Sign every device out */
+        /** Log all devices out */
         post: operations["handlers.auth.logout_all"];
         delete?: never;
         options?: never;
@@ -186,8 +186,8 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Ask for a mail to set a new password
-         * @description The answer is the same whether or not the address has an account.
+         * Request an e-mail to reset the password
+         * @description The response is the same whether or not the address has an account.
          */
         post: operations["handlers.auth.forgot_password"];
         delete?: never;
@@ -206,8 +206,8 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Set a new password with the token of the mail
-         * @description Every device is signed out.
+         * Reset the password with the token of the e-mail
+         * @description All devices are logged out.
          */
         post: operations["handlers.auth.reset_password"];
         delete?: never;
@@ -225,7 +225,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Verify the address with the token of the mail */
+        /** Verify the address with the token of the e-mail */
         post: operations["handlers.auth.verify_email"];
         delete?: never;
         options?: never;
@@ -242,7 +242,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Ask for another mail that verifies the address */
+        /** Request another e-mail that verifies the address */
         post: operations["handlers.auth.resend_verification"];
         delete?: never;
         options?: never;
@@ -257,7 +257,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List the devices that are signed in, the latest used first */
+        /** List the devices that are logged in, last used first */
         get: operations["handlers.auth.list_devices"];
         put?: never;
         post?: never;
@@ -277,7 +277,7 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /** Sign one device out */
+        /** Log one device out */
         delete: operations["handlers.auth.end_device"];
         options?: never;
         head?: never;
@@ -291,20 +291,20 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Read one's own profile */
+        /** Read the user's own profile */
         get: operations["handlers.users.me"];
         put?: never;
         post?: never;
         /**
-         * Delete one's account
-         * @description Personal data, picture, tokens and devices are erased; calls and orders stay without identity. Administrators
-         *     are demoted first.
+         * Delete the user's account
+         * @description Personal data, picture, tokens and devices are deleted; calls and orders are kept without identity. An
+         *     administrator has to be demoted first.
          */
         delete: operations["handlers.users.delete_me"];
         options?: never;
         head?: never;
         /**
-         * Change one's own profile
+         * Change the user's own profile
          * @description Fields that are absent keep their value; `null` clears a field.
          */
         patch: operations["handlers.users.update_me"];
@@ -317,7 +317,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Download everything held about oneself */
+        /** Download the user's data */
         get: operations["handlers.users.export_me"];
         put?: never;
         post?: never;
@@ -337,11 +337,11 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Upload a picture of oneself
+         * Upload the user's picture
          * @description JPEG, PNG or WebP by its bytes, 25 megapixels at most; it becomes a square of 400 pixels without metadata.
          */
         post: operations["handlers.users.set_avatar"];
-        /** Remove one's picture */
+        /** Delete the user's picture */
         delete: operations["handlers.users.remove_avatar"];
         options?: never;
         head?: never;
@@ -355,7 +355,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List those one has blocked, newest first */
+        /** List blocked learners, newest first */
         get: operations["handlers.users.list_blocks"];
         put?: never;
         post?: never;
@@ -390,10 +390,10 @@ export interface paths {
             cookie?: never;
         };
         get?: never;
-        /** Never be paired with somebody again */
+        /** Block a learner */
         put: operations["handlers.users.block"];
         post?: never;
-        /** Take a block back */
+        /** Unblock a learner */
         delete: operations["handlers.users.unblock"];
         options?: never;
         head?: never;
@@ -407,7 +407,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List one's calls, newest first */
+        /** List the user's calls, newest first */
         get: operations["handlers.sessions.list_mine"];
         put?: never;
         post?: never;
@@ -424,7 +424,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Read one of one's calls */
+        /** Read one of the user's calls */
         get: operations["handlers.sessions.read"];
         put?: never;
         post?: never;
@@ -460,7 +460,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Report somebody one has been in a call with */
+        /** Report the partner of a call */
         post: operations["handlers.reports.create"];
         delete?: never;
         options?: never;
@@ -475,7 +475,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List the reports one has made, newest first */
+        /** List the user's reports, newest first */
         get: operations["handlers.reports.list_mine"];
         put?: never;
         post?: never;
@@ -496,9 +496,9 @@ export interface paths {
         put?: never;
         /**
          * Buy a course
-         * @description Price and currency are the course's. Open `url` in a browser; the course opens when the provider has told that it
-         *     is paid, not when the browser comes back. While an order is pending, buying again answers with the same one;
-         *     while its payment is processing, with 409 `payment_pending`. A payment that fails releases the course at once.
+         * @description Price and currency are the course's. Open `url` in a browser; the learner is enrolled by the provider's webhook,
+         *     not when the browser returns. While an order is pending, buying again returns the same order;
+         *     while its payment is processing, 409 `payment_pending`. A failed payment releases the course at once.
          */
         post: operations["handlers.payments.create_checkout_session"];
         delete?: never;
@@ -514,7 +514,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List one's orders, newest first */
+        /** List the user's orders, newest first */
         get: operations["handlers.payments.list_orders"];
         put?: never;
         post?: never;
@@ -531,7 +531,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Read one of one's orders */
+        /** Read one of the user's orders */
         get: operations["handlers.payments.read_order"];
         put?: never;
         post?: never;
@@ -551,11 +551,11 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Take what a payment provider tells
+         * Receive a payment provider's webhook
          * @description For Stripe (`Stripe-Signature`) and Razorpay (`X-Razorpay-Signature`, `X-Razorpay-Event-Id`), which sign the bytes
-         *     of the body; it is the provider's own JSON, 1 MiB at most. 200 means that the event needs not be sent again: it is
-         *     kept and will be handled, or is none that this product knows. A signature that is not the provider's, and a body
-         *     that is no event, are answered with 400.
+         *     of the body; it is the provider's own JSON, 1 MiB at most. 200 means that the event is acknowledged: it is
+         *     stored and will be processed, or is of an unknown kind. An invalid signature and a body
+         *     that is not an event are answered with 400.
          */
         post: operations["handlers.payments.webhook"];
         delete?: never;
@@ -572,8 +572,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * List one's notifications, newest first
-         * @description Whoever is connected hears each as the event `notification` too.
+         * List the user's notifications, newest first
+         * @description Connected sockets receive each as the event `notification` too.
          */
         get: operations["handlers.notifications.list_mine"];
         put?: never;
@@ -594,12 +594,12 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Have a device woken by push
-         * @description With the device's FCM registration token, on each start of the app: tokens change. A token is one account's, that of
-         *     the last who registered it. Signing the device out forgets it.
+         * Register a device for push notifications
+         * @description Send the device's FCM registration token at each start of the app, because tokens change. A token belongs to the
+         *     last account that registered it. Logout deletes it.
          */
         post: operations["handlers.notifications.register_device"];
-        /** Have a device woken no more */
+        /** Unregister a device from push notifications */
         delete: operations["handlers.notifications.forget_device"];
         options?: never;
         head?: never;
@@ -619,7 +619,7 @@ export interface paths {
         delete?: never;
         options?: never;
         head?: never;
-        /** Note that one has read all of them */
+        /** Mark all notifications as read */
         patch: operations["handlers.notifications.mark_all_read"];
         trace?: never;
     };
@@ -637,8 +637,8 @@ export interface paths {
         options?: never;
         head?: never;
         /**
-         * Note that one has read it
-         * @description Doing it again changes nothing.
+         * Mark a notification as read
+         * @description Idempotent.
          */
         patch: operations["handlers.notifications.mark_read"];
         trace?: never;
@@ -651,9 +651,9 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Read the numbers of the dashboard
-         * @description Made at most every few seconds, for everybody together; `madeAt` says when. Days and hours are those of UTC. Where
-         *     Redis is away, `live.searches` is null and all else is there.
+         * Read the dashboard's statistics
+         * @description Computed every few seconds for all readers; `madeAt` is the time. Days and hours are UTC. While
+         *     Redis is away, `live.searches` is null.
          */
         get: operations["handlers.admin.stats"];
         put?: never;
@@ -673,7 +673,7 @@ export interface paths {
         };
         /**
          * List accounts, newest first
-         * @description Deleted ones are left out; `GET /admin/users/{userId}` still tells of them.
+         * @description Deleted accounts are left out; `GET /admin/users/{userId}` still returns them.
          */
         get: operations["handlers.admin.list_users"];
         put?: never;
@@ -692,8 +692,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Read an account, and what it has done lately
-         * @description Of calls, reports and orders the newest ten each, of bans all that the audit log knows.
+         * Read an account and its recent activity
+         * @description The newest ten calls, reports and orders each, and all bans of the audit log.
          */
         get: operations["handlers.admin.read_user"];
         put?: never;
@@ -735,8 +735,8 @@ export interface paths {
         options?: never;
         head?: never;
         /**
-         * Settle a report
-         * @description With `ban` the reported is banned too, for the note or else the report's reason, and the report is `actioned`.
+         * Review a report
+         * @description With `ban` the reported learner is banned too, for the note or else the report's reason, and the report is `actioned`.
          */
         patch: operations["handlers.admin.review_report"];
         trace?: never;
@@ -756,7 +756,7 @@ export interface paths {
         head?: never;
         /**
          * Ban an account
-         * @description Its sign-ins end, its sockets are cut, search and room are left, all within a second.
+         * @description Within a second its logins are revoked, its sockets closed, its search and room left.
          */
         patch: operations["handlers.admin.ban_user"];
         trace?: never;
@@ -774,7 +774,7 @@ export interface paths {
         delete?: never;
         options?: never;
         head?: never;
-        /** Let an account back in */
+        /** Unban an account */
         patch: operations["handlers.admin.unban_user"];
         trace?: never;
     };
@@ -805,10 +805,10 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Give a payment back, or part of it
-         * @description One refund of an order at a time, and never more than was paid. `pending` means that the provider has not said yet;
-         *     the order follows when it does. Giving all back ends the enrollment. A payment that a bank merely inquires about
-         *     can be given back, as long as the provider allows it; a disputed one cannot.
+         * Refund a payment, or part of it
+         * @description One refund of an order at a time, and never more than was paid. `pending` means that the provider has not confirmed
+         *     it yet; the order changes when it does. A full refund ends the enrollment. A payment with an inquiry
+         *     can be refunded if the provider allows it; a disputed one cannot.
          */
         post: operations["handlers.admin.refund_order"];
         delete?: never;
@@ -824,7 +824,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List what administrators did, newest first */
+        /** List the audit log, newest first */
         get: operations["handlers.admin.list_audit"];
         put?: never;
         post?: never;
@@ -843,12 +843,12 @@ export interface paths {
         };
         /**
          * List courses, newest first
-         * @description Those that are for sale: published ones, without a token too. Administrators see the others as well. A course that is
-         *     unpublished is in `GET /my/courses` of those who are enrolled.
+         * @description Published courses, without a token too. Administrators also see the others. An
+         *     unpublished course is in `GET /my/courses` of its enrolled learners.
          */
         get: operations["handlers.courses.list_all"];
         put?: never;
-        /** Make a course */
+        /** Create a course */
         post: operations["handlers.courses.create"];
         delete?: never;
         options?: never;
@@ -865,18 +865,18 @@ export interface paths {
         };
         /**
          * Read a course
-         * @description One that is not published is there for those who are enrolled, and for administrators; else 404.
+         * @description An unpublished course is visible to enrolled learners and administrators; else 404.
          */
         get: operations["handlers.courses.read"];
         put?: never;
         post?: never;
-        /** Delete a course that nobody has taken or ordered */
+        /** Delete a course without enrollments and orders */
         delete: operations["handlers.courses.remove"];
         options?: never;
         head?: never;
         /**
          * Change or publish a course
-         * @description Orders keep the price they were made with. Unpublishing ends sales: no new orders or enrollments. Enrolled learners keep
+         * @description Orders keep their price. Unpublishing ends sales: no new orders or enrollments. Enrolled learners keep
          *     the course, and a checkout page that is open already still enrolls its learner when it is paid.
          */
         patch: operations["handlers.courses.update"];
@@ -911,7 +911,7 @@ export interface paths {
         };
         /**
          * List a course's lessons in their order
-         * @description What they are about is public like the course; videos and files need enrollment, or a free lesson.
+         * @description Titles and descriptions are public like the course; videos and files need enrollment, or a free lesson.
          */
         get: operations["handlers.courses.list_lessons"];
         put?: never;
@@ -932,8 +932,8 @@ export interface paths {
         };
         get?: never;
         /**
-         * Put a course's lessons in another order
-         * @description Every lesson is named once; where the course has others meanwhile, nothing changes (`lessons_differ`).
+         * Reorder a course's lessons
+         * @description Name every lesson once; if the course has other lessons meanwhile, nothing changes (`lessons_differ`).
          */
         put: operations["handlers.courses.reorder_lessons"];
         post?: never;
@@ -954,7 +954,7 @@ export interface paths {
         put?: never;
         /**
          * Enroll in a free course, or buy another
-         * @description A course with a price answers like `POST /payments/create-checkout-session`.
+         * @description For a course with a price like `POST /payments/create-checkout-session`.
          */
         post: operations["handlers.courses.enroll"];
         delete?: never;
@@ -970,7 +970,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Read what a lesson is about */
+        /** Read a lesson */
         get: operations["handlers.lessons.read"];
         put?: never;
         post?: never;
@@ -991,8 +991,8 @@ export interface paths {
         };
         get?: never;
         /**
-         * Note how far one has watched
-         * @description It never goes back: of several devices the furthest counts. Needs enrollment, or a free lesson.
+         * Save the position in a lesson
+         * @description The position never decreases: the furthest of several devices counts. Needs enrollment, or a free lesson.
          */
         put: operations["handlers.lessons.set_progress"];
         post?: never;
@@ -1070,8 +1070,8 @@ export interface paths {
         get?: never;
         /**
          * Upload a lesson's video
-         * @description MP4, QuickTime, Matroska, WebM or AVI by its bytes, streamed as it comes; where it breaks off nothing is kept. An
-         *     earlier video stays until this one is ready. Large ones are better resumed (`/video/uploads`).
+         * @description MP4, QuickTime, Matroska, WebM or AVI by its bytes, streamed; an interrupted upload is discarded. An
+         *     earlier video plays until this one is ready. Use resumable uploads for large files (`/video/uploads`).
          */
         put: operations["handlers.lessons.set_video"];
         post?: never;
@@ -1091,16 +1091,16 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Begin an upload that can be resumed
+         * Create a resumable upload
          * @description The creation of [tus 1.0](https://tus.io/protocols/resumable-upload), for any of its clients. `Upload-Concat`,
-         *     `Upload-Defer-Length`, `Upload-Checksum` and a body belong to extensions that are not offered: they are refused
-         *     (`request_invalid`), so nothing but a whole file becomes a video. On all paths of uploads every answer has
-         *     `Tus-Resumable`, and `X-HTTP-Method-Override` says the method in place of the one that was sent.
+         *     `Upload-Defer-Length`, `Upload-Checksum` and a body belong to unsupported extensions: they are refused
+         *     (`request_invalid`), so only a whole file becomes a video. On all upload paths every response has
+         *     `Tus-Resumable`, and `X-HTTP-Method-Override` replaces the method of the request.
          */
         post: operations["handlers.lessons.begin_upload"];
         delete?: never;
         /**
-         * Ask what the server offers of tus
+         * Read the server's tus capabilities
          * @description Needs no token. A request with `Access-Control-Request-Method` is a CORS preflight and answered as one.
          */
         options: operations["handlers.lessons.describe_uploads"];
@@ -1118,19 +1118,19 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /** Give an upload up */
+        /** Cancel an upload */
         delete: operations["handlers.lessons.end_upload"];
         /**
-         * Ask what the server offers of tus, at an upload
+         * Read the server's tus capabilities at an upload
          * @description As at `/lessons/{lessonId}/video/uploads`.
          */
         options: operations["handlers.lessons.describe_upload"];
-        /** Ask how much of an upload is stored */
+        /** Read an upload's offset */
         head: operations["handlers.lessons.read_upload"];
         /**
-         * Store what follows
-         * @description `Upload-Offset` is where it follows; where more or less is stored, ask (`upload_offset_differs`). Of a body that breaks
-         *     off all that came counts. A client that has no PATCH sends POST with `X-HTTP-Method-Override: PATCH`.
+         * Append to an upload
+         * @description `Upload-Offset` must be the stored offset; otherwise (`upload_offset_differs`) send HEAD to read it. The received
+         *     bytes of an interrupted body are stored. A client without PATCH sends POST with `X-HTTP-Method-Override: PATCH`.
          */
         patch: operations["handlers.lessons.continue_upload"];
         trace?: never;
@@ -1144,7 +1144,7 @@ export interface paths {
         };
         /**
          * Get a link to play a lesson's video
-         * @description Needs enrollment, or a free lesson (`not_enrolled`). `video_not_ready` until there is something to play.
+         * @description Needs enrollment, or a free lesson (`not_enrolled`). `video_not_ready` until a video is ready.
          */
         get: operations["handlers.lessons.video_url"];
         put?: never;
@@ -1164,8 +1164,8 @@ export interface paths {
         };
         /**
          * Read a playlist of a lesson's video
-         * @description Players come here by the link of `video-url`, whose token takes the place of an access token: they send no headers.
-         *     Segments come from storage, by addresses that are signed and expire. Enrollment and sign-in are looked up each time.
+         * @description For players, by the link of `video-url`, whose token replaces the access token, because players send no headers.
+         *     Segments are read from storage by signed addresses that expire. Each request checks enrollment and login.
          */
         get: operations["handlers.lessons.playlist"];
         put?: never;
@@ -1183,7 +1183,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List the courses one is enrolled in, the latest first */
+        /** List the user's courses, latest enrollment first */
         get: operations["handlers.my.courses"];
         put?: never;
         post?: never;
@@ -1200,7 +1200,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Read how far one has come in a course */
+        /** Read the user's progress in a course */
         get: operations["handlers.my.progress"];
         put?: never;
         post?: never;
@@ -1225,21 +1225,21 @@ export interface components {
         Time: string;
         /**
          * Format: date-time
-         * @description RFC 3339, UTC; null when it has not happened.
+         * @description RFC 3339, UTC; null if it has not happened.
          */
         NullableTime: string | null;
-        /** @description Stable across releases; new ones may appear. Known values: `request_invalid`, `unauthenticated`, `forbidden`, `not_found`, `method_not_allowed`, `not_acceptable`, `request_timeout`, `payload_too_large`, `uri_too_long`, `unsupported_media_type`, `headers_too_large`, `rate_limited`, `internal`, `unavailable`, `email_taken`, `invalid_credentials`, `account_banned`, `refresh_token_invalid`, `refresh_token_reused`, `token_invalid`, `password_too_common`, `last_admin`, `username_taken`, `already_rated`, `session_not_ended`, `already_reported`, `course_is_free`, `already_enrolled`, `payment_pending`, `signature_invalid`, `payment_refused`, `order_not_refundable`, `refund_pending`, `refund_too_large`, `not_enrolled`, `course_in_use`, `slug_taken`, `lessons_differ`, `video_not_ready`, `upload_offset_differs`, `upload_version_unsupported`, `idempotency_key_reused`, `idempotency_in_flight`. */
+        /** @description Stable across releases; new codes may be added. Known values: `request_invalid`, `unauthenticated`, `forbidden`, `not_found`, `method_not_allowed`, `not_acceptable`, `request_timeout`, `payload_too_large`, `uri_too_long`, `unsupported_media_type`, `headers_too_large`, `rate_limited`, `internal`, `unavailable`, `email_taken`, `invalid_credentials`, `account_banned`, `refresh_token_invalid`, `refresh_token_reused`, `token_invalid`, `password_too_common`, `last_admin`, `username_taken`, `already_rated`, `session_not_ended`, `already_reported`, `course_is_free`, `already_enrolled`, `payment_pending`, `signature_invalid`, `payment_refused`, `order_not_refundable`, `refund_pending`, `refund_too_large`, `not_enrolled`, `course_in_use`, `slug_taken`, `lessons_differ`, `video_not_ready`, `upload_offset_differs`, `upload_version_unsupported`, `idempotency_key_reused`, `idempotency_in_flight`. */
         ErrorCode: string;
         Problem: {
             /**
-             * @description A URI that names the kind of problem.
+             * @description A URI of the problem type.
              * @example urn:parlance:problem:email_taken
              */
             type: string;
-            /** @description The kind of problem, the same for every occurrence. */
+            /** @description The problem type, the same for every occurrence. */
             title: string;
             status: number;
-            /** @description What happened this time. */
+            /** @description This occurrence. */
             detail: string;
             code: components["schemas"]["ErrorCode"];
         };
@@ -1286,8 +1286,8 @@ export interface components {
         PlatformInput: "ios" | "android" | "web";
         /**
          * Format: email
-         * @description Compared without regard to case, to the form of letters (NFC, full-width, ß and ss) and to how an international
-         *     domain is written. Refused with `request_invalid` is what mail programs read otherwise: specials (`,` `<` `(`),
+         * @description Compared without regard to case, Unicode form (NFC, full-width, ß and ss) and the spelling of an international
+         *     domain. Refused with `request_invalid` are addresses that mail programs interpret differently: specials (`,` `<` `(`),
          *     quoted local parts, encoded words, invisible characters, addresses of numbers.
          * @example ada@example.com
          */
@@ -1295,17 +1295,17 @@ export interface components {
         /**
          * Format: password
          * @description 8 characters at least, 72 bytes of UTF-8 at most, counted after RFC 8265 (OpaqueString: NFC, every space an ASCII
-         *     one), so that each keyboard makes the same password. A new one without control characters and not one of the
-         *     10,000 commonest (`password_too_common`).
+         *     one), so that every keyboard yields the same password. A new password has no control characters and is not one of the
+         *     10,000 most common (`password_too_common`).
          * @example correct horse
          */
         Password: string;
         /**
-         * @description Chosen by the app, the same for each sign-in of an installation.
+         * @description Generated by the app once per installation.
          * @example pixel-9
          */
         DeviceId: string;
-        /** @description The `token` of a mail's link. */
+        /** @description The `token` of the link in an e-mail. */
         MailedToken: string;
         Credentials: {
             email: components["schemas"]["Email"];
@@ -1319,8 +1319,8 @@ export interface components {
             deviceId: components["schemas"]["DeviceId"];
             platform: components["schemas"]["PlatformInput"];
             /**
-             * @description The newest `deviceProof` that this device was given. With it the device's wrong passwords are counted apart
-             *     from those of all others. One that is too old, or another account's or device's, is as good as none.
+             * @description The newest `deviceProof` of this device. With it the device's wrong passwords are counted separately.
+             *     An expired one, or one of another account or device, is ignored.
              */
             deviceProof?: string;
         };
@@ -1345,7 +1345,7 @@ export interface components {
             platform: components["schemas"]["Platform"];
             signedInAt: components["schemas"]["Time"];
             lastUsedAt: components["schemas"]["Time"];
-            /** @description The device that asks. */
+            /** @description Whether it is the device of this request. */
             current: boolean;
         };
         AuthTokens: {
@@ -1358,8 +1358,8 @@ export interface components {
             /** @description Shown once; absent for `web`, which gets a cookie. */
             refreshToken?: string;
             /**
-             * @description Shows that this device has logged in to this account. Keep it beyond logging out and send it with the next
-             *     login: guesses of others then cannot lock this device out. It opens nothing by itself.
+             * @description Proof that this device has logged in to this account. Keep it after logout and send it with the next
+             *     login: wrong passwords from other devices then cannot lock this device out. It grants no access by itself.
              */
             deviceProof?: string;
             user: components["schemas"]["Account"];
@@ -1411,7 +1411,7 @@ export interface components {
         Bio: string | null;
         MeUpdate: {
             /**
-             * @description Unique whatever the case; chosen before the first call.
+             * @description Unique, case-insensitive; required before the first call.
              * @example ada_lovelace
              */
             username?: string;
@@ -1430,7 +1430,7 @@ export interface components {
              */
             country?: string | null;
             /**
-             * @description IANA time zone; streaks are counted in it.
+             * @description IANA time zone of the days of a streak.
              * @example America/Sao_Paulo
              */
             timezone?: string | null;
@@ -1471,7 +1471,7 @@ export interface components {
             items: components["schemas"]["Block"][];
             nextCursor: string | null;
         };
-        /** @description Everything held about one person. Others appear by id only. */
+        /** @description All data of one person. Other people appear by id only. */
         DataExport: {
             exportedAt: components["schemas"]["Time"];
             me: components["schemas"]["Me"];
@@ -1488,7 +1488,7 @@ export interface components {
             notifications: components["schemas"]["Notification"][];
             pushDevices: components["schemas"]["ExportedPushDevice"][];
         };
-        /** @description A bank that was asked for the money of an order. */
+        /** @description A claim against the payment of an order. */
         ExportedDispute: {
             id: components["schemas"]["Id"];
             orderId: components["schemas"]["Id"];
@@ -1496,7 +1496,7 @@ export interface components {
             currency: components["schemas"]["Currency"];
             /** @description Known values: `open`, `won`, `lost`. */
             status: string;
-            /** @description The bank's word for it. */
+            /** @description The bank's reason. */
             reason: string | null;
             createdAt: components["schemas"]["Time"];
         };
@@ -1578,7 +1578,7 @@ export interface components {
         ReportReview: {
             status?: components["schemas"]["ReportStatusInput"];
             adminNote?: components["schemas"]["Comment"];
-            /** @description Ban the reported. */
+            /** @description Ban the reported learner. */
             ban?: boolean;
         };
         /** @description Several lines, see `x-text`. */
@@ -1590,43 +1590,43 @@ export interface components {
         Search: string;
         Total: {
             count: number;
-            /** @description Counted; else the database's estimate. */
+            /** @description Exact; else an estimate of the database. */
             exact: boolean;
         };
         AdminStats: {
             madeAt: components["schemas"]["Time"];
-            /** @description All there ever were; deleted accounts and matches that became no call included. */
+            /** @description Totals of all time, including deleted accounts and matches without a call. */
             totals: {
                 users: components["schemas"]["Total"];
                 sessions: components["schemas"]["Total"];
                 courses: components["schemas"]["Total"];
                 orders: components["schemas"]["Total"];
             };
-            /** @description Who signed in or renewed a sign-in since midnight. */
+            /** @description Accounts with a login or refresh since midnight. */
             activeToday: number;
-            /** @description Accounts made since midnight. */
+            /** @description Accounts created since midnight. */
             newToday: number;
-            /** @description Reports that are pending. */
+            /** @description Pending reports. */
             openReports: number;
-            /** @description Accounts that three different learners have reported. */
+            /** @description Accounts reported by three different learners. */
             flaggedUsers: number;
             openDisputes: number;
             live: {
-                /** @description Who waits for a partner. */
+                /** @description Learners in the queue. */
                 searches: number | null;
                 /** @description Matches that have not ended. */
                 rooms: number;
-                /** @description Those of them that both have joined. */
+                /** @description Rooms that both have joined. */
                 calls: number;
             };
-            /** @description How long the one of the two who waited had waited, over the matches of the last 60 minutes. */
+            /** @description Waits of the learner in the queue, over the matches of the last 60 minutes. */
             wait: {
-                /** @description Null where there was no match. */
+                /** @description Null if there was no match. */
                 medianSeconds: number | null;
-                /** @description How many waits it is the median of. */
+                /** @description The number of waits. */
                 matches: number;
             };
-            /** @description The last 24 hours, the present one last. */
+            /** @description The last 24 hours, the current one last. */
             hours: components["schemas"]["AdminHour"][];
             /** @description The last 30 days, today last. */
             days: components["schemas"]["AdminDay"][];
@@ -1643,17 +1643,17 @@ export interface components {
             matches: number;
             /** @description Matches that both have joined. */
             calls: number;
-            /** @description What those that have ended lasted together, rounded down. */
+            /** @description Total length of the ended ones, rounded down. */
             minutes: number;
         };
         AdminRevenue: {
             currency: components["schemas"]["Currency"];
-            /** @description Real money; false for that of a provider's test mode. */
+            /** @description Real money; false for a provider's test mode. */
             live: boolean;
-            /** @description How many were paid. */
+            /** @description Paid orders. */
             orders: number;
             amount: components["schemas"]["Money"];
-            /** @description How many refunds of any order were made, and succeeded. */
+            /** @description Successful refunds of any order. */
             refunds: number;
             amountRefunded: components["schemas"]["Money"];
         };
@@ -1676,7 +1676,7 @@ export interface components {
             items: components["schemas"]["AdminUser"][];
             nextCursor: string | null;
         };
-        /** @description Of a deleted account nothing is left that names the person. */
+        /** @description A deleted account has no personal data. */
         AdminUserDetail: {
             id: components["schemas"]["Id"];
             email: string;
@@ -1708,7 +1708,7 @@ export interface components {
             reportsAbout: components["schemas"]["AdminReport"][];
             reportsBy: components["schemas"]["AdminReport"][];
             orders: components["schemas"]["AdminOrder"][];
-            /** @description Bans and their ends, newest first. */
+            /** @description Bans and unbans, newest first. */
             bans: components["schemas"]["AuditEntry"][];
         };
         /** @example user.ban */
@@ -1721,11 +1721,11 @@ export interface components {
             actorId: string | null;
             action: components["schemas"]["AuditAction"];
             targetId: components["schemas"]["NullableId"];
-            /** @description What belongs to the action; never what names a person. */
+            /** @description Details of the action, without personal data. */
             detail: {
                 [key: string]: unknown;
             };
-            /** @description Seals this entry and all before it. */
+            /** @description Hash of this entry and all before it. */
             hash: string;
         };
         AuditEntryPage: {
@@ -1734,7 +1734,7 @@ export interface components {
         };
         /** @description The level of a conversation. Known values: `all`, `beginner`, `intermediate`, `advanced`. */
         Level: string;
-        /** @description What a learner sees of the other. */
+        /** @description The partner as the learner sees them. */
         Partner: {
             userId: components["schemas"]["Id"];
             displayName: string;
@@ -1752,9 +1752,9 @@ export interface components {
             endedAt: components["schemas"]["NullableTime"];
             /** @description From `connectedAt` to `endedAt`. */
             durationSeconds: number | null;
-            /** @description Seen from the reader. Known values: `me`, `partner`, `timeout`, `error`. */
+            /** @description From the reader's point of view. Known values: `me`, `partner`, `timeout`, `error`. */
             endedBy: string | null;
-            /** @description The stars one gave the partner. */
+            /** @description The reader's rating of the partner. */
             myRating: number | null;
         };
         SessionPage: {
@@ -1780,13 +1780,13 @@ export interface components {
             url: string;
         };
         /**
-         * @description New ones may appear. `processing`: the learner has paid by a method whose money takes up to days; `paid` or
+         * @description New values may be added. `processing`: the learner has paid by a method that takes days; `paid` or
          *     `failed` follows.
          *      Known values: `pending`, `processing`, `paid`, `failed`, `expired`, `refunded`.
          */
         OrderStatus: string;
         /**
-         * @description New ones may appear. `processing`: the learner has paid by a method whose money takes up to days; `paid` or
+         * @description New values may be added. `processing`: the learner has paid by a method that takes days; `paid` or
          *     `failed` follows.
          * @enum {string}
          */
@@ -1800,7 +1800,7 @@ export interface components {
             /** @example PL-7KQ2M9XW4TBD */
             receiptId: string;
             courseId: components["schemas"]["Id"];
-            /** @description What the course was called when it was ordered. */
+            /** @description The course's title at the time of the order. */
             courseTitle: string;
             amount: components["schemas"]["Money"];
             amountRefunded: components["schemas"]["Money"];
@@ -1817,7 +1817,7 @@ export interface components {
             nextCursor: string | null;
         };
         PushDevice: {
-            /** @description What Firebase Cloud Messaging calls the app on this device. */
+            /** @description The FCM registration token of the app on this device. */
             fcmToken: string;
             deviceId: components["schemas"]["DeviceId"];
             platform: components["schemas"]["PlatformInput"];
@@ -1825,7 +1825,7 @@ export interface components {
         PushDeviceRef: {
             deviceId: components["schemas"]["DeviceId"];
         };
-        /** @description New ones may appear. `admin_alert` is for administrators. Known values: `match_found`, `payment_success`, `payment_failed`, `system`, `achievement`, `admin_alert`. */
+        /** @description New values may be added. `admin_alert` is for administrators. Known values: `match_found`, `payment_success`, `payment_failed`, `system`, `achievement`, `admin_alert`. */
         NotificationType: string;
         Notification: {
             id: components["schemas"]["Id"];
@@ -1838,7 +1838,7 @@ export interface components {
             readAt: components["schemas"]["NullableTime"];
         };
         /**
-         * @description What the app opens: `roomId` and `sessionId` of a match; `orderId` and `courseId` of a payment; `achievement`
+         * @description Target in the app: `roomId` and `sessionId` of a match; `orderId` and `courseId` of a payment; `achievement`
          *     (`streak` or `sessions`) and `reached`; of an alert its `kind`, with `orderId`, `userId`, `reportId`
          *     or `eventId`. A push carries the same, with `type` and `notificationId`.
          * @example {
@@ -1852,7 +1852,7 @@ export interface components {
         NotificationPage: {
             items: components["schemas"]["Notification"][];
             nextCursor: string | null;
-            /** @description Of all one's notifications, not of this page. */
+            /** @description Of all the user's notifications, not of this page. */
             unread: number;
         };
         Unread: {
@@ -1868,20 +1868,20 @@ export interface components {
             receiptId: string;
             userId: components["schemas"]["Id"];
             courseId: components["schemas"]["Id"];
-            /** @description What the course was called when it was ordered. */
+            /** @description The course's title at the time of the order. */
             courseTitle: string;
             amount: components["schemas"]["Money"];
             amountRefunded: components["schemas"]["Money"];
             currency: components["schemas"]["Currency"];
             status: components["schemas"]["OrderStatus"];
             provider: components["schemas"]["PaymentProvider"];
-            /** @description What the provider's pages call the payment. */
+            /** @description The provider's id of the payment. */
             providerPaymentId: string | null;
             /** @description Whether a dispute is open or lost. */
             disputed: boolean;
-            /** @description Whether a bank inquires about the payment. No money has moved, and it can be given back. */
+            /** @description Whether a bank inquires about the payment. No money has moved, and it can be refunded. */
             inquiry: boolean;
-            /** @description What somebody has to look at. New ones may appear. */
+            /** @description Alerts for administrators. New values may be added. */
             alerts: string[];
             paidAt: components["schemas"]["NullableTime"];
             createdAt: components["schemas"]["Time"];
@@ -1893,7 +1893,7 @@ export interface components {
         /** @description Several lines, see `x-text`. */
         RefundReason: string;
         RefundRequest: {
-            /** @description In the smallest unit of the currency; all that is left where it is absent. */
+            /** @description In the smallest unit of the currency; if absent, the whole remaining amount. */
             amount?: number;
             reason?: components["schemas"]["RefundReason"];
         };
@@ -1922,7 +1922,7 @@ export interface components {
             currency: components["schemas"]["Currency"];
             level: components["schemas"]["CourseLevel"];
             isPublished: boolean;
-            /** @description Whether the reader is; `false` without a token. */
+            /** @description Whether the reader is enrolled; `false` without a token. */
             enrolled: boolean;
             createdAt: components["schemas"]["Time"];
         };
@@ -1930,7 +1930,7 @@ export interface components {
             items: components["schemas"]["Course"][];
             nextCursor: string | null;
         };
-        /** @description `orderId` and `url` come with a course that has to be paid. */
+        /** @description `orderId` and `url` are present for a course with a price. */
         EnrollmentAnswer: {
             enrolled: boolean;
             orderId?: components["schemas"]["Id"];
@@ -1954,7 +1954,7 @@ export interface components {
         /** @description Several lines, see `x-text`. */
         CourseText: string;
         /**
-         * @description What stands in addresses; made of the title where it is left out.
+         * @description The name in addresses; generated from the title if absent.
          * @example small-talk-that-works
          */
         Slug: string;
@@ -1988,7 +1988,7 @@ export interface components {
         LessonDraft: {
             title: components["schemas"]["CourseTitle"];
             description?: components["schemas"]["CourseText"];
-            /** @description Whether anybody may take it as a preview. */
+            /** @description Whether it is a free preview. */
             isFree?: boolean;
         };
         LessonUpdate: {
@@ -2007,14 +2007,14 @@ export interface components {
             orderIndex: number;
             /** @description Whether it needs no enrollment. */
             isFree: boolean;
-            /** @description Whether there is something to play. */
+            /** @description Whether a video is ready to play. */
             hasVideo: boolean;
             durationSecs: number | null;
-            /** @description What becomes of the video that was uploaded last; for administrators, else null. Known values: `none`, `processing`, `ready`, `failed`. */
+            /** @description State of the last uploaded video; for administrators, else null. Known values: `none`, `processing`, `ready`, `failed`. */
             videoStatus: string | null;
             /** @description Percent; for administrators. */
             videoProgress: number | null;
-            /** @description Why it has failed; for administrators. */
+            /** @description Reason of the failure; for administrators. */
             videoError: string | null;
             createdAt: components["schemas"]["Time"];
         };
@@ -2063,7 +2063,7 @@ export interface components {
             contentType: string;
             /** @description Bytes. */
             size: number;
-            /** @description Where it can be read until `expiresAt`. */
+            /** @description Its address until `expiresAt`. */
             url: string;
             expiresAt: components["schemas"]["Time"];
             createdAt: components["schemas"]["Time"];
@@ -2081,7 +2081,7 @@ export interface components {
         Playlist: string;
     };
     responses: {
-        /** @description One's own profile. */
+        /** @description The user's own profile. */
         Me: {
             headers: {
                 [name: string]: unknown;
@@ -2090,7 +2090,7 @@ export interface components {
                 "application/json": components["schemas"]["Me"];
             };
         };
-        /** @description What went wrong; `code` tells programs, `detail` tells people. */
+        /** @description An error; `code` is for programs, `detail` for people. */
         Problem: {
             headers: {
                 /** @description Seconds to wait, with 429 and 503. */
@@ -2113,23 +2113,23 @@ export interface components {
         uploadId: components["schemas"]["Id"];
         /** @description The version of tus, `1.0.0`; without it 412. */
         tusResumable: string;
-        /** @description Bytes in all. */
+        /** @description Total bytes. */
         uploadLength: string;
-        /** @description Keys and values in base64 that a client keeps with an upload; `HEAD` returns them. They decide nothing. */
+        /** @description Keys and values in base64, stored with the upload; `HEAD` returns them. The server does not use them. */
         uploadMetadata: string;
-        /** @description Bytes before these. */
+        /** @description The offset of these bytes. */
         uploadOffset: string;
         playlistName: string;
         /** @description The token of `video-url`. */
         playbackToken: string;
         /**
-         * @description A value of the client's own, such as a UUID. For 24 hours the same key with the same request gets the first answer
-         *     again; with another one it is refused (`idempotency_key_reused`).
+         * @description Generated by the client, such as a UUID. For 24 hours the same key with the same request gets the first
+         *     response; with another request it is refused (`idempotency_key_reused`).
          */
         idempotencyKey: string;
-        /** @description How many items a page holds. */
+        /** @description The number of items per page. */
         limit: number;
-        /** @description The `nextCursor` of the page before. */
+        /** @description The `nextCursor` of the previous page. */
         cursor: string;
     };
     requestBodies: {
@@ -2142,27 +2142,27 @@ export interface components {
     headers: {
         /** @description `public` without a token, `private` with one. */
         CacheControl: string;
-        /** @description Has `Authorization`, for the answer differs with the token. */
+        /** @description Contains `Authorization`, because the response depends on the token. */
         Vary: string;
-        /** @description `true` where this answers a repeat. */
+        /** @description `true` for a repeated response. */
         IdempotentReplayed: "true";
-        /** @description The address of what was made. */
+        /** @description The address of the created resource. */
         Location: string;
         /** @description The version of tus. */
         TusResumable: "1.0.0";
         /** @description The versions of tus that are supported; also with 412. */
         TusVersion: "1.0.0";
-        /** @description The extensions that are offered, with commas between them. */
+        /** @description The supported extensions, separated by commas. */
         TusExtension: string;
         /** @description Bytes of the largest upload. */
         TusMaxSize: number;
-        /** @description When the upload is gone unless more of it comes, in the form of RFC 9110. */
+        /** @description When the upload expires without further data, in the format of RFC 9110. */
         UploadExpires: string;
-        /** @description What the client gave at the creation, as it was; absent where it gave nothing. */
+        /** @description The metadata of the creation request, unchanged; absent if there was none. */
         UploadMetadata: string;
-        /** @description Bytes in all. */
+        /** @description Total bytes. */
         UploadLength: number;
-        /** @description Bytes that are stored. */
+        /** @description Stored bytes. */
         UploadOffset: number;
     };
     pathItems: never;
@@ -2430,7 +2430,7 @@ export interface operations {
         };
         requestBody: components["requestBodies"]["Credentials"];
         responses: {
-            /** @description The account exists and this device is signed in. */
+            /** @description The account exists and this device is logged in. */
             201: {
                 headers: {
                     [name: string]: unknown;
@@ -2456,7 +2456,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description This device is signed in. */
+            /** @description This device is logged in. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -2483,7 +2483,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description New tokens; the old refresh token is spent. */
+            /** @description New tokens; the old refresh token is used. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -2506,7 +2506,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The sign-in has ended: its tokens stop working within a second, the device gets no push. */
+            /** @description The login is revoked: its tokens stop working within a second, the device gets no push. */
             204: {
                 headers: {
                     [name: string]: unknown;
@@ -2526,7 +2526,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Every sign-in has ended: their tokens stop working within a second, no device gets a push. */
+            /** @description All logins are revoked: their tokens stop working within a second, no device gets a push. */
             204: {
                 headers: {
                     [name: string]: unknown;
@@ -2550,7 +2550,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description If the address has an account, a mail is on its way. */
+            /** @description If the address has an account, an e-mail is sent. */
             202: {
                 headers: {
                     [name: string]: unknown;
@@ -2615,7 +2615,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Unless the address is verified, a mail is on its way. */
+            /** @description Unless the address is verified, an e-mail is sent. */
             202: {
                 headers: {
                     [name: string]: unknown;
@@ -2659,7 +2659,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The device is signed out: its tokens stop working within a second. */
+            /** @description The device is logged out: its tokens stop working within a second. */
             204: {
                 headers: {
                     [name: string]: unknown;
@@ -2698,7 +2698,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The account is gone. */
+            /** @description The account is deleted. */
             204: {
                 headers: {
                     [name: string]: unknown;
@@ -2764,7 +2764,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Where the picture is. */
+            /** @description The picture's address. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -2788,7 +2788,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description There is no picture. */
+            /** @description The picture is deleted. */
             204: {
                 headers: {
                     [name: string]: unknown;
@@ -2802,9 +2802,9 @@ export interface operations {
     "handlers.users.list_blocks": {
         parameters: {
             query?: {
-                /** @description How many items a page holds. */
+                /** @description The number of items per page. */
                 limit?: components["parameters"]["limit"];
-                /** @description The `nextCursor` of the page before. */
+                /** @description The `nextCursor` of the previous page. */
                 cursor?: components["parameters"]["cursor"];
             };
             header?: never;
@@ -2837,7 +2837,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description What anybody may know. */
+            /** @description The public profile. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -2885,7 +2885,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description No longer blocked. */
+            /** @description Unblocked. */
             204: {
                 headers: {
                     [name: string]: unknown;
@@ -2900,9 +2900,9 @@ export interface operations {
     "handlers.sessions.list_mine": {
         parameters: {
             query?: {
-                /** @description How many items a page holds. */
+                /** @description The number of items per page. */
                 limit?: components["parameters"]["limit"];
-                /** @description The `nextCursor` of the page before. */
+                /** @description The `nextCursor` of the previous page. */
                 cursor?: components["parameters"]["cursor"];
             };
             header?: never;
@@ -3010,9 +3010,9 @@ export interface operations {
     "handlers.reports.list_mine": {
         parameters: {
             query?: {
-                /** @description How many items a page holds. */
+                /** @description The number of items per page. */
                 limit?: components["parameters"]["limit"];
-                /** @description The `nextCursor` of the page before. */
+                /** @description The `nextCursor` of the previous page. */
                 cursor?: components["parameters"]["cursor"];
             };
             header?: never;
@@ -3039,8 +3039,8 @@ export interface operations {
             query?: never;
             header?: {
                 /**
-                 * @description A value of the client's own, such as a UUID. For 24 hours the same key with the same request gets the first answer
-                 *     again; with another one it is refused (`idempotency_key_reused`).
+                 * @description Generated by the client, such as a UUID. For 24 hours the same key with the same request gets the first
+                 *     response; with another request it is refused (`idempotency_key_reused`).
                  */
                 "Idempotency-Key"?: components["parameters"]["idempotencyKey"];
             };
@@ -3053,7 +3053,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The order, and the page on which it is paid. */
+            /** @description The order and its payment page. */
             201: {
                 headers: {
                     "Idempotent-Replayed": components["headers"]["IdempotentReplayed"];
@@ -3073,9 +3073,9 @@ export interface operations {
     "handlers.payments.list_orders": {
         parameters: {
             query?: {
-                /** @description How many items a page holds. */
+                /** @description The number of items per page. */
                 limit?: components["parameters"]["limit"];
-                /** @description The `nextCursor` of the page before. */
+                /** @description The `nextCursor` of the previous page. */
                 cursor?: components["parameters"]["cursor"];
             };
             header?: never;
@@ -3149,9 +3149,9 @@ export interface operations {
     "handlers.notifications.list_mine": {
         parameters: {
             query?: {
-                /** @description How many items a page holds. */
+                /** @description The number of items per page. */
                 limit?: components["parameters"]["limit"];
-                /** @description The `nextCursor` of the page before. */
+                /** @description The `nextCursor` of the previous page. */
                 cursor?: components["parameters"]["cursor"];
             };
             header?: never;
@@ -3160,7 +3160,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description A page of notifications, and how many of all of them are unread. */
+            /** @description A page of notifications, and the number of all unread ones. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3186,7 +3186,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The device is woken from now on. */
+            /** @description The device is registered. */
             204: {
                 headers: {
                     [name: string]: unknown;
@@ -3210,7 +3210,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The device is not woken, whether it was before or not. */
+            /** @description The device is not registered, whether it was before or not. */
             204: {
                 headers: {
                     [name: string]: unknown;
@@ -3230,7 +3230,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description What is unread now; not 0 where another came meanwhile. */
+            /** @description The number of unread notifications; not 0 if another arrived meanwhile. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3277,7 +3277,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The numbers. */
+            /** @description The statistics. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3294,16 +3294,16 @@ export interface operations {
     "handlers.admin.list_users": {
         parameters: {
             query?: {
-                /** @description How the e-mail address, the username or, from eight characters on, the id begins, without regard to case. */
+                /** @description A prefix of the e-mail address, the username or, from eight characters on, the id; case-insensitive. */
                 search?: components["schemas"]["Search"];
                 banned?: boolean;
                 /** @description Whether three different learners have pending reports of the account. */
                 flagged?: boolean;
                 role?: components["schemas"]["RoleInput"];
                 verified?: boolean;
-                /** @description How many items a page holds. */
+                /** @description The number of items per page. */
                 limit?: components["parameters"]["limit"];
-                /** @description The `nextCursor` of the page before. */
+                /** @description The `nextCursor` of the previous page. */
                 cursor?: components["parameters"]["cursor"];
             };
             header?: never;
@@ -3356,13 +3356,13 @@ export interface operations {
         parameters: {
             query?: {
                 status?: components["schemas"]["ReportStatusInput"];
-                /** @description By whom. */
+                /** @description Id of the reporter or actor. */
                 reporterId?: components["schemas"]["Id"];
-                /** @description About whom. */
+                /** @description Id of the reported learner. */
                 reportedId?: components["schemas"]["Id"];
-                /** @description How many items a page holds. */
+                /** @description The number of items per page. */
                 limit?: components["parameters"]["limit"];
-                /** @description The `nextCursor` of the page before. */
+                /** @description The `nextCursor` of the previous page. */
                 cursor?: components["parameters"]["cursor"];
             };
             header?: never;
@@ -3400,7 +3400,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The report, settled. */
+            /** @description The reviewed report. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3455,7 +3455,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Not banned. */
+            /** @description Unbanned. */
             204: {
                 headers: {
                     [name: string]: unknown;
@@ -3473,13 +3473,13 @@ export interface operations {
             query?: {
                 status?: components["schemas"]["OrderStatusInput"];
                 provider?: components["schemas"]["PaymentProviderInput"];
-                /** @description Whose. */
+                /** @description Id of the buyer. */
                 userId?: components["schemas"]["Id"];
                 /** @description Whether a dispute is open or lost. */
                 disputed?: boolean;
-                /** @description How many items a page holds. */
+                /** @description The number of items per page. */
                 limit?: components["parameters"]["limit"];
-                /** @description The `nextCursor` of the page before. */
+                /** @description The `nextCursor` of the previous page. */
                 cursor?: components["parameters"]["cursor"];
             };
             header?: never;
@@ -3507,8 +3507,8 @@ export interface operations {
             query?: never;
             header?: {
                 /**
-                 * @description A value of the client's own, such as a UUID. For 24 hours the same key with the same request gets the first answer
-                 *     again; with another one it is refused (`idempotency_key_reused`).
+                 * @description Generated by the client, such as a UUID. For 24 hours the same key with the same request gets the first
+                 *     response; with another request it is refused (`idempotency_key_reused`).
                  */
                 "Idempotency-Key"?: components["parameters"]["idempotencyKey"];
             };
@@ -3544,14 +3544,14 @@ export interface operations {
     "handlers.admin.list_audit": {
         parameters: {
             query?: {
-                /** @description By whom. */
+                /** @description Id of the reporter or actor. */
                 actorId?: components["schemas"]["Id"];
                 action?: components["schemas"]["AuditAction"];
-                /** @description About what: the id of a user, a report, an order. */
+                /** @description Id of the user, report or order concerned. */
                 targetId?: components["schemas"]["Id"];
-                /** @description How many items a page holds. */
+                /** @description The number of items per page. */
                 limit?: components["parameters"]["limit"];
-                /** @description The `nextCursor` of the page before. */
+                /** @description The `nextCursor` of the previous page. */
                 cursor?: components["parameters"]["cursor"];
             };
             header?: never;
@@ -3577,9 +3577,9 @@ export interface operations {
     "handlers.courses.list_all": {
         parameters: {
             query?: {
-                /** @description How many items a page holds. */
+                /** @description The number of items per page. */
                 limit?: components["parameters"]["limit"];
-                /** @description The `nextCursor` of the page before. */
+                /** @description The `nextCursor` of the previous page. */
                 cursor?: components["parameters"]["cursor"];
             };
             header?: never;
@@ -3616,7 +3616,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The course; nobody sees it until it is published. */
+            /** @description The course, not published yet. */
             201: {
                 headers: {
                     [name: string]: unknown;
@@ -3669,7 +3669,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The course is gone, with its lessons. */
+            /** @description The course and its lessons are deleted. */
             204: {
                 headers: {
                     [name: string]: unknown;
@@ -3729,7 +3729,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Where the picture is. */
+            /** @description The picture's address. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3818,7 +3818,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description All its lessons, as they are ordered now. */
+            /** @description All its lessons in the new order. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3839,8 +3839,8 @@ export interface operations {
             query?: never;
             header?: {
                 /**
-                 * @description A value of the client's own, such as a UUID. For 24 hours the same key with the same request gets the first answer
-                 *     again; with another one it is refused (`idempotency_key_reused`).
+                 * @description Generated by the client, such as a UUID. For 24 hours the same key with the same request gets the first
+                 *     response; with another request it is refused (`idempotency_key_reused`).
                  */
                 "Idempotency-Key"?: components["parameters"]["idempotencyKey"];
             };
@@ -3904,7 +3904,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The lesson is gone, with its video, its files and everybody's progress in it. */
+            /** @description The lesson is deleted, with its video, its files and all progress in it. */
             204: {
                 headers: {
                     [name: string]: unknown;
@@ -3962,7 +3962,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Where the lesson goes on. */
+            /** @description The stored position. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3988,7 +3988,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The lesson is completed, since the first time. */
+            /** @description The lesson is completed; the time of the first completion is kept. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4014,7 +4014,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The files, with addresses that work for minutes. */
+            /** @description The files, with addresses that are valid for minutes. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4072,7 +4072,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The file is gone. */
+            /** @description The file is deleted. */
             204: {
                 headers: {
                     [name: string]: unknown;
@@ -4104,7 +4104,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The video is stored, and the work on it asked for; see `videoStatus` and `videoProgress`. */
+            /** @description The video is stored and its transcoding enqueued; see `videoStatus` and `videoProgress`. */
             202: {
                 headers: {
                     [name: string]: unknown;
@@ -4127,9 +4127,9 @@ export interface operations {
             header: {
                 /** @description The version of tus, `1.0.0`; without it 412. */
                 "Tus-Resumable"?: components["parameters"]["tusResumable"];
-                /** @description Bytes in all. */
+                /** @description Total bytes. */
                 "Upload-Length": components["parameters"]["uploadLength"];
-                /** @description Keys and values in base64 that a client keeps with an upload; `HEAD` returns them. They decide nothing. */
+                /** @description Keys and values in base64, stored with the upload; `HEAD` returns them. The server does not use them. */
                 "Upload-Metadata"?: components["parameters"]["uploadMetadata"];
             };
             path: {
@@ -4139,7 +4139,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The upload; `Location` says where its bytes go. */
+            /** @description The upload; `Location` is its address. */
             201: {
                 headers: {
                     Location: components["headers"]["Location"];
@@ -4168,7 +4168,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The version, the extensions that are offered, and the largest upload in bytes. */
+            /** @description The version, the supported extensions, and the largest upload in bytes. */
             204: {
                 headers: {
                     "Tus-Version": components["headers"]["TusVersion"];
@@ -4197,7 +4197,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Nothing of it is kept. */
+            /** @description The upload is deleted. */
             204: {
                 headers: {
                     "Tus-Resumable": components["headers"]["TusResumable"];
@@ -4224,7 +4224,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The version, the extensions that are offered, and the largest upload in bytes. */
+            /** @description The version, the supported extensions, and the largest upload in bytes. */
             204: {
                 headers: {
                     "Tus-Version": components["headers"]["TusVersion"];
@@ -4253,7 +4253,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The offset to resume at, also of an upload that is complete. */
+            /** @description The offset to resume at, also of a complete upload. */
             200: {
                 headers: {
                     "Cache-Control"?: string;
@@ -4279,7 +4279,7 @@ export interface operations {
             header: {
                 /** @description The version of tus, `1.0.0`; without it 412. */
                 "Tus-Resumable"?: components["parameters"]["tusResumable"];
-                /** @description Bytes before these. */
+                /** @description The offset of these bytes. */
                 "Upload-Offset": components["parameters"]["uploadOffset"];
             };
             path: {
@@ -4294,7 +4294,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Stored; with the last byte the work on the video is asked for. */
+            /** @description Stored; the last byte enqueues the transcoding. */
             204: {
                 headers: {
                     "Upload-Offset": components["headers"]["UploadOffset"];
@@ -4325,7 +4325,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description An HLS master playlist; ask again when it has expired. */
+            /** @description An HLS master playlist; request another when it has expired. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4376,9 +4376,9 @@ export interface operations {
     "handlers.my.courses": {
         parameters: {
             query?: {
-                /** @description How many items a page holds. */
+                /** @description The number of items per page. */
                 limit?: components["parameters"]["limit"];
-                /** @description The `nextCursor` of the page before. */
+                /** @description The `nextCursor` of the previous page. */
                 cursor?: components["parameters"]["cursor"];
             };
             header?: never;
@@ -4387,7 +4387,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description A page of them. */
+            /** @description A page of courses. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4411,7 +4411,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Each lesson in order, begun or not. */
+            /** @description Each lesson in order, started or not. */
             200: {
                 headers: {
                     [name: string]: unknown;

@@ -58,7 +58,7 @@ async function confirmed({ orderId }: Order, state: HTMLElement, link: HTMLEleme
     }
     await new Promise((resolve) => setTimeout(resolve, PAUSE));
   }
-  state.textContent = "The payment takes longer than usual. You will be told here when it has arrived.";
+  state.textContent = "The payment takes longer than usual. This page shows when it has arrived.";
 }
 
 export function notPaid(): void {

@@ -1,0 +1,242 @@
+"""Batched queries: small reads of one turn of the event loop, sent together over one connection to PostgreSQL.
+
+A pool gives every query a connection, a wait and a wake-up of its own, which cost more than the query. Here those of
+one turn leave in one packet (libpq's pipeline mode), and their rows come back in order. For reads by an index only: a
+slow one holds up those behind it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg.adapt import Transformer
+from psycopg.pq import ExecStatus
+from psycopg.pq.abc import PGresult
+
+import errors
+
+log = logging.getLogger("parlance.database")
+
+#: Seconds after which PostgreSQL is taken to be away.
+TIMEOUT_SECONDS = 5
+#: Queries that may be under way; more are refused.
+MAX_PENDING_QUERIES = 10_000
+
+Row = tuple[Any, ...]
+
+
+class _Statement:
+    """A statement prepared on this connection, and how to read its columns."""
+
+    def __init__(self, name: bytes, text: str, connection: psycopg.AsyncConnection[Any]) -> None:
+        self.name = name
+        self.text = text
+        #: Why it could not be prepared.
+        self.error: psycopg.Error | None = None
+        #: Whether it has been answered, so that the types of its columns are known.
+        self.worked = False
+        self._transformer = Transformer(connection)
+
+    def first_row(self, result: PGresult) -> Row | None:
+        self._transformer.set_pgresult(result, set_loaders=not self.worked)
+        self.worked = True
+        return self._transformer.load_row(0, tuple) if result.ntuples else None
+
+
+@dataclass(slots=True)
+class _Query:
+    text: str
+    parameters: list[bytes]
+    future: asyncio.Future[Row | None]
+    since: float
+    statement: _Statement | None = None
+
+    def refuse(self, reason: Exception) -> None:
+        if not self.future.done():
+            self.future.set_exception(reason)
+
+
+class BatchedQueries:
+    """One connection to PostgreSQL, opened by the first query and again by the first after it was lost."""
+
+    def __init__(self, conninfo: str, timeout: float = TIMEOUT_SECONDS) -> None:
+        self._conninfo = conninfo
+        self._timeout = timeout
+        self._connection: psycopg.AsyncConnection[Any] | None = None
+        #: The connection's, kept because asking which one runs is a call of the system.
+        self._loop: asyncio.AbstractEventLoop
+        #: Its file descriptor, which a lost connection no longer has.
+        self._socket = -1
+        self._opening: asyncio.Task[None] | None = None
+        self._statements: dict[str, _Statement] = {}
+        self._names = 0
+        #: Queries that leave at the end of this turn of the loop.
+        self._leaving: list[_Query] = []
+        #: What was sent, in the order in which answers come: queries, preparations, None for the end of a packet.
+        self._sent: deque[_Query | _Statement | None] = deque()
+        self._watch: asyncio.TimerHandle | None = None
+
+    async def fetch_one(self, statement: str, *parameters: str) -> Row | None:
+        """Return the first row that a statement finds; its parameters are $1, $2, ...
+
+        Raises Unavailable where PostgreSQL is away, and psycopg.Error for what it has against the statement.
+        """
+        if len(self._sent) + len(self._leaving) >= MAX_PENDING_QUERIES:
+            raise errors.Unavailable()
+        if self._connection is None:
+            await self._open()
+        loop = self._loop
+        query = _Query(statement, [value.encode() for value in parameters], loop.create_future(), loop.time())
+        self._leave(query)
+        return await query.future
+
+    async def close(self) -> None:
+        if self._opening:
+            self._opening.cancel()
+        self._lose("it was closed")
+
+    async def _open(self) -> None:
+        # Queries that come meanwhile wait for the same attempt, and one that is cancelled does not end it.
+        if self._opening is None:
+            self._opening = asyncio.create_task(self._connect())
+            self._opening.add_done_callback(self._opened)
+        await asyncio.shield(self._opening)
+
+    def _opened(self, opening: asyncio.Task[None]) -> None:
+        self._opening = None
+        if not opening.cancelled():
+            opening.exception()  # raised to the queries that wait, if any are left
+
+    async def _connect(self) -> None:
+        try:
+            connection = await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True)
+        except psycopg.OperationalError as error:
+            log.warning("postgresql_unreachable error=%s", error)
+            raise errors.Unavailable() from None
+        connection.pgconn.nonblocking = 1
+        connection.pgconn.enter_pipeline_mode()
+        self._connection, self._socket = connection, connection.pgconn.socket
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._socket, self._receive)
+
+    def _leave(self, query: _Query) -> None:
+        if not self._leaving:
+            self._loop.call_soon(self._send)
+        self._leaving.append(query)
+
+    def _send(self) -> None:
+        queries, self._leaving = self._leaving, []
+        if not queries:
+            return
+        if self._connection is None:
+            for query in queries:
+                query.refuse(errors.Unavailable())
+            return
+        pgconn = self._connection.pgconn
+        try:
+            for query in queries:
+                query.statement = self._statements.get(query.text) or self._prepare(query.text, self._connection)
+                pgconn.send_query_prepared(query.statement.name, query.parameters)
+                self._sent.append(query)
+            pgconn.pipeline_sync()
+            self._sent.append(None)
+            if pgconn.flush():  # the socket is full
+                self._loop.add_writer(self._socket, self._flush)
+        except psycopg.Error as error:
+            self._leaving = queries
+            self._lose(error)
+            return
+        if self._watch is None:
+            self._watch = self._loop.call_later(self._timeout, self._check)
+
+    def _prepare(self, text: str, connection: psycopg.AsyncConnection[Any]) -> _Statement:
+        self._names += 1
+        statement = _Statement(b"query_%d" % self._names, text, connection)
+        connection.pgconn.send_prepare(statement.name, text.encode())
+        self._sent.append(statement)
+        self._statements[text] = statement
+        return statement
+
+    def _flush(self) -> None:
+        assert self._connection
+        pgconn = self._connection.pgconn
+        try:
+            if not pgconn.flush():
+                self._loop.remove_writer(self._socket)
+        except psycopg.Error as error:
+            self._lose(error)
+
+    def _receive(self) -> None:
+        assert self._connection
+        pgconn = self._connection.pgconn
+        try:
+            pgconn.consume_input()
+            nothing = False
+            while self._sent and not pgconn.is_busy():
+                result = pgconn.get_result()
+                if result is not None:
+                    self._take(self._sent.popleft(), result)
+                elif nothing:
+                    raise psycopg.OperationalError("an answer is missing")
+                nothing = result is None  # once is what parts one answer from the next
+        except psycopg.Error as error:
+            self._lose(error)
+
+    def _take(self, item: _Query | _Statement | None, result: PGresult) -> None:
+        if isinstance(item, _Statement):
+            if result.status != ExecStatus.COMMAND_OK:
+                self._statements.pop(item.text, None)
+                if result.status != ExecStatus.PIPELINE_ABORTED:
+                    item.error = psycopg.errors.error_from_result(result)
+        elif item is not None and item.statement is not None:
+            if result.status == ExecStatus.TUPLES_OK:
+                row = item.statement.first_row(result)
+                if not item.future.done():
+                    item.future.set_result(row)
+            elif result.status != ExecStatus.PIPELINE_ABORTED:
+                error = psycopg.errors.error_from_result(result)
+                if isinstance(error, psycopg.errors.FeatureNotSupported) and item.statement.worked:
+                    # Its plan is older than a migration: it is prepared anew.
+                    self._statements.pop(item.text, None)
+                    self._leave(item)
+                else:
+                    item.refuse(error)
+            elif item.statement.error:
+                item.refuse(item.statement.error)
+            else:
+                self._leave(item)  # it was another of its packet that failed
+
+    def _check(self) -> None:
+        """Give the connection up where the oldest query has waited too long."""
+        self._watch = None
+        oldest = next((item for item in self._sent if isinstance(item, _Query)), None)
+        if oldest is None:
+            return
+        if self._loop.time() - oldest.since >= self._timeout:
+            self._lose(f"no answer within {self._timeout} s")
+        else:
+            self._watch = self._loop.call_at(oldest.since + self._timeout, self._check)
+
+    def _lose(self, reason: object) -> None:
+        """Close the connection and fail the queries that wait for it."""
+        if self._watch:
+            self._watch.cancel()
+            self._watch = None
+        connection, self._connection = self._connection, None
+        if connection:
+            self._loop.remove_reader(self._socket)
+            self._loop.remove_writer(self._socket)
+            connection.pgconn.finish()
+        waiting = [item for item in (*self._sent, *self._leaving) if isinstance(item, _Query)]
+        self._sent.clear()
+        self._leaving = []
+        self._statements = {}
+        if waiting:
+            log.warning("query_connection_lost reason=%s", reason)
+        for query in waiting:
+            query.refuse(errors.Unavailable())

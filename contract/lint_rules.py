@@ -1,0 +1,151 @@
+"""Rules that `contract/lint.py` holds both specs to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+from urllib.parse import quote
+
+from jsonschema import Draft7Validator  # type: ignore[import-untyped]
+from jsonschema.exceptions import best_match  # type: ignore[import-untyped]
+from openapi_schema_validator import OAS30Validator
+from referencing import Registry
+from referencing.jsonschema import DRAFT7
+
+Document = dict[str, Any]
+#: The keys and list positions that lead from the root of a document to one of its parts.
+Place = tuple[str | int, ...]
+Part = tuple[Place, Any]
+Problem = tuple[Place, str]
+
+_WRAPPED_EXAMPLES = {"schema": "value", "payload": "payload"}
+#: Below these, keys are names: a property called `example`, the response called `default`.
+_KEYS_ARE_NAMES = (("properties",), ("responses",))
+
+
+def walk(node: Any, place: Place = ()) -> Iterator[Part]:
+    """Yield every object of a document with its place, without what stands inside examples."""
+    if isinstance(node, dict):
+        yield place, node
+        for key, value in node.items():
+            if key not in ("example", "examples", "default", "enum", "const") or place[-1:] in _KEYS_ARE_NAMES:
+                yield from walk(value, (*place, key))
+    elif isinstance(node, list):
+        for index, item in enumerate(node):
+            yield from walk(item, (*place, index))
+
+
+def _references(node: Any) -> Iterator[tuple[Place, str]]:
+    for place, part in walk(node):
+        if isinstance(part.get("$ref"), str):
+            yield place, part["$ref"]
+
+
+def follow(document: Document, place: Place, node: Any) -> Part:
+    """Go on to what `node` refers to, as far as that leads; raise LookupError where it leads nowhere."""
+    passed = set()
+    while isinstance(node, dict) and "$ref" in node:
+        start, *keys = node["$ref"].split("/")
+        if start != "#" or place in passed:
+            raise LookupError(node["$ref"])
+        passed.add(place)
+        place = tuple(key.replace("~1", "/").replace("~0", "~") for key in keys)
+        node = document
+        for key in place:
+            node = node[key]
+    return place, node
+
+
+def broken_references(document: Document) -> Iterator[Problem]:
+    for place, reference in _references(document):
+        try:
+            follow(document, place, {"$ref": reference})
+        except (LookupError, TypeError):
+            yield place, f"the $ref {reference} leads nowhere in this file"
+
+
+def unused_components(document: Document) -> Iterator[Problem]:
+    used: set[str] = set()
+    unread: list[Any] = [{key: value for key, value in document.items() if key != "components"}]
+    while unread:
+        for place, reference in _references(unread.pop()):
+            if reference not in used:
+                used.add(reference)
+                unread.append(follow(document, place, {"$ref": reference})[1])
+    for section, components in document.get("components", {}).items():
+        # OpenAPI names its security schemes without a $ref.
+        for name in components if section != "securitySchemes" else ():
+            if f"#/components/{section}/{name}" not in used:
+                yield ("components", section, name), "nothing uses it"
+
+
+def input_rules(document: Document, inputs: Iterable[Part]) -> Iterator[Problem]:
+    """Yield each schema, in or below `inputs`, of an object that takes fields it does not name or of an integer
+    without bounds: what no column stores must be refused, not fail."""
+    seen = set()
+    unread = list(inputs)
+    while unread:
+        place, schema = follow(document, *unread.pop())
+        if place in seen or not isinstance(schema, dict):
+            continue
+        seen.add(place)
+        if is_object(schema) and schema.get("additionalProperties") is not False:
+            yield place, "an input object needs `additionalProperties: false`"
+        is_integer = schema.get("type") == "integer" or "integer" in as_list(schema.get("type"))
+        if is_integer and "enum" not in schema and not {"minimum", "maximum"} <= schema.keys():
+            yield place, "an input integer needs `minimum` and `maximum`"
+        for key in ("items", "additionalProperties", "not"):
+            unread.append(((*place, key), schema.get(key)))
+        for key in ("allOf", "anyOf", "oneOf"):
+            unread.extend(((*place, key, index), part) for index, part in enumerate(schema.get(key, [])))
+        unread.extend(((*place, "properties", name), part) for name, part in schema.get("properties", {}).items())
+
+
+def is_object(schema: Document) -> bool:
+    return "properties" in schema or schema.get("type") == "object" or "object" in as_list(schema.get("type"))
+
+
+def as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _examples(place: Place, node: Document) -> Iterator[tuple[Place, Place, Any]]:
+    """Yield (place, place of its schema, value) for each example that one object of a document gives."""
+    if place[-1:] == ("properties",):
+        return
+    # A schema's examples are bare; those of a media type, a parameter and a message stand in an object.
+    schema, wrapper = next(((key, value) for key, value in _WRAPPED_EXAMPLES.items() if key in node), (None, None))
+    schema_place = (*place, schema) if schema else place
+    if "example" in node:
+        yield (*place, "example"), schema_place, node["example"]
+    examples = node.get("examples", [])
+    for key, example in examples.items() if isinstance(examples, dict) else enumerate(examples):
+        if wrapper is None or wrapper in example:
+            yield (*place, "examples", key), schema_place, example[wrapper] if wrapper else example
+
+
+def false_examples(document: Document, dialect: type[OAS30Validator | Draft7Validator]) -> Iterator[Problem]:
+    registry: Registry[Any] = Registry().with_resource("urn:spec", DRAFT7.create_resource(document))
+    for place, node in walk(document):
+        for example_place, schema_place, value in _examples(place, node):
+            pointer = "/".join(quote(str(key).replace("~", "~0").replace("/", "~1"), safe="~") for key in schema_place)
+            schema = {"$ref": f"urn:spec#/{pointer}"}
+            validator = dialect(schema, registry=registry, format_checker=dialect.FORMAT_CHECKER)
+            if error := best_match(validator.iter_errors(value)):
+                yield example_place, f"the example does not fit its own schema: {error.message}"
+
+
+def rate_limit_problems(operation: Document) -> Iterator[Problem]:
+    entries = operation.get("x-rate-limit", [])
+    form = "`x-rate-limit` is a list of {limit: 5, window: 15m, per: ip | account[, counts: failures]}"
+    if not isinstance(entries, list) or ("x-rate-limit" in operation and not entries):
+        yield ("x-rate-limit",), form
+    for index, entry in enumerate(as_list(entries)):
+        match entry:
+            case {"limit": int(limit), "window": str(window), "per": "ip" | "account", **rest} if (
+                limit > 0 and re.fullmatch("[1-9][0-9]*[smhd]", window) and rest in ({}, {"counts": "failures"})
+            ):
+                pass
+            case _:
+                yield ("x-rate-limit", index), form
