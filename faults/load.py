@@ -1,9 +1,8 @@
 """The load: `python -m faults.load URL STAND_INS COURSE ADMIN_EMAIL`, until a line comes on standard input.
 
-Learners talk, rate, report, buy, renew their sign-in and change their picture; people register; an operator refunds and
-uploads videos. Whatever
-is answered with an error is tried again, as a good client does. In the end all hang up, and what they were answered
-is printed as JSON (`Claims`): the checker holds the stores to it.
+Learners talk, rate, report, buy, refresh their tokens and change their picture; new users register; an operator refunds
+and uploads videos. Requests that fail are tried again, as a good client does. In the end all hang up, and what they were
+answered is printed as JSON (`Claims`): the checker holds the stores to it.
 """
 
 from __future__ import annotations

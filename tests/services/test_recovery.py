@@ -22,7 +22,7 @@ from testing.calls import LocalBus, empty_queue
 
 
 @pytest.fixture(autouse=True)
-async def nobody_else(container: Container) -> AsyncIterator[None]:
+async def clean_queue(container: Container) -> AsyncIterator[None]:
     await empty_queue(container)
     yield
     await empty_queue(container)

@@ -143,7 +143,7 @@ async def test_foreign_room_answers_like_a_missing_one(make_phone: MakePhone) ->
     assert (await mallory.wait_for("webrtc_offer"))["sdp"] == "v=0 own"
     assert await ada.send("webrtc_offer", {**theirs, "sdp": "v=0 theirs"}) == {"ok": True}
     assert (await bob.wait_for("webrtc_offer"))["sdp"] == "v=0 theirs"
-    assert [len(ada.received), len(bob.received) - 1] == received, "a stranger was heard"
+    assert [len(ada.received), len(bob.received) - 1] == received, "an event of a stranger arrived"
 
 
 async def test_ended_room_stays_closed_during_the_next_call(pair: Pair) -> None:
