@@ -26,8 +26,8 @@ class Figure:
 
 def write(name: str, figures: list[Figure], **more: Any) -> None:
     """Write the figures of a benchmark, and whatever else it has to say."""
-    told = {"date": time.strftime("%Y-%m-%d"), **more, "figures": [asdict(each) for each in figures]}
-    (RESULTS / f"{name}.json").write_text(json.dumps(told, indent=1) + "\n")
+    report = {"date": time.strftime("%Y-%m-%d"), **more, "figures": [asdict(each) for each in figures]}
+    (RESULTS / f"{name}.json").write_text(json.dumps(report, indent=1) + "\n")
 
 
 def read(name: str) -> dict[str, Any] | None:

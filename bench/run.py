@@ -1,4 +1,4 @@
-"""All benchmarks, one after another, and the page that tells of them: `python -m bench.run` takes 23 minutes.
+"""All benchmarks, one after another, and the page of their results: `python -m bench.run` takes 23 minutes.
 
 With names (`make bench ARGS="rest day"`) only those are run. One that fails, or takes too long, keeps its last figures
 and does not stop the others; the run then exits with 1.
@@ -44,7 +44,7 @@ def _run(name: str, limit: float) -> str:
             cwd=ROOT,
             stdout=output,
             stderr=output,
-            # Three rounds of sockets tell as much as five, and leave time for the rest.
+            # Three rounds of sockets show as much as five, and leave time for the rest.
             env={**os.environ, "ROUNDS": os.environ.get("ROUNDS", "3")},
             start_new_session=True,
             # A shell lets what it runs in the background ignore SIGINT, which is what ends one that takes too long.
@@ -81,7 +81,7 @@ def main() -> None:
     performance.main()
     print(f"{time.monotonic() - began:.0f} s in all")
     if failed:
-        sys.exit(f"failed, and told with the figures of an earlier run: {', '.join(failed)}")
+        sys.exit(f"failed, and reported with the figures of an earlier run: {', '.join(failed)}")
 
 
 if __name__ == "__main__":

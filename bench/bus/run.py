@@ -67,9 +67,9 @@ class Side:
             if time.monotonic() > deadline:
                 raise SystemExit(f"{self.title}: {len(latencies)} of {count} messages arrived")
             time.sleep(0.3)
-            heard = _ask(self._receiver, {})
-            latencies += heard["latencies"]
-            used += heard["cpu"]
+            received = _ask(self._receiver, {})
+            latencies += received["latencies"]
+            used += received["cpu"]
         valkey = self._valkey_cpu() - before
         latencies.sort()
         micro = 1e6 / count

@@ -1,6 +1,6 @@
 """One end of the bus benchmark: `python -m bench.bus.worker send|receive [DIRECTORY]` takes an order a line.
 
-The receiver first prints its id; any line makes it print and forget what it heard: `{count, cpu, latencies}`, these in
+The receiver first prints its id; any line makes it print and forget the received: `{count, cpu, latencies}`, these in
 milliseconds. The sender takes `{to, rate, seconds}`, posts that many relay-like messages a second in bursts, as events
 come off sockets, and prints `{count, cpu}`; without a `to` it only goes through the motions.
 """

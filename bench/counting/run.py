@@ -72,14 +72,14 @@ async def main() -> None:
     event, empty = (min(timeit.repeat(what, number=100_000, repeat=20)) * 10 for what in (count_event, nothing))
     await container.close()
     on, off = min(taken["on"]), min(taken["off"])
-    told = {"request_on": on, "request_off": off, "event": event - empty}
+    costs = {"request_on": on, "request_off": off, "event": event - empty}
     figures.write(
         "counting",
         [
             figures.Figure("counting an HTTP request", "µs of CPU", on - off),
             figures.Figure("counting an event", "µs of CPU", event - empty),
         ],
-        **told,
+        **costs,
     )
     lines = [
         "# What counting costs",

@@ -1,4 +1,4 @@
-"""The learners of a day: `python -m bench.day.learners URL` does what it is told, a JSON order in a line.
+"""The learners of a day: `python -m bench.day.learners URL` reads orders, one JSON object a line.
 
     {"register": N, "course": ID, ...}   make N accounts; they are all who visit from then on
     {"connect": N}                       let them connect N times, and do nothing
@@ -49,7 +49,7 @@ HAS_PUSH = 0.3
 #: Seconds, a sixtieth of what they stand for: a call of eight minutes, and a search that is given up after five.
 CALL, PATIENCE = 8.0, 5.0
 CANDIDATES, BETWEEN_CANDIDATES = 10, 0.1
-#: Seconds that the product waits for whoever dropped, and a little more.
+#: Seconds that the product waits for a dropped learner, and a little more.
 GRACE = 11.0
 #: Seconds after which an answer is taken not to come at all.
 LOST = 15.0
@@ -172,16 +172,16 @@ class Day:
             await Visit(self, who).run()
         except Over as over:
             self.tally.counts[f"failed: {over}"] += 1
-        # RuntimeError is uvloop's, for whoever writes to a connection that is gone.
+        # uvloop raises RuntimeError on a write to a closed connection.
         except (TimeoutError, aiohttp.ClientError, OSError, RuntimeError) as error:
             self.tally.counts[f"failed: {type(error).__name__}"] += 1
         finally:
             who.is_here = False
 
-    def tell(self) -> str:
-        told, self.tally = self.tally, Tally()
+    def report(self) -> str:
+        tally, self.tally = self.tally, Tally()
         usage = resource.getrusage(resource.RUSAGE_SELF)
-        return json.dumps({**vars(told), "here": len(self.here), "cpu": usage.ru_utime + usage.ru_stime})
+        return json.dumps({**vars(tally), "here": len(self.here), "cpu": usage.ru_utime + usage.ru_stime})
 
 
 class Visit:
@@ -224,14 +224,15 @@ class Visit:
         async with asyncio.timeout(LOST):
             self._phone = await sign_in(self._day.port, self._who.access_token)
         self._day.tally.answers.setdefault("connect", []).append((time.perf_counter() - began) * 1000)
-        self._phone.is_closing = True  # whoever is cut off hears nothing more, and is counted by what did not come
+        # A learner who is cut off receives nothing more, and is counted by what is missing.
+        self._phone.is_closing = True
         self._phone.on_event = self._hear
 
     def _hear(self, frame: bytes) -> None:
         name, *payload = orjson.loads(frame[2:])
         if name == "webrtc_ice":
             sent_at = int(payload[0]["candidate"]["candidate"].split()[1])
-            if sent_at > self._back_at:  # what was kept for whoever was away took as long as they were
+            if sent_at > self._back_at:  # messages kept for an absent learner took as long as the absence
                 self._day.tally.relays.append((time.perf_counter_ns() - sent_at) / 1e6)
         if name.startswith("webrtc_"):
             self._last_seq = max(self._last_seq, payload[0]["seq"])
@@ -241,7 +242,7 @@ class Visit:
         """Send an event; answer `ok` or the code of the refusal."""
         phone: Phone = self._phone
         self._acks += 1
-        ack = phone.hears(b"43%d[" % self._acks)
+        ack = phone.frame_that_starts(b"43%d[" % self._acks)
         phone.send(f"42{self._acks}{json.dumps([name] if payload is None else [name, payload])}")
         self._counts["events sent"] += 1
         async with asyncio.timeout(LOST):
@@ -337,7 +338,7 @@ class Visit:
                         until = max(until, time.perf_counter() + 1)  # nobody comes back to hang up
                         continue
                     code = await self._send("end_call", room)
-                    # Of two who hang up at the same time one is told that the other was quicker.
+                    # Of two who hang up at the same time one gets an answer that the other was first.
                     self._counts["hung up" if code in ("ok", "room_closed") else f"end_call: {code}"] += 1
                     return True
                 match name:
@@ -381,7 +382,7 @@ class Visit:
         self._phone.transport.abort()
         if random.random() < STAYS_AWAY:
             self._counts["stayed away"] += 1
-            await asyncio.sleep(GRACE)  # whoever opens the app before is still in a call
+            await asyncio.sleep(GRACE)  # a learner who opens the app earlier is still in a call
             return False
         await asyncio.sleep(random.uniform(0.3, 3))
         await self._connect()
@@ -422,7 +423,7 @@ async def main(url: str) -> None:
                 await day.let_in(order["seconds"], order["visits"])
             elif day.here:
                 await asyncio.wait(day.here, timeout=order["leave"])
-            print(day.tell(), flush=True)
+            print(day.report(), flush=True)
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ def cpu_seconds(pid: int, processes: dict[int, Process]) -> float:
 
 
 def busy_seconds() -> float:
-    """CPU seconds of the whole machine, whoever used them."""
+    """CPU seconds of the whole machine, by all processes."""
     fields = [int(each) for each in Path("/proc/stat").read_text().partition("\n")[0].split()[1:]]
     user, nice, system, _idle, _wait, interrupts, soft = fields[:7]
     return (user + nice + system + interrupts + soft) / _TICKS

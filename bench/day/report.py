@@ -1,4 +1,4 @@
-"""What a day is told by: spans of it, and from them results/day.md and day.json."""
+"""Report of a day: its spans, and from them results/day.md and day.json."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CURVE = (
 )
 #: How many sockets do nothing while it is measured what they cost.
 SOCKETS = 2 * LEARNERS
-#: What somebody would notice, in milliseconds: 99 of 100 answers of /health and candidates are quicker, and 9 of 10
+#: What users would notice, in milliseconds: 99 of 100 answers of /health and candidates are quicker, and 9 of 10
 #: searches.
 HEALTH_LIMIT, RELAY_LIMIT, SEARCH_LIMIT = 250, 250, 5000
 
@@ -43,22 +43,22 @@ class Span:
     #: CPU seconds by process, and of the busiest worker of the server.
     cpu: dict[str, float]
     busiest_worker: float
-    told: dict[str, Any]
+    counted: dict[str, Any]
     #: Milliseconds of /health.
     health: list[float]
     events: float
 
     @property
     def counts(self) -> Counter[str]:
-        return Counter(self.told["counts"])
+        return Counter(self.counted["counts"])
 
     @property
     def relays(self) -> list[float]:
-        return list(self.told["relays"])
+        return list(self.counted["relays"])
 
     def waits(self, level: str = "") -> list[float]:
         """Seconds that searches took."""
-        return [seconds for name, seconds in self.told["waits"] if not level or name == level]
+        return [seconds for name, seconds in self.counted["waits"] if not level or name == level]
 
     def cores(self) -> dict[str, float]:
         """How many cores each process kept busy."""
@@ -71,7 +71,7 @@ def at(values: list[float], share: float) -> float:
 
 
 def noticed(span: Span) -> list[str]:
-    """What somebody would notice."""
+    """Return what users would notice."""
     taken = {
         "/health": (at(span.health, 0.99), HEALTH_LIMIT),
         "a candidate": (at(span.relays, 0.99), RELAY_LIMIT),
@@ -116,15 +116,15 @@ def write(
     day: Counter[str] = sum((span.counts for span in hours), Counter())
     resting = base.cores()
     lasted = sum(span.seconds for span in hours)
-    # Whoever came in the last hour still talks when the day ends, as others did when it began with nobody.
+    # Learners of the last hour still talk when the day ends; the day began without any.
     spent = {name: sum(span.cpu[name] for span in hours) - resting[name] * lasted for name in PRODUCT}
     call = {name: max(0.0, spent[name]) / day["calls"] * 1000 for name in PRODUCT}
     socket = {name: max(0.0, idle.cores()[name] - resting[name]) / SOCKETS * 1e6 for name in (SERVER, VALKEY)}
     answers: dict[str, list[float]] = {}
     for span in hours:
-        for what, taken in span.told["answers"].items():
+        for what, taken in span.counted["answers"].items():
             answers.setdefault(what, []).extend(taken)
-    told = {
+    result = {
         "seconds": round(seconds),
         "cores": os.cpu_count(),
         "hour": HOUR,
@@ -147,8 +147,8 @@ def write(
         "answers": {what: [len(taken), at(taken, 0.5), at(taken, 0.99)] for what, taken in answers.items()},
     }
     whole = figures.Figure("a call, with all that belongs to it", "ms of CPU, all processes", sum(call.values()))
-    figures.write("day", [whole], **told)
-    text = "\n".join(_lines(told, day, total))
+    figures.write("day", [whole], **result)
+    text = "\n".join(_lines(result, day, total))
     (figures.RESULTS / "day.md").write_text(text)
     print(text)
 
@@ -159,7 +159,7 @@ def _told(span: Span) -> dict[str, Any]:
         "seconds": span.seconds,
         "visits": span.counts["visits"] / span.seconds,
         "calls": span.counts["calls"] / span.seconds,
-        "here": span.told["here"],
+        "here": span.counted["here"],
         "searches": span.counts["searches"],
         "matched": span.counts["matched"],
         "expired": span.counts["expired"],
@@ -181,7 +181,7 @@ def _percentiles(values: list[float]) -> list[float]:
     return [len(values), *(round(at(values, share), 3) for share in (0.5, 0.9, 0.99))]
 
 
-def _lines(told: dict[str, Any], day: Counter[str], total: Counter[str]) -> list[str]:
+def _lines(result: dict[str, Any], day: Counter[str], total: Counter[str]) -> list[str]:
     def cell(values: list[float]) -> str:
         return " / ".join(f"{value:.2f}" for value in values[1:]) if values[0] else ""
 
@@ -198,7 +198,7 @@ def _lines(told: dict[str, Any], day: Counter[str], total: Counter[str]) -> list
             f"{each['events']:.0f}",
             *(f"{each['cores'][name]:.2f}" for name in PRODUCT),
         ]
-        for each in told["hours"]
+        for each in result["hours"]
     ]
     steps = [
         [
@@ -210,23 +210,24 @@ def _lines(told: dict[str, Any], day: Counter[str], total: Counter[str]) -> list
             *(f"{each['cores'][name]:.2f}" for name in watched),
             ", ".join(each["noticed"]),
         ]
-        for each in told["steps"]
+        for each in result["steps"]
     ]
     costs = [
-        ["ms of CPU a call", *(f"{told['call_ms'][name]:.2f}" for name in PRODUCT)],
-        ["cores when nobody is there", *(f"{told['resting_cores'][name]:.3f}" for name in PRODUCT)],
+        ["ms of CPU a call", *(f"{result['call_ms'][name]:.2f}" for name in PRODUCT)],
+        ["cores when nobody is there", *(f"{result['resting_cores'][name]:.3f}" for name in PRODUCT)],
     ]
-    for when, memory in zip(("before the day", "after it", "when all have gone"), told["memory"], strict=True):
+    for when, memory in zip(("before the day", "after it", "when all have gone"), result["memory"], strict=True):
         costs.append([f"MB, {when}", *(f"{memory[name]:.0f}" for name in PRODUCT)])
     answers = [
-        [what, f"{count:,}", f"{p50:.1f}", f"{p99:.1f}"] for what, (count, p50, p99) in sorted(told["answers"].items())
+        [what, f"{count:,}", f"{p50:.1f}", f"{p99:.1f}"]
+        for what, (count, p50, p99) in sorted(result["answers"].items())
     ]
     return [
         "# A day in the life",
         "",
-        f"`make bench-day`: {day['visits']:,} visits of learners in a day whose hours last {told['hour']:g} s, then"
-        f" more and more of them; {told['seconds']} s in all. Python {platform.python_version()}, {told['cores']}"
-        f" cores, which the learners ({told['learners']:.2f} cores) and others on this machine ({told['others']:.2f})"
+        f"`make bench-day`: {day['visits']:,} visits of learners in a day whose hours last {result['hour']:g} s, then"
+        f" more and more of them; {result['seconds']} s in all. Python {platform.python_version()}, {result['cores']}"
+        f" cores, which the learners ({result['learners']:.2f} cores) and others here ({result['others']:.2f})"
         f" shared with the product; {time.strftime('%Y-%m-%d')}.",
         "",
         "Two workers of the server, the job worker, PostgreSQL (every commit on the disk), Valkey, S3, stand-ins of"
@@ -239,9 +240,9 @@ def _lines(told: dict[str, Any], day: Counter[str], total: Counter[str]) -> list
         f"- {total['searches']:,} searches: {total['matched']:,} matched, {total['cancelled']:,} given up,"
         f" {total['expired']:,} expired.",
         f"- {total['calls']:,} calls; {total['drops']:,} drops, of which {total['stayed away']:,} stayed away and"
-        f" {total['resumed']:,} resumed; {total['left: disconnected']:,} heard that the other did not come back.",
+        f" {total['resumed']:,} resumed; {total['left: disconnected']:,} were left by a partner who did not come back.",
         f"- {total['rated']:,} ratings, {total['reported']:,} reports, {total['bought']:,} courses bought and open.",
-        f"- Went wrong: {failed(total) or 'nothing'}; {told['errors']} errors in the server's log.",
+        f"- Went wrong: {failed(total) or 'nothing'}; {result['errors']} errors in the server's log.",
         "",
         "## By hour",
         "",
@@ -273,8 +274,8 @@ def _lines(told: dict[str, Any], day: Counter[str], total: Counter[str]) -> list
         "",
         *figures.table(["", *PRODUCT], costs),
         "",
-        f"Together a call takes {sum(told['call_ms'].values()):.1f} ms of CPU. A socket that does nothing takes"
-        f" {told['socket_us'][SERVER]:.0f} µs of the server's in a second.",
+        f"Together a call takes {sum(result['call_ms'].values()):.1f} ms of CPU. A socket that does nothing takes"
+        f" {result['socket_us'][SERVER]:.0f} µs of the server's in a second.",
         "",
         *figures.table(["request", "how many", "p50, ms", "p99, ms"], answers),
         "",

@@ -2,7 +2,7 @@
 
 Learners (bench/day/learners.py) live a day with its quiet night and its busy evening against the whole product: a
 server of two workers, a job worker, PostgreSQL that syncs each commit, Valkey, S3, and stand-ins of Stripe, Firebase
-and Resend. Then more and more of them come, until somebody would notice. All of it runs on this machine, the learners
+and Resend. Then more and more of them come, until users would notice. All of it runs on this machine, the learners
 too; so what counts is CPU seconds, read for each process, more than how long anything took. Needs Linux.
 """
 
@@ -127,8 +127,8 @@ class Learners:
         line = self.process.stdout.readline()
         if not line:
             raise SystemExit("the learners are gone")
-        told: dict[str, Any] = json.loads(line)
-        return told
+        counted: dict[str, Any] = json.loads(line)
+        return counted
 
     def stop(self) -> None:
         assert self.process.stdin is not None
@@ -169,12 +169,12 @@ class Deployment:
         self.health.taken()
         metrics = scrape(self.server.url)
         began, before, workers = self.look()
-        told = self.learners(**order)
+        counted = self.learners(**order)
         ended, after, workers_after = self.look()
         busiest = max((after - workers.get(pid, 0) for pid, after in workers_after.items()), default=0.0)
         cpu = {each: after[each] - before[each] for each in after}
         events = growth(metrics, scrape(self.server.url))("parlance_events")
-        return Span(name, ended - began, order.get("visits", 0), cpu, busiest, told, self.health.taken(), events)
+        return Span(name, ended - began, order.get("visits", 0), cpu, busiest, counted, self.health.taken(), events)
 
     def megabytes(self) -> dict[str, float]:
         found = processes.everything()

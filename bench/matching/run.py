@@ -239,8 +239,8 @@ def _report(median: dict[tuple[str, str, int], Sample], seconds: float) -> str:
     lines += [
         "",
         "With one process of Node the client is the limit, with one of Parlance it is Valkey: there a match writes"
-        " about ten keys, of which the brief's sequence lacks who met recently and the rate that waiting times are told"
-        " by.",
+        " about ten keys, of which the brief's sequence lacks who met recently and the rate by which waiting times"
+        " are estimated.",
         "",
         f"Limit: a script that answers 1, called the same way: {limit.per_second:,.0f} a second, {limit.client:.1f} µs"
         f" of the client and {limit.valkey:.1f} µs of Valkey each.",

@@ -7,11 +7,11 @@ Tokens come on standard input, a JSON list in one line.
     relay SECONDS RATE     two tokens make a call, in which both send candidates; RATE events a second in all, four of
                            a phone together and phones independent of each other, or 0 for as many as the server
                            takes, eight of each phone on their way at a time
-    echo SECONDS RATE      the same against a server that sends back what it hears
+    echo SECONDS RATE      the same against a server that echoes what it receives
     connect COUNT          connect COUNT sockets, 64 at a time
     idle COUNT             the same, and hold them until another line comes
 
-Prints `begins`, waits for a line, does it, prints `ends`: whoever started this reads the server's CPU time at each.
+Prints `begins`, waits for a line, does it, prints `ends`: the parent process reads the server's CPU time at each.
 Then JSON: how many, in how many seconds, and for relay and echo the milliseconds from sender to listener.
 """
 
@@ -36,7 +36,7 @@ _UPGRADE = (
     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
 )
 _IN_FLIGHT = 8
-#: Candidates that a phone finds at once: one for each address it has. Chromium tells them within a millisecond.
+#: Candidates that a phone finds at once: one for each address it has. Chromium reports them within a millisecond.
 _FOUND_AT_ONCE = 4
 _CANDIDATE = (
     '42{}["webrtc_ice",{{"roomId":"{}","candidate":{{"candidate":"candidate:{:018d} 1 udp 2122260223 192.0.2.77 54321'
@@ -77,8 +77,8 @@ class Phone(asyncio.Protocol):
     def send(self, text: str) -> None:
         self.transport.write(client_frame(text))
 
-    def hears(self, start: bytes) -> asyncio.Future[bytes]:
-        """The next frame that starts so; nothing waits for ever, for whoever started this has a timeout."""
+    def frame_that_starts(self, start: bytes) -> asyncio.Future[bytes]:
+        """Return a future of the next frame with this start; the parent process has the timeout."""
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._waiting.append((start, future))
         return future
@@ -121,7 +121,7 @@ class Phone(asyncio.Protocol):
             for each in self._waiting:
                 if frame.startswith(each[0]):
                     self._waiting.remove(each)
-                    if not each[1].done():  # whoever waited may have gone
+                    if not each[1].done():  # the waiting task may have been cancelled
                         each[1].set_result(frame)
                     return
 
@@ -136,10 +136,10 @@ async def dial(port: int, path: str) -> Phone:
 async def sign_in(port: int, token: str) -> Phone:
     loop = asyncio.get_running_loop()
     phone = Phone(port, "/socket.io/?EIO=4&transport=websocket")
-    opened = phone.hears(b"0{")
+    opened = phone.frame_that_starts(b"0{")
     await loop.create_connection(lambda: phone, "127.0.0.1", port)
     await opened
-    welcome = phone.hears(b"40{")
+    welcome = phone.frame_that_starts(b"40{")
     phone.send("40" + json.dumps({"token": token}))
     await welcome
     return phone
@@ -147,7 +147,7 @@ async def sign_in(port: int, token: str) -> Phone:
 
 async def call(ports: list[int], tokens: list[str], number: int) -> tuple[Phone, Phone, str]:
     one, other = await sign_in(ports[0], tokens[0]), await sign_in(ports[-1], tokens[1])
-    found = one.hears(b'42["match_found"')
+    found = one.frame_that_starts(b'42["match_found"')
     for phone in (one, other):
         await ask(phone, "find_partner", {"topic": f"{os.getpid()} {number}"})
     room = json.loads((await found)[2:])[1]["roomId"]
@@ -157,7 +157,7 @@ async def call(ports: list[int], tokens: list[str], number: int) -> tuple[Phone,
 
 
 async def ask(phone: Phone, event: str, payload: dict[str, str]) -> None:
-    ack = phone.hears(b"430")
+    ack = phone.frame_that_starts(b"430")
     phone.send(f'420["{event}",{json.dumps(payload)}]')
     assert b'"ok":true' in await ack, await ack
 
@@ -171,7 +171,7 @@ class Talk:
         self.is_over = False
         self.senders: list[Callable[[], None]] = []
 
-    def heard(self, frame: bytes) -> None:
+    def on_frame(self, frame: bytes) -> None:
         at = frame.index(b"candidate:") + len(b"candidate:")
         self.latencies.append(time.perf_counter_ns() - int(frame[at : at + 18]))
 
@@ -184,12 +184,12 @@ class Talk:
             if closed_loop and not self.is_over:
                 send()
 
-        def heard(frame: bytes) -> None:
-            self.heard(frame)
+        def on_frame(frame: bytes) -> None:
+            self.on_frame(frame)
             if not ack_id:
                 acknowledged()
 
-        listener.on_event = heard
+        listener.on_event = on_frame
         sender.on_ack = acknowledged
         self.senders.append(send)
 
@@ -199,7 +199,7 @@ class Talk:
         started = time.perf_counter()
         if rate:
             # A Poisson process, held to the microseconds: on a timer's millisecond all would send in step, and the tail
-            # would tell how long it takes to work off so many.
+            # would measure how long it takes to work off so many.
             chance, due = random.Random(started), started
             while (now := time.perf_counter()) - started < seconds:
                 while due <= now:
@@ -305,5 +305,5 @@ async def main(ports: list[int], command: str, *arguments: str) -> None:
 if __name__ == "__main__":
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    gc.disable()  # its pauses would be told as the server's
+    gc.disable()  # its pauses would count as the server's
     uvloop.run(main([int(port) for port in sys.argv[1].split("+")], *sys.argv[2:]))

@@ -1,6 +1,6 @@
 // The peer: socket.io 4.8 over ws, as a Node team would write the same events for speed. It validates with ajv, verifies
 // the token with fast-jwt (cached) and, like Parlance, reads in PostgreSQL at each handshake whether the account is banned.
-// NO_DATABASE=1 leaves that out. RAW=1 is ws alone, which sends back what it hears.
+// NO_DATABASE=1 leaves that out. RAW=1 is ws alone, which echoes what it receives.
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 

@@ -194,7 +194,7 @@ def _measure(server: Server, what: str, tokens: list[str], rate: float) -> Sampl
     load.says()
     cpu = server.cpu_seconds - before
     found = load.result()
-    # Whoever hung up is taken leave of before the next is measured.
+    # Closed connections are cleaned up before the next is measured.
     time.sleep(0.5)
     latencies = (found["p50"], found["p99"]) if "p99" in found else (0, 0)
     return Sample(found["count"] / found["seconds"], cpu / found["count"] * 1e6, *latencies)
@@ -235,8 +235,8 @@ def _validation() -> str:
         ),
         "and an ack": (bound.acks["webrtc_ice"], {"ok": True}),
     }
-    told = ", ".join(f"{name} {microseconds(*figure)}" for name, figure in figures.items())
-    return f"Validation, in µs: {told}."
+    times = ", ".join(f"{name} {microseconds(*figure)}" for name, figure in figures.items())
+    return f"Validation, in µs: {times}."
 
 
 def _resident(pid: int) -> float:
@@ -299,7 +299,7 @@ def _report(samples: dict[tuple[str, str], list[Sample]], memory: dict[str, list
         "| --- | --- | --- |",
         *(f"| {title} | {before / 1024:.0f} | {each:.1f} |" for title, (before, each) in memory.items()),
         "",
-        "The echoes are the limits: the WebSocket server alone sends back what it hears, one frame for one, where the"
+        "The echoes are the limits: the WebSocket server alone echoes what it receives, one frame for one, where the"
         " relay sends two.",
         "",
         _validation(),

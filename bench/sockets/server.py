@@ -1,6 +1,6 @@
 """One process of what is measured: `python -m bench.sockets.server parlance|echo PORT`.
 
-`echo` is the limit: uvicorn's WebSocket alone, whose app sends back what it hears.
+`echo` is the limit: uvicorn's WebSocket alone, whose app echoes what it receives.
 """
 
 from __future__ import annotations

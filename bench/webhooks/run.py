@@ -30,7 +30,7 @@ RESULTS = HERE.parent / "results" / "webhooks.md"
 ROUNDS = 5
 SECONDS = 4
 CONNECTIONS = 16
-#: Webhooks a second; 0 is as many as the server takes. A shop that sells a course each second hears of fewer than five.
+#: Webhooks a second; 0 is as many as the server takes. A shop that sells a course each second gets fewer than five.
 RATES = (50, 200, 0)
 
 
@@ -109,7 +109,7 @@ def _report(samples: dict[tuple[str, int], list[Sample]], seconds: float) -> str
         "",
         "Fastify has stripe-node and pg (a named statement for both rows) and nothing else. Parlance also has"
         " procrastinate's queue (whose insert writes a history and notifies workers), asks Redis whether it knows the"
-        " event and tells it afterwards, and has what every answer of it has: limits, a request id, security headers, a"
+        " event, handles it afterwards, and has what every answer has: limits, a request id, security headers, a"
         " line of log.",
         "",
         "| webhooks/s | server | answered/s | p50, ms | p99, ms |",

@@ -1,9 +1,9 @@
 """What nobody thought of, in an order nobody thought of: learners on two workers send whatever, whenever.
 
 Each answer and each event is held to asyncapi.yaml, each refusal to the codes listed for its event; no socket is lost
-that nobody gave up; nobody meets themselves or is in two calls. A seed is a story, told again by
-`EVENTS_SEED=7 EVENTS_STORIES=1 pytest tests/contract/test_random_sessions.py`; EVENTS_STORIES=500 takes half an hour.
-A story that goes wrong is told again with ever less in it, and the least that still goes wrong is shown.
+that nobody gave up; nobody meets themselves or is in two calls. A seed is a session, repeated by
+`EVENTS_SEED=7 EVENTS_SESSIONS=1 pytest tests/contract/test_random_sessions.py`; EVENTS_SESSIONS=500 takes half an hour.
+A session that fails is repeated with fewer and fewer steps, and the shortest that still fails is shown.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ from tests.contract.test_events_fuzz import (
 __all__ = ["quiet_log"]
 
 SEED = int(os.environ.get("EVENTS_SEED", "1"))
-STORIES = int(os.environ.get("EVENTS_STORIES", "8"))
+SESSIONS = int(os.environ.get("EVENTS_SESSIONS", "8"))
 LEARNERS, TURNS = 4, 150
-#: How often a story that goes wrong is told again, to find the least of it.
+#: How often a failing session is repeated, to find its shortest form.
 RETELLINGS = 60
 
 #: Actions, as often as they are chosen.
@@ -76,7 +76,7 @@ CODES = {
 }
 ICE_ACK = DOCUMENT["components"]["messages"]["ice_ack"]["payload"]
 JUDGES = {name: judge(schema) for name, schema in CLIENT_EVENTS.items()}
-HEARD = {name: judge(schema) for name, schema in SERVER_EVENTS.items()}
+RECEIVED = {name: judge(schema) for name, schema in SERVER_EVENTS.items()}
 ACKS = {name: judge(ICE_ACK if name == "refresh_ice" else ACK) for name in CLIENT_EVENTS}
 JUNK = {
     name: [
@@ -125,8 +125,8 @@ class Person:
         return next((phone for phone in reversed(self.phones) if phone.client.connected), None)
 
 
-class Telling:
-    """A story as it is told, to people of its own."""
+class Running:
+    """A session as it runs, with learners of its own."""
 
     def __init__(self, url: str, people: list[Person]) -> None:
         self._url = url
@@ -134,7 +134,7 @@ class Telling:
         self._given_up: set[int] = set()
         self.outcomes: Counter[str] = Counter()
 
-    async def tell(self, turns: list[Turn]) -> None:
+    async def run(self, turns: list[Turn]) -> None:
         for turn in turns:
             await asyncio.gather(*(self._do(step) for step in turn))
             self._check_sockets()
@@ -184,7 +184,7 @@ class Telling:
         assert ack is None or ack["ok"] or ack["error"]["code"] != "bad_payload", (payloads_of[event], ack)
 
     def _room(self, person: Person, choice: int) -> str:
-        """Mostly one's own room, or else a past one, somebody else's, or none."""
+        """Return mostly the learner's own room, else a past one, another learner's, or none."""
         if choice % 10 == 1:
             return NOWHERE
         if choice % 10 == 2:
@@ -218,7 +218,7 @@ class Telling:
         return ack
 
     def _hear(self) -> None:
-        """Take up what was heard: rooms and numbers."""
+        """Read rooms and sequence numbers from the received events."""
         for person in self.people:
             for phone in person.phones:
                 for name, payload in phone.received:
@@ -235,7 +235,7 @@ class Telling:
                     assert "session_replaced" in [name for name, _ in phone.received], "a socket was lost"
 
     async def _end(self) -> None:
-        """Check all that was heard, and that whatever happened everybody can go on."""
+        """Check all received events, and that every learner can go on."""
         for person in self.people:
             if person.phone is None:
                 person.phones.append(await dial(self._url, person.learner))
@@ -246,7 +246,7 @@ class Telling:
             for room in person.rooms:
                 await self._send(phone, "end_call", {"roomId": room})
             await self._send(phone, "cancel_search", {})
-        # Whoever was left by the one before is searching again.
+        # A learner who was left by the previous partner is searching again.
         for person in self.people:
             assert person.phone is not None
             await self._send(person.phone, "cancel_search", {})
@@ -257,8 +257,8 @@ class Telling:
         for person in self.people:
             for phone in person.phones:
                 for name, payload in phone.received:
-                    assert name in HEARD, f"{name} is not an event of the contract"
-                    assert HEARD[name](payload), f"{name}: {payload} is not what the contract says"
+                    assert name in RECEIVED, f"{name} is not an event of the contract"
+                    assert RECEIVED[name](payload), f"{name}: {payload} is not what the contract says"
                     assert name != "error" or payload["code"] != "internal", payload
                     if name == "match_found":
                         assert payload["partner"]["userId"] != person.learner.id, "met themselves"
@@ -266,8 +266,8 @@ class Telling:
         assert all(len(each) == 2 for each in members.values()), members
 
 
-async def tell(server: Server, container: Container, turns: list[Turn]) -> Counter[str]:
-    """Tell a story to new people; raise AssertionError where it goes wrong."""
+async def run_session(server: Server, container: Container, turns: list[Turn]) -> Counter[str]:
+    """Run a session with new learners; raise AssertionError where it fails."""
     await empty_queue(container)
     clients = [httpx.AsyncClient(base_url=server.url) for _ in range(LEARNERS)]
     people: list[Person] = []
@@ -275,15 +275,15 @@ async def tell(server: Server, container: Container, turns: list[Turn]) -> Count
         for http in clients:
             learner = await register(http)
             people.append(Person(learner, [await dial(server.url, learner)]))
-        telling = Telling(server.url, people)
+        running = Running(server.url, people)
         watch = asyncio.create_task(never_in_two_calls(container, [each.learner.id for each in people]))
         try:
-            await telling.tell(turns)
+            await running.run(turns)
         finally:
             watch.cancel()
             with suppress(asyncio.CancelledError):
                 await watch
-        return telling.outcomes
+        return running.outcomes
     finally:
         for person in people:
             for phone in person.phones:
@@ -304,7 +304,7 @@ async def never_in_two_calls(container: Container, users: list[str]) -> None:
         async with container.database.transaction() as db:
             calls = await (await db.connection()).execute(rows)
             talking = Counter(user for row in calls.all() for user in row)
-        assert not talking or max(talking.values()) == 1, "somebody is in two calls"
+        assert not talking or max(talking.values()) == 1, "a learner is in two calls"
         await asyncio.sleep(0.05)
 
 
@@ -324,23 +324,23 @@ async def shortest(turns: list[Turn], goes_wrong: Callable[[list[Turn]], Awaitab
     return turns
 
 
-@pytest.mark.parametrize("seed", range(SEED, SEED + STORIES))
+@pytest.mark.parametrize("seed", range(SEED, SEED + SESSIONS))
 async def test_random_session_keeps_to_the_contract(server: Server, container: Container, seed: int) -> None:
     turns = story(seed)
 
     async def goes_wrong(shorter: list[Turn]) -> bool:
         try:
-            await tell(server, container, shorter)
+            await run_session(server, container, shorter)
         except AssertionError:
             return True
         return False
 
     try:
-        outcomes = await tell(server, container, turns)
+        outcomes = await run_session(server, container, turns)
     except AssertionError as problem:
         least = await shortest(turns, goes_wrong)
-        told = "\n".join(", ".join(f"{step.learner} {step.action} {step.choice}" for step in turn) for turn in least)
-        raise AssertionError(f"EVENTS_SEED={seed}: {problem}\nThe least that goes wrong:\n{told}") from problem
+        steps = "\n".join(", ".join(f"{step.learner} {step.action} {step.choice}" for step in turn) for turn in least)
+        raise AssertionError(f"EVENTS_SEED={seed}: {problem}\nThe shortest that fails:\n{steps}") from problem
     assert {name.partition(":")[0] for name in outcomes} == CLIENT_EVENTS.keys()
     assert outcomes["find_partner: ok"] and outcomes["join_room: ok"]
 

@@ -114,7 +114,7 @@ async def test_learner_takes_courses_on_the_practice_page(
         await admin.http.put(f"/courses/{free}/thumbnail", **upload(picture(size=(640, 360))))
         locked = await new_lesson(admin.http, sold, "Ask for the floor", description="May I come in here?")
         for number in range(21):
-            await shop.container.notifications.send(ada.email, f"News {number}", "We have something to tell you.")
+            await shop.container.notifications.send(ada.email, f"News {number}", "There is something new.")
 
         async def is_playable() -> bool:
             return bool((await admin.http.get(f"/lessons/{film}")).json()["hasVideo"])
