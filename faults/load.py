@@ -1,8 +1,8 @@
 """The load: `python -m faults.load URL STAND_INS COURSE ADMIN_EMAIL`, until a line comes on standard input.
 
 Learners talk, rate, report, buy, refresh their tokens and change their picture; new users register; an operator refunds
-and uploads videos. Requests that fail are retried, as a good client does. In the end all hang up, and the answers that
-they received are printed as JSON (`Claims`): the checker compares the stores with it.
+and uploads videos. Requests that fail are tried again, as a good client does. In the end all hang up, and their claims
+are printed as JSON (`Claims`): the checker holds the stores to them.
 """
 
 from __future__ import annotations
