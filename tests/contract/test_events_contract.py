@@ -260,7 +260,7 @@ class OddServices:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.bus = LocalBus("only")
-        self.authentication = SimpleNamespace(admit_socket=self._admit)
+        self.authentication = SimpleNamespace(authenticate_socket=self._admit)
         self.matchmaking = SimpleNamespace(find_partner=self._find_partner, connect=lambda socket: None)
         self.signaling = SimpleNamespace(disconnect=self._disconnect, relay=None, forget_signal=None)
         self.user_sockets = SimpleNamespace(add=lambda *_: None, remove=lambda *_: None)
