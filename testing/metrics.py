@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import httpx
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
+
+from testing.time_limits import limit
 
 Scrape = dict[str, Metric]
 
@@ -21,11 +24,12 @@ def scrape(url: str) -> Scrape:
 
 def scrape_all(url: str) -> Scrape:
     """The same, once every process has answered in time."""
-    for _ in range(20):
-        found = scrape(url)
-        if not total(found, "parlance_workers", state="silent"):
-            return found
-    raise AssertionError("a worker stays silent")
+    deadline = time.monotonic() + limit(20)
+    while total(found := scrape(url), "parlance_workers", state="silent"):
+        if time.monotonic() > deadline:
+            raise AssertionError("a web process does not answer")
+        time.sleep(0.05)
+    return found
 
 
 def total(found: Scrape, name: str, **labels: str) -> float:

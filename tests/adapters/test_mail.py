@@ -55,7 +55,7 @@ async def test_mail_without_an_api_key_is_written_to_a_file(
         await mailbox.send(emails.verification("ada@example.com", LINK), idempotency_key="verification-7")
     (path,) = (tmp_path / "mail").iterdir()
     message = email.message_from_bytes(await asyncio.to_thread(path.read_bytes), policy=email.policy.default)
-    assert message["To"] == "ada@example.com" and message["Subject"] == "Is this your address?"
+    assert message["To"] == "ada@example.com" and message["Subject"] == "Confirm your e-mail address"
     parts = {part.get_content_type(): part.get_content() for part in message.walk() if not part.is_multipart()}
     assert set(parts) == {"text/plain", "text/html"}
     assert all(LINK in content for content in parts.values())

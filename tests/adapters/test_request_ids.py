@@ -77,7 +77,8 @@ async def test_request_id_is_logged_by_its_jobs(server_and_log: tuple[Server, Pa
         await phone.send("webrtc_ice", {})
         socket = phone.client.get_sid()
         await phone.client.disconnect()
-    (line,) = [each for each in lines(server.log) if each["message"] == "webrtc_ice: bad_payload"]
+    answered = "event_answered event=webrtc_ice outcome=bad_payload "
+    (line,) = [each for each in lines(server.log) if each["message"].startswith(answered)]
     connection, _, number = line["request_id"].partition("/")
     assert connection == socket and number.isdigit()
     assert line["socket_id"] == socket and line["user_id"] == learner.id

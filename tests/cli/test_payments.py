@@ -125,7 +125,7 @@ async def test_refund_is_issued_and_listed(services: Container, run: Any, stripe
     refused = await run("refunds", "issue", str(order.id))
     assert (refused.code, refused.err) == (
         1,
-        "parlance: order_not_refundable: There is no payment to give back.\n",
+        "parlance: order_not_refundable: This order has no payment that can be refunded.\n",
     )
     await deliver(services, completed(order))
     issued = await run("refunds", "issue", str(order.id), "--amount", "10000", "--reason", "A gesture")
@@ -211,7 +211,7 @@ async def test_reconcile_repairs_lost_webhooks(services: Container, run: Any, st
     assert await reconcile() == {str(paid.id): "paid -> refunded"}
     stripe_api.down = True
     away = await run("payments", "reconcile")
-    assert away.code == 1 and "2 questions could not be asked" in away.err
+    assert away.code == 1 and "2 requests to a provider failed" in away.err
     assert "paid by stripe  any order  Stripe is away" in away.out
     assert str(still_open.id) in away.out and "Stripe is away" in away.out
 
@@ -244,7 +244,7 @@ async def test_events_lists_and_retries_failed_webhooks(services: Container, run
     assert (row["id"], row["eventId"], row["failures"]) == (str(event.id), event.event_id, 6), listed
     assert (await run("payments", "events", "--set-aside")).out.endswith("KeyError\n1 events are set aside\n")
     retried = await run("payments", "events", "--retry", str(event.id))
-    assert (retried.code, retried.out) == (0, f"event {event.id} is handled again\n"), retried
+    assert (retried.code, retried.out) == (0, f"event {event.id} is enqueued again\n"), retried
     await run_jobs(services)
     assert (await state_of(services, order))["status"] == "paid"
     again = await run("payments", "events", "--retry", str(event.id))

@@ -157,7 +157,7 @@ async def test_remake_makes_new_hls_of_the_original(
     assert (await state(admin, lesson))[0] == "processing"
     assert names(await everything(admin.http, await link(admin, lesson))) == ["480p", "360p", "audio"]
     again = parlance(lesson)
-    assert again.returncode == 0 and "is being processed already" in again.stdout
+    assert again.returncode == 0 and "is already being processed" in again.stdout
     await work(services)
     assert await state(admin, lesson) == ("ready", 100, None)
     after = await hls_of(services, lesson)
@@ -219,7 +219,7 @@ async def test_remake_names_lessons_without_original(
     execute(own, "UPDATE lessons SET video_original = NULL WHERE id = %s", lesson)
     bare = await new_lesson(admin.http, await new_course(admin.http), "Nothing yet")
     done = parlance("--all")
-    assert done.returncode == 1 and "cannot be made again" in done.stderr
+    assert done.returncode == 1 and "cannot be generated again" in done.stderr
     assert f"{lesson}  Where we begin: has no original" in done.stdout and bare not in done.stdout
     assert await state(admin, lesson) == ("ready", 100, None)
     done = parlance(bare, MISSING_ID, "--json")

@@ -192,7 +192,7 @@ async def test_undecodable_video_fails_with_a_reason(services: Container, admin:
     for target in (lesson, only_sound):
         status, _, reason = await state(admin, target)
         assert status == "failed" and reason
-        assert (await notification_titles(admin, target))[0] == "A video could not be taken"
+        assert (await notification_titles(admin, target))[0] == "A video could not be processed"
     assert [each.rpartition("/")[2] for each in await folder(services, only_sound, course)] == ["original.mp4"]
     assert await link(ada, lesson), "the video before it is still there"
     ((url, failed),) = await rows(services, "SELECT video_url, video_original FROM lessons WHERE id = :id", id=lesson)
