@@ -89,7 +89,7 @@ async def test_job_result_is_stored_once_postgresql_is_back(
 
         with run_job_worker({**environment, "DB_NAME": own.db_name}, log):
             await eventually(
-                lambda: "is noted later" in log.read_text(), within=20, what="the disk was seen to be full"
+                lambda: "job_outcome_not_stored" in log.read_text(), within=20, what="the disk was seen to be full"
             )
             assert not await is_done()
             execute(own, "DROP TABLE the_disk_is_full")

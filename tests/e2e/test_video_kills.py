@@ -21,6 +21,7 @@ from testing.pictures import keys
 from testing.polling import eventually
 from testing.servers import Learner, start_server, stop_server
 from testing.shop import run_job_worker
+from testing.time_limits import limit
 from testing.videos import clip, decoded, everything, put
 from tests.e2e.conftest import let_heartbeats_age
 
@@ -119,7 +120,7 @@ async def test_stopped_job_worker_releases_its_video(
     assert (await put(admin, lesson, clip(2))).status_code == 202
     with run_job_worker(variables, tmp_path / "worker.log") as worker:
         worker.terminate()
-        assert await asyncio.to_thread(worker.wait, 30) == 0
+        assert await asyncio.to_thread(worker.wait, limit(60)) == 0
     with run_job_worker(variables, tmp_path / "next.log"):
 
         async def ready() -> bool:
