@@ -101,10 +101,10 @@ def make_enrollments(
 
 
 def make_progress(rng: random.Random, enrollments: list[Enrollment], lessons: list[Lesson]) -> Iterator[LessonProgress]:
-    """Make progress, one lesson after the other; the last one begun is not completed."""
+    """Make progress, one lesson after the other: the first is completed, the last one begun is not."""
     for enrollment in enrollments:
         of_course = [each for each in lessons if each.course_id == enrollment.course_id]
-        begun = rng.randint(1, len(of_course))
+        begun = rng.randint(2, len(of_course))
         for index, lesson in enumerate(of_course[:begun]):
             at = enrollment.enrolled_at + timedelta(minutes=20 * (index + 1))
             completed = index < begun - 1
