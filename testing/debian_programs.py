@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from adapters.child_processes import die_with_parent
 from testing.polling import wait_until
-from testing.servers import free_port
+from testing.ports import free_port
+from testing.time_limits import limit
 
 DEPLOY = Path(__file__).resolve().parent.parent / "deploy"
 
@@ -59,7 +60,7 @@ def running(command: list[str], log: Path, ready: Callable[[], bool]) -> Iterato
     finally:
         process.terminate()
         try:
-            process.wait(5)
+            process.wait(limit(5))
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

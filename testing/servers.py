@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import uuid
@@ -23,6 +22,7 @@ import socketio
 from testing import wire_recording
 from testing.client_internals import close_http_session
 from testing.polling import eventually, wait_until
+from testing.ports import free_port
 from testing.time_limits import limit
 
 PASSWORD = "correct horse battery"
@@ -79,13 +79,6 @@ class Server:
     log: Path
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def start_server(environment: dict[str, str], log: Path, *, workers: int, port: int | None = None) -> Server:
     port = port or free_port()
     before = _workers(environment)
@@ -130,7 +123,7 @@ def stop_server(server: Server) -> None:
     if server.process.poll() is None:
         os.killpg(server.process.pid, signal.SIGTERM)
         try:
-            server.process.wait(15)
+            server.process.wait(limit(15))
         except subprocess.TimeoutExpired:
             os.killpg(server.process.pid, signal.SIGKILL)
             server.process.wait()

@@ -68,7 +68,7 @@ def run_job_worker(
     finally:
         process.send_signal(signal.SIGTERM)
         try:
-            process.wait(15)
+            process.wait(limit(15))
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

@@ -56,7 +56,8 @@ from testing.containers import load_settings
 from testing.email_outbox import ResendStandIn
 from testing.metrics import growth, scrape
 from testing.payments import add_course
-from testing.servers import PASSWORD, Server, free_port, start_server, stop_server
+from testing.ports import free_port
+from testing.servers import PASSWORD, Server, start_server, stop_server
 from testing.shop import run_job_worker
 
 HERE = Path(__file__).resolve().parent

@@ -15,6 +15,9 @@ from typing import IO, Any
 
 from devtools.embedded.processes import EmbeddedError, EmbeddedProcess
 
+#: Below the ephemeral range: an outgoing connection never gets one of these between the choice and the start.
+_PORTS = range(10_240, 22_000)
+
 
 def load_state(path: Path, kinds: list[type[EmbeddedProcess]]) -> dict[str, Any]:
     """Read the credentials and the ports of the last start, making what is missing or no longer free."""
@@ -39,13 +42,12 @@ def load_state(path: Path, kinds: list[type[EmbeddedProcess]]) -> dict[str, Any]
 def free_ports(count: int, taken: set[int]) -> list[int]:
     """Find ports of 127.0.0.1 that nobody listens on, and that are not `taken`."""
     found: list[int] = []
-    # Below the ephemeral range: an outgoing connection never gets one of these between now and the start.
-    for port in random.sample(range(10240, 32768), 5000):
+    for port in random.sample(_PORTS, 5000):
         if port not in taken and is_free(port):
             found.append(port)
             if len(found) == count:
                 return found
-    raise EmbeddedError("no free ports were found between 10240 and 32768")
+    raise EmbeddedError(f"no free ports were found between {_PORTS.start} and {_PORTS.stop}")
 
 
 def is_free(port: int) -> bool:

@@ -12,7 +12,7 @@ import pytest
 import errors
 from adapters.batched_queries import BatchedQueries
 from settings import Settings
-from testing.servers import free_port
+from testing.ports import free_port
 
 ECHO = "SELECT $1::text, $2::int"
 SLEEP = "SELECT pg_sleep($1::float)"

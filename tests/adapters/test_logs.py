@@ -36,7 +36,9 @@ from testing.containers import load_settings
 from testing.databases import execute, own_database
 from testing.email_outbox import ResendStandIn
 from testing.polling import eventually
-from testing.servers import Learner, Phone, Server, address, dial, free_port, start_server, stop_server
+from testing.ports import free_port
+from testing.servers import Learner, Phone, Server, address, dial, start_server, stop_server
+from testing.time_limits import limit
 
 _ROOT = Path(__file__).resolve().parent.parent.parent
 #: Long enough to be nobody's but ours, and the same in JSON, in a URL and in a traceback.
@@ -120,7 +122,7 @@ def worker(environment: dict[str, str], log: Path) -> Iterator[None]:
         # It may be stopping by itself: its database was away.
         process.send_signal(signal.SIGTERM)
         try:
-            process.wait(30)
+            process.wait(limit(30))
         finally:
             process.kill()
 

@@ -18,7 +18,7 @@ from adapters.push.fcm import FcmSender
 from devtools.stand_ins import StandIns, running
 from settings import Settings, SettingsError
 from testing.containers import load_settings
-from testing.servers import free_port
+from testing.ports import free_port
 
 SEND = "POST */messages:send"
 

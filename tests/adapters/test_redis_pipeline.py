@@ -16,7 +16,6 @@ from adapters.redis_pipeline import RedisPipeline
 from container import Container
 from devtools.embedded import EmbeddedServices
 from settings import Settings
-from testing.servers import free_port
 from tests.services.test_bus import Line
 
 SCRIPTS = {
@@ -164,7 +163,6 @@ async def test_broken_connection_fails_the_whole_batch(
 
 async def test_calls_fail_fast_without_redis_and_recover(settings: Settings, directory: Directory, key: str) -> None:
     line = Line(settings.redis_port)
-    line.port = free_port()
     scripts = RedisPipeline(settings.model_copy(update={"redis_port": line.port}), directory)
     started = time.monotonic()
     answers = await asyncio.gather(*(scripts.call("count", [key]) for _ in range(50)), return_exceptions=True)

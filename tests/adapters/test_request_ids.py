@@ -17,7 +17,9 @@ import pytest
 from settings import Settings
 from testing.databases import own_database
 from testing.polling import eventually
-from testing.servers import Server, dial, free_port, register, start_server, stop_server
+from testing.ports import free_port
+from testing.servers import Server, dial, register, start_server, stop_server
+from testing.time_limits import limit
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -52,7 +54,7 @@ def server_and_log(environment: dict[str, str], settings: Settings, tmp_path: Pa
             yield server, tmp_path / "worker.log"
         finally:
             worker.terminate()
-            worker.wait(30)
+            worker.wait(limit(30))
             stop_server(server)
 
 
@@ -112,5 +114,5 @@ async def test_finished_job_logs_its_request_id(
             await eventually(done, within=30)
         finally:
             worker.terminate()
-            worker.wait(30)
+            worker.wait(limit(30))
             await asyncio.to_thread(stop_server, server)

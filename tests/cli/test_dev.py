@@ -21,6 +21,7 @@ import pytest
 import stripe
 
 from devtools import payment_stand_ins
+from testing.ports import free_port
 from testing.time_limits import limit
 
 ROOT = Path(__file__).parents[2]
@@ -43,7 +44,7 @@ def started(directory: Path, port: int) -> Iterator[subprocess.Popen[str]]:
         yield process
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(limit(20))
 
 
 def wait_until_ready(directory: Path, process: subprocess.Popen[str]) -> None:
@@ -52,11 +53,6 @@ def wait_until_ready(directory: Path, process: subprocess.Popen[str]) -> None:
         assert process.poll() is None, output
         assert time.monotonic() < deadline, output
         time.sleep(0.05)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 def listeners(directory: Path, port: int) -> list[int]:
@@ -74,7 +70,7 @@ def test_taken_port_is_reported_in_one_sentence(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         with started(tmp_path, port) as process:
-            assert process.wait(20) == 1
+            assert process.wait(limit(20)) == 1
     assert (tmp_path / "output").read_text() == (
         f"parlance: port {port} is in use by another program; stop it, or choose another port with PORT\n"
     )
@@ -97,7 +93,7 @@ def test_second_run_finds_its_data(tmp_path: Path) -> None:
         key = (tmp_path / "keys" / "private.pem").read_bytes()
 
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 0
+        assert process.wait(limit(20)) == 0
     assert listeners(tmp_path, port) == []
     assert not dev_env.exists()
 
@@ -111,7 +107,7 @@ def test_second_run_finds_its_data(tmp_path: Path) -> None:
         # A service that dies takes the rest along, with a sentence that names it.
         postmaster = tmp_path / ".parlance" / "postgres" / "postmaster.pid"
         os.kill(int(postmaster.read_text().splitlines()[0]), signal.SIGKILL)
-        assert process.wait(20) == 1
+        assert process.wait(limit(20)) == 1
     log = tmp_path / ".parlance" / "logs" / "postgres.log"
     assert f"parlance: PostgreSQL died (by signal 9); its log is {log}\n" in (tmp_path / "output").read_text()
     assert listeners(tmp_path, port) == []

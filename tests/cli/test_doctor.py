@@ -31,7 +31,7 @@ from services.operations.doctor import DoctorService
 from services.operations.findings import Finding
 from settings import Settings
 from testing.debian_programs import coturn
-from testing.servers import free_port
+from testing.ports import free_port
 from tests.cli.test_operators import parlance
 
 

@@ -26,7 +26,7 @@ from settings import Settings
 from testing.containers import load_settings
 from testing.databases import own_database
 from testing.polling import eventually
-from testing.servers import free_port
+from testing.ports import free_port
 from testing.shop import run_job_worker
 from tests.cli.test_operators import parlance
 

@@ -31,7 +31,7 @@ from services.calls.participants import SignalPayload
 from services.identity.logins import Identity
 from settings import Settings
 from testing.calls import LocalBus
-from testing.servers import free_port
+from testing.ports import free_port
 from wire.events import Candidate, ErrorCode, Notification
 
 Document = dict[str, Any]

@@ -16,7 +16,8 @@ from starlette.types import Message, Receive, Scope, Send
 from contract import http_server, middleware
 from contract.operations import WHOLE
 from settings import Settings
-from testing.servers import Server, free_port
+from testing.ports import free_port
+from testing.servers import Server
 
 
 async def talk(server: Server, *requests: str) -> str:

@@ -34,7 +34,8 @@ from testing.calls import empty_queue
 from testing.debian_programs import DEPLOY, Nginx, certificate, nginx
 from testing.pictures import picture, upload
 from testing.polling import eventually
-from testing.servers import Learner, Phone, Server, address, dial, free_port, register
+from testing.ports import free_port
+from testing.servers import Learner, Phone, Server, address, dial, register
 from testing.time_limits import limit
 
 pytestmark = pytest.mark.system

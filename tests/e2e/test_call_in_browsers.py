@@ -15,7 +15,8 @@ from contract import lint
 from contract.typescript import CLIENT
 from testing.calls import empty_queue
 from testing.debian_programs import CHROMIUM_ARGUMENTS, coturn, find_program
-from testing.servers import free_port, start_server, stop_server
+from testing.ports import free_port
+from testing.servers import start_server, stop_server
 from testing.time_limits import limit
 
 

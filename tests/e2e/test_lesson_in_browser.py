@@ -20,7 +20,8 @@ from testing.databases import own_database
 from testing.debian_programs import CHROMIUM_ARGUMENTS, find_program
 from testing.lessons import new_course, new_lesson
 from testing.polling import eventually
-from testing.servers import free_port, register, start_server, stop_server
+from testing.ports import free_port
+from testing.servers import register, start_server, stop_server
 from testing.shop import run_job_worker
 from testing.time_limits import limit
 from testing.videos import clip, put

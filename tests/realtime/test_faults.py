@@ -18,6 +18,7 @@ from testing.containers import load_settings
 from testing.deployment import Deployment, ReconnectingClient, deployed
 from testing.polling import eventually
 from testing.servers import dial, register, start_server, stop_server
+from testing.time_limits import limit
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +107,7 @@ async def test_stopped_process_ends_no_call(
         )
     )
     assert back == ["ok"] * len(there) and len(there) >= 6
-    deployment.servers[0].process.wait(15)
+    deployment.servers[0].process.wait(limit(15))
     for (one, other), room in zip(pairs, rooms, strict=True):
         await check_grace_is_over(services, room, *(each.learner.id for each in (one, other) if each in there))
         await send_candidate(one, room, "hello")

@@ -24,7 +24,8 @@ from contract.socket_server import App
 from contract.socket_server import Server as SocketServer
 from testing.calls import MakePhone
 from testing.polling import eventually
-from testing.servers import Learner, Server, free_port, start_server, stop_server
+from testing.ports import free_port
+from testing.servers import Learner, Server, start_server, stop_server
 
 CONT, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 #: How long, in seconds, anything may take on the slowest machine; none of it is waited for when all is well.

@@ -25,7 +25,8 @@ from services.calls.outcomes import Match, Searching
 from services.calls.rooms import LUA_DIRECTORY, Rooms
 from testing.calls import LocalBus, MakePhone, Room, ban, call, call_row, ended_call_row, match
 from testing.polling import eventually
-from testing.servers import Learner, free_port
+from testing.ports import free_port
+from testing.servers import Learner
 
 MakeLearner = Callable[..., Awaitable[Learner]]
 

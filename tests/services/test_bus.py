@@ -22,7 +22,7 @@ from adapters.workers import DEAD_AFTER_SECONDS, HEARTBEAT_SECONDS
 from container import Container
 from settings import Settings
 from testing.polling import eventually
-from testing.servers import free_port
+from testing.ports import free_port
 
 
 @dataclass
@@ -84,7 +84,7 @@ class Line:
         self._pairs: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
-        self.port = 0
+        self.port = free_port()
         #: Cut before the answer to a command that holds these bytes, so many times.
         self.loses_answer_to = b""
         self.losses = 0
@@ -92,7 +92,6 @@ class Line:
 
     async def open(self) -> None:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         upstream_reader, upstream = await asyncio.open_connection("127.0.0.1", self._target)
