@@ -1,6 +1,6 @@
-"""Log lines by structlog: one JSON object each in production, readable in development, with the ids of what is served.
+"""Log lines by structlog, with the id of the request, event or job: JSON in production, readable in development.
 
-Modules write through `logging`; what they and libraries write ends in one handler and one formatter.
+Modules log through `logging`; their lines and those of libraries have one handler and one formatter.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from structlog.typing import EventDict, Processor
 
 from settings import Settings
 
-#: What is being served: a request, an event (its socket and a number) or a job, which has the id of what asked for it.
+#: Id of the current request, event (its socket and a number) or job, which has the id of the request that enqueued it.
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 job_id: ContextVar[int | None] = ContextVar("job_id", default=None)
 socket_id: ContextVar[str | None] = ContextVar("socket_id", default=None)
@@ -71,7 +71,7 @@ def request(method: str, path: str, status: int, seconds: float) -> None:
 
 
 def _add_time(_logger: Any, _method: str, line: EventDict) -> EventDict:
-    # structlog's TimeStamper takes longer than all else that is done to a line.
+    # structlog's TimeStamper takes longer than all other processing of a line.
     now = time.time()
     line["time"] = f"{_format_second(int(now))}.{int(now % 1 * 1000):03d}+00:00"
     return line
@@ -99,7 +99,7 @@ def _to_json(_logger: Any, _method: str, line: EventDict) -> str:
     return orjson.dumps(line, default=str).decode()
 
 
-#: What every line has, besides its message and its own fields.
+#: Attributes of every record that are no fields of its own.
 _CONTEXT: tuple[Processor, ...] = (_add_time, structlog.stdlib.add_log_level, _add_ids)
 #: The end of a line in production.
 _JSON: tuple[Processor, ...] = (EventRenamer("message"), _to_json)
@@ -124,14 +124,14 @@ def _formatter(*, production: bool) -> logging.Formatter:
 
 
 class _LineLogger:
-    """Logger of lines that are finished: a logging.LogRecord looks up its line of code, thread and process."""
+    """Logger of finished lines, without the cost of a logging.LogRecord (line of code, thread, process)."""
 
     def __init__(self, lines: Lines) -> None:
         self.info = lines.add
 
 
 def _request_logger(lines: Lines | None = None) -> Any:
-    """Make the logger of requests: one that goes through `logging`, or one that writes to `lines` itself, for speed."""
+    """Make the logger of requests: through `logging`, or, faster, directly to `lines`."""
     if lines is None:
         return structlog.wrap_logger(
             logging.getLogger(_REQUESTS), processors=[render_to_log_kwargs], wrapper_class=structlog.stdlib.BoundLogger
@@ -148,7 +148,7 @@ _requests = _request_logger()
 
 
 class WithoutQuery(logging.Filter):
-    """Filter that takes the query off addresses in uvicorn's lines of sockets: some clients put their token there."""
+    """Filter that removes the query of socket addresses from uvicorn's lines: some clients put their token there."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if isinstance(record.args, tuple):
@@ -157,7 +157,7 @@ class WithoutQuery(logging.Filter):
 
 
 class FailedJobs(logging.Filter):
-    """Filter that passes failed jobs, also those that are tried again, which procrastinate logs at info."""
+    """Filter that passes failed jobs, also those that will be retried, which procrastinate logs at info."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if getattr(record, "action", None) == "job_error_retry":
@@ -166,7 +166,7 @@ class FailedJobs(logging.Filter):
 
 
 class Outages(logging.Filter):
-    """Filter that drops procrastinate's lines about a PostgreSQL that is away: `cli/worker.py` logs an outage once."""
+    """Filter that drops procrastinate's lines about an unavailable PostgreSQL: `cli/worker.py` logs an outage once."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
@@ -174,7 +174,7 @@ class Outages(logging.Filter):
 
 
 def configure(settings: Settings) -> None:
-    """Send every logger to standard error, at LOG_LEVEL; libraries speak from warning on."""
+    """Send every logger to standard error, at LOG_LEVEL; libraries log from warning on."""
     global _requests
     lines = Lines()
     logging.config.dictConfig(
@@ -193,11 +193,11 @@ def configure(settings: Settings) -> None:
                 "parlance": {"level": settings.log_level.upper()},
                 "uvicorn.error": {"level": "INFO", "filters": ["without_query"]},
                 "procrastinate.worker": {"level": "INFO", "filters": ["failed_jobs"]},
-                # The one above speaks of what became of jobs, this one of all else.
+                # The logger above reports the results of jobs, this one everything else.
                 "procrastinate.worker.worker": {"level": "WARNING"},
-                # Warns at each try to connect; that PostgreSQL is away is logged once, by its users.
+                # Warns at each attempt to connect; an outage of PostgreSQL is logged once, by its users.
                 "psycopg.pool": {"level": "ERROR"},
-                # Both log every odd client, and at info write packets, tokens included.
+                # Both log every malformed client, and at info packets with their tokens.
                 "engineio.server": {"level": "CRITICAL"},
                 "socketio.server": {"level": "CRITICAL"},
             },

@@ -24,11 +24,11 @@ from settings import Settings
 
 log = logging.getLogger("parlance.push")
 
-#: Seconds that FCM has to answer, and Google's token endpoint before it.
+#: Timeouts of FCM and of Google's token endpoint, in seconds.
 TIMEOUT = 5
-#: Seconds to wait after a 429 that does not say how long, by FCM's documentation; and the longest that is believed.
+#: Seconds to wait after a 429 without Retry-After, by FCM's documentation; and the longest accepted wait.
 QUOTA_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 60, 60 * 60
-#: Bytes that FCM takes of a message.
+#: FCM's limit of a message in bytes.
 MAX_BYTES = 4096
 _SCOPE = "https://www.googleapis.com/auth/firebase.messaging"
 _FCM_ERROR = "type.googleapis.com/google.firebase.fcm.v1.FcmError"
@@ -37,11 +37,11 @@ Message = dict[str, Any]
 
 
 class AccountRefused(errors.Refused):
-    """Google does not take the account's key; the message says why."""
+    """Google refuses the account's key; the message has the reason."""
 
 
 class _Account:
-    """Service account of a Firebase project, and the access token that it was given last."""
+    """Service account of a Firebase project, and its latest access token."""
 
     def __init__(self, settings: Settings) -> None:
         """Raise ValueError for a private key that cannot be read."""
@@ -59,11 +59,11 @@ class _Account:
         self._refreshing: asyncio.Task[None] | None = None
 
     async def access_token(self, *, instead_of: str | None = None) -> str:
-        """Return a token that FCM takes, which is not `instead_of`; raise AccountRefused or Unavailable."""
+        """Return a valid token other than `instead_of`; raise AccountRefused or Unavailable."""
         if not self._credentials.valid or self._credentials.token == instead_of:
             if self._refreshing is None or self._refreshing.done():
                 self._refreshing = asyncio.create_task(self._refresh())
-            await asyncio.shield(self._refreshing)  # one for all who wait, who also fail together
+            await asyncio.shield(self._refreshing)  # one request for all that wait, which fail together
         return str(self._credentials.token)
 
     async def _refresh(self) -> None:
@@ -82,7 +82,7 @@ async def try_account(settings: Settings) -> None:
 
 
 class FcmSender:
-    """Sender of pushes; what goes wrong is tried again by the job that asked for it, never here."""
+    """Sender of pushes; the job retries failures, not this class."""
 
     def __init__(self, settings: Settings) -> None:
         self._account = _Account(settings)
@@ -101,10 +101,10 @@ class FcmSender:
             return "sent"
         code = _error_code(response)
         if code in ("UNREGISTERED", "SENDER_ID_MISMATCH"):
-            # A token of another project will never be ours: the app registers the one that is.
+            # A token of another project never becomes valid here: the app registers a new one.
             return "unregistered"
         if code == "INVALID_ARGUMENT":
-            # Without FCM's words, which may quote the token.
+            # Without FCM's message, which may quote the token.
             log.error("push_refused push_id=%s code=%s", push.id, code)
             return "refused"
         raise errors.Unavailable(f"FCM answers {response.status_code} {code}", retry_after=_retry_after(response))
@@ -112,7 +112,7 @@ class FcmSender:
     async def _post(self, message: Message) -> httpx.Response:
         access_token = await self._account.access_token()
         response = await self._post_with(access_token, message)
-        if response.status_code == 401:  # revoked before its time
+        if response.status_code == 401:  # revoked before it expired
             response = await self._post_with(await self._account.access_token(instead_of=access_token), message)
         return response
 
@@ -125,13 +125,13 @@ class FcmSender:
 
 
 def _fitting_message(token: str, push: Push) -> Message:
-    """Return a message that FCM takes; first its body is shortened, then its title, never its data."""
+    """Return a message within FCM's limit: its body is shortened first, then its title, never its data."""
     message = _message(token, push)
     for field in ("body", "title"):
         if _size(message) <= MAX_BYTES:
             break
         text: str = getattr(push, field)
-        # Searched for: each text stands twice in a message, where some characters take more bytes than in UTF-8.
+        # By search: each text is in a message twice, with escapes that take more bytes than UTF-8.
         fits, too_long = 0, len(text.encode()) + 1
         while too_long - fits > 1:
             middle = (fits + too_long) // 2
@@ -148,7 +148,7 @@ def _with(push: Push, field: str, text: str) -> Push:
 
 
 def _size(message: Message) -> int:
-    """Bytes of UTF-8 of a message's JSON, which is no less than what FCM counts."""
+    """Return the bytes of a message's JSON, at least as many as FCM counts."""
     return len(json.dumps(message, ensure_ascii=False).encode())
 
 
@@ -161,7 +161,7 @@ def _message(token: str, push: Push) -> Message:
         "token": token,
         "notification": shown,
         "data": dict(push.data),
-        # A repeat takes the place of the first.
+        # A repeat replaces the first.
         "android": {"priority": "high", "ttl": f"{seconds}s", "notification": {"tag": push.id}},
         "apns": {"headers": {"apns-priority": "10", "apns-expiration": str(expires_at), "apns-collapse-id": push.id}},
         "webpush": {
@@ -172,7 +172,7 @@ def _message(token: str, push: Push) -> Message:
 
 
 def _error_code(response: httpx.Response) -> str | None:
-    """FCM's code of an error, else Google's, such as UNREGISTERED or UNAVAILABLE; None where the body has neither."""
+    """Return FCM's error code, else Google's, such as UNREGISTERED or UNAVAILABLE; None without either."""
     try:
         error = response.json()["error"]
         details = [each["errorCode"] for each in error.get("details", ()) if each.get("@type") == _FCM_ERROR]
@@ -182,7 +182,7 @@ def _error_code(response: httpx.Response) -> str | None:
 
 
 def _retry_after(response: httpx.Response) -> int | None:
-    """Seconds until FCM wants to be asked again, where it says."""
+    """Return the seconds of FCM's Retry-After, if any."""
     value = response.headers.get("Retry-After")
     seconds: float | None = None
     if value is not None:

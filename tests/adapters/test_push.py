@@ -1,4 +1,4 @@
-"""Pushes by the SDK of Firebase, to a stand-in of its HTTP API; each kind of failure has its own outcome."""
+"""Pushes to a stand-in of FCM's HTTP API; each kind of failure has its own outcome."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""WebSocket frames: which close the connection, with which code, and how much work, time and memory one client takes.
+"""WebSocket frames: close codes of invalid ones, and limits of work, time and memory for each client.
 
 The cases are those that Autobahn's test suite tries in its families 1 to 7 (framing, pings, reserved bits, opcodes,
 fragmentation, UTF-8, closing), and floods of each kind of frame.
@@ -29,7 +29,7 @@ from testing.servers import Learner, Server, start_server, stop_server
 
 CONT, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 #: How long, in seconds, anything may take on the slowest machine; none of it is waited for when all is well.
-PATIENCE = 60
+TIMEOUT_SECONDS = 60
 #: Frames that the limits of the contract let one connection send at once.
 BURST = 600
 UPGRADE = (
@@ -66,7 +66,7 @@ class Raw:
 
     async def read(self) -> tuple[int, bytes]:
         """Read a frame of the server: its opcode and content."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             first, size = await self.reader.readexactly(2)
             if size == 126:
                 (size,) = struct.unpack("!H", await self.reader.readexactly(2))
@@ -103,7 +103,7 @@ class Raw:
 
     async def ends(self) -> None:
         """Wait until the server has closed the connection."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             with suppress(ConnectionError):
                 while await self.reader.read(65536):
                     pass
@@ -114,7 +114,7 @@ async def raw(port: int, headers: str = "") -> AsyncIterator[Raw]:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(UPGRADE.format(headers).encode())
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101")
         socket = Raw(reader, writer)
         content = await socket.read()
@@ -295,7 +295,7 @@ async def engine(
     )
     running = uvicorn.Server(config)
     task = asyncio.create_task(running.serve())
-    await eventually(lambda: running.started, "the server has started", within=PATIENCE)
+    await eventually(lambda: running.started, "the server has started", within=TIMEOUT_SECONDS)
     try:
         yield port, server
     finally:
@@ -377,7 +377,7 @@ async def test_pings_of_a_client_that_never_reads_are_bounded() -> None:
         own.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 4096)
         (held,) = server.eio.sockets.values()
         most = 0
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             while not held.connection.transport.is_closing():
                 await socket.send(frame(PING, b"x" * 125) * 500)
                 most = max(most, held.connection.transport.get_write_buffer_size())
@@ -393,7 +393,7 @@ async def test_lost_connection_can_be_dropped() -> None:
         assert held.connection.transport.get_write_buffer_size()
         held.connection.transport.close()
         await socket.ends()
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             while not held.connection.disconnected:
                 await asyncio.sleep(0)
         await asyncio.sleep(0)  # the transport lets go of its loop behind `connection_lost`

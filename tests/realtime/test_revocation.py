@@ -1,4 +1,4 @@
-"""An ended login works nowhere after a second: not over HTTP, not on a live socket, on no process."""
+"""An ended login stops working within a second: over HTTP, on live sockets, on every process."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ from testing.databases import execute
 from testing.polling import eventually
 from testing.servers import Learner, Phone, Server, address, dial, register, start_servers
 
-#: What RULES.md promises, in seconds.
+#: Seconds after which a revocation has to take effect.
 PROMISED = 1.0
-#: What is good enough while Redis is away.
+#: Seconds that are enough while Redis is unavailable.
 WITHOUT_REDIS = 4.0
 
 

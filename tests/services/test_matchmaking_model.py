@@ -1,4 +1,4 @@
-"""Matching checked against a model over a hundred thousand operations of many users on workers that die.
+"""Matchmaking checked against a model: a hundred thousand operations of many users on processes that die.
 
 The services and their scripts are real, over a real Valkey; what PostgreSQL would answer comes from the model, which
 knows who exists, who must not meet whom and which calls are open. One operation follows another, so a seed is a story
@@ -92,8 +92,8 @@ class Matchmaking(MatchmakingService):
 class Network(LocalBus):
     """The bus of one worker, which reaches the handlers of the others."""
 
-    def __init__(self, model: Model, worker_id: str) -> None:
-        super().__init__(worker_id)
+    def __init__(self, model: Model, process_id: str) -> None:
+        super().__init__(process_id)
         self._model = model
 
     async def send(self, socket: str, kind: str, *arguments: Any) -> None:
@@ -104,9 +104,9 @@ class Network(LocalBus):
 
 
 class Worker:
-    def __init__(self, model: Model, worker_id: str) -> None:
-        self.id = worker_id
-        self.bus = Network(model, worker_id)
+    def __init__(self, model: Model, process_id: str) -> None:
+        self.id = process_id
+        self.bus = Network(model, process_id)
         self.bus.on("emit", self._emit)
         rows = CallRecords(model.rooms, model.rows)
         self.matchmaking = Matchmaking(model, self.bus, model.rooms, rows)
@@ -172,7 +172,7 @@ class Model:
         await self.scripts.execute("SET", f"worker:{worker.id}", "1")
         self.known.add(worker.id)
 
-    def worker_of(self, socket: str) -> Worker:
+    def find_process(self, socket: str) -> Worker:
         return self.workers[socket.partition(".")[0]]
 
     def any_worker(self) -> Worker:
@@ -200,7 +200,7 @@ class Model:
 
     def check_match(self, found: Match) -> None:
         one, other = found.waiting.user_id, found.seeker.user_id
-        assert one != other, "met oneself"
+        assert one != other, "matched with itself"
         assert other not in self.enemies[one], "met whom they must not meet"
         levels = {self.asked[one][0], self.asked[other][0]}
         assert len(levels - {"all"}) <= 1, f"met across levels: {levels}"
@@ -228,7 +228,7 @@ class Model:
         before, expected = self.asked.get(user), await self.expected_partner(user, level, topic)
         self.asked[user] = level, topic
         try:
-            outcome = await self.worker_of(socket).matchmaking.find_partner(user, socket, level=level, topic=topic)
+            outcome = await self.find_process(socket).matchmaking.find_partner(user, socket, level=level, topic=topic)
         except (errors.AlreadySearching, errors.AlreadyInRoom) as refusal:
             assert expected == refusal.code, (expected, refusal.code)
             if before:
@@ -267,7 +267,7 @@ class Model:
             return
         user = self.sockets[socket]
         try:
-            self.apply(await self.worker_of(socket).matchmaking.cancel_search(user, socket))
+            self.apply(await self.find_process(socket).matchmaking.cancel_search(user, socket))
         except errors.NotSearching:
             held = await self.held()
             assert user not in held.searching
@@ -281,7 +281,7 @@ class Model:
 
     async def disconnect(self) -> None:
         if (socket := self.a_socket()) is not None:
-            worker, user = self.worker_of(socket), self.sockets.pop(socket)
+            worker, user = self.find_process(socket), self.sockets.pop(socket)
             self.belief.pop(socket, None)
             banned: Literal["banned"] | None = "banned" if self.random.random() < 0.05 else None
             self.apply(await worker.signaling.disconnect(user, socket, final_reason=banned))
@@ -296,7 +296,7 @@ class Model:
         others = [other for other, owner in self.sockets.items() if owner == user]
         socket = self.random.choice(others) if self.random.random() < 0.2 else socket
         try:
-            joined = await self.worker_of(socket).signaling.join_room(user, socket, room)
+            joined = await self.find_process(socket).signaling.join_room(user, socket, room)
         except errors.NotInRoom:
             assert (await self.held()).in_room.get(user) != room
             self.forget(user)
@@ -313,7 +313,7 @@ class Model:
         socket = self.random.choice(in_rooms)
         user = self.sockets[socket]
         try:
-            self.apply(await self.worker_of(socket).signaling.end_call(user, socket, self.belief[socket]))
+            self.apply(await self.find_process(socket).signaling.end_call(user, socket, self.belief[socket]))
         except (errors.NotInRoom, errors.RoomClosed):
             assert (await self.held()).in_room.get(user) != self.belief[socket]
         self.forget(user)
@@ -334,22 +334,22 @@ class Model:
 
     async def kill_worker(self) -> None:
         """A worker dies with its sockets; no other process has noticed yet."""
-        worker_id = self.random.choice(sorted(self.workers))
-        del self.workers[worker_id]
-        self.known.discard(worker_id)
-        await self.scripts.execute("DEL", f"worker:{worker_id}")
-        for socket in [each for each in self.sockets if each.startswith(f"{worker_id}.")]:
+        process_id = self.random.choice(sorted(self.workers))
+        del self.workers[process_id]
+        self.known.discard(process_id)
+        await self.scripts.execute("DEL", f"worker:{process_id}")
+        for socket in [each for each in self.sockets if each.startswith(f"{process_id}.")]:
             del self.sockets[socket]
             self.belief.pop(socket, None)
-        self.unnoticed.append(worker_id)
+        self.unnoticed.append(process_id)
         await self.start_worker()
         self.counts["workers killed"] += 1
 
     async def notice(self) -> None:
         """Every process learns of the dead ones, as at its next heartbeat."""
-        for worker_id in self.unnoticed:
+        for process_id in self.unnoticed:
             for worker in list(self.workers.values())[:2]:
-                async for outcome in worker.recovery.recover_worker(worker_id):
+                async for outcome in worker.recovery.recover_process(process_id):
                     self.apply(outcome)
         self.unnoticed.clear()
 
@@ -372,7 +372,7 @@ class Model:
         self.counts["flushed"] += 1
 
     async def find_before_notice(self) -> None:
-        """Search, while Redis has forgotten everything; not beside one's other device, whose search will go on."""
+        """Search after Redis lost its data; not beside the user's other device, whose search continues."""
         waiting = {socket for worker in self.workers.values() for socket in worker.matchmaking._queue_entries}
         waiting_users = {self.sockets[socket] for socket in waiting if socket in self.sockets}
         free = [each for each, user in self.sockets.items() if each in waiting or user not in waiting_users]
@@ -423,10 +423,10 @@ class Model:
         due = set()
         for user, (level, topic, socket, _) in held.searching.items():
             due.add(f"search:{user}")
-            assert socket in self.sockets, "a ticket whose socket is gone"
+            assert socket in self.sockets, "an entry whose socket is gone"
             queues = [f"match:queue:{level}", *([f"match:queue:{level}:{topic}"] if topic else [])]
             for queue in queues:
-                assert await self.scripts.execute("ZSCORE", queue, user) is not None, "a ticket in no queue"
+                assert await self.scripts.execute("ZSCORE", queue, user) is not None, "an entry in no queue"
         for room, meta in held.rooms.items():
             due.add(f"room:{room}" if "connected" in meta else f"join:{room}")
             due |= {f"grace:{room}:{key.partition(':')[2]}" for key in meta if key.startswith("away:")}

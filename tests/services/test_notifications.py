@@ -78,7 +78,7 @@ async def add_notification(
         await notifications.notify_user(db, uuid.UUID(who.user_id), notice)
 
 
-async def notifications_of(services: Container, who: Identity) -> list[Any]:
+async def read_notifications(services: Container, who: Identity) -> list[Any]:
     return await query(services, "SELECT * FROM notifications WHERE user_id = :u ORDER BY title", u=who.user_id)
 
 
@@ -193,7 +193,7 @@ async def test_push_reaches_every_device(services: Container, stand_ins: StandIn
         services, who, notification_templates.NotificationTemplate(NotificationType.SYSTEM, "Hi", "You.", {"a": "b"})
     )
     await run_jobs(services)
-    (row,) = await notifications_of(services, who)
+    (row,) = await read_notifications(services, who)
     for token in (phone, tablet):
         (shown,) = stand_ins.fcm.shown(token)
         assert shown["notification"] == {"title": "Hi", "body": "You."}
@@ -207,7 +207,7 @@ async def test_rolled_back_transaction_notifies_no_one(services: Container) -> N
         async with services.database.transaction() as db:
             await notifications.notify_user(db, uuid.UUID(who.user_id), HELLO)
             raise ZeroDivisionError
-    assert await notifications_of(services, who) == [] and await pushes(services) == []
+    assert await read_notifications(services, who) == [] and await pushes(services) == []
 
 
 async def test_unregistered_token_is_deleted(services: Container, stand_ins: StandIns) -> None:
@@ -228,7 +228,7 @@ async def test_token_of_another_project_is_deleted(services: Container, stand_in
     await add_notification(services, who)
     await run_jobs(services)
     assert await owners(services, token) == [] and await pushes(services) == []
-    assert len(await notifications_of(services, who)) == 1
+    assert len(await read_notifications(services, who)) == 1
 
 
 @pytest.mark.parametrize(("status", "seconds"), [(429, 40), (503, 90)])
@@ -242,7 +242,7 @@ async def test_busy_fcm_is_retried_after_its_delay(
     await run_jobs(services)
     (job,) = await pushes(services)
     assert job.status == "todo" and seconds <= (job.scheduled_at - began).total_seconds() < seconds + 10
-    assert len(await notifications_of(services, who)) == 1 and stand_ins.fcm.shown(token) == []
+    assert len(await read_notifications(services, who)) == 1 and stand_ins.fcm.shown(token) == []
     await make_due(services)
     await run_jobs(services)
     assert len(stand_ins.fcm.shown(token)) == 1 and await pushes(services) == []
@@ -284,7 +284,7 @@ async def test_moved_token_gets_no_push_of_its_old_owner(services: Container, st
     await add_notification(services, who)
     await services.push_devices.register(other, token, "phone", "ios")
     await run_jobs(services)
-    assert stand_ins.fcm.shown(token) == [] and len(await notifications_of(services, who)) == 1
+    assert stand_ins.fcm.shown(token) == [] and len(await read_notifications(services, who)) == 1
 
 
 async def test_read_or_expired_notification_is_not_pushed(services: Container, stand_ins: StandIns) -> None:
@@ -298,7 +298,7 @@ async def test_read_or_expired_notification_is_not_pushed(services: Container, s
         u=who.user_id,
     )
     await run_jobs(services)
-    assert stand_ins.fcm.shown(token) == [] and len(await notifications_of(services, who)) == 2
+    assert stand_ins.fcm.shown(token) == [] and len(await read_notifications(services, who)) == 2
 
 
 async def test_push_of_an_ended_match_is_dropped(services: Container, stand_ins: StandIns) -> None:
@@ -321,7 +321,7 @@ async def test_push_of_a_killed_job_worker_is_resumed(
         os.kill(worker.pid, signal.SIGKILL)
         worker.wait()
     assert token not in (tmp_path / "worker.log").read_text()
-    assert stand_ins.fcm.shown(token) == [] and len(await notifications_of(services, who)) == 1
+    assert stand_ins.fcm.shown(token) == [] and len(await read_notifications(services, who)) == 1
     assert [job.status for job in await pushes(services)] == ["doing"]
 
     async def done_by_the_next() -> bool:
@@ -362,7 +362,7 @@ async def test_concurrent_call_ends_grant_achievements_once(services: Container)
     # Each twice: the second changes nothing.
     ends = [services.call_history.end(room, ended_by=who.user_id) for room in rooms * 2]
     assert sum(await asyncio.gather(*ends)) == 20
-    rows = await notifications_of(services, who)
+    rows = await read_notifications(services, who)
     assert [(row.type, row.occasion) for row in rows] == [
         ("achievement", "sessions:50"),
         ("achievement", "streak:7"),
@@ -382,7 +382,7 @@ async def test_regained_streak_is_not_granted_again(services: Container) -> None
             services, "UPDATE profiles SET last_session_at = :d WHERE user_id IN (:a, :b)",
             d=day, a=who.user_id, b=partner.user_id,
         )  # fmt: skip
-    assert [row.occasion for row in await notifications_of(services, who)] == ["streak:3"]
+    assert [row.occasion for row in await read_notifications(services, who)] == ["streak:3"]
 
 
 async def test_repeated_occasion_is_one_notification(services: Container, stand_ins: StandIns) -> None:
@@ -390,7 +390,7 @@ async def test_repeated_occasion_is_one_notification(services: Container, stand_
     notice = notification_templates.NotificationTemplate(NotificationType.SYSTEM, "Once", "Only.", None, "the occasion")
     await asyncio.gather(*(add_notification(services, who, notice) for _ in range(50)))
     await run_jobs(services)
-    assert len(await notifications_of(services, who)) == len(stand_ins.fcm.shown(token)) == 1
+    assert len(await read_notifications(services, who)) == len(stand_ins.fcm.shown(token)) == 1
 
 
 # --- Reading ------------------------------------------------------------------------------------
@@ -409,7 +409,7 @@ async def test_concurrent_reads_keep_the_first_time(services: Container) -> None
             *(services.notifications.mark_read(who.user_id, str(row.id)) for row in reversed(fresh)),
         )
         assert inbox.unread == 20
-        at = {row.id: row.read_at for row in await notifications_of(services, who)}
+        at = {row.id: row.read_at for row in await read_notifications(services, who)}
         answered = [each for each in outcomes if isinstance(each, Notification)]
         assert len(answered) == 2 * len(fresh) == 40
         assert all(each.read and each.read_at == at[each.id] for each in answered)
@@ -444,8 +444,8 @@ async def test_system_notification_skips_deleted_accounts(services: Container) -
     await services.account_deletion.delete(gone.user_id, PASSWORD)
     accounts = (await query(services, "SELECT count(*) FROM users WHERE deleted_at IS NULL"))[0].count
     assert await services.notifications.send_to_all("Maintenance", "On Sunday.") == accounts
-    assert [row.title for row in await notifications_of(services, who)] == ["Maintenance"]
-    assert await notifications_of(services, gone) == []
+    assert [row.title for row in await read_notifications(services, who)] == ["Maintenance"]
+    assert await read_notifications(services, gone) == []
     with pytest.raises(errors.NotFound):
         await services.notifications.send("nobody@example.com", "Hello", "There.")
 
@@ -454,10 +454,10 @@ async def test_account_deletion_removes_notifications_and_tokens(services: Conta
     who, token = await with_device(services)
     await add_notification(services, who)
     await services.account_deletion.delete(who.user_id, PASSWORD)
-    assert await notifications_of(services, who) == [] and await owners(services, token) == []
+    assert await read_notifications(services, who) == [] and await owners(services, token) == []
     await add_notification(services, who)
     await services.notifications.notify_match(who.user_id, "Bob", "a-room", "a-session")
-    assert await notifications_of(services, who) == []
+    assert await read_notifications(services, who) == []
 
 
 def test_every_notification_type_has_a_text() -> None:

@@ -47,7 +47,7 @@ def ticket(container: Container) -> MakeTicket:
         nonlocal made
         made += 1
         user_id = user or str(uuid.uuid4())
-        socket = f"{worker or container.bus.worker_id}.{uuid.uuid4().hex}"
+        socket = f"{worker or container.bus.process_id}.{uuid.uuid4().hex}"
         card: PartnerCard = {"displayName": "Ada", "avatarUrl": None, "level": "beginner"}
         return {
             "userId": user_id,
