@@ -464,8 +464,10 @@ def test_every_notification_type_has_a_text() -> None:
     from models.payment_alert import AlertKind
     from services.calls import streaks
 
-    for kind, counts in (("streak", streaks.STREAK_MILESTONES_DAYS), ("sessions", streaks.CALL_MILESTONES)):
-        for count in counts:
-            notice = notification_templates.achievement(streaks.Achievement(kind, count))  # type: ignore[arg-type]
-            assert notice.title and str(count) in notice.body
+    for count in streaks.STREAK_MILESTONES_DAYS:
+        notice = notification_templates.achievement("streak", count)
+        assert notice.title and str(count) in notice.body
+    for count in streaks.CALL_MILESTONES:
+        notice = notification_templates.achievement("sessions", count)
+        assert notice.title and str(count) in notice.body
     assert notification_templates._ALERT_BODIES.keys() == set(AlertKind)
