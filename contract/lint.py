@@ -111,7 +111,7 @@ def _operation_rules(operation: Document, tags: set[str]) -> Iterator[Problem]:
     if not re.fullmatch(rf"handlers\.{module}\.{_NAME}", operation.get("operationId", "")):
         yield ("operationId",), f"should be handlers.{module if own else '<tag>'}.<function>, the function that answers"
     if not operation.get("summary"):
-        yield ("summary",), "an operation has a summary of one line"
+        yield ("summary",), "an operation has a summary in one line"
     for status, response in operation["responses"].items():
         if (status == "default" or status[0] in "45") and response != {"$ref": _PROBLEM}:
             yield ("responses", status), f"an error is answered with {_PROBLEM}"
@@ -178,7 +178,7 @@ def _event_rules(document: Document, key: str, operation: Document) -> Iterator[
     if not re.fullmatch(rf"realtime\.{_NAME}\.{_NAME}" if receives else rf"emit\.{_NAME}", key):
         yield (), "the key should be " + ("realtime.<module>.<event>" if receives else "emit.<event>")
     if not operation.get("summary"):
-        yield ("summary",), "an operation has a summary of one line"
+        yield ("summary",), "an operation has a summary in one line"
     names = [message.get("name") for _, message in _messages(document, (), operation)]
     if names != [key.rpartition(".")[2]]:
         yield ("messages",), f"there should be one message, whose name is the event's, {key.rpartition('.')[2]}"

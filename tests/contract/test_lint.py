@@ -280,7 +280,7 @@ def test_command_prints_one_line_a_problem(tmp_path: Path, capsys: pytest.Captur
     (tmp_path / "asyncapi.yaml").write_text(yaml.safe_dump(changed(ASYNCAPI, f"{JOIN} | action", "listen")))
     assert lint.main(tmp_path) == 1
     openapi, asyncapi = capsys.readouterr().out.splitlines()
-    assert openapi == "openapi.yaml: paths./users.post.summary: an operation has a summary of one line"
+    assert openapi == "openapi.yaml: paths./users.post.summary: an operation has a summary in one line"
     assert asyncapi.startswith("asyncapi.yaml: operations.realtime.rooms.join.action: ")
 
 
