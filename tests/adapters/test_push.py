@@ -1,4 +1,4 @@
-"""Pushes by the SDK of Firebase, to a stand-in of its HTTP API; each kind of failure has its own outcome."""
+"""Pushes by FCM's HTTP v1 API, to a stand-in of it; each kind of failure has its own outcome."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 
+import httpx
 import pytest
 
 import errors
 from adapters.ports import Push
 from adapters.push.fcm import FcmSender
+from adapters.push.google_account import AccountRefused, GoogleAccount
 from devtools.stand_ins import StandIns, running
 from settings import Settings, SettingsError
 from testing.containers import load_settings
@@ -95,6 +97,37 @@ async def test_one_access_token_serves_many_pushes(sender: FcmSender, stand_ins:
     before = stand_ins.fcm.tokens_given
     assert await asyncio.gather(*(sender.send(a_token(), a_push()) for _ in range(30))) == ["sent"] * 30
     assert stand_ins.fcm.tokens_given == before
+
+
+@pytest.mark.parametrize(
+    ("answer", "refusal"),
+    [
+        (httpx.Response(400, json={"error": "invalid_grant", "error_description": "gone"}), "invalid_grant: gone"),
+        (httpx.Response(403, text="<h1>Forbidden</h1>"), "403"),
+        (httpx.Response(429, json={"error": "rate_limit"}), None),
+        (httpx.Response(503, text="busy"), None),
+        (httpx.Response(200, json=["no token"]), None),
+        (httpx.Response(200, text="<h1>Sign in to this network</h1>"), None),
+    ],
+)
+async def test_token_answers_are_refusals_or_outages(
+    account: Settings, answer: httpx.Response, refusal: str | None
+) -> None:
+    async with httpx.AsyncClient(transport=httpx.MockTransport(lambda _: answer)) as http:
+        with pytest.raises(AccountRefused if refusal else errors.Unavailable, match=refusal):
+            await GoogleAccount(account, http).access_token()
+
+
+async def test_expired_access_token_is_replaced(account: Settings, stand_ins: StandIns) -> None:
+    """Google's tokens last an hour; one is replaced a minute before its end."""
+    now = [1000.0]
+    async with httpx.AsyncClient() as http:
+        google = GoogleAccount(account, http, clock=lambda: now[0])
+        first = await google.access_token()
+        now[0] += 3600 - 61
+        assert await google.access_token() == first
+        now[0] += 1
+        assert await google.access_token() != first
 
 
 async def test_uninstalled_app_is_reported_as_unregistered(sender: FcmSender, stand_ins: StandIns) -> None:
