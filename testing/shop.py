@@ -23,13 +23,12 @@ from settings import Settings
 from testing.accounts import make_admin
 from testing.containers import load_settings
 from testing.databases import own_database, rows
-from testing.payments import add_course, is_enrolled
+from testing.payments import PRICE, add_course, is_enrolled
 from testing.polling import eventually, wait_until
 from testing.servers import Learner, address, register, start_server, stop_server
 from testing.time_limits import limit
 
 ROOT = Path(__file__).resolve().parent.parent
-PRICE = 49900
 #: Events that an operator subscribes the endpoint to, as in the docs; others are answered with 200.
 SUBSCRIBED = (
     "checkout.session.*",

@@ -23,9 +23,9 @@ from settings import Settings
 from testing.admin_rows import add_learner
 from testing.containers import load_settings, run_jobs, running_container
 from testing.databases import own_database, rows, value
-from testing.payments import add_course, is_enrolled
+from testing.payments import PRICE, add_course, is_enrolled
 from testing.polling import eventually
-from testing.shop import PRICE, ROOT, SUBSCRIBED, agrees
+from testing.shop import ROOT, SUBSCRIBED, agrees
 from tests.e2e.conftest import let_heartbeats_age
 
 KILLS = 200

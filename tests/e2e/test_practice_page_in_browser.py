@@ -17,11 +17,12 @@ from settings import Settings
 from testing.calls import empty_queue
 from testing.debian_programs import CHROMIUM_ARGUMENTS, find_program
 from testing.lessons import new_course, new_lesson
+from testing.payments import PRICE
 from testing.pictures import picture, upload
 from testing.polling import eventually
 from testing.ports import free_port
 from testing.servers import PASSWORD, Server, start_server, stop_server
-from testing.shop import PRICE, run_job_worker, run_shop
+from testing.shop import run_job_worker, run_shop
 from testing.time_limits import limit
 from testing.videos import clip, put
 
