@@ -32,7 +32,7 @@ from testing import wire_recording
 from testing.calls import empty_queue
 from testing.client_internals import close_websocket
 from testing.servers import Learner, Phone, Server, dial, register
-from tests.contract.test_events_fuzz import (
+from tests.contract.event_payloads import (
     ACK,
     CLIENT_EVENTS,
     DOCUMENT,
@@ -40,12 +40,11 @@ from tests.contract.test_events_fuzz import (
     SERVER_EVENTS,
     fits_a_frame,
     is_storable,
-    judge,
+    make_validator,
     payloads,
-    quiet_log,
 )
 
-__all__ = ["quiet_log"]
+pytestmark = pytest.mark.usefixtures("quiet_log")
 
 SEED = int(os.environ.get("EVENTS_SEED", "1"))
 SESSIONS = int(os.environ.get("EVENTS_SESSIONS", "8"))
@@ -75,9 +74,9 @@ CODES = {
     if operation["action"] == "receive"
 }
 ICE_ACK = DOCUMENT["components"]["messages"]["ice_ack"]["payload"]
-JUDGES = {name: judge(schema) for name, schema in CLIENT_EVENTS.items()}
-RECEIVED = {name: judge(schema) for name, schema in SERVER_EVENTS.items()}
-ACKS = {name: judge(ICE_ACK if name == "refresh_ice" else ACK) for name in CLIENT_EVENTS}
+JUDGES = {name: make_validator(schema) for name, schema in CLIENT_EVENTS.items()}
+RECEIVED = {name: make_validator(schema) for name, schema in SERVER_EVENTS.items()}
+ACKS = {name: make_validator(ICE_ACK if name == "refresh_ice" else ACK) for name in CLIENT_EVENTS}
 JUNK = {
     name: [
         each

@@ -47,9 +47,9 @@ ENDING = {
 NOT_WALKED = [
     *(DOCUMENT["paths"][path][method]["operationId"] for path, method in sorted(ENDING)),
     "handlers.admin.ban_user",
-    # Counted by the hour: a walk would soon get 429 alone. See tests/handlers/test_logins.py.
+    # Counted by the hour: a walk would soon get 429 alone. See tests/handlers/logins/.
     "handlers.auth.resend_verification",
-    # Signed by the provider: what is made up is refused, as the test above shows. See tests/handlers/test_payments.py.
+    # Signed by the provider: what is made up is refused, as the test above shows. See tests/handlers/payments/.
     "handlers.payments.webhook",
 ]
 #: What ends at a payment provider.
@@ -124,7 +124,7 @@ def test_linked_requests_keep_to_the_contract(role: str, server: Server, token: 
 
         def validate_response(self, response: Any, case: Any, **given: Any) -> None:
             statuses[response.status_code] += 1
-            # This server has no payment provider, and says so. With one: tests/handlers/test_payments.py.
+            # This server has no payment provider, and says so. With one: tests/handlers/payments/.
             if response.status_code == 503 and case.path in PAID:
                 return
             assert response.status_code < 500 or case.path == "/ready", response.text
