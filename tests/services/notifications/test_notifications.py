@@ -40,6 +40,8 @@ async def test_concurrent_call_ends_grant_achievements_once(services: Container)
     async with services.database.transaction() as db:
         profile = await db.get_one(Profile, uuid.UUID(who.user_id))
         profile.total_sessions, profile.streak_days, profile.last_session_at = 45, 6, yesterday
+        # A zone in which it is noon: a midnight before the calls end would be a gap in the streak.
+        profile.timezone = f"Etc/GMT{datetime.now(UTC).hour - 12:+d}"
         db.add(profile)
     began = datetime.now(UTC) - timedelta(minutes=5)
     rooms = [await open_call(services, who.user_id, partner.user_id, began=began) for partner in partners]
