@@ -21,9 +21,8 @@ from testing.databases import own_database
 from testing.email_outbox import ResendStandIn
 from testing.polling import eventually
 from testing.ports import free_port
-from testing.servers import address, start_server, stop_server
+from testing.servers import address, http_client, start_server, stop_server
 from testing.shop import run_job_worker
-from testing.time_limits import limit
 
 #: Long enough to be nobody's but ours, and the same in JSON, in a URL and in a traceback.
 CANARY = "canary"
@@ -93,9 +92,7 @@ def read_cookie(answer: httpx.Response) -> str:
 @asynccontextmanager
 async def visitor(deployment: Deployment) -> AsyncIterator[httpx.AsyncClient]:
     """A client from an address of its own."""
-    async with httpx.AsyncClient(
-        base_url=deployment.url, headers={"X-Forwarded-For": address()}, timeout=limit(20), trust_env=False
-    ) as http:
+    async with http_client(deployment.url, headers={"X-Forwarded-For": address()}) as http:
         yield http
 
 

@@ -217,6 +217,7 @@ async def connect_sockets(deployment: Deployment, ada: str, bob: str, password: 
                     auth=auth,
                     headers={"Cookie": f"{deployment.cookie_name}={first.learner.refresh_token}"},
                     transports=["websocket"],
+                    wait_timeout=limit(10),
                 )
                 await client.disconnect()
         ws = deployment.url.replace("http", "ws")

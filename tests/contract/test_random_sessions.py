@@ -19,7 +19,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-import httpx
 import pytest
 import sqlalchemy as sa
 from schemathesis import GenerationMode
@@ -31,7 +30,8 @@ from models import CallSession
 from testing import wire_recording
 from testing.calls import empty_queue
 from testing.client_internals import close_websocket
-from testing.servers import Learner, Phone, Server, dial, register
+from testing.servers import Learner, Phone, Server, dial, http_client, register
+from testing.time_limits import limit
 from tests.contract.event_payloads import (
     ACK,
     CLIENT_EVENTS,
@@ -201,7 +201,7 @@ class Running:
         except Exception:
             assert not phone.client.connected
             return None
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + limit(15)
         while not answers:
             if not phone.client.connected:
                 return None
@@ -268,7 +268,7 @@ class Running:
 async def run_session(server: Server, container: Container, turns: list[Turn]) -> Counter[str]:
     """Run a session with new learners; raise AssertionError where it fails."""
     await empty_queue(container)
-    clients = [httpx.AsyncClient(base_url=server.url) for _ in range(LEARNERS)]
+    clients = [http_client(server.url) for _ in range(LEARNERS)]
     people: list[Person] = []
     try:
         for http in clients:

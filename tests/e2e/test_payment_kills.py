@@ -25,6 +25,7 @@ from testing.containers import load_settings, run_jobs, running_container
 from testing.databases import own_database, rows, value
 from testing.payments import PRICE, add_course, is_enrolled
 from testing.polling import eventually
+from testing.servers import http_client
 from testing.shop import ROOT, SUBSCRIBED, agrees
 from tests.e2e.conftest import let_heartbeats_age
 
@@ -100,7 +101,7 @@ async def test_two_hundred_kills_lose_or_repeat_no_webhook(
     with lives(environment, tmp_path / "lives.log") as begun:
         stop = asyncio.Event()
         workers = asyncio.create_task(_kill_workers(begun, chance, stop))
-        async with httpx.AsyncClient(trust_env=False, timeout=20) as http:
+        async with http_client() as http:
             next_life = asyncio.create_task(_server(begun, http))
             for webhook in webhooks:
                 pid, url = await next_life

