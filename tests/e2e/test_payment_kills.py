@@ -124,7 +124,7 @@ async def test_two_hundred_kills_lose_or_repeat_no_webhook(
 
     # What the killed workers held is taken up again, as every minute in production.
     let_heartbeats_age(container.settings)
-    await container.jobs.app.configure_task("jobs.retry_stalled").defer_async(timestamp=0)
+    await container.jobs.retry_stalled()
     await run_jobs(container)
     await run_jobs(container)
 

@@ -88,7 +88,7 @@ async def test_killed_job_worker_is_replaced_during_transcoding(
     let_heartbeats_age(container.settings)
     with run_job_worker(variables, tmp_path / "second.log"):
         # What the schedule does each minute.
-        await container.jobs.app.configure_task("jobs.retry_stalled").defer_async(timestamp=0)
+        await container.jobs.retry_stalled()
 
         async def status() -> bool:
             return bool((await admin.http.get(f"/lessons/{lesson}")).json()["videoStatus"] == "ready")

@@ -175,7 +175,7 @@ async def test_push_of_a_killed_job_worker_is_resumed(
     assert [job.status for job in await list_pushes(services)] == ["doing"]
 
     async def done_by_the_next() -> bool:
-        await services.jobs.app.configure_task("jobs.retry_stalled").defer_async(timestamp=0)
+        await services.jobs.retry_stalled()
         await run_jobs(services)
         return bool(stand_ins.fcm.shown(token))
 
