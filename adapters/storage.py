@@ -50,6 +50,11 @@ def content_disposition(name: str) -> str:
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
 
 
+def get_folder(key: str) -> str:
+    """Return a key up to its last slash, which is included."""
+    return key.rpartition("/")[0] + "/"
+
+
 class Storage:
     def __init__(self, settings: Settings) -> None:
         endpoint = urlsplit(settings.storage_endpoint or "")

@@ -14,10 +14,9 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 import errors
 from adapters.database import Database
-from models import CallSession, EndedBy, EnglishLevel, Level, Profile, SessionRating, User
+from models import CallSession, EndedBy, EnglishLevel, Level, Profile, SessionRating
 from services.calls import streaks
 from services.calls.rooms import ROOM_SECONDS
-from services.messaging import notification_templates, notifications
 from services.pagination import Page, read_page, seek
 
 #: Name shown for a learner whose account is deleted.
@@ -139,7 +138,7 @@ class CallHistoryService:
             calls = (await db.execute(statement)).scalars().all()
             for call in calls:
                 if call.connected_at is not None:
-                    await _count_call(db, call)
+                    await streaks.count_call(db, call)
             return len(calls)
 
     async def rate(self, user_id: str, session_id: str, stars: int) -> Call:
@@ -192,26 +191,6 @@ async def _read(db: AsyncSession, me: uuid.UUID, session_id: str) -> Call:
     if row is None:
         raise errors.NotFound()
     return _build_call(row, me)
-
-
-async def _count_call(db: AsyncSession, call: CallSession) -> None:
-    """Add a call to the statistics of both profiles."""
-    assert call.ended_at is not None and call.duration_seconds is not None
-    # Always in the same order, so that two calls that end at once cannot wait for each other.
-    profiles = (
-        select(Profile)
-        .join(User, col(User.id) == col(Profile.user_id))
-        # What is left of a deleted account stays as it is.
-        .where(col(Profile.user_id).in_([call.user_a_id, call.user_b_id]), col(User.deleted_at).is_(None))
-        .order_by(col(Profile.user_id))
-        .with_for_update(of=Profile)
-        .execution_options(populate_existing=True)
-    )
-    for profile in (await db.exec(profiles)).all():
-        streaks.add_call(profile, call.ended_at, call.duration_seconds)
-        db.add(profile)
-        for reached in streaks.list_achievements(profile):
-            await notifications.notify_user(db, profile.user_id, notification_templates.achievement(reached))
 
 
 def _select_calls(me: uuid.UUID) -> sa.Select[CallSession, Profile, int]:

@@ -146,8 +146,10 @@ def test_every_notification_type_has_a_text() -> None:
     from models.payment_alert import AlertKind
     from services.calls import streaks
 
-    for kind, counts in (("streak", streaks.STREAK_MILESTONES_DAYS), ("sessions", streaks.CALL_MILESTONES)):
-        for count in counts:
-            template = notification_templates.achievement(streaks.Achievement(kind, count))  # type: ignore[arg-type]
-            assert template.title and str(count) in template.body
+    for count in streaks.STREAK_MILESTONES_DAYS:
+        template = notification_templates.achievement("streak", count)
+        assert template.title and str(count) in template.body
+    for count in streaks.CALL_MILESTONES:
+        template = notification_templates.achievement("sessions", count)
+        assert template.title and str(count) in template.body
     assert notification_templates._ALERT_BODIES.keys() == set(AlertKind)
