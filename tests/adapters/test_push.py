@@ -21,6 +21,7 @@ from devtools.stand_ins import StandIns, running
 from settings import Settings, SettingsError
 from testing.containers import load_settings
 from testing.ports import free_port
+from testing.time_limits import limit
 
 SEND = "POST */messages:send"
 
@@ -149,7 +150,7 @@ async def test_busy_fcm_is_retried_after_its_retry_after(
     with pytest.raises(errors.Unavailable) as refused:
         await sender.send(token, a_push())
     # Neither slept through nor tried again here.
-    assert time.monotonic() - began < 1 and stand_ins.fcm.shown(token) == []
+    assert time.monotonic() - began < limit(1) and stand_ins.fcm.shown(token) == []
     assert refused.value.retry_after == wait
     assert token not in str(refused.value)
     assert await sender.send(token, a_push()) == "sent"
@@ -184,8 +185,8 @@ async def test_fcm_timeout_does_not_block_other_pushes(
         sending = (sender.send(a_token(), a_push()) for _ in range(3))
         outcomes = await asyncio.gather(*sending, return_exceptions=True)
         assert [type(each) for each in outcomes] == [errors.Unavailable] * 3
-        assert time.monotonic() - began < 12
-        assert max(lags) < 0.5
+        assert time.monotonic() - began < 10 + limit(2)
+        assert max(lags) < limit(0.5)
     finally:
         watching.cancel()
         stand_ins.faults.clear()
