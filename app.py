@@ -17,7 +17,8 @@ def create(container: Container | None = None, openapi: dict[str, Any] | None = 
     openapi = openapi or schemas.load(schemas.OPENAPI)
     documents = docs.routes(openapi, schemas.load(schemas.ASYNCAPI))
     practice = practice_page.routes(services.storage.public_origin, services.storage.signed_origin)
-    api = tus.Protocol(rest.build(services, openapi), openapi)
+    # Connexion's app for servers only awaits its middleware.
+    api = tus.Protocol(rest.build(services, openapi).middleware, openapi)
     http = middleware.Pages([*documents, *admin_page.routes(), *practice], api)
     return middleware.wrap(
         socket_server.App(events.build(services), http), services.settings, services.metrics.count_request

@@ -19,7 +19,6 @@ import orjson
 import structlog
 from procrastinate.exceptions import ConnectorException
 from structlog.processors import EventRenamer, format_exc_info
-from structlog.stdlib import render_to_log_kwargs
 from structlog.typing import EventDict, Processor
 
 from settings import Settings
@@ -29,6 +28,8 @@ request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 job_id: ContextVar[int | None] = ContextVar("job_id", default=None)
 socket_id: ContextVar[str | None] = ContextVar("socket_id", default=None)
 user_id: ContextVar[str | None] = ContextVar("user_id", default=None)
+
+_requests = logging.getLogger("parlance.http")
 
 
 class Lines(logging.StreamHandler[TextIO]):
@@ -65,16 +66,42 @@ class Lines(logging.StreamHandler[TextIO]):
             self.release()
 
 
+#: Takes the lines of requests in production.
+_json_lines: Lines | None = None
+
+
 def request(method: str, path: str, status: int, seconds: float) -> None:
     """Log that a request was answered. The path comes without its query, which may carry a token."""
-    _requests.info(f"{method} {path} {status}", milliseconds=round(seconds * 1000, 1))
+    if not _requests.isEnabledFor(logging.INFO):
+        return
+    message, milliseconds = f"{method} {path} {status}", round(seconds * 1000, 1)
+    if _json_lines is None:
+        _requests.info(message, extra={"milliseconds": milliseconds})
+        return
+    # As the formatter writes it, at a third of the time: decision 0043.
+    line = {
+        "logger": _requests.name,
+        "level": "info",
+        "milliseconds": milliseconds,
+        "time": _format_time(),
+        "request_id": request_id.get(),
+        "user_id": user_id.get(),
+        "message": message,
+    }
+    if line["user_id"] is None:
+        del line["user_id"]
+    _json_lines.add(orjson.dumps(line).decode())
 
 
 def _add_time(_logger: Any, _method: str, line: EventDict) -> EventDict:
     # structlog's TimeStamper takes longer than all other processing of a line.
-    now = time.time()
-    line["time"] = f"{_format_second(int(now))}.{int(now % 1 * 1000):03d}+00:00"
+    line["time"] = _format_time()
     return line
+
+
+def _format_time() -> str:
+    now = time.time()
+    return f"{_format_second(int(now))}.{int(now % 1 * 1000):03d}+00:00"
 
 
 @functools.lru_cache(maxsize=2)
@@ -101,14 +128,12 @@ def _to_json(_logger: Any, _method: str, line: EventDict) -> str:
 
 #: Attributes of every record that are no fields of its own.
 _CONTEXT: tuple[Processor, ...] = (_add_time, structlog.stdlib.add_log_level, _add_ids)
-#: The end of a line in production.
-_JSON: tuple[Processor, ...] = (EventRenamer("message"), _to_json)
 
 
 def _formatter(*, production: bool) -> logging.Formatter:
     end: tuple[Processor, ...]
     if production:
-        end = (format_exc_info, *_JSON)
+        end = (format_exc_info, EventRenamer("message"), _to_json)
     else:
         # Not the traceback of rich, which shows local variables, passwords among them.
         colors = sys.stderr.isatty()
@@ -121,30 +146,6 @@ def _formatter(*, production: bool) -> logging.Formatter:
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *end],
         foreign_pre_chain=[*_CONTEXT, structlog.stdlib.add_logger_name, structlog.stdlib.ExtraAdder(), _drop_color],
     )
-
-
-class _LineLogger:
-    """Logger of finished lines, without the cost of a logging.LogRecord (line of code, thread, process)."""
-
-    def __init__(self, lines: Lines) -> None:
-        self.info = lines.add
-
-
-def _request_logger(lines: Lines | None = None) -> Any:
-    """Make the logger of requests: through `logging`, or, faster, directly to `lines`."""
-    if lines is None:
-        return structlog.wrap_logger(
-            logging.getLogger(_REQUESTS), processors=[render_to_log_kwargs], wrapper_class=structlog.stdlib.BoundLogger
-        )
-    return structlog.wrap_logger(
-        _LineLogger(lines),
-        processors=[_add_time, _add_ids, *_JSON],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLogger(_REQUESTS).getEffectiveLevel()),
-    ).bind(logger=_REQUESTS, level="info")
-
-
-_REQUESTS = "parlance.http"
-_requests = _request_logger()
 
 
 class WithoutQuery(logging.Filter):
@@ -175,7 +176,7 @@ class Outages(logging.Filter):
 
 def configure(settings: Settings) -> None:
     """Send every logger to standard error, at LOG_LEVEL; libraries log from warning on."""
-    global _requests
+    global _json_lines
     lines = Lines()
     logging.config.dictConfig(
         {
@@ -203,4 +204,4 @@ def configure(settings: Settings) -> None:
             },
         }
     )
-    _requests = _request_logger(lines if settings.is_production else None)
+    _json_lines = lines if settings.is_production else None

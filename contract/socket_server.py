@@ -254,6 +254,9 @@ class App(socketio.ASGIApp):  # type: ignore[misc]
             headers["Sec-WebSocket-Version"] = "13"  # RFC 6455, 4.4
             await Response(body, errors.RequestInvalid.status, headers)(scope, receive, send)
             return
+        elif scope["type"] == "http":
+            await self.other_asgi_app(scope, receive, send)
+            return
         await super().__call__(scope, receive, send)
 
 

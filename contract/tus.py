@@ -14,7 +14,6 @@ import re
 from typing import Any
 
 from starlette.datastructures import Headers
-from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import errors
@@ -22,6 +21,7 @@ import errors
 VERSION = "1.0.0"
 _CONTENT_TYPE = "application/offset+octet-stream"
 _OVERRIDE = b"x-http-method-override"
+_PARAMETER = re.compile(r"\{[^}]+\}")
 #: Headers that belong to an extension, of those that are not offered.
 _NOT_OFFERED = {
     "Upload-Concat": "concatenation",
@@ -34,9 +34,10 @@ _SINGLE = ("Tus-Resumable", "Upload-Length", "Upload-Offset", "Upload-Metadata")
 _INTEGER = re.compile("[0-9]{1,15}", re.ASCII)
 
 
-def paths(document: dict[str, Any]) -> list[re.Pattern[str]]:
-    """Return patterns of the tus paths."""
-    return [compile_path(path)[0] for path, item in document["paths"].items() if item.get("x-tus")]
+def pattern(document: dict[str, Any]) -> re.Pattern[str]:
+    """Return a pattern of the tus paths."""
+    literals = (_PARAMETER.split(path) for path, item in document["paths"].items() if item.get("x-tus"))
+    return re.compile("|".join("[^/]+".join(map(re.escape, each)) for each in literals))
 
 
 class Protocol:
@@ -44,10 +45,10 @@ class Protocol:
 
     def __init__(self, app: ASGIApp, document: dict[str, Any]) -> None:
         self._app = app
-        self._paths = paths(document)
+        self._pattern = pattern(document)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not any(each.match(scope["path"]) for each in self._paths):
+        if scope["type"] != "http" or not self._pattern.fullmatch(scope["path"]):
             await self._app(scope, receive, send)
             return
         for name, value in scope["headers"]:
@@ -72,10 +73,10 @@ class Requests:
 
     def __init__(self, app: ASGIApp, document: dict[str, Any]) -> None:
         self._app = app
-        self._paths = paths(document)
+        self._pattern = pattern(document)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and any(each.match(scope["path"]) for each in self._paths):
+        if scope["type"] == "http" and self._pattern.fullmatch(scope["path"]):
             headers = Headers(scope=scope)
             _check(scope["method"], headers)
             if scope["method"] == "POST" and "transfer-encoding" in headers:

@@ -103,7 +103,7 @@ class ReconnectingClient:
         while True:
             urls = self.urls()
             try:
-                phone = await dial(urls[turn % len(urls)], self.learner)
+                phone = await dial(urls[turn % len(urls)], self.learner, within=1)
             except socketio.exceptions.ConnectionError:
                 assert asyncio.get_running_loop().time() < deadline, f"no server takes us within {within} s"
                 turn += at is None

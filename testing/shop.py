@@ -23,13 +23,12 @@ from settings import Settings
 from testing.accounts import make_admin
 from testing.containers import load_settings
 from testing.databases import own_database, rows
-from testing.payments import add_course, is_enrolled
+from testing.payments import PRICE, add_course, is_enrolled
 from testing.polling import eventually, wait_until
-from testing.servers import Learner, address, register, start_server, stop_server
+from testing.servers import Learner, address, http_client, register, start_server, stop_server
 from testing.time_limits import limit
 
 ROOT = Path(__file__).resolve().parent.parent
-PRICE = 49900
 #: Events that an operator subscribes the endpoint to, as in the docs; others are answered with 200.
 SUBSCRIBED = (
     "checkout.session.*",
@@ -92,16 +91,12 @@ class Shop:
 
     @asynccontextmanager
     async def learner(self) -> AsyncIterator[Learner]:
-        async with httpx.AsyncClient(
-            base_url=self.url, headers={"X-Forwarded-For": address()}, timeout=limit(30), trust_env=False
-        ) as http:
+        async with http_client(self.url, headers={"X-Forwarded-For": address()}) as http:
             yield await register(http, ready=False)
 
     @asynccontextmanager
     async def operator(self) -> AsyncIterator[Learner]:
-        async with httpx.AsyncClient(
-            base_url=self.url, headers={"X-Forwarded-For": address()}, timeout=limit(30), trust_env=False
-        ) as http:
+        async with http_client(self.url, headers={"X-Forwarded-For": address()}) as http:
             yield await make_admin(self.container, http)
 
     async def course(self) -> str:
@@ -190,7 +185,7 @@ async def run_shop(
             server = start_server(variables, directory / "server.log", workers=1, port=port)
             container = Container(load_settings(variables))
             try:
-                async with httpx.AsyncClient(trust_env=False) as browser, container.jobs.app.open_async():
+                async with http_client() as browser, container.jobs.app.open_async():
                     stand_ins.webhooks.url = f"{server.url}/payments/webhook"
                     yield Shop(name, server.url, variables, stand_ins, container, browser)
             finally:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
-import functools
 import json
 import logging
 import math
@@ -12,82 +10,40 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
-import google.auth.exceptions
-import google.auth.transport.requests
 import httpx
-from google.oauth2 import service_account
 
 import errors
 import texts
 from adapters.ports import Push
+from adapters.push.google_account import AccountRefused, GoogleAccount
 from settings import Settings
 
 log = logging.getLogger("parlance.push")
 
-#: Timeouts of FCM and of Google's token endpoint, in seconds.
-TIMEOUT = 5
+#: Timeout of FCM in seconds.
+TIMEOUT_SECONDS = 5
 #: Seconds to wait after a 429 without Retry-After, by FCM's documentation; and the longest accepted wait.
 QUOTA_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 60, 60 * 60
 #: FCM's limit of a message in bytes.
 MAX_BYTES = 4096
-_SCOPE = "https://www.googleapis.com/auth/firebase.messaging"
 _FCM_ERROR = "type.googleapis.com/google.firebase.fcm.v1.FcmError"
 
 Message = dict[str, Any]
 
 
-class AccountRefused(errors.Refused):
-    """Google refuses the account's key; the message has the reason."""
-
-
-class _Account:
-    """Service account of a Firebase project, and its latest access token."""
-
-    def __init__(self, settings: Settings) -> None:
-        """Raise ValueError for a private key that cannot be read."""
-        assert settings.firebase_private_key is not None
-        account = {
-            "type": "service_account",
-            "project_id": settings.firebase_project_id,
-            "client_email": settings.firebase_client_email,
-            "private_key": settings.firebase_private_key.get_secret_value(),
-            "token_uri": settings.firebase_token_url,
-        }
-        self._credentials: Any = service_account.Credentials.from_service_account_info(  # type: ignore[no-untyped-call]
-            account, scopes=[_SCOPE]
-        )
-        self._refreshing: asyncio.Task[None] | None = None
-
-    async def access_token(self, *, instead_of: str | None = None) -> str:
-        """Return a valid token other than `instead_of`; raise AccountRefused or Unavailable."""
-        if not self._credentials.valid or self._credentials.token == instead_of:
-            if self._refreshing is None or self._refreshing.done():
-                self._refreshing = asyncio.create_task(self._refresh())
-            await asyncio.shield(self._refreshing)  # one request for all that wait, which fail together
-        return str(self._credentials.token)
-
-    async def _refresh(self) -> None:
-        request = functools.partial(google.auth.transport.requests.Request(), timeout=TIMEOUT)
-        try:
-            await asyncio.to_thread(self._credentials.refresh, request)  # once an hour
-        except google.auth.exceptions.GoogleAuthError as error:
-            if isinstance(error, google.auth.exceptions.RefreshError) and not error.retryable:
-                raise AccountRefused(f"Google refuses the account: {error.args[0]}") from None
-            raise errors.Unavailable(type(error).__name__) from None
-
-
 async def try_account(settings: Settings) -> None:
     """Get an access token, as pushes do; raise AccountRefused, ValueError for a bad key, or Unavailable."""
-    await _Account(settings).access_token()
+    async with httpx.AsyncClient() as http:
+        await GoogleAccount(settings, http).access_token()
 
 
 class FcmSender:
     """Sender of pushes; the job retries failures, not this class."""
 
     def __init__(self, settings: Settings) -> None:
-        self._account = _Account(settings)
         self._url = f"{settings.firebase_api_url}/v1/projects/{settings.firebase_project_id}/messages:send"
-        self._http = httpx.AsyncClient(timeout=TIMEOUT)
+        self._http = httpx.AsyncClient(timeout=TIMEOUT_SECONDS)
+        self._account = GoogleAccount(settings, self._http)
 
     async def send(self, token: str, push: Push) -> Literal["sent", "unregistered", "refused"]:
         message = _fitting_message(token, push)

@@ -140,14 +140,14 @@ def pay_for_something(dev_env: Path) -> str:
         {"mode": "payment", "line_items": items, "success_url": "https://app.example/paid"}
     )
     assert session.url
-    httpx.post(session.url, data={"action": "pay"}, trust_env=False)
+    httpx.post(session.url, data={"action": "pay"}, trust_env=False, timeout=limit(15))
     assert read_standing(dev_env, session.id)["status"] == "paid"
     return session.id
 
 
 def read_standing(dev_env: Path, checkout: str) -> dict[str, Any]:
     ledger = f"{variables(dev_env)['STRIPE_API_URL']}/control/ledger/{checkout}"
-    standing: dict[str, Any] = httpx.get(ledger, trust_env=False).json()
+    standing: dict[str, Any] = httpx.get(ledger, trust_env=False, timeout=limit(15)).json()
     return standing
 
 

@@ -32,12 +32,13 @@ from services.operations.findings import Finding
 from settings import Settings
 from testing.debian_programs import coturn
 from testing.ports import free_port
+from testing.time_limits import limit
 from tests.cli.test_operators import parlance
 
 
 async def examined(settings: Settings, **changes: Any) -> dict[str, Finding]:
     """The findings by check, with some settings changed."""
-    doctor = DoctorService(settings.model_copy(update=changes), revisions(settings), timeout=4)
+    doctor = DoctorService(settings.model_copy(update=changes), revisions(settings), timeout=limit(4))
     return {each.check: each for each in await doctor.examine()}
 
 

@@ -22,6 +22,7 @@ from testing.commands import CommandResult, run_parlance
 from testing.containers import run_jobs
 from testing.databases import rows
 from testing.payments import (
+    PRICE,
     add_course,
     completed,
     deliver,
@@ -31,8 +32,6 @@ from testing.payments import (
     state_of,
     stripe_session,
 )
-
-PRICE = 49900
 
 
 class StripeScript(ThreadingHTTPServer):

@@ -32,6 +32,7 @@ from services.identity.logins import Identity
 from settings import Settings
 from testing.calls import LocalBus
 from testing.ports import free_port
+from testing.time_limits import limit
 from wire.events import Candidate, ErrorCode, Notification
 
 Document = dict[str, Any]
@@ -290,7 +291,9 @@ async def talking_to(services: OddServices) -> AsyncIterator[socketio.AsyncClien
         await asyncio.sleep(0.01)
     client = socketio.AsyncClient(reconnection=False)
     try:
-        await client.connect(f"http://127.0.0.1:{port}", auth={"token": "any"}, transports=["websocket"])
+        await client.connect(
+            f"http://127.0.0.1:{port}", auth={"token": "any"}, transports=["websocket"], wait_timeout=limit(10)
+        )
         yield client
     finally:
         await client.disconnect()
@@ -302,7 +305,7 @@ async def test_invalid_payload_is_not_sent(settings: Settings, caplog: pytest.Lo
     received: list[str] = []
     async with talking_to(OddServices(settings)) as client:
         client.on("*", lambda name, payload: received.append(name))
-        ack = await client.call("find_partner", {}, timeout=15)
+        ack = await client.call("find_partner", {}, timeout=limit(15))
     assert ack["error"]["code"] == "internal" and received == ["error"]
     (record,) = [record for record in caplog.records if record.name == "parlance.contract"]
     assert record.exc_info is not None and isinstance(record.exc_info[1], ContractError)
@@ -313,5 +316,5 @@ async def test_production_does_not_validate_sent_events(settings: Settings) -> N
     received: list[Any] = []
     async with talking_to(OddServices(settings.model_copy(update={"app_env": "production"}))) as client:
         client.on("*", lambda name, payload: received.append((name, payload)))
-        assert await client.call("find_partner", {}, timeout=15) == {"ok": True}
+        assert await client.call("find_partner", {}, timeout=limit(15)) == {"ok": True}
     assert received == [("searching", {"estimated_wait_seconds": -1})]

@@ -17,6 +17,7 @@ import settings as configuration
 from contract import middleware
 from contract.http_server import HttpProtocol
 from testing.metrics import growth, scrape_all
+from testing.polling import eventually
 from testing.servers import Server
 from testing.time_limits import limit
 from tests.contract.test_http_server import serving
@@ -42,7 +43,7 @@ async def read_all(scope: Any, receive: Any, send: Any) -> None:
 
 async def read_answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
     """Read one answer."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(limit(30)):
         head = await reader.readuntil(b"\r\n\r\n")
         size = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
         return int(head.split()[1]), await reader.readexactly(size)
@@ -54,7 +55,7 @@ async def is_refused(reader: asyncio.StreamReader, error: type[errors.ProductErr
     problem = orjson.loads(body)
     assert (status, problem["status"], problem["code"]) == (error.status, error.status, error.code), problem
     assert problem["title"] == error.title and problem["type"].endswith(error.code) and problem["detail"]
-    assert await asyncio.wait_for(reader.read(), 30) == b""
+    assert await asyncio.wait_for(reader.read(), limit(30)) == b""
 
 
 def padded(size: int, lines: int = 1) -> bytes:
@@ -202,7 +203,7 @@ async def test_parser_refusal_has_the_usual_headers(server: Server) -> None:
     async def send_for_head(request: bytes) -> dict[str, str]:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(request)
-        answer = (await asyncio.wait_for(reader.read(), 30)).decode()
+        answer = (await asyncio.wait_for(reader.read(), limit(30))).decode()
         writer.close()
         return dict(line.lower().split(": ", 1) for line in answer.split("\r\n\r\n")[0].split("\r\n")[1:])
 
@@ -243,9 +244,7 @@ async def test_refusals_are_logged_and_counted(server: Server) -> None:
     def lines() -> list[str]:
         return re.findall(f"(?:GET|POST|-) /refused-{name} \\d+", server.log.read_text())
 
-    async with asyncio.timeout(limit(10)):
-        while len(lines()) < len(refused):
-            await asyncio.sleep(0.05)
+    await eventually(lambda: len(lines()) >= len(refused), lambda: f"a line for each; {lines()}")
     assert sorted(lines()) == [f"- /refused-{name} 400", f"GET /refused-{name} 431", f"POST /refused-{name} 400"]
     more = growth(before, await asyncio.to_thread(scrape_all, server.url))
     assert more("parlance_http_requests", status="431") == 1

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import httpx
 import pytest
 import uvicorn
 from starlette.types import Message, Receive, Scope, Send
@@ -17,7 +16,8 @@ from contract import http_server, middleware
 from contract.operations import WHOLE
 from settings import Settings
 from testing.ports import free_port
-from testing.servers import Server
+from testing.servers import Server, http_client
+from testing.time_limits import limit
 
 
 async def talk(server: Server, *requests: str) -> str:
@@ -25,7 +25,7 @@ async def talk(server: Server, *requests: str) -> str:
     host, port = server.url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write("".join(request.replace("\n", "\r\n") for request in requests).encode())
-    answers = await asyncio.wait_for(reader.read(), 10)
+    answers = await asyncio.wait_for(reader.read(), limit(10))
     writer.close()
     return answers.decode()
 
@@ -116,7 +116,7 @@ async def test_scope_extensions_do_not_outlive_a_request() -> None:
         await send({"type": "http.response.start", "status": 204, "headers": []})
         await send({"type": "http.response.body"})
 
-    async with serving(app) as port, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+    async with serving(app) as port, http_client(f"http://127.0.0.1:{port}") as http:
         for _ in range(3):
             await http.get("/")
     assert noted == [False] * 3

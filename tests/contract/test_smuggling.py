@@ -104,7 +104,7 @@ async def exchange(port: int, *segments: bytes) -> tuple[int, bytes]:
             writer.write(segment)
             await writer.drain()
             await asyncio.sleep(0)  # a segment of its own
-        answers = await asyncio.wait_for(reader.read(), 60)
+        answers = await asyncio.wait_for(reader.read(), limit(60))
     except ConnectionError:
         pass
     finally:
@@ -220,7 +220,7 @@ async def test_curl_with_http2_is_answered(server: Server) -> None:
         " %{http_code} %{http_version}",
         f"{server.url}/auth/login",
     ]
-    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=60)
+    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=limit(60))
     assert '"code":"invalid_credentials"' in done.stdout and done.stdout.endswith(" 401 1.1"), done
 
 

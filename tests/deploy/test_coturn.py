@@ -30,6 +30,7 @@ from adapters.turn import Turn
 from settings import Settings
 from testing.debian_programs import DEPLOY, Coturn, certificate, coturn
 from testing.polling import eventually
+from testing.time_limits import limit
 
 pytestmark = pytest.mark.system
 
@@ -195,7 +196,7 @@ async def test_tls_port_takes_no_udp(server: Coturn) -> None:
         Probe, remote_addr=("127.0.0.1", server.tls_port)
     )
     transport.sendto(bytes(stun.Message(stun.Method.BINDING, stun.Class.REQUEST)))
-    assert isinstance(await asyncio.wait_for(refused, 10), ConnectionRefusedError)
+    assert isinstance(await asyncio.wait_for(refused, limit(10)), ConnectionRefusedError)
     transport.close()
 
 

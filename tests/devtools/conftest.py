@@ -11,6 +11,7 @@ import stripe
 
 from devtools.stand_ins import StandIns, running
 from devtools.stand_ins.receiver import Receiver, run_receiver
+from testing.time_limits import limit
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def receiver(stand_ins: StandIns) -> Iterator[Receiver]:
 
 @pytest.fixture
 def browser(stand_ins: StandIns) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=stand_ins.url, trust_env=False) as client:
+    with httpx.Client(base_url=stand_ins.url, trust_env=False, timeout=limit(15)) as client:
         yield client
 
 

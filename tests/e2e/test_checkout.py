@@ -15,10 +15,10 @@ from settings import Settings
 from testing.commands import run_parlance
 from testing.databases import rows, value
 from testing.http_answers import count_statuses
-from testing.payments import expire_checkout
+from testing.payments import PRICE, expire_checkout
 from testing.polling import eventually
 from testing.servers import Learner
-from testing.shop import PRICE, Shop, run_shop
+from testing.shop import Shop, run_shop
 
 
 @pytest.fixture(scope="module", params=["stripe", "razorpay"])

@@ -23,9 +23,10 @@ from settings import Settings
 from testing.admin_rows import add_learner
 from testing.containers import load_settings, run_jobs, running_container
 from testing.databases import own_database, rows, value
-from testing.payments import add_course, is_enrolled
+from testing.payments import PRICE, add_course, is_enrolled
 from testing.polling import eventually
-from testing.shop import PRICE, ROOT, SUBSCRIBED, agrees
+from testing.servers import http_client
+from testing.shop import ROOT, SUBSCRIBED, agrees
 from tests.e2e.conftest import let_heartbeats_age
 
 KILLS = 200
@@ -100,7 +101,7 @@ async def test_two_hundred_kills_lose_or_repeat_no_webhook(
     with lives(environment, tmp_path / "lives.log") as begun:
         stop = asyncio.Event()
         workers = asyncio.create_task(_kill_workers(begun, chance, stop))
-        async with httpx.AsyncClient(trust_env=False, timeout=20) as http:
+        async with http_client() as http:
             next_life = asyncio.create_task(_server(begun, http))
             for webhook in webhooks:
                 pid, url = await next_life
@@ -123,7 +124,7 @@ async def test_two_hundred_kills_lose_or_repeat_no_webhook(
 
     # What the killed workers held is taken up again, as every minute in production.
     let_heartbeats_age(container.settings)
-    await container.jobs.app.configure_task("jobs.retry_stalled").defer_async(timestamp=0)
+    await container.jobs.retry_stalled()
     await run_jobs(container)
     await run_jobs(container)
 

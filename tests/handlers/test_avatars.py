@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from PIL import Image
 
@@ -23,7 +22,7 @@ from testing.call_history import MakeLearner
 from testing.databases import value
 from testing.http_answers import count_statuses
 from testing.pictures import bucket, keys, picture, run_jobs, upload
-from testing.servers import Learner, Server, client, register
+from testing.servers import Learner, Server, client, http_client, register
 
 AVATAR = "/users/me/avatar"
 
@@ -62,7 +61,7 @@ async def test_avatar_type_is_read_from_its_bytes(
     url = answer.json()["avatarUrl"]
     assert url == await read_avatar(ada)
     assert key(settings, url).startswith(f"avatars/{ada.id}/") and url.endswith(".webp")
-    async with httpx.AsyncClient() as anybody:
+    async with http_client() as anybody:
         seen = await anybody.get(url)
     assert seen.status_code == 200 and seen.headers["content-type"] == "image/webp"
     made = Image.open(io.BytesIO(seen.content))
@@ -73,7 +72,7 @@ async def test_bucket_serves_pictures_alone(settings: Settings) -> None:
     store, name = bucket(settings), settings.storage_bucket_name
     for path in ("videos/secret.txt", "avatars.txt", "avatarsx/secret.txt"):
         await asyncio.to_thread(store.put_object, name, path, io.BytesIO(b"nobody sees"), 11)
-    async with httpx.AsyncClient(base_url=settings.storage_endpoint or "") as anybody:
+    async with http_client(settings.storage_endpoint or "") as anybody:
         for path in ("videos/secret.txt", "avatars.txt", "avatarsx/secret.txt", "avatars/../videos/secret.txt", ""):
             answer = await anybody.get(f"/{name}/{path}")
             assert answer.status_code == 403 and b"nobody sees" not in answer.content, path
@@ -173,7 +172,7 @@ HEAD = b'--b\r\nContent-Disposition: form-data; name="file"; filename="me.png"\r
 
 
 async def test_large_body_without_a_length_is_refused_early(server: Server) -> None:
-    async with httpx.AsyncClient(base_url=server.url) as http:
+    async with http_client(server.url) as http:
         learner = await register(http, ready=False)
     reader, writer = await asyncio.open_connection("127.0.0.1", int(server.url.rpartition(":")[2]))
     lines = (f"POST {AVATAR} HTTP/1.1", "Host: parlance", f"Authorization: Bearer {learner.access_token}")
@@ -204,7 +203,7 @@ async def test_large_bodies_do_not_fill_memory(server: Server) -> None:
         for _ in range(500):
             yield bytes(65_536)
 
-    async with httpx.AsyncClient(base_url=server.url, timeout=30) as http:
+    async with http_client(server.url) as http:
         await register(http, ready=False)
         assert (await http.post(AVATAR, **upload(picture()))).status_code == 200
         before = _memory(server)
@@ -231,7 +230,7 @@ async def test_avatar_stays_while_storage_is_unavailable(
     assert await read_avatar(ada) == old
     await run_jobs(settings)
     assert await keys(settings, f"avatars/{ada.id}/") == [key(settings, old)]
-    async with httpx.AsyncClient() as anybody:
+    async with http_client() as anybody:
         assert (await anybody.get(old)).status_code == 200
 
 

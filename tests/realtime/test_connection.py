@@ -27,7 +27,8 @@ from contract.event_rate import EventLimit
 from models import Profile, RefreshToken, User
 from settings import Settings
 from testing.calls import MakePhone, ban
-from testing.servers import Learner, Server
+from testing.servers import Learner, Server, http_client
+from testing.time_limits import limit
 from tests.contract.test_rest_contract import assert_problem
 
 
@@ -37,7 +38,9 @@ async def refusal(server: Server, auth: Any, *, headers: dict[str, str] | None =
     client = socketio.AsyncClient(reconnection=False)
     client.on("connect_error", refusals.append)
     try:
-        await client.connect(server.url, auth=auth, headers=headers or {}, transports=["websocket"])
+        await client.connect(
+            server.url, auth=auth, headers=headers or {}, transports=["websocket"], wait_timeout=limit(10)
+        )
     except socketio.exceptions.ConnectionError:
         assert len(refusals) == 1
         return refusals[0]
@@ -160,8 +163,10 @@ async def test_polling_transport_is_refused(server: Server, learner: Learner) ->
     client = socketio.AsyncClient(reconnection=False)
     # The client reads the refusal's body, which aiohttp's connection may not have outlived.
     with pytest.raises((socketio.exceptions.ConnectionError, RuntimeError)):
-        await client.connect(server.url, auth={"token": learner.access_token}, transports=["polling"])
-    async with httpx.AsyncClient(base_url=server.url) as http:
+        await client.connect(
+            server.url, auth={"token": learner.access_token}, transports=["polling"], wait_timeout=limit(10)
+        )
+    async with http_client(server.url) as http:
         for query in ("EIO=4&transport=polling", "EIO=4", "EIO=4&transport=websocket", "transport=polling&j=0"):
             for method in ("GET", "POST"):
                 answer = await http.request(method, f"/socket.io/?{query}")
@@ -183,7 +188,7 @@ WEBSOCKET_ONLY = "WebSocket only: connect with transports: ['websocket'], EIO=4.
     ],
 )
 async def test_plain_request_names_the_transport(server: Server, query: str, advice: str) -> None:
-    async with httpx.AsyncClient(base_url=server.url) as http:
+    async with http_client(server.url) as http:
         for method in ("GET", "POST"):
             answer = await http.request(method, f"/socket.io/?{query}")
             assert_problem(answer, "request_invalid")
@@ -243,7 +248,7 @@ async def upgrade(server: Server, path: str = SESSION, **headers: str | list[str
     reader, writer = await asyncio.open_connection(host, int(port))
     try:
         writer.write("\r\n".join([f"GET {path} HTTP/1.1", *lines, "", ""]).encode())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(limit(10)):
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
             if head.startswith("HTTP/1.1 101"):
                 head += (await reader.readuntil(b"}"))[2:].decode(errors="replace")

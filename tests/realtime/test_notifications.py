@@ -7,8 +7,6 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from container import Container
 from services.messaging import notification_templates, notifications
 from settings import Settings
@@ -16,7 +14,7 @@ from testing.calls import match
 from testing.containers import load_settings
 from testing.databases import rows, value
 from testing.polling import eventually
-from testing.servers import Learner, Phone, dial, register, start_server, stop_server
+from testing.servers import Learner, Phone, dial, http_client, register, start_server, stop_server
 
 MakePhone = Callable[..., Awaitable[Phone]]
 
@@ -83,7 +81,7 @@ async def test_sockets_are_registered_again_after_redis_loss(
     server = start_server(variables, tmp_path / "server.log", workers=1)
     container = Container(load_settings(variables))
     try:
-        async with httpx.AsyncClient(base_url=server.url) as http:
+        async with http_client(server.url) as http:
             phone = await dial(server.url, await register(http, ready=False))
             notification = await add_notification(container, phone.learner, HELLO)
             await container.redis.flushall()

@@ -197,7 +197,11 @@ async def test_connect_to_unknown_namespace_in_a_client(server: Server, learner:
     client.on("connect_error", errors.append, namespace="/admin")
     with pytest.raises(socketio.exceptions.ConnectionError):
         await client.connect(
-            server.url, auth={"token": learner.access_token}, namespaces=["/", "/admin"], transports=["websocket"]
+            server.url,
+            auth={"token": learner.access_token},
+            namespaces=["/", "/admin"],
+            transports=["websocket"],
+            wait_timeout=limit(10),
         )
     assert errors == [{"message": "Invalid namespace"}]
     await client.disconnect()

@@ -48,8 +48,8 @@ from settings import Settings
 from testing.admin_rows import add_learner
 from testing.containers import load_settings, running_container
 from testing.databases import own_database, rows
-from testing.payments import add_course, state_of
-from testing.shop import PRICE, SUBSCRIBED, agrees
+from testing.payments import PRICE, add_course, state_of
+from testing.shop import SUBSCRIBED, agrees
 
 SEED = int(os.environ.get("PAYMENT_SEED", "20261123"))
 WHOLE_WAY = int(os.environ.get("PAYMENT_STREAMS", "240"))

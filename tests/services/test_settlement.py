@@ -17,6 +17,7 @@ from testing.admin_rows import add_learner
 from testing.containers import run_jobs, running_container
 from testing.databases import own_database, rows, value
 from testing.payments import (
+    PRICE,
     Webhook,
     add_course,
     completed,
@@ -35,7 +36,6 @@ from testing.payments import (
     with_payment_accounts,
 )
 
-PRICE = 49900
 MakeWebhook = Callable[[Order], Webhook]
 MakeOrder = Callable[..., Any]
 
