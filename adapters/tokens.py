@@ -1,4 +1,4 @@
-"""Access tokens: RS256 JWTs that anyone can verify with the published keys."""
+"""Access tokens: RS256 JWTs, verified with the published keys."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from joserfc.jwk import GuestProtocol, RSAKey
 import errors
 from adapters.keys import KeyRing
 
-#: Seconds that clocks may differ.
+#: Accepted difference of clocks in seconds.
 LEEWAY_SECONDS = 30
 _PLAYBACK = "playback"
 _DEVICE = "device"
-#: How long a device is known after its last login or refresh. A pruned signing key ends the proofs made with it sooner.
+#: Lifetime of a device proof after the last login or refresh; pruning its signing key ends it sooner.
 DEVICE_PROOF_LIFETIME = timedelta(days=180)
-#: Verified tokens that are cached; the longest known go first.
+#: Maximum of cached verified tokens; the oldest are dropped first.
 _CACHE_SIZE = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a verified access token says. `family_id` is the login it belongs to (claim `sid`)."""
+    """Claims of a verified access token. `family_id` is its login (claim `sid`)."""
 
     user_id: str
     email: str
@@ -36,7 +36,7 @@ class Identity:
 
 
 class AccessTokens:
-    """Signs with the ring's signing key, verifies with every published one."""
+    """Access tokens, signed with the signing key, verified with every published one."""
 
     def __init__(self, keys: KeyRing, *, issuer: str, audience: str, lifetime: timedelta) -> None:
         self._keys = keys
@@ -52,12 +52,12 @@ class AccessTokens:
             sub={"essential": True},
             sid={"essential": True},
         )
-        #: What each verified token says, and when it expires: checking a signature takes longer than a whole request.
+        #: Claims and expiry of each verified token: checking a signature takes longer than a whole request.
         self._verified: dict[str, tuple[Identity, float]] = {}
         self._keys_seen = keys.version
 
     def issue(self, *, user_id: str, email: str, role: str, family_id: str) -> str:
-        """Sign a token that lives for `lifetime`."""
+        """Sign a token that is valid for `lifetime`."""
         issued_at = int(time.time())
         self._keys.refresh()
         signing_key = self._keys.signing_key
@@ -75,7 +75,7 @@ class AccessTokens:
         return jwt.encode(header, claims, signing_key, algorithms=["RS256"])
 
     def verify(self, token: str) -> Identity:
-        """Read a token, or raise Unauthenticated without saying which check failed."""
+        """Verify and read a token; raise Unauthenticated, without the check that failed."""
         self._keys.refresh()
         if self._keys.version != self._keys_seen:
             self._verified.clear()
@@ -94,7 +94,7 @@ class AccessTokens:
 
     def _read(self, token: str) -> tuple[Identity, float]:
         try:
-            decoded = jwt.decode(token, self._key_of, algorithms=["RS256"])
+            decoded = jwt.decode(token, self._find_key, algorithms=["RS256"])
             if decoded.header.get("typ") != "JWT":
                 raise errors.Unauthenticated()
             self._claims.validate(decoded.claims)
@@ -107,7 +107,7 @@ class AccessTokens:
         except (JoseError, ValueError, KeyError, TypeError, AttributeError):
             raise errors.Unauthenticated() from None
 
-    def _key_of(self, token: GuestProtocol) -> RSAKey:
+    def _find_key(self, token: GuestProtocol) -> RSAKey:
         # Not a key set: for a missing kid the library would pick a key by itself.
         key_id = token.headers().get("kid")
         key = self._keys.find(key_id) if isinstance(key_id, str) else None
@@ -118,7 +118,7 @@ class AccessTokens:
     # --- Playback: a token that opens one lesson's playlists, and nothing else -----------------------
 
     def issue_playback(self, identity: Identity, lesson_id: str, lifetime: timedelta) -> str:
-        """Sign what a player carries in its addresses; `typ` and audience keep it from being an access token."""
+        """Sign a token for a player's addresses; its `typ` and audience differ from an access token's."""
         self._keys.refresh()
         signing_key = self._keys.signing_key
         header = {"alg": "RS256", "kid": signing_key.kid, "typ": _PLAYBACK}
@@ -142,7 +142,7 @@ class AccessTokens:
             lesson={"essential": True, "value": lesson_id},
         )
         try:
-            decoded = jwt.decode(token, self._key_of, algorithms=["RS256"])
+            decoded = jwt.decode(token, self._find_key, algorithms=["RS256"])
             if decoded.header.get("typ") != _PLAYBACK:
                 raise errors.Unauthenticated()
             claims.validate(decoded.claims)
@@ -150,10 +150,10 @@ class AccessTokens:
         except (JoseError, ValueError, KeyError, TypeError, AttributeError):
             raise errors.Unauthenticated() from None
 
-    # --- Device proofs: this device has logged in to this account; nothing is opened with them --------
+    # --- Device proofs: this device has logged in to this account; they grant no access ---------------
 
     def issue_device_proof(self, account: str, device_id: str) -> str:
-        """Sign that a device has logged in to an account, whose name here is its canonical e-mail address, hashed."""
+        """Sign that a device has logged in to an account, named by the hash of its canonical e-mail address."""
         self._keys.refresh()
         signing_key = self._keys.signing_key
         header = {"alg": "RS256", "kid": signing_key.kid, "typ": _DEVICE}
@@ -167,7 +167,7 @@ class AccessTokens:
         return jwt.encode(header, claims, signing_key, algorithms=["RS256"])
 
     def is_device_proof(self, token: str, account: str, device_id: str) -> bool:
-        """Say whether a proof is of this account and device; False for any other text."""
+        """Return whether a proof is of this account and device; False for any other text."""
         self._keys.refresh()
         claims = jwt.JWTClaimsRegistry(
             iss={"essential": True, "value": self._issuer},
@@ -177,14 +177,14 @@ class AccessTokens:
             device={"essential": True, "value": device_id},
         )
         try:
-            decoded = jwt.decode(token, self._key_of, algorithms=["RS256"])
+            decoded = jwt.decode(token, self._find_key, algorithms=["RS256"])
             claims.validate(decoded.claims)
             return decoded.header.get("typ") == _DEVICE
         except (errors.Unauthenticated, JoseError, ValueError, KeyError, TypeError, AttributeError):
             return False
 
     def jwks(self) -> dict[str, Any]:
-        """The published keys as a JSON Web Key Set (RFC 7517)."""
+        """Return the published keys as a JSON Web Key Set (RFC 7517)."""
         fields = ("kty", "use", "alg", "kid", "n", "e")
         self._keys.refresh()
         keys = [key.as_dict(private=False) for key in self._keys.public_keys.values()]

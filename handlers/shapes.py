@@ -1,4 +1,4 @@
-"""Owns the wire form of every row: a whitelist of fields, in camelCase. Nothing else decides what leaves the house."""
+"""Responses made from rows: a whitelist of fields, in camelCase. No other module decides which fields are sent."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ Fields = TypeVar("Fields")
 
 
 class ItemPage(TypedDict, Generic[Item]):
-    """Any page of the spec: they differ in their items alone."""
+    """Any page of the spec; pages differ only in their items."""
 
     items: list[Item]
     nextCursor: str | None
@@ -55,12 +55,12 @@ def instant(value: datetime | None) -> str | None: ...
 
 
 def instant(value: datetime | None) -> str | None:
-    """RFC 3339 in UTC with `Z`, to the millisecond."""
+    """Format an instant as RFC 3339 in UTC with `Z`, to the millisecond."""
     if value is None:
         return None
     if value.utcoffset():
         value = value.astimezone(UTC)
-    text = orjson.dumps(value).decode()  # a third of what `isoformat` takes, and a list has many
+    text = orjson.dumps(value).decode()  # a third of the time of `isoformat`; a list has many instants
     return f"{text[1:24]}Z" if value.microsecond else f"{text[1:20]}.000Z"
 
 
@@ -370,7 +370,7 @@ def lesson(row: Lesson, *, admin: bool) -> rest.Lesson:
         "isFree": row.is_free,
         "hasVideo": row.video_url is not None,
         "durationSecs": row.duration_secs,
-        # How the work on a video goes is of interest only to who has sent it.
+        # The state of a video's transcoding is for administrators only.
         "videoStatus": row.video_status.value if admin else None,
         "videoProgress": row.video_progress if admin else None,
         "videoError": row.video_error if admin else None,

@@ -1,4 +1,4 @@
-"""Servers in processes of their own, registered learners, and their HTTP and Socket.IO clients."""
+"""Server processes, registered learners, and their HTTP and Socket.IO clients."""
 
 from __future__ import annotations
 

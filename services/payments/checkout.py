@@ -63,15 +63,15 @@ class CheckoutService:
         raise errors.Unavailable()
 
     async def _is_still_open(self, order: Order) -> bool:
-        """Ask the provider for the state of an order whose page has closed or was used.
+        """Query the provider for the state of an order whose page has expired or was used.
 
-        Only the provider knows of a payment in the page's last minute, or of a lost webhook.
+        A payment in the page's last minute, or a lost webhook, is not recorded here.
         """
         try:
             facts = await get_provider(self._providers, order.provider).look_up(order.provider_session_id or "")
         except errors.Unavailable:
             if order.status is OrderStatus.PROCESSING:
-                return True  # as far as anybody knows
+                return True  # the provider may still change it
             raise
         settled: Order | None = None
         async with self._database.transaction() as db:
@@ -95,7 +95,7 @@ class CheckoutService:
                     col(Order.course_id) == course_id,
                     col(Order.status).in_(OPEN_STATUSES),
                 )
-                # Its page was never returned to anybody, so nobody can have paid.
+                # Its page was never returned, so it cannot have been paid.
                 await db.execute(
                     sa.update(Order)
                     .where(
@@ -178,7 +178,7 @@ class CheckoutService:
         try:
             checkout = await get_provider(self._providers, order.provider).create_checkout(purchase)
         except errors.ProductError as error:
-            # Refused is refused for good: the next attempt is another order. Otherwise the next may try at once.
+            # A refusal is final: the next attempt is another order. Otherwise the next may try at once.
             outcome: dict[str, OrderStatus | None] = (
                 {"status": OrderStatus.FAILED}
                 if isinstance(error, errors.PaymentRefused)

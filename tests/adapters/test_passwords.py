@@ -1,4 +1,4 @@
-"""Passwords: one form for each, older hashes that still open, and none of the commonest."""
+"""Passwords: one prepared form, older hashes that are still accepted, and refusal of the commonest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Courses and lessons, as administrators make them and learners take them."""
+"""Courses and lessons: administration, enrollment, progress."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ async def test_thumbnails_are_public_and_replaced(settings: Settings, admin: Lea
     first = (await admin.http.put(address, **upload(picture()))).json()["thumbnailUrl"]
     second = (await admin.http.put(address, **upload(picture("JPEG", (300, 900))))).json()["thumbnailUrl"]
     assert (await admin.http.get(f"/courses/{course}")).json()["thumbnailUrl"] == second != first
-    assert re.search(rf"/thumbnails/courses/{course}/[0-9]+\.webp$", second), "the brief's path"
+    assert re.search(rf"/thumbnails/courses/{course}/[0-9]+\.webp$", second), "the specified path"
     async with http_client() as anybody:
         seen = await anybody.get(second)
     assert Image.open(io.BytesIO(seen.content)).size == (1280, 720)

@@ -1,4 +1,4 @@
-"""The wire form of what every answer has."""
+"""Common wire forms of responses."""
 
 from __future__ import annotations
 

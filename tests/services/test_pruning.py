@@ -1,4 +1,4 @@
-"""What the nightly job deletes, and what it has to keep."""
+"""Rows that the nightly job deletes, and rows that it keeps."""
 
 from __future__ import annotations
 
