@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 from adapters.counting import Traffic
 
@@ -21,10 +21,10 @@ class Bus(Protocol):
     def on(self, kind: str, handler: Handler) -> None:
         """Call `handler(socket, *arguments)` for each message of `kind` that is for a socket of this worker."""
 
-    async def send(self, socket: str, kind: str, *arguments: Any) -> None:
+    async def send(self, socket: str, kind: str, *arguments: object) -> None:
         """Hand a message on; raise Unavailable where it could not be. To an own socket: call the handler."""
 
-    def post(self, socket: str, kind: str, *arguments: Any) -> None:
+    def post(self, socket: str, kind: str, *arguments: object) -> None:
         """Hand a message on at the end of this turn of the event loop.
 
         Raises Unavailable where it is known that it can't go: a dead worker, a full queue, Redis away.
@@ -205,7 +205,7 @@ class PaymentProvider(Protocol):
     async def look_up(self, session_id: str) -> list[Fact]:
         """Return all that is known of a checkout and its payment, the checkout first."""
 
-    async def changes(self, since: datetime) -> list[RefundFact | DisputeFact]:
+    async def list_changes(self, since: datetime) -> list[RefundFact | DisputeFact]:
         """Return the refunds and disputes that were made since then, of all orders."""
 
     async def close(self) -> None: ...
