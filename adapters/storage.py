@@ -6,7 +6,8 @@ import asyncio
 import io
 import secrets
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,11 @@ def content_disposition(name: str) -> str:
     # In quotes some programs read `\\` and `%` as the beginning of something else.
     plain = "".join(each if each.isascii() and each.isprintable() and each not in '"\\%' else "_" for each in letters)
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
+
+
+def get_folder(key: str) -> str:
+    """Return the beginning of a key up to its last slash, which is the prefix of all objects beside it."""
+    return key.rpartition("/")[0] + "/"
 
 
 class Storage:
@@ -98,6 +104,16 @@ class Storage:
     async def put(self, key: str, data: bytes, content_type: str) -> None:
         """Store an object; raise Unavailable."""
         await self._run(self._client.put_object, self.bucket, key, io.BytesIO(data), len(data), content_type)
+
+    @asynccontextmanager
+    async def put_or_undo(self, key: str, data: bytes, content_type: str) -> AsyncIterator[None]:
+        """Store an object, and remove it again where the block raises: it is stored before a row names it."""
+        await self.put(key, data, content_type)
+        try:
+            yield
+        except BaseException:
+            await self.delete(key)
+            raise
 
     async def delete(self, key: str) -> None:
         """Remove an object; one that is not there is removed already. Raises Unavailable."""

@@ -18,10 +18,10 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 import errors
 from adapters.database import Database
 from adapters.jobs import Jobs
-from adapters.storage import Storage
+from adapters.storage import Storage, get_folder
+from instants import utc_now
 from jobs import delete_object, delete_upload, transcode_upload
 from models import Lesson, VideoStatus, VideoUpload
-from models.columns import utc_now
 from services.learning.lessons import read_visible_lesson
 from services.operations.audit import AuditService
 
@@ -207,7 +207,7 @@ class UploadsService:
         await self._advance(row, [*row.tags, tag], None)
 
     async def _store_tail(self, row: VideoUpload, rest: bytes) -> None:
-        tail = f"{_get_folder(row.key)}tail-{row.writer}" if rest else None
+        tail = f"{get_folder(row.key)}tail-{row.writer}" if rest else None
         if tail:
             await self._storage.put(tail, rest, _CONTENT_TYPE)
         await self._advance(row, row.tags, tail, len(rest))
@@ -265,7 +265,7 @@ class UploadsService:
     async def delete_stored(self, key: str, attempt: str) -> None:
         """Delete what is stored of an aborted upload."""
         await self._storage.abort_multipart_upload(key, attempt)
-        await self._storage.delete_all(_get_folder(key))
+        await self._storage.delete_all(get_folder(key))
 
     # --- Both -----------------------------------------------------------------------------------------
 
@@ -294,10 +294,6 @@ class UploadsService:
 def _make_key(lesson: Lesson) -> str:
     """Make the key of an upload, in a folder of its own apart from earlier uploads."""
     return f"videos/courses/{lesson.course_id}/{lesson.id}/{uuid.uuid4().hex}/original.mp4"
-
-
-def _get_folder(key: str) -> str:
-    return key.rpartition("/")[0] + "/"
 
 
 async def _split_parts(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

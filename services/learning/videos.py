@@ -25,7 +25,7 @@ import errors
 from adapters.database import Database
 from adapters.ffmpeg import Ffmpeg, NotPlayable, workspace
 from adapters.jobs import Jobs
-from adapters.storage import Storage
+from adapters.storage import Storage, get_folder
 from jobs import delete_unused_video, transcode_original
 from models import Lesson, VideoStatus
 from services.messaging import notification_templates
@@ -84,7 +84,7 @@ class VideosService:
             if not await self._is_wanted(lesson_id, source):
                 if attempt is not None:
                     await self._storage.abort_multipart_upload(source, attempt)
-                await self.tidy(lesson_id, _get_folder(source))
+                await self.tidy(lesson_id, get_folder(source))
                 return
             if attempt is not None:
                 await self._storage.complete_multipart_upload(source, attempt, list(tags))
@@ -101,7 +101,7 @@ class VideosService:
             await self._fail(lesson_id, source, f"The work on the video did not succeed; {again}.", kept=kept)
 
     async def _make(self, lesson_id: str, source: str) -> None:
-        hls = f"{_get_folder(source)}hls-{uuid.uuid4().hex}/"
+        hls = f"{get_folder(source)}hls-{uuid.uuid4().hex}/"
         with workspace() as folder:
             original, made = folder / "original", folder / "hls"
             made.mkdir()
@@ -126,9 +126,9 @@ class VideosService:
 
     async def _publish(self, lesson_id: str, source: str, hls: str, seconds: int) -> None:
         async with self._database.transaction() as db:
-            lesson = (await db.exec(select(Lesson).where(*_is_source_of(lesson_id, source)).with_for_update())).first()
-            folders = {_get_folder(source)}
-            if lesson is not None:  # else deleted, or another upload's meanwhile
+            lesson = await _lock_lesson(db, lesson_id, source)
+            folders = {get_folder(source)}
+            if lesson is not None:
                 folders |= _list_folders(lesson)
                 lesson.video_url, lesson.duration_secs, lesson.video_original = f"{hls}master.m3u8", seconds, source
                 lesson.video_status, lesson.video_source, lesson.video_progress = VideoStatus.READY, None, 100
@@ -142,8 +142,8 @@ class VideosService:
         Without `kept` there is no original in storage.
         """
         async with self._database.transaction() as db:
-            lesson = (await db.exec(select(Lesson).where(*_is_source_of(lesson_id, source)).with_for_update())).first()
-            folders = {_get_folder(source)}
+            lesson = await _lock_lesson(db, lesson_id, source)
+            folders = {get_folder(source)}
             if lesson is not None:
                 folders |= _list_folders(lesson)
                 lesson.video_status, lesson.video_source, lesson.video_error = VideoStatus.FAILED, None, reason
@@ -170,9 +170,9 @@ class VideosService:
             lesson = await db.get(Lesson, uuid.UUID(lesson_id))
         used: list[str] = []
         if lesson is not None:
-            if lesson.video_source and _get_folder(lesson.video_source) == folder:
+            if lesson.video_source and get_folder(lesson.video_source) == folder:
                 return
-            used = [_get_folder(lesson.video_url)] if lesson.video_url else []
+            used = [get_folder(lesson.video_url)] if lesson.video_url else []
             used += _list_originals(lesson)
         await self._storage.delete_many([key for key in keys if not key.startswith(tuple(used))])
 
@@ -238,19 +238,20 @@ def _is_source_of(lesson_id: str, source: str) -> tuple[sa.ColumnElement[bool], 
     return col(Lesson.id) == uuid.UUID(lesson_id), col(Lesson.video_source) == source
 
 
-def _get_folder(key: str) -> str:
-    return key.rpartition("/")[0] + "/"
+async def _lock_lesson(db: AsyncSession, lesson_id: str, source: str) -> Lesson | None:
+    """Lock a lesson whose video is made of this upload; None where it is deleted, or has another upload since."""
+    return (await db.exec(select(Lesson).where(*_is_source_of(lesson_id, source)).with_for_update())).first()
 
 
 def _list_folders(lesson: Lesson) -> set[str]:
     """Return the folders of the uploads that a lesson refers to."""
-    played = {_get_folder(_get_folder(lesson.video_url)[:-1])} if lesson.video_url else set()
-    return played | ({_get_folder(lesson.video_original)} if lesson.video_original else set())
+    played = {get_folder(get_folder(lesson.video_url)[:-1])} if lesson.video_url else set()
+    return played | ({get_folder(lesson.video_original)} if lesson.video_original else set())
 
 
 def _list_originals(lesson: Lesson) -> list[str]:
     """Return the originals to keep: the newest, and that of what learners play."""
-    played = [f"{_get_folder(_get_folder(lesson.video_url)[:-1])}original"] if lesson.video_url else []
+    played = [f"{get_folder(get_folder(lesson.video_url)[:-1])}original"] if lesson.video_url else []
     return played + ([lesson.video_original] if lesson.video_original else [])
 
 
