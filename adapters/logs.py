@@ -70,7 +70,7 @@ def request(method: str, path: str, status: int, seconds: float) -> None:
     _requests.info(f"{method} {path} {status}", milliseconds=round(seconds * 1000, 1))
 
 
-def _add_time(_logger: Any, _method: str, line: EventDict) -> EventDict:
+def _add_time(_logger: object, _method: str, line: EventDict) -> EventDict:
     # structlog's TimeStamper takes longer than all else that is done to a line.
     now = time.time()
     line["time"] = f"{_format_second(int(now))}.{int(now % 1 * 1000):03d}+00:00"
@@ -82,7 +82,7 @@ def _format_second(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
-def _add_ids(_logger: Any, _method: str, line: EventDict) -> EventDict:
+def _add_ids(_logger: object, _method: str, line: EventDict) -> EventDict:
     line["request_id"] = request_id.get()
     for variable in (job_id, socket_id, user_id):
         if (value := variable.get()) is not None:
@@ -90,12 +90,12 @@ def _add_ids(_logger: Any, _method: str, line: EventDict) -> EventDict:
     return line
 
 
-def _drop_color(_logger: Any, _method: str, line: EventDict) -> EventDict:
+def _drop_color(_logger: object, _method: str, line: EventDict) -> EventDict:
     line.pop("color_message", None)  # uvicorn's second version of each message
     return line
 
 
-def _to_json(_logger: Any, _method: str, line: EventDict) -> str:
+def _to_json(_logger: object, _method: str, line: EventDict) -> str:
     return orjson.dumps(line, default=str).decode()
 
 

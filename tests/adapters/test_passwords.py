@@ -159,4 +159,4 @@ def test_common_passwords_are_loaded_when_needed() -> None:
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env={**os.environ})
     count, size = map(int, ran.stdout.split())
     assert count > 5000 and size < 2_000_000
-    assert all(len(word) >= passwords.MIN_CHARACTERS for word in passwords._common())
+    assert all(len(word) >= passwords.MIN_PASSWORD_LENGTH for word in passwords._read_common())
