@@ -11,13 +11,14 @@ from contract import admin_page, docs, events, middleware, practice_page, rest, 
 
 
 def create(container: Container | None = None, openapi: dict[str, Any] | None = None) -> ASGIApp:
-    """Compose the app; uvicorn calls this in each worker. Benchmarks pass an `openapi` with an operation of theirs."""
+    """Compose the app; uvicorn calls this in each web process. Benchmarks pass their own `openapi`."""
     services = container or Container(configuration.load())
     logs.configure(services.settings)
     openapi = openapi or schemas.load(schemas.OPENAPI)
     documents = docs.routes(openapi, schemas.load(schemas.ASYNCAPI))
     practice = practice_page.routes(services.storage.public_origin, services.storage.signed_origin)
-    api = tus.Protocol(rest.build(services, openapi), openapi)
+    # Connexion's app for servers only awaits its middleware.
+    api = tus.Protocol(rest.build(services, openapi).middleware, openapi)
     http = middleware.Pages([*documents, *admin_page.routes(), *practice], api)
     return middleware.wrap(
         socket_server.App(events.build(services), http), services.settings, services.metrics.count_request

@@ -88,7 +88,7 @@ class Container:
         self.redis = redis.connect(settings)
         self._bus_connections = RedisPipeline(settings, buses.LUA), RedisPipeline(settings, buses.LUA)
         self.scripts = RedisPipeline(settings, LUA_DIRECTORY)
-        self.bus: Bus = bus or buses.WorkerBus(
+        self.bus: Bus = bus or buses.ProcessBus(
             *self._bus_connections, directory=buses.directory(settings), required=settings.bus_directory is not None
         )
         self.rate_limiter = RateLimiter(self.redis, settings.rate_limit_factor)

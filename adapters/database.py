@@ -73,9 +73,9 @@ async def lock_name(db: AsyncSession, name: str) -> None:
 
 
 async def plan_by_values(db: AsyncSession) -> None:
-    """Have each statement of this transaction planned for its values, however often it was asked before.
+    """Plan each statement of this transaction for its values, also if it was prepared before.
 
-    A plan for all values knows no partial index, no prefix, and not that the last month is little of a table.
+    A generic plan uses no partial index and no prefix, and does not expect that a month is a small part of a table.
     """
     await db.execute(text("SET LOCAL plan_cache_mode = force_custom_plan"))
 

@@ -1,4 +1,4 @@
-"""JSON text of values that orjson refuses as well."""
+"""JSON encoding, also of values that orjson refuses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Facts about a video file, read with PyAV in a process of its own.
+"""Properties of a video file, read with PyAV in a separate process.
 
 `python -m adapters.probing FORMATS FILE...` is that process: it writes a JSON list with an object a file. Only fields
 of the containers and of decoded frames count, never a text in the file.
@@ -16,13 +16,13 @@ from typing import Any, BinaryIO
 
 from adapters import confined
 
-#: Frames of 8K have 33 megapixels; what says it has many more is an attack on memory.
+#: Frames of 8K have 33 megapixels; a header with many more is an attack on memory.
 MAX_PIXELS = 40_000_000
 _MEMORY_BYTES = 2 * 1024 * 1024 * 1024
 _TIMEOUT_SECONDS = 60
 #: Packets that are decoded in search of a first picture.
 _MAX_PACKETS = 500
-#: Frames a second of what is made; a rate beyond is that of a clock, not of pictures.
+#: Highest frame rate of the result; a higher one is the rate of a clock, not of pictures.
 _MIN_RATE, _MAX_RATE, _DEFAULT_RATE = 10, 60, 30
 #: Values of ISO/IEC 23091-2 for colours, as FFmpeg has them.
 UNSPECIFIED, PQ, HLG = 2, 16, 18
@@ -30,14 +30,14 @@ _OPTIONS = {"protocol_whitelist": "file"}
 
 
 class Unreadable(Exception):
-    """A file that holds no video we can play; the message says why, for people."""
+    """A file without a playable video; the message has the reason, for users."""
 
 
 @dataclass(frozen=True, slots=True)
 class Video:
     """A video as it is shown: square pixels, upright."""
 
-    #: None where the container does not say.
+    #: None if the container has none.
     seconds: float | None
     width: int
     height: int
@@ -79,7 +79,7 @@ def _read(path: Path, formats: str) -> Video:
     import av
 
     if _is_cut_off(path):
-        raise confined.Refusal("The file is cut off: it is shorter than it says. Upload it again.")
+        raise confined.Refusal("The file is cut off: it is shorter than it declares. Upload it again.")
     try:
         # Texts in the file are not read, but PyAV decodes them, and they may be of any encoding.
         opened = av.open(path, options={**_OPTIONS, "format_whitelist": formats}, metadata_errors="replace")
@@ -100,7 +100,7 @@ def _read(path: Path, formats: str) -> Video:
         if context.width * context.height > MAX_PIXELS:
             raise confined.Refusal(f"The picture is too large: {context.width}x{context.height}.")
         codecs = [name for name in (_codec(stream), _codec(sound)) if name]
-        # An AVI that was written to a pipe has a length that its writer guessed.
+        # An AVI that was written to a pipe has an estimated length.
         seconds = None if _is_streamed_avi(path) else _seconds(container, stream, sound)
         frame = _first_frame(container, stream)
         width, height = _shown(frame, stream.sample_aspect_ratio)
@@ -125,7 +125,7 @@ def _first_frame(container: Any, stream: Any) -> Any:
 
     stream.thread_type = "NONE"  # a thread for each core would multiply the memory
     for number, packet in enumerate(container.demux(stream)):
-        with suppress(av.error.FFmpegError):  # a damaged beginning: the next key frame may do
+        with suppress(av.error.FFmpegError):  # a damaged beginning: try the next key frame
             for frame in packet.decode():
                 if frame.width * frame.height > MAX_PIXELS:
                     raise confined.Refusal(f"The picture is too large: {frame.width}x{frame.height}.")
@@ -181,7 +181,7 @@ def _codec(stream: Any) -> str | None:
 
 
 def _is_cut_off(path: Path) -> bool:
-    """Say whether a file ends before what it says: the last box of MP4 and QuickTime, the first chunk of AVI."""
+    """Return whether a file is shorter than it declares: the last box of MP4 and QuickTime, the first chunk of AVI."""
     length = path.stat().st_size
     with path.open("rb") as file:
         start = file.read(8)
@@ -205,7 +205,7 @@ def _is_streamed_avi(path: Path) -> bool:
 
 
 def _box(file: BinaryIO, at: int) -> int:
-    """Return the length of a box of ISO/IEC 14496-12, 4.2; 0 for one that goes on to the end, and for what is none."""
+    """Return the length of a box of ISO/IEC 14496-12, 4.2; 0 for an invalid one, or one up to the end of the file."""
     file.seek(at)
     head = file.read(16)
     size = int.from_bytes(head[:4], "big")

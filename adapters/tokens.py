@@ -1,4 +1,4 @@
-"""Access tokens: RS256 JWTs that anyone can verify with the published keys."""
+"""Access tokens: RS256 JWTs, verified with the published keys."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from joserfc.jwk import GuestProtocol, RSAKey
 import errors
 from adapters.keys import KeyRing
 
-#: Seconds that clocks may differ.
+#: Accepted difference of clocks in seconds.
 LEEWAY_SECONDS = 30
 #: Kinds of tokens, in the header's `typ`.
 _ACCESS, _PLAYBACK, _DEVICE = "JWT", "playback", "device"
-#: How long a device is known after its last login or refresh. A pruned signing key ends the proofs made with it sooner.
+#: Lifetime of a device proof after the last login or refresh; pruning its signing key ends it sooner.
 DEVICE_PROOF_LIFETIME = timedelta(days=180)
-#: Verified tokens that are cached; the longest known go first.
+#: Maximum of cached verified tokens; the oldest are dropped first.
 _CACHE_SIZE = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a verified access token says. `family_id` is the login it belongs to (claim `sid`)."""
+    """Claims of a verified access token. `family_id` is its login (claim `sid`)."""
 
     user_id: str
     email: str
@@ -45,7 +45,7 @@ class PublicKey(NamedTuple):
 
 
 class AccessTokens:
-    """Signs with the ring's signing key, verifies with every published one."""
+    """Access tokens, signed with the signing key, verified with every published one."""
 
     def __init__(self, keys: KeyRing, *, issuer: str, audience: str, lifetime: timedelta) -> None:
         self._keys = keys
@@ -61,18 +61,18 @@ class AccessTokens:
             sub={"essential": True},
             sid={"essential": True},
         )
-        #: What each verified token says, and when it expires: checking a signature takes longer than a whole request.
+        #: Claims and expiry of each verified token: checking a signature takes longer than a whole request.
         self._verified: dict[str, tuple[Identity, float]] = {}
         self._keys_seen = keys.version
 
     def issue(self, *, user_id: str, email: str, role: str, family_id: str) -> str:
-        """Sign a token that lives for `lifetime`."""
+        """Sign a token that is valid for `lifetime`."""
         now = int(time.time())
         claims = {"sub": user_id, "email": email, "role": role, "sid": family_id, "iat": now}
         return self._sign(_ACCESS, self._audience, now + self.lifetime.total_seconds(), claims)
 
     def verify(self, token: str) -> Identity:
-        """Read a token, or raise Unauthenticated without saying which check failed."""
+        """Verify and read a token; raise Unauthenticated, without the check that failed."""
         self._keys.refresh()
         if self._keys.version != self._keys_seen:
             self._verified.clear()
@@ -111,7 +111,7 @@ class AccessTokens:
     # --- Playback: a token that opens one lesson's playlists, and nothing else -----------------------
 
     def issue_playback(self, identity: Identity, lesson_id: str, lifetime: timedelta) -> str:
-        """Sign what a player carries in its addresses."""
+        """Sign a token for a player's addresses; its `typ` and audience differ from an access token's."""
         claims = {"sub": identity.user_id, "sid": identity.family_id, "lesson": lesson_id}
         return self._sign(_PLAYBACK, f"{self._audience}/{_PLAYBACK}", time.time() + lifetime.total_seconds(), claims)
 
@@ -123,16 +123,16 @@ class AccessTokens:
         except KeyError:
             raise errors.Unauthenticated() from None
 
-    # --- Device proofs: this device has logged in to this account; nothing is opened with them --------
+    # --- Device proofs: this device has logged in to this account; they grant no access ---------------
 
     def issue_device_proof(self, account: str, device_id: str) -> str:
-        """Sign that a device has logged in to an account, whose name here is its canonical e-mail address, hashed."""
+        """Sign that a device has logged in to an account, named by the hash of its canonical e-mail address."""
         claims = {"sub": account, "device": device_id}
         expires_at = time.time() + DEVICE_PROOF_LIFETIME.total_seconds()
         return self._sign(_DEVICE, f"{self._audience}/{_DEVICE}", expires_at, claims)
 
     def is_device_proof(self, token: str, account: str, device_id: str) -> bool:
-        """Say whether a proof is of this account and device; False for any other text."""
+        """Return whether a proof is of this account and device; False for any other text."""
         try:
             self._read_claims(_DEVICE, token, sub=account, device=device_id)
         except errors.Unauthenticated:

@@ -1,6 +1,6 @@
 """The documentation: Swagger UI over the REST contract, the AsyncAPI viewer over the events, and both specs as JSON.
 
-Everything a page loads is served from here, and each page's Content-Security-Policy allows nothing else.
+All files of the pages are served from here; their Content-Security-Policy allows no others.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ _PAGE = Template("""\
 </html>
 """)
 
-# The lower half fits the two viewers under the frame, and hides what says nothing where there is one channel.
+# The lower half fits the two viewers under the frame, and hides what is redundant with one channel.
 _STYLE = """\
 body { margin: 0; background: #fff; font-family: system-ui, sans-serif; }
 [id] { scroll-margin-top: 60px; }
@@ -128,7 +128,7 @@ AsyncApiStandalone.render(
       sidebar: {useChannelAddressAsIdentifier: true},
       receiveLabel: "you send",
       replyLabel: "you send",
-      sendLabel: "you hear",
+      sendLabel: "you receive",
     },
   },
   document.getElementById("docs"),
@@ -137,7 +137,7 @@ AsyncApiStandalone.render(
 
 
 class File:
-    """One body, the same for every client: revalidated by ETag, gzipped once, at the first request."""
+    """A static body: revalidated by ETag, gzipped once, at the first request."""
 
     def __init__(self, body: bytes, media_type: str, **headers: str) -> None:
         self.body = body
@@ -156,7 +156,7 @@ class File:
     def gzipped(self) -> bytes:
         return gzip.compress(self.body, mtime=0)
 
-    # Not async: Starlette then calls it in a thread, and compressing 3 MB stops no socket.
+    # Not async: Starlette calls it in a thread, and compressing 3 MB does not block the event loop.
     def respond(self, request: Request) -> Response:
         if self.etag in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers=self.headers)

@@ -50,7 +50,7 @@ def as_product_error(exception: BaseException) -> errors.ProductError:
     if isinstance(exception, HTTPException) and exception.status_code in _BY_STATUS:
         # The framework's details of these two repeat their titles.
         detail = None if exception.status_code in (404, 405) else exception.detail
-        # What the framework says may repeat a header or a name of the request, however long.
+        # The framework's text may repeat a header or a name of the request, of any length.
         return _BY_STATUS[exception.status_code](detail and detail[:200])
     log.error("unexpected_error type=%s", type(exception).__name__, exc_info=exception)
     return errors.Internal()

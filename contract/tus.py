@@ -1,7 +1,7 @@
-"""tus 1.0.0, the protocol of resumable uploads: what its requests may say, and the headers of each of its answers.
+"""tus 1.0.0, the protocol of resumable uploads: checks of requests, and headers of answers.
 
-https://tus.io/protocols/resumable-upload. The paths of openapi.yaml with `x-tus: true` speak it. `Protocol` stands
-around the whole REST app, so that refusals of any layer carry the protocol's headers too; `Requests` stands in
+https://tus.io/protocols/resumable-upload. It applies to the paths of openapi.yaml with `x-tus: true`. `Protocol` wraps
+the whole REST app, so that refusals of any layer have the protocol's headers too; `Requests` is in
 connexion's stack between authorization and validation, so that a refusal can name the header of an extension that
 is not offered, and reveals nothing to a client that may not upload.
 """
@@ -14,7 +14,6 @@ import re
 from typing import Any
 
 from starlette.datastructures import Headers
-from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import errors
@@ -22,32 +21,34 @@ import errors
 VERSION = "1.0.0"
 _CONTENT_TYPE = "application/offset+octet-stream"
 _OVERRIDE = b"x-http-method-override"
+_PARAMETER = re.compile(r"\{[^}]+\}")
 #: Headers that belong to an extension, of those that are not offered.
 _NOT_OFFERED = {
     "Upload-Concat": "concatenation",
     "Upload-Defer-Length": "creation-defer-length",
     "Upload-Checksum": "checksum",
 }
-#: Headers that count where they come, so that they may come once.
+#: Headers that may occur once.
 _SINGLE_HEADERS = ("Tus-Resumable", "Upload-Length", "Upload-Offset", "Upload-Metadata")
 #: As many digits as openapi.yaml allows.
 _INTEGER = re.compile("[0-9]{1,15}", re.ASCII)
 
 
-def paths(document: dict[str, Any]) -> list[re.Pattern[str]]:
-    """Return patterns of the paths that speak tus."""
-    return [compile_path(path)[0] for path, item in document["paths"].items() if item.get("x-tus")]
+def pattern(document: dict[str, Any]) -> re.Pattern[str]:
+    """Return a pattern of the tus paths."""
+    literals = (_PARAMETER.split(path) for path, item in document["paths"].items() if item.get("x-tus"))
+    return re.compile("|".join("[^/]+".join(map(re.escape, each)) for each in literals))
 
 
 class Protocol:
-    """Middleware of `X-HTTP-Method-Override` and of the protocol's answer headers, on the paths that speak tus."""
+    """Middleware of `X-HTTP-Method-Override` and of the protocol's answer headers, on the tus paths."""
 
     def __init__(self, app: ASGIApp, document: dict[str, Any]) -> None:
         self._app = app
-        self._paths = paths(document)
+        self._pattern = pattern(document)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not any(each.match(scope["path"]) for each in self._paths):
+        if scope["type"] != "http" or not self._pattern.fullmatch(scope["path"]):
             await self._app(scope, receive, send)
             return
         for name, value in scope["headers"]:
@@ -68,14 +69,14 @@ class Protocol:
 
 
 class Requests:
-    """Middleware that refuses what the protocol forbids, or what belongs to an extension that is not offered."""
+    """Middleware that refuses what the protocol forbids, and extensions that are not offered."""
 
     def __init__(self, app: ASGIApp, document: dict[str, Any]) -> None:
         self._app = app
-        self._paths = paths(document)
+        self._pattern = pattern(document)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and any(each.match(scope["path"]) for each in self._paths):
+        if scope["type"] == "http" and self._pattern.fullmatch(scope["path"]):
             headers = Headers(scope=scope)
             _check(scope["method"], headers)
             if scope["method"] == "POST" and "transfer-encoding" in headers:

@@ -1,4 +1,4 @@
-"""Owns the wire form of every row: a whitelist of fields, in camelCase. Nothing else decides what leaves the house."""
+"""Responses made from rows: a whitelist of fields, in camelCase. No other module decides which fields are sent."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ Fields = TypeVar("Fields")
 
 
 class ItemPage(TypedDict, Generic[Item]):
-    """Any page of the spec: they differ in their items alone."""
+    """Any page of the spec; pages differ only in their items."""
 
     items: list[Item]
     nextCursor: str | None
@@ -368,7 +368,7 @@ def lesson(row: Lesson, *, admin: bool) -> rest.Lesson:
         "isFree": row.is_free,
         "hasVideo": row.video_url is not None,
         "durationSecs": row.duration_secs,
-        # How the work on a video goes is of interest only to who has sent it.
+        # The state of a video's transcoding is for administrators only.
         "videoStatus": row.video_status.value if admin else None,
         "videoProgress": row.video_progress if admin else None,
         "videoError": row.video_error if admin else None,

@@ -29,7 +29,7 @@ _DOTS = ".。．｡"
 def to_deliverable(typed: str) -> str | None:
     """Return an address as mail is sent to it: NFC, the domain in A-labels; None where mail programs would differ.
 
-    The letters of the local part keep their case: some servers tell them apart.
+    The letters of the local part keep their case: some servers distinguish them.
     """
     if any(each in _UNSEEN or unicodedata.category(each) in _UNSEEN_CATEGORIES for each in typed):
         return None

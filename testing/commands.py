@@ -1,4 +1,4 @@
-"""Runs of the command line in processes of their own."""
+"""Runs of the command line in separate processes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+from testing.time_limits import limit
 
 _ROOT = Path(__file__).resolve().parent.parent
 
@@ -30,6 +32,6 @@ async def run_parlance(environment: dict[str, str], *arguments: str, stdin: str 
         cwd=_ROOT,
         env={**os.environ, **environment},
     )
-    out, err = await asyncio.wait_for(process.communicate(stdin.encode()), 60)
+    out, err = await asyncio.wait_for(process.communicate(stdin.encode()), limit(30))
     assert process.returncode is not None
     return CommandResult(process.returncode, out.decode(), err.decode())

@@ -1,4 +1,4 @@
-"""A deployment to break: servers and a Redis that are killed and started again, and clients that reconnect."""
+"""A deployment for faults: servers and a Redis that are killed and restarted, and clients that reconnect."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ class ReconnectingClient:
         while True:
             urls = self.urls()
             try:
-                phone = await dial(urls[turn % len(urls)], self.learner)
+                phone = await dial(urls[turn % len(urls)], self.learner, within=1)
             except socketio.exceptions.ConnectionError:
                 assert asyncio.get_running_loop().time() < deadline, f"no server takes us within {within} s"
                 turn += at is None

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import httpx
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
+from testing.polling import wait_until
 from testing.time_limits import limit
 
 Scrape = dict[str, Metric]
@@ -16,7 +16,7 @@ Scrape = dict[str, Metric]
 
 def scrape(url: str) -> Scrape:
     """Ask for the metrics as Prometheus does; answer them by name."""
-    answer = httpx.get(f"{url}/metrics", timeout=10)
+    answer = httpx.get(f"{url}/metrics", timeout=limit(10))
     assert answer.status_code == 200, answer.text
     assert answer.headers["content-type"].startswith("text/plain; version=")
     return {family.name: family for family in text_string_to_metric_families(answer.text)}
@@ -24,11 +24,14 @@ def scrape(url: str) -> Scrape:
 
 def scrape_all(url: str) -> Scrape:
     """The same, once every process has answered in time."""
-    deadline = time.monotonic() + limit(20)
-    while total(found := scrape(url), "parlance_workers", state="silent"):
-        if time.monotonic() > deadline:
-            raise AssertionError("a web process does not answer")
-        time.sleep(0.05)
+    found: Scrape = {}
+
+    def is_whole() -> bool:
+        nonlocal found
+        found = scrape(url)
+        return not total(found, "parlance_workers", state="silent")
+
+    wait_until(is_whole, "every web process answers", within=20)
     return found
 
 

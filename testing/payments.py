@@ -35,6 +35,8 @@ from settings import Settings
 from testing.containers import running_container
 from testing.databases import own_database, rows, value
 
+#: What a course costs where a test does not say, in the smallest unit of its currency.
+PRICE = 49900
 STRIPE_SECRET, RAZORPAY_SECRET = "whsec_of_the_tests", "razorpay-secret-of-the-tests"
 ACCOUNTS: dict[str, Any] = {
     "stripe_secret_key": SecretStr("sk_test_of_the_tests"),
@@ -54,7 +56,7 @@ def with_payment_accounts(settings: Settings, **more: Any) -> Settings:
 class FakeProvider:
     """A provider whose API is this object; webhooks are read by the real one.
 
-    `away`: it fails. `mute`: it does what it is asked, and then fails to say so. `slow`: seconds that a call takes.
+    With `loses_answers` it does what it is asked, and then fails as if the answer were lost.
     """
 
     reader: PaymentProvider
@@ -123,7 +125,7 @@ class FakeProvider:
 
 
 def fake_providers(settings: Settings) -> dict[str, FakeProvider]:
-    """A till for each provider."""
+    """A fake of each provider."""
     return {
         "stripe": FakeProvider(StripeProvider(settings), "stripe"),
         "razorpay": FakeProvider(RazorpayProvider(settings), "razorpay"),
@@ -139,7 +141,7 @@ async def selling_container(settings: Settings, **changes: Any) -> AsyncIterator
             yield services
 
 
-async def add_course(container: Container, *, price: int = 49900, published: bool = True, **more: Any) -> str:
+async def add_course(container: Container, *, price: int = PRICE, published: bool = True, **more: Any) -> str:
     """Make a course; answer its id."""
     course = Course(
         title="Small talk that works",

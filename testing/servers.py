@@ -1,4 +1,4 @@
-"""Servers in processes of their own, registered learners, and their HTTP and Socket.IO clients."""
+"""Server processes, registered learners, and their HTTP and Socket.IO clients."""
 
 from __future__ import annotations
 
@@ -40,6 +40,11 @@ def client(asgi: Any, **options: Any) -> httpx.AsyncClient:
     if wire_recording.FOLDER is not None:
         options["event_hooks"] = {"response": [wire_recording.record_response]}
     return httpx.AsyncClient(transport=transport, base_url="http://parlance.test", **options)
+
+
+def http_client(url: str = "", **options: Any) -> httpx.AsyncClient:
+    """A client of a process on this machine; `url` is the start of each address."""
+    return httpx.AsyncClient(base_url=url, timeout=limit(15), trust_env=False, **options)
 
 
 @dataclass
@@ -147,7 +152,7 @@ def start_servers(environments: list[dict[str, str]], directory: Path) -> Iterat
 
 async def status_for_token(url: str, access_token: str) -> int:
     """Return the status that a server answers to a token, over a connection of its own."""
-    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {access_token}"}) as http:
+    async with http_client(headers={"Authorization": f"Bearer {access_token}"}) as http:
         return (await http.get(f"{url}/users/me")).status_code
 
 
@@ -182,8 +187,10 @@ class Phone:
         return payload
 
 
-async def dial(url: str, learner: Learner, *, headers: dict[str, str] | None = None, **options: Any) -> Phone:
-    """Connect a learner's socket; `options` are those of the client."""
+async def dial(
+    url: str, learner: Learner, *, headers: dict[str, str] | None = None, within: float = 10, **options: Any
+) -> Phone:
+    """Connect a learner's socket; `options` are those of the client, which waits in vain where the server is killed."""
     phone = Phone(learner, socketio.AsyncClient(reconnection=False, **options))
 
     async def note(event: str, payload: Any = None) -> None:
@@ -193,7 +200,7 @@ async def dial(url: str, learner: Learner, *, headers: dict[str, str] | None = N
     phone.client.on("*", note)
     auth = {"token": learner.access_token}
     try:
-        await phone.client.connect(url, headers or {}, auth=auth, transports=["websocket"])
+        await phone.client.connect(url, headers or {}, auth=auth, transports=["websocket"], wait_timeout=limit(within))
     except socketio.exceptions.ConnectionError:
         await close_http_session(phone.client)
         raise

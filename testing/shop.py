@@ -1,4 +1,4 @@
-"""A running shop: a server, a job worker and the providers' stand-ins, as in production, on one database."""
+"""A running deployment with payments: a server, a job worker and the providers' stand-ins on one database."""
 
 from __future__ import annotations
 
@@ -23,13 +23,12 @@ from settings import Settings
 from testing.accounts import make_admin
 from testing.containers import load_settings
 from testing.databases import own_database, rows
-from testing.payments import add_course, is_enrolled
+from testing.payments import PRICE, add_course, is_enrolled
 from testing.polling import eventually, wait_until
-from testing.servers import Learner, address, register, start_server, stop_server
+from testing.servers import Learner, address, http_client, register, start_server, stop_server
 from testing.time_limits import limit
 
 ROOT = Path(__file__).resolve().parent.parent
-PRICE = 49900
 #: Events that an operator subscribes the endpoint to, as in the docs; others are answered with 200.
 SUBSCRIBED = (
     "checkout.session.*",
@@ -46,7 +45,7 @@ SUBSCRIBED = (
 
 @contextmanager
 def run_job_worker(
-    environment: dict[str, str], log: Path, *, ready: str = "worker is ready"
+    environment: dict[str, str], log: Path, *, ready: str = "job_worker_ready"
 ) -> Iterator[subprocess.Popen[bytes]]:
     """`parlance worker` in a process of its own, that has logged that it is `ready`."""
     with log.open("wb") as output:
@@ -92,16 +91,12 @@ class Shop:
 
     @asynccontextmanager
     async def learner(self) -> AsyncIterator[Learner]:
-        async with httpx.AsyncClient(
-            base_url=self.url, headers={"X-Forwarded-For": address()}, timeout=limit(30), trust_env=False
-        ) as http:
+        async with http_client(self.url, headers={"X-Forwarded-For": address()}) as http:
             yield await register(http, ready=False)
 
     @asynccontextmanager
     async def operator(self) -> AsyncIterator[Learner]:
-        async with httpx.AsyncClient(
-            base_url=self.url, headers={"X-Forwarded-For": address()}, timeout=limit(30), trust_env=False
-        ) as http:
+        async with http_client(self.url, headers={"X-Forwarded-For": address()}) as http:
             yield await make_admin(self.container, http)
 
     async def course(self) -> str:
@@ -142,22 +137,22 @@ class Shop:
         return found
 
     async def wait_for_webhooks(self) -> None:
-        """Wait until every webhook is thanked for and acted upon."""
+        """Wait until every webhook is acknowledged and handled."""
         await eventually(lambda: not self.stand_ins.webhooks.deliveries(state="pending"), within=15, what="delivered")
         waiting = "SELECT id FROM webhook_events WHERE handled_at IS NULL"
 
         async def idle() -> bool:
             return not await rows(self.container, waiting)
 
-        await eventually(idle, within=15, what="the inbox worked off")
+        await eventually(idle, within=15, what="no unhandled webhook events")
 
-    async def sessions_of(self, order: Order) -> list[CheckoutState]:
-        """All that the provider has for an order."""
+    async def list_sessions(self, order: Order) -> list[CheckoutState]:
+        """The provider's checkouts of an order."""
         return [each for each in self.stand_ins.ledger() if each.reference == str(order.id)]
 
 
 def agrees(order: Order, standing: CheckoutState) -> bool:
-    """Whether an order is what its provider thinks; Razorpay keeps a link open while a bank takes its time."""
+    """Whether an order agrees with its provider; Razorpay keeps a link open while a bank processes the payment."""
     expected = {
         "open": "pending",
         "processing": "processing" if standing.provider == "stripe" else "pending",
@@ -190,7 +185,7 @@ async def run_shop(
             server = start_server(variables, directory / "server.log", workers=1, port=port)
             container = Container(load_settings(variables))
             try:
-                async with httpx.AsyncClient(trust_env=False) as browser, container.jobs.app.open_async():
+                async with http_client() as browser, container.jobs.app.open_async():
                     stand_ins.webhooks.url = f"{server.url}/payments/webhook"
                     yield Shop(name, server.url, variables, stand_ins, container, browser)
             finally:

@@ -1,4 +1,4 @@
-"""Videos for tests: clips made on the spot, their transcoding, and a player without a browser."""
+"""Videos for tests: generated clips, their transcoding, and a player without a browser."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from urllib.parse import urljoin
 import httpx
 import imageio_ffmpeg
 
-from testing.servers import Learner
+from testing.servers import Learner, http_client
 
 
 def ffmpeg(*arguments: str) -> subprocess.CompletedProcess[bytes]:
@@ -62,9 +62,9 @@ async def everything(http: httpx.AsyncClient, url: str) -> dict[str, list[str]]:
 
 
 async def decoded(segments: list[str], directory: Path) -> tuple[float, str]:
-    """Fetch segments from storage and decode them with ffmpeg; answer their seconds, and what it says of them."""
+    """Fetch segments from storage and decode them with ffmpeg; return their seconds, and ffmpeg's output."""
     joined = directory / "joined.ts"
-    async with httpx.AsyncClient() as anybody:
+    async with http_client() as anybody:
         parts = [await anybody.get(each) for each in segments]
     assert all(part.status_code == 200 for part in parts)
     joined.write_bytes(b"".join(part.content for part in parts))

@@ -20,7 +20,7 @@ from container import Container
 from devtools.embedded import EmbeddedServices
 from settings import Settings
 from testing.payments import fake_providers, with_payment_accounts
-from testing.servers import Learner, Phone, Server, client, dial, register, start_server, stop_server
+from testing.servers import Learner, Phone, Server, client, dial, http_client, register, start_server, stop_server
 from testing.time_limits import GRACE, JOIN
 
 
@@ -119,7 +119,7 @@ async def make_phone(server: Server) -> AsyncIterator[Callable[..., Awaitable[Ph
         **options: Any,
     ) -> Phone:
         if learner is None:
-            clients.append(httpx.AsyncClient(base_url=server.url))
+            clients.append(http_client(server.url))
             learner = await register(clients[-1], **options)
         for _ in range(200):
             phone = await dial(server.url, learner)

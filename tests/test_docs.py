@@ -1,4 +1,4 @@
-"""What is written down is there, and what is there is written down."""
+"""The documentation is complete and correct: commands, settings, links, files."""
 
 from __future__ import annotations
 
@@ -69,6 +69,26 @@ def test_document_links_lead_to_a_file_or_heading(document: Path) -> None:
         path = document.parent / target if target else document
         assert path.exists(), target
         assert not anchor or anchor in headings(path), f"{target}#{anchor}"
+
+
+def named_files(document: Path) -> set[str]:
+    """Return the files of the project that a document names, by path, in backticks; those of `dist/` are built."""
+    paths = re.findall(r"`((?:[\w.-]+/)+[\w.-]+\.(?:py|lua|md|mjs|json|yaml|yml))(?=[`:])", document.read_text())
+    return {path for path in paths if not path.startswith("dist/")}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_files_named_in_documents_exist(document: Path) -> None:
+    assert sorted(path for path in named_files(document) if not (ROOT / path).exists()) == []
+
+
+def test_each_walk_goes_from_the_contract_to_a_test() -> None:
+    section = (ROOT / "CONTRIBUTING.md").read_text().partition("\n## Where to change what\n")[2].partition("\n## ")[0]
+    walks = [re.findall(r"`([\w./-]+\.(?:py|lua|yaml))`", row) for row in re.findall(r"^\| .*$", section, re.M)[2:]]
+    assert len(walks) == 5
+    for first, *files, test in walks:
+        assert first in ("openapi.yaml", "asyncapi.yaml") and test.startswith("tests/")
+        assert [path for path in files if not (ROOT / path).exists()] == []
 
 
 def test_decision_index_lists_each_page_once_with_its_title() -> None:

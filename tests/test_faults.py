@@ -1,4 +1,4 @@
-"""What `make faults` looks for it finds: each invariant is broken by hand, and named."""
+"""`make faults` detects violations: each invariant is broken by hand, and reported."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Ruin:
     async def accounts(self) -> None:
         self.stores.claims.registered.append("nobody@example.com")
 
-    async def sign_ins(self) -> None:
+    async def logins(self) -> None:
         self.stores.claims.signed_out.append("refresh_token_reused")
 
     async def calls(self) -> None:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from testing.servers import start_server, stop_server
+from testing.time_limits import limit
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -32,7 +33,7 @@ async def test_readme_blocks_run_twice(environment: dict[str, str], tmp_path: Pa
                 cwd=tmp_path,
                 capture_output=True,
                 text=True,
-                timeout=120,
+                timeout=limit(30),
             )
             assert done.returncode == 0, done.stdout + done.stderr
             output, _, sessions = done.stdout.partition("SESSIONS")

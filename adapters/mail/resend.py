@@ -12,7 +12,7 @@ from resend.http_client_requests import RequestsClient
 from adapters.ports import Mail
 from settings import Settings
 
-#: Seconds that Resend has to answer.
+#: Timeout of a request in seconds.
 TIMEOUT_SECONDS = 5
 
 
@@ -36,16 +36,16 @@ class ResendMailer:
         await asyncio.to_thread(resend.Emails.send, message, {"idempotency_key": idempotency_key})
 
     async def domains(self) -> dict[str, str] | None:
-        """Return each domain of the account with its status; None where the key may send and nothing else.
+        """Return each domain of the account with its status; None if the key may only send.
 
-        Raises PermissionError where Resend does not know the key, and what the SDK raises where it is away.
+        Raises PermissionError for an unknown key, and the SDK's errors during an outage.
         """
         try:
             answer = await asyncio.to_thread(resend.Domains.list)
         except ResendError as error:
             if error.error_type == "restricted_api_key":
                 return None
-            if str(error.code) in ("400", "401", "403"):  # a question without input: it can only be the key
+            if str(error.code) in ("400", "401", "403"):  # the request has no input, so the cause is the key
                 raise PermissionError(error.error_type) from None
             raise
         return {each["name"]: each["status"] for each in answer["data"]}

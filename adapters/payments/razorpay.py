@@ -22,12 +22,12 @@ from settings import Settings
 
 log = logging.getLogger("parlance.payments")
 
-#: Seconds that Razorpay has to answer.
+#: Timeout of a request in seconds.
 TIMEOUT_SECONDS = 5
-#: How often it is asked where it does not.
+#: Attempts of a request without an answer.
 _MAX_ATTEMPTS = 2
 
-#: Statuses that say nothing about the request: the same request still running, too many of them.
+#: Statuses after which a retry may succeed: the same request still running, too many requests.
 _TRANSIENT_STATUSES = (409, 429)
 
 _LINKS = {"payment_link.paid", "payment_link.expired", "payment_link.cancelled"}
@@ -44,20 +44,20 @@ _DISPUTES = {
 }
 
 
-class _Unanswered(Exception):
-    """Razorpay did not answer, or not in its own words."""
+class _Unavailable(Exception):
+    """Razorpay did not answer, or not with JSON of its API."""
 
 
-class _KeyRefused(_Unanswered):
-    """Razorpay does not know the key; once that is mended, what was asked can be asked again."""
+class _KeyRefused(_Unavailable):
+    """Razorpay does not know the key; a request can be repeated once the key is corrected."""
 
 
 #: What a call raises where another may succeed.
-_UNAVAILABLE = (_Unanswered, razorpay.errors.GatewayError, razorpay.errors.ServerError)
+_UNAVAILABLE = (_Unavailable, razorpay.errors.GatewayError, razorpay.errors.ServerError)
 
 
 class _Session(requests.Session):
-    """Raises what the SDK lets through: it prints a network failure to standard output, which is not ours to use."""
+    """HTTP session that raises network failures, which the SDK would print to standard output."""
 
     def __init__(self, timeout: float) -> None:
         super().__init__()
@@ -68,13 +68,13 @@ class _Session(requests.Session):
             answer = super().request(*args, **{**options, "timeout": self._timeout})
             answer.json()
         except requests.RequestException as error:
-            raise _Unanswered(type(error).__name__) from None
-        # The SDK tells errors apart by the body's code alone, and to these Razorpay gives that of a senseless request.
-        # Taken for a refusal, a refund that is only busy would be given up, and given a second time.
+            raise _Unavailable(type(error).__name__) from None
+        # The SDK distinguishes errors by the body's code alone, and for these Razorpay sends the code of a bad request.
+        # If it counted as a refusal, a refund in progress would be recorded as failed, and could be made twice.
         if answer.status_code == 401:
             raise _KeyRefused("HTTP 401")
         if answer.status_code in _TRANSIENT_STATUSES:
-            raise _Unanswered(f"HTTP {answer.status_code}")
+            raise _Unavailable(f"HTTP {answer.status_code}")
         return answer
 
 
@@ -111,7 +111,7 @@ class RazorpayProvider:
             try:
                 return client.payment_link.create(request)
             except BadRequestError:
-                # A link is refused where its reference has one: the answer to an earlier request was lost.
+                # A second link of one reference is refused: the answer to an earlier request was lost.
                 found = client.payment_link.all({"reference_id": purchase.order_id})
                 links = [each for each in found["payment_links"] if each["reference_id"] == purchase.order_id]
                 if not links:
@@ -129,7 +129,7 @@ class RazorpayProvider:
             razorpay.Utility().verify_webhook_signature(body.decode(), headers.get("x-razorpay-signature", ""), secret)
         except (SignatureVerificationError, UnicodeDecodeError, TypeError):  # TypeError: not ASCII
             raise errors.SignatureInvalid() from None
-        # The id stands in a header that is not signed: by itself it would let one event pass for another.
+        # The id is in a header that is not signed: alone it could make one event appear as another.
         event_id = f"{reading.printable(headers.get('x-razorpay-event-id'), 128)}:{compute_digest(body)[:32]}"
         return replace(self.read_event(body), id=event_id)
 
@@ -153,7 +153,7 @@ class RazorpayProvider:
                     headers={"X-Refund-Idempotency": f"refund-{refund_id}"},
                 )
             except BadRequestError:
-                # Also said of a payment that this very refund has used up, once its key is forgotten.
+                # Also answered for a payment that this refund has used up, once its idempotency key has expired.
                 for each in self._list_refunds(client, payment_id):
                     if _get_notes(each).get("internalRefundId") == refund_id:
                         return each
@@ -187,13 +187,13 @@ class RazorpayProvider:
         return facts
 
     async def accepts_key(self) -> bool:
-        """Ask for something small; False where the key is refused, Unavailable without an answer."""
+        """Send a small request; return False if the key is refused, raise Unavailable without an answer."""
         try:
             await asyncio.to_thread(self._call, lambda client: client.refund.all({"count": 1}))
         except _KeyRefused:
             return False
-        except (*_UNAVAILABLE, BadRequestError) as error:
-            raise errors.Unavailable(f"Razorpay is away ({type(error).__name__})") from None
+        except (_Unavailable, BadRequestError, razorpay.errors.GatewayError, razorpay.errors.ServerError) as error:
+            raise errors.Unavailable(f"Razorpay is unavailable ({type(error).__name__})") from None
         return True
 
     async def close(self) -> None:
@@ -206,7 +206,7 @@ class RazorpayProvider:
 
     @staticmethod
     def _list_disputes(client: Any, payment_id: str) -> list[dict[str, Any]]:
-        # Disputes cannot be asked for by their payment; there are few.
+        # Disputes cannot be queried by payment; there are few.
         return [each for each in _read_pages(client.dispute.all, {}) if each["payment_id"] == payment_id]
 
     async def _ask(self, call: Callable[[Any], Any]) -> Any:
@@ -215,29 +215,29 @@ class RazorpayProvider:
             return await asyncio.to_thread(self._call, call)
         except BadRequestError as error:
             log.error("provider_refused provider=razorpay error=%s", error)
-            raise errors.PaymentRefused("Razorpay refuses the request") from None
-        except _UNAVAILABLE as error:
+            raise errors.PaymentRefused("Razorpay refused the request") from None
+        except (_Unavailable, razorpay.errors.GatewayError, razorpay.errors.ServerError) as error:
             log.warning("provider_unavailable provider=razorpay error=%s", error)
-            raise errors.Unavailable("Razorpay is away; try again shortly.") from None
+            raise errors.Unavailable("Razorpay is unavailable; try again shortly.") from None
         except Unreadable as why:
-            log.error("provider_answer_unreadable provider=razorpay why=%r", str(why))
+            log.error("provider_answer_unreadable provider=razorpay reason=%r", str(why))
             raise errors.Unavailable("Razorpay's answer cannot be read.") from None
 
     def _call(self, call: Callable[[Any], Any]) -> Any:
         for attempt in range(1, _MAX_ATTEMPTS + 1):
-            # A session and a client are not for several threads at once.
+            # Session and client are not thread-safe.
             with _Session(self._timeout) as session:
                 client = razorpay.Client(session, self._auth, base_url=self._base_url)
                 try:
                     return call(client)
-                except _UNAVAILABLE:
+                except (_Unavailable, razorpay.errors.GatewayError, razorpay.errors.ServerError):
                     if attempt == _MAX_ATTEMPTS:
                         raise
         raise AssertionError
 
 
 def _read_pages(read: Callable[..., Any], query: dict[str, int]) -> list[dict[str, Any]]:
-    """All of a collection that Razorpay answers a hundred at a time."""
+    """Read a whole collection, a hundred rows a page."""
     found: list[dict[str, Any]] = []
     while True:
         page = read({**query, "count": 100, "skip": len(found)})["items"]
@@ -248,7 +248,7 @@ def _read_pages(read: Callable[..., Any], query: dict[str, int]) -> list[dict[st
 
 def _get_notes(row: dict[str, Any]) -> dict[str, Any]:
     notes = row.get("notes")
-    return notes if isinstance(notes, dict) else {}  # without notes it is an empty list
+    return notes if isinstance(notes, dict) else {}  # no notes are an empty list
 
 
 def _read_fact(event: dict[str, Any]) -> Fact | None:
@@ -292,7 +292,7 @@ def _read_checkout(link: dict[str, Any], payment: dict[str, Any] | None) -> Chec
 
 
 def _read_authorized(payment: dict[str, Any]) -> CheckoutFact | None:
-    """A payment whose money is held but not captured yet. It does not name its link, but has the link's notes."""
+    """Read a payment that is authorized but not captured yet. It has the notes of its link, not its id."""
     order_id = reading.our_id(_get_notes(payment), "internalOrderId")
     if order_id is None:
         return None

@@ -18,10 +18,10 @@ from adapters.ports import Checkout, CheckoutFact, DisputeFact, Fact, ProviderEv
 from settings import Settings
 
 log = logging.getLogger("parlance.payments")
-# At `debug` the SDK writes down all that Stripe answers, customers included.
+# At `debug` the SDK logs all answers of Stripe, with data of customers.
 logging.getLogger("stripe").setLevel(logging.WARNING)
 
-#: Seconds that Stripe has to answer; asked once more, with the same idempotency key, where it does not.
+#: Timeout of a request in seconds; repeated once, with the same idempotency key.
 TIMEOUT_SECONDS = 5
 #: Seconds by which an event may be older than now, and, for clocks that differ, younger.
 MAX_EVENT_AGE_SECONDS, MAX_EVENT_LEAD_SECONDS = 300, 60
@@ -35,10 +35,10 @@ _CHECKOUTS = {
 _REFUNDS = {"refund.created", "refund.updated", "refund.failed", "charge.refund.updated"}
 _DISPUTES = {"charge.dispute.created", "charge.dispute.updated", "charge.dispute.closed"}
 
-#: A bank asks about a payment and has taken no money.
+#: Inquiries of banks, which move no money.
 _INQUIRIES = ("warning_needs_response", "warning_under_review", "warning_closed")
 
-#: A payment that did not come about although its session is complete.
+#: A payment that failed although its session is complete.
 _PAYMENT_FAILED = ("requires_payment_method", "canceled")
 
 
@@ -85,7 +85,7 @@ class StripeProvider:
             "payment_intent_data": {"metadata": metadata},
             "expires_at": int(purchase.expires_at.timestamp()),
         }
-        async with _convert_errors():
+        async with _mapped_errors():
             session = await self._client.v1.checkout.sessions.create_async(
                 request, {"idempotency_key": f"checkout-{purchase.order_id}"}
             )
@@ -98,7 +98,7 @@ class StripeProvider:
         header = headers.get("stripe-signature")
         try:
             stripe.WebhookSignature.verify_header(body, header, secret, MAX_EVENT_AGE_SECONDS)
-            # The SDK takes what was signed for next year; a stolen one could be used until then.
+            # The SDK accepts a signature dated next year; a stolen one would be valid until then.
             stamp = int(next(part[2:] for part in (header or "").split(",") if part.startswith("t=")))
         except (stripe.SignatureVerificationError, ValueError, TypeError):  # not UTF-8; not ASCII
             raise errors.SignatureInvalid() from None
@@ -116,7 +116,7 @@ class StripeProvider:
             return ProviderEvent(reading.derive_event_id(body), kind, None, str(why))
 
     async def refund(self, refund_id: str, payment_id: str, amount: int) -> RefundFact:
-        async with _convert_errors():
+        async with _mapped_errors():
             refund = await self._client.v1.refunds.create_async(
                 {"payment_intent": payment_id, "amount": amount, "metadata": {"internalRefundId": refund_id}},
                 {"idempotency_key": f"refund-{refund_id}"},
@@ -126,7 +126,7 @@ class StripeProvider:
         return fact
 
     async def look_up(self, session_id: str) -> list[Fact]:
-        async with _convert_errors():
+        async with _mapped_errors():
             session = (
                 await self._client.v1.checkout.sessions.retrieve_async(session_id, {"expand": ["payment_intent"]})
             ).to_dict()
@@ -145,7 +145,7 @@ class StripeProvider:
     async def list_changes(self, since: datetime) -> list[RefundFact | DisputeFact]:
         made: Any = {"created": {"gte": int(since.timestamp())}, "limit": 100}
         facts: list[RefundFact | DisputeFact] = []
-        async with _convert_errors():
+        async with _mapped_errors():
             async for refund in (await self._client.v1.refunds.list_async(made)).auto_paging_iter():
                 facts += reading.readable(lambda row: _read_refund(row, None), refund.to_dict())
             async for dispute in (await self._client.v1.disputes.list_async(made)).auto_paging_iter():
@@ -153,13 +153,13 @@ class StripeProvider:
         return facts
 
     async def accepts_key(self) -> bool:
-        """Ask for something small; False where the key is refused, Unavailable without an answer."""
+        """Send a small request; return False if the key is refused, raise Unavailable without an answer."""
         try:
             await self._client.v1.refunds.list_async({"limit": 1})
         except (stripe.AuthenticationError, stripe.PermissionError):
             return False
         except stripe.StripeError as error:
-            raise errors.Unavailable(f"Stripe is away ({type(error).__name__})") from None
+            raise errors.Unavailable(f"Stripe is unavailable ({type(error).__name__})") from None
         return True
 
     async def close(self) -> None:
@@ -167,23 +167,23 @@ class StripeProvider:
 
 
 @asynccontextmanager
-async def _convert_errors() -> AsyncIterator[None]:
-    """Raise a failure of Stripe's as ours. What it says may name a customer, so only its code is passed on."""
+async def _mapped_errors() -> AsyncIterator[None]:
+    """Raise errors of Stripe as those of errors.py, with the code alone: a message may name a customer."""
     try:
         yield
     except (stripe.InvalidRequestError, stripe.CardError, stripe.IdempotencyError) as error:
         log.error("provider_refused provider=stripe code=%s stripe_request_id=%s", error.code, error.request_id)
-        raise errors.PaymentRefused(f"Stripe refuses: {error.code or 'the request is invalid'}") from None
+        raise errors.PaymentRefused(f"Stripe refused the request: {error.code or 'it is invalid'}") from None
     except stripe.StripeError as error:
         log.warning("provider_unavailable provider=stripe error=%s status=%s", type(error).__name__, error.http_status)
-        raise errors.Unavailable("Stripe is away; try again shortly.") from None
+        raise errors.Unavailable("Stripe is unavailable; try again shortly.") from None
     except Unreadable as why:
-        log.error("provider_answer_unreadable provider=stripe why=%r", str(why))
+        log.error("provider_answer_unreadable provider=stripe reason=%r", str(why))
         raise errors.Unavailable("Stripe's answer cannot be read.") from None
 
 
 def _read_event_id(event: dict[str, Any], body: bytes) -> str:
-    """The id of an event, or a digest in place of one that is longer than its column."""
+    """Return the id of an event, or a digest instead of an id that is longer than its column."""
     found = event.get("id")
     if isinstance(found, str) and len(found) > 255:
         return reading.derive_event_id(body)
@@ -192,7 +192,7 @@ def _read_event_id(event: dict[str, Any], body: bytes) -> str:
 
 def _read_fact(event: dict[str, Any]) -> Fact | None:
     if event.get("object") != "event":
-        raise Unreadable("object is not event")  # a thin event, say, of which the webhook would have to ask
+        raise Unreadable("object is not event")  # a thin event, for example, which has no data
     kind = reading.word(event, "type")
     if kind not in _CHECKOUTS | _REFUNDS | _DISPUTES:
         return None
@@ -235,7 +235,7 @@ def _read_checkout(session: dict[str, Any], *, failed: bool = False) -> Checkout
 
 def _read_refund(refund: dict[str, Any], live: bool | None) -> RefundFact | None:
     if refund.get("object") != "refund" or refund.get("payment_intent") is None:
-        return None  # of a charge that no checkout made
+        return None  # of a charge without a checkout
     status: Literal["pending", "succeeded", "failed"] = "pending"
     named = reading.word(refund, "status")
     if named == "succeeded":

@@ -1,4 +1,4 @@
-"""One process of what is measured: `python -m bench.rest.server parlance|hello PORT`.
+"""Measured process of the REST benchmark: `python -m bench.rest.server parlance|hello PORT`.
 
 `hello` is the limit: uvicorn alone, whose app sends the same bytes for every request.
 """

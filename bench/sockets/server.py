@@ -1,4 +1,4 @@
-"""One process of what is measured: `python -m bench.sockets.server parlance|echo PORT`.
+"""Measured process of the socket benchmark: `python -m bench.sockets.server parlance|echo PORT`.
 
 `echo` is the limit: uvicorn's WebSocket alone, whose app echoes what it receives.
 """

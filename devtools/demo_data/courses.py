@@ -1,4 +1,4 @@
-"""Demo courses, their lessons, and how far learners have come in them."""
+"""Demo courses, their lessons, and progress of learners."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ class DemoData:
             await db.execute(sa.select(sa.func.pg_advisory_xact_lock(ADVISORY_LOCK_ID)))
             there = select(User.id).where(col(User.email).endswith(EMAIL_DOMAIN, autoescape=True)).limit(1)
             if (await db.exec(there)).first() is not None:
-                raise errors.Refused("the demo data is there already; seed an empty database to have it anew")
+                raise errors.Refused("the database has demo data already; seed an empty database")
             admin, made_admin = await self._find_or_create_admin(db, password_hash)
             taken = {name.lower() for name in (await db.exec(select(Profile.username))).all() if name}
             people = make_people(rng, learners, password_hash, taken)

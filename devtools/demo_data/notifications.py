@@ -37,10 +37,7 @@ def make_notifications(
     for at, call in sorted(ended, key=lambda each: each[0]):
         for user_id in (call.user_a_id, call.user_b_id):
             streaks.add_call(profiles[user_id], at, call.duration_seconds or 0)
-            sent += [
-                (at, user_id, notification_templates.achievement(each))
-                for each in streaks.list_achievements(profiles[user_id])
-            ]
+            sent += [(at, user_id, each) for each in streaks.list_achievements(profiles[user_id])]
     sent += [
         (order.paid_at, order.user_id, notification_templates.payment_success(order))
         for order in orders

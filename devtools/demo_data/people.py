@@ -39,7 +39,7 @@ _COUNTRIES = [
 _BIOS = {
     LearningGoal.FLUENCY: "I understand films but lose my words when I speak. Patient partners welcome!",
     LearningGoal.BUSINESS: "I have calls with customers abroad every week and want to sound like myself in them.",
-    LearningGoal.TRAVEL: "Planning a long trip. I would love to hear about the place you live in.",
+    LearningGoal.TRAVEL: "Planning a long trip. I would love to learn about the place you live in.",
     LearningGoal.EXAM: "My speaking exam is this autumn. Ask me anything, and stop me when I make mistakes.",
 }
 

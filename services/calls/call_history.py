@@ -14,10 +14,9 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 import errors
 from adapters.database import Database
-from models import CallSession, EndedBy, EnglishLevel, Level, Profile, SessionRating, User
+from models import CallSession, EndedBy, EnglishLevel, Level, Profile, SessionRating
 from services.calls import streaks
 from services.calls.rooms import ROOM_SECONDS
-from services.messaging import notification_templates, notifications
 from services.pagination import Page, read_page, seek
 
 #: Name shown for a learner whose account is deleted.
@@ -26,7 +25,7 @@ FORMER_LEARNER = "Former learner"
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call as one of its two sees it."""
+    """A call from the point of view of one participant."""
 
     session: CallSession
     partner_id: uuid.UUID
@@ -139,11 +138,11 @@ class CallHistoryService:
             calls = (await db.execute(statement)).scalars().all()
             for call in calls:
                 if call.connected_at is not None:
-                    await _count_call(db, call)
+                    await streaks.count_call(db, call)
             return len(calls)
 
     async def rate(self, user_id: str, session_id: str, stars: int) -> Call:
-        """Rate the partner of one's call; raise NotFound, SessionNotEnded or AlreadyRated."""
+        """Rate the partner of a call; raise NotFound, SessionNotEnded or AlreadyRated."""
         me = uuid.UUID(user_id)
         try:
             async with self._database.transaction() as db:
@@ -151,7 +150,7 @@ class CallHistoryService:
                 if call.session.ended_at is None:
                     raise errors.SessionNotEnded()
                 if call.session.connected_at is None:
-                    raise errors.SessionNotEnded("The call never began.")
+                    raise errors.SessionNotEnded("The call never connected, so it cannot be rated.")
                 rating = SessionRating(
                     session_id=call.session.id, rater_id=me, rated_id=call.partner_id, stars=int(stars)
                 )
@@ -162,7 +161,7 @@ class CallHistoryService:
             raise errors.AlreadyRated() from None
 
     async def list_calls(self, user_id: str, *, limit: int, cursor: str | None) -> Page[Call]:
-        """Read a page of one's calls, newest first; raise RequestInvalid for a cursor that is none."""
+        """Read a page of the user's calls, newest first; raise RequestInvalid for an invalid cursor."""
         me = uuid.UUID(user_id)
         key = (col(CallSession.started_at), col(CallSession.id))
         # One index walk for each side, `limit` rows of each at most; the union is sorted in memory.
@@ -178,7 +177,7 @@ class CallHistoryService:
             )
 
     async def read(self, user_id: str, session_id: str) -> Call:
-        """Read one of one's calls; raise NotFound, also for a call between others."""
+        """Read one of the user's calls; raise NotFound, also for a call of other users."""
         async with self._database.transaction() as db:
             return await _read(db, uuid.UUID(user_id), session_id)
 
@@ -194,28 +193,8 @@ async def _read(db: AsyncSession, me: uuid.UUID, session_id: str) -> Call:
     return _build_call(row, me)
 
 
-async def _count_call(db: AsyncSession, call: CallSession) -> None:
-    """Add a call to the statistics of both profiles."""
-    assert call.ended_at is not None and call.duration_seconds is not None
-    # Always in the same order, so that two calls that end at once cannot wait for each other.
-    profiles = (
-        select(Profile)
-        .join(User, col(User.id) == col(Profile.user_id))
-        # What is left of a deleted account stays as it is.
-        .where(col(Profile.user_id).in_([call.user_a_id, call.user_b_id]), col(User.deleted_at).is_(None))
-        .order_by(col(Profile.user_id))
-        .with_for_update(of=Profile)
-        .execution_options(populate_existing=True)
-    )
-    for profile in (await db.exec(profiles)).all():
-        streaks.add_call(profile, call.ended_at, call.duration_seconds)
-        db.add(profile)
-        for reached in streaks.list_achievements(profile):
-            await notifications.notify_user(db, profile.user_id, notification_templates.achievement(reached))
-
-
 def _select_calls(me: uuid.UUID) -> sa.Select[CallSession, Profile, int]:
-    """Select calls with the profile of the other and one's own rating."""
+    """Select calls with the partner's profile and the user's rating."""
     partner_id = sa.case(
         (col(CallSession.user_a_id) == me, col(CallSession.user_b_id)), else_=col(CallSession.user_a_id)
     )

@@ -1,4 +1,4 @@
-"""State of queue and rooms as Redis keeps it, and what a change of it results in."""
+"""State of queue and rooms in Redis, and results of its changes."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Calls as their participants live them: joining the room, relaying signals, dropping and reconnecting, leaving.
+"""Signaling: joining a room, relaying signals, dropping and reconnecting, leaving.
 
 The record of a room is in Redis (services/calls/rooms.py). Each web process keeps a `Participant` for each of its
 sockets that is in a room, bound when it joins and when its peer joins, so that relaying looks nothing up. A
-participant's recorded signals are what a reconnecting peer, in whatever process, is sent of what it missed.
+participant's recorded signals are sent to a peer that reconnects, on any web process.
 
 A participant receives messages about its room from several processes, in any order. Redis counts the joins of each
 user, and that count orders the messages.
@@ -90,7 +90,7 @@ class SignalingService:
         elif join.peer_socket_id:
             since = participant.last_forwarded_seq
             if join.peer_after is not None and join.peer_joins != participant.peer_joins:
-                since = join.peer_after  # it came back while nobody was here who could have sent it anything
+                since = join.peer_after  # it came back while this user was away, and nothing was sent to it
             await self._bind(participant, join.peer_socket_id, join.peer_joins, since)
         elif join.was_call:
             participant.mark_peer_away(join.peer_joins)
@@ -198,7 +198,7 @@ class SignalingService:
         return None if participant.is_peer_away or participant.is_catching_up else participant.peer_socket_id
 
     def forget_signal(self, socket_id: str, seq: int) -> None:
-        """Forget the last signal of a socket: it was not forwarded, and its sender is asked to send it again."""
+        """Forget the last signal of a socket: it was not forwarded, and its sender has to repeat it."""
         participant = self._participants.get(socket_id)
         if participant is not None:
             participant.forget(seq)
@@ -242,11 +242,11 @@ class SignalingService:
     ) -> PeerLeft | PartnerCancelled | None:
         """End the match, and interrupt the call, that this socket, and no other of the user, was part of.
 
-        `final_reason` says why the user may not come back.
+        `final_reason`: why the user may not come back.
         """
         await self._matchmaking.disconnect(user_id, socket_id)
         room_id = await self._rooms.get_room_id(user_id)
-        # Until Redis has recorded it, the participant stays: whoever called this tries again.
+        # The participant stays until Redis has recorded it; the connection's cleanup calls this again.
         participant = self._participants.pop(socket_id, None)
         if room_id is None:
             return None

@@ -1,4 +1,4 @@
-"""Deletion of an account: personal data goes, calls and orders stay without identity."""
+"""Deletion of an account: personal data is deleted, calls and orders stay without identity."""
 
 from __future__ import annotations
 

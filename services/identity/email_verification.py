@@ -63,7 +63,7 @@ class EmailVerificationService:
 
 
 def require_deliverable(typed: str) -> str:
-    """Return an address as mail is sent to it; raise RequestInvalid for one that mail programs read otherwise."""
+    """Return an address as mail is sent to it; raise RequestInvalid if mail programs could interpret it differently."""
     address = email_addresses.to_deliverable(typed)
     if address is None:
         raise errors.RequestInvalid("'email' is not an address that mail can be sent to; check how it is spelled")
@@ -71,7 +71,7 @@ def require_deliverable(typed: str) -> str:
 
 
 def can_receive_mail(user: User) -> bool:
-    """Say whether an account's address would be accepted today; older accounts may have others."""
+    """Return whether an account's address would be accepted today; older accounts may have others."""
     if email_addresses.to_deliverable(user.email) is not None:
         return True
     log.warning("email_not_sent reason=address_not_deliverable user_id=%s", user.id)

@@ -59,7 +59,7 @@ class LoginRevocations:
             raise errors.Unavailable()
 
     def has_ended(self, family_id: str) -> bool:
-        """Say whether a login has ended, as far as this process knows."""
+        """Return whether a login has ended, as far as this process knows."""
         return family_id in self._ended
 
     async def publish(self, family_ids: Iterable[str]) -> None:

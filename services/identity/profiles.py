@@ -53,7 +53,7 @@ class ProfileChanges(TypedDict, total=False):
 
 
 class Me(NamedTuple):
-    """An account with its profile, as its owner sees it."""
+    """An account with its profile, for its owner."""
 
     id: uuid.UUID
     email: str
@@ -153,6 +153,6 @@ class ProfilesService:
 
 async def enqueue_avatar_deletion(db: AsyncSession, jobs: Jobs, storage: Storage, profile: Profile) -> None:
     """Enqueue the deletion of a profile's avatar inside the caller's transaction."""
-    key = storage.key_of(profile.avatar_url) if profile.avatar_url else None
+    key = storage.find_key(profile.avatar_url) if profile.avatar_url else None
     if key is not None:
         await jobs.enqueue(db, delete_object, key=key)

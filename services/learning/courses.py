@@ -31,7 +31,7 @@ from wire import rest
 
 #: Pixels of a thumbnail.
 THUMBNAIL_PIXELS = (1280, 720)
-#: Limit of an uploaded picture; `x-max-bytes` of the contract says the same.
+#: Limit of an uploaded picture; equal to `x-max-bytes` of the contract.
 MAX_THUMBNAIL_BYTES = 5 * 1024 * 1024
 MAX_SLUG_LENGTH = 100
 
@@ -164,7 +164,7 @@ class CoursesService:
         return await self.read_course(actor_id, course_id, drafts=True)
 
     async def remove(self, actor_id: str, course_id: str) -> None:
-        """Delete a course that nobody has taken or ordered, with its lessons; raise NotFound or CourseInUse."""
+        """Delete a course without enrollments and orders, with its lessons; raise NotFound or CourseInUse."""
         async with self._database.transaction() as db:
             course = await lock_course(db, course_id)
             # Enrollments and orders refer to the locked row, so none is added after this check.
@@ -197,7 +197,7 @@ class CoursesService:
         return url
 
     async def _enqueue_thumbnail_deletion(self, db: AsyncSession, course: Course) -> None:
-        key = self._storage.key_of(course.thumbnail_url) if course.thumbnail_url else None
+        key = self._storage.find_key(course.thumbnail_url) if course.thumbnail_url else None
         if key is not None:
             await self._jobs.enqueue(db, delete_object, key=key)
 
@@ -232,7 +232,7 @@ def select_audited_fields(fields: Mapping[str, object]) -> dict[str, object]:
 def is_visible_to(user_id: str | None, *, drafts: bool) -> sa.ColumnElement[bool]:
     """Return the condition under which a user may see a course and its lessons.
 
-    It is published, or they are enrolled: unpublishing takes a course from the shop, not from those who have it. With
+    It is published, or they are enrolled: unpublishing ends the sale of a course, not enrollments. With
     `drafts`, as administrators read, every course is visible.
     """
     return sa.true() if drafts else sa.or_(col(Course.is_published), _is_enrolled(user_id))

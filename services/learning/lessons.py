@@ -21,7 +21,7 @@ from models import Course, Enrollment, Lesson, LessonAttachment
 from services.learning import courses
 from services.operations.audit import AuditService
 
-#: Limit of an attachment; `x-max-bytes` of the contract says the same.
+#: Limit of an attachment; equal to `x-max-bytes` of the contract.
 MAX_ATTACHMENT_BYTES = 25 * 1024 * 1024
 #: How long a signed URL of an attachment is valid.
 ATTACHMENT_LINK_EXPIRY = timedelta(minutes=10)

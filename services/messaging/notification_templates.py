@@ -5,10 +5,10 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from models import Lesson, NotificationType, Order, Report
 from models.payment_alert import AlertKind
-from services.calls.streaks import Achievement
 
 _STREAK_WORDS = {3: "Three", 7: "Seven", 30: "Thirty", 100: "A hundred"}
 _CALL_WORDS = {10: "Ten", 50: "Fifty", 100: "A hundred", 500: "Five hundred"}
@@ -56,15 +56,15 @@ def payment_failed(order: Order) -> NotificationTemplate:
     )
 
 
-def achievement(reached: Achievement) -> NotificationTemplate:
-    if reached.kind == "streak":
-        title = f"{_STREAK_WORDS[reached.count]} days in a row"
-        body = f"You have practised on {reached.count} days without a gap. Come back tomorrow to keep it going."
+def achievement(kind: Literal["streak", "sessions"], count: int) -> NotificationTemplate:
+    if kind == "streak":
+        title = f"{_STREAK_WORDS[count]} days in a row"
+        body = f"You have practised on {count} days without a gap. Come back tomorrow to keep it going."
     else:
-        title = f"{_CALL_WORDS[reached.count]} calls"
-        body = f"You have talked to partners {reached.count} times. Every call makes the next one easier."
-    data = {"achievement": reached.kind, "reached": str(reached.count)}
-    return NotificationTemplate(NotificationType.ACHIEVEMENT, title, body, data, f"{reached.kind}:{reached.count}")
+        title = f"{_CALL_WORDS[count]} calls"
+        body = f"You have talked to partners {count} times. Every call makes the next one easier."
+    data = {"achievement": kind, "reached": str(count)}
+    return NotificationTemplate(NotificationType.ACHIEVEMENT, title, body, data, f"{kind}:{count}")
 
 
 def match_found(partner_name: str, room_id: str, session_id: str) -> NotificationTemplate:

@@ -175,7 +175,7 @@ class NotificationsService:
             last = ids[-1]
 
     async def emit(self, notification_id: str) -> None:
-        """Emit a notification to the user's sockets, in whichever process they are."""
+        """Emit a notification to the user's sockets, in all web processes."""
         async with self._database.transaction() as db:
             row = await db.get(Notification, uuid.UUID(notification_id))
         if row is None or row.read:

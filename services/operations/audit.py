@@ -31,7 +31,7 @@ _LOCK_ID = 5503_0002
 class ChainCheck:
     """`broken_at` is the number of the first entry that does not fit, or None; `last_hash` is the hash of the last one.
 
-    `has_known_hash` says whether an entry has the hash that was asked for. A chain whose end was cut off fits, but
+    `has_known_hash`: whether an entry has the given hash. A chain whose end was cut off fits, but
     lacks the hash that it once ended with.
     """
 

@@ -57,7 +57,7 @@ class DoctorService:
         }
 
     async def examine(self) -> list[Finding]:
-        """Run all checks at the same time; one that gets no answer in time is a fault."""
+        """Run all checks at the same time; a timeout is a fault."""
         return await asyncio.gather(*(self._examine(name, check) for name, check in self._checks.items()))
 
     async def _examine(self, name: str, check: Callable[[], Awaitable[str]]) -> Finding:
@@ -183,7 +183,7 @@ class DoctorService:
 
 
 async def _is_saved_to_disk(client: Redis) -> bool:
-    """Say whether Redis takes snapshots; assumed where it does not answer CONFIG, as managed ones do not."""
+    """Return whether Redis takes snapshots; True if it refuses CONFIG, as managed ones do."""
     try:
         return bool((await client.config_get("save")).get("save"))
     except ResponseError:

@@ -139,13 +139,13 @@ class MetricsService:
             asyncio.gather(self._take_snapshot(), *(self._request_snapshot(each) for each in neighbours)),
             self._read_stores(),
         )
-        answers = {self._bus.worker_id: own, **dict(zip(neighbours, others, strict=True))}
+        answers = {self._bus.process_id: own, **dict(zip(neighbours, others, strict=True))}
         metrics = _build_process_metrics()
         for metric in metrics:
             metric.labels = ("worker", *metric.labels)
             metric.samples = [
-                ([worker_id, *labels], value)
-                for worker_id, snapshot in answers.items()
+                ([process_id, *labels], value)
+                for process_id, snapshot in answers.items()
                 if snapshot is not None
                 for labels, value in snapshot.get(metric.name, ())
             ]
@@ -191,7 +191,7 @@ class MetricsService:
             pass
         return snapshot
 
-    async def _request_snapshot(self, worker_id: str) -> Snapshot | None:
+    async def _request_snapshot(self, process_id: str) -> Snapshot | None:
         """Request the samples of another process; return None where it does not answer."""
         self._request_number += 1
         number = self._request_number
@@ -199,7 +199,7 @@ class MetricsService:
         self._responses[number] = response
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
-                await METRICS_REQUESTED.send(self._bus, f"{worker_id}.", self._bus.worker_id, number)
+                await METRICS_REQUESTED.send(self._bus, f"{process_id}.", self._bus.process_id, number)
                 return await response
         except (errors.Unavailable, TimeoutError):
             return None

@@ -14,6 +14,7 @@ from adapters.mail.resend import ResendMailer
 from adapters.payments.razorpay import RazorpayProvider
 from adapters.payments.stripe import StripeProvider
 from adapters.push import fcm
+from adapters.push.google_account import AccountRefused
 from adapters.turn import Turn
 from services.operations.findings import describe_error, fault, warning
 from setting_values import url_host
@@ -99,7 +100,7 @@ class VendorChecks:
             raise fault("only a part of the account is set", fix)
         try:
             await fcm.try_account(settings)
-        except fcm.AccountRefused as error:
+        except AccountRefused as error:
             raise fault(str(error), fix) from None
         except ValueError:
             raise fault("the private key is unreadable", fix) from None

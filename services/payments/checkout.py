@@ -64,15 +64,15 @@ class CheckoutService:
         raise errors.Unavailable()
 
     async def _is_still_open(self, order: Order) -> bool:
-        """Ask the provider for the state of an order whose page has closed or was used.
+        """Query the provider for the state of an order whose page has expired or was used.
 
-        Only the provider knows of a payment in the page's last minute, or of a lost webhook.
+        A payment in the page's last minute, or a lost webhook, is not recorded here.
         """
         try:
             facts = await get_provider(self._providers, order.provider).look_up(order.provider_session_id or "")
         except errors.Unavailable:
             if order.status is OrderStatus.PROCESSING:
-                return True  # as far as anybody knows
+                return True  # the provider may still change it
             raise
         async with self._database.transaction() as db:
             settled = await settlement.apply_facts(db, order.provider, facts)
@@ -158,7 +158,7 @@ class CheckoutService:
         try:
             checkout = await get_provider(self._providers, order.provider).create_checkout(purchase)
         except errors.ProductError as error:
-            # Refused is refused for good: the next attempt is another order. Otherwise the next may try at once.
+            # A refusal is final: the next attempt is another order. Otherwise the next may try at once.
             outcome: dict[str, OrderStatus | None] = (
                 {"status": OrderStatus.FAILED}
                 if isinstance(error, errors.PaymentRefused)
@@ -181,7 +181,7 @@ class CheckoutService:
 
 
 async def expire_without_page(db: AsyncSession, *which: sa.ColumnElement[bool]) -> None:
-    """Expire those orders that have no page and are too old to get one: nobody can have paid them."""
+    """Expire those orders that have no page and are too old to get one: they cannot have been paid."""
     too_old = col(Order.checkout_expires_at) < utc_now() + MIN_CHECKOUT_DURATION
     await db.execute(sa.update(Order).where(*which, *_is_without_page(), too_old).values(status=OrderStatus.EXPIRED))
 

@@ -34,7 +34,7 @@ MAX_CONCURRENT_LOOKUPS = 4
 
 @dataclass(frozen=True, slots=True)
 class Reconciled:
-    """The state of an order before and after its reconciliation; `error` where the provider could not be asked.
+    """The state of an order before and after its reconciliation; `error` if the query failed.
 
     `order_id` is None for all paid orders of a provider; `receipt_id` then names the provider.
     """
@@ -169,7 +169,7 @@ def _describe_state(order: Order) -> str:
     """Describe an order in a few words, for operators."""
     words = [order.status.value]
     if 0 < order.amount_refunded < order.amount:
-        words.append(f"{order.amount_refunded} given back")
+        words.append(f"{order.amount_refunded} refunded")
     if order.disputed:
         words.append("disputed")
     if order.inquiry:

@@ -1,7 +1,7 @@
-"""Settlement of orders: the state that follows from a provider's facts, in whatever order they come and however often.
+"""Settlement of orders: the state that follows from a provider's facts, in any order and number.
 
-Facts only go forward: a checkout's outcome, each refund and each dispute have statuses that follow one another, and a
-later one is never undone by an earlier. The order's status and the enrollment follow from the facts. Everything here
+Facts only advance: the statuses of a checkout, a refund and a dispute are ordered, and an earlier one never replaces a
+later one. The order's status and the enrollment follow from the facts. Everything here
 runs in the caller's transaction, under one order of locks: payment, learner, order.
 """
 
@@ -98,7 +98,7 @@ async def settle_order(db: AsyncSession, order: Order) -> None:
             else None
             for status, charged_back in (await db.exec(of_payment)).all()
         }
-        # A provider refunds no more than was paid; if it says so, the order counts all of it.
+        # A provider refunds no more than was paid; if it reports more, the order counts it all.
         amount_refunded = min(int(refunded), order.amount)
         status = OrderStatus.REFUNDED if amount_refunded == order.amount else OrderStatus.PAID
         disputed = bool(disputes & {DisputeStatus.OPEN, DisputeStatus.LOST})
@@ -147,7 +147,7 @@ async def _alert_if_mismatched(db: AsyncSession, order: Order, fact: Fact) -> bo
     elif await _alert_if_not_of_order(db, order, fact, fact.payment_id):
         return True
     for kind, what, expected, found in wrong:
-        await raise_alert(db, order, kind, reference, what=what, expected=expected, told=found)
+        await raise_alert(db, order, kind, reference, what=what, expected=expected, reported=found)
     return bool(wrong)
 
 
@@ -166,7 +166,7 @@ async def _record_checkout(db: AsyncSession, order: Order, fact: CheckoutFact) -
             .values(status=status)
             .returning(col(Order.id))
         )
-        # A page that nobody used expires without a notification; a payment that was made and failed is worth one.
+        # An unused page expires without a notification; a failed payment gets one.
         awaited = status is OrderStatus.FAILED or before is OrderStatus.PROCESSING
         if moved.first() is not None and awaited and status is not OrderStatus.PROCESSING:
             await notifications.notify_user(db, order.user_id, notification_templates.payment_failed(order))
@@ -207,11 +207,11 @@ async def _alert_if_not_of_order(
     """Return whether a refund or a dispute cannot belong to this order; raise an alert if so."""
     if found.currency != order.currency:
         kind, expected = AlertKind.CURRENCY_DIFFERS, order.currency
-        await raise_alert(db, order, kind, payment_id, what="currency", expected=expected, told=found.currency)
+        await raise_alert(db, order, kind, payment_id, what="currency", expected=expected, reported=found.currency)
     elif isinstance(found, RefundFact | Refund) and found.amount > order.amount:
         at_most = order.amount
         await raise_alert(
-            db, order, AlertKind.AMOUNT_DIFFERS, payment_id, what="refund", expected=at_most, told=found.amount
+            db, order, AlertKind.AMOUNT_DIFFERS, payment_id, what="refund", expected=at_most, reported=found.amount
         )
     else:
         return False

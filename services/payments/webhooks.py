@@ -44,7 +44,7 @@ EVENT_OVERDUE_AFTER = timedelta(minutes=5)
 MAX_EVENT_FAILURES = 6
 #: Unreadable events of a provider that are stored, with their bodies, for operators to look at.
 MAX_UNREADABLE_EVENTS = 100
-#: They say nothing about the event.
+#: Errors of an unavailable or busy PostgreSQL, unrelated to the event.
 _TRANSIENT_ERRORS = (*UNAVAILABLE, OSError)
 _FACT_TYPES: dict[str, type[CheckoutFact] | type[RefundFact] | type[DisputeFact]] = {
     "checkout": CheckoutFact,
@@ -126,7 +126,7 @@ class WebhooksService:
                 await _insert_event(db, provider, event, body=body, last_error=error, set_aside_at=utc_now())
             await notifications.notify_admins(db, notification_templates.webhook_unknown(provider, event.type))
         log.warning(
-            "webhook_event_unreadable provider=%s event=%s type=%r why=%r",
+            "webhook_event_unreadable provider=%s provider_event_id=%s type=%r reason=%r",
             provider,
             event.id,
             event.type,
@@ -154,7 +154,7 @@ class WebhooksService:
         except Exception as error:
             if not await self._count_failure(uuid.UUID(event_id), error):
                 raise
-            log.exception("webhook_event_set_aside event=%s", event_id)
+            log.exception("webhook_event_set_aside event_id=%s", event_id)
             return False
 
     async def _handle(self, event_id: uuid.UUID) -> bool:
@@ -213,7 +213,7 @@ class WebhooksService:
                 handled += await self.handle(str(event_id))
             except Exception:
                 # The other events should not wait for it.
-                log.exception("webhook_event_failed event=%s", event_id)
+                log.exception("webhook_event_failed event_id=%s", event_id)
         return handled
 
     async def list_events(self, *, set_aside: bool, limit: int) -> list[WebhookEvent]:

@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL, Valkey and S3: they answer, keep their data, and never outlive their owner."""
+"""The embedded PostgreSQL, Valkey and S3: they answer, keep their data, and end with their parent process."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ import pytest
 import redis
 
 from devtools.embedded import EmbeddedError, EmbeddedServices
+from testing.polling import wait_until
 
 OWNER = """
 import json, sys
@@ -75,10 +76,10 @@ def listens(port: int) -> bool:
 
 
 def wait_until_silent(directory: Path) -> None:
-    deadline = time.monotonic() + 5
-    while open_ports := [port for port in ports(directory) if listens(port)]:
-        assert time.monotonic() < deadline, f"ports {open_ports} are still open"
-        time.sleep(0.02)
+    def open_ports() -> list[int]:
+        return [port for port in ports(directory) if listens(port)]
+
+    wait_until(lambda: not open_ports(), lambda: f"ports {open_ports()} are closed", within=5)
 
 
 def test_postgresql_valkey_and_s3_answer(running: tuple[Path, dict[str, str]]) -> None:

@@ -1,4 +1,4 @@
-"""Key files: readable at any moment, rotated without a token being refused, pruned when nobody needs them."""
+"""Key files: readable at any moment, rotated without a refused token, pruned after the last token."""
 
 from __future__ import annotations
 

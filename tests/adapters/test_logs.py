@@ -1,30 +1,19 @@
-"""Logs hold no secret: planted ones pass every entry point, also where it fails, and are searched for in the log."""
+"""Logs contain no secret: planted ones pass every entry point, also its failures, and are searched for in the log."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
 import contextlib
-import hashlib
 import json
-import os
 import re
 import secrets
-import signal
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import httpx
 import psycopg
 import pytest
 import socketio
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 from psycopg import sql
 from websockets.asyncio.client import connect
 
@@ -32,176 +21,24 @@ from container import Container
 from settings import Settings
 from testing.accounts import bearer, new_email
 from testing.calls import empty_queue, match
-from testing.containers import load_settings
-from testing.databases import execute, own_database
+from testing.databases import execute
 from testing.email_outbox import ResendStandIn
 from testing.polling import eventually
-from testing.ports import free_port
-from testing.servers import Learner, Phone, Server, address, dial, start_server, stop_server
+from testing.servers import Learner, Phone, dial
 from testing.time_limits import limit
-
-_ROOT = Path(__file__).resolve().parent.parent.parent
-#: Long enough to be nobody's but ours, and the same in JSON, in a URL and in a traceback.
-_CANARY = "canary"
-
-
-def canary(name: str) -> str:
-    return f"{_CANARY}-{name}-{secrets.token_hex(12)}"
-
-
-@dataclass
-class Deployment:
-    """A server and a worker of one deployment that log all they can, and the secrets that went through them."""
-
-    url: str
-    own: Settings
-    logs: list[Path]
-    resend: ResendStandIn
-    #: What must not be found, by what it is.
-    planted: dict[str, str] = field(default_factory=dict)
-
-    def log(self) -> str:
-        return "\n".join(path.read_text() for path in self.logs)
-
-    def plant(self, name: str, value: str) -> str:
-        assert len(value) >= 20, f"{name} is too short to be found among other text"
-        self.planted[f"{name} {len(self.planted)}"] = value
-        return value
-
-    @property
-    def cookie_name(self) -> str:
-        return "__Host-refresh_token" if self.own.is_production else "refresh_token"
-
-    def password(self) -> str:
-        return self.plant("password", canary("password"))
-
-    def tokens(self, answer: httpx.Response) -> dict[str, Any]:
-        """Plant the tokens of an answer, and what the database keeps of them."""
-        body: dict[str, Any] = answer.json()
-        _, claims, signature = body["accessToken"].split(".")
-        self.plant("claims of an access token", claims)
-        self.plant("signature of an access token", signature)
-        refresh = body.get("refreshToken") or cookie(answer)
-        self.plant("refresh token", refresh)
-        self.plant("hash of a refresh token", digest(refresh))
-        return {**body, "refreshToken": refresh}
-
-    async def mailed(self, email: str, page: str) -> str:
-        """Wait for the link to `page` that is mailed to an address; plant its token."""
-
-        def tokens() -> list[str]:
-            texts = [body["text"] for _, body in self.resend.requests if body["to"] == [email]]
-            return [found[1] for text in texts if (found := re.search(rf"/{page}\?token=([\w-]+)", text))]
-
-        token = self.plant(f"{page} token", (await eventually(tokens, within=20, what=f"a mail to {page}"))[-1])
-        self.plant(f"hash of a {page} token", digest(token))
-        return token
-
-
-def digest(token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()
-
-
-def cookie(answer: httpx.Response) -> str:
-    return answer.headers["set-cookie"].partition("=")[2].partition(";")[0]
-
-
-@contextmanager
-def worker(environment: dict[str, str], log: Path) -> Iterator[None]:
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "cli", "worker"],
-            env={**os.environ, **environment},
-            cwd=_ROOT,
-            stdout=output,
-            stderr=output,
-        )
-    try:
-        yield
-    finally:
-        # It may be stopping by itself: its database was away.
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(limit(30))
-        finally:
-            process.kill()
+from tests.adapters.log_canaries import CANARY, Deployment, credentials, deploy_with_canaries, new_canary, visitor
 
 
 @pytest.fixture(params=["production", "test"])
-async def deployment(
+def deployment(
     request: pytest.FixtureRequest,
     environment: dict[str, str],
     settings: Settings,
     resend_api: ResendStandIn,
     tmp_path: Path,
-) -> AsyncIterator[Deployment]:
-    """In production lines are JSON and most requests are answered by the fast path; in the other, neither."""
-    production = request.param == "production"
-    keys = {
-        "TURN_SECRET": canary("turn"),
-        "RESEND_API_KEY": canary("resend"),
-        "STRIPE_SECRET_KEY": f"sk_live_{canary('stripe')}",
-        "STRIPE_WEBHOOK_SECRET": f"whsec_{canary('stripe webhook')}",
-        "RAZORPAY_KEY_SECRET": canary("razorpay"),
-        "RAZORPAY_WEBHOOK_SECRET": canary("razorpay webhook"),
-    }
-    pem = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    with own_database(settings) as own:
-        variables = {
-            **environment,
-            **keys,
-            "DB_NAME": own.db_name,
-            "APP_ENV": request.param,
-            **({"APP_URL": "https://parlance.example"} if production else {}),
-            "LOG_LEVEL": "debug",
-            "BCRYPT_ROUNDS": "12" if production else "4",
-            "REST_FAST_PATH": str(production).lower(),
-            # Where nobody listens.
-            "STRIPE_API_URL": f"http://127.0.0.1:{free_port()}",
-            "RAZORPAY_API_URL": f"http://127.0.0.1:{free_port()}",
-            "RAZORPAY_KEY_ID": "rzp_live_key",
-            "FIREBASE_PROJECT_ID": "parlance-canary",
-            "FIREBASE_CLIENT_EMAIL": "push@parlance.example",
-            "FIREBASE_PRIVATE_KEY": pem.decode().replace("\n", "\\n"),
-            "FIREBASE_API_URL": f"http://127.0.0.1:{free_port()}",
-            "FIREBASE_TOKEN_URL": f"http://127.0.0.1:{free_port()}/token",
-            "RESEND_API_URL": f"http://127.0.0.1:{resend_api.server_address[1]}",
-        }
-        own = load_settings(variables)
-        server: Server | None = None
-        logs = [tmp_path / "server.log", tmp_path / "worker.log"]
-        with worker(variables, logs[1]):
-            server = start_server(variables, logs[0], workers=1)
-            made = Deployment(server.url, own, logs, resend_api)
-            for name, value in keys.items():
-                made.plant(name, value)
-            made.plant("DB_PASSWORD", own.db_password.get_secret_value())
-            made.plant("STORAGE_SECRET_KEY", own.storage_secret_key.get_secret_value())
-            for line in pem.decode().splitlines()[1:-1]:
-                if len(line) >= 20:
-                    made.plant("line of the key of Firebase", line)
-            for line in own.jwt_private_key_path.read_text().splitlines():
-                if len(line) >= 40 and "KEY" not in line:
-                    made.plant("line of the private key", line)
-            try:
-                yield made
-            finally:
-                stop_server(server)
-
-
-@asynccontextmanager
-async def visitor(deployment: Deployment) -> AsyncIterator[httpx.AsyncClient]:
-    """A client from an address of its own."""
-    async with httpx.AsyncClient(
-        base_url=deployment.url, headers={"X-Forwarded-For": address()}, timeout=20, trust_env=False
-    ) as http:
-        yield http
-
-
-def credentials(email: str, password: str, platform: str = "ios") -> dict[str, str]:
-    return {"email": email, "password": password, "deviceId": f"on {platform}".replace(" ", "-"), "platform": platform}
+) -> Iterator[Deployment]:
+    with deploy_with_canaries(request.param, environment, settings, resend_api, tmp_path) as made:
+        yield made
 
 
 async def test_no_secret_reaches_a_log_line(deployment: Deployment, container: Container) -> None:
@@ -213,7 +50,7 @@ async def test_no_secret_reaches_a_log_line(deployment: Deployment, container: C
     await send_what_is_malformed(deployment, ada, password)
     await connect_sockets(deployment, ada, bob, password)
     await break_the_mail_provider(deployment, ada)
-    await wake_phones_in_vain(deployment, ada, password)
+    await push_to_unreachable_fcm(deployment, ada, password)
     await break_the_database(deployment, ada, password)
 
     log = deployment.log()
@@ -233,20 +70,17 @@ async def test_no_secret_reaches_a_log_line(deployment: Deployment, container: C
         "dependency_unavailable",
         "malformed_packet_disconnected",
         "auth.send_password_reset",
-        "worker is ready",
+        "job_worker_ready",
         "/socket.io/",
     ):
         assert evidence in log, f"the log lacks '{evidence}'"
     assert [name for name, value in deployment.planted.items() if value in log] == []
-    # Whatever the canaries missed: a token, a password's hash.
+    # Secrets without a canary: a token, a password's hash.
     assert re.findall(r"eyJ[\w-]{10,}|\$2[aby]\$\d\d\$", log) == []
-    assert _CANARY not in log
+    assert CANARY not in log
     if deployment.own.is_production:
         for line in log.splitlines():
             assert not line or {"time", "level", "logger", "message"} <= json.loads(line).keys(), line
-
-
-# --- Requests to every entry point ----------------------------------------------------------------
 
 
 async def sign_in_and_refresh(deployment: Deployment, email: str, password: str) -> None:
@@ -266,7 +100,7 @@ async def sign_in_and_refresh(deployment: Deployment, email: str, password: str)
         assert (await http.post("/auth/refresh", headers=headers)).status_code == 403
         by_cookie = await http.post("/auth/refresh", headers={**headers, "Origin": deployment.own.app_url})
         deployment.tokens(by_cookie)
-        deployment.plant("unknown refresh token", unknown := canary("refresh"))
+        deployment.plant("unknown refresh token", unknown := new_canary("refresh"))
         assert (await http.post("/auth/refresh", json={"refreshToken": unknown})).status_code == 401
 
         signed_in = bearer(by_cookie.json()["accessToken"])
@@ -288,7 +122,7 @@ async def follow_the_mails(deployment: Deployment, email: str, password: str) ->
         token = await deployment.mailed(email, "reset-password")
         await http.get(f"/reset-password?token={token}")
         await http.post(f"/auth/reset-password?token={token}", json={"newPassword": password})
-        too_long = {"token": token, "newPassword": deployment.plant("long password", canary("long") * 3)}
+        too_long = {"token": token, "newPassword": deployment.plant("long password", new_canary("long") * 3)}
         assert (await http.post("/auth/reset-password", json=too_long)).status_code == 400
         new = deployment.password()
         assert (await http.post("/auth/reset-password", json={"token": token, "newPassword": new})).status_code == 204
@@ -383,6 +217,7 @@ async def connect_sockets(deployment: Deployment, ada: str, bob: str, password: 
                     auth=auth,
                     headers={"Cookie": f"{deployment.cookie_name}={first.learner.refresh_token}"},
                     transports=["websocket"],
+                    wait_timeout=limit(10),
                 )
                 await client.disconnect()
         ws = deployment.url.replace("http", "ws")
@@ -397,9 +232,9 @@ async def connect_sockets(deployment: Deployment, ada: str, bob: str, password: 
                 await raw.recv()
                 await raw.send(f'40{{"token":"{token}"}}' if frame.startswith("42") else frame)
                 with contextlib.suppress(Exception):
-                    await asyncio.wait_for(raw.recv(), 2)
+                    await asyncio.wait_for(raw.recv(), limit(2))
                     await raw.send(frame)
-                    await asyncio.wait_for(raw.recv(), 2)
+                    await asyncio.wait_for(raw.recv(), limit(2))
 
 
 async def talk(deployment: Deployment, one: Phone, other: Phone) -> None:
@@ -411,7 +246,7 @@ async def talk(deployment: Deployment, one: Phone, other: Phone) -> None:
         deployment.plant("TURN credential", turn["credential"])
         room = {"roomId": found["roomId"]}
         assert (await phone.send("join_room", room))["ok"]
-    sdp = deployment.plant("ICE password", canary("ice"))
+    sdp = deployment.plant("ICE password", new_canary("ice"))
     assert (await one.send("webrtc_offer", {**room, "sdp": f"v=0\r\na=ice-pwd:{sdp}\r\n"}))["ok"]
     await other.wait_for("webrtc_offer")
     for name, payload in (
@@ -426,9 +261,6 @@ async def talk(deployment: Deployment, one: Phone, other: Phone) -> None:
     assert (await one.send("end_call", room))["ok"]
 
 
-# --- What breaks ----------------------------------------------------------------------------------
-
-
 async def break_the_mail_provider(deployment: Deployment, email: str) -> None:
     deployment.resend.answer = (500, {"statusCode": 500, "name": "application_error", "message": "we are down"})
     before = len(deployment.resend.requests)
@@ -440,9 +272,9 @@ async def break_the_mail_provider(deployment: Deployment, email: str) -> None:
     deployment.resend.answer = (200, {"id": "49a3999c-0ce1-4ea6-ab68-afcd6dc2e794"})
 
 
-async def wake_phones_in_vain(deployment: Deployment, email: str, password: str) -> None:
+async def push_to_unreachable_fcm(deployment: Deployment, email: str, password: str) -> None:
     """Register a device, rightly and wrongly, and let a push to it fail."""
-    token = deployment.plant("FCM token", canary("fcm"))
+    token = deployment.plant("FCM token", new_canary("fcm"))
     async with visitor(deployment) as http:
         tokens = deployment.tokens(await http.post("/auth/login", json=credentials(email, password)))
         http.headers.update(bearer(tokens["accessToken"]))

@@ -1,4 +1,4 @@
-"""One id leads from a request through the jobs it asked for; an event is named by its socket."""
+"""One id leads from a request through its jobs; an event is named by its socket."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from settings import Settings
 from testing.databases import own_database
 from testing.polling import eventually
 from testing.ports import free_port
-from testing.servers import Server, dial, register, start_server, stop_server
+from testing.servers import Server, dial, http_client, register, start_server, stop_server
 from testing.time_limits import limit
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,7 +63,7 @@ def lines(log: Path) -> list[dict[str, Any]]:
 
 async def test_request_id_is_logged_by_its_jobs(server_and_log: tuple[Server, Path]) -> None:
     server, worker_log = server_and_log
-    async with httpx.AsyncClient(base_url=server.url, headers={"X-Request-Id": "from-the-phone-1"}) as http:
+    async with http_client(server.url, headers={"X-Request-Id": "from-the-phone-1"}) as http:
         learner = await register(http)
 
         async def failed() -> list[dict[str, Any]]:
@@ -98,7 +97,7 @@ async def test_finished_job_logs_its_request_id(
                 [sys.executable, "-m", "cli", "worker"], cwd=ROOT, env={**os.environ, **variables}, stderr=output
             )
         try:
-            async with httpx.AsyncClient(base_url=server.url) as http:
+            async with http_client(server.url) as http:
                 answer = await http.post(
                     "/auth/register",
                     json={"email": "ada@example.com", "password": "a b c d e f g", "deviceId": "d", "platform": "ios"},

@@ -1,10 +1,11 @@
-"""Background tasks end when they are asked to, whatever became of the first request."""
+"""Background tasks end at `stop`, also when an earlier `stop` was cancelled."""
 
 from __future__ import annotations
 
 import asyncio
 
 from adapters import tasks
+from testing.time_limits import limit
 
 
 async def test_task_that_lost_a_cancellation_is_ended() -> None:
@@ -25,6 +26,6 @@ async def test_task_that_lost_a_cancellation_is_ended() -> None:
 
     task, failed = asyncio.create_task(work()), asyncio.create_task(fails())
     await asyncio.sleep(0)
-    await asyncio.wait_for(tasks.end(task, failed), 5)
+    await asyncio.wait_for(tasks.end(task, failed), limit(5))
     assert task.cancelled() and failed.done() and swallowed == 2
     await tasks.end()

@@ -17,6 +17,7 @@ import pytest
 from cli import migrations
 from container import Container
 from settings import Settings
+from testing.time_limits import limit
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -42,7 +43,7 @@ async def parlance(environment: dict[str, str], database: Settings, *arguments: 
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=limit(30),
         check=False,
     )
     return done.returncode, done.stdout, done.stderr

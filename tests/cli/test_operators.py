@@ -1,4 +1,4 @@
-"""What operators do at the command line: administrators and keys."""
+"""Commands of operators: administrators and keys."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import pytest
 from adapters.keys import KeyFiles
 from cli.migrations import upgrade_to_head
 from settings import Settings
+from testing.time_limits import limit
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -28,7 +29,7 @@ def parlance(*arguments: str, stdin: str = "", **environment: str) -> subprocess
         input=stdin,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=limit(30),
         check=False,
     )
 

@@ -30,6 +30,7 @@ from testing.http_answers import read_all_pages
 from testing.polling import eventually
 from testing.servers import address, client
 from testing.shop import run_job_worker
+from testing.time_limits import limit
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LEARNERS = 60
@@ -43,7 +44,7 @@ async def parlance(variables: dict[str, str], *arguments: str) -> tuple[int, str
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=limit(30),
         check=False,
     )
     return done.returncode, done.stdout, done.stderr

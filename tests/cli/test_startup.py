@@ -110,7 +110,7 @@ async def test_startup_mistake_is_one_sentence(
         message = str(refused.value)
         assert sentence in message and "\n" not in message and SECRET not in message
         # A worker waits for what may come back, and refuses what a mistake is.
-        assert isinstance(refused.value, startup.Away) == ("CLOSED" in changes.values())
+        assert isinstance(refused.value, startup.Unreachable) == ("CLOSED" in changes.values())
 
 
 async def test_store_passwords_are_checked(environment: dict[str, str], stores: dict[str, str]) -> None:
@@ -197,18 +197,18 @@ async def test_worker_waits_for_services_and_logs_it_once(
     with EmbeddedServices(directory, durable=False, only=("postgres",)) as connections:
         variables = {**environment, **connections}
         upgrade_to_head(load_settings(variables))
-    lines = re.compile("postgresql_(un)?available|error connecting|Traceback|worker is ready")
+    lines = re.compile("postgresql_(un)?available|error connecting|Traceback|job_worker_ready")
     with run_job_worker(variables, log, ready="postgresql_unavailable") as process:
         with EmbeddedServices(directory, durable=False, only=("postgres",)) as again:
             assert again["DB_PORT"] == connections["DB_PORT"]
-            await eventually(lambda: "worker is ready" in log.read_text(), within=60, what="the worker is ready")
+            await eventually(lambda: "job_worker_ready" in log.read_text(), within=60, what="the job worker is ready")
         await eventually(lambda: log.read_text().count("postgresql_unavailable") == 2, within=60, what="it noticed")
         assert process.poll() is None
         with EmbeddedServices(directory, durable=False, only=("postgres",)):
             await eventually(lambda: log.read_text().count("postgresql_available") == 2, within=60, what="it is back")
             found = [match.group() for match in lines.finditer(log.read_text())]
     outage = ["postgresql_unavailable", "postgresql_available"]
-    assert found == [*outage, "worker is ready", *outage], log.read_text()
+    assert found == [*outage, "job_worker_ready", *outage], log.read_text()
 
 
 def keys(path: Path, settings: Settings) -> KeyFiles:

@@ -25,6 +25,7 @@ from testing.containers import load_settings
 from testing.databases import execute, own_database, query
 from testing.polling import eventually
 from testing.shop import run_job_worker
+from testing.time_limits import limit
 
 
 async def test_jobs_run_after_a_postgresql_restart(environment: dict[str, str], tmp_path: Path) -> None:
@@ -135,7 +136,7 @@ class Queue:
 async def test_queue_is_served_after_its_worker_ended() -> None:
     queue = Queue()
     serving = asyncio.create_task(worker._serve(cast(App, queue), "default", 1, AsyncMock()))
-    await asyncio.wait_for(queue.works.wait(), 10)
+    await asyncio.wait_for(queue.works.wait(), limit(10))
     serving.cancel()
     with pytest.raises(asyncio.CancelledError):
         await serving

@@ -1,4 +1,4 @@
-"""Owns that an answer written in one go is the same as one that uvicorn writes, on connections of every kind."""
+"""A response written at once equals one that uvicorn writes, on every kind of connection."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import httpx
 import pytest
 import uvicorn
 from starlette.types import Message, Receive, Scope, Send
@@ -17,7 +16,8 @@ from contract import http_server, middleware
 from contract.operations import WHOLE
 from settings import Settings
 from testing.ports import free_port
-from testing.servers import Server
+from testing.servers import Server, http_client
+from testing.time_limits import limit
 
 
 async def talk(server: Server, *requests: str) -> str:
@@ -25,7 +25,7 @@ async def talk(server: Server, *requests: str) -> str:
     host, port = server.url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write("".join(request.replace("\n", "\r\n") for request in requests).encode())
-    answers = await asyncio.wait_for(reader.read(), 10)
+    answers = await asyncio.wait_for(reader.read(), limit(10))
     writer.close()
     return answers.decode()
 
@@ -48,7 +48,7 @@ async def serving(
         await task
 
 
-def lines_of(head: str) -> list[str]:
+def split_lines(head: str) -> list[str]:
     """Return the lines of an answer's head, but for what differs from one answer to the next."""
     return sorted(line for line in head.split("\r\n") if not re.match("date|x-request-id", line))
 
@@ -59,7 +59,7 @@ async def test_whole_answer_has_the_head_of_uvicorn(server: Server) -> None:
         (await talk(server, f"{method} /health HTTP/1.1\nHost: parlance\nConnection: close\n\n")).split("\r\n\r\n")
         for method in ("GET", "HEAD")
     ]
-    assert lines_of(whole) == lines_of(usual)
+    assert split_lines(whole) == split_lines(usual)
     assert whole.startswith("HTTP/1.1 200 OK\r\n") and body.startswith('{"status":"ok"') and not none
     for name in ("date", "x-request-id"):
         assert len(re.findall(f"\r\n{name}: ", whole)) == len(re.findall(f"\r\n{name}: ", usual)) == 1
@@ -116,7 +116,7 @@ async def test_scope_extensions_do_not_outlive_a_request() -> None:
         await send({"type": "http.response.start", "status": 204, "headers": []})
         await send({"type": "http.response.body"})
 
-    async with serving(app) as port, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+    async with serving(app) as port, http_client(f"http://127.0.0.1:{port}") as http:
         for _ in range(3):
             await http.get("/")
     assert noted == [False] * 3

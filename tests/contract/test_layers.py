@@ -1,4 +1,4 @@
-"""Who may import whom."""
+"""Import rules between layers."""
 
 from __future__ import annotations
 

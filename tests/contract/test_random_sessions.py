@@ -1,4 +1,4 @@
-"""What nobody thought of, in an order nobody thought of: learners on two workers send whatever, whenever.
+"""Random events in random order: learners on two web processes send any event at any time.
 
 Each answer and each event is held to asyncapi.yaml, each refusal to the codes listed for its event; no socket is lost
 that nobody gave up; nobody meets themselves or is in two calls. A seed is a session, repeated by
@@ -19,7 +19,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-import httpx
 import pytest
 import sqlalchemy as sa
 from schemathesis import GenerationMode
@@ -31,8 +30,9 @@ from models import CallSession
 from testing import wire_recording
 from testing.calls import empty_queue
 from testing.client_internals import close_websocket
-from testing.servers import Learner, Phone, Server, dial, register
-from tests.contract.test_events_fuzz import (
+from testing.servers import Learner, Phone, Server, dial, http_client, register
+from testing.time_limits import limit
+from tests.contract.event_payloads import (
     ACK,
     CLIENT_EVENTS,
     DOCUMENT,
@@ -40,12 +40,11 @@ from tests.contract.test_events_fuzz import (
     SERVER_EVENTS,
     fits_a_frame,
     is_storable,
-    judge,
+    make_validator,
     payloads,
-    quiet_log,
 )
 
-__all__ = ["quiet_log"]
+pytestmark = pytest.mark.usefixtures("quiet_log")
 
 SEED = int(os.environ.get("EVENTS_SEED", "1"))
 SESSIONS = int(os.environ.get("EVENTS_SESSIONS", "8"))
@@ -75,9 +74,9 @@ CODES = {
     if operation["action"] == "receive"
 }
 ICE_ACK = DOCUMENT["components"]["messages"]["ice_ack"]["payload"]
-JUDGES = {name: judge(schema) for name, schema in CLIENT_EVENTS.items()}
-RECEIVED = {name: judge(schema) for name, schema in SERVER_EVENTS.items()}
-ACKS = {name: judge(ICE_ACK if name == "refresh_ice" else ACK) for name in CLIENT_EVENTS}
+JUDGES = {name: make_validator(schema) for name, schema in CLIENT_EVENTS.items()}
+RECEIVED = {name: make_validator(schema) for name, schema in SERVER_EVENTS.items()}
+ACKS = {name: make_validator(ICE_ACK if name == "refresh_ice" else ACK) for name in CLIENT_EVENTS}
 JUNK = {
     name: [
         each
@@ -202,7 +201,7 @@ class Running:
         except Exception:
             assert not phone.client.connected
             return None
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + limit(15)
         while not answers:
             if not phone.client.connected:
                 return None
@@ -214,10 +213,10 @@ class Running:
         code = "ok" if ack["ok"] else ack["error"]["code"]
         assert code == "ok" or code in CODES[event], f"{event} {payload!r}: {ack} is not listed for it"
         self.outcomes[f"{event}: {code}"] += 1
-        self._hear()
+        self._receive()
         return ack
 
-    def _hear(self) -> None:
+    def _receive(self) -> None:
         """Read rooms and sequence numbers from the received events."""
         for person in self.people:
             for phone in person.phones:
@@ -239,7 +238,7 @@ class Running:
         for person in self.people:
             if person.phone is None:
                 person.phones.append(await dial(self._url, person.learner))
-        self._hear()
+        self._receive()
         for person in self.people:
             phone = person.phone
             assert phone is not None
@@ -269,7 +268,7 @@ class Running:
 async def run_session(server: Server, container: Container, turns: list[Turn]) -> Counter[str]:
     """Run a session with new learners; raise AssertionError where it fails."""
     await empty_queue(container)
-    clients = [httpx.AsyncClient(base_url=server.url) for _ in range(LEARNERS)]
+    clients = [http_client(server.url) for _ in range(LEARNERS)]
     people: list[Person] = []
     try:
         for http in clients:

@@ -1,6 +1,7 @@
-"""What nobody thought of: requests made from openapi.yaml, right and wrong ones, to every operation.
+"""Generated requests: valid and invalid ones, made from openapi.yaml, to every operation.
 
 First each operation by itself; then one after another, each made from the answers before it, which schemathesis reads
+from testing.time_limits import limit
 from the contract: what one answer names as `courseId` is asked for by the next. The requests are the same in every run;
 `REST_SEED=7 REST_EXAMPLES=2000 pytest tests/contract/test_schemathesis.py` makes others, and more of them.
 """
@@ -22,7 +23,8 @@ from schemathesis.specs.openapi.checks import negative_data_rejection, positive_
 
 from container import Container
 from contract import schemas
-from testing.servers import PASSWORD, Server, address
+from testing.servers import PASSWORD, Server, address, http_client
+from testing.time_limits import limit
 
 schemathesis.serializer.alias("application/offset+octet-stream", "application/octet-stream")
 
@@ -36,7 +38,7 @@ OPERATIONS = [
 SEED = int(os.environ.get("REST_SEED", "0"))
 #: Requests to each operation, and walks through all of them.
 EXAMPLES = int(os.environ.get("REST_EXAMPLES", "12"))
-#: Operations that end the account or its sign-in: each request would need an account of its own. Tested by journeys.
+#: Operations that end the account or its login: each request would need an account of its own. Tested by journeys.
 ENDING = {
     ("/auth/logout", "post"),
     ("/auth/logout-all", "post"),
@@ -47,9 +49,9 @@ ENDING = {
 NOT_WALKED = [
     *(DOCUMENT["paths"][path][method]["operationId"] for path, method in sorted(ENDING)),
     "handlers.admin.ban_user",
-    # Counted by the hour: a walk would soon get 429 alone. See tests/handlers/test_logins.py.
+    # Counted by the hour: a walk would soon get 429 alone. See tests/handlers/logins/.
     "handlers.auth.resend_verification",
-    # Signed by the provider: what is made up is refused, as the test above shows. See tests/handlers/test_payments.py.
+    # Signed by the provider: what is made up is refused, as the test above shows. See tests/handlers/payments/.
     "handlers.payments.webhook",
 ]
 #: What ends at a payment provider.
@@ -58,7 +60,9 @@ PAID = ("/payments/create-checkout-session", "/courses/{courseId}/enroll")
 
 def new_account(server: Server) -> str:
     body = {"email": f"{uuid.uuid4().hex}@example.com", "password": PASSWORD, "deviceId": "fuzz", "platform": "ios"}
-    answer = httpx.post(f"{server.url}/auth/register", json=body, headers={"X-Forwarded-For": address()})
+    answer = httpx.post(
+        f"{server.url}/auth/register", json=body, headers={"X-Forwarded-For": address()}, timeout=limit(15)
+    )
     return str(answer.json()["accessToken"])
 
 
@@ -72,7 +76,7 @@ async def admin_token(server: Server, container: Container) -> str:
     email = f"{uuid.uuid4().hex}@example.com"
     await container.administrators.create(email, PASSWORD)
     body = {"email": email, "password": PASSWORD, "deviceId": "fuzz", "platform": "ios"}
-    async with httpx.AsyncClient() as http:
+    async with http_client() as http:
         answer = await http.post(f"{server.url}/auth/login", json=body, headers={"X-Forwarded-For": address()})
     return str(answer.json()["accessToken"])
 
@@ -124,7 +128,7 @@ def test_linked_requests_keep_to_the_contract(role: str, server: Server, token: 
 
         def validate_response(self, response: Any, case: Any, **given: Any) -> None:
             statuses[response.status_code] += 1
-            # This server has no payment provider, and says so. With one: tests/handlers/test_payments.py.
+            # This server has no payment provider, and says so. With one: tests/handlers/payments/.
             if response.status_code == 503 and case.path in PAID:
                 return
             assert response.status_code < 500 or case.path == "/ready", response.text

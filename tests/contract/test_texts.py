@@ -20,7 +20,7 @@ from testing.call_history import MakeLearner
 from testing.databases import rows, value
 from testing.lessons import new_course, new_lesson
 from testing.pictures import upload
-from testing.servers import Phone, client
+from testing.servers import Phone, client, http_client
 
 MakePhone = Callable[..., Awaitable[Phone]]
 
@@ -277,7 +277,7 @@ async def test_file_names_are_kept(sent: str, stored: str, container: Container,
     made = await admin.http.post(f"/lessons/{lesson}/attachments", **upload(b"%PDF-1.7", sent, "text/html"))
     assert made.status_code == 201, made.text
     assert made.json()["name"] == stored
-    async with httpx.AsyncClient() as anybody:
+    async with http_client() as anybody:
         header = (await anybody.get(made.json()["url"])).headers["content-disposition"]
     plain, _, extended = header.partition("; filename*=UTF-8''")
     assert httpx.URL(f"http://x/?{extended}").query.decode() == extended and extended.isascii()

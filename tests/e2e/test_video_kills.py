@@ -1,4 +1,4 @@
-"""A worker killed in the middle of a video: its ffmpeg ends with it, and another worker makes the video ready."""
+"""A job worker killed during a video: its ffmpeg ends with it, and another job worker completes the video."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import httpx
 import pytest
 
 from container import Container
@@ -19,7 +18,7 @@ from testing.databases import own_database, value
 from testing.lessons import new_course, new_lesson
 from testing.pictures import keys
 from testing.polling import eventually
-from testing.servers import Learner, start_server, stop_server
+from testing.servers import Learner, http_client, start_server, stop_server
 from testing.shop import run_job_worker
 from testing.time_limits import limit
 from testing.videos import clip, decoded, everything, put
@@ -37,7 +36,7 @@ async def studio(
         container = Container(load_settings(variables))
         try:
             async with (
-                httpx.AsyncClient(base_url=server.url, timeout=60, trust_env=False) as http,
+                http_client(server.url) as http,
                 container.jobs.app.open_async(),
             ):
                 yield variables, container, await make_admin(container, http)
@@ -89,7 +88,7 @@ async def test_killed_job_worker_is_replaced_during_transcoding(
     let_heartbeats_age(container.settings)
     with run_job_worker(variables, tmp_path / "second.log"):
         # What the schedule does each minute.
-        await container.jobs.app.configure_task("jobs.retry_stalled").defer_async(timestamp=0)
+        await container.jobs.retry_stalled()
 
         async def status() -> bool:
             return bool((await admin.http.get(f"/lessons/{lesson}")).json()["videoStatus"] == "ready")

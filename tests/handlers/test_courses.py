@@ -1,4 +1,4 @@
-"""Courses and lessons, as administrators make them and learners take them."""
+"""Courses and lessons: administration, enrollment, progress."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from testing.http_answers import count_statuses, read_all_pages
 from testing.lessons import MISSING_ID, new_admin, new_course, new_lesson, problem
 from testing.payments import add_course, completed, deliver
 from testing.pictures import keys, picture, run_jobs, upload
-from testing.servers import Learner
+from testing.servers import Learner, http_client
 
 
 @pytest.fixture
@@ -104,8 +104,8 @@ async def test_thumbnails_are_public_and_replaced(settings: Settings, admin: Lea
     first = (await admin.http.put(address, **upload(picture()))).json()["thumbnailUrl"]
     second = (await admin.http.put(address, **upload(picture("JPEG", (300, 900))))).json()["thumbnailUrl"]
     assert (await admin.http.get(f"/courses/{course}")).json()["thumbnailUrl"] == second != first
-    assert re.search(rf"/thumbnails/courses/{course}/[0-9]+\.webp$", second), "the brief's path"
-    async with httpx.AsyncClient() as anybody:
+    assert re.search(rf"/thumbnails/courses/{course}/[0-9]+\.webp$", second), "the specified path"
+    async with http_client() as anybody:
         seen = await anybody.get(second)
     assert Image.open(io.BytesIO(seen.content)).size == (1280, 720)
     await run_jobs(settings)
@@ -215,7 +215,7 @@ async def test_lesson_files_need_an_enrollment(settings: Settings, admin: Learne
         (name, "application/pdf", 14),
         ("page.html", "application/octet-stream", 8),
     ]
-    async with httpx.AsyncClient() as anybody:
+    async with http_client() as anybody:
         read = await anybody.get(listed[0]["url"])
         assert read.status_code == 200 and read.content == b"%PDF-1.7 words"
         assert read.headers["content-disposition"].startswith("attachment")

@@ -16,6 +16,7 @@ from settings import Settings
 from testing.accounts import credentials, new_email
 from testing.databases import execute
 from testing.servers import Server, address, start_server, stop_server
+from testing.time_limits import limit
 
 #: With these a password takes fifty times as long to check as an account to look up: left out, it would be seen.
 ROUNDS = 10
@@ -33,7 +34,7 @@ def target(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 
 @pytest.fixture
 def http(target: Server) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=target.url) as client:
+    with httpx.Client(base_url=target.url, timeout=limit(15)) as client:
         yield client
 
 

@@ -1,4 +1,4 @@
-"""How often one may try, whichever worker answers and whatever one claims of oneself."""
+"""Rate limits across web processes, and with forged client addresses."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from adapters import redis
 from adapters.rate_limiter import RateLimiter
 from settings import Settings
 from testing.servers import Server, address, start_server, stop_server
+from testing.time_limits import limit
 
 
 def attempt(email: str) -> dict[str, str]:
@@ -40,7 +41,11 @@ def test_address_limit_holds_over_all_processes(server: Server) -> None:
     mine = {"X-Forwarded-For": address()}
     answers, began = [], time.monotonic()
     for _ in range(8):  # a connection each, so that both workers answer
-        answers.append(httpx.post(f"{server.url}/auth/login", json=attempt(f"{uuid.uuid4()}@x.io"), headers=mine))
+        answers.append(
+            httpx.post(
+                f"{server.url}/auth/login", json=attempt(f"{uuid.uuid4()}@x.io"), headers=mine, timeout=limit(15)
+            )
+        )
     assert [answer.status_code for answer in answers] == [401] * 5 + [429] * 3
     assert_waits(int(answers[-1].headers["Retry-After"]), 900, began)
     assert answers[-1].json()["code"] == "rate_limited"
@@ -48,7 +53,7 @@ def test_address_limit_holds_over_all_processes(server: Server) -> None:
 
 def test_account_limit_holds_over_all_addresses(server: Server) -> None:
     email = f"{uuid.uuid4()}@example.com"
-    with httpx.Client(base_url=server.url) as http:
+    with httpx.Client(base_url=server.url, timeout=limit(15)) as http:
         statuses = [
             http.post("/auth/login", json=attempt(name), headers={"X-Forwarded-For": address()}).status_code
             for name in [email, email.upper()] * 11
@@ -57,7 +62,7 @@ def test_account_limit_holds_over_all_addresses(server: Server) -> None:
 
 
 def test_forwarded_addresses_of_strangers_are_ignored(strict_server: Server) -> None:
-    with httpx.Client(base_url=strict_server.url) as http:
+    with httpx.Client(base_url=strict_server.url, timeout=limit(15)) as http:
         statuses = [
             http.post(
                 "/auth/login",

@@ -1,9 +1,8 @@
-"""Notifications of an app: the list, marking as read, and the devices that pushes go to."""
+"""Notifications over REST: the list, marking as read, and push devices."""
 
 from __future__ import annotations
 
 import asyncio
-import secrets
 import uuid
 from typing import Any
 
@@ -17,12 +16,9 @@ from testing.call_history import MakeLearner
 from testing.databases import rows, value
 from testing.http_answers import count_statuses, read_all_pages
 from testing.lessons import MISSING_ID
+from testing.notifications import new_fcm_token
 from testing.payments import add_course, completed, deliver
 from testing.servers import PASSWORD, Learner, address
-
-
-def a_token() -> str:
-    return f"{secrets.token_urlsafe(16)}:APA91b{secrets.token_urlsafe(90)}"
 
 
 async def notify(container: Container, learner: Learner, title: str = "Hello") -> None:
@@ -82,11 +78,11 @@ async def test_mark_read_is_idempotent_and_own(container: Container, make_learne
 
 async def test_logout_removes_the_push_device_alone(container: Container, make_learner: MakeLearner) -> None:
     ada = await make_learner(ready=False)
-    await registers(ada, phone := a_token())
+    await registers(ada, phone := new_fcm_token())
     login = {"email": ada.email, "password": PASSWORD, "deviceId": "tablet", "platform": "android"}
     tokens = (await ada.http.post("/auth/login", json=login, headers={"X-Forwarded-For": address()})).json()
     bearer = {"Authorization": f"Bearer {tokens['accessToken']}"}
-    body = {"fcmToken": (tablet := a_token()), "deviceId": "tablet", "platform": "android"}
+    body = {"fcmToken": (tablet := new_fcm_token()), "deviceId": "tablet", "platform": "android"}
     assert (await ada.http.post("/notifications/device", json=body, headers=bearer)).status_code == 204
     assert await devices(container, ada) == {"phone": phone, "tablet": tablet}
     assert (await ada.http.post("/auth/logout", headers=bearer)).status_code == 204
@@ -98,14 +94,14 @@ async def test_logout_removes_the_push_device_alone(container: Container, make_l
 
 async def test_logout_removes_devices_registered_by_the_login(container: Container, make_learner: MakeLearner) -> None:
     ada = await make_learner(ready=False)
-    await registers(ada, a_token(), device="a-name-of-the-app")
+    await registers(ada, new_fcm_token(), device="a-name-of-the-app")
     assert (await ada.http.post("/auth/logout")).status_code == 204
     assert await devices(container, ada) == {}
 
 
 async def test_push_device_is_removed_on_request(container: Container, make_learner: MakeLearner) -> None:
     ada, bob = await make_learner(ready=False), await make_learner(ready=False)
-    await registers(ada, a_token())
+    await registers(ada, new_fcm_token())
     for learner in (bob, ada, ada):
         answer = await learner.http.request("DELETE", "/notifications/device", json={"deviceId": "phone"})
         assert answer.status_code == 204
@@ -114,7 +110,7 @@ async def test_push_device_is_removed_on_request(container: Container, make_lear
 
 async def test_push_token_moves_to_the_new_user(container: Container, make_learner: MakeLearner) -> None:
     ada, bob = await make_learner(ready=False), await make_learner(ready=False)
-    await registers(ada, token := a_token())
+    await registers(ada, token := new_fcm_token())
     await registers(bob, token)
     assert await devices(container, ada) == {} and await devices(container, bob) == {"phone": token}
 
@@ -134,7 +130,7 @@ async def test_push_token_moves_to_the_new_user(container: Container, make_learn
 )
 async def test_invalid_push_device_is_refused(make_learner: MakeLearner, wrong: dict[str, Any]) -> None:
     ada = await make_learner(ready=False)
-    body = {"fcmToken": a_token(), "deviceId": "phone", "platform": "ios", **wrong}
+    body = {"fcmToken": new_fcm_token(), "deviceId": "phone", "platform": "ios", **wrong}
     answer = await ada.http.post("/notifications/device", json=body)
     assert (answer.status_code, answer.json()["code"]) == (400, "request_invalid")
 
@@ -167,7 +163,7 @@ async def test_payment_alert_notifies_administrators(container: Container, make_
 
 async def test_export_has_notifications_and_no_token(container: Container, make_learner: MakeLearner) -> None:
     ada = await make_learner(ready=False)
-    await registers(ada, token := a_token())
+    await registers(ada, token := new_fcm_token())
     await notify(container, ada)
     answer = await ada.http.get("/users/me/export")
     export = answer.json()

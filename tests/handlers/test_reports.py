@@ -1,4 +1,4 @@
-"""Telling the operators of a learner, and when that puts the learner before them."""
+"""Reports of a learner, and flags for review."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ async def test_report_needs_a_shared_call(container: Container, pair: Pair, make
     assert len({answer.content for answer in refused}) == 1
 
 
-async def test_reporting_oneself_is_refused(pair: Pair) -> None:
+async def test_reporting_the_own_account_is_refused(pair: Pair) -> None:
     answer = await pair[0].http.post("/reports", json=about(pair[0]))
     assert (answer.status_code, answer.json()["code"]) == (400, "request_invalid")
     upper = await pair[0].http.post("/reports", json=about(pair[0].id.upper()))

@@ -1,4 +1,4 @@
-"""tus 1.0.0 by its text: what the protocol demands of a server, one case for each demand."""
+"""tus 1.0.0: a case for each requirement of the protocol."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import app
 from container import Container
 from testing.call_history import MakeLearner
 from testing.lessons import MISSING_ID, new_admin, new_course, new_lesson, problem
-from testing.servers import Learner, Server, client
+from testing.servers import Learner, Server, client, http_client
 
 TUS = {"Tus-Resumable": "1.0.0"}
 OFFSET = "application/offset+octet-stream"
@@ -355,7 +355,7 @@ async def test_method_override_keeps_the_connection(server: Server, endpoint: En
     headers["Authorization"] = endpoint.http.headers["authorization"]
     upload = await endpoint.upload()
     one = httpx.Limits(max_connections=1)
-    async with httpx.AsyncClient(base_url=server.url, limits=one, trust_env=False) as http:
+    async with http_client(server.url, limits=one) as http:
         for path, status in ((upload, 200), (f"{endpoint.path}/{MISSING_ID}", 404), (upload, 200)):
             answer = await http.post(path, headers=headers)
             assert answer.status_code == status

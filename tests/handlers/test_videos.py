@@ -1,4 +1,4 @@
-"""A lesson's video: uploaded, made ready, played by who may."""
+"""A lesson's video: upload, transcoding, playback and access."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from testing.databases import rows
 from testing.lessons import MISSING_ID, new_course, new_lesson, problem
 from testing.payments import completed, deliver, refunded, selling_container
 from testing.pictures import bucket, keys
-from testing.servers import Learner, client
+from testing.servers import Learner, client, http_client
 from testing.time_limits import limit
 from testing.videos import addresses, clip, decoded, everything, in_pieces, put
 
@@ -137,7 +137,7 @@ async def test_uploaded_video_is_played_to_its_last_segment(
         seconds, said = await decoded(segments, tmp_path)
         assert abs(seconds - 8) < 0.3 and "aac" in said
         assert (f"x{name[:-1]}" in said) == (name != "audio") == ("Video:" in said)
-    async with httpx.AsyncClient() as anybody:
+    async with http_client() as anybody:
         for address in (each for segments in qualities.values() for each in segments):
             assert (await anybody.get(address.partition("?")[0])).status_code == 403
             forged = re.sub("X-Amz-Signature=.", lambda found: found[0][:-1] + "g", address)
@@ -273,7 +273,7 @@ async def test_refund_ends_playback(
     signed_at = datetime.strptime(signed["X-Amz-Date"], "%Y%m%dT%H%M%S%z")
     assert abs(datetime.now(UTC) - signed_at) < timedelta(seconds=limit(5))
     key = urlsplit(segment).path.removeprefix(f"/{services.settings.storage_bucket_name}/")
-    async with httpx.AsyncClient() as anybody:
+    async with http_client() as anybody:
         assert (await anybody.get(segment)).status_code == 200
         for age, status in ((0, 200), (8, 403)):
             earlier = bucket(services.settings).get_presigned_url(

@@ -15,7 +15,8 @@ from container import Container
 from testing.accounts import make_admin
 from testing.databases import value
 from testing.polling import eventually
-from testing.servers import PASSWORD, Learner, Phone, Server, address
+from testing.servers import PASSWORD, Learner, Phone, Server, address, http_client
+from testing.time_limits import limit
 
 MakePhone = Callable[..., Awaitable[Phone]]
 #: Seconds that are promised, and what this machine may take on top of it.
@@ -25,7 +26,7 @@ SLACK = 1.0
 
 @pytest.fixture
 async def admin(server: Server, container: Container) -> AsyncIterator[Learner]:
-    async with httpx.AsyncClient(base_url=server.url) as http:
+    async with http_client(server.url) as http:
         yield await make_admin(container, http)
 
 
@@ -60,7 +61,7 @@ async def handshake(url: str, token: str) -> str:
     refusals: list[str] = []
     client.on("connect_error", lambda reason: refusals.append(reason["message"]))
     with pytest.raises(socketio.exceptions.ConnectionError):
-        await client.connect(url, auth={"token": token}, transports=["websocket"])
+        await client.connect(url, auth={"token": token}, transports=["websocket"], wait_timeout=limit(10))
     return refusals[0]
 
 
@@ -134,7 +135,7 @@ async def test_ban_takes_effect_everywhere_within_a_second(
     bystander = await make_phone()
     bearer = {"Authorization": f"Bearer {bob.access_token}"}
     # Connections that stay open, on both workers: each is asked again and again until it refuses.
-    clients = [httpx.AsyncClient(base_url=server.url, headers=bearer) for _ in range(12)]
+    clients = [http_client(server.url, headers=bearer) for _ in range(12)]
     try:
         answers = await asyncio.gather(*(client.get("/users/me") for client in clients))
         assert {answer.status_code for answer in answers} == {200}
@@ -151,7 +152,7 @@ async def test_ban_takes_effect_everywhere_within_a_second(
             return time.monotonic() - banned_at
 
         slowest = max(await asyncio.gather(*(refused_after(client) for client in clients)))
-        assert slowest < WITHIN, f"the slowest worker took {slowest:.2f} s"
+        assert slowest < limit(WITHIN), f"the slowest worker took {slowest:.2f} s"
         await wait_disconnected(first, second, third)
         for client in clients:
             assert (await client.get("/users/me")).status_code == 401
@@ -161,12 +162,12 @@ async def test_ban_takes_effect_everywhere_within_a_second(
     assert bystander.client.connected and (await bystander.learner.http.get("/users/me")).status_code == 200
 
     login = {"email": bob.email, "password": PASSWORD, "deviceId": "phone", "platform": "ios"}
-    async with httpx.AsyncClient(base_url=server.url, headers={"X-Forwarded-For": address()}) as http:
+    async with http_client(server.url, headers={"X-Forwarded-For": address()}) as http:
         answer = await http.post("/auth/login", json=login)
         assert (answer.status_code, answer.json()["code"]) == (403, "account_banned")
         answer = await http.post("/auth/refresh", json={"refreshToken": bob.refresh_token})
         assert answer.status_code == 401
-    for _ in range(4):  # on whichever worker
+    for _ in range(4):  # on any web process
         assert await handshake(server.url, bob.access_token) == "banned"
 
 
@@ -177,7 +178,9 @@ async def test_ban_closes_sockets_that_connect_meanwhile(server: Server, make_ph
     async def connect(client: socketio.AsyncClient, after: float) -> None:
         await asyncio.sleep(after)
         try:
-            await client.connect(server.url, auth={"token": bob.access_token}, transports=["websocket"])
+            await client.connect(
+                server.url, auth={"token": bob.access_token}, transports=["websocket"], wait_timeout=limit(1)
+            )
         except socketio.exceptions.ConnectionError:
             assert not client.connected
 

@@ -1,4 +1,4 @@
-"""Calls under faults: they resume or end, and their rows are right, whatever dies while they are negotiated.
+"""Calls under faults: they resume or end, and their rows are right, when processes die during negotiation.
 
 Promised: what was acknowledged reaches the partner once and in order, unless the worker that took it was killed (-9)
 with both of them on it. What was not acknowledged is sent again by its client, and may then arrive twice.
@@ -13,7 +13,6 @@ import signal
 from collections import Counter
 from collections.abc import Iterator
 
-import httpx
 import pytest
 import sqlalchemy as sa
 from sqlmodel import col, select
@@ -25,8 +24,8 @@ from testing.containers import load_settings
 from testing.deployment import Deployment, ReconnectingClient, deployed
 from testing.learners import SIGNALS, FaultRound, Participant, Rooms, check_signals
 from testing.polling import eventually
-from testing.servers import register
-from testing.time_limits import GRACE
+from testing.servers import http_client, register
+from testing.time_limits import GRACE, limit
 
 LEARNERS, ROUNDS = 40, 25
 FAULTS = ("client dropped", "worker killed", "client dropped", "Redis restarted", "worker stopped")
@@ -57,18 +56,18 @@ async def strike(fault: str, deployment: Deployment, callers: list[Participant],
             await asyncio.to_thread(deployment.start, at)
         case "worker stopped":
             os.kill(deployment.servers[at].process.pid, signal.SIGTERM)
-            await asyncio.to_thread(deployment.servers[at].process.wait, 20)
+            await asyncio.to_thread(deployment.servers[at].process.wait, limit(20))
             await asyncio.to_thread(deployment.start, at)
         case "Redis restarted":
             deployment.restart_redis()
 
 
 async def test_five_hundred_calls_survive_faults(deployment: Deployment) -> None:
-    """Each call resumes or ends, and its record is right, whichever process or store is killed meanwhile."""
+    """Each call resumes or ends, and its record is right, with any process or store killed meanwhile."""
     seed = int(os.environ.get("FAULTS_SEED", "7"))
     clients = []
     for number in range(LEARNERS):
-        learner = await register(httpx.AsyncClient(base_url=deployment.servers[number % 2].url))
+        learner = await register(http_client(deployment.servers[number % 2].url))
         clients.append(ReconnectingClient(learner, lambda: [server.url for server in deployment.servers]))
     counts: Counter[str] = Counter()
     problems: list[str] = []
@@ -88,7 +87,7 @@ async def test_five_hundred_calls_survive_faults(deployment: Deployment) -> None
             "the calls are under way",
         )
         await strike(fault, deployment, callers, round_)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(limit(60)):
             await asyncio.gather(*playing)
         by_user = {caller.client.learner.id: caller for caller in callers}
         for caller in callers:

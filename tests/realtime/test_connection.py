@@ -1,4 +1,4 @@
-"""Handshakes of sockets: tokens, origins, transports, and the answers to those that are refused."""
+"""Handshakes of sockets: tokens, origins, transports and refusals."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ from contract.event_rate import EventLimit
 from models import Profile, RefreshToken, User
 from settings import Settings
 from testing.calls import MakePhone, ban
-from testing.servers import Learner, Server
+from testing.servers import Learner, Server, http_client
+from testing.time_limits import limit
 from tests.contract.test_rest_contract import assert_problem
 
 
@@ -37,7 +38,9 @@ async def refusal(server: Server, auth: Any, *, headers: dict[str, str] | None =
     client = socketio.AsyncClient(reconnection=False)
     client.on("connect_error", refusals.append)
     try:
-        await client.connect(server.url, auth=auth, headers=headers or {}, transports=["websocket"])
+        await client.connect(
+            server.url, auth=auth, headers=headers or {}, transports=["websocket"], wait_timeout=limit(10)
+        )
     except socketio.exceptions.ConnectionError:
         assert len(refusals) == 1
         return refusals[0]
@@ -107,7 +110,7 @@ async def test_handshake_with_a_forged_token(server: Server, settings: Settings,
 
 
 async def test_handshake_with_an_expired_token(server: Server, settings: Settings, learner: Learner) -> None:
-    async def refusal_of(lifetime: timedelta, *, issuer: str = "", audience: str = "") -> Any:
+    async def read_refusal(lifetime: timedelta, *, issuer: str = "", audience: str = "") -> Any:
         keys = KeyRing(KeyFiles(settings))
         tokens = AccessTokens(
             keys,
@@ -118,10 +121,10 @@ async def test_handshake_with_an_expired_token(server: Server, settings: Setting
         token = tokens.issue(user_id=learner.id, email=learner.email, role="student", family_id=str(uuid.uuid4()))
         return await refusal(server, {"token": token})
 
-    assert await refusal_of(timedelta(minutes=1)) is None
-    assert await refusal_of(timedelta(seconds=-LEEWAY_SECONDS - 1)) == UNAUTHENTICATED
-    assert await refusal_of(timedelta(minutes=1), issuer="https://elsewhere.example") == UNAUTHENTICATED
-    assert await refusal_of(timedelta(minutes=1), audience="elsewhere") == UNAUTHENTICATED
+    assert await read_refusal(timedelta(minutes=1)) is None
+    assert await read_refusal(timedelta(seconds=-LEEWAY_SECONDS - 1)) == UNAUTHENTICATED
+    assert await read_refusal(timedelta(minutes=1), issuer="https://elsewhere.example") == UNAUTHENTICATED
+    assert await read_refusal(timedelta(minutes=1), audience="elsewhere") == UNAUTHENTICATED
 
 
 async def test_handshake_of_a_banned_user(server: Server, container: Container, learner: Learner) -> None:
@@ -160,8 +163,10 @@ async def test_polling_transport_is_refused(server: Server, learner: Learner) ->
     client = socketio.AsyncClient(reconnection=False)
     # The client reads the refusal's body, which aiohttp's connection may not have outlived.
     with pytest.raises((socketio.exceptions.ConnectionError, RuntimeError)):
-        await client.connect(server.url, auth={"token": learner.access_token}, transports=["polling"])
-    async with httpx.AsyncClient(base_url=server.url) as http:
+        await client.connect(
+            server.url, auth={"token": learner.access_token}, transports=["polling"], wait_timeout=limit(10)
+        )
+    async with http_client(server.url) as http:
         for query in ("EIO=4&transport=polling", "EIO=4", "EIO=4&transport=websocket", "transport=polling&j=0"):
             for method in ("GET", "POST"):
                 answer = await http.request(method, f"/socket.io/?{query}")
@@ -179,11 +184,11 @@ WEBSOCKET_ONLY = "WebSocket only: connect with transports: ['websocket'], EIO=4.
         ("", WEBSOCKET_ONLY),
         ("EIO=3&transport=polling", "EIO=4 only"),
         ("EIO=3&transport=websocket", "EIO=4 only"),
-        ("EIO=4&transport=websocket", "This is no WebSocket handshake"),
+        ("EIO=4&transport=websocket", "This is not a WebSocket handshake"),
     ],
 )
 async def test_plain_request_names_the_transport(server: Server, query: str, advice: str) -> None:
-    async with httpx.AsyncClient(base_url=server.url) as http:
+    async with http_client(server.url) as http:
         for method in ("GET", "POST"):
             answer = await http.request(method, f"/socket.io/?{query}")
             assert_problem(answer, "request_invalid")
@@ -243,7 +248,7 @@ async def upgrade(server: Server, path: str = SESSION, **headers: str | list[str
     reader, writer = await asyncio.open_connection(host, int(port))
     try:
         writer.write("\r\n".join([f"GET {path} HTTP/1.1", *lines, "", ""]).encode())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(limit(10)):
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
             if head.startswith("HTTP/1.1 101"):
                 head += (await reader.readuntil(b"}"))[2:].decode(errors="replace")

@@ -1,4 +1,4 @@
-"""Searches and calls outlive a killed or stopped process, and a Redis that restarts or loses its data."""
+"""Searches and calls survive a killed or stopped process, and a Redis that restarts or loses its data."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
 from container import Container
@@ -17,7 +16,7 @@ from testing.calls import Room, backdate_call, call, call_row, check_grace_is_ov
 from testing.containers import load_settings
 from testing.deployment import Deployment, ReconnectingClient, deployed
 from testing.polling import eventually
-from testing.servers import dial, register, start_server, stop_server
+from testing.servers import dial, http_client, register, start_server, stop_server
 from testing.time_limits import limit
 
 
@@ -40,7 +39,7 @@ async def make_client(deployment: Deployment) -> AsyncIterator[Callable[..., obj
     made: list[ReconnectingClient] = []
 
     async def make(*, at: int) -> ReconnectingClient:
-        learner = await register(httpx.AsyncClient(base_url=deployment.servers[1].url))
+        learner = await register(http_client(deployment.servers[1].url))
         client = ReconnectingClient(learner, lambda: [server.url for server in deployment.servers])
         made.append(client)
         await client.connect(at=at)
@@ -165,7 +164,7 @@ async def test_search_expires_and_leaves_nothing(
     server = await asyncio.to_thread(start_server, brief, tmp_path / "server.log", workers=1)
     container = Container(load_settings(brief))
     try:
-        async with httpx.AsyncClient(base_url=server.url) as http:
+        async with http_client(server.url) as http:
             phone = await dial(server.url, await register(http))
             for number in (1, 2):
                 assert await phone.send("find_partner", {"topic": "nobody"}) == {"ok": True}

@@ -18,7 +18,7 @@ from testing.accounts import bearer, credentials
 from testing.commands import run_parlance
 from testing.containers import load_settings
 from testing.polling import eventually
-from testing.servers import Server, address, dial, register, start_server, status_for_token, stop_server
+from testing.servers import Server, address, dial, http_client, register, start_server, status_for_token, stop_server
 from testing.time_limits import limit
 
 
@@ -63,7 +63,7 @@ class Traffic:
             self.failures.append(f"{what} {key_id(token)}: {answer.status_code} {answer.text}")
 
     async def read(self, token: str) -> None:
-        async with httpx.AsyncClient() as http:
+        async with http_client() as http:
             while True:
                 await self.ask(http, token, "old session")
 
@@ -71,7 +71,7 @@ class Traffic:
         while True:
             for email in emails:
                 # Each over connections of its own, so that now one worker signs and another verifies.
-                async with httpx.AsyncClient() as http:
+                async with http_client() as http:
                     answer = await http.post(
                         f"{self.url}/auth/login", json=credentials(email), headers={"X-Forwarded-For": address()}
                     )
@@ -81,14 +81,14 @@ class Traffic:
                 token = answer.json()["accessToken"]
                 self.logins.append((time.monotonic(), key_id(token)))
                 for _ in range(3):
-                    async with httpx.AsyncClient() as http:
+                    async with http_client() as http:
                         await self.ask(http, token, "fresh login")
                 await asyncio.sleep(0.05)
 
 
 @pytest.fixture
 async def http(own_server: Server) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=own_server.url) as client:
+    async with http_client(own_server.url) as client:
         yield client
 
 
@@ -96,7 +96,7 @@ async def published(url: str) -> list[set[str]]:
     """The key ids that workers publish, asked often enough to reach each process."""
     found = []
     for _ in range(8):
-        async with httpx.AsyncClient() as http:
+        async with http_client() as http:
             found.append({key["kid"] for key in (await http.get(f"{url}/.well-known/jwks.json")).json()["keys"]})
     return found
 
@@ -107,7 +107,7 @@ async def test_rotation_under_traffic_fails_no_request(
     learner = await register(http)
     others = []
     for _ in range(8):
-        async with httpx.AsyncClient(base_url=own_server.url) as each:
+        async with http_client(own_server.url) as each:
             others.append((await register(each, ready=False)).email)
     old_key = key_id(learner.access_token)
     phone = await dial(own_server.url, learner)

@@ -14,7 +14,7 @@ from jobs import delete_object
 from testing.calls import MakePhone, empty_queue
 from testing.metrics import growth, scrape, scrape_all, total
 from testing.polling import eventually
-from testing.servers import Server, start_server, stop_server
+from testing.servers import Server, http_client, start_server, stop_server
 
 
 async def test_call_across_processes_is_counted_once(
@@ -52,7 +52,7 @@ async def test_call_across_processes_is_counted_once(
 
 async def test_requests_are_counted_by_operation(server: Server) -> None:
     before = await asyncio.to_thread(scrape_all, server.url)
-    async with httpx.AsyncClient(base_url=server.url) as http:
+    async with http_client(server.url) as http:
         assert (await http.get("/health")).status_code == 200
         assert (await http.get("/users/me")).status_code == 401
         assert (await http.get("/users/00000000-0000-4000-8000-000000000000/public")).status_code in (401, 404)

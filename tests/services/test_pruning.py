@@ -1,4 +1,4 @@
-"""What the nightly job deletes, and what it has to keep."""
+"""Rows that the nightly job deletes, and rows that it keeps."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import sqlalchemy as sa
 import errors
 from container import Container
 from instants import utc_now
-from services.calls.streaks import Achievement
 from services.identity.logins import Identity
 from services.messaging import notification_templates, notifications
 from services.operations import pruning
@@ -26,7 +25,7 @@ from testing.databases import own_database, query
 from testing.email_outbox import Outbox
 from testing.servers import PASSWORD
 
-WEEK = Achievement("streak", 7)
+WEEK_STREAK = notification_templates.achievement("streak", 7)
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +86,7 @@ async def test_read_notifications_are_pruned(services: Container) -> None:
 
 async def test_achievement_is_granted_once_after_pruning(services: Container) -> None:
     ada = await learner(services)
-    await add_notification(services, ada, notification_templates.achievement(WEEK))
+    await add_notification(services, ada, WEEK_STREAK)
     await add_notification(
         services, ada, notification_templates.match_found("Bob", str(uuid.uuid4()), str(uuid.uuid4()))
     )
@@ -96,7 +95,7 @@ async def test_achievement_is_granted_once_after_pruning(services: Container) ->
         await read_days_ago(services, title, 1000)
     await services.pruning.prune()
     assert await titles(services) == {granted}
-    await add_notification(services, ada, notification_templates.achievement(WEEK))
+    await add_notification(services, ada, WEEK_STREAK)
     assert await count(services, "notifications") == 1
 
 

@@ -1,0 +1,344 @@
+"""Model of matchmaking: users on workers that die, what they do at random, and what must hold of all that Redis keeps.
+
+The services and their scripts are real, over a real Valkey; what PostgreSQL would answer comes from the model, which
+knows who exists, who must not meet whom and which calls are open.
+"""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Literal
+
+import errors
+from adapters.redis_pipeline import RedisPipeline
+from services.calls.outcomes import Match, PartnerCancelled, PeerLeft, SearchExpired, Searching
+from services.calls.rooms import LEVELS, Rooms
+from tests.services.model_processes import Rows, Worker
+
+USERS, WORKERS = 48, 3
+TOPICS = ("", "", "food", "travel")
+
+
+@dataclass
+class Held:
+    """What Redis holds."""
+
+    searching: dict[str, tuple[str, str, str, int]] = field(default_factory=dict)
+    in_room: dict[str, str] = field(default_factory=dict)
+    rooms: dict[str, dict[str, str]] = field(default_factory=dict)
+
+
+class Model:
+    """Users with up to two sockets each, on workers that share one Redis; `random` chooses what happens."""
+
+    def __init__(self, scripts: RedisPipeline, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.scripts = scripts
+        self.rooms = Rooms(scripts)
+        self.rows = Rows()
+        self.workers: dict[str, Worker] = {}
+        #: Those that Redis knows of.
+        self.known: set[str] = set()
+        self.unnoticed: list[str] = []
+        self.users = [str(uuid.UUID(int=self.random.getrandbits(128), version=4)) for _ in range(USERS)]
+        self.enemies: dict[str, set[str]] = {user: set() for user in self.users}
+        for _ in range(USERS * 2):
+            one, other = self.random.sample(self.users, 2)
+            self.enemies[one].add(other)
+            self.enemies[other].add(one)
+        #: The sockets there are, and whose they are.
+        self.sockets: dict[str, str] = {}
+        #: What each socket believes: searching, or the room of its match.
+        self.belief: dict[str, str] = {}
+        self.asked: dict[str, tuple[str, str]] = {}
+        self.counts: Counter[str] = Counter()
+        self.numbers = 0
+
+    async def begin(self) -> None:
+        await self.scripts.execute("FLUSHALL")
+        for _ in range(WORKERS):
+            await self.start_worker()
+
+    async def start_worker(self) -> None:
+        self.numbers += 1
+        worker = Worker(self, f"worker{self.numbers}")
+        self.workers[worker.id] = worker
+        await self.introduce(worker)
+
+    async def introduce(self, worker: Worker) -> None:
+        """Let Redis know of a worker, as its heartbeat does."""
+        await self.scripts.execute("SET", f"worker:{worker.id}", "1")
+        self.known.add(worker.id)
+
+    def find_process(self, socket: str) -> Worker:
+        return self.workers[socket.partition(".")[0]]
+
+    def any_worker(self) -> Worker:
+        return self.workers[self.random.choice(sorted(self.workers))]
+
+    # --- Outcomes ----------------------------------------------------------------------------------------
+
+    def apply(self, outcome: object) -> None:
+        match outcome:
+            case Match() as found:
+                self.check_match(found)
+                for side in (found.waiting, found.seeker):
+                    if side.socket_id in self.sockets:
+                        self.belief[side.socket_id] = found.room_id
+            case Searching(socket, wait):
+                assert 0 < wait <= 300
+                if socket in self.sockets:
+                    self.belief[socket] = "searching"
+            case SearchExpired(socket) | PeerLeft(socket, _):
+                self.belief.pop(socket, None)
+            case PartnerCancelled(socket, then):
+                self.belief.pop(socket, None)
+                self.apply(then)
+        self.counts[type(outcome).__name__] += outcome is not None
+
+    def check_match(self, found: Match) -> None:
+        one, other = found.waiting.user_id, found.seeker.user_id
+        assert one != other, "met themselves"
+        assert other not in self.enemies[one], "met whom they must not meet"
+        levels = {self.asked[one][0], self.asked[other][0]}
+        assert len(levels - {"all"}) <= 1, f"met across levels: {levels}"
+        topics = {self.asked[one][1], self.asked[other][1]} - {""}
+        assert (found.topic or "") in topics or not topics
+
+    # --- What happens ----------------------------------------------------------------------------------
+
+    async def connect(self) -> None:
+        user = self.random.choice(self.users)
+        if sum(owner == user for owner in self.sockets.values()) < 2:
+            self.numbers += 1
+            worker = self.any_worker()
+            socket = f"{worker.id}.{self.numbers}"
+            self.sockets[socket] = user
+            worker.matchmaking.connect(socket)
+
+    def a_socket(self) -> str | None:
+        return self.random.choice(list(self.sockets)) if self.sockets else None
+
+    async def find(self, socket: str | None = None) -> None:
+        if (socket := socket or self.a_socket()) is None:
+            return
+        user, level, topic = self.sockets[socket], self.random.choice(LEVELS), self.random.choice(TOPICS)
+        before, expected = self.asked.get(user), await self.expected_partner(user, level, topic)
+        self.asked[user] = level, topic
+        try:
+            outcome = await self.find_process(socket).matchmaking.find_partner(user, socket, level=level, topic=topic)
+        except (errors.AlreadySearching, errors.AlreadyInRoom) as refusal:
+            assert expected == refusal.code, (expected, refusal.code)
+            if before:
+                self.asked[user] = before
+            return
+        found = outcome.waiting.user_id if isinstance(outcome, Match) else None
+        assert found == expected, f"{user} met {found} and should have met {expected}"
+        self.apply(outcome)
+
+    async def expected_partner(self, user: str, level: str, topic: str, *, holding: Held | None = None) -> str | None:
+        """Whom a search should find by the rules, or the code of its refusal; `holding`: one that waits already."""
+        held = holding or await self.held()
+        if user in held.in_room:
+            return "already_in_room"
+        if user in held.searching and not holding:
+            return "already_searching"
+        fits = [
+            (since, other, their_topic)
+            for other, (their_level, their_topic, socket, since) in held.searching.items()
+            if (level == their_level or "all" in (level, their_level))
+            and other not in self.enemies[user]
+            and other != user
+            and socket.partition(".")[0] in self.known
+        ]
+        fits.sort()
+        same = [other for _, other, their_topic in fits if topic and their_topic == topic]
+        met = {other for _, other, _ in fits if await self.have_met(user, other)}
+        in_order = [*same, *(other for _, other, _ in fits)]
+        return next((other for other in in_order if other not in met), in_order[0] if in_order else None)
+
+    async def have_met(self, one: str, other: str) -> bool:
+        return bool(await self.scripts.execute("EXISTS", f"match:recent:{min(one, other)}:{max(one, other)}"))
+
+    async def cancel(self) -> None:
+        if (socket := self.a_socket()) is None:
+            return
+        user = self.sockets[socket]
+        try:
+            self.apply(await self.find_process(socket).matchmaking.cancel_search(user, socket))
+        except errors.NotSearching:
+            held = await self.held()
+            assert user not in held.searching
+            return
+        self.forget(user)
+
+    def forget(self, user: str) -> None:
+        for socket, owner in self.sockets.items():
+            if owner == user:
+                self.belief.pop(socket, None)
+
+    async def disconnect(self) -> None:
+        if (socket := self.a_socket()) is not None:
+            worker, user = self.find_process(socket), self.sockets.pop(socket)
+            self.belief.pop(socket, None)
+            banned: Literal["banned"] | None = "banned" if self.random.random() < 0.05 else None
+            self.apply(await worker.signaling.disconnect(user, socket, final_reason=banned))
+
+    async def join(self) -> None:
+        """A matched user joins the room, at times with their other device."""
+        in_rooms = [socket for socket, belief in self.belief.items() if belief != "searching"]
+        if not in_rooms:
+            return
+        socket = self.random.choice(in_rooms)
+        room, user = self.belief[socket], self.sockets[socket]
+        others = [other for other, owner in self.sockets.items() if owner == user]
+        socket = self.random.choice(others) if self.random.random() < 0.2 else socket
+        try:
+            joined = await self.find_process(socket).signaling.join_room(user, socket, room)
+        except errors.NotInRoom:
+            assert (await self.held()).in_room.get(user) != room
+            self.forget(user)
+            return
+        self.belief[socket] = room
+        if joined.replaced_socket_id:
+            self.belief.pop(joined.replaced_socket_id, None)
+        self.counts["joined"] += 1
+
+    async def hang_up(self) -> None:
+        in_rooms = [socket for socket, belief in self.belief.items() if belief != "searching"]
+        if not in_rooms:
+            return
+        socket = self.random.choice(in_rooms)
+        user = self.sockets[socket]
+        try:
+            self.apply(await self.find_process(socket).signaling.end_call(user, socket, self.belief[socket]))
+        except (errors.NotInRoom, errors.RoomClosed):
+            assert (await self.held()).in_room.get(user) != self.belief[socket]
+        self.forget(user)
+
+    async def time_passes(self) -> None:
+        """Something that is to happen later is due now."""
+        entries = await self.scripts.execute("ZRANGE", "match:due", 0, -1)
+        if entries:
+            entry = self.random.choice(entries)
+            if entry.startswith("grace:"):
+                _, room, user = entry.split(":")
+                await self.scripts.execute("HSET", f"match:room:{room}:meta", f"away:{user}", "1")
+            await self.scripts.execute("ZADD", "match:due", 0, entry)
+            for _ in range(2):  # two workers look; one does it
+                async for outcome in self.any_worker().recovery.handle_deadlines():
+                    self.apply(outcome)
+            self.counts[f"due {entry.partition(':')[0]}"] += 1
+
+    async def kill_worker(self) -> None:
+        """A worker dies with its sockets; no other process has noticed yet."""
+        process_id = self.random.choice(sorted(self.workers))
+        del self.workers[process_id]
+        self.known.discard(process_id)
+        await self.scripts.execute("DEL", f"worker:{process_id}")
+        for socket in [each for each in self.sockets if each.startswith(f"{process_id}.")]:
+            del self.sockets[socket]
+            self.belief.pop(socket, None)
+        self.unnoticed.append(process_id)
+        await self.start_worker()
+        self.counts["workers killed"] += 1
+
+    async def notice(self) -> None:
+        """Every process learns of the dead ones, as at its next heartbeat."""
+        for process_id in self.unnoticed:
+            for worker in list(self.workers.values())[:2]:
+                async for outcome in worker.recovery.recover_process(process_id):
+                    self.apply(outcome)
+        self.unnoticed.clear()
+
+    async def forget_everything(self) -> None:
+        """Redis loses its data; at the next heartbeat each worker finds out."""
+        await self.scripts.execute("FLUSHALL")
+        self.known.clear()
+        for worker in self.random.sample(sorted(self.workers.values(), key=lambda each: each.id), len(self.workers)):
+            for _ in range(self.random.choice((0, 0, 1, 3))):
+                await self.random.choice(
+                    (self.find_before_notice, self.find_before_notice, self.hang_up, self.cancel)
+                )()
+            await self.introduce(worker)
+            async for outcome in worker.recovery.restore_data():
+                self.apply(outcome)
+        held = await self.held()
+        for user, (level, topic, *_) in held.searching.items():
+            fits = await self.expected_partner(user, level, topic, holding=held)
+            assert fits is None, f"{user} and {fits} wait, and fit each other"
+        self.counts["flushed"] += 1
+
+    async def find_before_notice(self) -> None:
+        """Search, while Redis has forgotten everything; not beside the user's other device, whose search will go on."""
+        waiting = {socket for worker in self.workers.values() for socket in worker.matchmaking._queue_entries}
+        waiting_users = {self.sockets[socket] for socket in waiting if socket in self.sockets}
+        free = [each for each, user in self.sockets.items() if each in waiting or user not in waiting_users]
+        if free:
+            await self.find(self.random.choice(free))
+
+    async def step(self) -> None:
+        happens = self.random.choices(
+            (self.connect, self.find, self.cancel, self.disconnect, self.join, self.hang_up, self.time_passes),
+            (14, 34, 5, 9, 24, 6, 7),
+        )[0]
+        await happens()
+        chance = self.random.random()
+        if chance < 0.0015:
+            await self.kill_worker()
+        elif chance < 0.002:
+            await self.forget_everything()
+        if self.unnoticed and self.random.random() < 0.1:
+            await self.notice()
+
+    # --- What must hold ---------------------------------------------------------------------------------
+
+    async def held(self) -> Held:
+        held = Held()
+        searching = await self.scripts.execute("MGET", *(f"match:searching:{user}" for user in self.users))
+        in_room = await self.scripts.execute("MGET", *(f"match:in_room:{user}" for user in self.users))
+        for user, search, room in zip(self.users, searching, in_room, strict=True):
+            if search:
+                level, topic, socket, since, _ = search.split("\n", 4)
+                held.searching[user] = level, topic, socket, int(since)
+            if room:
+                held.in_room[user] = room.partition("\n")[0]
+        return held
+
+    async def audit(self) -> None:
+        await self.notice()
+        held = await self.held()
+        assert not held.searching.keys() & held.in_room.keys(), "searches, and is in a room"
+        for room in set(held.in_room.values()):
+            meta = await self.scripts.execute("HGETALL", f"match:room:{room}:meta")
+            held.rooms[room] = dict(zip(meta[::2], meta[1::2], strict=True))
+            members = {user for user, their in held.in_room.items() if their == room}
+            known = held.rooms[room]
+            assert members == {known["userAId"], known["userBId"]}, "a room of another size than two"
+            assert set(await self.scripts.execute("SMEMBERS", f"match:room:{room}:users")) == members
+        assert held.rooms.keys() == self.rows.open.keys(), "a room without an open row, or the other way round"
+        assert not [room for room, times in self.rows.ends.items() if times > 1], "a call that ended twice"
+        due = set()
+        for user, (level, topic, socket, _) in held.searching.items():
+            due.add(f"search:{user}")
+            assert socket in self.sockets, "a queue entry whose socket is gone"
+            queues = [f"match:queue:{level}", *([f"match:queue:{level}:{topic}"] if topic else [])]
+            for queue in queues:
+                assert await self.scripts.execute("ZSCORE", queue, user) is not None, "a queue entry in no queue"
+        for room, meta in held.rooms.items():
+            due.add(f"room:{room}" if "connected" in meta else f"join:{room}")
+            due |= {f"grace:{room}:{key.partition(':')[2]}" for key in meta if key.startswith("away:")}
+            for user in (meta["userAId"], meta["userBId"]):
+                joined = meta.get(f"socket:{user}")
+                assert joined is None or joined in self.sockets, "a participant whose socket is gone"
+                assert "connected" not in meta or (joined is None) == (f"away:{user}" in meta), "neither here nor away"
+        assert set(await self.scripts.execute("ZRANGE", "match:due", 0, -1)) == due
+        for key in await self.scripts.execute("KEYS", "match:queue:*"):
+            assert set(await self.scripts.execute("ZRANGE", key, 0, -1)) <= held.searching.keys(), "a ghost in a queue"
+        for socket, belief in self.belief.items():
+            if belief == "searching":
+                assert held.searching.get(self.sockets[socket], ("", "", ""))[2] == socket, "a search that was lost"
+        self.counts["audits"] += 1

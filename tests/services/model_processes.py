@@ -1,0 +1,99 @@
+"""Web processes of the matchmaking model: real services, over call rows and a network that the model holds."""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import errors
+from models import CallSession, Level
+from services.calls.call_history import CallHistoryService
+from services.calls.call_records import CallRecords
+from services.calls.matchmaking import MatchmakingService
+from services.calls.outcomes import Partner, PeerReconnected, PeerReconnecting
+from services.calls.recovery import RecoveryService
+from services.calls.rooms import Rooms
+from services.calls.signaling import SignalingService
+from testing.calls import LocalBus
+
+if TYPE_CHECKING:
+    from tests.services.matchmaking_model import Model
+
+
+class Rows(CallHistoryService):
+    """The rows of calls, as PostgreSQL would keep them."""
+
+    def __init__(self) -> None:
+        self.open: dict[str, CallSession] = {}
+        self.ends: Counter[str] = Counter()
+
+    async def start(
+        self, session_id: str, room_id: str, a: str, b: str, topic: str | None, level: Level, waited_ms: int | None
+    ) -> None:
+        call = CallSession(
+            id=uuid.UUID(session_id), room_id=room_id, user_a_id=uuid.UUID(a), user_b_id=uuid.UUID(b), level=level
+        )
+        call.started_at = datetime.now(UTC)
+        self.open[room_id] = call
+
+    async def connect(self, room_id: str, **_: Any) -> None:
+        if room_id in self.open:
+            self.open[room_id].connected_at = datetime.now(UTC)
+
+    async def end(self, room_id: str, *, ended_by: str, **_: Any) -> bool:
+        if self.open.pop(room_id, None) is None:
+            return False
+        self.ends[room_id] += 1
+        return True
+
+    async def list_open_calls(self) -> list[CallSession]:
+        return list(self.open.values())
+
+
+class Matchmaking(MatchmakingService):
+    """Matchmaking that asks the model, not PostgreSQL, who searches and whom they must not meet."""
+
+    def __init__(self, model: Model, bus: LocalBus, rooms: Rooms, rows: CallRecords) -> None:
+        super().__init__(bus, None, rooms, model.rows, rows)  # type: ignore[arg-type]
+        self._model = model
+
+    async def _read_seeker(self, user_id: str, socket: str) -> tuple[Partner, list[str]]:
+        return Partner(user_id, "Ada", None, "beginner", socket), sorted(self._model.enemies[user_id])
+
+
+class Network(LocalBus):
+    """The bus of one worker, which reaches the handlers of the others."""
+
+    def __init__(self, model: Model, process_id: str) -> None:
+        super().__init__(process_id)
+        self._model = model
+
+    async def send(self, socket: str, kind: str, *arguments: Any) -> None:
+        worker = self._model.workers.get(socket.partition(".")[0])
+        if worker is None:
+            raise errors.Unavailable()
+        await worker.bus._handlers[kind](socket, *arguments)
+
+
+class Worker:
+    """A web process: its matchmaking, signaling and recovery."""
+
+    def __init__(self, model: Model, process_id: str) -> None:
+        self.id = process_id
+        self.bus = Network(model, process_id)
+        self.bus.on("emit", self._emit)
+        rows = CallRecords(model.rooms, model.rows)
+        self.matchmaking = Matchmaking(model, self.bus, model.rooms, rows)
+        self.signaling = SignalingService(self.bus, model.rooms, rows, self.matchmaking)
+        self.signaling.on_peer_change(self._move)
+        self._apply = model.apply
+        self.recovery = RecoveryService(
+            model.rooms, rows, model.rows, self.matchmaking, self.signaling, rejoin_seconds=0
+        )
+
+    async def _emit(self, socket: str, name: str, payload: Any) -> None: ...
+
+    async def _move(self, moved: PeerReconnecting | PeerReconnected) -> None:
+        self._apply(moved)
