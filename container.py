@@ -206,7 +206,7 @@ class Container:
         self.health = HealthService(self.database, self.redis, self.storage)
 
     @asynccontextmanager
-    async def lifespan(self, _app: Any) -> AsyncIterator[None]:
+    async def lifespan(self, _app: object) -> AsyncIterator[None]:
         """Start the bus and the background loops for as long as the server serves."""
         await self.bus.start()
         await self.login_revocations.start()

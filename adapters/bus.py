@@ -7,7 +7,6 @@ their order. Deaths are detected by heartbeats in Redis (web_processes.py), with
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import os
 import secrets
@@ -16,7 +15,6 @@ import tempfile
 from collections import deque
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 import orjson
 
@@ -29,6 +27,7 @@ from adapters.ports import Handler
 from adapters.redis_pipeline import RedisPipeline
 from adapters.streams import Streams
 from adapters.web_processes import DEAD_AFTER_SECONDS, HEARTBEAT_SECONDS, WebProcesses
+from digests import compute_digest
 from settings import Settings
 
 log = logging.getLogger("parlance.bus")
@@ -42,8 +41,8 @@ def directory(settings: Settings) -> Path | None:
         return None
     if settings.bus_directory is not None:
         return settings.bus_directory
-    redis_ = f"{settings.redis_host}:{settings.redis_port}".encode()
-    return Path(tempfile.gettempdir()) / f"parlance-{os.getuid()}-{hashlib.sha256(redis_).hexdigest()[:8]}"
+    redis_address = f"{settings.redis_host}:{settings.redis_port}"
+    return Path(tempfile.gettempdir()) / f"parlance-{os.getuid()}-{compute_digest(redis_address)[:8]}"
 
 
 class ProcessBus:
@@ -89,7 +88,7 @@ class ProcessBus:
     def on_data_lost(self, listener: Callable[[], Awaitable[None]]) -> None:
         self._data_lost_listeners.append(listener)
 
-    def post(self, socket_id: str, kind: str, *arguments: Any) -> None:
+    def post(self, socket_id: str, kind: str, *arguments: object) -> None:
         process_id = socket_id.partition(".")[0]
         if process_id == self.process_id:
             self._own.append([kind, socket_id, *arguments])
@@ -106,7 +105,7 @@ class ProcessBus:
         else:
             self._streams.post(process_id, message)
 
-    async def send(self, socket_id: str, kind: str, *arguments: Any) -> None:
+    async def send(self, socket_id: str, kind: str, *arguments: object) -> None:
         process_id = socket_id.partition(".")[0]
         if process_id == self.process_id:
             unfinished = self._handlers.call(kind, socket_id, *arguments)

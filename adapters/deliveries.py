@@ -25,7 +25,7 @@ class Handlers:
     def set(self, kind: str, handler: Handler) -> None:
         self._by_kind[kind] = handler
 
-    def call(self, kind: str, socket_id: str, *arguments: Any) -> Awaitable[None] | None:
+    def call(self, kind: str, socket_id: str, *arguments: object) -> Awaitable[None] | None:
         """Call a handler; its errors are raised."""
         return self._by_kind[kind](socket_id, *arguments)
 

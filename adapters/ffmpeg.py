@@ -40,7 +40,7 @@ _DISK_BYTES = 1024 * 1024
 _WIDE = {9: "2020", 11: "smpte431", 12: "smpte432"}
 
 #: Folders of work under the temporary directory (TMPDIR); each is locked by the process that uses it.
-_WORK = "parlance-video-"
+_WORKSPACE_PREFIX = "parlance-video-"
 
 
 class NotPlayable(Exception):
@@ -50,10 +50,10 @@ class NotPlayable(Exception):
 @contextmanager
 def workspace() -> Iterator[Path]:
     """Yield a folder for the work on one video; remove folders that killed job workers left."""
-    for left in Path(tempfile.gettempdir()).glob(f"{_WORK}*"):
+    for left in Path(tempfile.gettempdir()).glob(f"{_WORKSPACE_PREFIX}*"):
         with suppress(OSError), _held(left):  # else it is in use, or gone
             shutil.rmtree(left, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix=_WORK) as name, _held(Path(name)):
+    with tempfile.TemporaryDirectory(prefix=_WORKSPACE_PREFIX) as name, _held(Path(name)):
         yield Path(name)
 
 

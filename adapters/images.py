@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 MAX_PIXELS = 25_000_000
 _FORMATS = ("JPEG", "PNG", "WEBP")
 _MEMORY_BYTES = 768 * 1024 * 1024
-_SECONDS = 10
+_TIMEOUT_SECONDS = 10
 #: Decompressed bytes of one text chunk of a PNG, and of all: XMP of a megabyte is common, gigabytes are an attack.
-_TEXT_BYTES, _TEXTS_BYTES = 8 * 1024 * 1024, 16 * 1024 * 1024
+_MAX_TEXT_BYTES, _MAX_TEXTS_BYTES = 8 * 1024 * 1024, 16 * 1024 * 1024
 _JPEG_START, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 #: Modes of Pillow that hold colours of each space of ICC profiles.
 _MODES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}
@@ -43,7 +43,9 @@ async def cover_webp(data: bytes, width: int, height: int) -> bytes:
     """
     async with _DECODERS:
         try:
-            return await confined.run("adapters.images", str(width), str(height), data=data, seconds=_SECONDS * 2)
+            return await confined.run(
+                "adapters.images", str(width), str(height), data=data, seconds=_TIMEOUT_SECONDS * 2
+            )
         except (confined.Refusal, confined.Unfinished):
             raise errors.UnsupportedMediaType(
                 "the file is not a JPEG, PNG or WebP picture of at most 25 megapixels"
@@ -55,7 +57,7 @@ def _convert(data: bytes, width: int, height: int) -> bytes:
 
     warnings.simplefilter("error", Image.DecompressionBombWarning)
     Image.MAX_IMAGE_PIXELS = MAX_PIXELS
-    PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY = _TEXT_BYTES, _TEXTS_BYTES
+    PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY = _MAX_TEXT_BYTES, _MAX_TEXTS_BYTES
     if data.startswith(_JPEG_START):
         # Some cameras and messengers omit the end marker. libjpeg requires one, and ignores what follows the first.
         data += _JPEG_END
@@ -118,4 +120,4 @@ def _main() -> bytes:
 
 
 if __name__ == "__main__":
-    sys.exit(confined.main(_main, memory_bytes=_MEMORY_BYTES, cpu_seconds=_SECONDS))
+    sys.exit(confined.main(_main, memory_bytes=_MEMORY_BYTES, cpu_seconds=_TIMEOUT_SECONDS))

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, ParamSpec
 
 import psycopg
@@ -19,6 +19,7 @@ from procrastinate.manager import JobManager
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from adapters import logs
+from instants import utc_now
 from jobs import Job
 from settings import Settings
 
@@ -98,7 +99,7 @@ class _Steadfast(JobManager):
         queue: str | None = None,
         lock: str | None = None,
     ) -> None:
-        wait = retry_at and max(timedelta(), retry_at - datetime.now(UTC))
+        wait = retry_at and max(timedelta(), retry_at - utc_now())
 
         async def note() -> None:
             row = await self.connector.execute_query_one_async("SELECT now() AS now")

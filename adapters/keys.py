@@ -28,13 +28,14 @@ from joserfc.errors import InvalidKeyTypeError, JoseError, SecurityWarning
 from joserfc.jwk import KeyParameters, RSAKey
 
 import errors
+from instants import utc_now
 from settings import Settings
 
 log = logging.getLogger("parlance.keys")
 
 
 #: RFC 7518 3.3.
-_SHORTEST_BITS = 2048
+_MIN_KEY_BITS = 2048
 
 
 class KeyFileError(errors.Refused):
@@ -87,7 +88,7 @@ class KeyFiles:
             while new in taken:
                 new = _next_id(new)
             self._write_pair(new)
-            _write(self._published / f"{old}.retired", datetime.now(UTC).isoformat().encode(), 0o644)
+            _write(self._published / f"{old}.retired", utc_now().isoformat().encode(), 0o644)
             return new
 
     def prune(self, token_lifetime: timedelta) -> list[str]:
@@ -96,7 +97,7 @@ class KeyFiles:
         _content(self.private_path)
         with self._alone():
             for key in self.published():
-                if key.retired_at is not None and not key.signs and key.retired_at + token_lifetime < datetime.now(UTC):
+                if key.retired_at is not None and not key.signs and key.retired_at + token_lifetime < utc_now():
                     (self._published / f"{key.key_id}.pem").unlink()
                     (self._published / f"{key.key_id}.retired").unlink()
                     pruned.append(key.key_id)
@@ -222,9 +223,9 @@ def _key(path: Path, pem: bytes, key_id: str) -> RSAKey:
         ) from None
     except (ValueError, JoseError):
         raise KeyFileError(f"{path} holds no RSA key in PEM; `parlance keys generate` makes one") from None
-    if key.raw_value.key_size < _SHORTEST_BITS:
+    if key.raw_value.key_size < _MIN_KEY_BITS:
         raise KeyFileError(
-            f"{path} holds a key of {key.raw_value.key_size} bits, too few for RS256; use {_SHORTEST_BITS} or more"
+            f"{path} holds a key of {key.raw_value.key_size} bits, too few for RS256; use {_MIN_KEY_BITS} or more"
         )
     return key
 

@@ -13,7 +13,7 @@ import sys
 import time
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import Any, TextIO
+from typing import TextIO
 
 import orjson
 import structlog
@@ -93,7 +93,7 @@ def request(method: str, path: str, status: int, seconds: float) -> None:
     _json_lines.add(orjson.dumps(line).decode())
 
 
-def _add_time(_logger: Any, _method: str, line: EventDict) -> EventDict:
+def _add_time(_logger: object, _method: str, line: EventDict) -> EventDict:
     # structlog's TimeStamper takes longer than all other processing of a line.
     line["time"] = _format_time()
     return line
@@ -109,7 +109,7 @@ def _format_second(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
-def _add_ids(_logger: Any, _method: str, line: EventDict) -> EventDict:
+def _add_ids(_logger: object, _method: str, line: EventDict) -> EventDict:
     line["request_id"] = request_id.get()
     for variable in (job_id, socket_id, user_id):
         if (value := variable.get()) is not None:
@@ -117,12 +117,12 @@ def _add_ids(_logger: Any, _method: str, line: EventDict) -> EventDict:
     return line
 
 
-def _drop_color(_logger: Any, _method: str, line: EventDict) -> EventDict:
+def _drop_color(_logger: object, _method: str, line: EventDict) -> EventDict:
     line.pop("color_message", None)  # uvicorn's second version of each message
     return line
 
 
-def _to_json(_logger: Any, _method: str, line: EventDict) -> str:
+def _to_json(_logger: object, _method: str, line: EventDict) -> str:
     return orjson.dumps(line, default=str).decode()
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import xml.etree.ElementTree as ET
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
@@ -19,6 +19,8 @@ from minio.datatypes import ListMultipartUploadsResult
 from minio.error import S3Error, ServerError
 from minio.signer import presign_v4
 from minio.xml import Element, SubElement, findtext, getbytes
+
+from instants import utc_now
 
 #: Lifetime of a presigned address; longer than any request takes.
 _EXPIRY = timedelta(minutes=15)
@@ -122,7 +124,7 @@ class Multipart:
             url=bucket,
             region=self._region,
             credentials=self._credentials,
-            date=datetime.now(UTC),
+            date=utc_now(),
             expires=int(_EXPIRY.total_seconds()),
         )
         return urlunsplit(signed)

@@ -19,12 +19,12 @@ import bcrypt
 import errors
 
 #: bcrypt ignores bytes beyond this.
-MAX_BYTES = 72
+MAX_PASSWORD_BYTES = 72
 
-MIN_CHARACTERS = 8
+MIN_PASSWORD_LENGTH = 8
 #: Of each of zxcvbn's lists. A password is in the list in which its rank is lowest, so the 10,000 commonest are among
 #: the first 10,000 of all of them.
-_COMMON = 10_000
+_COMMON_RANKS = 10_000
 #: General categories that OpaqueString refuses (RFC 8265, 4.2; RFC 8264, 9): controls, unassigned, private, surrogates.
 _REFUSED_CATEGORIES = frozenset({"Cc", "Cn", "Co", "Cs"})
 
@@ -48,11 +48,11 @@ def prepare(password: str) -> str | None:
 
 def is_common(password: str) -> bool:
     """Return whether a password is one of the commonest, in any case."""
-    return password.casefold() in _common()
+    return password.casefold() in _read_common()
 
 
 @functools.cache
-def _common() -> frozenset[str]:
+def _read_common() -> frozenset[str]:
     """Read the ranked lists of zxcvbn, without the rest of it, which would keep 10 MB of tables in memory."""
     package = importlib.util.find_spec("zxcvbn")
     assert package is not None and package.origin is not None
@@ -62,7 +62,7 @@ def _common() -> frozenset[str]:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     ranked = module.FREQUENCY_LISTS.values()
-    return frozenset(word for words in ranked for word in words[:_COMMON] if len(word) >= MIN_CHARACTERS)
+    return frozenset(word for words in ranked for word in words[:_COMMON_RANKS] if len(word) >= MIN_PASSWORD_LENGTH)
 
 
 class Passwords:
@@ -84,10 +84,10 @@ class Passwords:
         prepared = prepare(password)
         if prepared is None:
             raise errors.RequestInvalid(f"'{field}' has control or unassigned characters; leave them out")
-        if len(prepared) < MIN_CHARACTERS:
-            raise errors.RequestInvalid(f"'{field}' is too short; the least is {MIN_CHARACTERS} characters")
-        if len(prepared.encode()) > MAX_BYTES:
-            raise errors.RequestInvalid(f"'{field}' is too long; the most is {MAX_BYTES} bytes")
+        if len(prepared) < MIN_PASSWORD_LENGTH:
+            raise errors.RequestInvalid(f"'{field}' is too short; the least is {MIN_PASSWORD_LENGTH} characters")
+        if len(prepared.encode()) > MAX_PASSWORD_BYTES:
+            raise errors.RequestInvalid(f"'{field}' is too long; the most is {MAX_PASSWORD_BYTES} bytes")
 
         def work() -> str | None:
             # In a thread: the first call of a process reads the list.
@@ -113,7 +113,9 @@ class Passwords:
         known = password_hash.encode() if password_hash else self._decoy
 
         def work() -> list[bool]:
-            return [bcrypt.checkpw(form[:MAX_BYTES], known) and len(form) <= MAX_BYTES for form in forms]
+            return [
+                bcrypt.checkpw(form[:MAX_PASSWORD_BYTES], known) and len(form) <= MAX_PASSWORD_BYTES for form in forms
+            ]
 
         matched = await self._run(work)
         if password_hash is None or not any(matched):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 from adapters.counting import Traffic
 
@@ -21,10 +21,10 @@ class Bus(Protocol):
     def on(self, kind: str, handler: Handler) -> None:
         """Call `handler(socket_id, *arguments)` for each message of `kind` for a socket of this web process."""
 
-    async def send(self, socket_id: str, kind: str, *arguments: Any) -> None:
+    async def send(self, socket_id: str, kind: str, *arguments: object) -> None:
         """Send a message; raise Unavailable if that fails. For a socket of this process, call the handler."""
 
-    def post(self, socket_id: str, kind: str, *arguments: Any) -> None:
+    def post(self, socket_id: str, kind: str, *arguments: object) -> None:
         """Send a message at the end of this turn of the event loop.
 
         Raises Unavailable if the process is known to be dead, the queue is full, or Redis is unavailable.
@@ -205,7 +205,7 @@ class PaymentProvider(Protocol):
     async def look_up(self, session_id: str) -> list[Fact]:
         """Return the facts about a checkout and its payment, the checkout first."""
 
-    async def changes(self, since: datetime) -> list[RefundFact | DisputeFact]:
+    async def list_changes(self, since: datetime) -> list[RefundFact | DisputeFact]:
         """Return the refunds and disputes that were made since then, of all orders."""
 
     async def close(self) -> None: ...

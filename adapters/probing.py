@@ -19,11 +19,11 @@ from adapters import confined
 #: Frames of 8K have 33 megapixels; a header with many more is an attack on memory.
 MAX_PIXELS = 40_000_000
 _MEMORY_BYTES = 2 * 1024 * 1024 * 1024
-_SECONDS = 60
+_TIMEOUT_SECONDS = 60
 #: Packets that are decoded in search of a first picture.
-_PACKETS = 500
+_MAX_PACKETS = 500
 #: Highest frame rate of the result; a higher one is the rate of a clock, not of pictures.
-_SLOWEST, _FASTEST, _USUAL = 10, 60, 30
+_MIN_RATE, _MAX_RATE, _DEFAULT_RATE = 10, 60, 30
 #: Values of ISO/IEC 23091-2 for colours, as FFmpeg has them.
 UNSPECIFIED, PQ, HLG = 2, 16, 18
 _OPTIONS = {"protocol_whitelist": "file"}
@@ -59,7 +59,7 @@ class Video:
 async def probe(formats: str, *files: Path) -> list[Video]:
     """Read what files hold, each of one of the `formats` (names of FFmpeg's demuxers); raise Unreadable."""
     try:
-        answer = await confined.run("adapters.probing", formats, *map(str, files), seconds=_SECONDS * 5)
+        answer = await confined.run("adapters.probing", formats, *map(str, files), seconds=_TIMEOUT_SECONDS * 5)
     except confined.Refusal as refusal:
         raise Unreadable(str(refusal)) from None
     except confined.Unfinished:
@@ -130,7 +130,7 @@ def _first_frame(container: Any, stream: Any) -> Any:
                 if frame.width * frame.height > MAX_PIXELS:
                     raise confined.Refusal(f"The picture is too large: {frame.width}x{frame.height}.")
                 return frame
-        if number > _PACKETS:
+        if number > _MAX_PACKETS:
             break
     raise confined.Refusal("The video is damaged: no picture of it can be decoded.")
 
@@ -159,13 +159,13 @@ def _shown(frame: Any, pixel: Fraction | None) -> tuple[int, int]:
 def _rate(stream: Any, *, interlaced: bool) -> Fraction:
     """Return a constant rate that shows all of a stream's pictures."""
     average, base = stream.average_rate or Fraction(0), stream.base_rate or Fraction(0)
-    if base <= _FASTEST and not interlaced:  # of interlaced video it counts fields
+    if base <= _MAX_RATE and not interlaced:  # of interlaced video it counts fields
         average = max(average, base)
-    elif base > _FASTEST and average < base * Fraction(9, 10):  # no steady rate, as of screen recordings
-        average = Fraction(_USUAL) if average <= _USUAL else Fraction(_FASTEST)
+    elif base > _MAX_RATE and average < base * Fraction(9, 10):  # no steady rate, as of screen recordings
+        average = Fraction(_DEFAULT_RATE) if average <= _DEFAULT_RATE else Fraction(_MAX_RATE)
     if not average:
         return Fraction(25)
-    return min(max(average, Fraction(_SLOWEST)), Fraction(_FASTEST))
+    return min(max(average, Fraction(_MIN_RATE)), Fraction(_MAX_RATE))
 
 
 def _codec(stream: Any) -> str | None:
@@ -217,4 +217,4 @@ def _box(file: BinaryIO, at: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(confined.main(_main, memory_bytes=_MEMORY_BYTES, cpu_seconds=_SECONDS))
+    sys.exit(confined.main(_main, memory_bytes=_MEMORY_BYTES, cpu_seconds=_TIMEOUT_SECONDS))

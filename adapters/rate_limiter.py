@@ -16,7 +16,7 @@ from adapters.redis import UNAVAILABLE
 
 # A log of the calls inside the window: exact at its edges, and as small as the limit. By Redis's clock, because
 # those of hosts may differ. Returns the milliseconds to wait.
-_TAKE = """
+_TAKE_SCRIPT = """
 local window, limit = tonumber(ARGV[1]), tonumber(ARGV[2])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + time[2] / 1000
@@ -48,7 +48,7 @@ class RateLimiter:
         """`factor` multiplies each limit."""
         self._redis = redis
         self._factor = factor
-        self._take = redis.register_script(_TAKE)
+        self._take = redis.register_script(_TAKE_SCRIPT)
         self._memory: OrderedDict[str, deque[float]] = OrderedDict()
         # Unique among all web processes.
         self._name, self._calls = secrets.token_hex(4), 0

@@ -6,7 +6,8 @@ import asyncio
 import io
 import secrets
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,16 @@ class Storage:
     async def put(self, key: str, data: bytes, content_type: str) -> None:
         """Store an object; raise Unavailable."""
         await self._run(self._client.put_object, self.bucket, key, io.BytesIO(data), len(data), content_type)
+
+    @asynccontextmanager
+    async def put_or_undo(self, key: str, data: bytes, content_type: str) -> AsyncIterator[None]:
+        """Store an object, and remove it again where the block raises: it is stored before a row names it."""
+        await self.put(key, data, content_type)
+        try:
+            yield
+        except BaseException:
+            await self.delete(key)
+            raise
 
     async def delete(self, key: str) -> None:
         """Delete an object, if it exists; raise Unavailable."""

@@ -8,12 +8,13 @@ import logging
 import signal
 import time
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 import errors
 import jobs
 import settings as configuration
+from instants import utc_now
 
 if TYPE_CHECKING:
     from procrastinate import App, JobContext
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("parlance.worker")
 
 #: Seconds between two attempts to reach an unavailable PostgreSQL.
-_AGAIN = 1.0
+_RESTART_DELAY_SECONDS = 1.0
 #: Seconds until an unchanged reason is logged again.
 _REPEAT_LOG_SECONDS = 60
 
@@ -66,7 +67,7 @@ def _register(queue: App, services: Container, job: jobs.Job[...]) -> None:
             decision = super().get_retry_decision(exception=exception, job=job)
             seconds = exception.retry_after if isinstance(exception, errors.Unavailable) else None
             if decision and decision.retry_at and seconds and honours_retry_after:
-                return RetryDecision(retry_at=max(decision.retry_at, datetime.now(UTC) + timedelta(seconds=seconds)))
+                return RetryDecision(retry_at=max(decision.retry_at, utc_now() + timedelta(seconds=seconds)))
             return decision
 
     async def run(context: JobContext, /, **arguments: Any) -> None:
@@ -113,7 +114,7 @@ async def _serve(queue: App, name: str, concurrency: int, reconnect: Callable[[]
         if logged is None or logged[0] != reason or time.monotonic() > logged[1] + _REPEAT_LOG_SECONDS:
             log.warning("queue_restarted queue=%s reason=%s", name, reason)
             logged = reason, time.monotonic()
-        await asyncio.sleep(_AGAIN)
+        await asyncio.sleep(_RESTART_DELAY_SECONDS)
 
 
 async def _work(services: Container) -> None:

@@ -6,7 +6,6 @@ All files of the pages are served from here; their Content-Security-Policy allow
 from __future__ import annotations
 
 import gzip
-import hashlib
 import re
 from functools import cached_property
 from html import escape
@@ -21,9 +20,12 @@ from starlette.routing import Route
 from swagger_ui_bundle import swagger_ui_path
 
 from contract import served
+from digests import compute_digest
 
 _ASYNCAPI_BUNDLE = Path(__file__).parent.parent / "web" / "vendor" / "asyncapi"
 
+#: Hex digits of a digest that names a file in its ETag and its address.
+_TAG_LENGTH = 16
 _CSS, _JAVASCRIPT = "text/css; charset=utf-8", "text/javascript; charset=utf-8"
 
 POLICY = (
@@ -140,7 +142,7 @@ class File:
     def __init__(self, body: bytes, media_type: str, **headers: str) -> None:
         self.body = body
         # Weak, since the gzipped body carries the same tag.
-        self.etag = f'W/"{_digest(body)}"'
+        self.etag = f'W/"{compute_digest(body)[:_TAG_LENGTH]}"'
         self.media_type = media_type
         self.headers = {
             "Cache-Control": "no-cache",
@@ -163,10 +165,6 @@ class File:
         return Response(self.gzipped, headers={**self.headers, "Content-Encoding": "gzip"}, media_type=self.media_type)
 
 
-def _digest(body: bytes) -> str:
-    return hashlib.sha256(body).hexdigest()[:16]
-
-
 class Files:
     """Routes of pages and of the files they load."""
 
@@ -180,7 +178,7 @@ class Files:
 
     def asset(self, name: str, body: bytes, media_type: str) -> str:
         """Serve a file under an address that changes with its content, so that browsers keep it; return that."""
-        path = f"{self._folder}/{_digest(body)}/{name}"
+        path = f"{self._folder}/{compute_digest(body)[:_TAG_LENGTH]}/{name}"
         self.serve(path, body, media_type, **{"Cache-Control": "public, max-age=31536000, immutable"})
         return path
 

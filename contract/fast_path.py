@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import parse_qsl
 
 import orjson
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from connexion.operations import AbstractOperation
     from connexion.spec import Specification
 
+    from services.identity.logins import Identity
+
 #: Parameters, and schemas of parameters, with other keys are left to Connexion.
 _PARAMETER_KEYS = {"name", "in", "required", "description", "example", "schema"}
 _SCHEMA_KEYS = {"type", "enum", "pattern", "minLength", "maxLength", "minimum", "maximum", "default"}
@@ -37,7 +39,7 @@ _NO_SEGMENTS: tuple[str, ...] = ()
 _CONTENT_TYPE = (b"content-type", b"application/json")
 _JSON = frozenset((b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8"))
 
-TokenCheck = Callable[[str], Awaitable[Any]]
+TokenCheck: TypeAlias = "Callable[[str], Awaitable[Identity]]"
 
 
 class _NotPlain(Exception):
@@ -52,11 +54,11 @@ class _Parameter:
     type: str
     validator: schemas.Validator
 
-    def read(self, text: str) -> Any:
+    def read(self, text: str) -> str | int | bool:
         # The regular expressions of Python and of jsonschema-rs agree on ASCII only.
         if not (text.isascii() and text.isprintable()):
             raise _NotPlain
-        value: Any = text
+        value: str | int | bool = text
         if self.type == "integer":
             if not text.isdigit():
                 raise _NotPlain
@@ -87,7 +89,7 @@ class _Plan:
 
     async def read(
         self, scope: Scope, segments: tuple[str, ...], receive: Receive, received: list[Message]
-    ) -> tuple[Any, dict[str, Any]]:
+    ) -> tuple[Identity | None, dict[str, Any]]:
         """Return the identity and the arguments, messages read added to `received`; raise _NotPlain otherwise."""
         headers = dict(reversed(scope["headers"]))  # of a repeated header, the first counts
         identity = None

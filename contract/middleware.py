@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -21,6 +22,8 @@ from contract.operations import OPERATION, WHOLE
 
 if TYPE_CHECKING:
     from settings import Settings
+
+log = logging.getLogger("parlance.startup")
 
 _SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -65,7 +68,9 @@ class RequestMiddleware:
         if scope["type"] != "http":
             if scope["type"] == "lifespan":
                 scope.setdefault("state", {})[RECORD_REFUSAL] = self.record_refusal
-            await self._app(scope, receive, send)
+                await _run_lifespan(self._app, scope, receive, send)
+            else:
+                await self._app(scope, receive, send)
             return
         name = request_id(scope)
         token = logs.request_id.set(name)
@@ -121,6 +126,30 @@ class RequestMiddleware:
             if name in self._names:
                 seen.add(name)
         return kept
+
+
+async def _run_lifespan(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    """Run the app from startup to shutdown; log in one line why one of them fails, and have the server end.
+
+    Starlette reports a traceback to the server, and nothing of what fails while Connexion builds its stack.
+    """
+    phase, is_reported = "startup", False
+
+    async def send_without_reason(message: Message) -> None:
+        nonlocal phase, is_reported
+        if message["type"] == "lifespan.startup.complete":
+            phase = "shutdown"
+        is_reported = message["type"].endswith(".failed")
+        await send({"type": message["type"]})
+
+    try:
+        await app(scope, receive, send_without_reason)
+    except Exception as error:
+        is_mistake = isinstance(error, errors.Refused)
+        log.error("%s_failed reason=%s", phase, error, exc_info=None if is_mistake else error)
+        if not is_reported:
+            await send({"type": f"lifespan.{phase}.failed"})
+        raise
 
 
 def _raw_path(scope: Scope) -> str:

@@ -14,7 +14,7 @@ import pkgutil
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import inflection
 from starlette.requests import Request
@@ -28,6 +28,7 @@ from contract.schemas import ContractError as ContractError
 
 if TYPE_CHECKING:
     from container import Container
+    from services.identity.logins import Identity
 
 METHODS = ("get", "head", "put", "post", "delete", "patch", "options")
 
@@ -57,7 +58,7 @@ class Answer(NamedTuple):
     body: bytes | None
 
 
-Call = Callable[[Scope, Receive, Any, dict[str, Any]], Awaitable[Answer]]
+Call: TypeAlias = "Callable[[Scope, Receive, Identity | None, dict[str, Any]], Awaitable[Answer]]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +221,7 @@ def _answering(
     """Call the handler with its parameters, and encode its result."""
     takes_identity, takes_request = "identity" in names, "request" in names
 
-    async def answer(scope: Scope, receive: Receive, identity: Any, arguments: dict[str, Any]) -> Answer:
+    async def answer(scope: Scope, receive: Receive, identity: Identity | None, arguments: dict[str, Any]) -> Answer:
         # Copied: a repeat is compared by the arguments without those of the request.
         given = dict(arguments)
         if takes_identity:
@@ -243,10 +244,11 @@ def _answering(
 def _repeatable(call: Call, services: Container, operation_id: str, status: int) -> Call:
     """Handle a request with an `Idempotency-Key` once, and repeat its answer."""
 
-    async def answer(scope: Scope, receive: Receive, identity: Any, arguments: dict[str, Any]) -> Answer:
+    async def answer(scope: Scope, receive: Receive, identity: Identity | None, arguments: dict[str, Any]) -> Answer:
         key = dict(scope["headers"]).get(_IDEMPOTENCY_KEY)
         if key is None:
             return await call(scope, receive, identity, arguments)
+        assert identity is not None, "bind refuses a repeatable operation without an identity"
         attempt = await services.idempotency.begin(identity.user_id, operation_id, key.decode("latin-1"), arguments)
         if attempt.answer is not None:
             return Answer(status, {**JSON_HEADERS, "Idempotent-Replayed": "true"}, attempt.answer.encode())
@@ -262,7 +264,7 @@ def _repeatable(call: Call, services: Container, operation_id: str, status: int)
 
 
 def _limited(call: Call, services: Container, operation_id: str, limits: list[rate_limits.Limit]) -> Call:
-    async def answer(scope: Scope, receive: Receive, identity: Any, arguments: dict[str, Any]) -> Answer:
+    async def answer(scope: Scope, receive: Receive, identity: Identity | None, arguments: dict[str, Any]) -> Answer:
         client = (scope.get("client") or UNKNOWN_CLIENT)[0]
         async with rate_limits.counted(services, operation_id, limits, client, identity, arguments.get("body")):
             return await call(scope, receive, identity, arguments)
@@ -271,7 +273,7 @@ def _limited(call: Call, services: Container, operation_id: str, limits: list[ra
 
 
 def _normalizing(call: Call, normalize: text_fields.Normalizer) -> Call:
-    async def answer(scope: Scope, receive: Receive, identity: Any, arguments: dict[str, Any]) -> Answer:
+    async def answer(scope: Scope, receive: Receive, identity: Identity | None, arguments: dict[str, Any]) -> Answer:
         if "body" in arguments:
             arguments["body"] = normalize(arguments["body"])
         return await call(scope, receive, identity, arguments)

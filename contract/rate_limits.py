@@ -16,6 +16,7 @@ from models import email_addresses
 
 if TYPE_CHECKING:
     from container import Container
+    from services.identity.logins import Identity
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -32,7 +33,9 @@ class Limit(NamedTuple):
     per: str
     failures: bool = False
 
-    async def take(self, services: Container, operation_id: str, client: str, identity: Any, body: Any) -> CountedCall:
+    async def take(
+        self, services: Container, operation_id: str, client: str, identity: Identity | None, body: Any
+    ) -> CountedCall:
         """Count a call; raise RateLimited."""
         who = client_addresses.canonical(client)
         if self.per == "account":
@@ -45,7 +48,7 @@ class Limit(NamedTuple):
 
 @asynccontextmanager
 async def counted(
-    services: Container, operation_id: str, limits: list[Limit], client: str, identity: Any, body: Any
+    services: Container, operation_id: str, limits: list[Limit], client: str, identity: Identity | None, body: Any
 ) -> AsyncIterator[None]:
     """Count a call while it runs.
 

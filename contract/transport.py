@@ -36,7 +36,7 @@ log = logging.getLogger("parlance.events")
 #: Minimum bytes that a waiting frame counts: 64 small ones pause reading as one of 64 KB does.
 _MIN_WAITING_BYTES = MAX_FRAME_BYTES // FRAMES_PER_TURN
 #: Seconds between two pings, and timeout of the answer.
-PING_INTERVAL, PING_TIMEOUT = 20, 15
+PING_INTERVAL_SECONDS, PING_TIMEOUT_SECONDS = 20, 15
 
 #: The name under which a request finds the engine in uvicorn's state.
 ENGINE = "parlance.engine"
@@ -197,18 +197,20 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
     frame_limit: EventLimit
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(**options, monitor_clients=False, ping_interval=PING_INTERVAL, ping_timeout=PING_TIMEOUT)
+        super().__init__(
+            **options, monitor_clients=False, ping_interval=PING_INTERVAL_SECONDS, ping_timeout=PING_TIMEOUT_SECONDS
+        )
         self.sockets: dict[str, Socket] = {}
         self._opening = orjson.dumps(
             {
                 "upgrades": [],
-                "pingTimeout": PING_TIMEOUT * 1000,
-                "pingInterval": PING_INTERVAL * 1000,
+                "pingTimeout": PING_TIMEOUT_SECONDS * 1000,
+                "pingInterval": PING_INTERVAL_SECONDS * 1000,
                 "maxPayload": self.max_http_buffer_size,
             }
         )
         #: The sockets to ping in each second of the interval, spread evenly over it.
-        self._ping_slots: list[set[Socket]] = [set() for _ in range(PING_INTERVAL)]
+        self._ping_slots: list[set[Socket]] = [set() for _ in range(PING_INTERVAL_SECONDS)]
         self._slot_of: dict[Socket, set[Socket]] = {}
         self._second = 0
         self._connecting: dict[Socket, float] = {}
@@ -228,7 +230,7 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
         """Begin a session on a connection whose WebSocket handshake is done."""
         socket = Socket(self, self.generate_id(), connection)
         self.sockets[socket.sid] = socket
-        slot = self._ping_slots[len(self._slot_of) % PING_INTERVAL]
+        slot = self._ping_slots[len(self._slot_of) % PING_INTERVAL_SECONDS]
         slot.add(socket)
         self._slot_of[socket] = slot
         self.expect_handshake(socket)
@@ -282,8 +284,8 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
     def _sweep(self) -> None:
         loop = asyncio.get_running_loop()
         self._sweeping = loop.call_later(1, self._sweep)
-        self._second = (self._second + 1) % PING_INTERVAL
-        for socket in tuple(self._ping_slots[self._second - PING_TIMEOUT]):
+        self._second = (self._second + 1) % PING_INTERVAL_SECONDS
+        for socket in tuple(self._ping_slots[self._second - PING_TIMEOUT_SECONDS]):
             if socket.is_pinged:
                 socket.drop(self.reason.PING_TIMEOUT)
         for socket in self._ping_slots[self._second]:

@@ -29,7 +29,7 @@ _NOT_OFFERED = {
     "Upload-Checksum": "checksum",
 }
 #: Headers that may occur once.
-_SINGLE = ("Tus-Resumable", "Upload-Length", "Upload-Offset", "Upload-Metadata")
+_SINGLE_HEADERS = ("Tus-Resumable", "Upload-Length", "Upload-Offset", "Upload-Metadata")
 #: As many digits as openapi.yaml allows.
 _INTEGER = re.compile("[0-9]{1,15}", re.ASCII)
 
@@ -94,7 +94,7 @@ def _check(method: str, headers: Headers) -> None:
             raise errors.RequestInvalid(
                 f"{name}: the extension {extension} is not offered; send the file as one upload"
             )
-    for name in _SINGLE:
+    for name in _SINGLE_HEADERS:
         if len(headers.getlist(name)) > 1:
             raise errors.RequestInvalid(f"{name} is given more than once")
     if method == "POST":

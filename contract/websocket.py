@@ -18,7 +18,7 @@ from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.protocol import SERVER, Protocol
 
-from contract.frames import GOING_AWAY, MASKED, POLICY_VIOLATION, SHORTEST, WHOLE_TEXT
+from contract.frames import GOING_AWAY, MASKED, MIN_FRAME_BYTES, POLICY_VIOLATION, WHOLE_TEXT
 
 try:
     from websockets.speedups import apply_mask
@@ -153,7 +153,7 @@ class Connection(WebSocketsSansIOProtocol):
         assert self.socket is not None
         at, end, message = 0, len(data), self.frames
         for _ in range(FRAMES_PER_TURN):
-            if end - at < SHORTEST or self.read_paused:
+            if end - at < MIN_FRAME_BYTES or self.read_paused:
                 break
             size = data[at + 1] ^ MASKED
             content = at + 6

@@ -83,7 +83,7 @@ async def end_device(services: Container, identity: Identity, device_id: str) ->
 
 
 async def jwks(services: Container) -> tuple[rest.JsonWebKeySet, dict[str, str]]:
-    return services.authentication.jwks(), {"Cache-Control": "public, max-age=300"}
+    return shapes.json_web_key_set(services.authentication.list_public_keys()), {"Cache-Control": "public, max-age=300"}
 
 
 def _tokens(services: Container, request: Request, signed_in: LoginTokens) -> tuple[rest.AuthTokens, dict[str, str]]:

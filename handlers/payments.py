@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from container import Container
 
 #: Maximum bytes of an event; Stripe's and Razorpay's have a few thousand.
-_WEBHOOK_BYTES = 1024 * 1024
+_MAX_WEBHOOK_BYTES = 1024 * 1024
 
 
 async def create_checkout_session(services: Container, identity: Identity, body: rest.CheckoutRequest) -> rest.Checkout:
@@ -36,8 +36,8 @@ async def webhook(services: Container, request: Request) -> rest.WebhookReceipt:
     try:
         async for chunk in request.stream():
             body += chunk
-            if len(body) > _WEBHOOK_BYTES:
-                raise errors.PayloadTooLarge(f"an event may have {_WEBHOOK_BYTES} bytes at most")
+            if len(body) > _MAX_WEBHOOK_BYTES:
+                raise errors.PayloadTooLarge(f"an event may have {_MAX_WEBHOOK_BYTES} bytes at most")
     except ClientDisconnect:
         raise errors.RequestInvalid("the body is incomplete; send the request again") from None
     await services.webhooks.receive(body, request.headers)

@@ -5,10 +5,11 @@ Look-up, uniqueness, limits, jobs and search all compare `to_canonical`; nothing
 
 from __future__ import annotations
 
-import hashlib
 import unicodedata
 
 from email_validator import EmailNotValidError, validate_email
+
+from digests import compute_digest
 
 #: General categories that a mail program does not show, or takes for the end of an address.
 _UNSEEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zs", "Zl", "Zp"})
@@ -47,7 +48,7 @@ def to_canonical(typed: str) -> str:
 
 def account_key(typed: str) -> str:
     """Name the account of an address, hashed: counters and proofs should not be lists of addresses."""
-    return hashlib.sha256(to_canonical(typed).encode()).hexdigest()[:32]
+    return compute_digest(to_canonical(typed))[:32]
 
 
 def fold(text: str) -> str:

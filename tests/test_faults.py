@@ -17,6 +17,7 @@ from container import Container
 from devtools import stand_ins
 from faults.invariants import INVARIANTS, Stores, broken
 from faults.load import Claims
+from instants import utc_now
 from models import (
     CallSession,
     EndedBy,
@@ -28,7 +29,6 @@ from models import (
     User,
     WebhookEvent,
 )
-from models.columns import utc_now
 from settings import Settings
 from testing.databases import own_database
 from testing.payments import add_course

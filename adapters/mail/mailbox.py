@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP, SMTPUTF8
 from pathlib import Path
 
 from adapters.ports import Mail
+from instants import utc_now
 from settings import Settings
 
 
@@ -30,7 +30,7 @@ class Mailbox:
         # An Address is always one; a string would be parsed as a list of addresses.
         username, _, domain = mail.to.rpartition("@")
         message["To"] = Address(username=username, domain=domain)
-        message["Date"] = datetime.now(UTC)
+        message["Date"] = utc_now()
         message["X-Idempotency-Key"] = idempotency_key
         message.set_content(mail.text)
         message.add_alternative(mail.html, subtype="html")

@@ -13,7 +13,7 @@ from adapters.ports import Mail
 from settings import Settings
 
 #: Timeout of a request in seconds.
-TIMEOUT = 5
+TIMEOUT_SECONDS = 5
 
 
 class ResendMailer:
@@ -22,7 +22,7 @@ class ResendMailer:
         # The SDK is configured by module attributes.
         resend.api_key = settings.resend_api_key.get_secret_value()
         resend.api_url = settings.resend_api_url
-        resend.default_http_client = RequestsClient(timeout=TIMEOUT)
+        resend.default_http_client = RequestsClient(timeout=TIMEOUT_SECONDS)
         self._sender = settings.email_from
 
     async def send(self, mail: Mail, *, idempotency_key: str) -> None:

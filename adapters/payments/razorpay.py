@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -18,17 +17,18 @@ import errors
 from adapters.payments import reading
 from adapters.payments.reading import Unreadable
 from adapters.ports import Checkout, CheckoutFact, DisputeFact, Fact, ProviderEvent, Purchase, RefundFact
+from digests import compute_digest
 from settings import Settings
 
 log = logging.getLogger("parlance.payments")
 
 #: Timeout of a request in seconds.
-TIMEOUT = 5
+TIMEOUT_SECONDS = 5
 #: Attempts of a request without an answer.
-_ATTEMPTS = 2
+_MAX_ATTEMPTS = 2
 
 #: Statuses after which a retry may succeed: the same request still running, too many requests.
-_NOT_NOW = (409, 429)
+_TRANSIENT_STATUSES = (409, 429)
 
 _LINKS = {"payment_link.paid", "payment_link.expired", "payment_link.cancelled"}
 #: The money is held; with automatic capture, `payment_link.paid` follows at once.
@@ -52,6 +52,10 @@ class _KeyRefused(_Unavailable):
     """Razorpay does not know the key; a request can be repeated once the key is corrected."""
 
 
+#: What a call raises where another may succeed.
+_UNAVAILABLE = (_Unavailable, razorpay.errors.GatewayError, razorpay.errors.ServerError)
+
+
 class _Session(requests.Session):
     """HTTP session that raises network failures, which the SDK would print to standard output."""
 
@@ -69,13 +73,13 @@ class _Session(requests.Session):
         # If it counted as a refusal, a refund in progress would be recorded as failed, and could be made twice.
         if answer.status_code == 401:
             raise _KeyRefused("HTTP 401")
-        if answer.status_code in _NOT_NOW:
+        if answer.status_code in _TRANSIENT_STATUSES:
             raise _Unavailable(f"HTTP {answer.status_code}")
         return answer
 
 
 class RazorpayProvider:
-    def __init__(self, settings: Settings, *, timeout: float = TIMEOUT) -> None:
+    def __init__(self, settings: Settings, *, timeout: float = TIMEOUT_SECONDS) -> None:
         assert settings.razorpay_key_id is not None and settings.razorpay_key_secret is not None
         self._timeout = timeout
         self._auth = (settings.razorpay_key_id, settings.razorpay_key_secret.get_secret_value())
@@ -126,8 +130,7 @@ class RazorpayProvider:
         except (SignatureVerificationError, UnicodeDecodeError, TypeError):  # TypeError: not ASCII
             raise errors.SignatureInvalid() from None
         # The id is in a header that is not signed: alone it could make one event appear as another.
-        digest = hashlib.sha256(body).hexdigest()
-        event_id = f"{reading.printable(headers.get('x-razorpay-event-id'), 128)}:{digest[:32]}"
+        event_id = f"{reading.printable(headers.get('x-razorpay-event-id'), 128)}:{compute_digest(body)[:32]}"
         return replace(self.read_event(body), id=event_id)
 
     def read_event(self, body: bytes) -> ProviderEvent:
@@ -135,9 +138,9 @@ class RazorpayProvider:
         try:
             event = reading.event(body, ("entity", "event", "payload"))
             kind = reading.event_type(event.get("event"))
-            return ProviderEvent(reading.digest(body), kind, _fact(event))
+            return ProviderEvent(reading.derive_event_id(body), kind, _read_fact(event))
         except Unreadable as why:
-            return ProviderEvent(reading.digest(body), kind, None, str(why))
+            return ProviderEvent(reading.derive_event_id(body), kind, None, str(why))
 
     async def refund(self, refund_id: str, payment_id: str, amount: int) -> RefundFact:
         request = {"amount": amount, "notes": {"internalRefundId": refund_id}, "receipt": refund_id}
@@ -151,33 +154,33 @@ class RazorpayProvider:
                 )
             except BadRequestError:
                 # Also answered for a payment that this refund has used up, once its idempotency key has expired.
-                for each in self._refunds(client, payment_id):
-                    if _notes(each).get("internalRefundId") == refund_id:
+                for each in self._list_refunds(client, payment_id):
+                    if _get_notes(each).get("internalRefundId") == refund_id:
                         return each
                 raise
 
-        return _refund(await self._ask(create))
+        return _read_refund(await self._ask(create))
 
     async def look_up(self, session_id: str) -> list[Fact]:
         def fetch(client: Any) -> list[Fact]:
-            checkout = _checkout(client.payment_link.fetch(session_id), None)
+            checkout = _read_checkout(client.payment_link.fetch(session_id), None)
             facts: list[Fact] = [checkout]
             if checkout.payment_id:
-                facts += [_refund(each) for each in self._refunds(client, checkout.payment_id)]
-                facts += [_dispute(each) for each in self._disputes(client, checkout.payment_id)]
+                facts += [_read_refund(each) for each in self._list_refunds(client, checkout.payment_id)]
+                facts += [_read_dispute(each) for each in self._list_disputes(client, checkout.payment_id)]
             return facts
 
         facts: list[Fact] = await self._ask(fetch)
         return facts
 
-    async def changes(self, since: datetime) -> list[RefundFact | DisputeFact]:
+    async def list_changes(self, since: datetime) -> list[RefundFact | DisputeFact]:
         def fetch(client: Any) -> list[RefundFact | DisputeFact]:
             made = {"from": int(since.timestamp())}
             facts: list[RefundFact | DisputeFact] = []
-            for each in _pages(client.refund.all, made):
-                facts += reading.readable(_refund, each)
-            for each in _pages(client.dispute.all, made):
-                facts += reading.readable(_dispute, each)
+            for each in _read_pages(client.refund.all, made):
+                facts += reading.readable(_read_refund, each)
+            for each in _read_pages(client.dispute.all, made):
+                facts += reading.readable(_read_dispute, each)
             return facts
 
         facts: list[RefundFact | DisputeFact] = await self._ask(fetch)
@@ -197,14 +200,14 @@ class RazorpayProvider:
         pass
 
     @staticmethod
-    def _refunds(client: Any, payment_id: str) -> list[dict[str, Any]]:
+    def _list_refunds(client: Any, payment_id: str) -> list[dict[str, Any]]:
         found = client.payment.fetch_multiple_refund(payment_id, {"count": 100})
         return list(found["items"])
 
     @staticmethod
-    def _disputes(client: Any, payment_id: str) -> list[dict[str, Any]]:
+    def _list_disputes(client: Any, payment_id: str) -> list[dict[str, Any]]:
         # Disputes cannot be queried by payment; there are few.
-        return [each for each in _pages(client.dispute.all, {}) if each["payment_id"] == payment_id]
+        return [each for each in _read_pages(client.dispute.all, {}) if each["payment_id"] == payment_id]
 
     async def _ask(self, call: Callable[[Any], Any]) -> Any:
         """Call Razorpay in a thread; raise Unavailable or PaymentRefused."""
@@ -221,19 +224,19 @@ class RazorpayProvider:
             raise errors.Unavailable("Razorpay's answer cannot be read.") from None
 
     def _call(self, call: Callable[[Any], Any]) -> Any:
-        for attempt in range(1, _ATTEMPTS + 1):
+        for attempt in range(1, _MAX_ATTEMPTS + 1):
             # Session and client are not thread-safe.
             with _Session(self._timeout) as session:
                 client = razorpay.Client(session, self._auth, base_url=self._base_url)
                 try:
                     return call(client)
                 except (_Unavailable, razorpay.errors.GatewayError, razorpay.errors.ServerError):
-                    if attempt == _ATTEMPTS:
+                    if attempt == _MAX_ATTEMPTS:
                         raise
         raise AssertionError
 
 
-def _pages(read: Callable[..., Any], query: dict[str, int]) -> list[dict[str, Any]]:
+def _read_pages(read: Callable[..., Any], query: dict[str, int]) -> list[dict[str, Any]]:
     """Read a whole collection, a hundred rows a page."""
     found: list[dict[str, Any]] = []
     while True:
@@ -243,12 +246,12 @@ def _pages(read: Callable[..., Any], query: dict[str, int]) -> list[dict[str, An
             return found
 
 
-def _notes(row: dict[str, Any]) -> dict[str, Any]:
+def _get_notes(row: dict[str, Any]) -> dict[str, Any]:
     notes = row.get("notes")
     return notes if isinstance(notes, dict) else {}  # no notes are an empty list
 
 
-def _fact(event: dict[str, Any]) -> Fact | None:
+def _read_fact(event: dict[str, Any]) -> Fact | None:
     kind = reading.word(event, "event")
     if kind not in _LINKS | _REFUNDS | _DISPUTES | {_AUTHORIZED}:
         # `payment.failed` is one of them: the link stays open, and the learner may try another card.
@@ -259,13 +262,13 @@ def _fact(event: dict[str, Any]) -> Fact | None:
         return reading.row(reading.row(payload, name), "entity")
 
     if kind in _LINKS:
-        return _checkout(entity("payment_link"), None if payload.get("payment") is None else entity("payment"))
+        return _read_checkout(entity("payment_link"), None if payload.get("payment") is None else entity("payment"))
     if kind == _AUTHORIZED:
-        return _authorized(entity("payment"))
-    return _refund(entity("refund")) if kind in _REFUNDS else _dispute(entity("dispute"))
+        return _read_authorized(entity("payment"))
+    return _read_refund(entity("refund")) if kind in _REFUNDS else _read_dispute(entity("dispute"))
 
 
-def _checkout(link: dict[str, Any], payment: dict[str, Any] | None) -> CheckoutFact:
+def _read_checkout(link: dict[str, Any], payment: dict[str, Any] | None) -> CheckoutFact:
     outcomes: dict[str, Literal["paid", "expired"]] = {"paid": "paid", "expired": "expired", "cancelled": "expired"}
     found = link.get("payments")
     attempts = [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
@@ -288,9 +291,9 @@ def _checkout(link: dict[str, Any], payment: dict[str, Any] | None) -> CheckoutF
     )
 
 
-def _authorized(payment: dict[str, Any]) -> CheckoutFact | None:
+def _read_authorized(payment: dict[str, Any]) -> CheckoutFact | None:
     """Read a payment that is authorized but not captured yet. It has the notes of its link, not its id."""
-    order_id = reading.our_id(_notes(payment), "internalOrderId")
+    order_id = reading.our_id(_get_notes(payment), "internalOrderId")
     if order_id is None:
         return None
     return CheckoutFact(
@@ -305,19 +308,19 @@ def _authorized(payment: dict[str, Any]) -> CheckoutFact | None:
     )
 
 
-def _refund(refund: dict[str, Any]) -> RefundFact:
+def _read_refund(refund: dict[str, Any]) -> RefundFact:
     statuses: dict[str, Literal["succeeded", "failed"]] = {"processed": "succeeded", "failed": "failed"}
     return RefundFact(
         refund_id=reading.identifier(refund, "id"),
         payment_id=reading.identifier(refund, "payment_id"),
-        our_id=reading.our_id(_notes(refund), "internalRefundId"),
+        our_id=reading.our_id(_get_notes(refund), "internalRefundId"),
         amount=reading.amount(refund, "amount", least=1),
         currency=reading.currency(refund),
         status=statuses.get(reading.word(refund, "status"), "pending"),
     )
 
 
-def _dispute(dispute: dict[str, Any]) -> DisputeFact:
+def _read_dispute(dispute: dict[str, Any]) -> DisputeFact:
     status: Literal["open", "won", "lost"] = "open"
     named = reading.word(dispute, "status")
     if named == "lost" or (named == "closed" and dispute.get("amount_deducted")):

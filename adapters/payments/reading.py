@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import re
@@ -13,6 +12,7 @@ from typing import Any, TypeVar
 import orjson
 
 import errors
+from digests import compute_digest
 
 log = logging.getLogger("parlance.payments")
 
@@ -63,9 +63,9 @@ def event(body: bytes, names: Iterable[str]) -> dict[str, Any]:
     return parsed
 
 
-def digest(body: bytes) -> str:
-    """Return the name of an event without a usable id: a digest of its body."""
-    return f"sha256:{hashlib.sha256(body).hexdigest()}"
+def derive_event_id(body: bytes) -> str:
+    """Derive the id of an event that has none, or none that its column holds."""
+    return f"sha256:{compute_digest(body)}"
 
 
 def printable(value: Any, length: int) -> str:

@@ -22,9 +22,9 @@ log = logging.getLogger("parlance.payments")
 logging.getLogger("stripe").setLevel(logging.WARNING)
 
 #: Timeout of a request in seconds; repeated once, with the same idempotency key.
-TIMEOUT = 5
+TIMEOUT_SECONDS = 5
 #: Seconds by which an event may be older than now, and, for clocks that differ, younger.
-OLDEST, YOUNGEST = 300, 60
+MAX_EVENT_AGE_SECONDS, MAX_EVENT_LEAD_SECONDS = 300, 60
 
 _CHECKOUTS = {
     "checkout.session.completed",
@@ -43,7 +43,7 @@ _PAYMENT_FAILED = ("requires_payment_method", "canceled")
 
 
 class StripeProvider:
-    def __init__(self, settings: Settings, *, timeout: float = TIMEOUT) -> None:
+    def __init__(self, settings: Settings, *, timeout: float = TIMEOUT_SECONDS) -> None:
         assert settings.stripe_secret_key is not None
         key = settings.stripe_secret_key.get_secret_value()
         self.live = key.startswith(("sk_live_", "rk_live_"))
@@ -97,12 +97,12 @@ class StripeProvider:
         secret = self._webhook_secret.get_secret_value() if self._webhook_secret else None
         header = headers.get("stripe-signature")
         try:
-            stripe.WebhookSignature.verify_header(body, header, secret, OLDEST)
+            stripe.WebhookSignature.verify_header(body, header, secret, MAX_EVENT_AGE_SECONDS)
             # The SDK accepts a signature dated next year; a stolen one would be valid until then.
             stamp = int(next(part[2:] for part in (header or "").split(",") if part.startswith("t=")))
         except (stripe.SignatureVerificationError, ValueError, TypeError):  # not UTF-8; not ASCII
             raise errors.SignatureInvalid() from None
-        if stamp > time.time() + YOUNGEST:
+        if stamp > time.time() + MAX_EVENT_LEAD_SECONDS:
             raise errors.SignatureInvalid()
         return self.read_event(body)
 
@@ -111,9 +111,9 @@ class StripeProvider:
         try:
             event = reading.event(body, ("id", "object", "type"))
             kind = reading.event_type(event.get("type"))
-            return ProviderEvent(_event_id(event, body), kind, _fact(event))
+            return ProviderEvent(_read_event_id(event, body), kind, _read_fact(event))
         except Unreadable as why:
-            return ProviderEvent(reading.digest(body), kind, None, str(why))
+            return ProviderEvent(reading.derive_event_id(body), kind, None, str(why))
 
     async def refund(self, refund_id: str, payment_id: str, amount: int) -> RefundFact:
         async with _mapped_errors():
@@ -121,7 +121,7 @@ class StripeProvider:
                 {"payment_intent": payment_id, "amount": amount, "metadata": {"internalRefundId": refund_id}},
                 {"idempotency_key": f"refund-{refund_id}"},
             )
-        fact = _refund(refund.to_dict(), None)
+        fact = _read_refund(refund.to_dict(), None)
         assert fact is not None
         return fact
 
@@ -130,24 +130,26 @@ class StripeProvider:
             session = (
                 await self._client.v1.checkout.sessions.retrieve_async(session_id, {"expand": ["payment_intent"]})
             ).to_dict()
-            checkout = _checkout(session)
+            checkout = _read_checkout(session)
             facts: list[Fact] = [checkout]
             if checkout.payment_id:
                 of_payment: Any = {"payment_intent": checkout.payment_id, "limit": 100}
                 refunds = await self._client.v1.refunds.list_async(of_payment)
-                facts += [fact for each in refunds.data if (fact := _refund(each.to_dict(), None)) is not None]
+                facts += [fact for each in refunds.data if (fact := _read_refund(each.to_dict(), None)) is not None]
                 disputes = await self._client.v1.disputes.list_async(of_payment)
-                facts += [dispute for each in disputes.data if (dispute := _dispute(each.to_dict(), None)) is not None]
+                facts += [
+                    dispute for each in disputes.data if (dispute := _read_dispute(each.to_dict(), None)) is not None
+                ]
         return facts
 
-    async def changes(self, since: datetime) -> list[RefundFact | DisputeFact]:
+    async def list_changes(self, since: datetime) -> list[RefundFact | DisputeFact]:
         made: Any = {"created": {"gte": int(since.timestamp())}, "limit": 100}
         facts: list[RefundFact | DisputeFact] = []
         async with _mapped_errors():
             async for refund in (await self._client.v1.refunds.list_async(made)).auto_paging_iter():
-                facts += reading.readable(lambda row: _refund(row, None), refund.to_dict())
+                facts += reading.readable(lambda row: _read_refund(row, None), refund.to_dict())
             async for dispute in (await self._client.v1.disputes.list_async(made)).auto_paging_iter():
-                facts += reading.readable(lambda row: _dispute(row, None), dispute.to_dict())
+                facts += reading.readable(lambda row: _read_dispute(row, None), dispute.to_dict())
         return facts
 
     async def accepts_key(self) -> bool:
@@ -180,15 +182,15 @@ async def _mapped_errors() -> AsyncIterator[None]:
         raise errors.Unavailable("Stripe's answer cannot be read.") from None
 
 
-def _event_id(event: dict[str, Any], body: bytes) -> str:
+def _read_event_id(event: dict[str, Any], body: bytes) -> str:
     """Return the id of an event, or a digest instead of an id that is longer than its column."""
     found = event.get("id")
     if isinstance(found, str) and len(found) > 255:
-        return reading.digest(body)
+        return reading.derive_event_id(body)
     return reading.identifier(event, "id")
 
 
-def _fact(event: dict[str, Any]) -> Fact | None:
+def _read_fact(event: dict[str, Any]) -> Fact | None:
     if event.get("object") != "event":
         raise Unreadable("object is not event")  # a thin event, for example, which has no data
     kind = reading.word(event, "type")
@@ -196,11 +198,11 @@ def _fact(event: dict[str, Any]) -> Fact | None:
         return None
     row, live = reading.row(reading.row(event, "data"), "object"), reading.flag(event, "livemode")
     if kind in _CHECKOUTS:
-        return _checkout(row, failed=kind == "checkout.session.async_payment_failed")
-    return _refund(row, live) if kind in _REFUNDS else _dispute(row, live)
+        return _read_checkout(row, failed=kind == "checkout.session.async_payment_failed")
+    return _read_refund(row, live) if kind in _REFUNDS else _read_dispute(row, live)
 
 
-def _checkout(session: dict[str, Any], *, failed: bool = False) -> CheckoutFact:
+def _read_checkout(session: dict[str, Any], *, failed: bool = False) -> CheckoutFact:
     payment = session.get("payment_intent")
     payment_status = reading.word(session, "payment_status", ("paid", "unpaid", "no_payment_required"))
     status = reading.word(session, "status", ("open", "complete", "expired"))
@@ -221,7 +223,7 @@ def _checkout(session: dict[str, Any], *, failed: bool = False) -> CheckoutFact:
         payment_id = reading.optional_identifier(session, "payment_intent")
     return CheckoutFact(
         session_id=reading.identifier(session, "id"),
-        order_id=reading.our_id(_metadata(session), "internalOrderId"),
+        order_id=reading.our_id(_get_metadata(session), "internalOrderId"),
         payment_id=payment_id,
         outcome=outcome,
         amount=reading.amount(session, "amount_total"),
@@ -231,7 +233,7 @@ def _checkout(session: dict[str, Any], *, failed: bool = False) -> CheckoutFact:
     )
 
 
-def _refund(refund: dict[str, Any], live: bool | None) -> RefundFact | None:
+def _read_refund(refund: dict[str, Any], live: bool | None) -> RefundFact | None:
     if refund.get("object") != "refund" or refund.get("payment_intent") is None:
         return None  # of a charge without a checkout
     status: Literal["pending", "succeeded", "failed"] = "pending"
@@ -243,7 +245,7 @@ def _refund(refund: dict[str, Any], live: bool | None) -> RefundFact | None:
     return RefundFact(
         refund_id=reading.identifier(refund, "id"),
         payment_id=reading.identifier(refund, "payment_intent"),
-        our_id=reading.our_id(_metadata(refund), "internalRefundId"),
+        our_id=reading.our_id(_get_metadata(refund), "internalRefundId"),
         amount=reading.amount(refund, "amount", least=1),
         currency=reading.currency(refund),
         status=status,
@@ -251,7 +253,7 @@ def _refund(refund: dict[str, Any], live: bool | None) -> RefundFact | None:
     )
 
 
-def _dispute(dispute: dict[str, Any], live: bool | None) -> DisputeFact | None:
+def _read_dispute(dispute: dict[str, Any], live: bool | None) -> DisputeFact | None:
     if dispute.get("payment_intent") is None:
         return None
     status: Literal["open", "won", "lost"] = "open"
@@ -274,6 +276,6 @@ def _dispute(dispute: dict[str, Any], live: bool | None) -> DisputeFact | None:
     )
 
 
-def _metadata(row: dict[str, Any]) -> dict[str, Any]:
+def _get_metadata(row: dict[str, Any]) -> dict[str, Any]:
     found = row.get("metadata")
     return found if isinstance(found, dict) else {}

@@ -6,7 +6,6 @@ import dataclasses
 import json
 import logging
 import math
-from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
@@ -16,6 +15,7 @@ import errors
 import texts
 from adapters.ports import Push
 from adapters.push.google_account import AccountRefused, GoogleAccount
+from instants import utc_now
 from settings import Settings
 
 log = logging.getLogger("parlance.push")
@@ -111,7 +111,7 @@ def _size(message: Message) -> int:
 def _message(token: str, push: Push) -> Message:
     """Return the `Message` resource of FCM's HTTP v1 API."""
     seconds = int(push.lasts.total_seconds())
-    expires_at = int((datetime.now(UTC) + push.lasts).timestamp())
+    expires_at = int((utc_now() + push.lasts).timestamp())
     shown = {"title": push.title, "body": push.body}
     return {
         "token": token,
@@ -146,7 +146,7 @@ def _retry_after(response: httpx.Response) -> int | None:
             seconds = float(value)
         except ValueError:
             try:
-                seconds = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
+                seconds = (parsedate_to_datetime(value) - utc_now()).total_seconds()
             except (ValueError, TypeError):
                 seconds = None
     if seconds is None or not math.isfinite(seconds):

@@ -36,6 +36,9 @@ if __name__ == "__main__":
         factory=True,
         host="127.0.0.1",
         port=int(sys.argv[2]),
-        lifespan="on" if is_parlance else "off",
-        **(serve.server_options(["127.0.0.1"]) if is_parlance else {"server_header": False, "access_log": False}),
+        **(
+            serve.server_options(["127.0.0.1"])
+            if is_parlance
+            else {"lifespan": "off", "server_header": False, "access_log": False}
+        ),
     )

@@ -21,6 +21,7 @@ from devtools.demo_data.notifications import make_notifications
 from devtools.demo_data.orders import add_refunds, make_orders
 from devtools.demo_data.people import EMAIL_DOMAIN, make_people, sort_by_calls
 from devtools.demo_data.reports import ADMIN_NOTES, make_reports
+from instants import utc_now
 from models import (
     Profile,
     Report,
@@ -28,7 +29,6 @@ from models import (
     Role,
     User,
 )
-from models.columns import utc_now
 from services.safety.reports import update_flag
 from settings import Settings
 

@@ -8,13 +8,13 @@ import uuid
 from dataclasses import dataclass
 from datetime import timedelta
 
+from instants import utc_now
 from models import (
     EnglishLevel,
     LearningGoal,
     Profile,
     User,
 )
-from models.columns import utc_now
 
 WEEKS = 6
 #: End of every demo account's address; the domain is reserved (RFC 2606) and takes no mail.

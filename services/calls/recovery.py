@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
+from instants import utc_now
 from models import CallSession, EndedBy
 from services.calls.call_history import CallHistoryService
 from services.calls.call_records import CallRecords
 from services.calls.matchmaking import MatchmakingService
 from services.calls.outcomes import Outcome
-from services.calls.room_state import CallEnd
+from services.calls.room_state import CallEnd, PresentParticipant
 from services.calls.rooms import ROOM_SECONDS, Rooms
 from services.calls.signaling import SignalingService
 
@@ -119,14 +120,11 @@ class RecoveryService:
         for call in calls:
             for socket_id, participant in by_room.get(call.room_id, []):
                 is_caller = participant.role == "caller"
-                await self._restore(
-                    call,
-                    participant.user_id,
-                    socket_id,
-                    participant.user_id if is_caller else participant.peer_id,
-                    participant.joins,
-                    participant.peer_joins,
+                caller_id = participant.user_id if is_caller else participant.peer_id
+                present = PresentParticipant(
+                    participant.user_id, socket_id, caller_id, participant.joins, participant.peer_joins
                 )
+                await self._restore(call, present)
         open_room_ids = {call.room_id for call in calls}
         for room_id in by_room.keys() - open_room_ids:
             self._signaling.close_participants(room_id)
@@ -135,28 +133,16 @@ class RecoveryService:
             if call.room_id in open_room_ids:
                 await self._restore(call)
 
-    async def _restore(
-        self,
-        call: CallSession,
-        participant_id: str = "",
-        socket_id: str = "",
-        caller_id: str = "",
-        joins: int = 0,
-        peer_joins: int = 0,
-    ) -> None:
+    async def _restore(self, call: CallSession, participant: PresentParticipant | None = None) -> None:
         """Restore the room of a call, or end the call: a user who searches or is in another room has left it."""
-        remaining = timedelta(seconds=ROOM_SECONDS) - (datetime.now(UTC) - call.started_at)
+        remaining = timedelta(seconds=ROOM_SECONDS) - (utc_now() - call.started_at)
         is_restored = await self._rooms.restore_room(
             call.room_id,
             str(call.id),
             (str(call.user_a_id), str(call.user_b_id)),
             is_call=call.connected_at is not None,
             remaining=remaining,
-            participant_id=participant_id,
-            socket_id=socket_id,
-            caller_id=caller_id,
-            joins=joins,
-            peer_joins=peer_joins,
+            participant=participant,
         )
         if not is_restored:
             await self._history.end(call.room_id, ended_by=EndedBy.ERROR)

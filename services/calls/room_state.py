@@ -76,6 +76,19 @@ class JoinResult(NamedTuple):
     peer_after: int | None
 
 
+class PresentParticipant(NamedTuple):
+    """A participant of a lost room whose socket a web process holds; all empty for a room without one.
+
+    `joins` and `peer_joins` are how often the participant, and the peer, had joined.
+    """
+
+    user_id: str = ""
+    socket_id: str = ""
+    caller_id: str = ""
+    joins: int = 0
+    peer_joins: int = 0
+
+
 class ParticipantRecord(NamedTuple):
     """A participant of a closed room; `socket_id` is empty where they had not joined or were away."""
 

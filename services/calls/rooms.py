@@ -40,6 +40,7 @@ from services.calls.room_state import (
     Paired,
     ParticipantAway,
     ParticipantRecord,
+    PresentParticipant,
     Queued,
     QueueEntry,
 )
@@ -192,20 +193,14 @@ class Rooms:
         *,
         is_call: bool,
         remaining: timedelta,
-        participant_id: str = "",
-        socket_id: str = "",
-        caller_id: str = "",
-        joins: int = 0,
-        peer_joins: int = 0,
+        participant: PresentParticipant | None = None,
     ) -> bool:
         """Restore a room that Redis has lost, with a participant that is there; the other has the grace to come back.
 
-        Returns False where its participants have gone on to another one. `joins` and `peer_joins` are how often the
-        participant, and the peer, had joined.
+        Returns False where its participants have gone on to another one.
         """
         grace = self._grace_ms if is_call else self._join_ms
         seconds = max(1, int(remaining.total_seconds()))
-        participant = (participant_id, socket_id, caller_id, joins, peer_joins)
         restored = await self._run(
             "restore_room",
             _room_keys(room_id),
@@ -215,7 +210,7 @@ class Rooms:
             int(is_call),
             seconds,
             grace,
-            *participant,
+            *(participant or PresentParticipant()),
         )
         return bool(restored)
 

@@ -38,7 +38,7 @@ PEER_HERE: Message[[str, str, int, int | None, bool]] = Message("peer_here")
 #: The peer's connection dropped: room, how often the peer had joined.
 PEER_AWAY: Message[[str, int]] = Message("peer_away")
 #: The room is over, or the user's other socket has replaced this one with the join of that number: room, number.
-UNSEAT: Message[[str, int | None]] = Message("unseat")
+ROOM_LEFT: Message[[str, int | None]] = Message("unseat")
 #: The role that may send a signal; a candidate may come from both.
 _SENDER_ROLES = {"webrtc_offer": "caller", "webrtc_answer": "receiver"}
 
@@ -58,7 +58,7 @@ class SignalingService:
         self._listeners: list[PeerListener] = []
         PEER_HERE.on(bus, self._dispatch(self._handle_peer_joined))
         PEER_AWAY.on(bus, self._dispatch(self._handle_peer_dropped))
-        UNSEAT.on(bus, self._dispatch(self._handle_room_left))
+        ROOM_LEFT.on(bus, self._dispatch(self._handle_room_left))
 
     def on_peer_change(self, listener: PeerListener) -> None:
         """Call `listener` when the peer of a participant of this web process has dropped from a call, or is back."""
@@ -106,7 +106,7 @@ class SignalingService:
                 self._bus, join.peer_socket_id, room_id, socket_id, join.joins, after, is_repeated
             )
         if join.replaced_socket_id:
-            await UNSEAT.send_if_there(self._bus, join.replaced_socket_id, room_id, join.joins)
+            await ROOM_LEFT.send_if_there(self._bus, join.replaced_socket_id, room_id, join.joins)
         return RoomJoined(join.role, join.peer_socket_id or None, join.was_call, join.replaced_socket_id or None)
 
     def _dispatch(
@@ -315,5 +315,5 @@ class SignalingService:
     async def _finish_call(self, closed: ClosedRoom) -> None:
         for participant in closed.participants:
             if participant.socket_id:
-                await UNSEAT.send_if_there(self._bus, participant.socket_id, closed.room_id, None)
+                await ROOM_LEFT.send_if_there(self._bus, participant.socket_id, closed.room_id, None)
         await self._records.record_end(closed.end)

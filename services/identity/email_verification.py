@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import secrets
 import uuid
 from datetime import timedelta
 
@@ -16,7 +15,7 @@ from adapters.jobs import Jobs
 from adapters.ports import Mailer
 from jobs import send_verification
 from models import EmailVerificationToken, User, email_addresses
-from models.columns import hash_token, utc_now
+from services.identity.one_time_tokens import is_usable, make_token
 from services.messaging import emails
 
 log = logging.getLogger("parlance.auth")
@@ -39,10 +38,7 @@ class EmailVerificationService:
 
     async def send(self, user_id: str) -> None:
         """Mail a verification link, unless the address is verified."""
-        token = secrets.token_urlsafe(32)
-        row = EmailVerificationToken(
-            user_id=uuid.UUID(user_id), token_hash=hash_token(token), expires_at=utc_now() + VERIFICATION_LIFETIME
-        )
+        token, row = make_token(EmailVerificationToken, uuid.UUID(user_id), VERIFICATION_LIFETIME)
         async with self._database.transaction() as db:
             user = await db.get(User, uuid.UUID(user_id))
             if user is None or user.is_verified or not can_receive_mail(user):
@@ -55,11 +51,7 @@ class EmailVerificationService:
         """Mark the address as verified; raise TokenInvalid."""
         statement = (
             sa.update(EmailVerificationToken)
-            .where(
-                col(EmailVerificationToken.token_hash) == hash_token(token),
-                ~col(EmailVerificationToken.used),
-                col(EmailVerificationToken.expires_at) > sa.func.now(),
-            )
+            .where(is_usable(EmailVerificationToken, token))
             .values(used=True)
             .returning(col(EmailVerificationToken.user_id))
         )

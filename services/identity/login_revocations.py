@@ -12,7 +12,7 @@ import logging
 import secrets
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 from redis.asyncio import Redis
@@ -22,6 +22,7 @@ import errors
 from adapters import tasks
 from adapters.database import Database
 from adapters.redis import UNAVAILABLE
+from instants import utc_now
 from models import RefreshToken
 
 log = logging.getLogger("parlance.revocations")
@@ -66,7 +67,7 @@ class LoginRevocations:
         ended = set(family_ids)
         if not ended:
             return
-        self._record(dict.fromkeys(ended, datetime.now(UTC)))
+        self._record(dict.fromkeys(ended, utc_now()))
         # While Redis is unavailable every process reads PostgreSQL.
         with suppress(*UNAVAILABLE):
             async with asyncio.timeout(_REDIS_TIMEOUT_SECONDS):

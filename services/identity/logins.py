@@ -26,8 +26,9 @@ import errors
 from adapters import logs
 from adapters.database import Database
 from adapters.tokens import AccessTokens, Identity
+from digests import hash_token
+from instants import utc_now
 from models import DeviceToken, Platform, Profile, RefreshToken, User, email_addresses
-from models.columns import hash_token, utc_now
 from services.identity.login_revocations import LoginRevocations
 from services.identity.user_rows import lock_user
 

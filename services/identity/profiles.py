@@ -134,13 +134,9 @@ class ProfilesService:
         picture = await images.square_webp(data, AVATAR_SIDE)
         # Two uploads in one millisecond are two objects: deleting one must not delete the other.
         key = f"avatars/{user_id}/{time.time_ns() // 1_000_000}-{secrets.token_hex(4)}.webp"
-        await self._storage.put(key, picture, "image/webp")
         url = self._storage.public_url(key)
-        try:
+        async with self._storage.put_or_undo(key, picture, "image/webp"):
             await self._set_avatar_url(user_id, url)
-        except BaseException:
-            await self._storage.delete(key)
-            raise
         return url
 
     async def remove_avatar(self, user_id: str) -> None:

@@ -175,8 +175,7 @@ class CoursesService:
             await db.execute(sa.delete(Course).where(col(Course.id) == course.id))
             await self._audit.write(db, uuid.UUID(actor_id), "course.delete", course.id)
             await self._enqueue_thumbnail_deletion(db, course)
-            for folder in ("videos/courses", "attachments/courses"):
-                await self._jobs.enqueue(db, delete_folder, prefix=f"{folder}/{course.id}/")
+            await enqueue_files_deletion(db, self._jobs, f"{course.id}/")
 
     async def set_thumbnail(self, actor_id: str, course_id: str, data: bytes) -> str:
         """Store a course's picture and return its URL; raise NotFound, UnsupportedMediaType, PayloadTooLarge.
@@ -188,18 +187,13 @@ class CoursesService:
         await self.read_course(actor_id, course_id, drafts=True)
         picture = await images.cover_webp(data, *THUMBNAIL_PIXELS)
         key = f"thumbnails/courses/{course_id}/{time.time_ns()}.webp"
-        await self._storage.put(key, picture, "image/webp")
         url = self._storage.public_url(key)
-        try:
-            async with self._database.transaction() as db:
-                course = await lock_course(db, course_id)
-                await self._enqueue_thumbnail_deletion(db, course)
-                course.thumbnail_url = url
-                db.add(course)
-                await self._audit.write(db, uuid.UUID(actor_id), "course.thumbnail", course.id)
-        except BaseException:
-            await self._storage.delete(key)
-            raise
+        async with self._storage.put_or_undo(key, picture, "image/webp"), self._database.transaction() as db:
+            course = await lock_course(db, course_id)
+            await self._enqueue_thumbnail_deletion(db, course)
+            course.thumbnail_url = url
+            db.add(course)
+            await self._audit.write(db, uuid.UUID(actor_id), "course.thumbnail", course.id)
         return url
 
     async def _enqueue_thumbnail_deletion(self, db: AsyncSession, course: Course) -> None:
@@ -215,6 +209,12 @@ async def lock_course(db: AsyncSession, course_id: str) -> Course:
     if course is None:
         raise errors.NotFound()
     return course
+
+
+async def enqueue_files_deletion(db: AsyncSession, jobs: Jobs, below: str) -> None:
+    """Enqueue the deletion of all videos and attachments of a course (`{course}/`) or lesson (`{course}/{lesson}/`)."""
+    for folder in ("videos/courses", "attachments/courses"):
+        await jobs.enqueue(db, delete_folder, prefix=f"{folder}/{below}")
 
 
 def _make_slug(title: str) -> str:

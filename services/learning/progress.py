@@ -13,8 +13,8 @@ from sqlmodel import col, select
 
 import errors
 from adapters.database import Database
+from instants import utc_now
 from models import Course, Enrollment, Lesson, LessonProgress
-from models.columns import utc_now
 from services.identity.user_rows import lock_active_user
 from services.learning.courses import is_visible_to
 from services.learning.lessons import read_accessible_lesson

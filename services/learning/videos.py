@@ -126,9 +126,9 @@ class VideosService:
 
     async def _publish(self, lesson_id: str, source: str, hls: str, seconds: int) -> None:
         async with self._database.transaction() as db:
-            lesson = (await db.exec(select(Lesson).where(*_match_source(lesson_id, source)).with_for_update())).first()
+            lesson = await _lock_lesson(db, lesson_id, source)
             folders = {get_folder(source)}
-            if lesson is not None:  # else deleted, or another upload's meanwhile
+            if lesson is not None:
                 folders |= _list_folders(lesson)
                 lesson.video_url, lesson.duration_secs, lesson.video_original = f"{hls}master.m3u8", seconds, source
                 lesson.video_status, lesson.video_source, lesson.video_progress = VideoStatus.READY, None, 100
@@ -142,7 +142,7 @@ class VideosService:
         Without `kept` there is no original in storage.
         """
         async with self._database.transaction() as db:
-            lesson = (await db.exec(select(Lesson).where(*_match_source(lesson_id, source)).with_for_update())).first()
+            lesson = await _lock_lesson(db, lesson_id, source)
             folders = {get_folder(source)}
             if lesson is not None:
                 folders |= _list_folders(lesson)
@@ -236,6 +236,11 @@ class _ProgressReporter:
 
 def _match_source(lesson_id: str, source: str) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
     return col(Lesson.id) == uuid.UUID(lesson_id), col(Lesson.video_source) == source
+
+
+async def _lock_lesson(db: AsyncSession, lesson_id: str, source: str) -> Lesson | None:
+    """Lock a lesson whose video is made of this upload; None where it is deleted, or has another upload since."""
+    return (await db.exec(select(Lesson).where(*_match_source(lesson_id, source)).with_for_update())).first()
 
 
 def _list_folders(lesson: Lesson) -> set[str]:

@@ -20,9 +20,9 @@ import errors
 from adapters.database import Database
 from adapters.jobs import enqueue_each
 from adapters.ports import Bus, Push, PushSender
+from instants import utc_now
 from jobs import emit_notification, push_notification
 from models import DeviceToken, Notification, NotificationType, Role, User
-from models.columns import utc_now
 from services.calls.user_sockets import UserSocketsService
 from services.identity.user_rows import find_user_by_email, lock_user
 from services.messaging import notification_templates

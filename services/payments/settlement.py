@@ -8,6 +8,7 @@ runs in the caller's transaction, under one order of locks: payment, learner, or
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,7 +16,9 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from adapters.database import lock_name
 from adapters.ports import CheckoutFact, DisputeFact, Fact, RefundFact
+from instants import utc_now
 from models import (
     AlertKind,
     Dispute,
@@ -28,7 +31,6 @@ from models import (
     RefundStatus,
     User,
 )
-from models.columns import utc_now
 from services.identity.user_rows import lock_user
 from services.messaging import notification_templates, notifications
 from services.payments.alerts import raise_alert
@@ -45,9 +47,7 @@ async def apply_fact(db: AsyncSession, provider: ProviderName, fact: Fact) -> Or
     """Record a fact and settle its order; return it, or None where the fact belongs to no known order."""
     if fact.payment_id:
         # A refund may come before the fact that makes its payment an order's: the two must see each other.
-        await db.execute(
-            sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(f"{provider}:{fact.payment_id}", 0)))
-        )
+        await lock_name(db, f"{provider}:{fact.payment_id}")
     order_id = await _find_order_id(db, provider, fact)
     order = await lock_order(db, order_id) if order_id else None
     if order is not None and await _alert_if_mismatched(db, order, fact):
@@ -62,6 +62,14 @@ async def apply_fact(db: AsyncSession, provider: ProviderName, fact: Fact) -> Or
     if order is not None:
         await settle_order(db, order)
     return order
+
+
+async def apply_facts(db: AsyncSession, provider: ProviderName, facts: Iterable[Fact]) -> Order | None:
+    """Record facts in turn and settle their orders; return the last order that was settled, or None."""
+    settled: Order | None = None
+    for fact in facts:
+        settled = await apply_fact(db, provider, fact) or settled
+    return settled
 
 
 async def lock_order(db: AsyncSession, order_id: uuid.UUID) -> Order | None:

@@ -11,8 +11,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 import errors
 from adapters.database import Database
+from instants import utc_now
 from models import CallSession, Report, ReportReason, ReportStatus, User
-from models.columns import utc_now
 from services.identity.user_rows import lock_user
 from services.messaging import notification_templates, notifications
 from services.operations.audit import AuditService

@@ -144,7 +144,7 @@ async def test_stripe_checkout_is_retried_with_the_same_request(stripe: StripePr
 
 
 def test_providers_have_five_seconds() -> None:
-    assert adapters.payments.stripe.TIMEOUT == adapters.payments.razorpay.TIMEOUT == 5
+    assert adapters.payments.stripe.TIMEOUT_SECONDS == adapters.payments.razorpay.TIMEOUT_SECONDS == 5
 
 
 async def test_stripe_timeout_ends_two_requests(settings: Settings, api: Script) -> None:

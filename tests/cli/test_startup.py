@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +33,7 @@ from testing.ports import free_port
 from testing.shop import run_job_worker
 from tests.cli.test_operators import parlance
 
+ROOT = Path(__file__).resolve().parents[2]
 SECRET = "Hunter2-secret"
 
 
@@ -148,6 +152,29 @@ async def test_schema_behind_refuses_and_newer_is_allowed(settings: Settings, ca
 def test_serve_with_workers_reports_a_mistake_once(environment: dict[str, str]) -> None:
     sentence = refused("serve", "--workers", "2", "--port", str(free_port()), **{**environment, "DB_NAME": "nowhere"})
     assert "has no database nowhere" in sentence
+
+
+@pytest.mark.parametrize(
+    ("failure", "workers", "reason"),
+    [
+        ("stack", 1, "the middleware cannot be built"),
+        ("stack", 2, "the middleware cannot be built"),
+        ("lifespan", 1, "the services cannot start"),
+        ("contract", 2, "openapi.yaml names handlers.nowhere, but there is no such function"),
+    ],
+)
+def test_failed_startup_ends_the_server(environment: dict[str, str], failure: str, workers: int, reason: str) -> None:
+    """Connexion builds its middlewares at startup; uvicorn took a failure there for an app without a lifespan."""
+    command = [sys.executable, "-m", "tests.cli.failing_server", failure, str(free_port()), str(workers)]
+    done = subprocess.run(
+        command, env={**os.environ, **environment}, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
+    output = done.stdout + done.stderr
+    assert done.returncode == 1 and reason in output, output
+    sentences = [line for line in output.splitlines() if line.startswith("parlance: ")]
+    assert len(sentences) == 1 and output.endswith(f"{sentences[0]}\n"), output
+    # A mistake has no traceback; what is none has one, in the log alone.
+    assert ("Traceback" in output) == (failure == "lifespan"), output
 
 
 def test_commands_report_mistakes_of_stores(environment: dict[str, str]) -> None:

@@ -36,6 +36,25 @@ class Seam(NamedTuple):
 
 SEAMS = [
     Seam(
+        "cli/serve.py",
+        "uvicorn",
+        "uvicorn.supervisors.multiprocess:Multiprocess",
+        {"init_processes": "e1a6ed2c86dd3ae0", "keep_subprocess_alive": "121dd1cad44ecb3b", "run": "de70bf15cb11d412"},
+        ("processes",),
+    ),
+    Seam(
+        "cli/serve.py",
+        "uvicorn",
+        "uvicorn.supervisors.multiprocess:Process",
+        {
+            "_healthcheck": "8d2a097c42960128",
+            "start": "d46d7d42f51eb065",
+            "terminate": "532b630ada90b546",
+            "kill": "54bf3c99fa64fdf1",
+        },
+        ("child_conn",),
+    ),
+    Seam(
         "contract/http_server.py",
         "uvicorn",
         f"{UVICORN_HTTP}:HttpToolsProtocol",

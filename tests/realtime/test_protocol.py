@@ -114,8 +114,8 @@ async def test_engine_handshake_has_the_keys_of_v4(server: Server) -> None:
     assert isinstance(content.pop("sid"), str)
     assert content == {
         "upgrades": [],
-        "pingInterval": transport.PING_INTERVAL * 1000,
-        "pingTimeout": transport.PING_TIMEOUT * 1000,
+        "pingInterval": transport.PING_INTERVAL_SECONDS * 1000,
+        "pingTimeout": transport.PING_TIMEOUT_SECONDS * 1000,
         "maxPayload": websocket.MAX_FRAME_BYTES,
     }
 
@@ -134,13 +134,13 @@ async def test_engine_heartbeat(dial: Dial, learner: Learner) -> None:
     answering, silent = await dial(learner), await dial(learner)
 
     async def answer() -> None:
-        async with asyncio.timeout(limit(3 * transport.PING_INTERVAL)):
+        async with asyncio.timeout(limit(3 * transport.PING_INTERVAL_SECONDS)):
             for _ in range(2):
                 assert await answering.socket.recv() == "2"
                 await answering.socket.send("3")
         await answering.is_served()
 
-    within = transport.PING_INTERVAL + transport.PING_TIMEOUT + 10
+    within = transport.PING_INTERVAL_SECONDS + transport.PING_TIMEOUT_SECONDS + 10
     _, frames = await asyncio.gather(answer(), silent.read_to_close(within=within))
     assert frames == ["2"]
 

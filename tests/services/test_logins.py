@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 import errors
 from container import Container
-from models.columns import utc_now
+from instants import utc_now
 from services.identity import logins
 from services.identity.logins import LoginTokens
 from settings import Settings

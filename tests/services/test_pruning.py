@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 import errors
 from container import Container
-from models.columns import utc_now
+from instants import utc_now
 from services.identity.logins import Identity
 from services.messaging import notification_templates, notifications
 from services.operations import pruning
