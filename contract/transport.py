@@ -220,7 +220,7 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
     async def _handle_connect(self, environ: dict[str, Any], transport: str, jsonp_index: int | None = None) -> Any:
         connection = environ["asgi.scope"]["extensions"].get(SCOPE_EXTENSION)
         if connection is None:
-            raise RuntimeError("uvicorn should be run with ws=contract.transport.Connection")
+            raise RuntimeError("uvicorn should be run with ws=contract.websocket.Connection")
         connection.accept()
         self.open(connection)
 
