@@ -105,7 +105,7 @@ class Socket:
         """Count a frame that is not counted as an event at once; close the connection where there were too many."""
         if self._frame_rate.spend(self.engine.frame_limit):
             return True
-        log.warning("frame_flood_disconnected socket_id=%s", self.sid)
+        log.warning("frame_flood_disconnected socket_id=%s", self.id or self.sid)
         self.connection.fail(POLICY_VIOLATION, "too many frames")
         return False
 
