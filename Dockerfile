@@ -26,7 +26,7 @@ USER parlance
 EXPOSE 5503
 STOPSIGNAL SIGTERM
 
-# For `serve`; the worker, which answers nobody, turns it off.
+# For `serve`; the job worker, which serves no requests, turns it off.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 \
     CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f'http://127.0.0.1:{os.environ.get(\"PORT\", 5503)}/health', timeout=2)"]
 

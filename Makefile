@@ -18,7 +18,7 @@ help: ## List all targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
 .PHONY: run
-run: env ## Run everything: server, worker, PostgreSQL, Redis and S3 (ARGS=--reload).
+run: env ## Run everything: server, job worker, PostgreSQL, Redis and S3 (ARGS=--reload).
 	@$(BIN)/parlance dev $(ARGS)
 
 # Two processes, each with its own services; the tests of a file stay together.

@@ -11,7 +11,7 @@ from contract import admin_page, docs, events, middleware, practice_page, rest, 
 
 
 def create(container: Container | None = None, openapi: dict[str, Any] | None = None) -> ASGIApp:
-    """Compose the app; uvicorn calls this in each worker. Benchmarks pass an `openapi` with an operation of theirs."""
+    """Compose the app; uvicorn calls this in each web process. Benchmarks pass their own `openapi`."""
     services = container or Container(configuration.load())
     logs.configure(services.settings)
     openapi = openapi or schemas.load(schemas.OPENAPI)

@@ -88,7 +88,7 @@ class Container:
         self.redis = redis.connect(settings)
         self._bus_connections = RedisPipeline(settings, buses.LUA), RedisPipeline(settings, buses.LUA)
         self.scripts = RedisPipeline(settings, LUA_DIRECTORY)
-        self.bus: Bus = bus or buses.WorkerBus(
+        self.bus: Bus = bus or buses.ProcessBus(
             *self._bus_connections, directory=buses.directory(settings), required=settings.bus_directory is not None
         )
         self.rate_limiter = RateLimiter(self.redis, settings.rate_limit_factor)
@@ -206,7 +206,7 @@ class Container:
         self.health = HealthService(self.database, self.redis, self.storage)
 
     @asynccontextmanager
-    async def lifespan(self, _app: Any) -> AsyncIterator[None]:
+    async def lifespan(self, _app: object) -> AsyncIterator[None]:
         """Start the bus and the background loops for as long as the server serves."""
         await self.bus.start()
         await self.login_revocations.start()

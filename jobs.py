@@ -1,7 +1,7 @@
 """Background jobs: the one table of what is enqueued, what each job runs, its queue, schedule and retries.
 
 A service enqueues a job inside its transaction (`adapters/jobs.py`); the job worker (`cli/worker.py`) registers the
-whole table. Names are stored in PostgreSQL: a job that is renamed leaves rows that no worker knows.
+whole table. Names are stored in PostgreSQL: a renamed job leaves rows that no job worker can run.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""The world outside, behind the ports of ports.py."""
+"""Stores, vendors and other processes, behind the protocols of ports.py."""

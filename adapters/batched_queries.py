@@ -1,8 +1,8 @@
 """Batched queries: small reads of one turn of the event loop, sent together over one connection to PostgreSQL.
 
-A pool gives every query a connection, a wait and a wake-up of its own, which cost more than the query. Here those of
-one turn leave in one packet (libpq's pipeline mode), and their rows come back in order. For reads by an index only: a
-slow one holds up those behind it.
+A pool gives every query its own connection, wait and wake-up, which cost more than the query. Here the queries of one
+turn are sent in one packet (libpq's pipeline mode), and their rows come back in order. For reads by an index only: a
+slow query delays those behind it.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ import errors
 
 log = logging.getLogger("parlance.database")
 
-#: Seconds after which PostgreSQL is taken to be away.
+#: Seconds after which PostgreSQL counts as unavailable.
 TIMEOUT_SECONDS = 5
-#: Queries that may be under way; more are refused.
+#: Maximum of pending queries; more are refused.
 MAX_PENDING_QUERIES = 10_000
 
 Row = tuple[Any, ...]
@@ -36,7 +36,7 @@ class _Statement:
     def __init__(self, name: bytes, text: str, connection: psycopg.AsyncConnection[Any]) -> None:
         self.name = name
         self.text = text
-        #: Why it could not be prepared.
+        #: The error of its preparation.
         self.error: psycopg.Error | None = None
         #: Whether it has been answered, so that the types of its columns are known.
         self.worked = False
@@ -68,14 +68,14 @@ class BatchedQueries:
         self._conninfo = conninfo
         self._timeout = timeout
         self._connection: psycopg.AsyncConnection[Any] | None = None
-        #: The connection's, kept because asking which one runs is a call of the system.
+        #: The connection's, kept because asyncio's look-up of the running one is a system call.
         self._loop: asyncio.AbstractEventLoop
         #: Its file descriptor, which a lost connection no longer has.
         self._socket = -1
         self._opening: asyncio.Task[None] | None = None
         self._statements: dict[str, _Statement] = {}
         self._names = 0
-        #: Queries that leave at the end of this turn of the loop.
+        #: Queries to send at the end of this turn of the loop.
         self._leaving: list[_Query] = []
         #: What was sent, in the order in which answers come: queries, preparations, None for the end of a packet.
         self._sent: deque[_Query | _Statement | None] = deque()
@@ -84,7 +84,7 @@ class BatchedQueries:
     async def fetch_one(self, statement: str, *parameters: str) -> Row | None:
         """Return the first row that a statement finds; its parameters are $1, $2, ...
 
-        Raises Unavailable where PostgreSQL is away, and psycopg.Error for what it has against the statement.
+        Raises Unavailable if PostgreSQL is unavailable, and psycopg.Error if it refuses the statement.
         """
         if len(self._sent) + len(self._leaving) >= MAX_PENDING_QUERIES:
             raise errors.Unavailable()
@@ -110,7 +110,7 @@ class BatchedQueries:
     def _opened(self, opening: asyncio.Task[None]) -> None:
         self._opening = None
         if not opening.cancelled():
-            opening.exception()  # raised to the queries that wait, if any are left
+            opening.exception()  # raised in the waiting queries, if any are left
 
     async def _connect(self) -> None:
         try:
@@ -183,7 +183,7 @@ class BatchedQueries:
                     self._take(self._sent.popleft(), result)
                 elif nothing:
                     raise psycopg.OperationalError("an answer is missing")
-                nothing = result is None  # once is what parts one answer from the next
+                nothing = result is None  # one None ends the rows of a query
         except psycopg.Error as error:
             self._lose(error)
 
@@ -201,7 +201,7 @@ class BatchedQueries:
             elif result.status != ExecStatus.PIPELINE_ABORTED:
                 error = psycopg.errors.error_from_result(result)
                 if isinstance(error, psycopg.errors.FeatureNotSupported) and item.statement.worked:
-                    # Its plan is older than a migration: it is prepared anew.
+                    # Its plan is older than a migration: prepare it again.
                     self._statements.pop(item.text, None)
                     self._leave(item)
                 else:
@@ -209,10 +209,10 @@ class BatchedQueries:
             elif item.statement.error:
                 item.refuse(item.statement.error)
             else:
-                self._leave(item)  # it was another of its packet that failed
+                self._leave(item)  # another query of its packet failed
 
     def _check(self) -> None:
-        """Give the connection up where the oldest query has waited too long."""
+        """Close the connection if the oldest query has waited too long."""
         self._watch = None
         oldest = next((item for item in self._sent if isinstance(item, _Query)), None)
         if oldest is None:

@@ -1,4 +1,4 @@
-"""Buckets of S3: made, and given the policy that the product needs."""
+"""S3 bucket: creation, and the policy that the product needs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import minio
 
 
 def make_bucket(client: minio.Minio, bucket: str) -> None:
-    """Make the bucket if it is missing, and let anybody read its avatars and thumbnails, but list nothing."""
+    """Create the bucket if it is missing, with public reads of avatars and thumbnails but not of listings."""
     if not client.bucket_exists(bucket):
         client.make_bucket(bucket)
     public = {

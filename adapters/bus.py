@@ -1,13 +1,12 @@
-"""Messages between workers: over Unix sockets within a host (mesh.py), over Redis between hosts (streams.py).
+"""Messages between web processes: over Unix sockets within a host (mesh.py), over Redis between hosts (streams.py).
 
-Which of the two leads to a worker is settled with the first message to it, and never changes: so messages from one
-worker to another keep their order. Who lives is Redis's word (workers.py); within a host, the end of a connection's.
+The first message to a process decides which of the two is used, for good, so messages from one process to another keep
+their order. Deaths are detected by heartbeats in Redis (web_processes.py), within a host by the end of a connection.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import os
 import secrets
@@ -16,7 +15,6 @@ import tempfile
 from collections import deque
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 import orjson
 
@@ -28,7 +26,8 @@ from adapters.mesh import Mesh
 from adapters.ports import Handler
 from adapters.redis_pipeline import RedisPipeline
 from adapters.streams import Streams
-from adapters.workers import DEAD_AFTER_SECONDS, HEARTBEAT_SECONDS, Workers
+from adapters.web_processes import DEAD_AFTER_SECONDS, HEARTBEAT_SECONDS, WebProcesses
+from digests import compute_digest
 from settings import Settings
 
 log = logging.getLogger("parlance.bus")
@@ -37,16 +36,16 @@ LUA = Path(__file__).parent / "lua"
 
 
 def directory(settings: Settings) -> Path | None:
-    """Return where the workers of this host that share one Redis meet; None where there are no Unix sockets."""
+    """Return the directory of the Unix sockets of this host's web processes; None on systems without Unix sockets."""
     if not hasattr(sockets, "AF_UNIX"):
         return None
     if settings.bus_directory is not None:
         return settings.bus_directory
-    redis_ = f"{settings.redis_host}:{settings.redis_port}".encode()
-    return Path(tempfile.gettempdir()) / f"parlance-{os.getuid()}-{hashlib.sha256(redis_).hexdigest()[:8]}"
+    redis_address = f"{settings.redis_host}:{settings.redis_port}"
+    return Path(tempfile.gettempdir()) / f"parlance-{os.getuid()}-{compute_digest(redis_address)[:8]}"
 
 
-class WorkerBus:
+class ProcessBus:
     def __init__(
         self,
         commands: RedisPipeline,
@@ -57,22 +56,22 @@ class WorkerBus:
         heartbeat: float = HEARTBEAT_SECONDS,
         dead_after: int = DEAD_AFTER_SECONDS,
     ) -> None:
-        """Both hold the scripts of LUA; `reader` is for waiting only.
+        """Both have the scripts of LUA; `reader` is for blocking reads.
 
-        Without a `directory`, or with one that won't do and is not `required`, everything goes over Redis.
+        Without a `directory`, or with an unusable one that is not `required`, all messages go over Redis.
         """
-        self.worker_id = secrets.token_hex(4)
+        self.process_id = secrets.token_hex(4)
         self._handlers = Handlers()
-        self._streams = Streams(commands, reader, self.worker_id, self._handlers)
-        self._workers = Workers(
+        self._streams = Streams(commands, reader, self.process_id, self._handlers)
+        self._processes = WebProcesses(
             commands,
-            self.worker_id,
+            self.process_id,
             on_lost=self._report_lost,
             on_data_lost=self._report_data_lost,
             heartbeat=heartbeat,
             dead_after=dead_after,
         )
-        self._mesh = Mesh(directory, self.worker_id, self._handlers, self._died) if directory else None
+        self._mesh = Mesh(directory, self.process_id, self._handlers, self._died) if directory else None
         self._mesh_is_required = required
         self._own: deque[Message] = deque()
         self._own_delivery = Delivery(self._handlers, lambda: self._own.popleft() if self._own else None)
@@ -83,45 +82,45 @@ class WorkerBus:
     def on(self, kind: str, handler: Handler) -> None:
         self._handlers.set(kind, handler)
 
-    def on_worker_lost(self, listener: Callable[[str], Awaitable[None]]) -> None:
+    def on_process_lost(self, listener: Callable[[str], Awaitable[None]]) -> None:
         self._lost_listeners.append(listener)
 
     def on_data_lost(self, listener: Callable[[], Awaitable[None]]) -> None:
         self._data_lost_listeners.append(listener)
 
-    def post(self, socket: str, kind: str, *arguments: Any) -> None:
-        worker_id = socket.partition(".")[0]
-        if worker_id == self.worker_id:
-            self._own.append([kind, socket, *arguments])
+    def post(self, socket_id: str, kind: str, *arguments: object) -> None:
+        process_id = socket_id.partition(".")[0]
+        if process_id == self.process_id:
+            self._own.append([kind, socket_id, *arguments])
             self._own_delivery.proceed()
             return
-        message = orjson.dumps((kind, socket, *arguments))
-        if worker_id in self._workers.lost:
+        message = orjson.dumps((kind, socket_id, *arguments))
+        if process_id in self._processes.lost:
             raise errors.Unavailable()
-        link = self._mesh.link_to(worker_id) if self._mesh else None
+        link = self._mesh.link_to(process_id) if self._mesh else None
         if link is not None:
             link.post(message)
-        elif self._streams.is_away:
+        elif self._streams.is_unavailable:
             raise errors.Unavailable()
         else:
-            self._streams.post(worker_id, message)
+            self._streams.post(process_id, message)
 
-    async def send(self, socket: str, kind: str, *arguments: Any) -> None:
-        worker_id = socket.partition(".")[0]
-        if worker_id == self.worker_id:
-            unfinished = self._handlers.call(kind, socket, *arguments)
+    async def send(self, socket_id: str, kind: str, *arguments: object) -> None:
+        process_id = socket_id.partition(".")[0]
+        if process_id == self.process_id:
+            unfinished = self._handlers.call(kind, socket_id, *arguments)
             if unfinished is not None:
                 await unfinished
             return
-        if worker_id in self._workers.lost:
+        if process_id in self._processes.lost:
             raise errors.Unavailable()
-        message = orjson.dumps((kind, socket, *arguments))
-        link = self._mesh.link_to(worker_id) if self._mesh else None
+        message = orjson.dumps((kind, socket_id, *arguments))
+        link = self._mesh.link_to(process_id) if self._mesh else None
         if link is not None:
             link.post(message)
             await link.drained()
         else:
-            await asyncio.shield(self._streams.post(worker_id, message))
+            await asyncio.shield(self._streams.post(process_id, message))
 
     def neighbours(self) -> list[str]:
         return self._mesh.neighbours() if self._mesh else []
@@ -129,14 +128,14 @@ class WorkerBus:
     def traffic(self) -> dict[str, Traffic]:
         return {"redis": self._streams.traffic, **({"mesh": self._mesh.traffic} if self._mesh else {})}
 
-    def _died(self, worker_id: str) -> None:
-        log.warning("worker_died worker_id=%s", worker_id)
-        self._spawn(self._workers.declare_dead(worker_id))
-        self._report_lost(worker_id)
+    def _died(self, process_id: str) -> None:
+        log.warning("web_process_died process_id=%s", process_id)
+        self._spawn(self._processes.declare_dead(process_id))
+        self._report_lost(process_id)
 
-    def _report_lost(self, worker_id: str) -> None:
+    def _report_lost(self, process_id: str) -> None:
         for listener in self._lost_listeners:
-            self._spawn(listener(worker_id))
+            self._spawn(listener(process_id))
 
     def _report_data_lost(self) -> None:
         log.warning("redis_data_lost")
@@ -161,9 +160,9 @@ class WorkerBus:
                 if self._mesh_is_required:
                     raise
                 log.warning("mesh_unavailable error=%s", error)
-        # Only now, so that the workers that learn of this one find it listening.
+        # After the mesh, so that other processes that find this one can connect.
         try:
-            await self._workers.start()
+            await self._processes.start()
         except BaseException:
             if self._mesh is not None:
                 await self._mesh.stop()
@@ -172,7 +171,7 @@ class WorkerBus:
 
     async def stop(self) -> None:
         await self._tasks.stop()
-        await self._workers.stop()
+        await self._processes.stop()
         if self._mesh is not None:
             await self._mesh.stop()
         await self._streams.stop()

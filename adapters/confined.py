@@ -1,6 +1,6 @@
-"""Python modules run in a process of their own, with little memory and little time: strangers' files are read there.
+"""Python modules run in a separate process with limits of memory and time, for untrusted files.
 
-A module that is run so ends with `sys.exit(confined.main(work))`.
+Such a module ends with `sys.exit(confined.main(work))`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _ROOT = Path(__file__).resolve().parent.parent
 
 
 class Refusal(Exception):
-    """The input is not acceptable; the message says why, in words for people."""
+    """The input is not acceptable; the message is for users."""
 
 
 class Unfinished(Exception):
@@ -27,7 +27,7 @@ class Unfinished(Exception):
 
 async def run(module: str, *arguments: str, data: bytes = b"", seconds: float) -> bytes:
     """Run a module with `data` on its standard input; return its standard output. Raise Refusal or Unfinished."""
-    # Imported here: the process itself imports this module, and should begin quickly.
+    # Imported here: the process itself imports this module, and should start quickly.
     from adapters.child_processes import die_with_parent
 
     process = await asyncio.create_subprocess_exec(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 
 class Histogram:
-    """How many values fell between bounds, each bound itself belonging to what is below it, and their sum."""
+    """Counts of values between bounds (a value equal to a bound is below it), and their sum."""
 
     __slots__ = ("bounds", "counts", "sum")
 
@@ -23,7 +23,7 @@ class Histogram:
 
 
 class Traffic:
-    """What was sent on one way."""
+    """Messages and bytes sent on one path."""
 
     __slots__ = ("bytes", "messages")
 

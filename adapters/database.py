@@ -6,14 +6,23 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import psycopg
+import sqlalchemy.exc
 from psycopg.conninfo import make_conninfo
-from sqlalchemy import event, make_url, text
+from sqlalchemy import event, func, make_url, select, text
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from adapters.batched_queries import BatchedQueries, Row
 from settings import Settings
+
+#: What a statement raises while PostgreSQL is unreachable, refuses to serve or is too busy.
+UNAVAILABLE = (
+    sqlalchemy.exc.OperationalError,
+    sqlalchemy.exc.InterfaceError,
+    sqlalchemy.exc.TimeoutError,
+    psycopg.OperationalError,
+)
 
 
 class Database:
@@ -55,10 +64,18 @@ class Database:
         await self.engine.dispose()
 
 
-async def plan_by_values(db: AsyncSession) -> None:
-    """Have each statement of this transaction planned for its values, however often it was asked before.
+async def lock_name(db: AsyncSession, name: str) -> None:
+    """Wait for other transactions that lock this name, and have the next ones wait for the end of this one.
 
-    A plan for all values knows no partial index, no prefix, and not that the last month is little of a table.
+    For what has no row yet that could be locked.
+    """
+    await db.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(name, 0))))
+
+
+async def plan_by_values(db: AsyncSession) -> None:
+    """Plan each statement of this transaction for its values, also if it was prepared before.
+
+    A generic plan uses no partial index and no prefix, and does not expect that a month is a small part of a table.
     """
     await db.execute(text("SET LOCAL plan_cache_mode = force_custom_plan"))
 

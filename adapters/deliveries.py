@@ -1,4 +1,4 @@
-"""Delivery of what other workers sent to the handler of its kind, in the order in which it came."""
+"""Delivery of messages of other web processes to the handler of their kind, in order."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from adapters.ports import Handler
 
 log = logging.getLogger("parlance.bus")
 
-#: `[kind, socket, *arguments]`
+#: `[kind, socket_id, *arguments]`
 Message = list[Any]
 
 
 class Handlers:
-    """The handlers of a worker. One that trips is logged, and the next messages are handed on."""
+    """Message handlers of a web process. An exception is logged, and the next messages are delivered."""
 
     def __init__(self) -> None:
         self._by_kind: dict[str, Handler] = {}
@@ -25,12 +25,12 @@ class Handlers:
     def set(self, kind: str, handler: Handler) -> None:
         self._by_kind[kind] = handler
 
-    def call(self, kind: str, socket: str, *arguments: Any) -> Awaitable[None] | None:
-        """Call a handler as it is, errors and all."""
-        return self._by_kind[kind](socket, *arguments)
+    def call(self, kind: str, socket_id: str, *arguments: object) -> Awaitable[None] | None:
+        """Call a handler; its errors are raised."""
+        return self._by_kind[kind](socket_id, *arguments)
 
     def deliver(self, message: Message) -> Awaitable[None] | None:
-        """Hand a message on; what it answers, if anything, is to be awaited before the next one is."""
+        """Deliver a message; await the result, if any, before the next one."""
         try:
             unfinished = self._by_kind[message[0]](*message[1:])
         except Exception:
@@ -46,24 +46,24 @@ class Handlers:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
-            # Something that the handler waited for was cancelled, which is no reason to deliver nothing any more.
+            # An awaitable of the handler was cancelled, not this delivery: go on.
             log.warning("message_handler_cancelled kind=%s", kind)
         except Exception:
             log.exception("message_handler_failed kind=%s", kind)
 
 
 class Delivery:
-    """Hands on the messages of one sender: at once as long as handlers are done at once, else in a task."""
+    """Delivery of the messages of one sender: at once while handlers are synchronous, else in a task."""
 
     def __init__(self, handlers: Handlers, take: Callable[[], Message | None]) -> None:
-        """`take` answers the next message, or None while there is none."""
+        """`take` returns the next message, or None while there is none."""
         self._handlers = handlers
         self._take = take
         self._is_delivering = False
         self._task: asyncio.Task[None] | None = None
 
     def proceed(self) -> None:
-        """Hand on what is there now; a delivery under way does so by itself."""
+        """Deliver the messages that have come; a running delivery does so by itself."""
         if self._is_delivering:
             return
         self._is_delivering = True

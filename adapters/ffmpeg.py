@@ -1,7 +1,7 @@
-"""HLS made of a video by ffmpeg, in a process that dies with this one.
+"""Transcoding of a video to HLS by ffmpeg, in a child process that ends with this one.
 
-The file is a stranger's: ffmpeg may read it and nothing else, and only as one of the containers we take. What the file
-is, `adapters/probing.py` reads; of what ffmpeg prints, only the fields of `-progress` and the exit status count.
+The file is untrusted: ffmpeg may read it and no other, and only as one of the accepted containers.
+`adapters/probing.py` reads its properties; of ffmpeg's output only `-progress` and the exit status are used.
 """
 
 from __future__ import annotations
@@ -26,34 +26,34 @@ from settings import Settings
 
 log = logging.getLogger("parlance.video")
 
-#: What each quality may have: the pixels of its shorter side, and kilobits a second of picture.
+#: Limits of each quality: pixels of the shorter side, and kilobits a second of picture.
 _LADDER = {1080: 5000, 720: 2800, 480: 1400, 360: 800}
 SEGMENT_SECONDS = 6
 _CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi"
 #: Seconds without progress after which ffmpeg is stopped.
 _STALL_TIMEOUT_SECONDS = 300
-#: Exit statuses of ffmpeg, its last error negated, that are this machine's fault: another try may do.
+#: Exit statuses of ffmpeg (its last error, negated) with a cause in this machine: a retry may succeed.
 _MACHINE_ERRORS = {256 - number for number in (errno.ENOSPC, errno.ENOMEM, errno.EDQUOT, errno.EMFILE)}
 #: Free bytes below which a disk is full.
 _DISK_BYTES = 1024 * 1024
-#: Primaries that are wider than those of HD, by their numbers in ISO/IEC 23091-2 and zscale's names.
+#: Primaries wider than those of HD, by their numbers in ISO/IEC 23091-2 and zscale's names.
 _WIDE = {9: "2020", 11: "smpte431", 12: "smpte432"}
 
-#: Folders of work under the temporary directory (TMPDIR); each is locked by who works in it.
-_WORK = "parlance-video-"
+#: Folders of work under the temporary directory (TMPDIR); each is locked by the process that uses it.
+_WORKSPACE_PREFIX = "parlance-video-"
 
 
 class NotPlayable(Exception):
-    """The file cannot be made into a video; the message says why, for people. Trying again would not help."""
+    """The file cannot be made into a video; the message has the reason, for users. A retry would fail too."""
 
 
 @contextmanager
 def workspace() -> Iterator[Path]:
-    """Give the work on one video a folder, and remove those that killed workers left behind."""
-    for left in Path(tempfile.gettempdir()).glob(f"{_WORK}*"):
+    """Yield a folder for the work on one video; remove folders that killed job workers left."""
+    for left in Path(tempfile.gettempdir()).glob(f"{_WORKSPACE_PREFIX}*"):
         with suppress(OSError), _held(left):  # else it is in use, or gone
             shutil.rmtree(left, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix=_WORK) as name, _held(Path(name)):
+    with tempfile.TemporaryDirectory(prefix=_WORKSPACE_PREFIX) as name, _held(Path(name)):
         yield Path(name)
 
 
@@ -74,10 +74,10 @@ class Ffmpeg:
 
     @property
     def program(self) -> str:
-        """The path of the program: the setting's, or that of the package which carries one."""
+        """Return the path of ffmpeg: the setting's, or that of the package that contains it."""
         if self._path is not None:
             return str(self._path)
-        # Imported here: only the worker needs it.
+        # Imported here: only the job worker needs it.
         import imageio_ffmpeg
 
         return str(imageio_ffmpeg.get_ffmpeg_exe())
@@ -98,7 +98,7 @@ class Ffmpeg:
     ) -> None:
         """Write `master.m3u8`, a playlist for each quality and one of the sound, and their segments; raise NotPlayable.
 
-        `on_progress` gets how many seconds are done, about twice a second.
+        `on_progress` is called about twice a second with the seconds that are done.
         """
         process = await self._start(*_command(self._input(source), video, directory))
         assert process.stdout is not None and process.stderr is not None
@@ -121,7 +121,7 @@ class Ffmpeg:
             if code < 0 or code in _MACHINE_ERRORS:
                 raise OSError(f"ffmpeg did not finish ({code})")
             raise NotPlayable("The video is damaged, or of a kind that cannot be decoded.")
-        # ffmpeg's own muxer of HLS goes on, and ends well, where it could not write.
+        # ffmpeg's HLS muxer ignores failed writes and exits with 0.
         if shutil.disk_usage(directory).free < _DISK_BYTES:
             raise OSError("the disk is full")
         try:
@@ -157,7 +157,7 @@ class Ffmpeg:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            # A worker that is killed cannot stop it.
+            # A killed job worker cannot stop it.
             preexec_fn=die_with_parent(signal.SIGKILL),
         )
 
@@ -171,7 +171,7 @@ async def _end(process: asyncio.subprocess.Process) -> None:
 
 def _command(source: list[str], video: Video, directory: Path) -> list[str]:
     shorter = min(video.width, video.height)
-    # Never above the source; one that is smaller than all keeps its size.
+    # Never above the source; a source below all qualities keeps its size.
     rungs = [rung for rung in _LADDER if rung <= shorter] or [shorter - shorter % 2]
     options: list[str] = []
     variants = []
@@ -193,7 +193,7 @@ def _command(source: list[str], video: Video, directory: Path) -> list[str]:
         *source,
         *("-filter_complex", _graph(video, rungs), *options),
         *("-c:v", "libx264", "-preset", "veryfast", "-crf", "22"),
-        # Qualities change where segments do: every segment of each begins with a picture of its own, at the same time.
+        # Players switch qualities between segments: each begins with a key frame, at the same time in all qualities.
         *("-force_key_frames", f"expr:gte(t,n_forced*{length})", "-sc_threshold", "0"),
         *("-c:a", "aac", "-b:a", "128k", "-ac", "2", "-ar", "48000"),
         *("-map_metadata", "-1", "-map_chapters", "-1"),
@@ -204,18 +204,18 @@ def _command(source: list[str], video: Video, directory: Path) -> list[str]:
 
 
 def _segment_seconds(seconds: float | None) -> float:
-    """Return a length of at most about six seconds that leaves no crumb at the end, whose bit rate says nothing."""
+    """Return a segment length of about six seconds at most, without a tiny last segment of a misleading bit rate."""
     if not seconds:
         return SEGMENT_SECONDS
     return round((seconds + 0.25) / math.ceil(seconds / SEGMENT_SECONDS), 3)
 
 
 def _graph(video: Video, rungs: list[int]) -> str:
-    """Return the filters: upright (ffmpeg turns by itself), progressive, steady, square pixels, SDR, each quality."""
+    """Return the filters: progressive, constant frame rate, square pixels, SDR, each quality (ffmpeg rotates)."""
     sizes = [
         [_even(each * rung / min(video.width, video.height)) for each in (video.width, video.height)] for rung in rungs
     ]
-    sdr = _to_sdr(video)  # which brings the range as well
+    sdr = _to_sdr(video)  # which sets the range as well
     steps = ["bwdif=mode=send_frame:deint=interlaced"] if video.interlaced else []
     steps += [
         f"fps={video.rate}",

@@ -1,4 +1,4 @@
-"""The master playlist of a video, written from what its segments are (RFC 8216, 4.3.4)."""
+"""Master playlist of a video, written from the properties of its segments (RFC 8216, 4.3.4)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from adapters import probing
 
 MASTER = "master.m3u8"
-#: The name of the playlist of the sound alone, for lines that carry no picture.
+#: Name of the audio-only playlist, for slow connections.
 SOUND = "audio"
 
 
@@ -52,7 +52,7 @@ def _entry(variant: _Variant, more: str) -> list[str]:
 
 
 def _measured(directory: Path) -> list[_Variant]:
-    """Measure each playlist's segments, and put those with the largest average first."""
+    """Measure each playlist's segments; sort by average bit rate, highest first."""
     variants = []
     for playlist in directory.glob("*.m3u8"):
         text = playlist.read_text()

@@ -1,6 +1,6 @@
-"""Pictures of users: a stranger's bytes are decoded in a process of their own, with little memory and little time.
+"""Pictures of users: untrusted bytes are decoded in a separate process with limits of memory and time.
 
-`python -m adapters.images` is that process: bytes come in on standard input, WebP goes out on standard output.
+`python -m adapters.images` is that process: it reads the file from standard input and writes WebP to standard output.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 MAX_PIXELS = 25_000_000
 _FORMATS = ("JPEG", "PNG", "WEBP")
 _MEMORY_BYTES = 768 * 1024 * 1024
-_SECONDS = 10
+_TIMEOUT_SECONDS = 10
 #: Decompressed bytes of one text chunk of a PNG, and of all: XMP of a megabyte is common, gigabytes are an attack.
-_TEXT_BYTES, _TEXTS_BYTES = 8 * 1024 * 1024, 16 * 1024 * 1024
+_MAX_TEXT_BYTES, _MAX_TEXTS_BYTES = 8 * 1024 * 1024, 16 * 1024 * 1024
 _JPEG_START, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 #: Modes of Pillow that hold colours of each space of ICC profiles.
 _MODES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}
-#: Pictures that one worker has made at a time: each may take as much memory as the limit says.
+#: Pictures that a web process converts at a time: each may use memory up to the limit.
 _DECODERS = asyncio.Semaphore(2)
 
 
@@ -43,7 +43,9 @@ async def cover_webp(data: bytes, width: int, height: int) -> bytes:
     """
     async with _DECODERS:
         try:
-            return await confined.run("adapters.images", str(width), str(height), data=data, seconds=_SECONDS * 2)
+            return await confined.run(
+                "adapters.images", str(width), str(height), data=data, seconds=_TIMEOUT_SECONDS * 2
+            )
         except (confined.Refusal, confined.Unfinished):
             raise errors.UnsupportedMediaType(
                 "the file is not a JPEG, PNG or WebP picture of at most 25 megapixels"
@@ -55,15 +57,15 @@ def _convert(data: bytes, width: int, height: int) -> bytes:
 
     warnings.simplefilter("error", Image.DecompressionBombWarning)
     Image.MAX_IMAGE_PIXELS = MAX_PIXELS
-    PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY = _TEXT_BYTES, _TEXTS_BYTES
+    PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY = _MAX_TEXT_BYTES, _MAX_TEXTS_BYTES
     if data.startswith(_JPEG_START):
-        # Some cameras and senders leave the end marker out. libjpeg wants one, and ignores what follows the first.
+        # Some cameras and messengers omit the end marker. libjpeg requires one, and ignores what follows the first.
         data += _JPEG_END
     with Image.open(io.BytesIO(data), formats=_FORMATS) as picture:
         if picture.width * picture.height > MAX_PIXELS:
             raise ValueError("too many pixels")
         profile = picture.info.get("icc_profile")
-        # JPEG decodes small at once; the others ignore it.
+        # JPEG decodes at a reduced size; other formats ignore this.
         picture.draft("RGB", (width * 2, height * 2))
         upright = _flat(ImageOps.exif_transpose(picture))
         cover = _srgb(ImageOps.fit(upright, (width, height), Image.Resampling.LANCZOS), profile)
@@ -85,7 +87,7 @@ def _flat(picture: Picture) -> Picture:
 
 
 def _srgb(picture: Picture, profile: bytes | None) -> Picture:
-    """Convert a picture to sRGB by its ICC profile. One that cannot be read, or is for other colours, is ignored."""
+    """Convert a picture to sRGB by its ICC profile. An unreadable or mismatched profile is ignored."""
     from PIL import ImageCms
 
     alpha = picture.getchannel("A") if picture.mode in ("RGBA", "LA") else None
@@ -118,4 +120,4 @@ def _main() -> bytes:
 
 
 if __name__ == "__main__":
-    sys.exit(confined.main(_main, memory_bytes=_MEMORY_BYTES, cpu_seconds=_SECONDS))
+    sys.exit(confined.main(_main, memory_bytes=_MEMORY_BYTES, cpu_seconds=_TIMEOUT_SECONDS))

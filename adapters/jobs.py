@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, ParamSpec
 
 import psycopg
@@ -19,6 +19,7 @@ from procrastinate.manager import JobManager
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from adapters import logs
+from instants import utc_now
 from jobs import Job
 from settings import Settings
 
@@ -26,9 +27,9 @@ log = logging.getLogger("parlance.jobs")
 
 P = ParamSpec("P")
 
-#: Seconds without a heartbeat after which a worker's job is retried by another.
+#: Seconds without a heartbeat after which a job worker's job is retried by another.
 STALLED_AFTER_SECONDS = 10
-#: Seconds for which a worker tries to store the outcome of a job.
+#: Seconds for which a job worker tries to store the outcome of a job.
 _STORE_OUTCOME_SECONDS = 300
 #: The argument that carries the id of the request or event that enqueued a job.
 _REQUEST_ID = "request_id"
@@ -41,10 +42,10 @@ def _named(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 async def under_its_name(call_next: Callable[[], Awaitable[Any]], context: JobContext, _worker: object) -> Any:
-    """Do a job with the id of what asked for it, or its own, in every line of log; a middleware of procrastinate's."""
+    """Run a job with the id of the request that enqueued it, or its own, in every log line."""
     job, began = context.job, time.perf_counter()
     name = job.task_kwargs.pop(_REQUEST_ID, None)
-    # Not taken back: each job is done in a task of its own, which goes on to log how it went.
+    # Not reset: each job runs in a task of its own, which logs the outcome afterwards.
     logs.request_id.set(str(name or f"job-{job.id}"))
     logs.job_id.set(job.id)
     result = await call_next()
@@ -63,7 +64,7 @@ async def enqueue_each(
 ) -> None:
     """Add a job for each set of arguments inside the caller's transaction: they exist exactly if it commits.
 
-    With `wait` they are run only after it.
+    With `wait` they run after that time.
     """
     if not arguments:
         return
@@ -75,7 +76,7 @@ async def enqueue_each(
     try:
         await task.batch_defer_async(*map(_named, arguments))
     except ConnectorException as error:
-        # A database that is away should look the same whichever library noticed.
+        # An unavailable database raises the same error from both libraries.
         if isinstance(error.__cause__, psycopg.OperationalError):
             raise error.__cause__ from None
         raise
@@ -84,7 +85,7 @@ async def enqueue_each(
 class _Steadfast(JobManager):
     """Job manager that repeats storing a job's outcome until PostgreSQL has it, dated by PostgreSQL's clock.
 
-    A job of which that could not be said would be `doing` for as long as its worker lives.
+    Otherwise the job would be `doing` for as long as its job worker runs.
     """
 
     async def finish_job(self, job: JobRow, status: Status, delete_job: bool) -> None:
@@ -98,7 +99,7 @@ class _Steadfast(JobManager):
         queue: str | None = None,
         lock: str | None = None,
     ) -> None:
-        wait = retry_at and max(timedelta(), retry_at - datetime.now(UTC))
+        wait = retry_at and max(timedelta(), retry_at - utc_now())
 
         async def note() -> None:
             row = await self.connector.execute_query_one_async("SELECT now() AS now")
@@ -113,7 +114,7 @@ class _Steadfast(JobManager):
             try:
                 return await note(*arguments)
             except ConnectorException as error:
-                # What PostgreSQL itself refuses is no longer this worker's: another has taken the job up.
+                # PostgreSQL refuses a job that another job worker has taken meanwhile.
                 if isinstance(error.__cause__, psycopg.errors.RaiseException) or time.monotonic() > deadline:
                     raise
                 log.warning("job_outcome_not_stored error=%s", error.__cause__ or error)
@@ -144,7 +145,7 @@ class Jobs:
         await enqueue_each(db, job, [arguments], wait=wait)
 
     async def retry_stalled(self) -> None:
-        """Put jobs whose worker died back into their queues."""
+        """Put the jobs of dead job workers back into their queues."""
         for stalled in await self.app.job_manager.get_stalled_jobs(seconds_since_heartbeat=STALLED_AFTER_SECONDS):
             log.warning("stalled_job_retried job_id=%s job=%s", stalled.id, stalled.task_name)
             await self.app.job_manager.retry_job(stalled)
@@ -159,9 +160,9 @@ class Jobs:
         )
 
     async def forget(self, db: AsyncSession, *, email: str, user_id: str) -> None:
-        """Remove the jobs, done or not, whose arguments name a person, inside the caller's transaction.
+        """Delete the jobs, done or not, whose arguments name a person, inside the caller's transaction.
 
-        `email` is the canonical form, which is what jobs are given.
+        `email` is the canonical form, as in the arguments of jobs.
         """
         await db.execute(
             sa.text(

@@ -6,7 +6,7 @@
     published/{kid}.retired when that key stopped signing
 
 A rotation publishes the new public key before anything is signed with it, and every file is written by rename, so a
-server may read at any moment. Those who write hold `.lock`, one at a time.
+server may read at any moment. Writers hold `.lock`, one at a time.
 """
 
 from __future__ import annotations
@@ -28,17 +28,18 @@ from joserfc.errors import InvalidKeyTypeError, JoseError, SecurityWarning
 from joserfc.jwk import KeyParameters, RSAKey
 
 import errors
+from instants import utc_now
 from settings import Settings
 
 log = logging.getLogger("parlance.keys")
 
 
 #: RFC 7518 3.3.
-_SHORTEST_BITS = 2048
+_MIN_KEY_BITS = 2048
 
 
 class KeyFileError(errors.Refused):
-    """A key file is missing, unreadable or in the way; the message says which and what to do."""
+    """A key file is missing, unreadable, or exists already; the message names it and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ class KeyFiles:
         return self.first_key_id
 
     def generate_if_missing(self) -> bool:
-        """Write a pair where there is none; say whether one was written."""
+        """Write a pair if there is none; return whether one was written."""
         if self.private_path.exists():
             return False
         self.generate()
@@ -87,7 +88,7 @@ class KeyFiles:
             while new in taken:
                 new = _next_id(new)
             self._write_pair(new)
-            _write(self._published / f"{old}.retired", datetime.now(UTC).isoformat().encode(), 0o644)
+            _write(self._published / f"{old}.retired", utc_now().isoformat().encode(), 0o644)
             return new
 
     def prune(self, token_lifetime: timedelta) -> list[str]:
@@ -96,14 +97,14 @@ class KeyFiles:
         _content(self.private_path)
         with self._alone():
             for key in self.published():
-                if key.retired_at is not None and not key.signs and key.retired_at + token_lifetime < datetime.now(UTC):
+                if key.retired_at is not None and not key.signs and key.retired_at + token_lifetime < utc_now():
                     (self._published / f"{key.key_id}.pem").unlink()
                     (self._published / f"{key.key_id}.retired").unlink()
                     pruned.append(key.key_id)
         return pruned
 
     def published(self) -> list[PublishedKey]:
-        """Every published key, the signing one first, then the latest retired."""
+        """Return every published key: the signing one first, then the latest retired."""
         signing = self.signing_key().kid
         keys = []
         for key in self.public_keys():
@@ -136,7 +137,7 @@ class KeyFiles:
         return keys or [_key(self.public_path, _content(self.public_path), self.first_key_id)]
 
     def fingerprint(self) -> tuple[int, ...]:
-        """Something that differs once a key file was written or removed."""
+        """Return a value that changes when a key file is written or removed."""
         paths = (self.private_path, self._published)
         return tuple(path.stat().st_mtime_ns for path in paths if path.exists())
 
@@ -149,7 +150,7 @@ class KeyFiles:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Wait for other commands that write keys, and keep them waiting."""
+        """Hold the lock of commands that write keys."""
         self.private_path.parent.mkdir(parents=True, exist_ok=True)
         with (self.private_path.parent / ".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -157,10 +158,10 @@ class KeyFiles:
 
 
 class KeyRing:
-    """The keys in use, read again when the files change; looked at once a second, and for a key that is unknown."""
+    """The keys in use. Checks for changed files once a second, and for an unknown key id."""
 
     def __init__(self, files: KeyFiles, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """`clock` counts seconds."""
+        """`clock` returns seconds."""
         self._files = files
         self._clock = clock
         self._looked = -math.inf
@@ -171,7 +172,7 @@ class KeyRing:
         self._load(files.fingerprint())
 
     def refresh(self) -> None:
-        """Read the files again if they have changed and the last look was a second ago."""
+        """Read the files again if they have changed; check at most once a second."""
         now = self._clock()
         if now - self._looked >= 1:
             self._looked = now
@@ -179,7 +180,7 @@ class KeyRing:
 
     def find(self, key_id: str) -> RSAKey | None:
         """Return the public key of that id, if it is published."""
-        if key_id not in self.public_keys:  # another worker may have seen a rotation first, and signed with it
+        if key_id not in self.public_keys:  # another process may sign with a new key already
             self._look()
         return self.public_keys.get(key_id)
 
@@ -222,9 +223,9 @@ def _key(path: Path, pem: bytes, key_id: str) -> RSAKey:
         ) from None
     except (ValueError, JoseError):
         raise KeyFileError(f"{path} holds no RSA key in PEM; `parlance keys generate` makes one") from None
-    if key.raw_value.key_size < _SHORTEST_BITS:
+    if key.raw_value.key_size < _MIN_KEY_BITS:
         raise KeyFileError(
-            f"{path} holds a key of {key.raw_value.key_size} bits, too few for RS256; use {_SHORTEST_BITS} or more"
+            f"{path} holds a key of {key.raw_value.key_size} bits, too few for RS256; use {_MIN_KEY_BITS} or more"
         )
     return key
 
@@ -239,7 +240,7 @@ def _next_id(key_id: str) -> str:
 
 
 def _write(path: Path, content: bytes, mode: int) -> None:
-    """Write by rename, so that a reader never sees half a key."""
+    """Write by rename, so that a reader never reads half a key."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)

@@ -1,6 +1,6 @@
-"""Log lines by structlog: one JSON object each in production, readable in development, with the ids of what is served.
+"""Log lines by structlog, with the id of the request, event or job: JSON in production, readable in development.
 
-Modules write through `logging`; what they and libraries write ends in one handler and one formatter.
+Modules log through `logging`; their lines and those of libraries have one handler and one formatter.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 import time
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import Any, TextIO
+from typing import TextIO
 
 import orjson
 import structlog
@@ -23,7 +23,7 @@ from structlog.typing import EventDict, Processor
 
 from settings import Settings
 
-#: What is being served: a request, an event (its socket and a number) or a job, which has the id of what asked for it.
+#: Id of the current request, event (its socket and a number) or job, which has the id of the request that enqueued it.
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 job_id: ContextVar[int | None] = ContextVar("job_id", default=None)
 socket_id: ContextVar[str | None] = ContextVar("socket_id", default=None)
@@ -93,8 +93,8 @@ def request(method: str, path: str, status: int, seconds: float) -> None:
     _json_lines.add(orjson.dumps(line).decode())
 
 
-def _add_time(_logger: Any, _method: str, line: EventDict) -> EventDict:
-    # structlog's TimeStamper takes longer than all else that is done to a line.
+def _add_time(_logger: object, _method: str, line: EventDict) -> EventDict:
+    # structlog's TimeStamper takes longer than all other processing of a line.
     line["time"] = _format_time()
     return line
 
@@ -109,7 +109,7 @@ def _format_second(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
-def _add_ids(_logger: Any, _method: str, line: EventDict) -> EventDict:
+def _add_ids(_logger: object, _method: str, line: EventDict) -> EventDict:
     line["request_id"] = request_id.get()
     for variable in (job_id, socket_id, user_id):
         if (value := variable.get()) is not None:
@@ -117,16 +117,16 @@ def _add_ids(_logger: Any, _method: str, line: EventDict) -> EventDict:
     return line
 
 
-def _drop_color(_logger: Any, _method: str, line: EventDict) -> EventDict:
+def _drop_color(_logger: object, _method: str, line: EventDict) -> EventDict:
     line.pop("color_message", None)  # uvicorn's second version of each message
     return line
 
 
-def _to_json(_logger: Any, _method: str, line: EventDict) -> str:
+def _to_json(_logger: object, _method: str, line: EventDict) -> str:
     return orjson.dumps(line, default=str).decode()
 
 
-#: What every line has, besides its message and its own fields.
+#: Attributes of every record that are no fields of its own.
 _CONTEXT: tuple[Processor, ...] = (_add_time, structlog.stdlib.add_log_level, _add_ids)
 
 
@@ -149,7 +149,7 @@ def _formatter(*, production: bool) -> logging.Formatter:
 
 
 class WithoutQuery(logging.Filter):
-    """Filter that takes the query off addresses in uvicorn's lines of sockets: some clients put their token there."""
+    """Filter that removes the query of socket addresses from uvicorn's lines: some clients put their token there."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if isinstance(record.args, tuple):
@@ -158,7 +158,7 @@ class WithoutQuery(logging.Filter):
 
 
 class FailedJobs(logging.Filter):
-    """Filter that passes failed jobs, also those that are tried again, which procrastinate logs at info."""
+    """Filter that passes failed jobs, also those that will be retried, which procrastinate logs at info."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if getattr(record, "action", None) == "job_error_retry":
@@ -167,7 +167,7 @@ class FailedJobs(logging.Filter):
 
 
 class Outages(logging.Filter):
-    """Filter that drops procrastinate's lines about a PostgreSQL that is away: `cli/worker.py` logs an outage once."""
+    """Filter that drops procrastinate's lines about an unavailable PostgreSQL: `cli/worker.py` logs an outage once."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
@@ -175,7 +175,7 @@ class Outages(logging.Filter):
 
 
 def configure(settings: Settings) -> None:
-    """Send every logger to standard error, at LOG_LEVEL; libraries speak from warning on."""
+    """Send every logger to standard error, at LOG_LEVEL; libraries log from warning on."""
     global _json_lines
     lines = Lines()
     logging.config.dictConfig(
@@ -194,11 +194,11 @@ def configure(settings: Settings) -> None:
                 "parlance": {"level": settings.log_level.upper()},
                 "uvicorn.error": {"level": "INFO", "filters": ["without_query"]},
                 "procrastinate.worker": {"level": "INFO", "filters": ["failed_jobs"]},
-                # The one above speaks of what became of jobs, this one of all else.
+                # The logger above reports the results of jobs, this one everything else.
                 "procrastinate.worker.worker": {"level": "WARNING"},
-                # Warns at each try to connect; that PostgreSQL is away is logged once, by its users.
+                # Warns at each attempt to connect; an outage of PostgreSQL is logged once, by its users.
                 "psycopg.pool": {"level": "ERROR"},
-                # Both log every odd client, and at info write packets, tokens included.
+                # Both log every malformed client, and at info packets with their tokens.
                 "engineio.server": {"level": "CRITICAL"},
                 "socketio.server": {"level": "CRITICAL"},
             },

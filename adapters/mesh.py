@@ -1,10 +1,10 @@
-"""Connections between the workers of one host: each listens on a Unix socket of its own.
+"""Connections between the web processes of one host: each listens on a Unix socket of its own.
 
-A connection carries the messages of one worker to one other: a line of JSON for each turn of the event loop. A worker
-listens before others can know its id, so the first look settles for good whether it is on this host.
+A connection carries the messages of one process to one other: a line of JSON for each turn of the event loop. A process
+listens before others can know its id, so the first look-up decides for good whether it is on this host.
 
-`{id}.sock` is where a worker listens; one that stops removes it, and of one that died it becomes `{id}.dead`, the
-tombstone by which the others tell the two apart when the connection breaks.
+A process listens on `{id}.sock` and removes it when it stops. Another process renames the socket of a dead one to the
+tombstone `{id}.dead`, so that the others can distinguish a death from a stop when the connection breaks.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ from adapters.deliveries import Delivery, Handlers, Message
 
 log = logging.getLogger("parlance.bus")
 
-#: Bytes that may wait for one peer; and above how many `drained` waits, for how many seconds.
+#: Maximum bytes that wait for one peer; bytes above which `drained` waits, and its timeout.
 MAX_PEER_BYTES, _DRAIN_ABOVE_BYTES, _DRAIN_TIMEOUT_SECONDS = 8 * 2**20, 2**20, 5.0
-#: Bytes that may wait here for slow handlers before the sender has to.
+#: Bytes that may wait for slow handlers before reading pauses.
 _MAX_UNHANDLED_BYTES = 4 * 2**20
-#: Of a Unix socket's address, closing NUL included: the smallest among Linux, macOS and the BSDs.
+#: Limit of a Unix socket's address, with its NUL: the smallest of Linux, macOS and the BSDs.
 _MAX_ADDRESS_BYTES = 104
 _TOMBSTONE_SECONDS = 3600
 
 
 class Link(asyncio.Protocol):
-    """The connection to one peer. Messages wait in it while it is being made, or while the peer is busy."""
+    """The connection to one peer. Messages wait in it while it connects, or while the peer is busy."""
 
     def __init__(self, sender: str, on_broken: Callable[[], None], traffic: Traffic) -> None:
-        """What is written is counted in `traffic`."""
+        """Messages and bytes are counted in `traffic`."""
         self.has_ended = False
         self._sender = sender
         self._on_broken = on_broken
@@ -72,7 +72,7 @@ class Link(asyncio.Protocol):
         return self._waiting_bytes + self._unsent_bytes + more > MAX_PEER_BYTES
 
     async def drained(self) -> None:
-        """Wait until the peer takes what it is sent; raise Unavailable where it doesn't."""
+        """Wait until the peer reads; raise Unavailable after a timeout."""
         if self._room is None:
             return
         try:
@@ -116,7 +116,7 @@ class Link(asyncio.Protocol):
             self._on_broken()
 
     def end(self) -> None:
-        """Refuse messages from now on, and close when those taken are written."""
+        """Refuse messages from now on, and close when pending ones are written."""
         self._flush()
         self.has_ended = True
         self._waiting.clear()
@@ -185,12 +185,12 @@ class Inbox(asyncio.Protocol):
 
 class Mesh:
     def __init__(
-        self, directory: Path, worker_id: str, handlers: Handlers, on_worker_lost: Callable[[str], None]
+        self, directory: Path, process_id: str, handlers: Handlers, on_process_lost: Callable[[str], None]
     ) -> None:
         self._directory = directory
-        self._worker_id = worker_id
+        self._process_id = process_id
         self._handlers = handlers
-        self._on_worker_lost = on_worker_lost
+        self._on_process_lost = on_process_lost
         self._links: dict[str, Link] = {}
         self.traffic = Traffic()
         self._elsewhere: set[str] = set()
@@ -199,84 +199,84 @@ class Mesh:
         self._server: asyncio.AbstractServer | None = None
 
     async def start(self) -> None:
-        """Listen, and get to know who else does; raise OSError where the directory is none for this."""
+        """Listen, and connect to the other processes; raise OSError for an unusable directory."""
         _make_private(self._directory)
-        if len(os.fsencode(self._address(self._worker_id))) + 1 > _MAX_ADDRESS_BYTES:
+        if len(os.fsencode(self._address(self._process_id))) + 1 > _MAX_ADDRESS_BYTES:
             raise OSError(f"{self._directory} is too long a path for Unix sockets")
-        unfinished = self._directory / f"{self._worker_id}.new"
+        unfinished = self._directory / f"{self._process_id}.new"
         self._server = await asyncio.get_running_loop().create_unix_server(
             lambda: Inbox(self._handlers, self._greet, self._inboxes), str(unfinished), backlog=1024
         )
-        # Under its name only now: between bind and listen a connection would be refused, as by the dead.
-        unfinished.rename(self._address(self._worker_id))
+        # Renamed after listen: between bind and listen a connection would be refused, as by a dead process.
+        unfinished.rename(self._address(self._process_id))
         for path in self._directory.iterdir():
             if path.suffix == ".sock":
                 self._greet(path.stem)
             elif path.suffix == ".dead" and path.lstat().st_mtime < time.time() - _TOMBSTONE_SECONDS:
                 path.unlink(missing_ok=True)
 
-    def link_to(self, worker_id: str) -> Link | None:
-        """Return the connection to a worker of this host; None for one elsewhere, for good."""
-        link = self._links.get(worker_id)
+    def link_to(self, process_id: str) -> Link | None:
+        """Return the connection to a process of this host; None, for good, for one of another host."""
+        link = self._links.get(process_id)
         if link is not None:
             return link
-        if self._server is None or worker_id in self._elsewhere:
+        if self._server is None or process_id in self._elsewhere:
             return None
-        if worker_id.isalnum() and self._address(worker_id).exists():
-            return self._connect(worker_id)
-        self._elsewhere.add(worker_id)
+        if process_id.isalnum() and self._address(process_id).exists():
+            return self._connect(process_id)
+        self._elsewhere.add(process_id)
         return None
 
     def neighbours(self) -> list[str]:
-        """The workers of this host that are connected to, or about to be."""
-        return [worker_id for worker_id, link in self._links.items() if not link.has_ended]
+        """List the processes of this host with a connection, open or in progress."""
+        return [process_id for process_id, link in self._links.items() if not link.has_ended]
 
-    def _greet(self, worker_id: str) -> None:
-        """Connect to a worker that has appeared: the connection ends when it dies."""
-        if worker_id != self._worker_id and worker_id not in self._links and worker_id not in self._elsewhere:
-            self._connect(worker_id)
+    def _greet(self, process_id: str) -> None:
+        """Connect to a new process; the connection ends when that process dies."""
+        if process_id != self._process_id and process_id not in self._links and process_id not in self._elsewhere:
+            self._connect(process_id)
 
-    def _address(self, worker_id: str) -> Path:
-        return self._directory / f"{worker_id}.sock"
+    def _address(self, process_id: str) -> Path:
+        return self._directory / f"{process_id}.sock"
 
-    def _connect(self, worker_id: str) -> Link:
-        link = self._links[worker_id] = Link(self._worker_id, lambda: self._mend(worker_id), self.traffic)
-        self._tasks.start(self._open(worker_id, link))
+    def _connect(self, process_id: str) -> Link:
+        link = self._links[process_id] = Link(self._process_id, lambda: self._reconnect(process_id), self.traffic)
+        self._tasks.start(self._open(process_id, link))
         return link
 
-    def _mend(self, worker_id: str) -> None:
+    def _reconnect(self, process_id: str) -> None:
         if self._server is not None:
-            self._connect(worker_id)
+            self._connect(process_id)
 
-    async def _open(self, worker_id: str, link: Link) -> None:
+    async def _open(self, process_id: str, link: Link) -> None:
         while True:
             try:
-                await asyncio.get_running_loop().create_unix_connection(lambda: link, str(self._address(worker_id)))
+                await asyncio.get_running_loop().create_unix_connection(lambda: link, str(self._address(process_id)))
                 return
             except ConnectionRefusedError:
                 link.abort()
-                with suppress(FileNotFoundError):  # another worker was faster
-                    self._address(worker_id).rename(self._grave(worker_id))
-                self._on_worker_lost(worker_id)
+                with suppress(FileNotFoundError):  # another process was faster
+                    self._address(process_id).rename(self._tombstone(process_id))
+                self._on_process_lost(process_id)
                 return
             except FileNotFoundError:
                 link.abort()
-                if self._grave(worker_id).exists():
-                    self._on_worker_lost(worker_id)
+                if self._tombstone(process_id).exists():
+                    self._on_process_lost(process_id)
                 return
-            except OSError as error:  # such as too many open files: nothing that says how the peer is
-                log.warning("worker_unreachable worker_id=%s error=%s", worker_id, error)
+            except OSError as error:  # such as too many open files, unrelated to the peer
+                log.warning("web_process_unreachable process_id=%s error=%s", process_id, error)
                 await asyncio.sleep(0.5)
 
-    def _grave(self, worker_id: str) -> Path:
-        return self._directory / f"{worker_id}.dead"
+    def _tombstone(self, process_id: str) -> Path:
+        return self._directory / f"{process_id}.dead"
 
     async def stop(self) -> None:
-        """Write what was taken, and leave."""
+        """Write pending messages, and close."""
         server, self._server = self._server, None
         if server is None:
             return
-        self._address(self._worker_id).unlink(missing_ok=True)
+        self._address(self._process_id).unlink(missing_ok=True)
         server.close()
         await self._tasks.stop()
         links = [link for link in self._links.values() if not link.has_ended]
@@ -293,7 +293,7 @@ class Mesh:
 
 
 def require_usable(directory: Path) -> None:
-    """Check that workers could listen in a directory, which is made where there is none; raise OSError."""
+    """Check that processes can listen in a directory, which is created if missing; raise OSError."""
     _make_private(directory)
     probe = directory / f".{os.getpid()}.probe"
     probe.touch()
@@ -301,7 +301,7 @@ def require_usable(directory: Path) -> None:
 
 
 def _make_private(directory: Path) -> None:
-    """Make a directory for this user alone, or see that it is one; raise OSError."""
+    """Create a directory for this user alone, or check that it is one; raise OSError."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = directory.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import xml.etree.ElementTree as ET
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
@@ -20,7 +20,9 @@ from minio.error import S3Error, ServerError
 from minio.signer import presign_v4
 from minio.xml import Element, SubElement, findtext, getbytes
 
-#: How long a presigned address may wait to be used; longer than any request takes.
+from instants import utc_now
+
+#: Lifetime of a presigned address; longer than any request takes.
 _EXPIRY = timedelta(minutes=15)
 
 
@@ -31,7 +33,7 @@ class MultipartUpload(NamedTuple):
 
 
 class Multipart:
-    """The calls of S3's multipart upload, in its own words."""
+    """Calls of S3's multipart upload, named as in its API."""
 
     def __init__(
         self,
@@ -42,7 +44,7 @@ class Multipart:
         http: urllib3.PoolManager,
         patient_http: urllib3.PoolManager,
     ) -> None:
-        """`patient_http` takes what lasts: parts, and putting them together."""
+        """`patient_http` is for long requests: parts, and completion."""
         self._client, self._bucket, self._credentials, self._region = client, bucket, credentials, region
         self._http, self._patient_http = http, patient_http
 
@@ -71,7 +73,7 @@ class Multipart:
             if error.code != "NoSuchUpload":
                 raise
         else:
-            # S3 sends the status before it has put the parts together; what goes wrong then is in the body.
+            # S3 sends the status before it assembles the parts; a later error is in the body.
             if _xml(response).tag.endswith("Error"):
                 raise S3Error.fromxml(response)
 
@@ -104,7 +106,7 @@ class Multipart:
         if response.status >= 300:
             try:
                 raise S3Error.fromxml(response)
-            except (ET.ParseError, UnicodeDecodeError):  # of a proxy before the store
+            except (ET.ParseError, UnicodeDecodeError):  # an answer of a proxy
                 raise ServerError(f"{method} answered {response.status}", response.status) from None
         return response
 
@@ -112,7 +114,7 @@ class Multipart:
         return self._client.get_presigned_url(method, self._bucket, key, _EXPIRY, extra_query_params=dict(query))
 
     def _bucket_url(self, method: str, query: dict[str, str]) -> str:
-        # The SDK makes addresses of objects alone. Where the bucket is (in the name or in the path) is its choice.
+        # The SDK presigns objects only, and chooses whether the bucket is in the host or in the path.
         some_object = urlsplit(self._client.get_presigned_url("GET", self._bucket, "object", _EXPIRY))
         bucket = some_object._replace(
             path=some_object.path.removesuffix("object"), query=urlencode(query, quote_via=quote)
@@ -122,7 +124,7 @@ class Multipart:
             url=bucket,
             region=self._region,
             credentials=self._credentials,
-            date=datetime.now(UTC),
+            date=utc_now(),
             expires=int(_EXPIRY.total_seconds()),
         )
         return urlunsplit(signed)

@@ -18,13 +18,13 @@ import bcrypt
 
 import errors
 
-#: bcrypt reads no further than this.
-MAX_BYTES = 72
+#: bcrypt ignores bytes beyond this.
+MAX_PASSWORD_BYTES = 72
 
-MIN_CHARACTERS = 8
-#: Of each of zxcvbn's lists. A password stands in the list in which its rank is the lowest, so the 10,000 commonest are
-#: among the first 10,000 of all of them.
-_COMMON = 10_000
+MIN_PASSWORD_LENGTH = 8
+#: Of each of zxcvbn's lists. A password is in the list in which its rank is lowest, so the 10,000 commonest are among
+#: the first 10,000 of all of them.
+_COMMON_RANKS = 10_000
 #: General categories that OpaqueString refuses (RFC 8265, 4.2; RFC 8264, 9): controls, unassigned, private, surrogates.
 _REFUSED_CATEGORIES = frozenset({"Cc", "Cn", "Co", "Cs"})
 
@@ -47,12 +47,12 @@ def prepare(password: str) -> str | None:
 
 
 def is_common(password: str) -> bool:
-    """Say whether a password is one of the commonest, whatever the case."""
-    return password.casefold() in _common()
+    """Return whether a password is one of the commonest, in any case."""
+    return password.casefold() in _read_common()
 
 
 @functools.cache
-def _common() -> frozenset[str]:
+def _read_common() -> frozenset[str]:
     """Read the ranked lists of zxcvbn, without the rest of it, which would keep 10 MB of tables in memory."""
     package = importlib.util.find_spec("zxcvbn")
     assert package is not None and package.origin is not None
@@ -62,15 +62,15 @@ def _common() -> frozenset[str]:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     ranked = module.FREQUENCY_LISTS.values()
-    return frozenset(word for words in ranked for word in words[:_COMMON] if len(word) >= MIN_CHARACTERS)
+    return frozenset(word for words in ranked for word in words[:_COMMON_RANKS] if len(word) >= MIN_PASSWORD_LENGTH)
 
 
 class Passwords:
-    """Hashes and checks passwords; more than `queue` waiting at once is answered with Unavailable."""
+    """Hashing and checks of passwords; with more than `queue` waiting, Unavailable is raised."""
 
     def __init__(self, rounds: int, *, queue: int = 16) -> None:
         self._rounds = rounds
-        # One core stays free for the event loop: bcrypt releases the GIL, not the processor.
+        # One core stays free for the event loop: bcrypt releases the GIL, but uses a whole core.
         self._pool = ThreadPoolExecutor(max(1, (os.cpu_count() or 2) - 1), thread_name_prefix="bcrypt")
         self._free = queue
         self._decoy = bcrypt.hashpw(b"nobody's password", bcrypt.gensalt(rounds))
@@ -83,14 +83,14 @@ class Passwords:
         """Hash a new password; raise RequestInvalid, naming `field`, or PasswordTooCommon."""
         prepared = prepare(password)
         if prepared is None:
-            raise errors.RequestInvalid(f"'{field}' has control characters, or characters that Unicode does not have")
-        if len(prepared) < MIN_CHARACTERS:
-            raise errors.RequestInvalid(f"'{field}' is too short; the least is {MIN_CHARACTERS} characters")
-        if len(prepared.encode()) > MAX_BYTES:
-            raise errors.RequestInvalid(f"'{field}' is too long; the most is {MAX_BYTES} bytes")
+            raise errors.RequestInvalid(f"'{field}' has control or unassigned characters; leave them out")
+        if len(prepared) < MIN_PASSWORD_LENGTH:
+            raise errors.RequestInvalid(f"'{field}' is too short; the least is {MIN_PASSWORD_LENGTH} characters")
+        if len(prepared.encode()) > MAX_PASSWORD_BYTES:
+            raise errors.RequestInvalid(f"'{field}' is too long; the most is {MAX_PASSWORD_BYTES} bytes")
 
         def work() -> str | None:
-            # Here, in a thread: the first of a process reads the list.
+            # In a thread: the first call of a process reads the list.
             return None if is_common(prepared) else self._hash(prepared)
 
         hashed = await self._run(work)
@@ -103,17 +103,19 @@ class Passwords:
         return await self.verify(password, password_hash) is not Verdict.WRONG
 
     async def verify(self, password: str, password_hash: str | None) -> Verdict:
-        """Check a password, and say whether its hash is of a form that is made no more.
+        """Check a password, and whether its hash is of the outdated form.
 
-        Older hashes are of what was typed, byte for byte. Which forms are tried follows from what was typed alone, and
-        each is tried whatever the others give, so that the time says nothing about the account.
+        Older hashes are of the unprepared input, byte for byte. The forms to check depend on the input alone, and all
+        of them are checked, so that the duration reveals nothing about the account.
         """
         prepared = prepare(password)
         forms = list(dict.fromkeys(form.encode() for form in (prepared, password) if form is not None))
         known = password_hash.encode() if password_hash else self._decoy
 
         def work() -> list[bool]:
-            return [bcrypt.checkpw(form[:MAX_BYTES], known) and len(form) <= MAX_BYTES for form in forms]
+            return [
+                bcrypt.checkpw(form[:MAX_PASSWORD_BYTES], known) and len(form) <= MAX_PASSWORD_BYTES for form in forms
+            ]
 
         matched = await self._run(work)
         if password_hash is None or not any(matched):

@@ -1,46 +1,46 @@
-"""Protocols of the outside world that services use; each is named by its role."""
+"""Protocols of stores, vendors and other processes, as services use them; each is named by its role."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 from adapters.counting import Traffic
 
-#: Takes the socket a message is for, then the message's arguments. One that answers None is done at once.
+#: Takes the id of the socket that a message is for, then its arguments. A handler that returns None has finished.
 Handler = Callable[..., Awaitable[None] | None]
 
 
 class Bus(Protocol):
-    """Carries messages to the worker that holds a socket; those from one worker to another arrive once and in order."""
+    """Messages to the web process that holds a socket; those of one process to another arrive once and in order."""
 
-    worker_id: str
+    process_id: str
 
     def on(self, kind: str, handler: Handler) -> None:
-        """Call `handler(socket, *arguments)` for each message of `kind` that is for a socket of this worker."""
+        """Call `handler(socket_id, *arguments)` for each message of `kind` for a socket of this web process."""
 
-    async def send(self, socket: str, kind: str, *arguments: Any) -> None:
-        """Hand a message on; raise Unavailable where it could not be. To an own socket: call the handler."""
+    async def send(self, socket_id: str, kind: str, *arguments: object) -> None:
+        """Send a message; raise Unavailable if that fails. For a socket of this process, call the handler."""
 
-    def post(self, socket: str, kind: str, *arguments: Any) -> None:
-        """Hand a message on at the end of this turn of the event loop.
+    def post(self, socket_id: str, kind: str, *arguments: object) -> None:
+        """Send a message at the end of this turn of the event loop.
 
-        Raises Unavailable where it is known that it can't go: a dead worker, a full queue, Redis away.
+        Raises Unavailable if the process is known to be dead, the queue is full, or Redis is unavailable.
         """
 
-    def on_worker_lost(self, listener: Callable[[str], Awaitable[None]]) -> None:
-        """Call `listener` with the id of a worker that died; in every worker, and perhaps more than once."""
+    def on_process_lost(self, listener: Callable[[str], Awaitable[None]]) -> None:
+        """Call `listener` with the id of a web process that died; in every process, and perhaps more than once."""
 
     def on_data_lost(self, listener: Callable[[], Awaitable[None]]) -> None:
-        """Call `listener` when Redis has lost this worker's entries, or the others declared this worker dead."""
+        """Call `listener` when Redis has lost the entries of this process, or others have declared it dead."""
 
     def neighbours(self) -> list[str]:
-        """The other workers of this host."""
+        """List the other web processes of this host."""
 
     def traffic(self) -> Mapping[str, Traffic]:
-        """What was sent to other workers, by the way it went."""
+        """Return the messages and bytes sent to other web processes, by path."""
 
     async def start(self) -> None: ...
 
@@ -49,7 +49,7 @@ class Bus(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """A mail in both its forms. `link` is the one thing the reader is asked to open."""
+    """An e-mail as text and HTML; `link` is the address to open."""
 
     to: str
     subject: str
@@ -59,29 +59,29 @@ class Mail:
 
 
 class Mailer(Protocol):
-    """Sends mail."""
+    """Delivery of e-mails."""
 
     async def send(self, mail: Mail, *, idempotency_key: str) -> None:
-        """Send an e-mail; the same key twice is one e-mail. Raises what keeps it from leaving."""
+        """Send an e-mail; the same key twice is one e-mail. Raises the cause if it cannot be sent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Push:
-    """What a device shows. The same `id` twice is shown once; after `lasts` it is not shown any more."""
+    """A push notification. The same `id` twice is shown once; after `lasts` it expires."""
 
     id: str
     title: str
     body: str
-    #: For the app: texts by name.
+    #: Data for the app: strings by name.
     data: Mapping[str, str]
     lasts: timedelta
 
 
 class PushSender(Protocol):
-    """Wakes devices."""
+    """Delivery of push notifications."""
 
     async def send(self, token: str, push: Push) -> Literal["sent", "unregistered", "refused"]:
-        """Send a push; return whether FCM took it, the token is unregistered, or the push will never be taken.
+        """Send a push; return whether FCM accepted it, the token is unregistered, or FCM refused it for good.
 
         Raises Unavailable, with `retry_after` where FCM sent it.
         """
@@ -94,7 +94,7 @@ class PushSender(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Purchase:
-    """What a learner is asked to pay. All of it comes from the order's row, so that a repeat is the same request."""
+    """Contents of a checkout, all from the order's row, so that a repeat is the same request."""
 
     order_id: str
     user_id: str
@@ -117,7 +117,7 @@ class Checkout:
 
 @dataclass(frozen=True, slots=True)
 class CheckoutFact:
-    """How a checkout went. `order_id` is what we had the provider note, where it says.
+    """Status of a checkout. `order_id` is the id that we stored at the provider, if the fact has it.
 
     `session_id` is None for a payment that does not name its page; then there is an `order_id`.
     """
@@ -131,13 +131,13 @@ class CheckoutFact:
     currency: str
     #: Whether it is a purchase, not a subscription or a set-up.
     once: bool
-    #: Whether it is real money; None where the provider does not say.
+    #: Whether it is real money; None if the provider does not report it.
     live: bool | None
 
 
 @dataclass(frozen=True, slots=True)
 class RefundFact:
-    """Where a refund stands. `our_id` is the row's that asked for it; None for one made on the provider's pages."""
+    """Status of a refund. `our_id` is the id of its row; None for one made on the provider's pages."""
 
     refund_id: str
     payment_id: str
@@ -150,7 +150,7 @@ class RefundFact:
 
 @dataclass(frozen=True, slots=True)
 class DisputeFact:
-    """Where a dispute stands; `won` is any end without loss."""
+    """Status of a dispute; `won` is any end without loss."""
 
     dispute_id: str
     payment_id: str
@@ -159,7 +159,7 @@ class DisputeFact:
     status: Literal["open", "won", "lost"]
     reason: str | None
     live: bool | None = None
-    #: Whether a bank merely asks about the payment, and has taken no money.
+    #: Whether it is a bank's inquiry, which has moved no money.
     inquiry: bool = False
     #: Whether the provider still gives the payment back on request.
     refundable: bool = False
@@ -170,9 +170,9 @@ Fact = CheckoutFact | RefundFact | DisputeFact
 
 @dataclass(frozen=True, slots=True)
 class ProviderEvent:
-    """A webhook that the provider has signed. `fact` is None for a type that says nothing about an order.
+    """A webhook that the provider has signed. `fact` is None for a type without a fact about an order.
 
-    It is None too for what has another shape than the provider's events; `unreadable` says in which part.
+    It is None too if the event has an unexpected shape; `unreadable` names the part.
     """
 
     id: str
@@ -182,30 +182,30 @@ class ProviderEvent:
 
 
 class PaymentProvider(Protocol):
-    """Takes money and gives it back. Each call to it fails as Unavailable (try again) or PaymentRefused (do not)."""
+    """A payment provider. Its calls raise Unavailable (a retry may succeed) or PaymentRefused (it would not)."""
 
     #: Whether it is real money.
     live: bool
 
     async def create_checkout(self, purchase: Purchase) -> Checkout:
-        """Make the page of a purchase; the same purchase twice is one page."""
+        """Create the page of a purchase; the same purchase twice is one page."""
 
     def parse_webhook(self, body: bytes, headers: Mapping[str, str]) -> ProviderEvent:
-        """Read what the provider sent, byte for byte.
+        """Verify and read a webhook from its raw bytes.
 
-        Raises SignatureInvalid where it did not send it, RequestInvalid where it is no event.
+        Raises SignatureInvalid, and RequestInvalid for a body that is no event.
         """
 
     def read_event(self, body: bytes) -> ProviderEvent:
-        """Read an event whose signature was checked; raise RequestInvalid where it is none."""
+        """Read an event whose signature was checked; raise RequestInvalid for a body that is none."""
 
     async def refund(self, refund_id: str, payment_id: str, amount: int) -> RefundFact:
-        """Give back part of a payment, or all; the same `refund_id` twice is one refund."""
+        """Refund a payment, or part of it; the same `refund_id` twice is one refund."""
 
     async def look_up(self, session_id: str) -> list[Fact]:
-        """Return all that is known of a checkout and its payment, the checkout first."""
+        """Return the facts about a checkout and its payment, the checkout first."""
 
-    async def changes(self, since: datetime) -> list[RefundFact | DisputeFact]:
+    async def list_changes(self, since: datetime) -> list[RefundFact | DisputeFact]:
         """Return the refunds and disputes that were made since then, of all orders."""
 
     async def close(self) -> None: ...

@@ -1,4 +1,4 @@
-"""Facts about a video file, read with PyAV in a process of its own.
+"""Properties of a video file, read with PyAV in a separate process.
 
 `python -m adapters.probing FORMATS FILE...` is that process: it writes a JSON list with an object a file. Only fields
 of the containers and of decoded frames count, never a text in the file.
@@ -16,28 +16,28 @@ from typing import Any, BinaryIO
 
 from adapters import confined
 
-#: Frames of 8K have 33 megapixels; what says it has many more is an attack on memory.
+#: Frames of 8K have 33 megapixels; a header with many more is an attack on memory.
 MAX_PIXELS = 40_000_000
 _MEMORY_BYTES = 2 * 1024 * 1024 * 1024
-_SECONDS = 60
+_TIMEOUT_SECONDS = 60
 #: Packets that are decoded in search of a first picture.
-_PACKETS = 500
-#: Frames a second of what is made; a rate beyond is that of a clock, not of pictures.
-_SLOWEST, _FASTEST, _USUAL = 10, 60, 30
+_MAX_PACKETS = 500
+#: Highest frame rate of the result; a higher one is the rate of a clock, not of pictures.
+_MIN_RATE, _MAX_RATE, _DEFAULT_RATE = 10, 60, 30
 #: Values of ISO/IEC 23091-2 for colours, as FFmpeg has them.
 UNSPECIFIED, PQ, HLG = 2, 16, 18
 _OPTIONS = {"protocol_whitelist": "file"}
 
 
 class Unreadable(Exception):
-    """A file that holds no video we can play; the message says why, for people."""
+    """A file without a playable video; the message has the reason, for users."""
 
 
 @dataclass(frozen=True, slots=True)
 class Video:
     """A video as it is shown: square pixels, upright."""
 
-    #: None where the container does not say.
+    #: None if the container has none.
     seconds: float | None
     width: int
     height: int
@@ -59,7 +59,7 @@ class Video:
 async def probe(formats: str, *files: Path) -> list[Video]:
     """Read what files hold, each of one of the `formats` (names of FFmpeg's demuxers); raise Unreadable."""
     try:
-        answer = await confined.run("adapters.probing", formats, *map(str, files), seconds=_SECONDS * 5)
+        answer = await confined.run("adapters.probing", formats, *map(str, files), seconds=_TIMEOUT_SECONDS * 5)
     except confined.Refusal as refusal:
         raise Unreadable(str(refusal)) from None
     except confined.Unfinished:
@@ -79,7 +79,7 @@ def _read(path: Path, formats: str) -> Video:
     import av
 
     if _is_cut_off(path):
-        raise confined.Refusal("The file is cut off: it is shorter than it says. Upload it again.")
+        raise confined.Refusal("The file is cut off: it is shorter than it declares. Upload it again.")
     try:
         # Texts in the file are not read, but PyAV decodes them, and they may be of any encoding.
         opened = av.open(path, options={**_OPTIONS, "format_whitelist": formats}, metadata_errors="replace")
@@ -100,7 +100,7 @@ def _read(path: Path, formats: str) -> Video:
         if context.width * context.height > MAX_PIXELS:
             raise confined.Refusal(f"The picture is too large: {context.width}x{context.height}.")
         codecs = [name for name in (_codec(stream), _codec(sound)) if name]
-        # An AVI that was written to a pipe has a length that its writer guessed.
+        # An AVI that was written to a pipe has an estimated length.
         seconds = None if _is_streamed_avi(path) else _seconds(container, stream, sound)
         frame = _first_frame(container, stream)
         width, height = _shown(frame, stream.sample_aspect_ratio)
@@ -125,12 +125,12 @@ def _first_frame(container: Any, stream: Any) -> Any:
 
     stream.thread_type = "NONE"  # a thread for each core would multiply the memory
     for number, packet in enumerate(container.demux(stream)):
-        with suppress(av.error.FFmpegError):  # a damaged beginning: the next key frame may do
+        with suppress(av.error.FFmpegError):  # a damaged beginning: try the next key frame
             for frame in packet.decode():
                 if frame.width * frame.height > MAX_PIXELS:
                     raise confined.Refusal(f"The picture is too large: {frame.width}x{frame.height}.")
                 return frame
-        if number > _PACKETS:
+        if number > _MAX_PACKETS:
             break
     raise confined.Refusal("The video is damaged: no picture of it can be decoded.")
 
@@ -159,13 +159,13 @@ def _shown(frame: Any, pixel: Fraction | None) -> tuple[int, int]:
 def _rate(stream: Any, *, interlaced: bool) -> Fraction:
     """Return a constant rate that shows all of a stream's pictures."""
     average, base = stream.average_rate or Fraction(0), stream.base_rate or Fraction(0)
-    if base <= _FASTEST and not interlaced:  # of interlaced video it counts fields
+    if base <= _MAX_RATE and not interlaced:  # of interlaced video it counts fields
         average = max(average, base)
-    elif base > _FASTEST and average < base * Fraction(9, 10):  # no steady rate, as of screen recordings
-        average = Fraction(_USUAL) if average <= _USUAL else Fraction(_FASTEST)
+    elif base > _MAX_RATE and average < base * Fraction(9, 10):  # no steady rate, as of screen recordings
+        average = Fraction(_DEFAULT_RATE) if average <= _DEFAULT_RATE else Fraction(_MAX_RATE)
     if not average:
         return Fraction(25)
-    return min(max(average, Fraction(_SLOWEST)), Fraction(_FASTEST))
+    return min(max(average, Fraction(_MIN_RATE)), Fraction(_MAX_RATE))
 
 
 def _codec(stream: Any) -> str | None:
@@ -181,7 +181,7 @@ def _codec(stream: Any) -> str | None:
 
 
 def _is_cut_off(path: Path) -> bool:
-    """Say whether a file ends before what it says: the last box of MP4 and QuickTime, the first chunk of AVI."""
+    """Return whether a file is shorter than it declares: the last box of MP4 and QuickTime, the first chunk of AVI."""
     length = path.stat().st_size
     with path.open("rb") as file:
         start = file.read(8)
@@ -205,7 +205,7 @@ def _is_streamed_avi(path: Path) -> bool:
 
 
 def _box(file: BinaryIO, at: int) -> int:
-    """Return the length of a box of ISO/IEC 14496-12, 4.2; 0 for one that goes on to the end, and for what is none."""
+    """Return the length of a box of ISO/IEC 14496-12, 4.2; 0 for an invalid one, or one up to the end of the file."""
     file.seek(at)
     head = file.read(16)
     size = int.from_bytes(head[:4], "big")
@@ -217,4 +217,4 @@ def _box(file: BinaryIO, at: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(confined.main(_main, memory_bytes=_MEMORY_BYTES, cpu_seconds=_SECONDS))
+    sys.exit(confined.main(_main, memory_bytes=_MEMORY_BYTES, cpu_seconds=_TIMEOUT_SECONDS))

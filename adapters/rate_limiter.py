@@ -1,4 +1,4 @@
-"""Rate limiter: calls counted against limits, shared by all workers."""
+"""Rate limiter: calls counted against limits, shared by all web processes."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from redis.asyncio import Redis
 import errors
 from adapters.redis import UNAVAILABLE
 
-# A log of the calls inside the window: exact at its edges, and as small as the limit. By Redis's clock, for those of
-# the workers may differ. Answers the milliseconds to wait.
-_TAKE = """
+# A log of the calls inside the window: exact at its edges, and as small as the limit. By Redis's clock, because
+# those of hosts may differ. Returns the milliseconds to wait.
+_TAKE_SCRIPT = """
 local window, limit = tonumber(ARGV[1]), tonumber(ARGV[2])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + time[2] / 1000
@@ -42,19 +42,19 @@ class CountedCall:
 
 
 class RateLimiter:
-    """Sliding-window limits in Redis; in this process's memory while Redis is away, never open."""
+    """Sliding-window limits in Redis; in this process's memory while Redis is unavailable, never open."""
 
     def __init__(self, redis: Redis, factor: int = 1) -> None:
-        """`factor` times as many calls are let through as are asked for."""
+        """`factor` multiplies each limit."""
         self._redis = redis
         self._factor = factor
-        self._take = redis.register_script(_TAKE)
+        self._take = redis.register_script(_TAKE_SCRIPT)
         self._memory: OrderedDict[str, deque[float]] = OrderedDict()
-        # No two workers write the same member.
+        # Unique among all web processes.
         self._name, self._calls = secrets.token_hex(4), 0
 
     async def take(self, key: str, limit: int, seconds: float) -> CountedCall:
-        """Count one call; raise RateLimited, with the seconds to wait, where `limit` calls in `seconds` are spent."""
+        """Count one call; raise RateLimited, with the seconds to wait, beyond `limit` calls in `seconds`."""
         self._calls += 1
         limit *= self._factor
         member = f"{self._name}:{self._calls}"
@@ -69,7 +69,7 @@ class RateLimiter:
         return taken
 
     async def give_back(self, taken: CountedCall) -> None:
-        """Count a call no more, as if it had not been; while Redis is away it stays counted."""
+        """Remove a counted call; while Redis is unavailable it stays counted."""
         if taken.member is not None:
             with suppress(*UNAVAILABLE):
                 await self._redis.zrem(f"limit:{taken.key}", taken.member)

@@ -1,4 +1,4 @@
-"""Owns the connections to Redis or Valkey."""
+"""Connections to Redis or Valkey."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ UNAVAILABLE = (redis.exceptions.RedisError, OSError)
 
 
 def connect(settings: Settings) -> Redis:
-    """Make a client for what may be done twice: counts of limits, marks, questions. Else there is scripts.py."""
+    """Make a client for commands that may run twice: limits, marks, reads. For all others use redis_pipeline.py."""
     password = settings.redis_password.get_secret_value() if settings.redis_password else None
     pool = BlockingConnectionPool(
-        # More commands than this wait for each other; redis-py's own pool refuses them.
+        # More commands wait for a connection; redis-py's own pool would refuse them.
         max_connections=64,
         timeout=5,
         host=settings.redis_host or "localhost",
@@ -26,8 +26,8 @@ def connect(settings: Settings) -> Redis:
         decode_responses=True,
         socket_connect_timeout=3,
         socket_timeout=5,
-        # Carries a command over a connection that a restart of Redis has closed: it is sent again, twice at most,
-        # though it may have been carried out and only its answer lost.
+        # Repeats a command, twice at most, if a restart of Redis closed its connection, although it may have run
+        # and only the answer was lost.
         retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), 2),
         health_check_interval=30,
     )

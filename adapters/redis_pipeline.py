@@ -1,9 +1,9 @@
 """Redis pipeline: the commands of all callers in one turn of the event loop, sent in one write.
 
 A client of redis-py (redis.py) takes a connection for each command, and repeats, twice, any command that a broken
-connection left unanswered, though it may have been carried out. Here only what says that it is idempotent is repeated,
-once; anything else fails with a ConnectionError. What had not been sent yet, or what Redis refused for not knowing the
-script, is sent again in any case.
+connection left unanswered, although it may have run. Here only calls marked as idempotent are repeated, once; others
+fail with a ConnectionError. A command that was not sent yet, or whose script Redis did not know, is sent again in any
+case.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class _Command:
 
 
 class _Joint:
-    """The answers of a script that was called once for many."""
+    """Replies of a script that was called once for several callers."""
 
     __slots__ = ("_parts",)
 
@@ -96,25 +96,25 @@ class _Connection(asyncio.Protocol):
         self._sent: deque[_Command] = deque()
         self._loop = asyncio.get_running_loop()
         self._watch: asyncio.TimerHandle | None = None
-        self._heard_at = 0.0
+        self._last_reply_at = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.WriteTransport", transport)
 
     def send(self, commands: list[_Command]) -> None:
         if not self._sent:
-            self._heard_at = self._loop.time()
+            self._last_reply_at = self._loop.time()
         self._sent.extend(commands)
         self._transport.write(b"".join([command.packed for command in commands]))
         if self._watch is None:
             self._watch = self._loop.call_later(_REPLY_TIMEOUT_SECONDS, self._look)
 
     def _look(self) -> None:
-        """Give up a connection that has been silent for too long while it owed an answer."""
+        """Close a connection whose reply has been missing for too long."""
         self._watch = None
         if not self._sent:
             return
-        silent = self._loop.time() - self._heard_at
+        silent = self._loop.time() - self._last_reply_at
         if silent >= _REPLY_TIMEOUT_SECONDS:
             self._lose(redis.exceptions.TimeoutError("Redis does not answer"))
             self._transport.abort()
@@ -122,7 +122,7 @@ class _Connection(asyncio.Protocol):
             self._watch = self._loop.call_later(_REPLY_TIMEOUT_SECONDS - silent, self._look)
 
     def data_received(self, data: bytes) -> None:
-        self._heard_at = self._loop.time()
+        self._last_reply_at = self._loop.time()
         reader, sent = self._reader, self._sent
         reader.feed(data)
         while sent:
@@ -130,7 +130,7 @@ class _Connection(asyncio.Protocol):
             if answer is False:
                 return
             command = sent.popleft()
-            if command.answer.done():  # its caller has gone
+            if command.answer.done():  # cancelled by its caller
                 continue
             if not isinstance(answer, Exception):
                 command.answer.set_result(answer)
@@ -155,7 +155,7 @@ class _Connection(asyncio.Protocol):
 
 
 class RedisPipeline:
-    """One connection to Redis, shared: made with the first command, and again when it has been lost."""
+    """One shared connection to Redis: opened by the first command, and again after a loss."""
 
     def __init__(self, settings: Settings, directory: Path) -> None:
         """`directory` holds the scripts, `{name}.lua`."""
@@ -176,7 +176,7 @@ class RedisPipeline:
     def call(
         self, name: str, keys: Iterable[str] = (), args: Iterable[Argument] = (), *, idempotent: bool = False
     ) -> asyncio.Future[Any]:
-        """Run a script and return what it does; raises redis-py's errors."""
+        """Run a script and return its result; raises redis-py's errors."""
         keys = tuple(keys)
         answer = asyncio.get_running_loop().create_future()
         packed = _pack("EVALSHA", self._hashes[name], len(keys), *keys, *args)
@@ -186,21 +186,21 @@ class RedisPipeline:
     def call_together(
         self, name: str, keys: tuple[str, ...], shared: tuple[Argument, ...], args: tuple[Argument, ...]
     ) -> asyncio.Future[Any]:
-        """Run a script once for all who call it so in one turn, with the same keys and shared arguments.
+        """Run a script once for all calls of one turn with the same keys and shared arguments.
 
-        The script takes the arguments of each behind the shared ones, and returns as many answers, in that order.
+        The script takes the arguments of each call after the shared ones, and returns as many replies, in that order.
         """
         answer = asyncio.get_running_loop().create_future()
         calls = self._together.setdefault((name, keys, shared), [])
         calls.append((answer, args))
         if len(calls) == _SCRIPT_BATCH_SIZE and self._connection is not None:
-            self._flush()  # Redis works on these while more callers add theirs
+            self._flush()  # Redis runs these while more calls are added
         else:
             self._schedule()
         return answer
 
     def execute(self, *arguments: Argument, idempotent: bool = False) -> asyncio.Future[Any]:
-        """Give a single command."""
+        """Run a single command."""
         answer = asyncio.get_running_loop().create_future()
         self._submit(_Command(_pack(*arguments), answer, is_idempotent=idempotent))
         return answer
@@ -215,7 +215,7 @@ class RedisPipeline:
             asyncio.get_running_loop().call_soon(self._flush)
 
     def _join(self) -> None:
-        """Make one command of what was called together."""
+        """Make one command of calls that run together."""
         together, self._together = self._together, {}
         for (name, keys, shared), calls in together.items():
             wanted = [call for call in calls if not call[0].done()]
@@ -229,7 +229,7 @@ class RedisPipeline:
         self._is_scheduled = False
         if self._together:
             self._join()
-        # A caller who has gone before anything was sent wants nothing to happen.
+        # A call that was cancelled before it was sent does not run.
         commands = [command for command in self._waiting if not command.answer.done()]
         if self._connection is not None and commands:
             self._waiting = []
@@ -276,7 +276,7 @@ class RedisPipeline:
             raise
 
     def load_and_repeat(self, command: _Command) -> None:
-        """Send a call again that Redis did not know the script of, behind the script."""
+        """Load a script that Redis does not know, and repeat its call."""
         assert command.script is not None
         command.loads += 1
         if command.loads > _MAX_SCRIPT_LOADS:
@@ -295,7 +295,7 @@ class RedisPipeline:
             log.error("redis_script_not_loaded script=%s error=%s", name, error)
 
     def lose(self, connection: _Connection, unanswered: list[_Command], error: Exception) -> None:
-        """Repeat what may be repeated of what a lost connection left unanswered, and fail the rest."""
+        """Repeat the idempotent commands that a lost connection left unanswered, and fail the others."""
         if connection is self._connection:
             self._connection = None
         for command in unanswered:
@@ -306,7 +306,7 @@ class RedisPipeline:
                 command.fail(error)
 
     async def close(self) -> None:
-        """Fail what is unanswered, and close the connection."""
+        """Fail pending commands, and close the connection."""
         if self._connecting is not None:
             self._connecting.cancel()
             await asyncio.gather(self._connecting, return_exceptions=True)

@@ -6,7 +6,8 @@ import asyncio
 import io
 import secrets
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from settings import Settings
 
 
 class StorageRefused(errors.Unavailable):
-    """The store answers, and refuses; `reason` is its code, such as AccessDenied."""
+    """The store refused a request; `reason` is its code, such as AccessDenied."""
 
     def __init__(self, detail: str, reason: str) -> None:
         super().__init__(detail)
@@ -45,7 +46,7 @@ def content_disposition(name: str) -> str:
     The second is RFC 8187's, which has all of Unicode.
     """
     letters = (each for each in unicodedata.normalize("NFKD", name) if not unicodedata.combining(each))
-    # In quotes some programs read `\\` and `%` as the beginning of something else.
+    # Some programs interpret `\\` and `%` in quotes.
     plain = "".join(each if each.isascii() and each.isprintable() and each not in '"\\%' else "_" for each in letters)
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
 
@@ -69,13 +70,13 @@ class Storage:
                 access_key=credentials.access_key,
                 secret_key=credentials.secret_key,
                 secure=endpoint.scheme == "https",
-                region=settings.storage_region,  # named, so that no request is spent on asking for it
+                region=settings.storage_region,  # named, so that the SDK sends no request for it
                 http_client=http,
             )
 
         quick, patient = _http(read_timeout_seconds=5), _http(read_timeout_seconds=60)
         self._client = client(quick)
-        # Files are megabytes, and putting thousands of parts together takes its time.
+        # Files are megabytes, and assembling thousands of parts takes long.
         self._patient = client(patient)
         self._multipart = Multipart(
             self._client, self.bucket, credentials, settings.storage_region, http=quick, patient_http=patient
@@ -83,20 +84,20 @@ class Storage:
 
     @property
     def public_origin(self) -> str:
-        """Where browsers read public objects: scheme and host; empty where that is this site itself."""
+        """Return the origin of public objects for browsers: scheme and host; empty if it is this site."""
         return _origin(urlsplit(self._public_url))
 
     @property
     def signed_origin(self) -> str:
-        """Where signed addresses lead: scheme and host, which on AWS begins with the bucket."""
+        """Return the origin of signed addresses: scheme and host, which on AWS begins with the bucket."""
         return _origin(urlsplit(self.signed_url("any", timedelta(minutes=1))))
 
     def public_url(self, key: str) -> str:
-        """Where anybody can read a public object (avatars and thumbnails)."""
+        """Return the public address of an object (avatars and thumbnails)."""
         return f"{self._public_url}/{key}"
 
-    def key_of(self, url: str) -> str | None:
-        """The key of an object by its public URL; None for an address elsewhere."""
+    def find_key(self, url: str) -> str | None:
+        """Return the key of an object by its public URL; None for another address."""
         prefix = f"{self._public_url}/"
         return url.removeprefix(prefix) if url.startswith(prefix) else None
 
@@ -104,17 +105,27 @@ class Storage:
         """Store an object; raise Unavailable."""
         await self._run(self._client.put_object, self.bucket, key, io.BytesIO(data), len(data), content_type)
 
+    @asynccontextmanager
+    async def put_or_undo(self, key: str, data: bytes, content_type: str) -> AsyncIterator[None]:
+        """Store an object, and remove it again where the block raises: it is stored before a row names it."""
+        await self.put(key, data, content_type)
+        try:
+            yield
+        except BaseException:
+            await self.delete(key)
+            raise
+
     async def delete(self, key: str) -> None:
-        """Remove an object; one that is not there is removed already. Raises Unavailable."""
+        """Delete an object, if it exists; raise Unavailable."""
         await self._run(self._client.remove_object, self.bucket, key)
 
     async def probe(self) -> None:
-        """Write an object, read it and remove it; raise Unavailable with what the store says."""
+        """Write an object, read it and delete it; raise Unavailable with the store's reason."""
         key, data = f"probe/{secrets.token_hex(8)}", secrets.token_bytes(32)
         await self.put(key, data, "application/octet-stream")
         try:
             if await self.get(key) != data:
-                raise errors.Unavailable("storage gives back something else than was written")
+                raise errors.Unavailable("storage returned other bytes than were written")
         finally:
             await self.delete(key)
 

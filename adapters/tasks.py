@@ -10,8 +10,8 @@ from typing import Any
 async def end(*tasks: asyncio.Task[Any]) -> None:
     """Cancel tasks, and wait until each has ended.
 
-    More than once: Python 3.11's `wait_for`, in which clients of PostgreSQL and Redis wait, can swallow a cancellation,
-    and a process that waits for such a task never stops.
+    Cancels repeatedly: Python 3.11's `wait_for`, which the clients of PostgreSQL and Redis use, can swallow a
+    cancellation, and a process that waits for such a task never stops.
     """
     pending = set(tasks)
     while pending:
@@ -22,7 +22,7 @@ async def end(*tasks: asyncio.Task[Any]) -> None:
 
 
 class BackgroundTasks:
-    """Tasks that nobody awaits, referenced until they are done: asyncio alone would let them be collected."""
+    """Tasks without an awaiter, referenced until they are done: asyncio alone would let them be collected."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()

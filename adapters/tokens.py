@@ -1,11 +1,12 @@
-"""Access tokens: RS256 JWTs that anyone can verify with the published keys."""
+"""Access tokens: RS256 JWTs, verified with the published keys."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from joserfc import jwt
 from joserfc.errors import JoseError
@@ -14,19 +15,19 @@ from joserfc.jwk import GuestProtocol, RSAKey
 import errors
 from adapters.keys import KeyRing
 
-#: Seconds that clocks may differ.
+#: Accepted difference of clocks in seconds.
 LEEWAY_SECONDS = 30
-_PLAYBACK = "playback"
-_DEVICE = "device"
-#: How long a device is known after its last login or refresh. A pruned signing key ends the proofs made with it sooner.
+#: Kinds of tokens, in the header's `typ`.
+_ACCESS, _PLAYBACK, _DEVICE = "JWT", "playback", "device"
+#: Lifetime of a device proof after the last login or refresh; pruning its signing key ends it sooner.
 DEVICE_PROOF_LIFETIME = timedelta(days=180)
-#: Verified tokens that are cached; the longest known go first.
+#: Maximum of cached verified tokens; the oldest are dropped first.
 _CACHE_SIZE = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a verified access token says. `family_id` is the login it belongs to (claim `sid`)."""
+    """Claims of a verified access token. `family_id` is its login (claim `sid`)."""
 
     user_id: str
     email: str
@@ -35,8 +36,16 @@ class Identity:
     issued_at: int
 
 
+class PublicKey(NamedTuple):
+    """An RSA key that verifies: its id, modulus and exponent, the latter two as RFC 7518 writes them."""
+
+    key_id: str
+    modulus: str
+    exponent: str
+
+
 class AccessTokens:
-    """Signs with the ring's signing key, verifies with every published one."""
+    """Access tokens, signed with the signing key, verified with every published one."""
 
     def __init__(self, keys: KeyRing, *, issuer: str, audience: str, lifetime: timedelta) -> None:
         self._keys = keys
@@ -52,30 +61,18 @@ class AccessTokens:
             sub={"essential": True},
             sid={"essential": True},
         )
-        #: What each verified token says, and when it expires: checking a signature takes longer than a whole request.
+        #: Claims and expiry of each verified token: checking a signature takes longer than a whole request.
         self._verified: dict[str, tuple[Identity, float]] = {}
         self._keys_seen = keys.version
 
     def issue(self, *, user_id: str, email: str, role: str, family_id: str) -> str:
-        """Sign a token that lives for `lifetime`."""
-        issued_at = int(time.time())
-        self._keys.refresh()
-        signing_key = self._keys.signing_key
-        header = {"alg": "RS256", "kid": signing_key.kid, "typ": "JWT"}
-        claims = {
-            "sub": user_id,
-            "email": email,
-            "role": role,
-            "sid": family_id,
-            "iat": issued_at,
-            "exp": issued_at + int(self.lifetime.total_seconds()),
-            "iss": self._issuer,
-            "aud": self._audience,
-        }
-        return jwt.encode(header, claims, signing_key, algorithms=["RS256"])
+        """Sign a token that is valid for `lifetime`."""
+        now = int(time.time())
+        claims = {"sub": user_id, "email": email, "role": role, "sid": family_id, "iat": now}
+        return self._sign(_ACCESS, self._audience, now + self.lifetime.total_seconds(), claims)
 
     def verify(self, token: str) -> Identity:
-        """Read a token, or raise Unauthenticated without saying which check failed."""
+        """Verify and read a token; raise Unauthenticated, without the check that failed."""
         self._keys.refresh()
         if self._keys.version != self._keys_seen:
             self._verified.clear()
@@ -93,21 +90,17 @@ class AccessTokens:
         return identity
 
     def _read(self, token: str) -> tuple[Identity, float]:
+        claims = self._decode(_ACCESS, token, self._claims)
         try:
-            decoded = jwt.decode(token, self._key_of, algorithms=["RS256"])
-            if decoded.header.get("typ") != "JWT":
-                raise errors.Unauthenticated()
-            self._claims.validate(decoded.claims)
-            claims = decoded.claims
             identity = Identity(claims["sub"], claims["email"], claims["role"], claims["sid"], claims["iat"])
-            words = (identity.user_id, identity.email, identity.role, identity.family_id)
-            if not all(isinstance(word, str) for word in words):
-                raise errors.Unauthenticated()
-            return identity, claims["exp"]
-        except (JoseError, ValueError, KeyError, TypeError, AttributeError):
+        except KeyError:
             raise errors.Unauthenticated() from None
+        words = (identity.user_id, identity.email, identity.role, identity.family_id)
+        if not all(isinstance(word, str) for word in words):
+            raise errors.Unauthenticated()
+        return identity, claims["exp"]
 
-    def _key_of(self, token: GuestProtocol) -> RSAKey:
+    def _find_key(self, token: GuestProtocol) -> RSAKey:
         # Not a key set: for a missing kid the library would pick a key by itself.
         key_id = token.headers().get("kid")
         key = self._keys.find(key_id) if isinstance(key_id, str) else None
@@ -118,74 +111,66 @@ class AccessTokens:
     # --- Playback: a token that opens one lesson's playlists, and nothing else -----------------------
 
     def issue_playback(self, identity: Identity, lesson_id: str, lifetime: timedelta) -> str:
-        """Sign what a player carries in its addresses; `typ` and audience keep it from being an access token."""
-        self._keys.refresh()
-        signing_key = self._keys.signing_key
-        header = {"alg": "RS256", "kid": signing_key.kid, "typ": _PLAYBACK}
-        claims = {
-            "sub": identity.user_id,
-            "sid": identity.family_id,
-            "lesson": lesson_id,
-            "exp": int(time.time() + lifetime.total_seconds()),
-            "iss": self._issuer,
-            "aud": f"{self._audience}/{_PLAYBACK}",
-        }
-        return jwt.encode(header, claims, signing_key, algorithms=["RS256"])
+        """Sign a token for a player's addresses; its `typ` and audience differ from an access token's."""
+        claims = {"sub": identity.user_id, "sid": identity.family_id, "lesson": lesson_id}
+        return self._sign(_PLAYBACK, f"{self._audience}/{_PLAYBACK}", time.time() + lifetime.total_seconds(), claims)
 
     def verify_playback(self, token: str, lesson_id: str) -> tuple[str, str]:
         """Return the user and the login that may play a lesson; raise Unauthenticated."""
-        self._keys.refresh()
-        claims = jwt.JWTClaimsRegistry(
-            iss={"essential": True, "value": self._issuer},
-            aud={"essential": True, "value": f"{self._audience}/{_PLAYBACK}"},
-            exp={"essential": True},
-            lesson={"essential": True, "value": lesson_id},
-        )
+        claims = self._read_claims(_PLAYBACK, token, lesson=lesson_id)
         try:
-            decoded = jwt.decode(token, self._key_of, algorithms=["RS256"])
-            if decoded.header.get("typ") != _PLAYBACK:
-                raise errors.Unauthenticated()
-            claims.validate(decoded.claims)
-            return str(decoded.claims["sub"]), str(decoded.claims["sid"])
-        except (JoseError, ValueError, KeyError, TypeError, AttributeError):
+            return str(claims["sub"]), str(claims["sid"])
+        except KeyError:
             raise errors.Unauthenticated() from None
 
-    # --- Device proofs: this device has logged in to this account; nothing is opened with them --------
+    # --- Device proofs: this device has logged in to this account; they grant no access ---------------
 
     def issue_device_proof(self, account: str, device_id: str) -> str:
-        """Sign that a device has logged in to an account, whose name here is its canonical e-mail address, hashed."""
-        self._keys.refresh()
-        signing_key = self._keys.signing_key
-        header = {"alg": "RS256", "kid": signing_key.kid, "typ": _DEVICE}
-        claims = {
-            "sub": account,
-            "device": device_id,
-            "exp": int(time.time() + DEVICE_PROOF_LIFETIME.total_seconds()),
-            "iss": self._issuer,
-            "aud": f"{self._audience}/{_DEVICE}",
-        }
-        return jwt.encode(header, claims, signing_key, algorithms=["RS256"])
+        """Sign that a device has logged in to an account, named by the hash of its canonical e-mail address."""
+        claims = {"sub": account, "device": device_id}
+        expires_at = time.time() + DEVICE_PROOF_LIFETIME.total_seconds()
+        return self._sign(_DEVICE, f"{self._audience}/{_DEVICE}", expires_at, claims)
 
     def is_device_proof(self, token: str, account: str, device_id: str) -> bool:
-        """Say whether a proof is of this account and device; False for any other text."""
-        self._keys.refresh()
-        claims = jwt.JWTClaimsRegistry(
-            iss={"essential": True, "value": self._issuer},
-            aud={"essential": True, "value": f"{self._audience}/{_DEVICE}"},
-            exp={"essential": True},
-            sub={"essential": True, "value": account},
-            device={"essential": True, "value": device_id},
-        )
+        """Return whether a proof is of this account and device; False for any other text."""
         try:
-            decoded = jwt.decode(token, self._key_of, algorithms=["RS256"])
-            claims.validate(decoded.claims)
-            return decoded.header.get("typ") == _DEVICE
-        except (errors.Unauthenticated, JoseError, ValueError, KeyError, TypeError, AttributeError):
+            self._read_claims(_DEVICE, token, sub=account, device=device_id)
+        except errors.Unauthenticated:
             return False
+        return True
 
-    def jwks(self) -> dict[str, Any]:
-        """The published keys as a JSON Web Key Set (RFC 7517)."""
-        fields = ("kty", "use", "alg", "kid", "n", "e")
+    # --- All three ------------------------------------------------------------------------------------
+
+    def _sign(self, kind: str, audience: str, expires_at: float, claims: Mapping[str, object]) -> str:
+        """Sign claims as a token that expires at a Unix time; `typ` and audience keep each kind from being another."""
+        self._keys.refresh()
+        signing_key = self._keys.signing_key
+        header = {"alg": "RS256", "kid": signing_key.kid, "typ": kind}
+        signed = {**claims, "exp": int(expires_at), "iss": self._issuer, "aud": audience}
+        return jwt.encode(header, signed, signing_key, algorithms=["RS256"])
+
+    def _decode(self, kind: str, token: str, expected: jwt.JWTClaimsRegistry) -> dict[str, Any]:
+        """Return the claims of a token; raise Unauthenticated where it is not of this kind, or a claim is another."""
+        try:
+            decoded = jwt.decode(token, self._find_key, algorithms=["RS256"])
+            if decoded.header.get("typ") != kind:
+                raise errors.Unauthenticated()
+            expected.validate(decoded.claims)
+        except (JoseError, ValueError, KeyError, TypeError, AttributeError):
+            raise errors.Unauthenticated() from None
+        return decoded.claims
+
+    def _read_claims(self, kind: str, token: str, **claims: str) -> dict[str, Any]:
+        """Return the claims of a token that has these, and is of a kind of its own; raise Unauthenticated."""
+        self._keys.refresh()
+        expected = {"iss": self._issuer, "aud": f"{self._audience}/{kind}", **claims}
+        options: dict[str, jwt.ClaimsOption] = {
+            name: {"essential": True, "value": value} for name, value in expected.items()
+        }
+        return self._decode(kind, token, jwt.JWTClaimsRegistry(None, 0, exp={"essential": True}, **options))
+
+    def list_public_keys(self) -> list[PublicKey]:
+        """List the published keys, by which anyone verifies a token."""
         self._keys.refresh()
         keys = [key.as_dict(private=False) for key in self._keys.public_keys.values()]
-        return {"keys": [{field: key[field] for field in fields} for key in keys]}
+        return [PublicKey(str(key["kid"]), str(key["n"]), str(key["e"])) for key in keys]

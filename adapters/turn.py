@@ -1,4 +1,4 @@
-"""ICE servers: STUN, and TURN with credentials that coturn checks by itself (`use-auth-secret`)."""
+"""ICE servers: STUN, and TURN with credentials of coturn's `use-auth-secret`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import NotRequired, TypedDict
 from setting_values import url_host
 from settings import Settings
 
-#: Seconds that a credential lives.
+#: Lifetime of a credential in seconds.
 CREDENTIAL_SECONDS = 3600
 
 

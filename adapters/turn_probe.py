@@ -1,4 +1,4 @@
-"""Probe of a TURN server: a relay taken as a browser takes one (RFC 8656), and given back."""
+"""Probe of a TURN server: a relay allocated as a browser does it (RFC 8656), then released."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from aioice import stun, turn
 import errors
 from setting_values import url_host
 
-#: Seconds that the relay would live if giving it back failed.
+#: Lifetime of the relay in seconds, if the release fails.
 _LIFETIME_SECONDS = 60
 _UNAUTHORIZED = 401
 
 
 class RelayRefused(errors.Refused):
-    """The server answers, and gives no relay; the message says why."""
+    """The server refuses a relay; the message has the reason."""
 
 
 class _Client(turn.TurnClientUdpProtocol):
-    """aioice's client, which ends at once where the network reports that the port is closed."""
+    """aioice's client, which ends at once if the network reports that the port is closed."""
 
     def __init__(self, server: tuple[str, int], username: str, credential: str) -> None:
         super().__init__(server, username, credential, _LIFETIME_SECONDS, turn.DEFAULT_CHANNEL_REFRESH_TIME)
@@ -31,9 +31,9 @@ class _Client(turn.TurnClientUdpProtocol):
 
 
 async def allocate(host: str, port: int, username: str, credential: str) -> str:
-    """Take a relay over UDP, give it back and return its address; raise RelayRefused, OSError or TimeoutError.
+    """Allocate a relay over UDP, release it and return its address; raise RelayRefused, OSError or TimeoutError.
 
-    aioice repeats a request for half a minute before it gives up; callers with less time set a timeout.
+    aioice repeats a request for half a minute; set a shorter timeout if needed.
     """
     loop = asyncio.get_running_loop()
     transport, client = await loop.create_datagram_endpoint(
@@ -44,7 +44,7 @@ async def allocate(host: str, port: int, username: str, credential: str) -> str:
         done, _ = await asyncio.wait({connecting, client.unreachable}, return_when=asyncio.FIRST_COMPLETED)
         relay_host, relay_port = done.pop().result()
         if client.realm is None:
-            raise RelayRefused("it asks for no credentials, so it is no relay of `use-auth-secret`")
+            raise RelayRefused("it requires no credentials, so it does not use `use-auth-secret`")
         return f"{url_host(relay_host)}:{relay_port}"
     except stun.TransactionFailed as failure:
         code = failure.response.error_code

@@ -1,4 +1,4 @@
-"""Runs migrations on the database of the settings that the CLI hands over, one runner at a time."""
+"""Migrations of the database that the CLI passes, one runner at a time."""
 
 import alembic_postgresql_enum
 from alembic import context

@@ -1,1 +1,1 @@
-"""Benchmarks beside the stack that the product might have been built on. Never part of the tests."""
+"""Benchmarks beside comparable products on Node. Never part of the tests."""

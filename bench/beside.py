@@ -1,4 +1,4 @@
-"""Owns servers that are measured beside each other: how they are prepared, started on one core, and ended."""
+"""Servers that are measured beside each other: prepared, started on one core, and stopped."""
 
 from __future__ import annotations
 

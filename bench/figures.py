@@ -1,4 +1,4 @@
-"""Owns what benchmarks leave for docs/performance.md: results/{name}.json beside each report."""
+"""Figures of benchmarks for docs/performance.md: results/{name}.json beside each report."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class Figure:
 
 
 def write(name: str, figures: list[Figure], **more: Any) -> None:
-    """Write the figures of a benchmark, and whatever else it has to say."""
+    """Write the figures of a benchmark, with more of its results."""
     report = {"date": time.strftime("%Y-%m-%d"), **more, "figures": [asdict(each) for each in figures]}
     (RESULTS / f"{name}.json").write_text(json.dumps(report, indent=1) + "\n")
 
 
 def read(name: str) -> dict[str, Any] | None:
-    """What a benchmark left behind; None where it has not been run."""
+    """Read the figures of a benchmark; None if it has not been run."""
     path = RESULTS / f"{name}.json"
     found: dict[str, Any] | None = json.loads(path.read_text()) if path.exists() else None
     return found

@@ -54,7 +54,7 @@ def _ratios(results: dict[str, dict[str, Any]]) -> str:
             if each["peer"]:
                 turned = each["less_is_better"]
                 ratio, goal = each["ours"] / each["peer"], each["goal"]
-                # Above 1 is better, whichever way the figure counts.
+                # Above 1 is better, also for figures of which less is better.
                 rows.append((_short(each), 1 / ratio if turned else ratio, 1 / goal if goal and turned else goal))
     return plots.ratios("Ratio to the peer on Node; above 1 is better", rows)
 

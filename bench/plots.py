@@ -1,4 +1,4 @@
-"""Draws the plots of docs/performance.md: SVG by hand, readable on light and on dark pages."""
+"""Plots of docs/performance.md: hand-written SVG, readable on light and on dark pages."""
 
 from __future__ import annotations
 

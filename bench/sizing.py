@@ -9,12 +9,12 @@ import math
 from typing import Any, NamedTuple
 
 from bench import figures
-from bench.day.learners import CALL
+from bench.day.learners import CALL_SECONDS
 
 #: Learners a day.
 SIZES = {"1x": 100_000, "10x": 1_000_000, "100x": 10_000_000}
 #: How often a learner opens the app in a day, for how many minutes; a day's calls have a sixtieth of their length.
-VISITS, VISIT_MINUTES, CALL_MINUTES = 1.0, 15.0, CALL
+VISITS, VISIT_MINUTES, CALL_MINUTES = 1.0, 15.0, CALL_SECONDS
 #: How full a core, a network or a host is planned to be at the busiest hour: the rest is for its busiest minute, for a
 #: host that is away, and for what differs from this machine.
 FULL = 0.5

@@ -20,7 +20,7 @@ def verify(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
 ) -> None:
-    """Verify the chain of hashes; exit 1 with the first entry that does not fit, where the log was tampered with.
+    """Verify the chain of hashes; exit 1 with the first entry that does not fit, if the log was tampered with.
 
     A chain that lost its last entries still fits: store the printed hash elsewhere, and pass it to the next run.
 

@@ -31,7 +31,8 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="For scripts.")]
     findings = asyncio.run(container.build_doctor(settings, migrations.revisions(settings)).examine())
     if as_json:
         rows = [
-            {"check": each.check, "verdict": each.verdict, "saw": each.summary, "mend": each.fix} for each in findings
+            {"check": each.check, "verdict": each.verdict, "summary": each.summary, "fix": each.fix}
+            for each in findings
         ]
         print(json.dumps(rows))
     else:

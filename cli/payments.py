@@ -19,10 +19,10 @@ def reconcile(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would change, and change nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
 ) -> None:
-    """Ask the providers about every open order, and apply what a lost webhook would have.
+    """Query the providers for every open order, and apply what a lost webhook would have reported.
 
     That includes refunds and disputes of the last month from the provider's dashboard. `parlance worker`
-    does the same every ten minutes. Prints the orders that changed; exit 1 where a provider could not be asked.
+    does the same every ten minutes. Prints the orders that changed; exit 1 if a query failed.
 
     Examples:
 

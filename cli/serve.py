@@ -1,16 +1,23 @@
-"""`parlance serve`: the HTTP and Socket.IO server."""
+"""`parlance serve`: the HTTP and Socket.IO server.
+
+Private parts, held to their source by `tests/contract/test_seams.py`: of uvicorn's `Multiprocess`, the list of its
+processes, and the end of a process's pipe that it keeps open.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import gc
 import logging
+import multiprocessing
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 import settings as configuration
+from errors import Refused
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -21,12 +28,21 @@ log = logging.getLogger("parlance.serve")
 
 def application(openapi: dict[str, Any] | None = None) -> ASGIApp:
     """Build the application of a web process; benchmarks pass an `openapi` with an operation of theirs."""
+    from uvicorn.config import STARTUP_FAILURE
+
     from app import create
 
     # A connection has a hundred objects that stay, which the garbage collector scans again and again: with the default
     # thresholds a connection takes half as much time again where three thousand sockets are open (bench/sockets).
     gc.set_threshold(50_000, 20, 100)
-    return create(openapi=openapi)
+    try:
+        return create(openapi=openapi)
+    except Exception as error:
+        if multiprocessing.parent_process() is None:
+            raise
+        # One of several processes: any other exit code, and uvicorn would start it again and again.
+        log.error("startup_failed reason=%s", error, exc_info=None if isinstance(error, Refused) else error)
+        sys.exit(STARTUP_FAILURE)
 
 
 def server_options(trusted_proxies: list[str]) -> dict[str, Any]:
@@ -45,7 +61,59 @@ def server_options(trusted_proxies: list[str]) -> dict[str, Any]:
         "access_log": False,
         "log_config": None,
         "timeout_keep_alive": 30,
+        # By itself uvicorn would take a failure at startup for an app without a lifespan, and serve all the same.
+        "lifespan": "on",
     }
+
+
+def run_web_processes(
+    app: str, *, host: str, port: int, workers: int = 1, reload: bool = False, trusted_proxies: list[str]
+) -> None:
+    """Serve until stopped; raise Refused where a web process fails at startup. `app` is the path of a function."""
+    # Imported here, so that other commands do not wait for the web stack.
+    import uvicorn
+    from uvicorn.config import STARTUP_FAILURE
+    from uvicorn.supervisors import Multiprocess
+
+    options = {
+        "factory": True,
+        "host": host,
+        "port": port,
+        "workers": workers,
+        "timeout_graceful_shutdown": 10,
+        # A process that still imports does not answer: after uvicorn's 5 s a slow machine would kill each at its start.
+        "timeout_worker_healthcheck": 60,
+        **server_options(trusted_proxies),
+    }
+
+    class Supervisor(Multiprocess):
+        def init_processes(self) -> None:
+            super().init_processes()
+            for process in self.processes:
+                # Held open here, it would keep a ping to a process that has just ended waiting for the whole timeout.
+                process.child_conn.close()
+
+    is_failed = False
+    if workers > 1:
+        # As `uvicorn.run` does it, which returns in the same way when it is stopped and when a process has failed.
+        config = uvicorn.Config(app, **options)
+        supervisor = Supervisor(config, sockets=[config.bind_socket()])
+        supervisor.run()
+        is_failed = any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes)
+    else:
+        try:
+            uvicorn.run(
+                app,
+                reload=reload,
+                reload_includes=["*.py", "*.yaml", "*.lua"] if reload else None,
+                reload_excludes=[".venv", ".parlance", "node_modules", "tests"] if reload else None,
+                app_dir=str(Path(__file__).resolve().parent.parent),
+                **options,
+            )
+        except SystemExit as ended:
+            is_failed = bool(ended.code)
+    if is_failed:
+        raise Refused("the server could not start; correct what the last lines of its log name")
 
 
 def serve(
@@ -62,9 +130,7 @@ def serve(
 
       PORT=8080 parlance serve --host 127.0.0.1
     """
-    # Imported here, so that other commands do not wait for the web stack.
-    import uvicorn
-
+    # Imported here, so that other commands do not wait for all modules.
     from adapters import logs
     from cli import migrations
     from cli.listening import require_free
@@ -83,18 +149,11 @@ def serve(
         log.warning(
             "rate_limits_loose factor=%d; RATE_LIMITS=strict applies those of the contract", settings.rate_limit_factor
         )
-    uvicorn.run(
+    run_web_processes(
         "cli.serve:application",
-        factory=True,
         host=host,
         port=port,
         workers=workers,
         reload=reload,
-        reload_includes=["*.py", "*.yaml", "*.lua"] if reload else None,
-        reload_excludes=[".venv", ".parlance", "node_modules", "tests"] if reload else None,
-        timeout_graceful_shutdown=10,
-        # A process that still imports does not answer: after uvicorn's 5 s a slow machine would kill each at its start.
-        timeout_worker_healthcheck=60,
-        **server_options(settings.trusted_proxies),
-        app_dir=str(Path(__file__).resolve().parent.parent),
+        trusted_proxies=settings.trusted_proxies,
     )

@@ -41,8 +41,8 @@ def remake(
 ) -> None:
     """Generate the HLS of lessons again from their originals, such as after an update or a failure.
 
-    `parlance worker` processes one video at a time; learners play the present HLS until the new one is ready.
-    Exit 0 where every lesson is processed again, 1 where one is not (its line has the reason), 2 for wrong usage.
+    `parlance worker` processes one video at a time; learners play the current HLS until the new one is ready.
+    Exit 0 if every lesson is processed again, 1 if one is not (its line has the reason), 2 for wrong usage.
 
     Examples:
 

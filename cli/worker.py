@@ -8,12 +8,13 @@ import logging
 import signal
 import time
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 import errors
 import jobs
 import settings as configuration
+from instants import utc_now
 
 if TYPE_CHECKING:
     from procrastinate import App, JobContext
@@ -24,16 +25,16 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("parlance.worker")
 
-#: Seconds between two tries to reach a PostgreSQL that is away.
-_AGAIN = 1.0
-#: Seconds until a reason that goes on is logged again.
+#: Seconds between two attempts to reach an unavailable PostgreSQL.
+_RESTART_DELAY_SECONDS = 1.0
+#: Seconds until an unchanged reason is logged again.
 _REPEAT_LOG_SECONDS = 60
 
 
 def worker() -> None:
     """Run background jobs until stopped; start as many as you like.
 
-    A job whose worker died is run again by another within a minute. Ctrl-C finishes what runs, then stops.
+    Another job worker runs a job again whose job worker died, within a minute. Ctrl-C finishes what runs, then stops.
 
     Example: parlance worker
     """
@@ -60,13 +61,13 @@ def _register(queue: App, services: Container, job: jobs.Job[...]) -> None:
     from procrastinate import RetryDecision, RetryStrategy
 
     class Retry(RetryStrategy):
-        """Waits 5, 25, 125 seconds and so on, or as long as the failure asks for."""
+        """Waits of 5, 25, 125 seconds and so on, or the failure's Retry-After."""
 
         def get_retry_decision(self, *, exception: BaseException, job: JobRow) -> RetryDecision | None:
             decision = super().get_retry_decision(exception=exception, job=job)
             seconds = exception.retry_after if isinstance(exception, errors.Unavailable) else None
             if decision and decision.retry_at and seconds and honours_retry_after:
-                return RetryDecision(retry_at=max(decision.retry_at, datetime.now(UTC) + timedelta(seconds=seconds)))
+                return RetryDecision(retry_at=max(decision.retry_at, utc_now() + timedelta(seconds=seconds)))
             return decision
 
     async def run(context: JobContext, /, **arguments: Any) -> None:
@@ -78,7 +79,7 @@ def _register(queue: App, services: Container, job: jobs.Job[...]) -> None:
     task = queue.task(
         name=job.name,
         queue=job.queue,
-        # One at a time of those that come by themselves.
+        # One at a time of each scheduled job.
         queueing_lock=job.name if job.schedule else None,
         retry=Retry(max_attempts=job.max_attempts, exponential_wait=5) if job.max_attempts > 1 else False,
         pass_context=True,
@@ -88,7 +89,7 @@ def _register(queue: App, services: Container, job: jobs.Job[...]) -> None:
 
 
 async def _serve(queue: App, name: str, concurrency: int, reconnect: Callable[[], Awaitable[None]]) -> None:
-    """Do the jobs of one queue; a PostgreSQL that is away ends procrastinate's worker, and another begins.
+    """Run the jobs of one queue; an outage of PostgreSQL ends procrastinate's worker, and another starts.
 
     `reconnect` returns when PostgreSQL can be used again.
     """
@@ -98,22 +99,22 @@ async def _serve(queue: App, name: str, concurrency: int, reconnect: Callable[[]
     while True:
         reason = "its worker stopped"
         try:
-            # It ends by itself, without an error too, where it could not ask for jobs or note that it lives.
+            # It ends by itself, also without an error, if it could not fetch jobs or send its heartbeat.
             await queue.run_worker_async(
                 queues=[name],
                 concurrency=concurrency,
                 delete_jobs="successful",
                 shutdown_graceful_timeout=20,
-                install_signal_handlers=False,  # two would put out each other's
+                install_signal_handlers=False,  # two would replace each other's
             )
         except ConnectorException as error:
             reason = " ".join(str(error.__cause__ or error).split())
         await reconnect()
-        # A reason that goes on, such as a full disk, is not repeated every second.
+        # An unchanged reason, such as a full disk, is not repeated every second.
         if logged is None or logged[0] != reason or time.monotonic() > logged[1] + _REPEAT_LOG_SECONDS:
             log.warning("queue_restarted queue=%s reason=%s", name, reason)
             logged = reason, time.monotonic()
-        await asyncio.sleep(_AGAIN)
+        await asyncio.sleep(_RESTART_DELAY_SECONDS)
 
 
 async def _work(services: Container) -> None:
@@ -124,7 +125,7 @@ async def _work(services: Container) -> None:
 
     async def reconnect() -> None:
         async with one_at_a_time:
-            # What would be a mistake at start is one of somebody else's now, such as a failover, and passes.
+            # What would be a misconfiguration at start has another cause now, such as a failover, and passes.
             check = functools.partial(startup.check_database, services.settings)
             await startup.wait_for("postgresql", check, startup.StartupError)
 
@@ -132,17 +133,17 @@ async def _work(services: Container) -> None:
     bind(queue, services)
     async with queue.open_async():
         if services.settings.is_production and not services.settings.has_push_account:
-            log.warning("FIREBASE_PROJECT_ID is not set: users are told in the app alone")
-        # A video takes minutes of a whole core: mails and payments must not wait behind it, nor it behind them.
+            log.warning("push_disabled reason=%r", "FIREBASE_PROJECT_ID is not set")
+        # A video takes minutes of a whole core: e-mails and payments must not wait behind it, nor it behind them.
         workers = [
             asyncio.create_task(_serve(queue, name, concurrency, reconnect))
             for name, concurrency in ((jobs.DEFAULT_QUEUE, 4), (jobs.VIDEO_QUEUE, 1))
         ]
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, lambda: [each.cancel() for each in workers])
-        log.info("worker is ready")
+        log.info("job_worker_ready")
         try:
             await asyncio.gather(*workers)
         except asyncio.CancelledError:
-            await asyncio.gather(*workers, return_exceptions=True)  # each lets its jobs finish
+            await asyncio.gather(*workers, return_exceptions=True)  # each finishes its jobs
     await services.close()

@@ -1,6 +1,6 @@
-"""The operators' page at /admin-ui: the files of web/admin, a client of the REST contract like any other.
+"""Administration page at /admin-ui: the files of web/admin, a client of the REST contract.
 
-Everything it loads is served from here, and its Content-Security-Policy allows nothing else.
+All its files are served from here; its Content-Security-Policy allows no others.
 """
 
 from __future__ import annotations

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 
-#: Where the address of a client is not known, or not one: all of these share one bucket.
+#: For unknown or invalid addresses, which share one bucket.
 UNKNOWN = "unknown"
-#: The least that one subscriber has of IPv6 (RFC 6177): every address in it may be theirs.
+#: Smallest IPv6 network of a subscriber (RFC 6177), who may use every address in it.
 _IPV6_NETWORK_BITS = 64
 
 

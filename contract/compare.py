@@ -1,7 +1,7 @@
 """Breaking changes: both specs compared with those of the last release, in `contract/released/`.
 
 Run as `python -m contract.compare`; `--release` makes today's specs the last release's. A development tool: the server
-never imports it. A break that is wanted stands in the CHANGELOG under "Breaking", by its place, and raises the version.
+never imports it. An intended break is named by its place in the CHANGELOG under "Breaking", and raises the version.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Break(NamedTuple):
     what: str
 
 
-#: What clients send, or what they read: a change that is harmless in the one may break the other.
+#: Directions: sent by clients, or read by them; a change that is harmless in one may break the other.
 SENT, READ = "sent", "read"
 #: Bounds of what is sent, and whether they may rise.
 _BOUNDS = {
@@ -44,7 +44,7 @@ class Comparison:
         self._seen: set[tuple[str, str, str]] = set()
 
     def breaks(self) -> list[Break]:
-        """List what a client of the old document would stumble over."""
+        """List the changes that break a client of the old document."""
         found = self._paths() if "paths" in self._old else self._events()
         return list(dict.fromkeys(found))
 
@@ -184,7 +184,7 @@ class Comparison:
             one, other = old.get(key, []), new.get(key, [])
             if not one and not other:
                 continue
-            # Each way of what is sent is still taken; each way of what is read was known.
+            # Each sent alternative is still accepted; each read one was known.
             narrow, wide = (one, other) if way == SENT else (other, one)
             for number, branch in enumerate(narrow):
                 pairs = [(branch, each) if way == SENT else (each, branch) for each in wide]
@@ -247,7 +247,7 @@ class Comparison:
 
 
 def _kinds(schema: Document) -> set[str]:
-    """The types that a schema takes; none where it says nothing of them."""
+    """Return the types that a schema accepts; none if it has no `type`."""
     given = schema.get("type", [])
     kinds = {given} if isinstance(given, str) else set(given)
     return kinds | {"null"} if schema.get("nullable") else kinds
@@ -273,7 +273,7 @@ def undeclared(root: Path = ROOT) -> list[str]:
         breaks = Comparison(old, new).breaks()
         lines += [f"{name}: {each.place}: {each.what}" for each in breaks if each.place not in declared]
         before, after = _version(old), _version(new)
-        # Before 1.0 the second number says that something breaks.
+        # Before 1.0 the second number marks a break.
         if breaks and (after[:1] if after[0] else after[:2]) <= (before[:1] if after[0] else before[:2]):
             lines.append(f"{name}: info.version: does not say that something breaks")
     return lines

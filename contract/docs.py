@@ -1,12 +1,11 @@
 """The documentation: Swagger UI over the REST contract, the AsyncAPI viewer over the events, and both specs as JSON.
 
-Everything a page loads is served from here, and each page's Content-Security-Policy allows nothing else.
+All files of the pages are served from here; their Content-Security-Policy allows no others.
 """
 
 from __future__ import annotations
 
 import gzip
-import hashlib
 import re
 from functools import cached_property
 from html import escape
@@ -21,9 +20,12 @@ from starlette.routing import Route
 from swagger_ui_bundle import swagger_ui_path
 
 from contract import served
+from digests import compute_digest
 
 _ASYNCAPI_BUNDLE = Path(__file__).parent.parent / "web" / "vendor" / "asyncapi"
 
+#: Hex digits of a digest that names a file in its ETag and its address.
+_TAG_LENGTH = 16
 _CSS, _JAVASCRIPT = "text/css; charset=utf-8", "text/javascript; charset=utf-8"
 
 POLICY = (
@@ -59,7 +61,7 @@ _PAGE = Template("""\
 </html>
 """)
 
-# The lower half fits the two viewers under the frame, and hides what says nothing where there is one channel.
+# The lower half fits the two viewers under the frame, and hides what is redundant with one channel.
 _STYLE = """\
 body { margin: 0; background: #fff; font-family: system-ui, sans-serif; }
 [id] { scroll-margin-top: 60px; }
@@ -126,7 +128,7 @@ AsyncApiStandalone.render(
       sidebar: {useChannelAddressAsIdentifier: true},
       receiveLabel: "you send",
       replyLabel: "you send",
-      sendLabel: "you hear",
+      sendLabel: "you receive",
     },
   },
   document.getElementById("docs"),
@@ -135,12 +137,12 @@ AsyncApiStandalone.render(
 
 
 class File:
-    """One body, the same for every client: revalidated by ETag, gzipped once, at the first request."""
+    """A static body: revalidated by ETag, gzipped once, at the first request."""
 
     def __init__(self, body: bytes, media_type: str, **headers: str) -> None:
         self.body = body
         # Weak, since the gzipped body carries the same tag.
-        self.etag = f'W/"{_digest(body)}"'
+        self.etag = f'W/"{compute_digest(body)[:_TAG_LENGTH]}"'
         self.media_type = media_type
         self.headers = {
             "Cache-Control": "no-cache",
@@ -154,17 +156,13 @@ class File:
     def gzipped(self) -> bytes:
         return gzip.compress(self.body, mtime=0)
 
-    # Not async: Starlette then calls it in a thread, and compressing 3 MB stops no socket.
+    # Not async: Starlette calls it in a thread, and compressing 3 MB does not block the event loop.
     def respond(self, request: Request) -> Response:
         if self.etag in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers=self.headers)
         if "gzip" not in request.headers.get("accept-encoding", ""):
             return Response(self.body, headers=self.headers, media_type=self.media_type)
         return Response(self.gzipped, headers={**self.headers, "Content-Encoding": "gzip"}, media_type=self.media_type)
-
-
-def _digest(body: bytes) -> str:
-    return hashlib.sha256(body).hexdigest()[:16]
 
 
 class Files:
@@ -180,7 +178,7 @@ class Files:
 
     def asset(self, name: str, body: bytes, media_type: str) -> str:
         """Serve a file under an address that changes with its content, so that browsers keep it; return that."""
-        path = f"{self._folder}/{_digest(body)}/{name}"
+        path = f"{self._folder}/{compute_digest(body)[:_TAG_LENGTH]}/{name}"
         self.serve(path, body, media_type, **{"Cache-Control": "public, max-age=31536000, immutable"})
         return path
 

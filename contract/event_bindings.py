@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 #: Modules of realtime/ whose functions are not themselves events.
 _NOT_EVENTS = ("background", "connection", "emit", "lifecycle", "outcomes")
-#: Codes that any event may be refused with; `x-codes` has those of its own.
+#: Codes of refusals of any event; `x-codes` lists those of one event.
 COMMON_CODES = frozenset(
     {errors.BadPayload.code, errors.RateLimited.code, errors.Unavailable.code, errors.ProductError.code}
 )
-#: What a function that handles an event takes.
+#: Parameters of a function that handles an event.
 _PARAMETERS = ["services", "connection", "body"]
 
 Function = Callable[["Container", SocketConnection, dict[str, Any]], Awaitable["dict[str, Any] | None"]]

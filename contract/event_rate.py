@@ -1,4 +1,4 @@
-"""Rate limit of one socket's events: a token bucket, and when a socket that exceeds it is disconnected."""
+"""Rate limit of one socket's events: a token bucket, and the limit of refusals before a disconnect."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class EventLimit:
     burst: float
 
     def frames(self) -> EventLimit:
-        """Return what a socket may send in frames: enough for events in many fragments, pongs and pings as well."""
+        """Return the limit of frames: enough for fragmented events, pongs and pings."""
         return EventLimit(self.per_second * _FRAMES_PER_EVENT, self.burst * _BURST_FRAMES_PER_EVENT)
 
 
@@ -50,7 +50,7 @@ class EventRate:
         return True
 
     def give_back(self) -> None:
-        """Take back the last event, which will be counted again."""
+        """Remove the last event, which will be counted again."""
         self._spent -= 1
 
     def is_flood(self, limit: EventLimit) -> bool:

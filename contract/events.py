@@ -1,4 +1,4 @@
-"""The Socket.IO server of asyncapi.yaml, every payload held to the spec.
+"""The Socket.IO server of asyncapi.yaml; every payload is validated.
 
 Events of one socket are handled one after another, so that a relay keeps their order.
 """
@@ -38,8 +38,8 @@ def build(services: Container) -> Server:
     bindings = EventBindings(schemas.load(schemas.ASYNCAPI))
     settings = services.settings
     server = _server(settings)
-    # The id says which worker holds the socket, so that an emit needs no look-up.
-    server.eio.generate_id = lambda: f"{services.bus.worker_id}.{secrets.token_urlsafe(15)}"
+    # A socket id starts with the id of its web process, so that an emit needs no look-up.
+    server.eio.generate_id = lambda: f"{services.bus.process_id}.{secrets.token_urlsafe(15)}"
     services.metrics.sockets = lambda: len(server.directory.sockets)
 
     emitter = Emitter(services, server, bindings)
@@ -80,7 +80,7 @@ def _server(settings: Settings) -> Server:
 
 
 class Emitter:
-    """Events to sockets: on any worker by `emit`, on this one by what the bus delivers."""
+    """Events to sockets: of any web process by `emit`, of this one by messages of the bus."""
 
     def __init__(self, services: Container, server: Server, bindings: EventBindings) -> None:
         self._services = services
@@ -90,7 +90,7 @@ class Emitter:
     async def emit(self, socket_id: str, event: Event[object]) -> None:
         """Send an event to a socket, wherever it is; raise ContractError, outside production, against the spec."""
         if self._sends is not None and (problem := self._sends[event.name](event.payload)):
-            raise ContractError(f"{event.name} as it would be sent is not what asyncapi.yaml says: {problem}")
+            raise ContractError(f"the payload of {event.name} does not match asyncapi.yaml: {problem}")
         await self._services.bus.send(socket_id, "emit", event.name, event.payload)
 
     async def deliver(self, socket_id: str, name: str, payload: dict[str, Any]) -> None:
@@ -114,7 +114,7 @@ class Handlers:
         self._server = server
         self._bindings = bindings
         self._checks_output = not services.settings.is_production
-        #: Of the events of this worker, for its log.
+        #: Numbers of events, for the log.
         self._numbers = itertools.count(1)
         self._counts = services.metrics.events
 
@@ -134,7 +134,7 @@ class Handlers:
         return ack
 
     async def _answer(self, socket_id: str, name: str, arguments: tuple[Any, ...]) -> dict[str, Any]:
-        connection = self._server.directory.sockets[socket_id].caller
+        connection = self._server.directory.sockets[socket_id].event_connection
         assert connection is not None
         logs.socket_id.set(socket_id)
         logs.user_id.set(connection.user_id)
@@ -160,7 +160,7 @@ class Handlers:
         body = self._bindings.normalizers[name](body)
         ack: dict[str, Any] = {"ok": True, **(await function(self._services, connection, body) or {})}
         if self._checks_output and (problem := self._bindings.acks[name](ack)):
-            raise ContractError(f"the ack of {name} is not what asyncapi.yaml says: {problem}")
+            raise ContractError(f"the ack of {name} does not match asyncapi.yaml: {problem}")
         return ack
 
 
@@ -176,7 +176,7 @@ def _payload(arguments: tuple[Any, ...]) -> Any:
 
 
 def _payload_problem(body: Any, validator: schemas.Validator) -> str | None:
-    """Describe how a payload breaks the spec, also where it is binary, or nested too deep for JSON Schema."""
+    """Describe how a payload breaks the spec, also one that is binary, or nested too deep for JSON Schema."""
     try:
         return schemas.unstorable(body) or validator(body)
     except (ValueError, RecursionError):

@@ -1,9 +1,8 @@
 """Fast lane of signaling: an offer, an answer or a candidate is read, validated, relayed and acknowledged in one call.
 
-The ordinary way (`events.py`) costs a task and several layers for each event. It remains the one that refuses: what is
-not plain here, or not to be relayed, is left to it unchanged, so there is one set of refusals. A frame
-comes here only while nothing that its socket sent before is unanswered, and what leaves is written at once, so no event
-overtakes another.
+The ordinary path (`events.py`) costs a task and several layers for each event. It makes all refusals: a frame that is
+not plain, or cannot be relayed, goes there unchanged. A frame is handled here only when all earlier ones of its socket
+are answered, and output is written at once, so no event overtakes another.
 """
 
 from __future__ import annotations
@@ -24,17 +23,17 @@ from contract.transport import Socket
 if TYPE_CHECKING:
     from container import Container
 
-#: A whole frame: Engine.IO message, Socket.IO event, id of the ack if one is asked for, name, payload.
+#: A whole frame: Engine.IO message, Socket.IO event, id of the ack if one is requested, name, payload.
 _FRAME = re.compile(rb'42(0|[1-9][0-9]{0,15})?\["(webrtc_(?:offer|answer|ice))",(\{.*\})\]', re.DOTALL)
-#: PostgreSQL refuses NUL in a text, and so does the contract; orjson refuses all else that is no text.
+#: PostgreSQL and the contract refuse NUL in a text; orjson refuses other invalid text.
 _NUL = b"\\u0000"
 _OK = b'[{"ok":true}]'
-#: The events, and what of each is relayed.
+#: The events, and the relayed field of each.
 _FIELDS = {"webrtc_offer": "sdp", "webrtc_answer": "sdp", "webrtc_ice": "candidate"}
 
 
 class FastLane:
-    """Handler of signaling frames of this worker's sockets."""
+    """Handler of signaling frames of this process's sockets."""
 
     def __init__(
         self,
@@ -47,7 +46,7 @@ class FastLane:
         self._relay = services.signaling.relay
         self._take_back = services.signaling.forget_signal
         self._post = services.bus.post
-        self._worker = f"{services.bus.worker_id}."
+        self._id_prefix = f"{services.bus.process_id}."
         self._sockets = server.directory.sockets
         self._server = server
         self._sends = sends
@@ -58,10 +57,10 @@ class FastLane:
         }
 
     def __call__(self, socket: Socket, frame: bytes) -> bool:
-        """Answer a frame of an idle socket; return False, with nothing changed, for one that goes the ordinary way."""
+        """Answer a frame of an idle socket; return False, with nothing changed, for the ordinary path."""
         match = _FRAME.fullmatch(frame)
-        caller = socket.caller
-        if match is None or caller is None or socket.closing or _NUL in frame or socket.binary_parts:
+        connection = socket.event_connection
+        if match is None or connection is None or socket.closing or _NUL in frame or socket.binary_parts:
             return False
         ack_id, event, content = match.groups()
         name, field, validate, head, outcome = self._events[event]
@@ -73,7 +72,7 @@ class FastLane:
             return False
         payload: Any = {field: body[field]}
         try:
-            peer = self._relay(caller.socket_id, body["roomId"], name, payload)
+            peer = self._relay(connection.socket_id, body["roomId"], name, payload)
         except errors.ProductError:
             socket.rate.give_back()
             return False
@@ -81,13 +80,13 @@ class FastLane:
             if peer is not None:
                 self._send(peer, name, payload, head)
             ack = _OK
-        except Exception as exception:  # numbered already, so not to be tried again the ordinary way
-            self._take_back(caller.socket_id, payload["seq"])
-            token = logs.request_id.set(caller.socket_id)
+        except Exception as exception:  # numbered already, so it must not take the ordinary path
+            self._take_back(connection.socket_id, payload["seq"])
+            token = logs.request_id.set(connection.socket_id)
             problem = problems.socket_problem(exception)
             logs.request_id.reset(token)
             outcome = name, problem["code"]
-            self._server.send_refusal(caller.socket_id, problem)
+            self._server.send_refusal(connection.socket_id, problem)
             ack = orjson.dumps([{"ok": False, "error": problem}])
         self._counts[outcome] += 1
         if ack_id is not None:
@@ -96,8 +95,8 @@ class FastLane:
 
     def _send(self, peer: str, name: str, payload: dict[str, Any], head: bytes) -> None:
         if self._sends is not None and (problem := self._sends[name](payload)):
-            raise ContractError(f"{name} as it would be sent is not what asyncapi.yaml says: {problem}")
-        if not peer.startswith(self._worker):
+            raise ContractError(f"the payload of {name} does not match asyncapi.yaml: {problem}")
+        if not peer.startswith(self._id_prefix):
             self._post(peer, "emit", name, payload)
         elif (partner := self._sockets.get(peer)) is not None:
             partner.connection.write(text_frame(b"%b%b]" % (head, orjson.dumps(payload))))

@@ -1,10 +1,10 @@
 """Connexion middleware that answers plain REST requests ahead of the rest of Connexion's stack.
 
 Connexion gives it every operation, with the function that the resolver found for it (`SpecMiddleware.add_api`). A
-request is plain when its path, method, parameters, body and token are what its operation asks for, in their usual
-form. Any other request goes on to the next middleware as it came, with the part of its body that was read, so that
+request is plain if its path, method, parameters, body and token match its operation, in their usual
+form. Any other request goes to the next middleware unchanged, with the part of its body that was read, so that
 every refusal is made in one place. An operation that needs more than a bearer token, simple parameters and a JSON
-body always goes on.
+body always goes there.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import parse_qsl
 
 import orjson
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from connexion.operations import AbstractOperation
     from connexion.spec import Specification
 
-#: Parameters, and schemas of parameters, that say more than this are left to Connexion.
+    from services.identity.logins import Identity
+
+#: Parameters, and schemas of parameters, with other keys are left to Connexion.
 _PARAMETER_KEYS = {"name", "in", "required", "description", "example", "schema"}
 _SCHEMA_KEYS = {"type", "enum", "pattern", "minLength", "maxLength", "minimum", "maximum", "default"}
 _ANNOTATIONS = {"title", "description", "example", "x-may-grow"}
@@ -37,7 +39,7 @@ _NO_SEGMENTS: tuple[str, ...] = ()
 _CONTENT_TYPE = (b"content-type", b"application/json")
 _JSON = frozenset((b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8"))
 
-TokenCheck = Callable[[str], Awaitable[Any]]
+TokenCheck: TypeAlias = "Callable[[str], Awaitable[Identity]]"
 
 
 class _NotPlain(Exception):
@@ -46,17 +48,17 @@ class _NotPlain(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Parameter:
-    """A parameter of type string, integer or boolean: its name in Python, and what its value must be."""
+    """A parameter of type string, integer or boolean: its name in Python, and its rules."""
 
     name: str
     type: str
     validator: schemas.Validator
 
-    def read(self, text: str) -> Any:
+    def read(self, text: str) -> str | int | bool:
         # The regular expressions of Python and of jsonschema-rs agree on ASCII only.
         if not (text.isascii() and text.isprintable()):
             raise _NotPlain
-        value: Any = text
+        value: str | int | bool = text
         if self.type == "integer":
             if not text.isdigit():
                 raise _NotPlain
@@ -76,7 +78,7 @@ class _Plan:
 
     operation: Operation
     check_token: TokenCheck | None
-    #: Whether the token may be left out. One that is sent is checked all the same.
+    #: Whether the token is optional. One that is sent is checked.
     is_public: bool
     path: list[_Parameter]
     query: dict[str, _Parameter]
@@ -87,8 +89,8 @@ class _Plan:
 
     async def read(
         self, scope: Scope, segments: tuple[str, ...], receive: Receive, received: list[Message]
-    ) -> tuple[Any, dict[str, Any]]:
-        """Return the identity and the arguments, messages read added to `received`; raise for a request not plain."""
+    ) -> tuple[Identity | None, dict[str, Any]]:
+        """Return the identity and the arguments, messages read added to `received`; raise _NotPlain otherwise."""
         headers = dict(reversed(scope["headers"]))  # of a repeated header, the first counts
         identity = None
         if self.check_token and not (self.is_public and b"authorization" not in headers):
@@ -169,7 +171,7 @@ class FastPathAPI(RoutedAPI):  # type: ignore[misc]
         if operation.consumes not in ([], ["application/json"]):
             raise _NotPlain
         declared = {each["name"]: each for each in operation.parameters}
-        # A function that takes anything else, or leaves something out, needs what Connexion gives it.
+        # A function with other parameters gets them from Connexion.
         if bound.parameters.keys() != {*declared, *(["body"] if operation.consumes else [])}:
             raise _NotPlain
         parameters: dict[str, dict[str, _Parameter]] = {"path": {}, "query": {}}
@@ -197,7 +199,7 @@ class FastPathAPI(RoutedAPI):  # type: ignore[misc]
         )
 
     def _token_check(self, operation: AbstractOperation) -> tuple[TokenCheck | None, bool]:
-        """Return what checks the operation's token, None where it takes none, and whether it may be left out."""
+        """Return the check of the operation's token, None without one, and whether the token is optional."""
         if not operation.security:
             return None, True
         names = [name for requirement in operation.security for name in requirement]
@@ -215,7 +217,7 @@ def _parameter(name: str, schema: dict[str, Any]) -> _Parameter:
 
 
 def _answer_check(operation: AbstractOperation, status: int) -> Callable[[Answer], str | None]:
-    """Return what describes how an answer differs from the spec, as Connexion validates responses."""
+    """Return the check of answers against the spec, as Connexion validates responses."""
     has_content = "content" in operation.response_definition(status)
     # Connexion adds the document's components, which it has resolved already, and which contain the schema itself.
     schema = {
@@ -264,7 +266,7 @@ class FastPath(SpecMiddleware):  # type: ignore[misc]
         #: The plans of paths without parameters.
         self._exact: dict[tuple[str, str], _Plan] = {}
         self._templates: dict[str, _Templates] = {}
-        #: How many requests of each operation were answered here, by operationId.
+        #: Counts of requests that were answered here, by operationId.
         self.answered: dict[str, int] = {}
 
     def add_api(self, specification: Specification, **options: Any) -> FastPathAPI:

@@ -6,7 +6,7 @@ import struct
 
 #: The first byte of a text message in one frame, the bytes of an empty frame of a client, and the bit that marks a
 #: frame as masked (5.2).
-WHOLE_TEXT, SHORTEST, MASKED = 0x81, 6, 0x80
+WHOLE_TEXT, MIN_FRAME_BYTES, MASKED = 0x81, 6, 0x80
 #: Codes of close frames (7.4.1).
 INVALID_TEXT, POLICY_VIOLATION, GOING_AWAY = 1007, 1008, 1012
 

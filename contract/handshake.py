@@ -1,4 +1,4 @@
-"""The WebSocket handshake: which requests are one, and which of these ask for a session and nothing else."""
+"""The WebSocket handshake: which requests are one, and which of these are plain."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qs
 
-#: The one address that takes WebSockets.
+#: The path of WebSockets.
 PATH = "/socket.io/"
-#: What answers a request's key (RFC 6455, 1.3).
+#: Appended to the request's key in the answer (RFC 6455, 1.3).
 _KEY_SUFFIX = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-#: Parameters that only a session which polls has, and headers of a request that is not plain: a page, whose origin
-#: counts, and one that wishes for more.
+#: Parameters of polling sessions, and headers of requests that are not plain: of a page, whose origin is checked, and
+#: of extensions.
 _ODD_PARAMETERS = {"sid", "j"}
 _ODD_HEADERS = {b"origin", b"sec-websocket-protocol"}
 _BODY_HEADERS = {b"content-length", b"transfer-encoding"}
@@ -23,7 +23,7 @@ _BODY_HEADERS = {b"content-length", b"transfer-encoding"}
 Headers = Sequence[tuple[bytes, bytes]]
 
 
-def key_of(method: str, http_version: str, url: bytes, headers: Headers) -> bytes | None:
+def read_key(method: str, http_version: str, url: bytes, headers: Headers) -> bytes | None:
     """Return the key of a WebSocket handshake (RFC 6455, 4.2.1) for a session; None for any other request."""
     if method != "GET" or http_version != "1.1" or not _is_session(url):
         return None
@@ -70,8 +70,8 @@ def _tokens(values: Sequence[bytes] | None) -> list[str]:
 @functools.lru_cache(maxsize=64)
 def _is_session(url: bytes) -> bool:
     path, _, query = url.decode("latin-1").partition("?")
-    asked = parse_qs(query)
-    return path == PATH and asked.get("EIO") == ["4"] and asked.get("transport") == ["websocket"]
+    parameters = parse_qs(query)
+    return path == PATH and parameters.get("EIO") == ["4"] and parameters.get("transport") == ["websocket"]
 
 
 @functools.lru_cache(maxsize=64)

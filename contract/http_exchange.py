@@ -69,7 +69,7 @@ def check_head(version: str, target: bytes, hosts: int) -> None:
     if hosts != 1 and (hosts or version != "1.0"):  # RFC 9112, 3.2
         raise errors.RequestInvalid("An HTTP/1.1 request has one Host header.")
     if version not in ("1.1", "1.0"):
-        raise errors.RequestInvalid("This server speaks HTTP/1.1; send the request as HTTP/1.1.")
+        raise errors.RequestInvalid("This server supports only HTTP/1.1; send the request as HTTP/1.1.")
     if b"#" in target:
         raise errors.RequestInvalid("The address has a fragment; send it without '#'.")
 
@@ -93,7 +93,7 @@ def refusal(error: errors.ProductError, headers: list[tuple[bytes, bytes]]) -> b
 
 def unreadable(error: httptools.HttpParserError) -> errors.ProductError:
     """Describe why the parser cannot read a request; its messages never repeat what was sent."""
-    if isinstance(error.__context__, errors.ProductError):  # raised by one of our callbacks
+    if isinstance(error.__context__, errors.ProductError):  # raised by a callback of ours
         return error.__context__
     reason = "its address cannot be read" if isinstance(error, httptools.HttpParserCallbackError) else error
     return errors.RequestInvalid(f"This is not a valid HTTP/1.1 request: {reason}.")

@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Time in seconds and size in bytes that each request of a connection may take."""
+    """Limits of each request of a connection, in seconds and bytes."""
 
     #: From the first byte of a head (of the connection, until there is one) to its end.
     head_seconds: float = 10
     #: Request line and header lines together; trailers may have as many again.
     head_bytes: int = 16 * 1024
     head_lines: int = 100
-    #: The request target. RFC 9112 (3) asks servers to take a request line of 8000 octets.
+    #: The request target. RFC 9112 (3) recommends a request line of 8000 octets.
     target_bytes: int = 8 * 1024
     #: A body has to bring this many bytes per second, averaged over this many seconds: a phone in a tunnel may be
     #: silent for almost as long, and the slowest GPRS link is four times as fast.
     body_bytes_per_second: float = 240
     body_seconds: float = 30
-    #: How long a refused client may go on sending, so that a reset does not overtake the refusal (RFC 9112, 9.6).
+    #: How long a refused client may continue to send, so that a reset does not overtake the refusal (RFC 9112, 9.6).
     linger_seconds: float = 2
 
     def allow(self, headers: list[tuple[bytes, bytes]], target: bytes = b"") -> bool:
@@ -101,7 +101,7 @@ class BodyRate:
 
 
 class Flow(FlowControl):
-    """uvicorn's flow control, which reads nothing new while requests that have come whole wait for their turn."""
+    """uvicorn's flow control, which also stops reading while complete requests wait."""
 
     def __init__(self, transport: asyncio.Transport, pipeline: deque[Any]) -> None:
         super().__init__(transport)

@@ -43,7 +43,7 @@ _FRAMING = {b"host", b"expect", b"transfer-encoding"}
 
 
 class HttpProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP, which opens a plain session by itself, ignores other offers, and bounds each request."""
+    """uvicorn's HTTP protocol, which opens plain sessions, ignores other `Upgrade` offers, and limits each request."""
 
     limits: ClassVar[Limits] = Limits()
 
@@ -61,7 +61,7 @@ class HttpProtocol(HttpToolsProtocol):
     #: The key of a handshake whose head has just been read, and the WebSocket that the connection became.
     _key: bytes | None = None
     _websocket: asyncio.Protocol | None = None
-    #: Why nothing more is parsed, and whether that has been sent.
+    #: The error that ended parsing, and whether it has been sent.
     _refusal: errors.ProductError | None = None
     _is_refusal_sent = False
 
@@ -89,7 +89,7 @@ class HttpProtocol(HttpToolsProtocol):
             at += size
 
     def _take(self, piece: bytes | memoryview) -> None:
-        """Parse a piece; count and time it where it is part of a head or a body that goes on."""
+        """Parse a piece; count and time it if it is part of an incomplete head or body."""
         if self._refusal is not None:
             return
         if self._websocket is not None:
@@ -110,7 +110,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._count(len(piece), cycle, is_same_head=is_same_head, is_body=self._body_bytes > body_bytes)
 
     def _count(self, size: int, cycle: RequestResponseCycle | None, *, is_same_head: bool, is_body: bool) -> None:
-        """Hold to its limits what is not complete after a piece of `size` bytes; `cycle` was being read before it."""
+        """Apply the limits to what is incomplete after a piece of `size` bytes; `cycle` was being read before it."""
         if self._in_head:
             if is_same_head:
                 self._head_bytes += size
@@ -133,7 +133,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._timer.start(deadline)
 
     def _take_behind_offer(self, rest: memoryview) -> None:
-        """Go on behind the head of an offer: as a WebSocket, or with the same head without the offer."""
+        """Continue after the head of an offer: as a WebSocket, or with the same head without the offer."""
         while self._key is None:
             try:
                 self.parser.feed_data(handshake.head_without_offer(self.scope, self.url, self.headers))
@@ -180,15 +180,15 @@ class HttpProtocol(HttpToolsProtocol):
     def _handshake_key(self) -> bytes | None:
         method, version = self.scope["method"], self.scope["http_version"]
         if method == "CONNECT":
-            raise errors.RequestInvalid("This server is no proxy: it takes no CONNECT.")
+            raise errors.RequestInvalid("This server is not a proxy and does not support CONNECT.")
         if self._is_answering() or ENGINE not in self.app_state:
             return None  # with answers to come, the connection cannot change its protocol
-        return handshake.key_of(method, version, self.url, self.headers)
+        return handshake.read_key(method, version, self.url, self.headers)
 
     def _begin(self) -> None:
-        """Start the app on the request whose head is read, or have it wait for the answers before its own.
+        """Start the app on the request whose head was read, or queue it behind pending answers.
 
-        uvicorn's `on_headers_complete` asks the parser for the version again (0.4 us) and parses every address as if
+        uvicorn's `on_headers_complete` reads the version again (0.4 us) and parses every address as if
         it were absolute (0.5 us).
         """
         scope, url = self.scope, self.url
@@ -237,7 +237,7 @@ class HttpProtocol(HttpToolsProtocol):
             return
         self._idle_since = self.loop.time()
         if self._in_head:
-            self._head_since = self._idle_since  # it was not asked for while an answer was to come
+            self._head_since = self._idle_since  # no timer ran during the answer
             self._timer.start(self._idle_since + self.limits.head_seconds)
         elif not self._timer.is_running:
             self._timer.start(self._idle_since + self.timeout_keep_alive)
@@ -246,7 +246,7 @@ class HttpProtocol(HttpToolsProtocol):
         return self.cycle is not None and not self.cycle.response_complete
 
     def _upgrade(self, early: bytes) -> None:
-        """Become a WebSocket, which is also given what came with the handshake."""
+        """Become a WebSocket, and pass it the bytes after the handshake."""
         self._timer.stop()
         self._in_head, self.cycle = False, None  # type: ignore[assignment]
         self.handle_websocket_upgrade()
@@ -278,7 +278,7 @@ class HttpProtocol(HttpToolsProtocol):
             if cycle.response_complete:
                 self.transport.close()  # this request has had its answer
                 return
-            # Its app reads that the client is gone, and what it answers goes nowhere.
+            # Its app receives a disconnect, and its answer is dropped.
             cycle.disconnected = True
             cycle.message_event.set()
             if not self.pipeline:
@@ -296,7 +296,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._is_refusal_sent = True
         self._timer.stop()
         if self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete:
-            self.transport.close()  # half an answer can only be broken off
+            self.transport.close()  # a started answer can only be cut off
             return
         record = self.app_state.get(middleware.RECORD_REFUSAL)
         headers = record(self.scope, self.url, error.status) if record is not None else []
@@ -310,10 +310,10 @@ class HttpProtocol(HttpToolsProtocol):
     # --- Time -----------------------------------------------------------------------------------------
 
     def _unset_keepalive_if_required(self) -> None:
-        """Leave the timer alone: bytes by themselves extend nothing."""
+        """Keep the timer: bytes alone extend no deadline."""
 
     def _judge(self) -> None:
-        """Refuse or close what takes too long; else start the timer again."""
+        """Refuse or close a connection after its deadline; else start the timer again."""
         if self._is_refusal_sent:
             self.transport.abort()  # the client has not closed its side in time
             return
@@ -327,20 +327,20 @@ class HttpProtocol(HttpToolsProtocol):
             self._timer.start(deadline)
         elif self._is_answering():
             rate = self.limits.body_bytes_per_second
-            self._refuse(errors.RequestTimeout(f"The body came too slowly: less than {rate:g} bytes per second."))
+            self._refuse(errors.RequestTimeout(f"The body arrived too slowly: less than {rate:g} bytes per second."))
         elif self._in_head:
             seconds = self.limits.head_seconds
-            self._refuse(errors.RequestTimeout(f"The head of a request has to come within {seconds:g} seconds."))
+            self._refuse(errors.RequestTimeout(f"The head of the request did not arrive within {seconds:g} seconds."))
         else:
             self.transport.close()
 
     def _deadline(self, now: float) -> float | None:
-        """Return until when the connection may stay as it is; None while only our answer is awaited."""
+        """Return the deadline of the connection's present state; None while only our answer is pending."""
         cycle, limits = self.cycle, self.limits
         if cycle is not None and not cycle.response_complete:
             if not cycle.more_body:
                 return None
-            # Time in which the client cannot send the body, for our reasons, does not count.
+            # Time in which this side does not read the body does not count.
             is_held = bool(self.pipeline) or self.flow.read_paused or cycle.waiting_for_100_continue
             return self._body_rate.deadline(cycle, self._body_bytes, now, is_held=is_held)
         if self._in_head:

@@ -48,7 +48,7 @@ class ToolError(Exception):
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML that refuses a key written twice; by itself it would keep the last one."""
+    """YAML loader that refuses duplicate keys, of which YAML would keep the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
@@ -70,10 +70,10 @@ def load(text: str) -> Document:
 
 
 def openapi_problems(document: Document) -> list[Problem]:
-    """List what is wrong with openapi.yaml; the project's rules only once it is valid OpenAPI."""
+    """List the faults of openapi.yaml; the project's rules apply once it is valid OpenAPI."""
     if broken := list(broken_references(document)):
         return broken
-    # The validator below checks this too, but without telling which branch of a oneOf came closest.
+    # The validator below checks this too, but does not name the closest branch of a oneOf.
     if misshapen := [_cause(error) for error in Draft4Validator(dict(schema_v30)).iter_errors(document)]:
         return misshapen
     errors = OpenAPIV30SpecValidator(document).iter_errors()
@@ -111,7 +111,7 @@ def _operation_rules(operation: Document, tags: set[str]) -> Iterator[Problem]:
     if not re.fullmatch(rf"handlers\.{module}\.{_NAME}", operation.get("operationId", "")):
         yield ("operationId",), f"should be handlers.{module if own else '<tag>'}.<function>, the function that answers"
     if not operation.get("summary"):
-        yield ("summary",), "an operation says in one line what it does"
+        yield ("summary",), "an operation has a summary in one line"
     for status, response in operation["responses"].items():
         if (status == "default" or status[0] in "45") and response != {"$ref": _PROBLEM}:
             yield ("responses", status), f"an error is answered with {_PROBLEM}"
@@ -120,14 +120,14 @@ def _operation_rules(operation: Document, tags: set[str]) -> Iterator[Problem]:
 
 
 def _idempotent(operation: Document) -> Iterator[Problem]:
-    """An operation is `x-idempotent: true` exactly if it takes the header that says so."""
+    """Check that an operation is `x-idempotent: true` exactly if it takes that header."""
     declared = {"$ref": "#/components/parameters/idempotencyKey"} in operation.get("parameters", [])
     if operation.get("x-idempotent") is not (True if declared else None):
         yield ("x-idempotent",), "goes with the parameter #/components/parameters/idempotencyKey, and is true"
 
 
 def _inputs(document: Document, place: Place, holder: Document) -> Iterator[Part]:
-    """Yield each schema that what a client sends to an operation, or to a path, is held to."""
+    """Yield each schema of a client's input to an operation or a path."""
     sent = [((*place, "parameters", index), part) for index, part in enumerate(holder.get("parameters", []))]
     if "requestBody" in holder:
         sent.append(((*place, "requestBody"), holder["requestBody"]))
@@ -178,7 +178,7 @@ def _event_rules(document: Document, key: str, operation: Document) -> Iterator[
     if not re.fullmatch(rf"realtime\.{_NAME}\.{_NAME}" if receives else rf"emit\.{_NAME}", key):
         yield (), "the key should be " + ("realtime.<module>.<event>" if receives else "emit.<event>")
     if not operation.get("summary"):
-        yield ("summary",), "an operation says in one line what it does"
+        yield ("summary",), "an operation has a summary in one line"
     names = [message.get("name") for _, message in _messages(document, (), operation)]
     if names != [key.rpartition(".")[2]]:
         yield ("messages",), f"there should be one message, whose name is the event's, {key.rpartition('.')[2]}"
@@ -231,7 +231,7 @@ def _lines(problems: Iterable[Problem]) -> list[str]:
 
 
 def _short(message: str) -> str:
-    # A validator quotes what it refuses first, all of it, and says why at the end.
+    # A validator quotes the refused value first, and has the reason at the end.
     return message if len(message) <= 300 else f"{message[:140]} … {message[-140:]}"
 
 

@@ -1,4 +1,4 @@
-"""Rules that `contract/lint.py` holds both specs to."""
+"""Rules of `contract/lint.py` for both specs."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _references(node: Any) -> Iterator[tuple[Place, str]]:
 
 
 def follow(document: Document, place: Place, node: Any) -> Part:
-    """Go on to what `node` refers to, as far as that leads; raise LookupError where it leads nowhere."""
+    """Follow the references of `node` to their end; raise LookupError for a missing target."""
     passed = set()
     while isinstance(node, dict) and "$ref" in node:
         start, *keys = node["$ref"].split("/")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -21,6 +22,8 @@ from contract.operations import OPERATION, WHOLE
 
 if TYPE_CHECKING:
     from settings import Settings
+
+log = logging.getLogger("parlance.startup")
 
 _SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -42,13 +45,13 @@ _TUS_ANSWER = ("Tus-Version", "Tus-Extension", "Tus-Max-Size", "Upload-Expires")
 #: The name in uvicorn's state of `RequestMiddleware.record_refusal`, for `http_server.py`, and the name in a request's
 #: scope of the status with which it was refused while its app was running.
 RECORD_REFUSAL, REFUSED = "parlance.record_refusal", "parlance.refused"
-#: How much of an address that is refused for its length stands in the log.
+#: Logged characters of an address that is refused for its length.
 _LOGGED_PATH_BYTES = 200
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class RequestMiddleware:
-    """Request id, log line, count and security headers; a header that the answer sets itself stays."""
+    """Request id, log line, count and security headers; a header of the answer itself has precedence."""
 
     def __init__(self, app: ASGIApp, settings: Settings, count: Count) -> None:
         self._app = app
@@ -65,7 +68,9 @@ class RequestMiddleware:
         if scope["type"] != "http":
             if scope["type"] == "lifespan":
                 scope.setdefault("state", {})[RECORD_REFUSAL] = self.record_refusal
-            await self._app(scope, receive, send)
+                await _run_lifespan(self._app, scope, receive, send)
+            else:
+                await self._app(scope, receive, send)
             return
         name = request_id(scope)
         token = logs.request_id.set(name)
@@ -94,7 +99,7 @@ class RequestMiddleware:
         finally:
             seconds = time.perf_counter() - started
             if REFUSED in scope:
-                status = scope[REFUSED]  # what the app answers afterwards is not sent
+                status = scope[REFUSED]  # a later answer of the app is not sent
             logs.request(scope["method"], _raw_path(scope), status, seconds)
             self._count(operation[0], status, seconds)
             logs.request_id.reset(token)
@@ -108,11 +113,11 @@ class RequestMiddleware:
             logs.request(scope.get("method", "-"), path, status, 0.0)
             self._count("", status, 0.0)
             logs.request_id.reset(token)
-        cors = self._cors.headers_of(scope) if self._cors is not None else []
+        cors = self._cors.build_headers(scope) if self._cors is not None else []
         return [(b"x-request-id", name.encode()), *self._headers, *cors]
 
     def _without_doubles(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-        """Drop headers that the answer has set itself, which come first."""
+        """Drop our headers that the answer has set itself, which come first."""
         seen: set[bytes] = set()
         kept = []
         for name, value in headers:
@@ -121,6 +126,30 @@ class RequestMiddleware:
             if name in self._names:
                 seen.add(name)
         return kept
+
+
+async def _run_lifespan(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    """Run the app from startup to shutdown; log in one line why one of them fails, and have the server end.
+
+    Starlette reports a traceback to the server, and nothing of what fails while Connexion builds its stack.
+    """
+    phase, is_reported = "startup", False
+
+    async def send_without_reason(message: Message) -> None:
+        nonlocal phase, is_reported
+        if message["type"] == "lifespan.startup.complete":
+            phase = "shutdown"
+        is_reported = message["type"].endswith(".failed")
+        await send({"type": message["type"]})
+
+    try:
+        await app(scope, receive, send_without_reason)
+    except Exception as error:
+        is_mistake = isinstance(error, errors.Refused)
+        log.error("%s_failed reason=%s", phase, error, exc_info=None if is_mistake else error)
+        if not is_reported:
+            await send({"type": f"lifespan.{phase}.failed"})
+        raise
 
 
 def _raw_path(scope: Scope) -> str:
@@ -145,14 +174,14 @@ def _given_id(scope: Scope) -> str | None:
 
 
 class Cors(CORSMiddleware):
-    """starlette's CORS middleware, whose headers need answers that begin in ASGI's own way."""
+    """starlette's CORS middleware, which needs answers in ASGI's standard messages."""
 
     async def simple_response(self, scope: Scope, receive: Receive, send: Send, request_headers: Headers) -> None:
         scope["extensions"] = {}
         await super().simple_response(scope, receive, send, request_headers)
 
-    def headers_of(self, scope: Scope) -> list[tuple[bytes, bytes]]:
-        """Return what an answer to this request gets, where no ASGI app answers."""
+    def build_headers(self, scope: Scope) -> list[tuple[bytes, bytes]]:
+        """Return the CORS headers of an answer that no ASGI app makes."""
         headers = MutableHeaders()
         origin = Headers(scope=scope).get("Origin")
         if origin is not None:

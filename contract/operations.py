@@ -1,8 +1,8 @@
 """Operations of openapi.yaml, bound to their functions. The fast path and Connexion call them in the same way.
 
 `operationId` is the import path of a function in `handlers/`. It takes `services` (the container), the path and
-query parameters in snake_case, `body` where the operation has one, `caller` where it is secured, and `request` for
-headers, cookies and, where no `body` is asked for, the bytes that came. It returns the body, or `(body, headers)`;
+query parameters in snake_case, `body` if the operation has one, `identity` if it is secured, and `request` for
+headers, cookies and, without `body`, the raw bytes. It returns the body, or `(body, headers)`;
 bytes go out as they are, under the Content-Type of those headers. The status is the operation's only 2xx answer.
 """
 
@@ -14,7 +14,7 @@ import pkgutil
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import inflection
 from starlette.requests import Request
@@ -28,11 +28,12 @@ from contract.schemas import ContractError as ContractError
 
 if TYPE_CHECKING:
     from container import Container
+    from services.identity.logins import Identity
 
 METHODS = ("get", "head", "put", "post", "delete", "patch", "options")
 
 JSON_HEADERS = {"Content-Type": "application/json"}
-#: The client of a request whose server does not say who it is, as ASGI's (host, port).
+#: The client of a request without one, as ASGI's (host, port).
 UNKNOWN_CLIENT = (client_addresses.UNKNOWN, 0)
 
 #: The name in a request's scope of a list with one item: the id of the operation that answers it, for metrics.
@@ -45,8 +46,8 @@ WHOLE = "parlance.response.whole"
 _ANONYMOUS = {"Cache-Control": "public, max-age=60", "Vary": "Authorization"}
 _PERSONAL = {"Cache-Control": "private, no-cache", "Vary": "Authorization"}
 
-#: What a handler may take beside the parameters and the body of its operation.
-_INJECTED = ("services", "caller", "request")
+#: Parameters of a handler besides those of its operation and the body.
+_INJECTED = ("services", "identity", "request")
 
 
 class Answer(NamedTuple):
@@ -57,14 +58,14 @@ class Answer(NamedTuple):
     body: bytes | None
 
 
-Call = Callable[[Scope, Receive, Any, dict[str, Any]], Awaitable[Answer]]
+Call: TypeAlias = "Callable[[Scope, Receive, Identity | None, dict[str, Any]], Awaitable[Answer]]"
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
     """An operation with its function.
 
-    `call(scope, receive, caller, arguments)` takes the request in ASGI's terms, the caller where the operation is
+    `call(scope, receive, identity, arguments)` takes the request in ASGI's terms, the identity where the operation is
     secured (None where it is public and no token came), and the arguments by the names of `parameters`, which maps
     those of the spec to those of the function.
     """
@@ -81,7 +82,7 @@ class Operation:
 
 
 class _Body(NamedTuple):
-    """What is done with a JSON body: validation, and the texts in it brought into their stored form."""
+    """Processing of a JSON body: validation, and normalization of its texts."""
 
     validate: schemas.Validator
     normalize: text_fields.Normalizer
@@ -151,7 +152,7 @@ def function_for(operation_id: str) -> Callable[..., Any]:
 
 
 def check_parameters(function: Callable[..., Any], definition: dict[str, Any], document: dict[str, Any]) -> None:
-    """Raise ContractError where the function does not take what path, query and form say, or takes more."""
+    """Raise ContractError unless the function takes exactly the parameters of path, query and form."""
     shared = document["paths"][definition["path"]].get("parameters", [])
     named = [schemas.follow(each, document) for each in (*shared, *definition.get("parameters", []))]
     described = {each["name"] for each in named if each["in"] in ("path", "query")}
@@ -193,8 +194,8 @@ def _bind(
     status = next(int(code) for code in definition["responses"] if str(code).startswith("2"))
     names = list(inspect.signature(function).parameters)
     operation_id, idempotent = definition["operationId"], definition.get("x-idempotent", False)
-    if idempotent and not ("caller" in names and status != 204):
-        raise ContractError(f"openapi.yaml: {operation_id} is x-idempotent, but has no caller or no answer to repeat")
+    if idempotent and not ("identity" in names and status != 204):
+        raise ContractError(f"openapi.yaml: {operation_id} is x-idempotent, but has no identity or no answer to repeat")
     call = _answering(function, services, names, status, is_public=is_public(definition))
     if idempotent:
         call = _repeatable(call, services, operation_id, status)
@@ -217,23 +218,23 @@ def _bind(
 def _answering(
     function: Callable[..., Any], services: Container, names: list[str], status: int, *, is_public: bool
 ) -> Call:
-    """Call the handler with what it takes, and encode what it returns."""
-    wants_caller, wants_request = "caller" in names, "request" in names
+    """Call the handler with its parameters, and encode its result."""
+    takes_identity, takes_request = "identity" in names, "request" in names
 
-    async def answer(scope: Scope, receive: Receive, caller: Any, arguments: dict[str, Any]) -> Answer:
-        # Copied: what belongs to the request alone is no part of what a repeat is compared by.
+    async def answer(scope: Scope, receive: Receive, identity: Identity | None, arguments: dict[str, Any]) -> Answer:
+        # Copied: a repeat is compared by the arguments without those of the request.
         given = dict(arguments)
-        if wants_caller:
-            given["caller"] = caller
-        if wants_request:
+        if takes_identity:
+            given["identity"] = identity
+        if takes_request:
             given["request"] = Request(scope, receive)
         result = await function(services, **given)
         content, headers = result if isinstance(result, tuple) else (result, {})
         if is_public:
-            headers = {**(_ANONYMOUS if caller is None else _PERSONAL), **headers}
+            headers = {**(_ANONYMOUS if identity is None else _PERSONAL), **headers}
         if content is None:
             return Answer(status, headers, None)
-        if isinstance(content, bytes):  # its headers say what it is
+        if isinstance(content, bytes):  # with the Content-Type of its headers
             return Answer(status, headers, content)
         return Answer(status, {**headers, **JSON_HEADERS} if headers else JSON_HEADERS, encode_json(content))
 
@@ -241,17 +242,18 @@ def _answering(
 
 
 def _repeatable(call: Call, services: Container, operation_id: str, status: int) -> Call:
-    """Answer a request with an `Idempotency-Key` once, and its repeats with the same."""
+    """Handle a request with an `Idempotency-Key` once, and repeat its answer."""
 
-    async def answer(scope: Scope, receive: Receive, caller: Any, arguments: dict[str, Any]) -> Answer:
+    async def answer(scope: Scope, receive: Receive, identity: Identity | None, arguments: dict[str, Any]) -> Answer:
         key = dict(scope["headers"]).get(_IDEMPOTENCY_KEY)
         if key is None:
-            return await call(scope, receive, caller, arguments)
-        attempt = await services.idempotency.begin(caller.user_id, operation_id, key.decode("latin-1"), arguments)
+            return await call(scope, receive, identity, arguments)
+        assert identity is not None, "bind refuses a repeatable operation without an identity"
+        attempt = await services.idempotency.begin(identity.user_id, operation_id, key.decode("latin-1"), arguments)
         if attempt.answer is not None:
             return Answer(status, {**JSON_HEADERS, "Idempotent-Replayed": "true"}, attempt.answer.encode())
         try:
-            answered = await call(scope, receive, caller, arguments)
+            answered = await call(scope, receive, identity, arguments)
         except BaseException:
             await services.idempotency.abandon(attempt)
             raise
@@ -262,19 +264,19 @@ def _repeatable(call: Call, services: Container, operation_id: str, status: int)
 
 
 def _limited(call: Call, services: Container, operation_id: str, limits: list[rate_limits.Limit]) -> Call:
-    async def answer(scope: Scope, receive: Receive, caller: Any, arguments: dict[str, Any]) -> Answer:
+    async def answer(scope: Scope, receive: Receive, identity: Identity | None, arguments: dict[str, Any]) -> Answer:
         client = (scope.get("client") or UNKNOWN_CLIENT)[0]
-        async with rate_limits.counted(services, operation_id, limits, client, caller, arguments.get("body")):
-            return await call(scope, receive, caller, arguments)
+        async with rate_limits.counted(services, operation_id, limits, client, identity, arguments.get("body")):
+            return await call(scope, receive, identity, arguments)
 
     return answer
 
 
 def _normalizing(call: Call, normalize: text_fields.Normalizer) -> Call:
-    async def answer(scope: Scope, receive: Receive, caller: Any, arguments: dict[str, Any]) -> Answer:
+    async def answer(scope: Scope, receive: Receive, identity: Identity | None, arguments: dict[str, Any]) -> Answer:
         if "body" in arguments:
             arguments["body"] = normalize(arguments["body"])
-        return await call(scope, receive, caller, arguments)
+        return await call(scope, receive, identity, arguments)
 
     return answer
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from connexion.lifecycle import ConnexionRequest
     from starlette.types import Scope
 
-#: As JSON writes one. Python's `int` also takes a plus, spaces, underscores and the digits of any script.
+#: As in JSON. Python's `int` also accepts a plus, spaces, underscores and the digits of any script.
 _INTEGER = re.compile("-?[0-9]{1,19}")
 
 
@@ -34,7 +34,7 @@ class Parameters(ParameterValidator):  # type: ignore[misc]
                 raise errors.RequestInvalid(f"'{name}' is given more than once")
         for name, text in given:
             if types.get(name) == "integer" and not _INTEGER.fullmatch(text):
-                raise errors.RequestInvalid(f"'{name}' is not what the contract says")
+                raise errors.RequestInvalid(f"'{name}' does not match the contract")
 
     def validate_query_parameter_list(self, request: ConnexionRequest, security_params: Any = None) -> set[str]:
         unknown: set[str] = super().validate_query_parameter_list(request, security_params)
@@ -48,4 +48,4 @@ class Parameters(ParameterValidator):  # type: ignore[misc]
         parameter_type: str, value: Any, param: dict[str, Any], param_name: Any = None
     ) -> str | None:
         problem: str | None = ParameterValidator.validate_parameter(parameter_type, value, param, param_name)
-        return f"'{param['name']}' is not what the contract says" if problem else None
+        return f"'{param['name']}' does not match the contract" if problem else None

@@ -1,7 +1,7 @@
 """The practice page: a client of both contracts, at `/` and where emails and payments link to.
 
-The page decides by its address what it shows. What it loads comes from here, under an address that changes with it;
-pictures and the segments of videos come from storage.
+The page routes by its address. Its files are served here, under addresses that change with their content; pictures and
+segments of videos come from storage.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def routes(pictures: str, videos: str) -> list[Route]:
 
 
 def _policy(pictures: str, videos: str) -> str:
-    """Open what documents may do to storage: pictures, segments by scripts, and by the player of a browser."""
+    """Extend the Content-Security-Policy by storage: pictures, and segments for scripts and the browser's player."""
     policy = POLICY.replace("img-src 'self' data:", f"img-src 'self' data: {pictures}")
     policy = policy.replace("connect-src 'self'", f"connect-src 'self' {videos}")
-    # A script's player feeds the element through an address of its own making. No page parses HTML, so no script may.
+    # hls.js plays through a blob: address. No page parses HTML, so no script may.
     return f"{policy}; media-src 'self' blob: {videos}; require-trusted-types-for 'script'; trusted-types 'none'"

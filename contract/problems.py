@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
 
 import orjson
-import psycopg
 import redis.exceptions
-import sqlalchemy.exc
 from starlette.exceptions import HTTPException
 
 import errors
+from adapters import database
 
 log = logging.getLogger("parlance.contract")
 
-_AWAY = (
+#: Errors that pass. Fewer than `adapters.redis.UNAVAILABLE`: a command that Redis refuses is a mistake of ours here.
+_TRANSIENT_ERRORS = (
     redis.exceptions.ConnectionError,
     redis.exceptions.TimeoutError,
     redis.exceptions.BusyLoadingError,
     redis.exceptions.ReadOnlyError,
-    sqlalchemy.exc.OperationalError,
-    sqlalchemy.exc.InterfaceError,
-    sqlalchemy.exc.TimeoutError,
-    psycopg.OperationalError,
+    *database.UNAVAILABLE,
     asyncio.TimeoutError,
     ConnectionError,
 )
@@ -46,7 +42,7 @@ def as_product_error(exception: BaseException) -> errors.ProductError:
     """Return the error of any exception; an unknown one is logged with its traceback and becomes `internal`."""
     if isinstance(exception, errors.ProductError):
         return exception
-    if isinstance(exception, _AWAY):
+    if isinstance(exception, _TRANSIENT_ERRORS):
         log.warning("dependency_unavailable error=%s detail=%r", type(exception).__name__, str(exception))
         return errors.Unavailable()
     if isinstance(exception, HTTPException) and exception.status_code == errors.Unauthenticated.status:
@@ -54,7 +50,7 @@ def as_product_error(exception: BaseException) -> errors.ProductError:
     if isinstance(exception, HTTPException) and exception.status_code in _BY_STATUS:
         # The framework's details of these two repeat their titles.
         detail = None if exception.status_code in (404, 405) else exception.detail
-        # What the framework says may repeat a header or a name of the request, however long.
+        # The framework's text may repeat a header or a name of the request, of any length.
         return _BY_STATUS[exception.status_code](detail and detail[:200])
     log.error("unexpected_error type=%s", type(exception).__name__, exc_info=exception)
     return errors.Internal()
@@ -80,7 +76,7 @@ def problem_response(error: errors.ProductError) -> tuple[bytes, dict[str, str]]
     return orjson.dumps(body), headers
 
 
-def socket_problem(exception: BaseException) -> dict[str, Any]:
+def socket_problem(exception: BaseException) -> dict[str, str]:
     """Render any exception as the `{code, message}` of the socket's `error` event and acks."""
     error = as_product_error(exception)
     if error.code not in errors.SOCKET_CODES:

@@ -1,6 +1,6 @@
-"""Writes the Python types of both specs: wire/rest.py and wire/events.py, a TypedDict for each schema.
+"""Python types of both specs: wire/rest.py and wire/events.py, a TypedDict for each schema.
 
-Run as `python -m contract.python_types`, with `--check` to be told what is stale. A development tool: the server never
+Run as `python -m contract.python_types`, with `--check` to list what is stale. A development tool: the server never
 imports it.
 """
 
@@ -24,14 +24,14 @@ MODULES = {"rest.py": "openapi.yaml", "events.py": "asyncapi.yaml"}
 
 
 def generate(contracts: Path = ROOT, output: Path = WIRE, *, check: bool = False) -> None:
-    """Write the modules; with `check`, raise ToolError where one is not what would be written."""
+    """Write the modules; with `check`, raise ToolError for a stale one."""
     for name, spec in MODULES.items():
         text = _write(schemas.load(contracts / spec), spec)
         path = output / name
         if not check:
             path.write_text(text, encoding="utf-8")
         elif not path.exists() or path.read_text(encoding="utf-8") != text:
-            raise ToolError(f"wire/{name} is not what {spec} says; run: make types")
+            raise ToolError(f"wire/{name} is stale; run: make types")
 
 
 def _write(document: dict[str, Any], spec: str) -> str:
@@ -63,7 +63,7 @@ def _write(document: dict[str, Any], spec: str) -> str:
 
 
 def main(arguments: list[str]) -> None:
-    """Write the types, or say which are stale."""
+    """Write the types, or list the stale ones."""
     try:
         generate(check="--check" in arguments)
     except ToolError as error:

@@ -16,15 +16,16 @@ from models import email_addresses
 
 if TYPE_CHECKING:
     from container import Container
+    from services.identity.logins import Identity
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 class Limit(NamedTuple):
-    """`calls` in `seconds`, counted for each `per`: `ip`, or `account` (the caller, else the e-mail of the body).
+    """`calls` in `seconds`, counted for each `per`: `ip`, or `account` (the identity, else the e-mail of the body).
 
     With `failures` a call counts only if it is answered with 401, and a device that proves an earlier login to the
-    account is counted apart: guesses of others cannot lock the owner out.
+    account is counted separately, so that failed logins of others cannot lock the owner out.
     """
 
     calls: int
@@ -32,11 +33,13 @@ class Limit(NamedTuple):
     per: str
     failures: bool = False
 
-    async def take(self, services: Container, operation_id: str, client: str, caller: Any, body: Any) -> CountedCall:
+    async def take(
+        self, services: Container, operation_id: str, client: str, identity: Identity | None, body: Any
+    ) -> CountedCall:
         """Count a call; raise RateLimited."""
         who = client_addresses.canonical(client)
         if self.per == "account":
-            who = caller.user_id if caller else email_addresses.account_key(body["email"])
+            who = identity.user_id if identity else email_addresses.account_key(body["email"])
             proof = body.get("deviceProof") if self.failures and body else None
             if proof is not None and services.logins.is_known_device(proof, body["email"], body["deviceId"]):
                 who += f":{body['deviceId']}"
@@ -45,16 +48,16 @@ class Limit(NamedTuple):
 
 @asynccontextmanager
 async def counted(
-    services: Container, operation_id: str, limits: list[Limit], client: str, caller: Any, body: Any
+    services: Container, operation_id: str, limits: list[Limit], client: str, identity: Identity | None, body: Any
 ) -> AsyncIterator[None]:
-    """Count a call while it is carried out.
+    """Count a call while it runs.
 
-    Where only failures count, it is counted first and given back at the end, so that no more calls than the limit run
+    If only failures count, it is counted first and removed at the end, so that no more calls than the limit run
     at once. A cancelled one stays counted.
     """
     provisional: list[CountedCall] = []
     for limit in limits:
-        taken = await limit.take(services, operation_id, client, caller, body)
+        taken = await limit.take(services, operation_id, client, identity, body)
         if limit.failures:
             provisional.append(taken)
     try:

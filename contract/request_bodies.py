@@ -1,4 +1,4 @@
-"""Bodies of REST requests: Connexion's validators of JSON and of uploads, and what stands before them."""
+"""Bodies of REST requests: Connexion's validators of JSON and of uploads, and a middleware before them."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ import errors
 from contract import schemas
 
 MAX_JSON_BYTES = 64 * 1024
-#: What multipart may wrap around the file of an upload.
+#: Maximum bytes of multipart around the file of an upload.
 _MULTIPART_OVERHEAD_BYTES = 4096
 
 
 def replay(messages: list[Message], receive: Receive) -> Receive:
-    """Return a `receive` that gives `messages` before it goes on."""
+    """Return a `receive` that yields `messages` first."""
     pending = iter(messages)
 
     async def replayed() -> Message:
@@ -32,7 +32,7 @@ def replay(messages: list[Message], receive: Receive) -> Receive:
 
 
 class JsonBody:
-    """Validator of a JSON body in place of Connexion's, which answers 500 to bytes that are not UTF-8."""
+    """Validator of a JSON body instead of Connexion's, which answers 500 to invalid UTF-8."""
 
     #: By operationId, in a subclass: Connexion makes a JsonBody for each request.
     validators: ClassVar[dict[str, schemas.Validator]]
@@ -67,7 +67,7 @@ async def _read(receive: Receive, headers: Headers) -> bytes:
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise errors.RequestInvalid("the body broke off")
+            raise errors.RequestInvalid("the body is incomplete; send the request again")
         chunks.append(message.get("body", b""))
         size += len(chunks[-1])
         if size > MAX_JSON_BYTES:
@@ -79,7 +79,7 @@ async def _read(receive: Receive, headers: Headers) -> bytes:
 class Upload:
     """Validator of a multipart body: one part of limited size, checked while it streams.
 
-    Connexion's form parser takes any size, and drops parts that the operation does not name.
+    Connexion's form parser accepts any size, and drops unknown parts.
     """
 
     #: Bytes by operationId (`x-max-bytes`), in a subclass.
@@ -121,10 +121,10 @@ class Upload:
 
 
 class ContentType:
-    """Middleware that writes Content-Type in the form Connexion compares, and drops it where the spec names no body.
+    """Middleware that normalizes Content-Type for Connexion, and drops it for operations without a body.
 
-    In `Application/JSON ; charset=utf-8` Connexion would find no JSON; and it reads a form, files of any size included,
-    for every operation.
+    Connexion does not recognize `Application/JSON ; charset=utf-8`, and reads a form, with files of any size, for every
+    operation.
     """
 
     def __init__(self, app: ASGIApp, with_body: Set[str]) -> None:

@@ -1,4 +1,4 @@
-"""The REST app of openapi.yaml: Connexion, which routes every operation and holds each request to the spec.
+"""The REST app of openapi.yaml: Connexion, which routes every operation and validates each request.
 
 Its stack begins with `contract/fast_path.py`, which answers plain requests sooner.
 """
@@ -39,12 +39,12 @@ from contract.security import bearer_handler, with_optional_schemes
 if TYPE_CHECKING:
     from container import Container
 
-# Each request of an operation that takes several content types would be warned of, six times.
+# Connexion would log six warnings for each request of an operation with several content types.
 logging.getLogger("connexion.operations").setLevel(logging.ERROR)
 
 
 class BoundResolver(Resolver):  # type: ignore[misc]
-    """Resolver of operations to their bound functions; Connexion asks several times for each."""
+    """Resolver of operations to their bound functions, cached: Connexion resolves each several times."""
 
     def __init__(self, operations: dict[str, Operation]) -> None:
         super().__init__()
@@ -82,9 +82,9 @@ class OperationName:
 
 
 class PlainPaths:
-    """Middleware that answers 404 to paths that Connexion's router would take for others.
+    """Middleware that answers 404 to paths that Connexion's router would match or redirect by mistake.
 
-    Starlette redirects `/health/` to the address in the Host header, and a pattern overlooks a line break at the end.
+    Starlette redirects `/health/` to the address in the Host header, and a pattern ignores a line break at the end.
     """
 
     def __init__(self, app: ASGIApp) -> None:

@@ -22,8 +22,8 @@ ASYNCAPI = ROOT / "asyncapi.yaml"
 
 Validator = Callable[[Any], "str | None"]
 
-#: What an integer refers to beside its own type. JSON Schema takes 1.0, -0.0 and 1e3 for integers, but draft 4 did not:
-#: they arrive as floats, whose fraction, sign of zero and exponent neither the code nor the database expects.
+#: Referenced by each integer. JSON Schema accepts 1.0, -0.0 and 1e3 as integers, unlike draft 4: they arrive as floats,
+#: which neither the code nor the database expects.
 _WRITTEN_AS_INTEGER = "urn:parlance:written-as-integer"
 _DRAFT_4 = "http://json-schema.org/draft-04/schema#"
 _REGISTRY = jsonschema_rs.Registry(
@@ -35,7 +35,7 @@ _REGISTRY = jsonschema_rs.Registry(
 
 
 class ContractError(errors.Refused):
-    """The spec and the code disagree; the message says where. Raised at start."""
+    """The spec and the code disagree; the message names the place. Raised at start."""
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -91,7 +91,7 @@ class TextRule:
 def compiled(schema: dict[str, Any], document: dict[str, Any], *, check_texts: bool = True) -> Validator:
     """Compile `schema`, whose `$ref`s point into `document`; the result describes a mismatch, or returns None.
 
-    Without `check_texts` `x-text` is not held: rows that are older than the rule are still answered.
+    Without `check_texts` `x-text` is not checked: rows older than the rule are still returned.
     """
     whole = {"components": _draft_2020(document.get("components", {})), **_draft_2020(schema)}
     keywords: dict[str, Any] = {"x-text": TextRule} if check_texts else {}
@@ -102,7 +102,7 @@ def compiled(schema: dict[str, Any], document: dict[str, Any], *, check_texts: b
             if validator.is_valid(instance):
                 return None
             error = next(validator.iter_errors(instance))
-        except ValueError:  # nesting is all that it says this of
+        except ValueError:  # raised for deep nesting only
             return "the body is nested too deep"
         return describe(list(error.instance_path), error.kind, error.instance)
 
@@ -110,7 +110,7 @@ def compiled(schema: dict[str, Any], document: dict[str, Any], *, check_texts: b
 
 
 def describe(path: list[str | int], kind: Any, instance: Any = None) -> str:
-    """Describe in one sentence which rule is broken where."""
+    """Describe in one sentence the broken rule and its place."""
     facts = kind.as_dict() if hasattr(kind, "as_dict") else {}
     name = kind.name if hasattr(kind, "name") else str(kind)
     where = ".".join(str(part) for part in path)
@@ -152,7 +152,7 @@ def _names(value: Any) -> str:
 
 
 def unstorable(value: Any) -> str | None:
-    """Describe what a string in `value` has that PostgreSQL refuses: NUL or half of a surrogate pair."""
+    """Describe what PostgreSQL refuses in a string of `value`: NUL or half of a surrogate pair."""
     unread = [value]  # no recursion: JSON nests deeper than Python calls
     while unread:
         each = unread.pop()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from container import Container
     from services.identity.logins import Identity
 
-#: Marks, in the document that Connexion gets, a scheme whose token may be left out.
+#: Marks, in the document for Connexion, a scheme with an optional token.
 OPTIONAL = "x-optional"
 
 
@@ -28,7 +28,7 @@ class Bearer(BearerSecurityHandler):  # type: ignore[misc]
     services: ClassVar[Container]
 
     def token_check(self, scheme: dict[str, Any]) -> Callable[[str], Awaitable[Identity]]:
-        """Return what turns a token into its identity, or raises, for a scheme of the spec."""
+        """Return the function of a scheme that maps a token to its identity, or raises."""
         module_name, _, name = scheme["x-bearerInfoFunc"].rpartition(".")
         return functools.partial(getattr(importlib.import_module(module_name), name), self.services)
 
@@ -43,7 +43,7 @@ class Bearer(BearerSecurityHandler):  # type: ignore[misc]
             if kind != "bearer":
                 return NO_VALUE
             identity = await check(token)
-            return {"sub": identity.user_id, "identity": identity}  # Connexion asks for a dict
+            return {"sub": identity.user_id, "identity": identity}  # Connexion requires a dict
 
         return verify
 
@@ -54,7 +54,7 @@ def bearer_handler(services: Container) -> type[Bearer]:
 
 
 def with_optional_schemes(document: dict[str, Any]) -> dict[str, Any]:
-    """Return the document with `[{}, {bearer: []}]` as one scheme, in which a token may be left out.
+    """Return the document with `[{}, {bearer: []}]` as one scheme with an optional token.
 
     Connexion takes the first requirement that is met: with `{}` no token is read, and an invalid one is accepted.
     """

@@ -1,9 +1,9 @@
-"""The specs as clients read them: answers are open to growth, what is sent is as strict as in the tree.
+"""The specs as served to clients: answers are open, inputs as strict as in the tree.
 
-In the files of the tree answers are closed, which holds the product's own tests to every field. A generated client
-that took this for a promise would break at the first new field or value, so the served documents leave it out:
-objects of answers accept fields they don't name, and a list marked `x-may-grow` becomes a plain string whose known
-values stand in `x-extensible-enum`, for generators make a closed type of an `enum`. A schema that is both sent and
+In the files of the tree answers are closed, so that tests check every field. A client generated from these
+would break at the first new field or value, so the served documents are open:
+objects of answers accept unknown fields, and a list marked `x-may-grow` becomes a plain string whose known
+values are in `x-extensible-enum`, because generators make a closed type of an `enum`. A schema that is both sent and
 read is split: the one that is sent is named `<name>Input`.
 """
 

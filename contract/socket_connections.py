@@ -1,4 +1,4 @@
-"""Socket.IO connections of this worker: handshake, disconnect, and the end of the logins behind them."""
+"""Socket.IO connections of this web process: handshake, disconnect, and the end of the logins behind them."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from container import Container
     from contract.socket_server import Server
 
-#: Between two tries to record a disconnect while Redis or PostgreSQL is unavailable.
+#: Between two attempts to record a disconnect while Redis or PostgreSQL is unavailable.
 _RETRY_SECONDS = 1.0
 
 
 class Connections:
-    """Handlers of `connect` and `disconnect`, and what keeps the record of a user's sockets true."""
+    """Handlers of `connect` and `disconnect`, and updates of the record of a user's sockets."""
 
     def __init__(self, services: Container, server: Server, emit: EmitTo) -> None:
         self._services = services
@@ -33,14 +33,14 @@ class Connections:
         self._tasks = BackgroundTasks()
 
     def present(self) -> list[str]:
-        """List the sockets of this worker that are through the handshake."""
-        return [socket_id for socket_id, held in self._sockets.items() if held.caller is not None]
+        """List the sockets of this process that have completed the handshake."""
+        return [socket_id for socket_id, held in self._sockets.items() if held.event_connection is not None]
 
     async def record_again(self) -> None:
-        """Enter this worker's sockets anew, after Redis lost its data."""
+        """Record this process's sockets again, after Redis lost its data."""
         for socket_id, held in list(self._sockets.items()):
-            if held.caller is not None:
-                self._services.user_sockets.add(held.caller.user_id, socket_id)
+            if held.event_connection is not None:
+                self._services.user_sockets.add(held.event_connection.user_id, socket_id)
 
     async def connect(self, socket_id: str, environ: dict[str, Any], auth: Any = None) -> None:
         logs.request_id.set(socket_id)
@@ -50,23 +50,23 @@ class Connections:
             raise HandshakeRefused(problems.as_product_error(exception).code) from None
         if socket_id in self._sockets:  # it may have disconnected meanwhile
             connection = SocketConnection(identity.user_id, identity.family_id, socket_id, self._emit)
-            self._sockets[socket_id].caller = connection
+            self._sockets[socket_id].event_connection = connection
             self._services.user_sockets.add(identity.user_id, socket_id)
             lifecycle.connected(self._services, connection)
 
     async def disconnect(self, socket_id: str, reason: str) -> None:
         held = self._sockets.get(socket_id)
-        if held is None or held.caller is None:
+        if held is None or held.event_connection is None:
             return
         logs.request_id.set(socket_id)
-        connection, held.caller = held.caller, None
+        connection, held.event_connection = held.event_connection, None
         self._services.user_sockets.remove(connection.user_id, socket_id)
         if not await self._record_disconnect(connection):
             # In a task: the connection closes at once, also while Redis or PostgreSQL is unavailable.
             self._tasks.start(self._retry_disconnect(connection))
 
     async def _record_disconnect(self, connection: SocketConnection) -> bool:
-        """Record that a socket is gone; return False where that has to be tried again."""
+        """Record that a socket is gone; return False if that has to be retried."""
         try:
             await lifecycle.disconnect(self._services, connection)
         except Exception as exception:
@@ -82,5 +82,5 @@ class Connections:
     def end_logins(self, ended: set[str]) -> None:
         """Disconnect every socket of the logins that have ended."""
         for socket_id, held in list(self._sockets.items()):
-            if held.caller is not None and held.caller.family_id in ended:
+            if held.event_connection is not None and held.event_connection.family_id in ended:
                 self._tasks.start(self._server.disconnect(socket_id))

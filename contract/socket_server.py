@@ -28,11 +28,11 @@ log = logging.getLogger("parlance.events")
 
 #: Binary parts that one event or acknowledgement may announce; none is used.
 _MAX_ATTACHMENTS = 10
-#: What is known of the request that a session began with.
+#: Key of the request that a session began with.
 _NO_ENVIRON: dict[str, Any] = {}
 #: Where the engine listens, with or without a slash at the end.
 _PATH = "/socket.io/"
-#: An event of the default namespace, without its Engine.IO type; the group is the id of the ack it asks for.
+#: An event of the default namespace, without its Engine.IO type; the group is the id of the requested ack.
 _EVENT = re.compile(r"2(0|[1-9][0-9]{0,15})?\[")
 #: The type of a Socket.IO packet that announces binary parts, and how many.
 _ATTACHMENTS = re.compile(r"[0-9]([0-9]+)-")
@@ -40,7 +40,7 @@ _BINARY_TYPES = packet.BINARY_EVENT, packet.BINARY_ACK
 
 
 class Directory(socketio.AsyncManager):  # type: ignore[misc]
-    """Sockets by their Socket.IO id. python-socketio's own keeps a room for each, and searches all to end one."""
+    """Sockets by their Socket.IO id. python-socketio's own has a room for each, and searches all at a disconnect."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ class Directory(socketio.AsyncManager):  # type: ignore[misc]
         self._in_transition.discard(sid)
         socket = self.sockets.pop(sid, None)
         if socket is not None:
-            socket.id = socket.caller = None
+            socket.id = socket.event_connection = None
 
     def is_connected(self, sid: str | None, namespace: str) -> bool:
         return sid in self.sockets and sid not in self._in_transition
@@ -110,7 +110,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
         self.environ[eio_sid] = _NO_ENVIRON
 
     def send_event(self, sid: str, name: str, payload: dict[str, Any]) -> None:
-        """Write an event to a socket of this worker; nothing where it has gone away."""
+        """Write an event to a socket of this process, if it is still connected."""
         socket = self.directory.sockets.get(sid)
         if socket is not None:
             socket.write(b'42["%b",%b]' % (name.encode(), encode_json(payload)))
@@ -151,7 +151,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
         if socket is None:
             return
         if isinstance(data, bytes) and socket.binary_parts:
-            socket.binary_parts -= 1  # of an event that has been refused
+            socket.binary_parts -= 1  # of a refused event
         elif not socket.rate.spend(self.limit):
             await self._refuse_excess(socket, data)
         elif isinstance(data, bytes) or socket.binary_parts or (pkt := self._decode(data)) is None:
@@ -162,7 +162,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
             await self._handle_disconnect(eio_sid, pkt.namespace, self.reason.CLIENT_DISCONNECT)
         elif pkt.packet_type in (packet.ACK, packet.BINARY_ACK):
             socket.binary_parts = pkt.attachment_count
-            await self._refuse(eio_sid, "the server asked for no acknowledgement")
+            await self._refuse(eio_sid, "no acknowledgement was requested")
         elif pkt.packet_type == packet.BINARY_EVENT:
             socket.binary_parts = pkt.attachment_count
             ack_id = pkt.id if pkt.namespace in (None, "/") else None
@@ -172,7 +172,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
 
     def _decode(self, data: str) -> packet.Packet | None:
         """Read a packet; None for one that is malformed, as the reference server's parser has it."""
-        if not data[:1].isascii():  # int() reads digits of every script
+        if not data[:1].isascii():  # int() accepts digits of every script
             return None
         try:
             pkt = self.packet_class(encoded_packet=data)
@@ -262,12 +262,12 @@ class App(socketio.ASGIApp):  # type: ignore[misc]
 
 def _advice(query: bytes) -> str:
     """Describe how to connect, for a request that is no WebSocket handshake."""
-    asked = parse_qs(query.decode("latin-1"))
-    if asked.get("EIO", ["4"]) != ["4"]:
+    parameters = parse_qs(query.decode("latin-1"))
+    if parameters.get("EIO", ["4"]) != ["4"]:
         return "EIO=4 only: use a client of Socket.IO 3 or later (socket.io-client 3 or 4), transports: ['websocket']."
-    if asked.get("transport") != ["websocket"]:
+    if parameters.get("transport") != ["websocket"]:
         return "WebSocket only: connect with transports: ['websocket'], EIO=4."
     return (
-        "This is no WebSocket handshake: send GET by HTTP/1.1 with Upgrade: websocket, Connection: Upgrade, "
+        "This is not a WebSocket handshake: send GET by HTTP/1.1 with Upgrade: websocket, Connection: Upgrade, "
         "Sec-WebSocket-Version: 13 and a Sec-WebSocket-Key; a proxy in between has to forward them."
     )

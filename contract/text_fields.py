@@ -1,4 +1,4 @@
-"""Texts of a request's body or an event's payload, brought into their stored form (`x-text` of both specs)."""
+"""Texts of a request's body or an event's payload, normalized to their stored form (`x-text` of both specs)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Normalizer = Callable[[Any], Any]
 
 
 def compile_normalizer(schema: dict[str, Any], document: dict[str, Any]) -> Normalizer:
-    """Return what replaces each text in a valid instance of `schema`, in place, and returns the instance."""
+    """Return a function that normalizes each text of a valid instance of `schema`, in place."""
     return _compile(schema, document) or _unchanged
 
 

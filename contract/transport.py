@@ -1,7 +1,7 @@
 """Engine.IO's server over `websocket.Connection`: sessions without a queue or a task of their own.
 
 Engine.IO has two tasks and a queue for each session. A `Socket` answers what it can at once (`fast_lane.py`), handles
-the rest in a task that lives no longer than there is work, and writes to its connection. One sweep a second pings
+the rest in a task that ends with its work, and writes to its connection. One sweep a second pings
 sessions and closes those that do not answer, connect or complete a message in time.
 
 Private parts of python-engineio, held to their source by `tests/contract/test_seams.py`:
@@ -33,22 +33,22 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("parlance.events")
 
-#: What a frame that waits for its turn counts at least, in bytes: 64 small ones pause reading as one of 64 KB does.
+#: Minimum bytes that a waiting frame counts: 64 small ones pause reading as one of 64 KB does.
 _MIN_WAITING_BYTES = MAX_FRAME_BYTES // FRAMES_PER_TURN
-#: Seconds between two pings, and how long the answer may take.
-PING_INTERVAL, PING_TIMEOUT = 20, 15
+#: Seconds between two pings, and timeout of the answer.
+PING_INTERVAL_SECONDS, PING_TIMEOUT_SECONDS = 20, 15
 
 #: The name under which a request finds the engine in uvicorn's state.
 ENGINE = "parlance.engine"
-#: What a client may send as text: an Engine.IO close, a pong or a message.
+#: Valid text frames of a client: an Engine.IO close, a pong or a message.
 _READABLE = re.compile(r"1|3|4.*", re.DOTALL)
 _CLOSE, _PING, _PONG = b"1", b"2", b"3"
-#: Stands in an inbox for the end of the connection.
+#: Marks the end of the connection in an inbox.
 _LOST = object()
 
 
 class Socket:
-    """Engine.IO session of one client. What it is sent is written at once; what it sends is answered in order."""
+    """Engine.IO session of one client. Output is written at once; input is handled in order."""
 
     __slots__ = (
         "_frame_rate",
@@ -56,11 +56,11 @@ class Socket:
         "_reason",
         "_unanswered",
         "binary_parts",
-        "caller",
         "closed",
         "closing",
         "connection",
         "engine",
+        "event_connection",
         "id",
         "is_pinged",
         "rate",
@@ -73,7 +73,7 @@ class Socket:
         self.sid = sid
         self.id: str | None = None
         #: Set from the Socket.IO handshake until the socket is disconnected.
-        self.caller: SocketConnection | None = None
+        self.event_connection: SocketConnection | None = None
         self.connection = connection
         self.rate, self._frame_rate = EventRate(), EventRate()
         self.is_pinged = self.closing = self.closed = False
@@ -114,7 +114,7 @@ class Socket:
         if self._inbox is None:
             self._inbox = deque((frame,))
             task = self.connection.loop.create_task(self._work())
-            self.connection.tasks.add(task)  # a server that stops waits for it
+            self.connection.tasks.add(task)  # a stopping server waits for it
             task.add_done_callback(self.connection.tasks.discard)
         else:
             self._inbox.append(frame)
@@ -153,7 +153,7 @@ class Socket:
         self.connection.write(text_frame(packet))
 
     def end_session(self) -> None:
-        """End the session, for its connection is lost, after the frames that came before."""
+        """End the session of a lost connection, after its earlier frames."""
         self.queue(_LOST)
 
     async def send(self, pkt: Any) -> None:
@@ -183,32 +183,34 @@ class Socket:
 
 
 class Engine(engineio.AsyncServer):  # type: ignore[misc]
-    """Engine.IO's server, with one sweep a second in place of a task for each socket."""
+    """Engine.IO's server, with one sweep a second instead of a task for each socket."""
 
     #: Answers a frame at once and returns True, or returns False for one that it leaves.
     lane: Callable[[Socket, bytes], bool] | None = None
     #: Called with the id of each session that begins.
     opened: Callable[[str], None]
-    #: Seconds in which a socket has to be through the Socket.IO handshake.
+    #: Timeout of the Socket.IO handshake in seconds.
     handshake_seconds: float = 10
-    #: Seconds in which a message that has begun has to be complete.
+    #: Timeout of an incomplete message in seconds.
     message_seconds: float = 30
     #: Limit of frames of every kind.
     frame_limit: EventLimit
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(**options, monitor_clients=False, ping_interval=PING_INTERVAL, ping_timeout=PING_TIMEOUT)
+        super().__init__(
+            **options, monitor_clients=False, ping_interval=PING_INTERVAL_SECONDS, ping_timeout=PING_TIMEOUT_SECONDS
+        )
         self.sockets: dict[str, Socket] = {}
         self._opening = orjson.dumps(
             {
                 "upgrades": [],
-                "pingTimeout": PING_TIMEOUT * 1000,
-                "pingInterval": PING_INTERVAL * 1000,
+                "pingTimeout": PING_TIMEOUT_SECONDS * 1000,
+                "pingInterval": PING_INTERVAL_SECONDS * 1000,
                 "maxPayload": self.max_http_buffer_size,
             }
         )
         #: The sockets to ping in each second of the interval, spread evenly over it.
-        self._ping_slots: list[set[Socket]] = [set() for _ in range(PING_INTERVAL)]
+        self._ping_slots: list[set[Socket]] = [set() for _ in range(PING_INTERVAL_SECONDS)]
         self._slot_of: dict[Socket, set[Socket]] = {}
         self._second = 0
         self._connecting: dict[Socket, float] = {}
@@ -228,7 +230,7 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
         """Begin a session on a connection whose WebSocket handshake is done."""
         socket = Socket(self, self.generate_id(), connection)
         self.sockets[socket.sid] = socket
-        slot = self._ping_slots[len(self._slot_of) % PING_INTERVAL]
+        slot = self._ping_slots[len(self._slot_of) % PING_INTERVAL_SECONDS]
         slot.add(socket)
         self._slot_of[socket] = slot
         self.expect_handshake(socket)
@@ -262,7 +264,7 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
             connection.flush()
 
     def expect_handshake(self, socket: Socket) -> None:
-        """Close the socket unless it is, in time, through the Socket.IO handshake."""
+        """Close the socket unless it completes the Socket.IO handshake in time."""
         self._connecting[socket] = asyncio.get_running_loop().time() + self.handshake_seconds
 
     def handshake_done(self, socket: Socket) -> None:
@@ -282,8 +284,8 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
     def _sweep(self) -> None:
         loop = asyncio.get_running_loop()
         self._sweeping = loop.call_later(1, self._sweep)
-        self._second = (self._second + 1) % PING_INTERVAL
-        for socket in tuple(self._ping_slots[self._second - PING_TIMEOUT]):
+        self._second = (self._second + 1) % PING_INTERVAL_SECONDS
+        for socket in tuple(self._ping_slots[self._second - PING_TIMEOUT_SECONDS]):
             if socket.is_pinged:
                 socket.drop(self.reason.PING_TIMEOUT)
         for socket in self._ping_slots[self._second]:

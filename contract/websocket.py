@@ -18,7 +18,7 @@ from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.protocol import SERVER, Protocol
 
-from contract.frames import GOING_AWAY, MASKED, POLICY_VIOLATION, SHORTEST, WHOLE_TEXT
+from contract.frames import GOING_AWAY, MASKED, MIN_FRAME_BYTES, POLICY_VIOLATION, WHOLE_TEXT
 
 try:
     from websockets.speedups import apply_mask
@@ -31,25 +31,25 @@ if TYPE_CHECKING:
     from contract.transport import Socket
 
 log = logging.getLogger("parlance.events")
-#: Drops what the library logs, frames with tokens among it; outside the tree of loggers, no setting enables it.
+#: Drops the library's log lines, which contain frames with tokens; outside the tree of loggers, no setting enables it.
 _quiet = logging.Logger("websockets")
 _quiet.disabled = True
 
-#: What one WebSocket frame may hold, in bytes.
+#: Maximum bytes of a WebSocket frame.
 MAX_FRAME_BYTES = 64 * 1024
-#: What a client may leave unread, in bytes, before it is disconnected.
+#: Unread bytes after which a slow client is disconnected.
 MAX_UNSENT_BYTES = 1024 * 1024
 #: Frames of one connection that are handled in one turn of the loop, and those of one message.
 FRAMES_PER_TURN, MAX_FRAGMENTS = 64, 128
-#: Seconds in which a connection that is closing must have ended.
+#: Timeout of a closing connection in seconds.
 CLOSE_SECONDS = 3.0
 
-#: The name under which a connection finds itself in its ASGI scope.
+#: The key of a connection in its ASGI scope.
 SCOPE_EXTENSION = "parlance.connection"
 
 
 class Connection(WebSocketsSansIOProtocol):
-    """A WebSocket, whose frames go to a `Socket` from the handshake on; its ASGI call is over by then."""
+    """A WebSocket, whose frames go to a `Socket` after the handshake, when its ASGI call has ended."""
 
     socket: Socket | None = None
     is_open = is_congested = False
@@ -153,7 +153,7 @@ class Connection(WebSocketsSansIOProtocol):
         assert self.socket is not None
         at, end, message = 0, len(data), self.frames
         for _ in range(FRAMES_PER_TURN):
-            if end - at < SHORTEST or self.read_paused:
+            if end - at < MIN_FRAME_BYTES or self.read_paused:
                 break
             size = data[at + 1] ^ MASKED
             content = at + 6
@@ -202,7 +202,7 @@ class Connection(WebSocketsSansIOProtocol):
         return not self._discards
 
     def _proceed_soon(self) -> None:
-        """Read no more, and go on with what has been received, in the next turn of the loop."""
+        """Pause reading, and handle received data in the next turn of the loop."""
         if not self._is_behind:
             self._is_behind = True
             self.transport.pause_reading()
@@ -253,7 +253,7 @@ class Connection(WebSocketsSansIOProtocol):
         self.is_congested = False
 
     def write(self, frame: bytes) -> None:
-        """Write a frame that `text_frame` made; what is written in one turn of the loop is one call of the system."""
+        """Write a frame that `text_frame` made; the writes of one turn of the loop are one system call."""
         if self._unsent is not None:
             self._unsent.append(frame)
         elif self.is_open and self.socket is not None:
@@ -261,7 +261,7 @@ class Connection(WebSocketsSansIOProtocol):
             self.socket.engine.flush_soon(self)
 
     def flush(self) -> None:
-        """Send what was written; disconnect a client that leaves too much unread."""
+        """Send written frames; disconnect a client with too many unread bytes."""
         unsent, self._unsent = self._unsent, None
         if unsent is None or not self.is_open or self.transport.is_closing():
             return
@@ -272,7 +272,7 @@ class Connection(WebSocketsSansIOProtocol):
             self.abort()
 
     def end(self, code: int = 1000) -> None:
-        """Close from our side; abort where the client does not answer in time."""
+        """Close from this side; abort if the client does not answer in time."""
         self.resume_reading()
         if not self.is_open or self.transport.is_closing():
             return
@@ -280,7 +280,7 @@ class Connection(WebSocketsSansIOProtocol):
         self._write_close()
 
     def fail(self, code: int, reason: str = "") -> None:
-        """Close over what the client sent, and read no more of it (RFC 6455, 7.1.7)."""
+        """Close after invalid input, and stop reading (RFC 6455, 7.1.7)."""
         if self.is_open:
             self.conn.fail(code, reason)
             self.handle_parser_exception()
@@ -289,7 +289,7 @@ class Connection(WebSocketsSansIOProtocol):
 
     def abort(self) -> None:
         self.is_open, self._discards = False, True
-        if not self.disconnected:  # asyncio's transport fails where it is gone
+        if not self.disconnected:  # asyncio's transport raises after its end
             self.transport.abort()
 
     def handle_close(self, event: Any) -> None:

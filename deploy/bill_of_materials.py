@@ -1,8 +1,8 @@
-"""Writes what the product is made of: a CycloneDX bill of materials, and the licences in docs/licences.md.
+"""Bill of materials of the product: a CycloneDX file, and the licences in docs/licences.md.
 
 Run as `python deploy/bill_of_materials.py FILE` in the environment of `make env`, which has the same versions as the
-image; with `--check` it says whether docs/licences.md is true. A licence that could bind whoever uses the product ends
-it with 1.
+image; with `--check` it reports whether docs/licences.md is up to date. A licence that could bind users of the product
+ends it with exit code 1.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ _PAGE = """\
 
 Parlance is under the [MIT License](../LICENSE). `make sbom` writes this page, and the same as a CycloneDX bill of
 materials (`dist/parlance.cdx.json`): what `requirements/production.txt` installs, by hash, and what is in the bundles
-that browsers load. A test holds the page to the lock files, and refuses licences that would bind whoever runs or
-changes Parlance. Libraries under LGPL and MPL are installed as they come; change one of these, and the change is under
+that browsers load. A test holds the page to the lock files, and refuses licences that would bind those who run or
+change Parlance. Libraries under LGPL and MPL are installed as they come; change one of these, and the change is under
 its licence.
 
 | package | from | version | licence |
@@ -140,7 +140,7 @@ def main(arguments: list[str]) -> None:
         sys.exit(f"licences to be looked at, see _TAKEN in deploy/bill_of_materials.py: {', '.join(refused)}")
     if "--check" in arguments:
         if LICENCES.read_text() != listed(parts):
-            sys.exit("docs/licences.md is not what is installed; run: make sbom")
+            sys.exit("docs/licences.md is stale; run: make sbom")
         return
     LICENCES.write_text(listed(parts))
     target = Path(arguments[0])

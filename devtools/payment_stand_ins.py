@@ -35,7 +35,7 @@ def installed() -> bool:
 
 
 def plan(directory: Path, site: str) -> StandInPlan:
-    """Plan stand-ins with state in `directory` that send webhooks to the server at `site`; keys are generated anew."""
+    """Plan stand-ins with state in `directory` that send webhooks to the server at `site`; keys are generated."""
     state = directory.absolute() / "payments"
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
     port = _port(state / "port")

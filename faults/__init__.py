@@ -1,1 +1,1 @@
-"""Does to the running product, under load, what happens to products; then looks for what was lost. `make faults`."""
+"""Faults injected into the running product under load, then a search for lost data. `make faults`."""

@@ -1,4 +1,4 @@
-"""The product under fault: stores of its own, a server, job workers, and the vendors' stand-ins."""
+"""The deployment under fault: its own stores, a server, job workers, and provider stand-ins."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class FaultDeployment:
             )
         self.workers.append(process)
         deadline = time.monotonic() + 60
-        while "worker is ready" not in log.read_text():
+        while "job_worker_ready" not in log.read_text():
             if process.poll() is not None or time.monotonic() > deadline:
                 raise SystemExit(f"the job worker did not start:\n{log.read_text()[-2000:]}")
             time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""What must hold after every fault: each invariant reads the stores and names what breaks it."""
+"""Invariants after every fault: each reads the stores and lists its violations."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def accounts(stores: Stores) -> list[str]:
     return [f"the account {email} is gone" for email in stores.claims.registered if email not in there]
 
 
-def sign_ins(stores: Stores) -> list[str]:
+def logins(stores: Stores) -> list[str]:
     """No learner who refreshed correctly was logged out."""
     return [f"signed out: {login}" for login in stores.claims.signed_out]
 
@@ -135,7 +135,7 @@ def orders(stores: Stores) -> list[str]:
         if order not in there:
             found.append(f"the order {order} is gone")
         if order not in ledger:
-            found.append(f"of the order {order}, which was paid for, its provider knows nothing")
+            found.append(f"the paid order {order} is unknown to its provider")
     for order, (_, status, amount, refunded, disputed, payment, enrolled) in there.items():
         standing = ledger.get(order)
         if refunded > amount:
@@ -146,7 +146,7 @@ def orders(stores: Stores) -> list[str]:
             continue
         held = SimpleNamespace(status=status, amount_refunded=refunded, disputed=disputed, provider_payment_id=payment)
         if not agrees(cast("Order", held), standing):
-            found.append(f"the order {order} is {status}, {refunded} refunded; its provider says {standing}")
+            found.append(f"the order {order} is {status}, {refunded} refunded; its provider has {standing}")
     return found
 
 
@@ -159,7 +159,7 @@ def refunds(stores: Stores) -> list[str]:
         )
     }
     return [
-        f"of {amount} promised for the order {order}, {made.get(order, 0)} was given back"
+        f"of {amount} promised for the order {order}, {made.get(order, 0)} was refunded"
         for order, amount in stores.claims.refunds
         if made.get(order) != amount
     ]
@@ -230,7 +230,7 @@ def uploads(stores: Stores) -> list[str]:
 
 INVARIANTS: tuple[Invariant, ...] = (
     accounts,
-    sign_ins,
+    logins,
     calls,
     one_call_each,
     open_calls,

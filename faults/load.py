@@ -24,14 +24,14 @@ import socketio.exceptions
 
 from testing.accounts import bearer, credentials, new_email
 from testing.calls import call
-from testing.client_internals import abort_connection, transport_of
+from testing.client_internals import abort_connection, get_transport
 from testing.deployment import ReconnectingClient
 from testing.learners import FaultRound, Lost, Participant, Rooms
 from testing.pictures import picture, upload
 from testing.servers import PASSWORD, Learner, address, register
 from testing.videos import clip
 
-#: Of those who renew their sign-in, and of pictures: as many as limits allow in a minute.
+#: Learners who refresh, and pictures: as many as limits allow in a minute.
 TALKERS, BUYERS, KEEPERS, PICTURES = 16, 3, 3, 4
 #: Seconds in which calls that are under way come to their end.
 LAST_CALLS = 45
@@ -124,7 +124,7 @@ class Load:
     async def ask(self, what: str, method: str, path: str, **options: Any) -> httpx.Response | None:
         """Ask until the answer is no server error; None where the load is over first.
 
-        Where there are two servers, either is asked, and another time where it takes the token for wrong.
+        Of two servers either is used, and the other one if it refuses the token.
         """
         while True:
             url = self._random.choice((self.url, self._road.url))
@@ -194,7 +194,7 @@ class Load:
             await asyncio.sleep(0.1)
 
     async def stays_signed_in(self) -> None:
-        """Renew one sign-in again and again; a lost answer is asked for again with the same token."""
+        """Refresh one login again and again; after a lost response, repeat with the same token."""
         headers = {"X-Forwarded-For": address()}
         answer = await self.ask("register", "POST", "/auth/register", json=credentials(new_email()), headers=headers)
         while answer is not None:
@@ -309,7 +309,7 @@ class Load:
             except AssertionError:  # one of the others was met; they go back to the head of the queue
                 for phone in (sender, reader):
                     await phone.send("cancel_search")
-        transport_of(reader.client).pause_reading()
+        get_transport(reader.client).pause_reading()
         until = time.time() + 15
         with suppress(socketio.exceptions.SocketIOError):
             while time.time() < until and "peer_reconnecting" not in [name for name, _ in sender.received]:
@@ -346,7 +346,7 @@ class Load:
             clients.append(client)
         acts: list[Callable[[], Awaitable[None]]] = [self.registers, *[self.stays_signed_in] * KEEPERS]
         acts += [*[self.buys] * BUYERS, self.refunds, self.teaches, self.watches]
-        tasks = [asyncio.create_task(_of(act)) for act in acts]
+        tasks = [asyncio.create_task(_await_result(act)) for act in acts]
         tasks += [asyncio.create_task(self.changes_picture(client.learner)) for client in clients[:PICTURES]]
         tasks += [asyncio.create_task(self.reports([client.learner for client in clients]))]
         talking = {client.learner.id: asyncio.create_task(self.talks(client)) for client in clients}
@@ -377,7 +377,7 @@ class Load:
         return self.claims
 
 
-async def _of(act: Callable[[], Awaitable[None]]) -> None:
+async def _await_result(act: Callable[[], Awaitable[None]]) -> None:
     await act()
 
 

@@ -1,4 +1,4 @@
-"""`python -m faults.run [SCENARIO...]`: each fault while learners use the product, then what it cost.
+"""`python -m faults.run [SCENARIO...]`: each fault under load, then a report of its effects.
 
 Writes the rows of docs/reliability.md; all take twenty-five minutes. Exit 1 where anything was lost. All traffic stays
 on 127.0.0.1.
@@ -53,7 +53,7 @@ class Result:
     """What one scenario showed."""
 
     def __init__(self, name: str, claims: Claims, began: float, over: float, lost: dict[str, list[str]]) -> None:
-        """`began` is when the fault did, `over` when the load was asked to end."""
+        """`began` is when the fault did, `over` when the load was stopped."""
         self.name, self.claims, self.lost = name, claims, lost
         self.began, self.over = began, over
 

@@ -1,4 +1,4 @@
-"""The faults: a function each, called while the load runs, that returns when the fault is over."""
+"""Faults: one function each, called under load, that returns when the fault has ended."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def clients_partitioned(deployment: FaultDeployment) -> None:
     for seconds in (8, 25):
         deployment.send_to_load("cut")
         time.sleep(seconds)
-        deployment.send_to_load("mend")
+        deployment.send_to_load("restore")
         time.sleep(AWAY)
 
 

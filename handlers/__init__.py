@@ -1,1 +1,1 @@
-"""The HTTP door: one module per tag of openapi.yaml, one function per operation."""
+"""REST entry points: one module per tag of openapi.yaml, one function per operation."""

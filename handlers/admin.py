@@ -1,4 +1,4 @@
-"""What operators do."""
+"""Administration."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ async def list_reports(
 
 
 async def review_report(
-    services: Container, caller: Identity, report_id: str, body: rest.ReportReview
+    services: Container, identity: Identity, report_id: str, body: rest.ReportReview
 ) -> rest.AdminReport:
     report = await services.reports.review(
-        caller.user_id,
+        identity.user_id,
         report_id,
         status=body.get("status"),
         admin_note=body.get("adminNote"),
@@ -63,12 +63,12 @@ async def review_report(
     return shapes.admin_report(report)
 
 
-async def ban_user(services: Container, caller: Identity, user_id: str, body: rest.BanRequest) -> None:
-    await services.bans.ban(caller.user_id, user_id, body["reason"])
+async def ban_user(services: Container, identity: Identity, user_id: str, body: rest.BanRequest) -> None:
+    await services.bans.ban(identity.user_id, user_id, body["reason"])
 
 
-async def unban_user(services: Container, caller: Identity, user_id: str) -> None:
-    await services.bans.unban(caller.user_id, user_id)
+async def unban_user(services: Container, identity: Identity, user_id: str) -> None:
+    await services.bans.unban(identity.user_id, user_id)
 
 
 async def list_orders(
@@ -86,8 +86,8 @@ async def list_orders(
     return shapes.page(page, shapes.admin_order)
 
 
-async def refund_order(services: Container, caller: Identity, order_id: str, body: rest.RefundRequest) -> rest.Refund:
-    refund = await services.refunds.create(caller.user_id, order_id, body.get("amount"), body.get("reason"))
+async def refund_order(services: Container, identity: Identity, order_id: str, body: rest.RefundRequest) -> rest.Refund:
+    refund = await services.refunds.create(identity.user_id, order_id, body.get("amount"), body.get("reason"))
     return shapes.refund(refund)
 
 

@@ -1,4 +1,4 @@
-"""Accounts and tokens."""
+"""Registration, logins and tokens."""
 
 from __future__ import annotations
 
@@ -41,20 +41,20 @@ async def refresh(
     token = body.get("refreshToken")
     if token is None:
         token = cookies.read(request, services.settings, _COOKIE)
-        # A cookie comes along with whatever page asks: only our own pages may.
+        # Browsers send the cookie with requests of any page; only those of our own may use it.
         origin = request.headers.get("origin")
         if token and not services.settings.is_own_origin(origin):
             raise errors.Forbidden("this origin may not use the cookie")
     return _tokens(services, request, await services.logins.refresh(token))
 
 
-async def logout(services: Container, request: Request, caller: Identity) -> tuple[None, dict[str, str]]:
-    await services.logins.end(caller)
+async def logout(services: Container, request: Request, identity: Identity) -> tuple[None, dict[str, str]]:
+    await services.logins.end(identity)
     return None, {"Set-Cookie": _refresh_cookie(services, request, "", timedelta())}
 
 
-async def logout_all(services: Container, request: Request, caller: Identity) -> tuple[None, dict[str, str]]:
-    await services.logins.end_all(caller.user_id)
+async def logout_all(services: Container, request: Request, identity: Identity) -> tuple[None, dict[str, str]]:
+    await services.logins.end_all(identity.user_id)
     return None, {"Set-Cookie": _refresh_cookie(services, request, "", timedelta())}
 
 
@@ -70,20 +70,20 @@ async def verify_email(services: Container, body: rest.VerifyEmail) -> None:
     await services.email_verification.verify(body["token"])
 
 
-async def resend_verification(services: Container, caller: Identity) -> None:
-    await services.email_verification.request(caller.user_id)
+async def resend_verification(services: Container, identity: Identity) -> None:
+    await services.email_verification.request(identity.user_id)
 
 
-async def list_devices(services: Container, caller: Identity) -> rest.DeviceList:
-    return {"items": [shapes.device(each) for each in await services.logins.list_devices(caller)]}
+async def list_devices(services: Container, identity: Identity) -> rest.DeviceList:
+    return {"items": [shapes.device(each) for each in await services.logins.list_devices(identity)]}
 
 
-async def end_device(services: Container, caller: Identity, device_id: str) -> None:
-    await services.logins.end_device(caller.user_id, device_id)
+async def end_device(services: Container, identity: Identity, device_id: str) -> None:
+    await services.logins.end_device(identity.user_id, device_id)
 
 
 async def jwks(services: Container) -> tuple[rest.JsonWebKeySet, dict[str, str]]:
-    return services.authentication.jwks(), {"Cache-Control": "public, max-age=300"}
+    return shapes.json_web_key_set(services.authentication.list_public_keys()), {"Cache-Control": "public, max-age=300"}
 
 
 def _tokens(services: Container, request: Request, signed_in: LoginTokens) -> tuple[rest.AuthTokens, dict[str, str]]:

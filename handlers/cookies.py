@@ -1,4 +1,4 @@
-"""Cookies of web clients: only the server reads them, and only the page's own site sends them."""
+"""Cookies of web clients: HttpOnly, and SameSite."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from starlette.requests import Request
 
 from settings import Settings
 
-#: Browsers accept this prefix over https alone, and from this very host: no subdomain can plant such a cookie
+#: Browsers accept this prefix over https alone, and from this very host: no subdomain can set such a cookie
 #: (RFC 6265bis, 4.1.3).
 _HOST_PREFIX = "__Host-"
 
@@ -22,7 +22,7 @@ def write(request: Request, settings: Settings, name: str, value: str, lifetime:
     """Return the `Set-Cookie` value; a lifetime of zero deletes the cookie.
 
     Over plain http, on a developer's machine, there is neither prefix nor `Secure`: Safari drops such cookies even on
-    loopback. The prefix demands `Path=/`; `path` is what else would do.
+    loopback. The prefix requires `Path=/`; `path` applies without it.
     """
     seconds = int(lifetime.total_seconds())
     if _is_secure(request, settings):
@@ -38,5 +38,5 @@ def _full_name(request: Request, settings: Settings, name: str) -> str:
 
 
 def _is_secure(request: Request, settings: Settings) -> bool:
-    # A proxy that ends TLS may not say so to the server.
+    # A proxy that terminates TLS may not pass that on.
     return request.url.scheme == "https" or settings.app_url.startswith("https://")

@@ -1,4 +1,4 @@
-"""What there is to learn."""
+"""Catalogue of courses."""
 
 from __future__ import annotations
 
@@ -18,62 +18,66 @@ if TYPE_CHECKING:
 
 
 async def list_all(
-    services: Container, caller: Identity | None, limit: int, cursor: str | None = None
+    services: Container, identity: Identity | None, limit: int, cursor: str | None = None
 ) -> rest.CoursePage:
-    page = await services.courses.list_courses(_user_id(caller), drafts=_is_admin(caller), limit=limit, cursor=cursor)
+    page = await services.courses.list_courses(
+        _user_id(identity), drafts=_is_admin(identity), limit=limit, cursor=cursor
+    )
     return shapes.page(page, shapes.course)
 
 
-async def create(services: Container, caller: Identity, body: rest.CourseDraft) -> rest.Course:
-    return shapes.course(await services.courses.create(caller.user_id, shapes.columns(body, NewCourse)))
+async def create(services: Container, identity: Identity, body: rest.CourseDraft) -> rest.Course:
+    return shapes.course(await services.courses.create(identity.user_id, shapes.columns(body, NewCourse)))
 
 
-async def read(services: Container, caller: Identity | None, course_id: str) -> rest.Course:
-    return shapes.course(await services.courses.read_course(_user_id(caller), course_id, drafts=_is_admin(caller)))
+async def read(services: Container, identity: Identity | None, course_id: str) -> rest.Course:
+    return shapes.course(await services.courses.read_course(_user_id(identity), course_id, drafts=_is_admin(identity)))
 
 
-async def update(services: Container, caller: Identity, course_id: str, body: rest.CourseUpdate) -> rest.Course:
-    return shapes.course(await services.courses.update(caller.user_id, course_id, shapes.columns(body, CourseChanges)))
+async def update(services: Container, identity: Identity, course_id: str, body: rest.CourseUpdate) -> rest.Course:
+    return shapes.course(
+        await services.courses.update(identity.user_id, course_id, shapes.columns(body, CourseChanges))
+    )
 
 
-async def remove(services: Container, caller: Identity, course_id: str) -> None:
-    await services.courses.remove(caller.user_id, course_id)
+async def remove(services: Container, identity: Identity, course_id: str) -> None:
+    await services.courses.remove(identity.user_id, course_id)
 
 
 async def set_thumbnail(
-    services: Container, caller: Identity, course_id: str, file: UploadFile | None = None
+    services: Container, identity: Identity, course_id: str, file: UploadFile | None = None
 ) -> rest.Thumbnail:
     if file is None:
         raise errors.RequestInvalid("the part 'file' should be a file")
-    return {"thumbnailUrl": await services.courses.set_thumbnail(caller.user_id, course_id, await file.read())}
+    return {"thumbnailUrl": await services.courses.set_thumbnail(identity.user_id, course_id, await file.read())}
 
 
-async def list_lessons(services: Container, caller: Identity | None, course_id: str) -> rest.LessonList:
-    admin = _is_admin(caller)
-    lessons = await services.lessons.list_lessons(_user_id(caller), course_id, drafts=admin)
+async def list_lessons(services: Container, identity: Identity | None, course_id: str) -> rest.LessonList:
+    admin = _is_admin(identity)
+    lessons = await services.lessons.list_lessons(_user_id(identity), course_id, drafts=admin)
     return {"items": [shapes.lesson(each, admin=admin) for each in lessons]}
 
 
-async def add_lesson(services: Container, caller: Identity, course_id: str, body: rest.LessonDraft) -> rest.Lesson:
-    lesson = await services.lessons.add(caller.user_id, course_id, shapes.columns(body, NewLesson))
+async def add_lesson(services: Container, identity: Identity, course_id: str, body: rest.LessonDraft) -> rest.Lesson:
+    lesson = await services.lessons.add(identity.user_id, course_id, shapes.columns(body, NewLesson))
     return shapes.lesson(lesson, admin=True)
 
 
 async def reorder_lessons(
-    services: Container, caller: Identity, course_id: str, body: rest.LessonOrder
+    services: Container, identity: Identity, course_id: str, body: rest.LessonOrder
 ) -> rest.LessonList:
-    lessons = await services.lessons.reorder(caller.user_id, course_id, body["lessonIds"])
+    lessons = await services.lessons.reorder(identity.user_id, course_id, body["lessonIds"])
     return {"items": [shapes.lesson(each, admin=True) for each in lessons]}
 
 
-async def enroll(services: Container, caller: Identity, course_id: str) -> rest.EnrollmentAnswer:
-    order = await services.courses.enroll(caller.user_id, course_id)
+async def enroll(services: Container, identity: Identity, course_id: str) -> rest.EnrollmentAnswer:
+    order = await services.courses.enroll(identity.user_id, course_id)
     return {"enrolled": True} if order is None else {"enrolled": False, **shapes.checkout(order)}
 
 
-def _user_id(caller: Identity | None) -> str | None:
-    return caller.user_id if caller else None
+def _user_id(identity: Identity | None) -> str | None:
+    return identity.user_id if identity else None
 
 
-def _is_admin(caller: Identity | None) -> bool:
-    return caller is not None and caller.role == "admin"
+def _is_admin(identity: Identity | None) -> bool:
+    return identity is not None and identity.role == "admin"

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from handlers import shapes
+from instants import format_instant, utc_now
 from wire import rest
 
 if TYPE_CHECKING:
@@ -13,7 +12,7 @@ if TYPE_CHECKING:
 
 
 async def health(services: Container) -> rest.Health:
-    return {"status": "ok", "timestamp": shapes.instant(datetime.now(UTC))}
+    return {"status": "ok", "timestamp": format_instant(utc_now())}
 
 
 async def ready(services: Container) -> rest.Readiness:

@@ -1,4 +1,4 @@
-"""Lessons, one at a time."""
+"""Lessons, their videos and files."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from container import Container
     from models import VideoUpload
 
-#: What `OPTIONS` says of resumable uploads. contract/tus.py refuses what is not among the extensions.
+#: Capabilities of resumable uploads in `OPTIONS`; contract/tus.py refuses other extensions.
 _TUS = {"Tus-Version": "1.0.0", "Tus-Extension": "creation,expiration,termination"}
-#: What a page on another site needs to play it, and what keeps a shared cache from handing it on.
+#: For pages of other sites that play it; no shared cache may store it.
 _PLAYLIST = {
     "Content-Type": "application/vnd.apple.mpegurl",
     "Cache-Control": "private, no-store",
@@ -31,64 +31,64 @@ _PLAYLIST = {
 }
 
 
-async def read(services: Container, caller: Identity, lesson_id: str) -> rest.Lesson:
-    admin = caller.role == "admin"
-    return shapes.lesson(await services.lessons.read(caller.user_id, lesson_id, drafts=admin), admin=admin)
+async def read(services: Container, identity: Identity, lesson_id: str) -> rest.Lesson:
+    admin = identity.role == "admin"
+    return shapes.lesson(await services.lessons.read(identity.user_id, lesson_id, drafts=admin), admin=admin)
 
 
-async def update(services: Container, caller: Identity, lesson_id: str, body: rest.LessonUpdate) -> rest.Lesson:
+async def update(services: Container, identity: Identity, lesson_id: str, body: rest.LessonUpdate) -> rest.Lesson:
     changes = shapes.columns(body, LessonChanges)
-    return shapes.lesson(await services.lessons.update(caller.user_id, lesson_id, changes), admin=True)
+    return shapes.lesson(await services.lessons.update(identity.user_id, lesson_id, changes), admin=True)
 
 
-async def remove(services: Container, caller: Identity, lesson_id: str) -> None:
-    await services.lessons.remove(caller.user_id, lesson_id)
+async def remove(services: Container, identity: Identity, lesson_id: str) -> None:
+    await services.lessons.remove(identity.user_id, lesson_id)
 
 
 async def set_progress(
-    services: Container, caller: Identity, lesson_id: str, body: rest.WatchedTo
+    services: Container, identity: Identity, lesson_id: str, body: rest.WatchedTo
 ) -> rest.LessonProgress:
-    return shapes.progress(await services.progress.record_position(caller.user_id, lesson_id, body["watchSeconds"]))
+    return shapes.progress(await services.progress.record_position(identity.user_id, lesson_id, body["watchSeconds"]))
 
 
-async def complete(services: Container, caller: Identity, lesson_id: str) -> rest.LessonProgress:
-    return shapes.progress(await services.progress.complete(caller.user_id, lesson_id))
+async def complete(services: Container, identity: Identity, lesson_id: str) -> rest.LessonProgress:
+    return shapes.progress(await services.progress.complete(identity.user_id, lesson_id))
 
 
-async def list_attachments(services: Container, caller: Identity, lesson_id: str) -> rest.AttachmentList:
-    found = await services.lessons.list_attachments(caller.user_id, lesson_id, drafts=caller.role == "admin")
+async def list_attachments(services: Container, identity: Identity, lesson_id: str) -> rest.AttachmentList:
+    found = await services.lessons.list_attachments(identity.user_id, lesson_id, drafts=identity.role == "admin")
     return {"items": [shapes.attachment(each) for each in found]}
 
 
 async def add_attachment(
-    services: Container, caller: Identity, lesson_id: str, file: UploadFile | None = None
+    services: Container, identity: Identity, lesson_id: str, file: UploadFile | None = None
 ) -> rest.Attachment:
     if file is None:
         raise errors.RequestInvalid("the part 'file' should be a file")
     name = texts.clean_file_name(file.filename or "")
     if fault := texts.find_fault(name, texts.Kind.NAME, min_length=1, max_bytes=texts.FILE_NAME_BYTES):
         raise errors.RequestInvalid(f"the name of 'file' {fault}")
-    return shapes.attachment(await services.lessons.attach(caller.user_id, lesson_id, name, await file.read()))
+    return shapes.attachment(await services.lessons.attach(identity.user_id, lesson_id, name, await file.read()))
 
 
-async def remove_attachment(services: Container, caller: Identity, lesson_id: str, attachment_id: str) -> None:
-    await services.lessons.detach(caller.user_id, lesson_id, attachment_id)
+async def remove_attachment(services: Container, identity: Identity, lesson_id: str, attachment_id: str) -> None:
+    await services.lessons.detach(identity.user_id, lesson_id, attachment_id)
 
 
 # --- Video ----------------------------------------------------------------------------------------
 
 
-async def set_video(services: Container, caller: Identity, request: Request, lesson_id: str) -> rest.Lesson:
+async def set_video(services: Container, identity: Identity, request: Request, lesson_id: str) -> rest.Lesson:
     declared = request.headers.get("content-length", "")
     length = int(declared) if declared.isdigit() else None
-    return shapes.lesson(await services.uploads.put(caller.user_id, lesson_id, _body(request), length), admin=True)
+    return shapes.lesson(await services.uploads.put(identity.user_id, lesson_id, _body(request), length), admin=True)
 
 
 async def begin_upload(
-    services: Container, caller: Identity, request: Request, lesson_id: str
+    services: Container, identity: Identity, request: Request, lesson_id: str
 ) -> tuple[None, dict[str, str]]:
     length, metadata = int(request.headers["Upload-Length"]), request.headers.get("Upload-Metadata")
-    row = await services.uploads.create(caller.user_id, lesson_id, length, metadata)
+    row = await services.uploads.create(identity.user_id, lesson_id, length, metadata)
     return None, {**_expiry(services, row), "Location": f"/lessons/{lesson_id}/video/uploads/{row.id}"}
 
 
@@ -109,19 +109,19 @@ async def read_upload(services: Container, lesson_id: str, upload_id: str) -> tu
 
 
 async def continue_upload(
-    services: Container, caller: Identity, request: Request, lesson_id: str, upload_id: str
+    services: Container, identity: Identity, request: Request, lesson_id: str, upload_id: str
 ) -> tuple[None, dict[str, str]]:
     offset = int(request.headers["Upload-Offset"])
-    row = await services.uploads.append(caller.user_id, lesson_id, upload_id, offset, _body(request))
+    row = await services.uploads.append(identity.user_id, lesson_id, upload_id, offset, _body(request))
     return None, _upload(services, row)
 
 
-async def end_upload(services: Container, caller: Identity, lesson_id: str, upload_id: str) -> None:
-    await services.uploads.abort(caller.user_id, lesson_id, upload_id)
+async def end_upload(services: Container, identity: Identity, lesson_id: str, upload_id: str) -> None:
+    await services.uploads.abort(identity.user_id, lesson_id, upload_id)
 
 
-async def video_url(services: Container, caller: Identity, lesson_id: str) -> rest.VideoLink:
-    return shapes.link(await services.playback.create_link(caller, lesson_id))
+async def video_url(services: Container, identity: Identity, lesson_id: str) -> rest.VideoLink:
+    return shapes.link(await services.playback.create_link(identity, lesson_id))
 
 
 async def playlist(services: Container, lesson_id: str, name: str, token: str) -> tuple[bytes, dict[str, str]]:
@@ -133,7 +133,7 @@ async def _body(request: Request) -> AsyncIterator[bytes]:
         async for chunk in request.stream():
             yield chunk
     except ClientDisconnect:
-        raise errors.RequestInvalid("the body broke off") from None
+        raise errors.RequestInvalid("the body is incomplete; send the request again") from None
 
 
 def _upload(services: Container, row: VideoUpload) -> dict[str, str]:
@@ -141,5 +141,5 @@ def _upload(services: Container, row: VideoUpload) -> dict[str, str]:
 
 
 def _expiry(services: Container, row: VideoUpload) -> dict[str, str]:
-    """The time after which the upload is gone, finished or not, in the form of RFC 9110, 5.6.7."""
+    """Return the header with the expiry of an upload, in the form of RFC 9110, 5.6.7."""
     return {"Upload-Expires": format_datetime(services.uploads.get_expiry(row).astimezone(UTC), usegmt=True)}

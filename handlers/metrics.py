@@ -1,4 +1,4 @@
-"""The numbers that are watched, in Prometheus's words."""
+"""Metrics in Prometheus's text format."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 
 async def read(services: Container, request: Request) -> tuple[bytes, dict[str, str]]:
-    # Whoever comes through a proxy comes from outside; those who scrape stand beside the server.
+    # A request through a proxy comes from outside; scrapers reach the server directly.
     if "x-forwarded-for" in request.headers:
         raise errors.NotFound()
     metrics = await services.metrics.read()
-    # In a thread: a house with many workers has thousands of lines.
-    return await asyncio.to_thread(_written, metrics), {"Content-Type": CONTENT_TYPE_LATEST}
+    # In a thread: a deployment with many web processes has thousands of lines.
+    return await asyncio.to_thread(_format, metrics), {"Content-Type": CONTENT_TYPE_LATEST}
 
 
 class _Read(Collector):
@@ -58,7 +58,7 @@ def _histogram(metric: Metric) -> Family:
     return family
 
 
-def _written(metrics: Sequence[Metric]) -> bytes:
+def _format(metrics: Sequence[Metric]) -> bytes:
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Read(metrics))
     return generate_latest(registry)

@@ -1,4 +1,4 @@
-"""What one has taken up, and how far one has come."""
+"""Enrollments and progress of the user."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ if TYPE_CHECKING:
     from container import Container
 
 
-async def courses(services: Container, caller: Identity, limit: int, cursor: str | None = None) -> rest.TakenCoursePage:
+async def courses(
+    services: Container, identity: Identity, limit: int, cursor: str | None = None
+) -> rest.TakenCoursePage:
     return shapes.page(
-        await services.progress.list_enrollments(caller.user_id, limit=limit, cursor=cursor), shapes.taken
+        await services.progress.list_enrollments(identity.user_id, limit=limit, cursor=cursor), shapes.taken
     )
 
 
-async def progress(services: Container, caller: Identity, course_id: str) -> rest.CourseProgress:
-    return shapes.course_progress(await services.progress.get_progress(caller.user_id, course_id))
+async def progress(services: Container, identity: Identity, course_id: str) -> rest.CourseProgress:
+    return shapes.course_progress(await services.progress.get_progress(identity.user_id, course_id))

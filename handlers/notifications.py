@@ -1,4 +1,4 @@
-"""What one is told, and the devices that are woken for it."""
+"""Notifications of a user, and the devices that get their pushes."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ if TYPE_CHECKING:
 
 
 async def list_mine(
-    services: Container, caller: Identity, limit: int, cursor: str | None = None
+    services: Container, identity: Identity, limit: int, cursor: str | None = None
 ) -> rest.NotificationPage:
-    inbox = await services.notifications.list_for_user(caller.user_id, limit=limit, cursor=cursor)
+    inbox = await services.notifications.list_for_user(identity.user_id, limit=limit, cursor=cursor)
     return {**shapes.page(inbox.page, shapes.notification), "unread": inbox.unread}
 
 
-async def mark_read(services: Container, caller: Identity, notification_id: str) -> rest.Notification:
-    return shapes.notification(await services.notifications.mark_read(caller.user_id, notification_id))
+async def mark_read(services: Container, identity: Identity, notification_id: str) -> rest.Notification:
+    return shapes.notification(await services.notifications.mark_read(identity.user_id, notification_id))
 
 
-async def mark_all_read(services: Container, caller: Identity) -> rest.Unread:
-    return {"unread": await services.notifications.mark_all_read(caller.user_id)}
+async def mark_all_read(services: Container, identity: Identity) -> rest.Unread:
+    return {"unread": await services.notifications.mark_all_read(identity.user_id)}
 
 
-async def register_device(services: Container, caller: Identity, body: rest.PushDevice) -> None:
-    await services.push_devices.register(caller, body["fcmToken"], body["deviceId"], body["platform"])
+async def register_device(services: Container, identity: Identity, body: rest.PushDevice) -> None:
+    await services.push_devices.register(identity, body["fcmToken"], body["deviceId"], body["platform"])
 
 
-async def forget_device(services: Container, caller: Identity, body: rest.PushDeviceRef) -> None:
-    await services.push_devices.delete(caller.user_id, body["deviceId"])
+async def forget_device(services: Container, identity: Identity, body: rest.PushDeviceRef) -> None:
+    await services.push_devices.delete(identity.user_id, body["deviceId"])

@@ -1,4 +1,4 @@
-"""Owns the security schemes of openapi.yaml: each turns a bearer token into the caller."""
+"""Security schemes of openapi.yaml: each maps a bearer token to an identity."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 
 async def bearer(services: Container, token: str) -> Identity:
-    """Any signed-in account."""
+    """Return the identity of any logged-in account."""
     return services.logins.identify(token)
 
 
 async def admin(services: Container, token: str) -> Identity:
-    """An administrator; raise Forbidden for anyone else."""
+    """Return the identity of an administrator; raise Forbidden for other accounts."""
     identity = services.logins.identify(token)
     if identity.role != "admin":
         raise errors.Forbidden()

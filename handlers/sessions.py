@@ -1,4 +1,4 @@
-"""The calls one has had."""
+"""Call history and ratings."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ if TYPE_CHECKING:
     from container import Container
 
 
-async def list_mine(services: Container, caller: Identity, limit: int, cursor: str | None = None) -> rest.SessionPage:
+async def list_mine(services: Container, identity: Identity, limit: int, cursor: str | None = None) -> rest.SessionPage:
     return shapes.page(
-        await services.call_history.list_calls(caller.user_id, limit=limit, cursor=cursor), shapes.session
+        await services.call_history.list_calls(identity.user_id, limit=limit, cursor=cursor), shapes.session
     )
 
 
-async def read(services: Container, caller: Identity, session_id: str) -> rest.Session:
-    return shapes.session(await services.call_history.read(caller.user_id, session_id))
+async def read(services: Container, identity: Identity, session_id: str) -> rest.Session:
+    return shapes.session(await services.call_history.read(identity.user_id, session_id))
 
 
-async def rate(services: Container, caller: Identity, session_id: str, body: rest.Rating) -> rest.Session:
-    return shapes.session(await services.call_history.rate(caller.user_id, session_id, body["stars"]))
+async def rate(services: Container, identity: Identity, session_id: str, body: rest.Rating) -> rest.Session:
+    return shapes.session(await services.call_history.rate(identity.user_id, session_id, body["stars"]))

@@ -1,28 +1,34 @@
-"""Owns the wire form of every row: a whitelist of fields, in camelCase. Nothing else decides what leaves the house."""
+"""Responses made from rows: a whitelist of fields, in camelCase. No other module decides which fields are sent."""
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
-from typing import Generic, TypedDict, TypeVar, overload
+from typing import Generic, TypedDict, TypeVar
 
 import inflection
-import orjson
 
+from instants import format_instant, utc_now
 from models import (
     AuditEntry,
     Block,
+    CallSession,
+    Dispute,
+    Enrollment,
     Lesson,
     LessonProgress,
     Notification,
     Order,
     Platform,
     Profile,
+    RefreshToken,
     Refund,
     Report,
+    SessionRating,
     User,
 )
 from services.calls.call_history import Call
+from services.identity.authentication import PublicKey
 from services.identity.data_export import DataExport
 from services.identity.logins import Device, LoginTokens
 from services.identity.profiles import Me
@@ -42,26 +48,10 @@ Fields = TypeVar("Fields")
 
 
 class ItemPage(TypedDict, Generic[Item]):
-    """Any page of the spec: they differ in their items alone."""
+    """Any page of the spec; pages differ only in their items."""
 
     items: list[Item]
     nextCursor: str | None
-
-
-@overload
-def instant(value: datetime) -> str: ...
-@overload
-def instant(value: datetime | None) -> str | None: ...
-
-
-def instant(value: datetime | None) -> str | None:
-    """RFC 3339 in UTC with `Z`, to the millisecond."""
-    if value is None:
-        return None
-    if value.utcoffset():
-        value = value.astimezone(UTC)
-    text = orjson.dumps(value).decode()  # a third of what `isoformat` takes, and a list has many
-    return f"{text[1:24]}Z" if value.microsecond else f"{text[1:20]}.000Z"
 
 
 def page(page: Page[Row], shape: Callable[[Row], Item]) -> ItemPage[Item]:
@@ -75,6 +65,14 @@ def columns(body: Mapping[str, object], fields: Callable[..., Fields]) -> Fields
 
 def account(user: User) -> rest.Account:
     return {"id": str(user.id), "email": user.email, "role": user.role.value, "isVerified": user.is_verified}
+
+
+def json_web_key_set(keys: list[PublicKey]) -> rest.JsonWebKeySet:
+    return {"keys": [_json_web_key(key) for key in keys]}
+
+
+def _json_web_key(key: PublicKey) -> rest.JsonWebKey:
+    return {"kty": "RSA", "use": "sig", "alg": "RS256", "kid": key.key_id, "n": key.modulus, "e": key.exponent}
 
 
 def tokens(signed_in: LoginTokens) -> rest.AuthTokens:
@@ -94,8 +92,8 @@ def device(device: Device) -> rest.Device:
     return {
         "deviceId": device.device_id,
         "platform": device.platform.value,
-        "signedInAt": instant(device.signed_in_at),
-        "lastUsedAt": instant(device.last_used_at),
+        "signedInAt": format_instant(device.signed_in_at),
+        "lastUsedAt": format_instant(device.last_used_at),
         "current": device.current,
     }
 
@@ -118,9 +116,9 @@ def me(row: Me) -> rest.Me:
         "totalPracticeMins": row.total_practice_mins,
         "totalSessions": row.total_sessions,
         "streakDays": row.streak_days,
-        "lastSessionAt": instant(row.last_session_at),
-        "lastActiveAt": instant(row.last_active_at),
-        "createdAt": instant(row.created_at),
+        "lastSessionAt": format_instant(row.last_session_at),
+        "lastActiveAt": format_instant(row.last_active_at),
+        "createdAt": format_instant(row.created_at),
     }
 
 
@@ -137,9 +135,9 @@ def session(call: Call) -> rest.Session:
         },
         "topic": row.topic,
         "level": row.level,
-        "startedAt": instant(row.started_at),
-        "connectedAt": instant(row.connected_at),
-        "endedAt": instant(row.ended_at),
+        "startedAt": format_instant(row.started_at),
+        "connectedAt": format_instant(row.connected_at),
+        "endedAt": format_instant(row.ended_at),
         "durationSeconds": row.duration_seconds,
         "endedBy": call.ended_by,
         "myRating": call.my_rating,
@@ -170,7 +168,7 @@ def block(row: tuple[Block, Profile]) -> rest.Block:
         "username": profile.username,
         "displayName": profile.display_name,
         "avatarUrl": profile.avatar_url,
-        "blockedAt": instant(made.created_at),
+        "blockedAt": format_instant(made.created_at),
     }
 
 
@@ -182,7 +180,7 @@ def report(row: Report) -> rest.Report:
         "reason": row.reason.value,
         "description": row.description,
         "status": row.status.value,
-        "createdAt": instant(row.created_at),
+        "createdAt": format_instant(row.created_at),
     }
 
 
@@ -191,7 +189,7 @@ def admin_report(row: Report) -> rest.AdminReport:
         **report(row),
         "reporterId": str(row.reporter_id),
         "adminNote": row.admin_note,
-        "actionedAt": instant(row.actioned_at),
+        "actionedAt": format_instant(row.actioned_at),
     }
 
 
@@ -203,11 +201,11 @@ def admin_user(row: UserWithProfile) -> rest.AdminUser:
         "displayName": profile.display_name,
         "avatarUrl": profile.avatar_url,
         "isBanned": user.is_banned,
-        "flaggedAt": instant(user.flagged_at),
+        "flaggedAt": format_instant(user.flagged_at),
         "totalPracticeMins": profile.total_practice_mins,
         "totalSessions": profile.total_sessions,
-        "lastActiveAt": instant(profile.last_active_at),
-        "createdAt": instant(user.created_at),
+        "lastActiveAt": format_instant(profile.last_active_at),
+        "createdAt": format_instant(user.created_at),
     }
 
 
@@ -222,11 +220,11 @@ def admin_user_detail(row: UserDetail) -> rest.AdminUserDetail:
         "country": profile.country,
         "timezone": profile.timezone,
         "streakDays": profile.streak_days,
-        "lastSessionAt": instant(profile.last_session_at),
+        "lastSessionAt": format_instant(profile.last_session_at),
         "banReason": user.ban_reason,
-        "bannedAt": instant(user.banned_at),
+        "bannedAt": format_instant(user.banned_at),
         "bannedBy": str(user.banned_by) if user.banned_by else None,
-        "deletedAt": instant(user.deleted_at),
+        "deletedAt": format_instant(user.deleted_at),
         "sessions": [session(each) for each in row.calls],
         "reportsAbout": [admin_report(each) for each in row.reports_about],
         "reportsBy": [admin_report(each) for each in row.reports_by],
@@ -237,7 +235,7 @@ def admin_user_detail(row: UserDetail) -> rest.AdminUserDetail:
 
 def admin_stats(row: DashboardStats) -> rest.AdminStats:
     return {
-        "madeAt": instant(row.made_at),
+        "madeAt": format_instant(row.made_at),
         "totals": {
             "users": _total(row.users),
             "sessions": _total(row.sessions),
@@ -251,7 +249,7 @@ def admin_stats(row: DashboardStats) -> rest.AdminStats:
         "openDisputes": row.open_disputes,
         "live": {"searches": row.searches, "rooms": row.live_rooms, "calls": row.live_calls},
         "wait": {"medianSeconds": row.median_wait_seconds, "matches": row.waits},
-        "hours": [{"since": instant(each.since), "matches": each.matches} for each in row.hours],
+        "hours": [{"since": format_instant(each.since), "matches": each.matches} for each in row.hours],
         "days": [
             {"day": each.day.isoformat(), "matches": each.matches, "calls": each.calls, "minutes": each.minutes}
             for each in row.days
@@ -277,7 +275,7 @@ def _total(row: TableCount) -> rest.Total:
 def audit_entry(row: AuditEntry) -> rest.AuditEntry:
     return {
         "number": row.number,
-        "at": instant(row.at),
+        "at": format_instant(row.at),
         "actorId": str(row.actor_id) if row.actor_id else None,
         "action": row.action,
         "targetId": str(row.subject_id) if row.subject_id else None,
@@ -303,8 +301,8 @@ def order(row: Order) -> rest.Order:
         "status": row.status.value,
         "provider": row.provider.value,
         "disputed": row.disputed,
-        "paidAt": instant(row.paid_at),
-        "createdAt": instant(row.created_at),
+        "paidAt": format_instant(row.paid_at),
+        "createdAt": format_instant(row.created_at),
     }
 
 
@@ -326,7 +324,7 @@ def refund(row: Refund) -> rest.Refund:
         "currency": row.currency,
         "status": row.status.value,
         "reason": row.reason,
-        "createdAt": instant(row.created_at),
+        "createdAt": format_instant(row.created_at),
     }
 
 
@@ -343,7 +341,7 @@ def course(offer: CourseListing) -> rest.Course:
         "level": row.level.value,
         "isPublished": row.is_published,
         "enrolled": offer.enrolled,
-        "createdAt": instant(row.created_at),
+        "createdAt": format_instant(row.created_at),
     }
 
 
@@ -355,8 +353,8 @@ def notification(row: Notification) -> rest.Notification:
         "body": row.body,
         "data": row.data,
         "read": row.read,
-        "createdAt": instant(row.created_at),
-        "readAt": instant(row.read_at),
+        "createdAt": format_instant(row.created_at),
+        "readAt": format_instant(row.read_at),
     }
 
 
@@ -370,11 +368,11 @@ def lesson(row: Lesson, *, admin: bool) -> rest.Lesson:
         "isFree": row.is_free,
         "hasVideo": row.video_url is not None,
         "durationSecs": row.duration_secs,
-        # How the work on a video goes is of interest only to who has sent it.
+        # The state of a video's transcoding is for administrators only.
         "videoStatus": row.video_status.value if admin else None,
         "videoProgress": row.video_progress if admin else None,
         "videoError": row.video_error if admin else None,
-        "createdAt": instant(row.created_at),
+        "createdAt": format_instant(row.created_at),
     }
 
 
@@ -386,13 +384,13 @@ def attachment(download: AttachmentDownload) -> rest.Attachment:
         "contentType": row.content_type,
         "size": row.size,
         "url": download.url,
-        "expiresAt": instant(download.expires_at),
-        "createdAt": instant(row.created_at),
+        "expiresAt": format_instant(download.expires_at),
+        "createdAt": format_instant(row.created_at),
     }
 
 
 def link(found: PlaybackLink) -> rest.VideoLink:
-    return {"url": found.url, "expiresAt": instant(found.expires_at)}
+    return {"url": found.url, "expiresAt": format_instant(found.expires_at)}
 
 
 def progress(row: LessonProgress) -> rest.LessonProgress:
@@ -400,7 +398,7 @@ def progress(row: LessonProgress) -> rest.LessonProgress:
         "lessonId": str(row.lesson_id),
         "watchSeconds": row.watch_seconds,
         "completed": row.completed,
-        "completedAt": instant(row.completed_at),
+        "completedAt": format_instant(row.completed_at),
     }
 
 
@@ -422,77 +420,83 @@ def _untouched(lesson: Lesson) -> rest.LessonProgress:
 def taken(row: CourseEnrollment) -> rest.TakenCourse:
     return {
         "course": course(CourseListing(row.course, True)),
-        "enrolledAt": instant(row.enrolled_at),
+        "enrolledAt": format_instant(row.enrolled_at),
         "totalLessons": row.lessons,
         "completedLessons": row.completed,
     }
 
 
 def data_export(export: DataExport) -> rest.DataExport:
-    mine = export.me.id
     return {
-        "exportedAt": instant(datetime.now(UTC)),
+        "exportedAt": format_instant(utc_now()),
         "me": me(export.me),
-        "signIns": [
-            {
-                "deviceId": row.device_id,
-                "platform": row.platform.value,
-                "createdAt": instant(row.created_at),
-                "expiresAt": instant(row.expires_at),
-                "revokedAt": instant(row.revoked_at),
-            }
-            for row in export.refresh_tokens
-        ],
-        "sessions": [
-            {
-                "id": str(row.id),
-                "partnerId": str(row.user_b_id if row.user_a_id == mine else row.user_a_id),
-                "topic": row.topic,
-                "level": row.level,
-                "startedAt": instant(row.started_at),
-                "connectedAt": instant(row.connected_at),
-                "endedAt": instant(row.ended_at),
-                "durationSeconds": row.duration_seconds,
-            }
-            for row in export.sessions
-        ],
-        "ratings": [
-            {
-                "sessionId": str(row.session_id),
-                "ratedId": str(row.rated_id),
-                "stars": row.stars,
-                "createdAt": instant(row.created_at),
-            }
-            for row in export.ratings
-        ],
+        "signIns": [_exported_login(row) for row in export.refresh_tokens],
+        "sessions": [_exported_session(row, export.me.id) for row in export.sessions],
+        "ratings": [_exported_rating(row) for row in export.ratings],
         "reports": [report(row) for row in export.reports],
-        "blocks": [{"userId": str(row.blocked_id), "blockedAt": instant(row.created_at)} for row in export.blocks],
+        "blocks": [
+            {"userId": str(row.blocked_id), "blockedAt": format_instant(row.created_at)} for row in export.blocks
+        ],
         "orders": [order(row) for row in export.orders],
         "refunds": [refund(row) for row in export.refunds],
-        "disputes": [
-            {
-                "id": str(row.id),
-                "orderId": str(row.order_id),
-                "amount": row.amount,
-                "currency": row.currency,
-                "status": row.status.value,
-                "reason": row.reason,
-                "createdAt": instant(row.created_at),
-            }
-            for row in export.disputes
-        ],
-        "enrollments": [
-            {
-                "courseId": str(row.course_id),
-                "orderId": str(row.order_id) if row.order_id else None,
-                "enrolledAt": instant(row.enrolled_at),
-            }
-            for row in export.enrollments
-        ],
+        "disputes": [_exported_dispute(row) for row in export.disputes],
+        "enrollments": [_exported_enrollment(row) for row in export.enrollments],
         "notifications": [notification(row) for row in export.notifications],
         "pushDevices": [
-            {"deviceId": row.device_id, "platform": row.platform.value, "updatedAt": instant(row.updated_at)}
+            {"deviceId": row.device_id, "platform": row.platform.value, "updatedAt": format_instant(row.updated_at)}
             for row in export.push_devices
         ],
         "progress": [progress(row) for row in export.progress],
+    }
+
+
+def _exported_login(row: RefreshToken) -> rest.ExportedSignIn:
+    return {
+        "deviceId": row.device_id,
+        "platform": row.platform.value,
+        "createdAt": format_instant(row.created_at),
+        "expiresAt": format_instant(row.expires_at),
+        "revokedAt": format_instant(row.revoked_at),
+    }
+
+
+def _exported_session(row: CallSession, user_id: uuid.UUID) -> rest.ExportedSession:
+    return {
+        "id": str(row.id),
+        "partnerId": str(row.user_b_id if row.user_a_id == user_id else row.user_a_id),
+        "topic": row.topic,
+        "level": row.level,
+        "startedAt": format_instant(row.started_at),
+        "connectedAt": format_instant(row.connected_at),
+        "endedAt": format_instant(row.ended_at),
+        "durationSeconds": row.duration_seconds,
+    }
+
+
+def _exported_rating(row: SessionRating) -> rest.ExportedRating:
+    return {
+        "sessionId": str(row.session_id),
+        "ratedId": str(row.rated_id),
+        "stars": row.stars,
+        "createdAt": format_instant(row.created_at),
+    }
+
+
+def _exported_dispute(row: Dispute) -> rest.ExportedDispute:
+    return {
+        "id": str(row.id),
+        "orderId": str(row.order_id),
+        "amount": row.amount,
+        "currency": row.currency,
+        "status": row.status.value,
+        "reason": row.reason,
+        "createdAt": format_instant(row.created_at),
+    }
+
+
+def _exported_enrollment(row: Enrollment) -> rest.ExportedEnrollment:
+    return {
+        "courseId": str(row.course_id),
+        "orderId": str(row.order_id) if row.order_id else None,
+        "enrolledAt": format_instant(row.enrolled_at),
     }

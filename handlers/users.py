@@ -16,44 +16,44 @@ if TYPE_CHECKING:
     from container import Container
 
 
-async def me(services: Container, caller: Identity) -> rest.Me:
-    return shapes.me(await services.profiles.read_own(caller.user_id))
+async def me(services: Container, identity: Identity) -> rest.Me:
+    return shapes.me(await services.profiles.read_own(identity.user_id))
 
 
-async def update_me(services: Container, caller: Identity, body: rest.MeUpdate) -> rest.Me:
-    return shapes.me(await services.profiles.update_me(caller.user_id, shapes.columns(body, ProfileChanges)))
+async def update_me(services: Container, identity: Identity, body: rest.MeUpdate) -> rest.Me:
+    return shapes.me(await services.profiles.update_me(identity.user_id, shapes.columns(body, ProfileChanges)))
 
 
-async def delete_me(services: Container, caller: Identity, body: rest.AccountDeletion) -> None:
-    await services.account_deletion.delete(caller.user_id, body["password"])
+async def delete_me(services: Container, identity: Identity, body: rest.AccountDeletion) -> None:
+    await services.account_deletion.delete(identity.user_id, body["password"])
 
 
-async def export_me(services: Container, caller: Identity) -> tuple[rest.DataExport, dict[str, str]]:
-    export = await services.data_export.export(caller.user_id)
+async def export_me(services: Container, identity: Identity) -> tuple[rest.DataExport, dict[str, str]]:
+    export = await services.data_export.export(identity.user_id)
     return shapes.data_export(export), {"Content-Disposition": 'attachment; filename="parlance.json"'}
 
 
-async def set_avatar(services: Container, caller: Identity, file: UploadFile | None = None) -> rest.Avatar:
+async def set_avatar(services: Container, identity: Identity, file: UploadFile | None = None) -> rest.Avatar:
     if file is None:
         raise errors.RequestInvalid("the part 'file' should be a file")
-    return {"avatarUrl": await services.profiles.set_avatar(caller.user_id, await file.read())}
+    return {"avatarUrl": await services.profiles.set_avatar(identity.user_id, await file.read())}
 
 
-async def remove_avatar(services: Container, caller: Identity) -> None:
-    await services.profiles.remove_avatar(caller.user_id)
+async def remove_avatar(services: Container, identity: Identity) -> None:
+    await services.profiles.remove_avatar(identity.user_id)
 
 
 async def public(services: Container, user_id: str) -> rest.PublicProfile:
     return shapes.public_profile(await services.profiles.read_public(user_id))
 
 
-async def list_blocks(services: Container, caller: Identity, limit: int, cursor: str | None = None) -> rest.BlockPage:
-    return shapes.page(await services.blocks.list_for_user(caller.user_id, limit=limit, cursor=cursor), shapes.block)
+async def list_blocks(services: Container, identity: Identity, limit: int, cursor: str | None = None) -> rest.BlockPage:
+    return shapes.page(await services.blocks.list_for_user(identity.user_id, limit=limit, cursor=cursor), shapes.block)
 
 
-async def block(services: Container, caller: Identity, user_id: str) -> None:
-    await services.blocks.block(caller.user_id, user_id)
+async def block(services: Container, identity: Identity, user_id: str) -> None:
+    await services.blocks.block(identity.user_id, user_id)
 
 
-async def unblock(services: Container, caller: Identity, user_id: str) -> None:
-    await services.blocks.unblock(caller.user_id, user_id)
+async def unblock(services: Container, identity: Identity, user_id: str) -> None:
+    await services.blocks.unblock(identity.user_id, user_id)

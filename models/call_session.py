@@ -12,7 +12,7 @@ from sqlmodel import Field, SQLModel
 
 from models.columns import instant, native_enum, primary_key
 
-#: What a call is searched for with; `all` meets everybody who chose `all`.
+#: Level of a conversation; `all` matches any.
 Level = Literal["all", "beginner", "intermediate", "advanced"]
 
 

@@ -1,15 +1,15 @@
-"""Column types that tables share: ids, instants, native enums, hashes of tokens."""
+"""Column types that tables share: ids, instants, native enums."""
 
 from __future__ import annotations
 
 import enum
-import hashlib
 import uuid
-from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
 from sqlmodel import Field, SQLModel
+
+from instants import utc_now
 
 # PostgreSQL's own names, known to migrations too.
 SQLModel.metadata.naming_convention = {
@@ -20,16 +20,8 @@ SQLModel.metadata.naming_convention = {
 }
 
 
-def utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
-def hash_token(token: str) -> str:
-    """Return the stored form of a secret token: hex of its SHA-256."""
-    return hashlib.sha256(token.encode()).hexdigest()
-
-
 def primary_key() -> Any:
+    """A random UUID, made here and not by PostgreSQL, so that a row has its id before it is written."""
     return Field(default_factory=uuid.uuid4, primary_key=True)
 
 

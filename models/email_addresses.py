@@ -5,10 +5,11 @@ Look-up, uniqueness, limits, jobs and search all compare `to_canonical`; nothing
 
 from __future__ import annotations
 
-import hashlib
 import unicodedata
 
 from email_validator import EmailNotValidError, validate_email
+
+from digests import compute_digest
 
 #: General categories that a mail program does not show, or takes for the end of an address.
 _UNSEEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zs", "Zl", "Zp"})
@@ -28,7 +29,7 @@ _DOTS = ".。．｡"
 def to_deliverable(typed: str) -> str | None:
     """Return an address as mail is sent to it: NFC, the domain in A-labels; None where mail programs would differ.
 
-    The letters of the local part keep their case: some servers tell them apart.
+    The letters of the local part keep their case: some servers distinguish them.
     """
     if any(each in _UNSEEN or unicodedata.category(each) in _UNSEEN_CATEGORIES for each in typed):
         return None
@@ -47,7 +48,7 @@ def to_canonical(typed: str) -> str:
 
 def account_key(typed: str) -> str:
     """Name the account of an address, hashed: counters and proofs should not be lists of addresses."""
-    return hashlib.sha256(to_canonical(typed).encode()).hexdigest()[:32]
+    return compute_digest(to_canonical(typed))[:32]
 
 
 def fold(text: str) -> str:

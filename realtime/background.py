@@ -27,12 +27,12 @@ async def run(services: Container, emit_to: EmitTo, list_socket_ids: Callable[[]
         async for outcome in outcomes:
             await emit_outcome(services, emit_to, outcome)
 
-    async def handle_worker_lost(worker_id: str) -> None:
-        log.warning("web_process_lost worker_id=%s", worker_id)
-        await emit_all(services.recovery.recover_worker(worker_id))
+    async def handle_process_lost(process_id: str) -> None:
+        log.warning("web_process_lost process_id=%s", process_id)
+        await emit_all(services.recovery.recover_process(process_id))
 
     async def handle_data_lost() -> None:
-        log.warning("redis_data_lost worker_id=%s", services.bus.worker_id)
+        log.warning("redis_data_lost process_id=%s", services.bus.process_id)
         try:
             await emit_all(services.recovery.restore_data())
         finally:
@@ -43,12 +43,12 @@ async def run(services: Container, emit_to: EmitTo, list_socket_ids: Callable[[]
         await emit_outcome(services, emit_to, outcome)
 
     services.signaling.on_peer_change(handle_peer_change)
-    services.bus.on_worker_lost(handle_worker_lost)
+    services.bus.on_process_lost(handle_process_lost)
     services.bus.on_data_lost(handle_data_lost)
     while True:
         await asyncio.sleep(DEADLINE_POLL_SECONDS)
         try:
             await emit_all(services.recovery.handle_deadlines())
-        except Exception as error:  # most likely Redis is away
+        except Exception as error:  # probably an outage of Redis
             log.warning("deadlines_not_read error=%r", error)
             await asyncio.sleep(DEADLINE_POLL_SECONDS)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from realtime.emit import Event
 
-#: Emits an event to a socket, in whichever web process it is; raises Unavailable where that is unreachable.
+#: Emits an event to a socket, in any web process; raises Unavailable if that is unreachable.
 EmitTo = Callable[[str, Event[object]], Awaitable[None]]
 
 

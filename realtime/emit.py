@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Generic, NamedTuple, TypeVar
 
+from instants import format_instant
 from services.calls.outcomes import LeaveReason, Match, Partner
 from services.calls.room_state import Role
 from services.messaging.notifications import NotificationMessage
@@ -80,7 +81,6 @@ def session_replaced() -> Event[events.Nothing]:
 
 
 def notification(message: NotificationMessage) -> Event[events.Notification]:
-    at = datetime.fromisoformat(message["created_at"]).astimezone(UTC)
     return Event(
         "notification",
         {
@@ -90,7 +90,7 @@ def notification(message: NotificationMessage) -> Event[events.Notification]:
             "body": message["body"],
             "data": message["data"],
             "read": False,
-            "createdAt": at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "createdAt": format_instant(datetime.fromisoformat(message["created_at"])),
             "readAt": None,
         },
     )

@@ -1,4 +1,4 @@
-"""Events of an outcome: what became of a search, a match or a call, for each socket that it concerns."""
+"""Events of an outcome of a search, a match or a call, for each socket that it concerns."""
 
 from __future__ import annotations
 

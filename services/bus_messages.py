@@ -29,7 +29,7 @@ class Message(Generic[P]):
         await bus.send(socket_id, self.kind, *arguments)
 
     async def send_if_there(self, bus: Bus, socket_id: str, *arguments: P.args, **none: P.kwargs) -> None:
-        """Send a message; a process that cannot be reached has lost its sockets, or they will ask again."""
+        """Send a message; an unreachable process has lost its sockets, or they will repeat the request."""
         try:
             await bus.send(socket_id, self.kind, *arguments)
         except errors.Unavailable:

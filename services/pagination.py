@@ -20,7 +20,7 @@ import errors
 T = TypeVar("T")
 Columns = TypeVarTuple("Columns")
 
-#: Columns that order a list, newest first, and tell any two of its rows apart.
+#: Columns that order a list, newest first; no two rows have equal values.
 Key: TypeAlias = tuple[Mapped[datetime], Mapped[uuid.UUID]] | tuple[Mapped[int]]
 
 _CURSOR_INVALID = "'cursor' was not returned by this list; leave it out to read the first page"

@@ -31,22 +31,22 @@ async def empty_queue(container: Container) -> None:
 
 
 class LocalBus:
-    """A bus between no workers: everything is for a socket of this one."""
+    """A bus of a single web process: all messages are for its own sockets."""
 
-    def __init__(self, worker_id: str = "w") -> None:
-        self.worker_id = worker_id
+    def __init__(self, process_id: str = "w") -> None:
+        self.process_id = process_id
         self._handlers: dict[str, Any] = {}
 
     def on(self, kind: str, handler: Any) -> None:
         self._handlers[kind] = handler
 
-    async def send(self, socket: str, kind: str, *arguments: Any) -> None:
-        await self._handlers[kind](socket, *arguments)
+    async def send(self, socket_id: str, kind: str, *arguments: Any) -> None:
+        await self._handlers[kind](socket_id, *arguments)
 
-    def post(self, socket: str, kind: str, *arguments: Any) -> None:
+    def post(self, socket_id: str, kind: str, *arguments: Any) -> None:
         raise errors.Unavailable()
 
-    def on_worker_lost(self, listener: Any) -> None: ...
+    def on_process_lost(self, listener: Any) -> None: ...
 
     def on_data_lost(self, listener: Any) -> None: ...
 
@@ -64,21 +64,21 @@ class LocalBus:
 class HeldBus(LocalBus):
     """A bus that holds messages until they are let go."""
 
-    def __init__(self, worker_id: str = "w") -> None:
-        super().__init__(worker_id)
+    def __init__(self, process_id: str = "w") -> None:
+        super().__init__(process_id)
         self.held: list[tuple[str, str, tuple[Any, ...]]] = []
 
-    async def send(self, socket: str, kind: str, *arguments: Any) -> None:
-        self.held.append((socket, kind, arguments))
+    async def send(self, socket_id: str, kind: str, *arguments: Any) -> None:
+        self.held.append((socket_id, kind, arguments))
 
     async def release(self) -> None:
         held, self.held = self.held, []
-        for socket, kind, arguments in held:
-            await super().send(socket, kind, *arguments)
+        for socket_id, kind, arguments in held:
+            await super().send(socket_id, kind, *arguments)
 
 
 async def match(one: Phone, other: Phone, **search: Any) -> dict[str, Any]:
-    """Let two learners find each other; return the first one's `match_found`. What they received before is dropped."""
+    """Let two learners find each other; return the `match_found` of the first. What they received before is dropped."""
     search = search or {"topic": f"topic of {one.learner.username}"}
     for phone in (one, other):
         phone.received.clear()

@@ -1,4 +1,4 @@
-"""Every reach of tests into private parts of client libraries: python-socketio, engine.io, aiohttp, websockets."""
+"""All uses of private parts of client libraries in tests: python-socketio, engine.io, aiohttp, websockets."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from websockets.asyncio.client import ClientConnection
 from websockets.protocol import State
 
 
-def transport_of(client: socketio.AsyncClient) -> asyncio.Transport:
+def get_transport(client: socketio.AsyncClient) -> asyncio.Transport:
     """Return the TCP transport below a connected client's WebSocket (aiohttp keeps it behind its response)."""
     return cast("asyncio.Transport", client.eio.ws._response.connection.transport)
 
 
 def abort_connection(client: socketio.AsyncClient) -> None:
     """Break a connection as a lost network does: neither a goodbye nor a close frame."""
-    transport_of(client).abort()
+    get_transport(client).abort()
 
 
 async def close_websocket(client: socketio.AsyncClient) -> None:

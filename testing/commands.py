@@ -1,4 +1,4 @@
-"""Runs of the command line in processes of their own."""
+"""Runs of the command line in separate processes."""
 
 from __future__ import annotations
 

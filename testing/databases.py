@@ -1,4 +1,4 @@
-"""Databases of tests: one that a test has to itself, and statements from outside the product."""
+"""Databases of tests: a separate one for a test, and statements from outside the product."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A deployment to break: servers and a Redis that are killed and started again, and clients that reconnect."""
+"""A deployment for faults: servers and a Redis that are killed and restarted, and clients that reconnect."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Senders of emails that keep what they are given: a port and an HTTP stand-in for Resend."""
+"""Mailers that record e-mails: an implementation of the port, and an HTTP stand-in for Resend."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from adapters.ports import Mail
 
 @dataclass
 class Outbox:
-    """A mailer that keeps what it is given, or fails while `broken` says why."""
+    """A mailer that keeps e-mails, or raises `broken` if set."""
 
     mails: list[Mail] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
@@ -35,7 +35,7 @@ class Outbox:
 
 
 class ResendStandIn(ThreadingHTTPServer):
-    """Resend's HTTP API, as far as sending goes. `answer` is what it says next."""
+    """Resend's HTTP API, for sending. `answer` is its next response."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _ResendHandler)

@@ -1,4 +1,4 @@
-"""ICC profiles for tests, made by hand, and the sRGB values that follow from them."""
+"""ICC profiles for tests, and the sRGB values that follow from them."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def cmyk_profile() -> bytes:
     return _profile(b"prtr", b"CMYK", b"Lab ", {b"wtpt": _xyz(WHITE), b"A2B0": lut})
 
 
-def srgb_of(pixel: Sequence[int], primaries: Matrix, gamma: float) -> tuple[int, ...]:
+def convert_to_srgb(pixel: Sequence[int], primaries: Matrix, gamma: float) -> tuple[int, ...]:
     """Return the 8-bit sRGB value of a pixel in the space of `matrix_profile`, cut to what sRGB has."""
     linear = [(channel / 255) ** gamma for channel in pixel]
     return _encoded([sum(primaries[i][row] * linear[i] for i in range(3)) for row in range(3)])

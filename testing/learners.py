@@ -127,7 +127,7 @@ class Participant:
 
     @property
     def _is_left(self) -> bool:
-        """Whether the partner has left; an earlier one's leave may come after the search for the next began."""
+        """Whether the partner has left; an earlier partner's leave may come after the next search began."""
         events = self.client.received
         return "peer_left" in events[len(events) - events[::-1].index("match_found") :]
 

@@ -55,7 +55,7 @@ def user_id(number: int) -> str:
 
 
 def questions(container: Container, users: int) -> dict[str, Question]:
-    """What is asked, by what it is called."""
+    """Queries of administrators, by name."""
     accounts, orders, reports, audit = container.user_directory, container.orders, container.reports, container.audit
     some_user, limit = user_id(users // 2), 20
     # A page from the middle of the list: it must not cost more than the first.
@@ -122,7 +122,7 @@ def questions(container: Container, users: int) -> dict[str, Question]:
 
 
 async def explain(container: Container, question: Question, options: str = "") -> dict[str, list[str]]:
-    """Ask, and have each statement of it explained with the very values it was asked with."""
+    """Run a query, and explain each of its statements with the same values."""
     asked: list[tuple[str, Any]] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_rest: Any) -> None:

@@ -1,4 +1,4 @@
--- A crowd in an empty database; testing/load_users.py puts numbers for :users, :sessions, :orders, :reports and :entries.
+-- Many users in an empty database; testing/load_users.py puts numbers for :users, :sessions, :orders, :reports and :entries.
 -- Ids follow from numbers, so that rows refer to each other without a look.
 
 CREATE FUNCTION pg_temp.person(n bigint) RETURNS uuid LANGUAGE sql IMMUTABLE RETURN CAST(md5('user' || n) AS uuid);

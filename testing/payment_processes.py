@@ -1,4 +1,4 @@
-"""Processes that are made to be killed: `python -m testing.payment_processes` forks servers and job workers on request.
+"""Processes to be killed: `python -m testing.payment_processes` forks servers and job workers on request.
 
 Importing the product and binding it to its specs takes seconds, which two hundred lives do not have. So this process
 does it once and forks, before anything is connected; each child serves, or works, as `parlance serve` and `parlance

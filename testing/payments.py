@@ -116,7 +116,7 @@ class FakeProvider:
         )
         return [opened]
 
-    async def changes(self, since: datetime) -> list[RefundFact | DisputeFact]:
+    async def list_changes(self, since: datetime) -> list[RefundFact | DisputeFact]:
         self._fail()
         return []
 

@@ -1,4 +1,4 @@
-"""Pictures for tests, made on the spot, and the bucket in which they are stored."""
+"""Generated pictures for tests, and the bucket in which they are stored."""
 
 from __future__ import annotations
 

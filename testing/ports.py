@@ -18,7 +18,7 @@ _reservations: list[IO[str]] = []
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on, and that no other process of any test run on this machine gets."""
+    """Return a free port that no other process of any test run on this machine gets."""
     directory = Path(tempfile.gettempdir()) / f"parlance-test-ports-{os.getuid()}"
     directory.mkdir(mode=0o700, exist_ok=True)
     while True:

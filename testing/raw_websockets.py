@@ -1,4 +1,4 @@
-"""WebSockets to the Socket.IO endpoint without a client library, for frames that no well-behaved client sends."""
+"""WebSockets to the Socket.IO endpoint without a client library, for malformed frames."""
 
 from __future__ import annotations
 

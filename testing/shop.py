@@ -1,4 +1,4 @@
-"""A running shop: a server, a job worker and the providers' stand-ins, as in production, on one database."""
+"""A running deployment with payments: a server, a job worker and the providers' stand-ins on one database."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ SUBSCRIBED = (
 
 @contextmanager
 def run_job_worker(
-    environment: dict[str, str], log: Path, *, ready: str = "worker is ready"
+    environment: dict[str, str], log: Path, *, ready: str = "job_worker_ready"
 ) -> Iterator[subprocess.Popen[bytes]]:
     """`parlance worker` in a process of its own, that has logged that it is `ready`."""
     with log.open("wb") as output:
@@ -137,22 +137,22 @@ class Shop:
         return found
 
     async def wait_for_webhooks(self) -> None:
-        """Wait until every webhook is thanked for and acted upon."""
+        """Wait until every webhook is acknowledged and handled."""
         await eventually(lambda: not self.stand_ins.webhooks.deliveries(state="pending"), within=15, what="delivered")
         waiting = "SELECT id FROM webhook_events WHERE handled_at IS NULL"
 
         async def idle() -> bool:
             return not await rows(self.container, waiting)
 
-        await eventually(idle, within=15, what="the inbox worked off")
+        await eventually(idle, within=15, what="no unhandled webhook events")
 
-    async def sessions_of(self, order: Order) -> list[CheckoutState]:
-        """All that the provider has for an order."""
+    async def list_sessions(self, order: Order) -> list[CheckoutState]:
+        """The provider's checkouts of an order."""
         return [each for each in self.stand_ins.ledger() if each.reference == str(order.id)]
 
 
 def agrees(order: Order, standing: CheckoutState) -> bool:
-    """Whether an order is what its provider thinks; Razorpay keeps a link open while a bank takes its time."""
+    """Whether an order agrees with its provider; Razorpay keeps a link open while a bank processes the payment."""
     expected = {
         "open": "pending",
         "processing": "processing" if standing.provider == "stripe" else "pending",

@@ -1,4 +1,4 @@
-"""Signaling without sockets: the services over a bus of the test's, stores that fail, time that passes."""
+"""Signaling without sockets: the services over a test's bus, stores that fail, a clock that is set forward."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ Matched = tuple[str, str, str]
 
 
 class UnavailableHistory(CallHistoryService):
-    """Call history whose PostgreSQL is away until `is_away` is false."""
+    """Call history whose PostgreSQL is unavailable until `is_unavailable` is false."""
 
-    is_away = True
+    is_unavailable = True
 
     async def connect(self, room_id: str, **times: Any) -> None:
         self._ask()
@@ -38,7 +38,7 @@ class UnavailableHistory(CallHistoryService):
         return await super().end(room_id, **what)
 
     def _ask(self) -> None:
-        if self.is_away:
+        if self.is_unavailable:
             raise sqlalchemy.exc.OperationalError("UPDATE", {}, ConnectionError("away"))
 
 

@@ -1,4 +1,4 @@
-"""Limits of waits in tests: they scale with the machine, for machines differ in speed by three times and more."""
+"""Timeouts of tests, scaled with the speed of the machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Videos for tests: clips made on the spot, their transcoding, and a player without a browser."""
+"""Videos for tests: generated clips, their transcoding, and a player without a browser."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ async def everything(http: httpx.AsyncClient, url: str) -> dict[str, list[str]]:
 
 
 async def decoded(segments: list[str], directory: Path) -> tuple[float, str]:
-    """Fetch segments from storage and decode them with ffmpeg; answer their seconds, and what it says of them."""
+    """Fetch segments from storage and decode them with ffmpeg; return their seconds, and ffmpeg's output."""
     joined = directory / "joined.ts"
     async with http_client() as anybody:
         parts = [await anybody.get(each) for each in segments]

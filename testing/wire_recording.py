@@ -1,4 +1,4 @@
-"""Recorder of what tests send and receive, by which `tests/contract/mutations.py` judges changed contracts.
+"""Recorder of messages of tests, with which `tests/contract/mutations.py` checks changed contracts.
 
 Kept where WIRE_RECORD names a folder: one line for each shape of a message, a file for each process.
 """
@@ -59,7 +59,7 @@ def event(name: str, payload: Any, ack: Any) -> None:
 def received(name: str, payload: Any) -> None:
     """Note an event that a client received."""
     if FOLDER is not None:
-        _note("heard", name, None, {} if payload is None else payload)
+        _note("received", name, None, {} if payload is None else payload)
 
 
 async def record_response(response: httpx.Response) -> None:

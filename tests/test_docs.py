@@ -1,4 +1,4 @@
-"""What is written down is there, and what is there is written down."""
+"""The documentation is complete and correct: commands, settings, links, files."""
 
 from __future__ import annotations
 

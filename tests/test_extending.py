@@ -1,4 +1,4 @@
-"""docs/extending.md works: its lines, put into a copy of the project where it says, make an endpoint and an event."""
+"""docs/extending.md works: its code, applied to a copy of the project, makes an endpoint and an event."""
 
 from __future__ import annotations
 

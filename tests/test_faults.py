@@ -1,4 +1,4 @@
-"""What `make faults` looks for it finds: each invariant is broken by hand, and named."""
+"""`make faults` detects violations: each invariant is broken by hand, and reported."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from container import Container
 from devtools import stand_ins
 from faults.invariants import INVARIANTS, Stores, broken
 from faults.load import Claims
+from instants import utc_now
 from models import (
     CallSession,
     EndedBy,
@@ -28,7 +29,6 @@ from models import (
     User,
     WebhookEvent,
 )
-from models.columns import utc_now
 from settings import Settings
 from testing.databases import own_database
 from testing.payments import add_course
@@ -77,7 +77,7 @@ class Ruin:
     async def accounts(self) -> None:
         self.stores.claims.registered.append("nobody@example.com")
 
-    async def sign_ins(self) -> None:
+    async def logins(self) -> None:
         self.stores.claims.signed_out.append("refresh_token_reused")
 
     async def calls(self) -> None:

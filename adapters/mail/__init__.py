@@ -1,1 +1,1 @@
-"""Ways for a mail to leave: Resend, or a file for development."""
+"""Delivery of e-mails: Resend, or files for development."""

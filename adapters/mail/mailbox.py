@@ -1,15 +1,15 @@
-"""Mailbox of a developer: each mail is an .eml file that a mail program opens, and its link is printed."""
+"""Mailbox of a developer: each e-mail is an .eml file, and its link is printed."""
 
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP, SMTPUTF8
 from pathlib import Path
 
 from adapters.ports import Mail
+from instants import utc_now
 from settings import Settings
 
 
@@ -20,17 +20,17 @@ class Mailbox:
 
     async def send(self, mail: Mail, *, idempotency_key: str) -> None:
         path = await asyncio.to_thread(self._write, mail, idempotency_key)
-        # Printed, not logged: a log keeps no secrets, and this is for the eyes of the developer.
+        # Printed, not logged: logs contain no secrets, and the developer needs the link.
         print(f"parlance: mail to {mail.to}: {mail.subject}\n  {mail.link}\n  {path}", flush=True)
 
     def _write(self, mail: Mail, idempotency_key: str) -> Path:
         # RFC 6532: a local part beyond ASCII is written in UTF-8, never as an encoded word.
         message = EmailMessage(policy=SMTP if mail.to.isascii() else SMTPUTF8)
         message["From"], message["Subject"] = self._sender, mail.subject
-        # One address, whatever it holds: a text would be read as a list of addresses.
+        # An Address is always one; a string would be parsed as a list of addresses.
         username, _, domain = mail.to.rpartition("@")
         message["To"] = Address(username=username, domain=domain)
-        message["Date"] = datetime.now(UTC)
+        message["Date"] = utc_now()
         message["X-Idempotency-Key"] = idempotency_key
         message.set_content(mail.text)
         message.add_alternative(mail.html, subtype="html")

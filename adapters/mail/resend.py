@@ -12,8 +12,8 @@ from resend.http_client_requests import RequestsClient
 from adapters.ports import Mail
 from settings import Settings
 
-#: Seconds that Resend has to answer.
-TIMEOUT = 5
+#: Timeout of a request in seconds.
+TIMEOUT_SECONDS = 5
 
 
 class ResendMailer:
@@ -22,7 +22,7 @@ class ResendMailer:
         # The SDK is configured by module attributes.
         resend.api_key = settings.resend_api_key.get_secret_value()
         resend.api_url = settings.resend_api_url
-        resend.default_http_client = RequestsClient(timeout=TIMEOUT)
+        resend.default_http_client = RequestsClient(timeout=TIMEOUT_SECONDS)
         self._sender = settings.email_from
 
     async def send(self, mail: Mail, *, idempotency_key: str) -> None:
@@ -36,16 +36,16 @@ class ResendMailer:
         await asyncio.to_thread(resend.Emails.send, message, {"idempotency_key": idempotency_key})
 
     async def domains(self) -> dict[str, str] | None:
-        """Return each domain of the account with its status; None where the key may send and nothing else.
+        """Return each domain of the account with its status; None if the key may only send.
 
-        Raises PermissionError where Resend does not know the key, and what the SDK raises where it is away.
+        Raises PermissionError for an unknown key, and the SDK's errors during an outage.
         """
         try:
             answer = await asyncio.to_thread(resend.Domains.list)
         except ResendError as error:
             if error.error_type == "restricted_api_key":
                 return None
-            if str(error.code) in ("400", "401", "403"):  # a question without input: it can only be the key
+            if str(error.code) in ("400", "401", "403"):  # the request has no input, so the cause is the key
                 raise PermissionError(error.error_type) from None
             raise
         return {each["name"]: each["status"] for each in answer["data"]}

@@ -1,1 +1,1 @@
-"""The ways in which money comes and goes: one module for each provider."""
+"""Payment providers: one module each."""

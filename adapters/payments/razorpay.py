@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -18,17 +17,18 @@ import errors
 from adapters.payments import reading
 from adapters.payments.reading import Unreadable
 from adapters.ports import Checkout, CheckoutFact, DisputeFact, Fact, ProviderEvent, Purchase, RefundFact
+from digests import compute_digest
 from settings import Settings
 
 log = logging.getLogger("parlance.payments")
 
-#: Seconds that Razorpay has to answer.
-TIMEOUT = 5
-#: How often it is asked where it does not.
-_ATTEMPTS = 2
+#: Timeout of a request in seconds.
+TIMEOUT_SECONDS = 5
+#: Attempts of a request without an answer.
+_MAX_ATTEMPTS = 2
 
-#: Statuses that say nothing about the request: the same request still running, too many of them.
-_NOT_NOW = (409, 429)
+#: Statuses after which a retry may succeed: the same request still running, too many requests.
+_TRANSIENT_STATUSES = (409, 429)
 
 _LINKS = {"payment_link.paid", "payment_link.expired", "payment_link.cancelled"}
 #: The money is held; with automatic capture, `payment_link.paid` follows at once.
@@ -44,16 +44,20 @@ _DISPUTES = {
 }
 
 
-class _Away(Exception):
-    """Razorpay did not answer, or not in its own words."""
+class _Unavailable(Exception):
+    """Razorpay did not answer, or not with JSON of its API."""
 
 
-class _KeyRefused(_Away):
-    """Razorpay does not know the key; once that is mended, what was asked can be asked again."""
+class _KeyRefused(_Unavailable):
+    """Razorpay does not know the key; a request can be repeated once the key is corrected."""
+
+
+#: What a call raises where another may succeed.
+_UNAVAILABLE = (_Unavailable, razorpay.errors.GatewayError, razorpay.errors.ServerError)
 
 
 class _Session(requests.Session):
-    """Raises what the SDK lets through: it prints a network failure to standard output, which is not ours to use."""
+    """HTTP session that raises network failures, which the SDK would print to standard output."""
 
     def __init__(self, timeout: float) -> None:
         super().__init__()
@@ -64,18 +68,18 @@ class _Session(requests.Session):
             answer = super().request(*args, **{**options, "timeout": self._timeout})
             answer.json()
         except requests.RequestException as error:
-            raise _Away(type(error).__name__) from None
-        # The SDK tells errors apart by the body's code alone, and to these Razorpay gives that of a senseless request.
-        # Taken for a refusal, a refund that is only busy would be given up, and given a second time.
+            raise _Unavailable(type(error).__name__) from None
+        # The SDK distinguishes errors by the body's code alone, and for these Razorpay sends the code of a bad request.
+        # If it counted as a refusal, a refund in progress would be recorded as failed, and could be made twice.
         if answer.status_code == 401:
             raise _KeyRefused("HTTP 401")
-        if answer.status_code in _NOT_NOW:
-            raise _Away(f"HTTP {answer.status_code}")
+        if answer.status_code in _TRANSIENT_STATUSES:
+            raise _Unavailable(f"HTTP {answer.status_code}")
         return answer
 
 
 class RazorpayProvider:
-    def __init__(self, settings: Settings, *, timeout: float = TIMEOUT) -> None:
+    def __init__(self, settings: Settings, *, timeout: float = TIMEOUT_SECONDS) -> None:
         assert settings.razorpay_key_id is not None and settings.razorpay_key_secret is not None
         self._timeout = timeout
         self._auth = (settings.razorpay_key_id, settings.razorpay_key_secret.get_secret_value())
@@ -107,7 +111,7 @@ class RazorpayProvider:
             try:
                 return client.payment_link.create(request)
             except BadRequestError:
-                # A link is refused where its reference has one: the answer to an earlier request was lost.
+                # A second link of one reference is refused: the answer to an earlier request was lost.
                 found = client.payment_link.all({"reference_id": purchase.order_id})
                 links = [each for each in found["payment_links"] if each["reference_id"] == purchase.order_id]
                 if not links:
@@ -125,9 +129,8 @@ class RazorpayProvider:
             razorpay.Utility().verify_webhook_signature(body.decode(), headers.get("x-razorpay-signature", ""), secret)
         except (SignatureVerificationError, UnicodeDecodeError, TypeError):  # TypeError: not ASCII
             raise errors.SignatureInvalid() from None
-        # The id stands in a header that is not signed: by itself it would let one event pass for another.
-        digest = hashlib.sha256(body).hexdigest()
-        event_id = f"{reading.printable(headers.get('x-razorpay-event-id'), 128)}:{digest[:32]}"
+        # The id is in a header that is not signed: alone it could make one event appear as another.
+        event_id = f"{reading.printable(headers.get('x-razorpay-event-id'), 128)}:{compute_digest(body)[:32]}"
         return replace(self.read_event(body), id=event_id)
 
     def read_event(self, body: bytes) -> ProviderEvent:
@@ -135,9 +138,9 @@ class RazorpayProvider:
         try:
             event = reading.event(body, ("entity", "event", "payload"))
             kind = reading.event_type(event.get("event"))
-            return ProviderEvent(reading.digest(body), kind, _fact(event))
+            return ProviderEvent(reading.derive_event_id(body), kind, _read_fact(event))
         except Unreadable as why:
-            return ProviderEvent(reading.digest(body), kind, None, str(why))
+            return ProviderEvent(reading.derive_event_id(body), kind, None, str(why))
 
     async def refund(self, refund_id: str, payment_id: str, amount: int) -> RefundFact:
         request = {"amount": amount, "notes": {"internalRefundId": refund_id}, "receipt": refund_id}
@@ -150,61 +153,61 @@ class RazorpayProvider:
                     headers={"X-Refund-Idempotency": f"refund-{refund_id}"},
                 )
             except BadRequestError:
-                # Also said of a payment that this very refund has used up, once its key is forgotten.
-                for each in self._refunds(client, payment_id):
-                    if _notes(each).get("internalRefundId") == refund_id:
+                # Also answered for a payment that this refund has used up, once its idempotency key has expired.
+                for each in self._list_refunds(client, payment_id):
+                    if _get_notes(each).get("internalRefundId") == refund_id:
                         return each
                 raise
 
-        return _refund(await self._ask(create))
+        return _read_refund(await self._ask(create))
 
     async def look_up(self, session_id: str) -> list[Fact]:
         def fetch(client: Any) -> list[Fact]:
-            checkout = _checkout(client.payment_link.fetch(session_id), None)
+            checkout = _read_checkout(client.payment_link.fetch(session_id), None)
             facts: list[Fact] = [checkout]
             if checkout.payment_id:
-                facts += [_refund(each) for each in self._refunds(client, checkout.payment_id)]
-                facts += [_dispute(each) for each in self._disputes(client, checkout.payment_id)]
+                facts += [_read_refund(each) for each in self._list_refunds(client, checkout.payment_id)]
+                facts += [_read_dispute(each) for each in self._list_disputes(client, checkout.payment_id)]
             return facts
 
         facts: list[Fact] = await self._ask(fetch)
         return facts
 
-    async def changes(self, since: datetime) -> list[RefundFact | DisputeFact]:
+    async def list_changes(self, since: datetime) -> list[RefundFact | DisputeFact]:
         def fetch(client: Any) -> list[RefundFact | DisputeFact]:
             made = {"from": int(since.timestamp())}
             facts: list[RefundFact | DisputeFact] = []
-            for each in _pages(client.refund.all, made):
-                facts += reading.readable(_refund, each)
-            for each in _pages(client.dispute.all, made):
-                facts += reading.readable(_dispute, each)
+            for each in _read_pages(client.refund.all, made):
+                facts += reading.readable(_read_refund, each)
+            for each in _read_pages(client.dispute.all, made):
+                facts += reading.readable(_read_dispute, each)
             return facts
 
         facts: list[RefundFact | DisputeFact] = await self._ask(fetch)
         return facts
 
-    async def knows_us(self) -> bool:
-        """Ask for something small; False where the key is refused, Unavailable without an answer."""
+    async def accepts_key(self) -> bool:
+        """Send a small request; return False if the key is refused, raise Unavailable without an answer."""
         try:
             await asyncio.to_thread(self._call, lambda client: client.refund.all({"count": 1}))
         except _KeyRefused:
             return False
-        except (_Away, BadRequestError, razorpay.errors.GatewayError, razorpay.errors.ServerError) as error:
-            raise errors.Unavailable(f"Razorpay is away ({type(error).__name__})") from None
+        except (_Unavailable, BadRequestError, razorpay.errors.GatewayError, razorpay.errors.ServerError) as error:
+            raise errors.Unavailable(f"Razorpay is unavailable ({type(error).__name__})") from None
         return True
 
     async def close(self) -> None:
         pass
 
     @staticmethod
-    def _refunds(client: Any, payment_id: str) -> list[dict[str, Any]]:
+    def _list_refunds(client: Any, payment_id: str) -> list[dict[str, Any]]:
         found = client.payment.fetch_multiple_refund(payment_id, {"count": 100})
         return list(found["items"])
 
     @staticmethod
-    def _disputes(client: Any, payment_id: str) -> list[dict[str, Any]]:
-        # Disputes cannot be asked for by their payment; there are few.
-        return [each for each in _pages(client.dispute.all, {}) if each["payment_id"] == payment_id]
+    def _list_disputes(client: Any, payment_id: str) -> list[dict[str, Any]]:
+        # Disputes cannot be queried by payment; there are few.
+        return [each for each in _read_pages(client.dispute.all, {}) if each["payment_id"] == payment_id]
 
     async def _ask(self, call: Callable[[Any], Any]) -> Any:
         """Call Razorpay in a thread; raise Unavailable or PaymentRefused."""
@@ -212,29 +215,29 @@ class RazorpayProvider:
             return await asyncio.to_thread(self._call, call)
         except BadRequestError as error:
             log.error("provider_refused provider=razorpay error=%s", error)
-            raise errors.PaymentRefused("Razorpay refuses the request") from None
-        except (_Away, razorpay.errors.GatewayError, razorpay.errors.ServerError) as error:
+            raise errors.PaymentRefused("Razorpay refused the request") from None
+        except (_Unavailable, razorpay.errors.GatewayError, razorpay.errors.ServerError) as error:
             log.warning("provider_unavailable provider=razorpay error=%s", error)
-            raise errors.Unavailable("Razorpay is away; try again shortly.") from None
+            raise errors.Unavailable("Razorpay is unavailable; try again shortly.") from None
         except Unreadable as why:
-            log.error("provider_answer_unreadable provider=razorpay why=%r", str(why))
+            log.error("provider_answer_unreadable provider=razorpay reason=%r", str(why))
             raise errors.Unavailable("Razorpay's answer cannot be read.") from None
 
     def _call(self, call: Callable[[Any], Any]) -> Any:
-        for attempt in range(1, _ATTEMPTS + 1):
-            # A session and a client are not for several threads at once.
+        for attempt in range(1, _MAX_ATTEMPTS + 1):
+            # Session and client are not thread-safe.
             with _Session(self._timeout) as session:
                 client = razorpay.Client(session, self._auth, base_url=self._base_url)
                 try:
                     return call(client)
-                except (_Away, razorpay.errors.GatewayError, razorpay.errors.ServerError):
-                    if attempt == _ATTEMPTS:
+                except (_Unavailable, razorpay.errors.GatewayError, razorpay.errors.ServerError):
+                    if attempt == _MAX_ATTEMPTS:
                         raise
         raise AssertionError
 
 
-def _pages(read: Callable[..., Any], query: dict[str, int]) -> list[dict[str, Any]]:
-    """All of a collection that Razorpay answers a hundred at a time."""
+def _read_pages(read: Callable[..., Any], query: dict[str, int]) -> list[dict[str, Any]]:
+    """Read a whole collection, a hundred rows a page."""
     found: list[dict[str, Any]] = []
     while True:
         page = read({**query, "count": 100, "skip": len(found)})["items"]
@@ -243,12 +246,12 @@ def _pages(read: Callable[..., Any], query: dict[str, int]) -> list[dict[str, An
             return found
 
 
-def _notes(row: dict[str, Any]) -> dict[str, Any]:
+def _get_notes(row: dict[str, Any]) -> dict[str, Any]:
     notes = row.get("notes")
-    return notes if isinstance(notes, dict) else {}  # without notes it is an empty list
+    return notes if isinstance(notes, dict) else {}  # no notes are an empty list
 
 
-def _fact(event: dict[str, Any]) -> Fact | None:
+def _read_fact(event: dict[str, Any]) -> Fact | None:
     kind = reading.word(event, "event")
     if kind not in _LINKS | _REFUNDS | _DISPUTES | {_AUTHORIZED}:
         # `payment.failed` is one of them: the link stays open, and the learner may try another card.
@@ -259,13 +262,13 @@ def _fact(event: dict[str, Any]) -> Fact | None:
         return reading.row(reading.row(payload, name), "entity")
 
     if kind in _LINKS:
-        return _checkout(entity("payment_link"), None if payload.get("payment") is None else entity("payment"))
+        return _read_checkout(entity("payment_link"), None if payload.get("payment") is None else entity("payment"))
     if kind == _AUTHORIZED:
-        return _authorized(entity("payment"))
-    return _refund(entity("refund")) if kind in _REFUNDS else _dispute(entity("dispute"))
+        return _read_authorized(entity("payment"))
+    return _read_refund(entity("refund")) if kind in _REFUNDS else _read_dispute(entity("dispute"))
 
 
-def _checkout(link: dict[str, Any], payment: dict[str, Any] | None) -> CheckoutFact:
+def _read_checkout(link: dict[str, Any], payment: dict[str, Any] | None) -> CheckoutFact:
     outcomes: dict[str, Literal["paid", "expired"]] = {"paid": "paid", "expired": "expired", "cancelled": "expired"}
     found = link.get("payments")
     attempts = [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
@@ -288,9 +291,9 @@ def _checkout(link: dict[str, Any], payment: dict[str, Any] | None) -> CheckoutF
     )
 
 
-def _authorized(payment: dict[str, Any]) -> CheckoutFact | None:
-    """A payment whose money is held but not captured yet. It does not name its link, but has the link's notes."""
-    order_id = reading.our_id(_notes(payment), "internalOrderId")
+def _read_authorized(payment: dict[str, Any]) -> CheckoutFact | None:
+    """Read a payment that is authorized but not captured yet. It has the notes of its link, not its id."""
+    order_id = reading.our_id(_get_notes(payment), "internalOrderId")
     if order_id is None:
         return None
     return CheckoutFact(
@@ -305,19 +308,19 @@ def _authorized(payment: dict[str, Any]) -> CheckoutFact | None:
     )
 
 
-def _refund(refund: dict[str, Any]) -> RefundFact:
+def _read_refund(refund: dict[str, Any]) -> RefundFact:
     statuses: dict[str, Literal["succeeded", "failed"]] = {"processed": "succeeded", "failed": "failed"}
     return RefundFact(
         refund_id=reading.identifier(refund, "id"),
         payment_id=reading.identifier(refund, "payment_id"),
-        our_id=reading.our_id(_notes(refund), "internalRefundId"),
+        our_id=reading.our_id(_get_notes(refund), "internalRefundId"),
         amount=reading.amount(refund, "amount", least=1),
         currency=reading.currency(refund),
         status=statuses.get(reading.word(refund, "status"), "pending"),
     )
 
 
-def _dispute(dispute: dict[str, Any]) -> DisputeFact:
+def _read_dispute(dispute: dict[str, Any]) -> DisputeFact:
     status: Literal["open", "won", "lost"] = "open"
     named = reading.word(dispute, "status")
     if named == "lost" or (named == "closed" and dispute.get("amount_deducted")):

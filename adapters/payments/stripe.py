@@ -18,13 +18,13 @@ from adapters.ports import Checkout, CheckoutFact, DisputeFact, Fact, ProviderEv
 from settings import Settings
 
 log = logging.getLogger("parlance.payments")
-# At `debug` the SDK writes down all that Stripe answers, customers included.
+# At `debug` the SDK logs all answers of Stripe, with data of customers.
 logging.getLogger("stripe").setLevel(logging.WARNING)
 
-#: Seconds that Stripe has to answer; asked once more, with the same idempotency key, where it does not.
-TIMEOUT = 5
+#: Timeout of a request in seconds; repeated once, with the same idempotency key.
+TIMEOUT_SECONDS = 5
 #: Seconds by which an event may be older than now, and, for clocks that differ, younger.
-OLDEST, YOUNGEST = 300, 60
+MAX_EVENT_AGE_SECONDS, MAX_EVENT_LEAD_SECONDS = 300, 60
 
 _CHECKOUTS = {
     "checkout.session.completed",
@@ -35,15 +35,15 @@ _CHECKOUTS = {
 _REFUNDS = {"refund.created", "refund.updated", "refund.failed", "charge.refund.updated"}
 _DISPUTES = {"charge.dispute.created", "charge.dispute.updated", "charge.dispute.closed"}
 
-#: A bank asks about a payment and has taken no money.
+#: Inquiries of banks, which move no money.
 _INQUIRIES = ("warning_needs_response", "warning_under_review", "warning_closed")
 
-#: A payment that did not come about although its session is complete.
+#: A payment that failed although its session is complete.
 _PAYMENT_FAILED = ("requires_payment_method", "canceled")
 
 
 class StripeProvider:
-    def __init__(self, settings: Settings, *, timeout: float = TIMEOUT) -> None:
+    def __init__(self, settings: Settings, *, timeout: float = TIMEOUT_SECONDS) -> None:
         assert settings.stripe_secret_key is not None
         key = settings.stripe_secret_key.get_secret_value()
         self.live = key.startswith(("sk_live_", "rk_live_"))
@@ -85,7 +85,7 @@ class StripeProvider:
             "payment_intent_data": {"metadata": metadata},
             "expires_at": int(purchase.expires_at.timestamp()),
         }
-        async with _told():
+        async with _mapped_errors():
             session = await self._client.v1.checkout.sessions.create_async(
                 request, {"idempotency_key": f"checkout-{purchase.order_id}"}
             )
@@ -97,12 +97,12 @@ class StripeProvider:
         secret = self._webhook_secret.get_secret_value() if self._webhook_secret else None
         header = headers.get("stripe-signature")
         try:
-            stripe.WebhookSignature.verify_header(body, header, secret, OLDEST)
-            # The SDK takes what was signed for next year; a stolen one could be used until then.
+            stripe.WebhookSignature.verify_header(body, header, secret, MAX_EVENT_AGE_SECONDS)
+            # The SDK accepts a signature dated next year; a stolen one would be valid until then.
             stamp = int(next(part[2:] for part in (header or "").split(",") if part.startswith("t=")))
         except (stripe.SignatureVerificationError, ValueError, TypeError):  # not UTF-8; not ASCII
             raise errors.SignatureInvalid() from None
-        if stamp > time.time() + YOUNGEST:
+        if stamp > time.time() + MAX_EVENT_LEAD_SECONDS:
             raise errors.SignatureInvalid()
         return self.read_event(body)
 
@@ -111,53 +111,55 @@ class StripeProvider:
         try:
             event = reading.event(body, ("id", "object", "type"))
             kind = reading.event_type(event.get("type"))
-            return ProviderEvent(_event_id(event, body), kind, _fact(event))
+            return ProviderEvent(_read_event_id(event, body), kind, _read_fact(event))
         except Unreadable as why:
-            return ProviderEvent(reading.digest(body), kind, None, str(why))
+            return ProviderEvent(reading.derive_event_id(body), kind, None, str(why))
 
     async def refund(self, refund_id: str, payment_id: str, amount: int) -> RefundFact:
-        async with _told():
+        async with _mapped_errors():
             refund = await self._client.v1.refunds.create_async(
                 {"payment_intent": payment_id, "amount": amount, "metadata": {"internalRefundId": refund_id}},
                 {"idempotency_key": f"refund-{refund_id}"},
             )
-        fact = _refund(refund.to_dict(), None)
+        fact = _read_refund(refund.to_dict(), None)
         assert fact is not None
         return fact
 
     async def look_up(self, session_id: str) -> list[Fact]:
-        async with _told():
+        async with _mapped_errors():
             session = (
                 await self._client.v1.checkout.sessions.retrieve_async(session_id, {"expand": ["payment_intent"]})
             ).to_dict()
-            checkout = _checkout(session)
+            checkout = _read_checkout(session)
             facts: list[Fact] = [checkout]
             if checkout.payment_id:
                 of_payment: Any = {"payment_intent": checkout.payment_id, "limit": 100}
                 refunds = await self._client.v1.refunds.list_async(of_payment)
-                facts += [fact for each in refunds.data if (fact := _refund(each.to_dict(), None)) is not None]
+                facts += [fact for each in refunds.data if (fact := _read_refund(each.to_dict(), None)) is not None]
                 disputes = await self._client.v1.disputes.list_async(of_payment)
-                facts += [dispute for each in disputes.data if (dispute := _dispute(each.to_dict(), None)) is not None]
+                facts += [
+                    dispute for each in disputes.data if (dispute := _read_dispute(each.to_dict(), None)) is not None
+                ]
         return facts
 
-    async def changes(self, since: datetime) -> list[RefundFact | DisputeFact]:
+    async def list_changes(self, since: datetime) -> list[RefundFact | DisputeFact]:
         made: Any = {"created": {"gte": int(since.timestamp())}, "limit": 100}
         facts: list[RefundFact | DisputeFact] = []
-        async with _told():
+        async with _mapped_errors():
             async for refund in (await self._client.v1.refunds.list_async(made)).auto_paging_iter():
-                facts += reading.readable(lambda row: _refund(row, None), refund.to_dict())
+                facts += reading.readable(lambda row: _read_refund(row, None), refund.to_dict())
             async for dispute in (await self._client.v1.disputes.list_async(made)).auto_paging_iter():
-                facts += reading.readable(lambda row: _dispute(row, None), dispute.to_dict())
+                facts += reading.readable(lambda row: _read_dispute(row, None), dispute.to_dict())
         return facts
 
-    async def knows_us(self) -> bool:
-        """Ask for something small; False where the key is refused, Unavailable without an answer."""
+    async def accepts_key(self) -> bool:
+        """Send a small request; return False if the key is refused, raise Unavailable without an answer."""
         try:
             await self._client.v1.refunds.list_async({"limit": 1})
         except (stripe.AuthenticationError, stripe.PermissionError):
             return False
         except stripe.StripeError as error:
-            raise errors.Unavailable(f"Stripe is away ({type(error).__name__})") from None
+            raise errors.Unavailable(f"Stripe is unavailable ({type(error).__name__})") from None
         return True
 
     async def close(self) -> None:
@@ -165,42 +167,42 @@ class StripeProvider:
 
 
 @asynccontextmanager
-async def _told() -> AsyncIterator[None]:
-    """Raise a failure of Stripe's as ours. What it says may name a customer, so only its code is passed on."""
+async def _mapped_errors() -> AsyncIterator[None]:
+    """Raise errors of Stripe as those of errors.py, with the code alone: a message may name a customer."""
     try:
         yield
     except (stripe.InvalidRequestError, stripe.CardError, stripe.IdempotencyError) as error:
         log.error("provider_refused provider=stripe code=%s stripe_request_id=%s", error.code, error.request_id)
-        raise errors.PaymentRefused(f"Stripe refuses: {error.code or 'the request is invalid'}") from None
+        raise errors.PaymentRefused(f"Stripe refused the request: {error.code or 'it is invalid'}") from None
     except stripe.StripeError as error:
         log.warning("provider_unavailable provider=stripe error=%s status=%s", type(error).__name__, error.http_status)
-        raise errors.Unavailable("Stripe is away; try again shortly.") from None
+        raise errors.Unavailable("Stripe is unavailable; try again shortly.") from None
     except Unreadable as why:
-        log.error("provider_answer_unreadable provider=stripe why=%r", str(why))
+        log.error("provider_answer_unreadable provider=stripe reason=%r", str(why))
         raise errors.Unavailable("Stripe's answer cannot be read.") from None
 
 
-def _event_id(event: dict[str, Any], body: bytes) -> str:
-    """The id of an event, or a digest in place of one that is longer than its column."""
+def _read_event_id(event: dict[str, Any], body: bytes) -> str:
+    """Return the id of an event, or a digest instead of an id that is longer than its column."""
     found = event.get("id")
     if isinstance(found, str) and len(found) > 255:
-        return reading.digest(body)
+        return reading.derive_event_id(body)
     return reading.identifier(event, "id")
 
 
-def _fact(event: dict[str, Any]) -> Fact | None:
+def _read_fact(event: dict[str, Any]) -> Fact | None:
     if event.get("object") != "event":
-        raise Unreadable("object is not event")  # a thin event, say, of which the webhook would have to ask
+        raise Unreadable("object is not event")  # a thin event, for example, which has no data
     kind = reading.word(event, "type")
     if kind not in _CHECKOUTS | _REFUNDS | _DISPUTES:
         return None
     row, live = reading.row(reading.row(event, "data"), "object"), reading.flag(event, "livemode")
     if kind in _CHECKOUTS:
-        return _checkout(row, failed=kind == "checkout.session.async_payment_failed")
-    return _refund(row, live) if kind in _REFUNDS else _dispute(row, live)
+        return _read_checkout(row, failed=kind == "checkout.session.async_payment_failed")
+    return _read_refund(row, live) if kind in _REFUNDS else _read_dispute(row, live)
 
 
-def _checkout(session: dict[str, Any], *, failed: bool = False) -> CheckoutFact:
+def _read_checkout(session: dict[str, Any], *, failed: bool = False) -> CheckoutFact:
     payment = session.get("payment_intent")
     payment_status = reading.word(session, "payment_status", ("paid", "unpaid", "no_payment_required"))
     status = reading.word(session, "status", ("open", "complete", "expired"))
@@ -221,7 +223,7 @@ def _checkout(session: dict[str, Any], *, failed: bool = False) -> CheckoutFact:
         payment_id = reading.optional_identifier(session, "payment_intent")
     return CheckoutFact(
         session_id=reading.identifier(session, "id"),
-        order_id=reading.our_id(_metadata(session), "internalOrderId"),
+        order_id=reading.our_id(_get_metadata(session), "internalOrderId"),
         payment_id=payment_id,
         outcome=outcome,
         amount=reading.amount(session, "amount_total"),
@@ -231,9 +233,9 @@ def _checkout(session: dict[str, Any], *, failed: bool = False) -> CheckoutFact:
     )
 
 
-def _refund(refund: dict[str, Any], live: bool | None) -> RefundFact | None:
+def _read_refund(refund: dict[str, Any], live: bool | None) -> RefundFact | None:
     if refund.get("object") != "refund" or refund.get("payment_intent") is None:
-        return None  # of a charge that no checkout made
+        return None  # of a charge without a checkout
     status: Literal["pending", "succeeded", "failed"] = "pending"
     named = reading.word(refund, "status")
     if named == "succeeded":
@@ -243,7 +245,7 @@ def _refund(refund: dict[str, Any], live: bool | None) -> RefundFact | None:
     return RefundFact(
         refund_id=reading.identifier(refund, "id"),
         payment_id=reading.identifier(refund, "payment_intent"),
-        our_id=reading.our_id(_metadata(refund), "internalRefundId"),
+        our_id=reading.our_id(_get_metadata(refund), "internalRefundId"),
         amount=reading.amount(refund, "amount", least=1),
         currency=reading.currency(refund),
         status=status,
@@ -251,7 +253,7 @@ def _refund(refund: dict[str, Any], live: bool | None) -> RefundFact | None:
     )
 
 
-def _dispute(dispute: dict[str, Any], live: bool | None) -> DisputeFact | None:
+def _read_dispute(dispute: dict[str, Any], live: bool | None) -> DisputeFact | None:
     if dispute.get("payment_intent") is None:
         return None
     status: Literal["open", "won", "lost"] = "open"
@@ -274,6 +276,6 @@ def _dispute(dispute: dict[str, Any], live: bool | None) -> DisputeFact | None:
     )
 
 
-def _metadata(row: dict[str, Any]) -> dict[str, Any]:
+def _get_metadata(row: dict[str, Any]) -> dict[str, Any]:
     found = row.get("metadata")
     return found if isinstance(found, dict) else {}

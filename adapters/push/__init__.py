@@ -1,1 +1,1 @@
-"""Ways for a push to leave: Firebase Cloud Messaging, or a log line for development."""
+"""Delivery of pushes: Firebase Cloud Messaging, or log lines for development."""

@@ -6,7 +6,6 @@ import dataclasses
 import json
 import logging
 import math
-from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
@@ -16,15 +15,16 @@ import errors
 import texts
 from adapters.ports import Push
 from adapters.push.google_account import AccountRefused, GoogleAccount
+from instants import utc_now
 from settings import Settings
 
 log = logging.getLogger("parlance.push")
 
-#: Seconds that FCM has to answer.
+#: Timeout of FCM in seconds.
 TIMEOUT_SECONDS = 5
-#: Seconds to wait after a 429 that does not say how long, by FCM's documentation; and the longest that is believed.
+#: Seconds to wait after a 429 without Retry-After, by FCM's documentation; and the longest accepted wait.
 QUOTA_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 60, 60 * 60
-#: Bytes that FCM takes of a message.
+#: FCM's limit of a message in bytes.
 MAX_BYTES = 4096
 _FCM_ERROR = "type.googleapis.com/google.firebase.fcm.v1.FcmError"
 
@@ -38,7 +38,7 @@ async def try_account(settings: Settings) -> None:
 
 
 class FcmSender:
-    """Sender of pushes; what goes wrong is tried again by the job that asked for it, never here."""
+    """Sender of pushes; the job retries failures, not this class."""
 
     def __init__(self, settings: Settings) -> None:
         self._url = f"{settings.firebase_api_url}/v1/projects/{settings.firebase_project_id}/messages:send"
@@ -57,10 +57,10 @@ class FcmSender:
             return "sent"
         code = _error_code(response)
         if code in ("UNREGISTERED", "SENDER_ID_MISMATCH"):
-            # A token of another project will never be ours: the app registers the one that is.
+            # A token of another project never becomes valid here: the app registers a new one.
             return "unregistered"
         if code == "INVALID_ARGUMENT":
-            # Without FCM's words, which may quote the token.
+            # Without FCM's message, which may quote the token.
             log.error("push_refused push_id=%s code=%s", push.id, code)
             return "refused"
         raise errors.Unavailable(f"FCM answers {response.status_code} {code}", retry_after=_retry_after(response))
@@ -68,7 +68,7 @@ class FcmSender:
     async def _post(self, message: Message) -> httpx.Response:
         access_token = await self._account.access_token()
         response = await self._post_with(access_token, message)
-        if response.status_code == 401:  # revoked before its time
+        if response.status_code == 401:  # revoked before it expired
             response = await self._post_with(await self._account.access_token(instead_of=access_token), message)
         return response
 
@@ -81,13 +81,13 @@ class FcmSender:
 
 
 def _fitting_message(token: str, push: Push) -> Message:
-    """Return a message that FCM takes; first its body is shortened, then its title, never its data."""
+    """Return a message within FCM's limit: its body is shortened first, then its title, never its data."""
     message = _message(token, push)
     for field in ("body", "title"):
         if _size(message) <= MAX_BYTES:
             break
         text: str = getattr(push, field)
-        # Searched for: each text stands twice in a message, where some characters take more bytes than in UTF-8.
+        # By search: each text is in a message twice, with escapes that take more bytes than UTF-8.
         fits, too_long = 0, len(text.encode()) + 1
         while too_long - fits > 1:
             middle = (fits + too_long) // 2
@@ -104,20 +104,20 @@ def _with(push: Push, field: str, text: str) -> Push:
 
 
 def _size(message: Message) -> int:
-    """Bytes of UTF-8 of a message's JSON, which is no less than what FCM counts."""
+    """Return the bytes of a message's JSON, at least as many as FCM counts."""
     return len(json.dumps(message, ensure_ascii=False).encode())
 
 
 def _message(token: str, push: Push) -> Message:
     """Return the `Message` resource of FCM's HTTP v1 API."""
     seconds = int(push.lasts.total_seconds())
-    expires_at = int((datetime.now(UTC) + push.lasts).timestamp())
+    expires_at = int((utc_now() + push.lasts).timestamp())
     shown = {"title": push.title, "body": push.body}
     return {
         "token": token,
         "notification": shown,
         "data": dict(push.data),
-        # A repeat takes the place of the first.
+        # A repeat replaces the first.
         "android": {"priority": "high", "ttl": f"{seconds}s", "notification": {"tag": push.id}},
         "apns": {"headers": {"apns-priority": "10", "apns-expiration": str(expires_at), "apns-collapse-id": push.id}},
         "webpush": {
@@ -128,7 +128,7 @@ def _message(token: str, push: Push) -> Message:
 
 
 def _error_code(response: httpx.Response) -> str | None:
-    """FCM's code of an error, else Google's, such as UNREGISTERED or UNAVAILABLE; None where the body has neither."""
+    """Return FCM's error code, else Google's, such as UNREGISTERED or UNAVAILABLE; None without either."""
     try:
         error = response.json()["error"]
         details = [each["errorCode"] for each in error.get("details", ()) if each.get("@type") == _FCM_ERROR]
@@ -138,7 +138,7 @@ def _error_code(response: httpx.Response) -> str | None:
 
 
 def _retry_after(response: httpx.Response) -> int | None:
-    """Seconds until FCM wants to be asked again, where it says."""
+    """Return the seconds of FCM's Retry-After, if any."""
     value = response.headers.get("Retry-After")
     seconds: float | None = None
     if value is not None:
@@ -146,7 +146,7 @@ def _retry_after(response: httpx.Response) -> int | None:
             seconds = float(value)
         except ValueError:
             try:
-                seconds = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
+                seconds = (parsedate_to_datetime(value) - utc_now()).total_seconds()
             except (ValueError, TypeError):
                 seconds = None
     if seconds is None or not math.isfinite(seconds):

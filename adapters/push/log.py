@@ -1,4 +1,4 @@
-"""Log lines in place of pushes, where no Firebase account is configured."""
+"""Log lines instead of pushes, without a Firebase account."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ down_revision = "7c41d2e90ab6"
 branch_labels = None
 depends_on = None
 
-# Of several logins of one device the newest stays; the others end as they do when somebody signs out, and push tokens
+# Of several logins of one device the newest stays; the others end as they do at a logout, and push tokens
 # that they registered become the newest's.
 _END_EARLIER = """
 WITH live AS (

@@ -24,7 +24,7 @@ _COLLISION = "some accounts have one e-mail address in several spellings; nothin
 _WHAT_TO_DO = (
     "Ask the owners which account they keep. Have the others deleted by them (DELETE /users/me), or give them another"
     " address (UPDATE users SET email = '...', is_verified = false WHERE id = '...'), and run this migration again."
-    " Until then the release before this one goes on serving all of them."
+    " Until then the previous release serves all of them."
 )
 
 

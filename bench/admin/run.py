@@ -1,4 +1,4 @@
-"""Admin queries on a big deployment: `python -m bench.admin.run` writes results/admin.md.
+"""Administration queries on a large deployment: `python -m bench.admin.run` writes results/admin.md.
 
 A scratch PostgreSQL is filled with a million accounts and five million calls (testing/load_users.sql). Each query is
 run through the service method that its entry point calls, twenty times, and its statements are explained; the run fails
@@ -99,8 +99,8 @@ def _head(seconds: float) -> list[str]:
         f" {time.strftime('%Y-%m-%d')}.",
         "",
         "The run fails where a plan reads a whole table that grows. *Midway* is a page in the middle of the list. The"
-        " calls are spread over a year: the dashboard's 30 days hold one in twelve of them. The first asking pays for"
-        " what is not in memory yet; the slowest of the rest, for whatever else the machine does.",
+        " calls are spread over a year: the dashboard's 30 days hold one in twelve of them. The first run reads"
+        " what is not in memory yet; the slowest of the others includes what else the machine does.",
         "",
     ]
 

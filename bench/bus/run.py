@@ -1,4 +1,4 @@
-"""Messages between two workers beside Node's: `python -m bench.bus.run` writes results/bus.md.
+"""Messages between two web processes beside Node's: `python -m bench.bus.run` writes results/bus.md.
 
 A sender and a receiver of each side, the sender on one core, the receiver and Valkey on the other. Each round measures
 every side in turn at each rate; medians of the rounds are compared. Needs Linux; all traffic stays on this machine.

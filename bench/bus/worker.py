@@ -16,7 +16,7 @@ from pathlib import Path
 import uvloop
 
 import settings as configuration
-from adapters.bus import LUA, WorkerBus
+from adapters.bus import LUA, ProcessBus
 from adapters.redis_pipeline import RedisPipeline
 
 CANDIDATE = (
@@ -28,7 +28,7 @@ CANDIDATE += ' raddr 10.0.0.17 rport 46154 generation 0 ufrag EEtu network-cost 
 async def main(role: str, directory: str = "") -> None:
     settings = configuration.load(None)
     connections = [RedisPipeline(settings, LUA), RedisPipeline(settings, LUA)]
-    bus = WorkerBus(*connections, directory=Path(directory) if directory else None, required=bool(directory))
+    bus = ProcessBus(*connections, directory=Path(directory) if directory else None, required=bool(directory))
     latencies: list[float] = []
 
     def relay(_socket: str, _frame: str, sent_at: int) -> None:
@@ -38,7 +38,7 @@ async def main(role: str, directory: str = "") -> None:
     await bus.start()
     loop = asyncio.get_running_loop()
     if role == "receive":
-        print(bus.worker_id, flush=True)
+        print(bus.process_id, flush=True)
     cpu = time.process_time()
     while line := await loop.run_in_executor(None, sys.stdin.readline):
         if role == "send":
@@ -56,7 +56,7 @@ async def main(role: str, directory: str = "") -> None:
         await connection.close()
 
 
-async def _send(bus: WorkerBus, to: str | None, rate: int, seconds: float) -> int:
+async def _send(bus: ProcessBus, to: str | None, rate: int, seconds: float) -> int:
     socket = f"{to}.socket"
     began, count, total = time.perf_counter(), 0, int(rate * seconds)
     while count < total:

@@ -1,7 +1,7 @@
-"""What counting costs where much happens: `python -m bench.counting.run` takes ten seconds, writes results/counting.md.
+"""Cost of counting: `python -m bench.counting.run` takes ten seconds and writes results/counting.md.
 
-The edge of HTTP with and without its count, around an app that answers at once, and the count of an event; in turn, in
-one process. The fastest of many rounds is taken: whatever else the machine did made the others slower.
+The HTTP middleware with and without its count, around an app that answers at once, and the count of an event; in turn,
+in one process. The fastest of many rounds counts, because other load of the machine slows the rest.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The learners of a day: `python -m bench.day.learners URL` reads orders, one JSON object a line.
+"""Learners of a simulated day: `python -m bench.day.learners URL` reads orders, one JSON object a line.
 
     {"register": N, "course": ID, ...}   make N accounts; they are all who visit from then on
     {"connect": N}                       let them connect N times, and do nothing
@@ -47,7 +47,7 @@ BUYS = 0.02
 HAS_PUSH = 0.3
 
 #: Seconds, a sixtieth of what they stand for: a call of eight minutes, and a search that is given up after five.
-CALL, PATIENCE = 8.0, 5.0
+CALL_SECONDS, SEARCH_SECONDS = 8.0, 5.0
 CANDIDATES, BETWEEN_CANDIDATES = 10, 0.1
 #: Seconds that the product waits for a dropped learner, and a little more.
 GRACE = 11.0
@@ -189,7 +189,7 @@ class Visit:
 
     def __init__(self, day: Day, who: Learner) -> None:
         self._day, self._who = day, who
-        self._heard: asyncio.Queue[tuple[str, dict[str, Any]]] = asyncio.Queue()
+        self._received: asyncio.Queue[tuple[str, dict[str, Any]]] = asyncio.Queue()
         self._acks = 0
         self._last_seq = 0
         self._back_at = 0
@@ -206,7 +206,7 @@ class Visit:
             who.access_token = ""
             body = {"refreshToken": who.refresh_token}
             self._day.signed_in(who, await ask("refresh", "POST", "/auth/refresh", who, body))
-        await ask("read one's profile", "GET", "/users/me", who)
+        await ask("read own profile", "GET", "/users/me", who)
         await ask("read notifications", "GET", "/notifications?limit=20", who)
         await self._connect()
         try:
@@ -215,7 +215,7 @@ class Visit:
             while await self._meet() and random.random() < SEARCHES_AGAIN:
                 pass
             if random.random() < LOOKS_BACK:
-                await ask("read one's calls", "GET", "/sessions?limit=20", who)
+                await ask("read own calls", "GET", "/sessions?limit=20", who)
         finally:
             self._phone.transport.abort()
 
@@ -226,9 +226,9 @@ class Visit:
         self._day.tally.answers.setdefault("connect", []).append((time.perf_counter() - began) * 1000)
         # A learner who is cut off receives nothing more, and is counted by what is missing.
         self._phone.is_closing = True
-        self._phone.on_event = self._hear
+        self._phone.on_event = self._on_event
 
-    def _hear(self, frame: bytes) -> None:
+    def _on_event(self, frame: bytes) -> None:
         name, *payload = orjson.loads(frame[2:])
         if name == "webrtc_ice":
             sent_at = int(payload[0]["candidate"]["candidate"].split()[1])
@@ -236,7 +236,7 @@ class Visit:
                 self._day.tally.relays.append((time.perf_counter_ns() - sent_at) / 1e6)
         if name.startswith("webrtc_"):
             self._last_seq = max(self._last_seq, payload[0]["seq"])
-        self._heard.put_nowait((name, payload[0] if payload else {}))
+        self._received.put_nowait((name, payload[0] if payload else {}))
 
     async def _send(self, name: str, payload: dict[str, Any] | None = None) -> str:
         """Send an event; answer `ok` or the code of the refusal."""
@@ -249,11 +249,11 @@ class Visit:
             answer = orjson.loads((await ack).partition(b"[")[2][:-1])
         return "ok" if answer["ok"] else str(answer["error"]["code"])
 
-    async def _hears(self, wanted: set[str], seconds: float) -> tuple[str, dict[str, Any]]:
+    async def _receive(self, wanted: set[str], seconds: float) -> tuple[str, dict[str, Any]]:
         """The next event that is one of these; raise TimeoutError."""
         async with asyncio.timeout(max(0.001, seconds)):
             while True:
-                name, payload = await self._heard.get()
+                name, payload = await self._received.get()
                 if name in wanted:
                     return name, payload
 
@@ -297,9 +297,10 @@ class Visit:
         return False
 
     async def _find(self, level: str, began: float) -> dict[str, Any] | None:
-        """Wait for a partner until one comes, the search expires or patience ends."""
+        """Wait for a partner until a match, the end of the search, or the learner's patience."""
         try:
-            name, found = await self._hears({"match_found", "search_expired"}, random.expovariate(1 / PATIENCE) + 1)
+            patience = random.expovariate(1 / SEARCH_SECONDS) + 1
+            name, found = await self._receive({"match_found", "search_expired"}, patience)
         except TimeoutError:
             code = await self._send("cancel_search")
             self._counts["cancelled" if code == "ok" else f"cancel_search: {code}"] += 1
@@ -318,8 +319,8 @@ class Visit:
         if code != "ok":
             self._counts[f"join_room: {code}"] += 1
             return False
-        until = time.perf_counter() + max(1.0, random.expovariate(1 / (2 * CALL)))  # the shorter of two ends it
-        drops_at = time.perf_counter() + random.uniform(0.5, CALL) if random.random() < DROPS else math.inf
+        until = time.perf_counter() + max(1.0, random.expovariate(1 / (2 * CALL_SECONDS)))  # the shorter of two ends it
+        drops_at = time.perf_counter() + random.uniform(0.5, CALL_SECONDS) if random.random() < DROPS else math.inf
         role, signalling, is_call = "", None, False
         try:
             while True:
@@ -327,7 +328,7 @@ class Visit:
                 left = (min(until, drops_at) if is_call else time.perf_counter() + 25) - time.perf_counter()
                 wanted = {"peer_joined", "webrtc_offer", "peer_left", "partner_cancelled", "peer_reconnecting"}
                 try:
-                    name, payload = await self._hears(wanted | {"peer_reconnected"}, left)
+                    name, payload = await self._receive(wanted | {"peer_reconnected"}, left)
                 except TimeoutError:
                     if not is_call:
                         raise Over("a match of which nothing came") from None
@@ -362,7 +363,7 @@ class Visit:
                     case "peer_reconnecting":
                         until = max(until, time.perf_counter() + GRACE)  # one waits for the other to come back
                     case "peer_reconnected":
-                        until = time.perf_counter() + random.uniform(0.5, CALL)
+                        until = time.perf_counter() + random.uniform(0.5, CALL_SECONDS)
         finally:
             if signalling is not None:
                 signalling.cancel()

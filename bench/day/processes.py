@@ -1,4 +1,4 @@
-"""What processes need, read from /proc: CPU seconds and memory of each with all its children."""
+"""CPU seconds and memory of processes with their children, read from /proc."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench import figures
-from bench.day.learners import CALL, DROPS, LEVELS, LOGS_IN, PATIENCE
+from bench.day.learners import CALL_SECONDS, DROPS, LEVELS, LOGS_IN, SEARCH_SECONDS
 
 LEARNERS = int(os.environ.get("DAY_LEARNERS", "2500"))
 HOUR = float(os.environ.get("DAY_HOUR", "5"))
@@ -142,8 +142,8 @@ def write(
         "others": sum(span.cpu[OTHERS] for span in hours) / lasted,
         "learners": sum(span.cpu[LOAD] for span in hours) / lasted,
         "events_a_call": sum(span.events for span in hours) / day["calls"],
-        "hours": [_told(span) for span in hours],
-        "steps": [{**_told(span), "noticed": noticed(span)} for span in steps],
+        "hours": [_summarize(span) for span in hours],
+        "steps": [{**_summarize(span), "noticed": noticed(span)} for span in steps],
         "answers": {what: [len(taken), at(taken, 0.5), at(taken, 0.99)] for what, taken in answers.items()},
     }
     whole = figures.Figure("a call, with all that belongs to it", "ms of CPU, all processes", sum(call.values()))
@@ -153,7 +153,7 @@ def write(
     print(text)
 
 
-def _told(span: Span) -> dict[str, Any]:
+def _summarize(span: Span) -> dict[str, Any]:
     return {
         "name": span.name,
         "seconds": span.seconds,
@@ -230,10 +230,10 @@ def _lines(result: dict[str, Any], day: Counter[str], total: Counter[str]) -> li
         f" cores, which the learners ({result['learners']:.2f} cores) and others here ({result['others']:.2f})"
         f" shared with the product; {time.strftime('%Y-%m-%d')}.",
         "",
-        "Two workers of the server, the job worker, PostgreSQL (every commit on the disk), Valkey, S3, stand-ins of"
-        f" Stripe, Firebase and Resend. Calls last {CALL:g} s and searches {PATIENCE:g} s, a sixtieth of what they"
-        f" stand for; {DROPS:.0%} of learners lose the network in a call, {LOGS_IN:.0%} log in with a password, the"
-        " others refresh. All shares are in `bench/day/learners.py`.",
+        "Two web processes, a job worker, PostgreSQL (every commit on the disk), Valkey, S3, stand-ins of"
+        f" Stripe, Firebase and Resend. Calls last {CALL_SECONDS:g} s and searches {SEARCH_SECONDS:g} s, a sixtieth of"
+        f" what they stand for; {DROPS:.0%} of learners lose the network in a call, {LOGS_IN:.0%} log in by password,"
+        " the others refresh. All shares are in `bench/day/learners.py`.",
         "",
         "## What happened",
         "",
@@ -269,7 +269,7 @@ def _lines(result: dict[str, Any], day: Counter[str], total: Counter[str]) -> li
         "",
         "## What it costs",
         "",
-        "CPU of the day's hours, less what the deployment needs when nobody is there, for each call: the sign-ins,"
+        "CPU of the day's hours, less what the deployment needs when nobody is there, for each call: the logins,"
         " searches, reads and ratings around it included.",
         "",
         *figures.table(["", *PRODUCT], costs),

@@ -1,4 +1,4 @@
-"""A day in the life of a deployment: `python -m bench.day.run` takes five minutes and writes results/day.md.
+"""A simulated day of a deployment: `python -m bench.day.run` takes five minutes and writes results/day.md.
 
 Learners (bench/day/learners.py) live a day with its quiet night and its busy evening against the whole product: a
 server of two workers, a job worker, PostgreSQL that syncs each commit, Valkey, S3, and stand-ins of Stripe, Firebase
@@ -27,7 +27,7 @@ import psycopg
 
 from bench.beside import prepare
 from bench.day import processes, report
-from bench.day.learners import PATIENCE
+from bench.day.learners import SEARCH_SECONDS
 from bench.day.report import (
     BENCH,
     CURVE,
@@ -259,7 +259,7 @@ def _environment(prepared: dict[str, str], stand_ins: StandIns, resend: str) -> 
         "BCRYPT_ROUNDS": "12",
         "RESEND_API_KEY": "re_of_the_bench",
         "RESEND_API_URL": resend,
-        "SEARCH_EXPIRY": f"{PATIENCE:.0f}s",
+        "SEARCH_EXPIRY": f"{SEARCH_SECONDS:.0f}s",
     }
 
 

@@ -23,7 +23,7 @@ from services.calls.rooms import LUA_DIRECTORY, Rooms
 BARE = Path(__file__).parent / "bare"
 
 
-def ticket(user: str, since: int, socket: str = "bench.socket") -> dict[str, Any]:
+def make_entry(user: str, since: int, socket: str = "bench.socket") -> dict[str, Any]:
     card = {"displayName": "Ada", "avatarUrl": None, "level": "beginner"}
     return {"userId": user, "socket": socket, "level": "all", "topic": "", "since": since, "card": card}
 
@@ -34,7 +34,7 @@ async def main() -> None:
     rooms = Rooms(scripts)
 
     async def find(user: str) -> None:
-        await rooms.find_partner(ticket(user, int(time.time() * 1000)), str(uuid.uuid4()), str(uuid.uuid4()))
+        await rooms.find_partner(make_entry(user, int(time.time() * 1000)), str(uuid.uuid4()), str(uuid.uuid4()))
 
     async def leave(user: str) -> None:
         await rooms.leave_queue(user)

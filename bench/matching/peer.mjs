@@ -1,4 +1,4 @@
-// The product brief's matchmaking with ioredis: lists, LPOP, RPUSH, SET and LREM. Takes one order a line, as client.py.
+// The matchmaking of the product's requirements with ioredis: lists, LPOP, RPUSH, SET and LREM. Takes one order a line, like client.py.
 // Each command waits for the one before; TOGETHER=1 sends those of one step at once, the room's in one pipeline.
 import { randomUUID } from "node:crypto";
 import { createInterface } from "node:readline";

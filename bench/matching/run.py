@@ -1,4 +1,4 @@
-"""Matching beside the product brief's sequence in Node: `python -m bench.matching.run` writes results/matching.md.
+"""Matching beside the required sequence in Node: `python -m bench.matching.run` writes results/matching.md.
 
 Two Valkeys, one for each side, on one core; on the other the side that is measured. Each round measures every side in
 turn, so that a busy moment of the machine strikes all alike; medians of the rounds are compared. Between two
@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import redis
 
 from bench import beside, figures
-from bench.matching.client import ticket
+from bench.matching.client import make_entry
 from devtools.embedded import EmbeddedServices
 
 HERE = Path(__file__).resolve().parent
@@ -73,9 +73,9 @@ class Queue:
                 self._since += 1
                 held = "1"
                 if not self._is_list:
-                    kept = ticket(user, self._since)
-                    place = (kept["level"], kept["topic"], kept["socket"], str(self._since))
-                    held = "\n".join((*place, json.dumps(kept)))
+                    entry = make_entry(user, self._since)
+                    place = (entry["level"], entry["topic"], entry["socket"], str(self._since))
+                    held = "\n".join((*place, json.dumps(entry)))
                 pipeline.set(f"match:searching:{user}", held, ex=600)
                 if not self._is_list:
                     pipeline.zadd("match:queue:all", {user: self._since})
@@ -196,14 +196,14 @@ def _report(median: dict[tuple[str, str, int], Sample], seconds: float) -> str:
         return "find, empty queue" if operation == PAIR else f"{operation}, {waiting:,} waiting"
 
     lines = [
-        "# Matching beside the product brief's sequence in Node",
+        "# Matching beside the required sequence in Node",
         "",
         f"`make bench-matching`: {ROUNDS} interleaved rounds, {CONCURRENCY} callers at once in one process on one core,"
         f" Valkey on {'another' if CLIENT_CORE != VALKEY_CORE else 'the same'}; {seconds:.0f} s in all. Python"
         f" {platform.python_version()}, {len(CORES)} cores, load average"
         f" {os.getloadavg()[1]:.1f}, {time.strftime('%Y-%m-%d')}.",
         "",
-        "*ioredis* runs the brief's sequence, two guards, LPOP, then RPUSH and SET or the room's keys, each command"
+        "*ioredis* runs the required sequence, two guards, LPOP, then RPUSH and SET or the room's keys, each command"
         " when the one before it is answered; *a step at a time* sends both guards at once and the room in one"
         " pipeline, *auto-pipelining* also what all callers ask for in one turn. Parlance's one script also looks for"
         " topic, level, blocks and recent partners. A pair from an empty queue is two finds; with people waiting each"
@@ -239,7 +239,7 @@ def _report(median: dict[tuple[str, str, int], Sample], seconds: float) -> str:
     lines += [
         "",
         "With one process of Node the client is the limit, with one of Parlance it is Valkey: there a match writes"
-        " about ten keys, of which the brief's sequence lacks who met recently and the rate by which waiting times"
+        " about ten keys, of which that sequence lacks recent partners and the rate by which waiting times"
         " are estimated.",
         "",
         f"Limit: a script that answers 1, called the same way: {limit.per_second:,.0f} a second, {limit.client:.1f} µs"

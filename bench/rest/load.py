@@ -1,4 +1,4 @@
-"""The load: `python -m bench.rest.load PORT SECONDS` sends the requests it reads on standard input.
+"""Load of the REST benchmark: `python -m bench.rest.load PORT SECONDS` sends the requests it reads on standard input.
 
 They come as a JSON list, one for each connection, which sends its own again and again, each when the last was answered.
 Prints `{requests, seconds, failed, p50, p99}`, latencies in milliseconds.

@@ -1,4 +1,4 @@
-"""One process of what is measured: `python -m bench.rest.server parlance|hello PORT`.
+"""Measured process of the REST benchmark: `python -m bench.rest.server parlance|hello PORT`.
 
 `hello` is the limit: uvicorn alone, whose app sends the same bytes for every request.
 """
@@ -36,6 +36,9 @@ if __name__ == "__main__":
         factory=True,
         host="127.0.0.1",
         port=int(sys.argv[2]),
-        lifespan="on" if is_parlance else "off",
-        **(serve.server_options(["127.0.0.1"]) if is_parlance else {"server_header": False, "access_log": False}),
+        **(
+            serve.server_options(["127.0.0.1"])
+            if is_parlance
+            else {"lifespan": "off", "server_header": False, "access_log": False}
+        ),
     )

@@ -163,7 +163,7 @@ async def ask(phone: Phone, event: str, payload: dict[str, str]) -> None:
 
 
 class Talk:
-    """Phones that send, and what became of what they sent."""
+    """Phones that send, and the results of what they sent."""
 
     def __init__(self) -> None:
         self.latencies: list[int] = []

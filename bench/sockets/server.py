@@ -1,4 +1,4 @@
-"""One process of what is measured: `python -m bench.sockets.server parlance|echo PORT`.
+"""Measured process of the socket benchmark: `python -m bench.sockets.server parlance|echo PORT`.
 
 `echo` is the limit: uvicorn's WebSocket alone, whose app echoes what it receives.
 """
@@ -35,6 +35,5 @@ if __name__ == "__main__":
         factory=True,
         host="127.0.0.1",
         port=int(sys.argv[2]),
-        lifespan="on" if is_parlance else "off",
-        **(options if is_parlance else {**options, "ws": "websockets-sansio"}),
+        **(options if is_parlance else {**options, "lifespan": "off", "ws": "websockets-sansio"}),
     )

@@ -1,1 +1,1 @@
-"""Uploads of large videos: how much memory the server takes."""
+"""Memory of the server during uploads of large videos."""

@@ -1,4 +1,4 @@
-"""What the server needs for an upload of a gigabyte: `python -m bench.upload.run` writes results/upload.md.
+"""Memory of the server during an upload of a gigabyte: `python -m bench.upload.run` writes results/upload.md.
 
 One server process and an embedded S3, all on this machine. The video is sent in one request, then by tus in chunks; the
 server's resident memory is read fifty times a second and compared with what it has after a small upload. Needs Linux.

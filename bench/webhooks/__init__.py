@@ -1,1 +1,1 @@
-"""Webhooks of payments: latency of acknowledgements, beside the same on Node."""
+"""Latency of webhook acknowledgements, beside Node."""

@@ -98,7 +98,7 @@ def _measure(server: beside.Server, rate: int, seconds: float) -> Sample:
 def _report(samples: dict[tuple[str, int], list[Sample]], seconds: float) -> str:
     cores = "another" if beside.SERVER_CORE != beside.OTHER_CORE else "the same"
     lines = [
-        "# Thanking for webhooks, beside Fastify",
+        "# Acknowledging webhooks, beside Fastify",
         "",
         f"`make bench-webhooks`: {ROUNDS} interleaved rounds of {SECONDS} s a row, {CONNECTIONS} connections, a process"
         f" for each server on one core, load, PostgreSQL and Valkey on {cores}; {seconds:.0f} s in all."

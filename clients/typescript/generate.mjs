@@ -1,5 +1,5 @@
-// Writes src/openapi.ts and src/asyncapi.ts from the two contracts; with --check says whether they are what it would write.
-// Usage: generate.mjs [--check] [<folder of the contracts> [<folder to write to>]]
+// Writes src/openapi.ts and src/asyncapi.ts from the two specs; with --check reports whether they are stale.
+// Usage: generate.mjs [--check] [<folder of the specs> [<folder to write to>]]
 import { readFile, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -11,7 +11,7 @@ const here = fileURLToPath(new URL(".", import.meta.url));
 const check = process.argv.includes("--check");
 const [contracts = join(here, "../.."), output = join(here, "src")] = process.argv.slice(2).filter((each) => each !== "--check");
 
-const heading = (spec) => `// Generated from ${spec} by \`make types\`; edit the contract, not this file.\n\n`;
+const heading = (spec) => `// Generated from ${spec} by \`make types\`; edit the spec, not this file.\n\n`;
 /**
  * A list of values that may grow is a union that names those known today, and takes any other text. In REST answers it is
  * a plain string: openapi-fetch maps the fields of `string & {}` as it does an object's.
@@ -57,23 +57,23 @@ async function events() {
     ["  /**", ...[summary, ...(description ? ["", ...description.trim().split("\n")] : [])].map((line) => `   * ${line}`.trimEnd()), "   */"].join("\n");
 
   const sent = [];
-  const heard = [];
+  const received = [];
   for (const operation of Object.values(document.operations)) {
     const { name } = follow(operation.messages[0]);
     if (operation.action === "send") {
-      heard.push(`${comment(operation)}\n  ${name}: (payload: ${union(operation.messages)}) => void;`);
+      received.push(`${comment(operation)}\n  ${name}: (payload: ${union(operation.messages)}) => void;`);
     } else {
       const ack = operation.reply ? `, ack: (answer: ${union(operation.reply.messages)}) => void` : "";
       sent.push(`${comment(operation)}\n  ${name}: (payload: ${union(operation.messages)}${ack}) => void;`);
     }
   }
-  // AsyncAPI's schemas are JSON Schema, as those of OpenAPI 3.1 are: one generator serves both contracts.
+  // AsyncAPI's schemas are JSON Schema, as those of OpenAPI 3.1 are: one generator serves both specs.
   const wrapped = { openapi: "3.1.0", info: document.info, paths: {}, components: { schemas } };
   const [, components] = /(export interface components [\s\S]*)/.exec(await types(wrapped, { transform: openUnion }));
   return [
     heading("asyncapi.yaml") + components.replace(/export type (\$defs|operations|webhooks) = .*\n/g, "").trimEnd(),
     `/** What a client sends, for socket.io-client's \`Socket<ServerEvents, ClientEvents>\`. */\nexport interface ClientEvents {\n${sent.join("\n")}\n}`,
-    `/** What a client hears. */\nexport interface ServerEvents {\n${heard.join("\n")}\n}`,
+    `/** What a client receives. */\nexport interface ServerEvents {\n${received.join("\n")}\n}`,
     "",
   ].join("\n\n").trimEnd() + "\n";
 }
@@ -84,7 +84,7 @@ for (const [name, text] of [["openapi.ts", await rest()], ["asyncapi.ts", await 
   if (!check) {
     await writeFile(path, text);
   } else if ((await readFile(path, "utf8").catch(() => "")) !== text) {
-    console.error(`clients/typescript/src/${name} is not what its contract says; run: make types`);
+    console.error(`clients/typescript/src/${name} is stale; run: make types`);
     stale = 1;
   }
 }

@@ -1,4 +1,4 @@
-"""Demo data: plausible learners, six weeks of their practice, and what they bought, so that no list is empty.
+"""Demo data: learners, six weeks of their practice, and their orders, so that no list is empty.
 
 The same seed makes the same people and the same weeks, counted back from now.
 """

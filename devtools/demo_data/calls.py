@@ -8,6 +8,7 @@ import zoneinfo
 from datetime import datetime, timedelta
 
 from devtools.demo_data.people import WEEKS, Person, make_id
+from instants import utc_now
 from models import (
     Block,
     CallSession,
@@ -15,7 +16,6 @@ from models import (
     Level,
     SessionRating,
 )
-from models.columns import utc_now
 from services.calls import streaks
 
 _TOPICS = ["travel", "food", "work", "films", "music", "sport", "books", "family", "technology", "weekend"]

@@ -1,4 +1,4 @@
-"""Demo courses, their lessons, and how far learners have come in them."""
+"""Demo courses, their lessons, and progress of learners."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from devtools.demo_data.people import WEEKS, Person, make_id
+from instants import utc_now
 from models import (
     Course,
     EnglishLevel,
@@ -17,7 +18,6 @@ from models import (
     OrderStatus,
     User,
 )
-from models.columns import utc_now
 
 #: Title, description, price in the smallest unit of rupees, level. The last one is being written.
 _COURSES = [

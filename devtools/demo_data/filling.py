@@ -21,6 +21,7 @@ from devtools.demo_data.notifications import make_notifications
 from devtools.demo_data.orders import add_refunds, make_orders
 from devtools.demo_data.people import EMAIL_DOMAIN, make_people, sort_by_calls
 from devtools.demo_data.reports import ADMIN_NOTES, make_reports
+from instants import utc_now
 from models import (
     Profile,
     Report,
@@ -28,7 +29,6 @@ from models import (
     Role,
     User,
 )
-from models.columns import utc_now
 from services.safety.reports import update_flag
 from settings import Settings
 
@@ -75,7 +75,7 @@ class DemoData:
             await db.execute(sa.select(sa.func.pg_advisory_xact_lock(ADVISORY_LOCK_ID)))
             there = select(User.id).where(col(User.email).endswith(EMAIL_DOMAIN, autoescape=True)).limit(1)
             if (await db.exec(there)).first() is not None:
-                raise errors.Refused("the demo data is there already; seed an empty database to have it anew")
+                raise errors.Refused("the database has demo data already; seed an empty database")
             admin, made_admin = await self._find_or_create_admin(db, password_hash)
             taken = {name.lower() for name in (await db.exec(select(Profile.username))).all() if name}
             people = make_people(rng, learners, password_hash, taken)

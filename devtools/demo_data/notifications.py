@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from devtools.demo_data.people import Person, make_id
+from instants import utc_now
 from models import (
     CallSession,
     Notification,
@@ -16,7 +17,6 @@ from models import (
     Report,
     User,
 )
-from models.columns import utc_now
 from services.calls import streaks
 from services.messaging import notification_templates
 from services.messaging.notification_templates import NotificationTemplate

@@ -8,6 +8,7 @@ from datetime import timedelta
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from devtools.demo_data.people import Person, make_id, sort_by_calls
+from instants import utc_now
 from models import (
     Course,
     Order,
@@ -17,7 +18,6 @@ from models import (
     RefundStatus,
     User,
 )
-from models.columns import utc_now
 from services.operations.audit import AuditService
 
 #: Statuses of one order after the other.

@@ -8,13 +8,13 @@ import uuid
 from dataclasses import dataclass
 from datetime import timedelta
 
+from instants import utc_now
 from models import (
     EnglishLevel,
     LearningGoal,
     Profile,
     User,
 )
-from models.columns import utc_now
 
 WEEKS = 6
 #: End of every demo account's address; the domain is reserved (RFC 2606) and takes no mail.
@@ -39,7 +39,7 @@ _COUNTRIES = [
 _BIOS = {
     LearningGoal.FLUENCY: "I understand films but lose my words when I speak. Patient partners welcome!",
     LearningGoal.BUSINESS: "I have calls with customers abroad every week and want to sound like myself in them.",
-    LearningGoal.TRAVEL: "Planning a long trip. I would love to hear about the place you live in.",
+    LearningGoal.TRAVEL: "Planning a long trip. I would love to learn about the place you live in.",
     LearningGoal.EXAM: "My speaking exam is this autumn. Ask me anything, and stop me when I make mistakes.",
 }
 

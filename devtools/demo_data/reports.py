@@ -8,13 +8,13 @@ from datetime import timedelta
 
 import errors
 from devtools.demo_data.people import make_id
+from instants import utc_now
 from models import (
     CallSession,
     Report,
     ReportReason,
     ReportStatus,
 )
-from models.columns import utc_now
 
 ADMIN_NOTES = {
     ReportStatus.REVIEWED: "Spoke to both; nothing more to do.",

@@ -28,7 +28,7 @@ class Postgres(EmbeddedProcess):
         prefix = get_unprivileged_prefix()
         if not self.data.exists():
             self._create_cluster([*prefix, programs / "initdb"])
-        # The lock says that its process is gone; PostgreSQL would believe another that got the same number.
+        # The lock shows that its process has ended; PostgreSQL would accept another process with the same id.
         (self.data / "postmaster.pid").unlink(missing_ok=True)
         options = {"listen_addresses": "127.0.0.1", "port": self.ports[0], "unix_socket_directories": ""}
         if not self.durable:

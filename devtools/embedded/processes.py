@@ -1,4 +1,4 @@
-"""A child process that serves something, from its start to its end."""
+"""Child process of an embedded service, from start to stop."""
 
 from __future__ import annotations
 

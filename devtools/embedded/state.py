@@ -1,4 +1,4 @@
-"""What an embedded services' directory keeps between starts: credentials, ports and locks."""
+"""State of an embedded services' directory between starts: credentials, ports and locks."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def load_state(path: Path, kinds: list[type[EmbeddedProcess]]) -> dict[str, Any]
 
 
 def free_ports(count: int, taken: set[int]) -> list[int]:
-    """Find ports of 127.0.0.1 that nobody listens on, and that are not `taken`."""
+    """Find free ports of 127.0.0.1 that are not `taken`."""
     found: list[int] = []
     for port in random.sample(_PORTS, 5000):
         if port not in taken and is_free(port):

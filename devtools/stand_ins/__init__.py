@@ -1,4 +1,4 @@
-"""Stand-ins of Stripe, Razorpay and Firebase: their HTTP APIs, pay pages and webhooks, spoken to by the real SDKs.
+"""Stand-ins of Stripe, Razorpay and Firebase: HTTP APIs, payment pages and webhooks, for the real SDKs.
 
     with running() as stand_ins:
         environment |= stand_ins.environment          # what the product reads
@@ -34,7 +34,7 @@ from devtools.stand_ins.control import Control
 from devtools.stand_ins.faults import FaultInjector, Faults
 from devtools.stand_ins.fcm import Fcm
 from devtools.stand_ins.ledger import CheckoutState, Pace, Provider, Refused
-from devtools.stand_ins.pages import Pages, provider_of
+from devtools.stand_ins.pages import Pages, find_provider
 from devtools.stand_ins.razorpay import Razorpay
 from devtools.stand_ins.razorpay_api import RazorpayApi
 from devtools.stand_ins.store import Store
@@ -108,16 +108,16 @@ class StandIns:
             "RAZORPAY_API_URL": self.url,
         }
 
-    def provider_of(self, checkout: str) -> Provider:
+    def find_provider(self, checkout: str) -> Provider:
         """The provider that made a session or a link; raise Refused for neither."""
-        found = provider_of(self._providers, checkout)
+        found = find_provider(self._providers, checkout)
         if found is None:
             raise Refused(f"there is no checkout {checkout}")
         return found
 
     def get_state(self, checkout: str) -> CheckoutState:
         """What the provider thinks of one session or link."""
-        return self.provider_of(checkout).get_state(checkout)
+        return self.find_provider(checkout).get_state(checkout)
 
     def ledger(self) -> list[CheckoutState]:
         """What the providers think of every session and link, the oldest first."""

@@ -1,4 +1,4 @@
-"""`python -m devtools.stand_ins`: the stand-ins in a process of their own."""
+"""`python -m devtools.stand_ins`: the stand-ins in a separate process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Control API: what a test does with the `StandIns` object, over HTTP, for stand-ins in another process."""
+"""Control API: the methods of `StandIns` over HTTP, for stand-ins in another process."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Control:
         checkout, action = request.path_params["checkout"], request.path_params["action"]
         body = await _body(request)
         try:
-            provider = self._stand_ins.provider_of(checkout)
+            provider = self._stand_ins.find_provider(checkout)
             if action == "refund":
                 provider.refund(checkout, body.get("amount"))
             elif action == "alter":

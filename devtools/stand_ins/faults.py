@@ -16,7 +16,7 @@ _HANG_SECONDS = 120
 
 @dataclass
 class Fault:
-    """What becomes of the next `times` calls that `match` a pattern of `METHOD path`, such as `POST */refunds`.
+    """Fault of the next `times` calls that `match` a pattern of `METHOD path`, such as `POST */refunds`.
 
     refuse  nothing happens; `status` is answered (500, or 429 with `Retry-After: seconds`)
     slow    the call is answered after `seconds`

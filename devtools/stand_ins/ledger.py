@@ -1,4 +1,4 @@
-"""What both payment providers have in common: a checkout, its state, and the actions on it."""
+"""Common parts of both payment providers: a checkout, its state, and its actions."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class Pages:
     async def _pay(self, request: Request) -> Response:
         """Do what the customer chose, and send the browser where the provider would."""
         checkout, action = request.path_params["checkout"], await _chosen(request)
-        provider = provider_of(self._providers, checkout)
+        provider = find_provider(self._providers, checkout)
         if provider is None:
             return self._show_pay(checkout)
         if action == "abandon":
@@ -66,7 +66,7 @@ class Pages:
 
     async def _act(self, request: Request) -> Response:
         checkout, action = request.path_params["checkout"], await _chosen(request)
-        provider = provider_of(self._providers, checkout)
+        provider = find_provider(self._providers, checkout)
         if provider is None or action not in ACTIONS:
             return self._show_dashboard("There is no such checkout or action.", 404)
         try:
@@ -76,7 +76,7 @@ class Pages:
         return _leave("/dashboard")
 
     def _show_pay(self, checkout: str, notice: str | None = None, status: int = 200) -> Response:
-        provider = provider_of(self._providers, checkout)
+        provider = find_provider(self._providers, checkout)
         if provider is None:
             return HTMLResponse("<!doctype html><title>Not found</title><p>There is no such page.</p>", 404, _HEADERS)
         state = provider.get_state(checkout)
@@ -107,7 +107,7 @@ class Pages:
         )
 
 
-def provider_of(providers: Mapping[str, Provider], checkout: str) -> Provider | None:
+def find_provider(providers: Mapping[str, Provider], checkout: str) -> Provider | None:
     return next((each for each in providers.values() if checkout in each.checkouts()), None)
 
 

@@ -1,4 +1,4 @@
-"""Razorpay stand-in: Payment Links and what becomes of them: payments, refunds, disputes."""
+"""Razorpay stand-in: Payment Links with their payments, refunds and disputes."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ class Razorpay(RazorpayAccount):
     def settle_refunds(self, checkout: str, *, succeeded: bool = True) -> None:
         """Decide the pending refunds of a link."""
         with self.store.change():
-            for refund in self._refunds_of(checkout):
+            for refund in self._list_refunds(checkout):
                 if refund["status"] == "pending":
                     self.settle_refund(refund["id"], succeeded=succeeded)
 
@@ -177,7 +177,7 @@ class Razorpay(RazorpayAccount):
 
     def escalate(self, checkout: str) -> None:
         """Make a dispute of an inquiry."""
-        for dispute in self._disputes_of(checkout):
+        for dispute in self._list_disputes(checkout):
             if dispute["status"] == "open" and dispute["phase"] == "retrieval":
                 with self.store.change():
                     dispute["phase"] = "chargeback"
@@ -197,7 +197,7 @@ class Razorpay(RazorpayAccount):
         return str(dispute["id"])
 
     def resolve_dispute(self, checkout: str, *, won: bool) -> None:
-        for dispute in self._disputes_of(checkout):
+        for dispute in self._list_disputes(checkout):
             if dispute["status"] in ("open", "under_review"):
                 if dispute["phase"] == "retrieval" and not won:
                     raise Refused("an inquiry cannot be lost")
@@ -213,7 +213,7 @@ class Razorpay(RazorpayAccount):
     def sweep(self) -> None:
         """Do what has become due by the clock."""
         now = self.store.now()
-        with self.store.change() if self._due(now) else self.store.lock:
+        with self.store.change() if self._has_due_changes(now) else self.store.lock:
             for link in list(self._links.values()):
                 if link["status"] == "created" and 0 < link["expire_by"] <= now:
                     self.expire(link["id"])
@@ -250,7 +250,7 @@ class Razorpay(RazorpayAccount):
             link = self._link(checkout)
             waiting = self._latest(checkout, "created")
             paid = self._latest(checkout, "captured", "refunded")
-            refunds, disputes = self._refunds_of(checkout), self._disputes_of(checkout)
+            refunds, disputes = self._list_refunds(checkout), self._list_disputes(checkout)
             outcome = disputes[-1]["status"] if disputes else None
             retrieval = bool(disputes) and disputes[-1]["phase"] == "retrieval"
             return CheckoutState(

@@ -59,7 +59,7 @@ class RazorpayAccount:
         }
         self._webhooks.post(self.name, new_id("", 14), kind, json.dumps(event, separators=(",", ":")))
 
-    def _due(self, now: int) -> bool:
+    def _has_due_changes(self, now: int) -> bool:
         with self.store.lock:
             return (
                 any(row["status"] == "created" and 0 < row["expire_by"] <= now for row in self._links.values())
@@ -83,11 +83,11 @@ class RazorpayAccount:
             found = [row for row in self._payments.values() if row["order_id"] == order and row["status"] in statuses]
         return found[-1] if found and order else None
 
-    def _refunds_of(self, checkout: str) -> list[Json]:
+    def _list_refunds(self, checkout: str) -> list[Json]:
         paid = self._latest(checkout, "captured", "refunded")
         return [row for row in self._refunds.values() if paid and row["payment_id"] == paid["id"]]
 
-    def _disputes_of(self, checkout: str) -> list[Json]:
+    def _list_disputes(self, checkout: str) -> list[Json]:
         paid = self._latest(checkout, "captured", "refunded")
         return [row for row in self._disputes.values() if paid and row["payment_id"] == paid["id"]]
 

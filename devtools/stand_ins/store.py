@@ -38,7 +38,7 @@ class Store:
 
     @contextmanager
     def change(self) -> Iterator[None]:
-        """Hold the lock, then save. Nothing is rolled back: whoever changes checks first."""
+        """Hold the lock, then save. Nothing is rolled back, so check before a change."""
         with self.lock:
             self._depth += 1
             try:

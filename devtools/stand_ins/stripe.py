@@ -1,4 +1,4 @@
-"""Stripe stand-in: Checkout Sessions and what becomes of them: payments, refunds, disputes."""
+"""Stripe stand-in: Checkout Sessions with their payments, refunds and disputes."""
 
 from __future__ import annotations
 

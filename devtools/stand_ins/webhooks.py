@@ -1,4 +1,4 @@
-"""Webhook delivery: signed at each attempt, retried until a 2xx, with the misbehaviour that a test asks for."""
+"""Webhook delivery: signed at each attempt, retried until a 2xx, with faults that a test configures."""
 
 from __future__ import annotations
 

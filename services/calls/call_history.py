@@ -25,7 +25,7 @@ FORMER_LEARNER = "Former learner"
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call as one of its two sees it."""
+    """A call from the point of view of one participant."""
 
     session: CallSession
     partner_id: uuid.UUID
@@ -142,7 +142,7 @@ class CallHistoryService:
             return len(calls)
 
     async def rate(self, user_id: str, session_id: str, stars: int) -> Call:
-        """Rate the partner of one's call; raise NotFound, SessionNotEnded or AlreadyRated."""
+        """Rate the partner of a call; raise NotFound, SessionNotEnded or AlreadyRated."""
         me = uuid.UUID(user_id)
         try:
             async with self._database.transaction() as db:
@@ -150,7 +150,7 @@ class CallHistoryService:
                 if call.session.ended_at is None:
                     raise errors.SessionNotEnded()
                 if call.session.connected_at is None:
-                    raise errors.SessionNotEnded("The call never began.")
+                    raise errors.SessionNotEnded("The call never connected, so it cannot be rated.")
                 rating = SessionRating(
                     session_id=call.session.id, rater_id=me, rated_id=call.partner_id, stars=int(stars)
                 )
@@ -161,7 +161,7 @@ class CallHistoryService:
             raise errors.AlreadyRated() from None
 
     async def list_calls(self, user_id: str, *, limit: int, cursor: str | None) -> Page[Call]:
-        """Read a page of one's calls, newest first; raise RequestInvalid for a cursor that is none."""
+        """Read a page of the user's calls, newest first; raise RequestInvalid for an invalid cursor."""
         me = uuid.UUID(user_id)
         key = (col(CallSession.started_at), col(CallSession.id))
         # One index walk for each side, `limit` rows of each at most; the union is sorted in memory.
@@ -177,7 +177,7 @@ class CallHistoryService:
             )
 
     async def read(self, user_id: str, session_id: str) -> Call:
-        """Read one of one's calls; raise NotFound, also for a call between others."""
+        """Read one of the user's calls; raise NotFound, also for a call of other users."""
         async with self._database.transaction() as db:
             return await _read(db, uuid.UUID(user_id), session_id)
 
@@ -194,7 +194,7 @@ async def _read(db: AsyncSession, me: uuid.UUID, session_id: str) -> Call:
 
 
 def _select_calls(me: uuid.UUID) -> sa.Select[CallSession, Profile, int]:
-    """Select calls with the profile of the other and one's own rating."""
+    """Select calls with the partner's profile and the user's rating."""
     partner_id = sa.case(
         (col(CallSession.user_a_id) == me, col(CallSession.user_b_id)), else_=col(CallSession.user_a_id)
     )

@@ -1,6 +1,6 @@
-"""Rows of calls kept in step with their rooms, also where PostgreSQL was away or a server died.
+"""Rows of calls, written from their rooms, also after an outage of PostgreSQL or the death of a web process.
 
-The times are PostgreSQL's, and what has passed since is counted by Redis: their clocks may differ.
+Times are PostgreSQL's, durations Redis's, because their clocks may differ.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ log = logging.getLogger("parlance.calls")
 
 
 class CallRecords:
-    """Writer of what joining and closing a room left in `match:due`; the entry is removed once it is written."""
+    """Writer of the starts and ends of calls in `match:due`; an entry is removed once its row is written."""
 
     def __init__(self, rooms: Rooms, history: CallHistoryService) -> None:
         self._rooms = rooms
         self._history = history
 
     async def record_connected(self, room_id: str, at_ms: str, *, is_late: bool = False) -> None:
-        """Record that both have joined, by Redis's clock; where that fails, it is tried again within seconds."""
+        """Record that both have joined, by Redis's clock; a failure is retried within seconds."""
         try:
             elapsed = await self._rooms.elapsed_since(at_ms) if is_late else timedelta()
             await self._history.connect(room_id, elapsed=elapsed)
@@ -32,7 +32,7 @@ class CallRecords:
             log.warning("call_connect_deferred room_id=%s error=%r", room_id, error)
 
     async def record_end(self, end: CallEnd, *, is_late: bool = False) -> None:
-        """Record that a call has ended, and that it had begun where that is missing; retried as `record_connected`."""
+        """Record the end of a call, and its start if that is missing; retried as `record_connected`."""
         try:
             elapsed = await self._rooms.elapsed_since(end.at_ms) if is_late else timedelta()
             duration = timedelta(milliseconds=int(end.lasted_ms)) if end.lasted_ms != "-1" else None

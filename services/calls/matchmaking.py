@@ -106,7 +106,7 @@ class MatchmakingService:
     ) -> Searching | Match | PartnerCancelled | None:
         if socket_id in self._connected_socket_ids:
             return outcome
-        # Cut off meanwhile, when there was nothing yet that `disconnect` could have found.
+        # Disconnected meanwhile, before there was a search that `disconnect` could remove.
         if isinstance(outcome, Searching):
             return None
         closed = await self._rooms.close(outcome.room_id, user_id, condition="unjoined")
@@ -135,7 +135,7 @@ class MatchmakingService:
             "card": {"displayName": seeker.display_name, "avatarUrl": seeker.avatar_url, "level": seeker.level},
         }
         if at_head:
-            # Its position is older than its search, and does not say how long it has waited.
+            # Its position is older than its search, so its wait is unknown.
             entry["atHead"] = True
         while True:
             room_id, session_id = str(uuid.uuid4()), str(uuid.uuid4())
@@ -144,7 +144,7 @@ class MatchmakingService:
                 try:
                     await SEARCH_WAITS.send(self._bus, socket_id, outcome.entry)
                 except errors.Unavailable:
-                    # A dead web process, whose searches may have been removed before this one was there.
+                    # The entry of a dead web process, added after the removal of its searches.
                     await self._rooms.leave_queue(user_id, socket_id)
                 return Searching(socket_id, self._estimate_wait_seconds(outcome))
             if match := await self._start_match(outcome, room_id, session_id, seeker):
@@ -159,13 +159,13 @@ class MatchmakingService:
                 session_id, room_id, entry["userId"], seeker.user_id, pair.topic, pair.level, waited_ms
             )
         except BaseException:
-            # No row, no call: the waiting learner goes back to their position, unless they have gone away.
+            # Without a row no call: requeue the waiting learner, if they are still connected.
             if closed := await self._rooms.close(room_id, seeker.user_id, by="error"):
                 await self._rooms.remove_deadline("end", *closed.end)
                 await self._rooms.requeue(entry)
             raise
         if not await self._rooms.announce(room_id):
-            # The waiting learner went away before there was a row to end.
+            # The waiting learner left before there was a row to end.
             await self._history.end(room_id, ended_by=entry["userId"])
             return None
         self.matches[pair.level] += 1
@@ -202,7 +202,7 @@ class MatchmakingService:
         await self._rooms.leave_queue(user_id, socket_id)
 
     async def expire_search(self, user_id: str) -> SearchExpired | None:
-        """End a search whose time is over."""
+        """End a search that has expired."""
         entry = await self._rooms.leave_queue(user_id)
         if entry is None:
             return None
@@ -210,7 +210,7 @@ class MatchmakingService:
         return SearchExpired(entry["socket"])
 
     async def expire_match(self, room_id: str) -> list[PartnerCancelled]:
-        """End a match that did not become a call in time; the search of a learner who had joined goes on."""
+        """End a match that did not become a call in time; the search of a learner who had joined continues."""
         closed = await self._rooms.close(room_id, None, condition="unjoined", by="timeout")
         if closed is None:
             return []
@@ -224,7 +224,7 @@ class MatchmakingService:
         return cancelled
 
     async def end_match(self, closed: ClosedRoom, user_id: str) -> PartnerCancelled | None:
-        """Finish a match that this user ended before both had joined: the other's search goes on."""
+        """Finish a match that this user ended before both had joined; the partner's search continues."""
         await self._records.record_end(closed.end)
         peer = closed.get_peer(user_id)
         if not closed.announced and peer is closed.participants[1]:
@@ -232,7 +232,7 @@ class MatchmakingService:
         return await self._resume_search(peer) if peer.socket_id or peer.queue_entry else None
 
     async def _resume_search(self, participant: ParticipantRecord) -> PartnerCancelled:
-        """Let the learner who is left search again, at the head of the queue."""
+        """Requeue the remaining learner at the head of the queue."""
         entry = participant.queue_entry
         if entry is None:  # Redis has lost it
             return PartnerCancelled(participant.socket_id, None)
@@ -270,7 +270,7 @@ class MatchmakingService:
             return await self._discard_if_disconnected(user_id, socket_id, found)
         except (errors.AlreadySearching, errors.AlreadyInRoom, errors.Banned, errors.ProfileIncomplete) as error:
             log.info("search_not_restored user_id=%s socket_id=%s code=%s", user_id, socket_id, error.code)
-        except Exception as error:  # most likely PostgreSQL is away: it waits, and is found by others
+        except Exception as error:  # probably an outage of PostgreSQL: it waits in the queue
             log.warning("search_requeued user_id=%s socket_id=%s error=%r", user_id, socket_id, error)
             await self._rooms.requeue(entry)
         return None
@@ -291,7 +291,7 @@ class MatchmakingService:
     ) -> None:
         self._queue_entries.pop(socket_id, None)
         if socket_id in self._background_socket_ids:
-            # Apart: neither the publisher nor the next message should wait for PostgreSQL.
+            # In a task: neither the publisher nor the next message should wait for PostgreSQL.
             self._tasks.start(self._notify_listeners(user_id, partner_name, room_id, session_id))
 
     async def _notify_listeners(self, user_id: str, partner_name: str, room_id: str, session_id: str) -> None:
@@ -302,17 +302,17 @@ class MatchmakingService:
                 log.warning("match_not_notified user_id=%s room_id=%s error=%r", user_id, room_id, error)
 
     def _estimate_wait_seconds(self, queued: Queued) -> int:
-        """Estimate seconds until as many matches as there are people ahead, at the rate of the last 5 minutes."""
+        """Estimate the wait in seconds from the queue position and the match rate of the last 5 minutes."""
         longest = int(self._rooms.search.total_seconds())
         if queued.recent_matches == 0:
             return min(longest, UNKNOWN_WAIT_SECONDS)
         return min(longest, max(1, math.ceil((queued.ahead + 1) * 300 / queued.recent_matches)))
 
     async def _read_seeker(self, user_id: str, socket_id: str) -> tuple[Partner, list[str]]:
-        """Read who searches, and whom they must not meet: blocks and reports count both ways."""
+        """Read the profile of a searching user, and the users to avoid: blocks and reports count both ways."""
         found = await self._database.fetch_one(_SELECT_SEEKER, user_id)
         if found is None:
-            raise errors.Banned("This account is gone.")
+            raise errors.Banned("This account no longer exists.")
         is_banned, username, display_name, avatar_url, english_level, avoided = found
         if is_banned:
             raise errors.Banned()

@@ -1,4 +1,4 @@
-"""Outcomes of searches, matches and calls: what the sockets they concern are sent."""
+"""Outcomes of searches, matches and calls, from which events are made."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LeaveReason = Literal["ended", "disconnected", "timeout", "banned"]
 
 @dataclass(frozen=True, slots=True)
 class Partner:
-    """One side of a match as the other sees it, and the socket that searched."""
+    """One side of a match as shown to the other, and the socket that searched."""
 
     user_id: str
     display_name: str
@@ -45,14 +45,14 @@ class Searching:
 
 @dataclass(frozen=True, slots=True)
 class SearchExpired:
-    """A search that found nobody in its time."""
+    """A search that expired without a match."""
 
     socket_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class PartnerCancelled:
-    """A match that did not become a call, for the learner who is left; `then`: their search that goes on."""
+    """A match that did not become a call, for the learner who is left; `then`: their search that continues."""
 
     socket_id: str
     then: Searching | Match | None
@@ -82,7 +82,7 @@ class PeerReconnecting:
 
 @dataclass(frozen=True, slots=True)
 class PeerReconnected:
-    """A call whose other participant has come back, or goes on with another device."""
+    """A call whose other participant has come back, or continues on another device."""
 
     socket_id: str
 

@@ -1,4 +1,4 @@
-"""State of a participant: one socket in a room, what its peer is known to have, and the signals it has sent."""
+"""State of a participant: one socket in a room, the state of its peer, and the signals it has sent."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import orjson
 from services.calls.room_state import Role
 from wire import events
 
-#: What is relayed of an offer, an answer or a candidate.
+#: Relayed fields of an offer, an answer or a candidate.
 SignalPayload = events.Description | events.CandidateMessage
 #: Signals that a participant keeps for a peer that reconnects: more than a socket may send within the grace.
 MAX_RECORDED_SIGNALS, MAX_RECORDED_BYTES = 512, 512 * 1024
@@ -51,7 +51,7 @@ class Participant:
     pending_messages: list[Callable[[Participant], Awaitable[None]]] = field(default_factory=list)
 
     def record(self, seq: int, name: str, payload: SignalPayload) -> None:
-        """Keep a signal for a peer that reconnects; the oldest ones go where there are too many."""
+        """Keep a signal for a peer that reconnects; beyond the limit the oldest are dropped."""
         # As bytes, which Python's garbage collector does not traverse: its pauses make the tail latency.
         kept = orjson.dumps((seq, name, payload))
         self.seq = seq
@@ -85,17 +85,17 @@ class Participant:
         self.is_peer_away, self.is_catching_up = True, False
 
     def serialize(self) -> bytes:
-        """Serialize what the user's next socket needs to go on from here."""
+        """Serialize the state that the user's next socket restores."""
         sent = [orjson.Fragment(kept) for kept in self.recorded_signals]
         return orjson.dumps({"sent": sent, "sentOn": self.last_forwarded_seq, "peerJoins": self.peer_joins})
 
     def restore(self, saved_state: str, joins: int) -> None:
-        """Take over the state of the user's earlier socket, if there is one."""
+        """Restore the state of the user's earlier socket, if there is one."""
         self.joins, self.seq = joins, joins * SEQ_PER_JOIN
         if saved_state:
             saved = orjson.loads(saved_state)
             for each in saved["sent"]:
                 self.record(*each)
             self.seq = max(self.seq, joins * SEQ_PER_JOIN)
-            # Away whether or not the peer is there: nothing has been forwarded from here.
+            # Away in any case: this socket has forwarded nothing yet.
             self.forwarded_seq, self.peer_joins, self.is_peer_away = saved["sentOn"], saved["peerJoins"], True

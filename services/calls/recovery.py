@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
+from instants import utc_now
 from models import CallSession, EndedBy
 from services.calls.call_history import CallHistoryService
 from services.calls.call_records import CallRecords
 from services.calls.matchmaking import MatchmakingService
 from services.calls.outcomes import Outcome
-from services.calls.room_state import CallEnd
+from services.calls.room_state import CallEnd, PresentParticipant
 from services.calls.rooms import ROOM_SECONDS, Rooms
 from services.calls.signaling import SignalingService
 
@@ -43,9 +44,9 @@ class RecoveryService:
         self._semaphore = asyncio.Semaphore(MAX_CONCURRENT_DEADLINES)
 
     async def handle_deadlines(self) -> AsyncIterator[Outcome]:
-        """Handle the deadlines that have passed; every web process asks, and each deadline is taken by one."""
+        """Handle the deadlines that have passed; every web process polls, and each deadline is taken by one."""
         entries = await self._rooms.take_deadlines()
-        # In the order in which they happen: a search that goes on may be matched by the next outcome.
+        # In order: a search that continues may be matched by the next outcome.
         for handled in asyncio.as_completed([self._handle_deadline(entry) for entry in entries]):
             for outcome in await handled:
                 yield outcome
@@ -82,9 +83,9 @@ class RecoveryService:
                 await self._rooms.remove_deadline(*entry)
         return []
 
-    async def recover_worker(self, worker_id: str) -> AsyncIterator[Outcome]:
+    async def recover_process(self, process_id: str) -> AsyncIterator[Outcome]:
         """Drop the sockets of a dead web process: calls wait for their users, matches and searches are over."""
-        prefix = f"{worker_id}."
+        prefix = f"{process_id}."
         batch: list[tuple[str, str]] = []
         async for participant in self._rooms.iterate_participants():
             batch.append(participant)
@@ -94,7 +95,7 @@ class RecoveryService:
                 batch = []
         async for outcome in self._drop(batch, prefix):
             yield outcome
-        # After the rooms: the partner of a match that has just ended searches on, and that socket may be gone too.
+        # After the rooms: a requeued partner of an ended match may have a socket of the dead process too.
         async for entry in self._rooms.iterate_searches():
             if entry["socket"].startswith(prefix):
                 await self._rooms.leave_queue(entry["userId"], entry["socket"])
@@ -105,13 +106,13 @@ class RecoveryService:
             try:
                 outcome = await dropped
             except Exception as error:
-                log.warning("participant_drop_failed worker_id=%s error=%r", prefix[:-1], error)
+                log.warning("participant_drop_failed process_id=%s error=%r", prefix[:-1], error)
             else:
                 if outcome is not None:
                     yield outcome
 
     async def restore_data(self) -> AsyncIterator[Outcome]:
-        """Restore, in a Redis that has lost its data, what this web process and PostgreSQL know."""
+        """Restore the data that Redis has lost, from this web process and PostgreSQL."""
         async for outcome in self._matchmaking.restore_searches():
             yield outcome
         calls = await self._history.list_open_calls()
@@ -119,14 +120,11 @@ class RecoveryService:
         for call in calls:
             for socket_id, participant in by_room.get(call.room_id, []):
                 is_caller = participant.role == "caller"
-                await self._restore(
-                    call,
-                    participant.user_id,
-                    socket_id,
-                    participant.user_id if is_caller else participant.peer_id,
-                    participant.joins,
-                    participant.peer_joins,
+                caller_id = participant.user_id if is_caller else participant.peer_id
+                present = PresentParticipant(
+                    participant.user_id, socket_id, caller_id, participant.joins, participant.peer_joins
                 )
+                await self._restore(call, present)
         open_room_ids = {call.room_id for call in calls}
         for room_id in by_room.keys() - open_room_ids:
             self._signaling.close_participants(room_id)
@@ -135,28 +133,16 @@ class RecoveryService:
             if call.room_id in open_room_ids:
                 await self._restore(call)
 
-    async def _restore(
-        self,
-        call: CallSession,
-        participant_id: str = "",
-        socket_id: str = "",
-        caller_id: str = "",
-        joins: int = 0,
-        peer_joins: int = 0,
-    ) -> None:
-        """Restore the room of a call, or end the call: a user who searches, or is in another room, has left it."""
-        remaining = timedelta(seconds=ROOM_SECONDS) - (datetime.now(UTC) - call.started_at)
+    async def _restore(self, call: CallSession, participant: PresentParticipant | None = None) -> None:
+        """Restore the room of a call, or end the call: a user who searches or is in another room has left it."""
+        remaining = timedelta(seconds=ROOM_SECONDS) - (utc_now() - call.started_at)
         is_restored = await self._rooms.restore_room(
             call.room_id,
             str(call.id),
             (str(call.user_a_id), str(call.user_b_id)),
             is_call=call.connected_at is not None,
             remaining=remaining,
-            participant_id=participant_id,
-            socket_id=socket_id,
-            caller_id=caller_id,
-            joins=joins,
-            peer_joins=peer_joins,
+            participant=participant,
         )
         if not is_restored:
             await self._history.end(call.room_id, ended_by=EndedBy.ERROR)

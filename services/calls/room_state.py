@@ -1,4 +1,4 @@
-"""State of queue and rooms as Redis keeps it, and what a change of it results in."""
+"""State of queue and rooms in Redis, and results of its changes."""
 
 from __future__ import annotations
 
@@ -74,6 +74,19 @@ class JoinResult(NamedTuple):
     peer_grace: timedelta
     peer_joins: int
     peer_after: int | None
+
+
+class PresentParticipant(NamedTuple):
+    """A participant of a lost room whose socket a web process holds; all empty for a room without one.
+
+    `joins` and `peer_joins` are how often the participant, and the peer, had joined.
+    """
+
+    user_id: str = ""
+    socket_id: str = ""
+    caller_id: str = ""
+    joins: int = 0
+    peer_joins: int = 0
 
 
 class ParticipantRecord(NamedTuple):

@@ -1,8 +1,8 @@
 """Queue and rooms in Redis, the server's record of searches and calls: the `match:*` keys.
 
-    match:queue:{level}           who waits, by user id, scored by when they began (µs)
-    match:queue:{level}:{topic}   the same, for those who named a topic
-    match:searching:{userId}      a search, for 5 minutes: level, topic, socket and beginning (µs), a line each, and the
+    match:queue:{level}           waiting users by id, scored by their start (µs)
+    match:queue:{level}:{topic}   the same, of searches with a topic
+    match:searching:{userId}      a search, for 5 minutes: level, topic, socket and start (µs), a line each, and the
                                   queue entry: {userId, socket, level, topic, card}
     match:rate:{level}:{minute}   matches made in that minute
     match:recent:{a}:{b}          that two learners were in a room in the last ten minutes
@@ -14,10 +14,10 @@
                                   begin:{roomId}:{ms} grace:{roomId}:{userId} room:{roomId}
                                   end:{roomId}:{by}:{lasted ms, -1 for no call}:{ms}
 
-Finds, and leaves, of one turn of the event loop are one run of their script.
+The finds of one turn of the event loop are one run of their script, and so are the leaves.
 
-The brief's queue is a list; leaving a list costs its length, leaving a sorted set its logarithm. Each change is one Lua
-script, so it happens whole or not at all, by Redis's clock.
+The queue is a sorted set: leaving it costs the logarithm of its length, leaving a list its length. Each change is one
+Lua script, atomic, by Redis's clock.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ from services.calls.room_state import (
     Paired,
     ParticipantAway,
     ParticipantRecord,
+    PresentParticipant,
     Queued,
     QueueEntry,
 )
@@ -47,9 +48,9 @@ from services.calls.room_state import (
 ROOM_SECONDS = 2 * 60 * 60
 #: The levels of a conversation, each with its queue.
 LEVELS: tuple[Level, ...] = get_args(Level)
-#: After this time a deadline that was taken, and not removed, is taken again; and how many are taken at once.
+#: A deadline that was taken, and not removed, is taken again after this time; and how many are taken at once.
 DEADLINE_LEASE_MS, DEADLINE_BATCH_SIZE = 5000, 100
-#: RedisPipeline that may be run again where a connection broke before their answer came.
+#: Scripts that may run twice, after a connection that broke before their answer.
 _IDEMPOTENT_SCRIPTS = {"requeue", "announce_match", "join_room", "take_deadlines", "restore_room"}
 LUA_DIRECTORY = Path(__file__).parent / "lua"
 
@@ -192,20 +193,14 @@ class Rooms:
         *,
         is_call: bool,
         remaining: timedelta,
-        participant_id: str = "",
-        socket_id: str = "",
-        caller_id: str = "",
-        joins: int = 0,
-        peer_joins: int = 0,
+        participant: PresentParticipant | None = None,
     ) -> bool:
         """Restore a room that Redis has lost, with a participant that is there; the other has the grace to come back.
 
-        Returns False where its participants have gone on to another one. `joins` and `peer_joins` are how often the
-        participant, and the peer, had joined.
+        Returns False where its participants have gone on to another one.
         """
         grace = self._grace_ms if is_call else self._join_ms
         seconds = max(1, int(remaining.total_seconds()))
-        participant = (participant_id, socket_id, caller_id, joins, peer_joins)
         restored = await self._run(
             "restore_room",
             _room_keys(room_id),
@@ -215,7 +210,7 @@ class Rooms:
             int(is_call),
             seconds,
             grace,
-            *participant,
+            *(participant or PresentParticipant()),
         )
         return bool(restored)
 
@@ -251,7 +246,7 @@ class Rooms:
             yield orjson.loads(value.split("\n", 4)[4])
 
     async def iterate_participants(self) -> AsyncIterator[tuple[str, str]]:
-        """Iterate over everybody in a room: user and room id."""
+        """Iterate over the users in rooms: user and room id."""
         async for key, value in self._scan("match:in_room:*"):
             yield key.rpartition(":")[2], value.partition("\n")[0]
 

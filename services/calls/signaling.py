@@ -1,8 +1,8 @@
-"""Calls as their participants live them: joining the room, relaying signals, dropping and reconnecting, leaving.
+"""Signaling: joining a room, relaying signals, dropping and reconnecting, leaving.
 
 The record of a room is in Redis (services/calls/rooms.py). Each web process keeps a `Participant` for each of its
 sockets that is in a room, bound when it joins and when its peer joins, so that relaying looks nothing up. A
-participant's recorded signals are what a reconnecting peer, in whatever process, is sent of what it missed.
+participant's recorded signals are sent to a peer that reconnects, on any web process.
 
 A participant receives messages about its room from several processes, in any order. Redis counts the joins of each
 user, and that count orders the messages.
@@ -38,7 +38,7 @@ PEER_HERE: Message[[str, str, int, int | None, bool]] = Message("peer_here")
 #: The peer's connection dropped: room, how often the peer had joined.
 PEER_AWAY: Message[[str, int]] = Message("peer_away")
 #: The room is over, or the user's other socket has replaced this one with the join of that number: room, number.
-UNSEAT: Message[[str, int | None]] = Message("unseat")
+ROOM_LEFT: Message[[str, int | None]] = Message("unseat")
 #: The role that may send a signal; a candidate may come from both.
 _SENDER_ROLES = {"webrtc_offer": "caller", "webrtc_answer": "receiver"}
 
@@ -58,7 +58,7 @@ class SignalingService:
         self._listeners: list[PeerListener] = []
         PEER_HERE.on(bus, self._dispatch(self._handle_peer_joined))
         PEER_AWAY.on(bus, self._dispatch(self._handle_peer_dropped))
-        UNSEAT.on(bus, self._dispatch(self._handle_room_left))
+        ROOM_LEFT.on(bus, self._dispatch(self._handle_room_left))
 
     def on_peer_change(self, listener: PeerListener) -> None:
         """Call `listener` when the peer of a participant of this web process has dropped from a call, or is back."""
@@ -90,7 +90,7 @@ class SignalingService:
         elif join.peer_socket_id:
             since = participant.last_forwarded_seq
             if join.peer_after is not None and join.peer_joins != participant.peer_joins:
-                since = join.peer_after  # it came back while nobody was here who could have sent it anything
+                since = join.peer_after  # it came back while this user was away, and nothing was sent to it
             await self._bind(participant, join.peer_socket_id, join.peer_joins, since)
         elif join.was_call:
             participant.mark_peer_away(join.peer_joins)
@@ -106,7 +106,7 @@ class SignalingService:
                 self._bus, join.peer_socket_id, room_id, socket_id, join.joins, after, is_repeated
             )
         if join.replaced_socket_id:
-            await UNSEAT.send_if_there(self._bus, join.replaced_socket_id, room_id, join.joins)
+            await ROOM_LEFT.send_if_there(self._bus, join.replaced_socket_id, room_id, join.joins)
         return RoomJoined(join.role, join.peer_socket_id or None, join.was_call, join.replaced_socket_id or None)
 
     def _dispatch(
@@ -198,7 +198,7 @@ class SignalingService:
         return None if participant.is_peer_away or participant.is_catching_up else participant.peer_socket_id
 
     def forget_signal(self, socket_id: str, seq: int) -> None:
-        """Forget the last signal of a socket: it was not forwarded, and its sender is asked to send it again."""
+        """Forget the last signal of a socket: it was not forwarded, and its sender has to repeat it."""
         participant = self._participants.get(socket_id)
         if participant is not None:
             participant.forget(seq)
@@ -242,11 +242,11 @@ class SignalingService:
     ) -> PeerLeft | PartnerCancelled | None:
         """End the match, and interrupt the call, that this socket, and no other of the user, was part of.
 
-        `final_reason` says why the user may not come back.
+        `final_reason`: why the user may not come back.
         """
         await self._matchmaking.disconnect(user_id, socket_id)
         room_id = await self._rooms.get_room_id(user_id)
-        # Until Redis has recorded it, the participant stays: whoever called this tries again.
+        # The participant stays until Redis has recorded it; the connection's cleanup calls this again.
         participant = self._participants.pop(socket_id, None)
         if room_id is None:
             return None
@@ -315,5 +315,5 @@ class SignalingService:
     async def _finish_call(self, closed: ClosedRoom) -> None:
         for participant in closed.participants:
             if participant.socket_id:
-                await UNSEAT.send_if_there(self._bus, participant.socket_id, closed.room_id, None)
+                await ROOM_LEFT.send_if_there(self._bus, participant.socket_id, closed.room_id, None)
         await self._records.record_end(closed.end)

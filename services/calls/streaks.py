@@ -38,7 +38,7 @@ async def count_call(db: AsyncSession, call: CallSession) -> None:
 
 
 def get_local_day(at: datetime, timezone: str | None) -> date:
-    """Return the calendar day of an instant where the learner lives; UTC where that is unknown."""
+    """Return the calendar day of an instant in the learner's time zone; UTC if it is unknown."""
     try:
         zone = zoneinfo.ZoneInfo(timezone) if timezone else UTC
     except (zoneinfo.ZoneInfoNotFoundError, ValueError):

@@ -1,7 +1,7 @@
 """Sockets of each user over all web processes: the `user:{id}:sockets` keys of Redis.
 
-Nothing waits for these writes: a handshake is over before Redis has recorded it, and without Redis it is not recorded.
-Changes of one turn of the event loop go out as one write.
+Writes are in the background: a handshake ends before Redis has recorded it, and without Redis it is not recorded.
+The changes of one turn of the event loop are one write.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ log = logging.getLogger("parlance.sockets")
 #: The user's newer socket has replaced this one.
 REPLACE: Message[[]] = Message("replace")
 SOCKETS_TTL_SECONDS = 7 * 24 * 60 * 60
-#: Removals that are kept while Redis is away.
+#: Removals that are kept while Redis is unavailable.
 MAX_PENDING_REMOVALS = 10_000
 
 
@@ -44,14 +44,14 @@ class UserSocketsService:
         self._flush_task: asyncio.Task[None] | None = None
 
     def add(self, user_id: str, socket_id: str) -> None:
-        """Add a socket; where that is one too many, the user's oldest is disconnected as replaced."""
+        """Add a socket; beyond the limit the user's oldest is disconnected as replaced."""
         self._append(_Change(user_id, socket_id, time.time_ns() // 1_000_000))
 
     def remove(self, user_id: str, socket_id: str) -> None:
         self._append(_Change(user_id, socket_id, None))
 
     async def list_socket_ids(self, user_id: str) -> list[str]:
-        """List a user's sockets on all web processes, as far as Redis knows: some may be of a process that died."""
+        """List a user's sockets on all web processes, as recorded in Redis: some may be of a dead process."""
         found: list[str] = await self._pipeline.execute("ZRANGE", f"user:{user_id}:sockets", 0, -1, idempotent=True)
         return found
 

@@ -1,4 +1,4 @@
-"""Deletion of an account: personal data goes, calls and orders stay without identity."""
+"""Deletion of an account: personal data is deleted, calls and orders stay without identity."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from adapters.database import Database
 from adapters.jobs import Jobs
 from adapters.passwords import Passwords
 from adapters.storage import Storage
+from instants import utc_now
 from models import (
     Block,
     EmailVerificationToken,
@@ -24,7 +25,6 @@ from models import (
     Report,
     User,
 )
-from models.columns import utc_now
 from services.identity.logins import LoginsService
 from services.identity.profiles import enqueue_avatar_deletion
 from services.identity.user_rows import lock_user_and_profile

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col
@@ -12,14 +10,15 @@ import errors
 from adapters.database import Database
 from adapters.jobs import Jobs
 from adapters.passwords import Passwords, Verdict
-from adapters.tokens import AccessTokens, Identity
+from adapters.tokens import AccessTokens, Identity, PublicKey
+from instants import utc_now
 from jobs import send_verification
 from models import Profile, User
-from models.columns import utc_now
 from services.identity.email_verification import require_deliverable
 from services.identity.logins import LoginsService, LoginTokens
 from services.identity.user_rows import find_user_by_email, lock_user
-from wire import rest
+
+__all__ = ["AuthenticationService", "PublicKey"]
 
 #: The hash of a password may change while it is checked: another login may have renewed it.
 _LOGIN_ATTEMPTS = 2
@@ -104,6 +103,6 @@ class AuthenticationService:
         # query has no socket yet that its end would disconnect.
         return self._logins.identify(access_token)
 
-    def jwks(self) -> rest.JsonWebKeySet:
-        """Return the public keys that verify access tokens."""
-        return cast(rest.JsonWebKeySet, self._tokens.jwks())
+    def list_public_keys(self) -> list[PublicKey]:
+        """List the public keys that verify access tokens."""
+        return self._tokens.list_public_keys()

@@ -1,4 +1,4 @@
-"""Export of everything held about one user."""
+"""Export of all data of one user."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ OrderBy: TypeAlias = sa.ColumnExpressionArgument[datetime] | sa.ColumnExpression
 
 @dataclass(frozen=True, slots=True)
 class DataExport:
-    """Everything held about one user."""
+    """All data of one user."""
 
     me: Me
     refresh_tokens: list[RefreshToken]
@@ -56,7 +56,7 @@ class DataExportService:
         self._profiles = profiles
 
     async def export(self, user_id: str) -> DataExport:
-        """Read everything held about a user, in one snapshot; raise Unauthenticated for a deleted account."""
+        """Read all data of a user, in one snapshot; raise Unauthenticated for a deleted account."""
         me = uuid.UUID(user_id)
         profile = await self._profiles.read_own(user_id)
         took_part = sa.or_(col(CallSession.user_a_id) == me, col(CallSession.user_b_id) == me)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import secrets
 import uuid
 from datetime import timedelta
 
@@ -16,7 +15,7 @@ from adapters.jobs import Jobs
 from adapters.ports import Mailer
 from jobs import send_verification
 from models import EmailVerificationToken, User, email_addresses
-from models.columns import hash_token, utc_now
+from services.identity.one_time_tokens import is_usable, make_token
 from services.messaging import emails
 
 log = logging.getLogger("parlance.auth")
@@ -39,10 +38,7 @@ class EmailVerificationService:
 
     async def send(self, user_id: str) -> None:
         """Mail a verification link, unless the address is verified."""
-        token = secrets.token_urlsafe(32)
-        row = EmailVerificationToken(
-            user_id=uuid.UUID(user_id), token_hash=hash_token(token), expires_at=utc_now() + VERIFICATION_LIFETIME
-        )
+        token, row = make_token(EmailVerificationToken, uuid.UUID(user_id), VERIFICATION_LIFETIME)
         async with self._database.transaction() as db:
             user = await db.get(User, uuid.UUID(user_id))
             if user is None or user.is_verified or not can_receive_mail(user):
@@ -55,11 +51,7 @@ class EmailVerificationService:
         """Mark the address as verified; raise TokenInvalid."""
         statement = (
             sa.update(EmailVerificationToken)
-            .where(
-                col(EmailVerificationToken.token_hash) == hash_token(token),
-                ~col(EmailVerificationToken.used),
-                col(EmailVerificationToken.expires_at) > sa.func.now(),
-            )
+            .where(is_usable(EmailVerificationToken, token))
             .values(used=True)
             .returning(col(EmailVerificationToken.user_id))
         )
@@ -71,7 +63,7 @@ class EmailVerificationService:
 
 
 def require_deliverable(typed: str) -> str:
-    """Return an address as mail is sent to it; raise RequestInvalid for one that mail programs read otherwise."""
+    """Return an address as mail is sent to it; raise RequestInvalid if mail programs could interpret it differently."""
     address = email_addresses.to_deliverable(typed)
     if address is None:
         raise errors.RequestInvalid("'email' is not an address that mail can be sent to; check how it is spelled")
@@ -79,7 +71,7 @@ def require_deliverable(typed: str) -> str:
 
 
 def can_receive_mail(user: User) -> bool:
-    """Say whether an account's address would be accepted today; older accounts may have others."""
+    """Return whether an account's address would be accepted today; older accounts may have others."""
     if email_addresses.to_deliverable(user.email) is not None:
         return True
     log.warning("email_not_sent reason=address_not_deliverable user_id=%s", user.id)

@@ -12,7 +12,7 @@ import logging
 import secrets
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 from redis.asyncio import Redis
@@ -22,6 +22,7 @@ import errors
 from adapters import tasks
 from adapters.database import Database
 from adapters.redis import UNAVAILABLE
+from instants import utc_now
 from models import RefreshToken
 
 log = logging.getLogger("parlance.revocations")
@@ -58,7 +59,7 @@ class LoginRevocations:
             raise errors.Unavailable()
 
     def has_ended(self, family_id: str) -> bool:
-        """Say whether a login has ended, as far as this process knows."""
+        """Return whether a login has ended, as far as this process knows."""
         return family_id in self._ended
 
     async def publish(self, family_ids: Iterable[str]) -> None:
@@ -66,7 +67,7 @@ class LoginRevocations:
         ended = set(family_ids)
         if not ended:
             return
-        self._record(dict.fromkeys(ended, datetime.now(UTC)))
+        self._record(dict.fromkeys(ended, utc_now()))
         # While Redis is unavailable every process reads PostgreSQL.
         with suppress(*UNAVAILABLE):
             async with asyncio.timeout(_REDIS_TIMEOUT_SECONDS):

@@ -3,7 +3,7 @@
 A refresh token works once: it is exchanged for its child. The parent of a family's newest token, presented again within
 a minute, gets the same child again, for a network may lose or delay a response. Any other token that was already
 exchanged ends the login, because two parties hold it (RFC 9700, 4.14.2). A child is derived from its parent and a nonce
-that only the database knows, so it can be derived again and is not stored.
+that only the database has, so it can be derived again and is not stored.
 
 A device has one login of an account: the next one ends it in the same transaction.
 """
@@ -26,8 +26,9 @@ import errors
 from adapters import logs
 from adapters.database import Database
 from adapters.tokens import AccessTokens, Identity
+from digests import hash_token
+from instants import utc_now
 from models import DeviceToken, Platform, Profile, RefreshToken, User, email_addresses
-from models.columns import hash_token, utc_now
 from services.identity.login_revocations import LoginRevocations
 from services.identity.user_rows import lock_user
 
@@ -129,7 +130,7 @@ class LoginsService:
         return self._issue_tokens(user, row.family_id, child, row.device_id, row.platform)
 
     async def _is_retry_after_lost_response(self, db: AsyncSession, row: RefreshToken, refresh_token: str) -> bool:
-        """Say whether this token's child is its family's newest token, and less than a minute old."""
+        """Return whether this token's child is its family's newest token, and less than a minute old."""
         child_hash = hash_token(_derive_child(refresh_token, row.child_nonce))
         # By PostgreSQL's clock: another process, whose clock differs, may have exchanged it.
         unused = select(RefreshToken.id).where(
@@ -162,7 +163,7 @@ class LoginsService:
         return LoginTokens(access_token, lifetime, refresh_token, proof, platform, user)
 
     def is_known_device(self, proof: str, email: str, device_id: str) -> bool:
-        """Say whether a proof shows that this device has logged in to the account of this address."""
+        """Return whether a proof shows that this device has logged in to the account of this address."""
         return self._tokens.is_device_proof(proof, email_addresses.account_key(email), device_id)
 
     async def end(self, identity: Identity) -> None:
@@ -215,7 +216,7 @@ class LoginsService:
         )
         ended = (await db.execute(statement)).all()
         if ended:
-            # A device without a login gets no push, whichever of its logins registered the token.
+            # A device without a login gets no push, even if an earlier login registered the token.
             devices = sa.tuple_(col(DeviceToken.user_id), col(DeviceToken.device_id))
             of_ended_logins = sa.or_(
                 col(DeviceToken.family_id).in_({row.family_id for row in ended}),

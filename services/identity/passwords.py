@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import uuid
 from datetime import timedelta
 
@@ -16,9 +15,9 @@ from adapters.passwords import Passwords
 from adapters.ports import Mailer
 from jobs import send_password_reset
 from models import PasswordResetToken, email_addresses
-from models.columns import hash_token, utc_now
 from services.identity.email_verification import can_receive_mail, require_deliverable
 from services.identity.logins import LoginsService
+from services.identity.one_time_tokens import is_usable, make_token
 from services.identity.user_rows import find_user_by_email, lock_user
 from services.messaging import emails
 
@@ -48,41 +47,32 @@ class PasswordsService:
 
     async def send_reset(self, email: str) -> None:
         """Mail a reset link, where the address has an account."""
-        token = secrets.token_urlsafe(32)
         async with self._database.transaction() as db:
             user = await find_user_by_email(db, email)
             if user is None or not can_receive_mail(user):
                 return
-            row = PasswordResetToken(
-                user_id=user.id, token_hash=hash_token(token), expires_at=utc_now() + RESET_LIFETIME
-            )
+            token, row = make_token(PasswordResetToken, user.id, RESET_LIFETIME)
             db.add(row)
         mail = emails.password_reset(user.email, f"{self._site}/reset-password?token={token}")
         await self._mailer.send(mail, idempotency_key=f"password-reset-{row.id}")
 
     async def reset(self, token: str, new_password: str) -> None:
         """Set a new password and end every login; raise TokenInvalid, or for the password what `hash_new` raises."""
-        unused = (
-            col(PasswordResetToken.token_hash) == hash_token(token),
-            ~col(PasswordResetToken.used),
-            col(PasswordResetToken.expires_at) > sa.func.now(),
-        )
+        usable = is_usable(PasswordResetToken, token)
         async with self._database.transaction() as db:
-            user_id = (await db.exec(select(PasswordResetToken.user_id).where(*unused))).first()
+            user_id = (await db.exec(select(PasswordResetToken.user_id).where(usable))).first()
         if user_id is None:  # before the hashing, which takes a quarter of a second
             raise errors.TokenInvalid()
         password_hash = await self._passwords.hash_new(new_password, "newPassword")
-        ended = await self._set_password(user_id, password_hash, unused)
+        ended = await self._set_password(user_id, password_hash, usable)
         await self._logins.publish_ended(ended)
 
-    async def _set_password(
-        self, user_id: uuid.UUID, password_hash: str, unused: tuple[sa.ColumnElement[bool], ...]
-    ) -> list[str]:
+    async def _set_password(self, user_id: uuid.UUID, password_hash: str, usable: sa.ColumnElement[bool]) -> list[str]:
         """Use up a token, set the hash and end every login in one transaction; return the logins."""
         async with self._database.transaction() as db:
             user = await lock_user(db, user_id)
             used = await db.execute(
-                sa.update(PasswordResetToken).where(*unused).values(used=True).returning(col(PasswordResetToken.id))
+                sa.update(PasswordResetToken).where(usable).values(used=True).returning(col(PasswordResetToken.id))
             )
             if user is None or used.first() is None:
                 raise errors.TokenInvalid()

@@ -53,7 +53,7 @@ class ProfileChanges(TypedDict, total=False):
 
 
 class Me(NamedTuple):
-    """An account with its profile, as its owner sees it."""
+    """An account with its profile, for its owner."""
 
     id: uuid.UUID
     email: str
@@ -134,13 +134,9 @@ class ProfilesService:
         picture = await images.square_webp(data, AVATAR_SIDE)
         # Two uploads in one millisecond are two objects: deleting one must not delete the other.
         key = f"avatars/{user_id}/{time.time_ns() // 1_000_000}-{secrets.token_hex(4)}.webp"
-        await self._storage.put(key, picture, "image/webp")
         url = self._storage.public_url(key)
-        try:
+        async with self._storage.put_or_undo(key, picture, "image/webp"):
             await self._set_avatar_url(user_id, url)
-        except BaseException:
-            await self._storage.delete(key)
-            raise
         return url
 
     async def remove_avatar(self, user_id: str) -> None:
@@ -157,6 +153,6 @@ class ProfilesService:
 
 async def enqueue_avatar_deletion(db: AsyncSession, jobs: Jobs, storage: Storage, profile: Profile) -> None:
     """Enqueue the deletion of a profile's avatar inside the caller's transaction."""
-    key = storage.key_of(profile.avatar_url) if profile.avatar_url else None
+    key = storage.find_key(profile.avatar_url) if profile.avatar_url else None
     if key is not None:
         await jobs.enqueue(db, delete_object, key=key)

@@ -1,7 +1,7 @@
 """Account rows: found by address, and locked for a change.
 
-Whatever changes an account, its profile, its logins or its enrollments locks the account's row first, so that such
-changes happen one after another for each user, and none of them after the deletion of the account.
+A change of an account, its profile, its logins or its enrollments locks the account's row first, so that the
+changes of one user happen one after another, and none of them after the deletion of the account.
 """
 
 from __future__ import annotations

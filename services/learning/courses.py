@@ -31,7 +31,7 @@ from wire import rest
 
 #: Pixels of a thumbnail.
 THUMBNAIL_PIXELS = (1280, 720)
-#: Limit of an uploaded picture; `x-max-bytes` of the contract says the same.
+#: Limit of an uploaded picture; equal to `x-max-bytes` of the contract.
 MAX_THUMBNAIL_BYTES = 5 * 1024 * 1024
 MAX_SLUG_LENGTH = 100
 
@@ -164,7 +164,7 @@ class CoursesService:
         return await self.read_course(actor_id, course_id, drafts=True)
 
     async def remove(self, actor_id: str, course_id: str) -> None:
-        """Delete a course that nobody has taken or ordered, with its lessons; raise NotFound or CourseInUse."""
+        """Delete a course without enrollments and orders, with its lessons; raise NotFound or CourseInUse."""
         async with self._database.transaction() as db:
             course = await lock_course(db, course_id)
             # Enrollments and orders refer to the locked row, so none is added after this check.
@@ -175,8 +175,7 @@ class CoursesService:
             await db.execute(sa.delete(Course).where(col(Course.id) == course.id))
             await self._audit.write(db, uuid.UUID(actor_id), "course.delete", course.id)
             await self._enqueue_thumbnail_deletion(db, course)
-            for folder in ("videos/courses", "attachments/courses"):
-                await self._jobs.enqueue(db, delete_folder, prefix=f"{folder}/{course.id}/")
+            await enqueue_files_deletion(db, self._jobs, f"{course.id}/")
 
     async def set_thumbnail(self, actor_id: str, course_id: str, data: bytes) -> str:
         """Store a course's picture and return its URL; raise NotFound, UnsupportedMediaType, PayloadTooLarge.
@@ -188,22 +187,17 @@ class CoursesService:
         await self.read_course(actor_id, course_id, drafts=True)
         picture = await images.cover_webp(data, *THUMBNAIL_PIXELS)
         key = f"thumbnails/courses/{course_id}/{time.time_ns()}.webp"
-        await self._storage.put(key, picture, "image/webp")
         url = self._storage.public_url(key)
-        try:
-            async with self._database.transaction() as db:
-                course = await lock_course(db, course_id)
-                await self._enqueue_thumbnail_deletion(db, course)
-                course.thumbnail_url = url
-                db.add(course)
-                await self._audit.write(db, uuid.UUID(actor_id), "course.thumbnail", course.id)
-        except BaseException:
-            await self._storage.delete(key)
-            raise
+        async with self._storage.put_or_undo(key, picture, "image/webp"), self._database.transaction() as db:
+            course = await lock_course(db, course_id)
+            await self._enqueue_thumbnail_deletion(db, course)
+            course.thumbnail_url = url
+            db.add(course)
+            await self._audit.write(db, uuid.UUID(actor_id), "course.thumbnail", course.id)
         return url
 
     async def _enqueue_thumbnail_deletion(self, db: AsyncSession, course: Course) -> None:
-        key = self._storage.key_of(course.thumbnail_url) if course.thumbnail_url else None
+        key = self._storage.find_key(course.thumbnail_url) if course.thumbnail_url else None
         if key is not None:
             await self._jobs.enqueue(db, delete_object, key=key)
 
@@ -215,6 +209,12 @@ async def lock_course(db: AsyncSession, course_id: str) -> Course:
     if course is None:
         raise errors.NotFound()
     return course
+
+
+async def enqueue_files_deletion(db: AsyncSession, jobs: Jobs, below: str) -> None:
+    """Enqueue the deletion of all videos and attachments of a course (`{course}/`) or lesson (`{course}/{lesson}/`)."""
+    for folder in ("videos/courses", "attachments/courses"):
+        await jobs.enqueue(db, delete_folder, prefix=f"{folder}/{below}")
 
 
 def _make_slug(title: str) -> str:
@@ -232,7 +232,7 @@ def select_audited_fields(fields: Mapping[str, object]) -> dict[str, object]:
 def is_visible_to(user_id: str | None, *, drafts: bool) -> sa.ColumnElement[bool]:
     """Return the condition under which a user may see a course and its lessons.
 
-    It is published, or they are enrolled: unpublishing takes a course from the shop, not from those who have it. With
+    It is published, or they are enrolled: unpublishing ends the sale of a course, not enrollments. With
     `drafts`, as administrators read, every course is visible.
     """
     return sa.true() if drafts else sa.or_(col(Course.is_published), _is_enrolled(user_id))

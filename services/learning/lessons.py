@@ -15,13 +15,13 @@ import errors
 from adapters.database import Database
 from adapters.jobs import Jobs
 from adapters.storage import Storage
-from jobs import delete_folder, delete_object
+from instants import utc_now
+from jobs import delete_object
 from models import Course, Enrollment, Lesson, LessonAttachment
-from models.columns import utc_now
 from services.learning import courses
 from services.operations.audit import AuditService
 
-#: Limit of an attachment; `x-max-bytes` of the contract says the same.
+#: Limit of an attachment; equal to `x-max-bytes` of the contract.
 MAX_ATTACHMENT_BYTES = 25 * 1024 * 1024
 #: How long a signed URL of an attachment is valid.
 ATTACHMENT_LINK_EXPIRY = timedelta(minutes=10)
@@ -136,8 +136,7 @@ class LessonsService:
             await self._audit.write(
                 db, uuid.UUID(actor_id), "lesson.delete", uuid.UUID(lesson_id), course=str(course_id)
             )
-            for folder in ("videos/courses", "attachments/courses"):
-                await self._jobs.enqueue(db, delete_folder, prefix=f"{folder}/{course_id}/{lesson_id}/")
+            await courses.enqueue_files_deletion(db, self._jobs, f"{course_id}/{lesson_id}/")
 
     # --- Attachments ----------------------------------------------------------------------------------
 
@@ -155,15 +154,10 @@ class LessonsService:
             key="",
         )
         row.key = f"attachments/courses/{lesson.course_id}/{lesson.id}/{row.id}"
-        await self._storage.put(row.key, data, row.content_type)
-        try:
-            async with self._database.transaction() as db:
-                await read_visible_lesson(db, lesson_id, drafts=True, lock=True)
-                db.add(row)
-                await self._audit.write(db, uuid.UUID(actor_id), "lesson.attach", lesson.id, file=str(row.id))
-        except BaseException:
-            await self._storage.delete(row.key)
-            raise
+        async with self._storage.put_or_undo(row.key, data, row.content_type), self._database.transaction() as db:
+            await read_visible_lesson(db, lesson_id, drafts=True, lock=True)
+            db.add(row)
+            await self._audit.write(db, uuid.UUID(actor_id), "lesson.attach", lesson.id, file=str(row.id))
         return self._sign_download(row)
 
     async def list_attachments(self, user_id: str, lesson_id: str, *, drafts: bool) -> list[AttachmentDownload]:

@@ -21,8 +21,8 @@ import errors
 from adapters.database import Database
 from adapters.storage import Storage
 from adapters.tokens import AccessTokens, Identity
+from instants import utc_now
 from models import Lesson, RefreshToken, Role, User
-from models.columns import utc_now
 from services.learning.lessons import read_accessible_lesson
 
 MASTER_PLAYLIST = "master.m3u8"

@@ -1,4 +1,4 @@
-"""Progress of learners: their enrollments, and how far they have come in each course."""
+"""Progress of learners: enrollments, and positions in each course."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from sqlmodel import col, select
 
 import errors
 from adapters.database import Database
+from instants import utc_now
 from models import Course, Enrollment, Lesson, LessonProgress
-from models.columns import utc_now
 from services.identity.user_rows import lock_active_user
 from services.learning.courses import is_visible_to
 from services.learning.lessons import read_accessible_lesson
@@ -44,7 +44,7 @@ class CourseProgress:
 
     @property
     def resume_lesson_id(self) -> uuid.UUID | None:
-        """Return the lesson to go on with: the one watched last, or the next one where that is completed."""
+        """Return the lesson to resume: the last one watched, or the next one if that is completed."""
         begun = [(row.updated_at, index) for index, (_, row) in enumerate(self.lessons) if row is not None]
         start = max(begun)[1] if begun else 0
         for lesson, row in [*self.lessons[start:], *self.lessons[:start]]:

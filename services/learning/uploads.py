@@ -19,9 +19,9 @@ import errors
 from adapters.database import Database
 from adapters.jobs import Jobs
 from adapters.storage import Storage, get_folder
+from instants import utc_now
 from jobs import delete_object, delete_upload, transcode_upload
 from models import Lesson, VideoStatus, VideoUpload
-from models.columns import utc_now
 from services.learning.lessons import read_visible_lesson
 from services.operations.audit import AuditService
 

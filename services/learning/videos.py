@@ -96,7 +96,7 @@ class VideosService:
             if not last_try:
                 raise
             kept = kept and not isinstance(error, errors.NotFound)  # else it is lost
-            log.exception("video_given_up lesson_id=%s source=%s", lesson_id, source)
+            log.exception("video_failed lesson_id=%s source=%s", lesson_id, source)
             again = "`parlance videos remake` tries again" if kept else "upload it again"
             await self._fail(lesson_id, source, f"The work on the video did not succeed; {again}.", kept=kept)
 
@@ -126,9 +126,9 @@ class VideosService:
 
     async def _publish(self, lesson_id: str, source: str, hls: str, seconds: int) -> None:
         async with self._database.transaction() as db:
-            lesson = (await db.exec(select(Lesson).where(*_is_source_of(lesson_id, source)).with_for_update())).first()
+            lesson = await _lock_lesson(db, lesson_id, source)
             folders = {get_folder(source)}
-            if lesson is not None:  # else deleted, or another upload's meanwhile
+            if lesson is not None:
                 folders |= _list_folders(lesson)
                 lesson.video_url, lesson.duration_secs, lesson.video_original = f"{hls}master.m3u8", seconds, source
                 lesson.video_status, lesson.video_source, lesson.video_progress = VideoStatus.READY, None, 100
@@ -142,7 +142,7 @@ class VideosService:
         Without `kept` there is no original in storage.
         """
         async with self._database.transaction() as db:
-            lesson = (await db.exec(select(Lesson).where(*_is_source_of(lesson_id, source)).with_for_update())).first()
+            lesson = await _lock_lesson(db, lesson_id, source)
             folders = {get_folder(source)}
             if lesson is not None:
                 folders |= _list_folders(lesson)
@@ -211,12 +211,12 @@ class VideosService:
 
     async def _is_wanted(self, lesson_id: str, source: str) -> bool:
         async with self._database.transaction() as db:
-            return (await db.exec(select(Lesson.id).where(*_is_source_of(lesson_id, source)))).first() is not None
+            return (await db.exec(select(Lesson.id).where(*_match_source(lesson_id, source)))).first() is not None
 
     async def record_progress(self, lesson_id: str, source: str, percent: int) -> None:
         """Record the progress of transcoding an upload."""
         async with self._database.transaction() as db:
-            await db.execute(sa.update(Lesson).where(*_is_source_of(lesson_id, source)).values(video_progress=percent))
+            await db.execute(sa.update(Lesson).where(*_match_source(lesson_id, source)).values(video_progress=percent))
 
 
 class _ProgressReporter:
@@ -234,8 +234,13 @@ class _ProgressReporter:
         await self._videos.record_progress(self._lesson_id, self._source, int(percent))
 
 
-def _is_source_of(lesson_id: str, source: str) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
+def _match_source(lesson_id: str, source: str) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
     return col(Lesson.id) == uuid.UUID(lesson_id), col(Lesson.video_source) == source
+
+
+async def _lock_lesson(db: AsyncSession, lesson_id: str, source: str) -> Lesson | None:
+    """Lock a lesson whose video is made of this upload; None where it is deleted, or has another upload since."""
+    return (await db.exec(select(Lesson).where(*_match_source(lesson_id, source)).with_for_update())).first()
 
 
 def _list_folders(lesson: Lesson) -> set[str]:

@@ -20,9 +20,9 @@ import errors
 from adapters.database import Database
 from adapters.jobs import enqueue_each
 from adapters.ports import Bus, Push, PushSender
+from instants import utc_now
 from jobs import emit_notification, push_notification
 from models import DeviceToken, Notification, NotificationType, Role, User
-from models.columns import utc_now
 from services.calls.user_sockets import UserSocketsService
 from services.identity.user_rows import find_user_by_email, lock_user
 from services.messaging import notification_templates
@@ -175,7 +175,7 @@ class NotificationsService:
             last = ids[-1]
 
     async def emit(self, notification_id: str) -> None:
-        """Emit a notification to the user's sockets, in whichever process they are."""
+        """Emit a notification to the user's sockets, in all web processes."""
         async with self._database.transaction() as db:
             row = await db.get(Notification, uuid.UUID(notification_id))
         if row is None or row.read:

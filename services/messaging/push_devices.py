@@ -9,9 +9,9 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 
 import errors
-from adapters.database import Database
+from adapters.database import Database, lock_name
+from instants import utc_now
 from models import DeviceToken, Platform, RefreshToken
-from models.columns import utc_now
 from services.identity.logins import Identity
 from services.identity.user_rows import lock_user
 
@@ -32,7 +32,7 @@ class PushDevicesService:
             if (await db.exec(active.limit(1))).first() is None:
                 raise errors.Unauthenticated("This login has ended; log in again.")
             # One request at a time for each token, and rows in one order: two devices may swap their tokens.
-            await db.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(f"fcm:{fcm_token}", 0))))
+            await lock_name(db, f"fcm:{fcm_token}")
             touched = select(DeviceToken.id).where(sa.or_(has_token, this)).order_by(col(DeviceToken.id))
             await db.exec(touched.with_for_update())
             await db.execute(sa.delete(DeviceToken).where(has_token, ~this))

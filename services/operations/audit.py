@@ -5,7 +5,6 @@ Entries form a chain: each holds the hash of the one before, so one that is chan
 
 from __future__ import annotations
 
-import hashlib
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,12 +16,14 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from adapters.database import Database
 from adapters.json_text import encode_json
+from digests import compute_digest
+from instants import utc_now
 from models import AuditEntry
-from models.columns import utc_now
 from services.pagination import Page, read_page
 
 GENESIS = "0" * 64
 #: PostgreSQL advisory lock of writers, so that each reads the entry before its own.
+#: A number, because a name would not keep out writers of the release before, while both run.
 _LOCK_ID = 5503_0002
 
 
@@ -30,7 +31,7 @@ _LOCK_ID = 5503_0002
 class ChainCheck:
     """`broken_at` is the number of the first entry that does not fit, or None; `last_hash` is the hash of the last one.
 
-    `has_known_hash` says whether an entry has the hash that was asked for. A chain whose end was cut off fits, but
+    `has_known_hash`: whether an entry has the given hash. A chain whose end was cut off fits, but
     lacks the hash that it once ended with.
     """
 
@@ -108,10 +109,10 @@ def compute_hash(entry: AuditEntry) -> str:
     fields = [
         entry.previous_hash,
         entry.number,
-        entry.at.isoformat(),
+        entry.at.isoformat(),  # with microseconds, as it has been hashed from the first entry on
         str(entry.actor_id) if entry.actor_id else None,
         entry.action,
         str(entry.subject_id) if entry.subject_id else None,
         entry.detail,
     ]
-    return hashlib.sha256(encode_json(fields, sort_keys=True)).hexdigest()
+    return compute_digest(encode_json(fields, sort_keys=True))

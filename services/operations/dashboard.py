@@ -20,7 +20,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from adapters.database import Database, plan_by_values
 from adapters.redis import UNAVAILABLE
-from models.columns import utc_now
+from instants import utc_now
 from services.calls.rooms import ROOM_SECONDS, Rooms
 
 log = logging.getLogger("parlance.stats")

@@ -7,7 +7,7 @@ import stat
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 
 import psycopg
 from redis.asyncio import Redis
@@ -18,6 +18,7 @@ from adapters import redis
 from adapters.keys import KeyFileError, KeyFiles
 from adapters.storage import Storage
 from adapters.tokens import LEEWAY_SECONDS
+from instants import utc_now
 from services.operations import startup
 from services.operations.findings import Finding, NotOk, describe_error, fault, warning
 from services.operations.vendor_checks import VendorChecks
@@ -56,7 +57,7 @@ class DoctorService:
         }
 
     async def examine(self) -> list[Finding]:
-        """Run all checks at the same time; one that gets no answer in time is a fault."""
+        """Run all checks at the same time; a timeout is a fault."""
         return await asyncio.gather(*(self._examine(name, check) for name, check in self._checks.items()))
 
     async def _examine(self, name: str, check: Callable[[], Awaitable[str]]) -> Finding:
@@ -115,7 +116,7 @@ class DoctorService:
             asked = time.time()
             row = await (await connection.execute("SELECT clock_timestamp()")).fetchone()
             answered = time.time()
-        database_time: datetime = row[0] if row else datetime.now(UTC)
+        database_time: datetime = row[0] if row else utc_now()
         summary = f"PostgreSQL {version} at {settings.database_address}, database {settings.db_name}"
         if int(version) < _OLDEST_POSTGRES:
             raise warning(summary, f"Use PostgreSQL {_OLDEST_POSTGRES} or newer: older ones are not tested.")
@@ -182,7 +183,7 @@ class DoctorService:
 
 
 async def _is_saved_to_disk(client: Redis) -> bool:
-    """Say whether Redis takes snapshots; assumed where it does not answer CONFIG, as managed ones do not."""
+    """Return whether Redis takes snapshots; True if it refuses CONFIG, as managed ones do."""
     try:
         return bool((await client.config_get("save")).get("save"))
     except ResponseError:

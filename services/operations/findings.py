@@ -1,4 +1,4 @@
-"""Findings of `parlance doctor`: what a check saw, and how to correct a fault."""
+"""Findings of `parlance doctor`: results of checks, and how to correct a fault."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class HealthService:
         answers = dict(zip(self._checks, timings, strict=True))
         unavailable = [name for name, milliseconds in answers.items() if milliseconds is None]
         if unavailable:
-            raise errors.Unavailable(f"{' and '.join(unavailable)} not answering")
+            raise errors.Unavailable(f"{' and '.join(unavailable)} unavailable")
         return {name: milliseconds for name, milliseconds in answers.items() if milliseconds is not None}
 
     @staticmethod

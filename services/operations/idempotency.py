@@ -5,7 +5,6 @@ Responses are stored in Redis; where it is unavailable or has lost them, the con
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import secrets
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ from redis.asyncio import Redis
 
 import errors
 from adapters.redis import UNAVAILABLE
+from digests import compute_digest
 
 log = logging.getLogger("parlance.idempotency")
 
@@ -52,8 +52,8 @@ class IdempotencyService:
     async def begin(self, user_id: str, operation_id: str, key: str, request: Mapping[str, object]) -> Attempt:
         """Begin a request, or find an earlier response; raise IdempotencyKeyReused or IdempotencyInFlight."""
         # Hashed: a client must not choose the length or the characters of a Redis key.
-        name = f"idempotency:{operation_id}:{user_id}:{hashlib.sha256(key.encode()).hexdigest()}"
-        fingerprint = hashlib.sha256(orjson.dumps(request, option=orjson.OPT_SORT_KEYS)).hexdigest()
+        name = f"idempotency:{operation_id}:{user_id}:{compute_digest(key)}"
+        fingerprint = compute_digest(orjson.dumps(request, option=orjson.OPT_SORT_KEYS))
         marker = orjson.dumps({"fingerprint": fingerprint, "attempt": secrets.token_hex(8)}).decode()
         attempt = Attempt(name, fingerprint, marker)
         try:

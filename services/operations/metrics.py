@@ -18,11 +18,11 @@ import sqlalchemy as sa
 from redis.asyncio import Redis
 
 import errors
-from adapters import tasks
 from adapters.counting import Histogram
 from adapters.database import Database
 from adapters.ports import Bus
 from adapters.redis import UNAVAILABLE
+from adapters.tasks import BackgroundTasks
 from services.bus_messages import Message
 from services.calls.matchmaking import WAIT_BUCKETS_SECONDS, MatchmakingService
 from services.calls.rooms import LEVELS, ROOM_SECONDS, Rooms
@@ -123,7 +123,7 @@ class MetricsService:
         self.sockets: Callable[[], int] = int
         self._request_number = 0
         self._responses: dict[int, asyncio.Future[Snapshot]] = {}
-        self._response_tasks: set[asyncio.Task[None]] = set()
+        self._tasks = BackgroundTasks()
         METRICS_REQUESTED.on(bus, self._on_request)
         METRICS_REPORTED.on(bus, self._on_response)
 
@@ -139,13 +139,13 @@ class MetricsService:
             asyncio.gather(self._take_snapshot(), *(self._request_snapshot(each) for each in neighbours)),
             self._read_stores(),
         )
-        answers = {self._bus.worker_id: own, **dict(zip(neighbours, others, strict=True))}
+        answers = {self._bus.process_id: own, **dict(zip(neighbours, others, strict=True))}
         metrics = _build_process_metrics()
         for metric in metrics:
             metric.labels = ("worker", *metric.labels)
             metric.samples = [
-                ([worker_id, *labels], value)
-                for worker_id, snapshot in answers.items()
+                ([process_id, *labels], value)
+                for process_id, snapshot in answers.items()
                 if snapshot is not None
                 for labels, value in snapshot.get(metric.name, ())
             ]
@@ -191,7 +191,7 @@ class MetricsService:
             pass
         return snapshot
 
-    async def _request_snapshot(self, worker_id: str) -> Snapshot | None:
+    async def _request_snapshot(self, process_id: str) -> Snapshot | None:
         """Request the samples of another process; return None where it does not answer."""
         self._request_number += 1
         number = self._request_number
@@ -199,7 +199,7 @@ class MetricsService:
         self._responses[number] = response
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
-                await METRICS_REQUESTED.send(self._bus, f"{worker_id}.", self._bus.worker_id, number)
+                await METRICS_REQUESTED.send(self._bus, f"{process_id}.", self._bus.process_id, number)
                 return await response
         except (errors.Unavailable, TimeoutError):
             return None
@@ -208,9 +208,7 @@ class MetricsService:
 
     def _on_request(self, _socket_id: str, requester_id: str, number: int) -> None:
         # In a task: the next message of that process must not wait for it.
-        task = asyncio.create_task(self._respond(requester_id, number))
-        self._response_tasks.add(task)
-        task.add_done_callback(self._response_tasks.discard)
+        self._tasks.start(self._respond(requester_id, number))
 
     async def _respond(self, requester_id: str, number: int) -> None:
         try:
@@ -253,7 +251,7 @@ class MetricsService:
         yield Metric("parlance_searches", "gauge", "Users who wait for a partner.", ("level",), (), searches)
 
     async def stop(self) -> None:
-        await tasks.end(*self._response_tasks)
+        await self._tasks.stop()
 
 
 def _encode_histogram(histogram: Histogram) -> tuple[list[int], float]:

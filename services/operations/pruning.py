@@ -12,7 +12,7 @@ from datetime import timedelta
 import sqlalchemy as sa
 
 from adapters.database import Database
-from models.columns import utc_now
+from instants import utc_now
 
 #: Rows of one transaction.
 BATCH_ROWS = 1000

@@ -1,6 +1,6 @@
-"""Checks before a process serves or runs jobs: each passes, or raises one sentence: what is wrong, what to do.
+"""Checks before a process serves or runs jobs: each passes, or raises an error that names the fault and its fix.
 
-A mistake (Misconfigured) lasts until an operator corrects it; an unavailable service (Away) may recover by itself.
+`Misconfigured` lasts until an operator corrects it; a service that is `Unreachable` may recover by itself.
 `parlance doctor` reports the same sentences.
 """
 
@@ -35,11 +35,11 @@ RETRY_SECONDS = 1.0
 
 RUN_MIGRATIONS = "run `parlance migrations upgrade`"
 
-#: Answers of PostgreSQL that pass.
+#: Temporary errors of PostgreSQL.
 _NOT_READY_PATTERN = re.compile(
     "starting up|shutting down|recovery mode|not yet accepting|too many clients|connection slots"
 )
-#: Answers of S3 stores that pass.
+#: Temporary errors of S3 stores.
 _STORAGE_BUSY_CODES = {"InternalError", "ServiceUnavailable", "SlowDown", "RequestTimeout", "OperationAborted"}
 
 
@@ -52,10 +52,10 @@ class StartupError(errors.Refused):
 
 
 class Misconfigured(StartupError):
-    """A mistake that waiting does not correct."""
+    """A fault that waiting does not correct."""
 
 
-class Away(StartupError):
+class Unreachable(StartupError):
     """A service that is unreachable, or not ready, at the moment."""
 
 
@@ -66,7 +66,7 @@ async def require_ready(settings: Settings, revisions: Sequence[str]) -> None:
     await check_redis(settings)
     try:
         await check_storage(settings)
-    except Away as error:
+    except Unreachable as error:
         log.warning("storage_unavailable reason=%s", error.problem)
 
 
@@ -78,20 +78,22 @@ async def wait_until_ready(settings: Settings, revisions: Sequence[str]) -> None
     await wait_for("storage", lambda: check_storage(settings))
 
 
-async def wait_for(name: str, check: Callable[[], Awaitable[None]], tolerated: type[StartupError] = Away) -> None:
+async def wait_for(
+    name: str, check: Callable[[], Awaitable[None]], tolerated: type[StartupError] = Unreachable
+) -> None:
     """Repeat a check that raises what is `tolerated` until it passes, with one log line for the outage and its end."""
     began = time.monotonic()
-    is_away = False
+    is_unavailable = False
     while True:
         try:
             await check()
         except tolerated as error:
-            if not is_away:
+            if not is_unavailable:
                 log.warning("%s_unavailable reason=%s", name, error.problem)
-            is_away = True
+            is_unavailable = True
             await asyncio.sleep(RETRY_SECONDS)
         else:
-            if is_away:
+            if is_unavailable:
                 log.info("%s_available after_seconds=%d", name, time.monotonic() - began)
             return
 
@@ -144,7 +146,7 @@ def _database_error(settings: Settings, where: str, text: str) -> StartupError:
         return Misconfigured(f"{where} is no PostgreSQL", "correct DB_HOST and DB_PORT")
     reason = " ".join(text.rpartition("FATAL:")[2].splitlines()[0].split()) if text.strip() else "no reason given"
     if _NOT_READY_PATTERN.search(text) or "FATAL:" not in text:
-        return Away(f"{where} is not ready: {reason}", "wait, or read its log")
+        return Unreachable(f"{where} is not ready: {reason}", "wait, or read its log")
     return Misconfigured(f"{where} cannot be used: {reason}", "read its log")
 
 
@@ -190,7 +192,7 @@ async def check_redis(settings: Settings) -> None:
             # Without a user name, as in adapters/redis_pipeline.py: with one, a server without a password accepts any.
             await client.execute_command("AUTH", settings.redis_password.get_secret_value())  # type: ignore[no-untyped-call]
     except BusyLoadingError:
-        raise Away(f"{where} is not ready: it is loading its data", "wait until it has loaded") from None
+        raise Unreachable(f"{where} is not ready: it is loading its data", "wait until it has loaded") from None
     except (AuthenticationError, ResponseError) as error:
         raise _redis_error(settings, where, str(error)) from None
     except (RedisError, OSError, UnicodeError):
@@ -222,7 +224,7 @@ async def check_storage(settings: Settings) -> None:
         await Storage(settings).ping()
     except StorageRefused as error:
         if error.reason in _STORAGE_BUSY_CODES:
-            raise Away(f"{where} is not ready ({error.reason})", "wait, or read its log") from None
+            raise Unreachable(f"{where} is not ready ({error.reason})", "wait, or read its log") from None
         if error.reason == "NoSuchBucket":
             fix = "create it, or correct STORAGE_BUCKET_NAME"
             raise Misconfigured(f"{where} has no bucket {settings.storage_bucket_name}", fix) from None
@@ -231,11 +233,11 @@ async def check_storage(settings: Settings) -> None:
             f"{where} refuses access to bucket {settings.storage_bucket_name} ({error.reason})", fix
         ) from None
     except errors.Unavailable as error:
-        raise Away(f"{where} cannot be used: {error.detail}", "start it, or correct STORAGE_ENDPOINT") from None
+        raise Unreachable(f"{where} cannot be used: {error.detail}", "start it, or correct STORAGE_ENDPOINT") from None
 
 
 async def _require_reachable(where: str, host: str, port: int, *names: str) -> None:
-    """Connect and close; raise Misconfigured for a host that has no address, else Away."""
+    """Connect and close; raise Misconfigured for a host that has no address, else Unreachable."""
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
             _, writer = await asyncio.open_connection(host, port)
@@ -244,10 +246,10 @@ async def _require_reachable(where: str, host: str, port: int, *names: str) -> N
         raise Misconfigured(problem, f"correct {names[0]}") from None
     except TimeoutError:
         fix = f"start it, open the firewall, or correct {' and '.join(names)}"
-        raise Away(f"{where} cannot be reached: no answer within {CONNECT_SECONDS} seconds", fix) from None
+        raise Unreachable(f"{where} cannot be reached: no answer within {CONNECT_SECONDS} seconds", fix) from None
     except OSError as error:
         problem = f"{where} cannot be reached: {_describe(error)}"
-        raise Away(problem, f"start it, or correct {' and '.join(names)}") from None
+        raise Unreachable(problem, f"start it, or correct {' and '.join(names)}") from None
     writer.close()
 
 

@@ -62,7 +62,7 @@ class VendorChecks:
             return self._without_account("stripe", "STRIPE_SECRET_KEY")
         provider = StripeProvider(settings)
         try:
-            return self._payment_account("Stripe", "STRIPE_SECRET_KEY", await provider.knows_us(), provider.live)
+            return self._payment_account("Stripe", "STRIPE_SECRET_KEY", await provider.accepts_key(), provider.live)
         finally:
             await provider.close()
 
@@ -71,7 +71,7 @@ class VendorChecks:
         if settings.razorpay_key_id is None or settings.razorpay_key_secret is None:
             return self._without_account("razorpay", "RAZORPAY_KEY_ID and RAZORPAY_KEY_SECRET")
         provider = RazorpayProvider(settings)
-        known = await provider.knows_us()
+        known = await provider.accepts_key()
         return self._payment_account("Razorpay", "RAZORPAY_KEY_ID and RAZORPAY_KEY_SECRET", known, provider.live)
 
     def _without_account(self, provider: str, names: str) -> str:

@@ -10,12 +10,13 @@ from datetime import timedelta
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 import errors
 from adapters.database import Database
 from adapters.ports import PaymentProvider, Purchase
+from instants import utc_now
 from models import Course, Enrollment, Order, OrderStatus, ProviderName
-from models.columns import utc_now
 from models.order import OPEN_STATUSES
 from services.identity.user_rows import lock_active_user
 from services.payments import settlement
@@ -63,20 +64,18 @@ class CheckoutService:
         raise errors.Unavailable()
 
     async def _is_still_open(self, order: Order) -> bool:
-        """Ask the provider for the state of an order whose page has closed or was used.
+        """Query the provider for the state of an order whose page has expired or was used.
 
-        Only the provider knows of a payment in the page's last minute, or of a lost webhook.
+        A payment in the page's last minute, or a lost webhook, is not recorded here.
         """
         try:
             facts = await get_provider(self._providers, order.provider).look_up(order.provider_session_id or "")
         except errors.Unavailable:
             if order.status is OrderStatus.PROCESSING:
-                return True  # as far as anybody knows
+                return True  # the provider may still change it
             raise
-        settled: Order | None = None
         async with self._database.transaction() as db:
-            for fact in facts:
-                settled = await settlement.apply_fact(db, order.provider, fact) or settled
+            settled = await settlement.apply_facts(db, order.provider, facts)
         return (settled or order).status in OPEN_STATUSES
 
     async def _find_or_create_order(self, user_id: uuid.UUID, course_id: uuid.UUID) -> Order:
@@ -95,17 +94,7 @@ class CheckoutService:
                     col(Order.course_id) == course_id,
                     col(Order.status).in_(OPEN_STATUSES),
                 )
-                # Its page was never returned to anybody, so nobody can have paid.
-                await db.execute(
-                    sa.update(Order)
-                    .where(
-                        *mine,
-                        col(Order.status) == OrderStatus.PENDING,
-                        col(Order.checkout_url).is_(None),
-                        col(Order.checkout_expires_at) < utc_now() + MIN_CHECKOUT_DURATION,
-                    )
-                    .values(status=OrderStatus.EXPIRED)
-                )
+                await expire_without_page(db, *mine)
                 order = (await db.exec(select(Order).where(*mine))).first()
                 if order is not None:
                     return order
@@ -148,12 +137,7 @@ class CheckoutService:
         unclaimed = sa.or_(col(Order.checkout_asked_at).is_(None), expired)
         statement = (
             sa.update(Order)
-            .where(
-                col(Order.id) == order_id,
-                col(Order.status) == OrderStatus.PENDING,
-                col(Order.checkout_url).is_(None),
-                unclaimed,
-            )
+            .where(col(Order.id) == order_id, *_is_without_page(), unclaimed)
             .values(checkout_asked_at=utc_now())
             .returning(col(Order.id))
         )
@@ -170,15 +154,11 @@ class CheckoutService:
             currency=order.currency,
             expires_at=order.checkout_expires_at,
         )
-        is_without_page = (
-            col(Order.id) == order.id,
-            col(Order.status) == OrderStatus.PENDING,
-            col(Order.checkout_url).is_(None),
-        )
+        is_without_page = (col(Order.id) == order.id, *_is_without_page())
         try:
             checkout = await get_provider(self._providers, order.provider).create_checkout(purchase)
         except errors.ProductError as error:
-            # Refused is refused for good: the next attempt is another order. Otherwise the next may try at once.
+            # A refusal is final: the next attempt is another order. Otherwise the next may try at once.
             outcome: dict[str, OrderStatus | None] = (
                 {"status": OrderStatus.FAILED}
                 if isinstance(error, errors.PaymentRefused)
@@ -198,3 +178,13 @@ class CheckoutService:
                 )
             )
             return await db.get_one(Order, order.id)
+
+
+async def expire_without_page(db: AsyncSession, *which: sa.ColumnElement[bool]) -> None:
+    """Expire those orders that have no page and are too old to get one: they cannot have been paid."""
+    too_old = col(Order.checkout_expires_at) < utc_now() + MIN_CHECKOUT_DURATION
+    await db.execute(sa.update(Order).where(*which, *_is_without_page(), too_old).values(status=OrderStatus.EXPIRED))
+
+
+def _is_without_page() -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
+    return col(Order.status) == OrderStatus.PENDING, col(Order.checkout_url).is_(None)

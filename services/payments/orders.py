@@ -27,11 +27,11 @@ class OrdersService:
         self._database = database
 
     async def list_own(self, user_id: str, *, limit: int, cursor: str | None) -> Page[Order]:
-        """Read a page of one's orders, newest first."""
+        """Read a page of the user's orders, newest first."""
         return await self._read_page(col(Order.user_id) == uuid.UUID(user_id), limit, cursor)
 
     async def read(self, user_id: str, order_id: str) -> Order:
-        """Read one of one's orders; raise NotFound."""
+        """Read one of the user's orders; raise NotFound."""
         async with self._database.transaction() as db:
             order = await db.get(Order, uuid.UUID(order_id))
         if order is None or order.user_id != uuid.UUID(user_id):

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
 import sqlalchemy as sa
 from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 import errors
 from adapters.database import Database
 from adapters.ports import Fact, PaymentProvider
-from models import Dispute, DisputeStatus, Order, OrderStatus, ProviderName, Refund, RefundStatus
-from models.columns import utc_now
+from instants import utc_now
+from models import Dispute, DisputeStatus, Order, ProviderName, Refund, RefundStatus
 from models.order import OPEN_STATUSES
 from services.payments import settlement
-from services.payments.checkout import MIN_CHECKOUT_DURATION
+from services.payments.checkout import expire_without_page
 from services.payments.providers import get_provider
 from services.payments.refunds import RefundsService
 
@@ -32,7 +34,7 @@ MAX_CONCURRENT_LOOKUPS = 4
 
 @dataclass(frozen=True, slots=True)
 class Reconciled:
-    """The state of an order before and after its reconciliation; `error` where the provider could not be asked.
+    """The state of an order before and after its reconciliation; `error` if the query failed.
 
     `order_id` is None for all paid orders of a provider; `receipt_id` then names the provider.
     """
@@ -88,7 +90,7 @@ class ReconciliationService:
     async def _reconcile_paid(self, provider: ProviderName, seen: set[uuid.UUID], dry_run: bool) -> list[Reconciled]:
         """Record refunds and disputes that were made on the provider's pages, of orders that were not looked up."""
         try:
-            facts = await self._providers[provider].changes(utc_now() - PROVIDER_CHANGES_WINDOW)
+            facts = await self._providers[provider].list_changes(utc_now() - PROVIDER_CHANGES_WINDOW)
         except (errors.Unavailable, errors.PaymentRefused) as error:
             return [Reconciled(None, f"paid by {provider}", "", "", error.detail)]
         by_payment: dict[str, list[Fact]] = {}
@@ -142,48 +144,32 @@ class ReconciliationService:
         async with self._database.transaction() as db:
             return await db.get_one(Order, order.id)
 
-    async def _give_up(self, order: Order, dry_run: bool) -> Order | None:
+    async def _give_up(self, order: Order, dry_run: bool) -> Order:
         """Expire an order that never had a page and is too old to get one."""
-        settled: Order | None = None
-        try:
-            async with self._database.transaction() as db:
-                await db.execute(
-                    sa.update(Order)
-                    .where(
-                        col(Order.id) == order.id,
-                        col(Order.status) == OrderStatus.PENDING,
-                        col(Order.checkout_url).is_(None),
-                        col(Order.checkout_expires_at) < utc_now() + MIN_CHECKOUT_DURATION,
-                    )
-                    .values(status=OrderStatus.EXPIRED)
-                )
-                settled = await db.get_one(Order, order.id)
-                if dry_run:
-                    db.expunge_all()  # or the rollback would expire what was read
-                    raise _DryRun
-        except _DryRun:
-            pass
-        return settled
+        async with self._transaction(dry_run) as db:
+            await expire_without_page(db, col(Order.id) == order.id)
+            return await db.get_one(Order, order.id)
 
-    async def _apply(self, order: Order, facts: list[Fact], dry_run: bool = False) -> Order | None:
-        settled: Order | None = None
-        try:
+    async def _apply(self, order: Order, facts: list[Fact], dry_run: bool) -> Order | None:
+        async with self._transaction(dry_run) as db:
+            return await settlement.apply_facts(db, order.provider, facts)
+
+    @asynccontextmanager
+    async def _transaction(self, dry_run: bool) -> AsyncIterator[AsyncSession]:
+        """Open a transaction that a dry run rolls back at its end; rows read in it stay readable."""
+        with suppress(_DryRun):
             async with self._database.transaction() as db:
-                for fact in facts:
-                    settled = await settlement.apply_fact(db, order.provider, fact) or settled
+                yield db
                 if dry_run:
                     db.expunge_all()  # or the rollback would expire what was read
                     raise _DryRun
-        except _DryRun:
-            pass
-        return settled
 
 
 def _describe_state(order: Order) -> str:
     """Describe an order in a few words, for operators."""
     words = [order.status.value]
     if 0 < order.amount_refunded < order.amount:
-        words.append(f"{order.amount_refunded} given back")
+        words.append(f"{order.amount_refunded} refunded")
     if order.disputed:
         words.append("disputed")
     if order.inquiry:

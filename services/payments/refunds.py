@@ -1,4 +1,4 @@
-"""Refunds: part of a payment or all of it given back, at most one at a time per order."""
+"""Refunds of a payment or part of it, one at a time per order."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class RefundsService:
                     amount=refund.amount,
                     currency=refund.currency,
                 )
-                # For a process that dies, or a provider that is away. Usually it finds the refund sent.
+                # In case the process dies or the provider is unavailable; usually the refund is sent already.
                 await self._jobs.enqueue_later(db, REFUND_JOB_DELAY, send_refund, refund_id=str(refund.id))
         except IntegrityError:
             raise errors.RefundPending() from None

@@ -1,13 +1,14 @@
-"""Settlement of orders: the state that follows from a provider's facts, in whatever order they come and however often.
+"""Settlement of orders: the state that follows from a provider's facts, in any order and number.
 
-Facts only go forward: a checkout's outcome, each refund and each dispute have statuses that follow one another, and a
-later one is never undone by an earlier. The order's status and the enrollment follow from the facts. Everything here
+Facts only advance: the statuses of a checkout, a refund and a dispute are ordered, and an earlier one never replaces a
+later one. The order's status and the enrollment follow from the facts. Everything here
 runs in the caller's transaction, under one order of locks: payment, learner, order.
 """
 
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,7 +16,9 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from adapters.database import lock_name
 from adapters.ports import CheckoutFact, DisputeFact, Fact, RefundFact
+from instants import utc_now
 from models import (
     AlertKind,
     Dispute,
@@ -28,7 +31,6 @@ from models import (
     RefundStatus,
     User,
 )
-from models.columns import utc_now
 from services.identity.user_rows import lock_user
 from services.messaging import notification_templates, notifications
 from services.payments.alerts import raise_alert
@@ -45,9 +47,7 @@ async def apply_fact(db: AsyncSession, provider: ProviderName, fact: Fact) -> Or
     """Record a fact and settle its order; return it, or None where the fact belongs to no known order."""
     if fact.payment_id:
         # A refund may come before the fact that makes its payment an order's: the two must see each other.
-        await db.execute(
-            sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(f"{provider}:{fact.payment_id}", 0)))
-        )
+        await lock_name(db, f"{provider}:{fact.payment_id}")
     order_id = await _find_order_id(db, provider, fact)
     order = await lock_order(db, order_id) if order_id else None
     if order is not None and await _alert_if_mismatched(db, order, fact):
@@ -62,6 +62,14 @@ async def apply_fact(db: AsyncSession, provider: ProviderName, fact: Fact) -> Or
     if order is not None:
         await settle_order(db, order)
     return order
+
+
+async def apply_facts(db: AsyncSession, provider: ProviderName, facts: Iterable[Fact]) -> Order | None:
+    """Record facts in turn and settle their orders; return the last order that was settled, or None."""
+    settled: Order | None = None
+    for fact in facts:
+        settled = await apply_fact(db, provider, fact) or settled
+    return settled
 
 
 async def lock_order(db: AsyncSession, order_id: uuid.UUID) -> Order | None:
@@ -90,7 +98,7 @@ async def settle_order(db: AsyncSession, order: Order) -> None:
             else None
             for status, charged_back in (await db.exec(of_payment)).all()
         }
-        # A provider refunds no more than was paid; if it says so, the order counts all of it.
+        # A provider refunds no more than was paid; if it reports more, the order counts it all.
         amount_refunded = min(int(refunded), order.amount)
         status = OrderStatus.REFUNDED if amount_refunded == order.amount else OrderStatus.PAID
         disputed = bool(disputes & {DisputeStatus.OPEN, DisputeStatus.LOST})
@@ -139,7 +147,7 @@ async def _alert_if_mismatched(db: AsyncSession, order: Order, fact: Fact) -> bo
     elif await _alert_if_not_of_order(db, order, fact, fact.payment_id):
         return True
     for kind, what, expected, found in wrong:
-        await raise_alert(db, order, kind, reference, what=what, expected=expected, told=found)
+        await raise_alert(db, order, kind, reference, what=what, expected=expected, reported=found)
     return bool(wrong)
 
 
@@ -158,7 +166,7 @@ async def _record_checkout(db: AsyncSession, order: Order, fact: CheckoutFact) -
             .values(status=status)
             .returning(col(Order.id))
         )
-        # A page that nobody used expires without a notification; a payment that was made and failed is worth one.
+        # An unused page expires without a notification; a failed payment gets one.
         awaited = status is OrderStatus.FAILED or before is OrderStatus.PROCESSING
         if moved.first() is not None and awaited and status is not OrderStatus.PROCESSING:
             await notifications.notify_user(db, order.user_id, notification_templates.payment_failed(order))
@@ -199,11 +207,11 @@ async def _alert_if_not_of_order(
     """Return whether a refund or a dispute cannot belong to this order; raise an alert if so."""
     if found.currency != order.currency:
         kind, expected = AlertKind.CURRENCY_DIFFERS, order.currency
-        await raise_alert(db, order, kind, payment_id, what="currency", expected=expected, told=found.currency)
+        await raise_alert(db, order, kind, payment_id, what="currency", expected=expected, reported=found.currency)
     elif isinstance(found, RefundFact | Refund) and found.amount > order.amount:
         at_most = order.amount
         await raise_alert(
-            db, order, AlertKind.AMOUNT_DIFFERS, payment_id, what="refund", expected=at_most, told=found.amount
+            db, order, AlertKind.AMOUNT_DIFFERS, payment_id, what="refund", expected=at_most, reported=found.amount
         )
     else:
         return False

@@ -14,20 +14,20 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-import psycopg
 import sqlalchemy as sa
 from redis.asyncio import Redis
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 import errors
 from adapters import redis
-from adapters.database import Database
+from adapters.database import UNAVAILABLE, Database
 from adapters.jobs import Jobs
 from adapters.ports import CheckoutFact, DisputeFact, Fact, PaymentProvider, ProviderEvent, RefundFact
+from instants import utc_now
 from jobs import handle_payment_event
 from models import ProviderName, WebhookEvent
-from models.columns import utc_now
 from services.messaging import notification_templates, notifications
 from services.operations.audit import AuditService
 from services.payments import settlement
@@ -44,14 +44,8 @@ EVENT_OVERDUE_AFTER = timedelta(minutes=5)
 MAX_EVENT_FAILURES = 6
 #: Unreadable events of a provider that are stored, with their bodies, for operators to look at.
 MAX_UNREADABLE_EVENTS = 100
-#: PostgreSQL is away or busy, which says nothing about the event.
-_TRANSIENT_ERRORS = (
-    sa.exc.OperationalError,
-    sa.exc.InterfaceError,
-    sa.exc.TimeoutError,
-    psycopg.OperationalError,
-    OSError,
-)
+#: Errors of an unavailable or busy PostgreSQL, unrelated to the event.
+_TRANSIENT_ERRORS = (*UNAVAILABLE, OSError)
 _FACT_TYPES: dict[str, type[CheckoutFact] | type[RefundFact] | type[DisputeFact]] = {
     "checkout": CheckoutFact,
     "refund": RefundFact,
@@ -109,19 +103,7 @@ class WebhooksService:
             await self._cache(key)
             return "unreadable"
         async with self._database.transaction() as db:
-            added = await db.execute(
-                insert(WebhookEvent)
-                .values(
-                    id=uuid.uuid4(),
-                    provider=provider,
-                    event_id=event.id,
-                    type=event.type,
-                    fact=_serialize_fact(event.fact),
-                )
-                .on_conflict_do_nothing(constraint="webhook_events_once_key")
-                .returning(col(WebhookEvent.id))
-            )
-            row_id = added.scalar()
+            row_id = await _insert_event(db, provider, event, fact=_serialize_fact(event.fact))
             if row_id is not None:
                 await self._jobs.enqueue(db, handle_payment_event, event_id=str(row_id))
         # Only after the commit: an event that Redis has is not looked up in PostgreSQL.
@@ -140,22 +122,11 @@ class WebhooksService:
         )
         async with self._database.transaction() as db:
             if len((await db.execute(of_provider.limit(MAX_UNREADABLE_EVENTS))).all()) < MAX_UNREADABLE_EVENTS:
-                await db.execute(
-                    insert(WebhookEvent)
-                    .values(
-                        id=uuid.uuid4(),
-                        provider=provider,
-                        event_id=event.id,
-                        type=event.type,
-                        body=body,
-                        last_error=_truncate(event.unreadable),
-                        set_aside_at=utc_now(),
-                    )
-                    .on_conflict_do_nothing(constraint="webhook_events_once_key")
-                )
+                error = _truncate(event.unreadable)
+                await _insert_event(db, provider, event, body=body, last_error=error, set_aside_at=utc_now())
             await notifications.notify_admins(db, notification_templates.webhook_unknown(provider, event.type))
         log.warning(
-            "webhook_event_unreadable provider=%s event=%s type=%r why=%r",
+            "webhook_event_unreadable provider=%s provider_event_id=%s type=%r reason=%r",
             provider,
             event.id,
             event.type,
@@ -183,7 +154,7 @@ class WebhooksService:
         except Exception as error:
             if not await self._count_failure(uuid.UUID(event_id), error):
                 raise
-            log.exception("webhook_event_set_aside event=%s", event_id)
+            log.exception("webhook_event_set_aside event_id=%s", event_id)
             return False
 
     async def _handle(self, event_id: uuid.UUID) -> bool:
@@ -242,7 +213,7 @@ class WebhooksService:
                 handled += await self.handle(str(event_id))
             except Exception:
                 # The other events should not wait for it.
-                log.exception("webhook_event_failed event=%s", event_id)
+                log.exception("webhook_event_failed event_id=%s", event_id)
         return handled
 
     async def list_events(self, *, set_aside: bool, limit: int) -> list[WebhookEvent]:
@@ -278,6 +249,19 @@ class WebhooksService:
         if again.fact is None:
             raise errors.Refused(f"The event cannot be read: {again.unreadable or 'its type is not known'}.")
         event.fact, event.body = _serialize_fact(again.fact), None
+
+
+async def _insert_event(
+    db: AsyncSession, provider: ProviderName, event: ProviderEvent, **values: object
+) -> uuid.UUID | None:
+    """Insert the row of an event, with other columns as `values`; return its id, or None where there is one already."""
+    statement = (
+        insert(WebhookEvent)
+        .values(id=uuid.uuid4(), provider=provider, event_id=event.id, type=event.type, **values)
+        .on_conflict_do_nothing(constraint="webhook_events_once_key")
+        .returning(col(WebhookEvent.id))
+    )
+    return (await db.scalars(statement)).first()
 
 
 def _is_unhandled() -> tuple[sa.ColumnElement[bool], ...]:

@@ -9,8 +9,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 import errors
 from adapters.database import Database
+from instants import utc_now
 from models import User
-from models.columns import utc_now
 from services.identity.logins import LoginsService
 from services.identity.user_rows import lock_active_user
 from services.operations.audit import AuditService

@@ -1,4 +1,4 @@
-"""Blocks: two users who are never matched again, because one of them asked for it."""
+"""Blocks: pairs of users who are never matched again."""
 
 from __future__ import annotations
 

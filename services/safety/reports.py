@@ -11,8 +11,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 import errors
 from adapters.database import Database
+from instants import utc_now
 from models import CallSession, Report, ReportReason, ReportStatus, User
-from models.columns import utc_now
 from services.identity.user_rows import lock_user
 from services.messaging import notification_templates, notifications
 from services.operations.audit import AuditService
@@ -97,7 +97,7 @@ class ReportsService:
     async def review(
         self, actor_id: str, report_id: str, *, status: str | None, admin_note: str | None, ban: bool
     ) -> Report:
-        """Review a report, and ban the reported user where `ban` says so, in one transaction.
+        """Review a report, and ban the reported user if `ban`, in one transaction.
 
         Raises NotFound, Forbidden where the reported user is an administrator, and AlreadyReported where the report
         would be pending again although its reporter has made another since.
@@ -141,7 +141,7 @@ class ReportsService:
 
 
 async def update_flag(db: AsyncSession, user: User) -> bool:
-    """Flag an account for review, or end the flag, by its pending reporters; say whether it was flagged just now."""
+    """Flag an account for review, or end the flag, by its pending reporters; return whether it was flagged just now."""
     reporters = select(sa.func.count(sa.distinct(col(Report.reporter_id)))).where(
         Report.reported_id == user.id, Report.status == ReportStatus.PENDING
     )

@@ -1,4 +1,4 @@
-"""Owns what tests of adapters share: Resend's HTTP API, as far as sending goes."""
+"""Fixtures of the adapters' tests: Resend's HTTP API for sending."""
 
 from __future__ import annotations
 

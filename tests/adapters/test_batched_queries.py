@@ -1,4 +1,4 @@
-"""Pipelined reads: each gets its own row, and an error when PostgreSQL is away."""
+"""Pipelined reads: each gets its own row, and an error when PostgreSQL is unavailable."""
 
 from __future__ import annotations
 

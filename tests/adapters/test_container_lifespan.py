@@ -1,4 +1,4 @@
-"""A container stops when it is asked to, at any moment of its background work."""
+"""A container stops at any moment of its background work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is counted where it happens."""
+"""Counters of requests, events and messages."""
 
 from __future__ import annotations
 

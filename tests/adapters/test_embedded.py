@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL, Valkey and S3: they answer, keep their data, and never outlive their owner."""
+"""The embedded PostgreSQL, Valkey and S3: they answer, keep their data, and end with their parent process."""
 
 from __future__ import annotations
 

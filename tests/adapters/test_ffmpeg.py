@@ -1,4 +1,4 @@
-"""Videos of many kinds: what is read of a file, and the HLS that is made of it, read back with PyAV."""
+"""Transcoding of videos of many kinds: read properties, and the resulting HLS, read back with PyAV."""
 
 from __future__ import annotations
 

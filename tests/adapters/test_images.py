@@ -1,4 +1,4 @@
-"""Making a square of a stranger's picture: what is taken, what comes out, what it may cost."""
+"""Square pictures of untrusted files: accepted formats, results, limits of time and memory."""
 
 from __future__ import annotations
 

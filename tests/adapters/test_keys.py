@@ -1,4 +1,4 @@
-"""Key files: readable at any moment, rotated without a token being refused, pruned when nobody needs them."""
+"""Key files: readable at any moment, rotated without a refused token, pruned after the last token."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ import errors
 import settings as configuration
 from adapters.keys import KeyFileError, KeyFiles, KeyRing
 from adapters.tokens import AccessTokens
+from handlers.shapes import json_web_key_set
 
 Files = Callable[..., KeyFiles]
 
@@ -111,8 +112,11 @@ def test_rotation_keeps_publishing_the_old_key(files: Files) -> None:
     worker = tokens(keys)
     assert (key_id(old), key_id(issue(worker))) == ("prod-2026-9", "prod-2026-10")
     assert worker.verify(old).user_id == "u1"
-    assert {key["kid"] for key in worker.jwks()["keys"]} == {"prod-2026-9", "prod-2026-10"}
-    assert all(set(key) == {"kty", "use", "alg", "kid", "n", "e"} for key in worker.jwks()["keys"])
+    assert {key.key_id for key in worker.list_public_keys()} == {"prod-2026-9", "prod-2026-10"}
+    assert all(
+        set(key) == {"kty", "use", "alg", "kid", "n", "e"}
+        for key in json_web_key_set(worker.list_public_keys())["keys"]
+    )
     assert [(key.key_id, key.signs, key.retired_at is None) for key in keys.published()] == [
         ("prod-2026-10", True, True),
         ("prod-2026-9", False, False),
@@ -128,12 +132,12 @@ def test_foreign_key_pair_signs_and_rotates(files: Files, private_format: serial
     worker = tokens(keys)
     old = issue(worker)
     assert key_id(old) == "from-the-vault" and worker.verify(old).user_id == "u1"
-    assert [key["kid"] for key in worker.jwks()["keys"]] == ["from-the-vault"]
+    assert [key.key_id for key in worker.list_public_keys()] == ["from-the-vault"]
     new_id = keys.rotate()
     assert new_id != "from-the-vault"
     fresh = tokens(keys)
     assert key_id(issue(fresh)) == new_id and fresh.verify(old).user_id == "u1"
-    assert {key["kid"] for key in fresh.jwks()["keys"]} == {"from-the-vault", new_id}
+    assert {key.key_id for key in fresh.list_public_keys()} == {"from-the-vault", new_id}
     assert mode(keys.private_path) == 0o600
 
 
@@ -181,7 +185,7 @@ def test_key_is_pruned_once_its_tokens_have_expired(
     assert [key.key_id for key in keys.published()] == ["key-v2"]
     # A worker that verified this very token before refuses it as soon as it has looked.
     clock.now += 1
-    assert [key["kid"] for key in worker.jwks()["keys"]] == ["key-v2"]
+    assert [key.key_id for key in worker.list_public_keys()] == ["key-v2"]
     with pytest.raises(errors.Unauthenticated):
         worker.verify(old)
     assert worker.verify(issue(worker)).user_id == "u1"

@@ -1,4 +1,4 @@
-"""Logs hold no secret: planted ones pass every entry point, also where it fails, and are searched for in the log."""
+"""Logs contain no secret: planted ones pass every entry point, also its failures, and are searched for in the log."""
 
 from __future__ import annotations
 
@@ -70,12 +70,12 @@ async def test_no_secret_reaches_a_log_line(deployment: Deployment, container: C
         "dependency_unavailable",
         "malformed_packet_disconnected",
         "auth.send_password_reset",
-        "worker is ready",
+        "job_worker_ready",
         "/socket.io/",
     ):
         assert evidence in log, f"the log lacks '{evidence}'"
     assert [name for name, value in deployment.planted.items() if value in log] == []
-    # What the canaries missed: a token, a password's hash.
+    # Secrets without a canary: a token, a password's hash.
     assert re.findall(r"eyJ[\w-]{10,}|\$2[aby]\$\d\d\$", log) == []
     assert CANARY not in log
     if deployment.own.is_production:

@@ -1,4 +1,4 @@
-"""Mail leaves through Resend's own SDK, or becomes a file."""
+"""E-mails through Resend's SDK, and as files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Passwords: one form for each, older hashes that still open, and none of the commonest."""
+"""Passwords: one prepared form, older hashes that are still accepted, and refusal of the commonest."""
 
 from __future__ import annotations
 
@@ -152,11 +152,11 @@ def test_common_passwords_are_loaded_when_needed() -> None:
     """Neither the command line nor a process that makes no password pays for the list, which is small once read."""
     script = (
         "import sys, cli.main, adapters.passwords as p;"
-        "assert not p._common.cache_info().currsize and 'zxcvbn' not in sys.modules;"
-        "found = p._common(); assert 'zxcvbn' not in sys.modules;"
+        "assert not p._read_common.cache_info().currsize and 'zxcvbn' not in sys.modules;"
+        "found = p._read_common(); assert 'zxcvbn' not in sys.modules;"
         "print(len(found), sys.getsizeof(found) + sum(map(sys.getsizeof, found)))"
     )
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env={**os.environ})
     count, size = map(int, ran.stdout.split())
     assert count > 5000 and size < 2_000_000
-    assert all(len(word) >= passwords.MIN_CHARACTERS for word in passwords._common())
+    assert all(len(word) >= passwords.MIN_PASSWORD_LENGTH for word in passwords._read_common())

@@ -1,4 +1,4 @@
-"""What Stripe's and Razorpay's own SDKs send, and what becomes of answers that are late, lost or refusals."""
+"""Requests of Stripe's and Razorpay's SDKs, and the handling of late, lost and refusing answers."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ async def test_stripe_checkout_is_retried_with_the_same_request(stripe: StripePr
 
 
 def test_providers_have_five_seconds() -> None:
-    assert adapters.payments.stripe.TIMEOUT == adapters.payments.razorpay.TIMEOUT == 5
+    assert adapters.payments.stripe.TIMEOUT_SECONDS == adapters.payments.razorpay.TIMEOUT_SECONDS == 5
 
 
 async def test_stripe_timeout_ends_two_requests(settings: Settings, api: Script) -> None:
@@ -189,10 +189,10 @@ async def test_refusal_does_not_show_the_provider_message(
     stripe: StripeProvider, razorpay: RazorpayProvider, api: Script
 ) -> None:
     api.answers = [STRIPE_REFUSAL]
-    with pytest.raises(errors.PaymentRefused, match="Stripe refuses: charge_already_refunded"):
+    with pytest.raises(errors.PaymentRefused, match="Stripe refused the request: charge_already_refunded"):
         await stripe.refund(OUR_REFUND, "pi_1", 100)
     api.answers = [BAD_REQUEST, (200, {"items": []})]
-    with pytest.raises(errors.PaymentRefused, match=r"^Razorpay refuses the request$"):
+    with pytest.raises(errors.PaymentRefused, match=r"^Razorpay refused the request$"):
         await razorpay.refund(OUR_REFUND, "pay_1", 100)
 
 

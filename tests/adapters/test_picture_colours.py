@@ -1,4 +1,4 @@
-"""Pictures with colour profiles, without an end, or with long texts: what is read of them, and what it may cost."""
+"""Pictures with colour profiles, without an end marker, or with long texts: results and limits."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from testing.icc_profiles import (
     ADOBE_RGB,
     DISPLAY_P3,
     cmyk_profile,
+    convert_to_srgb,
     grey_profile,
     ink_lab,
     matrix_profile,
-    srgb_of,
     srgb_of_lab,
 )
 from testing.time_limits import SLOWNESS
@@ -65,8 +65,10 @@ async def test_picture_of_a_wide_gamut_becomes_srgb(kind: str, space: Any) -> No
     made = opened(await images.square_webp(data, SIDE))
     # What the file says, which differs by one from what was written where JPEG rounds.
     stored = Image.open(io.BytesIO(data)).convert("RGB")
-    assert_tiles(made, [srgb_of(middle(stored, index), *space) for index in range(len(COLOURS))])
-    assert any(max(abs(a - b) for a, b in zip(each, srgb_of(each, *space), strict=True)) > 15 for each in COLOURS)
+    assert_tiles(made, [convert_to_srgb(middle(stored, index), *space) for index in range(len(COLOURS))])
+    assert any(
+        max(abs(a - b) for a, b in zip(each, convert_to_srgb(each, *space), strict=True)) > 15 for each in COLOURS
+    )
 
 
 async def test_cmyk_jpeg_becomes_srgb_by_its_profile() -> None:
@@ -89,7 +91,7 @@ async def test_profile_counts_in_every_mode(kind: str) -> None:
         flat.putalpha(Image.linear_gradient("L").resize((100, 100)))
     made = opened(await images.square_webp(saved(flat, "PNG", icc_profile=profile), SIDE))
     found: Any = made.convert("RGB").getpixel((200, 390))
-    wanted = (188, 188, 188) if grey else srgb_of((200, 80, 80), *ADOBE_RGB)
+    wanted = (188, 188, 188) if grey else convert_to_srgb((200, 80, 80), *ADOBE_RGB)
     assert max(abs(a - b) for a, b in zip(found, wanted, strict=True)) <= 3, (found, wanted)
     assert (made.mode == "RGBA") == kind.endswith("A")
 

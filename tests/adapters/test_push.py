@@ -1,4 +1,4 @@
-"""Pushes by FCM's HTTP v1 API, to a stand-in of it; each kind of failure has its own outcome."""
+"""Pushes to a stand-in of FCM's HTTP v1 API; each kind of failure has its own outcome."""
 
 from __future__ import annotations
 

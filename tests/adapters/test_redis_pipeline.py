@@ -1,4 +1,4 @@
-"""Owns what callers of shared scripts are promised: one's trouble is nobody else's, nothing is done twice."""
+"""Batched scripts: the failure of one call does not affect others, and no script runs twice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One id leads from a request through the jobs it asked for; an event is named by its socket."""
+"""One id leads from a request through its jobs; an event is named by its socket."""
 
 from __future__ import annotations
 

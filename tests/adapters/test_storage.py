@@ -1,4 +1,4 @@
-"""Storage: where it sends browsers, which the pages' policy opens, and multipart uploads."""
+"""Storage: addresses for browsers, which the pages' policy allows, and multipart uploads."""
 
 from __future__ import annotations
 

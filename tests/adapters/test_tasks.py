@@ -1,4 +1,4 @@
-"""Background tasks end when they are asked to, whatever became of the first request."""
+"""Background tasks end at `stop`, also when an earlier `stop` was cancelled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Access tokens: what we issue is read back, and nothing that anybody forges is."""
+"""Access tokens: issued ones are accepted, forged ones are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`parlance dev`: from an empty directory to an answering server, and back to nothing running."""
+"""`parlance dev`: from an empty directory to an answering server, and a complete stop."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_second_run_finds_its_data(tmp_path: Path) -> None:
         wait_until_ready(tmp_path, process)
         with database(dev_env) as connection:
             connection.execute("SELECT FROM kept")
-        assert standing_of(dev_env, checkout)["status"] == "paid"
+        assert read_standing(dev_env, checkout)["status"] == "paid"
         assert (tmp_path / "keys" / "private.pem").read_bytes() == key
 
         # A service that dies takes the rest along, with a sentence that names it.
@@ -141,11 +141,11 @@ def pay_for_something(dev_env: Path) -> str:
     )
     assert session.url
     httpx.post(session.url, data={"action": "pay"}, trust_env=False, timeout=limit(15))
-    assert standing_of(dev_env, session.id)["status"] == "paid"
+    assert read_standing(dev_env, session.id)["status"] == "paid"
     return session.id
 
 
-def standing_of(dev_env: Path, checkout: str) -> dict[str, Any]:
+def read_standing(dev_env: Path, checkout: str) -> dict[str, Any]:
     ledger = f"{variables(dev_env)['STRIPE_API_URL']}/control/ledger/{checkout}"
     standing: dict[str, Any] = httpx.get(ledger, trust_env=False, timeout=limit(15)).json()
     return standing

@@ -1,4 +1,4 @@
-"""`parlance doctor`: what works, what does not, and the sentence that mends it."""
+"""`parlance doctor`: each check's verdict, and the fix of each fault."""
 
 from __future__ import annotations
 
@@ -82,8 +82,8 @@ def test_working_deployment_passes(environment: dict[str, str], tmp_path: Path) 
     findings = {each["check"]: each for each in json.loads(result.stdout)}
     working = ("keys", "database", "migrations", "storage", "stripe", "razorpay")
     assert {name: findings[name]["verdict"] for name in working} == dict.fromkeys(working, "ok")
-    assert "PostgreSQL" in findings["database"]["saw"] and "key-v1 signs, mode 0600" in findings["keys"]["saw"]
-    assert all((each["mend"] is None) == (each["verdict"] == "ok") for each in findings.values())
+    assert "PostgreSQL" in findings["database"]["summary"] and "key-v1 signs, mode 0600" in findings["keys"]["summary"]
+    assert all((each["fix"] is None) == (each["verdict"] == "ok") for each in findings.values())
     assert result.returncode == 0, result.stderr
 
 

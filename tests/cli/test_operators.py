@@ -1,4 +1,4 @@
-"""What operators do at the command line: administrators and keys."""
+"""Commands of operators: administrators and keys."""
 
 from __future__ import annotations
 

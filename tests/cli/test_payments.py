@@ -1,4 +1,4 @@
-"""What operators do about money at the command line: the same methods as the admin's, on the same rows."""
+"""Commands about payments: the same methods as the administration's, on the same rows."""
 
 from __future__ import annotations
 
@@ -205,14 +205,14 @@ async def test_reconcile_repairs_lost_webhooks(services: Container, run: Any, st
     assert await reconcile() == expected
     assert await reconcile() == {}
     assert (await state_of(services, paid))["enrolled"] and not (await state_of(services, given_back))["enrolled"]
-    # One given back on the provider's pages, with nothing here that waits for it.
+    # One refunded on the provider's pages, without a refund here.
     stripe_api.refunds.append({**stripe_api.refunds[0], "id": "re_later", "payment_intent": payment_of(paid)})
     assert await reconcile() == {str(paid.id): "paid -> refunded"}
     stripe_api.down = True
     away = await run("payments", "reconcile")
     assert away.code == 1 and "2 requests to a provider failed" in away.err
-    assert "paid by stripe  any order  Stripe is away" in away.out
-    assert str(still_open.id) in away.out and "Stripe is away" in away.out
+    assert "paid by stripe  any order  Stripe is unavailable" in away.out
+    assert str(still_open.id) in away.out and "Stripe is unavailable" in away.out
 
 
 async def test_eight_reconcilers_and_the_webhook_agree(services: Container, stripe_api: StripeScript) -> None:

@@ -94,7 +94,7 @@ def test_env_file_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
     assert configuration.load(file).jwt_audience == "caf\u00e9"
 
 
-def problems_of(**values: Any) -> str:
+def list_problems(**values: Any) -> str:
     with pytest.raises(SettingsError) as refused:
         configuration.load(None, **values).require_services()
     return str(refused.value)
@@ -102,11 +102,11 @@ def problems_of(**values: Any) -> str:
 
 def test_production_needs_an_https_address() -> None:
     production: dict[str, Any] = {"app_env": "production"}
-    assert "APP_URL is not set; set it to the https:// address" in problems_of(**production)
-    assert "APP_URL is http://app.example.com, and production" in problems_of(
+    assert "APP_URL is not set; set it to the https:// address" in list_problems(**production)
+    assert "APP_URL is http://app.example.com, and production" in list_problems(
         **production, app_url="http://app.example.com"
     )
-    assert "APP_URL" not in problems_of(**production, app_url="https://app.example.com")
+    assert "APP_URL" not in list_problems(**production, app_url="https://app.example.com")
 
 
 def test_rate_limits_are_relaxed_in_development_alone() -> None:
@@ -116,7 +116,7 @@ def test_rate_limits_are_relaxed_in_development_alone() -> None:
     assert factor() == configuration.LOOSE_RATE_LIMIT_FACTOR and factor(rate_limits="strict") == 1
     assert factor(app_env="test") == factor(app_env="production") == 1
     assert factor(app_env="test", rate_limits="loose") == configuration.LOOSE_RATE_LIMIT_FACTOR
-    assert "RATE_LIMITS is loose" in problems_of(app_env="production", rate_limits="loose")
+    assert "RATE_LIMITS is loose" in list_problems(app_env="production", rate_limits="loose")
 
 
 @pytest.mark.parametrize("given", ["::1", "[::1]"])

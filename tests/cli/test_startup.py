@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +33,7 @@ from testing.ports import free_port
 from testing.shop import run_job_worker
 from tests.cli.test_operators import parlance
 
+ROOT = Path(__file__).resolve().parents[2]
 SECRET = "Hunter2-secret"
 
 
@@ -106,7 +110,7 @@ async def test_startup_mistake_is_one_sentence(
         message = str(refused.value)
         assert sentence in message and "\n" not in message and SECRET not in message
         # A worker waits for what may come back, and refuses what a mistake is.
-        assert isinstance(refused.value, startup.Away) == ("CLOSED" in changes.values())
+        assert isinstance(refused.value, startup.Unreachable) == ("CLOSED" in changes.values())
 
 
 async def test_store_passwords_are_checked(environment: dict[str, str], stores: dict[str, str]) -> None:
@@ -150,6 +154,29 @@ def test_serve_with_workers_reports_a_mistake_once(environment: dict[str, str]) 
     assert "has no database nowhere" in sentence
 
 
+@pytest.mark.parametrize(
+    ("failure", "workers", "reason"),
+    [
+        ("stack", 1, "the middleware cannot be built"),
+        ("stack", 2, "the middleware cannot be built"),
+        ("lifespan", 1, "the services cannot start"),
+        ("contract", 2, "openapi.yaml names handlers.nowhere, but there is no such function"),
+    ],
+)
+def test_failed_startup_ends_the_server(environment: dict[str, str], failure: str, workers: int, reason: str) -> None:
+    """Connexion builds its middlewares at startup; uvicorn took a failure there for an app without a lifespan."""
+    command = [sys.executable, "-m", "tests.cli.failing_server", failure, str(free_port()), str(workers)]
+    done = subprocess.run(
+        command, env={**os.environ, **environment}, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
+    output = done.stdout + done.stderr
+    assert done.returncode == 1 and reason in output, output
+    sentences = [line for line in output.splitlines() if line.startswith("parlance: ")]
+    assert len(sentences) == 1 and output.endswith(f"{sentences[0]}\n"), output
+    # A mistake has no traceback; what is none has one, in the log alone.
+    assert ("Traceback" in output) == (failure == "lifespan"), output
+
+
 def test_commands_report_mistakes_of_stores(environment: dict[str, str]) -> None:
     for command in (("worker",), ("migrations", "current"), ("admins", "list")):
         assert "correct DB_HOST" in refused(*command, **{**environment, "DB_HOST": "no-such-host.invalid"})
@@ -176,18 +203,18 @@ async def test_worker_waits_for_services_and_logs_it_once(
     with EmbeddedServices(directory, durable=False, only=("postgres",)) as connections:
         variables = {**environment, **connections}
         upgrade_to_head(load_settings(variables))
-    lines = re.compile("postgresql_(un)?available|error connecting|Traceback|worker is ready")
+    lines = re.compile("postgresql_(un)?available|error connecting|Traceback|job_worker_ready")
     with run_job_worker(variables, log, ready="postgresql_unavailable") as process:
         with EmbeddedServices(directory, durable=False, only=("postgres",)) as again:
             assert again["DB_PORT"] == connections["DB_PORT"]
-            await eventually(lambda: "worker is ready" in log.read_text(), within=60, what="the worker is ready")
+            await eventually(lambda: "job_worker_ready" in log.read_text(), within=60, what="the job worker is ready")
         await eventually(lambda: log.read_text().count("postgresql_unavailable") == 2, within=60, what="it noticed")
         assert process.poll() is None
         with EmbeddedServices(directory, durable=False, only=("postgres",)):
             await eventually(lambda: log.read_text().count("postgresql_available") == 2, within=60, what="it is back")
             found = [match.group() for match in lines.finditer(log.read_text())]
     outage = ["postgresql_unavailable", "postgresql_available"]
-    assert found == [*outage, "worker is ready", *outage], log.read_text()
+    assert found == [*outage, "job_worker_ready", *outage], log.read_text()
 
 
 def keys(path: Path, settings: Settings) -> KeyFiles:

@@ -1,4 +1,4 @@
-"""Owns the renaming of everything that both contracts name, one thing at a time, and what tests would say to it.
+"""Mutations of both specs: each name changed, one at a time, and validated against recorded messages.
 
 What tests sent and received (`testing/wire_recording.py`) is judged by each changed contract. One that nothing
 contradicts would have been served, and no test would have noticed: a survivor. `make mutants` records and judges; run
@@ -117,7 +117,7 @@ def witnesses(folder: Path) -> tuple[Witness, Witness]:
     for file in sorted(folder.glob("*.jsonl")):
         for text in file.read_text().splitlines():
             line = json.loads(text)
-            if line["kind"] in ("sent", "heard"):
+            if line["kind"] in ("sent", "received"):
                 _event(events, line)
             else:
                 _request(rest, routes, line)

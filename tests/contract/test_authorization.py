@@ -47,7 +47,7 @@ class Case(NamedTuple):
 TUS = {"Tus-Resumable": "1.0.0"}
 
 
-def bytes_of(content_type: str, **headers: str) -> dict[str, Any]:
+def build_upload(content_type: str, **headers: str) -> dict[str, Any]:
     """The arguments of a request that sends what begins as a video does."""
     return {"content": b"\0\0\0\x14ftypisom\0\0\0\0isom", "headers": {"Content-Type": content_type, **headers}}
 
@@ -73,7 +73,7 @@ OPEN: dict[str, tuple[int, str | None]] = {
     "handlers.lessons.describe_uploads": (204, None),
     "handlers.lessons.describe_upload": (204, None),
 }
-#: Operations on oneself or on one's own rows. {placeholders} are filled in with the ids of `Roles`.
+#: Operations on the user's own account or rows. {placeholders} are filled in with the ids of `Roles`.
 LEARNERS: dict[str, Case] = {
     "handlers.auth.logout": Case(204),
     "handlers.auth.logout_all": Case(204),
@@ -139,11 +139,11 @@ ADMINS: dict[str, Case] = {
     "handlers.lessons.remove": Case(204, 403),
     "handlers.lessons.add_attachment": Case(201, 403, more=upload(b"words", "words.txt")),
     "handlers.lessons.remove_attachment": Case(204, 403),
-    "handlers.lessons.set_video": Case(202, 403, more=bytes_of("video/mp4")),
+    "handlers.lessons.set_video": Case(202, 403, more=build_upload("video/mp4")),
     "handlers.lessons.begin_upload": Case(201, 403, more={"headers": {**TUS, "Upload-Length": "20"}}),
     "handlers.lessons.read_upload": Case(200, 403, more={"headers": TUS}),
     "handlers.lessons.continue_upload": Case(
-        204, 403, more=bytes_of("application/offset+octet-stream", **TUS, **{"Upload-Offset": "0"})
+        204, 403, more=build_upload("application/offset+octet-stream", **TUS, **{"Upload-Offset": "0"})
     ),
     "handlers.lessons.end_upload": Case(204, 403, more={"headers": TUS}),
 }
@@ -202,7 +202,7 @@ def problem(answer: httpx.Response) -> tuple[int, str]:
 
 
 @asynccontextmanager
-async def roles_of(container: Container, asgi: Any) -> AsyncIterator[Roles]:
+async def make_roles(container: Container, asgi: Any) -> AsyncIterator[Roles]:
     """Make accounts of each role, and the rows of `ids`."""
     async with AsyncExitStack() as clients:
         ada, bob, stranger, banned, operator = [
@@ -240,14 +240,14 @@ async def roles_of(container: Container, asgi: Any) -> AsyncIterator[Roles]:
 
 @pytest.fixture
 async def roles(container: Container, asgi: Any) -> AsyncIterator[Roles]:
-    async with roles_of(container, asgi) as made:
+    async with make_roles(container, asgi) as made:
         yield made
 
 
 @pytest.fixture(scope="module")
 async def lasting_roles(container: Container, asgi: Any) -> AsyncIterator[Roles]:
     """Roles for the tests whose requests read or are refused, so that nothing changes."""
-    async with roles_of(container, asgi) as made:
+    async with make_roles(container, asgi) as made:
         yield made
 
 

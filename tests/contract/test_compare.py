@@ -1,4 +1,4 @@
-"""What breaks clients of the last release is named; what they do not notice is not."""
+"""Breaking changes are listed; changes that clients do not notice are not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The documentation pages load what they need from here, from nowhere else, and are cached as they should be."""
+"""The documentation pages load all their files from this server, with the right caching."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns that asyncapi.yaml and the code say the same, both ways, and that the server sends what the spec says."""
+"""asyncapi.yaml and the code agree, both ways, and the server sends what the spec says."""
 
 from __future__ import annotations
 
@@ -71,11 +71,11 @@ def test_operation_without_a_function_fails_by_name(document: Document, key: str
     assert f"asyncapi.yaml names {key}," in str(refused.value)
 
 
-async def takes_too_little(services: Container, caller: SocketConnection) -> None:
+async def takes_too_little(services: Container, connection: SocketConnection) -> None:
     """A function with the signature of no event."""
 
 
-def waits_for_nothing(services: Container, caller: SocketConnection, body: dict[str, Any]) -> None:
+def waits_for_nothing(services: Container, connection: SocketConnection, body: dict[str, Any]) -> None:
     """A function that is not async."""
 
 
@@ -176,7 +176,7 @@ def test_client_payloads_refuse_unknown_fields(document: Document) -> None:
         described = {**room, "sdp": "v=0"} if "'sdp'" in (validate(room) or "") else room
         whole = {**described, "candidate": None} if "'candidate'" in (validate(described) or "") else described
         state = {"background": True} if "'background'" in (validate({}) or "") else {}
-        assert validate({**whole, **state}) is None and validate({**whole, **state, "unheard_of": 1}), name
+        assert validate({**whole, **state}) is None and validate({**whole, **state, "unknown": 1}), name
 
 
 def test_codes_of_the_spec_are_those_of_the_code(document: Document) -> None:
@@ -309,7 +309,7 @@ async def test_invalid_payload_is_not_sent(settings: Settings, caplog: pytest.Lo
     assert ack["error"]["code"] == "internal" and received == ["error"]
     (record,) = [record for record in caplog.records if record.name == "parlance.contract"]
     assert record.exc_info is not None and isinstance(record.exc_info[1], ContractError)
-    assert "searching as it would be sent is not what asyncapi.yaml says" in str(record.exc_info[1])
+    assert "the payload of searching does not match asyncapi.yaml" in str(record.exc_info[1])
 
 
 async def test_production_does_not_validate_sent_events(settings: Settings) -> None:

@@ -34,7 +34,7 @@ async def search(
     return {"count": count, "flag": flag, "word": word, "limit": limit}, {"X-Seen": "ja, \xfc"}
 
 
-async def nothing(services: Container, caller: Identity, name: str) -> None:
+async def nothing(services: Container, identity: Identity, name: str) -> None:
     return None
 
 

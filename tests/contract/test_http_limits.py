@@ -41,7 +41,7 @@ async def read_all(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-async def answer_of(reader: asyncio.StreamReader) -> tuple[int, bytes]:
+async def read_answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
     """Read one answer."""
     async with asyncio.timeout(limit(30)):
         head = await reader.readuntil(b"\r\n\r\n")
@@ -51,7 +51,7 @@ async def answer_of(reader: asyncio.StreamReader) -> tuple[int, bytes]:
 
 async def is_refused(reader: asyncio.StreamReader, error: type[errors.ProductError]) -> None:
     """Assert that the next answer is the problem of `error`, and the last one."""
-    status, body = await answer_of(reader)
+    status, body = await read_answer(reader)
     problem = orjson.loads(body)
     assert (status, problem["status"], problem["code"]) == (error.status, error.status, error.code), problem
     assert problem["title"] == error.title and problem["type"].endswith(error.code) and problem["detail"]
@@ -81,7 +81,7 @@ async def test_request_head_size_is_limited(segments: int, earlier: int) -> None
             writers.append(writer)
             for _ in range(earlier):
                 writer.write(GET)
-                assert await answer_of(reader) == (200, b"0")
+                assert await read_answer(reader) == (200, b"0")
             for request in requests:
                 size = -(-len(request) // segments)
                 for start in range(0, len(request), size):
@@ -90,13 +90,13 @@ async def test_request_head_size_is_limited(segments: int, earlier: int) -> None
                     await asyncio.sleep(0)
             return reader
 
-        assert await answer_of(await ask(fits)) == (200, b"0")
-        assert await answer_of(await ask(padded(8000, limits.head_lines - 1))) == (200, b"0")
+        assert await read_answer(await ask(fits)) == (200, b"0")
+        assert await read_answer(await ask(padded(8000, limits.head_lines - 1))) == (200, b"0")
         await is_refused(await ask(over), errors.HeadersTooLarge)
         await is_refused(await ask(padded(8000, limits.head_lines)), errors.HeadersTooLarge)
         await is_refused(await ask(GET[:-2] + b"X:" + b" " * limits.head_bytes + b"y\r\n\r\n"), errors.HeadersTooLarge)
         long = b"GET /%b HTTP/1.1\r\nHost: a\r\n\r\n"
-        assert await answer_of(await ask(long % (b"x" * (limits.target_bytes - 1)))) == (200, b"0")
+        assert await read_answer(await ask(long % (b"x" * (limits.target_bytes - 1)))) == (200, b"0")
         for size in (limits.target_bytes, limits.head_bytes, 10 * limits.head_bytes):
             await is_refused(await ask(long % (b"x" * size)), errors.UriTooLong)
         for writer in writers:
@@ -115,7 +115,7 @@ async def test_trailer_size_is_limited() -> None:
             writer.write(request)
             return reader
 
-        assert await answer_of(await ask(chunk + b"X: y\r\n" * limits.head_lines + b"\r\n")) == (200, b"1")
+        assert await read_answer(await ask(chunk + b"X: y\r\n" * limits.head_lines + b"\r\n")) == (200, b"1")
         many = chunk + b"X: y\r\n" * (limits.head_lines + 1) + b"\r\n"
         endless = chunk + b"X: " + b"y" * 4 * limits.head_bytes
         extension = CHUNKED + b"1;" + b"x" * 4 * limits.head_bytes
@@ -138,7 +138,7 @@ async def test_trailers_are_not_headers() -> None:
     async with serving(app) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(CHUNKED + b"1\r\nx\r\n0\r\nAuthorization: Bearer x\r\n\r\n")
-        assert await answer_of(reader) == (200, b"1")
+        assert await read_answer(reader) == (200, b"1")
         writer.close()
     assert seen == [(b"host", b"parlance"), (b"transfer-encoding", b"chunked")]
 
@@ -200,25 +200,27 @@ async def test_parser_refusal_has_the_usual_headers(server: Server) -> None:
     """What the parser refuses is a problem, with the headers that any other answer has."""
     port = int(server.url.rpartition(":")[2])
 
-    async def head_of(request: bytes) -> dict[str, str]:
+    async def send_for_head(request: bytes) -> dict[str, str]:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(request)
         answer = (await asyncio.wait_for(reader.read(), limit(30))).decode()
         writer.close()
         return dict(line.lower().split(": ", 1) for line in answer.split("\r\n\r\n")[0].split("\r\n")[1:])
 
-    usual = await head_of(b"GET /nowhere HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX-Request-Id: a-name\r\n\r\n")
+    usual = await send_for_head(
+        b"GET /nowhere HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX-Request-Id: a-name\r\n\r\n"
+    )
     for broken in (
         b"GET / HTTP/1.1\r\nX-Request-Id: a-name\r\nHost: a\r\nX : 1\r\n\r\n",
         b"GET /%b HTTP/1.1\r\nHost: a\r\nX-Request-Id: a-name\r\n\r\n" % (b"x" * 9000),
         b"GET / HTTP/1.1\r\nHost: a\r\nX-Request-Id: a-name\r\n%b\r\n" % (b"X: y\r\n" * 200),
     ):
-        refused = await head_of(broken)
+        refused = await send_for_head(broken)
         assert refused.keys() == usual.keys()
         different = {name for name in usual if usual[name] != refused[name]}
         assert different <= {"content-length", "date"}
         assert refused["content-type"] == "application/problem+json" and refused["x-request-id"] == "a-name"
-    unnamed = await head_of(b"nonsense\r\n\r\n")
+    unnamed = await send_for_head(b"nonsense\r\n\r\n")
     assert len(unnamed["x-request-id"]) == 16 and unnamed["connection"] == "close"
 
 

@@ -1,4 +1,4 @@
-"""Owns that an answer written in one go is the same as one that uvicorn writes, on connections of every kind."""
+"""A response written at once equals one that uvicorn writes, on every kind of connection."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def serving(
         await task
 
 
-def lines_of(head: str) -> list[str]:
+def split_lines(head: str) -> list[str]:
     """Return the lines of an answer's head, but for what differs from one answer to the next."""
     return sorted(line for line in head.split("\r\n") if not re.match("date|x-request-id", line))
 
@@ -59,7 +59,7 @@ async def test_whole_answer_has_the_head_of_uvicorn(server: Server) -> None:
         (await talk(server, f"{method} /health HTTP/1.1\nHost: parlance\nConnection: close\n\n")).split("\r\n\r\n")
         for method in ("GET", "HEAD")
     ]
-    assert lines_of(whole) == lines_of(usual)
+    assert split_lines(whole) == split_lines(usual)
     assert whole.startswith("HTTP/1.1 200 OK\r\n") and body.startswith('{"status":"ok"') and not none
     for name in ("date", "x-request-id"):
         assert len(re.findall(f"\r\n{name}: ", whole)) == len(re.findall(f"\r\n{name}: ", usual)) == 1

@@ -157,7 +157,7 @@ async def test_body_that_waits_for_100_is_not_slow() -> None:
 
 
 async def test_line_breaks_do_not_keep_a_connection() -> None:
-    """A connection is kept from the last answer on, whatever comes between that is no request."""
+    """The idle timeout runs from the last answer; bytes that are no request do not extend it."""
     client = connection()
     await client.send(GET)
     assert client.answers() == EMPTY

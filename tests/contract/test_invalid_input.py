@@ -1,4 +1,4 @@
-"""Whatever comes in gets the error of the contract: never a 500, never silence."""
+"""Invalid input gets an error of the contract: never a 500, never no answer."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ operations:
   emit.joined:
     action: send
     channel: {$ref: "#/channels/root"}
-    summary: Somebody entered
+    summary: A user entered
     messages: [{$ref: "#/channels/root/messages/joined"}]
 components:
   messages:
@@ -93,7 +93,7 @@ components:
       additionalProperties: false
       properties:
         room: {type: string, examples: [red]}
-        seat:
+        role:
           oneOf:
             - type: "null"
             - type: object
@@ -242,9 +242,9 @@ def test_reference_to_itself_is_a_problem() -> None:
         ("components | messages | joined | payload", {"type": "object"}, SAME, "into components.schemas"),
         ("components | schemas | Join | additionalProperties", ABSENT, "components | schemas | Join", "input object"),
         (
-            "components | schemas | Join | properties | seat | oneOf | 1 | additionalProperties",
+            "components | schemas | Join | properties | role | oneOf | 1 | additionalProperties",
             {"type": "integer", "minimum": 0, "maximum": 9},
-            "components | schemas | Join | properties | seat | oneOf | 1",
+            "components | schemas | Join | properties | role | oneOf | 1",
             "input object",
         ),
         ("components | schemas | Spare", {"type": "string"}, SAME, "nothing uses it"),
@@ -277,10 +277,10 @@ def test_send_operation_is_named_by_its_event(key: str) -> None:
 
 def test_command_prints_one_line_a_problem(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "openapi.yaml").write_text(yaml.safe_dump(changed(OPENAPI, f"{POST} | summary", ABSENT)))
-    (tmp_path / "asyncapi.yaml").write_text(yaml.safe_dump(changed(ASYNCAPI, f"{JOIN} | action", "hear")))
+    (tmp_path / "asyncapi.yaml").write_text(yaml.safe_dump(changed(ASYNCAPI, f"{JOIN} | action", "listen")))
     assert lint.main(tmp_path) == 1
     openapi, asyncapi = capsys.readouterr().out.splitlines()
-    assert openapi == "openapi.yaml: paths./users.post.summary: an operation says in one line what it does"
+    assert openapi == "openapi.yaml: paths./users.post.summary: an operation has a summary in one line"
     assert asyncapi.startswith("asyncapi.yaml: operations.realtime.rooms.join.action: ")
 
 

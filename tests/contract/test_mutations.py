@@ -17,7 +17,7 @@ ROOM = "7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0"
 def record(tmp_path: Path) -> Path:
     """What a short run has seen."""
     lines: list[dict[str, Any]] = [
-        {"kind": "heard", "name": "peer_left", "given": None, "answered": {"reason": "ended"}},
+        {"kind": "received", "name": "peer_left", "given": None, "answered": {"reason": "ended"}},
         {"kind": "sent", "name": "end_call", "given": {"roomId": ROOM}, "answered": {"ok": True}},
         {
             "kind": "sent",

@@ -1,4 +1,4 @@
-"""The practice page is what its source says, loads scripts and styles from here alone, and answers where mails lead."""
+"""The practice page: a current bundle, scripts and styles of this server alone, and the paths of links in e-mails."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_stale_bundle_is_reported(tmp_path: Path) -> None:
     (tmp_path / "node_modules").symlink_to(lint.ROOT / "node_modules")
     words = folder / "src" / "words.ts"
     words.write_text(words.read_text().replace("Beginner", "Novice"))
-    with pytest.raises(lint.ToolError, match=r"page\.js is not what its source says; run: make types"):
+    with pytest.raises(lint.ToolError, match=r"page\.js is stale; run: make types"):
         bundle_practice_page(folder, check=True)
 
 

@@ -1,4 +1,4 @@
-"""What nobody thought of, in an order nobody thought of: learners on two workers send whatever, whenever.
+"""Random events in random order: learners on two web processes send any event at any time.
 
 Each answer and each event is held to asyncapi.yaml, each refusal to the codes listed for its event; no socket is lost
 that nobody gave up; nobody meets themselves or is in two calls. A seed is a session, repeated by
@@ -213,10 +213,10 @@ class Running:
         code = "ok" if ack["ok"] else ack["error"]["code"]
         assert code == "ok" or code in CODES[event], f"{event} {payload!r}: {ack} is not listed for it"
         self.outcomes[f"{event}: {code}"] += 1
-        self._hear()
+        self._receive()
         return ack
 
-    def _hear(self) -> None:
+    def _receive(self) -> None:
         """Read rooms and sequence numbers from the received events."""
         for person in self.people:
             for phone in person.phones:
@@ -238,7 +238,7 @@ class Running:
         for person in self.people:
             if person.phone is None:
                 person.phones.append(await dial(self._url, person.learner))
-        self._hear()
+        self._receive()
         for person in self.people:
             phone = person.phone
             assert phone is not None

@@ -1,4 +1,4 @@
-"""openapi.yaml and the code say the same."""
+"""openapi.yaml and the code agree."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What nobody thought of: requests made from openapi.yaml, right and wrong ones, to every operation.
+"""Generated requests: valid and invalid ones, made from openapi.yaml, to every operation.
 
 First each operation by itself; then one after another, each made from the answers before it, which schemathesis reads
 from testing.time_limits import limit
@@ -38,7 +38,7 @@ OPERATIONS = [
 SEED = int(os.environ.get("REST_SEED", "0"))
 #: Requests to each operation, and walks through all of them.
 EXAMPLES = int(os.environ.get("REST_EXAMPLES", "12"))
-#: Operations that end the account or its sign-in: each request would need an account of its own. Tested by journeys.
+#: Operations that end the account or its login: each request would need an account of its own. Tested by journeys.
 ENDING = {
     ("/auth/logout", "post"),
     ("/auth/logout-all", "post"),

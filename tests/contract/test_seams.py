@@ -1,4 +1,4 @@
-"""Private parts of libraries that the product overrides, copies or sets, held to the source they were written for.
+"""Private parts of libraries that the product overrides, copies or sets, by hashes of their source.
 
 Where an upgrade changes one of them, the failure names the function, and the module of ours to read again. Once that
 is done, `python -m tests.contract.test_seams` prints the table with new hashes.
@@ -35,6 +35,25 @@ class Seam(NamedTuple):
 
 
 SEAMS = [
+    Seam(
+        "cli/serve.py",
+        "uvicorn",
+        "uvicorn.supervisors.multiprocess:Multiprocess",
+        {"init_processes": "e1a6ed2c86dd3ae0", "keep_subprocess_alive": "121dd1cad44ecb3b", "run": "de70bf15cb11d412"},
+        ("processes",),
+    ),
+    Seam(
+        "cli/serve.py",
+        "uvicorn",
+        "uvicorn.supervisors.multiprocess:Process",
+        {
+            "_healthcheck": "8d2a097c42960128",
+            "start": "d46d7d42f51eb065",
+            "terminate": "532b630ada90b546",
+            "kill": "54bf3c99fa64fdf1",
+        },
+        ("child_conn",),
+    ),
     Seam(
         "contract/http_server.py",
         "uvicorn",
@@ -351,7 +370,7 @@ def source_hash(source: str) -> str:
 
 
 def upstream_source(upstream: str, name: str) -> str:
-    found: Any = upstream_of(upstream)
+    found: Any = find_upstream(upstream)
     for part in filter(None, name.split(".")):
         found = getattr(found, part)
     if isinstance(found, property):
@@ -359,7 +378,7 @@ def upstream_source(upstream: str, name: str) -> str:
     return inspect.getsource(found)
 
 
-def upstream_of(upstream: str) -> Any:
+def find_upstream(upstream: str) -> Any:
     module, _, name = upstream.partition(":")
     found: Any = importlib.import_module(module)
     return getattr(found, name) if name else found
@@ -386,7 +405,7 @@ def test_upstream_function_is_unchanged(seam: Seam, name: str) -> None:
 
 @pytest.mark.parametrize("seam", [each for each in SEAMS if each.attributes], ids=lambda each: each.upstream)
 def test_upstream_class_sets_the_attributes_we_use(seam: Seam) -> None:
-    classes = [each for each in upstream_of(seam.upstream).__mro__ if each.__module__ != "builtins"]
+    classes = [each for each in find_upstream(seam.upstream).__mro__ if each.__module__ != "builtins"]
     source = "\n".join(inspect.getsource(each) for each in classes if each.__module__.split(".")[0] != "asyncio")
     missing = [name for name in seam.attributes if not re.search(rf"\bself\.{name}\b", source)]
     assert missing == [], f"{seam.upstream} has no {missing}: read {seam.module} again"
@@ -408,7 +427,7 @@ def test_every_override_of_a_seam_class_is_listed(module: str) -> None:
     listed: dict[Any, set[str]] = {}
     for seam in SEAMS:
         if seam.module == module and ":" in seam.upstream:
-            listed.setdefault(upstream_of(seam.upstream), set()).update(seam.functions)
+            listed.setdefault(find_upstream(seam.upstream), set()).update(seam.functions)
     ours = importlib.import_module(module.removesuffix(".py").replace("/", "."))
     missing = {
         f"{cls.__name__}.{name}"

@@ -1,4 +1,4 @@
-"""The served documents: clients generated from them survive answers that grow, and know what they may send."""
+"""The served specs: clients generated from them accept new fields and values, with strict inputs."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def grown(value: Any, schema: Document, document: Document) -> Any:
             return grown(value, schema[key][-1], document)
     if isinstance(value, dict):
         fields = schema.get("properties", {})
-        # A map of texts has texts for values, whatever their names.
+        # A map of texts has text values under any name.
         more: Any = "new" if isinstance(schema.get("additionalProperties"), dict) else {"nested": [1]}
         return {**{name: grown(each, fields.get(name, {}), document) for name, each in value.items()}, "newField": more}
     if isinstance(value, list):

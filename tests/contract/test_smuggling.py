@@ -1,4 +1,4 @@
-"""One connection, one reading: no byte of a request's body is ever read as a request."""
+"""Request smuggling: no byte of a request's body is ever read as a request."""
 
 from __future__ import annotations
 
@@ -250,7 +250,7 @@ async def test_handshake_waits_for_earlier_answers(server: Server) -> None:
 
 
 async def test_bytes_after_a_handshake_are_websocket_frames(server: Server) -> None:
-    """They belong to the WebSocket whichever way they come: a request among them is a broken frame."""
+    """They belong to the WebSocket, in one piece or in several: a request among them is an invalid frame."""
     line = b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: a\r\n" + OFFERS["websocket"]
     ping = b"\x89\x84" + b"mask" + apply_mask(b"ping", b"mask")
     request = b"GET /health HTTP/1.1\r\nHost: a\r\nX-Request-Id: second\r\n\r\n"

@@ -80,7 +80,7 @@ def test_fields_of_service_are_those_of_body(body: Any, fields: Any) -> None:
 
 
 def required(typed_dict: Any) -> set[str]:
-    """Keys that are not optional; `__required_keys__` cannot tell where annotations are strings."""
+    """Keys that are not optional; `__required_keys__` is wrong for annotations that are strings."""
     hints = get_type_hints(typed_dict, include_extras=True)
     return {name for name, hint in hints.items() if typed_dict.__total__ and get_origin(hint) is not NotRequired}
 

@@ -1,4 +1,4 @@
-"""One HTTP connection without a network, on a clock that a test sets forward."""
+"""An HTTP connection without a network, on a clock that a test sets forward."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/licences.md is true, the bill of materials is one, and a licence that binds is noticed."""
+"""docs/licences.md is current, the bill of materials is valid, and a binding licence is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""deploy/turnserver.conf, in a real coturn: who may relay, to whom, and how much.
+"""deploy/turnserver.conf in a real coturn: who may relay, to which addresses, with which limits.
 
 The client is aioice's, over UDP, TCP and TLS. The configuration is the deployed one; what the tests set for themselves
 (`testing.debian_programs.coturn`) are addresses, ports, files, realm and secret.

@@ -1,4 +1,4 @@
-"""deploy/prometheus.yml, alerts.yml and grafana.json ask for metrics that a scrape has, with labels that they have."""
+"""deploy/prometheus.yml, alerts.yml and grafana.json use metrics and labels that a scrape has."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""deploy/nginx.conf, in a real nginx before two workers of `parlance serve`.
+"""deploy/nginx.conf in a real nginx before two web processes of `parlance serve`.
 
 The configuration is the deployed one but for ports, files and the upstream (`testing.debian_programs.nginx`). Limits
 are counted by address: each client here has a loopback address of its own.
@@ -84,7 +84,7 @@ async def socket(edge: Nginx, learner: Learner, **options: Any) -> AsyncIterator
 
 
 async def pipelined(to: Nginx, path: str, *headers: dict[str, str]) -> list[httpx.Response]:
-    """Ask once for each of `headers`, all in one write from an address of one's own: a flood that costs no client."""
+    """Send a request for each of `headers`, all in one write from an address of their own: a flood without a client."""
     host, _, port = to.url.removeprefix("https://").partition(":")
     source = (own_address(), 0)
     reader, writer = await asyncio.open_connection(host, int(port), ssl=trust(to), local_addr=source)
@@ -198,7 +198,7 @@ async def test_socket_of_another_origin_is_refused(client: MakeClient, edge: Ngi
 
 
 async def test_forged_address_is_ignored(client: MakeClient) -> None:
-    """Ten accounts an hour from one address, whatever its client says of itself."""
+    """Ten accounts an hour from one address, with any forwarding header of the client."""
 
     async def sign_up(http: httpx.AsyncClient) -> int:
         headers = {"X-Forwarded-For": address(), "X-Real-IP": address(), "Forwarded": f"for={address()}"}

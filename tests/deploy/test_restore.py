@@ -1,4 +1,4 @@
-"""docs/operating.md's backup is one: what its commands wrote, they make an installation of, with an empty Redis."""
+"""The backup of docs/operating.md: its commands restore an installation, with an empty Redis."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns what the stand-ins' own tests stand on: the stand-ins served, a receiver of webhooks, the real SDKs."""
+"""Fixtures of the stand-ins' tests: running stand-ins, a receiver of webhooks, the real SDKs."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def browser(stand_ins: StandIns) -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def stripe_client(stand_ins: StandIns) -> stripe.StripeClient:
-    return stripe_client_of(stand_ins)
+    return make_stripe_client(stand_ins)
 
 
-def stripe_client_of(
+def make_stripe_client(
     stand_ins: StandIns, *, key: str | None = None, timeout: float = 5, retries: int = 0
 ) -> stripe.StripeClient:
     """The SDK as the product makes it."""
@@ -55,10 +55,10 @@ def stripe_client_of(
 
 @pytest.fixture
 def razorpay_client(stand_ins: StandIns) -> razorpay.Client:
-    return razorpay_client_of(stand_ins)
+    return make_razorpay_client(stand_ins)
 
 
-def razorpay_client_of(stand_ins: StandIns, *, secret: str | None = None) -> razorpay.Client:
+def make_razorpay_client(stand_ins: StandIns, *, secret: str | None = None) -> razorpay.Client:
     """The SDK as the product makes it."""
     environment = stand_ins.environment
     key = (environment["RAZORPAY_KEY_ID"], secret or environment["RAZORPAY_KEY_SECRET"])

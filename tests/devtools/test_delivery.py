@@ -14,9 +14,9 @@ import stripe
 from devtools.stand_ins import StandIns, running
 from devtools.stand_ins.receiver import Receiver, run_receiver
 from testing.polling import eventually
-from tests.devtools.conftest import razorpay_client_of, stripe_client_of
+from tests.devtools.conftest import make_razorpay_client, make_stripe_client
 from tests.devtools.test_razorpay import LINK
-from tests.devtools.test_stripe import ORDER, events_of, make_session
+from tests.devtools.test_stripe import ORDER, make_session, read_events
 
 
 async def test_webhook_is_retried_until_a_2xx(
@@ -29,7 +29,7 @@ async def test_webhook_is_retried_until_a_2xx(
     await eventually(lambda: stand_ins.webhooks.deliveries(state="delivered"), within=5, what="delivered")
     assert stand_ins.webhooks.deliveries()[0]["answers"] == [500, 302, 503, 200]
     assert len({each.body for each in receiver.received}) == 1
-    assert len({event.id for event in events_of(receiver, stand_ins)}) == 1
+    assert len({event.id for event in read_events(receiver, stand_ins)}) == 1
 
 
 async def test_unavailable_receiver_gets_the_webhook_later(
@@ -55,7 +55,7 @@ async def test_duplicate_and_reordered_deliveries(
     assert receiver.received == []
     stand_ins.webhooks.configure(hold=False)
     await eventually(lambda: len(receiver.received) == 6, within=5, what="three events, twice each")
-    events = events_of(receiver, stand_ins)
+    events = read_events(receiver, stand_ins)
     assert [event.type for event in events[::2]] == ["refund.updated", "refund.created", "checkout.session.completed"]
     assert [event.id for event in events[::2]] == [event.id for event in events[1::2]]
 
@@ -71,7 +71,7 @@ async def test_lost_webhook_can_be_listed_and_sent_again(
     assert (await stripe_client.v1.events.retrieve_async(lost.id)).type == lost.type
     stand_ins.webhooks.resend(lost.id)
     await eventually(lambda: len(receiver.received) == 4, within=5, what="the lost one")
-    assert events_of(receiver, stand_ins)[-1].id == lost.id
+    assert read_events(receiver, stand_ins)[-1].id == lost.id
 
 
 async def test_delayed_and_immediate_deliveries(
@@ -101,7 +101,7 @@ async def test_receiver_in_this_process(stand_ins: StandIns, stripe_client: stri
 
 
 async def test_cut_answer_keeps_the_effect(stand_ins: StandIns) -> None:
-    client = stripe_client_of(stand_ins, timeout=0.5)
+    client = make_stripe_client(stand_ins, timeout=0.5)
     kinds: tuple[Literal["hang"], Literal["cut"]] = ("hang", "cut")
     for kind in kinds:
         stand_ins.faults.add(kind, "POST /v1/checkout/sessions")
@@ -114,11 +114,11 @@ async def test_cut_answer_keeps_the_effect(stand_ins: StandIns) -> None:
 
     # The SDK's own retry, with the key that it makes by itself.
     stand_ins.faults.add("cut", "POST /v1/checkout/sessions")
-    await make_session(stripe_client_of(stand_ins, retries=1))
+    await make_session(make_stripe_client(stand_ins, retries=1))
     assert len(stand_ins.ledger()) == 3
 
     stand_ins.faults.add("cut", "POST /v1/payment_links")
-    shop = razorpay_client_of(stand_ins)
+    shop = make_razorpay_client(stand_ins)
     with pytest.raises(Exception, match=r"Connection|broken|Incomplete"):
         shop.payment_link.create(LINK)
     found = shop.payment_link.all({"reference_id": "order-1"})["payment_links"]
@@ -158,7 +158,7 @@ async def test_delayed_payment_settles_by_itself(stand_ins: StandIns, stripe_cli
     stand_ins.pace.delayed_payment = 1
     session = await make_session(stripe_client)
     stand_ins.stripe.pay_later(session.id)
-    link = razorpay_client_of(stand_ins).payment_link.create(LINK)
+    link = make_razorpay_client(stand_ins).payment_link.create(LINK)
     stand_ins.razorpay.pay_later(link["id"])
     await eventually(
         lambda: {standing.status for standing in stand_ins.ledger()} == {"paid"}, within=5, what="both paid"
@@ -168,14 +168,14 @@ async def test_delayed_payment_settles_by_itself(stand_ins: StandIns, stripe_cli
 async def test_payments_outlive_a_restart(tmp_path: Path) -> None:
     state = tmp_path / "payments.json"
     with running(path=state) as stand_ins:
-        session = await make_session(stripe_client_of(stand_ins))
+        session = await make_session(make_stripe_client(stand_ins))
         stand_ins.stripe.pay(session.id)
     with running(path=state) as stand_ins, run_receiver() as receiver:
         assert stand_ins.get_state(session.id).status == "paid"
         stand_ins.webhooks.url = receiver.url
         stand_ins.webhooks.wake()
         await eventually(lambda: len(receiver.received) == 4, within=5, what="the webhooks still owed")
-        assert events_of(receiver, stand_ins)
+        assert read_events(receiver, stand_ins)
 
 
 async def test_dashboard_and_the_control_api(

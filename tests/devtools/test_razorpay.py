@@ -15,7 +15,7 @@ from razorpay.errors import BadRequestError, SignatureVerificationError
 from devtools.stand_ins import StandIns
 from devtools.stand_ins.receiver import Receiver
 from testing.polling import eventually
-from tests.devtools.conftest import razorpay_client_of
+from tests.devtools.conftest import make_razorpay_client
 
 LINK: dict[str, Any] = {
     "amount": 149_900,
@@ -149,7 +149,7 @@ def test_disputes(stand_ins: StandIns, razorpay_client: razorpay.Client) -> None
 
 def test_invalid_requests_are_refused(stand_ins: StandIns, razorpay_client: razorpay.Client) -> None:
     with pytest.raises(BadRequestError, match="Authentication failed"):
-        razorpay_client_of(stand_ins, secret="wrong").payment_link.create(LINK)
+        make_razorpay_client(stand_ins, secret="wrong").payment_link.create(LINK)
     with pytest.raises(BadRequestError, match="does not exist"):
         razorpay_client.payment_link.fetch("plink_none")
     for changes, said in (

@@ -12,7 +12,7 @@ import stripe
 from devtools.stand_ins import StandIns
 from devtools.stand_ins.receiver import Receiver
 from testing.polling import eventually
-from tests.devtools.conftest import stripe_client_of
+from tests.devtools.conftest import make_stripe_client
 
 #: Of no type: a TypedDict could not be spread.
 ORDER: Any = {
@@ -37,7 +37,7 @@ async def make_session(client: stripe.StripeClient, **changes: Any) -> stripe.ch
     return await client.v1.checkout.sessions.create_async(params)
 
 
-def events_of(receiver: Receiver, stand_ins: StandIns) -> list[stripe.Event]:
+def read_events(receiver: Receiver, stand_ins: StandIns) -> list[stripe.Event]:
     """Every event so far, each verified by the SDK."""
     secret = stand_ins.keys.stripe_webhook_secret
     return [
@@ -63,7 +63,7 @@ async def test_session_is_paid_end_to_end(
     )
 
     await eventually(lambda: len(receiver.received) == 4, within=5, what="four webhooks")
-    events = events_of(receiver, stand_ins)
+    events = read_events(receiver, stand_ins)
     assert [event.type for event in events] == [
         "payment_intent.created",
         "charge.succeeded",
@@ -240,7 +240,7 @@ async def test_repeated_key_replays_and_another_body_is_refused(
 
 async def test_errors_have_the_form_of_stripe(stand_ins: StandIns, stripe_client: stripe.StripeClient) -> None:
     with pytest.raises(stripe.AuthenticationError) as wrong_key:
-        await make_session(stripe_client_of(stand_ins, key="sk_test_wrong"))
+        await make_session(make_stripe_client(stand_ins, key="sk_test_wrong"))
     assert wrong_key.value.http_status == 401 and wrong_key.value.request_id
     with pytest.raises(stripe.InvalidRequestError) as missing:
         await stripe_client.v1.checkout.sessions.retrieve_async("cs_test_none")

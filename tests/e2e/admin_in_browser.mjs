@@ -15,7 +15,7 @@ context.setDefaultTimeout(15_000);
 const page = await context.newPage();
 const complaints = [];
 page.on("console", (message) => {
-  // What is tried includes a refused sign-in and a file that is no video, which the browser notes.
+  // What is tried includes a refused login and a file that is no video, which the browser notes.
   if (["error", "warning"].includes(message.type()) && !/status of (401|415)/.test(message.text())) complaints.push(message.text());
 });
 page.on("pageerror", (error) => complaints.push(error.message));

@@ -42,7 +42,7 @@ const partners = await Promise.all(both.map((page) => page.evaluate((about) => w
 const connected = elapsed();
 let received = [];
 do {
-  received = await Promise.all(both.map((page) => page.evaluate(() => window.learner.heard())));
+  received = await Promise.all(both.map((page) => page.evaluate(() => window.learner.received())));
   await new Promise((resolve) => setTimeout(resolve, 100));
 } while (elapsed() < SECONDS && received.some(({ packets, energy }) => packets < 100 || energy <= 0.001));
 const within = elapsed();

@@ -1,4 +1,4 @@
-// A learner takes a free course, buys another and reads the news on the practice page; prints what was seen as JSON.
+// A learner takes a free course, buys another and reads notifications on the practice page; prints what was seen as JSON.
 // Usage: courses_in_browser.mjs <JSON: base, storage, till, email, password, locked, picture, pictures, chromium, arguments>
 import { browse, button, heading, link } from "./browsing.mjs";
 
@@ -27,7 +27,7 @@ await loaded(".picture img");
 await look(page, "courses");
 await shot("courses");
 
-// A lesson of a course that is not one's own says what to do.
+// A lesson of a course without enrollment says what to do.
 await page.goto(`${base}/#/lessons/${given.locked}`);
 await page.getByText("This lesson opens with its course.").waitFor();
 await look(page, "closed lesson");
@@ -41,7 +41,7 @@ await look(page, "course");
 await button(page, "Enrol for free").click();
 await page.getByText("You are enrolled.").waitFor();
 await page.getByText("0 of 2 lessons done").waitFor();
-// Nothing is to be had at first, as where an address has grown old.
+// Requests fail at first, as with an expired address.
 await page.route(/\/playback\//, (route) => route.fulfill({ status: 403 }));
 await link(page, "Begin with “Listen first”").click();
 await heading(page, "Listen first");
@@ -55,7 +55,7 @@ const play = () => page.evaluate(() => document.querySelector("video").play());
 await at(2.2);
 await look(page, "lesson");
 await page.reload();
-await page.getByText(/^It goes on at 0:0[2-4]\.$/).waitFor();
+await page.getByText(/^Resumes at 0:0[2-4]\.$/).waitFor();
 await at(2);
 const resumed = await page.evaluate(() => document.querySelector("video").currentTime);
 await shot("lesson");
@@ -90,18 +90,18 @@ await page.waitForFunction(() => document.querySelector("#unread").textContent !
 await count();
 await page.request.post(`${till}/control/webhooks`, { data: { hold: false } });
 await page.getByText("Your payment has arrived, and your course is open.").waitFor();
-await page.locator("#told", { hasText: "Payment received" }).waitFor();
-await look(page, "told");
+await page.locator("#notification", { hasText: "Payment received" }).waitFor();
+await look(page, "notification");
 await count();
 await page.getByRole("main").getByRole("link", { name: "Open the course" }).click();
 await link(page, "Begin with “Ask for the floor”").waitFor();
 
-// The news, in dark; older ones come when asked for.
+// The notifications, in dark, with a second page.
 await page.emulateMedia({ colorScheme: "dark" });
 await link(page, "Notifications, 22 unread").click();
 await heading(page, "Notifications");
 await button(page, "Show older ones").click();
-await page.getByText("News 0", { exact: true }).waitFor();
+await page.getByText("Message 0", { exact: true }).waitFor();
 await look(page, "notifications, dark");
 await shot("notifications");
 await button(page, "Mark as read: Payment received").click();
@@ -129,9 +129,9 @@ await look(page, "courses, dark, at a desk");
 await page.goBack();
 await heading(page, "Your profile");
 await page.goto(`${base}/#/lessons/00000000-0000-4000-8000-000000000000`);
-await heading(page, "There is nothing here");
+await heading(page, "Page not found");
 await page.goto(`${base}/#/courses/no-such-course`);
-await heading(page, "There is nothing here");
+await heading(page, "Page not found");
 
 await browser.close();
 console.log(JSON.stringify({ complaints, violations, looked_at, unread, resumed, segments, file }));

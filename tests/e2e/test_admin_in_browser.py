@@ -1,4 +1,4 @@
-"""The admin page in a real browser: sign in, see the numbers, ban, settle a report, refund; on a phone's screen too."""
+"""The administration page in a real browser: login, statistics, ban, report, refund; on a phone's screen too."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The main job of the product, from nothing to a call in both histories."""
+"""The main use of the product: from registration to a call in both histories."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Money from the page to the course and back: server, job worker, both providers' APIs and pay pages, as they run."""
+"""Payments from the page to the course and back: server, job worker, both providers' APIs and payment pages."""
 
 from __future__ import annotations
 
-import asyncio
+import functools
 import uuid
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -17,7 +17,8 @@ from testing.databases import rows, value
 from testing.http_answers import count_statuses
 from testing.payments import PRICE, expire_checkout
 from testing.polling import eventually
-from testing.servers import Learner
+from testing.purchases import buy
+from testing.servers import Learner, send_at_once
 from testing.shop import Shop, run_shop
 
 
@@ -96,7 +97,7 @@ async def test_abandoned_or_declined_checkout_keeps_its_page(shop: Shop, ada: Le
     assert (await shop.enroll(ada, course)).id == order.id
     await shop.press(order, "pay")
     await shop.wait_for_order(order, "paid", enrolled=True)
-    assert len(await shop.sessions_of(order)) == 1
+    assert len(await shop.list_sessions(order)) == 1
 
 
 async def test_delayed_payment_enrolls_once_settled(shop: Shop, ada: Learner) -> None:
@@ -205,14 +206,7 @@ async def test_fifty_concurrent_checkouts_make_one_order(shop: Shop, ada: Learne
     for keys in (["the-same"] * 50, [uuid.uuid4().hex for _ in range(50)]):
         async with shop.learner() as bob:
             course = await shop.course()
-            answers = await asyncio.gather(
-                *(
-                    bob.http.post(
-                        "/payments/create-checkout-session", json={"courseId": course}, headers={"Idempotency-Key": key}
-                    )
-                    for key in keys
-                )
-            )
+            answers = await send_at_once(functools.partial(buy, bob, course, key) for key in keys)
             good = [each for each in answers if each.status_code == 201]
             assert good and len({each.text for each in good}) == 1, count_statuses(answers)
             refusals = {problem(each) for each in answers if each.status_code != 201}
@@ -220,15 +214,15 @@ async def test_fifty_concurrent_checkouts_make_one_order(shop: Shop, ada: Learne
             orders = await rows(shop.container, "SELECT id, status::text FROM orders WHERE course_id = :c", c=course)
             assert [(str(each.id), each.status) for each in orders] == [(good[0].json()["orderId"], "pending")]
             order = await shop.order(orders[0].id)
-            assert [each.id for each in await shop.sessions_of(order)] == [order.provider_session_id]
+            assert [each.id for each in await shop.list_sessions(order)] == [order.provider_session_id]
 
 
 async def test_fifty_concurrent_refunds_make_one_refund(shop: Shop, ada: Learner, admin: Learner) -> None:
     for body, key in (({}, None), ({"amount": 100}, "the-same-refund")):
         order = await paid(shop, ada)
         headers = {"Idempotency-Key": f"{key}-{order.id}"} if key else {}
-        answers = await asyncio.gather(
-            *(admin.http.post(f"/admin/orders/{order.id}/refund", json=body, headers=headers) for _ in range(50))
+        answers = await send_at_once(
+            [functools.partial(admin.http.post, f"/admin/orders/{order.id}/refund", json=body, headers=headers)] * 50
         )
         good = [each for each in answers if each.status_code == 201]
         assert good and len({each.json()["id"] for each in good}) == 1, count_statuses(answers)
@@ -258,7 +252,7 @@ async def test_lost_checkout_answer_leaves_one_session(shop: Shop, ada: Learner)
             assert problem(answer) == (503, "unavailable"), fault
             assert await value(shop.container, "SELECT checkout_url IS NULL FROM orders WHERE course_id = :c", c=course)
         order = await shop.enroll(ada, course)
-        assert [each.id for each in await shop.sessions_of(order)] == [order.provider_session_id], fault
+        assert [each.id for each in await shop.list_sessions(order)] == [order.provider_session_id], fault
         await shop.press(order, "pay")
         await shop.wait_for_order(order, "paid", enrolled=True)
 
@@ -315,17 +309,19 @@ async def test_reconcile_repairs_every_lost_webhook(shop: Shop, admin: Learner) 
         return await shop.wait_for_order(order, "paid", enrolled=True)
 
     late: dict[str, Any] = {name: await known() for name in ("refunded", "in part", "disputed", "lost", "untouched")}
-    early: dict[str, Any] = {name: await bought() for name in ("paid", "expired", "given back", "charged back", "open")}
+    early: dict[str, Any] = {
+        name: await bought() for name in ("paid", "expired", "refunded outside", "charged back", "open")
+    }
     await shop.wait_for_webhooks()
     shop.stand_ins.webhooks.configure(drop=["*"])
 
     def session(order: Any) -> str:
         return order.provider_session_id or ""
 
-    for name in ("paid", "given back", "charged back"):
+    for name in ("paid", "refunded outside", "charged back"):
         shop.provider.pay(session(early[name]))
     shop.provider.expire(session(early["expired"]))
-    for order in (late["refunded"], early["given back"]):
+    for order in (late["refunded"], early["refunded outside"]):
         shop.provider.refund(session(order))
     shop.provider.refund(session(late["in part"]), 10000)
     for order in (late["disputed"], late["lost"], early["charged back"]):
@@ -336,12 +332,12 @@ async def test_reconcile_repairs_every_lost_webhook(shop: Shop, admin: Learner) 
     orders = [*late.values(), *early.values()]
     expected = {
         late["refunded"].id: "paid -> refunded",
-        late["in part"].id: "paid -> paid, 10000 given back",
+        late["in part"].id: "paid -> paid, 10000 refunded",
         late["disputed"].id: "paid -> paid, disputed",
         late["lost"].id: "paid -> paid, disputed",
         early["paid"].id: "pending -> paid",
         early["expired"].id: "pending -> expired",
-        early["given back"].id: "pending -> refunded",
+        early["refunded outside"].id: "pending -> refunded",
         early["charged back"].id: "pending -> paid, disputed",
     }
 

@@ -1,4 +1,4 @@
-"""Both documentation pages work in a real browser: nothing is refused, nothing is fetched elsewhere, all is shown."""
+"""Both documentation pages in a real browser: no refused or foreign request, complete contents."""
 
 from __future__ import annotations
 
@@ -41,6 +41,6 @@ async def test_docs_in_browser(server: Server, tmp_path: Path) -> None:
     }
     assert learner.email in seen["answer"]
     assert [heading.split() for heading in seen["events"]] == [
-        ["you", "send" if operation["action"] == "receive" else "hear", key.rpartition(".")[2]]
+        ["you", "send" if operation["action"] == "receive" else "receive", key.rpartition(".")[2]]
         for key, operation in asyncapi["operations"].items()
     ]

@@ -105,7 +105,7 @@ async def test_two_hundred_kills_lose_or_repeat_no_webhook(
             next_life = asyncio.create_task(_server(begun, http))
             for webhook in webhooks:
                 pid, url = await next_life
-                # The one that takes over starts meanwhile.
+                # Another job worker starts meanwhile.
                 next_life = asyncio.create_task(_server(begun, http))
                 answer = await http.post(
                     f"{url}/payments/webhook",
@@ -167,7 +167,7 @@ async def _sell(container: Container, stand_ins: StandIns, environment: dict[str
 def _happen(stand_ins: StandIns, chance: random.Random, sold: list[Any]) -> None:
     for order in sold:
         session = order.provider_session_id
-        provider = stand_ins.provider_of(session)
+        provider = stand_ins.find_provider(session)
         if chance.random() < 0.2:
             provider.expire(session)
             continue

@@ -1,4 +1,4 @@
-"""The practice page in real browsers: from signing up to a rated call, a password set anew; courses and news."""
+"""The practice page in real browsers: registration, a rated call, a password reset, courses, notifications."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ async def test_learner_takes_courses_on_the_practice_page(
         await admin.http.put(f"/courses/{free}/thumbnail", **upload(picture(size=(640, 360))))
         locked = await new_lesson(admin.http, sold, "Ask for the floor", description="May I come in here?")
         for number in range(21):
-            await shop.container.notifications.send(ada.email, f"News {number}", "There is something new.")
+            await shop.container.notifications.send(ada.email, f"Message {number}", "There is something new.")
 
         async def is_playable() -> bool:
             return bool((await admin.http.get(f"/lessons/{film}")).json()["hasVideo"])
@@ -146,7 +146,7 @@ async def test_learner_takes_courses_on_the_practice_page(
 
     assert seen["complaints"] == []
     assert seen["violations"] == []
-    assert 2 <= seen["resumed"] < 5, "it goes on where it was left, not at the beginning"
+    assert 2 <= seen["resumed"] < 5, "it resumes at the last position, not at the beginning"
     assert progress["completedLessons"] == progress["totalLessons"] == 2
     assert progress["items"][0]["watchSeconds"] >= 5, "the end was watched, and saved"
     assert seen["segments"] and set(seen["segments"]) <= {200, 206}, "segments come from storage itself"

@@ -1,4 +1,4 @@
-"""A worker killed in the middle of a video: its ffmpeg ends with it, and another worker makes the video ready."""
+"""A job worker killed during a video: its ffmpeg ends with it, and another job worker completes the video."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What operators look up: accounts, orders, the audit log."""
+"""Look-ups of administrators: accounts, orders, the audit log."""
 
 from __future__ import annotations
 

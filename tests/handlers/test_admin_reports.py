@@ -1,4 +1,4 @@
-"""What operators do about reports and learners."""
+"""Review of reports, and bans."""
 
 from __future__ import annotations
 

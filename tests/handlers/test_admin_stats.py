@@ -1,4 +1,4 @@
-"""The numbers of the dashboard, held to rows that a test has written and counts by itself."""
+"""Numbers of the dashboard, compared with rows that a test has written."""
 
 from __future__ import annotations
 
@@ -220,16 +220,16 @@ async def test_stats_count_searches_and_wait_times(services: Container, admin: L
     ada, bob = people
     searches: list[tuple[Level, str]] = [("beginner", ada), ("advanced", bob)]
     for level, user in searches:
-        socket = f"{services.bus.worker_id}.{user}"
+        socket = f"{services.bus.process_id}.{user}"
         services.matchmaking.connect(socket)
         await services.matchmaking.find_partner(user, socket, level=level, topic=None)
     assert (await read(admin))["live"] == {"searches": 2, "rooms": 0, "calls": 0}
-    await services.matchmaking.cancel_search(bob, f"{services.bus.worker_id}.{bob}")
+    await services.matchmaking.cancel_search(bob, f"{services.bus.process_id}.{bob}")
     # As if the search of ada had begun three seconds earlier.
     key = f"match:searching:{ada}"
-    *place, since, ticket = str(await services.redis.get(key)).split("\n", 4)
-    await services.redis.set(key, "\n".join((*place, str(int(since) - 3_000_000), ticket)), keepttl=True)
-    match = await services.matchmaking.find_partner(bob, f"{services.bus.worker_id}.{bob}", level="all", topic=None)
+    *place, since, entry = str(await services.redis.get(key)).split("\n", 4)
+    await services.redis.set(key, "\n".join((*place, str(int(since) - 3_000_000), entry)), keepttl=True)
+    match = await services.matchmaking.find_partner(bob, f"{services.bus.process_id}.{bob}", level="all", topic=None)
     assert type(match).__name__ == "Match"
     ((waited,),) = await rows(services, "SELECT waited_ms FROM call_sessions")
     assert 3000 <= waited < 3000 + 1000 * (time.monotonic() - began)
@@ -245,13 +245,13 @@ async def test_requeued_search_has_no_wait_time(services: Container, admin: Lear
         for n in ("ada", "bob", "eve")
     ]
     for user in (ada, bob):
-        services.matchmaking.connect(f"{services.bus.worker_id}.{user}")
-        await services.matchmaking.find_partner(user, f"{services.bus.worker_id}.{user}", level="all", topic=None)
+        services.matchmaking.connect(f"{services.bus.process_id}.{user}")
+        await services.matchmaking.find_partner(user, f"{services.bus.process_id}.{user}", level="all", topic=None)
     await services.matchmaking.cancel_search(
-        bob, f"{services.bus.worker_id}.{bob}"
+        bob, f"{services.bus.process_id}.{bob}"
     )  # refuses the match, so ada searches on
-    services.matchmaking.connect(f"{services.bus.worker_id}.{eve}")
-    await services.matchmaking.find_partner(eve, f"{services.bus.worker_id}.{eve}", level="all", topic=None)
+    services.matchmaking.connect(f"{services.bus.process_id}.{eve}")
+    await services.matchmaking.find_partner(eve, f"{services.bus.process_id}.{eve}", level="all", topic=None)
     found = await rows(
         services, "SELECT user_a_id, user_b_id, waited_ms IS NULL FROM call_sessions ORDER BY started_at"
     )

@@ -1,4 +1,4 @@
-"""Uploading a picture of oneself: what is taken, where it ends up, what becomes of the old one."""
+"""Avatars: accepted files, the stored picture, and deletion of the previous one."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ async def ada(make_learner: MakeLearner) -> Learner:
     return await make_learner(ready=False)
 
 
-async def avatar_of(learner: Learner) -> str | None:
+async def read_avatar(learner: Learner) -> str | None:
     url: str | None = (await learner.http.get("/users/me")).json()["avatarUrl"]
     return url
 
 
 def key(settings: Settings, url: str) -> str:
-    found = Storage(settings).key_of(url)
+    found = Storage(settings).find_key(url)
     assert found is not None
     return found
 
@@ -59,7 +59,7 @@ async def test_avatar_type_is_read_from_its_bytes(
     answer = await ada.http.post(AVATAR, **upload(picture(kind), name, declared))
     assert answer.status_code == 200, answer.text
     url = answer.json()["avatarUrl"]
-    assert url == await avatar_of(ada)
+    assert url == await read_avatar(ada)
     assert key(settings, url).startswith(f"avatars/{ada.id}/") and url.endswith(".webp")
     async with http_client() as anybody:
         seen = await anybody.get(url)
@@ -97,7 +97,7 @@ async def test_invalid_avatar_is_refused_and_the_old_one_stays(
     old = (await ada.http.post(AVATAR, **upload(picture()))).json()["avatarUrl"]
     answer = await ada.http.post(AVATAR, **upload(data, name, declared))
     assert (answer.status_code, answer.json()["code"]) == (415, "unsupported_media_type")
-    assert await avatar_of(ada) == old
+    assert await read_avatar(ada) == old
 
 
 def _part(name: str, content: bytes, file_name: str | None = "me.png") -> bytes:
@@ -132,7 +132,7 @@ async def test_form_holds_one_file(ada: Learner, content: bytes, content_type: s
     assert answer.status_code == status, answer.text
     if status != 200:
         assert answer.json()["code"] == {400: "request_invalid", 415: "unsupported_media_type"}[status]
-        assert await avatar_of(ada) is None
+        assert await read_avatar(ada) is None
 
 
 async def test_avatar_limit_is_five_megabytes(ada: Learner) -> None:
@@ -227,7 +227,7 @@ async def test_avatar_stays_while_storage_is_unavailable(
         assert int(answer.headers["retry-after"]) > 0 and time.monotonic() - began < 10
         # What needs no storage goes on.
         assert (await http.patch("/users/me", json={"bio": "Still here."})).status_code == 200
-    assert await avatar_of(ada) == old
+    assert await read_avatar(ada) == old
     await run_jobs(settings)
     assert await keys(settings, f"avatars/{ada.id}/") == [key(settings, old)]
     async with http_client() as anybody:
@@ -236,13 +236,13 @@ async def test_avatar_stays_while_storage_is_unavailable(
 
 async def test_replaced_avatar_is_deleted(settings: Settings, ada: Learner) -> None:
     urls = [(await ada.http.post(AVATAR, **upload(picture()))).json()["avatarUrl"] for _ in range(2)]
-    assert urls[0] != urls[1] == await avatar_of(ada)
+    assert urls[0] != urls[1] == await read_avatar(ada)
     assert set(await keys(settings, f"avatars/{ada.id}/")) == {key(settings, url) for url in urls}
     await run_jobs(settings)
     assert await keys(settings, f"avatars/{ada.id}/") == [key(settings, urls[1])]
     for _ in range(2):
         assert (await ada.http.delete(AVATAR)).status_code == 204
-    assert await avatar_of(ada) is None
+    assert await read_avatar(ada) is None
     await run_jobs(settings)
     assert await keys(settings, f"avatars/{ada.id}/") == []
 
@@ -255,7 +255,7 @@ async def test_concurrent_avatar_uploads_leave_one_picture(
     urls = {answer.json()["avatarUrl"] for answer in answers}
     assert len(urls) == 5
     await run_jobs(settings)
-    left = await avatar_of(ada)
+    left = await read_avatar(ada)
     assert left in urls and await keys(settings, f"avatars/{ada.id}/") == [key(settings, str(left))]
     assert await value(container, "SELECT count(*) FROM procrastinate_jobs WHERE task_name = 'storage.delete'") == 0
 

@@ -1,4 +1,4 @@
-"""Blocking a learner, and taking it back."""
+"""Blocking and unblocking a learner."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def test_unknown_user_cannot_be_blocked_or_unblocked(make_learner: MakeLea
     assert len((await bob.http.get("/users/me/blocks")).json()["items"]) == 1
 
 
-async def test_blocking_oneself_is_refused(make_learner: MakeLearner) -> None:
+async def test_blocking_the_own_account_is_refused(make_learner: MakeLearner) -> None:
     ada = await make_learner()
     for spelling in (ada.id, ada.id.upper()):
         answer = await ada.http.put(f"/users/{spelling}/block")

@@ -1,4 +1,4 @@
-"""The cookie that keeps a browser signed in: bound to its host over https, usable over http on loopback."""
+"""The refresh cookie of browsers: bound to its host over https, usable over http on loopback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person may ask about their data: a copy of it, and its end."""
+"""Export of a user's data, and deletion of the account."""
 
 from __future__ import annotations
 

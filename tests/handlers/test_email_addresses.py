@@ -1,4 +1,4 @@
-"""One account and one limit for each e-mail address, however it is spelled."""
+"""One account and one limit for each e-mail address, in any spelling."""
 
 from __future__ import annotations
 

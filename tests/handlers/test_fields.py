@@ -1,4 +1,4 @@
-"""What may be sent is kept: each field of what is written by hand is found again, so that no name is without a test."""
+"""Round trips: each input field of a hand-written body is stored and returned."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How often one may try, whichever worker answers and whatever one claims of oneself."""
+"""Rate limits across web processes, and with forged client addresses."""
 
 from __future__ import annotations
 

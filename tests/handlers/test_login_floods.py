@@ -1,4 +1,4 @@
-"""A flood of sign-ins, each a quarter of a second of bcrypt, is answered or put off, and nothing else is held up."""
+"""A flood of logins, each 0.25 s of bcrypt, is answered or refused, and delays no other request."""
 
 from __future__ import annotations
 

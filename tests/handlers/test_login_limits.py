@@ -1,4 +1,4 @@
-"""The login limit of an account: failures alone, the owner's device apart, and one name for each client."""
+"""The login limit of an account: failures count, the owner's device separately, by one name for each client."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Notifications of an app: the list, marking as read, and the devices that pushes go to."""
+"""Notifications over REST: the list, marking as read, and push devices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Courses without a login, and courses that were unpublished: who sees them, and who keeps them."""
+"""Courses without a login, and unpublished courses: visibility and enrollments."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ async def test_refund_ends_unpublished_course(container: Container, admin: Learn
 async def test_thumbnail_of_an_earlier_path_is_replaced(
     container: Container, settings: Settings, admin: Learner
 ) -> None:
-    """A stored address goes on working, whatever its path, and goes when another takes its place."""
+    """A stored address keeps working with any path, until another replaces it."""
     course = await new_course(admin.http)
     old = f"thumbnails/{course}/0123456789abcdef.webp"
     await container.storage.put(old, b"RIFF", "image/webp")

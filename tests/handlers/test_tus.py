@@ -1,4 +1,4 @@
-"""tus 1.0.0 by its text: what the protocol demands of a server, one case for each demand."""
+"""tus 1.0.0: a case for each requirement of the protocol."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Videos on their way in: cut off, resumed by a real tus client, given up; over real connections."""
+"""Uploads of videos over real connections: interrupted, resumed by a real tus client, aborted."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ async def stored(services: Container, lesson: str) -> list[str]:
 
 
 async def assembled(services: Container, lesson: str) -> bytes:
-    """The bytes of the upload that was handed over, put together as the job does it."""
+    """Read the bytes of the completed upload, assembled as the job does it."""
     (arguments,) = (
         await rows(services, "SELECT args FROM procrastinate_jobs WHERE args->>'lesson_id' = :id", id=lesson)
     )[0]
@@ -95,7 +95,7 @@ async def assembled(services: Container, lesson: str) -> bytes:
     return await services.storage.get(arguments["source"])
 
 
-def memory_of(pid: int) -> int:
+def read_memory(pid: int) -> int:
     """Bytes that a process has in memory now."""
     status = Path(f"/proc/{pid}/status").read_text()
     return int(re.findall(r"VmRSS:\s+(\d+)", status)[0]) * 1024
@@ -109,7 +109,7 @@ def send_and_cut(url: str, request: str, body: bytes) -> None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
 
 
-async def upload_of(admin: Learner, lesson: str, length: int) -> str:
+async def create_upload(admin: Learner, lesson: str, length: int) -> str:
     answer = await admin.http.post(f"/lessons/{lesson}/video/uploads", headers={**TUS, "Upload-Length": str(length)})
     assert answer.status_code == 201 and answer.headers["tus-resumable"] == "1.0.0", answer.text
     return str(answer.headers["location"])
@@ -120,7 +120,7 @@ async def send(admin: Learner, upload: str, offset: int, data: bytes) -> httpx.R
     return await admin.http.patch(upload, content=data, headers=headers)
 
 
-async def offset_of(admin: Learner, upload: str) -> int:
+async def read_offset(admin: Learner, upload: str) -> int:
     answer = await admin.http.head(upload, headers=TUS)
     assert answer.status_code == 200 and answer.headers["cache-control"] == "no-store"
     return int(answer.headers["upload-offset"])
@@ -158,12 +158,12 @@ async def test_memory_stays_flat_during_uploads(
 
     headers = {"Content-Type": "video/mp4"}
     await admin.http.put(f"/lessons/{lesson}/video", content=long(16), headers=headers)
-    before, most = memory_of(served.process.pid), 0
+    before, most = read_memory(served.process.pid), 0
 
     async def watch() -> None:
         nonlocal most
         while True:
-            most = max(most, memory_of(served.process.pid))
+            most = max(most, read_memory(served.process.pid))
             await asyncio.sleep(0.02)
 
     watching = asyncio.create_task(watch())
@@ -190,7 +190,7 @@ async def test_tus_client_resumes_after_a_lost_connection(
         return str(sending.url)
 
     url = await asyncio.to_thread(upload, None, 6 * MEBIBYTE)
-    assert await offset_of(admin, url) == 6 * MEBIBYTE
+    assert await read_offset(admin, url) == 6 * MEBIBYTE
     # A body that breaks off: what came counts, and the client asks how much that is.
     rest = data[6 * MEBIBYTE :]
     head = (
@@ -202,9 +202,9 @@ async def test_tus_client_resumes_after_a_lost_connection(
     ended = served.log.read_text().count(line)
     await asyncio.to_thread(send_and_cut, served.url, head, rest[: 4 * MEBIBYTE])
     await eventually(lambda: served.log.read_text().count(line) > ended, within=10, what="the cut request ended")
-    assert 6 * MEBIBYTE < await offset_of(admin, url) <= 10 * MEBIBYTE
+    assert 6 * MEBIBYTE < await read_offset(admin, url) <= 10 * MEBIBYTE
     await asyncio.to_thread(upload, url)
-    assert await offset_of(admin, url) == len(data), "a client whose last answer was lost learns that all is there"
+    assert await read_offset(admin, url) == len(data), "a client whose last answer was lost learns that all is there"
     assert await assembled(services, lesson) == data
     assert (await admin.http.get(f"/lessons/{lesson}")).json()["videoStatus"] == "processing"
     of_lesson = "SELECT queue_name FROM procrastinate_jobs WHERE args->>'lesson_id' = :id"
@@ -218,7 +218,7 @@ async def test_stored_parts_outlive_a_killed_server(
     own: Settings, environment: dict[str, str], services: Container, admin: Learner, lesson: str, tmp_path: Path
 ) -> None:
     data = some(3 * PART_BYTES + 5)
-    upload = await upload_of(admin, lesson, len(data))
+    upload = await create_upload(admin, lesson, len(data))
     other = start_server({**environment, "DB_NAME": own.db_name}, tmp_path / "server.log", workers=1)
     address = urlsplit(other.url)
     _, writer = await asyncio.open_connection(address.hostname, address.port)
@@ -231,13 +231,13 @@ async def test_stored_parts_outlive_a_killed_server(
     await writer.drain()
 
     async def has_two_parts() -> bool:
-        return await offset_of(admin, upload) == 2 * PART_BYTES
+        return await read_offset(admin, upload) == 2 * PART_BYTES
 
     await eventually(has_two_parts, within=10, what="two parts are stored")
     other.process.kill()
     stop_server(other)
     writer.close()
-    offset = await offset_of(admin, upload)
+    offset = await read_offset(admin, upload)
     assert offset == 2 * PART_BYTES
     assert (await send(admin, upload, offset, data[offset:])).status_code == 204
     assert await assembled(services, lesson) == data
@@ -245,7 +245,7 @@ async def test_stored_parts_outlive_a_killed_server(
 
 async def test_chunks_of_any_size_make_the_same_bytes(services: Container, admin: Learner, lesson: str) -> None:
     data = some(2 * PART_BYTES + 100)
-    upload = await upload_of(admin, lesson, len(data))
+    upload = await create_upload(admin, lesson, len(data))
     offset = 0
     for size in (1, 5, 20, MEBIBYTE, PART_BYTES - 3, 7, PART_BYTES):
         answer = await send(admin, upload, offset, data[offset : offset + size])
@@ -258,19 +258,19 @@ async def test_chunks_of_any_size_make_the_same_bytes(services: Container, admin
 @pytest.mark.parametrize("length", [1, 20, PART_BYTES, 2 * PART_BYTES])
 async def test_upload_lengths_at_part_boundaries(services: Container, admin: Learner, lesson: str, length: int) -> None:
     data = some(length) if length > len(HEAD) else HEAD[:length]
-    upload = await upload_of(admin, lesson, length)
+    upload = await create_upload(admin, lesson, length)
     sent = await send(admin, upload, 0, data)
     if length < 12:  # too short to say what it is
         assert problem(sent) == (415, "unsupported_media_type")
         return
-    assert sent.status_code == 204 and await offset_of(admin, upload) == length
+    assert sent.status_code == 204 and await read_offset(admin, upload) == length
     assert await assembled(services, lesson) == data
 
 
 async def test_one_of_many_concurrent_writers_succeeds(services: Container, admin: Learner, lesson: str) -> None:
     data = some(PART_BYTES + 1000)
-    upload = await upload_of(admin, lesson, len(data))
-    while (offset := await offset_of(admin, upload)) < len(data):
+    upload = await create_upload(admin, lesson, len(data))
+    while (offset := await read_offset(admin, upload)) < len(data):
         answers = await asyncio.gather(
             *(send(admin, upload, offset, data[offset : offset + 3 * MEBIBYTE]) for _ in range(6))
         )
@@ -286,7 +286,7 @@ async def test_invalid_tus_requests_are_refused(services: Container, admin: Lear
     too_long = await admin.http.post(path, headers={**TUS, "Upload-Length": str(10**12)})
     assert problem(too_long) == (413, "payload_too_large")
     assert problem(await admin.http.post(path, headers=TUS)) == (400, "request_invalid")
-    upload = await upload_of(admin, lesson, 100)
+    upload = await create_upload(admin, lesson, 100)
     assert problem(await send(admin, upload, 5, b"12345")) == (409, "upload_offset_differs")
     assert problem(await send(admin, upload, 0, some(101))) == (413, "payload_too_large")
     plain = await admin.http.patch(upload, content=b"1", headers={**TUS, "Upload-Offset": "0"})
@@ -298,7 +298,7 @@ async def test_invalid_tus_requests_are_refused(services: Container, admin: Lear
 
 
 async def test_client_can_terminate_an_upload(services: Container, admin: Learner, lesson: str) -> None:
-    upload = await upload_of(admin, lesson, 3 * PART_BYTES)
+    upload = await create_upload(admin, lesson, 3 * PART_BYTES)
     await send(admin, upload, 0, some(PART_BYTES + 500))
     assert (await admin.http.delete(upload, headers=TUS)).status_code == 204
     assert (await admin.http.head(upload, headers=TUS)).status_code == 404
@@ -315,7 +315,9 @@ async def test_upload_begin_and_end_are_audited(
     services: Container, own: Settings, admin: Learner, lesson: str
 ) -> None:
     """Who began an upload and who gave it up is in the log; what the nightly job forgets has no actor."""
-    given_up, refused, still = [(await upload_of(admin, lesson, 3 * PART_BYTES)).rpartition("/")[2] for _ in range(3)]
+    given_up, refused, still = [
+        (await create_upload(admin, lesson, 3 * PART_BYTES)).rpartition("/")[2] for _ in range(3)
+    ]
     path = f"/lessons/{lesson}/video/uploads"
     assert (await admin.http.delete(f"{path}/{given_up}", headers=TUS)).status_code == 204
     await send(admin, f"{path}/{refused}", 0, b"GIF89a is no video")
@@ -341,12 +343,12 @@ async def test_upload_begin_and_end_are_audited(
 async def test_stalled_uploads_are_deleted(
     own: Settings, environment: dict[str, str], services: Container, admin: Learner, lesson: str
 ) -> None:
-    upload = await upload_of(admin, lesson, 3 * PART_BYTES)
+    upload = await create_upload(admin, lesson, 3 * PART_BYTES)
     await send(admin, upload, 0, some(PART_BYTES + 500))
     nobodys = f"videos/courses/{uuid.uuid4()}/{lesson}/x/original"
     await services.storage.create_multipart_upload(nobodys, "video/mp4")
     await services.uploads.delete_expired()
-    assert await offset_of(admin, upload) == PART_BYTES + 500 and nobodys in await stored(services, lesson)
+    assert await read_offset(admin, upload) == PART_BYTES + 500 and nobodys in await stored(services, lesson)
     execute(own, "UPDATE video_uploads SET updated_at = now() - interval '25 hours' WHERE lesson_id = %s", lesson)
     # Storage states times in whole seconds.
     hasty = Container(own.model_copy(update={"video_upload_expiry": timedelta(seconds=-2)}))
@@ -383,7 +385,7 @@ async def test_tus_js_client_resumes_an_upload(
     )
     assert said["first"]["offset"] == 3 * MEBIBYTE
     assert said["last"].get("done"), said
-    assert await offset_of(admin, said["first"]["url"]) == len(data)
+    assert await read_offset(admin, said["first"]["url"]) == len(data)
     assert await assembled(services, lesson) == data
 
 

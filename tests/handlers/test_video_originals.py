@@ -1,4 +1,4 @@
-"""Originals of videos: kept, made again from by `parlance videos remake`, and gone with their lesson."""
+"""Originals of videos: kept, transcoded again by `parlance videos remake`, deleted with their lesson."""
 
 from __future__ import annotations
 
@@ -73,17 +73,17 @@ async def stored(services: Container, lesson: str) -> list[str]:
     return [each for each in await keys(services.settings, "videos/") if lesson in each]
 
 
-async def original_of(services: Container, lesson: str) -> str:
+async def find_original(services: Container, lesson: str) -> str:
     return str(await value(services, "SELECT video_original FROM lessons WHERE id = :id", id=lesson))
 
 
-async def hls_of(services: Container, lesson: str) -> str:
+async def find_hls(services: Container, lesson: str) -> str:
     url = str(await value(services, "SELECT video_url FROM lessons WHERE id = :id", id=lesson))
     return url.removesuffix("master.m3u8")
 
 
 async def test_original_stays_and_is_private(services: Container, lesson: str) -> None:
-    key = await original_of(services, lesson)
+    key = await find_original(services, lesson)
     assert key.endswith("/original.mp4") and key in await stored(services, lesson)
     assert await services.storage.get(key) == clip(2)
     settings = services.settings
@@ -95,17 +95,17 @@ async def test_original_stays_and_is_private(services: Container, lesson: str) -
 async def test_cleanup_keeps_originals(services: Container, lesson: str) -> None:
     before = await stored(services, lesson)
     await services.uploads.delete_expired()
-    key = await original_of(services, lesson)
+    key = await find_original(services, lesson)
     await services.videos.tidy(lesson, key.removesuffix("original.mp4"))
     assert await stored(services, lesson) == before
 
 
 async def test_new_upload_replaces_the_original_once_ready(services: Container, admin: Learner, lesson: str) -> None:
-    first, hls = await original_of(services, lesson), await hls_of(services, lesson)
+    first, hls = await find_original(services, lesson), await find_hls(services, lesson)
     assert (await put(admin, lesson, clip(1))).status_code == 202
-    assert first in await stored(services, lesson) and await hls_of(services, lesson) == hls
+    assert first in await stored(services, lesson) and await find_hls(services, lesson) == hls
     await work(services)
-    second = await original_of(services, lesson)
+    second = await find_original(services, lesson)
     assert second != first and await services.storage.get(second) == clip(1)
     left = await stored(services, lesson)
     assert {each.split("/")[4] for each in left} == {second.split("/")[4]}
@@ -118,11 +118,11 @@ async def test_failed_original_is_kept_until_replaced(services: Container, admin
         await put(admin, lesson, NO_VIDEO)
         await work(services)
         assert (await state(admin, lesson))[0] == "failed"
-        assert await stored(services, lesson) == [await original_of(services, lesson)]
+        assert await stored(services, lesson) == [await find_original(services, lesson)]
     await put(admin, lesson, clip(1))
     await work(services)
     assert [each for each in await stored(services, lesson) if "original" in each] == [
-        await original_of(services, lesson)
+        await find_original(services, lesson)
     ]
 
 
@@ -149,7 +149,7 @@ async def test_remake_makes_new_hls_of_the_original(
     services: Container, admin: Learner, lesson: str, parlance: Any
 ) -> None:
     """Learners play the old HLS until the new one is ready; then the old one goes."""
-    before, original = await hls_of(services, lesson), await original_of(services, lesson)
+    before, original = await find_hls(services, lesson), await find_original(services, lesson)
     done = parlance(lesson)
     assert done.returncode == 0, done.stderr
     assert f"{lesson}  Where we begin: enqueued" in done.stdout and "1 videos enqueued" in done.stdout
@@ -159,8 +159,8 @@ async def test_remake_makes_new_hls_of_the_original(
     assert again.returncode == 0 and "is already being processed" in again.stdout
     await work(services)
     assert await state(admin, lesson) == ("ready", 100, None)
-    after = await hls_of(services, lesson)
-    assert after != before and await original_of(services, lesson) == original
+    after = await find_hls(services, lesson)
+    assert after != before and await find_original(services, lesson) == original
     left = await stored(services, lesson)
     assert original in left and all(each.startswith(after) for each in left if each != original)
     assert await notification_titles(admin, lesson) == ["A video is ready"] * 2
@@ -177,12 +177,12 @@ async def test_upload_during_a_remake_wins(services: Container, admin: Learner, 
         if each.lesson_id == lesson
     ]
     assert remade.outcome == "enqueued"
-    original, hls = await original_of(services, lesson), await hls_of(services, lesson)
+    original, hls = await find_original(services, lesson), await find_hls(services, lesson)
     await put(admin, lesson, NO_VIDEO)
     await services.videos.transcode(lesson, original)
     assert original in (left := await stored(services, lesson)) and any(each.startswith(hls) for each in left)
     await work(services)
-    assert (await state(admin, lesson))[0] == "failed" and await hls_of(services, lesson) == hls
+    assert (await state(admin, lesson))[0] == "failed" and await find_hls(services, lesson) == hls
     assert f"{hls}master.m3u8" in await stored(services, lesson)
 
 
@@ -200,7 +200,7 @@ async def test_remake_of_a_failed_video_tries_again(
 
 async def test_abandoned_transcoding_keeps_original_and_video(services: Container, admin: Learner, lesson: str) -> None:
     """A remake that fails for good leaves what learners play."""
-    hls, original = await hls_of(services, lesson), await original_of(services, lesson)
+    hls, original = await find_hls(services, lesson), await find_original(services, lesson)
     await services.storage.put(original, NO_VIDEO, "application/octet-stream")
     await services.videos.remake(await services.videos.list_remakeable())
     await work(services)
@@ -238,7 +238,7 @@ def test_remake_help_shows_examples(parlance: Any) -> None:
 
 
 async def test_lost_original_is_reported(services: Container, admin: Learner, lesson: str) -> None:
-    original = await original_of(services, lesson)
+    original = await find_original(services, lesson)
     await services.storage.delete(original)
     await services.videos.remake(await services.videos.list_remakeable())
     await services.videos.transcode(lesson, original, last_try=True)
@@ -246,4 +246,4 @@ async def test_lost_original_is_reported(services: Container, admin: Learner, le
     assert status == "failed" and "upload it again" in str(reason)
     assert await value(services, "SELECT video_original FROM lessons WHERE id = :id", id=lesson) is None
     await work(services)
-    assert f"{await hls_of(services, lesson)}master.m3u8" in await stored(services, lesson)
+    assert f"{await find_hls(services, lesson)}master.m3u8" in await stored(services, lesson)

@@ -1,4 +1,4 @@
-"""A lesson's video: uploaded, made ready, played by who may."""
+"""A lesson's video: upload, transcoding, playback and access."""
 
 from __future__ import annotations
 

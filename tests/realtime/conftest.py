@@ -1,4 +1,4 @@
-"""What tests of the Socket.IO entry point share: an empty queue for each, and a server without the fast path."""
+"""Fixtures of the Socket.IO tests: an empty queue for each, and a server without the fast path."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hostile and broken clients cost the others nothing: each test misbehaves during a call of two good clients."""
+"""Hostile and broken clients do not affect others: each test misbehaves during a call of two regular clients."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 
 from container import Container
 from testing.calls import MakePhone, Room, call
-from testing.client_internals import is_open, transport_of
+from testing.client_internals import get_transport, is_open
 from testing.polling import eventually
 from testing.raw_websockets import BareSocket, dial_bare, event
 from testing.servers import Learner, Phone, Server, dial, start_server, stop_server
@@ -241,7 +241,7 @@ async def test_slow_reader_is_disconnected(
     """A partner who stops reading is disconnected, and no other socket waits for that."""
     slow_reader, talker = await make_phone(), await make_phone()
     room = await call(talker, slow_reader)
-    underlying = transport_of(slow_reader.client)
+    underlying = get_transport(slow_reader.client)
     underlying.pause_reading()
     underlying.get_extra_info("socket").setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 4096)
     before = resident(server)

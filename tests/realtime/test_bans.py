@@ -167,7 +167,7 @@ async def test_ban_takes_effect_everywhere_within_a_second(
         assert (answer.status_code, answer.json()["code"]) == (403, "account_banned")
         answer = await http.post("/auth/refresh", json={"refreshToken": bob.refresh_token})
         assert answer.status_code == 401
-    for _ in range(4):  # on whichever worker
+    for _ in range(4):  # on any web process
         assert await handshake(server.url, bob.access_token) == "banned"
 
 

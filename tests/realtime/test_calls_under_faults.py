@@ -1,4 +1,4 @@
-"""Calls under faults: they resume or end, and their rows are right, whatever dies while they are negotiated.
+"""Calls under faults: they resume or end, and their rows are right, when processes die during negotiation.
 
 Promised: what was acknowledged reaches the partner once and in order, unless the worker that took it was killed (-9)
 with both of them on it. What was not acknowledged is sent again by its client, and may then arrive twice.
@@ -63,7 +63,7 @@ async def strike(fault: str, deployment: Deployment, callers: list[Participant],
 
 
 async def test_five_hundred_calls_survive_faults(deployment: Deployment) -> None:
-    """Each call resumes or ends, and its record is right, whichever process or store is killed meanwhile."""
+    """Each call resumes or ends, and its record is right, with any process or store killed meanwhile."""
     seed = int(os.environ.get("FAULTS_SEED", "7"))
     clients = []
     for number in range(LEARNERS):

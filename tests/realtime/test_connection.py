@@ -1,4 +1,4 @@
-"""Handshakes of sockets: tokens, origins, transports, and the answers to those that are refused."""
+"""Handshakes of sockets: tokens, origins, transports and refusals."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ async def test_handshake_with_a_forged_token(server: Server, settings: Settings,
 
 
 async def test_handshake_with_an_expired_token(server: Server, settings: Settings, learner: Learner) -> None:
-    async def refusal_of(lifetime: timedelta, *, issuer: str = "", audience: str = "") -> Any:
+    async def read_refusal(lifetime: timedelta, *, issuer: str = "", audience: str = "") -> Any:
         keys = KeyRing(KeyFiles(settings))
         tokens = AccessTokens(
             keys,
@@ -121,10 +121,10 @@ async def test_handshake_with_an_expired_token(server: Server, settings: Setting
         token = tokens.issue(user_id=learner.id, email=learner.email, role="student", family_id=str(uuid.uuid4()))
         return await refusal(server, {"token": token})
 
-    assert await refusal_of(timedelta(minutes=1)) is None
-    assert await refusal_of(timedelta(seconds=-LEEWAY_SECONDS - 1)) == UNAUTHENTICATED
-    assert await refusal_of(timedelta(minutes=1), issuer="https://elsewhere.example") == UNAUTHENTICATED
-    assert await refusal_of(timedelta(minutes=1), audience="elsewhere") == UNAUTHENTICATED
+    assert await read_refusal(timedelta(minutes=1)) is None
+    assert await read_refusal(timedelta(seconds=-LEEWAY_SECONDS - 1)) == UNAUTHENTICATED
+    assert await read_refusal(timedelta(minutes=1), issuer="https://elsewhere.example") == UNAUTHENTICATED
+    assert await read_refusal(timedelta(minutes=1), audience="elsewhere") == UNAUTHENTICATED
 
 
 async def test_handshake_of_a_banned_user(server: Server, container: Container, learner: Learner) -> None:
@@ -184,7 +184,7 @@ WEBSOCKET_ONLY = "WebSocket only: connect with transports: ['websocket'], EIO=4.
         ("", WEBSOCKET_ONLY),
         ("EIO=3&transport=polling", "EIO=4 only"),
         ("EIO=3&transport=websocket", "EIO=4 only"),
-        ("EIO=4&transport=websocket", "This is no WebSocket handshake"),
+        ("EIO=4&transport=websocket", "This is not a WebSocket handshake"),
     ],
 )
 async def test_plain_request_names_the_transport(server: Server, query: str, advice: str) -> None:

@@ -1,4 +1,4 @@
-"""Searches and calls outlive a killed or stopped process, and a Redis that restarts or loses its data."""
+"""Searches and calls survive a killed or stopped process, and a Redis that restarts or loses its data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""WebSocket frames: which close the connection, with which code, and how much work, time and memory one client takes.
+"""WebSocket frames: close codes of invalid ones, and limits of work, time and memory for each client.
 
 The cases are those that Autobahn's test suite tries in its families 1 to 7 (framing, pings, reserved bits, opcodes,
 fragmentation, UTF-8, closing), and floods of each kind of frame.

@@ -1,4 +1,4 @@
-"""Integers in events: written as one, else `bad_payload`, on the fast lane and on the ordinary way."""
+"""Integers in events: others are refused with `bad_payload`, on the fast lane and the ordinary path."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def make_device(container: Container, make_learner: MakeLearner) -> MakeDevice:
 
     async def make(*, of: Device | None = None, ready: bool = True) -> Device:
         user_id = of.user_id if of else (await make_learner(ready=ready)).id
-        socket = f"{container.bus.worker_id}.{next(numbers)}"
+        socket = f"{container.bus.process_id}.{next(numbers)}"
         container.matchmaking.connect(socket)
         return Device(container, user_id, socket)
 
@@ -363,14 +363,14 @@ def matchmaking_with(
     """A service like the container's, but for its sessions or its Redis."""
     rooms = Rooms(scripts or container.scripts)
     rows = CallRecords(rooms, sessions)
-    return MatchmakingService(LocalBus(container.bus.worker_id), container.database, rooms, sessions, rows)
+    return MatchmakingService(LocalBus(container.bus.process_id), container.database, rooms, sessions, rows)
 
 
 # --- Where PostgreSQL fails -----------------------------------------------------------------------------
 
 
 class NoDatabase(CallHistoryService):
-    """Sessions whose PostgreSQL is away when a match should be written."""
+    """Sessions whose PostgreSQL is unavailable when a match should be written."""
 
     async def start(self, *arguments: object) -> None:
         raise sqlalchemy.exc.OperationalError("INSERT", {}, ConnectionError("away"))

@@ -116,7 +116,7 @@ async def test_match_is_pushed_only_to_a_background_app(make_phone: MakePhone, c
         one = {**body, "fcmToken": f"token-{uuid.uuid4()}"}
         assert (await learner.http.post("/notifications/device", json=one)).status_code == 204
 
-    async def notifications_of(learner: Learner) -> list[dict[str, Any]]:
+    async def read_notifications(learner: Learner) -> list[dict[str, Any]]:
         items: list[dict[str, Any]] = (await learner.http.get("/notifications")).json()["items"]
         return items
 
@@ -124,15 +124,15 @@ async def test_match_is_pushed_only_to_a_background_app(make_phone: MakePhone, c
     found = await match(ada, bob)
 
     async def is_notified() -> bool:
-        return bool(await notifications_of(ada.learner))
+        return bool(await read_notifications(ada.learner))
 
     await eventually(is_notified, "ada's notification", within=5)
-    (notification,) = await notifications_of(ada.learner)
+    (notification,) = await read_notifications(ada.learner)
     assert notification["type"] == "match_found"
     assert notification["data"] == {"roomId": found["roomId"], "sessionId": found["sessionId"]}
     assert bob.learner.username.title() in notification["body"]
     assert await enqueued(container, notification["id"]) == ["notifications.announce", "notifications.push"]
-    assert await notifications_of(bob.learner) == []
+    assert await read_notifications(bob.learner) == []
 
     room = {"roomId": found["roomId"]}
     assert await bob.send("cancel_search") == {"ok": True}
@@ -144,7 +144,7 @@ async def test_match_is_pushed_only_to_a_background_app(make_phone: MakePhone, c
     assert second["roomId"] != room["roomId"]
 
     async def is_notified_again() -> bool:
-        return len(await notifications_of(ada.learner)) == 2
+        return len(await read_notifications(ada.learner)) == 2
 
     await eventually(is_notified_again, "ada's second notification", within=5)
 
@@ -163,7 +163,7 @@ async def test_match_is_pushed_only_to_a_background_app(make_phone: MakePhone, c
     fourth = await ada.wait_for("match_found", count=4)
 
     async def notified_rooms() -> list[str]:
-        rooms = [item["data"]["roomId"] for item in reversed(await notifications_of(ada.learner))]
+        rooms = [item["data"]["roomId"] for item in reversed(await read_notifications(ada.learner))]
         return rooms if fourth["roomId"] in rooms else []
 
     rooms = await eventually(notified_rooms, "ada's third notification", within=5)

@@ -1,4 +1,4 @@
-"""Calls outlive connections: a dropped participant returns on any process and misses no signal."""
+"""Calls survive lost connections: a dropped participant returns on any process and misses no signal."""
 
 from __future__ import annotations
 

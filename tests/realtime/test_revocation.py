@@ -1,4 +1,4 @@
-"""An ended login works nowhere after a second: not over HTTP, not on a live socket, on no process."""
+"""An ended login stops working within a second: over HTTP, on live sockets, on every process."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from testing.polling import eventually
 from testing.servers import Learner, Phone, Server, address, dial, http_client, register, start_servers
 from testing.time_limits import limit
 
-#: What RULES.md promises, in seconds.
+#: Seconds after which a revocation has to take effect.
 PROMISED = 1.0
-#: What is good enough while Redis is away.
+#: Seconds that are enough while Redis is unavailable.
 WITHOUT_REDIS = 4.0
 
 

@@ -73,7 +73,7 @@ class Model:
         await self.scripts.execute("SET", f"worker:{worker.id}", "1")
         self.known.add(worker.id)
 
-    def worker_of(self, socket: str) -> Worker:
+    def find_process(self, socket: str) -> Worker:
         return self.workers[socket.partition(".")[0]]
 
     def any_worker(self) -> Worker:
@@ -129,7 +129,7 @@ class Model:
         before, expected = self.asked.get(user), await self.expected_partner(user, level, topic)
         self.asked[user] = level, topic
         try:
-            outcome = await self.worker_of(socket).matchmaking.find_partner(user, socket, level=level, topic=topic)
+            outcome = await self.find_process(socket).matchmaking.find_partner(user, socket, level=level, topic=topic)
         except (errors.AlreadySearching, errors.AlreadyInRoom) as refusal:
             assert expected == refusal.code, (expected, refusal.code)
             if before:
@@ -168,7 +168,7 @@ class Model:
             return
         user = self.sockets[socket]
         try:
-            self.apply(await self.worker_of(socket).matchmaking.cancel_search(user, socket))
+            self.apply(await self.find_process(socket).matchmaking.cancel_search(user, socket))
         except errors.NotSearching:
             held = await self.held()
             assert user not in held.searching
@@ -182,7 +182,7 @@ class Model:
 
     async def disconnect(self) -> None:
         if (socket := self.a_socket()) is not None:
-            worker, user = self.worker_of(socket), self.sockets.pop(socket)
+            worker, user = self.find_process(socket), self.sockets.pop(socket)
             self.belief.pop(socket, None)
             banned: Literal["banned"] | None = "banned" if self.random.random() < 0.05 else None
             self.apply(await worker.signaling.disconnect(user, socket, final_reason=banned))
@@ -197,7 +197,7 @@ class Model:
         others = [other for other, owner in self.sockets.items() if owner == user]
         socket = self.random.choice(others) if self.random.random() < 0.2 else socket
         try:
-            joined = await self.worker_of(socket).signaling.join_room(user, socket, room)
+            joined = await self.find_process(socket).signaling.join_room(user, socket, room)
         except errors.NotInRoom:
             assert (await self.held()).in_room.get(user) != room
             self.forget(user)
@@ -214,7 +214,7 @@ class Model:
         socket = self.random.choice(in_rooms)
         user = self.sockets[socket]
         try:
-            self.apply(await self.worker_of(socket).signaling.end_call(user, socket, self.belief[socket]))
+            self.apply(await self.find_process(socket).signaling.end_call(user, socket, self.belief[socket]))
         except (errors.NotInRoom, errors.RoomClosed):
             assert (await self.held()).in_room.get(user) != self.belief[socket]
         self.forget(user)
@@ -235,22 +235,22 @@ class Model:
 
     async def kill_worker(self) -> None:
         """A worker dies with its sockets; no other process has noticed yet."""
-        worker_id = self.random.choice(sorted(self.workers))
-        del self.workers[worker_id]
-        self.known.discard(worker_id)
-        await self.scripts.execute("DEL", f"worker:{worker_id}")
-        for socket in [each for each in self.sockets if each.startswith(f"{worker_id}.")]:
+        process_id = self.random.choice(sorted(self.workers))
+        del self.workers[process_id]
+        self.known.discard(process_id)
+        await self.scripts.execute("DEL", f"worker:{process_id}")
+        for socket in [each for each in self.sockets if each.startswith(f"{process_id}.")]:
             del self.sockets[socket]
             self.belief.pop(socket, None)
-        self.unnoticed.append(worker_id)
+        self.unnoticed.append(process_id)
         await self.start_worker()
         self.counts["workers killed"] += 1
 
     async def notice(self) -> None:
         """Every process learns of the dead ones, as at its next heartbeat."""
-        for worker_id in self.unnoticed:
+        for process_id in self.unnoticed:
             for worker in list(self.workers.values())[:2]:
-                async for outcome in worker.recovery.recover_worker(worker_id):
+                async for outcome in worker.recovery.recover_process(process_id):
                     self.apply(outcome)
         self.unnoticed.clear()
 

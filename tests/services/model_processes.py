@@ -66,8 +66,8 @@ class Matchmaking(MatchmakingService):
 class Network(LocalBus):
     """The bus of one worker, which reaches the handlers of the others."""
 
-    def __init__(self, model: Model, worker_id: str) -> None:
-        super().__init__(worker_id)
+    def __init__(self, model: Model, process_id: str) -> None:
+        super().__init__(process_id)
         self._model = model
 
     async def send(self, socket: str, kind: str, *arguments: Any) -> None:
@@ -80,9 +80,9 @@ class Network(LocalBus):
 class Worker:
     """A web process: its matchmaking, signaling and recovery."""
 
-    def __init__(self, model: Model, worker_id: str) -> None:
-        self.id = worker_id
-        self.bus = Network(model, worker_id)
+    def __init__(self, model: Model, process_id: str) -> None:
+        self.id = process_id
+        self.bus = Network(model, process_id)
         self.bus.on("emit", self._emit)
         rows = CallRecords(model.rooms, model.rows)
         self.matchmaking = Matchmaking(model, self.bus, model.rooms, rows)

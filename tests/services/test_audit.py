@@ -1,4 +1,4 @@
-"""The audit log: what administrators do is written down with what they do, and stays as it was written."""
+"""The audit log: changes by administrators are recorded in their transaction, and never change."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ async def test_rolled_back_mutation_writes_no_entry(
     with pytest.raises(sqlalchemy.exc.IntegrityError):  # no account has that id
         await container.bans.ban(str(uuid.uuid4()), bob.id, "By nobody.")
     with pytest.raises(errors.Forbidden):
-        await container.bans.ban(admin.id, admin.id, "Oneself.")
+        await container.bans.ban(admin.id, admin.id, "Own account.")
     with pytest.raises(RuntimeError):
         async with container.database.transaction() as db:
             await container.audit.write(db, uuid.UUID(admin.id), "test.broken", uuid.UUID(bob.id))

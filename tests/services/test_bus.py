@@ -16,9 +16,9 @@ import orjson
 import pytest
 
 import errors
-from adapters.bus import LUA, WorkerBus
+from adapters.bus import LUA, ProcessBus
 from adapters.redis_pipeline import RedisPipeline
-from adapters.workers import DEAD_AFTER_SECONDS, HEARTBEAT_SECONDS
+from adapters.web_processes import DEAD_AFTER_SECONDS, HEARTBEAT_SECONDS
 from container import Container
 from settings import Settings
 from testing.polling import eventually
@@ -30,13 +30,13 @@ from testing.time_limits import limit
 class Worker:
     """One bus, the sockets it delivered to, and its connections to Redis."""
 
-    bus: WorkerBus
+    bus: ProcessBus
     connections: list[RedisPipeline]
     received: list[tuple[Any, ...]] = field(default_factory=list)
 
     @property
     def socket(self) -> str:
-        return f"{self.bus.worker_id}.socket"
+        return f"{self.bus.process_id}.socket"
 
     async def note(self, socket: str, *arguments: Any) -> None:
         self.received.append((socket, *arguments))
@@ -64,7 +64,7 @@ async def make_worker(settings: Settings) -> AsyncIterator[MakeWorker]:
             settings.model_copy(update={"redis_port": number or settings.redis_port}) for number in (port, reads_from)
         )
         connections = [RedisPipeline(there, LUA), RedisPipeline(reading, LUA)]
-        worker = Worker(WorkerBus(*connections), connections)
+        worker = Worker(ProcessBus(*connections), connections)
         worker.bus.on("note", worker.note)
         workers.append(worker)
         await worker.bus.start()
@@ -174,7 +174,7 @@ async def test_messages_of_one_loop_turn_are_one_entry(make_worker: MakeWorker, 
     await asyncio.gather(*(one.bus.send(other.socket, "note", number) for number in range(500)))
     await other.wait_for_messages(501)
     assert other.numbers == list(range(-1, 500))
-    entries: Any = await container.redis.xrange(f"bus:{other.bus.worker_id}")
+    entries: Any = await container.redis.xrange(f"bus:{other.bus.process_id}")
     assert [len(orjson.loads(entry["messages"])) for _, entry in entries] == [1, 500]
 
 
@@ -250,7 +250,7 @@ async def test_killed_redis_connections_lose_and_repeat_nothing(
 
 async def test_command_with_a_lost_answer_is_delivered_once(make_worker: MakeWorker, line: Line) -> None:
     one, other = await make_worker(line.port), await make_worker()
-    line.loses_answer_to = f"bus:{other.bus.worker_id}".encode()
+    line.loses_answer_to = f"bus:{other.bus.process_id}".encode()
     for number in range(200):
         if number % 20 == 10:
             line.losses = 1
@@ -279,7 +279,7 @@ async def test_send_after_unavailable_keeps_the_order(make_worker: MakeWorker, l
 async def test_send_without_redis_fails_soon(settings: Settings) -> None:
     nowhere = settings.model_copy(update={"redis_port": free_port()})
     connections = [RedisPipeline(nowhere, LUA), RedisPipeline(nowhere, LUA)]
-    bus = WorkerBus(*connections)
+    bus = ProcessBus(*connections)
     started = time.monotonic()
     outcomes = await asyncio.gather(
         *(bus.send("elsewhere.socket", "note", 1) for _ in range(20)), return_exceptions=True
@@ -327,7 +327,7 @@ async def test_cancelled_sender_loses_no_other_message(make_worker: MakeWorker) 
 async def test_stream_holds_only_unread_messages(make_worker: MakeWorker, container: Container) -> None:
     """And the process counts as alive for as long as its bus runs."""
     one, other = await make_worker(), await make_worker()
-    alive, stream = f"worker:{other.bus.worker_id}", f"bus:{other.bus.worker_id}"
+    alive, stream = f"worker:{other.bus.process_id}", f"bus:{other.bus.process_id}"
     await one.bus.send(other.socket, "note", 1)
     assert await container.redis.ttl(alive) in range(1, DEAD_AFTER_SECONDS + 1)
     assert await container.redis.ttl(stream) > 0

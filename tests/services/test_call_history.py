@@ -1,4 +1,4 @@
-"""Calls as rows: how they end, what they add up to, how they are read back."""
+"""Rows of calls: ends, statistics and history."""
 
 from __future__ import annotations
 

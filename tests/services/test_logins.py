@@ -1,4 +1,4 @@
-"""Families of refresh tokens: one child for each token, reuse seen, and an end that nothing outruns."""
+"""Refresh-token families: one child for each token, detection of reuse, and a reliable end."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 import errors
 from container import Container
-from models.columns import utc_now
+from instants import utc_now
 from services.identity import logins
 from services.identity.logins import LoginTokens
 from settings import Settings
@@ -416,7 +416,7 @@ async def test_database_holds_no_token_or_password(settings: Settings) -> None:
             child = await services.logins.refresh(parent.refresh_token)
             await services.passwords.request_reset(email)
             waiting = await everything(services)
-            outbox.broken = RuntimeError("the mail provider is away")
+            outbox.broken = RuntimeError("the mail provider is unavailable")
             await run_jobs(services)  # each has failed once, and waits for its next try
             failed = await everything(services)
             outbox.broken = None

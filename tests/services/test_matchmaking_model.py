@@ -1,4 +1,4 @@
-"""Matching checked against a model over a hundred thousand operations of many users on workers that die.
+"""Matchmaking checked against a model: a hundred thousand operations of many users on processes that die.
 
 One operation follows another, so a seed is a story that can be repeated:
 `MODEL_SEED=7 MODEL_OPERATIONS=5000 pytest tests/services/test_matchmaking_model.py`.

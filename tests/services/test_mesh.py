@@ -16,7 +16,7 @@ import pytest
 
 import errors
 from adapters import mesh
-from adapters.bus import LUA, WorkerBus, directory
+from adapters.bus import LUA, ProcessBus, directory
 from adapters.redis_pipeline import RedisPipeline
 from devtools.embedded import EmbeddedServices
 from settings import Settings
@@ -34,7 +34,7 @@ HEARTBEAT_SECONDS = DEAD_AFTER_SECONDS / 4
 class Worker:
     """A bus in this process, with the messages and deaths that it has reported."""
 
-    bus: WorkerBus
+    bus: ProcessBus
     connections: list[RedisPipeline]
     received: list[int] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
@@ -42,7 +42,7 @@ class Worker:
 
     @property
     def socket(self) -> str:
-        return f"{self.bus.worker_id}.socket"
+        return f"{self.bus.process_id}.socket"
 
     @property
     def redis(self) -> RedisPipeline:
@@ -51,8 +51,8 @@ class Worker:
     def note(self, _socket: str, number: int, *_ballast: str) -> None:
         self.received.append(number)
 
-    async def note_lost(self, worker_id: str) -> None:
-        self.lost.append(worker_id)
+    async def note_lost(self, process_id: str) -> None:
+        self.lost.append(process_id)
 
     async def note_data_lost(self) -> None:
         self.data_losses += 1
@@ -61,14 +61,14 @@ class Worker:
         await eventually(lambda: len(self.received) == count)
 
     async def wait_for_loss(self, child: Child, within: float) -> None:
-        await eventually(lambda: self.lost == [child.worker_id], within=within)
+        await eventually(lambda: self.lost == [child.process_id], within=within)
 
     async def wait_for_heartbeats(self, count: int) -> None:
         """Wait until the bus has sent this many more heartbeats."""
         scores: list[Any] = []
 
         async def have_come() -> bool:
-            score = await self.redis.execute("ZSCORE", "workers", self.bus.worker_id)
+            score = await self.redis.execute("ZSCORE", "workers", self.bus.process_id)
             if score not in scores:
                 scores.append(score)
             return len(scores) > count
@@ -85,12 +85,12 @@ class Worker:
 class Child:
     """A bus in a process of its own."""
 
-    worker_id: str
+    process_id: str
     process: asyncio.subprocess.Process
 
     @property
     def socket(self) -> str:
-        return f"{self.worker_id}.socket"
+        return f"{self.process_id}.socket"
 
     def send(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
@@ -100,7 +100,7 @@ class Child:
         async with asyncio.timeout(limit(within)):
             while (printed := (await self.process.stdout.readline()).decode().strip()) != line:
                 assert printed, f"ended before it printed {line!r}"
-                assert printed != f"lost {self.worker_id}", "it reported its own death"
+                assert printed != f"lost {self.process_id}", "it reported its own death"
 
 
 Valkey = tuple[EmbeddedServices, dict[str, str]]
@@ -137,7 +137,7 @@ async def make_worker(own: Settings, tmp_path: Path) -> AsyncIterator[MakeWorker
     async def make(place: Path | None = tmp_path / "mesh") -> Worker:
         connections = [RedisPipeline(own, LUA), RedisPipeline(own, LUA)]
         worker = Worker(
-            WorkerBus(
+            ProcessBus(
                 *connections,
                 directory=place,
                 required=place is not None,
@@ -147,7 +147,7 @@ async def make_worker(own: Settings, tmp_path: Path) -> AsyncIterator[MakeWorker
             connections,
         )
         worker.bus.on("note", worker.note)
-        worker.bus.on_worker_lost(worker.note_lost)
+        worker.bus.on_process_lost(worker.note_lost)
         worker.bus.on_data_lost(worker.note_data_lost)
         workers.append(worker)
         await worker.bus.start()
@@ -264,7 +264,7 @@ async def test_slow_handlers_hold_their_sender_back(make_worker: MakeWorker) -> 
     await eventually(lambda: handled == list(range(taken + 1)))
 
 
-async def test_messages_to_oneself_keep_their_order(make_worker: MakeWorker) -> None:
+async def test_messages_to_itself_keep_their_order(make_worker: MakeWorker) -> None:
     one = await make_worker()
 
     async def slow(socket: str, number: int) -> None:
@@ -283,18 +283,18 @@ async def test_messages_to_oneself_keep_their_order(make_worker: MakeWorker) -> 
 async def test_killed_process_is_noticed_at_once(make_worker: MakeWorker, make_child: MakeChild) -> None:
     before, child, after = await make_worker(), await make_child(), await make_worker()
     elsewhere = await make_worker(None)
-    await eventually(lambda: child.worker_id in before.bus.neighbours() and child.worker_id in after.bus.neighbours())
+    await eventually(lambda: child.process_id in before.bus.neighbours() and child.process_id in after.bus.neighbours())
     child.send(signal.SIGKILL)
-    await eventually(lambda: before.lost[:1] == after.lost[:1] == [child.worker_id], within=1)
+    await eventually(lambda: before.lost[:1] == after.lost[:1] == [child.process_id], within=1)
     for worker in (before, after):
         with pytest.raises(errors.Unavailable):
             worker.bus.post(child.socket, "note", 1)
     # Processes of other hosts learn of it at their next heartbeat, long before the last one is too old.
-    await eventually(lambda: elsewhere.lost == [child.worker_id], within=HEARTBEAT_SECONDS + 1)
-    assert not await before.redis.execute("EXISTS", f"worker:{child.worker_id}")
+    await eventually(lambda: elsewhere.lost == [child.process_id], within=HEARTBEAT_SECONDS + 1)
+    assert not await before.redis.execute("EXISTS", f"worker:{child.process_id}")
     # One that starts later learns from what is left in the directory, or from Redis.
     late = await make_worker()
-    await eventually(lambda: child.worker_id in late.lost, within=1)
+    await eventually(lambda: child.process_id in late.lost, within=1)
 
 
 async def test_killed_process_received_a_prefix_once(make_worker: MakeWorker, make_child: MakeChild) -> None:
@@ -318,7 +318,7 @@ async def test_killed_process_received_a_prefix_once(make_worker: MakeWorker, ma
         posted = await sending
     assert len(one.received) <= posted
     assert one.received == list(range(len(one.received)))
-    await eventually(lambda: child.worker_id in one.lost, within=1)
+    await eventually(lambda: child.process_id in one.lost, within=1)
 
 
 async def test_stopped_process_is_not_declared_dead(make_worker: MakeWorker, make_child: MakeChild) -> None:
@@ -330,8 +330,8 @@ async def test_stopped_process_is_not_declared_dead(make_worker: MakeWorker, mak
     killed = await make_child()
     killed.send(signal.SIGKILL)
     for watcher in (one, elsewhere):
-        await eventually(lambda watcher=watcher: killed.worker_id in watcher.lost)  # type: ignore[misc]
-        assert watcher.lost == [killed.worker_id], "a process that was stopped is reported as dead"
+        await eventually(lambda watcher=watcher: killed.process_id in watcher.lost)  # type: ignore[misc]
+        assert watcher.lost == [killed.process_id], "a process that was stopped is reported as dead"
     with pytest.raises(errors.Unavailable):
         one.bus.post(child.socket, "note", 1)
 
@@ -372,7 +372,7 @@ async def test_suspended_process_is_declared_dead_and_rejoins(make_worker: MakeW
     with pytest.raises(errors.Unavailable):
         await one.bus.send(child.socket, "echo", one.socket, taken)
     assert time.monotonic() - started < 5 + limit(1)
-    await eventually(lambda: one.lost == [child.worker_id], within=DEAD_AFTER_SECONDS + 4 * HEARTBEAT_SECONDS)
+    await eventually(lambda: one.lost == [child.process_id], within=DEAD_AFTER_SECONDS + 4 * HEARTBEAT_SECONDS)
     child.send(signal.SIGCONT)
     await child.wait_for_line("data lost", within=HEARTBEAT_SECONDS + 3)
     await eventually(lambda: len(one.received) == taken)
@@ -454,7 +454,7 @@ async def test_unsafe_default_directory_falls_back_to_redis(
 ) -> None:
     (tmp_path / "open").mkdir(mode=0o755)
     connections = [RedisPipeline(own, LUA), RedisPipeline(own, LUA)]
-    one, other = Worker(WorkerBus(*connections, directory=tmp_path / "open"), connections), await make_worker(None)
+    one, other = Worker(ProcessBus(*connections, directory=tmp_path / "open"), connections), await make_worker(None)
     one.bus.on("note", one.note)
     await one.bus.start()
     try:
@@ -463,7 +463,7 @@ async def test_unsafe_default_directory_falls_back_to_redis(
         await eventually(lambda: one.received == [1] and other.received == [2])
         assert list((tmp_path / "open").iterdir()) == [] and one.bus.neighbours() == []
         assert one.bus.traffic()["redis"].messages >= 1
-        assert sorted(await streams(one)) == sorted(f"bus:{each.bus.worker_id}" for each in (one, other))
+        assert sorted(await streams(one)) == sorted(f"bus:{each.bus.process_id}" for each in (one, other))
     finally:
         await one.stop()
 

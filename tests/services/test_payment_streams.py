@@ -1,4 +1,4 @@
-"""Random streams of what happens at a provider, badly delivered to a product that crashes, end as its ledger says.
+"""Random events of a provider, delivered badly to a product that crashes, end in the state of the provider's ledger.
 
 PAYMENT_SEED replays a run (it is printed), PAYMENT_STREAMS makes it longer.
 
@@ -54,7 +54,7 @@ from testing.shop import SUBSCRIBED, agrees
 SEED = int(os.environ.get("PAYMENT_SEED", "20261123"))
 WHOLE_WAY = int(os.environ.get("PAYMENT_STREAMS", "240"))
 LOOKED_UP = max(10_000, WHOLE_WAY)
-AT_ONCE = 8
+CONCURRENT_STREAMS = 8
 
 
 class Crash(Exception):
@@ -88,7 +88,7 @@ def crashing(container: Container) -> Iterator[None]:
 
 def happens(stand_ins: StandIns, checkout: str, chance: random.Random) -> None:
     """Have something happen to a checkout that may happen to it now."""
-    shop, standing = stand_ins.provider_of(checkout), stand_ins.get_state(checkout)
+    shop, standing = stand_ins.find_provider(checkout), stand_ins.get_state(checkout)
     stand_ins.pace.refund = chance.choice([0, None])
     with suppress(Refused):  # by a provider that knows better; then nothing happens
         if standing.refunds_pending and chance.random() < 0.5:
@@ -145,7 +145,7 @@ async def test_event_streams_converge(
     print(f"PAYMENT_SEED={SEED} PAYMENT_STREAMS={WHOLE_WAY}")
     other = Container(container.settings.model_copy(update={"payment_provider": "razorpay"}))
     course = await add_course(container, price=PRICE)
-    turns = asyncio.Semaphore(AT_ONCE)
+    turns = asyncio.Semaphore(CONCURRENT_STREAMS)
     crashes = 0
 
     async def stream(number: int) -> Order:
@@ -167,7 +167,7 @@ async def test_event_streams_converge(
                 outcomes = await asyncio.gather(*(_deliver(container, stand_ins, row, chance) for row in together))
                 crashes += sum(outcomes)
             if chance.random() < 0.5:
-                # The provider repeats until each was thanked for.
+                # The provider repeats until each is acknowledged.
                 for row in sent:
                     while await _deliver(container, stand_ins, row, chance):
                         crashes += 1
@@ -262,7 +262,7 @@ class Settled:
         self._free: asyncio.Queue[tuple[uuid.UUID, uuid.UUID]] = asyncio.Queue()
 
     async def open(self) -> None:
-        for _ in range(AT_ONCE):
+        for _ in range(CONCURRENT_STREAMS):
             learner, course = await add_learner(self._container), await add_course(self._container, price=PRICE)
             self._free.put_nowait((uuid.UUID(learner), uuid.UUID(course)))
 
@@ -383,7 +383,7 @@ async def test_ten_thousand_event_streams_converge(deployment: tuple[Container, 
             for _ in range(chance.randint(1, 5)):
                 happens(stand_ins, checkout, chance)
             sent = [
-                fact for row in stand_ins.webhooks.deliveries() if (fact := _fact_of(readers[name], stand_ins, row))
+                fact for row in stand_ins.webhooks.deliveries() if (fact := _read_fact(readers[name], stand_ins, row))
             ]
             labels = _labels(sent)
             sent = [_labelled(fact, labels) for fact in sent]
@@ -401,7 +401,7 @@ async def test_ten_thousand_event_streams_converge(deployment: tuple[Container, 
                 for standing in [stand_ins.get_state(checkout).dispute]
             ], (number, sent, again)
 
-    await asyncio.gather(*(walk() for _ in range(AT_ONCE)))
+    await asyncio.gather(*(walk() for _ in range(CONCURRENT_STREAMS)))
     for reader in readers.values():
         await reader.close()
     print(f"{LOOKED_UP} streams, {facts_sent} facts, {settled.size} settlements in PostgreSQL")
@@ -421,7 +421,7 @@ def _checkout_at(stand_ins: StandIns, name: str) -> str:
     return str(stand_ins.stripe.create_session(params)["id"])
 
 
-def _fact_of(reader: PaymentProvider, stand_ins: StandIns, row: dict[str, Any]) -> Fact | None:
+def _read_fact(reader: PaymentProvider, stand_ins: StandIns, row: dict[str, Any]) -> Fact | None:
     headers = {name.lower(): text for name, text in stand_ins.webhooks.headers(row).items()}
     return reader.parse_webhook(row["body"].encode(), headers).fact
 

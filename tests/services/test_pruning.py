@@ -1,4 +1,4 @@
-"""What the nightly job deletes, and what it has to keep."""
+"""Rows that the nightly job deletes, and rows that it keeps."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 import errors
 from container import Container
-from models.columns import utc_now
+from instants import utc_now
 from services.identity.logins import Identity
 from services.messaging import notification_templates, notifications
 from services.operations import pruning

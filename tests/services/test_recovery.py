@@ -52,7 +52,7 @@ class Patient(SignalingService):
         return PartnerCancelled(user_id, None)
 
 
-def ticket(user_id: str, socket: str) -> QueueEntry:
+def make_entry(user_id: str, socket: str) -> QueueEntry:
     card: PartnerCard = {"displayName": "Ada", "avatarUrl": None, "level": "beginner"}
     return {"userId": user_id, "socket": socket, "level": "all", "topic": "", "since": 1, "card": card}
 
@@ -66,10 +66,10 @@ async def test_outcomes_are_emitted_as_they_happen(container: Container) -> None
     for _ in range(2):
         user_id = str(uuid.uuid4())
         await rooms.find_partner(
-            ticket(user_id, f"{container.bus.worker_id}.{user_id}"), str(uuid.uuid4()), str(uuid.uuid4())
+            make_entry(user_id, f"{container.bus.process_id}.{user_id}"), str(uuid.uuid4()), str(uuid.uuid4())
         )
     emitted = [
-        outcome.socket_id async for outcome in recovery.recover_worker("dead") if isinstance(outcome, PartnerCancelled)
+        outcome.socket_id async for outcome in recovery.recover_process("dead") if isinstance(outcome, PartnerCancelled)
     ]
     assert len(emitted) == 2 and emitted == [*signaling.seen[1:], signaling.seen[0]]
 
@@ -79,8 +79,8 @@ async def test_lost_searches_match_when_restored(container: Container, make_lear
     rows = CallRecords(rooms, container.call_history)
     learners = [(await make_learner()).id for _ in range(3)]
     workers = []
-    for worker_id in ("one", "two"):
-        worker = MatchmakingService(LocalBus(worker_id), container.database, rooms, container.call_history, rows)
+    for process_id in ("one", "two"):
+        worker = MatchmakingService(LocalBus(process_id), container.database, rooms, container.call_history, rows)
         workers.append(worker)
 
     async def lose_all() -> None:

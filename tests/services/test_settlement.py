@@ -242,7 +242,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "another currency": ({"currency": "usd"}, "currency_differs"),
     "real money": ({"livemode": True}, "mode_differs"),
     "a subscription": ({"mode": "subscription"}, "mode_differs"),
-    "another session": ({"id": "cs_test_of_somebody_else"}, "session_differs"),
+    "another session": ({"id": "cs_test_of_another_order"}, "session_differs"),
 }
 
 
@@ -288,7 +288,7 @@ async def test_double_payment_enrolls_once_and_alerts(services: Container, order
     await deliver(services, expired(first))
     second = await order(learner=learner, course=course)
     assert second.id != first.id
-    # The first was paid in its last minute, and the news came late.
+    # The first was paid in its last minute, and the webhook came late.
     await deliver(services, completed(second), completed(first))
     assert await state_of(services, second) == PAID
     assert await state_of(services, first) == {**PAID, "alerts": ["paid_twice"]}

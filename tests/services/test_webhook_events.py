@@ -1,4 +1,4 @@
-"""Events that the provider signs and that are not ours, cannot be read, or cannot be handled."""
+"""Signed provider events that are foreign, unreadable, or fail."""
 
 from __future__ import annotations
 
@@ -406,7 +406,7 @@ async def test_retry_handles_an_event_that_was_set_aside(server: Container) -> N
             await server.webhooks.handle(event)
     await server.webhooks.handle(event)
     assert event in {str(each.id) for each in await server.webhooks.list_events(set_aside=True, limit=1000)}
-    # The cause is mended.
+    # The cause is fixed.
     await rows(
         server,
         "UPDATE webhook_events SET fact = jsonb_set(fact, '{kind}', '\"checkout\"') WHERE id = :e RETURNING id",

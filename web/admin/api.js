@@ -1,11 +1,11 @@
-// Speaks the REST contract (/docs). The access token stays in memory, the refresh token in its HttpOnly cookie.
+// Requests to the REST API (/docs). The access token stays in memory, the refresh token in its HttpOnly cookie.
 
 const SIGNED_IN = "parlance.admin.signedIn";
 const DEVICE = "parlance.admin.device";
 let token = null;
 let onEnd = () => {};
 
-/** What the API answered instead: a problem of RFC 9457. */
+/** An error of the API: a problem of RFC 9457. */
 export class Problem extends Error {
   constructor(status, { code, detail }) {
     super(detail ?? `The server answered ${status}.`);
@@ -16,7 +16,7 @@ export class Problem extends Error {
 
 export class NotAnAdministrator extends Error {}
 
-/** Send a request whose body is JSON, a form or a piece of a file; answer the response. */
+/** Send a request whose body is JSON, a form or a part of a file; return the response. */
 async function ask(method, path, body, headers = {}) {
   const sent = { method, headers: { ...headers }, credentials: "same-origin" };
   if (token) sent.headers.Authorization = `Bearer ${token}`;
@@ -51,7 +51,7 @@ function take(tokens) {
   localStorage.setItem(SIGNED_IN, tokens.user.email);
 }
 
-/** Send a request as who is signed in, and once more with a new token where that one has ended. */
+/** Send a request with the access token; if it has expired, once more with a new one. */
 async function authorized(...request) {
   try {
     return await ask(...request);
@@ -62,8 +62,8 @@ async function authorized(...request) {
     await renew();
   } catch {
     forget();
-    onEnd("Your sign-in has ended; sign in again.");
-    throw new Problem(401, { code: "unauthenticated", detail: "Your sign-in has ended; sign in again." });
+    onEnd("Your login has expired; sign in again.");
+    throw new Problem(401, { code: "unauthenticated", detail: "Your login has expired; sign in again." });
   }
   return ask(...request);
 }
@@ -83,7 +83,7 @@ function query(parameters) {
 export const whenItEnds = (listener) => (onEnd = listener);
 export const signedInAs = () => localStorage.getItem(SIGNED_IN);
 
-/** Go on with the sign-in of an earlier visit; answer whether there is one. */
+/** Resume the login of an earlier visit; return whether there is one. */
 export async function resume() {
   if (!signedInAs()) return false;
   try {
@@ -144,11 +144,11 @@ export function setThumbnail(courseId, file) {
 }
 
 const TUS = { "Tus-Resumable": "1.0.0" };
-const PIECE = 8 * 1024 * 1024;
-/** Seconds before each of the tries to go on after the connection was lost. */
-const TRIES = [1, 2, 5, 10, 20];
+const CHUNK_BYTES = 8 * 1024 * 1024;
+/** Seconds before each attempt to resume after the connection was lost. */
+const RETRY_DELAYS = [1, 2, 5, 10, 20];
 
-/** Send a video piece by piece (tus 1.0), going on where a lost connection left it; `sent` is told the bytes so far. */
+/** Upload a video in chunks (tus 1.0), resuming after a lost connection; `sent` is called with the bytes so far. */
 export async function uploadVideo(lessonId, file, sent) {
   const begun = await authorized("POST", `/lessons/${lessonId}/video/uploads`, undefined, { ...TUS, "Upload-Length": `${file.size}` });
   const place = new URL(begun.headers.get("Location"), location.href).pathname;
@@ -157,13 +157,13 @@ export async function uploadVideo(lessonId, file, sent) {
   while (offset < file.size) {
     try {
       const headers = { ...TUS, "Upload-Offset": `${offset}`, "Content-Type": "application/offset+octet-stream" };
-      const answer = await authorized("PATCH", place, file.slice(offset, offset + PIECE), headers);
+      const answer = await authorized("PATCH", place, file.slice(offset, offset + CHUNK_BYTES), headers);
       offset = Number(answer.headers.get("Upload-Offset"));
       failures = 0;
     } catch (problem) {
-      if ((problem.status !== 0 && problem.status !== 503) || failures === TRIES.length) throw problem;
-      await new Promise((resolve) => setTimeout(resolve, 1000 * TRIES[failures++]));
-      // What came before it was lost counts; no answer to the question is one more failure.
+      if ((problem.status !== 0 && problem.status !== 503) || failures === RETRY_DELAYS.length) throw problem;
+      await new Promise((resolve) => setTimeout(resolve, 1000 * RETRY_DELAYS[failures++]));
+      // The server keeps what arrived before; a failed HEAD counts as one more failure.
       const stored = await authorized("HEAD", place, undefined, TUS).catch(() => null);
       if (stored) offset = Number(stored.headers.get("Upload-Offset"));
     }

@@ -1,4 +1,4 @@
-// Draws bars as inline SVG. The numbers are in a table too, for whoever does not see them.
+// Bar charts as inline SVG. The numbers are in a table too, for screen readers.
 
 import { h, number, svg } from "./dom.js";
 
@@ -23,7 +23,7 @@ export function chart(title, bars, step) {
         svg("title", null, `${label}: ${number(value)}`),
       );
       const isNamed = (bars.length - 1 - place) % step === 0;
-      const isLast = place === bars.length - 1; // it would stand out at the side
+      const isLast = place === bars.length - 1; // its label would be cut off at the edge
       const x = isLast ? WIDTH : place * wide + wide / 2;
       const name = svg("text", { x, y: HEIGHT - 4, "text-anchor": isLast ? "end" : "middle" }, label);
       return isNamed ? [bar, name] : [bar];

@@ -1,18 +1,18 @@
-// The pages of courses: what is sold, its lessons, and their videos on the way from a file to something to play.
+// Courses: list, editing, lessons and video uploads.
 
 import * as api from "./api.js";
 import { act, heading, list } from "./pages.js";
 import { ask, badge, digits, field, h, money, number, say, select, table } from "./dom.js";
 
 const LEVELS = ["beginner", "intermediate", "advanced"].map((each) => [each, each]);
-/** Milliseconds between two looks at a video that is being worked on. */
+/** Milliseconds between two reads of a video that is being transcoded. */
 const LOOK_AGAIN = 1500;
 const VIDEO = { ready: "good", processing: "warn", failed: "bad" };
 
 const cost = (course) => (course.price ? money(course.price, course.currency) : "free");
 const published = (course) => badge(course.isPublished ? "published" : "draft", course.isPublished ? "good" : "");
 
-/** The fields of a course; answers what was entered, or null. */
+/** The fields of a course; returns what was entered, or null. */
 async function askCourse(title, course, action) {
   const currency = course?.currency ?? "usd";
   const answer = await ask(
@@ -89,7 +89,7 @@ export async function course(id, again) {
       { class: "card" },
       h("p", null, `${found.level}, ${cost(found)}`),
       h("p", null, found.description || "It has no description."),
-      // Not shown here: the page loads nothing from elsewhere, and the picture is in the store.
+      // No picture: it is on the storage's host, from which the page's Content-Security-Policy loads nothing.
       found.thumbnailUrl ? h("p", null, h("a", { href: found.thumbnailUrl, target: "_blank", rel: "noreferrer" }, "Look at the picture")) : null,
       field("Picture", picture),
     ),
@@ -149,7 +149,7 @@ function lessonTable(courseId, rows, again) {
   );
 }
 
-/** A lesson's video: how it is, and the file that shall be next. It looks again by itself for as long as it is shown. */
+/** A lesson's video: its state, read again while shown, and the upload of another file. */
 function video(lesson) {
   const place = h("div", { class: "video" });
   const bar = (label, value) => h("label", null, h("span", null, `${label}, ${value} %`), h("progress", { max: 100, value }));

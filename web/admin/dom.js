@@ -1,4 +1,4 @@
-// Makes elements. Text is always text: nothing that came from a user is ever read as HTML.
+// Elements. No text is parsed as HTML.
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -21,7 +21,7 @@ export const when = (instant) =>
 
 export const number = (value) => new Intl.NumberFormat().format(value);
 
-/** An amount in the smallest unit of a currency; how many digits that has, Intl knows. */
+/** Format an amount in the smallest unit of its currency. */
 export function money(amount, currency) {
   const format = new Intl.NumberFormat(undefined, { style: "currency", currency: currency.toUpperCase() });
   return format.format(amount / 10 ** format.resolvedOptions().maximumFractionDigits);
@@ -39,7 +39,7 @@ export function say(message) {
 
 /** A table that is a list of cards on a narrow screen. `columns` are [heading, cell of a row]. */
 export function table(caption, columns, rows) {
-  if (!rows.length) return h("p", { class: "empty" }, "There is nothing here.");
+  if (!rows.length) return h("p", { class: "empty" }, "No entries.");
   return h(
     "table",
     null,
@@ -53,7 +53,7 @@ export function table(caption, columns, rows) {
   );
 }
 
-/** A form in a dialog; answers what was entered, or null. `fields` are elements with a name. */
+/** A form in a dialog; returns what was entered, or null. `fields` are elements with a name. */
 export function ask(title, fields, action, kind = "danger") {
   return new Promise((resolve) => {
     const dialog = h(

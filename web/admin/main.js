@@ -1,4 +1,4 @@
-// Owns which page is shown: the sign-in, or the one that the address names after its #.
+// Routes: the login form, or the page that the address names after its #.
 
 import * as api from "./api.js";
 import { course, courses } from "./courses.js";
@@ -37,7 +37,7 @@ async function show({ keepsFocus = false } = {}) {
     if (problem.status === 401) return;
     content = [h("h1", null, "That did not work"), h("p", { role: "alert" }, problem.message), h("button", { onclick: again }, "Try again")];
   }
-  if (turn !== shown) return; // somebody has gone on
+  if (turn !== shown) return; // another page was opened meanwhile
   main.removeAttribute("aria-busy");
   main.replaceChildren(...content);
   document.title = `${main.querySelector("h1").textContent} · Parlance admin`;
@@ -59,7 +59,7 @@ function signIn(message) {
   const form = h(
     "form",
     {
-      class: "card sign-in",
+      class: "card login",
       onsubmit: async (event) => {
         event.preventDefault();
         const { email: address, password } = Object.fromEntries(new FormData(form));

@@ -1,4 +1,4 @@
-// The pages: each answers the elements it consists of.
+// The pages: each function returns its elements.
 
 import * as api from "./api.js";
 import { chart } from "./charts.js";
@@ -8,18 +8,18 @@ const short = (id) => id.slice(0, 8);
 const person = (id) => (id ? h("a", { href: `#/users/${id}`, class: "id" }, short(id)) : "the command line");
 export const heading = (text, ...more) => h("div", { class: "row" }, h("h1", null, text), ...more);
 
-/** Do something and show the page anew; what the API refuses is said. */
-export async function act(work, told, again) {
+/** Do something and reload the page; show the API's refusal. */
+export async function act(work, message, again) {
   try {
     await work();
-    say(told);
+    say(message);
     again();
   } catch (problem) {
     say(problem.message);
   }
 }
 
-/** A list that goes on: `read(cursor)` answers a page, `draw(rows)` shows all rows so far. */
+/** A list with more pages: `read(cursor)` returns a page, `draw(rows)` shows all rows so far. */
 export async function list(read, draw) {
   const place = h("div");
   let rows = [];
@@ -36,7 +36,7 @@ export async function list(read, draw) {
   return place;
 }
 
-/** Controls whose values are in the address, so that a page can be kept and gone back to. */
+/** Filters whose values are in the address, so that a page can be bookmarked. */
 function filters(path, ...controls) {
   const go = (event) => {
     event.preventDefault();
@@ -87,7 +87,7 @@ export async function overview() {
             ["Currency", (row) => [row.currency.toUpperCase(), " ", row.live ? "" : badge("test")]],
             ["Orders", (row) => number(row.orders)],
             ["Paid", (row) => money(row.amount, row.currency)],
-            ["Given back", (row) => money(row.amountRefunded, row.currency)],
+            ["Refunded", (row) => money(row.amountRefunded, row.currency)],
           ],
           now.revenue,
         ),
@@ -138,7 +138,7 @@ export async function user(id, again) {
   const name = found.displayName ?? found.username ?? found.email;
   const banIt = async () => {
     const reason = h("textarea", { name: "reason", required: true, minlength: 3, maxlength: 500, rows: 3 });
-    const answer = await ask(`Ban ${name}?`, [h("p", null, "Their sign-ins and calls end at once."), field("Reason", reason)], "Ban");
+    const answer = await ask(`Ban ${name}?`, [h("p", null, "Their logins and calls end at once."), field("Reason", reason)], "Ban");
     if (answer) await act(() => api.ban(id, answer.reason), `${name} is banned.`, again);
   };
   const fact = (label, value) => [h("dt", null, label), h("dd", null, value ?? "none")];
@@ -259,7 +259,7 @@ function orderTable(rows, again) {
       ["Receipt", (row) => h("code", null, row.receiptId)],
       ["By", (row) => person(row.userId)],
       ["Amount", (row) => money(row.amount, row.currency)],
-      ["Given back", (row) => (row.amountRefunded ? money(row.amountRefunded, row.currency) : "nothing")],
+      ["Refunded", (row) => (row.amountRefunded ? money(row.amountRefunded, row.currency) : "nothing")],
       ["Status", (row) => [badge(row.status, PAID[row.status]), row.disputed ? badge("disputed", "bad") : null, row.inquiry ? badge("inquiry", "warn") : null, row.alerts.map((each) => badge(each, "bad"))]],
       ["", (row) => (row.status === "paid" && row.amountRefunded < row.amount ? h("button", { onclick: () => giveBack(row) }, "Refund") : null)],
     ],

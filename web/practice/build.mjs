@@ -40,7 +40,7 @@ for (const [name, text] of [...bundles, ["page.js.LICENSES.txt", licences.join(`
   if (!process.argv.includes("--check")) {
     await writeFile(path, text);
   } else if ((await readFile(path, "utf8").catch(() => "")) !== text) {
-    console.error(`web/practice/${name} is not what its source says; run: make types`);
+    console.error(`web/practice/${name} is stale; run: make types`);
     stale = 1;
   }
 }

@@ -1,4 +1,4 @@
-// Generated from asyncapi.yaml by `make types`; edit the contract, not this file.
+// Generated from asyncapi.yaml by `make types`; edit the spec, not this file.
 
 export interface components {
     schemas: {
@@ -235,7 +235,7 @@ export interface ClientEvents {
   refresh_ice: (payload: RoomRef, ack: (answer: IceAck) => void) => void;
 }
 
-/** What a client hears. */
+/** What a client receives. */
 export interface ServerEvents {
   /**
    * The search is in the queue

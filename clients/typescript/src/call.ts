@@ -1,38 +1,38 @@
-/** Owns the audio of one call: an RTCPeerConnection signalled over a Practice. For browsers. */
+/** The audio of one call: an RTCPeerConnection signalled over a Practice. For browsers. */
 import type { Candidate, MatchFound, PeerJoined, PeerLeft, ServerEvents } from "./asyncapi.ts";
 import { Refused } from "./client.ts";
 import type { Practice } from "./practice.ts";
 
 export type Role = PeerJoined["role"];
-/** Why a call is over: what `peer_left` says, or of this side: hung up, lost its room, waited in vain, went on elsewhere. */
+/** Why a call is over: the reason of `peer_left`, or this side's: it hung up, lost the room, the partner did not join, another socket replaced it. */
 export type Ending = PeerLeft["reason"] | "left" | "lost" | "cancelled" | "replaced";
 
-/** Milliseconds in which a partner who is heard sends at least one packet. */
-const LISTENING = 1_000;
-/** Milliseconds that the partner is given to answer an offer. */
-const ANSWERING = 3_000;
+/** Milliseconds in which an open audio path brings at least one packet. */
+const PACKET_WAIT_MS = 1_000;
+/** Milliseconds within which the partner answers an offer. */
+const ANSWER_WAIT_MS = 3_000;
 
 export class Call {
   readonly match: MatchFound;
-  /** The partner's voice, once it comes. */
+  /** The partner's audio, once it arrives. */
   readonly remote: Promise<MediaStream>;
   readonly ended: Promise<Ending>;
-  /** Told of the partner's voice each time it comes anew. */
+  /** Called with the partner's audio each time a new connection brings it. */
   onVoice: (voice: MediaStream) => void = () => {};
-  /** Told which part the server gave this side: whoever comes back after a reload has to say it. */
+  /** Called with the role that the server gave this side; pass it to the constructor after a reload. */
   onRole: (role: Role) => void = () => {};
   readonly #practice: Practice;
   readonly #microphone: MediaStream;
   #configuration: RTCConfiguration;
   #role: Role | undefined;
   #peer: RTCPeerConnection;
-  #heard: (voice: MediaStream) => void = () => {};
+  #resolveRemote: (voice: MediaStream) => void = () => {};
   #finish: (why: Ending) => void = () => {};
   /** Candidates that came before the description they belong to. */
   #early: Candidate[] | undefined = [];
   #offeredAt = 0;
 
-  /** `role` is that of an earlier page, which was in this call and is gone. */
+  /** `role` is that of the same learner's earlier page in this call. */
   constructor(practice: Practice, match: MatchFound, microphone: MediaStream, configuration: RTCConfiguration = {}, role?: Role) {
     this.#practice = practice;
     this.match = match;
@@ -40,19 +40,19 @@ export class Call {
     this.#configuration = { ...configuration, iceServers: match.iceServers };
     this.#role = role;
     this.remote = new Promise((resolve) => {
-      this.#heard = resolve;
+      this.#resolveRemote = resolve;
     });
     this.#peer = this.#connect();
 
-    const mend = () => this.#queue(() => this.#mend());
+    const restore = () => this.#queue(() => this.#restore());
     const handlers: Partial<ServerEvents> & { connect: () => void } = {
-      connect: mend,
+      connect: restore,
       peer_joined: (joined) => this.#queue(() => this.#joined(joined)),
       webrtc_offer: ({ sdp }) => this.#queue(() => this.#offered(sdp)),
       webrtc_answer: ({ sdp }) => this.#queue(() => this.#answered(sdp)),
       webrtc_ice: ({ candidate }) => this.#queue(() => this.#candidate(candidate)),
-      // Loaded anew, the partner has no connection and has not seen an offer that was made to the page before.
-      peer_reconnected: () => this.#queue(() => this.#mend({ again: true })),
+      // After a reload the partner has no connection, and offers sent to the earlier page are lost.
+      peer_reconnected: () => this.#queue(() => this.#restore({ again: true })),
       peer_left: ({ reason }) => this.#finish(reason),
       partner_cancelled: () => this.#finish("cancelled"),
       session_replaced: () => this.#finish("replaced"),
@@ -76,7 +76,7 @@ export class Call {
   /** Enter the room; the call begins when the partner has, too. */
   async join(): Promise<void> {
     await this.#practice.join(this.match.roomId);
-    if (this.#role !== undefined) this.#queue(() => this.#mend());
+    if (this.#role !== undefined) this.#queue(() => this.#restore());
   }
 
   /** Hang up. */
@@ -86,13 +86,13 @@ export class Call {
     await this.#practice.end();
   }
 
-  /** Begin a connection to the partner's page; the one before, if there was one, was to a page that is gone. */
+  /** Create a connection to the partner's page, instead of one to a page that is gone. */
   #connect(): RTCPeerConnection {
     const peer = new RTCPeerConnection(this.#configuration);
     this.#early = [];
     peer.addEventListener("track", ({ streams: [stream] }) => {
       if (stream === undefined) return;
-      this.#heard(stream);
+      this.#resolveRemote(stream);
       this.onVoice(stream);
     });
     for (const track of this.#microphone.getTracks()) peer.addTrack(track, this.#microphone);
@@ -105,19 +105,19 @@ export class Call {
     });
     peer.addEventListener("connectionstatechange", () => {
       const isBroken = peer.connectionState === "disconnected" || peer.connectionState === "failed";
-      if (isBroken && peer === this.#peer) this.#queue(() => this.#mend());
+      if (isBroken && peer === this.#peer) this.#queue(() => this.#restore());
     });
     return peer;
   }
 
-  #begin(): void {
+  #reconnect(): void {
     this.#peer.close();
     this.#peer = this.#connect();
   }
 
   #last: Promise<void> = Promise.resolve();
 
-  /** What is heard is done in the order in which it came, each after the one before. */
+  /** Handle events in the order in which they arrived, each after the one before. */
   #queue(work: () => Promise<void>): void {
     this.#last = this.#last.then(work).catch(this.#fail);
   }
@@ -128,22 +128,22 @@ export class Call {
 
   async #joined({ role, userId }: PeerJoined): Promise<void> {
     const mine = userId === this.match.partner.userId ? (role === "caller" ? "receiver" : "caller") : role;
-    // Both hear of the second; the first knows its part already.
-    if (this.#role === undefined) this.#take(mine);
+    // Both receive the second join; the first to join knows its role already.
+    if (this.#role === undefined) this.#setRole(mine);
     if (role === "receiver" && this.#role === "caller") await this.#offer();
   }
 
-  #take(role: Role): void {
+  #setRole(role: Role): void {
     this.#role = role;
     this.onRole(role);
   }
 
-  /** Whoever's network changed needs new paths; the voices may also have gone on all the while. */
-  async #mend({ again = false } = {}): Promise<void> {
+  /** Restart ICE, for a network that changed; nothing to do while audio still arrives. */
+  async #restore({ again = false } = {}): Promise<void> {
     if (this.#role !== "caller" || this.#peer.signalingState === "closed" || !this.#practice.socket.connected) return;
-    // A lost connection is told from several sides at once; a second offer would cross the answer to the first.
-    if (!again && Date.now() - this.#offeredAt < ANSWERING) return;
-    if (await this.#hears()) return;
+    // Several events report one lost connection; a second offer would cross the answer to the first.
+    if (!again && Date.now() - this.#offeredAt < ANSWER_WAIT_MS) return;
+    if (await this.#receivesAudio()) return;
     const { iceServers } = await this.#practice.send("refresh_ice", { roomId: this.match.roomId });
     this.#configuration = { ...this.#configuration, iceServers };
     this.#peer.setConfiguration(this.#configuration);
@@ -151,10 +151,10 @@ export class Call {
     await this.#offer();
   }
 
-  async #hears(): Promise<boolean> {
+  async #receivesAudio(): Promise<boolean> {
     if (this.#peer.remoteDescription === null) return false;
     const before = await this.#packets();
-    await new Promise((resolve) => setTimeout(resolve, LISTENING));
+    await new Promise((resolve) => setTimeout(resolve, PACKET_WAIT_MS));
     return (await this.#packets()) > before;
   }
 
@@ -172,15 +172,15 @@ export class Call {
       await this.#practice.send("webrtc_offer", { roomId: this.match.roomId, sdp: this.#sdp() });
     } catch (reason) {
       // Both may be coming back at once.
-      if (isTooEarly(reason)) setTimeout(() => this.#queue(() => this.#mend()), LISTENING);
+      if (isTooEarly(reason)) setTimeout(() => this.#queue(() => this.#restore()), PACKET_WAIT_MS);
       throw reason;
     }
-    // Only now: what was not acknowledged may not have arrived.
+    // Only now: an offer without an ack may not have arrived.
     this.#offeredAt = Date.now();
   }
 
   async #offered(sdp: string): Promise<void> {
-    if (this.#isOfAnotherPage(sdp)) this.#begin();
+    if (this.#isOfAnotherPage(sdp)) this.#reconnect();
     await this.#describe({ type: "offer", sdp });
     await this.#peer.setLocalDescription();
     await this.#practice.send("webrtc_answer", { roomId: this.match.roomId, sdp: this.#sdp() });
@@ -188,14 +188,14 @@ export class Call {
 
   async #answered(sdp: string): Promise<void> {
     if (this.#isOfAnotherPage(sdp)) {
-      this.#begin();
+      this.#reconnect();
       await this.#offer();
     } else if (this.#peer.signalingState === "have-local-offer") {
       await this.#describe({ type: "answer", sdp });
     }
   }
 
-  /** The partner's page was loaded again: it has none of the keys and counters of the connection that is here. */
+  /** Whether the partner's page was loaded again: it lacks the keys and counters of this side's connection. */
   #isOfAnotherPage(sdp: string): boolean {
     const known = this.#peer.remoteDescription?.sdp;
     return known !== undefined && origin(known) !== origin(sdp);
@@ -214,7 +214,7 @@ export class Call {
       return;
     }
     const fragment = candidate?.usernameFragment;
-    // One of a connection that has been replaced since.
+    // A candidate of a connection that has been replaced.
     if (fragment && !this.#peer.remoteDescription?.sdp.includes(`a=ice-ufrag:${fragment}`)) return;
     await this.#peer.addIceCandidate(candidate);
   }

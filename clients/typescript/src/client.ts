@@ -1,9 +1,9 @@
-/** Owns an account's sign-in: every REST operation typed, with an access token that is renewed when it ends. */
+/** The login of an account: every REST operation typed, with an access token that is renewed before it expires. */
 import createClient, { type Client } from "openapi-fetch";
 import type { Account, AuthTokens, PlatformInput, Problem, paths } from "./openapi.ts";
 import { Practice } from "./practice.ts";
 
-/** What the API or the socket refused; branch on `code`, show the message. */
+/** A refusal of the API or of an event; branch on `code`, show the message. */
 export class Refused extends Error {
   override readonly name = "Refused";
   readonly code: string;
@@ -19,22 +19,22 @@ export interface Options {
   url: string;
   /** On `web` the refresh token is a cookie that no script reads; elsewhere keep `refreshToken` where secrets are kept. */
   platform: PlatformInput;
-  /** Names this installation; the same one signs the same device in again. */
+  /** Identifies this installation; a login with the same one replaces the earlier login. */
   deviceId: string;
-  /** Of an earlier run, outside of browsers. */
+  /** The refresh token of an earlier run, outside of browsers. */
   refreshToken?: string;
-  /** Of an earlier run: shows that this installation has logged in before, so that guesses of others cannot lock it out. */
+  /** The device proof of an earlier run: this installation has logged in before, so failed logins elsewhere cannot lock it out. */
   deviceProof?: string;
-  /** Called with each new `deviceProof`; keep it, also when somebody signs out. */
+  /** Called with each new `deviceProof`; keep it, also after a logout. */
   keepDeviceProof?: (proof: string) => void;
-  /** Sent along with every request, such as a name of the program. */
+  /** Sent with every request, such as a User-Agent. */
   headers?: Record<string, string>;
 }
 
-/** Access tokens are renewed this many milliseconds before they end. */
-const MARGIN = 30_000;
-/** Answer 401 for other reasons than an access token that has ended. */
-const SIGN_IN = /\/auth\/(login|register|refresh)$/;
+/** Access tokens are renewed this many milliseconds before they expire. */
+const RENEWAL_MARGIN_MS = 30_000;
+/** Operations whose 401 does not mean an expired access token. */
+const LOGIN_PATHS = /\/auth\/(login|register|refresh)$/;
 
 export class Parlance {
   readonly url: string;
@@ -46,7 +46,7 @@ export class Parlance {
   readonly #keepDeviceProof: (proof: string) => void;
   readonly #device: { platform: PlatformInput; deviceId: string };
   #accessToken: string | undefined;
-  #endsAt = 0;
+  #expiresAt = 0;
   #refreshing: Promise<string> | undefined;
 
   constructor({ url, platform, deviceId, refreshToken, deviceProof, keepDeviceProof, headers = {} }: Options) {
@@ -78,12 +78,12 @@ export class Parlance {
     this.#accessToken = this.refreshToken = this.account = undefined;
   }
 
-  /** An access token that still holds for a while. */
+  /** An access token that is valid for at least half a minute. */
   async accessToken(): Promise<string> {
-    return this.#accessToken !== undefined && Date.now() < this.#endsAt - MARGIN ? this.#accessToken : this.refresh();
+    return this.#accessToken !== undefined && Date.now() < this.#expiresAt - RENEWAL_MARGIN_MS ? this.#accessToken : this.refresh();
   }
 
-  /** Exchange the refresh token. It works once, so whoever asks at the same time shares one exchange. */
+  /** Exchange the refresh token. It works once, so simultaneous calls share one exchange. */
   refresh(): Promise<string> {
     this.#refreshing ??= this.#exchange().finally(() => {
       this.#refreshing = undefined;
@@ -91,7 +91,7 @@ export class Parlance {
     return this.#refreshing;
   }
 
-  /** Open the socket on which partners are found and calls are signalled. */
+  /** Open the Socket.IO connection for matchmaking and signaling. */
   practise(): Practice {
     return new Practice(this.url, {
       current: () => this.accessToken(),
@@ -109,7 +109,7 @@ export class Parlance {
 
   #keep(tokens: AuthTokens): Account {
     this.#accessToken = tokens.accessToken;
-    this.#endsAt = Date.now() + tokens.expiresIn * 1000;
+    this.#expiresAt = Date.now() + tokens.expiresIn * 1000;
     this.refreshToken = tokens.refreshToken;
     if (tokens.deviceProof !== undefined) {
       this.deviceProof = tokens.deviceProof;
@@ -121,12 +121,12 @@ export class Parlance {
 
   async #fetch(request: Request): Promise<Response> {
     const token = this.#accessToken;
-    if (SIGN_IN.test(new URL(request.url).pathname)) return fetch(request);
+    if (LOGIN_PATHS.test(new URL(request.url).pathname)) return fetch(request);
     const again = request.clone();
     if (token !== undefined) request.headers.set("Authorization", `Bearer ${token}`);
     const response = await fetch(request);
     if (response.status !== 401) return response;
-    // Somebody else may have renewed it meanwhile.
+    // Another request may have renewed it meanwhile.
     const renewed = token === this.#accessToken ? await this.refresh() : this.#accessToken;
     again.headers.set("Authorization", `Bearer ${renewed}`);
     return fetch(again);

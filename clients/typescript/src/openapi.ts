@@ -1,4 +1,4 @@
-// Generated from openapi.yaml by `make types`; edit the contract, not this file.
+// Generated from openapi.yaml by `make types`; edit the spec, not this file.
 
 export interface paths {
     "/health": {
@@ -653,7 +653,7 @@ export interface paths {
         /**
          * Read the dashboard's statistics
          * @description Computed every few seconds for all readers; `madeAt` is the time. Days and hours are UTC. While
-         *     Redis is away, `live.searches` is null.
+         *     Redis is unavailable, `live.searches` is null.
          */
         get: operations["handlers.admin.stats"];
         put?: never;

@@ -1,4 +1,4 @@
-/** Owns the socket: events and acks as asyncapi.yaml types them, and a room that outlives a lost connection. */
+/** The Socket.IO connection: events and acks typed by asyncapi.yaml, and a room that outlives a lost connection. */
 import { type Socket, io } from "socket.io-client";
 import type { ClientEvents, FindPartner, MatchFound, ServerEvents } from "./asyncapi.ts";
 import { Refused } from "./client.ts";
@@ -6,7 +6,7 @@ import { Refused } from "./client.ts";
 export type ClientEvent = keyof ClientEvents;
 export type Payload<E extends ClientEvent> = Parameters<ClientEvents[E]>[0];
 export type Answer<E extends ClientEvent> = Parameters<Parameters<ClientEvents[E]>[1]>[0];
-/** What an ack adds when the event was taken. */
+/** What an ack adds when the event was accepted. */
 export type Success<E extends ClientEvent> = Extract<Answer<E>, { ok: true }>;
 
 export interface AccessTokens {
@@ -14,21 +14,21 @@ export interface AccessTokens {
   renewed(): Promise<string>;
 }
 
-/** Milliseconds that an ack may take. */
-const PATIENCE = 10_000;
+/** Milliseconds within which an ack arrives. */
+const ACK_TIMEOUT_MS = 10_000;
 // Compared as text, for a server may be older or newer than these types.
 const ENDS_SEARCH = ["search_expired", "session_replaced"];
-/** After these the room is over for this socket: the other side left, or another socket of this account took it. */
+/** Events that end the room for this socket: the partner left, or another socket of this account replaced it. */
 const ENDS_ROOM = ["peer_left", "partner_cancelled", "session_replaced"];
 
 export class Practice {
-  /** Hear events here: `socket.on("peer_left", ({ reason }) => ...)`. */
+  /** Listen for events here: `socket.on("peer_left", ({ reason }) => ...)`. */
   readonly socket: Socket<ServerEvents, ClientEvents>;
-  /** Told when the room could not be entered again after the connection was lost. */
+  /** Called when the room could not be joined again after the connection was lost. */
   onLost: (reason: Refused) => void = () => {};
   #room: string | undefined;
-  /** The number of the last signaling event heard in this room, so that the server knows what was missed. */
-  #heard: number | undefined;
+  /** The number of the last signaling event received in this room, so that the server can send what was missed. */
+  #lastSeq: number | undefined;
 
   constructor(url: string, tokens: AccessTokens) {
     let refused = false;
@@ -38,7 +38,7 @@ export class Practice {
       forceNew: true,
       // A call waits for its lost side for seconds only: the first attempt comes soon, the next ones are spread out.
       reconnectionDelay: 250,
-      // Asked at every attempt: a connection may come back after its token has ended.
+      // Called at every attempt: the token may have expired since the last one.
       auth: (give) => {
         void (refused ? tokens.renewed() : tokens.current()).then(
           (token) => give({ token }),
@@ -55,7 +55,7 @@ export class Practice {
     });
     this.socket.on("resync", enterAgain);
     this.socket.on("connect_error", ({ message }) => {
-      // What the server refuses is not tried again by itself; a token that it no longer takes is worth one more try.
+      // socket.io-client does not retry after a refusal; an expired token is worth one more attempt.
       if (message === "unauthenticated" && !refused) {
         refused = true;
         this.socket.connect();
@@ -64,7 +64,7 @@ export class Practice {
     this.socket.onAny((event: string, payload: unknown) => {
       if (ENDS_ROOM.includes(event)) this.#leave();
       if (typeof payload === "object" && payload !== null && "seq" in payload && typeof payload.seq === "number") {
-        this.#heard = payload.seq;
+        this.#lastSeq = payload.seq;
       }
     });
   }
@@ -73,8 +73,8 @@ export class Practice {
   async send<E extends ClientEvent>(event: E, payload: Payload<E>): Promise<Success<E>> {
     const answer = await new Promise<Answer<E>>((resolve, reject) => {
       const acknowledged = (late: Error | null, answer: Answer<E>) => (late ? reject(late) : resolve(answer));
-      // TypeScript does not see through E that the two belong together; the signature above does.
-      this.socket.timeout(PATIENCE).emit(event, ...([payload, acknowledged] as never));
+      // TypeScript cannot relate the two through E; the signature above does.
+      this.socket.timeout(ACK_TIMEOUT_MS).emit(event, ...([payload, acknowledged] as never));
     });
     if (!answer.ok) throw new Refused(answer.error.code, answer.error.message);
     return answer as Success<E>;
@@ -98,7 +98,7 @@ export class Practice {
       const abort = () => {
         this.send("cancel_search", {}).then(
           () => settle(() => reject(signal?.reason)),
-          // Too late: the match is on its way.
+          // Too late: the match was already made.
           () => {},
         );
       };
@@ -107,13 +107,13 @@ export class Practice {
     });
   }
 
-  /** Enter a room, and enter it again whenever the connection comes back, until the call ends. */
+  /** Join a room, and join it again after each reconnection, until the call ends. */
   async join(roomId: string): Promise<Success<"join_room">> {
-    this.#heard = undefined;
+    this.#lastSeq = undefined;
     const answer = await this.#enter(roomId);
     this.#room = roomId;
-    // From now on nothing heard means that all was missed.
-    this.#heard ??= 0;
+    // From now on no number means that all events were missed.
+    this.#lastSeq ??= 0;
     return answer;
   }
 
@@ -129,11 +129,11 @@ export class Practice {
   }
 
   #enter(roomId: string): Promise<Success<"join_room">> {
-    return this.send("join_room", this.#heard === undefined ? { roomId } : { roomId, after: this.#heard });
+    return this.send("join_room", this.#lastSeq === undefined ? { roomId } : { roomId, after: this.#lastSeq });
   }
 
   #leave(): void {
-    this.#room = this.#heard = undefined;
+    this.#room = this.#lastSeq = undefined;
   }
 
   #lose(reason: Refused): void {

@@ -1,9 +1,9 @@
-/** One learner's browser page, for tests/e2e: the whole client with a microphone, and what the browser measures. */
+/** A learner's browser page for tests/e2e: the client with a microphone, and the browser's measurements. */
 import { Call } from "../src/call.ts";
 import { Parlance, value } from "../src/client.ts";
 import type { Practice } from "../src/practice.ts";
 
-export interface Heard {
+export interface Received {
   packets: number;
   energy: number;
   seconds: number;
@@ -44,8 +44,8 @@ class Page {
     return match.partner.userId;
   }
 
-  async heard(): Promise<Heard> {
-    const seen: Heard = { packets: 0, energy: 0, seconds: 0, path: [] };
+  async received(): Promise<Received> {
+    const seen: Received = { packets: 0, energy: 0, seconds: 0, path: [] };
     const report = await this.#call?.peer.getStats();
     report?.forEach((entry) => {
       if (entry.type === "inbound-rtp" && entry.kind === "audio") {

@@ -1,5 +1,5 @@
-/** Two learners make a call through the client, as a program would; prints what they saw as JSON.
- * Usage: two_learners.ts <URL of the API> <address to come from, as a proxy would say> */
+/** Two learners make a call through the client; prints what they saw as JSON.
+ * Usage: two_learners.ts <URL of the API> <client address for X-Forwarded-For> */
 import { randomUUID } from "node:crypto";
 import { Parlance, Refused, value } from "../src/client.ts";
 import type { Practice } from "../src/practice.ts";
@@ -108,8 +108,8 @@ const matches = await Promise.all(others.map((phone) => phone.findPartner({ topi
 await Promise.all(others.map((phone, index) => phone.join(matches[index]?.roomId ?? "")));
 const sent: unknown[] = [];
 dropped.socket.onAnyOutgoing((event, payload) => event === "join_room" && sent.push(payload));
-const heard: unknown[] = [];
-dropped.socket.on("webrtc_ice", ({ candidate }) => heard.push(candidate?.candidate));
+const received: unknown[] = [];
+dropped.socket.on("webrtc_ice", ({ candidate }) => received.push(candidate?.candidate));
 const say = (...texts: string[]) =>
   Promise.all(
     texts.map((candidate) => waiting.send("webrtc_ice", { roomId: matches[1]?.roomId ?? "", candidate: { candidate } })),
@@ -124,8 +124,8 @@ dropped.socket.io.engine.close();
 await away;
 await say("after", "it");
 seen.afterDrop = await outcome;
-if (seen.afterDrop === "back") while (heard.length < 4) await new Promise((resolve) => setTimeout(resolve, 10));
-seen.heard = heard;
+if (seen.afterDrop === "back") while (received.length < 4) await new Promise((resolve) => setTimeout(resolve, 10));
+seen.received = received;
 seen.askedAgain = sent.length === 1 && (sent[0] as { roomId: string }).roomId === matches[0]?.roomId;
 for (const phone of others) phone.close();
 console.log(JSON.stringify(seen));

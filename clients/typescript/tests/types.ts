@@ -18,7 +18,7 @@ export async function refusedByTheCompiler(parlance: Parlance, practice: Practic
     // A level that is new later is a text too, and those known today are named.
     match.partner.level satisfies string;
     match.partner.level === "beginner";
-    // @ts-expect-error no e-mail address leaves the house
+    // @ts-expect-error profiles have no e-mail address
     match.partner.email;
   });
   // @ts-expect-error the server sends no such event

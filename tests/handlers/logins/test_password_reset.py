@@ -142,7 +142,7 @@ async def test_failed_mail_is_retried_with_a_valid_link(deployment: Deployment, 
     await request_reset(http, email)
     due = "UPDATE procrastinate_jobs SET scheduled_at = now() WHERE status = 'todo' AND args->>'email' = :email"
     waiting = "SELECT attempts, scheduled_at > now() AS later FROM procrastinate_jobs WHERE args->>'email' = :email"
-    deployment.outbox.broken = ConnectionError("the provider is away")
+    deployment.outbox.broken = ConnectionError("the provider is unavailable")
     try:
         for attempt in (1, 2):
             await run_jobs(deployment.services)

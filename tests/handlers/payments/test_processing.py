@@ -49,7 +49,7 @@ async def test_delayed_payment_makes_the_order_processing(
     assert problem(await buy(ada, course)) == (409, "payment_pending")
     assert problem(await buy(ada, course, str(uuid.uuid4()))) == (409, "payment_pending")
     assert problem(await ada.http.post(f"/courses/{course}/enroll")) == (409, "payment_pending")
-    # Nor where the provider is away: as far as anybody knows the money is on its way.
+    # Nor during an outage of the provider: the money may be in transfer.
     provider.failure = errors.Unavailable()
     assert problem(await buy(ada, course)) == (409, "payment_pending")
     provider.failure = None

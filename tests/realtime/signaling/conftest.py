@@ -1,4 +1,4 @@
-"""Signaling is tested on its fast path and without it, on one process and across two: clients notice no difference."""
+"""Signaling on the fast lane and without it, on one process and across two, with equal results for clients."""
 
 from __future__ import annotations
 

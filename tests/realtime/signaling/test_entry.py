@@ -119,7 +119,7 @@ async def test_foreign_room_answers_like_a_missing_one(make_phone: MakePhone) ->
     shouted = {"roomId": theirs["roomId"].upper()}
     received = [len(ada.received), len(bob.received)]
 
-    async def acks_of(phone: Phone, room: Room) -> list[dict[str, Any]]:
+    async def read_acks(phone: Phone, room: Room) -> list[dict[str, Any]]:
         phone.received.clear()
         acks = [
             await phone.send("join_room", room),
@@ -132,13 +132,13 @@ async def test_foreign_room_answers_like_a_missing_one(make_phone: MakePhone) ->
         return acks
 
     for stranger in (eve, mallory):
-        foreign = await acks_of(stranger, theirs)
+        foreign = await read_acks(stranger, theirs)
         assert [ack_code(ack) for ack in foreign] == ["not_in_room"] * 5
-        assert foreign == await acks_of(stranger, missing) == await acks_of(stranger, shouted)
+        assert foreign == await read_acks(stranger, missing) == await read_acks(stranger, shouted)
     # The same for matched who are in a call of their own, which goes on.
     own = await call(eve, mallory)
     for stranger in (eve, mallory):
-        assert await acks_of(stranger, theirs) == await acks_of(stranger, missing) == foreign
+        assert await read_acks(stranger, theirs) == await read_acks(stranger, missing) == foreign
     assert await eve.send("webrtc_offer", {**own, "sdp": "v=0 own"}) == {"ok": True}
     assert (await mallory.wait_for("webrtc_offer"))["sdp"] == "v=0 own"
     assert await ada.send("webrtc_offer", {**theirs, "sdp": "v=0 theirs"}) == {"ok": True}

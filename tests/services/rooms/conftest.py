@@ -37,7 +37,7 @@ def make_entry(container: Container) -> MakeEntry:
         nonlocal made
         made += 1
         user_id = user or str(uuid.uuid4())
-        socket = f"{worker or container.bus.worker_id}.{uuid.uuid4().hex}"
+        socket = f"{worker or container.bus.process_id}.{uuid.uuid4().hex}"
         card: PartnerCard = {"displayName": "Ada", "avatarUrl": None, "level": "beginner"}
         return {
             "userId": user_id,

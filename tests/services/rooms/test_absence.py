@@ -7,7 +7,7 @@ import uuid
 from datetime import timedelta
 
 from container import Container
-from services.calls.room_state import ClosedRoom, ParticipantAway
+from services.calls.room_state import ClosedRoom, ParticipantAway, PresentParticipant
 from services.calls.rooms import Rooms
 from testing.calls import empty_queue
 from testing.rooms import MakeEntry, begin_call, find, match_entries
@@ -76,18 +76,16 @@ async def test_lost_room_is_restored_once(container: Container, rooms: Rooms, ma
     await empty_queue(container)
     both = one["userId"], other["userId"]
     hour = timedelta(hours=1)
-    await rooms.restore_room(
-        room_id, "session", both, is_call=True, remaining=hour, participant_id=one["userId"], socket_id="w.one", joins=1
-    )
+    present = PresentParticipant(one["userId"], "w.one", joins=1)
+    await rooms.restore_room(room_id, "session", both, is_call=True, remaining=hour, participant=present)
     assert await rooms.restore_room(room_id, "session", both, is_call=True, remaining=hour)
     joined = await rooms.join(room_id, other["userId"], "w.other")
     assert joined.was_call and joined.peer_socket_id == "w.one"
     assert await container.redis.zrange("match:due", 0, -1) == [f"room:{room_id}"]
     # One that was closed a moment ago stays so.
     await rooms.close(room_id, one["userId"])
-    await rooms.restore_room(
-        room_id, "session", both, is_call=True, remaining=hour, participant_id=other["userId"], socket_id="w.other"
-    )
+    present = PresentParticipant(other["userId"], "w.other")
+    await rooms.restore_room(room_id, "session", both, is_call=True, remaining=hour, participant=present)
     assert await rooms.get_room_id(one["userId"]) is None and await rooms.get_room_id(other["userId"]) is None
     # A user who is in another room by now is not put back into this one.
     await find(rooms, third := make_entry("advanced"))

@@ -1,4 +1,4 @@
-"""A match between two users without sockets, for tests that drive the signaling service themselves."""
+"""A match of two users without sockets, for tests of the signaling service."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def matched(container: Container, make_learner: Any) -> Matched:
     """The ids of the two users, and their room."""
     one, other = [(await make_learner()).id for _ in range(2)]
     for user_id in (one, other):
-        socket_id = f"{container.bus.worker_id}.{user_id}"
+        socket_id = f"{container.bus.process_id}.{user_id}"
         container.matchmaking.connect(socket_id)
         outcome = await container.matchmaking.find_partner(user_id, socket_id, level="all", topic=None)
     assert isinstance(outcome, Match)

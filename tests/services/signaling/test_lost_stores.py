@@ -1,4 +1,4 @@
-"""Calls while a store is away: rows that are written later, rooms that Redis has lost."""
+"""Calls during an outage of a store: rows that are written later, rooms that Redis has lost."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from testing.signaling_stack import (
 
 
 async def test_join_row_is_written_with_its_own_time(container: Container, matched: Matched) -> None:
-    """PostgreSQL is away when both have joined: the row is written a minute later, and says when they joined."""
+    """PostgreSQL is unavailable when both join: the row is written a minute later, with the time of the join."""
     one, other, room_id = matched
     history = UnavailableHistory(container.database)
     stack = SignalingStack(container, history=history)
@@ -37,7 +37,7 @@ async def test_join_row_is_written_with_its_own_time(container: Container, match
     assert (joined.role, joined.peer_socket_id, joined.is_reconnect) == ("receiver", "w.one", False)
     began = datetime.now(UTC)
     await age_room(container, room_id, 60)
-    history.is_away = False
+    history.is_unavailable = False
     assert len(await make_due(container, f"begin:{room_id}")) == 1
     assert [outcome async for outcome in stack.recovery.handle_deadlines()] == []
     made = await call_row(container, room_id)
@@ -47,7 +47,7 @@ async def test_join_row_is_written_with_its_own_time(container: Container, match
 
 
 async def test_call_during_an_outage_is_recorded_as_it_was(container: Container, matched: Matched) -> None:
-    """A call begins, lasts 90 seconds and ends while PostgreSQL is away; a minute later its row says so."""
+    """A call starts, lasts 90 seconds and ends during an outage of PostgreSQL; its row is written a minute later."""
     one, other, room_id = matched
     history = UnavailableHistory(container.database)
     stack = SignalingStack(container, history=history)
@@ -58,7 +58,7 @@ async def test_call_during_an_outage_is_recorded_as_it_was(container: Container,
     await stack.signaling.end_call(one, "w.one", room_id)
     ended = datetime.now(UTC)
     await age_room(container, room_id, 60)
-    history.is_away = False
+    history.is_unavailable = False
     # The end is written before the beginning.
     assert len(await make_due(container, f"end:{room_id}")) == 1
     assert [outcome async for outcome in stack.recovery.handle_deadlines()] == []
@@ -101,7 +101,7 @@ async def test_hang_up_of_a_lost_room_ends_the_call(container: Container, interr
 async def test_lost_room_ends_when_a_member_searches_again(container: Container, interrupted: Interrupted) -> None:
     stack, (one, other, room_id) = interrupted
     await stack.signaling.disconnect(other, "w.other")
-    container.matchmaking.connect(socket := f"{container.bus.worker_id}.again")
+    container.matchmaking.connect(socket := f"{container.bus.process_id}.again")
     await container.matchmaking.find_partner(other, socket, level="all", topic=None)
     assert [outcome async for outcome in stack.recovery.restore_data()] == []
     ended = await call_row(container, room_id)

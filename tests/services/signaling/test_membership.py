@@ -1,4 +1,4 @@
-"""Who is in a room, as the signaling service knows it: reordered, late and missing messages between processes."""
+"""Membership of a room in the signaling service: reordered, late and missing messages between processes."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ async def test_disconnect_of_another_device_is_ignored(container: Container, mat
     for user_id, socket in ((one, "w.one"), (other, "w.other")):
         await signaling.join_room(user_id, socket, room_id)
     await bus.release()
-    for socket in ("w.tablet", f"{container.bus.worker_id}.{one}"):
+    for socket in ("w.tablet", f"{container.bus.process_id}.{one}"):
         assert await signaling.disconnect(one, socket) is None
     assert bus.held == [] and offer(signaling, "w.one", room_id) == "w.other"
     made = await call_row(container, room_id)
@@ -118,7 +118,7 @@ async def test_reordered_join_events_last_wins(container: Container, matched: Ma
     bus.held.reverse()
     await bus.release()
     assert offer(signaling, "w.one", room_id) == "w.2"
-    # A device that takes the call back is not put out by the news that it was once replaced.
+    # A late message about its earlier replacement does not remove a device that resumed the call.
     await signaling.join_room(other, "w.1", room_id)
     replaced = [("w.1", "unseat", (room_id, 3)), *bus.held]
     bus.held[:] = replaced

@@ -22,7 +22,7 @@ from wire import events
 async def test_replay_after_both_dropped(
     container: Container, matched: Matched, first: str, reports_last_seq: bool
 ) -> None:
-    """Both drop; each signal arrives once and in order, in whichever order the two return."""
+    """Both drop; each signal arrives once and in order, in either order of return."""
     one, other, room_id = matched
     stack = SignalingStack(container, bus=LocalBus())
     signaling = stack.signaling

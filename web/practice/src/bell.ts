@@ -1,4 +1,4 @@
-/** Tells what happened: how much of it is unread, what arrives now, and the list. */
+/** Notifications: the number of unread ones, those that arrive now, and the list. */
 import type { ServerEvents } from "../../../clients/typescript/src/asyncapi.ts";
 import { value } from "../../../clients/typescript/src/client.ts";
 import type { Notification } from "../../../clients/typescript/src/openapi.ts";
@@ -7,10 +7,10 @@ import { h, pages, place, say, show } from "./dom.ts";
 import { parlance } from "./session.ts";
 import { sentence, when } from "./words.ts";
 
-type Told = Notification | Parameters<ServerEvents["notification"]>[0];
+type Shown = Notification | Parameters<ServerEvents["notification"]>[0];
 
-/** Where a notification leads; one of a type that is newer than this page leads nowhere. */
-function lead({ type, data }: Told): [href: string, words: string] | undefined {
+/** The link of a notification; none for a type that is newer than this page. */
+function findTarget({ type, data }: Shown): [href: string, words: string] | undefined {
   if (type === "payment_success" && data?.["courseId"]) return [`#/courses/${data["courseId"]}`, "Open the course"];
   if (type === "payment_failed" && data?.["courseId"]) return [`#/courses/${data["courseId"]}`, "Go to the course"];
   if (type === "achievement") return ["#/calls", "See how far you have come"];
@@ -25,20 +25,20 @@ export class Bell {
 
   constructor(socket: Practice["socket"]) {
     this.#count(0);
-    // While it was away something may have happened.
+    // Notifications may have come while the connection was lost.
     socket.on("connect", () => void this.#read({ limit: 1 }).catch(() => undefined));
-    socket.on("notification", (told) => this.#hear(told));
+    socket.on("notification", (notification) => this.#receive(notification));
   }
 
   show(): void {
-    const [box, list] = pages<Told>({
+    const [box, list] = pages<Shown>({
       name: "Notifications, the latest first",
       kind: "rows",
-      nothing: "Nothing yet. Payments, streaks and news will stand here.",
+      nothing: "Nothing yet. Payments, streaks and messages appear here.",
       more: "Show older ones",
       read: (query) => this.#read(query),
-      row: (told) => this.#row(told),
-      failed: (reason) => say(sentence(reason), "trouble"),
+      row: (notification) => this.#row(notification),
+      failed: (reason) => say(sentence(reason), "alert"),
     });
     this.#list = list;
     const all = h("button", { id: "read-all", hidden: this.#unread === 0, click: () => void this.#readAll(list) }, "Mark all as read");
@@ -59,50 +59,50 @@ export class Bell {
     if (all) all.hidden = unread === 0;
   }
 
-  #hear(told: Told): void {
+  #receive(notification: Shown): void {
     this.#count(this.#unread + 1);
-    if (this.#list?.isConnected) this.#list.prepend(this.#row(told));
-    // The call itself says that the partner is here.
-    if (told.type === "match_found") return;
-    // Where there is no way to other views, as in a call, none is offered.
-    const link = place("nav").hidden ? undefined : this.#link(told);
-    place("told").replaceChildren(h("strong", {}, told.title), ` ${told.body} `, link ?? "");
+    if (this.#list?.isConnected) this.#list.prepend(this.#row(notification));
+    // The view of the call shows the match already.
+    if (notification.type === "match_found") return;
+    // Without navigation, as in a call, no link to another view.
+    const link = place("nav").hidden ? undefined : this.#link(notification);
+    place("notification").replaceChildren(h("strong", {}, notification.title), ` ${notification.body} `, link ?? "");
   }
 
-  #link(told: Told): HTMLAnchorElement | undefined {
-    const [href, words] = lead(told) ?? [];
-    return href && words ? h("a", { href, click: () => void this.#mark(told).catch(() => undefined) }, words) : undefined;
+  #link(notification: Shown): HTMLAnchorElement | undefined {
+    const [href, words] = findTarget(notification) ?? [];
+    return href && words ? h("a", { href, click: () => void this.#mark(notification).catch(() => undefined) }, words) : undefined;
   }
 
-  #row(told: Told): HTMLLIElement {
+  #row(notification: Shown): HTMLLIElement {
     const mark = async () => {
       try {
-        const changed = this.#row(await this.#mark(told));
+        const changed = this.#row(await this.#mark(notification));
         row.replaceWith(changed);
         // The button is gone, and the focus would be lost.
         changed.focus();
       } catch (reason) {
-        say(sentence(reason), "trouble");
+        say(sentence(reason), "alert");
       }
     };
     const row: HTMLLIElement = h(
       "li",
-      { class: told.read ? "" : "unread", tabindex: "-1" },
+      { class: notification.read ? "" : "unread", tabindex: "-1" },
       h(
         "div",
         {},
-        h("p", {}, !told.read && h("span", { class: "new" }, "New"), h("strong", {}, told.title)),
-        h("p", {}, told.body),
-        h("p", { class: "soft" }, when(told.createdAt)),
-        h("div", { class: "row" }, this.#link(told), !told.read && h("button", { "aria-label": `Mark as read: ${told.title}`, click: () => void mark() }, "Mark as read")),
+        h("p", {}, !notification.read && h("span", { class: "new" }, "New"), h("strong", {}, notification.title)),
+        h("p", {}, notification.body),
+        h("p", { class: "soft" }, when(notification.createdAt)),
+        h("div", { class: "row" }, this.#link(notification), !notification.read && h("button", { "aria-label": `Mark as read: ${notification.title}`, click: () => void mark() }, "Mark as read")),
       ),
     );
     return row;
   }
 
-  async #mark(told: Told): Promise<Told> {
-    if (told.read) return told;
-    const path = { notificationId: told.id };
+  async #mark(notification: Shown): Promise<Shown> {
+    if (notification.read) return notification;
+    const path = { notificationId: notification.id };
     const changed = value(await parlance.rest.PATCH("/notifications/{notificationId}/read", { params: { path } }));
     await this.#read({ limit: 1 });
     return changed;
@@ -114,7 +114,7 @@ export class Bell {
       this.show();
       say("All are read.");
     } catch (reason) {
-      say(sentence(reason), "trouble");
+      say(sentence(reason), "alert");
       list.focus();
     }
   }

@@ -1,19 +1,19 @@
-/** Taking a course: at once where it is free, otherwise over the pages of a payment provider, and back. */
+/** Enrollment: at once in a free course, otherwise through the checkout of a payment provider. */
 import { value } from "../../../clients/typescript/src/client.ts";
 import { h, show } from "./dom.ts";
 import { parlance } from "./session.ts";
 
-/** What was being bought when the provider's page was opened, so that the way back leads to its course. */
+/** The order whose checkout was opened, for the way back to its course. */
 interface Order {
   orderId: string;
   courseId: string;
 }
 const ORDER = "order";
-/** Milliseconds between two looks at an order, and how many are taken. */
-const PAUSE = 1_000;
-const LOOKS = 120;
+/** Milliseconds between two reads of an order, and their number. */
+const POLL_INTERVAL_MS = 1_000;
+const MAX_POLLS = 120;
 
-/** Enrol; answer whether the course is open, or the provider's page is on its way. */
+/** Enroll; return true if the course is open, false if the browser leaves for the checkout. */
 export async function enrol(courseId: string): Promise<boolean> {
   const answer = value(await parlance.rest.POST("/courses/{courseId}/enroll", { params: { path: { courseId } } }));
   if (answer.enrolled || !answer.url || !answer.orderId) return true;
@@ -30,7 +30,7 @@ function back(order: Order | undefined): HTMLAnchorElement {
   return h("a", { class: "button", href: order ? `#/courses/${order.courseId}` : "#/courses" }, order ? "Go to the course" : "Go to the courses");
 }
 
-/** The course opens when the provider has told, not when the browser comes back: so this waits for it. */
+/** Show the order until it is paid: the provider's webhook opens the course, not the browser's return. */
 export function paid(): void {
   const order = bought();
   const state = h("p", { role: "status" }, "The payment is on its way to us. Your course opens as soon as the payment provider has confirmed it, mostly within seconds.");
@@ -40,7 +40,7 @@ export function paid(): void {
 }
 
 async function confirmed({ orderId }: Order, state: HTMLElement, link: HTMLElement): Promise<void> {
-  for (let look = 0; look < LOOKS && state.isConnected; look += 1) {
+  for (let poll = 0; poll < MAX_POLLS && state.isConnected; poll += 1) {
     const { data } = await parlance.rest.GET("/payments/orders/{orderId}", { params: { path: { orderId } } }).catch(() => ({ data: undefined }));
     if (data?.status === "paid") {
       localStorage.removeItem(ORDER);
@@ -56,7 +56,7 @@ async function confirmed({ orderId }: Order, state: HTMLElement, link: HTMLEleme
       state.textContent = "The payment did not go through. You can try again from the course.";
       return;
     }
-    await new Promise((resolve) => setTimeout(resolve, PAUSE));
+    await new Promise((resolve) => setTimeout(resolve, POLL_INTERVAL_MS));
   }
   state.textContent = "The payment takes longer than usual. This page shows when it has arrived.";
 }

@@ -1,16 +1,16 @@
-/** What there is to learn: the courses one takes, all that there are, and one of them with its lessons. */
+/** The learner's courses, all courses, and one course with its lessons. */
 import { Refused, value } from "../../../clients/typescript/src/client.ts";
 import type { Course, Lesson, LessonProgress, TakenCourse } from "../../../clients/typescript/src/openapi.ts";
 import { enrol } from "./buying.ts";
-import { form, h, hush, pages, say, show } from "./dom.ts";
+import { form, h, clearMessages, pages, say, show } from "./dom.ts";
 import { parlance } from "./session.ts";
 import { duration, money, sentence } from "./words.ts";
 
 export const price = ({ price, currency }: Course) => (price ? money(price, currency) : "free");
 const level = ({ level }: Course) => `${level} English`;
-const failed = (reason: unknown) => say(sentence(reason), "trouble");
+const failed = (reason: unknown) => say(sentence(reason), "alert");
 
-/** The picture of a course; where there is none, its first letter on a ground. */
+/** The picture of a course, or the first letter of its title without one. */
 function picture({ title, thumbnailUrl }: Course): HTMLElement {
   const image = thumbnailUrl && h("img", { src: thumbnailUrl, alt: "", loading: "lazy", error: (event) => (event.target as Element).remove() });
   return h("div", { class: "picture", "aria-hidden": "true" }, title.slice(0, 1).toUpperCase(), image);
@@ -62,13 +62,13 @@ function isMine(reason: unknown): true {
   throw reason;
 }
 
-/** How one gets into a course. */
-function door(course: Course): HTMLElement {
+/** The button that buys a course or enrolls in it. */
+function enrollment(course: Course): HTMLElement {
   const button = course.price ? `Buy for ${price(course)}` : "Enrol for free";
   const take = async () => {
-    hush();
+    clearMessages();
     try {
-      // Bought in another window, it is open all the same.
+      // A course bought in another window is open too.
       if (!(await enrol(course.id).catch(isMine))) return;
       const again = await read(course.id);
       again();
@@ -80,7 +80,7 @@ function door(course: Course): HTMLElement {
   return h("div", { class: "card" }, h("p", {}, course.price ? "You pay on the page of our payment provider, and come back here." : "All lessons open at once."), form([], button, take));
 }
 
-/** Read a course and how far one has come. */
+/** Read a course and the learner's progress. */
 async function read(courseId: string): Promise<() => void> {
   const params = { params: { path: { courseId } } };
   const [found, lessons, mine] = await Promise.all([
@@ -100,9 +100,9 @@ async function read(courseId: string): Promise<() => void> {
         h("p", { class: "soft" }, `${level(found)} · ${found.enrolled ? "yours" : price(found)}`),
         h("p", { class: "text" }, found.description),
         found.enrolled && progress(mine.completedLessons, mine.totalLessons),
-        found.enrolled && next && h("a", { class: "button primary", href: `#/lessons/${next.id}` }, `${mine.completedLessons || of(next.id)?.watchSeconds ? "Go on with" : "Begin with"} “${next.title}”`),
+        found.enrolled && next && h("a", { class: "button primary", href: `#/lessons/${next.id}` }, `${mine.completedLessons || of(next.id)?.watchSeconds ? "Continue with" : "Begin with"} “${next.title}”`),
       ),
-      !found.enrolled && door(found),
+      !found.enrolled && enrollment(found),
       h(
         "section",
         { class: "card" },

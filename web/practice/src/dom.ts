@@ -1,4 +1,4 @@
-/** Makes elements. Text is text: nothing here, or on this page, parses HTML. */
+/** Elements. No text on this page is parsed as HTML. */
 
 type Child = Node | string | false | null | undefined;
 type Attributes = Record<string, string | boolean | ((event: Event) => void)>;
@@ -22,8 +22,8 @@ export function place(id: string): HTMLElement {
 
 let leave: (() => void) | undefined;
 
-/** Do something when the view that is shown now gives way to another. */
-export function uponLeaving(work: () => void): void {
+/** Call `work` when another view replaces the one that is shown. */
+export function onLeave(work: () => void): void {
   leave = work;
 }
 
@@ -38,34 +38,34 @@ export function show(title: string, ...children: Child[]): void {
   scrollTo(0, 0);
 }
 
-/** Say something that is read out at once and stays until the next. */
-export function say(sentence: string, kind: "news" | "trouble" = "news"): void {
+/** Show a message, which screen readers announce; it stays until the next one. */
+export function say(sentence: string, kind: "status" | "alert" = "status"): void {
   const box = place(kind);
-  // The other one would still stand there.
-  place(kind === "news" ? "trouble" : "news").textContent = "";
+  // An earlier message of the other kind would remain.
+  place(kind === "status" ? "alert" : "status").textContent = "";
   box.textContent = sentence;
 }
 
-export function hush(): void {
-  for (const box of ["news", "trouble", "told"]) place(box).textContent = "";
+export function clearMessages(): void {
+  for (const box of ["status", "alert", "notification"]) place(box).textContent = "";
 }
 
-/** The picture of somebody; where there is none, or it cannot be had, the first letter. */
+/** A person's picture, or the first letter of the name without one. */
 export function face(name: string, picture: string | null, kind = ""): HTMLElement {
   const image = picture && h("img", { src: picture, alt: "", error: (event) => (event.target as Element).remove() });
   return h("span", { class: `face ${kind}`, "aria-hidden": "true" }, name.slice(0, 1).toUpperCase(), image);
 }
 
 export interface Pages<T> {
-  /** What the list is called, and what its items look like. */
+  /** The list's accessible name and its class. */
   name: string;
   kind: string;
-  /** Said where there is nothing, and on the button that reads on. */
+  /** Texts of the empty list and of the button for the next page. */
   nothing: string;
   more: string;
   read: (query: { limit: number; cursor?: string }) => Promise<{ items: T[]; nextCursor: string | null }>;
   row: (item: T) => HTMLLIElement;
-  /** What cannot be read. */
+  /** Called with the error of a page that cannot be read. */
   failed: (reason: unknown) => void;
 }
 
@@ -101,10 +101,10 @@ export interface Field {
   label: string;
   hint?: string;
   attributes?: Record<string, string | boolean>;
-  /** A choice: values and their words. */
+  /** Options of a select: values and labels. */
   choices?: [string, string][];
   value?: string;
-  /** What is wrong with a value, or nothing; the browser shows it beside the field. */
+  /** The error of a value, or an empty text; the browser shows it beside the field. */
   check?: (value: string) => string;
 }
 
@@ -117,7 +117,7 @@ function control({ name, label, hint, attributes = {}, choices, value = "", chec
   return h("div", { class: "field" }, h("label", { for: name }, label), input, hint && h("p", { class: "hint", id: `${name}-hint` }, hint));
 }
 
-/** A form whose button is busy while it is sent. */
+/** A form whose button is disabled while it is sent. */
 export function form(fields: Field[], button: string, send: (values: Record<string, string>) => Promise<void>): HTMLFormElement {
   const submit = h("button", { class: "primary" }, button);
   const element = h("form", {}, ...fields.map(control), submit);

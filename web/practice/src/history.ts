@@ -1,4 +1,4 @@
-/** The calls one has had, and what they add up to. */
+/** The learner's calls and statistics. */
 import { value } from "../../../clients/typescript/src/client.ts";
 import type { Me, Session } from "../../../clients/typescript/src/openapi.ts";
 import { face, h, pages, say, show } from "./dom.ts";
@@ -29,7 +29,7 @@ export function history(me: Me): void {
     more: "Show older calls",
     read: async (query) => value(await parlance.rest.GET("/sessions", { params: { query } })),
     row,
-    failed: (reason) => say(sentence(reason), "trouble"),
+    failed: (reason) => say(sentence(reason), "alert"),
   });
   show("Your calls", figures(me), h("div", { class: "card" }, box));
 }

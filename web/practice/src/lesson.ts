@@ -1,17 +1,17 @@
-/** A lesson: its text, its files and its video, which begins where one has stopped. */
+/** A lesson: its text, its files and its video, which resumes at the last position. */
 import { Refused, value } from "../../../clients/typescript/src/client.ts";
 import type { Attachment, LessonProgress } from "../../../clients/typescript/src/openapi.ts";
-import { h, place, say, show, uponLeaving } from "./dom.ts";
+import { h, place, say, show, onLeave } from "./dom.ts";
 import { parlance } from "./session.ts";
 import { duration, sentence } from "./words.ts";
 
-/** Seconds that are watched between two times that they are saved. */
-const STEP = 10;
+/** Watched seconds between two saves of the position. */
+const SAVE_INTERVAL_SECONDS = 10;
 
 const STOPPED = new Refused("video_stopped", "The video stopped, since it could not be loaded. Check your network, then play on.");
 
 const size = (bytes: number) => (bytes < 1024 ** 2 ? `${Math.ceil(bytes / 1024)} KB` : `${(bytes / 1024 ** 2).toFixed(1)} MB`);
-const failed = (reason: unknown) => say(sentence(reason), "trouble");
+const failed = (reason: unknown) => say(sentence(reason), "alert");
 
 export async function lesson(lessonId: string): Promise<() => void> {
   const one = { params: { path: { lessonId } } };
@@ -64,11 +64,11 @@ export async function lesson(lessonId: string): Promise<() => void> {
       ),
       files.items.length > 0 && h("section", { class: "card" }, h("h2", {}, "Files"), h("ul", { class: "rows", "aria-label": "Files" }, ...files.items.map(file))),
     );
-    if (stop) uponLeaving(stop);
+    if (stop) onLeave(stop);
   };
 }
 
-/** Attachments are for whoever may take the lesson: `undefined` says that one may not. */
+/** Attachments need access to the lesson: `undefined` means that the learner has none. */
 function closed(reason: unknown): undefined {
   if (reason instanceof Refused && reason.code === "not_enrolled") return undefined;
   throw reason;
@@ -78,12 +78,12 @@ function file({ name, size: bytes, url, expiresAt }: Attachment): HTMLLIElement 
   const fetched = (event: Event) => {
     if (Date.now() < Date.parse(expiresAt)) return;
     event.preventDefault();
-    say("This link has grown old. Load the page again for a new one.", "trouble");
+    say("This link has expired. Reload the page for a new one.", "alert");
   };
   return h("li", {}, h("a", { href: url, download: name, click: fetched }, name), h("span", { class: "soft" }, size(bytes)));
 }
 
-/** The video; how far it was watched is saved on the way, when it stops, and when one leaves. */
+/** The video; its position is saved during playback, on a pause, and when the learner leaves. */
 function watch(lessonId: string, title: string, progress: LessonProgress | undefined, length: number | null, ended: () => Promise<void>): [element: HTMLElement, leave: () => void] {
   const one = { params: { path: { lessonId } } };
   const video = h("video", { controls: true, playsinline: true, preload: "metadata", "aria-label": `Video: ${title}` });
@@ -99,7 +99,7 @@ function watch(lessonId: string, title: string, progress: LessonProgress | undef
     if (watchSeconds <= before) return;
     saved = watchSeconds;
     try {
-      // Sent even if the page goes away.
+      // Sent even when the page is closed.
       value(await parlance.rest.PUT("/lessons/{lessonId}/progress", { ...one, body: { watchSeconds }, keepalive: true }));
     } catch (reason) {
       saved = before;
@@ -108,7 +108,7 @@ function watch(lessonId: string, title: string, progress: LessonProgress | undef
   };
   const broke = (reason: unknown) => {
     if (hasLeft) return;
-    // A link grows old while one pauses: what has played is worth another one.
+    // A link may expire during a pause; if the video has played, get another one.
     if (!isFresh) return void start(video.currentTime, !video.paused);
     failed(reason);
     again.hidden = false;
@@ -120,7 +120,7 @@ function watch(lessonId: string, title: string, progress: LessonProgress | undef
       const { play } = (await import(place("script").dataset["player"] ?? "")) as typeof import("./player.ts");
       const { url } = value(await parlance.rest.GET("/lessons/{lessonId}/video-url", one));
       if (hasLeft) return;
-      // At this page's own host, whichever name it goes by here.
+      // At this page's host, by the name that the browser uses.
       const { pathname, search } = new URL(url);
       stop = play(video, pathname + search, at, () => broke(STOPPED));
       if (plays) await video.play();
@@ -133,7 +133,7 @@ function watch(lessonId: string, title: string, progress: LessonProgress | undef
 
   video.addEventListener("timeupdate", () => {
     if (!video.paused) isFresh = false;
-    if (video.currentTime - saved >= STEP) void save();
+    if (video.currentTime - saved >= SAVE_INTERVAL_SECONDS) void save();
   });
   video.addEventListener("pause", () => void save());
   video.addEventListener("ended", () => void save().then(ended));
@@ -149,5 +149,5 @@ function watch(lessonId: string, title: string, progress: LessonProgress | undef
   };
   const from = length !== null && saved < length - 1 ? saved : 0;
   void start(from, false);
-  return [h("div", { class: "video" }, video, again, from > 0 && h("p", { class: "soft" }, `It goes on at ${duration(from)}.`)), leave];
+  return [h("div", { class: "video" }, video, again, from > 0 && h("p", { class: "soft" }, `Resumes at ${duration(from)}.`)), leave];
 }

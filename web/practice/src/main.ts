@@ -1,9 +1,9 @@
-/** Begins the page: what its address asks for, who is signed in, and the way between the views. */
+/** Start of the page: login, routes, navigation between the views. */
 import { Refused } from "../../../clients/typescript/src/client.ts";
 import { Bell } from "./bell.ts";
 import { notPaid, paid } from "./buying.ts";
 import { course, courses } from "./courses.ts";
-import { h, hush, place, say, show } from "./dom.ts";
+import { h, clearMessages, place, say, show } from "./dom.ts";
 import { history } from "./history.ts";
 import { lesson } from "./lesson.ts";
 import { profile } from "./profile.ts";
@@ -12,17 +12,17 @@ import { Talk } from "./talk.ts";
 import { resetPassword, signIn, signUp, verifyEmail } from "./welcome.ts";
 import { sentence } from "./words.ts";
 
-/** Set once somebody has signed in here: only then is a cookie worth asking about. */
+/** Set after a login in this browser: only then can there be a refresh cookie. */
 const KNOWN = "known";
-/** Where payment providers lead to, and the view of it, which keeps nothing of what they add to the address. */
+/** Return addresses of payment providers and their views; what a provider adds to the address is dropped. */
 const LANDINGS: Record<string, string> = { "/payment/success": "paid", "/payment/cancel": "not-paid" };
-/** Views without a link of their own, and the link that they belong to. */
+/** Views without a link of their own, and the link that is marked for them. */
 const BELONGS: Record<string, string> = { lessons: "courses", paid: "courses", "not-paid": "courses" };
 
 let talk: Talk | undefined;
 let bell: Bell | undefined;
 
-/** Reads what a view needs and answers what shows it; by the first part of the address, with the second. */
+/** Loaders by the first part of the address, called with the second: read a view's data, return what shows it. */
 const VIEWS: Record<string, (id: string) => Promise<() => void>> = {
   calls: async () => {
     const mine = await me();
@@ -41,7 +41,7 @@ const VIEWS: Record<string, (id: string) => Promise<() => void>> = {
 
 const address = () => location.hash.replace(/^#\/?/, "");
 
-/** Show what the address asks for, or Talk. */
+/** Show the view of the address, or the start of a search. */
 async function route(): Promise<void> {
   const asked = address();
   if (!talk || talk.isBusy) return;
@@ -51,11 +51,11 @@ async function route(): Promise<void> {
     let view = await VIEWS[name]?.(id);
     if (!view) {
       const mine = await me();
-      // Partners are found for those who have a name and a level.
+      // Matchmaking needs a username and a level.
       name = mine.username && mine.englishLevel ? "" : "profile";
       view = name ? await VIEWS["profile"]?.("") : () => talk?.idle(mine);
     }
-    // Somebody may have gone on meanwhile.
+    // The learner may have opened another view meanwhile.
     if (asked !== address() || !talk || talk.isBusy) return;
     navigate(BELONGS[name] ?? name);
     view?.();
@@ -64,10 +64,10 @@ async function route(): Promise<void> {
     if (reason instanceof Refused && /^(refresh_token_|unauthenticated|account_banned)/.test(reason.code)) leave();
     else if (reason instanceof Refused && ["not_found", "request_invalid"].includes(reason.code)) {
       navigate("");
-      show("There is nothing here", h("p", {}, "What was here may have been removed."), h("p", {}, h("a", { href: "#/courses" }, "See all courses")));
+      show("Page not found", h("p", {}, "The address is wrong, or the page has been removed."), h("p", {}, h("a", { href: "#/courses" }, "See all courses")));
       return;
     } else if (!document.querySelector("h1")) show("Parlance", h("button", { class: "primary", click: () => location.reload() }, "Try again"));
-    say(sentence(reason), "trouble");
+    say(sentence(reason), "alert");
   } finally {
     place("main").removeAttribute("aria-busy");
   }
@@ -95,7 +95,7 @@ async function enter(): Promise<void> {
 }
 
 function leave(): void {
-  hush();
+  clearMessages();
   localStorage.removeItem(KNOWN);
   talk?.close();
   talk = bell = undefined;
@@ -104,7 +104,7 @@ function leave(): void {
   signIn(enter);
 }
 
-/** Without https a browser gives no microphone, and the cookie that keeps somebody signed in is not kept. */
+/** Show that the page needs https: without it a browser gives no microphone and drops the refresh cookie. */
 function needsHttps(): void {
   const port = location.port ? `:${location.port}` : "";
   show(
@@ -130,19 +130,19 @@ async function begin(): Promise<void> {
   } catch (reason) {
     if (reason instanceof Refused) return leave();
     show("Parlance", h("button", { class: "primary", click: () => location.reload() }, "Try again"));
-    return say(sentence(reason), "trouble");
+    return say(sentence(reason), "alert");
   }
   await enter();
 }
 
 addEventListener("hashchange", () => {
-  hush();
+  clearMessages();
   void route();
 });
-// A link to the view that is shown changes no address, and is to bring it back to its beginning.
+// A link to the current view does not change the address, so it causes no hashchange; load the view again.
 place("nav").addEventListener("click", ({ target }) => {
   if (target instanceof Element && target.closest("a")?.hash === location.hash) {
-    hush();
+    clearMessages();
     void route();
   }
 });

@@ -1,11 +1,11 @@
-/** Shows how loud a voice is: an analyser of WebAudio, read at each frame. */
+/** Loudness of an audio stream: a WebAudio analyser, read at each frame. */
 
 let context: AudioContext | undefined;
 
-/** Let a `meter` follow a voice; call what is returned to stop. */
+/** Show the loudness of a stream in a `meter`; the returned function stops it. */
 export function follow(voice: MediaStream, meter: HTMLMeterElement): () => void {
   context ??= new AudioContext();
-  // Begun without a tap, after a reload, it may have to wait for one.
+  // After a reload the browser may require a tap first.
   void context.resume().catch(() => undefined);
   const source = context.createMediaStreamSource(voice);
   const analyser = context.createAnalyser();
@@ -15,7 +15,7 @@ export function follow(voice: MediaStream, meter: HTMLMeterElement): () => void 
   const draw = () => {
     analyser.getFloatTimeDomainData(samples);
     const loudness = Math.sqrt(samples.reduce((sum, each) => sum + each * each, 0) / samples.length);
-    // Speech is quiet in numbers: a root is closer to what is heard.
+    // A square root is closer to perceived loudness.
     meter.value = Math.min(1, Math.sqrt(loudness) * 1.6);
     frame = requestAnimationFrame(draw);
   };

@@ -1,9 +1,9 @@
-/** Plays HLS; a bundle of its own, loaded with the first video. */
+/** HLS player; a bundle of its own, loaded with the first video. */
 import Hls from "hls.js/light";
 
-/** Play an address from a second on; call what is returned to stop. `failed` is called once, and it plays no more. */
+/** Play an address from a position in seconds; the returned function stops it. `failed` is called once, at a fatal error. */
 export function play(video: HTMLVideoElement, address: string, at: number, failed: () => void): () => void {
-  // Browsers that play HLS by themselves do so less alike than this library; those that cannot run it, do well.
+  // hls.js behaves alike in all browsers; those that cannot run it play HLS themselves.
   if (!Hls.isSupported()) {
     const begun = new AbortController();
     video.addEventListener("loadedmetadata", () => (video.currentTime = at), { signal: begun.signal });
@@ -15,7 +15,7 @@ export function play(video: HTMLVideoElement, address: string, at: number, faile
       video.load();
     };
   }
-  // A worker would be a script of an address of its own making, which the page's policy refuses.
+  // A worker is a script at a blob: address, which the page's Content-Security-Policy refuses.
   const hls = new Hls({ enableWorker: false, startPosition: at || -1, capLevelToPlayerSize: true });
   let hasRecovered = false;
   hls.on(Hls.Events.ERROR, (_, { fatal, type }) => {

@@ -1,7 +1,7 @@
-/** The learner's own profile, and signing out. */
+/** The learner's profile, and logout. */
 import { value } from "../../../clients/typescript/src/client.ts";
 import type { Me, MeUpdate } from "../../../clients/typescript/src/openapi.ts";
-import { face, form, h, hush, say, show } from "./dom.ts";
+import { face, form, h, clearMessages, say, show } from "./dom.ts";
 import { parlance } from "./session.ts";
 import { LEVELS, sentence } from "./words.ts";
 
@@ -35,7 +35,7 @@ export function profile(me: Me, saved: (me: Me) => void, left: () => void): void
     { name: "nativeLanguage", label: "My first language", choices: languages(me.nativeLanguage), value: me.nativeLanguage ?? "" },
   ];
   const save = async (values: Record<string, string>) => {
-    hush();
+    clearMessages();
     try {
       const body = {
         username: values["username"] ?? "",
@@ -43,37 +43,37 @@ export function profile(me: Me, saved: (me: Me) => void, left: () => void): void
         englishLevel: (values["englishLevel"] || null) as NonNullable<MeUpdate["englishLevel"]> | null,
         learningGoal: (values["learningGoal"] || null) as NonNullable<MeUpdate["learningGoal"]> | null,
         nativeLanguage: values["nativeLanguage"] || null,
-        // Days of a streak are those where the learner is.
+        // Days of a streak follow the learner's time zone.
         timezone: Intl.DateTimeFormat().resolvedOptions().timeZone,
       };
       const changed = value(await parlance.rest.PATCH("/users/me", { body }));
       saved(changed);
       say("Your profile is saved.");
     } catch (reason) {
-      say(sentence(reason), "trouble");
+      say(sentence(reason), "alert");
     }
   };
   const verifyAgain = async () => {
     const { error } = await parlance.rest.POST("/auth/resend-verification");
-    say(error ? error.detail : "A mail with a link is on its way.", error ? "trouble" : "news");
+    say(error ? error.detail : "A mail with a link is on its way.", error ? "alert" : "status");
   };
   const name = me.displayName ?? me.username ?? "?";
   const picture = async (chosen: Event) => {
     const file = (chosen.target as HTMLInputElement).files?.[0];
     if (!file) return;
-    hush();
+    clearMessages();
     const bodySerializer = () => {
       const parts = new FormData();
       parts.append("file", file);
       return parts;
     };
     try {
-      // A part of a form is a file here, and a string in the types.
+      // The part of the form is a file, which the generated types call a string.
       const { avatarUrl } = value(await parlance.rest.POST("/users/me/avatar", { body: { file: file.name }, bodySerializer }));
       shown.replaceChildren(face(name, avatarUrl));
       say("Your picture is saved. Partners see it.");
     } catch (reason) {
-      say(sentence(reason), "trouble");
+      say(sentence(reason), "alert");
     }
   };
   const shown = h("div", {}, face(name, me.avatarUrl));
@@ -93,7 +93,7 @@ export function profile(me: Me, saved: (me: Me) => void, left: () => void): void
       { class: "card row" },
       h("span", {}, `Signed in as ${me.email}`),
       !me.isVerified && h("button", { click: () => void verifyAgain() }, "Mail me a link to verify it"),
-      h("button", { click: () => void parlance.signOut().then(left, (reason: unknown) => say(sentence(reason), "trouble")) }, "Sign out"),
+      h("button", { click: () => void parlance.signOut().then(left, (reason: unknown) => say(sentence(reason), "alert")) }, "Sign out"),
     ),
   );
 }

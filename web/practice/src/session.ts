@@ -1,8 +1,8 @@
-/** The one client of this page, and the account that is signed in. */
+/** The API client of this page. */
 import { Parlance, value } from "../../../clients/typescript/src/client.ts";
 import type { Me } from "../../../clients/typescript/src/openapi.ts";
 
-/** Names this browser, so that signing in again is the same device. */
+/** Get this browser's device id, the same for each login. */
 function device(): string {
   const known = localStorage.getItem("device");
   if (known) return known;

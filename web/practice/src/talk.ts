@@ -1,32 +1,32 @@
-/** The heart of the page: tapping, waiting, talking, and what is said about a call afterwards. */
+/** Search, call, and rating after the call. */
 import { Call, type Ending, type Role } from "../../../clients/typescript/src/call.ts";
 import type { FindPartner, MatchFound } from "../../../clients/typescript/src/asyncapi.ts";
 import { Refused, value } from "../../../clients/typescript/src/client.ts";
 import type { Me, ReportReasonInput } from "../../../clients/typescript/src/openapi.ts";
 import type { Practice } from "../../../clients/typescript/src/practice.ts";
-import { type Field, face, form, h, hush, place, say, show, uponLeaving } from "./dom.ts";
+import { type Field, face, form, h, clearMessages, place, say, show, onLeave } from "./dom.ts";
 import { figures } from "./history.ts";
 import { follow } from "./meter.ts";
 import { parlance } from "./session.ts";
 import { LEVELS, duration, sentence } from "./words.ts";
 
-/** What a page that is loaded again during a call has to know; gone with the window. */
-interface Kept {
+/** The state of a call that a reloaded page restores; it ends with the window. */
+interface StoredCall {
   match: MatchFound;
   role: Role | undefined;
   since: number;
 }
-const KEPT = "call";
+const STORAGE_KEY = "call";
 const minutes = (count: number) => (count === 1 ? "About a minute." : `About ${count} minutes.`);
-/** After so long a search the page offers partners of any level. */
-const OFFER_MILLISECONDS = 20_000;
+/** Milliseconds of searching after which the page offers partners of any level. */
+const ANY_LEVEL_OFFER_MS = 20_000;
 
 const QUESTIONS = [
   "What did you do last weekend, and what would you rather have done?",
   "Which place would you like to show your partner, and why?",
   "What is something you have learnt lately?",
   "What do people at home eat that your partner should try?",
-  "Which film or book did you like so much that you told everybody?",
+  "Which film or book did you like so much that you recommended it to everybody?",
 ];
 
 const ENDINGS: Record<Ending, string> = {
@@ -35,9 +35,9 @@ const ENDINGS: Record<Ending, string> = {
   disconnected: "Your partner's connection was lost.",
   timeout: "The call reached its longest time.",
   banned: "Your partner was removed from the call.",
-  lost: "The call is over: your connection was away for too long.",
-  cancelled: "Your partner did not come. You are still in the queue.",
-  replaced: "The call goes on in another window of yours.",
+  lost: "The call is over: your connection was lost for too long.",
+  cancelled: "Your partner did not join. You are still in the queue.",
+  replaced: "The call continues in another of your windows.",
 };
 
 const REASONS: [ReportReasonInput, string][] = [
@@ -55,28 +55,28 @@ export class Talk {
   #microphone: MediaStream | undefined;
   #call: Call | undefined;
 
-  /** `home` is called when the learner is done with a call. */
+  /** `home` is called after a call or search, to show the start again. */
   constructor(practice: Practice, home: () => void) {
     this.#home = home;
     this.#practice = practice;
     const { socket } = practice;
     socket.on("match_found", (match) => void this.#enter(match));
     socket.on("searching", ({ estimated_wait_seconds: seconds }) => this.#estimate(seconds));
-    socket.on("search_expired", () => this.#give("Nobody was free within five minutes. Try again, perhaps with any level."));
-    socket.on("session_replaced", () => this.#give("You have opened Parlance in too many windows, and this one was left out. Load the page again to use it here."));
-    // The queue forgets a socket that is gone; a call is entered again by Practice.
+    socket.on("search_expired", () => this.#giveUp("Nobody was free within five minutes. Try again, perhaps with any level."));
+    socket.on("session_replaced", () => this.#giveUp("You have opened Parlance in too many windows, and this one was left out. Load the page again to use it here."));
+    // A closed socket leaves the queue, so search again; Practice rejoins a call.
     socket.on("connect", () => {
       if (this.#search && !this.#call) void this.#queue(this.#search);
     });
     socket.on("connect_error", ({ message }) => {
-      if (message === "banned") this.#give(sentence(new Refused("banned", message)));
+      if (message === "banned") this.#giveUp(sentence(new Refused("banned", message)));
     });
     socket.on("disconnect", () => {
-      if (this.#search || this.#call) say("Your connection was lost. Trying to come back …", "trouble");
+      if (this.#search || this.#call) say("Your connection was lost. Reconnecting …", "alert");
     });
   }
 
-  /** Whether there is a search or a call, which no other view may take the place of. */
+  /** Whether there is a search or a call, which no other view may replace. */
   get isBusy(): boolean {
     return Boolean(this.#search || this.#call);
   }
@@ -88,7 +88,7 @@ export class Talk {
 
   idle(me: Me): void {
     const choices: Field[] = [
-      // Not the learner's own: two of different levels would never meet.
+      // Not the learner's own level: learners of different levels would never match.
       { name: "level", label: "Partner's level", choices: [["all", "Any level"], ...LEVELS], value: "all" },
       { name: "topic", label: "Topic, if you like", hint: "Those with the same topic meet first.", attributes: { maxlength: "60", autocomplete: "off" } },
     ];
@@ -101,12 +101,12 @@ export class Talk {
   }
 
   async find(search: FindPartner): Promise<void> {
-    hush();
+    clearMessages();
     try {
-      // Asked for first: a partner should not wait while somebody looks for the permission.
+      // Before the search: a partner should not wait for the permission.
       await this.#listen();
     } catch (reason) {
-      say(sentence(reason), "trouble");
+      say(sentence(reason), "alert");
       return;
     }
     this.#search = search;
@@ -115,11 +115,11 @@ export class Talk {
     else this.#practice.socket.connect();
   }
 
-  /** Enter the call again that this window was in before it was loaded anew; answer whether there was one. */
+  /** Rejoin the call that this window was in before a reload; return whether there was one. */
   async resume(): Promise<boolean> {
-    const kept = sessionStorage.getItem(KEPT);
+    const kept = sessionStorage.getItem(STORAGE_KEY);
     if (!kept) return false;
-    const { match, role, since } = JSON.parse(kept) as Kept;
+    const { match, role, since } = JSON.parse(kept) as StoredCall;
     await this.#enter(match, role, since);
     return true;
   }
@@ -128,12 +128,12 @@ export class Talk {
     try {
       await this.#practice.send("find_partner", search);
     } catch (reason) {
-      this.#give(sentence(reason));
+      this.#giveUp(sentence(reason));
     }
   }
 
   async #listen(): Promise<MediaStream> {
-    // Only pages of https and of this machine have it.
+    // Only pages over https or on localhost have it.
     if (!navigator.mediaDevices) throw new DOMException("", "SecurityError");
     this.#microphone ??= await navigator.mediaDevices.getUserMedia({ audio: { echoCancellation: true, noiseSuppression: true } });
     return this.#microphone;
@@ -144,14 +144,14 @@ export class Talk {
     this.#microphone = undefined;
   }
 
-  /** End a search or an attempt, and say why. */
-  #give(why: string): void {
+  /** End the search, and show why. */
+  #giveUp(why: string): void {
     if (!this.#search && !this.#call) return;
     this.#search = undefined;
     this.#release();
     if (this.#call) return;
     this.#home();
-    say(why, "trouble");
+    say(why, "alert");
   }
 
   #waiting(): void {
@@ -176,16 +176,16 @@ export class Talk {
     );
     if ((this.#search?.level ?? "all") === "all") return;
     const widen = h("button", { class: "primary", click: () => void this.#widen() }, "Look for any level");
-    const offer = setTimeout(() => wider.append(h("p", {}, "Nobody of this level is free yet."), h("p", {}, widen)), OFFER_MILLISECONDS);
-    uponLeaving(() => clearTimeout(offer));
+    const offer = setTimeout(() => wider.append(h("p", {}, "Nobody of this level is free yet."), h("p", {}, widen)), ANY_LEVEL_OFFER_MS);
+    onLeave(() => clearTimeout(offer));
   }
 
-  /** Search on with partners of any level. */
+  /** Continue the search with partners of any level. */
   async #widen(): Promise<void> {
     const search: FindPartner = { ...this.#search, level: "all" };
     this.#search = search;
     this.#waiting();
-    // A match that came first stands: then there is no search to cancel.
+    // If a match came first it remains, and there is no search to cancel.
     await this.#practice.send("cancel_search", {}).catch(() => undefined);
     if (this.#search === search && !this.#call) await this.#queue(search);
   }
@@ -197,7 +197,7 @@ export class Talk {
 
   async #enter(match: MatchFound, role?: Role, since = Date.now()): Promise<void> {
     place("nav").hidden = true;
-    const keep = (part: Role | undefined) => sessionStorage.setItem(KEPT, JSON.stringify({ match, role: part, since } satisfies Kept));
+    const keep = (part: Role | undefined) => sessionStorage.setItem(STORAGE_KEY, JSON.stringify({ match, role: part, since } satisfies StoredCall));
     try {
       const microphone = await this.#listen();
       const call = new Call(this.#practice, match, microphone, {}, role);
@@ -210,18 +210,18 @@ export class Talk {
         this.#over(call, ending);
       });
       await call.join();
-      if (this.#call === call) hush();
+      if (this.#call === call) clearMessages();
     } catch (reason) {
-      sessionStorage.removeItem(KEPT);
+      sessionStorage.removeItem(STORAGE_KEY);
       this.#call = this.#search = undefined;
       this.#release();
       this.#home();
       const isOver = reason instanceof Refused && ["not_in_room", "room_closed"].includes(reason.code);
-      say(isOver ? "That call is over." : sentence(reason), "trouble");
+      say(isOver ? "That call is over." : sentence(reason), "alert");
     }
   }
 
-  /** Show the call; what is returned takes down what runs beside it. */
+  /** Show the call; the returned function stops its timers and listeners. */
   #talking(call: Call, microphone: MediaStream, since: number): () => void {
     const { partner, topic } = call.match;
     const state = h("p", { role: "status", id: "state" }, "Connecting …");
@@ -245,11 +245,11 @@ export class Talk {
       stopMeter();
       stopMeter = follow(voice, meter);
       audio.srcObject = voice;
-      void audio.play().catch(() => say("Tap anywhere on the page to hear your partner.", "trouble"));
+      void audio.play().catch(() => say("Tap anywhere on the page to hear your partner.", "alert"));
       state.textContent = `You are talking with ${partner.displayName}.`;
     };
-    // A page that is loaded again may have to wait for a tap before it may be heard.
-    const unlock = () => void audio.play().then(hush, () => undefined);
+    // After a reload the browser may require a tap before it plays audio.
+    const unlock = () => void audio.play().then(clearMessages, () => undefined);
     const { socket } = this.#practice;
     const away = ({ graceSeconds }: { graceSeconds: number }) => {
       state.textContent = `${partner.displayName}'s connection dropped. Waiting ${graceSeconds} seconds for them …`;
@@ -257,7 +257,7 @@ export class Talk {
     const back = () => {
       state.textContent = `You are talking with ${partner.displayName}.`;
     };
-    const returned = () => hush();
+    const returned = () => clearMessages();
     socket.on("peer_reconnecting", away).on("peer_reconnected", back).on("connect", returned);
     const tick = setInterval(() => {
       timer.textContent = duration((Date.now() - since) / 1000);
@@ -297,7 +297,7 @@ export class Talk {
   #over(call: Call, ending: Ending): void {
     if (this.#call !== call) return;
     this.#call = undefined;
-    sessionStorage.removeItem(KEPT);
+    sessionStorage.removeItem(STORAGE_KEY);
     if (ending === "cancelled") {
       this.#waiting();
       say(ENDINGS.cancelled);
@@ -307,7 +307,7 @@ export class Talk {
     this.#release();
     if (ending === "replaced") {
       this.#home();
-      say(ENDINGS.replaced, "trouble");
+      say(ENDINGS.replaced, "alert");
       return;
     }
     this.#afterwards(call.match);
@@ -317,8 +317,8 @@ export class Talk {
   #afterwards({ partner, sessionId }: MatchFound): void {
     place("nav").hidden = false;
     const attempt = async (work: () => Promise<void>) => {
-      hush();
-      await work().catch((reason: unknown) => say(sentence(reason), "trouble"));
+      clearMessages();
+      await work().catch((reason: unknown) => say(sentence(reason), "alert"));
     };
     const rate = (stars: number) =>
       attempt(async () => {
@@ -352,7 +352,7 @@ export class Talk {
       });
     show(
       "How was your call?",
-      h("div", { class: "card" }, rating, h("button", { class: "primary", click: () => (hush(), this.#home()) }, "Done")),
+      h("div", { class: "card" }, rating, h("button", { class: "primary", click: () => (clearMessages(), this.#home()) }, "Done")),
       h(
         "div",
         { class: "card" },
@@ -363,7 +363,7 @@ export class Talk {
   }
 }
 
-/** The same for both, since they have the room in common. */
+/** Choose a question; the same for both learners, because it depends on the room. */
 function question(roomId: string): string {
   return QUESTIONS[Number.parseInt(roomId.slice(0, 8), 16) % QUESTIONS.length] ?? "";
 }

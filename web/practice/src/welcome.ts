@@ -1,6 +1,6 @@
-/** The views of whoever is not signed in, and those that mails and payments lead to. */
+/** Views before a login, and those that e-mails link to. */
 import { value } from "../../../clients/typescript/src/client.ts";
-import { type Field, form, h, hush, say, show } from "./dom.ts";
+import { type Field, form, h, clearMessages, say, show } from "./dom.ts";
 import { parlance } from "./session.ts";
 import { sentence } from "./words.ts";
 
@@ -11,7 +11,7 @@ const NEW_PASSWORD: Field = {
   name: "password",
   label: "Password",
   hint: "At least 8 characters.",
-  // Not `maxlength`, which would cut what is pasted without a word, and make an account that cannot be opened.
+  // Not `maxlength`, which would silently cut a pasted password, and so register an account with another one.
   check: (password) => (bytes(password) > MAX_PASSWORD_BYTES ? "This password is too long. Use at most 72 letters or digits; accents and emoji count more." : ""),
   attributes: { type: "password", autocomplete: "new-password", required: true, minlength: "8" },
 };
@@ -22,11 +22,11 @@ const PASSWORD: Field = {
 };
 
 const link = (words: string, go: () => void) =>
-  h("button", { class: "link", type: "button", click: () => (hush(), go()) }, words);
+  h("button", { class: "link", type: "button", click: () => (clearMessages(), go()) }, words);
 
 export function signUp(entered: () => Promise<void>): void {
   show(
-    "Speak English with somebody, now",
+    "Speak English with a partner, now",
     h("p", {}, "Tap a button, meet another learner within seconds, and talk. Nobody sees you: only your voice is sent."),
     h(
       "div",
@@ -92,7 +92,7 @@ export function resetPassword(token: string, done: () => void): void {
   );
 }
 
-/** Mail programs open links to look at them, so the address is verified by a button, not by opening. */
+/** Show a button that verifies the address: opening is not enough, because mail programs prefetch links. */
 export function verifyEmail(token: string): void {
   const verify = async () => {
     await attempt(async () => {
@@ -104,6 +104,6 @@ export function verifyEmail(token: string): void {
 }
 
 async function attempt(work: () => Promise<void>): Promise<void> {
-  hush();
-  await work().catch((reason: unknown) => say(sentence(reason), "trouble"));
+  clearMessages();
+  await work().catch((reason: unknown) => say(sentence(reason), "alert"));
 }

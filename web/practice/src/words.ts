@@ -1,4 +1,4 @@
-/** What went wrong, in sentences that say what to do. */
+/** Texts of errors, and formats of times, amounts and durations. */
 import { Refused } from "../../../clients/typescript/src/client.ts";
 
 const SENTENCES: Record<string, string> = {
@@ -6,14 +6,14 @@ const SENTENCES: Record<string, string> = {
   banned: "This account has been banned, so it cannot be used to sign in or talk.",
   email_taken: "There is an account with this e-mail address already. Sign in instead, or ask for a new password.",
   invalid_credentials: "The e-mail address or the password is not right.",
-  username_taken: "Somebody else has this username. Choose another one.",
+  username_taken: "This username is taken. Choose another one.",
   token_invalid: "This link has been used already or is too old. Ask for a new one.",
   profile_incomplete: "Choose a username and your level first.",
   already_in_room: "You are in a call in another window. Hang up there first.",
   already_searching: "You are looking for a partner in another window already.",
   already_reported: "You have reported this call already. We are looking at it.",
   already_rated: "You have rated this call already.",
-  not_found: "There is nothing here. It may have been removed.",
+  not_found: "This could not be found; it may have been removed. Reload the page.",
   not_enrolled: "This lesson opens with its course.",
   video_not_ready: "The video of this lesson is not ready yet. Come back in a little while.",
   already_enrolled: "This course is yours already.",
@@ -36,7 +36,7 @@ const MICROPHONE: Record<string, string> = {
 export function sentence(reason: unknown): string {
   if (reason instanceof Refused) return SENTENCES[reason.code] ?? reason.message;
   if (reason instanceof DOMException) return MICROPHONE[reason.name] ?? "The microphone cannot be used here.";
-  // What `fetch` raises where nobody answers.
+  // `fetch` raises it when the server cannot be reached.
   if (reason instanceof TypeError) return "The service cannot be reached. Check your network, then try again.";
   return "That took too long. Check your network, then try again.";
 }
@@ -53,7 +53,7 @@ export function when(time: string): string {
   return moment.format(new Date(time));
 }
 
-/** An amount, which the contract has in the smallest unit of the currency. */
+/** Format an amount in the smallest unit of its currency. */
 export function money(amount: number, currency: string): string {
   const format = new Intl.NumberFormat("en", { style: "currency", currency });
   return format.format(amount / 10 ** (format.resolvedOptions().maximumFractionDigits ?? 2));

@@ -1,4 +1,4 @@
-"""The wire form of what every answer has."""
+"""Instants as they are written on the wire."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from handlers import shapes
+from instants import format_instant
 
 MOMENT = datetime(2026, 3, 14, 9, 26, 53, 589793, tzinfo=UTC)
 
@@ -21,8 +21,8 @@ MOMENT = datetime(2026, 3, 14, 9, 26, 53, 589793, tzinfo=UTC)
 )
 def test_timestamp_is_utc_in_milliseconds(zone: timezone | ZoneInfo, microsecond: int, fraction: str) -> None:
     moment = MOMENT.replace(microsecond=microsecond).astimezone(zone)
-    assert shapes.instant(moment) == f"2026-03-14T09:26:53.{fraction}Z"
+    assert format_instant(moment) == f"2026-03-14T09:26:53.{fraction}Z"
 
 
 def test_missing_timestamp_is_null() -> None:
-    assert shapes.instant(None) is None
+    assert format_instant(None) is None

@@ -1,12 +1,12 @@
-"""Liveness of workers, by heartbeats in Redis.
+"""Liveness of web processes, by heartbeats in Redis.
 
-    workers        every worker, scored by its last heartbeat (ms of Redis's clock)
-    workers:lost   those declared dead in the last minute, by when
-    worker:{id}    a worker's heartbeat, which expires
+    workers        every process, scored by its last heartbeat (ms of Redis's clock)
+    workers:lost   processes declared dead in the last minute, scored by that time
+    worker:{id}    a process's heartbeat, which expires
 
-A worker that stops removes its entries. One that finds the last heartbeat of another too old declares it dead, and all
-learn of it at their next heartbeat; one that was only asleep finds its entry missing, as it does when Redis has lost
-data.
+A process that stops removes its entries. A process that finds the last heartbeat of another too old declares it dead,
+which all others read with their next heartbeat. A process that was only suspended finds its entry missing, as after a
+loss of Redis's data.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from adapters.redis_pipeline import RedisPipeline
 
 log = logging.getLogger("parlance.bus")
 
-#: Seconds between two heartbeats, and without one until a worker is declared dead.
+#: Seconds between two heartbeats, and without one until a process is declared dead.
 HEARTBEAT_SECONDS, DEAD_AFTER_SECONDS = 2, 6
 _LOST_KEPT_SECONDS = 60
-#: Seconds between attempts while Redis does not answer, and that its reply may take while others are judged by it.
+#: Seconds between attempts while Redis is unavailable, and the slowest reply after which others may be declared dead.
 _RETRY_SECONDS, _PROMPT_REPLY_SECONDS = 0.5, 1.0
 
 _ALL = ("workers", "workers:lost")
 
 
-class Workers:
+class WebProcesses:
     def __init__(
         self,
         pipeline: RedisPipeline,
-        worker_id: str,
+        process_id: str,
         *,
         on_lost: Callable[[str], None],
         on_data_lost: Callable[[], None],
@@ -46,12 +46,12 @@ class Workers:
         self._heartbeat_seconds = heartbeat
         self._dead_after = dead_after
         self._pipeline = pipeline
-        self._worker_id = worker_id
+        self._process_id = process_id
         self._on_lost = on_lost
         self._on_data_lost = on_data_lost
         self._healthy_since: float | None = None
         self._task: asyncio.Task[None] | None = None
-        #: Workers that Redis says are dead.
+        #: Processes declared dead.
         self.lost: frozenset[str] = frozenset()
 
     async def start(self) -> None:
@@ -59,12 +59,12 @@ class Workers:
         self._task = asyncio.create_task(self._run())
 
     async def _heartbeat(self, *, joins: bool) -> int | None:
-        """Send a heartbeat; return Redis's time (ms), or None where this worker's entry is missing."""
-        keys = ["workers", "workers:lost", f"worker:{self._worker_id}"]
-        args: list[str | int] = [self._worker_id, self._dead_after, _LOST_KEPT_SECONDS, int(joins)]
+        """Send a heartbeat; return Redis's time (ms), or None if this process's entry is missing."""
+        keys = ["workers", "workers:lost", f"worker:{self._process_id}"]
+        args: list[str | int] = [self._process_id, self._dead_after, _LOST_KEPT_SECONDS, int(joins)]
         is_known, now, lost = await self._pipeline.call("heartbeat", keys, args, idempotent=True)
-        # That this worker itself was declared dead shows in its missing entry.
-        before, self.lost = self.lost, frozenset(lost) - {self._worker_id}
+        # If this process itself was declared dead, its entry is missing.
+        before, self.lost = self.lost, frozenset(lost) - {self._process_id}
         for lost_id in self.lost - before:
             self._on_lost(lost_id)
         return int(now) if is_known else None
@@ -86,30 +86,30 @@ class Workers:
                 elif self._healthy_since is None:
                     self._healthy_since = began
                 elif began - self._healthy_since > self._dead_after:
-                    # Redis has been well for long enough to have every living worker's heartbeat. Counted from the time
-                    # of ours: were Redis to halt before this command, the others' heartbeats would wait behind it.
+                    # Redis has been healthy for long enough to have the heartbeat of every live process. Counted from
+                    # the time of ours: if Redis stalls before this command, other heartbeats wait behind it.
                     await self._declare_silent_dead(now - self._dead_after * 1000)
                 pause = self._heartbeat_seconds
             except UNAVAILABLE as error:
                 self._healthy_since = None
                 pause = _RETRY_SECONDS
-                log.warning("heartbeat_failed worker_id=%s error=%s", self._worker_id, error)
+                log.warning("heartbeat_failed process_id=%s error=%s", self._process_id, error)
 
     async def _declare_silent_dead(self, since: int) -> None:
-        for worker_id in await self._pipeline.call("declare_dead", _ALL, [since, ""]):
-            self.lost |= {worker_id}
-            self._on_lost(worker_id)
+        for process_id in await self._pipeline.call("declare_dead", _ALL, [since, ""]):
+            self.lost |= {process_id}
+            self._on_lost(process_id)
 
-    async def declare_dead(self, worker_id: str) -> None:
-        """Declare a worker dead whose process has certainly ended."""
-        with suppress(*UNAVAILABLE):  # the others find its heartbeat too old
-            await self._pipeline.call("declare_dead", _ALL, ["+inf", worker_id], idempotent=True)
+    async def declare_dead(self, process_id: str) -> None:
+        """Declare a process dead that has certainly ended."""
+        with suppress(*UNAVAILABLE):  # others find its heartbeat too old
+            await self._pipeline.call("declare_dead", _ALL, ["+inf", process_id], idempotent=True)
 
     async def stop(self) -> None:
         if self._task is not None:
             await tasks.end(self._task)
         with suppress(*UNAVAILABLE):
             await asyncio.gather(
-                self._pipeline.execute("ZREM", "workers", self._worker_id),
-                self._pipeline.execute("DEL", f"worker:{self._worker_id}"),
+                self._pipeline.execute("ZREM", "workers", self._process_id),
+                self._pipeline.execute("DEL", f"worker:{self._process_id}"),
             )
