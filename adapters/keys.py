@@ -3,7 +3,7 @@
     private.pem             signs (JWT_PRIVATE_KEY_PATH), readable by its owner only
     public.pem              its public half (JWT_PUBLIC_KEY_PATH)
     published/{kid}.pem     every public key that verifies
-    published/{kid}.retired when that key stopped signing
+    published/{kid}.retired the time at which that key stopped signing
 
 A rotation publishes the new public key before anything is signed with it, and every file is written by rename, so a
 server may read at any moment. Writers hold `.lock`, one at a time.
@@ -60,7 +60,7 @@ class KeyFiles:
 
     def generate(self) -> str:
         """Write the first 2048-bit pair and return its id; never overwrite one."""
-        with self._alone():
+        with self._hold_lock():
             if self.private_path.exists():
                 raise KeyFileError(
                     f"{self.private_path} exists; `parlance keys rotate` makes a new key and keeps the old"
@@ -77,11 +77,11 @@ class KeyFiles:
 
     def rotate(self) -> str:
         """Make a new signing key, keep publishing the old one, and return the new id."""
-        _content(self.private_path)  # nothing is written where there is no key
-        with self._alone():
+        _read(self.private_path)  # nothing is written where there is no key
+        with self._hold_lock():
             old = self.signing_key().kid
             assert old is not None
-            if not (self._published / f"{old}.pem").exists():  # a pair that was not made by us
+            if not (self._published / f"{old}.pem").exists():  # a pair that `generate` did not write
                 _write(self._published / f"{old}.pem", self.public_path.read_bytes(), 0o644)
             taken = {path.stem for path in self._published.iterdir()}
             new = _next_id(old)
@@ -94,8 +94,8 @@ class KeyFiles:
     def prune(self, token_lifetime: timedelta) -> list[str]:
         """Stop publishing keys that retired so long ago that every token they signed has expired; return their ids."""
         pruned = []
-        _content(self.private_path)
-        with self._alone():
+        _read(self.private_path)
+        with self._hold_lock():
             for key in self.published():
                 if key.retired_at is not None and not key.signs and key.retired_at + token_lifetime < utc_now():
                     (self._published / f"{key.key_id}.pem").unlink()
@@ -116,7 +116,7 @@ class KeyFiles:
 
     def signing_key(self) -> RSAKey:
         # Read once: a rotation may replace the file before it could be read again under the old name.
-        private = _key(self.private_path, _content(self.private_path), self.first_key_id)
+        private = _import_key(self.private_path, _read(self.private_path), self.first_key_id)
         if not private.is_private:
             raise KeyFileError(
                 f"{self.private_path} holds a public key; set JWT_PRIVATE_KEY_PATH to the private key of the pair"
@@ -133,8 +133,8 @@ class KeyFiles:
         keys = []
         for path in sorted(self._published.glob("*.pem")) if self._published.is_dir() else []:
             with suppress(FileNotFoundError):  # pruned since it was listed
-                keys.append(_key(path, path.read_bytes(), path.stem))
-        return keys or [_key(self.public_path, _content(self.public_path), self.first_key_id)]
+                keys.append(_import_key(path, path.read_bytes(), path.stem))
+        return keys or [_import_key(self.public_path, _read(self.public_path), self.first_key_id)]
 
     def fingerprint(self) -> tuple[int, ...]:
         """Return a value that changes when a key file is written or removed."""
@@ -149,7 +149,7 @@ class KeyFiles:
         _write(self.private_path, private_pem, 0o600)
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _hold_lock(self) -> Iterator[None]:
         """Hold the lock of commands that write keys."""
         self.private_path.parent.mkdir(parents=True, exist_ok=True)
         with (self.private_path.parent / ".lock").open("w") as lock:
@@ -164,7 +164,7 @@ class KeyRing:
         """`clock` returns seconds."""
         self._files = files
         self._clock = clock
-        self._looked = -math.inf
+        self._checked_at = -math.inf
         self._fingerprint: tuple[int, ...] = ()
         self.version = 0
         self.signing_key: RSAKey
@@ -174,17 +174,17 @@ class KeyRing:
     def refresh(self) -> None:
         """Read the files again if they have changed; check at most once a second."""
         now = self._clock()
-        if now - self._looked >= 1:
-            self._looked = now
-            self._look()
+        if now - self._checked_at >= 1:
+            self._checked_at = now
+            self._check_files()
 
     def find(self, key_id: str) -> RSAKey | None:
         """Return the public key of that id, if it is published."""
         if key_id not in self.public_keys:  # another process may sign with a new key already
-            self._look()
+            self._check_files()
         return self.public_keys.get(key_id)
 
-    def _look(self) -> None:
+    def _check_files(self) -> None:
         try:
             fingerprint = self._files.fingerprint()
             if fingerprint != self._fingerprint:
@@ -200,7 +200,7 @@ class KeyRing:
         self.version += 1
 
 
-def _content(path: Path) -> bytes:
+def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
@@ -209,7 +209,7 @@ def _content(path: Path) -> bytes:
         raise KeyFileError(f"{path} cannot be read: {error.strerror}") from None
 
 
-def _key(path: Path, pem: bytes, key_id: str) -> RSAKey:
+def _import_key(path: Path, pem: bytes, key_id: str) -> RSAKey:
     if not pem.strip():
         raise KeyFileError(f"{path} is empty; remove it, and `parlance keys generate` makes a pair")
     try:

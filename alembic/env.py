@@ -21,8 +21,8 @@ alembic_postgresql_enum.set_configuration(
 
 
 def say(*, step, **_):
-    """Name each migration as it is run or taken back."""
-    print(f"{'ran' if step.is_upgrade else 'took back'} {step.up_revision_id} {step.up_revision.doc}")
+    """Name each migration as it is run or reverted."""
+    print(f"{'ran' if step.is_upgrade else 'reverted'} {step.up_revision_id} {step.up_revision.doc}")
 
 
 def run() -> None:

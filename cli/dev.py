@@ -77,7 +77,8 @@ def dev(
         payments = _plan_payments(directory, f"http://{_reachable_host(host)}:{port}")
         if payments:
             environment |= payments.environment
-        settings = _prepare(settings, environment, port)
+        environment |= _choose_addresses(settings, port)
+        settings = _prepare(environment)
         write_private(environment_file, "".join(f"{name}={value}\n" for name, value in environment.items()))
         if payments:
             processes.run("the payment stand-ins", *payments.command, cwd=payment_stand_ins.ROOT)
@@ -106,21 +107,25 @@ def _plan_payments(directory: Path, url: str) -> payment_stand_ins.StandInPlan |
     return payment_stand_ins.plan(directory, url)
 
 
-def _prepare(settings: Settings, environment: Mapping[str, str], port: int) -> Settings:
+def _choose_addresses(settings: Settings, port: int) -> dict[str, str]:
+    """Return the port, and addresses of this server where none are configured."""
+    site = f"http://localhost:{port}"
+    # After a payment the browser returns to a page of this server.
+    pages = {"APP_URL": "", **_PAYMENT_PAGES}
+    chosen = {name: f"{site}{page}" for name, page in pages.items() if name.lower() not in settings.model_fields_set}
+    return {"PORT": str(port), **chosen}
+
+
+def _prepare(environment: Mapping[str, str]) -> Settings:
     """Set the environment of the processes, generate missing signing keys and run the migrations.
 
-    Addresses of this server are set where none are configured. Returns the settings of that environment.
+    Returns the settings of that environment.
     """
     from adapters.keys import KeyFiles
     from cli import migrations
     from services.operations import startup
 
-    site = f"http://localhost:{port}"
-    os.environ.update(environment, PORT=str(port))
-    # After a payment the browser returns to a page of this server.
-    for name, page in {"APP_URL": "", **_PAYMENT_PAGES}.items():
-        if name.lower() not in settings.model_fields_set:
-            os.environ[name] = f"{site}{page}"
+    os.environ.update(environment)
     settings = configuration.load()
     if KeyFiles(settings).generate_if_missing():
         _print(f"created the signing keys {settings.jwt_private_key_path} and {settings.jwt_public_key_path}")
@@ -246,6 +251,8 @@ def _build_welcome(
         if factor > 1
         else "Rate limits are those of the contract."
     )
+    # As it was typed: `make run` installs it into .venv, which is not in PATH.
+    command = sys.argv[0] if Path(sys.argv[0]).name == "parlance" else "parlance"
     return "\n".join(
         [
             "ready; open one of",
@@ -253,9 +260,9 @@ def _build_welcome(
             *(f"  {name:<12} {url}" for name, url in pages.items()),
             "",
             limits,
-            f"Ctrl-C stops everything; data and logs stay in {directory}. Operator commands, such as",
-            "`parlance migrations current`, find these services by themselves in another terminal;",
-            "`parlance seed` fills the database with learners, calls and reports to look at.",
+            f"Ctrl-C stops everything; data and logs stay in {directory}. In another terminal",
+            f"`{command} seed` adds learners, calls, courses and an administrator, and prints their password;",
+            f"`{command} doctor` and other commands find these services by themselves.",
         ]
     )
 

@@ -1,4 +1,4 @@
-"""Parameters of REST requests, validated by Connexion and described without their values."""
+"""Validator of the parameters of REST requests; its errors name a parameter and never repeat its value."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from connexion.lifecycle import ConnexionRequest
     from starlette.types import Scope
 
-#: As in JSON. Python's `int` also accepts a plus, spaces, underscores and the digits of any script.
+#: An integer as JSON writes it. Python's `int` also accepts a plus, spaces, underscores and the digits of any script.
 _INTEGER = re.compile("-?[0-9]{1,19}")
 
 

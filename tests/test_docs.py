@@ -39,6 +39,15 @@ def test_env_example_has_exactly_the_settings() -> None:
     assert sorted(example) == sorted(name.upper() for name in Settings.model_fields)
 
 
+def test_env_example_shows_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    defaults, example = Settings(_env_file=None), Settings(_env_file=ROOT / ".env.example")
+    others = {name for name in Settings.model_fields if getattr(defaults, name) != getattr(example, name)}
+    # Its first lines name these.
+    assert others == {"db_host", "redis_host", "storage_endpoint", "turn_host", "email_from"}
+
+
 @pytest.mark.parametrize("command", commands())
 def test_every_command_is_documented(command: str) -> None:
     readme = (ROOT / "README.md").read_text()

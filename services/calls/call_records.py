@@ -23,7 +23,10 @@ class CallRecords:
         self._history = history
 
     async def record_connected(self, room_id: str, at_ms: str, *, is_late: bool = False) -> None:
-        """Record that both have joined, by Redis's clock; a failure is retried within seconds."""
+        """Record that both have joined, at a time of Redis's clock.
+
+        A failure is logged; the entry stays in `match:due`, and `services/calls/recovery.py` repeats it with `is_late`.
+        """
         try:
             elapsed = await self._rooms.elapsed_since(at_ms) if is_late else timedelta()
             await self._history.connect(room_id, elapsed=elapsed)
@@ -32,7 +35,7 @@ class CallRecords:
             log.warning("call_connect_deferred room_id=%s error=%r", room_id, error)
 
     async def record_end(self, end: CallEnd, *, is_late: bool = False) -> None:
-        """Record the end of a call, and its start if that is missing; retried as `record_connected`."""
+        """Record the end of a call, and its start if that is missing; a failure as in `record_connected`."""
         try:
             elapsed = await self._rooms.elapsed_since(end.at_ms) if is_late else timedelta()
             duration = timedelta(milliseconds=int(end.lasted_ms)) if end.lasted_ms != "-1" else None

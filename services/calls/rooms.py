@@ -106,7 +106,7 @@ class Rooms:
         return orjson.loads(entry) if entry else None
 
     async def requeue(self, entry: QueueEntry) -> None:
-        """Put an entry back at its old position in the queue, unless its user has moved on."""
+        """Put an entry back at its old position in the queue, unless its user searches again or is in a room."""
         user_id = entry["userId"]
         keys = [f"match:searching:{user_id}", f"match:in_room:{user_id}", "match:due"]
         search = (user_id, entry["level"], entry["topic"], entry["socket"], entry["since"])

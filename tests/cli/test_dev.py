@@ -87,6 +87,7 @@ def test_second_run_finds_its_data(tmp_path: Path) -> None:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/ready") as answer:
             assert json.load(answer)["status"] == "ok"
         assert dev_env.stat().st_mode & 0o777 == 0o600
+        assert variables(dev_env)["APP_URL"] == f"http://localhost:{port}"
         with database(dev_env) as connection:
             connection.execute("CREATE TABLE kept ()")
         checkout = pay_for_something(dev_env)

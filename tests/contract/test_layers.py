@@ -26,7 +26,7 @@ PACKAGES = {
 
 
 def imports(path: Path) -> set[str]:
-    """The top-level modules a file imports."""
+    """Return the top-level names that a file imports."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
