@@ -118,7 +118,7 @@ def run_web_processes(
 
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "0.0.0.0",  # noqa: S104 - a server
-    port: Annotated[int | None, typer.Option(help="Port to listen on; PORT by default.")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port to listen on; PORT by default.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Web processes that share the port; use one for each core.")] = 1,
     reload: Annotated[bool, typer.Option("--reload", help="Restart when a source file changes.")] = False,
 ) -> None:

@@ -192,7 +192,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
         return None
 
     async def _close_malformed(self, socket: Socket) -> None:
-        log.info("malformed_packet_disconnected socket_id=%s", socket.sid)
+        log.info("malformed_packet_disconnected socket_id=%s", socket.id or socket.sid)
         if socket.id is not None and self._is_connected(socket.sid):
             malformed = errors.BadPayload("a frame is not a Socket.IO packet; the connection is closed")
             self.send_refusal(socket.id, problems.socket_problem(malformed))

@@ -105,7 +105,7 @@ class Socket:
         """Count a frame that is not counted as an event at once; close the connection where there were too many."""
         if self._frame_rate.spend(self.engine.frame_limit):
             return True
-        log.warning("frame_flood_disconnected socket_id=%s", self.sid)
+        log.warning("frame_flood_disconnected socket_id=%s", self.id or self.sid)
         self.connection.fail(POLICY_VIOLATION, "too many frames")
         return False
 
@@ -222,7 +222,7 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
     async def _handle_connect(self, environ: dict[str, Any], transport: str, jsonp_index: int | None = None) -> Any:
         connection = environ["asgi.scope"]["extensions"].get(SCOPE_EXTENSION)
         if connection is None:
-            raise RuntimeError("uvicorn should be run with ws=contract.transport.Connection")
+            raise RuntimeError("uvicorn should be run with ws=contract.websocket.Connection")
         connection.accept()
         self.open(connection)
 

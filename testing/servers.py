@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -148,6 +149,18 @@ def start_servers(environments: list[dict[str, str]], directory: Path) -> Iterat
     finally:
         for server in started:
             stop_server(server)
+
+
+async def send_at_once(sends: Iterable[Callable[[], Awaitable[httpx.Response]]]) -> list[httpx.Response]:
+    """Send requests side by side. As clients do, repeat one answered 503: a slow machine queues them."""
+
+    async def repeat(send: Callable[[], Awaitable[httpx.Response]]) -> httpx.Response:
+        for _ in range(10):
+            if (answer := await send()).status_code != 503:
+                break
+        return answer
+
+    return await asyncio.gather(*map(repeat, sends))
 
 
 async def status_for_token(url: str, access_token: str) -> int:

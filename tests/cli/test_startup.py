@@ -189,6 +189,12 @@ def test_serve_refuses_a_port_that_is_taken(environment: dict[str, str]) -> None
     assert "choose one above 1023 with PORT" in refusal("0.0.0.0", 80, errno.EACCES)
 
 
+@pytest.mark.parametrize("port", ["-1", "65536"])
+def test_serve_refuses_a_port_out_of_range(port: str) -> None:
+    done = parlance("serve", "--port", port)
+    assert done.returncode == 2 and "'--port'" in done.stderr and "Traceback" not in done.stderr, done.stderr
+
+
 async def test_worker_waits_for_services_and_logs_it_once(
     environment: dict[str, str], stores: dict[str, str], tmp_path: Path
 ) -> None:

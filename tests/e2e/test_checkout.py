@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import functools
 import uuid
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -17,7 +17,8 @@ from testing.databases import rows, value
 from testing.http_answers import count_statuses
 from testing.payments import PRICE, expire_checkout
 from testing.polling import eventually
-from testing.servers import Learner
+from testing.purchases import buy
+from testing.servers import Learner, send_at_once
 from testing.shop import Shop, run_shop
 
 
@@ -205,14 +206,7 @@ async def test_fifty_concurrent_checkouts_make_one_order(shop: Shop, ada: Learne
     for keys in (["the-same"] * 50, [uuid.uuid4().hex for _ in range(50)]):
         async with shop.learner() as bob:
             course = await shop.course()
-            answers = await asyncio.gather(
-                *(
-                    bob.http.post(
-                        "/payments/create-checkout-session", json={"courseId": course}, headers={"Idempotency-Key": key}
-                    )
-                    for key in keys
-                )
-            )
+            answers = await send_at_once(functools.partial(buy, bob, course, key) for key in keys)
             good = [each for each in answers if each.status_code == 201]
             assert good and len({each.text for each in good}) == 1, count_statuses(answers)
             refusals = {problem(each) for each in answers if each.status_code != 201}
@@ -227,8 +221,8 @@ async def test_fifty_concurrent_refunds_make_one_refund(shop: Shop, ada: Learner
     for body, key in (({}, None), ({"amount": 100}, "the-same-refund")):
         order = await paid(shop, ada)
         headers = {"Idempotency-Key": f"{key}-{order.id}"} if key else {}
-        answers = await asyncio.gather(
-            *(admin.http.post(f"/admin/orders/{order.id}/refund", json=body, headers=headers) for _ in range(50))
+        answers = await send_at_once(
+            [functools.partial(admin.http.post, f"/admin/orders/{order.id}/refund", json=body, headers=headers)] * 50
         )
         good = [each for each in answers if each.status_code == 201]
         assert good and len({each.json()["id"] for each in good}) == 1, count_statuses(answers)

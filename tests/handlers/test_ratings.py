@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 
 import pytest
 
@@ -10,7 +11,7 @@ from container import Container
 from testing.call_history import MakeLearner, add_call
 from testing.databases import value
 from testing.http_answers import count_statuses
-from testing.servers import Learner
+from testing.servers import Learner, send_at_once
 
 
 @pytest.fixture
@@ -36,8 +37,9 @@ async def test_rating_is_visible_to_its_author_alone(container: Container, pair:
 async def test_fifty_concurrent_ratings_are_one(container: Container, pair: tuple[Learner, Learner]) -> None:
     ada, bob = pair
     call = await add_call(container, ada, bob)
-    answers = await asyncio.gather(
-        *(ada.http.post(f"/sessions/{call}/rate", json={"stars": 1 + number % 5}) for number in range(50))
+    answers = await send_at_once(
+        functools.partial(ada.http.post, f"/sessions/{call}/rate", json={"stars": 1 + number % 5})
+        for number in range(50)
     )
     assert count_statuses(answers) == {201: 1, 409: 49}
     assert {answer.json()["code"] for answer in answers if answer.status_code == 409} == {"already_rated"}

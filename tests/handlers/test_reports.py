@@ -13,7 +13,7 @@ from testing.call_history import MakeLearner, add_call
 from testing.databases import value
 from testing.http_answers import count_statuses, read_all_pages
 from testing.lessons import MISSING_ID
-from testing.servers import Learner
+from testing.servers import Learner, send_at_once
 
 Pair = tuple[Learner, Learner]
 
@@ -56,7 +56,7 @@ async def test_report_is_listed_for_its_reporter(container: Container, pair: Pai
 async def test_fifty_concurrent_reports_of_a_call_are_one(container: Container, pair: Pair) -> None:
     ada, bob = pair
     call = await add_call(container, ada, bob)
-    answers = await asyncio.gather(*(ada.http.post("/reports", json=about(bob, sessionId=call)) for _ in range(50)))
+    answers = await send_at_once([lambda: ada.http.post("/reports", json=about(bob, sessionId=call))] * 50)
     assert count_statuses(answers) == {201: 1, 409: 49}
     assert {answer.json()["code"] for answer in answers if answer.status_code == 409} == {"already_reported"}
     # The partner, and the same reporter for another call, are free to report.
@@ -69,7 +69,7 @@ async def test_one_report_without_a_call_is_pending_at_a_time(
     container: Container, pair: Pair, make_learner: MakeLearner
 ) -> None:
     ada, bob = pair
-    answers = await asyncio.gather(*(ada.http.post("/reports", json=about(bob)) for _ in range(50)))
+    answers = await send_at_once([lambda: ada.http.post("/reports", json=about(bob))] * 50)
     assert count_statuses(answers) == {201: 1, 409: 49}
     (first,) = [answer.json()["id"] for answer in answers if answer.status_code == 201]
     admin = await make_admin(container, (await make_learner()).http)

@@ -18,6 +18,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from contract import transport, websocket
 from testing.calls import MakePhone
 from testing.client_internals import close_connection
+from testing.polling import eventually
 from testing.servers import Learner, Server, start_server, stop_server
 from testing.time_limits import limit
 
@@ -336,6 +337,17 @@ async def test_malformed_packet_closes(dial: Dial, learner: Learner, frames: lis
     answers = await wire.read_to_close()
     assert [frame for frame in answers if "takes no binary data" not in frame] == [MALFORMED, "1"]
     assert wire.socket.close_code == 1000
+
+
+async def test_malformed_packet_is_logged_with_socket_id(dial: Dial, learner: Learner, server: Server) -> None:
+    """The id is the one of the socket's events, not that of its Engine.IO session."""
+    wire = await dial()
+    await wire.send("40" + json.dumps({"token": learner.access_token}))
+    socket_id = json.loads((await wire.read())[2:])["sid"]
+    await wire.send("4x")
+    await wire.read_to_close()
+    line = f"malformed_packet_disconnected socket_id={socket_id}"
+    await eventually(lambda: line in server.log.read_text())
 
 
 @pytest.mark.parametrize("frames", MALFORMED_PACKETS.values(), ids=MALFORMED_PACKETS)

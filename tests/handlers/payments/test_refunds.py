@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 
 import errors
@@ -27,7 +26,7 @@ from testing.payments import (
     stripe_webhook,
 )
 from testing.purchases import buy, buy_and_pay, read_order
-from testing.servers import Learner
+from testing.servers import Learner, send_at_once
 
 
 async def test_administrator_refunds_in_parts(
@@ -75,7 +74,7 @@ async def test_fifty_concurrent_refunds_are_one(
 ) -> None:
     order = await buy_and_pay(services, ada)
     provider.delay_seconds = 0.2
-    answers = await asyncio.gather(*(admin.http.post(f"/admin/orders/{order.id}/refund", json={}) for _ in range(50)))
+    answers = await send_at_once([lambda: admin.http.post(f"/admin/orders/{order.id}/refund", json={})] * 50)
     assert count_statuses(answers) == {201: 1, 409: 49}
     assert {problem(each)[1] for each in answers if each.status_code == 409} <= {
         "refund_pending",
