@@ -16,7 +16,6 @@ Private parts, held to their source by `tests/contract/test_seams.py`:
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import unquote
 
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
 
     from contract.transport import Engine
 
-log = logging.getLogger("parlance.http")
 
 #: Headers that decide how a request is read.
 _FRAMING = {b"host", b"expect", b"transfer-encoding"}
@@ -299,8 +297,7 @@ class HttpProtocol(HttpToolsProtocol):
             self.transport.close()  # a started answer can only be cut off
             return
         record = self.app_state.get(middleware.RECORD_REFUSAL)
-        headers = record(self.scope, self.url, error.status) if record is not None else []
-        log.info("http_request_refused status=%d code=%s detail=%r", error.status, error.code, error.detail)
+        headers = record(self.scope, self.url, error) if record is not None else []
         self.transport.write(refusal(error, [*self.server_state.default_headers, *headers]))
         if self.transport.can_write_eof():
             self.transport.write_eof()

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from settings import Settings
 
 log = logging.getLogger("parlance.startup")
+_http_log = logging.getLogger("parlance.http")
 
 _SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -104,15 +105,16 @@ class RequestMiddleware:
             self._count(operation[0], status, seconds)
             logs.request_id.reset(token)
 
-    def record_refusal(self, scope: Scope, url: bytes, status: int) -> list[tuple[bytes, bytes]]:
+    def record_refusal(self, scope: Scope, url: bytes, error: errors.ProductError) -> list[tuple[bytes, bytes]]:
         """Log and count a request that is refused by the HTTP server; return the headers that its answer gets here."""
         name = request_id(scope)
+        token = logs.request_id.set(name)
         if REFUSED not in scope:  # else its app has been started, and logs and counts it at its end
-            token = logs.request_id.set(name)
             path = url.partition(b"?")[0][:_LOGGED_PATH_BYTES].decode("latin-1")
-            logs.request(scope.get("method", "-"), path, status, 0.0)
-            self._count("", status, 0.0)
-            logs.request_id.reset(token)
+            logs.request(scope.get("method", "-"), path, error.status, 0.0)
+            self._count("", error.status, 0.0)
+        _http_log.info("http_request_refused status=%d code=%s detail=%r", error.status, error.code, error.detail)
+        logs.request_id.reset(token)
         cors = self._cors.build_headers(scope) if self._cors is not None else []
         return [(b"x-request-id", name.encode()), *self._headers, *cors]
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 import pytest
+from starlette.applications import Starlette
 
 import errors
 import settings as configuration
@@ -246,6 +247,8 @@ async def test_refusals_are_logged_and_counted(server: Server) -> None:
 
     await eventually(lambda: len(lines()) >= len(refused), lambda: f"a line for each; {lines()}")
     assert sorted(lines()) == [f"- /refused-{name} 400", f"GET /refused-{name} 431", f"POST /refused-{name} 400"]
+    reasons = [line for line in server.log.read_text().splitlines() if "http_request_refused" in line and name in line]
+    assert len(reasons) == len(refused), "each with the id of its request"
     more = growth(before, await asyncio.to_thread(scrape_all, server.url))
     assert more("parlance_http_requests", status="431") == 1
 
@@ -254,8 +257,8 @@ async def test_refusal_is_readable_by_allowed_pages() -> None:
     """What the parser refuses has CORS headers where the page's origin had been read."""
     allowed = "https://app.example.com"
     settings = configuration.load(None, app_env="development", cors_origins=allowed)
-    app = middleware.wrap(read_all, settings, lambda *_: None)
-    async with serving(app, lifespan="auto") as port:
+    app = middleware.wrap(Starlette(), settings, lambda *_: None)
+    async with serving(app, lifespan="on") as port:
         for origin, seen in ((allowed, True), ("https://evil.example", False)):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             head = f"GET /{'x' * 9000} HTTP/1.1\r\nHost: a\r\nOrigin: {origin}\r\n\r\n"
