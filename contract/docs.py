@@ -75,15 +75,17 @@ noscript { display: block; padding: 40px 20px; line-height: 1.5; }
 .swagger-ui .info { margin: 28px 0; }
 .swagger-ui .scheme-container { margin: 0 0 20px; padding: 20px 0; }
 .swagger-ui .info li { line-height: 1.7; }
+.swagger-ui .responses-inner { overflow-x: auto; }
 .aui-root .prose code::before, .aui-root .prose code::after { content: none; }
 .aui-root #operations .text-sm:has(> ul a[href*="#server-"]) { display: none; }
 .aui-root [id^="operation-reply-"] .rounded-t + .flex { display: none; }
 .aui-root #servers strong { display: inline-block; }
+.aui-root .sidebar a strong { flex: none; }
 .aui-root .sidebar, .aui-root .sidebar > div { top: 48px; height: calc(100% - 48px); }
 @media (min-width: 1024px) {
   .aui-root .burger-menu { display: none; }
-  .aui-root .sidebar { position: relative; top: 0; display: block; flex: none; width: 16rem; }
-  .aui-root .sidebar--content { width: 14rem; }
+  .aui-root .sidebar { position: relative; top: 0; display: block; flex: none; width: 17rem; }
+  .aui-root .sidebar--content { width: 15rem; }
 }
 """
 

@@ -122,7 +122,7 @@ async def test_token_answers_are_refusals_or_outages(
 async def test_expired_access_token_is_replaced(account: Settings, stand_ins: StandIns) -> None:
     """Google's tokens last an hour; one is replaced a minute before its end."""
     now = [1000.0]
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=limit(5)) as http:
         google = GoogleAccount(account, http, clock=lambda: now[0])
         first = await google.access_token()
         now[0] += 3600 - 61

@@ -31,6 +31,7 @@ from testing.databases import own_database
 from testing.polling import eventually
 from testing.ports import free_port
 from testing.shop import run_job_worker
+from testing.time_limits import limit
 from tests.cli.test_operators import parlance
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -166,8 +167,9 @@ def test_serve_with_workers_reports_a_mistake_once(environment: dict[str, str]) 
 def test_failed_startup_ends_the_server(environment: dict[str, str], failure: str, workers: int, reason: str) -> None:
     """Connexion builds its middlewares at startup; uvicorn took a failure there for an app without a lifespan."""
     command = [sys.executable, "-m", "tests.cli.failing_server", failure, str(free_port()), str(workers)]
+    variables = {**os.environ, **environment}
     done = subprocess.run(
-        command, env={**os.environ, **environment}, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+        command, env=variables, cwd=ROOT, capture_output=True, text=True, timeout=limit(120), check=False
     )
     output = done.stdout + done.stderr
     assert done.returncode == 1 and reason in output, output

@@ -71,16 +71,16 @@ await page.getByRole("button", { name: "Ban", exact: true }).waitFor();
 await page.getByRole("link", { name: "Reports", exact: true }).click();
 await page.getByLabel("Status").selectOption("pending");
 await page.waitForURL(/status=pending/);
-await page.getByRole("button", { name: "Settle" }).first().waitFor();
-seen.pending = await page.getByRole("button", { name: "Settle" }).count();
+await page.getByRole("button", { name: "Review" }).first().waitFor();
+seen.pending = await page.getByRole("button", { name: "Review" }).count();
 await shot("reports");
-await page.getByRole("button", { name: "Settle" }).first().click();
+await page.getByRole("button", { name: "Review" }).first().click();
 await page.getByLabel("Verdict").selectOption("dismissed");
 await page.getByLabel("Note").fill("<b>nothing</b> to it");
-await page.getByRole("dialog").getByRole("button", { name: "Settle" }).click();
-await status("settled");
+await page.getByRole("dialog").getByRole("button", { name: "Review" }).click();
+await status("reviewed");
 await page.waitForFunction(
-  (before) => [...document.querySelectorAll("main button")].filter((each) => each.textContent === "Settle").length < before,
+  (before) => [...document.querySelectorAll("main button")].filter((each) => each.textContent === "Review").length < before,
   seen.pending,
 );
 
@@ -107,7 +107,7 @@ await page.getByRole("button", { name: "New course" }).click();
 await page.getByLabel("Title").fill("Idioms & <b>sayings</b>");
 await page.getByLabel("Currency").fill("inr");
 await page.getByLabel("Price").fill("499.5");
-await page.getByRole("dialog").getByRole("button", { name: "Make" }).click();
+await page.getByRole("dialog").getByRole("button", { name: "Create" }).click();
 await page.getByRole("heading", { name: "Idioms & <b>sayings</b>" }).waitFor();
 seen.price = await page.locator("main .card p").first().textContent();
 for (const title of ["Second", "First"]) {
@@ -128,7 +128,7 @@ await shot("courses");
 await video.locator(".badge", { hasText: "ready" }).waitFor({ timeout: 60_000 });
 seen.video = await video.innerText();
 await page.getByRole("button", { name: "Publish" }).click();
-await page.getByRole("button", { name: "Withdraw" }).waitFor();
+await page.getByRole("button", { name: "Unpublish" }).waitFor();
 
 await page.getByRole("link", { name: "Audit", exact: true }).click();
 await page.getByRole("heading", { name: "Audit log" }).waitFor();
@@ -140,8 +140,13 @@ await page.getByRole("heading", { name: "Overview" }).waitFor();
 await page.getByRole("link", { name: "Accounts", exact: true }).click();
 await page.getByRole("heading", { name: "Accounts" }).waitFor();
 await page.locator("main tbody tr").first().waitFor();
-seen.tooWide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+const tooWide = () => page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+seen.tooWide = [await tooWide()];
 await shot("phone");
+await page.getByRole("link", { name: "Courses", exact: true }).click();
+await page.getByRole("link", { name: "Idioms & <b>sayings</b>" }).click();
+await page.getByLabel("Video for First").waitFor();
+seen.tooWide.push(await tooWide());
 seen.unlabelled = await page.locator("input, select, textarea").evaluateAll((all) => all.filter((each) => !each.labels.length).length);
 
 await page.getByRole("button", { name: "Sign out" }).click();

@@ -22,7 +22,7 @@ await page.getByLabel("E-mail").fill(given.email);
 await page.getByLabel("Password").fill(given.password);
 await page.keyboard.press("Enter");
 await heading(page, "Courses");
-await page.getByText("You take no course yet.").waitFor();
+await page.getByText("You have no courses yet.").waitFor();
 await loaded(".picture img");
 await look(page, "courses");
 await shot("courses");
@@ -38,7 +38,7 @@ await link(page, "Small talk that works").focus();
 await page.keyboard.press("Enter");
 await heading(page, "Small talk that works");
 await look(page, "course");
-await button(page, "Enrol for free").click();
+await button(page, "Enroll for free").click();
 await page.getByText("You are enrolled.").waitFor();
 await page.getByText("0 of 2 lessons done").waitFor();
 // Requests fail at first, as with an expired address.

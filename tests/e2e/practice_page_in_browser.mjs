@@ -38,7 +38,7 @@ async function signUp(page) {
   await page.getByLabel("E-mail").fill(`${username}@example.com`);
   await page.getByLabel("Password").fill(PASSWORD);
   await page.keyboard.press("Enter");
-  await heading(page, "Who are you?");
+  await heading(page, "Create your profile");
   return username;
 }
 
@@ -95,7 +95,7 @@ for (const [index, page] of [phone, desk].entries()) {
   if (index === 0) await look(page, "profile");
   await page.getByLabel("Username").fill(names[index]);
   await page.getByLabel("Name that partners see").fill(shown[index]);
-  await page.getByLabel("My English").selectOption("intermediate");
+  await page.getByLabel("My level of English").selectOption("intermediate");
   await button(page, "Save").click();
   await heading(page, `Hello, ${shown[index]}`);
 }
@@ -107,7 +107,7 @@ async function meet() {
   await button(phone, "Tap to talk").focus();
   await phone.keyboard.press("Enter");
   await heading(phone, "Looking for a partner");
-  await phone.getByText(/^About /).waitFor();
+  await phone.getByText(/^Expected wait: about /).waitFor();
   if (!looked_at.includes("waiting")) await look(phone, "waiting");
   await button(desk, "Tap to talk").click();
   await Promise.all([phone.getByText("You are talking with Bo.").waitFor(), desk.getByText("You are talking with Ada.").waitFor()]);
@@ -143,7 +143,7 @@ for (const [page, level] of [[phone, "beginner"], [desk, "advanced"]]) {
   await page.getByLabel("Partner's level").selectOption(level);
   await button(page, "Tap to talk").click();
   await heading(page, "Looking for a partner");
-  await page.getByText(/^About /).waitFor();
+  await page.getByText(/^Expected wait: about /).waitFor();
 }
 const offer = button(phone, "Look for any level");
 const offeredAtOnce = await offer.count();
@@ -170,7 +170,7 @@ await phone.getByText("Report Bo").click();
 await button(phone, "Report").click();
 await phone.getByText(/We will look at it/).waitFor();
 await button(phone, "Block Bo").click();
-await phone.getByText("You will not meet Bo again.").waitFor();
+await phone.getByText("You will not be matched with Bo again.").waitFor();
 await link(phone, "Calls").click();
 await phone.getByRole("listitem").first().waitFor();
 const history = await phone.getByRole("listitem").first().innerText();
@@ -196,7 +196,7 @@ await look(visitor, "sign in, dark");
 await button(visitor, "I forgot my password").click();
 await visitor.getByLabel("E-mail").fill(address);
 await button(visitor, "Send me a link").click();
-await visitor.getByText(/mail with a link is on its way/).waitFor();
+await visitor.getByText(/e-mail with a link is on its way/).waitFor();
 await visitor.goto(await mailed(address, "reset-password"));
 await look(visitor, "new password, dark");
 await visitor.getByLabel("New password").fill("a much newer horse");
@@ -219,7 +219,7 @@ await alert.waitFor();
 const refused = await alert.innerText();
 await look(visitor, "microphone refused, dark");
 await visitor.goto(await mailed(address, "verify-email"));
-await button(visitor, "Verify it").click();
+await button(visitor, "Verify").click();
 await heading(visitor, "Your e-mail address is verified");
 for (const [path, words] of [["/payment/success?session_id=x", "Thank you"], ["/payment/cancel", "You have not paid"]]) {
   await visitor.goto(base + path);

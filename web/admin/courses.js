@@ -42,13 +42,13 @@ export async function courses(which, again) {
           ["Course", (row) => h("a", { href: `#/courses/${row.id}` }, row.title)],
           ["Level", (row) => row.level],
           ["Price", cost],
-          ["", published],
+          ["Status", published],
         ],
         rows,
       ),
   );
   const make = async () => {
-    const draft = await askCourse("A new course", null, "Make");
+    const draft = await askCourse("A new course", null, "Create");
     if (draft) await act(async () => (location.hash = `#/courses/${(await api.makeCourse(draft)).id}`), "The course is a draft.", () => {});
   };
   return [heading("Courses", h("button", { class: "primary", onclick: make }, "New course")), found];
@@ -61,10 +61,10 @@ export async function course(id, again) {
     if (entered) await act(() => api.changeCourse(id, entered), "The course is changed.", again);
   };
   const publish = () =>
-    act(() => api.changeCourse(id, { isPublished: !found.isPublished }), found.isPublished ? "It is no longer for sale; enrolled learners keep it." : "Learners see it.", again);
+    act(() => api.changeCourse(id, { isPublished: !found.isPublished }), found.isPublished ? "The course is no longer for sale; enrolled learners keep it." : "The course is published.", again);
   const remove = async () => {
-    const sure = await ask(`Delete ${found.title}?`, [h("p", null, "Its lessons, files and videos go with it.")], "Delete");
-    if (sure) await act(async () => { await api.removeCourse(id); location.hash = "#/courses"; }, "The course is gone.", () => {});
+    const sure = await ask(`Delete ${found.title}?`, [h("p", null, "Its lessons, files and videos are deleted too.")], "Delete");
+    if (sure) await act(async () => { await api.removeCourse(id); location.hash = "#/courses"; }, "The course is deleted.", () => {});
   };
   const addLesson = async () => {
     const entered = await askLesson("A new lesson", null, "Add");
@@ -80,7 +80,7 @@ export async function course(id, again) {
     h(
       "div",
       { class: "row" },
-      h("button", { class: "primary", onclick: publish }, found.isPublished ? "Withdraw" : "Publish"),
+      h("button", { class: "primary", onclick: publish }, found.isPublished ? "Unpublish" : "Publish"),
       h("button", { onclick: change }, "Change"),
       h("button", { class: "danger", onclick: remove }, "Delete"),
     ),
@@ -90,7 +90,7 @@ export async function course(id, again) {
       h("p", null, `${found.level}, ${cost(found)}`),
       h("p", null, found.description || "It has no description."),
       // No picture: it is on the storage's host, from which the page's Content-Security-Policy loads nothing.
-      found.thumbnailUrl ? h("p", null, h("a", { href: found.thumbnailUrl, target: "_blank", rel: "noreferrer" }, "Look at the picture")) : null,
+      found.thumbnailUrl ? h("p", null, h("a", { href: found.thumbnailUrl, target: "_blank", rel: "noreferrer" }, "View the picture")) : null,
       field("Picture", picture),
     ),
     h("div", { class: "row" }, h("h2", null, "Lessons"), h("button", { onclick: addLesson }, "Add a lesson")),
@@ -104,7 +104,7 @@ async function askLesson(title, lesson, action) {
     [
       field("Title", h("input", { name: "title", required: true, maxlength: 200, value: lesson?.title })),
       field("Description", h("textarea", { name: "description", maxlength: 10000, rows: 3 }, lesson?.description ?? "")),
-      h("label", { class: "check" }, h("input", { type: "checkbox", name: "isFree", checked: lesson?.isFree }), h("span", null, "Open without the course")),
+      h("label", { class: "check" }, h("input", { type: "checkbox", name: "isFree", checked: lesson?.isFree }), h("span", null, "Free to try, without enrollment")),
     ],
     action,
     "primary",
@@ -116,21 +116,21 @@ function lessonTable(courseId, rows, again) {
   const move = (index, by) => {
     const ids = rows.map((row) => row.id);
     ids.splice(index + by, 0, ...ids.splice(index, 1));
-    return act(() => api.orderLessons(courseId, ids), "The lessons are in another order.", again);
+    return act(() => api.orderLessons(courseId, ids), "The lessons are reordered.", again);
   };
   const change = async (row) => {
     const entered = await askLesson("Change the lesson", row, "Save");
     if (entered) await act(() => api.changeLesson(row.id, entered), "The lesson is changed.", again);
   };
   const remove = async (row) => {
-    const sure = await ask(`Delete ${row.title}?`, [h("p", null, "Its files and its video go with it.")], "Delete");
-    if (sure) await act(() => api.removeLesson(row.id), "The lesson is gone.", again);
+    const sure = await ask(`Delete ${row.title}?`, [h("p", null, "Its files and its video are deleted too.")], "Delete");
+    if (sure) await act(() => api.removeLesson(row.id), "The lesson is deleted.", again);
   };
   return table(
     "Lessons",
     [
       ["No.", (row) => String(row.orderIndex + 1)],
-      ["Lesson", (row) => [row.title, " ", row.isFree ? badge("open", "good") : null]],
+      ["Lesson", (row) => [row.title, " ", row.isFree ? badge("free to try", "good") : null]],
       ["Video", video],
       [
         "",
@@ -158,7 +158,7 @@ function video(lesson) {
     place.replaceChildren(
       ...[
         badge(now.videoStatus === "none" ? "no video" : now.videoStatus, VIDEO[now.videoStatus]),
-        now.videoStatus === "processing" ? bar("being made", now.videoProgress) : null,
+        now.videoStatus === "processing" ? bar("transcoding", now.videoProgress) : null,
         now.videoStatus === "failed" ? h("p", { role: "alert" }, now.videoError) : null,
         now.hasVideo && length ? h("small", null, ` ${length}`) : null,
         now.videoStatus === "processing" ? null : field(`Video for ${now.title}`, h("input", { type: "file", accept: "video/*,.mkv", onchange: send })),

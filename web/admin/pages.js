@@ -55,7 +55,7 @@ export async function overview() {
   const total = ({ count, exact }) => (exact ? "" : "about ") + number(count);
   const hour = (since) => `${new Date(since).getUTCHours()}h`;
   return [
-    heading("Overview", h("small", null, "made ", when(now.madeAt), ", in UTC")),
+    heading("Overview", h("small", null, "as of ", when(now.madeAt), "; charts in UTC")),
     h(
       "div",
       { class: "tiles" },
@@ -68,7 +68,7 @@ export async function overview() {
       tile("flagged accounts", number(now.flaggedUsers), "#/users?flagged=true"),
       tile("open disputes", number(now.openDisputes), "#/orders?disputed=true"),
       tile("accounts", total(now.totals.users), "#/users"),
-      tile("calls ever", total(now.totals.sessions)),
+      tile("calls in total", total(now.totals.sessions)),
       tile("orders", total(now.totals.orders), "#/orders"),
     ),
     h(
@@ -112,9 +112,9 @@ export async function users(which) {
         [
           ["Account", (row) => h("a", { href: `#/users/${row.id}` }, row.displayName ?? row.username ?? row.email)],
           ["E-mail", (row) => row.email],
-          ["Standing", standing],
+          ["Status", standing],
           ["Calls", (row) => number(row.totalSessions)],
-          ["Since", (row) => when(row.createdAt)],
+          ["Registered", (row) => when(row.createdAt)],
         ],
         rows,
       ),
@@ -161,14 +161,14 @@ export async function user(id, again) {
       fact("Country", found.country),
       fact("Practised", `${number(found.totalPracticeMins)} minutes in ${number(found.totalSessions)} calls`),
       fact("Last active", when(found.lastActiveAt)),
-      fact("Since", when(found.createdAt)),
+      fact("Registered", when(found.createdAt)),
       found.isBanned ? fact("Banned", [when(found.bannedAt), " by ", person(found.bannedBy), `: ${found.banReason}`]) : [],
       found.deletedAt ? fact("Deleted", when(found.deletedAt)) : [],
       fact("Id", h("code", null, found.id)),
     ),
-    h("h2", null, "Reports about them"),
+    h("h2", null, "Reports about this account"),
     reportTable(found.reportsAbout, again),
-    h("h2", null, "Reports by them"),
+    h("h2", null, "Reports by this account"),
     reportTable(found.reportsBy, again),
     h("h2", null, "Orders"),
     orderTable(found.orders, again),
@@ -189,33 +189,33 @@ export async function user(id, again) {
 const VERDICTS = { pending: "warn", actioned: "bad", reviewed: "good", dismissed: "" };
 
 function reportTable(rows, again) {
-  const settle = async (row) => {
+  const review = async (row) => {
     const answer = await ask(
-      "Settle the report",
+      "Review the report",
       [
         h("p", null, `${row.reason.replaceAll("_", " ")}: ${row.description ?? "no description"}`),
         field("Verdict", select({ name: "status" }, [["reviewed", "reviewed"], ["actioned", "actioned"], ["dismissed", "dismissed"]])),
         field("Note", h("textarea", { name: "adminNote", maxlength: 2000, rows: 3 })),
-        h("label", { class: "check" }, h("input", { type: "checkbox", name: "ban" }), h("span", null, "Ban the reported too")),
+        h("label", { class: "check" }, h("input", { type: "checkbox", name: "ban" }), h("span", null, "Also ban the reported account")),
       ],
-      "Settle",
+      "Review",
       "primary",
     );
     if (!answer) return;
     const verdict = { status: answer.ban ? "actioned" : answer.status, ban: answer.ban ? true : undefined };
     if (answer.adminNote.trim()) verdict.adminNote = answer.adminNote.trim();
-    await act(() => api.review(row.id, verdict), "The report is settled.", again);
+    await act(() => api.review(row.id, verdict), "The report is reviewed.", again);
   };
   return table(
     "Reports",
     [
-      ["Made", (row) => when(row.createdAt)],
+      ["Created", (row) => when(row.createdAt)],
       ["About", (row) => person(row.reportedId)],
       ["By", (row) => person(row.reporterId)],
       ["Reason", (row) => row.reason.replaceAll("_", " ")],
-      ["What happened", (row) => row.description ?? "no description"],
+      ["Description", (row) => row.description ?? "no description"],
       ["Status", (row) => [badge(row.status, VERDICTS[row.status]), row.adminNote ? h("small", null, ` ${row.adminNote}`) : null]],
-      ["", (row) => h("button", { onclick: () => settle(row) }, row.status === "pending" ? "Settle" : "Change")],
+      ["", (row) => h("button", { onclick: () => review(row) }, row.status === "pending" ? "Review" : "Change")],
     ],
     rows,
   );
@@ -230,14 +230,14 @@ export async function reports(which, again) {
 const PAID = { paid: "good", processing: "warn", refunded: "warn", failed: "bad" };
 
 function orderTable(rows, again) {
-  const giveBack = async (row) => {
+  const refund = async (row) => {
     const left = row.amount - row.amountRefunded;
     const unit = 10 ** digits(row.currency);
     const key = `admin-${crypto.getRandomValues(new Uint32Array(4)).join("-")}`;
     const answer = await ask(
       `Refund ${money(left, row.currency)}?`,
       [
-        h("p", null, "Giving all back ends the enrollment. Leave the amount empty for all that is left."),
+        h("p", null, "A full refund ends the enrollment. Leave the amount empty to refund the rest."),
         field(
           `Amount in ${row.currency.toUpperCase()}`,
           h("input", { name: "amount", type: "number", min: 1 / unit, max: left / unit, step: 1 / unit, inputmode: "decimal" }),
@@ -255,13 +255,13 @@ function orderTable(rows, again) {
   return table(
     "Orders",
     [
-      ["Made", (row) => when(row.createdAt)],
+      ["Created", (row) => when(row.createdAt)],
       ["Receipt", (row) => h("code", null, row.receiptId)],
       ["By", (row) => person(row.userId)],
       ["Amount", (row) => money(row.amount, row.currency)],
       ["Refunded", (row) => (row.amountRefunded ? money(row.amountRefunded, row.currency) : "nothing")],
       ["Status", (row) => [badge(row.status, PAID[row.status]), row.disputed ? badge("disputed", "bad") : null, row.inquiry ? badge("inquiry", "warn") : null, row.alerts.map((each) => badge(each, "bad"))]],
-      ["", (row) => (row.status === "paid" && row.amountRefunded < row.amount ? h("button", { onclick: () => giveBack(row) }, "Refund") : null)],
+      ["", (row) => (row.status === "paid" && row.amountRefunded < row.amount ? h("button", { onclick: () => refund(row) }, "Refund") : null)],
     ],
     rows,
   );
@@ -289,10 +289,10 @@ export async function audit(which) {
         "Audit log",
         [
           ["No.", (row) => String(row.number)],
-          ["When", (row) => when(row.at)],
-          ["Who", (row) => person(row.actorId)],
-          ["What", (row) => h("code", null, row.action)],
-          ["About", (row) => (row.targetId ? h("code", null, short(row.targetId)) : "")],
+          ["Time", (row) => when(row.at)],
+          ["Actor", (row) => person(row.actorId)],
+          ["Action", (row) => h("code", null, row.action)],
+          ["Target", (row) => (row.targetId ? h("code", null, short(row.targetId)) : "")],
           ["Detail", (row) => h("code", { class: "detail" }, JSON.stringify(row.detail))],
         ],
         rows,
@@ -303,8 +303,8 @@ export async function audit(which) {
     filters(
       "audit",
       field("Action", h("input", { name: "action", value: which.action, placeholder: "user.ban", pattern: "[a-z_]+\\.[a-z_]+" })),
-      field("About the id", h("input", { name: "targetId", value: which.targetId })),
-      field("By the id", h("input", { name: "actorId", value: which.actorId })),
+      field("Target id", h("input", { name: "targetId", value: which.targetId })),
+      field("Actor id", h("input", { name: "actorId", value: which.actorId })),
     ),
     found,
   ];

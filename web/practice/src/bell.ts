@@ -13,9 +13,9 @@ type Shown = Notification | Parameters<ServerEvents["notification"]>[0];
 function findTarget({ type, data }: Shown): [href: string, words: string] | undefined {
   if (type === "payment_success" && data?.["courseId"]) return [`#/courses/${data["courseId"]}`, "Open the course"];
   if (type === "payment_failed" && data?.["courseId"]) return [`#/courses/${data["courseId"]}`, "Go to the course"];
-  if (type === "achievement") return ["#/calls", "See how far you have come"];
+  if (type === "achievement") return ["#/calls", "See your progress"];
   if (type === "match_found") return ["#/calls", "See your calls"];
-  if (type === "admin_alert") return [data?.["courseId"] ? `/admin-ui#/courses/${data["courseId"]}` : "/admin-ui", "Open the operators' page"];
+  if (type === "admin_alert") return [data?.["courseId"] ? `/admin-ui#/courses/${data["courseId"]}` : "/admin-ui", "Open the administration page"];
   return undefined;
 }
 

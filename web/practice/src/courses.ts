@@ -29,7 +29,7 @@ export function courses(): void {
   const [mine] = pages<TakenCourse>({
     name: "My courses",
     kind: "cards",
-    nothing: "You take no course yet. Choose one below.",
+    nothing: "You have no courses yet. Choose one below.",
     more: "Show more of my courses",
     read: async (query) => value(await parlance.rest.GET("/my/courses", { params: { query } })),
     row: (taken) => card(taken.course, progress(taken.completedLessons, taken.totalLessons)),
@@ -64,7 +64,7 @@ function isMine(reason: unknown): true {
 
 /** The button that buys a course or enrolls in it. */
 function enrollment(course: Course): HTMLElement {
-  const button = course.price ? `Buy for ${price(course)}` : "Enrol for free";
+  const button = course.price ? `Buy for ${price(course)}` : "Enroll for free";
   const take = async () => {
     clearMessages();
     try {

@@ -6,7 +6,7 @@ import { parlance } from "./session.ts";
 import { LEVELS, sentence } from "./words.ts";
 
 const GOALS: [string, string][] = [
-  ["", "Not said"],
+  ["", "Not specified"],
   ["fluency", "Speaking fluently"],
   ["business", "Business"],
   ["travel", "Travel"],
@@ -17,7 +17,7 @@ const LANGUAGES = ["ar", "bn", "de", "es", "fr", "hi", "id", "it", "ja", "ko", "
 function languages(current: string | null): [string, string][] {
   const names = new Intl.DisplayNames("en", { type: "language" });
   const offered = current && !LANGUAGES.includes(current) ? [...LANGUAGES, current] : LANGUAGES;
-  return [["", "Not said"], ...offered.map((code): [string, string] => [code, names.of(code) ?? code])];
+  return [["", "Not specified"], ...offered.map((code): [string, string] => [code, names.of(code) ?? code])];
 }
 
 export function profile(me: Me, saved: (me: Me) => void, left: () => void): void {
@@ -30,8 +30,8 @@ export function profile(me: Me, saved: (me: Me) => void, left: () => void): void
       value: me.username ?? "",
     },
     { name: "displayName", label: "Name that partners see", attributes: { maxlength: "60", autocomplete: "name" }, value: me.displayName ?? "" },
-    { name: "englishLevel", label: "My English", choices: LEVELS, value: me.englishLevel ?? "beginner" },
-    { name: "learningGoal", label: "What I learn it for", choices: GOALS, value: me.learningGoal ?? "" },
+    { name: "englishLevel", label: "My level of English", choices: LEVELS, value: me.englishLevel ?? "beginner" },
+    { name: "learningGoal", label: "My goal", choices: GOALS, value: me.learningGoal ?? "" },
     { name: "nativeLanguage", label: "My first language", choices: languages(me.nativeLanguage), value: me.nativeLanguage ?? "" },
   ];
   const save = async (values: Record<string, string>) => {
@@ -55,7 +55,7 @@ export function profile(me: Me, saved: (me: Me) => void, left: () => void): void
   };
   const verifyAgain = async () => {
     const { error } = await parlance.rest.POST("/auth/resend-verification");
-    say(error ? error.detail : "A mail with a link is on its way.", error ? "alert" : "status");
+    say(error ? error.detail : "An e-mail with a link is on its way.", error ? "alert" : "status");
   };
   const name = me.displayName ?? me.username ?? "?";
   const picture = async (chosen: Event) => {
@@ -79,7 +79,7 @@ export function profile(me: Me, saved: (me: Me) => void, left: () => void): void
   const shown = h("div", {}, face(name, me.avatarUrl));
   const accept = "image/jpeg,image/png,image/webp";
   show(
-    me.username ? "Your profile" : "Who are you?",
+    me.username ? "Your profile" : "Create your profile",
     Boolean(me.username) &&
       h(
         "div",
@@ -92,7 +92,7 @@ export function profile(me: Me, saved: (me: Me) => void, left: () => void): void
       "div",
       { class: "card row" },
       h("span", {}, `Signed in as ${me.email}`),
-      !me.isVerified && h("button", { click: () => void verifyAgain() }, "Mail me a link to verify it"),
+      !me.isVerified && h("button", { click: () => void verifyAgain() }, "Send me a verification link"),
       h("button", { click: () => void parlance.signOut().then(left, (reason: unknown) => say(sentence(reason), "alert")) }, "Sign out"),
     ),
   );

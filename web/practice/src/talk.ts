@@ -8,7 +8,7 @@ import { type Field, face, form, h, clearMessages, place, say, show, onLeave } f
 import { figures } from "./history.ts";
 import { follow } from "./meter.ts";
 import { parlance } from "./session.ts";
-import { LEVELS, duration, sentence } from "./words.ts";
+import { LEVELS, duration, endSentence, sentence } from "./words.ts";
 
 /** The state of a call that a reloaded page restores; it ends with the window. */
 interface StoredCall {
@@ -17,7 +17,7 @@ interface StoredCall {
   since: number;
 }
 const STORAGE_KEY = "call";
-const minutes = (count: number) => (count === 1 ? "About a minute." : `About ${count} minutes.`);
+const minutes = (count: number) => (count === 1 ? "about a minute" : `about ${count} minutes`);
 /** Milliseconds of searching after which the page offers partners of any level. */
 const ANY_LEVEL_OFFER_MS = 20_000;
 
@@ -90,7 +90,7 @@ export class Talk {
     const choices: Field[] = [
       // Not the learner's own level: learners of different levels would never match.
       { name: "level", label: "Partner's level", choices: [["all", "Any level"], ...LEVELS], value: "all" },
-      { name: "topic", label: "Topic, if you like", hint: "Those with the same topic meet first.", attributes: { maxlength: "60", autocomplete: "off" } },
+      { name: "topic", label: "Topic (optional)", hint: "Learners with the same topic are matched first.", attributes: { maxlength: "60", autocomplete: "off" } },
     ];
     const start = form(choices, "Tap to talk", async (values) => {
       const topic = values["topic"]?.trim();
@@ -192,7 +192,7 @@ export class Talk {
 
   #estimate(seconds: number): void {
     const line = document.getElementById("estimate");
-    if (line) line.textContent = seconds < 60 ? `About ${Math.max(1, seconds)} seconds.` : minutes(Math.round(seconds / 60));
+    if (line) line.textContent = `Expected wait: ${seconds < 60 ? `about ${Math.max(1, seconds)} seconds` : minutes(Math.round(seconds / 60))}.`;
   }
 
   async #enter(match: MatchFound, role?: Role, since = Date.now()): Promise<void> {
@@ -246,7 +246,7 @@ export class Talk {
       stopMeter = follow(voice, meter);
       audio.srcObject = voice;
       void audio.play().catch(() => say("Tap anywhere on the page to hear your partner.", "alert"));
-      state.textContent = `You are talking with ${partner.displayName}.`;
+      state.textContent = endSentence(`You are talking with ${partner.displayName}`);
     };
     // After a reload the browser may require a tap before it plays audio.
     const unlock = () => void audio.play().then(clearMessages, () => undefined);
@@ -255,7 +255,7 @@ export class Talk {
       state.textContent = `${partner.displayName}'s connection dropped. Waiting ${graceSeconds} seconds for them …`;
     };
     const back = () => {
-      state.textContent = `You are talking with ${partner.displayName}.`;
+      state.textContent = endSentence(`You are talking with ${partner.displayName}`);
     };
     const returned = () => clearMessages();
     socket.on("peer_reconnecting", away).on("peer_reconnected", back).on("connect", returned);
@@ -335,20 +335,20 @@ export class Talk {
     const report = form(
       [
         { name: "reason", label: "What was wrong?", choices: REASONS, value: "harassment" },
-        { name: "description", label: "In your words, if you like", attributes: { maxlength: "1000" } },
+        { name: "description", label: "Details (optional)", attributes: { maxlength: "1000" } },
       ],
       "Report",
       ({ reason, description }) =>
         attempt(async () => {
           const body = { reportedId: partner.userId, sessionId, reason: reason as ReportReasonInput, ...(description && { description }) };
           value(await parlance.rest.POST("/reports", { body }));
-          say("Thank you. We will look at it, and you two will not meet again.");
+          say("Thank you. We will look at it. You will not be matched with this partner again.");
         }),
     );
     const block = () =>
       attempt(async () => {
         value(await parlance.rest.PUT("/users/{userId}/block", { params: { path: { userId: partner.userId } } }));
-        say(`You will not meet ${partner.displayName} again.`);
+        say(`You will not be matched with ${partner.displayName} again.`);
       });
     show(
       "How was your call?",

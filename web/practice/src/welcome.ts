@@ -54,7 +54,7 @@ export function signIn(entered: () => Promise<void>): void {
           await entered();
         });
       }),
-      h("div", { class: "row" }, link("I am new here", () => signUp(entered)), link("I forgot my password", forgotPassword)),
+      h("div", { class: "row" }, link("Create an account", () => signUp(entered)), link("I forgot my password", forgotPassword)),
     ),
   );
 }
@@ -68,7 +68,7 @@ function forgotPassword(): void {
       form([EMAIL], "Send me a link", async ({ email = "" }) => {
         await attempt(async () => {
           value(await parlance.rest.POST("/auth/forgot-password", { body: { email } }));
-          say("If this address has an account, a mail with a link is on its way.");
+          say("If this address has an account, an e-mail with a link is on its way.");
         });
       }),
     ),
@@ -100,7 +100,7 @@ export function verifyEmail(token: string): void {
       show("Your e-mail address is verified", h("p", {}, h("a", { href: "/" }, "Go and talk")));
     });
   };
-  show("Verify your e-mail address", h("div", { class: "card" }, h("button", { class: "primary", click: () => void verify() }, "Verify it")));
+  show("Verify your e-mail address", h("div", { class: "card" }, h("button", { class: "primary", click: () => void verify() }, "Verify")));
 }
 
 async function attempt(work: () => Promise<void>): Promise<void> {

@@ -47,6 +47,11 @@ export const LEVELS: [string, string][] = [
   ["advanced", "Advanced"],
 ];
 
+/** End a sentence with a period, except after a name such as "Ada L." */
+export function endSentence(text: string): string {
+  return text.endsWith(".") ? text : `${text}.`;
+}
+
 const moment = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "short" });
 
 export function when(time: string): string {
