@@ -62,6 +62,10 @@ class Comparison:
                         yield from self._operation(place, item[method], operation)
 
     def _operation(self, place: str, old: Document, new: Document) -> Iterator[Break]:
+        # Generated clients name their methods by it. Before 0.2.0 it was an import path, which no client used.
+        name = old.get("operationId", "")
+        if "." not in name and name != new.get("operationId"):
+            yield Break(f"{place} operationId", "is another")
         # Each is an alternative, `{}` that of a request without a token; one more breaks no client.
         before, after = old.get("security") or [{}], new.get("security") or [{}]
         if any(each not in after for each in before):

@@ -108,8 +108,10 @@ def _operation_rules(operation: Document, tags: set[str]) -> Iterator[Problem]:
     if len(own) != 1 or own[0] not in tags:
         yield ("tags",), "an operation has one tag, described at the top of the file"
     module = own[0].replace("-", "_") if own else _NAME
-    if not re.fullmatch(rf"handlers\.{module}\.{_NAME}", operation.get("operationId", "")):
-        yield ("operationId",), f"should be handlers.{module if own else '<tag>'}.<function>, the function that answers"
+    if not re.fullmatch("[a-z][A-Za-z]+", operation.get("operationId", "")):
+        yield ("operationId",), "should be a verb and its object in camelCase; the handler has this name in snake_case"
+    if operation.get("x-openapi-router-controller") != f"handlers.{module}":
+        yield ("x-openapi-router-controller",), f"should be handlers.{module if own else '<tag>'}, the handler's module"
     if not operation.get("summary"):
         yield ("summary",), "an operation has a summary in one line"
     for status, response in operation["responses"].items():

@@ -1,6 +1,6 @@
 """Operations of openapi.yaml, bound to their functions. The fast path and Connexion call them in the same way.
 
-`operationId` is the import path of a function in `handlers/`. It takes `services` (the container), the path and
+`operationId` in snake_case is the name of a function in the module that `x-openapi-router-controller` names. It takes `services` (the container), the path and
 query parameters in snake_case, `body` if the operation has one, `identity` if it is secured, and `request` for
 headers, cookies and, without `body`, the raw bytes. It returns the body, or `(body, headers)`;
 bytes go out as they are, under the Content-Type of those headers. The status is the operation's only 2xx answer.
@@ -107,23 +107,24 @@ def bind(document: dict[str, Any], services: Container) -> dict[str, Operation]:
     """Bind each operation, by its id; raise ContractError where it has no function or a handler no operation."""
     found = definitions(document)
     for operation_id, definition in found.items():
-        check_parameters(function_for(operation_id), definition, document)
+        check_parameters(function_for(definition), definition, document)
     bodies = {
         operation_id: _Body(schemas.compiled(schema, document), text_fields.compile_normalizer(schema, document))
         for operation_id, schema in json_body_schemas(document).items()
     }
     bound = {
-        operation_id: _bind(function_for(operation_id), services, found[operation_id], bodies.get(operation_id))
-        for operation_id in found
+        operation_id: _bind(function_for(definition), services, definition, bodies.get(operation_id))
+        for operation_id, definition in found.items()
     }
     _check_order(bound.values())
+    named = {function_path(definition) for definition in found.values()}
     for info in pkgutil.iter_modules(handlers.__path__):
         module = importlib.import_module(f"handlers.{info.name}")
         for name, function in inspect.getmembers(module, inspect.iscoroutinefunction):
             taken = next(iter(inspect.signature(function).parameters), None)
             if function.__module__ != module.__name__ or taken != "services" or info.name == "security":
                 continue
-            if f"{module.__name__}.{name}" not in found:
+            if f"{module.__name__}.{name}" not in named:
                 raise ContractError(f"{module.__name__}.{name} takes requests, but openapi.yaml does not name it")
     return bound
 
@@ -135,19 +136,26 @@ def _check_order(operations: Iterable[Operation]) -> None:
             raise ContractError(f"openapi.yaml: {first.path} also fits {second.path}; put the more exact one first")
 
 
-def function_for(operation_id: str) -> Callable[..., Any]:
-    """Import the function an operationId names, or raise ContractError."""
-    module_name, _, name = operation_id.rpartition(".")
+def function_path(definition: dict[str, Any]) -> str:
+    """Return the import path of an operation's function: its controller, and its operationId in snake_case."""
+    name = inflection.underscore(definition.get("operationId", ""))
+    return f"{definition.get('x-openapi-router-controller', '')}.{name}"
+
+
+def function_for(definition: dict[str, Any]) -> Callable[..., Any]:
+    """Import the function of an operation, or raise ContractError."""
+    path = function_path(definition)
+    module_name, _, name = path.rpartition(".")
     try:
         module = importlib.import_module(module_name)
         function: Callable[..., Any] = getattr(module, name)
     except (ImportError, AttributeError, ValueError) as error:
-        raise ContractError(f"openapi.yaml names {operation_id}, but there is no such function ({error})") from None
+        raise ContractError(f"openapi.yaml names {path}, but there is no such function ({error})") from None
     if (
         not inspect.iscoroutinefunction(function)
         or next(iter(inspect.signature(function).parameters), None) != "services"
     ):
-        raise ContractError(f"{operation_id} should be `async def {name}(services, ...)`")
+        raise ContractError(f"{path} should be `async def {name}(services, ...)`")
     return function
 
 

@@ -37,6 +37,8 @@ from contract.request_bodies import ContentType, JsonBody, Upload
 from contract.security import bearer_handler, with_optional_schemes
 
 if TYPE_CHECKING:
+    from connexion.operations import AbstractOperation
+
     from container import Container
 
 # Connexion would log six warnings for each request of an operation with several content types.
@@ -49,6 +51,9 @@ class BoundResolver(Resolver):  # type: ignore[misc]
     def __init__(self, operations: dict[str, Operation]) -> None:
         super().__init__()
         self.operations = operations
+
+    def resolve_operation_id(self, operation: AbstractOperation) -> str:
+        return str(operation.operation_id)  # unique by itself; the functions have been found by their controllers
 
     def resolve_function_from_operation_id(self, operation_id: str) -> Callable[..., Awaitable[ConnexionResponse]]:
         operation = self.operations[operation_id]

@@ -20,6 +20,8 @@ Document = dict[str, Any]
 Convert = Callable[[Document], Document]
 
 _SCHEMAS = "#/components/schemas/"
+#: Connexion's keys, whose values are import paths.
+_SERVER_WORDS = {"x-openapi-router-controller", "x-bearerInfoFunc"}
 #: Keys below which keys are names, and those below which stands data.
 _NAMES, _DATA = ("properties",), ("example", "examples", "default", "enum", "const", "x-extensible-enum")
 
@@ -38,11 +40,19 @@ def openapi(document: Document) -> Document:
     components = served.get("components", {})
     sent = [_Part(components, each, names=True) for each in ("parameters", "requestBodies") if each in components]
     read = [_Part(components, each, names=True) for each in ("responses", "headers") if each in components]
+    for scheme in components.get("securitySchemes", {}).values():
+        _drop_server_words(scheme)
     for item in served["paths"].values():
         for holder in (item, *(item[method] for method in METHODS if method in item)):
+            _drop_server_words(holder)
             sent += [_Part(holder, key) for key in ("parameters", "requestBody") if key in holder]
             read += [_Part(holder, "responses", names=True)] if "responses" in holder else []
     return _open(served, sent, read)
+
+
+def _drop_server_words(holder: Document) -> None:
+    for name in _SERVER_WORDS & holder.keys():
+        del holder[name]
 
 
 def asyncapi(document: Document) -> Document:

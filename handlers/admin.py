@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from container import Container
 
 
-async def stats(services: Container) -> rest.AdminStats:
+async def get_admin_stats(services: Container) -> rest.AdminStats:
     return shapes.admin_stats(await services.dashboard.read())
 
 
-async def list_users(
+async def list_admin_users(
     services: Container,
     limit: int,
     search: str | None = None,
@@ -32,11 +32,11 @@ async def list_users(
     return shapes.page(page, shapes.admin_user)
 
 
-async def read_user(services: Container, user_id: str) -> rest.AdminUserDetail:
+async def get_admin_user(services: Container, user_id: str) -> rest.AdminUserDetail:
     return shapes.admin_user_detail(await services.user_directory.read(user_id))
 
 
-async def list_reports(
+async def list_admin_reports(
     services: Container,
     limit: int,
     status: str | None = None,
@@ -71,7 +71,7 @@ async def unban_user(services: Container, identity: Identity, user_id: str) -> N
     await services.bans.unban(identity.user_id, user_id)
 
 
-async def list_orders(
+async def list_admin_orders(
     services: Container,
     limit: int,
     status: str | None = None,
@@ -91,7 +91,7 @@ async def refund_order(services: Container, identity: Identity, order_id: str, b
     return shapes.refund(refund)
 
 
-async def list_audit(
+async def list_audit_entries(
     services: Container,
     limit: int,
     actor_id: str | None = None,

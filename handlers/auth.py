@@ -35,7 +35,7 @@ async def login(
     return _tokens(services, request, signed_in)
 
 
-async def refresh(
+async def refresh_tokens(
     services: Container, request: Request, body: rest.RefreshRequest
 ) -> tuple[rest.AuthTokens, dict[str, str]]:
     token = body.get("refreshToken")
@@ -58,7 +58,7 @@ async def logout_all(services: Container, request: Request, identity: Identity) 
     return None, {"Set-Cookie": _refresh_cookie(services, request, "", timedelta())}
 
 
-async def forgot_password(services: Container, body: rest.ForgotPassword) -> None:
+async def request_password_reset(services: Container, body: rest.ForgotPassword) -> None:
     await services.passwords.request_reset(body["email"])
 
 
@@ -78,11 +78,11 @@ async def list_devices(services: Container, identity: Identity) -> rest.DeviceLi
     return {"items": [shapes.device(each) for each in await services.logins.list_devices(identity)]}
 
 
-async def end_device(services: Container, identity: Identity, device_id: str) -> None:
+async def logout_device(services: Container, identity: Identity, device_id: str) -> None:
     await services.logins.end_device(identity.user_id, device_id)
 
 
-async def jwks(services: Container) -> tuple[rest.JsonWebKeySet, dict[str, str]]:
+async def get_jwks(services: Container) -> tuple[rest.JsonWebKeySet, dict[str, str]]:
     return shapes.json_web_key_set(services.authentication.list_public_keys()), {"Cache-Control": "public, max-age=300"}
 
 

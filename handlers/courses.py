@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from container import Container
 
 
-async def list_all(
+async def list_courses(
     services: Container, identity: Identity | None, limit: int, cursor: str | None = None
 ) -> rest.CoursePage:
     page = await services.courses.list_courses(
@@ -26,25 +26,25 @@ async def list_all(
     return shapes.page(page, shapes.course)
 
 
-async def create(services: Container, identity: Identity, body: rest.CourseDraft) -> rest.Course:
+async def create_course(services: Container, identity: Identity, body: rest.CourseDraft) -> rest.Course:
     return shapes.course(await services.courses.create(identity.user_id, shapes.columns(body, NewCourse)))
 
 
-async def read(services: Container, identity: Identity | None, course_id: str) -> rest.Course:
+async def get_course(services: Container, identity: Identity | None, course_id: str) -> rest.Course:
     return shapes.course(await services.courses.read_course(_user_id(identity), course_id, drafts=_is_admin(identity)))
 
 
-async def update(services: Container, identity: Identity, course_id: str, body: rest.CourseUpdate) -> rest.Course:
+async def update_course(services: Container, identity: Identity, course_id: str, body: rest.CourseUpdate) -> rest.Course:
     return shapes.course(
         await services.courses.update(identity.user_id, course_id, shapes.columns(body, CourseChanges))
     )
 
 
-async def remove(services: Container, identity: Identity, course_id: str) -> None:
+async def delete_course(services: Container, identity: Identity, course_id: str) -> None:
     await services.courses.remove(identity.user_id, course_id)
 
 
-async def set_thumbnail(
+async def upload_thumbnail(
     services: Container, identity: Identity, course_id: str, file: UploadFile | None = None
 ) -> rest.Thumbnail:
     if file is None:
@@ -58,7 +58,7 @@ async def list_lessons(services: Container, identity: Identity | None, course_id
     return {"items": [shapes.lesson(each, admin=admin) for each in lessons]}
 
 
-async def add_lesson(services: Container, identity: Identity, course_id: str, body: rest.LessonDraft) -> rest.Lesson:
+async def create_lesson(services: Container, identity: Identity, course_id: str, body: rest.LessonDraft) -> rest.Lesson:
     lesson = await services.lessons.add(identity.user_id, course_id, shapes.columns(body, NewLesson))
     return shapes.lesson(lesson, admin=True)
 

@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from container import Container
 
 
-async def health(services: Container) -> rest.Health:
+async def check_health(services: Container) -> rest.Health:
     return {"status": "ok", "timestamp": format_instant(utc_now())}
 
 
-async def ready(services: Container) -> rest.Readiness:
+async def check_readiness(services: Container) -> rest.Readiness:
     timings = await services.health.check_ready()
     checks: rest.Checks = {
         "database": _check(timings["database"]),

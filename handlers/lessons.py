@@ -31,27 +31,27 @@ _PLAYLIST = {
 }
 
 
-async def read(services: Container, identity: Identity, lesson_id: str) -> rest.Lesson:
+async def get_lesson(services: Container, identity: Identity, lesson_id: str) -> rest.Lesson:
     admin = identity.role == "admin"
     return shapes.lesson(await services.lessons.read(identity.user_id, lesson_id, drafts=admin), admin=admin)
 
 
-async def update(services: Container, identity: Identity, lesson_id: str, body: rest.LessonUpdate) -> rest.Lesson:
+async def update_lesson(services: Container, identity: Identity, lesson_id: str, body: rest.LessonUpdate) -> rest.Lesson:
     changes = shapes.columns(body, LessonChanges)
     return shapes.lesson(await services.lessons.update(identity.user_id, lesson_id, changes), admin=True)
 
 
-async def remove(services: Container, identity: Identity, lesson_id: str) -> None:
+async def delete_lesson(services: Container, identity: Identity, lesson_id: str) -> None:
     await services.lessons.remove(identity.user_id, lesson_id)
 
 
-async def set_progress(
+async def set_lesson_progress(
     services: Container, identity: Identity, lesson_id: str, body: rest.WatchedTo
 ) -> rest.LessonProgress:
     return shapes.progress(await services.progress.record_position(identity.user_id, lesson_id, body["watchSeconds"]))
 
 
-async def complete(services: Container, identity: Identity, lesson_id: str) -> rest.LessonProgress:
+async def complete_lesson(services: Container, identity: Identity, lesson_id: str) -> rest.LessonProgress:
     return shapes.progress(await services.progress.complete(identity.user_id, lesson_id))
 
 
@@ -60,7 +60,7 @@ async def list_attachments(services: Container, identity: Identity, lesson_id: s
     return {"items": [shapes.attachment(each) for each in found]}
 
 
-async def add_attachment(
+async def upload_attachment(
     services: Container, identity: Identity, lesson_id: str, file: UploadFile | None = None
 ) -> rest.Attachment:
     if file is None:
@@ -71,20 +71,20 @@ async def add_attachment(
     return shapes.attachment(await services.lessons.attach(identity.user_id, lesson_id, name, await file.read()))
 
 
-async def remove_attachment(services: Container, identity: Identity, lesson_id: str, attachment_id: str) -> None:
+async def delete_attachment(services: Container, identity: Identity, lesson_id: str, attachment_id: str) -> None:
     await services.lessons.detach(identity.user_id, lesson_id, attachment_id)
 
 
 # --- Video ----------------------------------------------------------------------------------------
 
 
-async def set_video(services: Container, identity: Identity, request: Request, lesson_id: str) -> rest.Lesson:
+async def upload_video(services: Container, identity: Identity, request: Request, lesson_id: str) -> rest.Lesson:
     declared = request.headers.get("content-length", "")
     length = int(declared) if declared.isdigit() else None
     return shapes.lesson(await services.uploads.put(identity.user_id, lesson_id, _body(request), length), admin=True)
 
 
-async def begin_upload(
+async def create_upload(
     services: Container, identity: Identity, request: Request, lesson_id: str
 ) -> tuple[None, dict[str, str]]:
     length, metadata = int(request.headers["Upload-Length"]), request.headers.get("Upload-Metadata")
@@ -100,7 +100,7 @@ async def describe_upload(services: Container, lesson_id: str, upload_id: str) -
     return await describe_uploads(services, lesson_id)
 
 
-async def read_upload(services: Container, lesson_id: str, upload_id: str) -> tuple[None, dict[str, str]]:
+async def get_upload(services: Container, lesson_id: str, upload_id: str) -> tuple[None, dict[str, str]]:
     row = await services.uploads.read(lesson_id, upload_id)
     headers = {**_upload(services, row), "Upload-Length": str(row.length), "Cache-Control": "no-store"}
     if row.client_metadata is not None:
@@ -116,15 +116,15 @@ async def continue_upload(
     return None, _upload(services, row)
 
 
-async def end_upload(services: Container, identity: Identity, lesson_id: str, upload_id: str) -> None:
+async def delete_upload(services: Container, identity: Identity, lesson_id: str, upload_id: str) -> None:
     await services.uploads.abort(identity.user_id, lesson_id, upload_id)
 
 
-async def video_url(services: Container, identity: Identity, lesson_id: str) -> rest.VideoLink:
+async def get_video_url(services: Container, identity: Identity, lesson_id: str) -> rest.VideoLink:
     return shapes.link(await services.playback.create_link(identity, lesson_id))
 
 
-async def playlist(services: Container, lesson_id: str, name: str, token: str) -> tuple[bytes, dict[str, str]]:
+async def get_playlist(services: Container, lesson_id: str, name: str, token: str) -> tuple[bytes, dict[str, str]]:
     return (await services.playback.read_playlist(lesson_id, name, token)).encode(), _PLAYLIST
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from container import Container
 
 
-async def read(services: Container, request: Request) -> tuple[bytes, dict[str, str]]:
+async def get_metrics(services: Container, request: Request) -> tuple[bytes, dict[str, str]]:
     # A request through a proxy comes from outside; scrapers reach the server directly.
     if "x-forwarded-for" in request.headers:
         raise errors.NotFound()

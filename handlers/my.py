@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from container import Container
 
 
-async def courses(
+async def list_my_courses(
     services: Container, identity: Identity, limit: int, cursor: str | None = None
 ) -> rest.TakenCoursePage:
     return shapes.page(
@@ -20,5 +20,5 @@ async def courses(
     )
 
 
-async def progress(services: Container, identity: Identity, course_id: str) -> rest.CourseProgress:
+async def get_my_progress(services: Container, identity: Identity, course_id: str) -> rest.CourseProgress:
     return shapes.course_progress(await services.progress.get_progress(identity.user_id, course_id))

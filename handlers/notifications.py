@@ -12,24 +12,24 @@ if TYPE_CHECKING:
     from container import Container
 
 
-async def list_mine(
+async def list_notifications(
     services: Container, identity: Identity, limit: int, cursor: str | None = None
 ) -> rest.NotificationPage:
     inbox = await services.notifications.list_for_user(identity.user_id, limit=limit, cursor=cursor)
     return {**shapes.page(inbox.page, shapes.notification), "unread": inbox.unread}
 
 
-async def mark_read(services: Container, identity: Identity, notification_id: str) -> rest.Notification:
+async def mark_notification_read(services: Container, identity: Identity, notification_id: str) -> rest.Notification:
     return shapes.notification(await services.notifications.mark_read(identity.user_id, notification_id))
 
 
-async def mark_all_read(services: Container, identity: Identity) -> rest.Unread:
+async def mark_all_notifications_read(services: Container, identity: Identity) -> rest.Unread:
     return {"unread": await services.notifications.mark_all_read(identity.user_id)}
 
 
-async def register_device(services: Container, identity: Identity, body: rest.PushDevice) -> None:
+async def register_push_device(services: Container, identity: Identity, body: rest.PushDevice) -> None:
     await services.push_devices.register(identity, body["fcmToken"], body["deviceId"], body["platform"])
 
 
-async def forget_device(services: Container, identity: Identity, body: rest.PushDeviceRef) -> None:
+async def unregister_push_device(services: Container, identity: Identity, body: rest.PushDeviceRef) -> None:
     await services.push_devices.delete(identity.user_id, body["deviceId"])

@@ -26,11 +26,11 @@ async def list_orders(services: Container, identity: Identity, limit: int, curso
     return shapes.page(await services.orders.list_own(identity.user_id, limit=limit, cursor=cursor), shapes.order)
 
 
-async def read_order(services: Container, identity: Identity, order_id: str) -> rest.Order:
+async def get_order(services: Container, identity: Identity, order_id: str) -> rest.Order:
     return shapes.order(await services.orders.read(identity.user_id, order_id))
 
 
-async def webhook(services: Container, request: Request) -> rest.WebhookReceipt:
+async def receive_payment_webhook(services: Container, request: Request) -> rest.WebhookReceipt:
     # The raw bytes: the signature is of them, and re-encoded JSON differs.
     body = b""
     try:

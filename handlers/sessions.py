@@ -12,15 +12,15 @@ if TYPE_CHECKING:
     from container import Container
 
 
-async def list_mine(services: Container, identity: Identity, limit: int, cursor: str | None = None) -> rest.SessionPage:
+async def list_sessions(services: Container, identity: Identity, limit: int, cursor: str | None = None) -> rest.SessionPage:
     return shapes.page(
         await services.call_history.list_calls(identity.user_id, limit=limit, cursor=cursor), shapes.session
     )
 
 
-async def read(services: Container, identity: Identity, session_id: str) -> rest.Session:
+async def get_session(services: Container, identity: Identity, session_id: str) -> rest.Session:
     return shapes.session(await services.call_history.read(identity.user_id, session_id))
 
 
-async def rate(services: Container, identity: Identity, session_id: str, body: rest.Rating) -> rest.Session:
+async def rate_session(services: Container, identity: Identity, session_id: str, body: rest.Rating) -> rest.Session:
     return shapes.session(await services.call_history.rate(identity.user_id, session_id, body["stars"]))

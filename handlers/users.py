@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from container import Container
 
 
-async def me(services: Container, identity: Identity) -> rest.Me:
+async def get_me(services: Container, identity: Identity) -> rest.Me:
     return shapes.me(await services.profiles.read_own(identity.user_id))
 
 
@@ -33,17 +33,17 @@ async def export_me(services: Container, identity: Identity) -> tuple[rest.DataE
     return shapes.data_export(export), {"Content-Disposition": 'attachment; filename="parlance.json"'}
 
 
-async def set_avatar(services: Container, identity: Identity, file: UploadFile | None = None) -> rest.Avatar:
+async def upload_avatar(services: Container, identity: Identity, file: UploadFile | None = None) -> rest.Avatar:
     if file is None:
         raise errors.RequestInvalid("the part 'file' should be a file")
     return {"avatarUrl": await services.profiles.set_avatar(identity.user_id, await file.read())}
 
 
-async def remove_avatar(services: Container, identity: Identity) -> None:
+async def delete_avatar(services: Container, identity: Identity) -> None:
     await services.profiles.remove_avatar(identity.user_id)
 
 
-async def public(services: Container, user_id: str) -> rest.PublicProfile:
+async def get_user(services: Container, user_id: str) -> rest.PublicProfile:
     return shapes.public_profile(await services.profiles.read_public(user_id))
 
 
@@ -51,9 +51,9 @@ async def list_blocks(services: Container, identity: Identity, limit: int, curso
     return shapes.page(await services.blocks.list_for_user(identity.user_id, limit=limit, cursor=cursor), shapes.block)
 
 
-async def block(services: Container, identity: Identity, user_id: str) -> None:
+async def block_user(services: Container, identity: Identity, user_id: str) -> None:
     await services.blocks.block(identity.user_id, user_id)
 
 
-async def unblock(services: Container, identity: Identity, user_id: str) -> None:
+async def unblock_user(services: Container, identity: Identity, user_id: str) -> None:
     await services.blocks.unblock(identity.user_id, user_id)

@@ -30,7 +30,7 @@ def _scope() -> Scope:
 
 
 async def _app(scope: Scope, receive: Receive, send: Send) -> None:
-    scope[OPERATION][0] = "handlers.health.health"
+    scope[OPERATION][0] = "checkHealth"
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
     await send({"type": "http.response.body", "body": b"{}"})
 

@@ -8,7 +8,8 @@ from contract import schemas
 
 _PATH = {
     "post": {
-        "operationId": "bench.rest.echo.echo",
+        "operationId": "echo",
+        "x-openapi-router-controller": "bench.rest.echo",
         "requestBody": {"$ref": "#/components/requestBodies/Credentials"},
         "responses": {
             "200": {

@@ -39,7 +39,7 @@ def application() -> ASGIApp:
     if failure == "contract":
         document = schemas.load(schemas.OPENAPI)
         document["paths"]["/nowhere"] = {
-            "get": {**document["paths"]["/health"]["get"], "operationId": "handlers.nowhere"}
+            "get": {**document["paths"]["/health"]["get"], "operationId": "nowhere"}
         }
         return serve.application(document)
     settings = configuration.load()

@@ -316,8 +316,8 @@ def _rest_names(witness: Witness) -> Iterator[tuple[Mutant, bool]]:
             place = ("paths", path, method)
             yield Mutant("openapi", place, "the path renamed"), (path, method) in witness.paths
             operation_id = operation["operationId"]
-            yield Mutant("openapi", place, "operationId renamed"), _stops(operation_id + RENAMED)
-            function = operations.function_for(operation_id)
+            yield Mutant("openapi", place, "operationId renamed"), _stops({**operation, "operationId": operation_id + RENAMED})
+            function = operations.function_for(operation)
             for parameter in _parameters(document, operation, "path") + _parameters(document, operation, "query"):
                 name = parameter["name"]
                 renamed = {**parameter, "name": name + "Renamed"}
@@ -331,9 +331,9 @@ def _rest_names(witness: Witness) -> Iterator[tuple[Mutant, bool]]:
                     yield Mutant("openapi", (*place, name), "required flipped"), (operation_id, name) in seen
 
 
-def _stops(operation_id: str) -> bool:
+def _stops(operation: Document) -> bool:
     try:
-        operations.function_for(operation_id)
+        operations.function_for(operation)
     except ContractError:
         return True
     return False

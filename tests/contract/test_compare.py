@@ -40,6 +40,10 @@ BREAKS: dict[str, tuple[dict[str, Any], Change]] = {
         REST,
         lambda d, s: operation(d, "get", "/health").update(security=[{"bearer": []}]),
     ),
+    "GET /health operationId: is another": (
+        REST,
+        lambda d, s: operation(d, "get", "/health").update(operationId="readPulse"),
+    ),
     "POST /auth/register 409: the status is gone": (
         REST,
         lambda d, s: operation(d, "post", "/auth/register")["responses"].pop("409"),
@@ -156,9 +160,9 @@ HARMLESS: dict[str, tuple[dict[str, Any], Change]] = {
     "a value more to send": (REST, lambda d, s: s["ReportReason"]["enum"].append("noise")),
     "a code more": (REST, lambda d, s: s["ErrorCode"]["enum"].append("tea_pot")),
     "a longer text": (REST, lambda d, s: s["Bio"].update(maxLength=BIO_LENGTH + 1)),
-    "another name of a function": (
+    "another module of a function": (
         REST,
-        lambda d, s: operation(d, "get", "/health").update(operationId="handlers.health.pulse"),
+        lambda d, s: operation(d, "get", "/health").update({"x-openapi-router-controller": "handlers.pulse"}),
     ),
     "a field more of an event": (EVENTS, lambda d, s: s["PeerLeft"]["properties"].update(after={"type": "integer"})),
     "a type of notification more": (

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import unquote
 
+import inflection
 import pytest
 
 import errors
@@ -79,7 +80,8 @@ def _operation(function: str, *parameters: dict[str, Any], status: str = "200", 
     }
     content = {} if status == "204" else {"content": {"application/json": {"schema": schema}}}
     return {
-        "operationId": f"{__name__}.{function}",
+        "operationId": inflection.camelize(function, uppercase_first_letter=False),
+        "x-openapi-router-controller": __name__,
         "parameters": list(parameters),
         "responses": {status: {"description": "", **content}, "default": {"$ref": "#/components/responses/Problem"}},
         **more,
@@ -104,7 +106,7 @@ PATHS = {
     "/test/{name}/nothing": {
         "parameters": [_path("name", type="string", maxLength=5)],
         "delete": _operation("nothing", status="204", security=[{"bearer": []}]),
-        "put": {**_operation("nothing", status="204", security=[{"admin": []}]), "operationId": f"{__name__}.nothing_"},
+        "put": _operation("nothing_for_admins", status="204", security=[{"admin": []}]),
     },
     "/test/fail/{word}": {"get": _operation("fail", _path("word", type="string"))},
     "/test/wrong": {"get": _operation("wrong")},
@@ -115,8 +117,8 @@ PATHS = {
     },
     "/test/listed": {"get": _operation("listed", _query("tags", type="array", items={"type": "string"}))},
 }
-nothing_ = nothing
-limited_ = limited
+nothing_for_admins = nothing
+limited_again = limited
 
 #: Paths of openapi.yaml that answer the same twice.
 UNCHANGING = ("/health", "/.well-known/jwks.json", "/auth/login", "/users/me", "/sessions", "/sessions/{sessionId}")
@@ -443,19 +445,18 @@ async def test_plain_operations_alone_are_compiled(pair: Pair) -> None:
     left = definitions(document()).keys() - pair.fast.answered.keys()
     # They take a header, `Idempotency-Key`.
     idempotent = {
-        "handlers.payments.create_checkout_session",
-        "handlers.admin.refund_order",
-        "handlers.courses.enroll",
+        "createCheckoutSession",
+        "refundOrder",
+        "enroll",
     }
-    forms = {"handlers.users.set_avatar", "handlers.courses.set_thumbnail", "handlers.lessons.add_attachment"}
+    forms = {"uploadAvatar", "uploadThumbnail", "uploadAttachment"}
     # They take other bytes than JSON, or tus's headers.
-    uploads = {f"handlers.lessons.{name}_upload" for name in ("begin", "read", "continue", "end")}
-    uploads.add("handlers.lessons.set_video")
-    assert left == {*forms, *uploads, f"{__name__}.form", f"{__name__}.listed", *idempotent}
+    uploads = {"uploadVideo", "createUpload", "getUpload", "continueUpload", "deleteUpload"}
+    assert left == {*forms, *uploads, "form", "listed", *idempotent}
 
 
 def test_path_that_hides_another_stops_the_start(settings: Settings) -> None:
     openapi = document()
-    openapi["paths"]["/test/fail/often"] = {"get": {**_operation("wrong"), "operationId": f"{__name__}.limited_"}}
+    openapi["paths"]["/test/fail/often"] = {"get": _operation("limited_again")}
     with pytest.raises(ContractError, match="/test/fail/often"):
         rest.build(Container(settings.model_copy(update={"rest_fast_path": True})), openapi)

@@ -18,7 +18,8 @@ tags: [{name: users}]
 paths:
   /users:
     post:
-      operationId: handlers.users.create
+      operationId: createUser
+      x-openapi-router-controller: handlers.users
       tags: [users]
       summary: Create a user
       x-rate-limit: [{limit: 5, window: 15m, per: ip}]
@@ -152,9 +153,11 @@ def test_samples_are_clean() -> None:
     [
         (f"{POST} | responses | 201 | description", ABSENT, f"{POST} | responses | 201", "'description' is a required"),
         ("components | schemas | User | required", "name", SAME, "not of type 'array'"),
-        (f"{POST} | operationId", ABSENT, SAME, "should be handlers.users.<function>"),
-        (f"{POST} | operationId", "users.create", SAME, "should be handlers.users.<function>"),
-        (f"{POST} | operationId", "handlers.admin.create", SAME, "handlers.users.<function>"),
+        (f"{POST} | operationId", ABSENT, SAME, "in camelCase"),
+        (f"{POST} | operationId", "users.create", SAME, "in camelCase"),
+        (f"{POST} | operationId", "create_user", SAME, "in camelCase"),
+        (f"{POST} | x-openapi-router-controller", ABSENT, SAME, "should be handlers.users"),
+        (f"{POST} | x-openapi-router-controller", "handlers.admin", SAME, "should be handlers.users"),
         (f"{POST} | tags", ABSENT, SAME, "one tag"),
         (f"{POST} | summary", ABSENT, SAME, "in one line"),
         (f"{POST} | x-rate-limit", {"limit": 5}, SAME, "is a list of"),
@@ -206,7 +209,7 @@ def test_openapi_rule(place: str, value: Any, where: str, what: str) -> None:
 
 def test_operation_id_names_one_operation() -> None:
     problems = lint.openapi_problems(changed(OPENAPI, "paths | /people", OPENAPI["paths"]["/users"]))
-    assert "handlers.users.create" in problems[0][1]
+    assert "createUser" in problems[0][1]
 
 
 def test_schema_that_only_unused_schemas_use_is_unused() -> None:

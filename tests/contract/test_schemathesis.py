@@ -48,11 +48,11 @@ ENDING = {
 #: Those, and the ones by which a walk would end an account that it walks as, or what others watch. Tested by journeys.
 NOT_WALKED = [
     *(DOCUMENT["paths"][path][method]["operationId"] for path, method in sorted(ENDING)),
-    "handlers.admin.ban_user",
+    "banUser",
     # Counted by the hour: a walk would soon get 429 alone. See tests/handlers/logins/.
-    "handlers.auth.resend_verification",
+    "resendVerification",
     # Signed by the provider: what is made up is refused, as the test above shows. See tests/handlers/payments/.
-    "handlers.payments.webhook",
+    "receivePaymentWebhook",
 ]
 #: What ends at a payment provider.
 PAID = ("/payments/create-checkout-session", "/courses/{courseId}/enroll")

@@ -136,7 +136,7 @@ async def test_form_holds_one_file(ada: Learner, content: bytes, content_type: s
 
 
 async def test_avatar_limit_is_five_megabytes(ada: Learner) -> None:
-    operation = operations.definitions(schemas.load(schemas.OPENAPI))["handlers.users.set_avatar"]
+    operation = operations.definitions(schemas.load(schemas.OPENAPI))["uploadAvatar"]
     assert operation["requestBody"]["x-max-bytes"] == AVATAR_MAX_BYTES == 5 * 1024 * 1024
     small = picture("JPEG")
     fits = small + bytes(AVATAR_MAX_BYTES - len(small))

@@ -61,15 +61,15 @@ async def test_requests_are_counted_by_operation(server: Server) -> None:
         assert (await http.get("/docs")).status_code == 200
     grew = growth(before, await asyncio.to_thread(scrape_all, server.url))
     for operation, status in (
-        ("handlers.health.health", "200"),
-        ("handlers.users.me", "401"),
+        ("checkHealth", "200"),
+        ("getMe", "401"),
         ("none", "404"),
         ("none", "200"),
-        ("handlers.payments.webhook", "400"),
+        ("receivePaymentWebhook", "400"),
     ):
         assert grew("parlance_http_requests", operation=operation, status=status) == 1, (operation, status)
-    assert grew("parlance_http_requests", operation="handlers.metrics.read", status="200") >= 1
-    assert grew("parlance_http_request_seconds", operation="handlers.health.health") == 1
+    assert grew("parlance_http_requests", operation="getMetrics", status="200") >= 1
+    assert grew("parlance_http_request_seconds", operation="checkHealth") == 1
     assert grew("parlance_payment_webhooks", provider="unknown", outcome="signature_invalid") == 1
 
 

@@ -12,7 +12,7 @@ export interface paths {
          * Check that the process runs
          * @description Uses no other service; for load balancers and container health checks.
          */
-        get: operations["handlers.health.health"];
+        get: operations["checkHealth"];
         put?: never;
         post?: never;
         delete?: never;
@@ -29,7 +29,7 @@ export interface paths {
             cookie?: never;
         };
         /** Check each service this process depends on */
-        get: operations["handlers.health.ready"];
+        get: operations["checkReadiness"];
         put?: never;
         post?: never;
         delete?: never;
@@ -50,7 +50,7 @@ export interface paths {
          * @description For Prometheus, of all web processes of the host that answers. Not public: a request through a proxy
          *     (`X-Forwarded-For`) is answered with 404.
          */
-        get: operations["handlers.metrics.read"];
+        get: operations["getMetrics"];
         put?: never;
         post?: never;
         delete?: never;
@@ -70,7 +70,7 @@ export interface paths {
          * Publish the keys that verify access tokens
          * @description JSON Web Key Set (RFC 7517). Cache it; fetch it again when a token names an unknown `kid`.
          */
-        get: operations["handlers.auth.jwks"];
+        get: operations["getJwks"];
         put?: never;
         post?: never;
         delete?: never;
@@ -92,7 +92,7 @@ export interface paths {
          * Create an account and log in
          * @description For `web` the refresh token travels only in an HttpOnly cookie, over https `__Host-refresh_token`.
          */
-        post: operations["handlers.auth.register"];
+        post: operations["register"];
         delete?: never;
         options?: never;
         head?: never;
@@ -113,7 +113,7 @@ export interface paths {
          * @description An unknown address and a wrong password get the same response. `account_banned` requires the correct password.
          *     A device has one login of an account: an earlier one with the same `deviceId` is revoked, its push token stays.
          */
-        post: operations["handlers.auth.login"];
+        post: operations["login"];
         delete?: never;
         options?: never;
         head?: never;
@@ -135,7 +135,7 @@ export interface paths {
          *     gets the same response, until the token of that response is exchanged. Any other use of a used token revokes the
          *     login (`refresh_token_reused`). Browsers send the cookie and no body; their `Origin` must be allowed.
          */
-        post: operations["handlers.auth.refresh"];
+        post: operations["refreshTokens"];
         delete?: never;
         options?: never;
         head?: never;
@@ -152,7 +152,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Log this device out */
-        post: operations["handlers.auth.logout"];
+        post: operations["logout"];
         delete?: never;
         options?: never;
         head?: never;
@@ -169,7 +169,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Log all devices out */
-        post: operations["handlers.auth.logout_all"];
+        post: operations["logoutAll"];
         delete?: never;
         options?: never;
         head?: never;
@@ -189,7 +189,7 @@ export interface paths {
          * Request an e-mail to reset the password
          * @description The response is the same whether or not the address has an account.
          */
-        post: operations["handlers.auth.forgot_password"];
+        post: operations["requestPasswordReset"];
         delete?: never;
         options?: never;
         head?: never;
@@ -209,7 +209,7 @@ export interface paths {
          * Reset the password with the token of the e-mail
          * @description All devices are logged out.
          */
-        post: operations["handlers.auth.reset_password"];
+        post: operations["resetPassword"];
         delete?: never;
         options?: never;
         head?: never;
@@ -226,7 +226,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Verify the address with the token of the e-mail */
-        post: operations["handlers.auth.verify_email"];
+        post: operations["verifyEmail"];
         delete?: never;
         options?: never;
         head?: never;
@@ -243,7 +243,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Request another e-mail that verifies the address */
-        post: operations["handlers.auth.resend_verification"];
+        post: operations["resendVerification"];
         delete?: never;
         options?: never;
         head?: never;
@@ -258,7 +258,7 @@ export interface paths {
             cookie?: never;
         };
         /** List the devices that are logged in, last used first */
-        get: operations["handlers.auth.list_devices"];
+        get: operations["listDevices"];
         put?: never;
         post?: never;
         delete?: never;
@@ -278,7 +278,7 @@ export interface paths {
         put?: never;
         post?: never;
         /** Log one device out */
-        delete: operations["handlers.auth.end_device"];
+        delete: operations["logoutDevice"];
         options?: never;
         head?: never;
         patch?: never;
@@ -292,7 +292,7 @@ export interface paths {
             cookie?: never;
         };
         /** Read the user's own profile */
-        get: operations["handlers.users.me"];
+        get: operations["getMe"];
         put?: never;
         post?: never;
         /**
@@ -300,14 +300,14 @@ export interface paths {
          * @description Personal data, picture, tokens and devices are deleted; calls and orders are kept without identity. An
          *     administrator has to be demoted first.
          */
-        delete: operations["handlers.users.delete_me"];
+        delete: operations["deleteMe"];
         options?: never;
         head?: never;
         /**
          * Change the user's own profile
          * @description Fields that are absent keep their value; `null` clears a field.
          */
-        patch: operations["handlers.users.update_me"];
+        patch: operations["updateMe"];
         trace?: never;
     };
     "/users/me/export": {
@@ -318,7 +318,7 @@ export interface paths {
             cookie?: never;
         };
         /** Download the user's data */
-        get: operations["handlers.users.export_me"];
+        get: operations["exportMe"];
         put?: never;
         post?: never;
         delete?: never;
@@ -340,9 +340,9 @@ export interface paths {
          * Upload the user's picture
          * @description JPEG, PNG or WebP by its bytes, 25 megapixels at most; it becomes a square of 400 pixels without metadata.
          */
-        post: operations["handlers.users.set_avatar"];
+        post: operations["uploadAvatar"];
         /** Delete the user's picture */
-        delete: operations["handlers.users.remove_avatar"];
+        delete: operations["deleteAvatar"];
         options?: never;
         head?: never;
         patch?: never;
@@ -356,7 +356,7 @@ export interface paths {
             cookie?: never;
         };
         /** List blocked learners, newest first */
-        get: operations["handlers.users.list_blocks"];
+        get: operations["listBlocks"];
         put?: never;
         post?: never;
         delete?: never;
@@ -373,7 +373,7 @@ export interface paths {
             cookie?: never;
         };
         /** Read another learner's public profile */
-        get: operations["handlers.users.public"];
+        get: operations["getUser"];
         put?: never;
         post?: never;
         delete?: never;
@@ -391,10 +391,10 @@ export interface paths {
         };
         get?: never;
         /** Block a learner */
-        put: operations["handlers.users.block"];
+        put: operations["blockUser"];
         post?: never;
         /** Unblock a learner */
-        delete: operations["handlers.users.unblock"];
+        delete: operations["unblockUser"];
         options?: never;
         head?: never;
         patch?: never;
@@ -408,7 +408,7 @@ export interface paths {
             cookie?: never;
         };
         /** List the user's calls, newest first */
-        get: operations["handlers.sessions.list_mine"];
+        get: operations["listSessions"];
         put?: never;
         post?: never;
         delete?: never;
@@ -425,7 +425,7 @@ export interface paths {
             cookie?: never;
         };
         /** Read one of the user's calls */
-        get: operations["handlers.sessions.read"];
+        get: operations["getSession"];
         put?: never;
         post?: never;
         delete?: never;
@@ -444,7 +444,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Rate the partner after a call */
-        post: operations["handlers.sessions.rate"];
+        post: operations["rateSession"];
         delete?: never;
         options?: never;
         head?: never;
@@ -461,7 +461,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Report the partner of a call */
-        post: operations["handlers.reports.create"];
+        post: operations["createReport"];
         delete?: never;
         options?: never;
         head?: never;
@@ -476,7 +476,7 @@ export interface paths {
             cookie?: never;
         };
         /** List the user's reports, newest first */
-        get: operations["handlers.reports.list_mine"];
+        get: operations["listReports"];
         put?: never;
         post?: never;
         delete?: never;
@@ -500,7 +500,7 @@ export interface paths {
          *     not when the browser returns. While an order is pending, buying again returns the same order;
          *     while its payment is processing, 409 `payment_pending`. A failed payment releases the course at once.
          */
-        post: operations["handlers.payments.create_checkout_session"];
+        post: operations["createCheckoutSession"];
         delete?: never;
         options?: never;
         head?: never;
@@ -515,7 +515,7 @@ export interface paths {
             cookie?: never;
         };
         /** List the user's orders, newest first */
-        get: operations["handlers.payments.list_orders"];
+        get: operations["listOrders"];
         put?: never;
         post?: never;
         delete?: never;
@@ -532,7 +532,7 @@ export interface paths {
             cookie?: never;
         };
         /** Read one of the user's orders */
-        get: operations["handlers.payments.read_order"];
+        get: operations["getOrder"];
         put?: never;
         post?: never;
         delete?: never;
@@ -557,7 +557,7 @@ export interface paths {
          *     stored and will be processed, or is of an unknown kind. An invalid signature and a body
          *     that is not an event are answered with 400.
          */
-        post: operations["handlers.payments.webhook"];
+        post: operations["receivePaymentWebhook"];
         delete?: never;
         options?: never;
         head?: never;
@@ -575,7 +575,7 @@ export interface paths {
          * List the user's notifications, newest first
          * @description Connected sockets receive each as the event `notification` too.
          */
-        get: operations["handlers.notifications.list_mine"];
+        get: operations["listNotifications"];
         put?: never;
         post?: never;
         delete?: never;
@@ -598,9 +598,9 @@ export interface paths {
          * @description Send the device's FCM registration token at each start of the app, because tokens change. A token belongs to the
          *     last account that registered it. Logout deletes it.
          */
-        post: operations["handlers.notifications.register_device"];
+        post: operations["registerPushDevice"];
         /** Unregister a device from push notifications */
-        delete: operations["handlers.notifications.forget_device"];
+        delete: operations["unregisterPushDevice"];
         options?: never;
         head?: never;
         patch?: never;
@@ -620,7 +620,7 @@ export interface paths {
         options?: never;
         head?: never;
         /** Mark all notifications as read */
-        patch: operations["handlers.notifications.mark_all_read"];
+        patch: operations["markAllNotificationsRead"];
         trace?: never;
     };
     "/notifications/{notificationId}/read": {
@@ -640,7 +640,7 @@ export interface paths {
          * Mark a notification as read
          * @description Idempotent.
          */
-        patch: operations["handlers.notifications.mark_read"];
+        patch: operations["markNotificationRead"];
         trace?: never;
     };
     "/admin/stats": {
@@ -655,7 +655,7 @@ export interface paths {
          * @description Computed every few seconds for all readers; `madeAt` is the time. Days and hours are UTC. While
          *     Redis is unavailable, `live.searches` is null.
          */
-        get: operations["handlers.admin.stats"];
+        get: operations["getAdminStats"];
         put?: never;
         post?: never;
         delete?: never;
@@ -675,7 +675,7 @@ export interface paths {
          * List accounts, newest first
          * @description Deleted accounts are left out; `GET /admin/users/{userId}` still returns them.
          */
-        get: operations["handlers.admin.list_users"];
+        get: operations["listAdminUsers"];
         put?: never;
         post?: never;
         delete?: never;
@@ -695,7 +695,7 @@ export interface paths {
          * Read an account and its recent activity
          * @description The newest ten calls, reports and orders each, and all bans of the audit log.
          */
-        get: operations["handlers.admin.read_user"];
+        get: operations["getAdminUser"];
         put?: never;
         post?: never;
         delete?: never;
@@ -712,7 +712,7 @@ export interface paths {
             cookie?: never;
         };
         /** List reports, newest first */
-        get: operations["handlers.admin.list_reports"];
+        get: operations["listAdminReports"];
         put?: never;
         post?: never;
         delete?: never;
@@ -738,7 +738,7 @@ export interface paths {
          * Review a report
          * @description With `ban` the reported learner is banned too, for the note or else the report's reason, and the report is `actioned`.
          */
-        patch: operations["handlers.admin.review_report"];
+        patch: operations["reviewReport"];
         trace?: never;
     };
     "/admin/users/{userId}/ban": {
@@ -758,7 +758,7 @@ export interface paths {
          * Ban an account
          * @description Within a second its logins are revoked, its sockets closed, its search and room left.
          */
-        patch: operations["handlers.admin.ban_user"];
+        patch: operations["banUser"];
         trace?: never;
     };
     "/admin/users/{userId}/unban": {
@@ -775,7 +775,7 @@ export interface paths {
         options?: never;
         head?: never;
         /** Unban an account */
-        patch: operations["handlers.admin.unban_user"];
+        patch: operations["unbanUser"];
         trace?: never;
     };
     "/admin/orders": {
@@ -786,7 +786,7 @@ export interface paths {
             cookie?: never;
         };
         /** List orders, newest first */
-        get: operations["handlers.admin.list_orders"];
+        get: operations["listAdminOrders"];
         put?: never;
         post?: never;
         delete?: never;
@@ -810,7 +810,7 @@ export interface paths {
          *     it yet; the order changes when it does. A full refund ends the enrollment. A payment with an inquiry
          *     can be refunded if the provider allows it; a disputed one cannot.
          */
-        post: operations["handlers.admin.refund_order"];
+        post: operations["refundOrder"];
         delete?: never;
         options?: never;
         head?: never;
@@ -825,7 +825,7 @@ export interface paths {
             cookie?: never;
         };
         /** List the audit log, newest first */
-        get: operations["handlers.admin.list_audit"];
+        get: operations["listAuditEntries"];
         put?: never;
         post?: never;
         delete?: never;
@@ -846,10 +846,10 @@ export interface paths {
          * @description Published courses, without a token too. Administrators also see the others. An
          *     unpublished course is in `GET /my/courses` of its enrolled learners.
          */
-        get: operations["handlers.courses.list_all"];
+        get: operations["listCourses"];
         put?: never;
         /** Create a course */
-        post: operations["handlers.courses.create"];
+        post: operations["createCourse"];
         delete?: never;
         options?: never;
         head?: never;
@@ -867,11 +867,11 @@ export interface paths {
          * Read a course
          * @description An unpublished course is visible to enrolled learners and administrators; else 404.
          */
-        get: operations["handlers.courses.read"];
+        get: operations["getCourse"];
         put?: never;
         post?: never;
         /** Delete a course without enrollments and orders */
-        delete: operations["handlers.courses.remove"];
+        delete: operations["deleteCourse"];
         options?: never;
         head?: never;
         /**
@@ -879,7 +879,7 @@ export interface paths {
          * @description Orders keep their price. Unpublishing ends sales: no new orders or enrollments. Enrolled learners keep
          *     the course, and a checkout page that is open already still enrolls its learner when it is paid.
          */
-        patch: operations["handlers.courses.update"];
+        patch: operations["updateCourse"];
         trace?: never;
     };
     "/courses/{courseId}/thumbnail": {
@@ -894,7 +894,7 @@ export interface paths {
          * Upload a course's picture
          * @description JPEG, PNG or WebP by its bytes, 25 megapixels at most; it becomes 1280 by 720 pixels without metadata.
          */
-        put: operations["handlers.courses.set_thumbnail"];
+        put: operations["uploadThumbnail"];
         post?: never;
         delete?: never;
         options?: never;
@@ -913,10 +913,10 @@ export interface paths {
          * List a course's lessons in their order
          * @description Titles and descriptions are public like the course; videos and files need enrollment, or a free lesson.
          */
-        get: operations["handlers.courses.list_lessons"];
+        get: operations["listLessons"];
         put?: never;
         /** Add a lesson at the end of a course */
-        post: operations["handlers.courses.add_lesson"];
+        post: operations["createLesson"];
         delete?: never;
         options?: never;
         head?: never;
@@ -935,7 +935,7 @@ export interface paths {
          * Reorder a course's lessons
          * @description Name every lesson once; if the course has other lessons meanwhile, nothing changes (`lessons_differ`).
          */
-        put: operations["handlers.courses.reorder_lessons"];
+        put: operations["reorderLessons"];
         post?: never;
         delete?: never;
         options?: never;
@@ -956,7 +956,7 @@ export interface paths {
          * Enroll in a free course, or buy another
          * @description For a course with a price like `POST /payments/create-checkout-session`.
          */
-        post: operations["handlers.courses.enroll"];
+        post: operations["enroll"];
         delete?: never;
         options?: never;
         head?: never;
@@ -971,15 +971,15 @@ export interface paths {
             cookie?: never;
         };
         /** Read a lesson */
-        get: operations["handlers.lessons.read"];
+        get: operations["getLesson"];
         put?: never;
         post?: never;
         /** Delete a lesson */
-        delete: operations["handlers.lessons.remove"];
+        delete: operations["deleteLesson"];
         options?: never;
         head?: never;
         /** Change a lesson */
-        patch: operations["handlers.lessons.update"];
+        patch: operations["updateLesson"];
         trace?: never;
     };
     "/lessons/{lessonId}/progress": {
@@ -994,7 +994,7 @@ export interface paths {
          * Save the position in a lesson
          * @description The position never decreases: the furthest of several devices counts. Needs enrollment, or a free lesson.
          */
-        put: operations["handlers.lessons.set_progress"];
+        put: operations["setLessonProgress"];
         post?: never;
         delete?: never;
         options?: never;
@@ -1015,7 +1015,7 @@ export interface paths {
          * Complete a lesson
          * @description Needs enrollment, or a free lesson.
          */
-        post: operations["handlers.lessons.complete"];
+        post: operations["completeLesson"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1033,10 +1033,10 @@ export interface paths {
          * List the files of a lesson
          * @description Needs enrollment, or a free lesson.
          */
-        get: operations["handlers.lessons.list_attachments"];
+        get: operations["listAttachments"];
         put?: never;
         /** Add a file to a lesson */
-        post: operations["handlers.lessons.add_attachment"];
+        post: operations["uploadAttachment"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1054,7 +1054,7 @@ export interface paths {
         put?: never;
         post?: never;
         /** Remove a file from a lesson */
-        delete: operations["handlers.lessons.remove_attachment"];
+        delete: operations["deleteAttachment"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1073,7 +1073,7 @@ export interface paths {
          * @description MP4, QuickTime, Matroska, WebM or AVI by its bytes, streamed; an interrupted upload is discarded. An
          *     earlier video plays until this one is ready. Use resumable uploads for large files (`/video/uploads`).
          */
-        put: operations["handlers.lessons.set_video"];
+        put: operations["uploadVideo"];
         post?: never;
         delete?: never;
         options?: never;
@@ -1097,13 +1097,13 @@ export interface paths {
          *     (`request_invalid`), so only a whole file becomes a video. On all upload paths every response has
          *     `Tus-Resumable`, and `X-HTTP-Method-Override` replaces the method of the request.
          */
-        post: operations["handlers.lessons.begin_upload"];
+        post: operations["createUpload"];
         delete?: never;
         /**
          * Read the server's tus capabilities
          * @description Needs no token. A request with `Access-Control-Request-Method` is a CORS preflight and answered as one.
          */
-        options: operations["handlers.lessons.describe_uploads"];
+        options: operations["describeUploads"];
         head?: never;
         patch?: never;
         trace?: never;
@@ -1119,20 +1119,20 @@ export interface paths {
         put?: never;
         post?: never;
         /** Cancel an upload */
-        delete: operations["handlers.lessons.end_upload"];
+        delete: operations["deleteUpload"];
         /**
          * Read the server's tus capabilities at an upload
          * @description As at `/lessons/{lessonId}/video/uploads`.
          */
-        options: operations["handlers.lessons.describe_upload"];
+        options: operations["describeUpload"];
         /** Read an upload's offset */
-        head: operations["handlers.lessons.read_upload"];
+        head: operations["getUpload"];
         /**
          * Append to an upload
          * @description `Upload-Offset` must be the stored offset; otherwise (`upload_offset_differs`) send HEAD to read it. The received
          *     bytes of an interrupted body are stored. A client without PATCH sends POST with `X-HTTP-Method-Override: PATCH`.
          */
-        patch: operations["handlers.lessons.continue_upload"];
+        patch: operations["continueUpload"];
         trace?: never;
     };
     "/lessons/{lessonId}/video-url": {
@@ -1146,7 +1146,7 @@ export interface paths {
          * Get a link to play a lesson's video
          * @description Needs enrollment, or a free lesson (`not_enrolled`). `video_not_ready` until a video is ready.
          */
-        get: operations["handlers.lessons.video_url"];
+        get: operations["getVideoUrl"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1167,7 +1167,7 @@ export interface paths {
          * @description For players, by the link of `video-url`, whose token replaces the access token, because players send no headers.
          *     Segments are read from storage by signed addresses that expire. Each request checks enrollment and login.
          */
-        get: operations["handlers.lessons.playlist"];
+        get: operations["getPlaylist"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1184,7 +1184,7 @@ export interface paths {
             cookie?: never;
         };
         /** List the user's courses, latest enrollment first */
-        get: operations["handlers.my.courses"];
+        get: operations["listMyCourses"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1201,7 +1201,7 @@ export interface paths {
             cookie?: never;
         };
         /** Read the user's progress in a course */
-        get: operations["handlers.my.progress"];
+        get: operations["getMyProgress"];
         put?: never;
         post?: never;
         delete?: never;
@@ -2335,7 +2335,7 @@ export type HeaderUploadLength = components['headers']['UploadLength'];
 export type HeaderUploadOffset = components['headers']['UploadOffset'];
 export type $defs = Record<string, never>;
 export interface operations {
-    "handlers.health.health": {
+    "checkHealth": {
         parameters: {
             query?: never;
             header?: never;
@@ -2356,7 +2356,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.health.ready": {
+    "checkReadiness": {
         parameters: {
             query?: never;
             header?: never;
@@ -2377,7 +2377,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.metrics.read": {
+    "getMetrics": {
         parameters: {
             query?: never;
             header?: never;
@@ -2399,7 +2399,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.auth.jwks": {
+    "getJwks": {
         parameters: {
             query?: never;
             header?: never;
@@ -2421,7 +2421,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.auth.register": {
+    "register": {
         parameters: {
             query?: never;
             header?: never;
@@ -2443,7 +2443,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.auth.login": {
+    "login": {
         parameters: {
             query?: never;
             header?: never;
@@ -2470,7 +2470,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.auth.refresh": {
+    "refreshTokens": {
         parameters: {
             query?: never;
             header?: never;
@@ -2497,7 +2497,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.auth.logout": {
+    "logout": {
         parameters: {
             query?: never;
             header?: never;
@@ -2517,7 +2517,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.auth.logout_all": {
+    "logoutAll": {
         parameters: {
             query?: never;
             header?: never;
@@ -2537,7 +2537,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.auth.forgot_password": {
+    "requestPasswordReset": {
         parameters: {
             query?: never;
             header?: never;
@@ -2560,7 +2560,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.auth.reset_password": {
+    "resetPassword": {
         parameters: {
             query?: never;
             header?: never;
@@ -2583,7 +2583,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.auth.verify_email": {
+    "verifyEmail": {
         parameters: {
             query?: never;
             header?: never;
@@ -2606,7 +2606,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.auth.resend_verification": {
+    "resendVerification": {
         parameters: {
             query?: never;
             header?: never;
@@ -2626,7 +2626,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.auth.list_devices": {
+    "listDevices": {
         parameters: {
             query?: never;
             header?: never;
@@ -2648,7 +2648,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.auth.end_device": {
+    "logoutDevice": {
         parameters: {
             query?: never;
             header?: never;
@@ -2671,7 +2671,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.users.me": {
+    "getMe": {
         parameters: {
             query?: never;
             header?: never;
@@ -2685,7 +2685,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.users.delete_me": {
+    "deleteMe": {
         parameters: {
             query?: never;
             header?: never;
@@ -2710,7 +2710,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.users.update_me": {
+    "updateMe": {
         parameters: {
             query?: never;
             header?: never;
@@ -2729,7 +2729,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.users.export_me": {
+    "exportMe": {
         parameters: {
             query?: never;
             header?: never;
@@ -2751,7 +2751,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.users.set_avatar": {
+    "uploadAvatar": {
         parameters: {
             query?: never;
             header?: never;
@@ -2779,7 +2779,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.users.remove_avatar": {
+    "deleteAvatar": {
         parameters: {
             query?: never;
             header?: never;
@@ -2799,7 +2799,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.users.list_blocks": {
+    "listBlocks": {
         parameters: {
             query?: {
                 /** @description The number of items per page. */
@@ -2826,7 +2826,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.users.public": {
+    "getUser": {
         parameters: {
             query?: never;
             header?: never;
@@ -2851,7 +2851,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.users.block": {
+    "blockUser": {
         parameters: {
             query?: never;
             header?: never;
@@ -2874,7 +2874,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.users.unblock": {
+    "unblockUser": {
         parameters: {
             query?: never;
             header?: never;
@@ -2897,7 +2897,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.sessions.list_mine": {
+    "listSessions": {
         parameters: {
             query?: {
                 /** @description The number of items per page. */
@@ -2924,7 +2924,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.sessions.read": {
+    "getSession": {
         parameters: {
             query?: never;
             header?: never;
@@ -2949,7 +2949,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.sessions.rate": {
+    "rateSession": {
         parameters: {
             query?: never;
             header?: never;
@@ -2979,7 +2979,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.reports.create": {
+    "createReport": {
         parameters: {
             query?: never;
             header?: never;
@@ -3007,7 +3007,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.reports.list_mine": {
+    "listReports": {
         parameters: {
             query?: {
                 /** @description The number of items per page. */
@@ -3034,7 +3034,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.payments.create_checkout_session": {
+    "createCheckoutSession": {
         parameters: {
             query?: never;
             header?: {
@@ -3070,7 +3070,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.payments.list_orders": {
+    "listOrders": {
         parameters: {
             query?: {
                 /** @description The number of items per page. */
@@ -3097,7 +3097,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.payments.read_order": {
+    "getOrder": {
         parameters: {
             query?: never;
             header?: never;
@@ -3122,7 +3122,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.payments.webhook": {
+    "receivePaymentWebhook": {
         parameters: {
             query?: never;
             header?: never;
@@ -3146,7 +3146,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.notifications.list_mine": {
+    "listNotifications": {
         parameters: {
             query?: {
                 /** @description The number of items per page. */
@@ -3173,7 +3173,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.notifications.register_device": {
+    "registerPushDevice": {
         parameters: {
             query?: never;
             header?: never;
@@ -3197,7 +3197,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.notifications.forget_device": {
+    "unregisterPushDevice": {
         parameters: {
             query?: never;
             header?: never;
@@ -3221,7 +3221,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.notifications.mark_all_read": {
+    "markAllNotificationsRead": {
         parameters: {
             query?: never;
             header?: never;
@@ -3243,7 +3243,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.notifications.mark_read": {
+    "markNotificationRead": {
         parameters: {
             query?: never;
             header?: never;
@@ -3268,7 +3268,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.admin.stats": {
+    "getAdminStats": {
         parameters: {
             query?: never;
             header?: never;
@@ -3291,7 +3291,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.admin.list_users": {
+    "listAdminUsers": {
         parameters: {
             query?: {
                 /** @description A prefix of the e-mail address, the username or, from eight characters on, the id; case-insensitive. */
@@ -3326,7 +3326,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.admin.read_user": {
+    "getAdminUser": {
         parameters: {
             query?: never;
             header?: never;
@@ -3352,7 +3352,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.admin.list_reports": {
+    "listAdminReports": {
         parameters: {
             query?: {
                 status?: components["schemas"]["ReportStatusInput"];
@@ -3385,7 +3385,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.admin.review_report": {
+    "reviewReport": {
         parameters: {
             query?: never;
             header?: never;
@@ -3416,7 +3416,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.admin.ban_user": {
+    "banUser": {
         parameters: {
             query?: never;
             header?: never;
@@ -3444,7 +3444,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.admin.unban_user": {
+    "unbanUser": {
         parameters: {
             query?: never;
             header?: never;
@@ -3468,7 +3468,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.admin.list_orders": {
+    "listAdminOrders": {
         parameters: {
             query?: {
                 status?: components["schemas"]["OrderStatusInput"];
@@ -3502,7 +3502,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.admin.refund_order": {
+    "refundOrder": {
         parameters: {
             query?: never;
             header?: {
@@ -3541,7 +3541,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.admin.list_audit": {
+    "listAuditEntries": {
         parameters: {
             query?: {
                 /** @description Id of the reporter or actor. */
@@ -3574,7 +3574,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.courses.list_all": {
+    "listCourses": {
         parameters: {
             query?: {
                 /** @description The number of items per page. */
@@ -3603,7 +3603,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.courses.create": {
+    "createCourse": {
         parameters: {
             query?: never;
             header?: never;
@@ -3631,7 +3631,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.courses.read": {
+    "getCourse": {
         parameters: {
             query?: never;
             header?: never;
@@ -3658,7 +3658,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.courses.remove": {
+    "deleteCourse": {
         parameters: {
             query?: never;
             header?: never;
@@ -3683,7 +3683,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.courses.update": {
+    "updateCourse": {
         parameters: {
             query?: never;
             header?: never;
@@ -3714,7 +3714,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.courses.set_thumbnail": {
+    "uploadThumbnail": {
         parameters: {
             query?: never;
             header?: never;
@@ -3746,7 +3746,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.courses.list_lessons": {
+    "listLessons": {
         parameters: {
             query?: never;
             header?: never;
@@ -3773,7 +3773,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.courses.add_lesson": {
+    "createLesson": {
         parameters: {
             query?: never;
             header?: never;
@@ -3803,7 +3803,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.courses.reorder_lessons": {
+    "reorderLessons": {
         parameters: {
             query?: never;
             header?: never;
@@ -3834,7 +3834,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.courses.enroll": {
+    "enroll": {
         parameters: {
             query?: never;
             header?: {
@@ -3868,7 +3868,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.lessons.read": {
+    "getLesson": {
         parameters: {
             query?: never;
             header?: never;
@@ -3893,7 +3893,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.lessons.remove": {
+    "deleteLesson": {
         parameters: {
             query?: never;
             header?: never;
@@ -3917,7 +3917,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.lessons.update": {
+    "updateLesson": {
         parameters: {
             query?: never;
             header?: never;
@@ -3947,7 +3947,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.lessons.set_progress": {
+    "setLessonProgress": {
         parameters: {
             query?: never;
             header?: never;
@@ -3977,7 +3977,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.lessons.complete": {
+    "completeLesson": {
         parameters: {
             query?: never;
             header?: never;
@@ -4003,7 +4003,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.lessons.list_attachments": {
+    "listAttachments": {
         parameters: {
             query?: never;
             header?: never;
@@ -4029,7 +4029,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.lessons.add_attachment": {
+    "uploadAttachment": {
         parameters: {
             query?: never;
             header?: never;
@@ -4060,7 +4060,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.lessons.remove_attachment": {
+    "deleteAttachment": {
         parameters: {
             query?: never;
             header?: never;
@@ -4085,7 +4085,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.lessons.set_video": {
+    "uploadVideo": {
         parameters: {
             query?: never;
             header?: never;
@@ -4121,7 +4121,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.lessons.begin_upload": {
+    "createUpload": {
         parameters: {
             query?: never;
             header: {
@@ -4157,7 +4157,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.lessons.describe_uploads": {
+    "describeUploads": {
         parameters: {
             query?: never;
             header?: never;
@@ -4182,7 +4182,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.lessons.end_upload": {
+    "deleteUpload": {
         parameters: {
             query?: never;
             header?: {
@@ -4212,7 +4212,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.lessons.describe_upload": {
+    "describeUpload": {
         parameters: {
             query?: never;
             header?: never;
@@ -4238,7 +4238,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.lessons.read_upload": {
+    "getUpload": {
         parameters: {
             query?: never;
             header?: {
@@ -4273,7 +4273,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.lessons.continue_upload": {
+    "continueUpload": {
         parameters: {
             query?: never;
             header: {
@@ -4314,7 +4314,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.lessons.video_url": {
+    "getVideoUrl": {
         parameters: {
             query?: never;
             header?: never;
@@ -4341,7 +4341,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.lessons.playlist": {
+    "getPlaylist": {
         parameters: {
             query: {
                 /** @description The token of `video-url`. */
@@ -4373,7 +4373,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.my.courses": {
+    "listMyCourses": {
         parameters: {
             query?: {
                 /** @description The number of items per page. */
@@ -4400,7 +4400,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "handlers.my.progress": {
+    "getMyProgress": {
         parameters: {
             query?: never;
             header?: never;

@@ -107,7 +107,7 @@ async def test_webhooks_and_checkouts_work_without_redis(services: Container, ad
         headers = {name.lower(): text for name, text in webhook.headers.items()}
         for _ in range(2):
             await away.webhooks.receive(webhook.body, headers)
-        attempt = await away.idempotency.begin(ada.id, "handlers.payments.create_checkout_session", "k", {})
+        attempt = await away.idempotency.begin(ada.id, "createCheckoutSession", "k", {})
         assert attempt.answer is None
         await away.idempotency.finish(attempt, "{}")
     finally:
