@@ -112,6 +112,8 @@ def _operation_rules(operation: Document, tags: set[str]) -> Iterator[Problem]:
         yield ("operationId",), "should be a verb and its object in camelCase; the handler has this name in snake_case"
     if operation.get("x-openapi-router-controller") != f"handlers.{module}":
         yield ("x-openapi-router-controller",), f"should be handlers.{module if own else '<tag>'}, the handler's module"
+    if "security" not in operation:
+        yield ("security",), "should be declared; `[]` where the operation is public"
     if not operation.get("summary"):
         yield ("summary",), "an operation has a summary in one line"
     for status, response in operation["responses"].items():

@@ -21,6 +21,7 @@ paths:
       operationId: createUser
       x-openapi-router-controller: handlers.users
       tags: [users]
+      security: []
       summary: Create a user
       x-rate-limit: [{limit: 5, window: 15m, per: ip}]
       parameters: [{$ref: "#/components/parameters/limit"}]
@@ -159,6 +160,7 @@ def test_samples_are_clean() -> None:
         (f"{POST} | x-openapi-router-controller", ABSENT, SAME, "should be handlers.users"),
         (f"{POST} | x-openapi-router-controller", "handlers.admin", SAME, "should be handlers.users"),
         (f"{POST} | tags", ABSENT, SAME, "one tag"),
+        (f"{POST} | security", ABSENT, SAME, "should be declared"),
         (f"{POST} | summary", ABSENT, SAME, "in one line"),
         (f"{POST} | x-rate-limit", {"limit": 5}, SAME, "is a list of"),
         (f"{POST} | x-rate-limit | 0 | window", "15 min", f"{POST} | x-rate-limit | 0", "is a list of"),
