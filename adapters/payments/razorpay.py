@@ -192,7 +192,7 @@ class RazorpayProvider:
             await asyncio.to_thread(self._call, lambda client: client.refund.all({"count": 1}))
         except _KeyRefused:
             return False
-        except (_Unavailable, BadRequestError, razorpay.errors.GatewayError, razorpay.errors.ServerError) as error:
+        except (*_UNAVAILABLE, BadRequestError) as error:
             raise errors.Unavailable(f"Razorpay is unavailable ({type(error).__name__})") from None
         return True
 
@@ -216,7 +216,7 @@ class RazorpayProvider:
         except BadRequestError as error:
             log.error("provider_refused provider=razorpay error=%s", error)
             raise errors.PaymentRefused("Razorpay refused the request") from None
-        except (_Unavailable, razorpay.errors.GatewayError, razorpay.errors.ServerError) as error:
+        except _UNAVAILABLE as error:
             log.warning("provider_unavailable provider=razorpay error=%s", error)
             raise errors.Unavailable("Razorpay is unavailable; try again shortly.") from None
         except Unreadable as why:
@@ -230,7 +230,7 @@ class RazorpayProvider:
                 client = razorpay.Client(session, self._auth, base_url=self._base_url)
                 try:
                     return call(client)
-                except (_Unavailable, razorpay.errors.GatewayError, razorpay.errors.ServerError):
+                except _UNAVAILABLE:
                     if attempt == _MAX_ATTEMPTS:
                         raise
         raise AssertionError

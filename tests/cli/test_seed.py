@@ -203,7 +203,7 @@ async def test_seed_refuses_a_second_run_and_production(
     seeded: tuple[Container, str], environment: dict[str, str]
 ) -> None:
     container, _ = seeded
-    with pytest.raises(errors.Refused, match="there already"):
+    with pytest.raises(errors.Refused, match="has demo data already"):
         await DemoData(container).fill(LEARNERS, 2)
     assert await value(container, "SELECT count(*) FROM users") == LEARNERS + 1
     again = await parlance(

@@ -6,7 +6,6 @@ import asyncio
 import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, cast
 from unittest.mock import AsyncMock
 
@@ -110,7 +109,7 @@ async def test_retry_is_scheduled_by_the_clock_of_postgresql(
             job = await queue.job_manager.fetch_job(queues=None, worker_id=worker_id)
             assert job is not None
             ahead = datetime.now(UTC) + timedelta(minutes=10)
-            monkeypatch.setattr(job_queue, "datetime", SimpleNamespace(now=lambda _: ahead))
+            monkeypatch.setattr(job_queue, "utc_now", lambda: ahead)
             await queue.job_manager.retry_job(job, retry_at=ahead + timedelta(seconds=5))
         (row,) = await query(services, "SELECT scheduled_at - now() AS wait FROM procrastinate_jobs")
         assert timedelta(seconds=3) < row.wait <= timedelta(seconds=5)
