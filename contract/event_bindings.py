@@ -50,7 +50,7 @@ class EventBindings:
                     raise ContractError(f"asyncapi.yaml names {key}, but realtime/emit.py has no function for it")
                 self.sends[message["name"]] = validator
             else:
-                self.receives[message["name"]] = _function(key), validator
+                self.receives[message["name"]] = function_for(key), validator
                 self.normalizers[message["name"]] = text_fields.compile_normalizer(message["payload"], document)
                 self.codes[message["name"]] = COMMON_CODES.union(operation.get("x-codes", ()))
                 ack = _message(document, operation["reply"])
@@ -77,7 +77,7 @@ def _message(document: dict[str, Any], holder: dict[str, Any]) -> dict[str, Any]
     return schemas.follow(holder["messages"][0], document)
 
 
-def _function(key: str) -> Function:
+def function_for(key: str) -> Function:
     module_name, _, name = key.rpartition(".")
     try:
         function: Function = getattr(importlib.import_module(module_name), name)

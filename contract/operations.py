@@ -1,9 +1,10 @@
 """Operations of openapi.yaml, bound to their functions. The fast path and Connexion call them in the same way.
 
-`operationId` in snake_case is the name of a function in the module that `x-openapi-router-controller` names. It takes `services` (the container), the path and
-query parameters in snake_case, `body` if the operation has one, `identity` if it is secured, and `request` for
-headers, cookies and, without `body`, the raw bytes. It returns the body, or `(body, headers)`;
-bytes go out as they are, under the Content-Type of those headers. The status is the operation's only 2xx answer.
+`operationId` in snake_case is the name of a function in the module that `x-openapi-router-controller` names. It takes
+`services` (the container), the path and query parameters in snake_case, `body` if the operation has one, `identity` if
+it is secured, and `request` for headers, cookies and, without `body`, the raw bytes. It returns the body, or
+`(body, headers)`; bytes go out as they are, under the Content-Type of those headers. The status is the operation's only
+2xx answer.
 """
 
 from __future__ import annotations
@@ -106,7 +107,7 @@ def definitions(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
 def bind(document: dict[str, Any], services: Container) -> dict[str, Operation]:
     """Bind each operation, by its id; raise ContractError where it has no function or a handler no operation."""
     found = definitions(document)
-    for operation_id, definition in found.items():
+    for definition in found.values():
         check_parameters(function_for(definition), definition, document)
     bodies = {
         operation_id: _Body(schemas.compiled(schema, document), text_fields.compile_normalizer(schema, document))

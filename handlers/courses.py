@@ -34,7 +34,9 @@ async def get_course(services: Container, identity: Identity | None, course_id: 
     return shapes.course(await services.courses.read_course(_user_id(identity), course_id, drafts=_is_admin(identity)))
 
 
-async def update_course(services: Container, identity: Identity, course_id: str, body: rest.CourseUpdate) -> rest.Course:
+async def update_course(
+    services: Container, identity: Identity, course_id: str, body: rest.CourseUpdate
+) -> rest.Course:
     return shapes.course(
         await services.courses.update(identity.user_id, course_id, shapes.columns(body, CourseChanges))
     )

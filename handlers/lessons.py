@@ -36,7 +36,9 @@ async def get_lesson(services: Container, identity: Identity, lesson_id: str) ->
     return shapes.lesson(await services.lessons.read(identity.user_id, lesson_id, drafts=admin), admin=admin)
 
 
-async def update_lesson(services: Container, identity: Identity, lesson_id: str, body: rest.LessonUpdate) -> rest.Lesson:
+async def update_lesson(
+    services: Container, identity: Identity, lesson_id: str, body: rest.LessonUpdate
+) -> rest.Lesson:
     changes = shapes.columns(body, LessonChanges)
     return shapes.lesson(await services.lessons.update(identity.user_id, lesson_id, changes), admin=True)
 

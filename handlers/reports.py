@@ -19,5 +19,7 @@ async def create_report(services: Container, identity: Identity, body: rest.Repo
     return shapes.report(report)
 
 
-async def list_reports(services: Container, identity: Identity, limit: int, cursor: str | None = None) -> rest.ReportPage:
+async def list_reports(
+    services: Container, identity: Identity, limit: int, cursor: str | None = None
+) -> rest.ReportPage:
     return shapes.page(await services.reports.list_mine(identity.user_id, limit=limit, cursor=cursor), shapes.report)

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from container import Container
 
 
-async def list_sessions(services: Container, identity: Identity, limit: int, cursor: str | None = None) -> rest.SessionPage:
+async def list_sessions(
+    services: Container, identity: Identity, limit: int, cursor: str | None = None
+) -> rest.SessionPage:
     return shapes.page(
         await services.call_history.list_calls(identity.user_id, limit=limit, cursor=cursor), shapes.session
     )

@@ -38,9 +38,7 @@ def application() -> ASGIApp:
     failure = os.environ["FAILURE"]
     if failure == "contract":
         document = schemas.load(schemas.OPENAPI)
-        document["paths"]["/nowhere"] = {
-            "get": {**document["paths"]["/health"]["get"], "operationId": "nowhere"}
-        }
+        document["paths"]["/nowhere"] = {"get": {**document["paths"]["/health"]["get"], "operationId": "nowhere"}}
         return serve.application(document)
     settings = configuration.load()
     logs.configure(settings)

@@ -316,7 +316,10 @@ def _rest_names(witness: Witness) -> Iterator[tuple[Mutant, bool]]:
             place = ("paths", path, method)
             yield Mutant("openapi", place, "the path renamed"), (path, method) in witness.paths
             operation_id = operation["operationId"]
-            yield Mutant("openapi", place, "operationId renamed"), _stops({**operation, "operationId": operation_id + RENAMED})
+            yield (
+                Mutant("openapi", place, "operationId renamed"),
+                _stops({**operation, "operationId": operation_id + RENAMED}),
+            )
             function = operations.function_for(operation)
             for parameter in _parameters(document, operation, "path") + _parameters(document, operation, "query"):
                 name = parameter["name"]

@@ -99,9 +99,7 @@ LEARNERS: dict[str, Case] = {
     "listOrders": Case(200),
     "getOrder": Case(200, 404),
     "listNotifications": Case(200),
-    "registerPushDevice": Case(
-        204, body={"fcmToken": "a-token", "deviceId": "phone", "platform": "ios"}
-    ),
+    "registerPushDevice": Case(204, body={"fcmToken": "a-token", "deviceId": "phone", "platform": "ios"}),
     "unregisterPushDevice": Case(204, body={"deviceId": "phone"}),
     "markAllNotificationsRead": Case(200),
     "markNotificationRead": Case(200, 404),

@@ -11,7 +11,7 @@ from typing import Any, NotRequired, get_origin, get_type_hints
 import inflection
 import pytest
 
-from contract import operations, schemas
+from contract import event_bindings, operations, schemas
 from realtime import emit
 from services.identity.profiles import ProfileChanges
 from services.learning.courses import CourseChanges, NewCourse
@@ -43,7 +43,7 @@ def schema_name(holder: Mapping[str, Any], document: dict[str, Any], *path: str)
 
 @pytest.mark.parametrize("operation_id", OPERATIONS)
 def test_handler_has_types_of_operation(operation_id: str) -> None:
-    definition, function = OPERATIONS[operation_id], operations.function_for(operation_id)
+    definition, function = OPERATIONS[operation_id], operations.function_for(OPERATIONS[operation_id])
     body = schema_name(definition, OPENAPI, "requestBody", "content", "application/json", "schema")
     if body is not None:
         assert annotation(function, "body") == f"rest.{body}"
@@ -60,7 +60,7 @@ def test_event_has_types_of_operation(key: str) -> None:
     if operation["action"] == "send":
         assert result(getattr(emit, key.removeprefix("emit."))) == f"Event[events.{payload}]"
     else:
-        assert annotation(operations.function_for(key), "body") == f"events.{payload}"
+        assert annotation(event_bindings.function_for(key), "body") == f"events.{payload}"
 
 
 @pytest.mark.parametrize(

@@ -2335,7 +2335,7 @@ export type HeaderUploadLength = components['headers']['UploadLength'];
 export type HeaderUploadOffset = components['headers']['UploadOffset'];
 export type $defs = Record<string, never>;
 export interface operations {
-    "checkHealth": {
+    checkHealth: {
         parameters: {
             query?: never;
             header?: never;
@@ -2356,7 +2356,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "checkReadiness": {
+    checkReadiness: {
         parameters: {
             query?: never;
             header?: never;
@@ -2377,7 +2377,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "getMetrics": {
+    getMetrics: {
         parameters: {
             query?: never;
             header?: never;
@@ -2399,7 +2399,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "getJwks": {
+    getJwks: {
         parameters: {
             query?: never;
             header?: never;
@@ -2421,7 +2421,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "register": {
+    register: {
         parameters: {
             query?: never;
             header?: never;
@@ -2443,7 +2443,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "login": {
+    login: {
         parameters: {
             query?: never;
             header?: never;
@@ -2470,7 +2470,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "refreshTokens": {
+    refreshTokens: {
         parameters: {
             query?: never;
             header?: never;
@@ -2497,7 +2497,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "logout": {
+    logout: {
         parameters: {
             query?: never;
             header?: never;
@@ -2517,7 +2517,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "logoutAll": {
+    logoutAll: {
         parameters: {
             query?: never;
             header?: never;
@@ -2537,7 +2537,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "requestPasswordReset": {
+    requestPasswordReset: {
         parameters: {
             query?: never;
             header?: never;
@@ -2560,7 +2560,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "resetPassword": {
+    resetPassword: {
         parameters: {
             query?: never;
             header?: never;
@@ -2583,7 +2583,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "verifyEmail": {
+    verifyEmail: {
         parameters: {
             query?: never;
             header?: never;
@@ -2606,7 +2606,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "resendVerification": {
+    resendVerification: {
         parameters: {
             query?: never;
             header?: never;
@@ -2626,7 +2626,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "listDevices": {
+    listDevices: {
         parameters: {
             query?: never;
             header?: never;
@@ -2648,7 +2648,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "logoutDevice": {
+    logoutDevice: {
         parameters: {
             query?: never;
             header?: never;
@@ -2671,7 +2671,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "getMe": {
+    getMe: {
         parameters: {
             query?: never;
             header?: never;
@@ -2685,7 +2685,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "deleteMe": {
+    deleteMe: {
         parameters: {
             query?: never;
             header?: never;
@@ -2710,7 +2710,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "updateMe": {
+    updateMe: {
         parameters: {
             query?: never;
             header?: never;
@@ -2729,7 +2729,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "exportMe": {
+    exportMe: {
         parameters: {
             query?: never;
             header?: never;
@@ -2751,7 +2751,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "uploadAvatar": {
+    uploadAvatar: {
         parameters: {
             query?: never;
             header?: never;
@@ -2779,7 +2779,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "deleteAvatar": {
+    deleteAvatar: {
         parameters: {
             query?: never;
             header?: never;
@@ -2799,7 +2799,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "listBlocks": {
+    listBlocks: {
         parameters: {
             query?: {
                 /** @description The number of items per page. */
@@ -2826,7 +2826,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "getUser": {
+    getUser: {
         parameters: {
             query?: never;
             header?: never;
@@ -2851,7 +2851,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "blockUser": {
+    blockUser: {
         parameters: {
             query?: never;
             header?: never;
@@ -2874,7 +2874,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "unblockUser": {
+    unblockUser: {
         parameters: {
             query?: never;
             header?: never;
@@ -2897,7 +2897,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "listSessions": {
+    listSessions: {
         parameters: {
             query?: {
                 /** @description The number of items per page. */
@@ -2924,7 +2924,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "getSession": {
+    getSession: {
         parameters: {
             query?: never;
             header?: never;
@@ -2949,7 +2949,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "rateSession": {
+    rateSession: {
         parameters: {
             query?: never;
             header?: never;
@@ -2979,7 +2979,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "createReport": {
+    createReport: {
         parameters: {
             query?: never;
             header?: never;
@@ -3007,7 +3007,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "listReports": {
+    listReports: {
         parameters: {
             query?: {
                 /** @description The number of items per page. */
@@ -3034,7 +3034,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "createCheckoutSession": {
+    createCheckoutSession: {
         parameters: {
             query?: never;
             header?: {
@@ -3070,7 +3070,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "listOrders": {
+    listOrders: {
         parameters: {
             query?: {
                 /** @description The number of items per page. */
@@ -3097,7 +3097,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "getOrder": {
+    getOrder: {
         parameters: {
             query?: never;
             header?: never;
@@ -3122,7 +3122,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "receivePaymentWebhook": {
+    receivePaymentWebhook: {
         parameters: {
             query?: never;
             header?: never;
@@ -3146,7 +3146,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "listNotifications": {
+    listNotifications: {
         parameters: {
             query?: {
                 /** @description The number of items per page. */
@@ -3173,7 +3173,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "registerPushDevice": {
+    registerPushDevice: {
         parameters: {
             query?: never;
             header?: never;
@@ -3197,7 +3197,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "unregisterPushDevice": {
+    unregisterPushDevice: {
         parameters: {
             query?: never;
             header?: never;
@@ -3221,7 +3221,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "markAllNotificationsRead": {
+    markAllNotificationsRead: {
         parameters: {
             query?: never;
             header?: never;
@@ -3243,7 +3243,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "markNotificationRead": {
+    markNotificationRead: {
         parameters: {
             query?: never;
             header?: never;
@@ -3268,7 +3268,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "getAdminStats": {
+    getAdminStats: {
         parameters: {
             query?: never;
             header?: never;
@@ -3291,7 +3291,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "listAdminUsers": {
+    listAdminUsers: {
         parameters: {
             query?: {
                 /** @description A prefix of the e-mail address, the username or, from eight characters on, the id; case-insensitive. */
@@ -3326,7 +3326,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "getAdminUser": {
+    getAdminUser: {
         parameters: {
             query?: never;
             header?: never;
@@ -3352,7 +3352,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "listAdminReports": {
+    listAdminReports: {
         parameters: {
             query?: {
                 status?: components["schemas"]["ReportStatusInput"];
@@ -3385,7 +3385,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "reviewReport": {
+    reviewReport: {
         parameters: {
             query?: never;
             header?: never;
@@ -3416,7 +3416,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "banUser": {
+    banUser: {
         parameters: {
             query?: never;
             header?: never;
@@ -3444,7 +3444,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "unbanUser": {
+    unbanUser: {
         parameters: {
             query?: never;
             header?: never;
@@ -3468,7 +3468,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "listAdminOrders": {
+    listAdminOrders: {
         parameters: {
             query?: {
                 status?: components["schemas"]["OrderStatusInput"];
@@ -3502,7 +3502,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "refundOrder": {
+    refundOrder: {
         parameters: {
             query?: never;
             header?: {
@@ -3541,7 +3541,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "listAuditEntries": {
+    listAuditEntries: {
         parameters: {
             query?: {
                 /** @description Id of the reporter or actor. */
@@ -3574,7 +3574,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "listCourses": {
+    listCourses: {
         parameters: {
             query?: {
                 /** @description The number of items per page. */
@@ -3603,7 +3603,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "createCourse": {
+    createCourse: {
         parameters: {
             query?: never;
             header?: never;
@@ -3631,7 +3631,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "getCourse": {
+    getCourse: {
         parameters: {
             query?: never;
             header?: never;
@@ -3658,7 +3658,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "deleteCourse": {
+    deleteCourse: {
         parameters: {
             query?: never;
             header?: never;
@@ -3683,7 +3683,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "updateCourse": {
+    updateCourse: {
         parameters: {
             query?: never;
             header?: never;
@@ -3714,7 +3714,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "uploadThumbnail": {
+    uploadThumbnail: {
         parameters: {
             query?: never;
             header?: never;
@@ -3746,7 +3746,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "listLessons": {
+    listLessons: {
         parameters: {
             query?: never;
             header?: never;
@@ -3773,7 +3773,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "createLesson": {
+    createLesson: {
         parameters: {
             query?: never;
             header?: never;
@@ -3803,7 +3803,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "reorderLessons": {
+    reorderLessons: {
         parameters: {
             query?: never;
             header?: never;
@@ -3834,7 +3834,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "enroll": {
+    enroll: {
         parameters: {
             query?: never;
             header?: {
@@ -3868,7 +3868,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "getLesson": {
+    getLesson: {
         parameters: {
             query?: never;
             header?: never;
@@ -3893,7 +3893,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "deleteLesson": {
+    deleteLesson: {
         parameters: {
             query?: never;
             header?: never;
@@ -3917,7 +3917,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "updateLesson": {
+    updateLesson: {
         parameters: {
             query?: never;
             header?: never;
@@ -3947,7 +3947,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "setLessonProgress": {
+    setLessonProgress: {
         parameters: {
             query?: never;
             header?: never;
@@ -3977,7 +3977,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "completeLesson": {
+    completeLesson: {
         parameters: {
             query?: never;
             header?: never;
@@ -4003,7 +4003,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "listAttachments": {
+    listAttachments: {
         parameters: {
             query?: never;
             header?: never;
@@ -4029,7 +4029,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "uploadAttachment": {
+    uploadAttachment: {
         parameters: {
             query?: never;
             header?: never;
@@ -4060,7 +4060,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "deleteAttachment": {
+    deleteAttachment: {
         parameters: {
             query?: never;
             header?: never;
@@ -4085,7 +4085,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "uploadVideo": {
+    uploadVideo: {
         parameters: {
             query?: never;
             header?: never;
@@ -4121,7 +4121,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "createUpload": {
+    createUpload: {
         parameters: {
             query?: never;
             header: {
@@ -4157,7 +4157,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "describeUploads": {
+    describeUploads: {
         parameters: {
             query?: never;
             header?: never;
@@ -4182,7 +4182,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "deleteUpload": {
+    deleteUpload: {
         parameters: {
             query?: never;
             header?: {
@@ -4212,7 +4212,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "describeUpload": {
+    describeUpload: {
         parameters: {
             query?: never;
             header?: never;
@@ -4238,7 +4238,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "getUpload": {
+    getUpload: {
         parameters: {
             query?: never;
             header?: {
@@ -4273,7 +4273,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "continueUpload": {
+    continueUpload: {
         parameters: {
             query?: never;
             header: {
@@ -4314,7 +4314,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "getVideoUrl": {
+    getVideoUrl: {
         parameters: {
             query?: never;
             header?: never;
@@ -4341,7 +4341,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "getPlaylist": {
+    getPlaylist: {
         parameters: {
             query: {
                 /** @description The token of `video-url`. */
@@ -4373,7 +4373,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "listMyCourses": {
+    listMyCourses: {
         parameters: {
             query?: {
                 /** @description The number of items per page. */
@@ -4400,7 +4400,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    "getMyProgress": {
+    getMyProgress: {
         parameters: {
             query?: never;
             header?: never;
