@@ -1781,8 +1781,7 @@ export interface components {
         };
         /**
          * @description New values may be added. `processing`: the learner has paid by a method that takes days; `paid` or
-         *     `failed` follows.
-         *      Known values: `pending`, `processing`, `paid`, `failed`, `expired`, `refunded`.
+         *     `failed` follows. Known values: `pending`, `processing`, `paid`, `failed`, `expired`, `refunded`.
          */
         OrderStatus: string;
         /**
