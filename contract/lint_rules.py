@@ -154,7 +154,6 @@ def rate_limit_problems(operation: Document) -> Iterator[Problem]:
 #: Boolean properties that no `is` would make clearer, each with the reason.
 PLAIN_BOOLEANS = {
     "ok": "the ack's discriminator, known from other protocols",
-    "read": "of a notification, shared with REST",
 }
 _SECONDS = re.compile(r"\bseconds\b", re.IGNORECASE)
 _OTHER_SPELLINGS = re.compile("(?:Secs?|Mins?)$|_")

@@ -233,7 +233,7 @@ export interface components {
              * @description Whether the user has read it.
              * @constant
              */
-            read: false;
+            isRead: false;
             /**
              * Format: date-time
              * @description RFC 3339, UTC.
