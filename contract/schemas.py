@@ -34,6 +34,10 @@ _REGISTRY = jsonschema_rs.Registry(
 )
 
 
+#: Formats as a refusal names them.
+_FORMATS = {"uuid": "a UUID", "date-time": "a time in RFC 3339", "date": "a date, YYYY-MM-DD", "uri": "an absolute URL"}
+
+
 class ContractError(errors.Refused):
     """The spec and the code disagree; the message names the place. Raised at start."""
 
@@ -78,6 +82,14 @@ def follow(node: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
     return node
 
 
+def _is_email(_: str) -> bool:
+    """Accept any text: the format is that of RFC 5321, and addresses in other scripts are accepted.
+
+    The pattern beside it and `models.email_addresses` decide which addresses there are.
+    """
+    return True
+
+
 class TextRule:
     """The keyword `x-text`: which characters a text that others read may have."""
 
@@ -97,7 +109,9 @@ def compiled(schema: dict[str, Any], document: dict[str, Any], *, check_texts: b
     """
     whole = {"components": _draft_2020(document.get("components", {})), **_draft_2020(schema)}
     keywords: dict[str, Any] = {"x-text": TextRule} if check_texts else {}
-    validator = jsonschema_rs.Draft202012Validator(whole, validate_formats=False, keywords=keywords, registry=_REGISTRY)
+    validator = jsonschema_rs.Draft202012Validator(
+        whole, validate_formats=True, formats={"email": _is_email}, keywords=keywords, registry=_REGISTRY
+    )
 
     def validate(instance: Any) -> str | None:
         try:
@@ -141,6 +155,8 @@ def describe(path: list[str | int], kind: Any, instance: Any = None) -> str:
             return f"{subject} is empty"
         case "pattern":
             return f"{subject} does not have the right form"
+        case "format":
+            return f"{subject} should be {_FORMATS.get(facts['format'], 'in the format ' + facts['format'])}"
         case "x-text":
             return f"{subject} {facts.get('message')}"
         case _:
