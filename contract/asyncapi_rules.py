@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import inflection
-from jsonschema import Draft7Validator  # type: ignore[import-untyped]
 
 from contract.lint_rules import (
     Document,
@@ -58,7 +57,7 @@ def _rules(document: Document) -> Iterator[Problem]:
     yield from property_rules(document)
     yield from input_rules(document, inputs)
     yield from unused_components(document)
-    yield from false_examples(document, Draft7Validator)
+    yield from false_examples(document)
 
 
 def _operation_rules(document: Document, key: str, operation: Document) -> Iterator[Problem]:

@@ -163,10 +163,10 @@ class Comparison:
     # --- Schemas ---
 
     def _both(self, old: Document, new: Document) -> tuple[Document, Document]:
-        return _resolve(old, self._old), _resolve(new, self._new)
+        return schemas.resolve(old, self._old), schemas.resolve(new, self._new)
 
     def _schema(self, place: str, old: Document, new: Document, way: str) -> Iterator[Break]:
-        references = old.get("$ref", ""), new.get("$ref", "")
+        references = _reference(old), _reference(new)
         if all(references):
             if (*references, way) in self._seen:
                 return
@@ -254,13 +254,14 @@ class Comparison:
             yield Break(place, "the rule of its text is another")
 
 
-def _resolve(node: Document, document: Document) -> Document:
-    """Follow a reference, also one in an `allOf` of its own, where it has a description or is nullable."""
-    node = schemas.follow(node, document)
-    match node.get("allOf"):
-        case [only]:
-            return {**_resolve(only, document), **{key: value for key, value in node.items() if key != "allOf"}}
-    return node
+def _reference(schema: Document) -> str:
+    """Return the reference that a schema is, but for what it describes; empty if it is no reference."""
+    match schema:
+        case {"$ref": str(reference)}:
+            return reference
+        case {"allOf": [{"$ref": str(reference)}], **rest} if rest.keys() <= {"description", "example"}:
+            return reference
+    return ""
 
 
 def _kinds(schema: Document) -> set[str]:

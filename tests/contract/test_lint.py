@@ -48,15 +48,27 @@ components:
         application/problem+json:
           schema: {$ref: "#/components/schemas/Problem"}
   schemas:
-    Problem: {type: object, properties: {code: {type: string}}}
+    Problem:
+      type: object
+      description: What went wrong.
+      properties: {code: {type: string, enum: [full], description: For programs.}}
     User:
       type: object
+      description: A user.
       additionalProperties: false
       properties:
-        name: {type: string, nullable: true, pattern: "^[A-Z]", example: Grace}
-        bornAt: {type: string, format: date-time, example: "1815-12-10T00:00:00Z"}
+        name: {type: string, nullable: true, pattern: "^[A-Z]", description: The first name., example: Grace}
+        bornAt: {type: string, format: date-time, description: The birthday., example: "1815-12-10T00:00:00Z"}
         example: {$ref: "#/components/schemas/Address"}
-    Address: {type: object, additionalProperties: false, properties: {city: {type: string}}}
+        email: {allOf: [{$ref: "#/components/schemas/Email"}], nullable: true, example: ada@bücher.example}
+        keys: {type: array, maxItems: 9, description: Keys., items: {$ref: "#/components/schemas/Key"}}
+    Email: {type: string, format: email, description: Where mail is sent., example: ada@example.com}
+    Key: {type: string, format: uuid, description: A key., example: 7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0}
+    Address:
+      type: object
+      description: Where the user lives.
+      additionalProperties: false
+      properties: {city: {type: string, description: The city., example: London}}
 """)
 
 ASYNCAPI = lint.load("""
@@ -141,7 +153,8 @@ ABSENT = object()
 SAME = ""
 POST = "paths | /users | post"
 JOIN = "operations | join"
-NAME = "components | schemas | User | properties | name"
+USER = "components | schemas | User"
+NAME = f"{USER} | properties | name"
 ROOM = "components | schemas | Join | properties | room"
 ACK = "components | schemas | Ack | properties"
 VISIT = "info | x-sequences | 0"
@@ -231,6 +244,24 @@ def test_samples_are_clean() -> None:
         ("components | schemas | User | properties | bornAt | example", "10 December 1815", SAME, "does not fit"),
         (f"{POST} | requestBody | content | application/json | example", {"nmae": "Ada"}, SAME, "does not fit"),
         ("components | parameters | limit | example", 200, SAME, "does not fit"),
+        (f"{USER} | properties | email | example", "ada", SAME, "is no email"),
+        ("components | schemas | Key | example", "1", SAME, "is no uuid"),
+        (f"{NAME} | description", ABSENT, NAME, "needs a description"),
+        (f"{USER} | description", ABSENT, USER, "needs a description"),
+        ("components | schemas | Email | description", "", "components | schemas | Email", "needs a description"),
+        (f"{USER} | properties | keys | maxItems", ABSENT, f"{USER} | properties | keys", "needs `maxItems`"),
+        (
+            "components | schemas | Problem | properties | code",
+            {"type": "string", "description": "For programs."},
+            "components | responses | Problem | content | application/problem+json",
+            "needs an example: code",
+        ),
+        (
+            "components | schemas | Problem | required",
+            ["code", "title"],
+            "components | responses | Problem | content | application/problem+json",
+            "do not fit together: the body lacks 'title'",
+        ),
         (
             "components | parameters | limit | schema",
             {"type": "integer", "minimum": 1},
@@ -241,6 +272,13 @@ def test_samples_are_clean() -> None:
 )
 def test_openapi_rule(place: str, value: Any, where: str, what: str) -> None:
     assert_refused(lint.openapi_problems(changed(OPENAPI, place, value)), where or place, what)
+
+
+def test_lists_and_nullable_references_may_stand_out() -> None:
+    """A list without a limit has a reason, and null is an example of a nullable reference."""
+    unlimited = changed(OPENAPI, f"{USER} | properties | keys | maxItems", ABSENT)
+    assert not lint.openapi_problems(changed(unlimited, f"{USER} | properties | keys | x-unbounded", "All are read."))
+    assert not lint.openapi_problems(changed(OPENAPI, f"{USER} | properties | email | example", None))
 
 
 def test_operation_id_names_one_operation() -> None:
