@@ -144,3 +144,34 @@ def rate_limit_problems(operation: Document) -> Iterator[Problem]:
                 pass
             case _:
                 yield ("x-rate-limit", index), form
+
+
+#: Boolean properties that no `is` would make clearer, each with the reason.
+PLAIN_BOOLEANS = {
+    "ok": "the ack's discriminator, known from other protocols",
+}
+_SECONDS = re.compile(r"\bseconds\b", re.IGNORECASE)
+_OTHER_SPELLINGS = re.compile("(?:Secs?|Mins?)$|_")
+
+
+def property_rules(document: Document) -> Iterator[Problem]:
+    """Yield each property of a schema that is not described, or is not spelled as the project spells names."""
+    for place, node in walk(document.get("components", {}).get("schemas", {}), ("components", "schemas")):
+        if place[-1] == "properties":
+            continue  # the names of properties, not a schema
+        for name, schema in node.get("properties", {}).items():
+            for problem in _property_problems(document, name, schema):
+                yield (*place, "properties", name), problem
+
+
+def _property_problems(document: Document, name: str, schema: Document) -> Iterator[str]:
+    _, target = follow(document, (), schema)
+    if not target.get("description"):
+        yield "a property is described, by itself or by the schema that it refers to"
+    types = [target.get("type")] if isinstance(target.get("type"), str) else as_list(target.get("type"))
+    is_number = not {"integer", "number"}.isdisjoint(types)
+    in_seconds = is_number and _SECONDS.search(target.get("description", "")) and not name.endswith("Seconds")
+    if in_seconds or _OTHER_SPELLINGS.search(name):
+        yield "a duration in seconds is named in full: `waitSeconds`"
+    if "boolean" in types and not re.match("is[A-Z]", name) and name not in PLAIN_BOOLEANS:
+        yield "a boolean is named `is` and an adjective"

@@ -1383,7 +1383,7 @@ export interface components {
         JsonWebKey: {
             /** @description The type of the key. Known values: `RSA`. */
             kty: string;
-            /** @description What the key is for; `sig` verifies signatures. Known values: `sig`. */
+            /** @description What the key is for; `sig` verifies signatures. */
             use: string;
             /** @description The algorithm of the signatures. Known values: `RS256`. */
             alg: string;
@@ -1403,7 +1403,7 @@ export interface components {
              */
             e: string;
         };
-        /** @description `student` is a learner; `admin` may use the operations of administration too. Known values: `student`, `admin`. */
+        /** @description `student` is a learner; `admin` may use the operations of administration too. */
         Role: string;
         /**
          * @description `student` is a learner; `admin` may use the operations of administration too.
@@ -1908,7 +1908,6 @@ export interface components {
         /**
          * @description `pending` until an administrator reviews the report; `actioned` if that led to a ban or another measure,
          *     `dismissed` if the report was unfounded, `reviewed` otherwise.
-         *      Known values: `pending`, `reviewed`, `actioned`, `dismissed`.
          */
         ReportStatus: string;
         /**
@@ -2727,8 +2726,7 @@ export interface components {
         };
         /**
          * @description Who or what ended a call, from the reader's point of view. `timeout`: one did not join in time, did not
-         *     reconnect, or the call reached two hours; `error`: the server lost it.
-         *      Known values: `me`, `partner`, `timeout`, `error`.
+         *     reconnect, or the call reached two hours; `error`: the server lost it. Known values: `me`, `partner`, `timeout`, `error`.
          */
         CallEnd: string;
         /** @description A page of the user's calls, the newest first. */
@@ -2766,7 +2764,6 @@ export interface components {
         /**
          * @description `pending` until the learner pays. `processing`: the learner has paid by a method that takes days; `paid` or `failed`
          *     follows. `expired`: the page was not used in time. `refunded`: the whole amount was returned.
-         *      Known values: `pending`, `processing`, `paid`, `failed`, `expired`, `refunded`.
          * @example paid
          */
         OrderStatus: string;
@@ -2981,8 +2978,7 @@ export interface components {
          * @description A fact about an order that an administrator should look at. `amount_differs`, `currency_differs`, `mode_differs`,
          *     `session_differs`: the provider reports another value than the order has. `paid_twice`: a course was paid by two orders.
          *     `inquiry`, `disputed`: a bank asks about the payment, or claims it. `account_deleted`: the account was deleted before
-         *     the payment.
-         *      Known values: `amount_differs`, `currency_differs`, `mode_differs`, `session_differs`, `paid_twice`, `inquiry`, `disputed`, `refund_failed`, `account_deleted`.
+         *     the payment. Known values: `amount_differs`, `currency_differs`, `mode_differs`, `session_differs`, `paid_twice`, `inquiry`, `disputed`, `refund_failed`, `account_deleted`.
          */
         OrderAlert: string;
         /** @description A page of orders, the newest first. */
