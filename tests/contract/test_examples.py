@@ -66,7 +66,7 @@ def test_each_json_body_and_answer_has_an_example() -> None:
             assert content["example"].keys() == fields.keys(), place
 
 
-def test_examples_tell_of_the_same_things() -> None:
+def test_examples_are_about_the_same_things() -> None:
     """Ada's call in a list is the one that she reads, and her id is that of her account."""
     schema = TREE["components"]["schemas"]
     me, page, call = (examples.compose(schema[name], TREE) for name in ("Me", "CallPage", "Call"))

@@ -246,8 +246,8 @@ def test_samples_are_clean() -> None:
         ("components | parameters | limit | example", 200, SAME, "does not fit"),
         (f"{USER} | properties | email | example", "ada", SAME, "is no email"),
         ("components | schemas | Key | example", "1", SAME, "is no uuid"),
-        (f"{NAME} | description", ABSENT, NAME, "needs a description"),
-        (f"{USER} | description", ABSENT, USER, "needs a description"),
+        (f"{NAME} | description", ABSENT, NAME, "is described"),
+        (f"{USER} | description", ABSENT, USER, "is described"),
         (f"{USER} | properties | keys | maxItems", ABSENT, f"{USER} | properties | keys", "needs `maxItems`"),
         (
             "components | schemas | Problem | properties | code",
