@@ -173,7 +173,7 @@ def property_rules(document: Document) -> Iterator[Problem]:
 
 
 def _property_problems(document: Document, name: str, schema: Document) -> Iterator[str]:
-    _, target = follow(document, (), schema)
+    target = schemas.resolve(schema, document)
     if not target.get("description"):
         yield "a property is described, by itself or by the schema that it refers to"
     types = [target.get("type")] if isinstance(target.get("type"), str) else as_list(target.get("type"))

@@ -150,7 +150,9 @@ DOCUMENTS = [
 def test_served_openapi_is_valid() -> None:
     document = served.openapi(OPENAPI)
     assert not list(OpenAPIV30SpecValidator(document).iter_errors())
-    assert not lint.openapi_problems(document)
+    # The controllers, which lint wants in the tree, are server words.
+    problems = lint.openapi_problems(document)
+    assert {place[-1] for place, _ in problems} == {"x-openapi-router-controller"}, problems
 
 
 def test_served_specs_have_no_server_words() -> None:
