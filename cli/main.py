@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from importlib.metadata import version
 from typing import Annotated, NoReturn
 
 import typer
@@ -25,6 +24,7 @@ from cli import (
     videos,
     worker,
 )
+from parlance import __version__
 from settings import SettingsError
 
 app = typer.Typer(
@@ -53,7 +53,7 @@ app.command("reset")(reset.reset)
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        print(f"parlance {version('parlance')}")
+        print(f"parlance {__version__}")
         raise typer.Exit
 
 
