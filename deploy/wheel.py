@@ -70,6 +70,6 @@ def rewrite_imports(source: str, names: Collection[str], file: Path) -> str:
         line = lines[node.lineno - 1]
         before, after = line[: node.col_offset], line[node.col_offset :]
         if not after.startswith(old):
-            raise WheelError(f"{file}:{node.lineno}: one import a line, with one space after its first word")
+            raise WheelError(f"{file}:{node.lineno}: write one import a line, with a space after its first word")
         lines[node.lineno - 1] = before + new + after.removeprefix(old)
     return b"".join(lines).decode()
