@@ -11,6 +11,7 @@ import errors
 from cli import (
     admins,
     audit,
+    bucket,
     dev,
     doctor,
     keys,
@@ -39,6 +40,7 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(admins.app, name="admins")
 app.add_typer(audit.app, name="audit")
 app.add_typer(migrations.app, name="migrations")
+app.add_typer(bucket.app, name="bucket")
 app.add_typer(refunds.app, name="refunds")
 app.add_typer(payments.app, name="payments")
 app.add_typer(notifications.app, name="notifications")
