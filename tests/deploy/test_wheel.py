@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -127,12 +128,20 @@ def test_wheel_has_no_tool_and_no_secret(contents: set[str]) -> None:
     assert [name for name in contents if unwanted.search(name)] == []
 
 
-def test_image_has_every_file_of_the_wheel(contents: set[str]) -> None:
+def test_image_has_every_file_of_the_wheel(contents: set[str], programs: Path, tmp_path: Path) -> None:
     """`.dockerignore` names what the image may have, by the first part of each path."""
-    allowed = {line[1:].split("/")[0] for line in (ROOT / ".dockerignore").read_text().splitlines() if line[:1] == "!"}
+    allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     renamed = {"__init__.py": "parlance.py", "__main__.py": "parlance.py"}
     parts = {PurePosixPath(name).parts[1] for name in contents if name.startswith("parlance/")}
     assert {renamed.get(part, part) for part in parts} - allowed == set()
+
+    image = tmp_path / "app"
+    image.mkdir()
+    for name in allowed:
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, image / name)
+    command = (programs / "python", "-P", "-c", "import app, cli.main; print(app.__file__)")
+    assert run(tmp_path, *command, PYTHONPATH=str(image)).stdout == f"{image / 'app.py'}\n"
 
 
 def test_every_module_imports_beside_a_users_modules(contents: set[str], programs: Path, folder: Path) -> None:
@@ -149,10 +158,13 @@ def test_every_module_imports_beside_a_users_modules(contents: set[str], program
     assert [path for path in found["modules"].values() if path.startswith(f"{ROOT}/")] == []
 
 
-def test_version_is_that_of_both_specs(programs: Path, tmp_path: Path) -> None:
+def test_version_is_that_of_both_specs_and_documents(programs: Path, tmp_path: Path) -> None:
     assert run(tmp_path, programs / "parlance", "--version").stdout == f"parlance {parlance.__version__}\n"
     for path in (schemas.OPENAPI, schemas.ASYNCAPI):
         assert schemas.load(path)["info"]["version"] == parlance.__version__, path.name
+    documents = [ROOT / "README.md", ROOT / "docs" / "deploying.md"]
+    named = [version for path in documents for version in re.findall(r"parlance-([\d.]+)-py3", path.read_text())]
+    assert set(named) == {parlance.__version__}
 
 
 @contextmanager
