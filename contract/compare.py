@@ -159,7 +159,7 @@ class Comparison:
     # --- Schemas ---
 
     def _both(self, old: Document, new: Document) -> tuple[Document, Document]:
-        return schemas.follow(old, self._old), schemas.follow(new, self._new)
+        return _resolve(old, self._old), _resolve(new, self._new)
 
     def _schema(self, place: str, old: Document, new: Document, way: str) -> Iterator[Break]:
         references = old.get("$ref", ""), new.get("$ref", "")
@@ -250,6 +250,15 @@ class Comparison:
             yield Break(place, "the rule of its text is another")
 
 
+def _resolve(node: Document, document: Document) -> Document:
+    """Follow a reference, also one in an `allOf` of its own, where it has a description or is nullable."""
+    node = schemas.follow(node, document)
+    match node.get("allOf"):
+        case [only]:
+            return {**_resolve(only, document), **{key: value for key, value in node.items() if key != "allOf"}}
+    return node
+
+
 def _kinds(schema: Document) -> set[str]:
     """Return the types that a schema accepts; none if it has no `type`."""
     given = schema.get("type", [])
@@ -258,7 +267,10 @@ def _kinds(schema: Document) -> set[str]:
 
 
 def _values(schema: Document) -> list[Any] | None:
-    return [schema["const"]] if "const" in schema else schema.get("enum")
+    """Return the values that a schema lists but null, which is a matter of its type."""
+    if "const" in schema:
+        return [schema["const"]]
+    return [value for value in schema["enum"] if value is not None] if "enum" in schema else None
 
 
 def _said(kinds: set[str]) -> str:

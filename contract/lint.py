@@ -107,11 +107,10 @@ def _operation_rules(operation: Document, tags: set[str]) -> Iterator[Problem]:
     own = operation.get("tags", [])
     if len(own) != 1 or own[0] not in tags:
         yield ("tags",), "an operation has one tag, described at the top of the file"
-    module = own[0].replace("-", "_") if own else _NAME
     if not re.fullmatch("[a-z][A-Za-z]+", operation.get("operationId", "")):
         yield ("operationId",), "should be a verb and its object in camelCase; the handler has this name in snake_case"
-    if operation.get("x-openapi-router-controller") != f"handlers.{module}":
-        yield ("x-openapi-router-controller",), f"should be handlers.{module if own else '<tag>'}, the handler's module"
+    if own and operation.get("x-openapi-router-controller") != f"handlers.{own[0].replace('-', '_')}":
+        yield ("x-openapi-router-controller",), f"should be handlers.{own[0]}, the handler's module"
     if "security" not in operation:
         yield ("security",), "should be declared; `[]` where the operation is public"
     if not operation.get("summary"):

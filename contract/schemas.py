@@ -46,12 +46,14 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def _draft_2020(schema: Any) -> Any:
-    """Turn OpenAPI 3.0's `nullable` into a type that includes null, and mark integers, all the way down."""
+    """Turn OpenAPI 3.0's `nullable` into what includes null, and mark integers, all the way down."""
     if isinstance(schema, list):
         return [_draft_2020(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
     converted = {key: _draft_2020(value) for key, value in schema.items() if key != "nullable"}
+    if schema.get("nullable") is True and "allOf" in schema:
+        return {"anyOf": [converted, {"type": "null"}]}
     if schema.get("nullable") is True and isinstance(schema.get("type"), str):
         converted["type"] = [schema["type"], "null"]
         if "enum" in converted and None not in converted["enum"]:

@@ -89,7 +89,7 @@ def notification(message: NotificationMessage) -> Event[events.Notification]:
             "title": message["title"],
             "body": message["body"],
             "data": message["data"],
-            "read": False,
+            "isRead": False,
             "createdAt": format_instant(datetime.fromisoformat(message["created_at"])),
             "readAt": None,
         },

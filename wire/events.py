@@ -148,7 +148,7 @@ class Notification(TypedDict):
     title: str
     body: str
     data: dict[str, str] | None
-    read: Literal[False]
+    isRead: Literal[False]
     createdAt: str
     readAt: None
 

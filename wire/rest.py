@@ -39,7 +39,7 @@ ErrorCode: TypeAlias = Literal[
     "last_admin",
     "username_taken",
     "already_rated",
-    "session_not_ended",
+    "call_not_ended",
     "already_reported",
     "course_is_free",
     "already_enrolled",
@@ -75,7 +75,7 @@ class Health(TypedDict):
 
 
 class Check(TypedDict):
-    ok: bool
+    isAvailable: bool
     milliseconds: float
 
 
@@ -103,10 +103,10 @@ Password: TypeAlias = str
 DeviceId: TypeAlias = str
 
 
-MailedToken: TypeAlias = str
+EmailToken: TypeAlias = str
 
 
-class Credentials(TypedDict):
+class RegisterRequest(TypedDict):
     email: Email
     password: Password
     deviceId: DeviceId
@@ -125,25 +125,25 @@ class RefreshRequest(TypedDict):
     refreshToken: NotRequired[str]
 
 
-class ForgotPassword(TypedDict):
+class ForgotPasswordRequest(TypedDict):
     email: Email
 
 
-class ResetPassword(TypedDict):
-    token: MailedToken
+class ResetPasswordRequest(TypedDict):
+    token: EmailToken
     newPassword: Password
 
 
-class VerifyEmail(TypedDict):
-    token: MailedToken
+class VerifyEmailRequest(TypedDict):
+    token: EmailToken
 
 
 class Device(TypedDict):
     deviceId: DeviceId
     platform: Platform
-    signedInAt: Time
+    loggedInAt: Time
     lastUsedAt: Time
-    current: bool
+    isCurrent: bool
 
 
 class Account(TypedDict):
@@ -153,10 +153,10 @@ class Account(TypedDict):
     isVerified: bool
 
 
-EnglishLevel: TypeAlias = Literal["beginner", "intermediate", "advanced"] | None
+Level: TypeAlias = Literal["beginner", "intermediate", "advanced"]
 
 
-LearningGoal: TypeAlias = Literal["fluency", "business", "travel", "exam"] | None
+LearningGoal: TypeAlias = Literal["fluency", "business", "travel", "exam"]
 
 
 class Me(TypedDict):
@@ -169,14 +169,14 @@ class Me(TypedDict):
     avatarUrl: str | None
     bio: str | None
     nativeLanguage: str | None
-    englishLevel: EnglishLevel | None
+    englishLevel: Level | None
     learningGoal: LearningGoal | None
     country: str | None
     timezone: str | None
-    totalPracticeMins: int
-    totalSessions: int
+    totalPracticeMinutes: int
+    totalCalls: int
     streakDays: int
-    lastSessionAt: NullableTime | None
+    lastCallAt: NullableTime | None
     lastActiveAt: NullableTime | None
     createdAt: Time
 
@@ -192,13 +192,13 @@ class MeUpdate(TypedDict):
     displayName: NotRequired[DisplayName | None]
     bio: NotRequired[Bio | None]
     nativeLanguage: NotRequired[str | None]
-    englishLevel: NotRequired[EnglishLevel | None]
+    englishLevel: NotRequired[Level | None]
     learningGoal: NotRequired[LearningGoal | None]
     country: NotRequired[str | None]
     timezone: NotRequired[str | None]
 
 
-class AccountDeletion(TypedDict):
+class DeleteMeRequest(TypedDict):
     password: str
 
 
@@ -217,11 +217,11 @@ class PublicProfile(TypedDict):
     avatarUrl: str | None
     bio: str | None
     nativeLanguage: str | None
-    englishLevel: EnglishLevel | None
+    englishLevel: Level | None
     learningGoal: LearningGoal | None
     country: str | None
-    totalPracticeMins: int
-    totalSessions: int
+    totalPracticeMinutes: int
+    totalCalls: int
     streakDays: int
 
 
@@ -238,7 +238,10 @@ class BlockPage(TypedDict):
     nextCursor: str | None
 
 
-class ExportedSignIn(TypedDict):
+DisputeStatus: TypeAlias = Literal["open", "won", "lost"]
+
+
+class ExportedLogin(TypedDict):
     deviceId: str
     platform: Platform
     createdAt: Time
@@ -327,25 +330,25 @@ class BanRequest(TypedDict):
 Search: TypeAlias = str
 
 
-class Total(TypedDict):
+class ApproximateCount(TypedDict):
     count: int
-    exact: bool
+    isExact: bool
 
 
-class Totals(TypedDict):
-    users: Total
-    sessions: Total
-    courses: Total
-    orders: Total
+class AdminTotals(TypedDict):
+    users: ApproximateCount
+    calls: ApproximateCount
+    courses: ApproximateCount
+    orders: ApproximateCount
 
 
-class Live(TypedDict):
+class AdminLiveCounts(TypedDict):
     searches: int | None
     rooms: int
     calls: int
 
 
-class Wait(TypedDict):
+class AdminQueueWait(TypedDict):
     medianSeconds: float | None
     matches: int
 
@@ -372,8 +375,8 @@ class AdminUser(TypedDict):
     isVerified: bool
     isBanned: bool
     flaggedAt: NullableTime | None
-    totalPracticeMins: int
-    totalSessions: int
+    totalPracticeMinutes: int
+    totalCalls: int
     lastActiveAt: NullableTime | None
     createdAt: Time
 
@@ -388,11 +391,11 @@ AuditAction: TypeAlias = str
 
 class AuditEntry(TypedDict):
     number: int
-    at: Time
+    createdAt: Time
     actorId: str | None
     action: AuditAction
     targetId: NullableId | None
-    detail: dict[str, object]
+    details: dict[str, object]
     hash: str
 
 
@@ -401,33 +404,17 @@ class AuditEntryPage(TypedDict):
     nextCursor: str | None
 
 
-Level: TypeAlias = Literal["all", "beginner", "intermediate", "advanced"]
+CallLevel: TypeAlias = Literal["all", "beginner", "intermediate", "advanced"]
 
 
 class Partner(TypedDict):
     userId: Id
     displayName: str
     avatarUrl: str | None
-    level: EnglishLevel | None
+    level: Level | None
 
 
-class Session(TypedDict):
-    id: Id
-    roomId: Id
-    partner: Partner
-    topic: str | None
-    level: Level
-    startedAt: Time
-    connectedAt: NullableTime | None
-    endedAt: NullableTime | None
-    durationSeconds: int | None
-    endedBy: Literal["me", "partner", "timeout", "error"] | None
-    myRating: int | None
-
-
-class SessionPage(TypedDict):
-    items: list[Session]
-    nextCursor: str | None
+CallEnd: TypeAlias = Literal["me", "partner", "timeout", "error"]
 
 
 Money: TypeAlias = int
@@ -461,7 +448,7 @@ class Order(TypedDict):
     currency: Currency
     status: OrderStatus
     provider: PaymentProvider
-    disputed: bool
+    isDisputed: bool
     paidAt: NullableTime | None
     createdAt: Time
 
@@ -489,8 +476,8 @@ NotificationType: TypeAlias = Literal[
 NotificationData: TypeAlias = dict[str, str]
 
 
-class Unread(TypedDict):
-    unread: int
+class UnreadCount(TypedDict):
+    unreadCount: int
 
 
 class ExportedPushDevice(TypedDict):
@@ -499,40 +486,17 @@ class ExportedPushDevice(TypedDict):
     updatedAt: Time
 
 
-class AdminOrder(TypedDict):
-    id: Id
-    receiptId: str
-    userId: Id
-    courseId: Id
-    courseTitle: str
-    amount: Money
-    amountRefunded: Money
-    currency: Currency
-    status: OrderStatus
-    provider: PaymentProvider
-    providerPaymentId: str | None
-    disputed: bool
-    inquiry: bool
-    alerts: list[
-        Literal[
-            "amount_differs",
-            "currency_differs",
-            "mode_differs",
-            "session_differs",
-            "paid_twice",
-            "inquiry",
-            "disputed",
-            "refund_failed",
-            "account_deleted",
-        ]
-    ]
-    paidAt: NullableTime | None
-    createdAt: Time
-
-
-class AdminOrderPage(TypedDict):
-    items: list[AdminOrder]
-    nextCursor: str | None
+OrderAlert: TypeAlias = Literal[
+    "amount_differs",
+    "currency_differs",
+    "mode_differs",
+    "session_differs",
+    "paid_twice",
+    "inquiry",
+    "disputed",
+    "refund_failed",
+    "account_deleted",
+]
 
 
 RefundReason: TypeAlias = str
@@ -543,22 +507,34 @@ class RefundRequest(TypedDict):
     reason: NotRequired[RefundReason]
 
 
-class Refund(TypedDict):
-    id: Id
-    orderId: Id
-    amount: Money
-    currency: Currency
-    status: Literal["pending", "succeeded", "failed"]
-    reason: str | None
-    createdAt: Time
+RefundStatus: TypeAlias = Literal["pending", "succeeded", "failed"]
 
 
 class WebhookReceipt(TypedDict):
     received: Literal[True]
 
 
-class EnrollmentAnswer(TypedDict):
-    enrolled: bool
+class Course(TypedDict):
+    id: Id
+    title: str
+    slug: str
+    description: str
+    thumbnailUrl: str | None
+    price: Money
+    currency: Currency
+    level: Level
+    isPublished: bool
+    isEnrolled: bool
+    createdAt: Time
+
+
+class CoursePage(TypedDict):
+    items: list[Course]
+    nextCursor: str | None
+
+
+class EnrollmentResponse(TypedDict):
+    isEnrolled: bool
     orderId: NotRequired[Id]
     url: NotRequired[str]
 
@@ -567,9 +543,6 @@ class ExportedEnrollment(TypedDict):
     courseId: Id
     orderId: NullableId | None
     enrolledAt: Time
-
-
-CourseLevel: TypeAlias = Literal["beginner", "intermediate", "advanced"]
 
 
 CourseTitle: TypeAlias = str
@@ -590,7 +563,7 @@ class CourseDraft(TypedDict):
     description: NotRequired[CourseText]
     price: Price
     currency: NotRequired[Currency]
-    level: CourseLevel
+    level: Level
     isPublished: NotRequired[bool]
 
 
@@ -600,7 +573,7 @@ class CourseUpdate(TypedDict):
     description: NotRequired[CourseText]
     price: NotRequired[Price]
     currency: NotRequired[Currency]
-    level: NotRequired[CourseLevel]
+    level: NotRequired[Level]
     isPublished: NotRequired[bool]
 
 
@@ -628,33 +601,17 @@ class LessonOrder(TypedDict):
     lessonIds: list[Id]
 
 
-class Lesson(TypedDict):
-    id: Id
-    courseId: Id
-    title: str
-    description: str
-    orderIndex: int
-    isFree: bool
-    hasVideo: bool
-    durationSecs: int | None
-    videoStatus: Literal["none", "processing", "ready", "failed"] | None
-    videoProgress: int | None
-    videoError: str | None
-    createdAt: Time
+VideoStatus: TypeAlias = Literal["none", "processing", "ready", "failed"]
 
 
-class LessonList(TypedDict):
-    items: list[Lesson]
-
-
-class WatchedTo(TypedDict):
+class LessonPosition(TypedDict):
     watchSeconds: int
 
 
 class LessonProgress(TypedDict):
     lessonId: Id
     watchSeconds: int
-    completed: bool
+    isCompleted: bool
     completedAt: NullableTime | None
 
 
@@ -664,6 +621,18 @@ class CourseProgress(TypedDict):
     completedLessons: int
     resumeLessonId: NullableId | None
     items: list[LessonProgress]
+
+
+class CourseEnrollment(TypedDict):
+    course: Course
+    enrolledAt: Time
+    totalLessons: int
+    completedLessons: int
+
+
+class CourseEnrollmentPage(TypedDict):
+    items: list[CourseEnrollment]
+    nextCursor: str | None
 
 
 FileName: TypeAlias = str
@@ -687,7 +656,7 @@ class AttachmentList(TypedDict):
     items: list[Attachment]
 
 
-Bytes: TypeAlias = str
+UploadChunk: TypeAlias = str
 
 
 class VideoLink(TypedDict):
@@ -698,15 +667,10 @@ class VideoLink(TypedDict):
 Playlist: TypeAlias = str
 
 
-class Checks(TypedDict):
+class ReadinessChecks(TypedDict):
     database: Check
     redis: Check
     storage: Check
-
-
-class Readiness(TypedDict):
-    status: Literal["ok"]
-    checks: Checks
 
 
 class JsonWebKeySet(TypedDict):
@@ -720,7 +684,7 @@ class DeviceList(TypedDict):
 class AuthTokens(TypedDict):
     accessToken: str
     tokenType: Literal["Bearer"]
-    expiresIn: int
+    expiresInSeconds: int
     refreshToken: NotRequired[str]
     deviceProof: NotRequired[str]
     user: Account
@@ -731,16 +695,16 @@ class ExportedDispute(TypedDict):
     orderId: Id
     amount: Money
     currency: Currency
-    status: Literal["open", "won", "lost"]
+    status: DisputeStatus
     reason: str | None
     createdAt: Time
 
 
-class ExportedSession(TypedDict):
+class ExportedCall(TypedDict):
     id: Id
     partnerId: Id
     topic: str | None
-    level: Level
+    level: CallLevel
     startedAt: Time
     connectedAt: NullableTime | None
     endedAt: NullableTime | None
@@ -749,44 +713,30 @@ class ExportedSession(TypedDict):
 
 class AdminRevenue(TypedDict):
     currency: Currency
-    live: bool
+    isLive: bool
     orders: int
     amount: Money
     refunds: int
     amountRefunded: Money
 
 
-class AdminUserDetail(TypedDict):
+class Call(TypedDict):
     id: Id
-    email: str
-    username: str | None
-    displayName: str | None
-    avatarUrl: str | None
-    role: Role
-    isVerified: bool
-    isBanned: bool
-    flaggedAt: NullableTime | None
-    totalPracticeMins: int
-    totalSessions: int
-    lastActiveAt: NullableTime | None
-    createdAt: Time
-    bio: str | None
-    nativeLanguage: str | None
-    englishLevel: EnglishLevel | None
-    learningGoal: LearningGoal | None
-    country: str | None
-    timezone: str | None
-    streakDays: int
-    lastSessionAt: NullableTime | None
-    banReason: str | None
-    bannedAt: NullableTime | None
-    bannedBy: NullableId | None
-    deletedAt: NullableTime | None
-    sessions: list[Session]
-    reportsAbout: list[AdminReport]
-    reportsBy: list[AdminReport]
-    orders: list[AdminOrder]
-    bans: list[AuditEntry]
+    roomId: Id
+    partner: Partner
+    topic: str | None
+    level: CallLevel
+    startedAt: Time
+    connectedAt: NullableTime | None
+    endedAt: NullableTime | None
+    durationSeconds: int | None
+    endedBy: CallEnd | None
+    myRating: int | None
+
+
+class CallPage(TypedDict):
+    items: list[Call]
+    nextCursor: str | None
 
 
 class Notification(TypedDict):
@@ -795,7 +745,7 @@ class Notification(TypedDict):
     title: str
     body: str
     data: NotificationData | None
-    read: bool
+    isRead: bool
     createdAt: Time
     readAt: NullableTime | None
 
@@ -803,45 +753,72 @@ class Notification(TypedDict):
 class NotificationPage(TypedDict):
     items: list[Notification]
     nextCursor: str | None
-    unread: int
+    unreadCount: int
 
 
-class Course(TypedDict):
+class AdminOrder(TypedDict):
     id: Id
-    title: str
-    slug: str
-    description: str
-    thumbnailUrl: str | None
-    price: Money
+    receiptId: str
+    userId: Id
+    courseId: Id
+    courseTitle: str
+    amount: Money
+    amountRefunded: Money
     currency: Currency
-    level: CourseLevel
-    isPublished: bool
-    enrolled: bool
+    status: OrderStatus
+    provider: PaymentProvider
+    providerPaymentId: str | None
+    isDisputed: bool
+    isUnderInquiry: bool
+    alerts: list[OrderAlert]
+    paidAt: NullableTime | None
     createdAt: Time
 
 
-class CoursePage(TypedDict):
-    items: list[Course]
+class AdminOrderPage(TypedDict):
+    items: list[AdminOrder]
     nextCursor: str | None
 
 
-class TakenCourse(TypedDict):
-    course: Course
-    enrolledAt: Time
-    totalLessons: int
-    completedLessons: int
+class Refund(TypedDict):
+    id: Id
+    orderId: Id
+    amount: Money
+    currency: Currency
+    status: RefundStatus
+    reason: str | None
+    createdAt: Time
 
 
-class TakenCoursePage(TypedDict):
-    items: list[TakenCourse]
-    nextCursor: str | None
+class Lesson(TypedDict):
+    id: Id
+    courseId: Id
+    title: str
+    description: str
+    orderIndex: int
+    isFree: bool
+    isPlayable: bool
+    durationSeconds: int | None
+    videoStatus: VideoStatus | None
+    videoProgress: int | None
+    videoError: str | None
+    createdAt: Time
+
+
+class LessonList(TypedDict):
+    items: list[Lesson]
+
+
+class Readiness(TypedDict):
+    status: Literal["ok"]
+    checks: ReadinessChecks
 
 
 class DataExport(TypedDict):
     exportedAt: Time
     me: Me
-    signIns: list[ExportedSignIn]
-    sessions: list[ExportedSession]
+    logins: list[ExportedLogin]
+    calls: list[ExportedCall]
     ratings: list[ExportedRating]
     reports: list[Report]
     blocks: list[ExportedBlock]
@@ -855,15 +832,48 @@ class DataExport(TypedDict):
 
 
 class AdminStats(TypedDict):
-    madeAt: Time
-    totals: Totals
+    computedAt: Time
+    totals: AdminTotals
     activeToday: int
     newToday: int
     openReports: int
     flaggedUsers: int
     openDisputes: int
-    live: Live
-    wait: Wait
+    live: AdminLiveCounts
+    wait: AdminQueueWait
     hours: list[AdminHour]
     days: list[AdminDay]
     revenue: list[AdminRevenue]
+
+
+class AdminUserDetail(TypedDict):
+    id: Id
+    email: str
+    username: str | None
+    displayName: str | None
+    avatarUrl: str | None
+    role: Role
+    isVerified: bool
+    isBanned: bool
+    flaggedAt: NullableTime | None
+    totalPracticeMinutes: int
+    totalCalls: int
+    lastActiveAt: NullableTime | None
+    createdAt: Time
+    bio: str | None
+    nativeLanguage: str | None
+    englishLevel: Level | None
+    learningGoal: LearningGoal | None
+    country: str | None
+    timezone: str | None
+    streakDays: int
+    lastCallAt: NullableTime | None
+    banReason: str | None
+    bannedAt: NullableTime | None
+    bannedBy: NullableId | None
+    deletedAt: NullableTime | None
+    calls: list[Call]
+    reportsAbout: list[AdminReport]
+    reportsBy: list[AdminReport]
+    orders: list[AdminOrder]
+    bans: list[AuditEntry]

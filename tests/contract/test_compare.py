@@ -82,9 +82,9 @@ BREAKS: dict[str, tuple[dict[str, Any], Change]] = {
         REST,
         lambda d, s: s["Me"]["properties"]["email"].update(nullable=True),
     ),
-    "Me (read) totalSessions: the type is string, and was integer": (
+    "Me (read) totalCalls: the type is string, and was integer": (
         REST,
-        lambda d, s: s["Me"]["properties"]["totalSessions"].update(type="string"),
+        lambda d, s: s["Me"]["properties"]["totalCalls"].update(type="string"),
     ),
     "AuthTokens (read) tokenType DPoP: the value is new to who reads it": (
         REST,
@@ -104,6 +104,16 @@ BREAKS: dict[str, tuple[dict[str, Any], Change]] = {
     f"Bio (sent): maxLength is {BIO_LENGTH - 1}, and was {BIO_LENGTH}": (
         REST,
         lambda d, s: s["Bio"].update(maxLength=BIO_LENGTH - 1),
+    ),
+    "MeUpdate (sent) englishLevel: the type is string, and was string or null": (
+        REST,
+        lambda d, s: s["MeUpdate"]["properties"]["englishLevel"].pop("nullable"),
+    ),
+    "MeUpdate (sent) englishLevel beginner: the value is gone": (
+        REST,
+        lambda d, s: s["MeUpdate"]["properties"].update(
+            englishLevel={"type": "string", "nullable": True, "enum": ["intermediate", "advanced", None]}
+        ),
     ),
     "Bio (sent): the type is string, and was string or null": (
         REST,
@@ -163,6 +173,12 @@ HARMLESS: dict[str, tuple[dict[str, Any], Change]] = {
     "another module of a function": (
         REST,
         lambda d, s: operation(d, "get", "/health").update({"x-openapi-router-controller": "handlers.pulse"}),
+    ),
+    "a nullable reference that is written out": (
+        REST,
+        lambda d, s: s["Me"]["properties"].update(
+            englishLevel={**s["Level"], "nullable": True, "enum": [*s["Level"]["enum"], None]}
+        ),
     ),
     "a field more of an event": (EVENTS, lambda d, s: s["PeerLeft"]["properties"].update(after={"type": "integer"})),
     "a type of notification more": (

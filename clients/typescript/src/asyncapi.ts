@@ -137,7 +137,7 @@ export interface components {
                 [key: string]: string;
             } | null;
             /** @constant */
-            read: false;
+            isRead: false;
             /** @description RFC 3339, UTC. */
             createdAt: string;
             readAt: null;

@@ -408,7 +408,7 @@ export interface paths {
             cookie?: never;
         };
         /** List the user's calls, newest first */
-        get: operations["listSessions"];
+        get: operations["listCalls"];
         put?: never;
         post?: never;
         delete?: never;
@@ -425,7 +425,7 @@ export interface paths {
             cookie?: never;
         };
         /** Read one of the user's calls */
-        get: operations["getSession"];
+        get: operations["getCall"];
         put?: never;
         post?: never;
         delete?: never;
@@ -444,7 +444,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Rate the partner after a call */
-        post: operations["rateSession"];
+        post: operations["rateCall"];
         delete?: never;
         options?: never;
         head?: never;
@@ -652,7 +652,7 @@ export interface paths {
         };
         /**
          * Read the dashboard's statistics
-         * @description Computed every few seconds for all readers; `madeAt` is the time. Days and hours are UTC. While
+         * @description Computed every few seconds for all readers; `computedAt` is the time. Days and hours are UTC. While
          *     Redis is unavailable, `live.searches` is null.
          */
         get: operations["getAdminStats"];
@@ -1228,7 +1228,7 @@ export interface components {
          * @description RFC 3339, UTC; null if it has not happened.
          */
         NullableTime: string | null;
-        /** @description Stable across releases; new codes may be added. Known values: `request_invalid`, `unauthenticated`, `forbidden`, `not_found`, `method_not_allowed`, `not_acceptable`, `request_timeout`, `payload_too_large`, `uri_too_long`, `unsupported_media_type`, `headers_too_large`, `rate_limited`, `internal`, `unavailable`, `email_taken`, `invalid_credentials`, `account_banned`, `refresh_token_invalid`, `refresh_token_reused`, `token_invalid`, `password_too_common`, `last_admin`, `username_taken`, `already_rated`, `session_not_ended`, `already_reported`, `course_is_free`, `already_enrolled`, `payment_pending`, `signature_invalid`, `payment_refused`, `order_not_refundable`, `refund_pending`, `refund_too_large`, `not_enrolled`, `course_in_use`, `slug_taken`, `lessons_differ`, `video_not_ready`, `upload_offset_differs`, `upload_version_unsupported`, `idempotency_key_reused`, `idempotency_in_flight`. */
+        /** @description Stable across releases; new codes may be added. Known values: `request_invalid`, `unauthenticated`, `forbidden`, `not_found`, `method_not_allowed`, `not_acceptable`, `request_timeout`, `payload_too_large`, `uri_too_long`, `unsupported_media_type`, `headers_too_large`, `rate_limited`, `internal`, `unavailable`, `email_taken`, `invalid_credentials`, `account_banned`, `refresh_token_invalid`, `refresh_token_reused`, `token_invalid`, `password_too_common`, `last_admin`, `username_taken`, `already_rated`, `call_not_ended`, `already_reported`, `course_is_free`, `already_enrolled`, `payment_pending`, `signature_invalid`, `payment_refused`, `order_not_refundable`, `refund_pending`, `refund_too_large`, `not_enrolled`, `course_in_use`, `slug_taken`, `lessons_differ`, `video_not_ready`, `upload_offset_differs`, `upload_version_unsupported`, `idempotency_key_reused`, `idempotency_in_flight`. */
         ErrorCode: string;
         Problem: {
             /**
@@ -1251,15 +1251,16 @@ export interface components {
         Readiness: {
             /** @enum {string} */
             status: "ok";
-            /** @description One entry for each dependency. */
-            checks: {
-                database: components["schemas"]["Check"];
-                redis: components["schemas"]["Check"];
-                storage: components["schemas"]["Check"];
-            };
+            checks: components["schemas"]["ReadinessChecks"];
+        };
+        /** @description One entry for each dependency. */
+        ReadinessChecks: {
+            database: components["schemas"]["Check"];
+            redis: components["schemas"]["Check"];
+            storage: components["schemas"]["Check"];
         };
         Check: {
-            ok: boolean;
+            isAvailable: boolean;
             milliseconds: number;
         };
         JsonWebKeySet: {
@@ -1306,8 +1307,8 @@ export interface components {
          */
         DeviceId: string;
         /** @description The `token` of the link in an e-mail. */
-        MailedToken: string;
-        Credentials: {
+        EmailToken: string;
+        RegisterRequest: {
             email: components["schemas"]["Email"];
             password: components["schemas"]["Password"];
             deviceId: components["schemas"]["DeviceId"];
@@ -1327,15 +1328,15 @@ export interface components {
         RefreshRequest: {
             refreshToken?: string;
         };
-        ForgotPassword: {
+        ForgotPasswordRequest: {
             email: components["schemas"]["Email"];
         };
-        ResetPassword: {
-            token: components["schemas"]["MailedToken"];
+        ResetPasswordRequest: {
+            token: components["schemas"]["EmailToken"];
             newPassword: components["schemas"]["Password"];
         };
-        VerifyEmail: {
-            token: components["schemas"]["MailedToken"];
+        VerifyEmailRequest: {
+            token: components["schemas"]["EmailToken"];
         };
         DeviceList: {
             items: components["schemas"]["Device"][];
@@ -1343,10 +1344,10 @@ export interface components {
         Device: {
             deviceId: components["schemas"]["DeviceId"];
             platform: components["schemas"]["Platform"];
-            signedInAt: components["schemas"]["Time"];
+            loggedInAt: components["schemas"]["Time"];
             lastUsedAt: components["schemas"]["Time"];
             /** @description Whether it is the device of this request. */
-            current: boolean;
+            isCurrent: boolean;
         };
         AuthTokens: {
             /** @description JWT, RS256; verify it with the JWKS. */
@@ -1354,7 +1355,7 @@ export interface components {
             /** @enum {string} */
             tokenType: "Bearer";
             /** @description Seconds until the access token expires. */
-            expiresIn: number;
+            expiresInSeconds: number;
             /** @description Shown once; absent for `web`, which gets a cookie. */
             refreshToken?: string;
             /**
@@ -1370,17 +1371,20 @@ export interface components {
             role: components["schemas"]["Role"];
             isVerified: boolean;
         };
-        /** @description The learner's own level; null until chosen. Known values: `beginner`, `intermediate`, `advanced`. */
-        EnglishLevel: string | null;
+        /** @description A level of English. Known values: `beginner`, `intermediate`, `advanced`. */
+        Level: string;
         /**
-         * @description The learner's own level; null until chosen.
-         * @enum {string|null}
+         * @description A level of English.
+         * @enum {string}
          */
-        EnglishLevelInput: "beginner" | "intermediate" | "advanced" | null;
-        /** @description Known values: `fluency`, `business`, `travel`, `exam`. */
-        LearningGoal: string | null;
-        /** @enum {string|null} */
-        LearningGoalInput: "fluency" | "business" | "travel" | "exam" | null;
+        LevelInput: "beginner" | "intermediate" | "advanced";
+        /** @description What a learner practises for. Known values: `fluency`, `business`, `travel`, `exam`. */
+        LearningGoal: string;
+        /**
+         * @description What a learner practises for.
+         * @enum {string}
+         */
+        LearningGoalInput: "fluency" | "business" | "travel" | "exam";
         Me: {
             id: components["schemas"]["Id"];
             email: string;
@@ -1391,14 +1395,14 @@ export interface components {
             avatarUrl: string | null;
             bio: string | null;
             nativeLanguage: string | null;
-            englishLevel: components["schemas"]["EnglishLevel"];
-            learningGoal: components["schemas"]["LearningGoal"];
+            englishLevel: components["schemas"]["Level"] | null;
+            learningGoal: components["schemas"]["LearningGoal"] | null;
             country: string | null;
             timezone: string | null;
-            totalPracticeMins: number;
-            totalSessions: number;
+            totalPracticeMinutes: number;
+            totalCalls: number;
             streakDays: number;
-            lastSessionAt: components["schemas"]["NullableTime"];
+            lastCallAt: components["schemas"]["NullableTime"];
             lastActiveAt: components["schemas"]["NullableTime"];
             createdAt: components["schemas"]["Time"];
         };
@@ -1422,8 +1426,8 @@ export interface components {
              * @example pt-BR
              */
             nativeLanguage?: string | null;
-            englishLevel?: components["schemas"]["EnglishLevelInput"];
-            learningGoal?: components["schemas"]["LearningGoalInput"];
+            englishLevel?: components["schemas"]["LevelInput"] | null;
+            learningGoal?: components["schemas"]["LearningGoalInput"] | null;
             /**
              * @description ISO 3166-1 alpha-2.
              * @example BR
@@ -1435,7 +1439,7 @@ export interface components {
              */
             timezone?: string | null;
         };
-        AccountDeletion: {
+        DeleteMeRequest: {
             /** Format: password */
             password: string;
         };
@@ -1453,11 +1457,11 @@ export interface components {
             avatarUrl: string | null;
             bio: string | null;
             nativeLanguage: string | null;
-            englishLevel: components["schemas"]["EnglishLevel"];
-            learningGoal: components["schemas"]["LearningGoal"];
+            englishLevel: components["schemas"]["Level"] | null;
+            learningGoal: components["schemas"]["LearningGoal"] | null;
             country: string | null;
-            totalPracticeMins: number;
-            totalSessions: number;
+            totalPracticeMinutes: number;
+            totalCalls: number;
             streakDays: number;
         };
         Block: {
@@ -1475,8 +1479,8 @@ export interface components {
         DataExport: {
             exportedAt: components["schemas"]["Time"];
             me: components["schemas"]["Me"];
-            signIns: components["schemas"]["ExportedSignIn"][];
-            sessions: components["schemas"]["ExportedSession"][];
+            logins: components["schemas"]["ExportedLogin"][];
+            calls: components["schemas"]["ExportedCall"][];
             ratings: components["schemas"]["ExportedRating"][];
             reports: components["schemas"]["Report"][];
             blocks: components["schemas"]["ExportedBlock"][];
@@ -1494,24 +1498,25 @@ export interface components {
             orderId: components["schemas"]["Id"];
             amount: components["schemas"]["Money"];
             currency: components["schemas"]["Currency"];
-            /** @description Known values: `open`, `won`, `lost`. */
-            status: string;
+            status: components["schemas"]["DisputeStatus"];
             /** @description The bank's reason. */
             reason: string | null;
             createdAt: components["schemas"]["Time"];
         };
-        ExportedSignIn: {
+        /** @description The state of a dispute; `won` is in favour of the platform. Known values: `open`, `won`, `lost`. */
+        DisputeStatus: string;
+        ExportedLogin: {
             deviceId: string;
             platform: components["schemas"]["Platform"];
             createdAt: components["schemas"]["Time"];
             expiresAt: components["schemas"]["Time"];
             revokedAt: components["schemas"]["NullableTime"];
         };
-        ExportedSession: {
+        ExportedCall: {
             id: components["schemas"]["Id"];
             partnerId: components["schemas"]["Id"];
             topic: string | null;
-            level: components["schemas"]["Level"];
+            level: components["schemas"]["CallLevel"];
             startedAt: components["schemas"]["Time"];
             connectedAt: components["schemas"]["NullableTime"];
             endedAt: components["schemas"]["NullableTime"];
@@ -1588,20 +1593,14 @@ export interface components {
         };
         /** @example ada */
         Search: string;
-        Total: {
+        ApproximateCount: {
             count: number;
             /** @description Exact; else an estimate of the database. */
-            exact: boolean;
+            isExact: boolean;
         };
         AdminStats: {
-            madeAt: components["schemas"]["Time"];
-            /** @description Totals of all time, including deleted accounts and matches without a call. */
-            totals: {
-                users: components["schemas"]["Total"];
-                sessions: components["schemas"]["Total"];
-                courses: components["schemas"]["Total"];
-                orders: components["schemas"]["Total"];
-            };
+            computedAt: components["schemas"]["Time"];
+            totals: components["schemas"]["AdminTotals"];
             /** @description Accounts with a login or refresh since midnight. */
             activeToday: number;
             /** @description Accounts created since midnight. */
@@ -1611,27 +1610,37 @@ export interface components {
             /** @description Accounts reported by three different learners. */
             flaggedUsers: number;
             openDisputes: number;
-            live: {
-                /** @description Learners in the queue. */
-                searches: number | null;
-                /** @description Matches that have not ended. */
-                rooms: number;
-                /** @description Rooms that both have joined. */
-                calls: number;
-            };
-            /** @description Waits of the learner in the queue, over the matches of the last 60 minutes. */
-            wait: {
-                /** @description Null if there was no match. */
-                medianSeconds: number | null;
-                /** @description The number of waits. */
-                matches: number;
-            };
+            live: components["schemas"]["AdminLiveCounts"];
+            wait: components["schemas"]["AdminQueueWait"];
             /** @description The last 24 hours, the current one last. */
             hours: components["schemas"]["AdminHour"][];
             /** @description The last 30 days, today last. */
             days: components["schemas"]["AdminDay"][];
             /** @description Of the last 30 days, by currency. */
             revenue: components["schemas"]["AdminRevenue"][];
+        };
+        /** @description Totals of all time, including deleted accounts and matches without a call. */
+        AdminTotals: {
+            users: components["schemas"]["ApproximateCount"];
+            calls: components["schemas"]["ApproximateCount"];
+            courses: components["schemas"]["ApproximateCount"];
+            orders: components["schemas"]["ApproximateCount"];
+        };
+        /** @description What happens now. */
+        AdminLiveCounts: {
+            /** @description Learners in the queue; null while Redis is unavailable. */
+            searches: number | null;
+            /** @description Matches that have not ended. */
+            rooms: number;
+            /** @description Rooms that both have joined. */
+            calls: number;
+        };
+        /** @description Waits of the learner in the queue, over the matches of the last 60 minutes. */
+        AdminQueueWait: {
+            /** @description Null if there was no match. */
+            medianSeconds: number | null;
+            /** @description The number of waits. */
+            matches: number;
         };
         AdminHour: {
             since: components["schemas"]["Time"];
@@ -1649,7 +1658,7 @@ export interface components {
         AdminRevenue: {
             currency: components["schemas"]["Currency"];
             /** @description Real money; false for a provider's test mode. */
-            live: boolean;
+            isLive: boolean;
             /** @description Paid orders. */
             orders: number;
             amount: components["schemas"]["Money"];
@@ -1667,8 +1676,8 @@ export interface components {
             isVerified: boolean;
             isBanned: boolean;
             flaggedAt: components["schemas"]["NullableTime"];
-            totalPracticeMins: number;
-            totalSessions: number;
+            totalPracticeMinutes: number;
+            totalCalls: number;
             lastActiveAt: components["schemas"]["NullableTime"];
             createdAt: components["schemas"]["Time"];
         };
@@ -1687,24 +1696,24 @@ export interface components {
             isVerified: boolean;
             isBanned: boolean;
             flaggedAt: components["schemas"]["NullableTime"];
-            totalPracticeMins: number;
-            totalSessions: number;
+            totalPracticeMinutes: number;
+            totalCalls: number;
             lastActiveAt: components["schemas"]["NullableTime"];
             createdAt: components["schemas"]["Time"];
             bio: string | null;
             nativeLanguage: string | null;
-            englishLevel: components["schemas"]["EnglishLevel"];
-            learningGoal: components["schemas"]["LearningGoal"];
+            englishLevel: components["schemas"]["Level"] | null;
+            learningGoal: components["schemas"]["LearningGoal"] | null;
             country: string | null;
             timezone: string | null;
             streakDays: number;
-            lastSessionAt: components["schemas"]["NullableTime"];
+            lastCallAt: components["schemas"]["NullableTime"];
             banReason: string | null;
             bannedAt: components["schemas"]["NullableTime"];
             bannedBy: components["schemas"]["NullableId"];
             deletedAt: components["schemas"]["NullableTime"];
             /** @description `endedBy` and `myRating` are those of this account. */
-            sessions: components["schemas"]["Session"][];
+            calls: components["schemas"]["Call"][];
             reportsAbout: components["schemas"]["AdminReport"][];
             reportsBy: components["schemas"]["AdminReport"][];
             orders: components["schemas"]["AdminOrder"][];
@@ -1716,13 +1725,13 @@ export interface components {
         AuditEntry: {
             /** @description Without gaps. */
             number: number;
-            at: components["schemas"]["Time"];
+            createdAt: components["schemas"]["Time"];
             /** @description Null for an operator at the command line. */
             actorId: string | null;
             action: components["schemas"]["AuditAction"];
             targetId: components["schemas"]["NullableId"];
             /** @description Details of the action, without personal data. */
-            detail: {
+            details: {
                 [key: string]: unknown;
             };
             /** @description Hash of this entry and all before it. */
@@ -1733,32 +1742,34 @@ export interface components {
             nextCursor: string | null;
         };
         /** @description The level of a conversation. Known values: `all`, `beginner`, `intermediate`, `advanced`. */
-        Level: string;
+        CallLevel: string;
         /** @description The partner as the learner sees them. */
         Partner: {
             userId: components["schemas"]["Id"];
             displayName: string;
             avatarUrl: string | null;
-            level: components["schemas"]["EnglishLevel"];
+            level: components["schemas"]["Level"] | null;
         };
-        Session: {
+        Call: {
             id: components["schemas"]["Id"];
             roomId: components["schemas"]["Id"];
             partner: components["schemas"]["Partner"];
             topic: string | null;
-            level: components["schemas"]["Level"];
+            level: components["schemas"]["CallLevel"];
             startedAt: components["schemas"]["Time"];
             connectedAt: components["schemas"]["NullableTime"];
             endedAt: components["schemas"]["NullableTime"];
             /** @description From `connectedAt` to `endedAt`. */
             durationSeconds: number | null;
-            /** @description From the reader's point of view. Known values: `me`, `partner`, `timeout`, `error`. */
-            endedBy: string | null;
+            /** @description Who or what ended the call, from the reader's point of view; null while it lasts. */
+            endedBy: components["schemas"]["CallEnd"] | null;
             /** @description The reader's rating of the partner. */
             myRating: number | null;
         };
-        SessionPage: {
-            items: components["schemas"]["Session"][];
+        /** @description Who or what ended a call, from the reader's point of view. Known values: `me`, `partner`, `timeout`, `error`. */
+        CallEnd: string;
+        CallPage: {
+            items: components["schemas"]["Call"][];
             nextCursor: string | null;
         };
         /**
@@ -1808,7 +1819,7 @@ export interface components {
             status: components["schemas"]["OrderStatus"];
             provider: components["schemas"]["PaymentProvider"];
             /** @description Whether a dispute is open or lost. */
-            disputed: boolean;
+            isDisputed: boolean;
             paidAt: components["schemas"]["NullableTime"];
             createdAt: components["schemas"]["Time"];
         };
@@ -1833,7 +1844,7 @@ export interface components {
             title: string;
             body: string;
             data: components["schemas"]["NotificationData"];
-            read: boolean;
+            isRead: boolean;
             createdAt: components["schemas"]["Time"];
             readAt: components["schemas"]["NullableTime"];
         };
@@ -1853,10 +1864,10 @@ export interface components {
             items: components["schemas"]["Notification"][];
             nextCursor: string | null;
             /** @description Of all the user's notifications, not of this page. */
-            unread: number;
+            unreadCount: number;
         };
-        Unread: {
-            unread: number;
+        UnreadCount: {
+            unreadCount: number;
         };
         ExportedPushDevice: {
             deviceId: string;
@@ -1878,14 +1889,16 @@ export interface components {
             /** @description The provider's id of the payment. */
             providerPaymentId: string | null;
             /** @description Whether a dispute is open or lost. */
-            disputed: boolean;
+            isDisputed: boolean;
             /** @description Whether a bank inquires about the payment. No money has moved, and it can be refunded. */
-            inquiry: boolean;
+            isUnderInquiry: boolean;
             /** @description Alerts for administrators. New values may be added. */
-            alerts: string[];
+            alerts: components["schemas"]["OrderAlert"][];
             paidAt: components["schemas"]["NullableTime"];
             createdAt: components["schemas"]["Time"];
         };
+        /** @description A fact about an order that an administrator should look at. Known values: `amount_differs`, `currency_differs`, `mode_differs`, `session_differs`, `paid_twice`, `inquiry`, `disputed`, `refund_failed`, `account_deleted`. */
+        OrderAlert: string;
         AdminOrderPage: {
             items: components["schemas"]["AdminOrder"][];
             nextCursor: string | null;
@@ -1902,11 +1915,12 @@ export interface components {
             orderId: components["schemas"]["Id"];
             amount: components["schemas"]["Money"];
             currency: components["schemas"]["Currency"];
-            /** @description Known values: `pending`, `succeeded`, `failed`. */
-            status: string;
+            status: components["schemas"]["RefundStatus"];
             reason: string | null;
             createdAt: components["schemas"]["Time"];
         };
+        /** @description `pending` until the provider confirms or refuses the refund. Known values: `pending`, `succeeded`, `failed`. */
+        RefundStatus: string;
         WebhookReceipt: {
             /** @enum {boolean} */
             received: true;
@@ -1920,10 +1934,10 @@ export interface components {
             thumbnailUrl: string | null;
             price: components["schemas"]["Money"];
             currency: components["schemas"]["Currency"];
-            level: components["schemas"]["CourseLevel"];
+            level: components["schemas"]["Level"];
             isPublished: boolean;
             /** @description Whether the reader is enrolled; `false` without a token. */
-            enrolled: boolean;
+            isEnrolled: boolean;
             createdAt: components["schemas"]["Time"];
         };
         CoursePage: {
@@ -1931,8 +1945,8 @@ export interface components {
             nextCursor: string | null;
         };
         /** @description `orderId` and `url` are present for a course with a price. */
-        EnrollmentAnswer: {
-            enrolled: boolean;
+        EnrollmentResponse: {
+            isEnrolled: boolean;
             orderId?: components["schemas"]["Id"];
             /** @description The provider's page. */
             url?: string;
@@ -1942,10 +1956,6 @@ export interface components {
             orderId: components["schemas"]["NullableId"];
             enrolledAt: components["schemas"]["Time"];
         };
-        /** @description Known values: `beginner`, `intermediate`, `advanced`. */
-        CourseLevel: string;
-        /** @enum {string} */
-        CourseLevelInput: "beginner" | "intermediate" | "advanced";
         /**
          * @description One line, see `x-text`.
          * @example Small talk that works
@@ -1966,7 +1976,7 @@ export interface components {
             description?: components["schemas"]["CourseText"];
             price: components["schemas"]["Price"];
             currency?: components["schemas"]["Currency"];
-            level: components["schemas"]["CourseLevelInput"];
+            level: components["schemas"]["LevelInput"];
             isPublished?: boolean;
         };
         CourseUpdate: {
@@ -1975,7 +1985,7 @@ export interface components {
             description?: components["schemas"]["CourseText"];
             price?: components["schemas"]["Price"];
             currency?: components["schemas"]["Currency"];
-            level?: components["schemas"]["CourseLevelInput"];
+            level?: components["schemas"]["LevelInput"];
             isPublished?: boolean;
         };
         ThumbnailUpload: {
@@ -2008,27 +2018,29 @@ export interface components {
             /** @description Whether it needs no enrollment. */
             isFree: boolean;
             /** @description Whether a video is ready to play. */
-            hasVideo: boolean;
-            durationSecs: number | null;
-            /** @description State of the last uploaded video; for administrators, else null. Known values: `none`, `processing`, `ready`, `failed`. */
-            videoStatus: string | null;
+            isPlayable: boolean;
+            durationSeconds: number | null;
+            /** @description State of the last uploaded video; for administrators, else null. */
+            videoStatus: components["schemas"]["VideoStatus"] | null;
             /** @description Percent; for administrators. */
             videoProgress: number | null;
             /** @description Reason of the failure; for administrators. */
             videoError: string | null;
             createdAt: components["schemas"]["Time"];
         };
+        /** @description The state of a lesson's last uploaded video; `none` before the first upload. Known values: `none`, `processing`, `ready`, `failed`. */
+        VideoStatus: string;
         LessonList: {
             items: components["schemas"]["Lesson"][];
         };
-        WatchedTo: {
+        LessonPosition: {
             watchSeconds: number;
         };
         LessonProgress: {
             lessonId: components["schemas"]["Id"];
             /** @description The furthest second watched. */
             watchSeconds: number;
-            completed: boolean;
+            isCompleted: boolean;
             completedAt: components["schemas"]["NullableTime"];
         };
         CourseProgress: {
@@ -2038,14 +2050,14 @@ export interface components {
             resumeLessonId: components["schemas"]["NullableId"];
             items: components["schemas"]["LessonProgress"][];
         };
-        TakenCourse: {
+        CourseEnrollment: {
             course: components["schemas"]["Course"];
             enrolledAt: components["schemas"]["Time"];
             totalLessons: number;
             completedLessons: number;
         };
-        TakenCoursePage: {
-            items: components["schemas"]["TakenCourse"][];
+        CourseEnrollmentPage: {
+            items: components["schemas"]["CourseEnrollment"][];
             nextCursor: string | null;
         };
         /**
@@ -2072,7 +2084,7 @@ export interface components {
             items: components["schemas"]["Attachment"][];
         };
         /** Format: binary */
-        Bytes: string;
+        UploadChunk: string;
         VideoLink: {
             /** @description An HLS master playlist. */
             url: string;
@@ -2133,9 +2145,9 @@ export interface components {
         cursor: string;
     };
     requestBodies: {
-        Credentials: {
+        RegisterRequest: {
             content: {
-                "application/json": components["schemas"]["Credentials"];
+                "application/json": components["schemas"]["RegisterRequest"];
             };
         };
     };
@@ -2175,6 +2187,7 @@ export type ErrorCode = components['schemas']['ErrorCode'];
 export type Problem = components['schemas']['Problem'];
 export type Health = components['schemas']['Health'];
 export type Readiness = components['schemas']['Readiness'];
+export type ReadinessChecks = components['schemas']['ReadinessChecks'];
 export type Check = components['schemas']['Check'];
 export type JsonWebKeySet = components['schemas']['JsonWebKeySet'];
 export type JsonWebKey = components['schemas']['JsonWebKey'];
@@ -2185,26 +2198,26 @@ export type PlatformInput = components['schemas']['PlatformInput'];
 export type Email = components['schemas']['Email'];
 export type Password = components['schemas']['Password'];
 export type DeviceId = components['schemas']['DeviceId'];
-export type MailedToken = components['schemas']['MailedToken'];
-export type Credentials = components['schemas']['Credentials'];
+export type EmailToken = components['schemas']['EmailToken'];
+export type RegisterRequest = components['schemas']['RegisterRequest'];
 export type LoginRequest = components['schemas']['LoginRequest'];
 export type RefreshRequest = components['schemas']['RefreshRequest'];
-export type ForgotPassword = components['schemas']['ForgotPassword'];
-export type ResetPassword = components['schemas']['ResetPassword'];
-export type VerifyEmail = components['schemas']['VerifyEmail'];
+export type ForgotPasswordRequest = components['schemas']['ForgotPasswordRequest'];
+export type ResetPasswordRequest = components['schemas']['ResetPasswordRequest'];
+export type VerifyEmailRequest = components['schemas']['VerifyEmailRequest'];
 export type DeviceList = components['schemas']['DeviceList'];
 export type Device = components['schemas']['Device'];
 export type AuthTokens = components['schemas']['AuthTokens'];
 export type Account = components['schemas']['Account'];
-export type EnglishLevel = components['schemas']['EnglishLevel'];
-export type EnglishLevelInput = components['schemas']['EnglishLevelInput'];
+export type Level = components['schemas']['Level'];
+export type LevelInput = components['schemas']['LevelInput'];
 export type LearningGoal = components['schemas']['LearningGoal'];
 export type LearningGoalInput = components['schemas']['LearningGoalInput'];
 export type Me = components['schemas']['Me'];
 export type DisplayName = components['schemas']['DisplayName'];
 export type Bio = components['schemas']['Bio'];
 export type MeUpdate = components['schemas']['MeUpdate'];
-export type AccountDeletion = components['schemas']['AccountDeletion'];
+export type DeleteMeRequest = components['schemas']['DeleteMeRequest'];
 export type AvatarUpload = components['schemas']['AvatarUpload'];
 export type Avatar = components['schemas']['Avatar'];
 export type PublicProfile = components['schemas']['PublicProfile'];
@@ -2212,8 +2225,9 @@ export type Block = components['schemas']['Block'];
 export type BlockPage = components['schemas']['BlockPage'];
 export type DataExport = components['schemas']['DataExport'];
 export type ExportedDispute = components['schemas']['ExportedDispute'];
-export type ExportedSignIn = components['schemas']['ExportedSignIn'];
-export type ExportedSession = components['schemas']['ExportedSession'];
+export type DisputeStatus = components['schemas']['DisputeStatus'];
+export type ExportedLogin = components['schemas']['ExportedLogin'];
+export type ExportedCall = components['schemas']['ExportedCall'];
 export type ExportedRating = components['schemas']['ExportedRating'];
 export type ExportedBlock = components['schemas']['ExportedBlock'];
 export type Rating = components['schemas']['Rating'];
@@ -2231,8 +2245,11 @@ export type ReportReview = components['schemas']['ReportReview'];
 export type BanReason = components['schemas']['BanReason'];
 export type BanRequest = components['schemas']['BanRequest'];
 export type Search = components['schemas']['Search'];
-export type Total = components['schemas']['Total'];
+export type ApproximateCount = components['schemas']['ApproximateCount'];
 export type AdminStats = components['schemas']['AdminStats'];
+export type AdminTotals = components['schemas']['AdminTotals'];
+export type AdminLiveCounts = components['schemas']['AdminLiveCounts'];
+export type AdminQueueWait = components['schemas']['AdminQueueWait'];
 export type AdminHour = components['schemas']['AdminHour'];
 export type AdminDay = components['schemas']['AdminDay'];
 export type AdminRevenue = components['schemas']['AdminRevenue'];
@@ -2242,10 +2259,11 @@ export type AdminUserDetail = components['schemas']['AdminUserDetail'];
 export type AuditAction = components['schemas']['AuditAction'];
 export type AuditEntry = components['schemas']['AuditEntry'];
 export type AuditEntryPage = components['schemas']['AuditEntryPage'];
-export type Level = components['schemas']['Level'];
+export type CallLevel = components['schemas']['CallLevel'];
 export type Partner = components['schemas']['Partner'];
-export type Session = components['schemas']['Session'];
-export type SessionPage = components['schemas']['SessionPage'];
+export type Call = components['schemas']['Call'];
+export type CallEnd = components['schemas']['CallEnd'];
+export type CallPage = components['schemas']['CallPage'];
 export type Money = components['schemas']['Money'];
 export type Currency = components['schemas']['Currency'];
 export type CheckoutRequest = components['schemas']['CheckoutRequest'];
@@ -2262,20 +2280,20 @@ export type NotificationType = components['schemas']['NotificationType'];
 export type Notification = components['schemas']['Notification'];
 export type NotificationData = components['schemas']['NotificationData'];
 export type NotificationPage = components['schemas']['NotificationPage'];
-export type Unread = components['schemas']['Unread'];
+export type UnreadCount = components['schemas']['UnreadCount'];
 export type ExportedPushDevice = components['schemas']['ExportedPushDevice'];
 export type AdminOrder = components['schemas']['AdminOrder'];
+export type OrderAlert = components['schemas']['OrderAlert'];
 export type AdminOrderPage = components['schemas']['AdminOrderPage'];
 export type RefundReason = components['schemas']['RefundReason'];
 export type RefundRequest = components['schemas']['RefundRequest'];
 export type Refund = components['schemas']['Refund'];
+export type RefundStatus = components['schemas']['RefundStatus'];
 export type WebhookReceipt = components['schemas']['WebhookReceipt'];
 export type Course = components['schemas']['Course'];
 export type CoursePage = components['schemas']['CoursePage'];
-export type EnrollmentAnswer = components['schemas']['EnrollmentAnswer'];
+export type EnrollmentResponse = components['schemas']['EnrollmentResponse'];
 export type ExportedEnrollment = components['schemas']['ExportedEnrollment'];
-export type CourseLevel = components['schemas']['CourseLevel'];
-export type CourseLevelInput = components['schemas']['CourseLevelInput'];
 export type CourseTitle = components['schemas']['CourseTitle'];
 export type CourseText = components['schemas']['CourseText'];
 export type Slug = components['schemas']['Slug'];
@@ -2288,17 +2306,18 @@ export type LessonDraft = components['schemas']['LessonDraft'];
 export type LessonUpdate = components['schemas']['LessonUpdate'];
 export type LessonOrder = components['schemas']['LessonOrder'];
 export type Lesson = components['schemas']['Lesson'];
+export type VideoStatus = components['schemas']['VideoStatus'];
 export type LessonList = components['schemas']['LessonList'];
-export type WatchedTo = components['schemas']['WatchedTo'];
+export type LessonPosition = components['schemas']['LessonPosition'];
 export type LessonProgress = components['schemas']['LessonProgress'];
 export type CourseProgress = components['schemas']['CourseProgress'];
-export type TakenCourse = components['schemas']['TakenCourse'];
-export type TakenCoursePage = components['schemas']['TakenCoursePage'];
+export type CourseEnrollment = components['schemas']['CourseEnrollment'];
+export type CourseEnrollmentPage = components['schemas']['CourseEnrollmentPage'];
 export type FileName = components['schemas']['FileName'];
 export type AttachmentUpload = components['schemas']['AttachmentUpload'];
 export type Attachment = components['schemas']['Attachment'];
 export type AttachmentList = components['schemas']['AttachmentList'];
-export type Bytes = components['schemas']['Bytes'];
+export type UploadChunk = components['schemas']['UploadChunk'];
 export type VideoLink = components['schemas']['VideoLink'];
 export type Playlist = components['schemas']['Playlist'];
 export type ResponseMe = components['responses']['Me'];
@@ -2320,7 +2339,7 @@ export type ParameterPlaybackToken = components['parameters']['playbackToken'];
 export type ParameterIdempotencyKey = components['parameters']['idempotencyKey'];
 export type ParameterLimit = components['parameters']['limit'];
 export type ParameterCursor = components['parameters']['cursor'];
-export type RequestBodyCredentials = components['requestBodies']['Credentials'];
+export type RequestBodyRegisterRequest = components['requestBodies']['RegisterRequest'];
 export type HeaderCacheControl = components['headers']['CacheControl'];
 export type HeaderVary = components['headers']['Vary'];
 export type HeaderIdempotentReplayed = components['headers']['IdempotentReplayed'];
@@ -2428,7 +2447,7 @@ export interface operations {
             path?: never;
             cookie?: never;
         };
-        requestBody: components["requestBodies"]["Credentials"];
+        requestBody: components["requestBodies"]["RegisterRequest"];
         responses: {
             /** @description The account exists and this device is logged in. */
             201: {
@@ -2546,7 +2565,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["ForgotPassword"];
+                "application/json": components["schemas"]["ForgotPasswordRequest"];
             };
         };
         responses: {
@@ -2569,7 +2588,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["ResetPassword"];
+                "application/json": components["schemas"]["ResetPasswordRequest"];
             };
         };
         responses: {
@@ -2592,7 +2611,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["VerifyEmail"];
+                "application/json": components["schemas"]["VerifyEmailRequest"];
             };
         };
         responses: {
@@ -2694,7 +2713,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["AccountDeletion"];
+                "application/json": components["schemas"]["DeleteMeRequest"];
             };
         };
         responses: {
@@ -2897,7 +2916,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    listSessions: {
+    listCalls: {
         parameters: {
             query?: {
                 /** @description The number of items per page. */
@@ -2917,14 +2936,14 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["SessionPage"];
+                    "application/json": components["schemas"]["CallPage"];
                 };
             };
             401: components["responses"]["Problem"];
             default: components["responses"]["Problem"];
         };
     };
-    getSession: {
+    getCall: {
         parameters: {
             query?: never;
             header?: never;
@@ -2941,7 +2960,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Session"];
+                    "application/json": components["schemas"]["Call"];
                 };
             };
             401: components["responses"]["Problem"];
@@ -2949,7 +2968,7 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
-    rateSession: {
+    rateCall: {
         parameters: {
             query?: never;
             header?: never;
@@ -2970,7 +2989,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Session"];
+                    "application/json": components["schemas"]["Call"];
                 };
             };
             401: components["responses"]["Problem"];
@@ -3236,7 +3255,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Unread"];
+                    "application/json": components["schemas"]["UnreadCount"];
                 };
             };
             401: components["responses"]["Problem"];
@@ -3296,11 +3315,11 @@ export interface operations {
             query?: {
                 /** @description A prefix of the e-mail address, the username or, from eight characters on, the id; case-insensitive. */
                 search?: components["schemas"]["Search"];
-                banned?: boolean;
+                isBanned?: boolean;
                 /** @description Whether three different learners have pending reports of the account. */
-                flagged?: boolean;
+                isFlagged?: boolean;
                 role?: components["schemas"]["RoleInput"];
-                verified?: boolean;
+                isVerified?: boolean;
                 /** @description The number of items per page. */
                 limit?: components["parameters"]["limit"];
                 /** @description The `nextCursor` of the previous page. */
@@ -3476,7 +3495,7 @@ export interface operations {
                 /** @description Id of the buyer. */
                 userId?: components["schemas"]["Id"];
                 /** @description Whether a dispute is open or lost. */
-                disputed?: boolean;
+                isDisputed?: boolean;
                 /** @description The number of items per page. */
                 limit?: components["parameters"]["limit"];
                 /** @description The `nextCursor` of the previous page. */
@@ -3858,7 +3877,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["EnrollmentAnswer"];
+                    "application/json": components["schemas"]["EnrollmentResponse"];
                 };
             };
             401: components["responses"]["Problem"];
@@ -3958,7 +3977,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["WatchedTo"];
+                "application/json": components["schemas"]["LessonPosition"];
             };
         };
         responses: {
@@ -4096,11 +4115,11 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "video/mp4": components["schemas"]["Bytes"];
-                "video/quicktime": components["schemas"]["Bytes"];
-                "video/webm": components["schemas"]["Bytes"];
-                "video/x-matroska": components["schemas"]["Bytes"];
-                "application/octet-stream": components["schemas"]["Bytes"];
+                "video/mp4": components["schemas"]["UploadChunk"];
+                "video/quicktime": components["schemas"]["UploadChunk"];
+                "video/webm": components["schemas"]["UploadChunk"];
+                "video/x-matroska": components["schemas"]["UploadChunk"];
+                "application/octet-stream": components["schemas"]["UploadChunk"];
             };
         };
         responses: {
@@ -4290,7 +4309,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/offset+octet-stream": components["schemas"]["Bytes"];
+                "application/offset+octet-stream": components["schemas"]["UploadChunk"];
             };
         };
         responses: {
@@ -4393,7 +4412,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["TakenCoursePage"];
+                    "application/json": components["schemas"]["CourseEnrollmentPage"];
                 };
             };
             401: components["responses"]["Problem"];

@@ -335,7 +335,7 @@ export class Talk {
     const report = form(
       [
         { name: "reason", label: "What was wrong?", choices: REASONS, value: "harassment" },
-        { name: "description", label: "Details (optional)", attributes: { maxlength: "1000" } },
+        { name: "description", label: "Details (optional)", attributes: { maxlength: "2000" } },
       ],
       "Report",
       ({ reason, description }) =>
