@@ -80,7 +80,8 @@ def generate(language: str, output: Path, source: dict[str, Any] | None = None) 
         )
     if done.returncode:
         raise ToolError(f"openapi-generator failed for {language}: {(done.stderr or done.stdout)[-2000:]}")
-    return re.findall(r"^\[.*?\] (?:WARN|ERROR) +(.*)$", done.stdout + done.stderr, re.M)
+    # Threads of the generator may report one warning several times.
+    return [*dict.fromkeys(re.findall(r"^\[.*?\] (?:WARN|ERROR) +(.*)$", done.stdout + done.stderr, re.M))]
 
 
 def _edit_template(edit: TemplateEdit, folder: Path) -> None:

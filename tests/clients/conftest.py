@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import uuid
 from collections.abc import Callable
@@ -21,10 +22,24 @@ from testing.servers import Server, address
 from testing.time_limits import limit
 from tests.clients.grown import NEW_VALUE, grown_answers, grown_server
 
+GUIDE = Path(__file__).resolve().parents[2] / "docs" / "clients.md"
+#: Where each client has its models.
+MODELS = {
+    "dart": "lib/src/model/*.dart",
+    "go": "model_*.go",
+    "java": "src/main/java/org/parlance/client/model/*.java",
+    "python": "parlance_client/models/*.py",
+    "swift": "Sources/*/Models/*.swift",
+    "typescript": "models/*.ts",
+}
+#: Files among them that belong to the generator.
+_OWN_FILES = {"index", "init", "abstractopenapischema"}
+
 
 class Generated(NamedTuple):
     """A generated client."""
 
+    language: str
     folder: Path
     warnings: list[str]
 
@@ -50,7 +65,7 @@ def run(command: list[str], **options: Any) -> str:
     """Run a program and return what it printed; fail with its errors."""
     done = subprocess.run(command, capture_output=True, text=True, timeout=limit(120), check=False, **options)
     assert done.returncode == 0, f"{command[0]}: {done.stdout[-4000:]}{done.stderr[-4000:]}"
-    return done.stdout
+    return str(done.stdout)
 
 
 @pytest.fixture(scope="session")
@@ -59,7 +74,7 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Generate:
 
     @cache
     def generate(language: str) -> Generated:
-        return Generated(folder / language, generated_clients.generate(language, folder / language))
+        return Generated(language, folder / language, generated_clients.generate(language, folder / language))
 
     return generate
 
@@ -68,6 +83,25 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Generate:
 async def course(container: Container, make_learner: MakeLearner) -> str:
     """A published course without a price."""
     return await new_course((await new_admin(container, make_learner)).http)
+
+
+def check_generated(client: Generated, compiled_by: str, job: str, growth: str) -> None:
+    """Check the names of a client's models, and its row of the table in docs/clients.md."""
+    configuration = (generated_clients.CONFIGURATIONS / f"{client.language}.yaml").read_text()
+    (generator,) = re.findall(r"^generatorName: (\S+)$", configuration, re.M)
+    library = "".join(f", `{name}`" for name in re.findall(r"^library: (\S+)$", configuration, re.M))
+    rows = re.findall(rf"^\| {client.language} \|.*$", GUIDE.read_text(), re.M | re.I)
+    cells = [generator + library, str(len(client.warnings)), compiled_by, job, growth]
+    assert [[cell.strip() for cell in row.split("|")[2:-1]] for row in rows] == [cells], client.warnings
+
+    schemas = {name.lower() for name in generated_clients.document()["components"]["schemas"]}
+    models = [
+        path.stem.removeprefix("model_").replace("_", "").lower()
+        for path in client.folder.glob(MODELS[client.language])
+    ]
+    assert len(models) > 70 and len(models) == len(set(models))
+    # No name that the generator made up for a schema without one.
+    assert set(models) - _OWN_FILES <= schemas
 
 
 def check_job(program: Program, server: Server, course: str) -> None:

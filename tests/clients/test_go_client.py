@@ -11,12 +11,14 @@ import pytest
 
 from testing.debian_programs import find_program
 from testing.servers import Server
-from tests.clients.conftest import Generate, Program, check_growth, check_job, run
+from tests.clients.conftest import Generate, Program, check_generated, check_growth, check_job, run
 from tests.clients.grown import grown_answers
 
 pytestmark = pytest.mark.system
 
 PROGRAM = Path(__file__).parent / "programs" / "program.go"
+#: No module but the standard library, and nothing from the network.
+OFFLINE = {**os.environ, "GOPROXY": "off", "GOFLAGS": "-mod=mod", "GOTOOLCHAIN": "local"}
 
 
 @pytest.fixture(scope="session")
@@ -31,11 +33,13 @@ def program(generated: Generate, tmp_path_factory: pytest.TempPathFactory) -> Pr
         'package main\n\nimport "program/parlance"\n\n'
         f"var decoders = map[string]func([]byte) (string, error){{\n{decoders}}}\n"
     )
-    # No module but the standard library, and nothing from the network.
-    environment = {**os.environ, "GOPROXY": "off", "GOFLAGS": "-mod=mod", "GOTOOLCHAIN": "local"}
-    run([go, "vet", "./..."], cwd=folder, env=environment)
-    run([go, "build", "-o", "built", "."], cwd=folder, env=environment)
+    run([go, "vet", "./..."], cwd=folder, env=OFFLINE)
+    run([go, "build", "-o", "built", "."], cwd=folder, env=OFFLINE)
     return Program([str(folder / "built")])
+
+
+def test_names_and_table(generated: Generate) -> None:
+    check_generated(generated("go"), "Go 1.19, standard library alone", "runs", "reads")
 
 
 async def test_main_job(program: Program, server: Server, course: str) -> None:

@@ -14,7 +14,7 @@ import pytest
 from contract.generated_clients import GENERATOR
 from testing.debian_programs import find_program
 from testing.servers import Server
-from tests.clients.conftest import Generate, Program, check_growth, check_job, run
+from tests.clients.conftest import Generate, Program, check_generated, check_growth, check_job, run
 
 pytestmark = pytest.mark.system
 
@@ -41,6 +41,10 @@ def program(generated: Generate, tmp_path_factory: pytest.TempPathFactory) -> Pr
     path = os.pathsep.join(map(str, jars))
     run([javac, "-d", str(classes), "-cp", path, "-proc:none", *map(str, sources)])
     return Program([java, "-cp", os.pathsep.join([str(classes), path]), "Program"])
+
+
+def test_names_and_table(generated: Generate) -> None:
+    check_generated(generated("java"), "JDK 17", "runs", "reads")
 
 
 async def test_main_job(program: Program, server: Server, course: str) -> None:

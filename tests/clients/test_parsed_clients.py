@@ -12,7 +12,7 @@ import tree_sitter_swift
 from tree_sitter import Language, Node, Parser
 
 from contract.generated_clients import document
-from tests.clients.conftest import Generate, Generated
+from tests.clients.conftest import Generate, Generated, check_generated
 
 PARSERS = {
     "swift": Parser(Language(tree_sitter_swift.language())),
@@ -58,6 +58,11 @@ def source(folder: Path, name: str) -> str:
 def test_parser_sees_faults() -> None:
     assert parse("swift", "struct Me { var bio: String? }") == [] != parse("swift", "struct Me { var bio: String? ")
     assert parse("dart", "class Me { String? bio; }") == [] != parse("dart", "class Me { String? bio }")
+
+
+@pytest.mark.parametrize("language", ["swift", "dart"])
+def test_names_and_table(generated: Generate, language: str) -> None:
+    check_generated(generated(language), "no compiler here; parsed", "–", "source checked")
 
 
 @pytest.mark.parametrize("language", ["swift", "dart"])

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from testing.servers import Server
-from tests.clients.conftest import Generate, Program, check_growth, check_job, run
+from tests.clients.conftest import Generate, Program, check_generated, check_growth, check_job, run
 
 PROGRAM = Path(__file__).parent / "programs" / "program.py"
 
@@ -28,6 +28,10 @@ def test_types_hold(generated: Generate, tmp_path: Path) -> None:
     # The generator's own settings of mypy.
     settings = ["--config-file", str(folder / "pyproject.toml"), "--cache-dir", str(tmp_path / "cache")]
     run([sys.executable, "-m", "mypy", *settings, str(folder / "parlance_client"), PROGRAM.name], cwd=tmp_path)
+
+
+def test_names_and_table(generated: Generate) -> None:
+    check_generated(generated("python"), "mypy, the generator's settings", "runs", "reads")
 
 
 async def test_main_job(program: Program, server: Server, course: str) -> None:

