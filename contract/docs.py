@@ -5,33 +5,21 @@ All files of the pages are served from here; their Content-Security-Policy allow
 
 from __future__ import annotations
 
-import gzip
 import re
-from functools import cached_property
 from html import escape
 from pathlib import Path
 from string import Template
 from typing import Any
 
 import orjson
-from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import Route
 from swagger_ui_bundle import swagger_ui_path
 
-from contract import served
-from digests import compute_digest
+from contract import page_shell, served
+from contract.static_files import CSS, JAVASCRIPT, POLICY, Files
 
 _ASYNCAPI_BUNDLE = Path(__file__).parent.parent / "web" / "vendor" / "asyncapi"
 
-#: Hex digits of a digest that names a file in its ETag and its address.
-_TAG_LENGTH = 16
-_CSS, _JAVASCRIPT = "text/css; charset=utf-8", "text/javascript; charset=utf-8"
-
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
 # The bundle's parser compiles its JSON Schemas with `new Function`.
 _EVENTS_POLICY = POLICY.replace("script-src 'self'", "script-src 'self' 'unsafe-eval'")
 
@@ -89,13 +77,6 @@ noscript { display: block; padding: 40px 20px; line-height: 1.5; }
 }
 """
 
-ICON = """\
-<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32">
-  <path fill="#5aa9e6" d="M4 5h24a3 3 0 0 1 3 3v13a3 3 0 0 1-3 3H15l-8 6v-6H4a3 3 0 0 1-3-3V8a3 3 0 0 1 3-3z"/>
-  <path stroke="#fff" stroke-width="2.5" stroke-linecap="round" d="M9 12v5m4.7-8v11M18.3 11v7m4.7-5v3"/>
-</svg>
-"""
-
 # validatorUrl is null because Swagger UI would otherwise send the spec's address to a public validator.
 _REST_SCRIPT = """\
 SwaggerUIBundle({
@@ -138,53 +119,6 @@ AsyncApiStandalone.render(
 """
 
 
-class File:
-    """A static body: revalidated by ETag, gzipped once, at the first request."""
-
-    def __init__(self, body: bytes, media_type: str, **headers: str) -> None:
-        self.body = body
-        # Weak, since the gzipped body carries the same tag.
-        self.etag = f'W/"{compute_digest(body)[:_TAG_LENGTH]}"'
-        self.media_type = media_type
-        self.headers = {
-            "Cache-Control": "no-cache",
-            "ETag": self.etag,
-            "Vary": "Accept-Encoding",
-            "X-Content-Type-Options": "nosniff",
-            **headers,
-        }
-
-    @cached_property
-    def gzipped(self) -> bytes:
-        return gzip.compress(self.body, mtime=0)
-
-    # Not async: Starlette calls it in a thread, and compressing 3 MB does not block the event loop.
-    def respond(self, request: Request) -> Response:
-        if self.etag in request.headers.get("if-none-match", ""):
-            return Response(status_code=304, headers=self.headers)
-        if "gzip" not in request.headers.get("accept-encoding", ""):
-            return Response(self.body, headers=self.headers, media_type=self.media_type)
-        return Response(self.gzipped, headers={**self.headers, "Content-Encoding": "gzip"}, media_type=self.media_type)
-
-
-class Files:
-    """Routes of pages and of the files they load."""
-
-    def __init__(self, folder: str) -> None:
-        """`folder` is the path below which `asset` puts what it serves."""
-        self._folder = folder
-        self.routes: list[Route] = []
-
-    def serve(self, path: str, body: bytes, media_type: str, **headers: str) -> None:
-        self.routes.append(Route(path, File(body, media_type, **headers).respond, methods=["GET"]))
-
-    def asset(self, name: str, body: bytes, media_type: str) -> str:
-        """Serve a file under an address that changes with its content, so that browsers keep it; return that."""
-        path = f"{self._folder}/{compute_digest(body)[:_TAG_LENGTH]}/{name}"
-        self.serve(path, body, media_type, **{"Cache-Control": "public, max-age=31536000, immutable"})
-        return path
-
-
 def _viewer_file(path: Path) -> bytes:
     # The source maps are not served, and a browser's developer tools would ask for them.
     return re.sub(rb"\n(//|/\*)# sourceMappingURL=.*", b"", path.read_bytes())
@@ -195,8 +129,8 @@ def routes(openapi: dict[str, Any], asyncapi: dict[str, Any]) -> list[Route]:
     files = Files("/docs/assets")
     serve, asset = files.serve, files.asset
 
-    icon = asset("icon.svg", ICON.encode(), "image/svg+xml")
-    frame = asset("frame.css", _STYLE.encode(), _CSS)
+    icon = page_shell.ICON
+    frame = asset("frame.css", _STYLE.encode(), CSS)
 
     def page(path: str, title: str, spec: str, style: str, viewer: str, script: str, policy: str) -> None:
         html = _PAGE.substitute(
@@ -212,26 +146,26 @@ def routes(openapi: dict[str, Any], asyncapi: dict[str, Any]) -> list[Route]:
             viewer=viewer,
             script=script,
         )
-        serve(path, html.encode(), "text/html; charset=utf-8", **{"Content-Security-Policy": policy})
+        files.page(path, html, policy)
 
     page(
         "/docs",
         openapi["info"]["title"],
         "/openapi.json",
-        style=asset("swagger-ui.css", _viewer_file(swagger_ui_path / "swagger-ui.css"), _CSS),
-        viewer=asset("swagger-ui.js", _viewer_file(swagger_ui_path / "swagger-ui-bundle.js"), _JAVASCRIPT),
-        script=asset("rest.js", _REST_SCRIPT.encode(), _JAVASCRIPT),
+        style=asset("swagger-ui.css", _viewer_file(swagger_ui_path / "swagger-ui.css"), CSS),
+        viewer=asset("swagger-ui.js", _viewer_file(swagger_ui_path / "swagger-ui-bundle.js"), JAVASCRIPT),
+        script=asset("rest.js", _REST_SCRIPT.encode(), JAVASCRIPT),
         policy=POLICY,
     )
     page(
         "/docs/events",
         asyncapi["info"]["title"],
         "/asyncapi.json",
-        style=asset("asyncapi.css", _viewer_file(_ASYNCAPI_BUNDLE / "default.min.css"), _CSS),
-        viewer=asset("asyncapi.js", _viewer_file(_ASYNCAPI_BUNDLE / "index.js"), _JAVASCRIPT),
-        script=asset("events.js", _EVENTS_SCRIPT.encode(), _JAVASCRIPT),
+        style=asset("asyncapi.css", _viewer_file(_ASYNCAPI_BUNDLE / "default.min.css"), CSS),
+        viewer=asset("asyncapi.js", _viewer_file(_ASYNCAPI_BUNDLE / "index.js"), JAVASCRIPT),
+        script=asset("events.js", _EVENTS_SCRIPT.encode(), JAVASCRIPT),
         policy=_EVENTS_POLICY,
     )
     serve("/openapi.json", orjson.dumps(served.openapi(openapi)), "application/json")
     serve("/asyncapi.json", orjson.dumps(served.asyncapi(asyncapi)), "application/json")
-    return files.routes
+    return [*page_shell.routes(), *files.routes]
