@@ -20,6 +20,7 @@ from connexion.middleware.abstract import RoutedAPI, SpecMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from contract import schemas
+from contract.http_limits import Limits
 from contract.operations import JSON_HEADERS, OPERATION, WHOLE, Answer, ContractError, Operation
 from contract.request_bodies import MAX_JSON_BYTES, replay
 from contract.security import OPTIONAL, Bearer
@@ -213,7 +214,8 @@ class FastPathAPI(RoutedAPI):  # type: ignore[misc]
 
 def _is_unchecked(parameter: dict[str, Any]) -> bool:
     """Return whether a parameter is a header or a cookie that only the function reads and no rule limits."""
-    is_any_text = parameter["schema"].keys() - _ANNOTATIONS == {"type"} and parameter["schema"]["type"] == "string"
+    schema = {key: value for key, value in parameter["schema"].items() if key not in _ANNOTATIONS}
+    is_any_text = schema.pop("maxLength", 0) >= Limits().head_bytes and schema == {"type": "string"}
     return parameter["in"] in ("header", "cookie") and not parameter.get("required") and is_any_text
 
 

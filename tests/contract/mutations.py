@@ -328,7 +328,8 @@ def _rest_names(witness: Witness) -> Iterator[tuple[Mutant, bool]]:
                 Mutant("openapi", place, "operationId renamed"),
                 _stops({**operation, "operationId": operation_id + RENAMED}),
             )
-            for code in operation.get("x-codes", []):
+            # An internal form has the function of the operation that replaces it.
+            for code in operation.get("x-codes", []) if not operation.get("x-internal") else ():
                 yield Mutant("openapi", place, f"the code {code} renamed"), (operation_id, code) in witness.codes
             function = operations.function_for(operation)
             for parameter in _parameters(document, operation, "path") + _parameters(document, operation, "query"):

@@ -15,18 +15,13 @@ from contract import examples, operations, rate_limits, schemas
 from models import email_addresses
 from testing.accounts import credentials, new_email
 from testing.call_history import MakeLearner
-from testing.servers import Learner, address
+from testing.servers import Learner, address, client
 
 pytestmark = pytest.mark.rest_paths
 
 DOCUMENT = schemas.load(schemas.OPENAPI)
 LIMITED = {name: each for name, each in operations.definitions(DOCUMENT).items() if "x-rate-limit" in each}
 BODIES = operations.json_body_schemas(DOCUMENT)
-
-
-def visit(asgi: Any, host: str) -> httpx.AsyncClient:
-    """A client of the app in this process, from an address that the test knows."""
-    return httpx.AsyncClient(transport=httpx.ASGITransport(asgi, client=(host, 1234)), base_url="http://parlance.test")
 
 
 def read(answer: httpx.Response) -> dict[str, tuple[int, int | None]]:
@@ -65,7 +60,7 @@ async def test_request_beyond_a_limit_is_refused_with_the_wait(
             *(container.rate_limiter.take(key, limit.calls, limit.seconds) for _ in range(limit.calls))
         )
         headers = {"Authorization": f"Bearer {learner.access_token}"} if learner else {}
-        async with visit(asgi, host) as http:
+        async with client(asgi, host) as http:
             answer = await http.request(**sent, headers=headers)
         assert (answer.status_code, answer.json()["code"]) == (429, "rate_limited"), answer.text
         assert read(answer)[limit.per] == (0, int(answer.headers["Retry-After"]))
@@ -76,7 +71,7 @@ async def test_request_beyond_a_limit_is_refused_with_the_wait(
 
 async def test_success_gives_back_a_call_that_counts_failures_only(asgi: Any) -> None:
     email, host = new_email(), address()
-    async with visit(asgi, host) as http:
+    async with client(asgi, host) as http:
         registered = await http.post("/auth/register", json=credentials(email))
         assert registered.headers["RateLimit-Policy"] == '"ip";q=10;w=3600'
         assert read(registered) == {"ip": (9, 3600)}
