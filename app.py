@@ -7,7 +7,19 @@ from starlette.types import ASGIApp
 import settings as configuration
 from adapters import logs
 from container import Container
-from contract import admin_page, docs, events, middleware, practice_page, rest, schemas, socket_server, tus
+from contract import (
+    admin_page,
+    docs,
+    events,
+    guide,
+    middleware,
+    pages,
+    practice_page,
+    rest,
+    schemas,
+    socket_server,
+    tus,
+)
 
 
 def create(container: Container | None = None, openapi: dict[str, Any] | None = None) -> ASGIApp:
@@ -19,7 +31,8 @@ def create(container: Container | None = None, openapi: dict[str, Any] | None = 
     practice = practice_page.routes(services.storage.public_origin, services.storage.signed_origin)
     # Connexion's app for servers only awaits its middleware.
     api = tus.Protocol(rest.build(services, openapi).middleware, openapi)
-    http = middleware.Pages([*documents, *admin_page.routes(), *practice], api)
+    routes = [*documents, *guide.routes(), *admin_page.routes(), *practice]
+    http = pages.Pages(routes, api, openapi["paths"])
     return middleware.wrap(
         socket_server.App(events.build(services), http), services.settings, services.metrics.count_request
     )

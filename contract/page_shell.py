@@ -38,9 +38,9 @@ def render(
 ) -> str:
     """Render a page.
 
-    `content` is the HTML of the page, with its own `main` where `has_own_main`; `tools` is that of the header's end, and
-    `current` the address of the page's link in the header. `styles` and `scripts` are addresses of further stylesheets
-    and of JavaScript modules.
+    `content` is the HTML of the page, with its own `main` where `has_own_main`; `tools` is that of the header's end.
+    `current` is the address of the page's link in the header. `styles` and `scripts` are addresses of further
+    stylesheets and of JavaScript modules.
     """
     return fill(
         "shell.html",
