@@ -9,7 +9,7 @@
     ├── EmailTaken, InvalidCredentials, AccountBanned, RefreshTokenInvalid, RefreshTokenReused,
     │   TokenInvalid, PasswordTooCommon, LastAdmin                        accounts
     ├── UsernameTaken                                                     profiles
-    ├── AlreadyRated, SessionNotEnded, AlreadyReported                    history and safety
+    ├── AlreadyRated, CallNotEnded, AlreadyReported                    history and safety
     ├── CourseIsFree, AlreadyEnrolled, PaymentPending, SignatureInvalid, PaymentRefused,
     │   OrderNotRefundable, RefundPending, RefundTooLarge                  payments
     ├── NotEnrolled, CourseInUse, SlugTaken, LessonsDiffer, VideoNotReady,
@@ -216,9 +216,9 @@ class AlreadyRated(ProductError):
     title = "You have already rated this call."
 
 
-class SessionNotEnded(ProductError):
+class CallNotEnded(ProductError):
     status = 409
-    code = "session_not_ended"
+    code = "call_not_ended"
     title = "The call has not ended."
 
 

@@ -176,7 +176,7 @@ class Load:
         path, headers = f"/sessions/{session}/rate", bearer(client.learner.access_token)
         while not self.is_over:
             answer = await self.ask("rate", "POST", path, json={"stars": 5}, headers=headers)
-            if answer is not None and answer.json().get("code") == "session_not_ended":
+            if answer is not None and answer.json().get("code") == "call_not_ended":
                 await asyncio.sleep(0.1)  # the partner hangs up
                 continue
             if answer is not None and (answer.is_success or answer.json()["code"] == "already_rated"):

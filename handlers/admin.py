@@ -20,14 +20,14 @@ async def list_admin_users(
     services: Container,
     limit: int,
     search: str | None = None,
-    banned: bool | None = None,
-    flagged: bool | None = None,
+    is_banned: bool | None = None,
+    is_flagged: bool | None = None,
     role: str | None = None,
-    verified: bool | None = None,
+    is_verified: bool | None = None,
     cursor: str | None = None,
 ) -> rest.AdminUserPage:
     page = await services.user_directory.list_all(
-        limit=limit, search=search, banned=banned, flagged=flagged, role=role, verified=verified, cursor=cursor
+        limit=limit, search=search, banned=is_banned, flagged=is_flagged, role=role, verified=is_verified, cursor=cursor
     )
     return shapes.page(page, shapes.admin_user)
 
@@ -77,11 +77,11 @@ async def list_admin_orders(
     status: str | None = None,
     provider: str | None = None,
     user_id: str | None = None,
-    disputed: bool | None = None,
+    is_disputed: bool | None = None,
     cursor: str | None = None,
 ) -> rest.AdminOrderPage:
     page = await services.orders.list_all(
-        limit=limit, status=status, provider=provider, user_id=user_id, disputed=disputed, cursor=cursor
+        limit=limit, status=status, provider=provider, user_id=user_id, disputed=is_disputed, cursor=cursor
     )
     return shapes.page(page, shapes.admin_order)
 

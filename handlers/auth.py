@@ -20,7 +20,7 @@ _COOKIE, _COOKIE_PATH = "refresh_token", "/auth"
 
 
 async def register(
-    services: Container, request: Request, body: rest.Credentials
+    services: Container, request: Request, body: rest.RegisterRequest
 ) -> tuple[rest.AuthTokens, dict[str, str]]:
     signed_in = await services.authentication.register(
         body["email"], body["password"], body["deviceId"], body["platform"]
@@ -58,15 +58,15 @@ async def logout_all(services: Container, request: Request, identity: Identity) 
     return None, {"Set-Cookie": _refresh_cookie(services, request, "", timedelta())}
 
 
-async def request_password_reset(services: Container, body: rest.ForgotPassword) -> None:
+async def request_password_reset(services: Container, body: rest.ForgotPasswordRequest) -> None:
     await services.passwords.request_reset(body["email"])
 
 
-async def reset_password(services: Container, body: rest.ResetPassword) -> None:
+async def reset_password(services: Container, body: rest.ResetPasswordRequest) -> None:
     await services.passwords.reset(body["token"], body["newPassword"])
 
 
-async def verify_email(services: Container, body: rest.VerifyEmail) -> None:
+async def verify_email(services: Container, body: rest.VerifyEmailRequest) -> None:
     await services.email_verification.verify(body["token"])
 
 

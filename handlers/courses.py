@@ -72,9 +72,9 @@ async def reorder_lessons(
     return {"items": [shapes.lesson(each, admin=True) for each in lessons]}
 
 
-async def enroll(services: Container, identity: Identity, course_id: str) -> rest.EnrollmentAnswer:
+async def enroll(services: Container, identity: Identity, course_id: str) -> rest.EnrollmentResponse:
     order = await services.courses.enroll(identity.user_id, course_id)
-    return {"enrolled": True} if order is None else {"enrolled": False, **shapes.checkout(order)}
+    return {"isEnrolled": True} if order is None else {"isEnrolled": False, **shapes.checkout(order)}
 
 
 def _user_id(identity: Identity | None) -> str | None:

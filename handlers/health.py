@@ -17,7 +17,7 @@ async def check_health(services: Container) -> rest.Health:
 
 async def check_readiness(services: Container) -> rest.Readiness:
     timings = await services.health.check_ready()
-    checks: rest.Checks = {
+    checks: rest.ReadinessChecks = {
         "database": _check(timings["database"]),
         "redis": _check(timings["redis"]),
         "storage": _check(timings["storage"]),
@@ -26,4 +26,4 @@ async def check_readiness(services: Container) -> rest.Readiness:
 
 
 def _check(milliseconds: float) -> rest.Check:
-    return {"ok": True, "milliseconds": milliseconds}
+    return {"isAvailable": True, "milliseconds": milliseconds}

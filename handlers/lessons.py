@@ -48,7 +48,7 @@ async def delete_lesson(services: Container, identity: Identity, lesson_id: str)
 
 
 async def set_lesson_progress(
-    services: Container, identity: Identity, lesson_id: str, body: rest.WatchedTo
+    services: Container, identity: Identity, lesson_id: str, body: rest.LessonPosition
 ) -> rest.LessonProgress:
     return shapes.progress(await services.progress.record_position(identity.user_id, lesson_id, body["watchSeconds"]))
 

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 async def list_my_courses(
     services: Container, identity: Identity, limit: int, cursor: str | None = None
-) -> rest.TakenCoursePage:
+) -> rest.CourseEnrollmentPage:
     return shapes.page(
-        await services.progress.list_enrollments(identity.user_id, limit=limit, cursor=cursor), shapes.taken
+        await services.progress.list_enrollments(identity.user_id, limit=limit, cursor=cursor), shapes.course_enrollment
     )
 
 

@@ -16,15 +16,15 @@ async def list_notifications(
     services: Container, identity: Identity, limit: int, cursor: str | None = None
 ) -> rest.NotificationPage:
     inbox = await services.notifications.list_for_user(identity.user_id, limit=limit, cursor=cursor)
-    return {**shapes.page(inbox.page, shapes.notification), "unread": inbox.unread}
+    return {**shapes.page(inbox.page, shapes.notification), "unreadCount": inbox.unread}
 
 
 async def mark_notification_read(services: Container, identity: Identity, notification_id: str) -> rest.Notification:
     return shapes.notification(await services.notifications.mark_read(identity.user_id, notification_id))
 
 
-async def mark_all_notifications_read(services: Container, identity: Identity) -> rest.Unread:
-    return {"unread": await services.notifications.mark_all_read(identity.user_id)}
+async def mark_all_notifications_read(services: Container, identity: Identity) -> rest.UnreadCount:
+    return {"unreadCount": await services.notifications.mark_all_read(identity.user_id)}
 
 
 async def register_push_device(services: Container, identity: Identity, body: rest.PushDevice) -> None:

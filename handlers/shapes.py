@@ -79,7 +79,7 @@ def tokens(signed_in: LoginTokens) -> rest.AuthTokens:
     shape: rest.AuthTokens = {
         "accessToken": signed_in.access_token,
         "tokenType": "Bearer",
-        "expiresIn": signed_in.expires_in,
+        "expiresInSeconds": signed_in.expires_in,
         "deviceProof": signed_in.device_proof,
         "user": account(signed_in.user),
     }
@@ -92,9 +92,9 @@ def device(device: Device) -> rest.Device:
     return {
         "deviceId": device.device_id,
         "platform": device.platform.value,
-        "signedInAt": format_instant(device.signed_in_at),
+        "loggedInAt": format_instant(device.signed_in_at),
         "lastUsedAt": format_instant(device.last_used_at),
-        "current": device.current,
+        "isCurrent": device.current,
     }
 
 
@@ -113,34 +113,34 @@ def me(row: Me) -> rest.Me:
         "learningGoal": row.learning_goal,
         "country": row.country,
         "timezone": row.timezone,
-        "totalPracticeMins": row.total_practice_mins,
-        "totalSessions": row.total_sessions,
+        "totalPracticeMinutes": row.total_practice_mins,
+        "totalCalls": row.total_sessions,
         "streakDays": row.streak_days,
-        "lastSessionAt": format_instant(row.last_session_at),
+        "lastCallAt": format_instant(row.last_session_at),
         "lastActiveAt": format_instant(row.last_active_at),
         "createdAt": format_instant(row.created_at),
     }
 
 
-def session(call: Call) -> rest.Session:
-    row = call.session
+def call(row: Call) -> rest.Call:
+    record = row.session
     return {
-        "id": str(row.id),
-        "roomId": row.room_id,
+        "id": str(record.id),
+        "roomId": record.room_id,
         "partner": {
-            "userId": str(call.partner_id),
-            "displayName": call.partner_name,
-            "avatarUrl": call.partner_avatar_url,
-            "level": call.partner_level.value if call.partner_level else None,
+            "userId": str(row.partner_id),
+            "displayName": row.partner_name,
+            "avatarUrl": row.partner_avatar_url,
+            "level": row.partner_level.value if row.partner_level else None,
         },
-        "topic": row.topic,
-        "level": row.level,
-        "startedAt": format_instant(row.started_at),
-        "connectedAt": format_instant(row.connected_at),
-        "endedAt": format_instant(row.ended_at),
-        "durationSeconds": row.duration_seconds,
-        "endedBy": call.ended_by,
-        "myRating": call.my_rating,
+        "topic": record.topic,
+        "level": record.level,
+        "startedAt": format_instant(record.started_at),
+        "connectedAt": format_instant(record.connected_at),
+        "endedAt": format_instant(record.ended_at),
+        "durationSeconds": record.duration_seconds,
+        "endedBy": row.ended_by,
+        "myRating": row.my_rating,
     }
 
 
@@ -155,8 +155,8 @@ def public_profile(profile: Profile) -> rest.PublicProfile:
         "englishLevel": profile.english_level.value if profile.english_level else None,
         "learningGoal": profile.learning_goal.value if profile.learning_goal else None,
         "country": profile.country,
-        "totalPracticeMins": profile.total_practice_mins,
-        "totalSessions": profile.total_sessions,
+        "totalPracticeMinutes": profile.total_practice_mins,
+        "totalCalls": profile.total_sessions,
         "streakDays": profile.streak_days,
     }
 
@@ -202,8 +202,8 @@ def admin_user(row: UserWithProfile) -> rest.AdminUser:
         "avatarUrl": profile.avatar_url,
         "isBanned": user.is_banned,
         "flaggedAt": format_instant(user.flagged_at),
-        "totalPracticeMins": profile.total_practice_mins,
-        "totalSessions": profile.total_sessions,
+        "totalPracticeMinutes": profile.total_practice_mins,
+        "totalCalls": profile.total_sessions,
         "lastActiveAt": format_instant(profile.last_active_at),
         "createdAt": format_instant(user.created_at),
     }
@@ -220,12 +220,12 @@ def admin_user_detail(row: UserDetail) -> rest.AdminUserDetail:
         "country": profile.country,
         "timezone": profile.timezone,
         "streakDays": profile.streak_days,
-        "lastSessionAt": format_instant(profile.last_session_at),
+        "lastCallAt": format_instant(profile.last_session_at),
         "banReason": user.ban_reason,
         "bannedAt": format_instant(user.banned_at),
         "bannedBy": str(user.banned_by) if user.banned_by else None,
         "deletedAt": format_instant(user.deleted_at),
-        "sessions": [session(each) for each in row.calls],
+        "calls": [call(each) for each in row.calls],
         "reportsAbout": [admin_report(each) for each in row.reports_about],
         "reportsBy": [admin_report(each) for each in row.reports_by],
         "orders": [admin_order(each) for each in row.orders],
@@ -235,10 +235,10 @@ def admin_user_detail(row: UserDetail) -> rest.AdminUserDetail:
 
 def admin_stats(row: DashboardStats) -> rest.AdminStats:
     return {
-        "madeAt": format_instant(row.made_at),
+        "computedAt": format_instant(row.made_at),
         "totals": {
             "users": _total(row.users),
-            "sessions": _total(row.sessions),
+            "calls": _total(row.sessions),
             "courses": _total(row.courses),
             "orders": _total(row.orders),
         },
@@ -257,7 +257,7 @@ def admin_stats(row: DashboardStats) -> rest.AdminStats:
         "revenue": [
             {
                 "currency": each.currency,
-                "live": each.live,
+                "isLive": each.live,
                 "orders": each.orders,
                 "amount": each.amount,
                 "refunds": each.refunds,
@@ -268,18 +268,18 @@ def admin_stats(row: DashboardStats) -> rest.AdminStats:
     }
 
 
-def _total(row: TableCount) -> rest.Total:
-    return {"count": row.count, "exact": row.exact}
+def _total(row: TableCount) -> rest.ApproximateCount:
+    return {"count": row.count, "isExact": row.exact}
 
 
 def audit_entry(row: AuditEntry) -> rest.AuditEntry:
     return {
         "number": row.number,
-        "at": format_instant(row.at),
+        "createdAt": format_instant(row.at),
         "actorId": str(row.actor_id) if row.actor_id else None,
         "action": row.action,
         "targetId": str(row.subject_id) if row.subject_id else None,
-        "detail": row.detail,
+        "details": row.detail,
         "hash": row.hash,
     }
 
@@ -300,7 +300,7 @@ def order(row: Order) -> rest.Order:
         "currency": row.currency,
         "status": row.status.value,
         "provider": row.provider.value,
-        "disputed": row.disputed,
+        "isDisputed": row.disputed,
         "paidAt": format_instant(row.paid_at),
         "createdAt": format_instant(row.created_at),
     }
@@ -311,7 +311,7 @@ def admin_order(row: AdminOrder) -> rest.AdminOrder:
         **order(row.order),
         "userId": str(row.order.user_id),
         "providerPaymentId": row.order.provider_payment_id,
-        "inquiry": row.order.inquiry,
+        "isUnderInquiry": row.order.inquiry,
         "alerts": [alert.value for alert in row.alerts],
     }
 
@@ -340,7 +340,7 @@ def course(offer: CourseListing) -> rest.Course:
         "currency": row.currency,
         "level": row.level.value,
         "isPublished": row.is_published,
-        "enrolled": offer.enrolled,
+        "isEnrolled": offer.enrolled,
         "createdAt": format_instant(row.created_at),
     }
 
@@ -352,7 +352,7 @@ def notification(row: Notification) -> rest.Notification:
         "title": row.title,
         "body": row.body,
         "data": row.data,
-        "read": row.read,
+        "isRead": row.read,
         "createdAt": format_instant(row.created_at),
         "readAt": format_instant(row.read_at),
     }
@@ -366,8 +366,8 @@ def lesson(row: Lesson, *, admin: bool) -> rest.Lesson:
         "description": row.description,
         "orderIndex": row.order_index,
         "isFree": row.is_free,
-        "hasVideo": row.video_url is not None,
-        "durationSecs": row.duration_secs,
+        "isPlayable": row.video_url is not None,
+        "durationSeconds": row.duration_secs,
         # The state of a video's transcoding is for administrators only.
         "videoStatus": row.video_status.value if admin else None,
         "videoProgress": row.video_progress if admin else None,
@@ -397,7 +397,7 @@ def progress(row: LessonProgress) -> rest.LessonProgress:
     return {
         "lessonId": str(row.lesson_id),
         "watchSeconds": row.watch_seconds,
-        "completed": row.completed,
+        "isCompleted": row.completed,
         "completedAt": format_instant(row.completed_at),
     }
 
@@ -414,10 +414,10 @@ def course_progress(found: CourseProgress) -> rest.CourseProgress:
 
 
 def _untouched(lesson: Lesson) -> rest.LessonProgress:
-    return {"lessonId": str(lesson.id), "watchSeconds": 0, "completed": False, "completedAt": None}
+    return {"lessonId": str(lesson.id), "watchSeconds": 0, "isCompleted": False, "completedAt": None}
 
 
-def taken(row: CourseEnrollment) -> rest.TakenCourse:
+def course_enrollment(row: CourseEnrollment) -> rest.CourseEnrollment:
     return {
         "course": course(CourseListing(row.course, True)),
         "enrolledAt": format_instant(row.enrolled_at),
@@ -430,8 +430,8 @@ def data_export(export: DataExport) -> rest.DataExport:
     return {
         "exportedAt": format_instant(utc_now()),
         "me": me(export.me),
-        "signIns": [_exported_login(row) for row in export.refresh_tokens],
-        "sessions": [_exported_session(row, export.me.id) for row in export.sessions],
+        "logins": [_exported_login(row) for row in export.refresh_tokens],
+        "calls": [_exported_call(row, export.me.id) for row in export.sessions],
         "ratings": [_exported_rating(row) for row in export.ratings],
         "reports": [report(row) for row in export.reports],
         "blocks": [
@@ -450,7 +450,7 @@ def data_export(export: DataExport) -> rest.DataExport:
     }
 
 
-def _exported_login(row: RefreshToken) -> rest.ExportedSignIn:
+def _exported_login(row: RefreshToken) -> rest.ExportedLogin:
     return {
         "deviceId": row.device_id,
         "platform": row.platform.value,
@@ -460,7 +460,7 @@ def _exported_login(row: RefreshToken) -> rest.ExportedSignIn:
     }
 
 
-def _exported_session(row: CallSession, user_id: uuid.UUID) -> rest.ExportedSession:
+def _exported_call(row: CallSession, user_id: uuid.UUID) -> rest.ExportedCall:
     return {
         "id": str(row.id),
         "partnerId": str(row.user_b_id if row.user_a_id == user_id else row.user_a_id),

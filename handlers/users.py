@@ -24,7 +24,7 @@ async def update_me(services: Container, identity: Identity, body: rest.MeUpdate
     return shapes.me(await services.profiles.update_me(identity.user_id, shapes.columns(body, ProfileChanges)))
 
 
-async def delete_me(services: Container, identity: Identity, body: rest.AccountDeletion) -> None:
+async def delete_me(services: Container, identity: Identity, body: rest.DeleteMeRequest) -> None:
     await services.account_deletion.delete(identity.user_id, body["password"])
 
 

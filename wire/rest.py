@@ -5,13 +5,46 @@ from typing import Literal, NotRequired, TypeAlias, TypedDict
 Id: TypeAlias = str
 
 
-NullableId: TypeAlias = str | None
+UserId: TypeAlias = str
+
+
+CallId: TypeAlias = str
+
+
+RoomId: TypeAlias = str
+
+
+ReportId: TypeAlias = str
+
+
+OrderId: TypeAlias = str
+
+
+RefundId: TypeAlias = str
+
+
+DisputeId: TypeAlias = str
+
+
+NotificationId: TypeAlias = str
+
+
+CourseId: TypeAlias = str
+
+
+LessonId: TypeAlias = str
+
+
+AttachmentId: TypeAlias = str
 
 
 Time: TypeAlias = str
 
 
 NullableTime: TypeAlias = str | None
+
+
+NextCursor: TypeAlias = str | None
 
 
 ErrorCode: TypeAlias = Literal[
@@ -39,7 +72,7 @@ ErrorCode: TypeAlias = Literal[
     "last_admin",
     "username_taken",
     "already_rated",
-    "session_not_ended",
+    "call_not_ended",
     "already_reported",
     "course_is_free",
     "already_enrolled",
@@ -75,7 +108,7 @@ class Health(TypedDict):
 
 
 class Check(TypedDict):
-    ok: bool
+    isAvailable: bool
     milliseconds: float
 
 
@@ -97,16 +130,28 @@ Platform: TypeAlias = Literal["ios", "android", "web"]
 Email: TypeAlias = str
 
 
+AccountEmail: TypeAlias = str
+
+
+IsVerified: TypeAlias = bool
+
+
 Password: TypeAlias = str
 
 
 DeviceId: TypeAlias = str
 
 
-MailedToken: TypeAlias = str
+DeviceProof: TypeAlias = str
 
 
-class Credentials(TypedDict):
+EmailToken: TypeAlias = str
+
+
+RefreshToken: TypeAlias = str
+
+
+class RegisterRequest(TypedDict):
     email: Email
     password: Password
     deviceId: DeviceId
@@ -118,87 +163,111 @@ class LoginRequest(TypedDict):
     password: Password
     deviceId: DeviceId
     platform: Platform
-    deviceProof: NotRequired[str]
+    deviceProof: NotRequired[DeviceProof]
 
 
 class RefreshRequest(TypedDict):
-    refreshToken: NotRequired[str]
+    refreshToken: NotRequired[RefreshToken]
 
 
-class ForgotPassword(TypedDict):
+class ForgotPasswordRequest(TypedDict):
     email: Email
 
 
-class ResetPassword(TypedDict):
-    token: MailedToken
+class ResetPasswordRequest(TypedDict):
+    token: EmailToken
     newPassword: Password
 
 
-class VerifyEmail(TypedDict):
-    token: MailedToken
+class VerifyEmailRequest(TypedDict):
+    token: EmailToken
 
 
 class Device(TypedDict):
     deviceId: DeviceId
     platform: Platform
-    signedInAt: Time
+    loggedInAt: Time
     lastUsedAt: Time
-    current: bool
+    isCurrent: bool
 
 
 class Account(TypedDict):
-    id: Id
-    email: str
+    id: UserId
+    email: AccountEmail
     role: Role
-    isVerified: bool
+    isVerified: IsVerified
 
 
-EnglishLevel: TypeAlias = Literal["beginner", "intermediate", "advanced"] | None
+Level: TypeAlias = Literal["beginner", "intermediate", "advanced"]
 
 
-LearningGoal: TypeAlias = Literal["fluency", "business", "travel", "exam"] | None
+LearningGoal: TypeAlias = Literal["fluency", "business", "travel", "exam"]
 
 
-class Me(TypedDict):
-    id: Id
-    email: str
-    role: Role
-    isVerified: bool
-    username: str | None
-    displayName: str | None
-    avatarUrl: str | None
-    bio: str | None
-    nativeLanguage: str | None
-    englishLevel: EnglishLevel | None
-    learningGoal: LearningGoal | None
-    country: str | None
-    timezone: str | None
-    totalPracticeMins: int
-    totalSessions: int
-    streakDays: int
-    lastSessionAt: NullableTime | None
-    lastActiveAt: NullableTime | None
-    createdAt: Time
+Username: TypeAlias = str
 
 
 DisplayName: TypeAlias = str | None
 
 
+AvatarUrl: TypeAlias = str | None
+
+
 Bio: TypeAlias = str | None
 
 
+NativeLanguage: TypeAlias = str | None
+
+
+Country: TypeAlias = str | None
+
+
+Timezone: TypeAlias = str | None
+
+
+TotalPracticeMinutes: TypeAlias = int
+
+
+TotalCalls: TypeAlias = int
+
+
+StreakDays: TypeAlias = int
+
+
+class Me(TypedDict):
+    id: UserId
+    email: AccountEmail
+    role: Role
+    isVerified: IsVerified
+    username: Username | None
+    displayName: DisplayName | None
+    avatarUrl: AvatarUrl | None
+    bio: Bio | None
+    nativeLanguage: NativeLanguage | None
+    englishLevel: Level | None
+    learningGoal: LearningGoal | None
+    country: Country | None
+    timezone: Timezone | None
+    totalPracticeMinutes: TotalPracticeMinutes
+    totalCalls: TotalCalls
+    streakDays: StreakDays
+    lastCallAt: NullableTime | None
+    lastActiveAt: NullableTime | None
+    createdAt: Time
+
+
 class MeUpdate(TypedDict):
-    username: NotRequired[str]
+    username: NotRequired[Username]
     displayName: NotRequired[DisplayName | None]
     bio: NotRequired[Bio | None]
-    nativeLanguage: NotRequired[str | None]
-    englishLevel: NotRequired[EnglishLevel | None]
+    nativeLanguage: NotRequired[NativeLanguage | None]
+    englishLevel: NotRequired[Level | None]
     learningGoal: NotRequired[LearningGoal | None]
-    country: NotRequired[str | None]
-    timezone: NotRequired[str | None]
+    country: NotRequired[Country | None]
+    timezone: NotRequired[Timezone | None]
 
 
-class AccountDeletion(TypedDict):
+class DeleteMeRequest(TypedDict):
     password: str
 
 
@@ -211,55 +280,54 @@ class Avatar(TypedDict):
 
 
 class PublicProfile(TypedDict):
-    id: Id
-    username: str | None
-    displayName: str | None
-    avatarUrl: str | None
-    bio: str | None
-    nativeLanguage: str | None
-    englishLevel: EnglishLevel | None
+    id: UserId
+    username: Username | None
+    displayName: DisplayName | None
+    avatarUrl: AvatarUrl | None
+    bio: Bio | None
+    nativeLanguage: NativeLanguage | None
+    englishLevel: Level | None
     learningGoal: LearningGoal | None
-    country: str | None
-    totalPracticeMins: int
-    totalSessions: int
-    streakDays: int
+    country: Country | None
+    totalPracticeMinutes: TotalPracticeMinutes
+    totalCalls: TotalCalls
+    streakDays: StreakDays
 
 
 class Block(TypedDict):
-    userId: Id
-    username: str | None
-    displayName: str | None
-    avatarUrl: str | None
+    userId: UserId
+    username: Username | None
+    displayName: DisplayName | None
+    avatarUrl: AvatarUrl | None
     blockedAt: Time
 
 
 class BlockPage(TypedDict):
     items: list[Block]
-    nextCursor: str | None
+    nextCursor: NextCursor | None
 
 
-class ExportedSignIn(TypedDict):
-    deviceId: str
+DisputeStatus: TypeAlias = Literal["open", "won", "lost"]
+
+
+class ExportedLogin(TypedDict):
+    deviceId: DeviceId
     platform: Platform
     createdAt: Time
     expiresAt: Time
     revokedAt: NullableTime | None
 
 
-class ExportedRating(TypedDict):
-    sessionId: Id
-    ratedId: Id
-    stars: int
-    createdAt: Time
-
-
 class ExportedBlock(TypedDict):
-    userId: Id
+    userId: UserId
     blockedAt: Time
 
 
+Stars: TypeAlias = int
+
+
 class Rating(TypedDict):
-    stars: int
+    stars: Stars
 
 
 ReportReason: TypeAlias = Literal["harassment", "spam", "inappropriate", "hate_speech", "other"]
@@ -272,43 +340,43 @@ Comment: TypeAlias = str
 
 
 class ReportRequest(TypedDict):
-    reportedId: Id
-    sessionId: NotRequired[Id]
+    reportedId: UserId
+    sessionId: NotRequired[CallId]
     reason: ReportReason
     description: NotRequired[Comment]
 
 
 class Report(TypedDict):
-    id: Id
-    reportedId: Id
-    sessionId: NullableId | None
+    id: ReportId
+    reportedId: UserId
+    sessionId: CallId | None
     reason: ReportReason
-    description: str | None
+    description: Comment | None
     status: ReportStatus
     createdAt: Time
 
 
 class ReportPage(TypedDict):
     items: list[Report]
-    nextCursor: str | None
+    nextCursor: NextCursor | None
 
 
 class AdminReport(TypedDict):
-    id: Id
-    reporterId: Id
-    reportedId: Id
-    sessionId: NullableId | None
+    id: ReportId
+    reporterId: UserId
+    reportedId: UserId
+    sessionId: CallId | None
     reason: ReportReason
-    description: str | None
+    description: Comment | None
     status: ReportStatus
-    adminNote: str | None
+    adminNote: Comment | None
     actionedAt: NullableTime | None
     createdAt: Time
 
 
 class AdminReportPage(TypedDict):
     items: list[AdminReport]
-    nextCursor: str | None
+    nextCursor: NextCursor | None
 
 
 class ReportReview(TypedDict):
@@ -327,25 +395,25 @@ class BanRequest(TypedDict):
 Search: TypeAlias = str
 
 
-class Total(TypedDict):
+class ApproximateCount(TypedDict):
     count: int
-    exact: bool
+    isExact: bool
 
 
-class Totals(TypedDict):
-    users: Total
-    sessions: Total
-    courses: Total
-    orders: Total
+class AdminTotals(TypedDict):
+    users: ApproximateCount
+    calls: ApproximateCount
+    courses: ApproximateCount
+    orders: ApproximateCount
 
 
-class Live(TypedDict):
+class AdminLiveCounts(TypedDict):
     searches: int | None
     rooms: int
     calls: int
 
 
-class Wait(TypedDict):
+class AdminQueueWait(TypedDict):
     medianSeconds: float | None
     matches: int
 
@@ -363,24 +431,24 @@ class AdminDay(TypedDict):
 
 
 class AdminUser(TypedDict):
-    id: Id
-    email: str
-    username: str | None
-    displayName: str | None
-    avatarUrl: str | None
+    id: UserId
+    email: AccountEmail
+    username: Username | None
+    displayName: DisplayName | None
+    avatarUrl: AvatarUrl | None
     role: Role
-    isVerified: bool
+    isVerified: IsVerified
     isBanned: bool
     flaggedAt: NullableTime | None
-    totalPracticeMins: int
-    totalSessions: int
+    totalPracticeMinutes: TotalPracticeMinutes
+    totalCalls: TotalCalls
     lastActiveAt: NullableTime | None
     createdAt: Time
 
 
 class AdminUserPage(TypedDict):
     items: list[AdminUser]
-    nextCursor: str | None
+    nextCursor: NextCursor | None
 
 
 AuditAction: TypeAlias = str
@@ -388,46 +456,30 @@ AuditAction: TypeAlias = str
 
 class AuditEntry(TypedDict):
     number: int
-    at: Time
-    actorId: str | None
+    createdAt: Time
+    actorId: UserId | None
     action: AuditAction
-    targetId: NullableId | None
-    detail: dict[str, object]
+    targetId: Id | None
+    details: dict[str, object]
     hash: str
 
 
 class AuditEntryPage(TypedDict):
     items: list[AuditEntry]
-    nextCursor: str | None
+    nextCursor: NextCursor | None
 
 
-Level: TypeAlias = Literal["all", "beginner", "intermediate", "advanced"]
+CallLevel: TypeAlias = Literal["all", "beginner", "intermediate", "advanced"]
 
 
 class Partner(TypedDict):
-    userId: Id
+    userId: UserId
     displayName: str
-    avatarUrl: str | None
-    level: EnglishLevel | None
+    avatarUrl: AvatarUrl | None
+    level: Level | None
 
 
-class Session(TypedDict):
-    id: Id
-    roomId: Id
-    partner: Partner
-    topic: str | None
-    level: Level
-    startedAt: Time
-    connectedAt: NullableTime | None
-    endedAt: NullableTime | None
-    durationSeconds: int | None
-    endedBy: Literal["me", "partner", "timeout", "error"] | None
-    myRating: int | None
-
-
-class SessionPage(TypedDict):
-    items: list[Session]
-    nextCursor: str | None
+CallEnd: TypeAlias = Literal["me", "partner", "timeout", "error"]
 
 
 Money: TypeAlias = int
@@ -437,12 +489,15 @@ Currency: TypeAlias = str
 
 
 class CheckoutRequest(TypedDict):
-    courseId: Id
+    courseId: CourseId
+
+
+CheckoutUrl: TypeAlias = str
 
 
 class Checkout(TypedDict):
-    orderId: Id
-    url: str
+    orderId: OrderId
+    url: CheckoutUrl
 
 
 OrderStatus: TypeAlias = Literal["pending", "processing", "paid", "failed", "expired", "refunded"]
@@ -451,24 +506,27 @@ OrderStatus: TypeAlias = Literal["pending", "processing", "paid", "failed", "exp
 PaymentProvider: TypeAlias = Literal["stripe", "razorpay"]
 
 
+ReceiptId: TypeAlias = str
+
+
 class Order(TypedDict):
-    id: Id
-    receiptId: str
-    courseId: Id
+    id: OrderId
+    receiptId: ReceiptId
+    courseId: CourseId
     courseTitle: str
     amount: Money
     amountRefunded: Money
     currency: Currency
     status: OrderStatus
     provider: PaymentProvider
-    disputed: bool
+    isDisputed: bool
     paidAt: NullableTime | None
     createdAt: Time
 
 
 class OrderPage(TypedDict):
     items: list[Order]
-    nextCursor: str | None
+    nextCursor: NextCursor | None
 
 
 class PushDevice(TypedDict):
@@ -489,50 +547,27 @@ NotificationType: TypeAlias = Literal[
 NotificationData: TypeAlias = dict[str, str]
 
 
-class Unread(TypedDict):
-    unread: int
+class UnreadCount(TypedDict):
+    unreadCount: int
 
 
 class ExportedPushDevice(TypedDict):
-    deviceId: str
+    deviceId: DeviceId
     platform: Platform
     updatedAt: Time
 
 
-class AdminOrder(TypedDict):
-    id: Id
-    receiptId: str
-    userId: Id
-    courseId: Id
-    courseTitle: str
-    amount: Money
-    amountRefunded: Money
-    currency: Currency
-    status: OrderStatus
-    provider: PaymentProvider
-    providerPaymentId: str | None
-    disputed: bool
-    inquiry: bool
-    alerts: list[
-        Literal[
-            "amount_differs",
-            "currency_differs",
-            "mode_differs",
-            "session_differs",
-            "paid_twice",
-            "inquiry",
-            "disputed",
-            "refund_failed",
-            "account_deleted",
-        ]
-    ]
-    paidAt: NullableTime | None
-    createdAt: Time
-
-
-class AdminOrderPage(TypedDict):
-    items: list[AdminOrder]
-    nextCursor: str | None
+OrderAlert: TypeAlias = Literal[
+    "amount_differs",
+    "currency_differs",
+    "mode_differs",
+    "session_differs",
+    "paid_twice",
+    "inquiry",
+    "disputed",
+    "refund_failed",
+    "account_deleted",
+]
 
 
 RefundReason: TypeAlias = str
@@ -543,33 +578,11 @@ class RefundRequest(TypedDict):
     reason: NotRequired[RefundReason]
 
 
-class Refund(TypedDict):
-    id: Id
-    orderId: Id
-    amount: Money
-    currency: Currency
-    status: Literal["pending", "succeeded", "failed"]
-    reason: str | None
-    createdAt: Time
+RefundStatus: TypeAlias = Literal["pending", "succeeded", "failed"]
 
 
 class WebhookReceipt(TypedDict):
     received: Literal[True]
-
-
-class EnrollmentAnswer(TypedDict):
-    enrolled: bool
-    orderId: NotRequired[Id]
-    url: NotRequired[str]
-
-
-class ExportedEnrollment(TypedDict):
-    courseId: Id
-    orderId: NullableId | None
-    enrolledAt: Time
-
-
-CourseLevel: TypeAlias = Literal["beginner", "intermediate", "advanced"]
 
 
 CourseTitle: TypeAlias = str
@@ -584,14 +597,51 @@ Slug: TypeAlias = str
 Price: TypeAlias = int
 
 
+IsPublished: TypeAlias = bool
+
+
+ThumbnailUrl: TypeAlias = str | None
+
+
+class Course(TypedDict):
+    id: CourseId
+    title: CourseTitle
+    slug: Slug
+    description: CourseText
+    thumbnailUrl: ThumbnailUrl | None
+    price: Price
+    currency: Currency
+    level: Level
+    isPublished: IsPublished
+    isEnrolled: bool
+    createdAt: Time
+
+
+class CoursePage(TypedDict):
+    items: list[Course]
+    nextCursor: NextCursor | None
+
+
+class EnrollmentResponse(TypedDict):
+    isEnrolled: bool
+    orderId: NotRequired[OrderId]
+    url: NotRequired[CheckoutUrl]
+
+
+class ExportedEnrollment(TypedDict):
+    courseId: CourseId
+    orderId: OrderId | None
+    enrolledAt: Time
+
+
 class CourseDraft(TypedDict):
     title: CourseTitle
     slug: NotRequired[Slug]
     description: NotRequired[CourseText]
     price: Price
     currency: NotRequired[Currency]
-    level: CourseLevel
-    isPublished: NotRequired[bool]
+    level: Level
+    isPublished: NotRequired[IsPublished]
 
 
 class CourseUpdate(TypedDict):
@@ -600,8 +650,8 @@ class CourseUpdate(TypedDict):
     description: NotRequired[CourseText]
     price: NotRequired[Price]
     currency: NotRequired[Currency]
-    level: NotRequired[CourseLevel]
-    isPublished: NotRequired[bool]
+    level: NotRequired[Level]
+    isPublished: NotRequired[IsPublished]
 
 
 class ThumbnailUpload(TypedDict):
@@ -612,58 +662,69 @@ class Thumbnail(TypedDict):
     thumbnailUrl: str
 
 
+LessonTitle: TypeAlias = str
+
+
+LessonText: TypeAlias = str
+
+
+IsFree: TypeAlias = bool
+
+
 class LessonDraft(TypedDict):
-    title: CourseTitle
-    description: NotRequired[CourseText]
-    isFree: NotRequired[bool]
+    title: LessonTitle
+    description: NotRequired[LessonText]
+    isFree: NotRequired[IsFree]
 
 
 class LessonUpdate(TypedDict):
-    title: NotRequired[CourseTitle]
-    description: NotRequired[CourseText]
-    isFree: NotRequired[bool]
+    title: NotRequired[LessonTitle]
+    description: NotRequired[LessonText]
+    isFree: NotRequired[IsFree]
 
 
 class LessonOrder(TypedDict):
-    lessonIds: list[Id]
+    lessonIds: list[LessonId]
 
 
-class Lesson(TypedDict):
-    id: Id
-    courseId: Id
-    title: str
-    description: str
-    orderIndex: int
-    isFree: bool
-    hasVideo: bool
-    durationSecs: int | None
-    videoStatus: Literal["none", "processing", "ready", "failed"] | None
-    videoProgress: int | None
-    videoError: str | None
-    createdAt: Time
+VideoStatus: TypeAlias = Literal["none", "processing", "ready", "failed"]
 
 
-class LessonList(TypedDict):
-    items: list[Lesson]
-
-
-class WatchedTo(TypedDict):
+class LessonPosition(TypedDict):
     watchSeconds: int
 
 
 class LessonProgress(TypedDict):
-    lessonId: Id
+    lessonId: LessonId
     watchSeconds: int
-    completed: bool
+    isCompleted: bool
     completedAt: NullableTime | None
 
 
+TotalLessons: TypeAlias = int
+
+
+CompletedLessons: TypeAlias = int
+
+
 class CourseProgress(TypedDict):
-    courseId: Id
-    totalLessons: int
-    completedLessons: int
-    resumeLessonId: NullableId | None
+    courseId: CourseId
+    totalLessons: TotalLessons
+    completedLessons: CompletedLessons
+    resumeLessonId: LessonId | None
     items: list[LessonProgress]
+
+
+class CourseEnrollment(TypedDict):
+    course: Course
+    enrolledAt: Time
+    totalLessons: TotalLessons
+    completedLessons: CompletedLessons
+
+
+class CourseEnrollmentPage(TypedDict):
+    items: list[CourseEnrollment]
+    nextCursor: NextCursor | None
 
 
 FileName: TypeAlias = str
@@ -674,7 +735,7 @@ class AttachmentUpload(TypedDict):
 
 
 class Attachment(TypedDict):
-    id: Id
+    id: AttachmentId
     name: FileName
     contentType: str
     size: int
@@ -687,7 +748,7 @@ class AttachmentList(TypedDict):
     items: list[Attachment]
 
 
-Bytes: TypeAlias = str
+UploadChunk: TypeAlias = str
 
 
 class VideoLink(TypedDict):
@@ -698,15 +759,10 @@ class VideoLink(TypedDict):
 Playlist: TypeAlias = str
 
 
-class Checks(TypedDict):
+class ReadinessChecks(TypedDict):
     database: Check
     redis: Check
     storage: Check
-
-
-class Readiness(TypedDict):
-    status: Literal["ok"]
-    checks: Checks
 
 
 class JsonWebKeySet(TypedDict):
@@ -720,128 +776,148 @@ class DeviceList(TypedDict):
 class AuthTokens(TypedDict):
     accessToken: str
     tokenType: Literal["Bearer"]
-    expiresIn: int
-    refreshToken: NotRequired[str]
-    deviceProof: NotRequired[str]
+    expiresInSeconds: int
+    refreshToken: NotRequired[RefreshToken]
+    deviceProof: NotRequired[DeviceProof]
     user: Account
 
 
 class ExportedDispute(TypedDict):
-    id: Id
-    orderId: Id
+    id: DisputeId
+    orderId: OrderId
     amount: Money
     currency: Currency
-    status: Literal["open", "won", "lost"]
+    status: DisputeStatus
     reason: str | None
     createdAt: Time
 
 
-class ExportedSession(TypedDict):
-    id: Id
-    partnerId: Id
+class ExportedCall(TypedDict):
+    id: CallId
+    partnerId: UserId
     topic: str | None
-    level: Level
+    level: CallLevel
     startedAt: Time
     connectedAt: NullableTime | None
     endedAt: NullableTime | None
     durationSeconds: int | None
 
 
+class ExportedRating(TypedDict):
+    sessionId: CallId
+    ratedId: UserId
+    stars: Stars
+    createdAt: Time
+
+
 class AdminRevenue(TypedDict):
     currency: Currency
-    live: bool
+    isLive: bool
     orders: int
-    amount: Money
+    amount: int
     refunds: int
-    amountRefunded: Money
+    amountRefunded: int
 
 
-class AdminUserDetail(TypedDict):
-    id: Id
-    email: str
-    username: str | None
-    displayName: str | None
-    avatarUrl: str | None
-    role: Role
-    isVerified: bool
-    isBanned: bool
-    flaggedAt: NullableTime | None
-    totalPracticeMins: int
-    totalSessions: int
-    lastActiveAt: NullableTime | None
-    createdAt: Time
-    bio: str | None
-    nativeLanguage: str | None
-    englishLevel: EnglishLevel | None
-    learningGoal: LearningGoal | None
-    country: str | None
-    timezone: str | None
-    streakDays: int
-    lastSessionAt: NullableTime | None
-    banReason: str | None
-    bannedAt: NullableTime | None
-    bannedBy: NullableId | None
-    deletedAt: NullableTime | None
-    sessions: list[Session]
-    reportsAbout: list[AdminReport]
-    reportsBy: list[AdminReport]
-    orders: list[AdminOrder]
-    bans: list[AuditEntry]
+class Call(TypedDict):
+    id: CallId
+    roomId: RoomId
+    partner: Partner
+    topic: str | None
+    level: CallLevel
+    startedAt: Time
+    connectedAt: NullableTime | None
+    endedAt: NullableTime | None
+    durationSeconds: int | None
+    endedBy: CallEnd | None
+    myRating: Stars | None
+
+
+class CallPage(TypedDict):
+    items: list[Call]
+    nextCursor: NextCursor | None
 
 
 class Notification(TypedDict):
-    id: Id
+    id: NotificationId
     type: NotificationType
     title: str
     body: str
     data: NotificationData | None
-    read: bool
+    isRead: bool
     createdAt: Time
     readAt: NullableTime | None
 
 
 class NotificationPage(TypedDict):
     items: list[Notification]
-    nextCursor: str | None
-    unread: int
+    nextCursor: NextCursor | None
+    unreadCount: int
 
 
-class Course(TypedDict):
-    id: Id
-    title: str
-    slug: str
-    description: str
-    thumbnailUrl: str | None
-    price: Money
+class AdminOrder(TypedDict):
+    id: OrderId
+    receiptId: ReceiptId
+    userId: UserId
+    courseId: CourseId
+    courseTitle: str
+    amount: Money
+    amountRefunded: Money
     currency: Currency
-    level: CourseLevel
-    isPublished: bool
-    enrolled: bool
+    status: OrderStatus
+    provider: PaymentProvider
+    providerPaymentId: str | None
+    isDisputed: bool
+    isUnderInquiry: bool
+    alerts: list[OrderAlert]
+    paidAt: NullableTime | None
     createdAt: Time
 
 
-class CoursePage(TypedDict):
-    items: list[Course]
-    nextCursor: str | None
+class AdminOrderPage(TypedDict):
+    items: list[AdminOrder]
+    nextCursor: NextCursor | None
 
 
-class TakenCourse(TypedDict):
-    course: Course
-    enrolledAt: Time
-    totalLessons: int
-    completedLessons: int
+class Refund(TypedDict):
+    id: RefundId
+    orderId: OrderId
+    amount: Money
+    currency: Currency
+    status: RefundStatus
+    reason: RefundReason | None
+    createdAt: Time
 
 
-class TakenCoursePage(TypedDict):
-    items: list[TakenCourse]
-    nextCursor: str | None
+class Lesson(TypedDict):
+    id: LessonId
+    courseId: CourseId
+    title: LessonTitle
+    description: LessonText
+    orderIndex: int
+    isFree: IsFree
+    isPlayable: bool
+    durationSeconds: int | None
+    videoStatus: VideoStatus | None
+    videoProgress: int | None
+    videoError: str | None
+    createdAt: Time
+
+
+class LessonList(TypedDict):
+    items: list[Lesson]
+
+
+class Readiness(TypedDict):
+    status: Literal["ok"]
+    checks: ReadinessChecks
 
 
 class DataExport(TypedDict):
     exportedAt: Time
     me: Me
-    signIns: list[ExportedSignIn]
-    sessions: list[ExportedSession]
+    logins: list[ExportedLogin]
+    calls: list[ExportedCall]
     ratings: list[ExportedRating]
     reports: list[Report]
     blocks: list[ExportedBlock]
@@ -855,15 +931,48 @@ class DataExport(TypedDict):
 
 
 class AdminStats(TypedDict):
-    madeAt: Time
-    totals: Totals
+    computedAt: Time
+    totals: AdminTotals
     activeToday: int
     newToday: int
     openReports: int
     flaggedUsers: int
     openDisputes: int
-    live: Live
-    wait: Wait
+    live: AdminLiveCounts
+    wait: AdminQueueWait
     hours: list[AdminHour]
     days: list[AdminDay]
     revenue: list[AdminRevenue]
+
+
+class AdminUserDetail(TypedDict):
+    id: UserId
+    email: AccountEmail
+    username: Username | None
+    displayName: DisplayName | None
+    avatarUrl: AvatarUrl | None
+    role: Role
+    isVerified: IsVerified
+    isBanned: bool
+    flaggedAt: NullableTime | None
+    totalPracticeMinutes: TotalPracticeMinutes
+    totalCalls: TotalCalls
+    lastActiveAt: NullableTime | None
+    createdAt: Time
+    bio: Bio | None
+    nativeLanguage: NativeLanguage | None
+    englishLevel: Level | None
+    learningGoal: LearningGoal | None
+    country: Country | None
+    timezone: Timezone | None
+    streakDays: StreakDays
+    lastCallAt: NullableTime | None
+    banReason: str | None
+    bannedAt: NullableTime | None
+    bannedBy: UserId | None
+    deletedAt: NullableTime | None
+    calls: list[Call]
+    reportsAbout: list[AdminReport]
+    reportsBy: list[AdminReport]
+    orders: list[AdminOrder]
+    bans: list[AuditEntry]

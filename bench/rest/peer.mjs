@@ -80,7 +80,7 @@ const verify = createVerifier({
 const profile = {
   id: text, email: text, role: text, isVerified: { type: "boolean" }, username: maybe, displayName: maybe,
   avatarUrl: maybe, bio: maybe, nativeLanguage: maybe, englishLevel: maybe, learningGoal: maybe, country: maybe,
-  timezone: maybe, totalPracticeMins: count, totalSessions: count, streakDays: count, lastSessionAt: maybe,
+  timezone: maybe, totalPracticeMinutes: count, totalCalls: count, streakDays: count, lastCallAt: maybe,
   lastActiveAt: maybe, createdAt: text,
 };
 const findMe = env.ORM === "1" ? await throughTypeOrm() : throughPg();
@@ -108,8 +108,8 @@ function throughPg() {
       id: row.id, email: row.email, role: row.role, isVerified: row.is_verified, username: row.username,
       displayName: row.display_name, avatarUrl: row.avatar_url, bio: row.bio, nativeLanguage: row.native_language,
       englishLevel: row.english_level, learningGoal: row.learning_goal, country: row.country, timezone: row.timezone,
-      totalPracticeMins: row.total_practice_mins, totalSessions: row.total_sessions, streakDays: row.streak_days,
-      lastSessionAt: row.last_session_at, lastActiveAt: row.last_active_at, createdAt: row.created_at,
+      totalPracticeMinutes: row.total_practice_mins, totalCalls: row.total_sessions, streakDays: row.streak_days,
+      lastCallAt: row.last_session_at, lastActiveAt: row.last_active_at, createdAt: row.created_at,
     };
   };
 }
@@ -143,10 +143,10 @@ async function throughTypeOrm() {
       learningGoal: column("learning_goal", "varchar"),
       country: column("country", "varchar"),
       timezone: column("timezone", "varchar"),
-      totalPracticeMins: column("total_practice_mins", "int"),
-      totalSessions: column("total_sessions", "int"),
+      totalPracticeMinutes: column("total_practice_mins", "int"),
+      totalCalls: column("total_sessions", "int"),
       streakDays: column("streak_days", "int"),
-      lastSessionAt: column("last_session_at", "timestamptz"),
+      lastCallAt: column("last_session_at", "timestamptz"),
       lastActiveAt: column("last_active_at", "timestamptz"),
     },
     relations: {

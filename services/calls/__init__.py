@@ -2,7 +2,7 @@
 
 from models import CallSession, SessionRating
 
-TAGS = ("sessions",)
+TAGS = ("calls",)
 EVENTS = (
     "find_partner",
     "cancel_search",

@@ -142,15 +142,15 @@ class CallHistoryService:
             return len(calls)
 
     async def rate(self, user_id: str, session_id: str, stars: int) -> Call:
-        """Rate the partner of a call; raise NotFound, SessionNotEnded or AlreadyRated."""
+        """Rate the partner of a call; raise NotFound, CallNotEnded or AlreadyRated."""
         me = uuid.UUID(user_id)
         try:
             async with self._database.transaction() as db:
                 call = await _read(db, me, session_id)
                 if call.session.ended_at is None:
-                    raise errors.SessionNotEnded()
+                    raise errors.CallNotEnded()
                 if call.session.connected_at is None:
-                    raise errors.SessionNotEnded("The call never connected, so it cannot be rated.")
+                    raise errors.CallNotEnded("The call never connected, so it cannot be rated.")
                 rating = SessionRating(
                     session_id=call.session.id, rater_id=me, rated_id=call.partner_id, stars=int(stars)
                 )

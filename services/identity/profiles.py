@@ -46,8 +46,8 @@ class ProfileChanges(TypedDict, total=False):
     display_name: str | None
     bio: str | None
     native_language: str | None
-    english_level: rest.EnglishLevel
-    learning_goal: rest.LearningGoal
+    english_level: rest.Level | None
+    learning_goal: rest.LearningGoal | None
     country: str | None
     timezone: str | None
 
@@ -64,8 +64,8 @@ class Me(NamedTuple):
     avatar_url: str | None
     bio: str | None
     native_language: str | None
-    english_level: rest.EnglishLevel
-    learning_goal: rest.LearningGoal
+    english_level: rest.Level | None
+    learning_goal: rest.LearningGoal | None
     country: str | None
     timezone: str | None
     total_practice_mins: int

@@ -41,7 +41,7 @@ class NewCourse(TypedDict):
 
     title: str
     price: int
-    level: rest.CourseLevel
+    level: rest.Level
     slug: NotRequired[str]
     description: NotRequired[str]
     currency: NotRequired[str]
@@ -53,7 +53,7 @@ class CourseChanges(TypedDict, total=False):
 
     title: str
     price: int
-    level: rest.CourseLevel
+    level: rest.Level
     slug: str
     description: str
     currency: str

@@ -142,7 +142,7 @@ async def test_every_list_shows_something(seeded: tuple[Container, str], sign_in
     assert {"achievement", "payment_success"} <= {each["type"] for each in notifications} and notifications[-1]["read"]
     assert {each["type"] for each in await read_all_pages(admin, "/notifications")} == {"admin_alert"}
     profile = (await ada.get("/users/me")).json()
-    assert profile["displayName"] and profile["country"] and profile["totalSessions"] > 10
+    assert profile["displayName"] and profile["country"] and profile["totalCalls"] > 10
     assert (await ada.get("/users/me/export")).status_code == 200
 
 

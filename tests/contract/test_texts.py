@@ -87,9 +87,9 @@ BAD = {
 #: Free texts of inputs that have no `x-text`, and why.
 NOT_READ_BY_OTHERS = {
     ("RefreshRequest", "refreshToken"): "a secret of ours",
-    ("AccountDeletion", "password"): "a secret, hashed or compared",
-    ("Credentials", "password"): "a secret, hashed",
-    ("ResetPassword", "newPassword"): "a secret, hashed",
+    ("DeleteMeRequest", "password"): "a secret, hashed or compared",
+    ("RegisterRequest", "password"): "a secret, hashed",
+    ("ResetPasswordRequest", "newPassword"): "a secret, hashed",
     ("SendDescription", "sdp"): "SDP has line breaks; browsers parse it and show nothing of it",
     ("SendCandidate", "candidate"): "ICE, which browsers parse",
     ("SendCandidate", "sdpMid"): "ICE, which browsers parse",

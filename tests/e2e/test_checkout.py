@@ -82,7 +82,7 @@ async def test_payment_on_the_page_enrolls(shop: Shop, ada: Learner) -> None:
     order = await shop.wait_for_order(order, "paid", enrolled=True)
     shown = (await ada.http.get(f"/payments/orders/{order.id}")).json()
     assert (shown["status"], shown["amount"], shown["provider"]) == ("paid", PRICE, shop.name)
-    assert (await ada.http.get(f"/courses/{course}")).json()["enrolled"] is True
+    assert (await ada.http.get(f"/courses/{course}")).json()["isEnrolled"] is True
     assert problem(await ada.http.post(f"/courses/{course}/enroll")) == (409, "already_enrolled")
 
 
@@ -158,7 +158,7 @@ async def test_endpoint_and_command_refund_alike(shop: Shop, ada: Learner, admin
     issued = await run_parlance(shop.environment, "refunds", "issue", str(order.id))
     assert issued.code == 0 and issued.out.endswith(f"of {PRICE - 10000} inr: succeeded\n"), issued
     order = await shop.wait_for_order(order, "refunded", enrolled=False, amount_refunded=PRICE)
-    assert (await ada.http.get(f"/courses/{order.course_id}")).json()["enrolled"] is False
+    assert (await ada.http.get(f"/courses/{order.course_id}")).json()["isEnrolled"] is False
     answer = await admin.http.post(f"/admin/orders/{order.id}/refund", json={})
     refused = await run_parlance(shop.environment, "refunds", "issue", str(order.id))
     assert problem(answer) == (409, "order_not_refundable") and "order_not_refundable" in refused.err

@@ -48,7 +48,7 @@ async def test_browser_plays_a_lesson(environment: dict[str, str], settings: Set
                 with run_job_worker(variables, tmp_path / "worker.log"):
 
                     async def ready() -> bool:
-                        return bool((await desk.get(f"/lessons/{lesson}")).json()["hasVideo"])
+                        return bool((await desk.get(f"/lessons/{lesson}")).json()["isPlayable"])
 
                     await eventually(ready, within=60, what="the video is ready")
                 await ada.http.post(f"/courses/{course}/enroll")

@@ -119,7 +119,7 @@ async def test_learner_takes_courses_on_the_practice_page(
             await shop.container.notifications.send(ada.email, f"Message {number}", "There is something new.")
 
         async def is_playable() -> bool:
-            return bool((await admin.http.get(f"/lessons/{film}")).json()["hasVideo"])
+            return bool((await admin.http.get(f"/lessons/{film}")).json()["isPlayable"])
 
         await eventually(is_playable, within=60, what="the video is ready")
         given = {

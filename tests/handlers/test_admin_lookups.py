@@ -82,8 +82,8 @@ async def test_account_list_has_the_operator_fields(services: Container, admin: 
         "isVerified": True,
         "isBanned": False,
         "flaggedAt": "2026-03-14T12:00:00.123Z",
-        "totalPracticeMins": 40,
-        "totalSessions": 3,
+        "totalPracticeMinutes": 40,
+        "totalCalls": 3,
         "lastActiveAt": "2026-03-14T12:00:00.123Z",
         "createdAt": "2026-03-14T11:55:00.123Z",
     }
@@ -107,17 +107,17 @@ async def test_account_filters_combine(services: Container, admin: Learner) -> N
     }
     for query, expected in (
         ({}, "plain banned flagged both verified boss"),
-        ({"banned": "true"}, "banned both"),
-        ({"banned": "false"}, "plain flagged verified boss"),
-        ({"flagged": "true"}, "flagged both"),
-        ({"flagged": "false"}, "plain banned verified boss"),
+        ({"isBanned": "true"}, "banned both"),
+        ({"isBanned": "false"}, "plain flagged verified boss"),
+        ({"isFlagged": "true"}, "flagged both"),
+        ({"isFlagged": "false"}, "plain banned verified boss"),
         ({"role": "admin"}, "boss"),
         ({"role": "student"}, "plain banned flagged both verified"),
-        ({"verified": "true"}, "both verified boss"),
-        ({"verified": "false"}, "plain banned flagged"),
-        ({"banned": "true", "flagged": "true"}, "both"),
-        ({"banned": "true", "verified": "false", "role": "student"}, "banned"),
-        ({"flagged": "true", "role": "admin"}, ""),
+        ({"isVerified": "true"}, "both verified boss"),
+        ({"isVerified": "false"}, "plain banned flagged"),
+        ({"isBanned": "true", "isFlagged": "true"}, "both"),
+        ({"isBanned": "true", "isVerified": "false", "role": "student"}, "banned"),
+        ({"isFlagged": "true", "role": "admin"}, ""),
     ):
         # Newest first, by a search and without one.
         assert await found(admin, "/admin/users", search=prefix, **query) == [ids[kind] for kind in expected.split()]
@@ -205,8 +205,8 @@ async def test_account_pages_are_stable_under_inserts(services: Container, admin
 async def test_invalid_list_query_is_refused(admin: Learner) -> None:
     queries: list[tuple[str, dict[str, Any]]] = [
         ("/admin/users", {"role": "teacher"}),
-        ("/admin/users", {"banned": "maybe"}),
-        ("/admin/users", {"verified": ""}),
+        ("/admin/users", {"isBanned": "maybe"}),
+        ("/admin/users", {"isVerified": ""}),
         ("/admin/users", {"search": ""}),
         ("/admin/users", {"search": "a\x00b"}),
         ("/admin/users", {"search": "x" * 255}),
@@ -216,7 +216,7 @@ async def test_invalid_list_query_is_refused(admin: Learner) -> None:
         ("/admin/users", {"offset": 20}),
         ("/admin/orders", {"provider": "paypal"}),
         ("/admin/orders", {"userId": "ada"}),
-        ("/admin/orders", {"disputed": 2}),
+        ("/admin/orders", {"isDisputed": 2}),
         ("/admin/orders", {"cursor": "abc"}),
         ("/admin/reports", {"reportedId": "bob"}),
         ("/admin/audit", {"action": "User.ban'"}),
@@ -243,12 +243,12 @@ async def test_account_detail_has_activity_and_moderation(
     assert {key: detail[key] for key in listed} == listed
     assert (detail["banReason"], detail["bannedBy"], detail["isBanned"]) == ("Spam links.", admin.id, True)
     assert detail["bannedAt"] and detail["deletedAt"] is None and detail["englishLevel"] == "intermediate"
-    assert [each["id"] for each in detail["sessions"]] == calls[:1:-1]
-    assert {each["partner"]["userId"] for each in detail["sessions"]} == {bob.id}
-    assert {each["endedBy"] for each in detail["sessions"]} == {"me"}
+    assert [each["id"] for each in detail["calls"]] == calls[:1:-1]
+    assert {each["partner"]["userId"] for each in detail["calls"]} == {bob.id}
+    assert {each["endedBy"] for each in detail["calls"]} == {"me"}
     assert [each["id"] for each in detail["reportsAbout"]] == [about.json()["id"]]
     assert [each["id"] for each in detail["reportsBy"]] == [by.json()["id"]]
-    assert [(each["id"], each["disputed"]) for each in detail["orders"]] == [(order, True)]
+    assert [(each["id"], each["isDisputed"]) for each in detail["orders"]] == [(order, True)]
     assert [(each["action"], each["actorId"]) for each in detail["bans"]] == [("user.ban", admin.id)]
     await admin.http.patch(f"/admin/users/{ada.id}/unban")
     again = (await admin.http.get(f"/admin/users/{ada.id}")).json()
@@ -269,7 +269,7 @@ async def test_deleted_account_is_unlisted_and_anonymous(services: Container, as
         assert gone.id not in await found(admin, "/admin/users", **query)
     detail = (await admin.http.get(f"/admin/users/{gone.id}")).json()
     assert detail["deletedAt"] and detail["email"] == f"{gone.id}@deleted.invalid" and detail["username"] is None
-    assert len(detail["sessions"]) == 1
+    assert len(detail["calls"]) == 1
 
 
 # --- Orders ---------------------------------------------------------------------------------------------
@@ -299,9 +299,9 @@ async def test_order_filters_combine(services: Container, admin: Learner) -> Non
         ({"provider": "stripe", "status": "pending"}, "pending"),
         ({"userId": ada}, "pending paid refunded"),
         ({"userId": bob.upper(), "provider": "razorpay"}, "razorpay expired"),
-        ({"disputed": "true"}, "disputed"),
-        ({"disputed": "false", "userId": bob}, "razorpay expired"),
-        ({"disputed": "true", "userId": ada}, ""),
+        ({"isDisputed": "true"}, "disputed"),
+        ({"isDisputed": "false", "userId": bob}, "razorpay expired"),
+        ({"isDisputed": "true", "userId": ada}, ""),
         ({"userId": MISSING_ID}, ""),
     ):
         listed = [each for each in await found(admin, "/admin/orders", **query) if each in ids.values()]
@@ -346,7 +346,7 @@ async def test_admin_mutations_are_audited(services: Container, asgi: Any, learn
         expected = [(action, target) for *_, action, target in requests]
         assert [(each["action"], each["targetId"]) for each in entries[::-1]] == expected
         assert {each["actorId"] for each in entries} == {boss.id}
-        assert entries[0]["detail"] == {"amount": 100, "currency": "inr", "refund": entries[0]["detail"]["refund"]}
+        assert entries[0]["details"] == {"amount": 100, "currency": "inr", "refund": entries[0]["details"]["refund"]}
         # What is read is what is sealed, and reading adds nothing.
         kept = await rows(
             services, "SELECT number, hash FROM audit_log WHERE actor_id = :a ORDER BY number DESC", a=boss.id
@@ -400,7 +400,7 @@ async def _published(services: Container) -> uuid.UUID:
 async def test_audit_entry_of_the_cli_has_no_actor(services: Container, admin: Learner) -> None:
     user = await services.administrators.create(f"{name()}@example.com", "a good password")
     (entry,) = (await admin.http.get("/admin/audit", params={"targetId": str(user.id)})).json()["items"]
-    assert (entry["action"], entry["actorId"], entry["detail"]) == ("admin.create", None, {})
+    assert (entry["action"], entry["actorId"], entry["details"]) == ("admin.create", None, {})
     async with services.database.transaction() as db:
         kept = await db.get_one(AuditEntry, entry["number"])
     assert entry["hash"] == kept.hash

@@ -86,7 +86,7 @@ def a_call(one: str, other: str, at: datetime, *, minutes: float | None = None, 
 
 async def test_stats_of_an_empty_deployment(admin: Learner) -> None:
     stats = await read(admin)
-    made_at = datetime.fromisoformat(stats.pop("madeAt"))
+    made_at = datetime.fromisoformat(stats.pop("computedAt"))
     assert timedelta() <= datetime.now(UTC) - made_at < timedelta(seconds=30)
     hours, days = stats.pop("hours"), stats.pop("days")
     assert [each["matches"] for each in hours] == [0] * 24 and len({each["since"] for each in hours}) == 24
@@ -95,10 +95,10 @@ async def test_stats_of_an_empty_deployment(admin: Learner) -> None:
     assert datetime.fromisoformat(hours[0]["since"]) == this_hour - timedelta(hours=23)
     assert days[-1] == {"day": made_at.date().isoformat(), "matches": 0, "calls": 0, "minutes": 0}
     assert days[0]["day"] == (made_at.date() - 29 * DAY).isoformat() and len(days) == 30
-    none = {"count": 0, "exact": True}
+    none = {"count": 0, "isExact": True}
     assert stats == {
         # The administrator, made by the command line, who has just signed in.
-        "totals": {"users": {"count": 1, "exact": True}, "sessions": none, "courses": none, "orders": none},
+        "totals": {"users": {"count": 1, "isExact": True}, "calls": none, "courses": none, "orders": none},
         "activeToday": 1,
         "newToday": 1,
         "openReports": 0,
@@ -188,8 +188,8 @@ async def test_stats_match_the_rows(services: Container, admin: Learner) -> None
 
     stats = await read(admin)
     assert stats["totals"] == {
-        name: {"count": count, "exact": True}
-        for name, count in {"users": 4, "sessions": 11, "courses": 1, "orders": 6}.items()
+        name: {"count": count, "isExact": True}
+        for name, count in {"users": 4, "calls": 11, "courses": 1, "orders": 6}.items()
     }
     assert (stats["activeToday"], stats["newToday"]) == (2, 2), "ada and the administrator; bob and the administrator"
     assert (stats["openReports"], stats["flaggedUsers"], stats["openDisputes"]) == (2, 1, 1)
@@ -206,9 +206,9 @@ async def test_stats_match_the_rows(services: Container, admin: Learner) -> None
         assert each["minutes"] == sum(call.duration_seconds or 0 for call in of_day) // 60
     assert stats["days"][0] == {"day": first_day.date().isoformat(), "matches": 2, "calls": 2, "minutes": 20}
     assert stats["revenue"] == [
-        {"currency": "inr", "live": False, "orders": 2, "amount": 350, "refunds": 2, "amountRefunded": 940},
-        {"currency": "inr", "live": True, "orders": 1, "amount": 7, "refunds": 0, "amountRefunded": 0},
-        {"currency": "usd", "live": False, "orders": 1, "amount": 30, "refunds": 0, "amountRefunded": 0},
+        {"currency": "inr", "isLive": False, "orders": 2, "amount": 350, "refunds": 2, "amountRefunded": 940},
+        {"currency": "inr", "isLive": True, "orders": 1, "amount": 7, "refunds": 0, "amountRefunded": 0},
+        {"currency": "usd", "isLive": False, "orders": 1, "amount": 30, "refunds": 0, "amountRefunded": 0},
     ]
 
 

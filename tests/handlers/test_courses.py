@@ -89,7 +89,7 @@ async def test_invalid_course_is_refused(admin: Learner, body: dict[str, Any]) -
 
 async def test_course_with_enrollments_or_orders_is_kept(container: Container, admin: Learner, ada: Learner) -> None:
     taken = await new_course(admin.http)
-    assert (await ada.http.post(f"/courses/{taken}/enroll")).json() == {"enrolled": True}
+    assert (await ada.http.post(f"/courses/{taken}/enroll")).json() == {"isEnrolled": True}
     ordered = await add_course(container)
     await container.checkout.start(ada.id, ordered)
     for course in (taken, ordered):
@@ -154,7 +154,7 @@ async def test_paid_course_opens_by_the_webhook_alone(container: Container, admi
     lesson = await new_lesson(admin.http, course)
     answers = await asyncio.gather(*(ada.http.post(f"/courses/{course}/enroll") for _ in range(10)))
     assert count_statuses(answers) == {201: 10} and len({each.json()["orderId"] for each in answers}) == 1
-    assert not any(each.json()["enrolled"] for each in answers)
+    assert not any(each.json()["isEnrolled"] for each in answers)
     assert problem(await ada.http.post(f"/lessons/{lesson}/complete")) == (403, "not_enrolled")
     assert (await ada.http.get("/my/courses")).json()["items"] == []
     order = await container.checkout.start(ada.id, course)
@@ -186,7 +186,7 @@ async def test_progress_never_goes_back(container: Container, admin: Learner, ad
     assert count_statuses(answers) == {200: 45}
     assert len({each.json()["completedAt"] for each in answers} - {None}) == 1
     back = await ada.http.put(f"/lessons/{lesson}/progress", json={"watchSeconds": 3})
-    assert back.json()["watchSeconds"] == 39 and back.json()["completed"]
+    assert back.json()["watchSeconds"] == 39 and back.json()["isCompleted"]
     seen = (await ada.http.get(f"/my/progress/{course}")).json()
     assert (seen["totalLessons"], seen["completedLessons"], seen["resumeLessonId"]) == (2, 1, after)
     assert [each["watchSeconds"] for each in seen["items"]] == [39, 0]

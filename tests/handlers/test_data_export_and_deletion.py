@@ -111,8 +111,8 @@ async def test_export_is_complete_and_names_others_by_id(
     assert answer.headers["content-disposition"] == 'attachment; filename="parlance.json"'
     export = answer.json()
     assert export["me"] == (await ada.http.get("/users/me")).json()
-    assert {each["deviceId"] for each in export["signIns"]} == {"phone", f"device{name}"}
-    assert [(each["id"], each["partnerId"], each["topic"]) for each in export["sessions"]] == [
+    assert {each["deviceId"] for each in export["logins"]} == {"phone", f"device{name}"}
+    assert [(each["id"], each["partnerId"], each["topic"]) for each in export["calls"]] == [
         (lived["call"], bob.id, "travel")
     ]
     assert [(each["sessionId"], each["ratedId"], each["stars"]) for each in export["ratings"]] == [

@@ -43,14 +43,14 @@ async def test_notification_pages_are_stable_under_inserts(container: Container,
         await notify(container, ada, f"{number}")
     await notify(container, bob, "of bob")
     first = (await ada.http.get("/notifications", params={"limit": 3})).json()
-    assert [each["title"] for each in first["items"]] == ["6", "5", "4"] and first["unread"] == 7
+    assert [each["title"] for each in first["items"]] == ["6", "5", "4"] and first["unreadCount"] == 7
     await notify(container, ada, "7")
     second = await ada.http.get("/notifications", params={"limit": 3, "cursor": first["nextCursor"]})
     assert [each["title"] for each in second.json()["items"]] == ["3", "2", "1"]
     assert [each["title"] for each in await read_all_pages(ada.http, "/notifications")] == [*"76543210"]
     (item, *_) = first["items"]
-    assert item.keys() == {"id", "type", "title", "body", "data", "read", "createdAt", "readAt"}
-    assert (item["type"], item["data"], item["read"], item["readAt"]) == ("system", None, False, None)
+    assert item.keys() == {"id", "type", "title", "body", "data", "isRead", "createdAt", "readAt"}
+    assert (item["type"], item["data"], item["isRead"], item["readAt"]) == ("system", None, False, None)
     wrong = await ada.http.get("/notifications", params={"cursor": "nonsense"})
     assert (wrong.status_code, wrong.json()["code"]) == (400, "request_invalid")
 
@@ -64,16 +64,16 @@ async def test_mark_read_is_idempotent_and_own(container: Container, make_learne
     missing = await bob.http.patch(f"/notifications/{MISSING_ID}/read")
     assert (theirs.status_code, theirs.content) == (404, missing.content)
     read = await ada.http.patch(f"/notifications/{oldest['id']}/read")
-    assert read.status_code == 200 and read.json() == {**oldest, "read": True, "readAt": read.json()["readAt"]}
+    assert read.status_code == 200 and read.json() == {**oldest, "isRead": True, "readAt": read.json()["readAt"]}
     again = await ada.http.patch(f"/notifications/{oldest['id']}/read")
     assert again.json() == read.json()
-    assert (await ada.http.get("/notifications")).json()["unread"] == 1
+    assert (await ada.http.get("/notifications")).json()["unreadCount"] == 1
 
     all_read = await asyncio.gather(*(ada.http.patch("/notifications/read-all") for _ in range(8)))
-    assert count_statuses(all_read) == {200: 8} and {answer.json()["unread"] for answer in all_read} == {0}
+    assert count_statuses(all_read) == {200: 8} and {answer.json()["unreadCount"] for answer in all_read} == {0}
     items = (await ada.http.get("/notifications")).json()["items"]
-    assert all(each["read"] and each["readAt"] for each in items) and items[1] == read.json()
-    assert (await bob.http.get("/notifications")).json()["unread"] == 1
+    assert all(each["isRead"] and each["readAt"] for each in items) and items[1] == read.json()
+    assert (await bob.http.get("/notifications")).json()["unreadCount"] == 1
 
 
 async def test_logout_removes_the_push_device_alone(container: Container, make_learner: MakeLearner) -> None:

@@ -56,7 +56,7 @@ async def test_courses_are_read_without_a_token(admin: Learner, ada: Learner, ap
     assert {course, draft} & set(await listed(api)) == {course}
     for http, enrolled in ((api, False), (ada.http, True)):
         found = (await http.get(f"/courses/{course}")).json()
-        assert (found["title"], found["enrolled"]) == ("Small talk", enrolled)
+        assert (found["title"], found["isEnrolled"]) == ("Small talk", enrolled)
         (lesson,) = (await http.get(f"/courses/{course}/lessons")).json()["items"]
         assert (lesson["title"], lesson["videoStatus"]) == (TITLE, None)
     for path in (f"/courses/{draft}", f"/courses/{draft}/lessons"):
@@ -137,7 +137,7 @@ async def test_enrolled_learner_keeps_unpublished_course(container: Container, a
 
     assert course not in await listed(ada.http)
     found = (await ada.http.get(f"/courses/{course}")).json()
-    assert (found["enrolled"], found["isPublished"]) == (True, False)
+    assert (found["isEnrolled"], found["isPublished"]) == (True, False)
     assert [each["title"] for each in (await ada.http.get(f"/courses/{course}/lessons")).json()["items"]] == [TITLE]
     assert (await ada.http.get(f"/lessons/{lesson}")).json()["title"] == TITLE
     assert (await ada.http.get(f"/lessons/{lesson}/video-url")).status_code == 200

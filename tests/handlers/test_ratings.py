@@ -64,7 +64,7 @@ async def test_running_or_unconnected_call_cannot_be_rated(
 ) -> None:
     call = await add_call(container, *pair, connected=connected, ended=ended)
     answer = await pair[0].http.post(f"/sessions/{call}/rate", json={"stars": 5})
-    assert (answer.status_code, answer.json()["code"]) == (409, "session_not_ended")
+    assert (answer.status_code, answer.json()["code"]) == (409, "call_not_ended")
 
 
 @pytest.mark.rest_paths

@@ -117,7 +117,7 @@ async def test_uploaded_video_is_played_to_its_last_segment(
     await work(services)
     assert await state(admin, lesson) == ("ready", 100, None)
     shown = (await ada.http.get(f"/lessons/{lesson}")).json()
-    assert (shown["hasVideo"], shown["durationSecs"], shown["videoStatus"]) == (True, 8, None)
+    assert (shown["isPlayable"], shown["durationSeconds"], shown["videoStatus"]) == (True, 8, None)
     assert await notification_titles(admin, lesson) == ["A video is ready"]
     left = await folder(services, lesson, course)
     assert {each.rpartition("/")[2] for each in left} == {

@@ -224,7 +224,7 @@ async def test_entry_with_a_huge_integer_is_listed(container: Container, admin: 
         await container.audit.write(db, None, "test.odd", subject, **detail)
     answer = await admin.http.get("/admin/audit", params={"targetId": str(subject)})
     assert answer.status_code == 200, answer.text
-    assert [entry["detail"] for entry in answer.json()["items"]] == [{"price": 10**40, "float": 10**22}]
+    assert [entry["details"] for entry in answer.json()["items"]] == [{"price": 10**40, "float": 10**22}]
     assert (await container.audit.verify()).broken_at is None
 
 

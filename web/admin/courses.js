@@ -154,13 +154,13 @@ function video(lesson) {
   const place = h("div", { class: "video" });
   const bar = (label, value) => h("label", null, h("span", null, `${label}, ${value} %`), h("progress", { max: 100, value }));
   function draw(now) {
-    const length = now.durationSecs === null ? null : `${number(now.durationSecs)} s`;
+    const length = now.durationSeconds === null ? null : `${number(now.durationSeconds)} s`;
     place.replaceChildren(
       ...[
         badge(now.videoStatus === "none" ? "no video" : now.videoStatus, VIDEO[now.videoStatus]),
         now.videoStatus === "processing" ? bar("transcoding", now.videoProgress) : null,
         now.videoStatus === "failed" ? h("p", { role: "alert" }, now.videoError) : null,
-        now.hasVideo && length ? h("small", null, ` ${length}`) : null,
+        now.isPlayable && length ? h("small", null, ` ${length}`) : null,
         now.videoStatus === "processing" ? null : field(`Video for ${now.title}`, h("input", { type: "file", accept: "video/*,.mkv", onchange: send })),
       ].filter(Boolean),
     );

@@ -52,10 +52,10 @@ export async function overview() {
   const now = await api.stats();
   const tile = (label, value, link) =>
     h(link ? "a" : "div", { class: "tile", href: link }, h("strong", null, value), h("span", null, label));
-  const total = ({ count, exact }) => (exact ? "" : "about ") + number(count);
+  const total = ({ count, isExact }) => (isExact ? "" : "about ") + number(count);
   const hour = (since) => `${new Date(since).getUTCHours()}h`;
   return [
-    heading("Overview", h("small", null, "as of ", when(now.madeAt), "; charts in UTC")),
+    heading("Overview", h("small", null, "as of ", when(now.computedAt), "; charts in UTC")),
     h(
       "div",
       { class: "tiles" },
@@ -65,10 +65,10 @@ export async function overview() {
       tile("new today", number(now.newToday)),
       tile("median wait", now.wait.medianSeconds === null ? "none" : `${now.wait.medianSeconds.toFixed(1)} s`),
       tile("open reports", number(now.openReports), "#/reports?status=pending"),
-      tile("flagged accounts", number(now.flaggedUsers), "#/users?flagged=true"),
-      tile("open disputes", number(now.openDisputes), "#/orders?disputed=true"),
+      tile("flagged accounts", number(now.flaggedUsers), "#/users?isFlagged=true"),
+      tile("open disputes", number(now.openDisputes), "#/orders?isDisputed=true"),
       tile("accounts", total(now.totals.users), "#/users"),
-      tile("calls in total", total(now.totals.sessions)),
+      tile("calls in total", total(now.totals.calls)),
       tile("orders", total(now.totals.orders), "#/orders"),
     ),
     h(
@@ -84,7 +84,7 @@ export async function overview() {
         table(
           "Revenue of 30 days",
           [
-            ["Currency", (row) => [row.currency.toUpperCase(), " ", row.live ? "" : badge("test")]],
+            ["Currency", (row) => [row.currency.toUpperCase(), " ", row.isLive ? "" : badge("test")]],
             ["Orders", (row) => number(row.orders)],
             ["Paid", (row) => money(row.amount, row.currency)],
             ["Refunded", (row) => money(row.amountRefunded, row.currency)],
@@ -113,7 +113,7 @@ export async function users(which) {
           ["Account", (row) => h("a", { href: `#/users/${row.id}` }, row.displayName ?? row.username ?? row.email)],
           ["E-mail", (row) => row.email],
           ["Status", standing],
-          ["Calls", (row) => number(row.totalSessions)],
+          ["Calls", (row) => number(row.totalCalls)],
           ["Registered", (row) => when(row.createdAt)],
         ],
         rows,
@@ -125,8 +125,8 @@ export async function users(which) {
     filters(
       "users",
       field("Begins with", h("input", { type: "search", name: "search", value: which.search, placeholder: "e-mail, username or id" })),
-      field("Banned", select({ name: "banned" }, yes, which.banned)),
-      field("Flagged", select({ name: "flagged" }, yes, which.flagged)),
+      field("Banned", select({ name: "isBanned" }, yes, which.isBanned)),
+      field("Flagged", select({ name: "isFlagged" }, yes, which.isFlagged)),
       field("Role", select({ name: "role" }, any(["student", "admin"]), which.role)),
     ),
     found,
@@ -159,7 +159,7 @@ export async function user(id, again) {
       fact("Username", found.username),
       fact("Level", found.englishLevel),
       fact("Country", found.country),
-      fact("Practised", `${number(found.totalPracticeMins)} minutes in ${number(found.totalSessions)} calls`),
+      fact("Practised", `${number(found.totalPracticeMinutes)} minutes in ${number(found.totalCalls)} calls`),
       fact("Last active", when(found.lastActiveAt)),
       fact("Registered", when(found.createdAt)),
       found.isBanned ? fact("Banned", [when(found.bannedAt), " by ", person(found.bannedBy), `: ${found.banReason}`]) : [],
@@ -181,7 +181,7 @@ export async function user(id, again) {
         ["Topic", (row) => row.topic ?? "none"],
         ["Seconds", (row) => number(row.durationSeconds ?? 0)],
       ],
-      found.sessions,
+      found.calls,
     ),
   ];
 }
@@ -260,7 +260,7 @@ function orderTable(rows, again) {
       ["By", (row) => person(row.userId)],
       ["Amount", (row) => money(row.amount, row.currency)],
       ["Refunded", (row) => (row.amountRefunded ? money(row.amountRefunded, row.currency) : "nothing")],
-      ["Status", (row) => [badge(row.status, PAID[row.status]), row.disputed ? badge("disputed", "bad") : null, row.inquiry ? badge("inquiry", "warn") : null, row.alerts.map((each) => badge(each, "bad"))]],
+      ["Status", (row) => [badge(row.status, PAID[row.status]), row.isDisputed ? badge("disputed", "bad") : null, row.isUnderInquiry ? badge("inquiry", "warn") : null, row.alerts.map((each) => badge(each, "bad"))]],
       ["", (row) => (row.status === "paid" && row.amountRefunded < row.amount ? h("button", { onclick: () => refund(row) }, "Refund") : null)],
     ],
     rows,
@@ -275,7 +275,7 @@ export async function orders(which, again) {
       "orders",
       field("Status", select({ name: "status" }, any(["pending", "processing", "paid", "failed", "expired", "refunded"]), which.status)),
       field("Provider", select({ name: "provider" }, any(["stripe", "razorpay"]), which.provider)),
-      field("Disputed", select({ name: "disputed" }, [["", "any"], ["true", "yes"], ["false", "no"]], which.disputed)),
+      field("Disputed", select({ name: "isDisputed" }, [["", "any"], ["true", "yes"], ["false", "no"]], which.isDisputed)),
     ),
     found,
   ];
@@ -289,11 +289,11 @@ export async function audit(which) {
         "Audit log",
         [
           ["No.", (row) => String(row.number)],
-          ["Time", (row) => when(row.at)],
+          ["Time", (row) => when(row.createdAt)],
           ["Actor", (row) => person(row.actorId)],
           ["Action", (row) => h("code", null, row.action)],
           ["Target", (row) => (row.targetId ? h("code", null, short(row.targetId)) : "")],
-          ["Detail", (row) => h("code", { class: "detail" }, JSON.stringify(row.detail))],
+          ["Detail", (row) => h("code", { class: "detail" }, JSON.stringify(row.details))],
         ],
         rows,
       ),

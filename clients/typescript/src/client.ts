@@ -109,7 +109,7 @@ export class Parlance {
 
   #keep(tokens: AuthTokens): Account {
     this.#accessToken = tokens.accessToken;
-    this.#expiresAt = Date.now() + tokens.expiresIn * 1000;
+    this.#expiresAt = Date.now() + tokens.expiresInSeconds * 1000;
     this.refreshToken = tokens.refreshToken;
     if (tokens.deviceProof !== undefined) {
       this.deviceProof = tokens.deviceProof;

@@ -52,13 +52,13 @@ async def test_devices_are_listed_and_ended_one_by_one(visit: Visit) -> None:
         return list(answer.json()["items"])
 
     listed = await devices(phone)
-    assert [(each["deviceId"], each["platform"], each["current"]) for each in listed] == [
+    assert [(each["deviceId"], each["platform"], each["isCurrent"]) for each in listed] == [
         ("phone", "ios", True),
         ("tablet", "android", False),
         ("laptop", "web", False),
     ]
-    assert listed[0]["signedInAt"] < listed[0]["lastUsedAt"] and listed[1]["signedInAt"] == listed[1]["lastUsedAt"]
-    assert [each["deviceId"] for each in await devices(tablet) if each["current"]] == ["tablet"]
+    assert listed[0]["loggedInAt"] < listed[0]["lastUsedAt"] and listed[1]["loggedInAt"] == listed[1]["lastUsedAt"]
+    assert [each["deviceId"] for each in await devices(tablet) if each["isCurrent"]] == ["tablet"]
 
     assert (await http.delete("/auth/devices/laptop", headers=bearer(phone["accessToken"]))).status_code == 204
     assert [each["deviceId"] for each in await devices(phone)] == ["phone", "tablet"]

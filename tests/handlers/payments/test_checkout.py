@@ -47,17 +47,17 @@ async def test_course_is_bought_by_the_webhook_alone(
         "currency": "inr",
         "status": "pending",
         "provider": "stripe",
-        "disputed": False,
+        "isDisputed": False,
         "paidAt": None,
         "createdAt": row["createdAt"],
     }
-    assert (await ada.http.get(f"/courses/{course}")).json()["enrolled"] is False
+    assert (await ada.http.get(f"/courses/{course}")).json()["isEnrolled"] is False
     assert (await post_webhook(api, completed(order))).json() == {"received": True}
     assert (await ada.http.get(f"/payments/orders/{order.id}")).json()["status"] == "pending"
     await run_jobs(services)
     row = (await ada.http.get(f"/payments/orders/{order.id}")).json()
     assert row["status"] == "paid" and row["paidAt"]
-    assert (await ada.http.get(f"/courses/{course}")).json()["enrolled"] is True
+    assert (await ada.http.get(f"/courses/{course}")).json()["isEnrolled"] is True
     assert problem(await buy(ada, course)) == (409, "already_enrolled")
     assert problem(await ada.http.post(f"/courses/{course}/enroll")) == (409, "already_enrolled")
 
@@ -66,7 +66,7 @@ async def test_open_order_is_returned_with_its_page(services: Container, ada: Le
     course = await add_course(services)
     first = await buy(ada, course)
     assert (await buy(ada, course)).json() == first.json()
-    assert (await ada.http.post(f"/courses/{course}/enroll")).json() == {"enrolled": False, **first.json()}
+    assert (await ada.http.post(f"/courses/{course}/enroll")).json() == {"isEnrolled": False, **first.json()}
     assert len(provider.purchases) == 1
 
 
@@ -74,9 +74,9 @@ async def test_only_published_priced_courses_are_sold(
     services: Container, ada: Learner, admin: Learner, make_learner: MakeLearner
 ) -> None:
     free, draft = await add_course(services, price=0), await add_course(services, published=False)
-    assert (await ada.http.post(f"/courses/{free}/enroll")).json() == {"enrolled": True}
+    assert (await ada.http.post(f"/courses/{free}/enroll")).json() == {"isEnrolled": True}
     assert problem(await ada.http.post(f"/courses/{free}/enroll")) == (409, "already_enrolled")
-    assert (await ada.http.get(f"/courses/{free}")).json()["enrolled"] is True
+    assert (await ada.http.get(f"/courses/{free}")).json()["isEnrolled"] is True
     bob = await make_learner(ready=False)
     assert problem(await buy(bob, free)) == (409, "course_is_free")
     for course in (draft, MISSING_ID):

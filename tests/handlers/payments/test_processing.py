@@ -117,7 +117,7 @@ async def test_payment_for_an_enrolled_course_raises_an_alert(services: Containe
     order = await read_order(services, await buy(ada, course))
     await deliver(services, completed(order, payment_status="unpaid"))
     await rows(services, "UPDATE courses SET price = 0 WHERE id = :c RETURNING id", c=course)
-    assert (await ada.http.post(f"/courses/{course}/enroll")).json() == {"enrolled": True}
+    assert (await ada.http.post(f"/courses/{course}/enroll")).json() == {"isEnrolled": True}
     await deliver(services, completed(order))
     assert (await state_of(services, order))["alerts"] == ["paid_twice"] and await is_enrolled(services, order)
     withdrawn = await add_course(services)
@@ -165,7 +165,7 @@ async def test_inquiry_can_be_refunded(services: Container, ada: Learner, admin:
     asked["is_charge_refundable"] = refundable
     await deliver(services, stripe_webhook("charge.dispute.created", asked))
     shown = {each["id"]: each for each in await read_all_pages(admin.http, "/admin/orders", limit=100)}[str(order.id)]
-    assert (shown["inquiry"], shown["disputed"], shown["alerts"]) == (True, False, ["inquiry"])
+    assert (shown["isUnderInquiry"], shown["isDisputed"], shown["alerts"]) == (True, False, ["inquiry"])
     answer = await admin.http.post(f"/admin/orders/{order.id}/refund", json={"amount": 100})
     if not refundable:
         assert problem(answer) == (409, "order_not_refundable")
@@ -173,7 +173,7 @@ async def test_inquiry_can_be_refunded(services: Container, ada: Learner, admin:
     assert answer.status_code == 201 and await is_enrolled(services, order)
     await deliver(services, disputed(order, kind="charge.dispute.updated"))
     shown = {each["id"]: each for each in await read_all_pages(admin.http, "/admin/orders", limit=100)}[str(order.id)]
-    assert (shown["inquiry"], shown["disputed"], shown["alerts"]) == (False, True, ["inquiry", "disputed"])
+    assert (shown["isUnderInquiry"], shown["isDisputed"], shown["alerts"]) == (False, True, ["inquiry", "disputed"])
     assert problem(await admin.http.post(f"/admin/orders/{order.id}/refund", json={})) == (409, "order_not_refundable")
 
 

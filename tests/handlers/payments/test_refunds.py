@@ -173,7 +173,7 @@ async def test_operators_see_orders_and_alerts(
     await deliver(services, disputed(order), completed(other, amount_total=1))
     shown = {each["id"]: each for each in await read_all_pages(admin.http, "/admin/orders", limit=100)}
     mine = shown[str(order.id)]
-    assert (mine["userId"], mine["alerts"], mine["disputed"]) == (ada.id, ["disputed"], True)
+    assert (mine["userId"], mine["alerts"], mine["isDisputed"]) == (ada.id, ["disputed"], True)
     assert mine["providerPaymentId"] == payment_of(order)
     assert (shown[str(other.id)]["status"], shown[str(other.id)]["alerts"]) == ("pending", ["amount_differs"])
     pending = await read_all_pages(admin.http, "/admin/orders", limit=100, status="pending")

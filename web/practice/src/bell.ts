@@ -47,7 +47,7 @@ export class Bell {
 
   async #read(query: { limit: number; cursor?: string }) {
     const page = value(await parlance.rest.GET("/notifications", { params: { query } }));
-    this.#count(page.unread);
+    this.#count(page.unreadCount);
     return page;
   }
 
@@ -87,21 +87,21 @@ export class Bell {
     };
     const row: HTMLLIElement = h(
       "li",
-      { class: notification.read ? "" : "unread", tabindex: "-1" },
+      { class: notification.isRead ? "" : "unread", tabindex: "-1" },
       h(
         "div",
         {},
-        h("p", {}, !notification.read && h("span", { class: "new" }, "New"), h("strong", {}, notification.title)),
+        h("p", {}, !notification.isRead && h("span", { class: "new" }, "New"), h("strong", {}, notification.title)),
         h("p", {}, notification.body),
         h("p", { class: "soft" }, when(notification.createdAt)),
-        h("div", { class: "row" }, this.#link(notification), !notification.read && h("button", { "aria-label": `Mark as read: ${notification.title}`, click: () => void mark() }, "Mark as read")),
+        h("div", { class: "row" }, this.#link(notification), !notification.isRead && h("button", { "aria-label": `Mark as read: ${notification.title}`, click: () => void mark() }, "Mark as read")),
       ),
     );
     return row;
   }
 
   async #mark(notification: Shown): Promise<Shown> {
-    if (notification.read) return notification;
+    if (notification.isRead) return notification;
     const path = { notificationId: notification.id };
     const changed = value(await parlance.rest.PATCH("/notifications/{notificationId}/read", { params: { path } }));
     await this.#read({ limit: 1 });
@@ -110,7 +110,7 @@ export class Bell {
 
   async #readAll(list: HTMLUListElement): Promise<void> {
     try {
-      this.#count(value(await parlance.rest.PATCH("/notifications/read-all")).unread);
+      this.#count(value(await parlance.rest.PATCH("/notifications/read-all")).unreadCount);
       this.show();
       say("All are read.");
     } catch (reason) {

@@ -16,7 +16,7 @@ const MAX_POLLS = 120;
 /** Enroll; return true if the course is open, false if the browser leaves for the checkout. */
 export async function enrol(courseId: string): Promise<boolean> {
   const answer = value(await parlance.rest.POST("/courses/{courseId}/enroll", { params: { path: { courseId } } }));
-  if (answer.enrolled || !answer.url || !answer.orderId) return true;
+  if (answer.isEnrolled || !answer.url || !answer.orderId) return true;
   localStorage.setItem(ORDER, JSON.stringify({ orderId: answer.orderId, courseId } satisfies Order));
   location.assign(answer.url);
   return false;

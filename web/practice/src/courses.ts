@@ -1,6 +1,6 @@
 /** The learner's courses, all courses, and one course with its lessons. */
 import { Refused, value } from "../../../clients/typescript/src/client.ts";
-import type { Course, Lesson, LessonProgress, TakenCourse } from "../../../clients/typescript/src/openapi.ts";
+import type { Course, Lesson, LessonProgress, CourseEnrollment } from "../../../clients/typescript/src/openapi.ts";
 import { enrol } from "./buying.ts";
 import { form, h, clearMessages, pages, say, show } from "./dom.ts";
 import { parlance } from "./session.ts";
@@ -26,7 +26,7 @@ function card(course: Course, ...more: Node[]): HTMLLIElement {
 }
 
 export function courses(): void {
-  const [mine] = pages<TakenCourse>({
+  const [mine] = pages<CourseEnrollment>({
     name: "My courses",
     kind: "cards",
     nothing: "You have no courses yet. Choose one below.",
@@ -41,7 +41,7 @@ export function courses(): void {
     nothing: "There are no courses yet.",
     more: "Show more courses",
     read: async (query) => value(await parlance.rest.GET("/courses", { params: { query } })),
-    row: (each) => card(each, h("p", { class: "soft" }, `${level(each)} · ${each.enrolled ? "yours" : price(each)}`)),
+    row: (each) => card(each, h("p", { class: "soft" }, `${level(each)} · ${each.isEnrolled ? "yours" : price(each)}`)),
     failed,
   });
   show("Courses", h("section", {}, h("h2", {}, "My courses"), mine), h("section", {}, h("h2", {}, "All courses"), all));
@@ -49,12 +49,12 @@ export function courses(): void {
 
 function row(lesson: Lesson, isOpen: boolean, progress: LessonProgress | undefined): HTMLLIElement {
   const facts = [
-    lesson.durationSecs && duration(lesson.durationSecs),
+    lesson.durationSeconds && duration(lesson.durationSeconds),
     lesson.isFree && !isOpen && "free to try",
-    progress?.completed ? "done" : progress?.watchSeconds ? `watched to ${duration(progress.watchSeconds)}` : "",
+    progress?.isCompleted ? "done" : progress?.watchSeconds ? `watched to ${duration(progress.watchSeconds)}` : "",
   ];
   const title = isOpen || lesson.isFree ? h("a", { href: `#/lessons/${lesson.id}` }, lesson.title) : h("span", {}, lesson.title);
-  return h("li", {}, h("div", {}, h("p", {}, title), h("p", { class: "soft" }, facts.filter(Boolean).join(" · "))), Boolean(progress?.completed) && h("span", { class: "done", "aria-hidden": "true" }, "✓"));
+  return h("li", {}, h("div", {}, h("p", {}, title), h("p", { class: "soft" }, facts.filter(Boolean).join(" · "))), Boolean(progress?.isCompleted) && h("span", { class: "done", "aria-hidden": "true" }, "✓"));
 }
 
 function isMine(reason: unknown): true {
@@ -97,18 +97,18 @@ async function read(courseId: string): Promise<() => void> {
         "div",
         { class: "card" },
         picture(found),
-        h("p", { class: "soft" }, `${level(found)} · ${found.enrolled ? "yours" : price(found)}`),
+        h("p", { class: "soft" }, `${level(found)} · ${found.isEnrolled ? "yours" : price(found)}`),
         h("p", { class: "text" }, found.description),
-        found.enrolled && progress(mine.completedLessons, mine.totalLessons),
-        found.enrolled && next && h("a", { class: "button primary", href: `#/lessons/${next.id}` }, `${mine.completedLessons || of(next.id)?.watchSeconds ? "Continue with" : "Begin with"} “${next.title}”`),
+        found.isEnrolled && progress(mine.completedLessons, mine.totalLessons),
+        found.isEnrolled && next && h("a", { class: "button primary", href: `#/lessons/${next.id}` }, `${mine.completedLessons || of(next.id)?.watchSeconds ? "Continue with" : "Begin with"} “${next.title}”`),
       ),
-      !found.enrolled && enrollment(found),
+      !found.isEnrolled && enrollment(found),
       h(
         "section",
         { class: "card" },
         h("h2", {}, "Lessons"),
         lessons.items.length
-          ? h("ol", { class: "rows" }, ...lessons.items.map((each) => row(each, found.enrolled, of(each.id))))
+          ? h("ol", { class: "rows" }, ...lessons.items.map((each) => row(each, found.isEnrolled, of(each.id))))
           : h("p", { class: "soft" }, "There are no lessons yet."),
       ),
     );

@@ -1,11 +1,11 @@
 /** The learner's calls and statistics. */
 import { value } from "../../../clients/typescript/src/client.ts";
-import type { Me, Session } from "../../../clients/typescript/src/openapi.ts";
+import type { Me, Call } from "../../../clients/typescript/src/openapi.ts";
 import { face, h, pages, say, show } from "./dom.ts";
 import { parlance } from "./session.ts";
 import { duration, sentence, when } from "./words.ts";
 
-function row(call: Session): HTMLLIElement {
+function row(call: Call): HTMLLIElement {
   const stars = call.myRating ? `${call.myRating} of 5 stars` : "";
   return h(
     "li",
@@ -18,11 +18,11 @@ function row(call: Session): HTMLLIElement {
 
 export function figures(me: Me): HTMLElement {
   const figure = (name: string, number: number) => h("div", {}, h("dt", {}, name), h("dd", {}, String(number)));
-  return h("dl", { class: "figures" }, figure("day streak", me.streakDays), figure("calls", me.totalSessions), figure("minutes", me.totalPracticeMins));
+  return h("dl", { class: "figures" }, figure("day streak", me.streakDays), figure("calls", me.totalCalls), figure("minutes", me.totalPracticeMinutes));
 }
 
 export function history(me: Me): void {
-  const [box] = pages<Session>({
+  const [box] = pages<Call>({
     name: "Calls, the latest first",
     kind: "rows",
     nothing: "No calls yet. Your first one is a tap away.",

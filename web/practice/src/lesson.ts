@@ -30,7 +30,7 @@ export async function lesson(lessonId: string): Promise<() => void> {
   }
   const progress = mine.items.find((each) => each.lessonId === lessonId);
   const next = lessons[lessons.findIndex(({ id }) => id === lessonId) + 1];
-  const opensNext = next && (course.enrolled || next.isFree);
+  const opensNext = next && (course.isEnrolled || next.isFree);
 
   return () => {
     const end = h("div", { class: "row", id: "end" });
@@ -49,8 +49,8 @@ export async function lesson(lessonId: string): Promise<() => void> {
         failed(reason);
       }
     };
-    finish(progress?.completed ?? false);
-    const [video, stop] = found.hasVideo ? watch(lessonId, found.title, progress, found.durationSecs, complete) : [];
+    finish(progress?.isCompleted ?? false);
+    const [video, stop] = found.isPlayable ? watch(lessonId, found.title, progress, found.durationSeconds, complete) : [];
     show(
       found.title,
       back,
@@ -58,7 +58,7 @@ export async function lesson(lessonId: string): Promise<() => void> {
         "div",
         { class: "card" },
         video,
-        !found.hasVideo && !found.description && h("p", { class: "soft" }, "This lesson has no video to play yet. Come back in a little while."),
+        !found.isPlayable && !found.description && h("p", { class: "soft" }, "This lesson has no video to play yet. Come back in a little while."),
         Boolean(found.description) && h("p", { class: "text" }, found.description),
         end,
       ),

@@ -61,7 +61,7 @@ export class Talk {
     this.#practice = practice;
     const { socket } = practice;
     socket.on("match_found", (match) => void this.#enter(match));
-    socket.on("searching", ({ estimated_wait_seconds: seconds }) => this.#estimate(seconds));
+    socket.on("searching", ({ estimatedWaitSeconds: seconds }) => this.#estimate(seconds));
     socket.on("search_expired", () => this.#giveUp("Nobody was free within five minutes. Try again, perhaps with any level."));
     socket.on("session_replaced", () => this.#giveUp("You have opened Parlance in too many windows, and this one was left out. Load the page again to use it here."));
     // A closed socket leaves the queue, so search again; Practice rejoins a call.
@@ -335,7 +335,7 @@ export class Talk {
     const report = form(
       [
         { name: "reason", label: "What was wrong?", choices: REASONS, value: "harassment" },
-        { name: "description", label: "Details (optional)", attributes: { maxlength: "1000" } },
+        { name: "description", label: "Details (optional)", attributes: { maxlength: "2000" } },
       ],
       "Report",
       ({ reason, description }) =>
