@@ -10,12 +10,18 @@ from textwrap import indent
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
+from contract.examples import NoExample, compose
 from contract.schemas import follow
 
 #: Origin of the samples; the page replaces it with the server's own.
 ORIGIN = "http://localhost:5503"
 _JSON, _FORM = "application/json", "multipart/form-data"
 _WIDTH = 88
+_CLIENT = f"""\
+import {{ ParlanceClient }} from "@parlance/client/rest";
+
+const client = new ParlanceClient({{ url: "{ORIGIN}", platform: "web", deviceId }});
+"""
 
 
 class Request(NamedTuple):
@@ -27,7 +33,7 @@ class Request(NamedTuple):
     query: dict[str, Any]
     headers: dict[str, str]
     is_secured: bool
-    #: Of the body, or nothing.
+    #: Of the body, or nothing. A form has one field, `file`.
     content_type: str
     body: Any
     returns_json: bool
@@ -63,7 +69,7 @@ def _example_request(path: str, method: str, item: dict[str, Any], document: dic
 
     def examples(place: str) -> dict[str, Any]:
         return {
-            each["name"]: example(each, document)
+            each["name"]: _argument(each, document)
             for each in parameters
             if each["in"] == place
             and (each.get("required") or (place == "header" and "example" in follow(each["schema"], document)))
@@ -75,43 +81,22 @@ def _example_request(path: str, method: str, item: dict[str, Any], document: dic
         path=examples("path"),
         query=examples("query"),
         headers={name: str(value) for name, value in examples("header").items()},
+        # An operation is public if its `security` is empty or has an empty requirement.
         is_secured=bool(operation.get("security")) and {} not in operation["security"],
         content_type=content_type,
-        body=example(content[content_type], document) if content else None,
+        body=content.get(_JSON, {}).get("example"),
         returns_json=any(_JSON in each.get("content", {}) for each in responses),
     )
 
 
-def example(holder: dict[str, Any], document: dict[str, Any]) -> Any:
-    """Return the example of a parameter, a body or a schema; where there is none, the least that the schema allows."""
-    holder = follow(holder, document)
-    if "examples" in holder:
-        return follow(next(iter(holder["examples"].values())), document)["value"]
-    for key in ("example", "default"):
-        if key in holder:
-            return holder[key]
-    if "schema" in holder:
-        return example(holder["schema"], document)
-    for key in ("enum", "x-extensible-enum"):
-        if key in holder:
-            return holder[key][0]
-    if parts := holder.get("allOf") or holder.get("oneOf") or holder.get("anyOf"):
-        return example(parts[0], document)
-    match holder.get("type"):
-        case "object":
-            required = holder.get("required", [])
-            return {
-                name: example(each, document)
-                for name, each in holder.get("properties", {}).items()
-                if name in required or (not required and not each.get("nullable"))
-            }
-        case "array":
-            return [example(holder["items"], document)]
-        case "integer" | "number":
-            return holder.get("minimum", 1)
-        case "boolean":
-            return True
-    return "..."
+def _argument(parameter: dict[str, Any], document: dict[str, Any]) -> Any:
+    """Return the example of a parameter, else its name in capitals."""
+    if "example" in parameter:
+        return parameter["example"]
+    try:
+        return compose(parameter["schema"], document)
+    except NoExample:
+        return parameter["name"].upper()
 
 
 def _curl(request: Request) -> str:
@@ -121,10 +106,7 @@ def _curl(request: Request) -> str:
         parts.append('--header "Authorization: Bearer $TOKEN"')
     parts += [f"--header {shlex.quote(f'{name}: {value}')}" for name, value in request.headers.items()]
     if request.content_type == _FORM:
-        parts += [
-            f"--form {name}=@{request.file}" if name == "file" else f"--form {name}={shlex.quote(str(value))}"
-            for name, value in request.body.items()
-        ]
+        parts.append(f"--form file=@{request.file}")
     elif request.content_type:
         parts.append(f"--header {shlex.quote(f'Content-Type: {request.content_type}')}")
         is_json = request.content_type == _JSON
@@ -145,11 +127,7 @@ def _typescript(request: Request) -> str:
         case "application/json":
             options.append(f"body: {_json(request.body)},")
         case "multipart/form-data":
-            fields = [
-                f"form.append({json.dumps(name)}, {'file' if name == 'file' else json.dumps(str(value))});"
-                for name, value in request.body.items()
-            ]
-            before = "\n".join(["const form = new FormData();", *fields, ""])
+            before = 'const form = new FormData();\nform.append("file", file);\n'
             options.append("body: form as never,")
         case content_type:
             options += [
@@ -159,7 +137,8 @@ def _typescript(request: Request) -> str:
             ]
     result = "{ data, error }" if request.returns_json else "{ error, response }"
     arguments = f", {{\n{indent(chr(10).join(options), '  ')}\n}}" if options else ""
-    return f"{before}const {result} = await client.rest.{request.method}({json.dumps(request.template)}{arguments});"
+    call = f"client.rest.{request.method}({json.dumps(request.template)}{arguments})"
+    return f"{_CLIENT}{before}const {result} = await {call};"
 
 
 def _python(request: Request) -> str:
@@ -176,8 +155,6 @@ def _python(request: Request) -> str:
             literal = pformat(request.body, width=_WIDTH, sort_dicts=False)
             arguments.append(f"json={indent(literal, ' ' * 5).lstrip()}")
         case "multipart/form-data":
-            if fields := {name: str(value) for name, value in request.body.items() if name != "file"}:
-                arguments.append(f"data={fields!r}")
             arguments.append(f'files={{"file": open("{request.file}", "rb")}}')
         case content_type:
             headers.append(f'"Content-Type": "{content_type}"')
@@ -199,13 +176,7 @@ def _dart(request: Request) -> str:
         case "application/json":
             arguments.append(f"data: {_json(request.body).replace('$', chr(92) + '$')}")
         case "multipart/form-data":
-            fields = [
-                f"'{name}': await MultipartFile.fromFile('{request.file}')"
-                if name == "file"
-                else f"'{name}': '{value}'"
-                for name, value in request.body.items()
-            ]
-            arguments.append(f"data: FormData.fromMap({{{', '.join(fields)}}})")
+            arguments.append(f"data: FormData.fromMap({{'file': await MultipartFile.fromFile('{request.file}')}})")
         case content_type:
             imports.insert(0, "import 'dart:io';")
             headers["Content-Type"] = content_type

@@ -140,7 +140,7 @@ class _Renderer(RendererHTML):
     html_inline = html_block
 
     def table_open(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
-        return '<div class="table" tabindex="0" role="region" aria-label="Table"><table>'
+        return '<div class="table" tabindex="0"><table>'
 
     def table_close(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
         return "</table></div>"

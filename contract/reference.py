@@ -62,7 +62,7 @@ def asyncapi(document: Document) -> Document:
             operation["action"] = action
             operation["description"] = _describe(operation)
             operation.get("reply", {}).pop("channel", None)
-            shown["operations"][f"{action}_{key.rpartition('.')[2]}"] = operation
+            shown["operations"][key] = operation
     return shown
 
 

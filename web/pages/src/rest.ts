@@ -1,6 +1,6 @@
 /** The page /docs: the viewer of openapi.yaml. */
 import { connectLogin } from "./login.ts";
-import { show } from "./viewer.ts";
+import { loadDocument, show } from "./viewer.ts";
 
 connectLogin();
-await show();
+show(await loadDocument());

@@ -6,12 +6,24 @@ interface Viewer {
 }
 declare const Scalar: { createApiReference(place: string, configuration: object): Viewer };
 
-/** Show a document in `#viewer`; requests that are tried out carry the token of `login`. */
-export async function show(settings: object = {}): Promise<void> {
-  const place = document.getElementById("viewer")!;
+/** A part of the page above the operations: the template `id`, named `label` in the list beside them. */
+export interface Part {
+  id: string;
+  label: string;
+}
+
+const place = document.getElementById("viewer")!;
+
+/** Load the document that the page shows. */
+export async function loadDocument<Content>(): Promise<Content> {
   const text = await (await fetch(place.dataset.document!)).text();
   // The samples' origin is that of a server on the reader's machine.
-  const content = JSON.parse(text.replaceAll(place.dataset.origin!, location.origin));
+  return JSON.parse(text.replaceAll(place.dataset.origin!, location.origin));
+}
+
+/** Show a document; requests that are tried carry the token of `login`. */
+export function show(content: object, parts: Part[] = []): void {
+  const views = parts.map(({ id, label }) => ({ component: "page-part", props: { template: id }, sidebar: { show: true, label } }));
   const configure = () => ({
     content,
     theme: "none",
@@ -35,8 +47,27 @@ export async function show(settings: object = {}): Promise<void> {
       preferredSecurityScheme: "bearer",
       securitySchemes: { bearer: { token: login.token ?? "" } },
     },
-    ...settings,
+    plugins: [() => ({ name: "parts", extensions: [], views: { "content.start": views } })],
   });
   const viewer = Scalar.createApiReference("#viewer", configure());
   login.addEventListener("change", () => viewer.updateConfiguration(configure()));
 }
+
+/** The content of a template, kept when the viewer draws its surroundings again. */
+class PagePart extends HTMLElement {
+  static readonly #contents = new Map<string, Node[]>();
+
+  connectedCallback(): void {
+    const id = this.getAttribute("template")!;
+    let nodes = PagePart.#contents.get(id);
+    if (nodes === undefined) {
+      nodes = [...document.querySelector<HTMLTemplateElement>(`template#${id}`)!.content.childNodes];
+      PagePart.#contents.set(id, nodes);
+      this.append(...nodes);
+      document.dispatchEvent(new CustomEvent("part", { detail: { id, element: this } }));
+    } else {
+      this.append(...nodes);
+    }
+  }
+}
+customElements.define("page-part", PagePart);
