@@ -38,7 +38,7 @@ def test_documents_for_the_viewer_change_nothing_else() -> None:
     before = deepcopy((REST, EVENTS))
     reference.openapi(REST)
     reference.asyncapi(EVENTS)
-    assert (REST, EVENTS) == before
+    assert before == (REST, EVENTS)
 
 
 def test_events_are_shown_as_a_client_sees_them() -> None:
