@@ -61,7 +61,7 @@ check-commits: env ## Check the subjects of the commits that main does not have 
 	done
 
 .PHONY: types
-types: env ## Write the Python and TypeScript types of both specs, and bundle the practice page.
+types: env ## Write the Python and TypeScript types of both specs, and bundle the pages.
 	$(BIN)/python -m contract.python_types
 	$(BIN)/python -m contract.typescript
 

