@@ -34,6 +34,7 @@ _BOUNDS = {
     "maxLength": True, "maximum": True, "maxItems": True, "maxProperties": True,
 }  # fmt: skip
 _TYPES = ("string", "integer", "number", "boolean", "object", "array", "null")
+_TYPE_NAMES = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
 
 
 class Comparison:
@@ -131,20 +132,23 @@ class Comparison:
     # --- asyncapi.yaml ---
 
     def _events(self) -> Iterator[Break]:
-        def named(document: Document) -> dict[tuple[str, str], Document]:
+        def named(document: Document) -> dict[tuple[str, str], tuple[str, Document]]:
             return {
-                (each["action"], schemas.follow(each["messages"][0], document)["name"]): each
-                for each in document["operations"].values()
+                (each["action"], schemas.follow(each["messages"][0], document)["name"]): (key, each)
+                for key, each in document["operations"].items()
             }
 
         after = named(self._new)
-        for (action, name), operation in named(self._old).items():
+        for (action, name), (key, operation) in named(self._old).items():
             way = SENT if action == "receive" else READ
             place = f"{name} ({way})"
             if (action, name) not in after:
                 yield Break(place, "the event is gone")
                 continue
-            now = after[action, name]
+            now_key, now = after[action, name]
+            # As for REST: before 0.2.0 the key was an import path.
+            if "." not in key and key != now_key:
+                yield Break(f"{place} operation", "is another")
             yield from self._message(place, operation, now, way)
             if "reply" in operation:
                 yield from self._message(f"{place} ack", operation["reply"], now["reply"], READ)
@@ -159,10 +163,10 @@ class Comparison:
     # --- Schemas ---
 
     def _both(self, old: Document, new: Document) -> tuple[Document, Document]:
-        return _resolve(old, self._old), _resolve(new, self._new)
+        return schemas.resolve(old, self._old), schemas.resolve(new, self._new)
 
     def _schema(self, place: str, old: Document, new: Document, way: str) -> Iterator[Break]:
-        references = old.get("$ref", ""), new.get("$ref", "")
+        references = _reference(old), _reference(new)
         if all(references):
             if (*references, way) in self._seen:
                 return
@@ -250,18 +254,20 @@ class Comparison:
             yield Break(place, "the rule of its text is another")
 
 
-def _resolve(node: Document, document: Document) -> Document:
-    """Follow a reference, also one in an `allOf` of its own, where it has a description or is nullable."""
-    node = schemas.follow(node, document)
-    match node.get("allOf"):
-        case [only]:
-            return {**_resolve(only, document), **{key: value for key, value in node.items() if key != "allOf"}}
-    return node
+def _reference(schema: Document) -> str:
+    """Return the reference that a schema is, but for what it describes; empty if it is no reference."""
+    match schema:
+        case {"$ref": str(reference)}:
+            return reference
+        case {"allOf": [{"$ref": str(reference)}], **rest} if rest.keys() <= {"description", "example"}:
+            return reference
+    return ""
 
 
 def _kinds(schema: Document) -> set[str]:
-    """Return the types that a schema accepts; none if it has no `type`."""
-    given = schema.get("type", [])
+    """Return the types that a schema accepts, by its values where it has no `type`; none if it has neither."""
+    values = [schema["const"]] if "const" in schema else schema.get("enum", [])
+    given = schema.get("type", [_TYPE_NAMES[type(value)] for value in values])
     kinds = {given} if isinstance(given, str) else set(given)
     return kinds | {"null"} if schema.get("nullable") else kinds
 

@@ -1,7 +1,7 @@
 """Events of asyncapi.yaml, bound to the functions that handle and emit them.
 
-A `receive` operation's key is the import path of `async def f(services, connection, body)` in `realtime/`; what it
-returns is added to the ack. A `send` operation `emit.<event>` is a function of `realtime/emit.py`.
+A client event is handled by `async def <event>(services, connection, body)` of the module that `x-handler` names; what
+it returns is added to the ack. A server event is written by the function of `realtime/emit.py` with its name.
 """
 
 from __future__ import annotations
@@ -42,25 +42,27 @@ class EventBindings:
         self.sends: dict[str, schemas.Validator] = {}
         self.acks: dict[str, schemas.Validator] = {}
         self.codes: dict[str, frozenset[str]] = {}
-        for key, operation in document["operations"].items():
+        for operation in document["operations"].values():
             message = _message(document, operation)
+            name = message["name"]
             validator = schemas.compiled(message["payload"], document)
             if operation["action"] == "send":
-                if key != f"emit.{message['name']}" or not callable(getattr(emit, message["name"], None)):
-                    raise ContractError(f"asyncapi.yaml names {key}, but realtime/emit.py has no function for it")
-                self.sends[message["name"]] = validator
+                if not callable(getattr(emit, name, None)):
+                    raise ContractError(f"asyncapi.yaml names {name}, but realtime/emit.py has no function for it")
+                self.sends[name] = validator
             else:
-                self.receives[message["name"]] = function_for(key), validator
-                self.normalizers[message["name"]] = text_fields.compile_normalizer(message["payload"], document)
-                self.codes[message["name"]] = COMMON_CODES.union(operation.get("x-codes", ()))
+                self.receives[name] = function_for(operation.get("x-handler", ""), name), validator
+                self.normalizers[name] = text_fields.compile_normalizer(message["payload"], document)
+                self.codes[name] = COMMON_CODES.union(operation.get("x-codes", ()))
                 ack = _message(document, operation["reply"])
-                self.acks[message["name"]] = schemas.compiled(ack["payload"], document)
-        self._refuse_unnamed(document["operations"])
+                self.acks[name] = schemas.compiled(ack["payload"], document)
+        self._refuse_unnamed()
 
-    def _refuse_unnamed(self, operations: dict[str, Any]) -> None:
+    def _refuse_unnamed(self) -> None:
         for name, function in inspect.getmembers(emit, inspect.isfunction):
             if function.__module__ == emit.__name__ and name not in self.sends:
                 raise ContractError(f"realtime.emit.{name} writes an event that asyncapi.yaml does not name")
+        bound = {function for function, _ in self.receives.values()}
         realtime = importlib.import_module("realtime")
         for info in pkgutil.iter_modules(realtime.__path__):
             if info.name in _NOT_EVENTS:
@@ -68,7 +70,7 @@ class EventBindings:
             module = importlib.import_module(f"realtime.{info.name}")
             for name, function in inspect.getmembers(module, inspect.iscoroutinefunction):
                 is_event = function.__module__ == module.__name__ and not name.startswith("_")
-                if is_event and f"{module.__name__}.{name}" not in operations:
+                if is_event and function not in bound:
                     raise ContractError(f"{module.__name__}.{name} takes events, but asyncapi.yaml does not name it")
 
 
@@ -77,12 +79,13 @@ def _message(document: dict[str, Any], holder: dict[str, Any]) -> dict[str, Any]
     return schemas.follow(holder["messages"][0], document)
 
 
-def function_for(key: str) -> Function:
-    module_name, _, name = key.rpartition(".")
+def function_for(module_name: str, name: str) -> Function:
+    """Return the function of an event that clients send; raise ContractError where the module has none."""
+    path = f"{module_name}.{name}"
     try:
         function: Function = getattr(importlib.import_module(module_name), name)
     except (ImportError, AttributeError, ValueError) as error:
-        raise ContractError(f"asyncapi.yaml names {key}, but there is no such function ({error})") from None
+        raise ContractError(f"asyncapi.yaml names {path}, but there is no such function ({error})") from None
     if not inspect.iscoroutinefunction(function) or [*inspect.signature(function).parameters] != _PARAMETERS:
-        raise ContractError(f"{key} should be `async def {name}(services, connection, body)`")
+        raise ContractError(f"{path} should be `async def {name}(services, connection, body)`")
     return function

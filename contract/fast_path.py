@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 #: Parameters, and schemas of parameters, with other keys are left to Connexion.
 _PARAMETER_KEYS = {"name", "in", "required", "description", "example", "schema"}
-_SCHEMA_KEYS = {"type", "enum", "pattern", "minLength", "maxLength", "minimum", "maximum", "default"}
+_SCHEMA_KEYS = {"type", "enum", "format", "pattern", "minLength", "maxLength", "minimum", "maximum", "default"}
 _ANNOTATIONS = {"title", "description", "example", "x-may-grow"}
 _TEMPLATE = re.compile(r"\{([^}]+)\}")
 _NO_SEGMENTS: tuple[str, ...] = ()

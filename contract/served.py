@@ -13,15 +13,15 @@ from collections.abc import Callable, Iterator
 from copy import deepcopy
 from typing import Any, NamedTuple
 
-from contract import schemas
+from contract import examples, schemas
 from contract.operations import METHODS
 
 Document = dict[str, Any]
 Convert = Callable[[Document], Document]
 
 _SCHEMAS = "#/components/schemas/"
-#: Connexion's keys, whose values are import paths.
-_SERVER_WORDS = {"x-openapi-router-controller", "x-bearerInfoFunc"}
+#: Keys whose values are import paths: Connexion's, and the one of events.
+_SERVER_WORDS = {"x-openapi-router-controller", "x-bearerInfoFunc", "x-handler"}
 #: Keys below which keys are names, and those below which stands data.
 _NAMES, _DATA = ("properties",), ("example", "examples", "default", "enum", "const", "x-extensible-enum")
 
@@ -35,8 +35,9 @@ class _Part(NamedTuple):
 
 
 def openapi(document: Document) -> Document:
-    """Return openapi.yaml as clients are to read it."""
+    """Return openapi.yaml as clients are to read it, with an example of each JSON body and answer."""
     served = deepcopy(document)
+    examples.add_examples(served)
     components = served.get("components", {})
     sent = [_Part(components, each, names=True) for each in ("parameters", "requestBodies") if each in components]
     read = [_Part(components, each, names=True) for each in ("responses", "headers") if each in components]
@@ -61,6 +62,7 @@ def asyncapi(document: Document) -> Document:
     sent: list[_Part] = []
     read: list[_Part] = []
     for operation in served["operations"].values():
+        _drop_server_words(operation)
         for holder, ours in ((operation, operation["action"] == "send"), (operation.get("reply", {}), True)):
             for message in holder.get("messages", ()):
                 (read if ours else sent).append(_Part(schemas.follow(message, served), "payload"))
@@ -139,7 +141,14 @@ def _opened(schema: Document) -> Document:
     if schema.get("x-may-grow") is True and "enum" in schema:
         known = [value for value in schema["enum"] if value is not None]
         rest = {key: value for key, value in schema.items() if key not in ("enum", "x-may-grow")}
-        # Viewers and generators that know nothing of the extension show the description.
-        described = f"{rest.get('description', '')} Known values: {', '.join(f'`{each}`' for each in known)}.".strip()
-        schema = {"type": "string", **rest, "description": described, "x-extensible-enum": known}
+        schema = {"type": "string", **rest, "description": _with_values(rest.get("description", ""), known)}
+        schema["x-extensible-enum"] = known
     return schema
+
+
+def _with_values(description: str, known: list[str]) -> str:
+    """Name the known values, where the description does not: viewers and generators may not know the extension."""
+    description, names = description.strip(), [f"`{each}`" for each in known]
+    if all(name in description for name in names):
+        return description
+    return f"{description} Known values: {', '.join(names)}.".strip()

@@ -21,7 +21,7 @@ def _unchanged(instance: Any) -> Any:
 
 
 def _compile(schema: dict[str, Any], document: dict[str, Any]) -> Normalizer | None:
-    schema = schemas.follow(schema, document)
+    schema = schemas.resolve(schema, document)
     if "x-text" in schema:
         kind = texts.Kind(schema["x-text"])
         return lambda instance: texts.normalize(instance, kind) if isinstance(instance, str) else instance

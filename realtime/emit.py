@@ -21,7 +21,7 @@ class Event(NamedTuple, Generic[Payload]):
 
 
 def searching(estimated_wait_seconds: int) -> Event[events.Searching]:
-    return Event("searching", {"estimated_wait_seconds": estimated_wait_seconds})
+    return Event("searching", {"estimatedWaitSeconds": estimated_wait_seconds})
 
 
 def match_found(match: Match, partner: Partner, ice_servers: list[events.IceServer]) -> Event[events.MatchFound]:
@@ -42,7 +42,7 @@ def match_found(match: Match, partner: Partner, ice_servers: list[events.IceServ
     )
 
 
-def partner_cancelled() -> Event[events.Nothing]:
+def partner_cancelled() -> Event[events.NoPayload]:
     return Event("partner_cancelled", {})
 
 
@@ -51,20 +51,20 @@ def peer_joined(role: Role, user_id: str) -> Event[events.PeerJoined]:
     return Event("peer_joined", {"role": role, "userId": user_id})
 
 
-def webrtc_offer(sdp: str) -> Event[events.Description]:
+def webrtc_offer(sdp: str) -> Event[events.RemoteDescription]:
     """`seq` is set where the signal is relayed, as for the other two."""
     return Event("webrtc_offer", {"sdp": sdp, "seq": 0})
 
 
-def webrtc_answer(sdp: str) -> Event[events.Description]:
+def webrtc_answer(sdp: str) -> Event[events.RemoteDescription]:
     return Event("webrtc_answer", {"sdp": sdp, "seq": 0})
 
 
-def webrtc_ice(candidate: events.Candidate) -> Event[events.CandidateMessage]:
+def webrtc_ice(candidate: events.IceCandidate | None) -> Event[events.RemoteCandidate]:
     return Event("webrtc_ice", {"candidate": candidate, "seq": 0})
 
 
-def search_expired() -> Event[events.Nothing]:
+def search_expired() -> Event[events.NoPayload]:
     return Event("search_expired", {})
 
 
@@ -72,11 +72,11 @@ def peer_reconnecting(grace_seconds: int) -> Event[events.PeerReconnecting]:
     return Event("peer_reconnecting", {"graceSeconds": grace_seconds})
 
 
-def peer_reconnected() -> Event[events.Nothing]:
+def peer_reconnected() -> Event[events.NoPayload]:
     return Event("peer_reconnected", {})
 
 
-def session_replaced() -> Event[events.Nothing]:
+def session_replaced() -> Event[events.NoPayload]:
     return Event("session_replaced", {})
 
 
@@ -96,7 +96,7 @@ def notification(message: NotificationMessage) -> Event[events.Notification]:
     )
 
 
-def resync() -> Event[events.Nothing]:
+def resync() -> Event[events.NoPayload]:
     return Event("resync", {})
 
 
@@ -104,5 +104,5 @@ def peer_left(reason: LeaveReason) -> Event[events.PeerLeft]:
     return Event("peer_left", {"reason": reason})
 
 
-def error(code: events.ErrorCode, message: str) -> Event[events.Error]:
+def error(code: events.ErrorCode, message: str) -> Event[events.EventError]:
     return Event("error", {"code": code, "message": message})

@@ -20,10 +20,10 @@ async def find_partner(services: Container, connection: SocketConnection, body: 
 
 
 async def app_state(services: Container, connection: SocketConnection, body: events.AppState) -> None:
-    services.matchmaking.set_app_state(connection.socket_id, background=body["background"])
+    services.matchmaking.set_app_state(connection.socket_id, background=body["isBackground"])
 
 
-async def cancel_search(services: Container, connection: SocketConnection, body: events.Nothing) -> None:
+async def cancel_search(services: Container, connection: SocketConnection, body: events.NoPayload) -> None:
     await emit_outcome(
         services, connection.emit_to, await services.matchmaking.cancel_search(connection.user_id, connection.socket_id)
     )

@@ -38,15 +38,15 @@ async def join_room(services: Container, connection: SocketConnection, body: eve
         await emit_if_reachable(connection.emit_to, joined.peer_socket_id, event, room_id=body["roomId"])
 
 
-async def webrtc_offer(services: Container, connection: SocketConnection, body: events.SendDescription) -> None:
+async def webrtc_offer(services: Container, connection: SocketConnection, body: events.LocalDescription) -> None:
     await _relay(services, connection, body["roomId"], emit.webrtc_offer(body["sdp"]))
 
 
-async def webrtc_answer(services: Container, connection: SocketConnection, body: events.SendDescription) -> None:
+async def webrtc_answer(services: Container, connection: SocketConnection, body: events.LocalDescription) -> None:
     await _relay(services, connection, body["roomId"], emit.webrtc_answer(body["sdp"]))
 
 
-async def webrtc_ice(services: Container, connection: SocketConnection, body: events.SendCandidate) -> None:
+async def webrtc_ice(services: Container, connection: SocketConnection, body: events.LocalCandidate) -> None:
     await _relay(services, connection, body["roomId"], emit.webrtc_ice(body["candidate"]))
 
 
@@ -60,11 +60,11 @@ async def _relay(services: Container, connection: SocketConnection, room_id: str
             raise
 
 
-async def end_call(services: Container, connection: SocketConnection, body: events.RoomRef) -> None:
+async def end_call(services: Container, connection: SocketConnection, body: events.RoomReference) -> None:
     outcome = await services.signaling.end_call(connection.user_id, connection.socket_id, body["roomId"])
     await emit_outcome(services, connection.emit_to, outcome)
 
 
-async def refresh_ice(services: Container, connection: SocketConnection, body: events.RoomRef) -> IceServers:
+async def refresh_ice(services: Container, connection: SocketConnection, body: events.RoomReference) -> IceServers:
     services.signaling.check_room(connection.socket_id, body["roomId"])
     return {"iceServers": services.turn.ice_servers(connection.user_id)}

@@ -2,61 +2,70 @@
 
 from typing import Literal, NotRequired, TypeAlias, TypedDict
 
-Id: TypeAlias = str
+RoomId: TypeAlias = str
+
+
+SessionId: TypeAlias = str
+
+
+UserId: TypeAlias = str
+
+
+NotificationId: TypeAlias = str
 
 
 Topic: TypeAlias = str
 
 
-Level: TypeAlias = Literal["all", "beginner", "intermediate", "advanced"]
+Level: TypeAlias = Literal["beginner", "intermediate", "advanced"]
+
+
+CallLevel: TypeAlias = Literal["all", "beginner", "intermediate", "advanced"]
 
 
 Sdp: TypeAlias = str
 
 
-class Candidate1(TypedDict):
+class IceCandidate(TypedDict):
     candidate: str
     sdpMid: NotRequired[str | None]
     sdpMLineIndex: NotRequired[int | None]
     usernameFragment: NotRequired[str | None]
 
 
-Candidate: TypeAlias = Candidate1 | None
-
-
-class Nothing(TypedDict):
+class NoPayload(TypedDict):
     pass
 
 
 class FindPartner(TypedDict):
-    level: NotRequired[Level]
+    level: NotRequired[CallLevel]
     topic: NotRequired[Topic]
 
 
-class RoomRef(TypedDict):
-    roomId: Id
+class RoomReference(TypedDict):
+    roomId: RoomId
 
 
-Seq: TypeAlias = int
+SequenceNumber: TypeAlias = int
 
 
 class AppState(TypedDict):
-    background: bool
+    isBackground: bool
 
 
 class JoinRoom(TypedDict):
-    roomId: Id
-    after: NotRequired[Seq]
+    roomId: RoomId
+    after: NotRequired[SequenceNumber]
 
 
-class SendDescription(TypedDict):
-    roomId: Id
+class LocalDescription(TypedDict):
+    roomId: RoomId
     sdp: Sdp
 
 
-class SendCandidate(TypedDict):
-    roomId: Id
-    candidate: Candidate
+class LocalCandidate(TypedDict):
+    roomId: RoomId
+    candidate: IceCandidate | None
 
 
 ErrorCode: TypeAlias = Literal[
@@ -76,37 +85,32 @@ ErrorCode: TypeAlias = Literal[
 ]
 
 
-class Error(TypedDict):
+class EventError(TypedDict):
     code: ErrorCode
     message: str
 
 
-class Ack1(TypedDict):
+class AckSuccess(TypedDict):
     ok: Literal[True]
 
 
-class Ack2(TypedDict):
+class AckFailure(TypedDict):
     ok: Literal[False]
-    error: Error
+    error: EventError
 
 
-Ack: TypeAlias = Ack1 | Ack2
-
-
-class IceAck2(TypedDict):
-    ok: Literal[False]
-    error: Error
+Ack: TypeAlias = AckSuccess | AckFailure
 
 
 class Searching(TypedDict):
-    estimated_wait_seconds: int
+    estimatedWaitSeconds: int
 
 
 class Partner(TypedDict):
-    userId: Id
+    userId: UserId
     displayName: str
     avatarUrl: str | None
-    level: Literal["beginner", "intermediate", "advanced"]
+    level: Level
 
 
 class IceServer(TypedDict):
@@ -116,35 +120,43 @@ class IceServer(TypedDict):
 
 
 class MatchFound(TypedDict):
-    roomId: Id
-    sessionId: Id
+    roomId: RoomId
+    sessionId: SessionId
     partner: Partner
     topic: str | None
     iceServers: list[IceServer]
 
 
+PeerRole: TypeAlias = Literal["caller", "receiver"]
+
+
 class PeerJoined(TypedDict):
-    role: Literal["caller", "receiver"]
-    userId: Id
+    role: PeerRole
+    userId: UserId
 
 
-class Description(TypedDict):
+class RemoteDescription(TypedDict):
     sdp: Sdp
-    seq: Seq
+    seq: SequenceNumber
 
 
-class CandidateMessage(TypedDict):
-    candidate: Candidate
-    seq: Seq
+class RemoteCandidate(TypedDict):
+    candidate: IceCandidate | None
+    seq: SequenceNumber
 
 
 class PeerReconnecting(TypedDict):
     graceSeconds: int
 
 
+NotificationType: TypeAlias = Literal[
+    "match_found", "payment_success", "payment_failed", "system", "achievement", "admin_alert"
+]
+
+
 class Notification(TypedDict):
-    id: Id
-    type: Literal["match_found", "payment_success", "payment_failed", "system", "achievement", "admin_alert"]
+    id: NotificationId
+    type: NotificationType
     title: str
     body: str
     data: dict[str, str] | None
@@ -153,13 +165,16 @@ class Notification(TypedDict):
     readAt: None
 
 
+PeerLeftReason: TypeAlias = Literal["ended", "disconnected", "timeout", "banned"]
+
+
 class PeerLeft(TypedDict):
-    reason: Literal["ended", "disconnected", "timeout", "banned"]
+    reason: PeerLeftReason
 
 
-class IceAck1(TypedDict):
+class IceAckSuccess(TypedDict):
     ok: Literal[True]
     iceServers: list[IceServer]
 
 
-IceAck: TypeAlias = IceAck1 | IceAck2
+IceAck: TypeAlias = IceAckSuccess | AckFailure

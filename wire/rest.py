@@ -5,13 +5,46 @@ from typing import Literal, NotRequired, TypeAlias, TypedDict
 Id: TypeAlias = str
 
 
-NullableId: TypeAlias = str | None
+UserId: TypeAlias = str
+
+
+CallId: TypeAlias = str
+
+
+RoomId: TypeAlias = str
+
+
+ReportId: TypeAlias = str
+
+
+OrderId: TypeAlias = str
+
+
+RefundId: TypeAlias = str
+
+
+DisputeId: TypeAlias = str
+
+
+NotificationId: TypeAlias = str
+
+
+CourseId: TypeAlias = str
+
+
+LessonId: TypeAlias = str
+
+
+AttachmentId: TypeAlias = str
 
 
 Time: TypeAlias = str
 
 
 NullableTime: TypeAlias = str | None
+
+
+NextCursor: TypeAlias = str | None
 
 
 ErrorCode: TypeAlias = Literal[
@@ -97,13 +130,25 @@ Platform: TypeAlias = Literal["ios", "android", "web"]
 Email: TypeAlias = str
 
 
+AccountEmail: TypeAlias = str
+
+
+IsVerified: TypeAlias = bool
+
+
 Password: TypeAlias = str
 
 
 DeviceId: TypeAlias = str
 
 
+DeviceProof: TypeAlias = str
+
+
 EmailToken: TypeAlias = str
+
+
+RefreshToken: TypeAlias = str
 
 
 class RegisterRequest(TypedDict):
@@ -118,11 +163,11 @@ class LoginRequest(TypedDict):
     password: Password
     deviceId: DeviceId
     platform: Platform
-    deviceProof: NotRequired[str]
+    deviceProof: NotRequired[DeviceProof]
 
 
 class RefreshRequest(TypedDict):
-    refreshToken: NotRequired[str]
+    refreshToken: NotRequired[RefreshToken]
 
 
 class ForgotPasswordRequest(TypedDict):
@@ -147,10 +192,10 @@ class Device(TypedDict):
 
 
 class Account(TypedDict):
-    id: Id
-    email: str
+    id: UserId
+    email: AccountEmail
     role: Role
-    isVerified: bool
+    isVerified: IsVerified
 
 
 Level: TypeAlias = Literal["beginner", "intermediate", "advanced"]
@@ -159,43 +204,67 @@ Level: TypeAlias = Literal["beginner", "intermediate", "advanced"]
 LearningGoal: TypeAlias = Literal["fluency", "business", "travel", "exam"]
 
 
-class Me(TypedDict):
-    id: Id
-    email: str
-    role: Role
-    isVerified: bool
-    username: str | None
-    displayName: str | None
-    avatarUrl: str | None
-    bio: str | None
-    nativeLanguage: str | None
-    englishLevel: Level | None
-    learningGoal: LearningGoal | None
-    country: str | None
-    timezone: str | None
-    totalPracticeMinutes: int
-    totalCalls: int
-    streakDays: int
-    lastCallAt: NullableTime | None
-    lastActiveAt: NullableTime | None
-    createdAt: Time
+Username: TypeAlias = str
 
 
 DisplayName: TypeAlias = str | None
 
 
+AvatarUrl: TypeAlias = str | None
+
+
 Bio: TypeAlias = str | None
 
 
+NativeLanguage: TypeAlias = str | None
+
+
+Country: TypeAlias = str | None
+
+
+Timezone: TypeAlias = str | None
+
+
+TotalPracticeMinutes: TypeAlias = int
+
+
+TotalCalls: TypeAlias = int
+
+
+StreakDays: TypeAlias = int
+
+
+class Me(TypedDict):
+    id: UserId
+    email: AccountEmail
+    role: Role
+    isVerified: IsVerified
+    username: Username | None
+    displayName: DisplayName | None
+    avatarUrl: AvatarUrl | None
+    bio: Bio | None
+    nativeLanguage: NativeLanguage | None
+    englishLevel: Level | None
+    learningGoal: LearningGoal | None
+    country: Country | None
+    timezone: Timezone | None
+    totalPracticeMinutes: TotalPracticeMinutes
+    totalCalls: TotalCalls
+    streakDays: StreakDays
+    lastCallAt: NullableTime | None
+    lastActiveAt: NullableTime | None
+    createdAt: Time
+
+
 class MeUpdate(TypedDict):
-    username: NotRequired[str]
+    username: NotRequired[Username]
     displayName: NotRequired[DisplayName | None]
     bio: NotRequired[Bio | None]
-    nativeLanguage: NotRequired[str | None]
+    nativeLanguage: NotRequired[NativeLanguage | None]
     englishLevel: NotRequired[Level | None]
     learningGoal: NotRequired[LearningGoal | None]
-    country: NotRequired[str | None]
-    timezone: NotRequired[str | None]
+    country: NotRequired[Country | None]
+    timezone: NotRequired[Timezone | None]
 
 
 class DeleteMeRequest(TypedDict):
@@ -211,58 +280,54 @@ class Avatar(TypedDict):
 
 
 class PublicProfile(TypedDict):
-    id: Id
-    username: str | None
-    displayName: str | None
-    avatarUrl: str | None
-    bio: str | None
-    nativeLanguage: str | None
+    id: UserId
+    username: Username | None
+    displayName: DisplayName | None
+    avatarUrl: AvatarUrl | None
+    bio: Bio | None
+    nativeLanguage: NativeLanguage | None
     englishLevel: Level | None
     learningGoal: LearningGoal | None
-    country: str | None
-    totalPracticeMinutes: int
-    totalCalls: int
-    streakDays: int
+    country: Country | None
+    totalPracticeMinutes: TotalPracticeMinutes
+    totalCalls: TotalCalls
+    streakDays: StreakDays
 
 
 class Block(TypedDict):
-    userId: Id
-    username: str | None
-    displayName: str | None
-    avatarUrl: str | None
+    userId: UserId
+    username: Username | None
+    displayName: DisplayName | None
+    avatarUrl: AvatarUrl | None
     blockedAt: Time
 
 
 class BlockPage(TypedDict):
     items: list[Block]
-    nextCursor: str | None
+    nextCursor: NextCursor | None
 
 
 DisputeStatus: TypeAlias = Literal["open", "won", "lost"]
 
 
 class ExportedLogin(TypedDict):
-    deviceId: str
+    deviceId: DeviceId
     platform: Platform
     createdAt: Time
     expiresAt: Time
     revokedAt: NullableTime | None
 
 
-class ExportedRating(TypedDict):
-    sessionId: Id
-    ratedId: Id
-    stars: int
-    createdAt: Time
-
-
 class ExportedBlock(TypedDict):
-    userId: Id
+    userId: UserId
     blockedAt: Time
 
 
+Stars: TypeAlias = int
+
+
 class Rating(TypedDict):
-    stars: int
+    stars: Stars
 
 
 ReportReason: TypeAlias = Literal["harassment", "spam", "inappropriate", "hate_speech", "other"]
@@ -275,43 +340,43 @@ Comment: TypeAlias = str
 
 
 class ReportRequest(TypedDict):
-    reportedId: Id
-    sessionId: NotRequired[Id]
+    reportedId: UserId
+    sessionId: NotRequired[CallId]
     reason: ReportReason
     description: NotRequired[Comment]
 
 
 class Report(TypedDict):
-    id: Id
-    reportedId: Id
-    sessionId: NullableId | None
+    id: ReportId
+    reportedId: UserId
+    sessionId: CallId | None
     reason: ReportReason
-    description: str | None
+    description: Comment | None
     status: ReportStatus
     createdAt: Time
 
 
 class ReportPage(TypedDict):
     items: list[Report]
-    nextCursor: str | None
+    nextCursor: NextCursor | None
 
 
 class AdminReport(TypedDict):
-    id: Id
-    reporterId: Id
-    reportedId: Id
-    sessionId: NullableId | None
+    id: ReportId
+    reporterId: UserId
+    reportedId: UserId
+    sessionId: CallId | None
     reason: ReportReason
-    description: str | None
+    description: Comment | None
     status: ReportStatus
-    adminNote: str | None
+    adminNote: Comment | None
     actionedAt: NullableTime | None
     createdAt: Time
 
 
 class AdminReportPage(TypedDict):
     items: list[AdminReport]
-    nextCursor: str | None
+    nextCursor: NextCursor | None
 
 
 class ReportReview(TypedDict):
@@ -366,24 +431,24 @@ class AdminDay(TypedDict):
 
 
 class AdminUser(TypedDict):
-    id: Id
-    email: str
-    username: str | None
-    displayName: str | None
-    avatarUrl: str | None
+    id: UserId
+    email: AccountEmail
+    username: Username | None
+    displayName: DisplayName | None
+    avatarUrl: AvatarUrl | None
     role: Role
-    isVerified: bool
+    isVerified: IsVerified
     isBanned: bool
     flaggedAt: NullableTime | None
-    totalPracticeMinutes: int
-    totalCalls: int
+    totalPracticeMinutes: TotalPracticeMinutes
+    totalCalls: TotalCalls
     lastActiveAt: NullableTime | None
     createdAt: Time
 
 
 class AdminUserPage(TypedDict):
     items: list[AdminUser]
-    nextCursor: str | None
+    nextCursor: NextCursor | None
 
 
 AuditAction: TypeAlias = str
@@ -392,25 +457,25 @@ AuditAction: TypeAlias = str
 class AuditEntry(TypedDict):
     number: int
     createdAt: Time
-    actorId: str | None
+    actorId: UserId | None
     action: AuditAction
-    targetId: NullableId | None
+    targetId: Id | None
     details: dict[str, object]
     hash: str
 
 
 class AuditEntryPage(TypedDict):
     items: list[AuditEntry]
-    nextCursor: str | None
+    nextCursor: NextCursor | None
 
 
 CallLevel: TypeAlias = Literal["all", "beginner", "intermediate", "advanced"]
 
 
 class Partner(TypedDict):
-    userId: Id
+    userId: UserId
     displayName: str
-    avatarUrl: str | None
+    avatarUrl: AvatarUrl | None
     level: Level | None
 
 
@@ -424,12 +489,15 @@ Currency: TypeAlias = str
 
 
 class CheckoutRequest(TypedDict):
-    courseId: Id
+    courseId: CourseId
+
+
+CheckoutUrl: TypeAlias = str
 
 
 class Checkout(TypedDict):
-    orderId: Id
-    url: str
+    orderId: OrderId
+    url: CheckoutUrl
 
 
 OrderStatus: TypeAlias = Literal["pending", "processing", "paid", "failed", "expired", "refunded"]
@@ -438,10 +506,13 @@ OrderStatus: TypeAlias = Literal["pending", "processing", "paid", "failed", "exp
 PaymentProvider: TypeAlias = Literal["stripe", "razorpay"]
 
 
+ReceiptId: TypeAlias = str
+
+
 class Order(TypedDict):
-    id: Id
-    receiptId: str
-    courseId: Id
+    id: OrderId
+    receiptId: ReceiptId
+    courseId: CourseId
     courseTitle: str
     amount: Money
     amountRefunded: Money
@@ -455,7 +526,7 @@ class Order(TypedDict):
 
 class OrderPage(TypedDict):
     items: list[Order]
-    nextCursor: str | None
+    nextCursor: NextCursor | None
 
 
 class PushDevice(TypedDict):
@@ -481,7 +552,7 @@ class UnreadCount(TypedDict):
 
 
 class ExportedPushDevice(TypedDict):
-    deviceId: str
+    deviceId: DeviceId
     platform: Platform
     updatedAt: Time
 
@@ -514,37 +585,6 @@ class WebhookReceipt(TypedDict):
     received: Literal[True]
 
 
-class Course(TypedDict):
-    id: Id
-    title: str
-    slug: str
-    description: str
-    thumbnailUrl: str | None
-    price: Money
-    currency: Currency
-    level: Level
-    isPublished: bool
-    isEnrolled: bool
-    createdAt: Time
-
-
-class CoursePage(TypedDict):
-    items: list[Course]
-    nextCursor: str | None
-
-
-class EnrollmentResponse(TypedDict):
-    isEnrolled: bool
-    orderId: NotRequired[Id]
-    url: NotRequired[str]
-
-
-class ExportedEnrollment(TypedDict):
-    courseId: Id
-    orderId: NullableId | None
-    enrolledAt: Time
-
-
 CourseTitle: TypeAlias = str
 
 
@@ -557,6 +597,43 @@ Slug: TypeAlias = str
 Price: TypeAlias = int
 
 
+IsPublished: TypeAlias = bool
+
+
+ThumbnailUrl: TypeAlias = str | None
+
+
+class Course(TypedDict):
+    id: CourseId
+    title: CourseTitle
+    slug: Slug
+    description: CourseText
+    thumbnailUrl: ThumbnailUrl | None
+    price: Price
+    currency: Currency
+    level: Level
+    isPublished: IsPublished
+    isEnrolled: bool
+    createdAt: Time
+
+
+class CoursePage(TypedDict):
+    items: list[Course]
+    nextCursor: NextCursor | None
+
+
+class EnrollmentResponse(TypedDict):
+    isEnrolled: bool
+    orderId: NotRequired[OrderId]
+    url: NotRequired[CheckoutUrl]
+
+
+class ExportedEnrollment(TypedDict):
+    courseId: CourseId
+    orderId: OrderId | None
+    enrolledAt: Time
+
+
 class CourseDraft(TypedDict):
     title: CourseTitle
     slug: NotRequired[Slug]
@@ -564,7 +641,7 @@ class CourseDraft(TypedDict):
     price: Price
     currency: NotRequired[Currency]
     level: Level
-    isPublished: NotRequired[bool]
+    isPublished: NotRequired[IsPublished]
 
 
 class CourseUpdate(TypedDict):
@@ -574,7 +651,7 @@ class CourseUpdate(TypedDict):
     price: NotRequired[Price]
     currency: NotRequired[Currency]
     level: NotRequired[Level]
-    isPublished: NotRequired[bool]
+    isPublished: NotRequired[IsPublished]
 
 
 class ThumbnailUpload(TypedDict):
@@ -585,20 +662,29 @@ class Thumbnail(TypedDict):
     thumbnailUrl: str
 
 
+LessonTitle: TypeAlias = str
+
+
+LessonText: TypeAlias = str
+
+
+IsFree: TypeAlias = bool
+
+
 class LessonDraft(TypedDict):
-    title: CourseTitle
-    description: NotRequired[CourseText]
-    isFree: NotRequired[bool]
+    title: LessonTitle
+    description: NotRequired[LessonText]
+    isFree: NotRequired[IsFree]
 
 
 class LessonUpdate(TypedDict):
-    title: NotRequired[CourseTitle]
-    description: NotRequired[CourseText]
-    isFree: NotRequired[bool]
+    title: NotRequired[LessonTitle]
+    description: NotRequired[LessonText]
+    isFree: NotRequired[IsFree]
 
 
 class LessonOrder(TypedDict):
-    lessonIds: list[Id]
+    lessonIds: list[LessonId]
 
 
 VideoStatus: TypeAlias = Literal["none", "processing", "ready", "failed"]
@@ -609,30 +695,36 @@ class LessonPosition(TypedDict):
 
 
 class LessonProgress(TypedDict):
-    lessonId: Id
+    lessonId: LessonId
     watchSeconds: int
     isCompleted: bool
     completedAt: NullableTime | None
 
 
+TotalLessons: TypeAlias = int
+
+
+CompletedLessons: TypeAlias = int
+
+
 class CourseProgress(TypedDict):
-    courseId: Id
-    totalLessons: int
-    completedLessons: int
-    resumeLessonId: NullableId | None
+    courseId: CourseId
+    totalLessons: TotalLessons
+    completedLessons: CompletedLessons
+    resumeLessonId: LessonId | None
     items: list[LessonProgress]
 
 
 class CourseEnrollment(TypedDict):
     course: Course
     enrolledAt: Time
-    totalLessons: int
-    completedLessons: int
+    totalLessons: TotalLessons
+    completedLessons: CompletedLessons
 
 
 class CourseEnrollmentPage(TypedDict):
     items: list[CourseEnrollment]
-    nextCursor: str | None
+    nextCursor: NextCursor | None
 
 
 FileName: TypeAlias = str
@@ -643,7 +735,7 @@ class AttachmentUpload(TypedDict):
 
 
 class Attachment(TypedDict):
-    id: Id
+    id: AttachmentId
     name: FileName
     contentType: str
     size: int
@@ -685,14 +777,14 @@ class AuthTokens(TypedDict):
     accessToken: str
     tokenType: Literal["Bearer"]
     expiresInSeconds: int
-    refreshToken: NotRequired[str]
-    deviceProof: NotRequired[str]
+    refreshToken: NotRequired[RefreshToken]
+    deviceProof: NotRequired[DeviceProof]
     user: Account
 
 
 class ExportedDispute(TypedDict):
-    id: Id
-    orderId: Id
+    id: DisputeId
+    orderId: OrderId
     amount: Money
     currency: Currency
     status: DisputeStatus
@@ -701,8 +793,8 @@ class ExportedDispute(TypedDict):
 
 
 class ExportedCall(TypedDict):
-    id: Id
-    partnerId: Id
+    id: CallId
+    partnerId: UserId
     topic: str | None
     level: CallLevel
     startedAt: Time
@@ -711,18 +803,25 @@ class ExportedCall(TypedDict):
     durationSeconds: int | None
 
 
+class ExportedRating(TypedDict):
+    sessionId: CallId
+    ratedId: UserId
+    stars: Stars
+    createdAt: Time
+
+
 class AdminRevenue(TypedDict):
     currency: Currency
     isLive: bool
     orders: int
-    amount: Money
+    amount: int
     refunds: int
-    amountRefunded: Money
+    amountRefunded: int
 
 
 class Call(TypedDict):
-    id: Id
-    roomId: Id
+    id: CallId
+    roomId: RoomId
     partner: Partner
     topic: str | None
     level: CallLevel
@@ -731,16 +830,16 @@ class Call(TypedDict):
     endedAt: NullableTime | None
     durationSeconds: int | None
     endedBy: CallEnd | None
-    myRating: int | None
+    myRating: Stars | None
 
 
 class CallPage(TypedDict):
     items: list[Call]
-    nextCursor: str | None
+    nextCursor: NextCursor | None
 
 
 class Notification(TypedDict):
-    id: Id
+    id: NotificationId
     type: NotificationType
     title: str
     body: str
@@ -752,15 +851,15 @@ class Notification(TypedDict):
 
 class NotificationPage(TypedDict):
     items: list[Notification]
-    nextCursor: str | None
+    nextCursor: NextCursor | None
     unreadCount: int
 
 
 class AdminOrder(TypedDict):
-    id: Id
-    receiptId: str
-    userId: Id
-    courseId: Id
+    id: OrderId
+    receiptId: ReceiptId
+    userId: UserId
+    courseId: CourseId
     courseTitle: str
     amount: Money
     amountRefunded: Money
@@ -777,26 +876,26 @@ class AdminOrder(TypedDict):
 
 class AdminOrderPage(TypedDict):
     items: list[AdminOrder]
-    nextCursor: str | None
+    nextCursor: NextCursor | None
 
 
 class Refund(TypedDict):
-    id: Id
-    orderId: Id
+    id: RefundId
+    orderId: OrderId
     amount: Money
     currency: Currency
     status: RefundStatus
-    reason: str | None
+    reason: RefundReason | None
     createdAt: Time
 
 
 class Lesson(TypedDict):
-    id: Id
-    courseId: Id
-    title: str
-    description: str
+    id: LessonId
+    courseId: CourseId
+    title: LessonTitle
+    description: LessonText
     orderIndex: int
-    isFree: bool
+    isFree: IsFree
     isPlayable: bool
     durationSeconds: int | None
     videoStatus: VideoStatus | None
@@ -847,30 +946,30 @@ class AdminStats(TypedDict):
 
 
 class AdminUserDetail(TypedDict):
-    id: Id
-    email: str
-    username: str | None
-    displayName: str | None
-    avatarUrl: str | None
+    id: UserId
+    email: AccountEmail
+    username: Username | None
+    displayName: DisplayName | None
+    avatarUrl: AvatarUrl | None
     role: Role
-    isVerified: bool
+    isVerified: IsVerified
     isBanned: bool
     flaggedAt: NullableTime | None
-    totalPracticeMinutes: int
-    totalCalls: int
+    totalPracticeMinutes: TotalPracticeMinutes
+    totalCalls: TotalCalls
     lastActiveAt: NullableTime | None
     createdAt: Time
-    bio: str | None
-    nativeLanguage: str | None
+    bio: Bio | None
+    nativeLanguage: NativeLanguage | None
     englishLevel: Level | None
     learningGoal: LearningGoal | None
-    country: str | None
-    timezone: str | None
-    streakDays: int
+    country: Country | None
+    timezone: Timezone | None
+    streakDays: StreakDays
     lastCallAt: NullableTime | None
     banReason: str | None
     bannedAt: NullableTime | None
-    bannedBy: NullableId | None
+    bannedBy: UserId | None
     deletedAt: NullableTime | None
     calls: list[Call]
     reportsAbout: list[AdminReport]

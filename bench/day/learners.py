@@ -279,7 +279,7 @@ class Visit:
             search["topic"] = random.choice(TOPICS)
         in_background = random.random() < IN_BACKGROUND
         if in_background:
-            await self._send("app_state", {"background": True})
+            await self._send("app_state", {"isBackground": True})
         began = time.perf_counter()
         self._counts["searches"] += 1
         code = await self._send("find_partner", search)
@@ -290,7 +290,7 @@ class Visit:
             return False
         if in_background:
             await asyncio.sleep(random.uniform(0.2, 1))
-            await self._send("app_state", {"background": False})
+            await self._send("app_state", {"isBackground": False})
         if await self._talk(found["roomId"]):
             await self._afterwards(found)
             return True

@@ -13,7 +13,7 @@ from services.calls.room_state import Role
 from wire import events
 
 #: Relayed fields of an offer, an answer or a candidate.
-SignalPayload = events.Description | events.CandidateMessage
+SignalPayload = events.RemoteDescription | events.RemoteCandidate
 #: Signals that a participant keeps for a peer that reconnects: more than a socket may send within the grace.
 MAX_RECORDED_SIGNALS, MAX_RECORDED_BYTES = 512, 512 * 1024
 #: `seq` starts at a multiple of this with each join of a room, so that it rises from one web process to the next.

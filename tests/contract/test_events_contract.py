@@ -33,7 +33,7 @@ from settings import Settings
 from testing.calls import LocalBus
 from testing.ports import free_port
 from testing.time_limits import limit
-from wire.events import Candidate, ErrorCode, Notification
+from wire.events import ErrorCode, IceCandidate, Notification
 
 Document = dict[str, Any]
 
@@ -51,24 +51,28 @@ def document() -> Document:
 def test_operations_and_functions_match(document: Document) -> None:
     bound = EventBindings(document)
     operations = document["operations"]
-    assert {key for key, operation in operations.items() if operation["action"] == "receive"} == {
-        f"{function.__module__}.{function.__name__}" for function, _ in bound.receives.values()
+    handlers = {name: f"{function.__module__}.{function.__name__}" for name, (function, _) in bound.receives.items()}
+    assert handlers == {
+        operation["title"]: f"{operation['x-handler']}.{operation['title']}"
+        for operation in operations.values()
+        if operation["action"] == "receive"
     }
-    assert {key for key, operation in operations.items() if operation["action"] == "send"} == {
-        f"emit.{name}" for name in bound.sends
-    }
+    assert {each["title"] for each in operations.values() if each["action"] == "send"} == set(bound.sends)
     assert set(bound.acks) == set(bound.receives)
 
 
-@pytest.mark.parametrize(
-    "key",
-    ["realtime.matchmaking.find_friend", "realtime.lobby.find_partner", "find_partner", "", "sys.no", "os.path.no"],
-)
-def test_operation_without_a_function_fails_by_name(document: Document, key: str) -> None:
-    document["operations"][key] = document["operations"].pop("realtime.matchmaking.find_partner")
+@pytest.mark.parametrize("module", ["realtime.signaling", "realtime.lobby", "matchmaking", "", "sys", "os.path"])
+def test_operation_without_a_function_fails_by_name(document: Document, module: str) -> None:
+    document["operations"]["findPartner"]["x-handler"] = module
     with pytest.raises(ContractError) as refused:
         EventBindings(document)
-    assert f"asyncapi.yaml names {key}," in str(refused.value)
+    assert f"asyncapi.yaml names {module}.find_partner," in str(refused.value)
+
+
+def test_operation_without_a_module_fails_by_name(document: Document) -> None:
+    del document["operations"]["findPartner"]["x-handler"]
+    with pytest.raises(ContractError, match=r"asyncapi\.yaml names \.find_partner,"):
+        EventBindings(document)
 
 
 async def takes_too_little(services: Container, connection: SocketConnection) -> None:
@@ -84,44 +88,39 @@ NOT_A_FUNCTION = 42
 
 @pytest.mark.parametrize("function", ["takes_too_little", "waits_for_nothing", "NOT_A_FUNCTION"])
 def test_operation_with_an_unsuitable_function_fails_by_name(document: Document, function: str) -> None:
-    key = f"{__name__}.{function}"
-    document["operations"][key] = document["operations"].pop("realtime.matchmaking.find_partner")
+    document["operations"]["findPartner"]["x-handler"] = __name__
+    document["components"]["messages"]["find_partner"]["name"] = function
     with pytest.raises(ContractError) as refused:
         EventBindings(document)
-    assert str(refused.value).startswith(f"{key} should be ")
+    assert str(refused.value).startswith(f"{__name__}.{function} should be ")
 
 
 def test_function_without_an_operation_fails_by_name(document: Document) -> None:
     keys = [key for key, operation in document["operations"].items() if operation["action"] == "receive"]
     for key in keys:
         lacking = {**document, "operations": {k: v for k, v in document["operations"].items() if k != key}}
+        operation = document["operations"][key]
         with pytest.raises(ContractError) as refused:
             EventBindings(lacking)
-        assert str(refused.value).startswith(f"{key} takes events")
+        assert str(refused.value).startswith(f"{operation['x-handler']}.{operation['title']} takes events")
 
 
 def test_sent_event_without_a_function_fails_by_name(document: Document) -> None:
     document["components"]["messages"]["applause"] = {"name": "applause", "payload": {"type": "object"}}
     document["channels"]["root"]["messages"]["applause"] = {"$ref": "#/components/messages/applause"}
-    document["operations"]["emit.applause"] = {
-        **document["operations"]["emit.searching"],
+    document["operations"]["onApplause"] = {
+        **document["operations"]["onSearching"],
         "messages": [{"$ref": "#/channels/root/messages/applause"}],
     }
     with pytest.raises(ContractError) as refused:
         EventBindings(document)
-    assert "names emit.applause," in str(refused.value)
-
-
-def test_sent_event_named_unlike_its_function_fails_by_name(document: Document) -> None:
-    document["operations"]["emit.search"] = document["operations"].pop("emit.searching")
-    with pytest.raises(ContractError) as refused:
-        EventBindings(document)
-    assert "names emit.search," in str(refused.value)
+    assert "names applause," in str(refused.value)
 
 
 def test_emit_function_without_an_event_fails_by_name(document: Document) -> None:
     for name in EventBindings(document).sends:
-        lacking = {**document, "operations": {k: v for k, v in document["operations"].items() if k != f"emit.{name}"}}
+        left = {key: each for key, each in document["operations"].items() if each["title"] != name}
+        lacking = {**document, "operations": left}
         with pytest.raises(ContractError) as refused:
             EventBindings(lacking)
         assert str(refused.value).startswith(f"realtime.emit.{name} ")
@@ -175,7 +174,7 @@ def test_client_payloads_refuse_unknown_fields(document: Document) -> None:
         room = {"roomId": IDS[0]} if "lacks 'roomId'" in (validate({}) or "") else {}
         described = {**room, "sdp": "v=0"} if "'sdp'" in (validate(room) or "") else room
         whole = {**described, "candidate": None} if "'candidate'" in (validate(described) or "") else described
-        state = {"background": True} if "'background'" in (validate({}) or "") else {}
+        state = {"isBackground": True} if "'isBackground'" in (validate({}) or "") else {}
         assert validate({**whole, **state}) is None and validate({**whole, **state, "unknown": 1}), name
 
 
@@ -206,7 +205,7 @@ def what_is_sent(settings: Settings) -> list[Event[Any]]:
             {"id": IDS[0], "type": kind.value, "title": "Hello", "body": "There.", "data": data, "created_at": at}
         )
 
-    candidates: list[Candidate] = [
+    candidates: list[IceCandidate] = [
         {"candidate": "", "sdpMid": None, "sdpMLineIndex": None, "usernameFragment": None},
         {"candidate": "candidate:1", "sdpMid": "0", "sdpMLineIndex": 0, "usernameFragment": "x"},
     ]
@@ -317,4 +316,4 @@ async def test_production_does_not_validate_sent_events(settings: Settings) -> N
     async with talking_to(OddServices(settings.model_copy(update={"app_env": "production"}))) as client:
         client.on("*", lambda name, payload: received.append((name, payload)))
         assert await client.call("find_partner", {}, timeout=limit(15)) == {"ok": True}
-    assert received == [("searching", {"estimated_wait_seconds": -1})]
+    assert received == [("searching", {"estimatedWaitSeconds": -1})]

@@ -36,7 +36,7 @@ def test_each_tag_belongs_to_one_feature() -> None:
 
 def test_each_event_belongs_to_one_feature() -> None:
     """A relayed event, such as `webrtc_offer`, is received and emitted under one name."""
-    assert_named_once("EVENTS", {key.rpartition(".")[2] for key in read_spec("asyncapi.yaml")["operations"]})
+    assert_named_once("EVENTS", {each["title"] for each in read_spec("asyncapi.yaml")["operations"].values()})
 
 
 def test_each_model_belongs_to_one_feature() -> None:

@@ -48,20 +48,41 @@ components:
         application/problem+json:
           schema: {$ref: "#/components/schemas/Problem"}
   schemas:
-    Problem: {type: object, properties: {code: {type: string}}}
+    Problem:
+      type: object
+      description: What went wrong.
+      properties: {code: {type: string, enum: [full], description: For programs.}}
     User:
       type: object
+      description: A user.
       additionalProperties: false
       properties:
-        name: {type: string, nullable: true, pattern: "^[A-Z]", example: Grace}
-        bornAt: {type: string, format: date-time, example: "1815-12-10T00:00:00Z"}
+        name: {type: string, nullable: true, pattern: "^[A-Z]", description: The first name., example: Grace}
+        bornAt: {type: string, format: date-time, description: The birthday., example: "1815-12-10T00:00:00Z"}
         example: {$ref: "#/components/schemas/Address"}
-    Address: {type: object, additionalProperties: false, properties: {city: {type: string}}}
+        email: {allOf: [{$ref: "#/components/schemas/Email"}], nullable: true, example: ada@bücher.example}
+        keys: {type: array, maxItems: 9, description: Keys., items: {$ref: "#/components/schemas/Key"}}
+    Email: {type: string, format: email, description: Where mail is sent., example: ada@example.com}
+    Key: {type: string, format: uuid, description: A key., example: 7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0}
+    Address:
+      type: object
+      description: Where the user lives.
+      additionalProperties: false
+      properties: {city: {type: string, description: The city., example: London}}
 """)
 
 ASYNCAPI = lint.load("""
 asyncapi: 3.0.0
-info: {title: Sample, version: "1"}
+info:
+  title: Sample
+  version: "1"
+  x-sequences:
+    - title: A visit
+      participants: [Ada, Server]
+      steps:
+        - {from: Ada, to: Server, event: connect}
+        - {from: Ada, to: Server, event: join, note: The blue one.}
+        - {from: Server, to: Ada, event: joined}
 channels:
   root:
     address: /
@@ -70,48 +91,74 @@ channels:
       joined: {$ref: "#/components/messages/joined"}
       ack: {$ref: "#/components/messages/ack"}
 operations:
-  realtime.rooms.join:
+  join:
     action: receive
+    x-handler: realtime.rooms
     channel: {$ref: "#/channels/root"}
     summary: Enter a room
+    description: Others are informed.
     x-codes: [full]
     messages: [{$ref: "#/channels/root/messages/join"}]
     reply:
       channel: {$ref: "#/channels/root"}
       messages: [{$ref: "#/channels/root/messages/ack"}]
-  emit.joined:
+  onJoined:
     action: send
     channel: {$ref: "#/channels/root"}
     summary: A user entered
+    description: Greet them.
     messages: [{$ref: "#/channels/root/messages/joined"}]
 components:
   messages:
-    join: {name: join, payload: {$ref: "#/components/schemas/Join"}, examples: [{payload: {room: blue}}]}
-    joined: {name: joined, payload: {$ref: "#/components/schemas/Joined"}}
-    ack: {name: ack, payload: {$ref: "#/components/schemas/Ack"}}
+    join:
+      name: join
+      description: The room.
+      payload: {$ref: "#/components/schemas/Join"}
+      examples: [{payload: {room: blue}}]
+    joined:
+      name: joined
+      description: The room.
+      payload: {$ref: "#/components/schemas/Joined"}
+      examples: [{payload: {room: blue}}]
+    ack:
+      name: ack
+      description: The answer.
+      payload: {$ref: "#/components/schemas/Ack"}
+      examples: [{payload: {ok: true}}]
   schemas:
     Join:
       type: object
       additionalProperties: false
       properties:
-        room: {type: string, examples: [red]}
-        role:
+        room: {type: string, description: The room's name., examples: [red]}
+        desk:
+          description: Where.
           oneOf:
             - type: "null"
-            - type: object
-              additionalProperties: false
-              properties: {row: {type: integer, minimum: 0, maximum: 9}}
-    Joined: {type: object, properties: {room: {type: string}}}
-    Ack: {type: object, properties: {ok: {type: boolean}, code: {$ref: "#/components/schemas/ErrorCode"}}}
-    ErrorCode: {type: string, enum: [full]}
+            - $ref: "#/components/schemas/Place"
+    Place:
+      type: object
+      additionalProperties: false
+      properties: {row: {type: integer, minimum: 0, maximum: 9, description: From the front.}}
+    Joined: {type: object, properties: {room: {type: string, description: The room's name.}}}
+    Ack:
+      type: object
+      properties:
+        ok: {type: boolean, description: Whether it worked.}
+        code: {$ref: "#/components/schemas/ErrorCode"}
+    ErrorCode: {type: string, enum: [full], description: Why not.}
 """)
 
 ABSENT = object()
 SAME = ""
 POST = "paths | /users | post"
-JOIN = "operations | realtime.rooms.join"
-NAME = "components | schemas | User | properties | name"
+JOIN = "operations | join"
+USER = "components | schemas | User"
+NAME = f"{USER} | properties | name"
 ROOM = "components | schemas | Join | properties | room"
+ACK = "components | schemas | Ack | properties"
+VISIT = "info | x-sequences | 0"
+STEP = f"{VISIT} | steps | 1"
 
 
 def changed(document: lint.Document, place: str, value: Any) -> lint.Document:
@@ -197,6 +244,24 @@ def test_samples_are_clean() -> None:
         ("components | schemas | User | properties | bornAt | example", "10 December 1815", SAME, "does not fit"),
         (f"{POST} | requestBody | content | application/json | example", {"nmae": "Ada"}, SAME, "does not fit"),
         ("components | parameters | limit | example", 200, SAME, "does not fit"),
+        (f"{USER} | properties | email | example", "ada", SAME, "is no email"),
+        ("components | schemas | Key | example", "1", SAME, "is no uuid"),
+        (f"{NAME} | description", ABSENT, NAME, "needs a description"),
+        (f"{USER} | description", ABSENT, USER, "needs a description"),
+        ("components | schemas | Email | description", "", "components | schemas | Email", "needs a description"),
+        (f"{USER} | properties | keys | maxItems", ABSENT, f"{USER} | properties | keys", "needs `maxItems`"),
+        (
+            "components | schemas | Problem | properties | code",
+            {"type": "string", "description": "For programs."},
+            "components | responses | Problem | content | application/problem+json",
+            "needs an example: code",
+        ),
+        (
+            "components | schemas | Problem | required",
+            ["code", "title"],
+            "components | responses | Problem | content | application/problem+json",
+            "do not fit together: the body lacks 'title'",
+        ),
         (
             "components | parameters | limit | schema",
             {"type": "integer", "minimum": 1},
@@ -207,6 +272,13 @@ def test_samples_are_clean() -> None:
 )
 def test_openapi_rule(place: str, value: Any, where: str, what: str) -> None:
     assert_refused(lint.openapi_problems(changed(OPENAPI, place, value)), where or place, what)
+
+
+def test_lists_and_nullable_references_may_stand_out() -> None:
+    """A list without a limit has a reason, and null is an example of a nullable reference."""
+    unlimited = changed(OPENAPI, f"{USER} | properties | keys | maxItems", ABSENT)
+    assert not lint.openapi_problems(changed(unlimited, f"{USER} | properties | keys | x-unbounded", "All are read."))
+    assert not lint.openapi_problems(changed(OPENAPI, f"{USER} | properties | email | example", None))
 
 
 def test_operation_id_names_one_operation() -> None:
@@ -229,29 +301,53 @@ def test_reference_to_itself_is_a_problem() -> None:
     ("place", "value", "where", "what"),
     [
         ("channels | root | address", "/calls", "channels", "one channel"),
-        (f"{JOIN} | summary", ABSENT, SAME, "in one line"),
+        (f"{JOIN} | summary", ABSENT, SAME, "has a summary"),
+        (f"{JOIN} | description", ABSENT, SAME, "has a description"),
+        (f"{JOIN} | x-handler", ABSENT, SAME, "names its module"),
+        (f"{JOIN} | x-handler", "realtime.rooms.join", SAME, "names its module"),
+        (f"{JOIN} | x-handler", "services.rooms", SAME, "names its module"),
+        ("operations | onJoined | x-handler", "realtime.rooms", SAME, "nothing else"),
         (f"{JOIN} | reply", ABSENT, SAME, "acknowledged"),
         (f"{JOIN} | reply | messages", [], f"{JOIN} | reply", "acknowledged"),
         (f"{JOIN} | messages | 0 | $ref", "#/channels/root/messages/lost", f"{JOIN} | messages | 0", "leads nowhere"),
         (f"{JOIN} | x-rate-limit", [{"limit": 30}], f"{JOIN} | x-rate-limit | 0", "is a list of"),
         (f"{JOIN} | x-codes", ABSENT, SAME, "lists the codes"),
         (f"{JOIN} | x-codes | 0", "closed", SAME, "one of ErrorCode"),
-        ("operations | emit.joined | x-codes", [], SAME, "and nothing else"),
-        ("operations | emit.joined | reply", {}, SAME, "do not acknowledge"),
-        (
-            "components | messages | joined | name",
-            "enter",
-            "operations | emit.joined | messages",
-            "the event's, joined",
-        ),
+        ("operations | onJoined | x-codes", [], SAME, "and nothing else"),
+        ("operations | onJoined | reply", {}, SAME, "do not acknowledge"),
+        (f"{JOIN} | messages", [{"$ref": "#/channels/root/messages/join"}] * 2, SAME, "has one message"),
         ("components | messages | joined | payload", {"type": "object"}, SAME, "into components.schemas"),
         ("components | schemas | Join | additionalProperties", ABSENT, "components | schemas | Join", "input object"),
         (
-            "components | schemas | Join | properties | role | oneOf | 1 | additionalProperties",
+            "components | schemas | Place | additionalProperties",
             {"type": "integer", "minimum": 0, "maximum": 9},
-            "components | schemas | Join | properties | role | oneOf | 1",
+            "components | schemas | Place",
             "input object",
         ),
+        ("components | messages | joined | description", ABSENT, SAME, "has a description"),
+        ("components | messages | joined | examples", ABSENT, SAME, "has an example"),
+        ("components | messages | joined | examples", [{"name": "empty"}], SAME, "has an example"),
+        (
+            "components | schemas | Join | properties | desk | oneOf | 0",
+            {"type": "object", "additionalProperties": False, "properties": {}},
+            SAME,
+            "belongs in components.schemas",
+        ),
+        (ROOM, {"description": "Its colour.", "enum": ["red", "blue"]}, SAME, "belongs in components.schemas"),
+        (f"{ROOM} | description", ABSENT, ROOM, "is described"),
+        ("components | schemas | ErrorCode | description", ABSENT, f"{ACK} | code", "is described"),
+        (f"{ACK} | open", {"type": "boolean", "description": "Whether it is open."}, SAME, "`is` and an adjective"),
+        (f"{ACK} | waitSecs", {"type": "integer", "description": "How long."}, SAME, "in full"),
+        (f"{ACK} | wait_seconds", {"type": "integer", "description": "How long."}, SAME, "in full"),
+        (f"{ACK} | wait", {"type": "integer", "description": "Seconds until then."}, SAME, "in full"),
+        (f"{VISIT} | title", ABSENT, VISIT, "a sequence has a title"),
+        (f"{VISIT} | participants", ["Ada"], VISIT, "with Server among them"),
+        (f"{VISIT} | steps", [], VISIT, "and steps"),
+        (f"{STEP} | event", "joined", STEP, "joined is no event that Ada sends"),
+        (f"{STEP} | event", ABSENT, STEP, "None is no event that Ada sends"),
+        (f"{STEP} | to", "Ben", STEP, "are participants"),
+        (f"{STEP} | to", "Ada", STEP, "between a client and Server"),
+        (f"{STEP} | by", "Ada", STEP, "from, to, event and note"),
         ("components | schemas | Spare", {"type": "string"}, SAME, "nothing uses it"),
         (
             "components | messages | join | examples | 0 | payload",
@@ -266,18 +362,18 @@ def test_asyncapi_rule(place: str, value: Any, where: str, what: str) -> None:
     assert_refused(lint.asyncapi_problems(changed(ASYNCAPI, place, value)), where or place, what)
 
 
-@pytest.mark.parametrize("key", ["rooms.join", "realtime.join", "emit.join", "realtime.rooms.Join"])
-def test_receive_operation_is_named_by_its_function(key: str) -> None:
+@pytest.mark.parametrize("key", ["Join", "onJoin", "realtime.rooms.join"])
+def test_operation_of_a_client_event_is_named_by_it(key: str) -> None:
     document = deepcopy(ASYNCAPI)
-    document["operations"][key] = document["operations"].pop("realtime.rooms.join")
-    assert ("operations", key) in dict(lint.asyncapi_problems(document))
+    document["operations"][key] = document["operations"].pop("join")
+    assert_refused(lint.asyncapi_problems(document), f"operations | {key}", "the key of join should be join")
 
 
-@pytest.mark.parametrize("key", ["joined", "realtime.rooms.joined", "emit.rooms.joined"])
-def test_send_operation_is_named_by_its_event(key: str) -> None:
+@pytest.mark.parametrize("key", ["joined", "OnJoined", "emit.joined"])
+def test_operation_of_a_server_event_is_named_by_it(key: str) -> None:
     document = deepcopy(ASYNCAPI)
-    document["operations"][key] = document["operations"].pop("emit.joined")
-    assert ("operations", key) in dict(lint.asyncapi_problems(document))
+    document["operations"][key] = document["operations"].pop("onJoined")
+    assert_refused(lint.asyncapi_problems(document), f"operations | {key}", "the key of joined should be onJoined")
 
 
 def test_command_prints_one_line_a_problem(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -286,7 +382,7 @@ def test_command_prints_one_line_a_problem(tmp_path: Path, capsys: pytest.Captur
     assert lint.main(tmp_path) == 1
     openapi, asyncapi = capsys.readouterr().out.splitlines()
     assert openapi == "openapi.yaml: paths./users.post.summary: an operation has a summary in one line"
-    assert asyncapi.startswith("asyncapi.yaml: operations.realtime.rooms.join.action: ")
+    assert asyncapi.startswith("asyncapi.yaml: operations.join.action: ")
 
 
 @pytest.mark.parametrize("text", ["a: 1\nb: 2\na: 3\n", "a: [1", "- a\n", ""])

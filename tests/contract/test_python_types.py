@@ -25,7 +25,7 @@ def test_generate_check_reports_stale_types(tmp_path: Path) -> None:
     document = (ROOT / "asyncapi.yaml").read_text()
     (tmp_path / "asyncapi.yaml").write_text(document.replace("maxLength: 60", "maxLength: 61"))
     generate(tmp_path, tmp_path, check=True)  # a limit is no type
-    (tmp_path / "asyncapi.yaml").write_text(document.replace("estimated_wait_seconds", "estimated_wait"))
+    (tmp_path / "asyncapi.yaml").write_text(document.replace("estimatedWaitSeconds", "estimatedWait"))
     with pytest.raises(lint.ToolError, match=r"wire/events\.py is stale; run: make types"):
         generate(tmp_path, tmp_path, check=True)
 

@@ -171,7 +171,7 @@ class Running:
         payloads_of: dict[str, dict[str, Any]] = {
             "find_partner": [{}, {"level": "all"}, {"level": "beginner"}, {"topic": "food"}][choice % 4],
             "cancel_search": {},
-            "app_state": {"background": bool(choice % 2)},
+            "app_state": {"isBackground": bool(choice % 2)},
             "join_room": {**room, "after": choice} if choice % 5 == 0 else room,
             "webrtc_offer": {**room, "sdp": f"v=0 {choice}"},
             "webrtc_answer": {**room, "sdp": f"v=0 {choice}"},

@@ -124,8 +124,9 @@ def test_derived_values_of_the_specs_follow_the_models() -> None:
     sides = {"me", "partner"}, {models.EndedBy.USER_A.value, models.EndedBy.USER_B.value}
     ended_by = set(rest["CallEnd"]["enum"])
     assert ended_by - sides[0] == {each.value for each in models.EndedBy} - sides[1] and sides[0] < ended_by
-    assert rest["CallLevel"]["enum"] == events["Level"]["enum"]
-    assert rest["NotificationType"]["enum"] == events["Notification"]["properties"]["type"]["enum"]
+    assert rest["CallLevel"]["enum"] == events["CallLevel"]["enum"]
+    assert rest["Level"]["enum"] == events["Level"]["enum"]
+    assert rest["NotificationType"]["enum"] == events["NotificationType"]["enum"]
 
 
 def test_error_codes_are_unique() -> None:

@@ -147,9 +147,10 @@ def test_served_openapi_is_valid() -> None:
     assert not lint.openapi_problems(document)
 
 
-def test_served_openapi_has_no_server_words() -> None:
+def test_served_specs_have_no_server_words() -> None:
     """Names of the server's modules are nothing to clients, and would change under them."""
     assert "handlers." in json.dumps(OPENAPI) and "handlers." not in json.dumps(served.openapi(OPENAPI))
+    assert "realtime." in json.dumps(ASYNCAPI) and "realtime." not in json.dumps(served.asyncapi(ASYNCAPI))
 
 
 def test_served_asyncapi_is_valid(tmp_path: Path) -> None:

@@ -58,9 +58,10 @@ def test_event_has_types_of_operation(key: str) -> None:
     operation = ASYNCAPI["operations"][key]
     payload = schema_name(schemas.follow(operation["messages"][0], ASYNCAPI), ASYNCAPI, "payload")
     if operation["action"] == "send":
-        assert result(getattr(emit, key.removeprefix("emit."))) == f"Event[events.{payload}]"
+        assert result(getattr(emit, operation["title"])) == f"Event[events.{payload}]"
     else:
-        assert annotation(event_bindings.function_for(key), "body") == f"events.{payload}"
+        function = event_bindings.function_for(operation["x-handler"], operation["title"])
+        assert annotation(function, "body") == f"events.{payload}"
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def test_stale_types_are_reported(tmp_path: Path) -> None:
     (tmp_path / "asyncapi.yaml").write_text(document.replace("maxLength: 60", "maxLength: 61"))
     (tmp_path / "openapi.yaml").write_text((ROOT / "openapi.yaml").read_text())
     generate(tmp_path, tmp_path, check=True)  # a limit is no type
-    (tmp_path / "asyncapi.yaml").write_text(document.replace("estimated_wait_seconds", "estimated_wait"))
+    (tmp_path / "asyncapi.yaml").write_text(document.replace("estimatedWaitSeconds", "estimatedWait"))
     with pytest.raises(lint.ToolError, match=r"src/asyncapi\.ts is stale; run: make types"):
         generate(tmp_path, tmp_path, check=True)
 
@@ -65,7 +65,7 @@ def test_types_have_exactly_the_events() -> None:
     for action, interface in (("receive", "ClientEvents"), ("send", "ServerEvents")):
         body = text.partition(f"export interface {interface} {{")[2].partition("\n}")[0]
         assert re.findall(r"^  (\w+): \(", body, re.M) == [
-            key.rpartition(".")[2] for key, each in document["operations"].items() if each["action"] == action
+            each["title"] for each in document["operations"].values() if each["action"] == action
         ]
 
 
@@ -79,7 +79,7 @@ def test_own_ack_type_belongs_to_its_event_alone(tmp_path: Path) -> None:
         "properties": {"ok": {"const": True}, "code": {"type": "number"}},
     }
     added: dict[str, Any] = {
-        "wave": {"name": "wave", "payload": {"$ref": "#/components/schemas/RoomRef"}},
+        "wave": {"name": "wave", "payload": {"$ref": "#/components/schemas/RoomReference"}},
         "wave_ack": {"name": "wave_ack", "payload": {"oneOf": [ack, {"$ref": "#/components/schemas/Ack"}]}},
         "waved": {"name": "waved", "payload": {"type": "object", "properties": {"times": {"type": "integer"}}}},
     }
@@ -87,14 +87,14 @@ def test_own_ack_type_belongs_to_its_event_alone(tmp_path: Path) -> None:
     messages |= {name: {"$ref": f"#/components/messages/{name}"} for name in added}
     channel = {"$ref": "#/channels/root"}
     document["operations"] |= {
-        "realtime.signaling.wave": {
+        "wave": {
             "action": "receive",
             "channel": channel,
             "summary": "Wave",
             "messages": [{"$ref": "#/channels/root/messages/wave"}],
             "reply": {"channel": channel, "messages": [{"$ref": "#/channels/root/messages/wave_ack"}]},
         },
-        "emit.waved": {
+        "onWaved": {
             "action": "send",
             "channel": channel,
             "summary": "A learner waved",

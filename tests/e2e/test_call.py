@@ -16,7 +16,7 @@ async def test_call_across_processes_is_in_both_histories(make_phone: MakePhone)
 
     topic = f"travel {ada.learner.username}"
     assert await ada.send("find_partner", {"level": "all", "topic": topic}) == {"ok": True}
-    assert (await ada.wait_for("searching"))["estimated_wait_seconds"] >= 0
+    assert (await ada.wait_for("searching"))["estimatedWaitSeconds"] >= 0
     assert await bob.send("find_partner", {"topic": topic.upper()}) == {"ok": True}
 
     to_ada, to_bob = await ada.wait_for("match_found"), await bob.wait_for("match_found")

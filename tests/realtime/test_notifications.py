@@ -120,7 +120,7 @@ async def test_match_is_pushed_only_to_a_background_app(make_phone: MakePhone, c
         items: list[dict[str, Any]] = (await learner.http.get("/notifications")).json()["items"]
         return items
 
-    assert await ada.send("app_state", {"background": True}) == {"ok": True}
+    assert await ada.send("app_state", {"isBackground": True}) == {"ok": True}
     found = await match(ada, bob)
 
     async def is_notified() -> bool:
@@ -150,12 +150,12 @@ async def test_match_is_pushed_only_to_a_background_app(make_phone: MakePhone, c
 
     assert await carol.send("cancel_search") == {"ok": True}
     await ada.wait_for("partner_cancelled", count=2)
-    assert await ada.send("app_state", {"background": False}) == {"ok": True}
+    assert await ada.send("app_state", {"isBackground": False}) == {"ok": True}
     dave = await make_phone(apart_from=ada)
     await dave.send("find_partner", {"topic": f"topic of {ada.learner.username}"})
     third = await ada.wait_for("match_found", count=3)
     # The next match in the background is notified of, after which nothing of the third is under way.
-    assert await ada.send("app_state", {"background": True}) == {"ok": True}
+    assert await ada.send("app_state", {"isBackground": True}) == {"ok": True}
     assert await dave.send("cancel_search") == {"ok": True}
     await ada.wait_for("partner_cancelled", count=3)
     erin = await make_phone(apart_from=ada)
@@ -174,7 +174,7 @@ async def test_requeued_background_user_is_notified_of_the_match(make_phone: Mak
     """A requeued user who meets a waiting one is the second to come, and is notified as well."""
     ada = await make_phone()
     bob, carol = await make_phone(apart_from=ada), await make_phone(apart_from=ada)
-    await ada.send("app_state", {"background": True})
+    await ada.send("app_state", {"isBackground": True})
     topic = {"topic": f"topic of {ada.learner.username}"}
     await match(ada, bob, **topic)
     await carol.send("find_partner", topic)
@@ -192,5 +192,5 @@ async def test_requeued_background_user_is_notified_of_the_match(make_phone: Mak
 
 async def test_app_state_payload_is_validated(make_phone: MakePhone) -> None:
     phone = await make_phone()
-    for wrong in ({}, {"background": "yes"}, {"background": True, "since": 1}):
+    for wrong in ({}, {"isBackground": "yes"}, {"isBackground": True, "since": 1}):
         assert (await phone.send("app_state", wrong))["error"]["code"] == "bad_payload"

@@ -3,148 +3,253 @@
 export interface components {
     schemas: {
         /**
-         * @description A UUID.
+         * Format: uuid
+         * @description Id of the room, from `match_found`.
          * @example 7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0
          */
-        Id: string;
-        /** @description One line, see `x-text`. Compared without regard to case and surrounding spaces. */
+        RoomId: string;
+        /**
+         * Format: uuid
+         * @description Id of the call in `GET /sessions`.
+         * @example 52a0e5f6-3c5b-4c53-8f5e-6f0f4bb1f3c7
+         */
+        SessionId: string;
+        /**
+         * Format: uuid
+         * @description Id of a learner's account.
+         * @example 9d3f6c1a-2b7e-4a55-8c1d-5e8a7b9c0d12
+         */
+        UserId: string;
+        /**
+         * Format: uuid
+         * @description Id of the notification in `GET /notifications`.
+         * @example c1f7a3d2-95b4-4e6e-a8b0-2f6d7c8e9a34
+         */
+        NotificationId: string;
+        /**
+         * @description One line, see `x-text`. Compared without regard to case and surrounding spaces.
+         * @example travel
+         */
         Topic: string;
-        /** @enum {string} */
-        Level: "all" | "beginner" | "intermediate" | "advanced";
-        /** @description The `sdp` of an RTCSessionDescription. */
+        /** @description A learner's own English level, as in the profile. Known values: `beginner`, `intermediate`, `advanced`. */
+        Level: "beginner" | "intermediate" | "advanced" | (string & {});
+        /**
+         * @description Level of a conversation; `all` fits any.
+         * @enum {string}
+         */
+        CallLevel: "all" | "beginner" | "intermediate" | "advanced";
+        /** @description The `sdp` of a session description (RTCSessionDescriptionInit); the event says whether offer or answer. */
         Sdp: string;
-        /** @description An RTCIceCandidateInit; null means that there are no more. */
-        Candidate: null | {
+        /** @description An RTCIceCandidateInit, as `RTCIceCandidate.toJSON()` returns it. */
+        IceCandidate: {
+            /** @description The candidate attribute; empty at the end of a generation of candidates. */
             candidate: string;
+            /** @description Identification tag of the media section. */
             sdpMid?: string | null;
+            /** @description Index of the media section. */
             sdpMLineIndex?: number | null;
+            /** @description The ICE username fragment of the candidate's generation. */
             usernameFragment?: string | null;
         };
-        /** @description An RTCIceCandidateInit; null means that there are no more. */
-        CandidateInput: null | {
+        /** @description An RTCIceCandidateInit, as `RTCIceCandidate.toJSON()` returns it. */
+        IceCandidateInput: {
+            /** @description The candidate attribute; empty at the end of a generation of candidates. */
             candidate: string;
+            /** @description Identification tag of the media section. */
             sdpMid?: string | null;
+            /** @description Index of the media section. */
             sdpMLineIndex?: number | null;
+            /** @description The ICE username fragment of the candidate's generation. */
             usernameFragment?: string | null;
         };
         /** @description No payload; an empty object is accepted too. */
-        Nothing: Record<string, never>;
+        NoPayload: Record<string, never>;
         /** @description No payload; an empty object is accepted too. */
-        NothingInput: Record<string, never>;
+        NoPayloadInput: Record<string, never>;
+        /** @description The wishes of a search. */
         FindPartner: {
-            level?: components["schemas"]["Level"];
+            level?: components["schemas"]["CallLevel"];
             topic?: components["schemas"]["Topic"];
         };
-        RoomRef: {
-            roomId: components["schemas"]["Id"];
+        /** @description The room that the event is about. */
+        RoomReference: {
+            roomId: components["schemas"]["RoomId"];
         };
         /** @description Rises with each signal of the same partner in a room, with gaps. */
-        Seq: number;
+        SequenceNumber: number;
+        /** @description The state of the app. */
         AppState: {
-            background: boolean;
+            /** @description Whether the app is in the background. */
+            isBackground: boolean;
         };
+        /** @description The room to join, and where the delivery of signals resumes. */
         JoinRoom: {
-            roomId: components["schemas"]["Id"];
+            roomId: components["schemas"]["RoomId"];
             /** @description The highest `seq` received in this room, 0 for none. Without it, delivery resumes at the time of the disconnect. */
-            after?: components["schemas"]["Seq"];
+            after?: components["schemas"]["SequenceNumber"];
         };
-        SendDescription: {
-            roomId: components["schemas"]["Id"];
+        /** @description The session description that the client has set as its local one. */
+        LocalDescription: {
+            roomId: components["schemas"]["RoomId"];
             sdp: components["schemas"]["Sdp"];
         };
-        SendCandidate: {
-            roomId: components["schemas"]["Id"];
-            candidate: components["schemas"]["CandidateInput"];
+        /** @description A candidate of the client's own peer connection. */
+        LocalCandidate: {
+            roomId: components["schemas"]["RoomId"];
+            /** @description An RTCIceCandidateInit; null means that there are no more. */
+            candidate: components["schemas"]["IceCandidateInput"] | null;
         };
-        /** @description Stable across releases; new codes may be added. Known values: `banned`, `profile_incomplete`, `already_searching`, `already_in_room`, `not_searching`, `not_in_room`, `peer_not_ready`, `bad_role`, `room_closed`, `bad_payload`, `rate_limited`, `unavailable`, `internal`. */
+        /**
+         * @description Stable across releases; new codes may be added.
+         *
+         *     - `banned`: the account is banned.
+         *     - `profile_incomplete`: choose a username and an English level first.
+         *     - `already_searching`, `already_in_room`: a device of the account searches, or is in a call.
+         *     - `not_searching`: there is no search or match to cancel.
+         *     - `not_in_room`: the account is not in that room, or the call has ended.
+         *     - `peer_not_ready`: the partner has not joined yet; wait for `peer_joined`.
+         *     - `bad_role`: the caller sends offers, the receiver answers.
+         *     - `room_closed`: the call has ended.
+         *     - `bad_payload`: the event does not match this contract; the message says where.
+         *     - `rate_limited`: too many events; the event was not processed.
+         *     - `unavailable`: a service is unavailable; send the event again shortly.
+         *     - `internal`: an error of the server.
+         */
         ErrorCode: "banned" | "profile_incomplete" | "already_searching" | "already_in_room" | "not_searching" | "not_in_room" | "peer_not_ready" | "bad_role" | "room_closed" | "bad_payload" | "rate_limited" | "unavailable" | "internal" | (string & {});
-        Error: {
+        /** @description Why an event was refused. */
+        EventError: {
             code: components["schemas"]["ErrorCode"];
-            /** @description For people. */
+            /** @description The reason for people; it may change. */
             message: string;
         };
-        Ack: {
-            /** @constant */
+        /** @description The event was processed. */
+        AckSuccess: {
+            /**
+             * @description Whether the event was processed.
+             * @constant
+             */
             ok: true;
-        } | {
-            /** @constant */
-            ok: false;
-            error: components["schemas"]["Error"];
         };
-        IceAck: {
-            /** @constant */
+        /** @description The event was refused. */
+        AckFailure: {
+            /**
+             * @description Whether the event was processed.
+             * @constant
+             */
+            ok: false;
+            error: components["schemas"]["EventError"];
+        };
+        /** @description The answer to an event. */
+        Ack: components["schemas"]["AckSuccess"] | components["schemas"]["AckFailure"];
+        /** @description New TURN credentials. */
+        IceAckSuccess: {
+            /**
+             * @description Whether the event was processed.
+             * @constant
+             */
             ok: true;
+            /** @description For the `RTCPeerConnection`. */
             iceServers: components["schemas"]["IceServer"][];
-        } | {
-            /** @constant */
-            ok: false;
-            error: components["schemas"]["Error"];
         };
+        /** @description The answer to `refresh_ice`. */
+        IceAck: components["schemas"]["IceAckSuccess"] | components["schemas"]["AckFailure"];
+        /** @description A search that waits in the queue. */
         Searching: {
-            estimated_wait_seconds: number;
+            /** @description Estimated from the recent matches of this level. */
+            estimatedWaitSeconds: number;
         };
+        /** @description The profile of the partner. */
         Partner: {
-            userId: components["schemas"]["Id"];
+            userId: components["schemas"]["UserId"];
+            /** @description The name to show. */
             displayName: string;
+            /**
+             * Format: uri
+             * @description The picture; null if there is none.
+             */
             avatarUrl: string | null;
-            /** @description The partner's own English level. Known values: `beginner`, `intermediate`, `advanced`. */
-            level: "beginner" | "intermediate" | "advanced" | (string & {});
+            level: components["schemas"]["Level"];
         };
         /** @description An RTCIceServer. */
         IceServer: {
+            /** @description URLs of STUN, or of TURN over UDP, TCP and TLS. */
             urls: string[];
             /** @description `{unix expiry}:{userId}`; valid for an hour. */
             username?: string;
             /** @description Base64 of HMAC-SHA1 of the username. */
             credential?: string;
         };
+        /** @description A match of two searches. */
         MatchFound: {
-            roomId: components["schemas"]["Id"];
-            sessionId: components["schemas"]["Id"];
+            roomId: components["schemas"]["RoomId"];
+            sessionId: components["schemas"]["SessionId"];
             partner: components["schemas"]["Partner"];
+            /** @description The topic of one of the two searches; null if neither had one. */
             topic: string | null;
+            /** @description For the `RTCPeerConnection`. */
             iceServers: components["schemas"]["IceServer"][];
         };
+        /**
+         * @description The caller makes the offer, the receiver answers. The first to join is the caller.
+         * @enum {string}
+         */
+        PeerRole: "caller" | "receiver";
+        /** @description A participant who joined the room. */
         PeerJoined: {
-            /**
-             * @description Role of the participant who joined.
-             * @enum {unknown}
-             */
-            role: "caller" | "receiver";
-            userId: components["schemas"]["Id"];
+            role: components["schemas"]["PeerRole"];
+            userId: components["schemas"]["UserId"];
         };
-        Description: {
+        /** @description The partner's session description, to be set as the remote one. */
+        RemoteDescription: {
             sdp: components["schemas"]["Sdp"];
-            seq: components["schemas"]["Seq"];
+            seq: components["schemas"]["SequenceNumber"];
         };
-        CandidateMessage: {
-            candidate: components["schemas"]["Candidate"];
-            seq: components["schemas"]["Seq"];
+        /** @description A candidate of the partner's peer connection. */
+        RemoteCandidate: {
+            /** @description An RTCIceCandidateInit; null means that there are no more. */
+            candidate: components["schemas"]["IceCandidate"] | null;
+            seq: components["schemas"]["SequenceNumber"];
         };
+        /** @description A partner whose connection dropped. */
         PeerReconnecting: {
             /** @description Remaining time of the partner. */
             graceSeconds: number;
         };
+        /** @description New values may be added. Known values: `match_found`, `payment_success`, `payment_failed`, `system`, `achievement`, `admin_alert`. */
+        NotificationType: "match_found" | "payment_success" | "payment_failed" | "system" | "achievement" | "admin_alert" | (string & {});
         /** @description As in `GET /notifications`. */
         Notification: {
-            id: components["schemas"]["Id"];
-            /** @description New values may be added. Known values: `match_found`, `payment_success`, `payment_failed`, `system`, `achievement`, `admin_alert`. */
-            type: "match_found" | "payment_success" | "payment_failed" | "system" | "achievement" | "admin_alert" | (string & {});
+            id: components["schemas"]["NotificationId"];
+            type: components["schemas"]["NotificationType"];
+            /** @description One line. */
             title: string;
+            /** @description The text. */
             body: string;
             /** @description Target in the app. */
             data: {
                 [key: string]: string;
             } | null;
-            /** @constant */
+            /**
+             * @description Whether the user has read it.
+             * @constant
+             */
             isRead: false;
-            /** @description RFC 3339, UTC. */
+            /**
+             * Format: date-time
+             * @description RFC 3339, UTC.
+             */
             createdAt: string;
+            /** @description A notification is emitted before it is read. */
             readAt: null;
         };
+        /**
+         * @description Why the call ended: `ended` by the partner, `disconnected` and not back in time, `timeout` after the longest
+         *     duration of a call, or the partner was `banned`.
+         */
+        PeerLeftReason: "ended" | "disconnected" | "timeout" | "banned" | (string & {});
+        /** @description The end of a call. */
         PeerLeft: {
-            /** @description Known values: `ended`, `disconnected`, `timeout`, `banned`. */
-            reason: "ended" | "disconnected" | "timeout" | "banned" | (string & {});
+            reason: components["schemas"]["PeerLeftReason"];
         };
     };
     responses: never;
@@ -153,34 +258,44 @@ export interface components {
     headers: never;
     pathItems: never;
 }
-export type Id = components['schemas']['Id'];
+export type RoomId = components['schemas']['RoomId'];
+export type SessionId = components['schemas']['SessionId'];
+export type UserId = components['schemas']['UserId'];
+export type NotificationId = components['schemas']['NotificationId'];
 export type Topic = components['schemas']['Topic'];
 export type Level = components['schemas']['Level'];
+export type CallLevel = components['schemas']['CallLevel'];
 export type Sdp = components['schemas']['Sdp'];
-export type Candidate = components['schemas']['Candidate'];
-export type CandidateInput = components['schemas']['CandidateInput'];
-export type Nothing = components['schemas']['Nothing'];
-export type NothingInput = components['schemas']['NothingInput'];
+export type IceCandidate = components['schemas']['IceCandidate'];
+export type IceCandidateInput = components['schemas']['IceCandidateInput'];
+export type NoPayload = components['schemas']['NoPayload'];
+export type NoPayloadInput = components['schemas']['NoPayloadInput'];
 export type FindPartner = components['schemas']['FindPartner'];
-export type RoomRef = components['schemas']['RoomRef'];
-export type Seq = components['schemas']['Seq'];
+export type RoomReference = components['schemas']['RoomReference'];
+export type SequenceNumber = components['schemas']['SequenceNumber'];
 export type AppState = components['schemas']['AppState'];
 export type JoinRoom = components['schemas']['JoinRoom'];
-export type SendDescription = components['schemas']['SendDescription'];
-export type SendCandidate = components['schemas']['SendCandidate'];
+export type LocalDescription = components['schemas']['LocalDescription'];
+export type LocalCandidate = components['schemas']['LocalCandidate'];
 export type ErrorCode = components['schemas']['ErrorCode'];
-export type Error = components['schemas']['Error'];
+export type EventError = components['schemas']['EventError'];
+export type AckSuccess = components['schemas']['AckSuccess'];
+export type AckFailure = components['schemas']['AckFailure'];
 export type Ack = components['schemas']['Ack'];
+export type IceAckSuccess = components['schemas']['IceAckSuccess'];
 export type IceAck = components['schemas']['IceAck'];
 export type Searching = components['schemas']['Searching'];
 export type Partner = components['schemas']['Partner'];
 export type IceServer = components['schemas']['IceServer'];
 export type MatchFound = components['schemas']['MatchFound'];
+export type PeerRole = components['schemas']['PeerRole'];
 export type PeerJoined = components['schemas']['PeerJoined'];
-export type Description = components['schemas']['Description'];
-export type CandidateMessage = components['schemas']['CandidateMessage'];
+export type RemoteDescription = components['schemas']['RemoteDescription'];
+export type RemoteCandidate = components['schemas']['RemoteCandidate'];
 export type PeerReconnecting = components['schemas']['PeerReconnecting'];
+export type NotificationType = components['schemas']['NotificationType'];
 export type Notification = components['schemas']['Notification'];
+export type PeerLeftReason = components['schemas']['PeerLeftReason'];
 export type PeerLeft = components['schemas']['PeerLeft'];
 
 /** What a client sends, for socket.io-client's `Socket<ServerEvents, ClientEvents>`. */
@@ -198,7 +313,7 @@ export interface ClientEvents {
    *
    * After `match_found` and before both have joined, the partner receives `partner_cancelled`.
    */
-  cancel_search: (payload: NothingInput, ack: (answer: Ack) => void) => void;
+  cancel_search: (payload: NoPayloadInput, ack: (answer: Ack) => void) => void;
   /**
    * Report whether the app is in the background
    *
@@ -215,72 +330,103 @@ export interface ClientEvents {
   join_room: (payload: JoinRoom, ack: (answer: Ack) => void) => void;
   /**
    * Send the offer to the partner, as caller
+   *
+   * The first offer of a call, and each that restarts ICE. A partner who is away receives it after reconnecting.
    */
-  webrtc_offer: (payload: SendDescription, ack: (answer: Ack) => void) => void;
+  webrtc_offer: (payload: LocalDescription, ack: (answer: Ack) => void) => void;
   /**
    * Send the answer to the partner, as receiver
+   *
+   * One for each `webrtc_offer`. A partner who is away receives it after reconnecting.
    */
-  webrtc_answer: (payload: SendDescription, ack: (answer: Ack) => void) => void;
+  webrtc_answer: (payload: LocalDescription, ack: (answer: Ack) => void) => void;
   /**
    * Send an ICE candidate to the partner
+   *
+   * Send each candidate as it arises. A partner who is away receives it after reconnecting.
    */
-  webrtc_ice: (payload: SendCandidate, ack: (answer: Ack) => void) => void;
+  webrtc_ice: (payload: LocalCandidate, ack: (answer: Ack) => void) => void;
   /**
    * End the call
+   *
+   * The partner receives `peer_left`, or `partner_cancelled` if not both had joined.
    */
-  end_call: (payload: RoomRef, ack: (answer: Ack) => void) => void;
+  end_call: (payload: RoomReference, ack: (answer: Ack) => void) => void;
   /**
    * Request new TURN credentials, valid for an hour, in the ack
+   *
+   * Before an ICE restart, because those of `match_found` may have expired.
    */
-  refresh_ice: (payload: RoomRef, ack: (answer: IceAck) => void) => void;
+  refresh_ice: (payload: RoomReference, ack: (answer: IceAck) => void) => void;
 }
 
 /** What a client receives. */
 export interface ServerEvents {
   /**
    * The search is in the queue
+   *
+   * Follows `find_partner`, and `partner_cancelled` where the search continues.
    */
   searching: (payload: Searching) => void;
   /**
    * The search expired after five minutes without a match
+   *
+   * To search again, send `find_partner`.
    */
-  search_expired: (payload: Nothing) => void;
+  search_expired: (payload: NoPayload) => void;
   /**
    * A partner was found; join the room
+   *
+   * Send `join_room` within 20 seconds, or `cancel_search` to refuse the match.
    */
   match_found: (payload: MatchFound) => void;
   /**
-   * The partner refused, left or did not join in time
+   * The match is over; the partner refused, left or did not join in time
    *
-   * The search is requeued at the head; `searching`, or the next `match_found`, follows.
+   * The search is requeued at the head; `searching`, or the next `match_found`, follows. A learner who did not join in
+   * time receives this event too, and their search has ended.
    */
-  partner_cancelled: (payload: Nothing) => void;
+  partner_cancelled: (payload: NoPayload) => void;
   /**
    * A participant, the receiver of the event included, joined the room
+   *
+   * When both have joined, the caller sends `webrtc_offer`.
    */
   peer_joined: (payload: PeerJoined) => void;
   /**
    * The partner's offer
+   *
+   * Set it as the remote description, and send `webrtc_answer`.
    */
-  webrtc_offer: (payload: Description) => void;
+  webrtc_offer: (payload: RemoteDescription) => void;
   /**
    * The partner's answer
+   *
+   * Set it as the remote description.
    */
-  webrtc_answer: (payload: Description) => void;
+  webrtc_answer: (payload: RemoteDescription) => void;
   /**
    * One of the partner's ICE candidates
+   *
+   * Add it to the peer connection once that has a remote description.
    */
-  webrtc_ice: (payload: CandidateMessage) => void;
+  webrtc_ice: (payload: RemoteCandidate) => void;
   /**
    * The partner's connection dropped; the call continues if they reconnect in time
+   *
+   * Either `peer_reconnected` or `peer_left` follows. Signals that you send meanwhile are kept for the partner.
    */
   peer_reconnecting: (payload: PeerReconnecting) => void;
   /**
    * The partner reconnected; signals sent meanwhile are delivered
+   *
+   * If no audio arrives within a second, the caller restarts ICE.
    */
-  peer_reconnected: (payload: Nothing) => void;
+  peer_reconnected: (payload: NoPayload) => void;
   /**
    * The partner left; the call has ended
+   *
+   * Close the peer connection. `GET /sessions` has the call.
    */
   peer_left: (payload: PeerLeft) => void;
   /**
@@ -288,9 +434,11 @@ export interface ServerEvents {
    *
    * In the room of a call, or as one of the three sockets of an account; in that case the connection is closed.
    */
-  session_replaced: (payload: Nothing) => void;
+  session_replaced: (payload: NoPayload) => void;
   /**
    * A notification, also in the user's list
+   *
+   * Each of the user's sockets receives it. `GET /notifications` has the earlier ones.
    */
   notification: (payload: Notification) => void;
   /**
@@ -298,9 +446,11 @@ export interface ServerEvents {
    *
    * In a call, send `join_room` again; `not_in_room` means that it has ended. A search continues without action.
    */
-  resync: (payload: Nothing) => void;
+  resync: (payload: NoPayload) => void;
   /**
    * An event was refused
+   *
+   * The error that is also in the ack of that event. After a malformed packet, which has no ack, the connection closes.
    */
-  error: (payload: Error) => void;
+  error: (payload: EventError) => void;
 }

@@ -1,5 +1,5 @@
 /** The audio of one call: an RTCPeerConnection, signaled by a RealtimeClient. For browsers. */
-import type { Candidate, MatchFound, PeerJoined, PeerLeft, ServerEvents } from "./asyncapi.js";
+import type { IceCandidate, MatchFound, PeerJoined, PeerLeft, ServerEvents } from "./asyncapi.js";
 import { ParlanceError } from "./errors.js";
 import type { RealtimeClient } from "./realtime.js";
 
@@ -29,7 +29,7 @@ export class Call {
   #resolveRemote: (stream: MediaStream) => void = () => {};
   #finish: (reason: EndReason) => void = () => {};
   /** Candidates that came before the description they belong to. */
-  #early: Candidate[] | undefined = [];
+  #early: (IceCandidate | null)[] | undefined = [];
   #offeredAt = 0;
 
   /** `role` is that of the same learner's earlier page in this call. */
@@ -100,7 +100,7 @@ export class Call {
       if (peer !== this.#peer) return;
       const { roomId } = this.match;
       void this.#realtime
-        .send("webrtc_ice", { roomId, candidate: (candidate?.toJSON() ?? null) as Candidate })
+        .send("webrtc_ice", { roomId, candidate: (candidate?.toJSON() ?? null) as IceCandidate | null })
         .catch(this.#fail);
     });
     peer.addEventListener("connectionstatechange", () => {
@@ -208,7 +208,7 @@ export class Call {
     for (const candidate of early) await this.#candidate(candidate);
   }
 
-  async #candidate(candidate: Candidate): Promise<void> {
+  async #candidate(candidate: IceCandidate | null): Promise<void> {
     if (this.#early) {
       this.#early.push(candidate);
       return;

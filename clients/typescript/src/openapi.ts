@@ -1214,85 +1214,234 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
-        /** @example 7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0 */
+        /**
+         * Format: uuid
+         * @description A UUID in its usual form, 36 characters with hyphens.
+         * @example 7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0
+         */
         Id: string;
-        NullableId: string | null;
+        /**
+         * Format: uuid
+         * @description Id of a user.
+         * @example 7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0
+         */
+        UserId: string;
+        /**
+         * Format: uuid
+         * @description Id of a call, `session_id` in the event `match_found`.
+         * @example e1b5c0d9-7a24-4c83-b6f2-90d3a8e45c17
+         */
+        CallId: string;
+        /**
+         * Format: uuid
+         * @description Id of the room of a call, by which events name it.
+         * @example 52d7a8f3-0c6e-4b91-8e45-d1f09b37a6c2
+         */
+        RoomId: string;
+        /**
+         * Format: uuid
+         * @description Id of a report.
+         * @example a94c7e16-d3f8-4250-9b07-6e1d8c5f2a34
+         */
+        ReportId: string;
+        /**
+         * Format: uuid
+         * @description Id of an order.
+         * @example 0b6f4e8a-91d2-4c75-a3e0-7f58b2c9d164
+         */
+        OrderId: string;
+        /**
+         * Format: uuid
+         * @description Id of a refund.
+         * @example d80e35b7-4f1a-49c6-8b92-c7a60e1f5d43
+         */
+        RefundId: string;
+        /**
+         * Format: uuid
+         * @description Id of a dispute.
+         * @example 61f3d9c0-b8e7-4a52-97d4-0e5a2b8c7f19
+         */
+        DisputeId: string;
+        /**
+         * Format: uuid
+         * @description Id of a notification.
+         * @example 9c2e7d50-1f84-4ab6-8d39-b5f0e6a7c213
+         */
+        NotificationId: string;
+        /**
+         * Format: uuid
+         * @description Id of a course.
+         * @example c0a8f1d2-4b7e-4f39-8c6d-51e2a9b7d304
+         */
+        CourseId: string;
+        /**
+         * Format: uuid
+         * @description Id of a lesson.
+         * @example 2f9b6c81-e5d4-4073-9a1e-8c7d0b3f64a5
+         */
+        LessonId: string;
+        /**
+         * Format: uuid
+         * @description Id of an attachment.
+         * @example b73d1a5e-60c9-4f28-a4b7-2e9f8d0c6b51
+         */
+        AttachmentId: string;
         /**
          * Format: date-time
-         * @description RFC 3339, UTC.
+         * @description RFC 3339 in UTC, with milliseconds.
          * @example 2026-03-14T09:26:53.589Z
          */
         Time: string;
         /**
          * Format: date-time
-         * @description RFC 3339, UTC; null if it has not happened.
+         * @description RFC 3339 in UTC, with milliseconds; null if it has not happened.
+         * @example 2026-03-14T09:26:53.589Z
          */
         NullableTime: string | null;
-        /** @description Stable across releases; new codes may be added. Known values: `request_invalid`, `unauthenticated`, `forbidden`, `not_found`, `method_not_allowed`, `not_acceptable`, `request_timeout`, `payload_too_large`, `uri_too_long`, `unsupported_media_type`, `headers_too_large`, `rate_limited`, `internal`, `unavailable`, `email_taken`, `invalid_credentials`, `account_banned`, `refresh_token_invalid`, `refresh_token_reused`, `token_invalid`, `password_too_common`, `last_admin`, `username_taken`, `already_rated`, `call_not_ended`, `already_reported`, `course_is_free`, `already_enrolled`, `payment_pending`, `signature_invalid`, `payment_refused`, `order_not_refundable`, `refund_pending`, `refund_too_large`, `not_enrolled`, `course_in_use`, `slug_taken`, `lessons_differ`, `video_not_ready`, `upload_offset_differs`, `upload_version_unsupported`, `idempotency_key_reused`, `idempotency_in_flight`. */
+        /**
+         * @description The `cursor` of the next page; null on the last page.
+         * @example MjAyNi0wMy0xNFQwOToyNjo1My41ODkwMDArMDA6MDB8ZTFiNWMwZDktN2EyNC00YzgzLWI2ZjItOTBkM2E4ZTQ1YzE3
+         */
+        NextCursor: string | null;
+        /** @description What went wrong, for programs. A code keeps its meaning; new ones may be added. Known values: `request_invalid`, `unauthenticated`, `forbidden`, `not_found`, `method_not_allowed`, `not_acceptable`, `request_timeout`, `payload_too_large`, `uri_too_long`, `unsupported_media_type`, `headers_too_large`, `rate_limited`, `internal`, `unavailable`, `email_taken`, `invalid_credentials`, `account_banned`, `refresh_token_invalid`, `refresh_token_reused`, `token_invalid`, `password_too_common`, `last_admin`, `username_taken`, `already_rated`, `call_not_ended`, `already_reported`, `course_is_free`, `already_enrolled`, `payment_pending`, `signature_invalid`, `payment_refused`, `order_not_refundable`, `refund_pending`, `refund_too_large`, `not_enrolled`, `course_in_use`, `slug_taken`, `lessons_differ`, `video_not_ready`, `upload_offset_differs`, `upload_version_unsupported`, `idempotency_key_reused`, `idempotency_in_flight`. */
         ErrorCode: string;
+        /** @description An error as RFC 9457 describes it. */
         Problem: {
             /**
-             * @description A URI of the problem type.
+             * Format: uri-reference
+             * @description A URI of the kind of error, one for each `code`.
              * @example urn:parlance:problem:email_taken
              */
             type: string;
-            /** @description The problem type, the same for every occurrence. */
+            /**
+             * @description A sentence about the kind of error, the same for each occurrence.
+             * @example This e-mail address has an account already.
+             */
             title: string;
+            /**
+             * Format: int32
+             * @description The status of the response.
+             * @example 409
+             */
             status: number;
-            /** @description This occurrence. */
+            /**
+             * @description A sentence about this occurrence, in English, which may be shown to users.
+             * @example Log in with this address, or reset its password.
+             */
             detail: string;
+            /** @example email_taken */
             code: components["schemas"]["ErrorCode"];
         };
+        /** @description That the process runs. */
         Health: {
-            /** @enum {string} */
+            /**
+             * @description Always `ok`; a process that does not run does not answer.
+             * @enum {string}
+             */
             status: "ok";
+            /** @description The present by the clock of the server. */
             timestamp: components["schemas"]["Time"];
         };
+        /** @description That each dependency answers; with one that does not, the response is 503. */
         Readiness: {
-            /** @enum {string} */
+            /**
+             * @description Always `ok`.
+             * @enum {string}
+             */
             status: "ok";
             checks: components["schemas"]["ReadinessChecks"];
         };
         /** @description One entry for each dependency. */
         ReadinessChecks: {
+            /** @description The check of PostgreSQL. */
             database: components["schemas"]["Check"];
+            /** @description The check of Redis. */
             redis: components["schemas"]["Check"];
+            /** @description The check of the S3 storage. */
             storage: components["schemas"]["Check"];
         };
+        /** @description The check of one dependency. */
         Check: {
+            /**
+             * @description Whether the dependency answered.
+             * @example true
+             */
             isAvailable: boolean;
+            /**
+             * Format: double
+             * @description How long the answer took, in milliseconds.
+             * @example 1.84
+             */
             milliseconds: number;
         };
+        /** @description A JSON Web Key Set (RFC 7517). */
         JsonWebKeySet: {
+            /** @description The current key and earlier ones whose tokens may still be valid. */
             keys: components["schemas"]["JsonWebKey"][];
         };
+        /** @description A public key that verifies access tokens (RFC 7517, RFC 7518). */
         JsonWebKey: {
-            /** @description Known values: `RSA`. */
+            /** @description The type of the key. Known values: `RSA`. */
             kty: string;
-            /** @description Known values: `sig`. */
+            /** @description What the key is for; `sig` verifies signatures. */
             use: string;
-            /** @description Known values: `RS256`. */
+            /** @description The algorithm of the signatures. Known values: `RS256`. */
             alg: string;
+            /**
+             * @description Name of the key, in the header of each token that it verifies.
+             * @example key-v1
+             */
             kid: string;
+            /**
+             * @description The modulus, in base64url.
+             * @example uOTnVBw2fNy91oTm6nCqbjWKj0d1cxL8hYwA2pSgVbX4kQzR9eM3tJ7iF5vGcNaHsZyDlPfEoUxBrTqWk6mI0w
+             */
             n: string;
+            /**
+             * @description The exponent, in base64url.
+             * @example AQAB
+             */
             e: string;
         };
-        /** @description Known values: `student`, `admin`. */
+        /** @description `student` is a learner; `admin` may use the operations of administration too. */
         Role: string;
-        /** @enum {string} */
+        /**
+         * @description `student` is a learner; `admin` may use the operations of administration too.
+         * @enum {string}
+         */
         RoleInput: "student" | "admin";
-        /** @description Known values: `ios`, `android`, `web`. */
+        /**
+         * @description What the app runs on. `web` gets its refresh token in a cookie. Known values: `ios`, `android`, `web`.
+         * @example android
+         */
         Platform: string;
-        /** @enum {string} */
+        /**
+         * @description What the app runs on. `web` gets its refresh token in a cookie.
+         * @example android
+         * @enum {string}
+         */
         PlatformInput: "ios" | "android" | "web";
         /**
          * Format: email
-         * @description Compared without regard to case, Unicode form (NFC, full-width, ß and ss) and the spelling of an international
-         *     domain. Refused with `request_invalid` are addresses that mail programs interpret differently: specials (`,` `<` `(`),
-         *     quoted local parts, encoded words, invisible characters, addresses of numbers.
+         * @description International addresses (RFC 6531) are accepted. Compared without regard to case, Unicode form (NFC, full-width, ß and
+         *     ss) and the spelling of an international domain. Refused with `request_invalid` are addresses that mail programs
+         *     interpret differently: specials (`,` `<` `(`), quoted local parts, encoded words, invisible characters, addresses
+         *     of numbers.
          * @example ada@example.com
          */
         Email: string;
+        /**
+         * Format: email
+         * @description The address of an account, as it was registered; international addresses (RFC 6531) too. That of a deleted
+         *     account ends in `@deleted.invalid`.
+         * @example ada@example.com
+         */
+        AccountEmail: string;
+        /**
+         * @description Whether the user has opened the link of the e-mail that verifies the address.
+         * @example true
+         */
+        IsVerified: boolean;
         /**
          * Format: password
          * @description 8 characters at least, 72 bytes of UTF-8 at most, counted after RFC 8265 (OpaqueString: NFC, every space an ASCII
@@ -1302,18 +1451,34 @@ export interface components {
          */
         Password: string;
         /**
-         * @description Generated by the app once per installation.
+         * @description Id of an installation of the app, which the app generates once and keeps.
          * @example pixel-9
          */
         DeviceId: string;
-        /** @description The `token` of the link in an e-mail. */
+        /**
+         * @description Proof that this device has logged in to this account. Keep it after logout and send it with the next login: wrong
+         *     passwords from other devices then cannot lock this device out. It grants no access by itself.
+         * @example eyJhbGciOiJSUzI1NiIsImtpZCI6ImtleS12MSJ9.eyJkZXZpY2UiOiJwaXhlbC05In0.Zm9yLXRoZS1leGFtcGxl
+         */
+        DeviceProof: string;
+        /**
+         * @description The `token` of the link in an e-mail; it works once.
+         * @example V2hhdC1hLWxvdmVseS1kYXktdG8tcHJhY3Rpc2U
+         */
         EmailToken: string;
+        /**
+         * @description A refresh token. It works once, and is exchanged for the next.
+         * @example c2hvdWxkLWJlLWtlcHQtaW4tdGhlLWtleWNoYWlu
+         */
+        RefreshToken: string;
+        /** @description The new account, and the device that is logged in to it. */
         RegisterRequest: {
             email: components["schemas"]["Email"];
             password: components["schemas"]["Password"];
             deviceId: components["schemas"]["DeviceId"];
             platform: components["schemas"]["PlatformInput"];
         };
+        /** @description An account with its password, and the device to log in. */
         LoginRequest: {
             email: components["schemas"]["Email"];
             password: components["schemas"]["Password"];
@@ -1323,58 +1488,86 @@ export interface components {
              * @description The newest `deviceProof` of this device. With it the device's wrong passwords are counted separately.
              *     An expired one, or one of another account or device, is ignored.
              */
-            deviceProof?: string;
+            deviceProof?: components["schemas"]["DeviceProof"];
         };
+        /** @description The refresh token of an app; a browser sends its cookie instead, and no body. */
         RefreshRequest: {
-            refreshToken?: string;
+            refreshToken?: components["schemas"]["RefreshToken"];
         };
+        /** @description The address of the account whose password is to be reset. */
         ForgotPasswordRequest: {
             email: components["schemas"]["Email"];
         };
+        /** @description The token of the e-mail, and the new password. */
         ResetPasswordRequest: {
             token: components["schemas"]["EmailToken"];
             newPassword: components["schemas"]["Password"];
         };
+        /** @description The token of the e-mail that verifies an address. */
         VerifyEmailRequest: {
             token: components["schemas"]["EmailToken"];
         };
+        /** @description Devices that are logged in to the account. */
         DeviceList: {
+            /** @description The device that was used last comes first; at most 100 are listed. */
             items: components["schemas"]["Device"][];
         };
+        /** @description A device that is logged in. */
         Device: {
             deviceId: components["schemas"]["DeviceId"];
             platform: components["schemas"]["Platform"];
+            /**
+             * @description When the device logged in.
+             * @example 2026-03-02T18:04:11.020Z
+             */
             loggedInAt: components["schemas"]["Time"];
+            /** @description When the device last logged in or refreshed its tokens. */
             lastUsedAt: components["schemas"]["Time"];
-            /** @description Whether it is the device of this request. */
+            /**
+             * @description Whether it is the device of this request.
+             * @example true
+             */
             isCurrent: boolean;
         };
+        /** @description Tokens of a login, and its account. */
         AuthTokens: {
-            /** @description JWT, RS256; verify it with the JWKS. */
-            accessToken: string;
-            /** @enum {string} */
-            tokenType: "Bearer";
-            /** @description Seconds until the access token expires. */
-            expiresInSeconds: number;
-            /** @description Shown once; absent for `web`, which gets a cookie. */
-            refreshToken?: string;
             /**
-             * @description Proof that this device has logged in to this account. Keep it after logout and send it with the next
-             *     login: wrong passwords from other devices then cannot lock this device out. It grants no access by itself.
+             * @description A JWT (RS256) for the header `Authorization: Bearer` and for sockets. Other services verify it with the keys at
+             *     `/.well-known/jwks.json`.
+             * @example eyJhbGciOiJSUzI1NiIsImtpZCI6ImtleS12MSJ9.eyJzdWIiOiI3ZjhkZTJjNCJ9.Zm9yLXRoZS1leGFtcGxl
              */
-            deviceProof?: string;
+            accessToken: string;
+            /**
+             * @description How the access token is sent (RFC 6750).
+             * @enum {string}
+             */
+            tokenType: "Bearer";
+            /**
+             * Format: int32
+             * @description Seconds until the access token expires; refresh it before.
+             * @example 900
+             */
+            expiresInSeconds: number;
+            /** @description The next refresh token, returned once; absent for `web`, which gets a cookie. */
+            refreshToken?: components["schemas"]["RefreshToken"];
+            deviceProof?: components["schemas"]["DeviceProof"];
             user: components["schemas"]["Account"];
         };
+        /** @description The account of a login. Its profile is at `/users/me`. */
         Account: {
-            id: components["schemas"]["Id"];
-            email: string;
+            id: components["schemas"]["UserId"];
+            email: components["schemas"]["AccountEmail"];
             role: components["schemas"]["Role"];
-            isVerified: boolean;
+            isVerified: components["schemas"]["IsVerified"];
         };
-        /** @description A level of English. Known values: `beginner`, `intermediate`, `advanced`. */
+        /**
+         * @description A level of English. Known values: `beginner`, `intermediate`, `advanced`.
+         * @example intermediate
+         */
         Level: string;
         /**
          * @description A level of English.
+         * @example intermediate
          * @enum {string}
          */
         LevelInput: "beginner" | "intermediate" | "advanced";
@@ -1385,395 +1578,1166 @@ export interface components {
          * @enum {string}
          */
         LearningGoalInput: "fluency" | "business" | "travel" | "exam";
-        Me: {
-            id: components["schemas"]["Id"];
-            email: string;
-            role: components["schemas"]["Role"];
-            isVerified: boolean;
-            username: string | null;
-            displayName: string | null;
-            avatarUrl: string | null;
-            bio: string | null;
-            nativeLanguage: string | null;
-            englishLevel: components["schemas"]["Level"] | null;
-            learningGoal: components["schemas"]["LearningGoal"] | null;
-            country: string | null;
-            timezone: string | null;
-            totalPracticeMinutes: number;
-            totalCalls: number;
-            streakDays: number;
-            lastCallAt: components["schemas"]["NullableTime"];
-            lastActiveAt: components["schemas"]["NullableTime"];
-            createdAt: components["schemas"]["Time"];
-        };
         /**
-         * @description One line, see `x-text`.
+         * @description Unique without regard to case: 3 to 30 letters, digits and `_`. A learner needs one, and an
+         *     `englishLevel`, before the first call.
+         * @example ada_lovelace
+         */
+        Username: string;
+        /**
+         * @description The name that partners see, one line (see `x-text`); null where the username is shown.
          * @example Ada
          */
         DisplayName: string | null;
-        /** @description Several lines, see `x-text`. */
+        /**
+         * Format: uri
+         * @description Address of the picture, a WebP square of 400 pixels; null without one. A new picture has a new address.
+         * @example https://files.example.com/avatars/7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0/1773480413589-9f2c41d7.webp
+         */
+        AvatarUrl: string | null;
+        /**
+         * @description What learners write about themselves, several lines (see `x-text`); null without it.
+         * @example I teach mathematics in São Paulo and practise for a conference in June.
+         */
         Bio: string | null;
-        MeUpdate: {
+        /**
+         * @description The first language as a BCP 47 tag; null until chosen.
+         * @example pt-BR
+         */
+        NativeLanguage: string | null;
+        /**
+         * @description The country as an ISO 3166-1 alpha-2 code; null until chosen.
+         * @example BR
+         */
+        Country: string | null;
+        /**
+         * @description The IANA time zone by whose days streaks are counted; null stands for UTC.
+         * @example America/Sao_Paulo
+         */
+        Timezone: string | null;
+        /**
+         * Format: int32
+         * @description Minutes in calls, from when both had joined, over all time.
+         * @example 412
+         */
+        TotalPracticeMinutes: number;
+        /**
+         * Format: int32
+         * @description Calls that both have joined and that have ended, over all time.
+         * @example 31
+         */
+        TotalCalls: number;
+        /**
+         * Format: int32
+         * @description Consecutive days with a call, up to the day of the last one, in the learner's time zone. A client shows 0 where
+         *     that day is before yesterday.
+         * @example 7
+         */
+        StreakDays: number;
+        /** @description The user's own account and profile. */
+        Me: {
+            id: components["schemas"]["UserId"];
+            email: components["schemas"]["AccountEmail"];
+            role: components["schemas"]["Role"];
+            isVerified: components["schemas"]["IsVerified"];
+            /** @description Null until chosen. */
+            username: components["schemas"]["Username"] | null;
+            displayName: components["schemas"]["DisplayName"];
+            avatarUrl: components["schemas"]["AvatarUrl"];
+            bio: components["schemas"]["Bio"];
+            nativeLanguage: components["schemas"]["NativeLanguage"];
+            /** @description The learner's own estimate of their English; null until chosen. */
+            englishLevel: components["schemas"]["Level"] | null;
+            /** @description What the learner practises for; null until chosen. */
+            learningGoal: components["schemas"]["LearningGoal"] | null;
+            country: components["schemas"]["Country"];
+            timezone: components["schemas"]["Timezone"];
+            totalPracticeMinutes: components["schemas"]["TotalPracticeMinutes"];
+            totalCalls: components["schemas"]["TotalCalls"];
+            streakDays: components["schemas"]["StreakDays"];
             /**
-             * @description Unique, case-insensitive; required before the first call.
-             * @example ada_lovelace
+             * @description When the last call ended that both had joined; null before the first.
+             * @example 2026-03-14T09:39:41.755Z
              */
-            username?: string;
+            lastCallAt: components["schemas"]["NullableTime"];
+            /**
+             * @description When the user last logged in or refreshed tokens; null before the first login.
+             * @example 2026-03-14T09:20:10.004Z
+             */
+            lastActiveAt: components["schemas"]["NullableTime"];
+            /**
+             * @description When the account was created.
+             * @example 2026-03-01T17:20:45.310Z
+             */
+            createdAt: components["schemas"]["Time"];
+        };
+        /** @description Fields of the profile to change. An absent field keeps its value; null clears it. */
+        MeUpdate: {
+            username?: components["schemas"]["Username"];
             displayName?: components["schemas"]["DisplayName"];
             bio?: components["schemas"]["Bio"];
-            /**
-             * @description BCP 47 language tag.
-             * @example pt-BR
-             */
-            nativeLanguage?: string | null;
+            nativeLanguage?: components["schemas"]["NativeLanguage"];
+            /** @description The learner's own estimate of their English; null until chosen. */
             englishLevel?: components["schemas"]["LevelInput"] | null;
+            /** @description What the learner practises for; null until chosen. */
             learningGoal?: components["schemas"]["LearningGoalInput"] | null;
-            /**
-             * @description ISO 3166-1 alpha-2.
-             * @example BR
-             */
-            country?: string | null;
-            /**
-             * @description IANA time zone of the days of a streak.
-             * @example America/Sao_Paulo
-             */
-            timezone?: string | null;
+            country?: components["schemas"]["Country"];
+            timezone?: components["schemas"]["Timezone"];
         };
+        /** @description The password, which confirms the deletion. */
         DeleteMeRequest: {
-            /** Format: password */
+            /**
+             * Format: password
+             * @description The user's present password.
+             * @example correct horse
+             */
             password: string;
         };
+        /** @description A form with one file. */
         AvatarUpload: {
-            /** Format: binary */
+            /**
+             * Format: binary
+             * @description A picture: JPEG, PNG or WebP of 25 megapixels at most.
+             */
             file: string;
         };
+        /** @description The picture of the user's profile. */
         Avatar: {
+            /**
+             * Format: uri
+             * @description Address of the new picture, a WebP square of 400 pixels.
+             * @example https://files.example.com/avatars/7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0/1773480413589-9f2c41d7.webp
+             */
             avatarUrl: string;
         };
+        /** @description What any learner sees of another. */
         PublicProfile: {
-            id: components["schemas"]["Id"];
-            username: string | null;
-            displayName: string | null;
-            avatarUrl: string | null;
-            bio: string | null;
-            nativeLanguage: string | null;
+            id: components["schemas"]["UserId"];
+            /** @description Null until chosen. */
+            username: components["schemas"]["Username"] | null;
+            displayName: components["schemas"]["DisplayName"];
+            avatarUrl: components["schemas"]["AvatarUrl"];
+            bio: components["schemas"]["Bio"];
+            nativeLanguage: components["schemas"]["NativeLanguage"];
+            /** @description The learner's own estimate of their English; null until chosen. */
             englishLevel: components["schemas"]["Level"] | null;
+            /** @description What the learner practises for; null until chosen. */
             learningGoal: components["schemas"]["LearningGoal"] | null;
-            country: string | null;
-            totalPracticeMinutes: number;
-            totalCalls: number;
-            streakDays: number;
+            country: components["schemas"]["Country"];
+            totalPracticeMinutes: components["schemas"]["TotalPracticeMinutes"];
+            totalCalls: components["schemas"]["TotalCalls"];
+            streakDays: components["schemas"]["StreakDays"];
         };
+        /** @description A learner whom the user has blocked. The two are never matched. */
         Block: {
-            userId: components["schemas"]["Id"];
-            username: string | null;
-            displayName: string | null;
-            avatarUrl: string | null;
+            /**
+             * @description Id of the blocked learner.
+             * @example c5d20e97-8b3f-4a61-b0d4-3f7e9a1c6582
+             */
+            userId: components["schemas"]["UserId"];
+            /**
+             * @description Null if never chosen.
+             * @example zoe_k
+             */
+            username: components["schemas"]["Username"] | null;
+            /** @example Zoe */
+            displayName: components["schemas"]["DisplayName"];
+            /** @example https://files.example.com/avatars/c5d20e97-8b3f-4a61-b0d4-3f7e9a1c6582/1772910005120-51c0be3a.webp */
+            avatarUrl: components["schemas"]["AvatarUrl"];
+            /** @description When the user blocked the learner. */
             blockedAt: components["schemas"]["Time"];
         };
+        /** @description A page of blocks, the newest first. */
         BlockPage: {
+            /** @description The blocks of this page. */
             items: components["schemas"]["Block"][];
-            nextCursor: string | null;
+            nextCursor: components["schemas"]["NextCursor"];
         };
         /** @description All data of one person. Other people appear by id only. */
         DataExport: {
+            /** @description When the data was read. */
             exportedAt: components["schemas"]["Time"];
             me: components["schemas"]["Me"];
+            /** @description Refresh tokens, also expired and revoked ones. */
             logins: components["schemas"]["ExportedLogin"][];
+            /** @description Calls of the user, also matches that never became a call. */
             calls: components["schemas"]["ExportedCall"][];
+            /** @description Ratings that the user has given. */
             ratings: components["schemas"]["ExportedRating"][];
+            /** @description Reports that the user has made. */
             reports: components["schemas"]["Report"][];
+            /** @description Learners whom the user has blocked. */
             blocks: components["schemas"]["ExportedBlock"][];
+            /** @description Orders of the user, also unpaid ones. */
             orders: components["schemas"]["Order"][];
+            /**
+             * @description Refunds of these orders.
+             * @example []
+             */
             refunds: components["schemas"]["Refund"][];
+            /**
+             * @description Disputes about these orders.
+             * @example []
+             */
             disputes: components["schemas"]["ExportedDispute"][];
+            /** @description Courses in which the user is enrolled. */
             enrollments: components["schemas"]["ExportedEnrollment"][];
+            /** @description Progress in each lesson that the user has begun. */
             progress: components["schemas"]["LessonProgress"][];
+            /** @description Notifications that are not pruned yet. */
             notifications: components["schemas"]["Notification"][];
+            /** @description Devices that get pushes. */
             pushDevices: components["schemas"]["ExportedPushDevice"][];
         };
-        /** @description A claim against the payment of an order. */
+        /** @description A claim of the bank against the payment of an order. */
         ExportedDispute: {
-            id: components["schemas"]["Id"];
-            orderId: components["schemas"]["Id"];
+            id: components["schemas"]["DisputeId"];
+            orderId: components["schemas"]["OrderId"];
+            /** @description The disputed amount, in the smallest unit of the currency. */
             amount: components["schemas"]["Money"];
             currency: components["schemas"]["Currency"];
             status: components["schemas"]["DisputeStatus"];
-            /** @description The bank's reason. */
+            /**
+             * @description The bank's reason, a word of the payment provider; null if it gave none.
+             * @example product_not_received
+             */
             reason: string | null;
+            /**
+             * @description When the payment provider first reported the dispute.
+             * @example 2026-03-20T11:02:19.441Z
+             */
             createdAt: components["schemas"]["Time"];
         };
         /** @description The state of a dispute; `won` is in favour of the platform. Known values: `open`, `won`, `lost`. */
         DisputeStatus: string;
+        /** @description A refresh token of a login; each refresh makes one. */
         ExportedLogin: {
-            deviceId: string;
+            deviceId: components["schemas"]["DeviceId"];
             platform: components["schemas"]["Platform"];
+            /**
+             * @description When it was issued.
+             * @example 2026-03-02T18:04:11.020Z
+             */
             createdAt: components["schemas"]["Time"];
+            /**
+             * @description When it expires.
+             * @example 2026-04-01T18:04:11.020Z
+             */
             expiresAt: components["schemas"]["Time"];
+            /**
+             * @description When it was revoked, as by a logout; null if it was not.
+             * @example null
+             */
             revokedAt: components["schemas"]["NullableTime"];
         };
+        /** @description A call of the user, or a match that never became one. */
         ExportedCall: {
-            id: components["schemas"]["Id"];
-            partnerId: components["schemas"]["Id"];
+            id: components["schemas"]["CallId"];
+            /**
+             * @description Id of the partner.
+             * @example 3b1f6a52-8e0d-4c57-9f1a-2d7c5e9b4a10
+             */
+            partnerId: components["schemas"]["UserId"];
+            /**
+             * @description The topic that the learners searched with; null without one.
+             * @example Travel
+             */
             topic: string | null;
             level: components["schemas"]["CallLevel"];
+            /** @description When the learners were matched. */
             startedAt: components["schemas"]["Time"];
+            /**
+             * @description When both had joined; null for a match that never became a call.
+             * @example 2026-03-14T09:26:56.102Z
+             */
             connectedAt: components["schemas"]["NullableTime"];
+            /**
+             * @description When the call ended; null while it lasts.
+             * @example 2026-03-14T09:39:41.755Z
+             */
             endedAt: components["schemas"]["NullableTime"];
+            /**
+             * Format: int32
+             * @description Whole seconds from `connectedAt` to `endedAt`; 0 for a match that never became a call, null while it lasts.
+             * @example 765
+             */
             durationSeconds: number | null;
         };
+        /** @description A rating that the user has given. */
         ExportedRating: {
-            sessionId: components["schemas"]["Id"];
-            ratedId: components["schemas"]["Id"];
-            stars: number;
+            sessionId: components["schemas"]["CallId"];
+            /**
+             * @description Id of the rated partner.
+             * @example 3b1f6a52-8e0d-4c57-9f1a-2d7c5e9b4a10
+             */
+            ratedId: components["schemas"]["UserId"];
+            stars: components["schemas"]["Stars"];
+            /**
+             * @description When the user rated the partner.
+             * @example 2026-03-14T09:40:02.218Z
+             */
             createdAt: components["schemas"]["Time"];
         };
+        /** @description A learner whom the user has blocked. */
         ExportedBlock: {
-            userId: components["schemas"]["Id"];
+            /**
+             * @description Id of the blocked learner.
+             * @example c5d20e97-8b3f-4a61-b0d4-3f7e9a1c6582
+             */
+            userId: components["schemas"]["UserId"];
+            /** @description When the user blocked the learner. */
             blockedAt: components["schemas"]["Time"];
         };
+        /**
+         * Format: int32
+         * @description A rating from 1, the worst, to 5.
+         * @example 5
+         */
+        Stars: number;
+        /** @description A rating of the partner of a call. */
         Rating: {
-            stars: number;
+            stars: components["schemas"]["Stars"];
         };
-        /** @description Known values: `harassment`, `spam`, `inappropriate`, `hate_speech`, `other`. */
+        /** @description What a learner is reported for. Known values: `harassment`, `spam`, `inappropriate`, `hate_speech`, `other`. */
         ReportReason: string;
-        /** @enum {string} */
+        /**
+         * @description What a learner is reported for.
+         * @enum {string}
+         */
         ReportReasonInput: "harassment" | "spam" | "inappropriate" | "hate_speech" | "other";
-        /** @description Known values: `pending`, `reviewed`, `actioned`, `dismissed`. */
+        /**
+         * @description `pending` until an administrator reviews the report; `actioned` if that led to a ban or another measure,
+         *     `dismissed` if the report was unfounded, `reviewed` otherwise.
+         */
         ReportStatus: string;
-        /** @enum {string} */
+        /**
+         * @description `pending` until an administrator reviews the report; `actioned` if that led to a ban or another measure,
+         *     `dismissed` if the report was unfounded, `reviewed` otherwise.
+         * @enum {string}
+         */
         ReportStatusInput: "pending" | "reviewed" | "actioned" | "dismissed";
-        /** @description Several lines, see `x-text`. */
+        /**
+         * @description Several lines, see `x-text`.
+         * @example Kept shouting at me after I asked to talk about another topic.
+         */
         Comment: string;
+        /** @description A report of a learner to the operators. */
         ReportRequest: {
-            reportedId: components["schemas"]["Id"];
-            sessionId?: components["schemas"]["Id"];
+            /**
+             * @description Id of the reported learner.
+             * @example c5d20e97-8b3f-4a61-b0d4-3f7e9a1c6582
+             */
+            reportedId: components["schemas"]["UserId"];
+            /** @description The call that the report is about; absent for a report without one. */
+            sessionId?: components["schemas"]["CallId"];
             reason: components["schemas"]["ReportReasonInput"];
+            /** @description What happened, in the reporter's words, several lines (see `x-text`). */
             description?: components["schemas"]["Comment"];
         };
+        /** @description A report, as its reporter sees it. */
         Report: {
-            id: components["schemas"]["Id"];
-            reportedId: components["schemas"]["Id"];
-            sessionId: components["schemas"]["NullableId"];
+            id: components["schemas"]["ReportId"];
+            /**
+             * @description Id of the reported learner.
+             * @example c5d20e97-8b3f-4a61-b0d4-3f7e9a1c6582
+             */
+            reportedId: components["schemas"]["UserId"];
+            /** @description The call that the report is about; null for a report without one. */
+            sessionId: components["schemas"]["CallId"] | null;
             reason: components["schemas"]["ReportReason"];
-            description: string | null;
+            /** @description What happened, in the reporter's words; null without them. */
+            description: components["schemas"]["Comment"] | null;
             status: components["schemas"]["ReportStatus"];
+            /**
+             * @description When the report was made.
+             * @example 2026-03-14T09:41:30.006Z
+             */
             createdAt: components["schemas"]["Time"];
         };
+        /** @description A page of the user's reports, the newest first. */
         ReportPage: {
+            /** @description The reports of this page. */
             items: components["schemas"]["Report"][];
-            nextCursor: string | null;
+            nextCursor: components["schemas"]["NextCursor"];
         };
+        /** @description A report, as administrators see it. */
         AdminReport: {
-            id: components["schemas"]["Id"];
-            reporterId: components["schemas"]["Id"];
-            reportedId: components["schemas"]["Id"];
-            sessionId: components["schemas"]["NullableId"];
+            id: components["schemas"]["ReportId"];
+            /** @description Id of the reporter. */
+            reporterId: components["schemas"]["UserId"];
+            /**
+             * @description Id of the reported learner.
+             * @example c5d20e97-8b3f-4a61-b0d4-3f7e9a1c6582
+             */
+            reportedId: components["schemas"]["UserId"];
+            /** @description The call that the report is about; null for a report without one. */
+            sessionId: components["schemas"]["CallId"] | null;
             reason: components["schemas"]["ReportReason"];
-            description: string | null;
+            /** @description What happened, in the reporter's words; null without them. */
+            description: components["schemas"]["Comment"] | null;
+            /** @example actioned */
             status: components["schemas"]["ReportStatus"];
-            adminNote: string | null;
+            /**
+             * @description Note of the administrators, which learners never see; null without one.
+             * @example Two earlier reports of the same kind.
+             */
+            adminNote: components["schemas"]["Comment"] | null;
+            /**
+             * @description When the status first became `actioned`; null before.
+             * @example 2026-03-15T08:12:44.870Z
+             */
             actionedAt: components["schemas"]["NullableTime"];
+            /**
+             * @description When the report was made.
+             * @example 2026-03-14T09:41:30.006Z
+             */
             createdAt: components["schemas"]["Time"];
         };
+        /** @description A page of reports, the newest first. */
         AdminReportPage: {
+            /** @description The reports of this page. */
             items: components["schemas"]["AdminReport"][];
-            nextCursor: string | null;
+            nextCursor: components["schemas"]["NextCursor"];
         };
+        /** @description The outcome of a review. An absent field keeps its value. */
         ReportReview: {
+            /**
+             * @description The new status; with `ban` it is `actioned`, whatever is given.
+             * @example actioned
+             */
             status?: components["schemas"]["ReportStatusInput"];
+            /**
+             * @description Note of the administrators, several lines (see `x-text`); with `ban` the reason of the ban too.
+             * @example Two earlier reports of the same kind.
+             */
             adminNote?: components["schemas"]["Comment"];
-            /** @description Ban the reported learner. */
+            /**
+             * @description Whether the reported learner is banned too.
+             * @example true
+             */
             ban?: boolean;
         };
-        /** @description Several lines, see `x-text`. */
+        /**
+         * @description Why the account is banned, several lines (see `x-text`). Administrators see it, the user does not.
+         * @example Insulted three partners.
+         */
         BanReason: string;
+        /** @description A ban of an account. */
         BanRequest: {
             reason: components["schemas"]["BanReason"];
         };
-        /** @example ada */
+        /**
+         * @description The beginning of an e-mail address, a username or (from 8 characters on) an id, in any case.
+         * @example ada
+         */
         Search: string;
+        /** @description The number of rows of a table. */
         ApproximateCount: {
+            /**
+             * Format: int64
+             * @description The number of rows.
+             * @example 18452
+             */
             count: number;
-            /** @description Exact; else an estimate of the database. */
+            /**
+             * @description Whether the rows were counted, as in a small table; else the number is the database's estimate.
+             * @example true
+             */
             isExact: boolean;
         };
+        /** @description Numbers of the dashboard, at most five seconds old. Days and hours are those of UTC. */
         AdminStats: {
+            /** @description When the numbers were computed. */
             computedAt: components["schemas"]["Time"];
             totals: components["schemas"]["AdminTotals"];
-            /** @description Accounts with a login or refresh since midnight. */
+            /**
+             * Format: int64
+             * @description Accounts with a login or refresh since midnight.
+             * @example 1204
+             */
             activeToday: number;
-            /** @description Accounts created since midnight. */
+            /**
+             * Format: int64
+             * @description Accounts created since midnight.
+             * @example 37
+             */
             newToday: number;
-            /** @description Pending reports. */
+            /**
+             * Format: int64
+             * @description Pending reports.
+             * @example 4
+             */
             openReports: number;
-            /** @description Accounts reported by three different learners. */
+            /**
+             * Format: int64
+             * @description Accounts that three different learners have reported.
+             * @example 1
+             */
             flaggedUsers: number;
+            /**
+             * Format: int64
+             * @description Disputes of payments that are not decided.
+             * @example 0
+             */
             openDisputes: number;
             live: components["schemas"]["AdminLiveCounts"];
             wait: components["schemas"]["AdminQueueWait"];
-            /** @description The last 24 hours, the current one last. */
+            /**
+             * @description The last 24 hours, the current one last.
+             * @example [
+             *       {
+             *         "since": "2026-03-13T10:00:00.000Z",
+             *         "matches": 131
+             *       },
+             *       {
+             *         "since": "2026-03-13T11:00:00.000Z",
+             *         "matches": 140
+             *       },
+             *       {
+             *         "since": "2026-03-13T12:00:00.000Z",
+             *         "matches": 122
+             *       },
+             *       {
+             *         "since": "2026-03-13T13:00:00.000Z",
+             *         "matches": 118
+             *       },
+             *       {
+             *         "since": "2026-03-13T14:00:00.000Z",
+             *         "matches": 156
+             *       },
+             *       {
+             *         "since": "2026-03-13T15:00:00.000Z",
+             *         "matches": 171
+             *       },
+             *       {
+             *         "since": "2026-03-13T16:00:00.000Z",
+             *         "matches": 190
+             *       },
+             *       {
+             *         "since": "2026-03-13T17:00:00.000Z",
+             *         "matches": 224
+             *       },
+             *       {
+             *         "since": "2026-03-13T18:00:00.000Z",
+             *         "matches": 262
+             *       },
+             *       {
+             *         "since": "2026-03-13T19:00:00.000Z",
+             *         "matches": 281
+             *       },
+             *       {
+             *         "since": "2026-03-13T20:00:00.000Z",
+             *         "matches": 240
+             *       },
+             *       {
+             *         "since": "2026-03-13T21:00:00.000Z",
+             *         "matches": 180
+             *       },
+             *       {
+             *         "since": "2026-03-13T22:00:00.000Z",
+             *         "matches": 96
+             *       },
+             *       {
+             *         "since": "2026-03-13T23:00:00.000Z",
+             *         "matches": 41
+             *       },
+             *       {
+             *         "since": "2026-03-14T00:00:00.000Z",
+             *         "matches": 22
+             *       },
+             *       {
+             *         "since": "2026-03-14T01:00:00.000Z",
+             *         "matches": 14
+             *       },
+             *       {
+             *         "since": "2026-03-14T02:00:00.000Z",
+             *         "matches": 9
+             *       },
+             *       {
+             *         "since": "2026-03-14T03:00:00.000Z",
+             *         "matches": 6
+             *       },
+             *       {
+             *         "since": "2026-03-14T04:00:00.000Z",
+             *         "matches": 8
+             *       },
+             *       {
+             *         "since": "2026-03-14T05:00:00.000Z",
+             *         "matches": 15
+             *       },
+             *       {
+             *         "since": "2026-03-14T06:00:00.000Z",
+             *         "matches": 44
+             *       },
+             *       {
+             *         "since": "2026-03-14T07:00:00.000Z",
+             *         "matches": 79
+             *       },
+             *       {
+             *         "since": "2026-03-14T08:00:00.000Z",
+             *         "matches": 120
+             *       },
+             *       {
+             *         "since": "2026-03-14T09:00:00.000Z",
+             *         "matches": 188
+             *       }
+             *     ]
+             */
             hours: components["schemas"]["AdminHour"][];
-            /** @description The last 30 days, today last. */
+            /**
+             * @description The last 30 days, today last.
+             * @example [
+             *       {
+             *         "day": "2026-02-13",
+             *         "matches": 2041,
+             *         "calls": 2002,
+             *         "minutes": 24129
+             *       },
+             *       {
+             *         "day": "2026-02-14",
+             *         "matches": 2205,
+             *         "calls": 2155,
+             *         "minutes": 26018
+             *       },
+             *       {
+             *         "day": "2026-02-15",
+             *         "matches": 1892,
+             *         "calls": 1868,
+             *         "minutes": 22436
+             *       },
+             *       {
+             *         "day": "2026-02-16",
+             *         "matches": 2211,
+             *         "calls": 2156,
+             *         "minutes": 26168
+             *       },
+             *       {
+             *         "day": "2026-02-17",
+             *         "matches": 1860,
+             *         "calls": 1826,
+             *         "minutes": 22444
+             *       },
+             *       {
+             *         "day": "2026-02-18",
+             *         "matches": 2349,
+             *         "calls": 2306,
+             *         "minutes": 27955
+             *       },
+             *       {
+             *         "day": "2026-02-19",
+             *         "matches": 1976,
+             *         "calls": 1950,
+             *         "minutes": 23668
+             *       },
+             *       {
+             *         "day": "2026-02-20",
+             *         "matches": 2019,
+             *         "calls": 1998,
+             *         "minutes": 24824
+             *       },
+             *       {
+             *         "day": "2026-02-21",
+             *         "matches": 2066,
+             *         "calls": 2029,
+             *         "minutes": 24546
+             *       },
+             *       {
+             *         "day": "2026-02-22",
+             *         "matches": 1968,
+             *         "calls": 1929,
+             *         "minutes": 23444
+             *       },
+             *       {
+             *         "day": "2026-02-23",
+             *         "matches": 2181,
+             *         "calls": 2156,
+             *         "minutes": 26737
+             *       },
+             *       {
+             *         "day": "2026-02-24",
+             *         "matches": 2145,
+             *         "calls": 2083,
+             *         "minutes": 25393
+             *       },
+             *       {
+             *         "day": "2026-02-25",
+             *         "matches": 2318,
+             *         "calls": 2283,
+             *         "minutes": 27578
+             *       },
+             *       {
+             *         "day": "2026-02-26",
+             *         "matches": 2053,
+             *         "calls": 2003,
+             *         "minutes": 24322
+             *       },
+             *       {
+             *         "day": "2026-02-27",
+             *         "matches": 1891,
+             *         "calls": 1836,
+             *         "minutes": 22892
+             *       },
+             *       {
+             *         "day": "2026-02-28",
+             *         "matches": 2107,
+             *         "calls": 2087,
+             *         "minutes": 25342
+             *       },
+             *       {
+             *         "day": "2026-03-01",
+             *         "matches": 2386,
+             *         "calls": 2321,
+             *         "minutes": 28171
+             *       },
+             *       {
+             *         "day": "2026-03-02",
+             *         "matches": 2320,
+             *         "calls": 2288,
+             *         "minutes": 27879
+             *       },
+             *       {
+             *         "day": "2026-03-03",
+             *         "matches": 2233,
+             *         "calls": 2175,
+             *         "minutes": 26395
+             *       },
+             *       {
+             *         "day": "2026-03-04",
+             *         "matches": 2241,
+             *         "calls": 2193,
+             *         "minutes": 26481
+             *       },
+             *       {
+             *         "day": "2026-03-05",
+             *         "matches": 2038,
+             *         "calls": 1999,
+             *         "minutes": 24253
+             *       },
+             *       {
+             *         "day": "2026-03-06",
+             *         "matches": 1844,
+             *         "calls": 1819,
+             *         "minutes": 21875
+             *       },
+             *       {
+             *         "day": "2026-03-07",
+             *         "matches": 2273,
+             *         "calls": 2213,
+             *         "minutes": 26843
+             *       },
+             *       {
+             *         "day": "2026-03-08",
+             *         "matches": 2331,
+             *         "calls": 2277,
+             *         "minutes": 27987
+             *       },
+             *       {
+             *         "day": "2026-03-09",
+             *         "matches": 2282,
+             *         "calls": 2218,
+             *         "minutes": 26967
+             *       },
+             *       {
+             *         "day": "2026-03-10",
+             *         "matches": 1948,
+             *         "calls": 1885,
+             *         "minutes": 22820
+             *       },
+             *       {
+             *         "day": "2026-03-11",
+             *         "matches": 1868,
+             *         "calls": 1822,
+             *         "minutes": 22071
+             *       },
+             *       {
+             *         "day": "2026-03-12",
+             *         "matches": 2251,
+             *         "calls": 2214,
+             *         "minutes": 26756
+             *       },
+             *       {
+             *         "day": "2026-03-13",
+             *         "matches": 2164,
+             *         "calls": 2117,
+             *         "minutes": 26168
+             *       },
+             *       {
+             *         "day": "2026-03-14",
+             *         "matches": 1391,
+             *         "calls": 1334,
+             *         "minutes": 16336
+             *       }
+             *     ]
+             */
             days: components["schemas"]["AdminDay"][];
-            /** @description Of the last 30 days, by currency. */
+            /** @description Payments and refunds of the last 30 days, one entry for each currency and mode (`isLive`). */
             revenue: components["schemas"]["AdminRevenue"][];
         };
         /** @description Totals of all time, including deleted accounts and matches without a call. */
         AdminTotals: {
+            /** @description Accounts, also deleted ones. */
             users: components["schemas"]["ApproximateCount"];
+            /** @description Matches, also those without a call. */
             calls: components["schemas"]["ApproximateCount"];
+            /** @description Courses, also unpublished ones. */
             courses: components["schemas"]["ApproximateCount"];
+            /** @description Orders, also unpaid ones. */
             orders: components["schemas"]["ApproximateCount"];
         };
-        /** @description What happens now. */
+        /** @description Searches, rooms and calls at this moment. */
         AdminLiveCounts: {
-            /** @description Learners in the queue; null while Redis is unavailable. */
+            /**
+             * Format: int64
+             * @description Learners in the queue; null while Redis is unavailable.
+             * @example 12
+             */
             searches: number | null;
-            /** @description Matches that have not ended. */
+            /**
+             * Format: int64
+             * @description Matches that have not ended.
+             * @example 86
+             */
             rooms: number;
-            /** @description Rooms that both have joined. */
+            /**
+             * Format: int64
+             * @description Rooms that both have joined.
+             * @example 84
+             */
             calls: number;
         };
         /** @description Waits of the learner in the queue, over the matches of the last 60 minutes. */
         AdminQueueWait: {
-            /** @description Null if there was no match. */
+            /**
+             * Format: double
+             * @description The median in seconds; null without a match.
+             * @example 3.218
+             */
             medianSeconds: number | null;
-            /** @description The number of waits. */
+            /**
+             * Format: int64
+             * @description The number of waits.
+             * @example 195
+             */
             matches: number;
         };
+        /** @description Matches of an hour. */
         AdminHour: {
+            /**
+             * @description The beginning of the hour.
+             * @example 2026-03-14T09:00:00.000Z
+             */
             since: components["schemas"]["Time"];
+            /**
+             * Format: int64
+             * @description The number of matches.
+             * @example 188
+             */
             matches: number;
         };
+        /** @description Matches and calls of a day. */
         AdminDay: {
-            /** @example 2026-03-14 */
+            /**
+             * Format: date
+             * @description A day of UTC.
+             * @example 2026-03-14
+             */
             day: string;
+            /**
+             * Format: int64
+             * @description The number of matches.
+             * @example 2210
+             */
             matches: number;
-            /** @description Matches that both have joined. */
+            /**
+             * Format: int64
+             * @description Matches that both have joined.
+             * @example 2164
+             */
             calls: number;
-            /** @description Total length of the ended ones, rounded down. */
+            /**
+             * Format: int64
+             * @description Total length of the calls that have ended, in minutes, rounded down.
+             * @example 27330
+             */
             minutes: number;
         };
+        /** @description Payments and refunds in one currency. */
         AdminRevenue: {
             currency: components["schemas"]["Currency"];
-            /** @description Real money; false for a provider's test mode. */
+            /**
+             * @description Whether it is real money; false for a provider's test mode.
+             * @example true
+             */
             isLive: boolean;
-            /** @description Paid orders. */
+            /**
+             * Format: int64
+             * @description Orders that were paid.
+             * @example 41
+             */
             orders: number;
-            amount: components["schemas"]["Money"];
-            /** @description Successful refunds of any order. */
+            /**
+             * Format: int64
+             * @description Sum of these payments, in the smallest unit of the currency.
+             * @example 2045900
+             */
+            amount: number;
+            /**
+             * Format: int64
+             * @description Refunds that succeeded, of any order.
+             * @example 2
+             */
             refunds: number;
-            amountRefunded: components["schemas"]["Money"];
+            /**
+             * Format: int64
+             * @description Sum of these refunds, in the smallest unit of the currency.
+             * @example 99800
+             */
+            amountRefunded: number;
         };
+        /** @description An account, as administrators see it in lists. */
         AdminUser: {
-            id: components["schemas"]["Id"];
-            email: string;
-            username: string | null;
-            displayName: string | null;
-            avatarUrl: string | null;
+            id: components["schemas"]["UserId"];
+            email: components["schemas"]["AccountEmail"];
+            /** @description Null until chosen. */
+            username: components["schemas"]["Username"] | null;
+            displayName: components["schemas"]["DisplayName"];
+            avatarUrl: components["schemas"]["AvatarUrl"];
             role: components["schemas"]["Role"];
-            isVerified: boolean;
+            isVerified: components["schemas"]["IsVerified"];
+            /**
+             * @description Whether the account is banned.
+             * @example false
+             */
             isBanned: boolean;
+            /**
+             * @description When three learners had pending reports of this one; null before, and after their review.
+             * @example null
+             */
             flaggedAt: components["schemas"]["NullableTime"];
-            totalPracticeMinutes: number;
-            totalCalls: number;
+            totalPracticeMinutes: components["schemas"]["TotalPracticeMinutes"];
+            totalCalls: components["schemas"]["TotalCalls"];
+            /**
+             * @description When the user last logged in or refreshed tokens; null before the first login.
+             * @example 2026-03-14T09:20:10.004Z
+             */
             lastActiveAt: components["schemas"]["NullableTime"];
+            /**
+             * @description When the account was created.
+             * @example 2026-03-01T17:20:45.310Z
+             */
             createdAt: components["schemas"]["Time"];
         };
+        /** @description A page of accounts, the newest first. */
         AdminUserPage: {
+            /** @description The accounts of this page. */
             items: components["schemas"]["AdminUser"][];
-            nextCursor: string | null;
+            nextCursor: components["schemas"]["NextCursor"];
         };
-        /** @description A deleted account has no personal data. */
+        /** @description An account with its latest activity and moderation. A deleted account has no personal data. */
         AdminUserDetail: {
-            id: components["schemas"]["Id"];
-            email: string;
-            username: string | null;
-            displayName: string | null;
-            avatarUrl: string | null;
+            id: components["schemas"]["UserId"];
+            email: components["schemas"]["AccountEmail"];
+            /** @description Null until chosen. */
+            username: components["schemas"]["Username"] | null;
+            displayName: components["schemas"]["DisplayName"];
+            avatarUrl: components["schemas"]["AvatarUrl"];
             role: components["schemas"]["Role"];
-            isVerified: boolean;
+            isVerified: components["schemas"]["IsVerified"];
+            /**
+             * @description Whether the account is banned.
+             * @example false
+             */
             isBanned: boolean;
+            /**
+             * @description When three learners had pending reports of this one; null before, and after their review.
+             * @example null
+             */
             flaggedAt: components["schemas"]["NullableTime"];
-            totalPracticeMinutes: number;
-            totalCalls: number;
+            totalPracticeMinutes: components["schemas"]["TotalPracticeMinutes"];
+            totalCalls: components["schemas"]["TotalCalls"];
+            /**
+             * @description When the user last logged in or refreshed tokens; null before the first login.
+             * @example 2026-03-14T09:20:10.004Z
+             */
             lastActiveAt: components["schemas"]["NullableTime"];
+            /**
+             * @description When the account was created.
+             * @example 2026-03-01T17:20:45.310Z
+             */
             createdAt: components["schemas"]["Time"];
-            bio: string | null;
-            nativeLanguage: string | null;
+            bio: components["schemas"]["Bio"];
+            nativeLanguage: components["schemas"]["NativeLanguage"];
+            /** @description The learner's own estimate of their English; null until chosen. */
             englishLevel: components["schemas"]["Level"] | null;
+            /** @description What the learner practises for; null until chosen. */
             learningGoal: components["schemas"]["LearningGoal"] | null;
-            country: string | null;
-            timezone: string | null;
-            streakDays: number;
+            country: components["schemas"]["Country"];
+            timezone: components["schemas"]["Timezone"];
+            streakDays: components["schemas"]["StreakDays"];
+            /**
+             * @description When the last call ended that both had joined; null before the first.
+             * @example 2026-03-14T09:39:41.755Z
+             */
             lastCallAt: components["schemas"]["NullableTime"];
+            /**
+             * @description Why the account is banned; null if it is not.
+             * @example null
+             */
             banReason: string | null;
+            /**
+             * @description When the account was banned; null if it is not.
+             * @example null
+             */
             bannedAt: components["schemas"]["NullableTime"];
-            bannedBy: components["schemas"]["NullableId"];
+            /**
+             * @description Id of the administrator; null without a ban, or for one from the command line.
+             * @example null
+             */
+            bannedBy: components["schemas"]["UserId"] | null;
+            /**
+             * @description When the user deleted the account; null if it is not deleted.
+             * @example null
+             */
             deletedAt: components["schemas"]["NullableTime"];
-            /** @description `endedBy` and `myRating` are those of this account. */
+            /** @description The last ten calls; `endedBy` and `myRating` are those of this account. */
             calls: components["schemas"]["Call"][];
+            /**
+             * @description The last ten reports of this account.
+             * @example []
+             */
             reportsAbout: components["schemas"]["AdminReport"][];
+            /** @description The last ten reports that this account has made. */
             reportsBy: components["schemas"]["AdminReport"][];
+            /** @description The last ten orders. */
             orders: components["schemas"]["AdminOrder"][];
-            /** @description Bans and unbans, newest first. */
+            /**
+             * @description The last hundred bans and unbans, the newest first.
+             * @example []
+             */
             bans: components["schemas"]["AuditEntry"][];
         };
-        /** @example user.ban */
+        /**
+         * @description What was done, the kind of its object and a verb.
+         * @example user.ban
+         */
         AuditAction: string;
+        /** @description An entry of the audit log, which is never changed or deleted. */
         AuditEntry: {
-            /** @description Without gaps. */
+            /**
+             * Format: int64
+             * @description Number of the entry, from 1 without gaps.
+             * @example 218
+             */
             number: number;
+            /**
+             * @description When it was done.
+             * @example 2026-03-15T08:12:44.870Z
+             */
             createdAt: components["schemas"]["Time"];
-            /** @description Null for an operator at the command line. */
-            actorId: string | null;
+            /**
+             * @description Id of the administrator; null for an operator at the command line.
+             * @example f2e85b10-6d4c-49a7-8e13-a0b9c7d5f362
+             */
+            actorId: components["schemas"]["UserId"] | null;
             action: components["schemas"]["AuditAction"];
-            targetId: components["schemas"]["NullableId"];
-            /** @description Details of the action, without personal data. */
+            /**
+             * @description Id of the object that the action changed; null for an action without one.
+             * @example c5d20e97-8b3f-4a61-b0d4-3f7e9a1c6582
+             */
+            targetId: components["schemas"]["Id"] | null;
+            /**
+             * @description Further values, which depend on the action, without personal data.
+             * @example {}
+             */
             details: {
                 [key: string]: unknown;
             };
-            /** @description Hash of this entry and all before it. */
+            /**
+             * @description SHA-256 in hexadecimal over this entry and the hash of the one before.
+             * @example 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+             */
             hash: string;
         };
+        /** @description A page of the audit log, the newest entry first. */
         AuditEntryPage: {
+            /** @description The entries of this page. */
             items: components["schemas"]["AuditEntry"][];
-            nextCursor: string | null;
-        };
-        /** @description The level of a conversation. Known values: `all`, `beginner`, `intermediate`, `advanced`. */
-        CallLevel: string;
-        /** @description The partner as the learner sees them. */
-        Partner: {
-            userId: components["schemas"]["Id"];
-            displayName: string;
-            avatarUrl: string | null;
-            level: components["schemas"]["Level"] | null;
-        };
-        Call: {
-            id: components["schemas"]["Id"];
-            roomId: components["schemas"]["Id"];
-            partner: components["schemas"]["Partner"];
-            topic: string | null;
-            level: components["schemas"]["CallLevel"];
-            startedAt: components["schemas"]["Time"];
-            connectedAt: components["schemas"]["NullableTime"];
-            endedAt: components["schemas"]["NullableTime"];
-            /** @description From `connectedAt` to `endedAt`. */
-            durationSeconds: number | null;
-            /** @description Who or what ended the call, from the reader's point of view; null while it lasts. */
-            endedBy: components["schemas"]["CallEnd"] | null;
-            /** @description The reader's rating of the partner. */
-            myRating: number | null;
-        };
-        /** @description Who or what ended a call, from the reader's point of view. Known values: `me`, `partner`, `timeout`, `error`. */
-        CallEnd: string;
-        CallPage: {
-            items: components["schemas"]["Call"][];
-            nextCursor: string | null;
+            /** @example 218 */
+            nextCursor: components["schemas"]["NextCursor"];
         };
         /**
-         * @description In the smallest unit of the currency.
+         * @description The level of a conversation; `all` is any level. Known values: `all`, `beginner`, `intermediate`, `advanced`.
+         * @example intermediate
+         */
+        CallLevel: string;
+        /** @description The partner of a call, as the learner sees them. */
+        Partner: {
+            /**
+             * @description Id of the partner.
+             * @example 3b1f6a52-8e0d-4c57-9f1a-2d7c5e9b4a10
+             */
+            userId: components["schemas"]["UserId"];
+            /**
+             * @description The display name, else the username; `Former learner` for a deleted account.
+             * @example Ben
+             */
+            displayName: string;
+            /** @example https://files.example.com/avatars/3b1f6a52-8e0d-4c57-9f1a-2d7c5e9b4a10/1772611200450-0d4e8a2b.webp */
+            avatarUrl: components["schemas"]["AvatarUrl"];
+            /** @description The partner's level of English; null for a deleted account. */
+            level: components["schemas"]["Level"] | null;
+        };
+        /** @description A call, or a match that never became one, from the reader's point of view. */
+        Call: {
+            id: components["schemas"]["CallId"];
+            roomId: components["schemas"]["RoomId"];
+            partner: components["schemas"]["Partner"];
+            /**
+             * @description The topic that the learners searched with; null without one.
+             * @example Travel
+             */
+            topic: string | null;
+            level: components["schemas"]["CallLevel"];
+            /** @description When the learners were matched. */
+            startedAt: components["schemas"]["Time"];
+            /**
+             * @description When both had joined; null for a match that never became a call.
+             * @example 2026-03-14T09:26:56.102Z
+             */
+            connectedAt: components["schemas"]["NullableTime"];
+            /**
+             * @description When the call ended; null while it lasts.
+             * @example 2026-03-14T09:39:41.755Z
+             */
+            endedAt: components["schemas"]["NullableTime"];
+            /**
+             * Format: int32
+             * @description Whole seconds from `connectedAt` to `endedAt`; 0 for a match that never became a call, null while it lasts.
+             * @example 765
+             */
+            durationSeconds: number | null;
+            /**
+             * @description Who or what ended the call, from the reader's point of view; null while it lasts.
+             * @example partner
+             */
+            endedBy: components["schemas"]["CallEnd"] | null;
+            /** @description The reader's rating of the partner; null if they gave none. */
+            myRating: components["schemas"]["Stars"] | null;
+        };
+        /**
+         * @description Who or what ended a call, from the reader's point of view. `timeout`: one did not join in time, did not
+         *     reconnect, or the call reached two hours; `error`: the server lost it. Known values: `me`, `partner`, `timeout`, `error`.
+         */
+        CallEnd: string;
+        /** @description A page of the user's calls, the newest first. */
+        CallPage: {
+            /** @description The calls of this page. */
+            items: components["schemas"]["Call"][];
+            nextCursor: components["schemas"]["NextCursor"];
+        };
+        /**
+         * Format: int32
+         * @description An amount in the smallest unit of the currency.
          * @example 49900
          */
         Money: number;
@@ -1782,76 +2746,142 @@ export interface components {
          * @example inr
          */
         Currency: string;
+        /** @description The course to buy. Its price and currency are those of the catalogue. */
         CheckoutRequest: {
-            courseId: components["schemas"]["Id"];
-        };
-        Checkout: {
-            orderId: components["schemas"]["Id"];
-            /** @description The provider's page. */
-            url: string;
+            courseId: components["schemas"]["CourseId"];
         };
         /**
-         * @description New values may be added. `processing`: the learner has paid by a method that takes days; `paid` or
-         *     `failed` follows.
-         *      Known values: `pending`, `processing`, `paid`, `failed`, `expired`, `refunded`.
+         * Format: uri
+         * @description The page of the payment provider on which the learner pays; open it in a browser.
+         * @example https://checkout.stripe.com/c/pay/cs_live_a1b2c3d4e5f6
+         */
+        CheckoutUrl: string;
+        /** @description An open order, and where it is paid. */
+        Checkout: {
+            orderId: components["schemas"]["OrderId"];
+            url: components["schemas"]["CheckoutUrl"];
+        };
+        /**
+         * @description `pending` until the learner pays. `processing`: the learner has paid by a method that takes days; `paid` or `failed`
+         *     follows. `expired`: the page was not used in time. `refunded`: the whole amount was returned.
+         * @example paid
          */
         OrderStatus: string;
         /**
-         * @description New values may be added. `processing`: the learner has paid by a method that takes days; `paid` or
-         *     `failed` follows.
+         * @description `pending` until the learner pays. `processing`: the learner has paid by a method that takes days; `paid` or `failed`
+         *     follows. `expired`: the page was not used in time. `refunded`: the whole amount was returned.
+         * @example paid
          * @enum {string}
          */
         OrderStatusInput: "pending" | "processing" | "paid" | "failed" | "expired" | "refunded";
-        /** @description Known values: `stripe`, `razorpay`. */
+        /** @description The payment provider of an order. Known values: `stripe`, `razorpay`. */
         PaymentProvider: string;
-        /** @enum {string} */
+        /**
+         * @description The payment provider of an order.
+         * @enum {string}
+         */
         PaymentProviderInput: "stripe" | "razorpay";
+        /**
+         * @description A number of the order for people, as on receipts and in e-mails.
+         * @example PL-7KQ2M9XW4TBD
+         */
+        ReceiptId: string;
+        /** @description The purchase of a course. */
         Order: {
-            id: components["schemas"]["Id"];
-            /** @example PL-7KQ2M9XW4TBD */
-            receiptId: string;
-            courseId: components["schemas"]["Id"];
-            /** @description The course's title at the time of the order. */
+            id: components["schemas"]["OrderId"];
+            receiptId: components["schemas"]["ReceiptId"];
+            courseId: components["schemas"]["CourseId"];
+            /**
+             * @description The title of the course at the time of the order.
+             * @example Small talk that works
+             */
             courseTitle: string;
+            /** @description The price of the order, in the smallest unit of the currency. */
             amount: components["schemas"]["Money"];
+            /**
+             * @description What was returned of it so far, in the smallest unit of the currency.
+             * @example 0
+             */
             amountRefunded: components["schemas"]["Money"];
             currency: components["schemas"]["Currency"];
             status: components["schemas"]["OrderStatus"];
             provider: components["schemas"]["PaymentProvider"];
-            /** @description Whether a dispute is open or lost. */
+            /**
+             * @description Whether a dispute is open or lost.
+             * @example false
+             */
             isDisputed: boolean;
+            /**
+             * @description When the payment succeeded; null before.
+             * @example 2026-03-12T20:16:05.933Z
+             */
             paidAt: components["schemas"]["NullableTime"];
+            /**
+             * @description When the order was opened.
+             * @example 2026-03-12T20:14:31.207Z
+             */
             createdAt: components["schemas"]["Time"];
         };
+        /** @description A page of the user's orders, the newest first. */
         OrderPage: {
+            /** @description The orders of this page. */
             items: components["schemas"]["Order"][];
-            nextCursor: string | null;
+            nextCursor: components["schemas"]["NextCursor"];
         };
+        /** @description A device that gets pushes of Firebase Cloud Messaging. */
         PushDevice: {
-            /** @description The FCM registration token of the app on this device. */
+            /**
+             * @description The FCM registration token of the app on this device.
+             * @example cXJzdHV2d3h5:APA91bFcm-registration-token-of-the-device
+             */
             fcmToken: string;
             deviceId: components["schemas"]["DeviceId"];
             platform: components["schemas"]["PlatformInput"];
         };
+        /** @description A device that gets pushes, by its id. */
         PushDeviceRef: {
             deviceId: components["schemas"]["DeviceId"];
         };
-        /** @description New values may be added. `admin_alert` is for administrators. Known values: `match_found`, `payment_success`, `payment_failed`, `system`, `achievement`, `admin_alert`. */
+        /**
+         * @description What a notification is about. `system` is written by the operators, `admin_alert` is for administrators. Known values: `match_found`, `payment_success`, `payment_failed`, `system`, `achievement`, `admin_alert`.
+         * @example achievement
+         */
         NotificationType: string;
+        /** @description A notification in the app. */
         Notification: {
-            id: components["schemas"]["Id"];
+            id: components["schemas"]["NotificationId"];
             type: components["schemas"]["NotificationType"];
+            /**
+             * @description A short sentence, in English.
+             * @example Seven days in a row
+             */
             title: string;
+            /**
+             * @description The text, in English.
+             * @example You have practised on 7 days without a gap. Come back tomorrow to keep it going.
+             */
             body: string;
             data: components["schemas"]["NotificationData"];
+            /**
+             * @description Whether the user has read it.
+             * @example true
+             */
             isRead: boolean;
+            /**
+             * @description When it was created.
+             * @example 2026-03-14T09:39:41.755Z
+             */
             createdAt: components["schemas"]["Time"];
+            /**
+             * @description When the user read it; null before.
+             * @example 2026-03-14T12:05:17.480Z
+             */
             readAt: components["schemas"]["NullableTime"];
         };
         /**
          * @description Target in the app: `roomId` and `sessionId` of a match; `orderId` and `courseId` of a payment; `achievement`
          *     (`streak` or `sessions`) and `reached`; of an alert its `kind`, with `orderId`, `userId`, `reportId`
-         *     or `eventId`. A push carries the same, with `type` and `notificationId`.
+         *     or `eventId`. A push carries the same, with `type` and `notificationId`. Null without a target.
          * @example {
          *       "achievement": "streak",
          *       "reached": "7"
@@ -1860,236 +2890,530 @@ export interface components {
         NotificationData: {
             [key: string]: string;
         } | null;
+        /** @description A page of notifications, the newest first. */
         NotificationPage: {
+            /** @description The notifications of this page. */
             items: components["schemas"]["Notification"][];
-            nextCursor: string | null;
-            /** @description Of all the user's notifications, not of this page. */
+            nextCursor: components["schemas"]["NextCursor"];
+            /**
+             * Format: int64
+             * @description The number of all the user's unread notifications.
+             * @example 2
+             */
             unreadCount: number;
         };
+        /** @description The number of unread notifications. */
         UnreadCount: {
+            /**
+             * Format: int64
+             * @description The number of all the user's unread notifications.
+             * @example 2
+             */
             unreadCount: number;
         };
+        /** @description A device that gets pushes. */
         ExportedPushDevice: {
-            deviceId: string;
+            deviceId: components["schemas"]["DeviceId"];
             platform: components["schemas"]["Platform"];
+            /**
+             * @description When its token was last registered.
+             * @example 2026-03-02T18:04:12.644Z
+             */
             updatedAt: components["schemas"]["Time"];
         };
+        /** @description An order, as administrators see it. */
         AdminOrder: {
-            id: components["schemas"]["Id"];
-            receiptId: string;
-            userId: components["schemas"]["Id"];
-            courseId: components["schemas"]["Id"];
-            /** @description The course's title at the time of the order. */
+            id: components["schemas"]["OrderId"];
+            receiptId: components["schemas"]["ReceiptId"];
+            /** @description Id of the learner who buys the course. */
+            userId: components["schemas"]["UserId"];
+            courseId: components["schemas"]["CourseId"];
+            /**
+             * @description The title of the course at the time of the order.
+             * @example Small talk that works
+             */
             courseTitle: string;
+            /** @description The price of the order, in the smallest unit of the currency. */
             amount: components["schemas"]["Money"];
+            /**
+             * @description What was returned of it so far, in the smallest unit of the currency.
+             * @example 0
+             */
             amountRefunded: components["schemas"]["Money"];
             currency: components["schemas"]["Currency"];
             status: components["schemas"]["OrderStatus"];
             provider: components["schemas"]["PaymentProvider"];
-            /** @description The provider's id of the payment. */
+            /**
+             * @description The provider's id of the payment, as its dashboard shows it; null before the payment.
+             * @example pi_3QabcdEFGHijkl0123456789
+             */
             providerPaymentId: string | null;
-            /** @description Whether a dispute is open or lost. */
+            /**
+             * @description Whether a dispute is open or lost.
+             * @example false
+             */
             isDisputed: boolean;
-            /** @description Whether a bank inquires about the payment. No money has moved, and it can be refunded. */
+            /**
+             * @description Whether a bank inquires about the payment. No money has moved, and it can be refunded.
+             * @example false
+             */
             isUnderInquiry: boolean;
-            /** @description Alerts for administrators. New values may be added. */
+            /**
+             * @description Facts that an administrator should look at, each once.
+             * @example []
+             */
             alerts: components["schemas"]["OrderAlert"][];
+            /**
+             * @description When the payment succeeded; null before.
+             * @example 2026-03-12T20:16:05.933Z
+             */
             paidAt: components["schemas"]["NullableTime"];
+            /**
+             * @description When the order was opened.
+             * @example 2026-03-12T20:14:31.207Z
+             */
             createdAt: components["schemas"]["Time"];
         };
-        /** @description A fact about an order that an administrator should look at. Known values: `amount_differs`, `currency_differs`, `mode_differs`, `session_differs`, `paid_twice`, `inquiry`, `disputed`, `refund_failed`, `account_deleted`. */
+        /**
+         * @description A fact about an order that an administrator should look at. `amount_differs`, `currency_differs`, `mode_differs`,
+         *     `session_differs`: the provider reports another value than the order has. `paid_twice`: a course was paid by two orders.
+         *     `inquiry`, `disputed`: a bank asks about the payment, or claims it. `account_deleted`: the account was deleted before
+         *     the payment. Known values: `amount_differs`, `currency_differs`, `mode_differs`, `session_differs`, `paid_twice`, `inquiry`, `disputed`, `refund_failed`, `account_deleted`.
+         */
         OrderAlert: string;
+        /** @description A page of orders, the newest first. */
         AdminOrderPage: {
+            /** @description The orders of this page. */
             items: components["schemas"]["AdminOrder"][];
-            nextCursor: string | null;
+            nextCursor: components["schemas"]["NextCursor"];
         };
-        /** @description Several lines, see `x-text`. */
+        /**
+         * @description Why the payment is refunded, several lines (see `x-text`).
+         * @example The learner bought the course by mistake.
+         */
         RefundReason: string;
+        /** @description A refund of a paid order. */
         RefundRequest: {
-            /** @description In the smallest unit of the currency; if absent, the whole remaining amount. */
+            /**
+             * Format: int32
+             * @description In the smallest unit of the currency; if absent, the whole remaining amount.
+             * @example 49900
+             */
             amount?: number;
             reason?: components["schemas"]["RefundReason"];
         };
+        /** @description A refund of an order. */
         Refund: {
-            id: components["schemas"]["Id"];
-            orderId: components["schemas"]["Id"];
+            id: components["schemas"]["RefundId"];
+            orderId: components["schemas"]["OrderId"];
+            /** @description The refunded amount, in the smallest unit of the currency. */
             amount: components["schemas"]["Money"];
             currency: components["schemas"]["Currency"];
             status: components["schemas"]["RefundStatus"];
-            reason: string | null;
+            /** @description The administrator's reason; null without one, or for a refund in the provider's dashboard. */
+            reason: components["schemas"]["RefundReason"] | null;
+            /**
+             * @description When the refund was issued.
+             * @example 2026-03-16T10:30:00.512Z
+             */
             createdAt: components["schemas"]["Time"];
-        };
-        /** @description `pending` until the provider confirms or refuses the refund. Known values: `pending`, `succeeded`, `failed`. */
-        RefundStatus: string;
-        WebhookReceipt: {
-            /** @enum {boolean} */
-            received: true;
-        };
-        Course: {
-            id: components["schemas"]["Id"];
-            title: string;
-            /** @example small-talk-that-works */
-            slug: string;
-            description: string;
-            thumbnailUrl: string | null;
-            price: components["schemas"]["Money"];
-            currency: components["schemas"]["Currency"];
-            level: components["schemas"]["Level"];
-            isPublished: boolean;
-            /** @description Whether the reader is enrolled; `false` without a token. */
-            isEnrolled: boolean;
-            createdAt: components["schemas"]["Time"];
-        };
-        CoursePage: {
-            items: components["schemas"]["Course"][];
-            nextCursor: string | null;
-        };
-        /** @description `orderId` and `url` are present for a course with a price. */
-        EnrollmentResponse: {
-            isEnrolled: boolean;
-            orderId?: components["schemas"]["Id"];
-            /** @description The provider's page. */
-            url?: string;
-        };
-        ExportedEnrollment: {
-            courseId: components["schemas"]["Id"];
-            orderId: components["schemas"]["NullableId"];
-            enrolledAt: components["schemas"]["Time"];
         };
         /**
-         * @description One line, see `x-text`.
+         * @description `pending` until the provider confirms or refuses the refund. Known values: `pending`, `succeeded`, `failed`.
+         * @example succeeded
+         */
+        RefundStatus: string;
+        /** @description That an event of a payment provider is stored. */
+        WebhookReceipt: {
+            /**
+             * @description Always true.
+             * @enum {boolean}
+             */
+            received: true;
+        };
+        /**
+         * @description The title, one line (see `x-text`).
          * @example Small talk that works
          */
         CourseTitle: string;
-        /** @description Several lines, see `x-text`. */
+        /**
+         * @description The description, several lines (see `x-text`); empty if none was given.
+         * @example Ten openings that lead to a conversation, and how to leave one.
+         */
         CourseText: string;
         /**
-         * @description The name in addresses; generated from the title if absent.
+         * @description The name of a course in addresses, unique.
          * @example small-talk-that-works
          */
         Slug: string;
-        /** @description In the smallest unit of the currency; 0 is free. */
+        /**
+         * Format: int32
+         * @description The price in the smallest unit of the currency; 0 is free.
+         * @example 49900
+         */
         Price: number;
+        /**
+         * @description Whether learners see the course in the catalogue and can enroll.
+         * @example true
+         */
+        IsPublished: boolean;
+        /**
+         * Format: uri
+         * @description Address of the course's picture, WebP; null without one. A new picture has a new address.
+         * @example https://files.example.com/thumbnails/courses/c0a8f1d2-4b7e-4f39-8c6d-51e2a9b7d304/1772438400000000000.webp
+         */
+        ThumbnailUrl: string | null;
+        /** @description A course of the catalogue. */
+        Course: {
+            id: components["schemas"]["CourseId"];
+            title: components["schemas"]["CourseTitle"];
+            slug: components["schemas"]["Slug"];
+            description: components["schemas"]["CourseText"];
+            thumbnailUrl: components["schemas"]["ThumbnailUrl"];
+            price: components["schemas"]["Price"];
+            currency: components["schemas"]["Currency"];
+            /** @description The level of English that the course is for. */
+            level: components["schemas"]["Level"];
+            isPublished: components["schemas"]["IsPublished"];
+            /**
+             * @description Whether the reader is enrolled; false without a token.
+             * @example true
+             */
+            isEnrolled: boolean;
+            /**
+             * @description When the course was created.
+             * @example 2026-03-02T08:00:00.000Z
+             */
+            createdAt: components["schemas"]["Time"];
+        };
+        /** @description A page of courses, the newest first. */
+        CoursePage: {
+            /** @description The courses of this page. */
+            items: components["schemas"]["Course"][];
+            nextCursor: components["schemas"]["NextCursor"];
+        };
+        /** @description The enrollment in a free course, or the open order of another. */
+        EnrollmentResponse: {
+            /**
+             * @description Whether the learner is enrolled now; false until the order is paid.
+             * @example false
+             */
+            isEnrolled: boolean;
+            /** @description Id of the order; absent for a free course. */
+            orderId?: components["schemas"]["OrderId"];
+            /** @description The page of the payment provider on which the learner pays; absent for a free course. */
+            url?: components["schemas"]["CheckoutUrl"];
+        };
+        /** @description The enrollment of the user in a course. */
+        ExportedEnrollment: {
+            courseId: components["schemas"]["CourseId"];
+            /** @description Id of the order that paid for it; null for a free course. */
+            orderId: components["schemas"]["OrderId"] | null;
+            /**
+             * @description When the learner was enrolled.
+             * @example 2026-03-12T20:16:06.120Z
+             */
+            enrolledAt: components["schemas"]["Time"];
+        };
+        /** @description A new course. */
         CourseDraft: {
             title: components["schemas"]["CourseTitle"];
+            /** @description The name in addresses, unique; generated from the title if absent. */
             slug?: components["schemas"]["Slug"];
             description?: components["schemas"]["CourseText"];
             price: components["schemas"]["Price"];
+            /** @description ISO 4217, lower case; `inr` if absent. */
             currency?: components["schemas"]["Currency"];
+            /** @description The level of English that the course is for. */
             level: components["schemas"]["LevelInput"];
-            isPublished?: boolean;
+            /** @description Whether learners see the course in the catalogue and can enroll; false if absent. */
+            isPublished?: components["schemas"]["IsPublished"];
         };
+        /** @description Fields of a course to change. An absent field keeps its value. */
         CourseUpdate: {
             title?: components["schemas"]["CourseTitle"];
             slug?: components["schemas"]["Slug"];
             description?: components["schemas"]["CourseText"];
+            /** @description The price of new orders; those that exist keep theirs. */
             price?: components["schemas"]["Price"];
             currency?: components["schemas"]["Currency"];
+            /** @description The level of English that the course is for. */
             level?: components["schemas"]["LevelInput"];
-            isPublished?: boolean;
+            isPublished?: components["schemas"]["IsPublished"];
         };
+        /** @description A form with one file. */
         ThumbnailUpload: {
-            /** Format: binary */
+            /**
+             * Format: binary
+             * @description A picture: JPEG, PNG or WebP of 25 megapixels at most.
+             */
             file: string;
         };
+        /** @description The picture of a course. */
         Thumbnail: {
+            /**
+             * Format: uri
+             * @description Address of the new picture, WebP.
+             * @example https://files.example.com/thumbnails/courses/c0a8f1d2-4b7e-4f39-8c6d-51e2a9b7d304/1772438400000000000.webp
+             */
             thumbnailUrl: string;
         };
+        /**
+         * @description The title, one line (see `x-text`).
+         * @example Ask, and ask again
+         */
+        LessonTitle: string;
+        /**
+         * @description The description, several lines (see `x-text`); empty if none was given.
+         * @example How a second question keeps a conversation going.
+         */
+        LessonText: string;
+        /**
+         * @description Whether the lesson is a free preview, which needs no enrollment.
+         * @example false
+         */
+        IsFree: boolean;
+        /** @description A new lesson, the last of its course. */
         LessonDraft: {
-            title: components["schemas"]["CourseTitle"];
-            description?: components["schemas"]["CourseText"];
-            /** @description Whether it is a free preview. */
-            isFree?: boolean;
+            title: components["schemas"]["LessonTitle"];
+            description?: components["schemas"]["LessonText"];
+            /** @description Whether the lesson is a free preview, which needs no enrollment; false if absent. */
+            isFree?: components["schemas"]["IsFree"];
         };
+        /** @description Fields of a lesson to change. An absent field keeps its value. */
         LessonUpdate: {
-            title?: components["schemas"]["CourseTitle"];
-            description?: components["schemas"]["CourseText"];
-            isFree?: boolean;
+            title?: components["schemas"]["LessonTitle"];
+            description?: components["schemas"]["LessonText"];
+            isFree?: components["schemas"]["IsFree"];
         };
+        /** @description The new order of a course's lessons. */
         LessonOrder: {
-            lessonIds: components["schemas"]["Id"][];
+            /**
+             * @description The ids of all lessons of the course, each once.
+             * @example [
+             *       "2f9b6c81-e5d4-4073-9a1e-8c7d0b3f64a5",
+             *       "84e0d7a3-19f6-4b2c-a5c8-6d3b9e2f7015"
+             *     ]
+             */
+            lessonIds: components["schemas"]["LessonId"][];
         };
+        /** @description A lesson of a course. */
         Lesson: {
-            id: components["schemas"]["Id"];
-            courseId: components["schemas"]["Id"];
-            title: string;
-            description: string;
+            id: components["schemas"]["LessonId"];
+            courseId: components["schemas"]["CourseId"];
+            title: components["schemas"]["LessonTitle"];
+            description: components["schemas"]["LessonText"];
+            /**
+             * Format: int32
+             * @description Position in the course; rises from lesson to lesson, with gaps where one was deleted.
+             * @example 0
+             */
             orderIndex: number;
-            /** @description Whether it needs no enrollment. */
-            isFree: boolean;
-            /** @description Whether a video is ready to play. */
+            isFree: components["schemas"]["IsFree"];
+            /**
+             * @description Whether the lesson has a video that is ready to play.
+             * @example true
+             */
             isPlayable: boolean;
+            /**
+             * Format: int32
+             * @description Length of the video in seconds; null without one.
+             * @example 342
+             */
             durationSeconds: number | null;
-            /** @description State of the last uploaded video; for administrators, else null. */
+            /** @description State of the last uploaded video, for administrators; null for learners. */
             videoStatus: components["schemas"]["VideoStatus"] | null;
-            /** @description Percent; for administrators. */
+            /**
+             * Format: int32
+             * @description Percent of the processing that is done, for administrators; null for learners.
+             * @example 100
+             */
             videoProgress: number | null;
-            /** @description Reason of the failure; for administrators. */
+            /**
+             * @description Why the processing failed, for administrators; null for learners, or if it did not fail.
+             * @example null
+             */
             videoError: string | null;
+            /**
+             * @description When the lesson was created.
+             * @example 2026-03-02T08:05:12.000Z
+             */
             createdAt: components["schemas"]["Time"];
         };
-        /** @description The state of a lesson's last uploaded video; `none` before the first upload. Known values: `none`, `processing`, `ready`, `failed`. */
+        /**
+         * @description The state of a lesson's last uploaded video; `none` before the first upload. Known values: `none`, `processing`, `ready`, `failed`.
+         * @example ready
+         */
         VideoStatus: string;
+        /** @description The lessons of a course. */
         LessonList: {
+            /** @description All lessons, in their order. */
             items: components["schemas"]["Lesson"][];
         };
+        /** @description How far the learner has watched the video of a lesson. */
         LessonPosition: {
+            /**
+             * Format: int32
+             * @description The position in seconds. A lower one than before is ignored, and one beyond the length of the video is stored as that
+             *     length.
+             * @example 180
+             */
             watchSeconds: number;
         };
+        /** @description Progress of the learner in a lesson. */
         LessonProgress: {
-            lessonId: components["schemas"]["Id"];
-            /** @description The furthest second watched. */
+            lessonId: components["schemas"]["LessonId"];
+            /**
+             * Format: int32
+             * @description The furthest position watched, in seconds, from which a player resumes.
+             * @example 342
+             */
             watchSeconds: number;
+            /**
+             * @description Whether the learner has completed the lesson.
+             * @example true
+             */
             isCompleted: boolean;
+            /**
+             * @description When the learner completed the lesson; null before.
+             * @example 2026-03-13T19:12:08.064Z
+             */
             completedAt: components["schemas"]["NullableTime"];
         };
+        /**
+         * Format: int32
+         * @description The number of lessons of the course.
+         * @example 2
+         */
+        TotalLessons: number;
+        /**
+         * Format: int32
+         * @description The number of lessons that the learner has completed.
+         * @example 1
+         */
+        CompletedLessons: number;
+        /** @description Progress of the learner in a course. */
         CourseProgress: {
-            courseId: components["schemas"]["Id"];
-            totalLessons: number;
-            completedLessons: number;
-            resumeLessonId: components["schemas"]["NullableId"];
+            courseId: components["schemas"]["CourseId"];
+            totalLessons: components["schemas"]["TotalLessons"];
+            completedLessons: components["schemas"]["CompletedLessons"];
+            /**
+             * @description The lesson to resume: the last one watched, or the next one if that is completed; null if all are, or the course
+             *     has none.
+             * @example 84e0d7a3-19f6-4b2c-a5c8-6d3b9e2f7015
+             */
+            resumeLessonId: components["schemas"]["LessonId"] | null;
+            /**
+             * @description One entry for each lesson, in their order, begun or not.
+             * @example [
+             *       {
+             *         "lessonId": "2f9b6c81-e5d4-4073-9a1e-8c7d0b3f64a5",
+             *         "watchSeconds": 342,
+             *         "isCompleted": true,
+             *         "completedAt": "2026-03-13T19:12:08.064Z"
+             *       },
+             *       {
+             *         "lessonId": "84e0d7a3-19f6-4b2c-a5c8-6d3b9e2f7015",
+             *         "watchSeconds": 0,
+             *         "isCompleted": false,
+             *         "completedAt": null
+             *       }
+             *     ]
+             */
             items: components["schemas"]["LessonProgress"][];
         };
+        /** @description A course in which the user is enrolled. */
         CourseEnrollment: {
             course: components["schemas"]["Course"];
+            /**
+             * @description When the learner was enrolled.
+             * @example 2026-03-12T20:16:06.120Z
+             */
             enrolledAt: components["schemas"]["Time"];
-            totalLessons: number;
-            completedLessons: number;
+            totalLessons: components["schemas"]["TotalLessons"];
+            completedLessons: components["schemas"]["CompletedLessons"];
         };
+        /** @description A page of the user's courses, the newest enrollment first. */
         CourseEnrollmentPage: {
+            /** @description The courses of this page. */
             items: components["schemas"]["CourseEnrollment"][];
-            nextCursor: string | null;
+            nextCursor: components["schemas"]["NextCursor"];
         };
         /**
          * @description One line of at most 255 bytes of UTF-8, without a folder or a dot before it, see `x-text`.
          * @example Wörter.pdf
          */
         FileName: string;
+        /** @description A form with one file, whose name is kept. */
         AttachmentUpload: {
-            /** Format: binary */
+            /**
+             * Format: binary
+             * @description A file of any kind: a worksheet, slides, a transcript.
+             */
             file: string;
         };
+        /** @description A file that belongs to a lesson. */
         Attachment: {
-            id: components["schemas"]["Id"];
+            id: components["schemas"]["AttachmentId"];
             name: components["schemas"]["FileName"];
+            /**
+             * @description `application/pdf`, `image/png` or `image/jpeg` by the first bytes of the file; `application/octet-stream` for any
+             *     other.
+             * @example application/pdf
+             */
             contentType: string;
-            /** @description Bytes. */
+            /**
+             * Format: int32
+             * @description Size in bytes.
+             * @example 48213
+             */
             size: number;
-            /** @description Its address until `expiresAt`. */
+            /**
+             * Format: uri
+             * @description Signed address from which the file is downloaded, without a token, until `expiresAt`.
+             * @example https://files.example.com/parlance/attachments/courses/c0a8f1d2/2f9b6c81/b73d1a5e?X-Amz-Signature=5d41402a
+             */
             url: string;
+            /**
+             * @description When `url` stops working.
+             * @example 2026-03-14T09:36:53.589Z
+             */
             expiresAt: components["schemas"]["Time"];
+            /**
+             * @description When the file was uploaded.
+             * @example 2026-03-02T08:07:30.415Z
+             */
             createdAt: components["schemas"]["Time"];
         };
+        /** @description The files of a lesson. */
         AttachmentList: {
+            /** @description All files, the oldest first. */
             items: components["schemas"]["Attachment"][];
         };
-        /** Format: binary */
+        /**
+         * Format: binary
+         * @description The next bytes of the file.
+         */
         UploadChunk: string;
+        /** @description An address that plays the video of a lesson. */
         VideoLink: {
-            /** @description An HLS master playlist. */
+            /**
+             * Format: uri
+             * @description Address of an HLS master playlist, for a player, without a header.
+             * @example https://api.example.com/lessons/2f9b6c81-e5d4-4073-9a1e-8c7d0b3f64a5/playback/master.m3u8?token=eyJhbGciOiJSUzI1NiJ9
+             */
             url: string;
+            /**
+             * @description When `url` stops working; ask for another.
+             * @example 2026-03-14T09:42:35.589Z
+             */
             expiresAt: components["schemas"]["Time"];
         };
+        /**
+         * @description An HLS playlist (RFC 8216).
+         * @example #EXTM3U
+         *     #EXT-X-VERSION:7
+         */
         Playlist: string;
     };
     responses: {
@@ -2180,9 +3504,20 @@ export interface components {
     pathItems: never;
 }
 export type Id = components['schemas']['Id'];
-export type NullableId = components['schemas']['NullableId'];
+export type UserId = components['schemas']['UserId'];
+export type CallId = components['schemas']['CallId'];
+export type RoomId = components['schemas']['RoomId'];
+export type ReportId = components['schemas']['ReportId'];
+export type OrderId = components['schemas']['OrderId'];
+export type RefundId = components['schemas']['RefundId'];
+export type DisputeId = components['schemas']['DisputeId'];
+export type NotificationId = components['schemas']['NotificationId'];
+export type CourseId = components['schemas']['CourseId'];
+export type LessonId = components['schemas']['LessonId'];
+export type AttachmentId = components['schemas']['AttachmentId'];
 export type Time = components['schemas']['Time'];
 export type NullableTime = components['schemas']['NullableTime'];
+export type NextCursor = components['schemas']['NextCursor'];
 export type ErrorCode = components['schemas']['ErrorCode'];
 export type Problem = components['schemas']['Problem'];
 export type Health = components['schemas']['Health'];
@@ -2196,9 +3531,13 @@ export type RoleInput = components['schemas']['RoleInput'];
 export type Platform = components['schemas']['Platform'];
 export type PlatformInput = components['schemas']['PlatformInput'];
 export type Email = components['schemas']['Email'];
+export type AccountEmail = components['schemas']['AccountEmail'];
+export type IsVerified = components['schemas']['IsVerified'];
 export type Password = components['schemas']['Password'];
 export type DeviceId = components['schemas']['DeviceId'];
+export type DeviceProof = components['schemas']['DeviceProof'];
 export type EmailToken = components['schemas']['EmailToken'];
+export type RefreshToken = components['schemas']['RefreshToken'];
 export type RegisterRequest = components['schemas']['RegisterRequest'];
 export type LoginRequest = components['schemas']['LoginRequest'];
 export type RefreshRequest = components['schemas']['RefreshRequest'];
@@ -2213,9 +3552,17 @@ export type Level = components['schemas']['Level'];
 export type LevelInput = components['schemas']['LevelInput'];
 export type LearningGoal = components['schemas']['LearningGoal'];
 export type LearningGoalInput = components['schemas']['LearningGoalInput'];
-export type Me = components['schemas']['Me'];
+export type Username = components['schemas']['Username'];
 export type DisplayName = components['schemas']['DisplayName'];
+export type AvatarUrl = components['schemas']['AvatarUrl'];
 export type Bio = components['schemas']['Bio'];
+export type NativeLanguage = components['schemas']['NativeLanguage'];
+export type Country = components['schemas']['Country'];
+export type Timezone = components['schemas']['Timezone'];
+export type TotalPracticeMinutes = components['schemas']['TotalPracticeMinutes'];
+export type TotalCalls = components['schemas']['TotalCalls'];
+export type StreakDays = components['schemas']['StreakDays'];
+export type Me = components['schemas']['Me'];
 export type MeUpdate = components['schemas']['MeUpdate'];
 export type DeleteMeRequest = components['schemas']['DeleteMeRequest'];
 export type AvatarUpload = components['schemas']['AvatarUpload'];
@@ -2230,6 +3577,7 @@ export type ExportedLogin = components['schemas']['ExportedLogin'];
 export type ExportedCall = components['schemas']['ExportedCall'];
 export type ExportedRating = components['schemas']['ExportedRating'];
 export type ExportedBlock = components['schemas']['ExportedBlock'];
+export type Stars = components['schemas']['Stars'];
 export type Rating = components['schemas']['Rating'];
 export type ReportReason = components['schemas']['ReportReason'];
 export type ReportReasonInput = components['schemas']['ReportReasonInput'];
@@ -2267,11 +3615,13 @@ export type CallPage = components['schemas']['CallPage'];
 export type Money = components['schemas']['Money'];
 export type Currency = components['schemas']['Currency'];
 export type CheckoutRequest = components['schemas']['CheckoutRequest'];
+export type CheckoutUrl = components['schemas']['CheckoutUrl'];
 export type Checkout = components['schemas']['Checkout'];
 export type OrderStatus = components['schemas']['OrderStatus'];
 export type OrderStatusInput = components['schemas']['OrderStatusInput'];
 export type PaymentProvider = components['schemas']['PaymentProvider'];
 export type PaymentProviderInput = components['schemas']['PaymentProviderInput'];
+export type ReceiptId = components['schemas']['ReceiptId'];
 export type Order = components['schemas']['Order'];
 export type OrderPage = components['schemas']['OrderPage'];
 export type PushDevice = components['schemas']['PushDevice'];
@@ -2290,18 +3640,23 @@ export type RefundRequest = components['schemas']['RefundRequest'];
 export type Refund = components['schemas']['Refund'];
 export type RefundStatus = components['schemas']['RefundStatus'];
 export type WebhookReceipt = components['schemas']['WebhookReceipt'];
-export type Course = components['schemas']['Course'];
-export type CoursePage = components['schemas']['CoursePage'];
-export type EnrollmentResponse = components['schemas']['EnrollmentResponse'];
-export type ExportedEnrollment = components['schemas']['ExportedEnrollment'];
 export type CourseTitle = components['schemas']['CourseTitle'];
 export type CourseText = components['schemas']['CourseText'];
 export type Slug = components['schemas']['Slug'];
 export type Price = components['schemas']['Price'];
+export type IsPublished = components['schemas']['IsPublished'];
+export type ThumbnailUrl = components['schemas']['ThumbnailUrl'];
+export type Course = components['schemas']['Course'];
+export type CoursePage = components['schemas']['CoursePage'];
+export type EnrollmentResponse = components['schemas']['EnrollmentResponse'];
+export type ExportedEnrollment = components['schemas']['ExportedEnrollment'];
 export type CourseDraft = components['schemas']['CourseDraft'];
 export type CourseUpdate = components['schemas']['CourseUpdate'];
 export type ThumbnailUpload = components['schemas']['ThumbnailUpload'];
 export type Thumbnail = components['schemas']['Thumbnail'];
+export type LessonTitle = components['schemas']['LessonTitle'];
+export type LessonText = components['schemas']['LessonText'];
+export type IsFree = components['schemas']['IsFree'];
 export type LessonDraft = components['schemas']['LessonDraft'];
 export type LessonUpdate = components['schemas']['LessonUpdate'];
 export type LessonOrder = components['schemas']['LessonOrder'];
@@ -2310,6 +3665,8 @@ export type VideoStatus = components['schemas']['VideoStatus'];
 export type LessonList = components['schemas']['LessonList'];
 export type LessonPosition = components['schemas']['LessonPosition'];
 export type LessonProgress = components['schemas']['LessonProgress'];
+export type TotalLessons = components['schemas']['TotalLessons'];
+export type CompletedLessons = components['schemas']['CompletedLessons'];
 export type CourseProgress = components['schemas']['CourseProgress'];
 export type CourseEnrollment = components['schemas']['CourseEnrollment'];
 export type CourseEnrollmentPage = components['schemas']['CourseEnrollmentPage'];

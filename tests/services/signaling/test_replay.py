@@ -30,7 +30,7 @@ async def test_replay_after_both_dropped(
         await signaling.join_room(user_id, socket, room_id)
 
     def signal(socket: str) -> int:
-        payload: events.CandidateMessage = {"candidate": None, "seq": 0}
+        payload: events.RemoteCandidate = {"candidate": None, "seq": 0}
         if (peer := signaling.relay(socket, room_id, "webrtc_ice", payload)) is not None:
             stack.emitted.append((peer, "webrtc_ice", payload))
         return int(payload["seq"])
@@ -65,7 +65,7 @@ async def test_replay_resends_what_was_lost_in_transit(container: Container, mat
     for user_id, socket in ((one, "w.one"), (other, "w.other")):
         await signaling.join_room(user_id, socket, room_id)
     for _ in range(5):
-        payload: events.CandidateMessage = {"candidate": None, "seq": 0}
+        payload: events.RemoteCandidate = {"candidate": None, "seq": 0}
         signaling.relay("w.one", room_id, "webrtc_ice", payload)
     await signaling.disconnect(one, "w.one")
     await signaling.disconnect(other, "w.other")
@@ -91,7 +91,7 @@ async def test_replay_when_both_return_with_new_sockets(
     received: list[int] = []
 
     def signal(number: int, socket: str) -> None:
-        payload: events.CandidateMessage = {"candidate": {"candidate": str(number)}, "seq": 0}
+        payload: events.RemoteCandidate = {"candidate": {"candidate": str(number)}, "seq": 0}
         if signaling.relay(socket, room_id, "webrtc_ice", payload) is not None:
             received.append(payload["seq"])
             stack.emitted.append(("direct", "webrtc_ice", payload))
@@ -124,7 +124,7 @@ async def test_replay_to_a_replaced_socket(container: Container, matched: Matche
     for user_id, socket in ((one, "w.one"), (other, "w.other")):
         await stack.signaling.join_room(user_id, socket, room_id)
     for _ in range(5):
-        payload: events.CandidateMessage = {"candidate": None, "seq": 0}
+        payload: events.RemoteCandidate = {"candidate": None, "seq": 0}
         assert stack.signaling.relay("w.one", room_id, "webrtc_ice", payload) == "w.other"
     # Of the five the peer received two, and returned before the drop was noticed.
     joined = await stack.signaling.join_room(other, "w.new", room_id, after=payload["seq"] - 3)
@@ -140,7 +140,7 @@ async def test_failed_signal_is_not_replayed(container: Container, matched: Matc
     stack = SignalingStack(container, bus=LocalBus())
     for user_id, socket in ((one, "w.one"), (other, "w.other")):
         await stack.signaling.join_room(user_id, socket, room_id)
-    payload: events.CandidateMessage = {"candidate": None, "seq": 0}
+    payload: events.RemoteCandidate = {"candidate": None, "seq": 0}
     stack.signaling.relay("w.one", room_id, "webrtc_ice", payload)
     stack.signaling.forget_signal("w.one", payload["seq"])
     await stack.signaling.join_room(other, "w.new", room_id, after=0)

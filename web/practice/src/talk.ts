@@ -61,7 +61,7 @@ export class Talk {
     this.#realtime = realtime;
     const { socket } = realtime;
     socket.on("match_found", (match) => void this.#enter(match));
-    socket.on("searching", ({ estimated_wait_seconds: seconds }) => this.#estimate(seconds));
+    socket.on("searching", ({ estimatedWaitSeconds: seconds }) => this.#estimate(seconds));
     socket.on("search_expired", () => this.#giveUp("Nobody was free within five minutes. Try again, perhaps with any level."));
     socket.on("session_replaced", () => this.#giveUp("You have opened Parlance in too many windows, and this one was left out. Load the page again to use it here."));
     // A closed socket leaves the queue, so search again; the client rejoins a call.

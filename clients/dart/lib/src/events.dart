@@ -1,4 +1,5 @@
 // Generated from asyncapi.yaml by `make types`; edit the spec, not this file.
+// dart format off
 
 /// The payload of an event that the client sends.
 abstract interface class Payload {
@@ -28,8 +29,7 @@ abstract final class ClientEvents {
   /// Search for a partner
   ///
   /// The server emits `searching` or, at once, `match_found`. `level` is the level of the conversation, `all` when
-  /// absent; equal levels match and `all` matches any. A partner with the same `topic` is preferred, then the
-  /// longest
+  /// absent; equal levels match and `all` matches any. A partner with the same `topic` is preferred, then the longest
   /// wait.
   static const findPartner = ClientEvent<FindPartner, void>('find_partner', _nothing);
   /// Cancel the search, or refuse the match
@@ -84,8 +84,7 @@ abstract final class ServerEvents {
   static const matchFound = ServerEvent<MatchFound>('match_found', MatchFound.fromJson);
   /// The match is over; the partner refused, left or did not join in time
   ///
-  /// The search is requeued at the head; `searching`, or the next `match_found`, follows. A learner who did not
-  /// join in
+  /// The search is requeued at the head; `searching`, or the next `match_found`, follows. A learner who did not join in
   /// time receives this event too, and their search has ended.
   static const partnerCancelled = ServerEvent<NoPayload>('partner_cancelled', NoPayload.fromJson);
   /// A participant, the receiver of the event included, joined the room
@@ -130,8 +129,7 @@ abstract final class ServerEvents {
   static const resync = ServerEvent<NoPayload>('resync', NoPayload.fromJson);
   /// An event was refused
   ///
-  /// The error that is also in the ack of that event. After a malformed packet, which has no ack, the connection
-  /// closes.
+  /// The error that is also in the ack of that event. After a malformed packet, which has no ack, the connection closes.
   static const error = ServerEvent<EventError>('error', EventError.fromJson);
 }
 
@@ -251,8 +249,7 @@ final class JoinRoom implements Payload {
 
   final String roomId;
 
-  /// The highest `seq` received in this room, 0 for none. Without it, delivery resumes at the time of the
-  /// disconnect.
+  /// The highest `seq` received in this room, 0 for none. Without it, delivery resumes at the time of the disconnect.
   final int? after;
 
   @override

@@ -1,0 +1,45 @@
+"""Rules of `contract/lint.py` for the schemas of openapi.yaml: descriptions, examples, limits of lists."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from contract import examples, schemas
+from contract.lint_rules import Document, Problem, false_examples, walk
+
+
+def schema_problems(document: Document) -> Iterator[Problem]:
+    """Yield each fault of the document's schemas and examples."""
+    yield from _undescribed(document)
+    yield from _unlimited_lists(document)
+    false = list(false_examples(document))
+    yield from false or _missing_examples(document)
+
+
+def _undescribed(document: Document) -> Iterator[Problem]:
+    for name, schema in document.get("components", {}).get("schemas", {}).items():
+        place = ("components", "schemas", name)
+        parts = {place: schema}
+        for at, node in walk(schema, place):
+            parts |= {(*at, "properties", key): each for key, each in node.get("properties", {}).items()}
+        for at, part in parts.items():
+            if not schemas.resolve(part, document).get("description"):
+                yield at, "needs a description, its own or that of the schema it refers to"
+
+
+def _unlimited_lists(document: Document) -> Iterator[Problem]:
+    for place, node in walk(document):
+        if node.get("type") == "array" and "maxItems" not in node and not node.get("x-unbounded"):
+            yield place, "a list needs `maxItems`, or `x-unbounded` with the reason why it has no limit"
+
+
+def _missing_examples(document: Document) -> Iterator[Problem]:
+    """Yield each JSON body or answer for which no example can be composed, or one that does not fit."""
+    for place, content in examples.json_contents(document):
+        try:
+            example = examples.compose(content["schema"], document)
+        except examples.NoExample as missing:
+            yield place, f"needs an example: {missing}"
+            continue
+        if fault := schemas.compiled(content["schema"], document)(example):
+            yield place, f"the examples of its parts do not fit together: {fault}"
