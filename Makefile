@@ -58,6 +58,7 @@ check: env ## Check style, types, layers, specs, breaking changes, generated typ
 	$(BIN)/python -m contract.lint
 	$(BIN)/python -m contract.compare
 	$(BIN)/python -m contract.python_types --check
+	$(BIN)/python -m contract.dart_types --check
 	$(BIN)/python -m contract.typescript --check
 	$(BIN)/parlance migrations check --embedded
 
@@ -70,8 +71,9 @@ check-commits: env ## Check the subjects of the commits that main does not have 
 	done
 
 .PHONY: types
-types: env ## Write the Python and TypeScript types of both specs, and bundle the practice page.
+types: env ## Write the Python, Dart and TypeScript types of both specs, and bundle the practice page.
 	$(BIN)/python -m contract.python_types
+	$(BIN)/python -m contract.dart_types
 	$(BIN)/python -m contract.typescript
 
 .PHONY: release-specs

@@ -1,7 +1,7 @@
 """Dart types of asyncapi.yaml in clients/dart: a class for each payload, a constant for each event.
 
-Run as `python -m contract.dart_types`, with `--check` to say whether they are stale. A development tool: the server never
-imports it.
+Run as `python -m contract.dart_types`, with `--check` to say whether they are stale. A development tool: the server
+never imports it.
 """
 
 from __future__ import annotations
@@ -28,11 +28,12 @@ abstract interface class Payload {
   Map<String, dynamic> toJson();
 }
 
-/// An event that the client sends, with what its ack adds.
-final class ClientEvent<P extends Payload, A> {
-  const ClientEvent(this.name, this.readAck);
+/// An event that the client sends, with its payload and what its ack adds.
+final class ClientEvent<A> {
+  const ClientEvent(this.name, this.payload, this.readAck);
 
   final String name;
+  final Payload payload;
   final A Function(Map<String, dynamic> json) readAck;
 }
 
@@ -76,20 +77,25 @@ def generate(spec: Path = ROOT / "asyncapi.yaml", output: Path = EVENTS, *, chec
 
 def write(document: dict[str, Any]) -> str:
     """Return the Dart library of an AsyncAPI document whose objects and lists of values are named schemas."""
-    sent, received, used = [], [], set[str]()
+    sent: list[str] = []
+    received: list[str] = []
+    used = set[str]()
     for operation in document["operations"].values():
         message = schemas.follow(operation["messages"][0], document)
         payload = _name(message["payload"]["$ref"])
         used.add(message["payload"]["$ref"])
         name = _camel(message["name"])
         if operation["action"] == "send":
-            kind, arguments, events = f"ServerEvent<{payload}>", f"{payload}.fromJson", received
+            event = f"const {name} = ServerEvent<{payload}>('{message['name']}', {payload}.fromJson);"
+            received += [*_comment(operation, 2), f"  static {event}"]
         else:
             success = _success(operation, document)
-            ack = _name(success) if success else "void"
             used |= {success} if success else set()
-            kind, arguments, events = f"ClientEvent<{payload}, {ack}>", f"{ack}.fromJson" if success else "_nothing", sent
-        events += [*_comment(operation, 2), f"  static const {name} = {kind}('{message['name']}', {arguments});"]
+            ack, reader = (_name(success), f"{_name(success)}.fromJson") if success else ("void", "_nothing")
+            is_empty = "properties" not in schemas.follow(message["payload"], document)
+            parameter = f"[{payload} payload = const {payload}()]" if is_empty else f"{payload} payload"
+            event = f"{name}({parameter}) => ClientEvent('{message['name']}', payload, {reader});"
+            sent += [*_comment(operation, 2), f"  static ClientEvent<{ack}> {event}"]
     parts = [_HEADING, *_library("ClientEvents", "Events that the client sends.", sent)]
     parts += _library("ServerEvents", "Events that the server emits.", received)
     for reference in _reachable(used, document):
@@ -189,7 +195,9 @@ def _type(schema: dict[str, Any], document: dict[str, Any]) -> tuple[_Type, bool
         return _Type(f"List<{item.name}>", reads, writes), is_nullable
     if kind == "object":
         value, _ = _type(schema["additionalProperties"], document)
-        return _Type(f"Map<String, {value.name}>", f"({{}} as Map<String, dynamic>).cast<String, {value.name}>()"), is_nullable
+        return _Type(
+            f"Map<String, {value.name}>", f"({{}} as Map<String, dynamic>).cast<String, {value.name}>()"
+        ), is_nullable
     return _SCALARS[kind], is_nullable
 
 

@@ -75,8 +75,10 @@ export class Call {
 
   /** Enter the room; the call begins when the partner has, too. */
   async join(): Promise<void> {
+    // A new caller has nothing to restore, and learns its role while it joins.
+    const isRejoining = this.#role !== undefined;
     await this.#realtime.join(this.match.roomId);
-    if (this.#role !== undefined) this.#queue(() => this.#restore());
+    if (isRejoining) this.#queue(() => this.#restore());
   }
 
   /** Hang up. */

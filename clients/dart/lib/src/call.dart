@@ -68,9 +68,11 @@ final class Call {
 
   /// Enter the room; the call begins when the partner has, too.
   Future<void> join() async {
+    // A new caller has nothing to restore, and learns its role while it joins.
+    final isRejoining = _role != null;
     await _reconnect();
     await _realtime.join(match.roomId);
-    if (_role != null) _queue(_restore);
+    if (isRejoining) _queue(_restore);
   }
 
   /// Hang up.
@@ -118,7 +120,7 @@ final class Call {
     final sent = text == null
         ? null
         : IceCandidate(candidate: text, sdpMid: candidate.sdpMid, sdpMLineIndex: candidate.sdpMLineIndex);
-    return _realtime.send(ClientEvents.webrtcIce, LocalCandidate(roomId: match.roomId, candidate: sent));
+    return _realtime.send(ClientEvents.webrtcIce(LocalCandidate(roomId: match.roomId, candidate: sent)));
   }
 
   /// Handle events in the order in which they arrived, each after the one before.
@@ -148,7 +150,7 @@ final class Call {
     // Several events report one lost connection; a second offer would cross the answer to the first.
     if (!again && DateTime.now().difference(_offeredAt) < _answerWait) return;
     if (await _receivesAudio(peer)) return;
-    final ack = await _realtime.send(ClientEvents.refreshIce, RoomReference(roomId: match.roomId));
+    final ack = await _realtime.send(ClientEvents.refreshIce(RoomReference(roomId: match.roomId)));
     _configuration = {..._configuration, 'iceServers': _iceServers(ack.iceServers)};
     await peer.setConfiguration(_configuration);
     await peer.restartIce();
@@ -175,7 +177,7 @@ final class Call {
     final peer = _peer!;
     await peer.setLocalDescription(await peer.createOffer());
     try {
-      await _realtime.send(ClientEvents.webrtcOffer, await _description(peer));
+      await _realtime.send(ClientEvents.webrtcOffer(await _description(peer)));
     } on ParlanceException catch (refusal) {
       // Both may be coming back at once.
       if (_isTooEarly(refusal)) Timer(_packetWait, () => _queue(_restore));
@@ -190,7 +192,7 @@ final class Call {
     final peer = _peer!;
     await _describe(peer, RTCSessionDescription(sdp, 'offer'));
     await peer.setLocalDescription(await peer.createAnswer());
-    await _realtime.send(ClientEvents.webrtcAnswer, await _description(peer));
+    await _realtime.send(ClientEvents.webrtcAnswer(await _description(peer)));
   }
 
   Future<void> _answered(String sdp) async {

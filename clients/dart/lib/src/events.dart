@@ -6,11 +6,12 @@ abstract interface class Payload {
   Map<String, dynamic> toJson();
 }
 
-/// An event that the client sends, with what its ack adds.
-final class ClientEvent<P extends Payload, A> {
-  const ClientEvent(this.name, this.readAck);
+/// An event that the client sends, with its payload and what its ack adds.
+final class ClientEvent<A> {
+  const ClientEvent(this.name, this.payload, this.readAck);
 
   final String name;
+  final Payload payload;
   final A Function(Map<String, dynamic> json) readAck;
 }
 
@@ -31,41 +32,41 @@ abstract final class ClientEvents {
   /// The server emits `searching` or, at once, `match_found`. `level` is the level of the conversation, `all` when
   /// absent; equal levels match and `all` matches any. A partner with the same `topic` is preferred, then the longest
   /// wait.
-  static const findPartner = ClientEvent<FindPartner, void>('find_partner', _nothing);
+  static ClientEvent<void> findPartner(FindPartner payload) => ClientEvent('find_partner', payload, _nothing);
   /// Cancel the search, or refuse the match
   ///
   /// After `match_found` and before both have joined, the partner receives `partner_cancelled`.
-  static const cancelSearch = ClientEvent<NoPayload, void>('cancel_search', _nothing);
+  static ClientEvent<void> cancelSearch([NoPayload payload = const NoPayload()]) => ClientEvent('cancel_search', payload, _nothing);
   /// Report whether the app is in the background
   ///
   /// A socket starts in the foreground. In the background a match is also pushed to the
   /// account's devices, while it can be joined.
-  static const appState = ClientEvent<AppState, void>('app_state', _nothing);
+  static ClientEvent<void> appState(AppState payload) => ClientEvent('app_state', payload, _nothing);
   /// Join the room of a match, or rejoin it
   ///
   /// The user's other socket in the room, if any, receives `session_replaced`. If the partner is away,
   /// `peer_reconnecting` follows.
-  static const joinRoom = ClientEvent<JoinRoom, void>('join_room', _nothing);
+  static ClientEvent<void> joinRoom(JoinRoom payload) => ClientEvent('join_room', payload, _nothing);
   /// Send the offer to the partner, as caller
   ///
   /// The first offer of a call, and each that restarts ICE. A partner who is away receives it after reconnecting.
-  static const webrtcOffer = ClientEvent<LocalDescription, void>('webrtc_offer', _nothing);
+  static ClientEvent<void> webrtcOffer(LocalDescription payload) => ClientEvent('webrtc_offer', payload, _nothing);
   /// Send the answer to the partner, as receiver
   ///
   /// One for each `webrtc_offer`. A partner who is away receives it after reconnecting.
-  static const webrtcAnswer = ClientEvent<LocalDescription, void>('webrtc_answer', _nothing);
+  static ClientEvent<void> webrtcAnswer(LocalDescription payload) => ClientEvent('webrtc_answer', payload, _nothing);
   /// Send an ICE candidate to the partner
   ///
   /// Send each candidate as it arises. A partner who is away receives it after reconnecting.
-  static const webrtcIce = ClientEvent<LocalCandidate, void>('webrtc_ice', _nothing);
+  static ClientEvent<void> webrtcIce(LocalCandidate payload) => ClientEvent('webrtc_ice', payload, _nothing);
   /// End the call
   ///
   /// The partner receives `peer_left`, or `partner_cancelled` if not both had joined.
-  static const endCall = ClientEvent<RoomReference, void>('end_call', _nothing);
+  static ClientEvent<void> endCall(RoomReference payload) => ClientEvent('end_call', payload, _nothing);
   /// Request new TURN credentials, valid for an hour, in the ack
   ///
   /// Before an ICE restart, because those of `match_found` may have expired.
-  static const refreshIce = ClientEvent<RoomReference, IceAckSuccess>('refresh_ice', IceAckSuccess.fromJson);
+  static ClientEvent<IceAckSuccess> refreshIce(RoomReference payload) => ClientEvent('refresh_ice', payload, IceAckSuccess.fromJson);
 }
 
 /// Events that the server emits.

@@ -99,9 +99,9 @@ final class RealtimeClient {
       _events.stream.where((each) => each.$1 == event.name).map((each) => event.read(each.$2));
 
   /// Send an event and wait for its ack; throw [ParlanceException] with the code of a refusal, or `timeout`.
-  Future<A> send<P extends Payload, A>(ClientEvent<P, A> event, P payload) async {
+  Future<A> send<A>(ClientEvent<A> event) async {
     final acknowledged = Completer<Map<String, dynamic>>();
-    _socket.timeout(_ackTimeoutMs).emitWithAck(event.name, payload.toJson(), ack: ([Object? late, Object? answer]) {
+    _socket.timeout(_ackTimeoutMs).emitWithAck(event.name, event.payload.toJson(), ack: ([Object? late, Object? answer]) {
       if (answer is Map<String, dynamic>) {
         acknowledged.complete(answer);
       } else {
@@ -116,14 +116,14 @@ final class RealtimeClient {
 
   /// Search for a partner and wait for the match; [cancelSearch] ends the wait with the code `cancelled`.
   Future<MatchFound> findPartner([FindPartner search = const FindPartner()]) =>
-      _match(() => send(ClientEvents.findPartner, search));
+      _match(() => send(ClientEvents.findPartner(search)));
 
   /// Wait for the next match: after `partner_cancelled` the server continues the search.
   Future<MatchFound> nextMatch() => _match(() async {});
 
   /// Leave the queue; throw [ParlanceException] `not_searching` if the match was already made and joined.
   Future<void> cancelSearch() async {
-    await send(ClientEvents.cancelSearch, const NoPayload());
+    await send(ClientEvents.cancelSearch());
     _emit(_cancelled, const {});
   }
 
@@ -140,7 +140,7 @@ final class RealtimeClient {
   Future<void> end() async {
     final roomId = _room;
     _leave();
-    if (roomId != null) await send(ClientEvents.endCall, RoomReference(roomId: roomId));
+    if (roomId != null) await send(ClientEvents.endCall(RoomReference(roomId: roomId)));
   }
 
   /// Close the connection; a search and a call end with it.
@@ -234,7 +234,7 @@ final class RealtimeClient {
     }
   }
 
-  Future<void> _enter(String roomId) => send(ClientEvents.joinRoom, JoinRoom(roomId: roomId, after: _lastSeq));
+  Future<void> _enter(String roomId) => send(ClientEvents.joinRoom(JoinRoom(roomId: roomId, after: _lastSeq)));
 
   void _leave() {
     _room = null;

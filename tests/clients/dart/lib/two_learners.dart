@@ -8,6 +8,7 @@ import 'dart:io';
 import 'dart:math';
 
 import 'package:dart_client_tests/fake_peer.dart';
+import 'package:flutter_webrtc/flutter_webrtc.dart' show RTCPeerConnectionState;
 import 'package:http/http.dart' as http;
 import 'package:parlance_client/call.dart';
 import 'package:parlance_client/parlance_client.dart';
@@ -152,23 +153,30 @@ Future<void> main(List<String> arguments) async {
   final [caller, receiver] = FakePeer.made;
   seen['roles'] = roles;
   seen['tracks'] = [caller.tracks, receiver.tracks];
-  seen['candidates'] = [caller.candidates, receiver.candidates];
+  seen['candidates'] = [[...caller.candidates], [...receiver.candidates]];
+  seen['restarts'] = caller.restarts;
   seen['iceServers'] = (caller.configuration['iceServers'] as List).isNotEmpty;
 
-  // The caller's connection is lost: the client comes back, receives what was sent meanwhile, and restarts ICE.
+  // The caller's network is lost: the client comes back, receives what was sent meanwhile, and restarts ICE.
   tokens.calls.clear();
   final away = bens.on(ServerEvents.peerReconnecting).first;
   final back = bens.on(ServerEvents.peerReconnected).first;
   proxy.cut();
   seen['grace'] = (await away).graceSeconds > 0;
   await bens.send(
-    ClientEvents.webrtcIce,
-    LocalCandidate(roomId: other.roomId, candidate: const IceCandidate(candidate: 'candidate:3', sdpMid: '0')),
+    ClientEvents.webrtcIce(
+      LocalCandidate(roomId: other.roomId, candidate: const IceCandidate(candidate: 'candidate:3', sdpMid: '0')),
+    ),
   );
   await back;
-  await until(() => caller.candidates.contains('candidate:3') && caller.restarts > 0);
+  await until(() => caller.candidates.contains('candidate:3'));
+  await until(() {
+    // An offer is not repeated within three seconds.
+    caller.onConnectionState?.call(RTCPeerConnectionState.RTCPeerConnectionStateDisconnected);
+    return caller.restarts > 0;
+  });
   await until(() => receiver.remoteSdp!.contains('a=ice-ufrag:u11') && caller.remoteSdp!.contains('a=ice-ufrag:u2'));
-  seen['newestToken'] = tokens.calls;
+  seen['refusedInCall'] = [...tokens.calls];
   seen['peers'] = FakePeer.made.length;
 
   await bensCall.end();
