@@ -165,7 +165,7 @@ hooks: env ## Install the git hooks that check a commit.
 
 .PHONY: clean
 clean: ## Remove generated files; data (.parlance) and keys stay.
-	rm -rf .venv .parlance/uv .parlance/node20 node_modules clients/typescript/node_modules clients/typescript/dist dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .parlance/uv .parlance/node20 node_modules clients/typescript/node_modules clients/typescript/dist tests/clients/dart/node_modules dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.ready: requirements/development.txt pyproject.toml $(UV)
