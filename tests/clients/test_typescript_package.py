@@ -213,6 +213,7 @@ async def test_client_reconnects_unless_its_login_ended(
         "lost": ["accessToken"],
         "noToken": "refresh_token_reused",
         "noTokenActive": False,
+        "abandoned": 1,
         "replaced": "session_replaced",
         "replacedActive": False,
         "requeued": True,

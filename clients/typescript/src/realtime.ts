@@ -157,6 +157,8 @@ export class RealtimeClient {
     try {
       send({ token: await (this.#isTokenRefused ? this.#tokens.refresh() : this.#tokens.accessToken()) });
     } catch (error) {
+      // It was closed meanwhile.
+      if (!this.socket.active) return;
       if (error instanceof ParlanceError && error.status === 401) this.#fail(error);
       else this.#connectLater();
     }

@@ -195,10 +195,10 @@ final class RealtimeClient {
   Future<void> _authenticate(void Function(Map<String, dynamic> auth) send) async {
     try {
       send({'token': await (_isTokenRefused ? _tokens.refresh() : _tokens.accessToken())});
-    } on ParlanceException catch (refusal) {
-      refusal.status == 401 ? _fail(refusal) : _connectLater();
-    } on Exception {
-      _connectLater();
+    } on Exception catch (error) {
+      // It was closed meanwhile.
+      if (!_socket.active) return;
+      error is ParlanceException && error.status == 401 ? _fail(error) : _connectLater();
     }
   }
 

@@ -39,6 +39,23 @@ const ended = new RealtimeClient({
 seen.noToken = await closed(ended);
 seen.noTokenActive = ended.socket.active;
 
+// A client that is closed while it waits for a token stays closed.
+let attempts = 0;
+const asked = new Promise<(reason: unknown) => void>((resolve) => {
+  const abandoned = new RealtimeClient({
+    url: client.url,
+    accessToken: () => {
+      attempts++;
+      return new Promise((_, reject) => resolve((reason) => (abandoned.close(), reject(reason))));
+    },
+    refresh: () => client.refresh(),
+  });
+});
+(await asked)(new TypeError("fetch failed"));
+// The first attempt after a failure comes within 0.4 seconds.
+await new Promise((resolve) => setTimeout(resolve, 800));
+seen.abandoned = attempts;
+
 // A fourth connection of an account takes the place of the first, which stays closed.
 const replaced = closed(realtime);
 const others = [1, 2, 3].map(() => new RealtimeClient(client));
