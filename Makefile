@@ -140,9 +140,13 @@ format: env ## Format the source and apply automatic fixes.
 
 .PHONY: lock
 lock: $(UV) ## Write requirements/*.txt from pyproject.toml (ARGS=--upgrade for new versions).
-	$(UV) $(LOCK) pyproject.toml --group development -o requirements/development.txt $(ARGS)
+	$(UV) $(LOCK) pyproject.toml --extra dev --group development -o requirements/development.txt $(ARGS)
 	$(UV) $(LOCK) pyproject.toml -c requirements/development.txt -o requirements/production.txt
 	echo uv | $(UV) $(LOCK) - -o requirements/uv.txt $(ARGS)
+
+.PHONY: wheel
+wheel: env ## Build the package for pip: dist/parlance-VERSION-py3-none-any.whl.
+	@$(BIN)/python -m hatchling build --target wheel --directory dist
 
 .PHONY: sbom
 sbom: env ## Write the bill of materials (dist/parlance.cdx.json) and docs/licences.md.

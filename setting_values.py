@@ -87,6 +87,14 @@ def _http_origin(value: str) -> str:
     return _origin(value)
 
 
+def _public_url(value: str) -> str:
+    """Return the address below which public objects are, without a slash at the end."""
+    match = re.fullmatch(r"([^/]*//[^/]*)((?:/(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})*)*)", value)
+    if match is None:
+        raise ValueError("should be an address such as https://files.example.com/pictures, without spaces, ? and #")
+    return _http_origin(match[1]) + match[2].rstrip("/")
+
+
 def _proxy(value: str) -> str:
     """Require an IP address or a network; anything else would match no client, or every client."""
     try:
@@ -115,5 +123,7 @@ Host = Annotated[str, AfterValidator(_host)]
 Sender = Annotated[str, AfterValidator(_sender)]
 #: Scheme, host and port of an HTTP server.
 Site = Annotated[str, AfterValidator(_http_origin)]
+#: The same, with a path.
+PublicUrl = Annotated[str, AfterValidator(_public_url)]
 Origins = Annotated[list[Annotated[str, AfterValidator(_origin)]], NoDecode, BeforeValidator(_comma_separated)]
 Proxies = Annotated[list[Annotated[str, AfterValidator(_proxy)]], NoDecode, BeforeValidator(_comma_separated)]

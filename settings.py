@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from setting_values import Duration, Host, Origins, Proxies, Sender, Site, between, url_host
+from setting_values import Duration, Host, Origins, Proxies, PublicUrl, Sender, Site, between, url_host
 
 #: Loose rate limits are those of the contract times this.
 LOOSE_RATE_LIMIT_FACTOR = 100
@@ -135,7 +135,7 @@ class Settings(BaseSettings):
     storage_access_key: str = ""
     storage_secret_key: SecretStr = SecretStr("")
     storage_bucket_name: str = "parlance"
-    storage_public_url: str | None = None
+    storage_public_url: PublicUrl | None = None
 
     @field_validator("firebase_private_key")
     @classmethod

@@ -84,7 +84,7 @@ class Storage:
 
     @property
     def public_origin(self) -> str:
-        """Return the origin of public objects for browsers: scheme and host; empty if it is this site."""
+        """Return the origin of public objects for browsers: scheme and host."""
         return _origin(urlsplit(self._public_url))
 
     @property

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from contract import examples, schemas
-from contract.lint_rules import Document, Problem, false_examples, walk
+from contract.lint_rules import Document, Problem, false_examples, property_rules, walk
 
 
 def schema_problems(document: Document) -> Iterator[Problem]:
     """Yield each fault of the document's schemas and examples."""
     yield from _undescribed(document)
+    yield from property_rules(document)
     yield from _unlimited_lists(document)
     false = list(false_examples(document))
     yield from false or _missing_examples(document)
@@ -18,13 +19,8 @@ def schema_problems(document: Document) -> Iterator[Problem]:
 
 def _undescribed(document: Document) -> Iterator[Problem]:
     for name, schema in document.get("components", {}).get("schemas", {}).items():
-        place = ("components", "schemas", name)
-        parts = {place: schema}
-        for at, node in walk(schema, place):
-            parts |= {(*at, "properties", key): each for key, each in node.get("properties", {}).items()}
-        for at, part in parts.items():
-            if not schemas.resolve(part, document).get("description"):
-                yield at, "needs a description, its own or that of the schema it refers to"
+        if not schemas.resolve(schema, document).get("description"):
+            yield ("components", "schemas", name), "a schema is described"
 
 
 def _unlimited_lists(document: Document) -> Iterator[Problem]:
@@ -36,6 +32,8 @@ def _unlimited_lists(document: Document) -> Iterator[Problem]:
 def _missing_examples(document: Document) -> Iterator[Problem]:
     """Yield each JSON body or answer for which no example can be composed, or one that does not fit."""
     for place, content in examples.json_contents(document):
+        if content.keys() & {"example", "examples"}:
+            continue
         try:
             example = examples.compose(content["schema"], document)
         except examples.NoExample as missing:

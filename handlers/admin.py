@@ -58,7 +58,7 @@ async def review_report(
         report_id,
         status=body.get("status"),
         admin_note=body.get("adminNote"),
-        ban=body.get("ban", False),
+        ban=body.get("isBanned", False),
     )
     return shapes.admin_report(report)
 

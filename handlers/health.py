@@ -26,4 +26,4 @@ async def check_readiness(services: Container) -> rest.Readiness:
 
 
 def _check(milliseconds: float) -> rest.Check:
-    return {"isAvailable": True, "milliseconds": milliseconds}
+    return {"isAvailable": True, "answerMilliseconds": milliseconds}

@@ -41,4 +41,4 @@ async def receive_payment_webhook(services: Container, request: Request) -> rest
     except ClientDisconnect:
         raise errors.RequestInvalid("the body is incomplete; send the request again") from None
     await services.webhooks.receive(body, request.headers)
-    return {"received": True}
+    return {"isReceived": True}

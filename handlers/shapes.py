@@ -251,7 +251,7 @@ def admin_stats(row: DashboardStats) -> rest.AdminStats:
         "wait": {"medianSeconds": row.median_wait_seconds, "matches": row.waits},
         "hours": [{"since": format_instant(each.since), "matches": each.matches} for each in row.hours],
         "days": [
-            {"day": each.day.isoformat(), "matches": each.matches, "calls": each.calls, "minutes": each.minutes}
+            {"day": each.day.isoformat(), "matches": each.matches, "calls": each.calls, "callMinutes": each.minutes}
             for each in row.days
         ],
         "revenue": [
@@ -382,7 +382,7 @@ def attachment(download: AttachmentDownload) -> rest.Attachment:
         "id": str(row.id),
         "name": row.name,
         "contentType": row.content_type,
-        "size": row.size,
+        "sizeBytes": row.size,
         "url": download.url,
         "expiresAt": format_instant(download.expires_at),
         "createdAt": format_instant(row.created_at),

@@ -109,7 +109,7 @@ class Health(TypedDict):
 
 class Check(TypedDict):
     isAvailable: bool
-    milliseconds: float
+    answerMilliseconds: float
 
 
 class JsonWebKey(TypedDict):
@@ -382,7 +382,7 @@ class AdminReportPage(TypedDict):
 class ReportReview(TypedDict):
     status: NotRequired[ReportStatus]
     adminNote: NotRequired[Comment]
-    ban: NotRequired[bool]
+    isBanned: NotRequired[bool]
 
 
 BanReason: TypeAlias = str
@@ -427,7 +427,7 @@ class AdminDay(TypedDict):
     day: str
     matches: int
     calls: int
-    minutes: int
+    callMinutes: int
 
 
 class AdminUser(TypedDict):
@@ -582,7 +582,7 @@ RefundStatus: TypeAlias = Literal["pending", "succeeded", "failed"]
 
 
 class WebhookReceipt(TypedDict):
-    received: Literal[True]
+    isReceived: Literal[True]
 
 
 CourseTitle: TypeAlias = str
@@ -738,7 +738,7 @@ class Attachment(TypedDict):
     id: AttachmentId
     name: FileName
     contentType: str
-    size: int
+    sizeBytes: int
     url: str
     expiresAt: Time
     createdAt: Time

@@ -47,7 +47,7 @@ app.post("/payments/webhook", async (request, reply) => {
     live: session.livemode,
   };
   await pool.query({ name: "keep", text: keep, values: [event.id, event.type, fact] });
-  return { received: true };
+  return { isReceived: true };
 });
 
 await app.listen({ host: "127.0.0.1", port: Number(env.PORT) });

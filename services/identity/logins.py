@@ -36,6 +36,8 @@ __all__ = ["Device", "Identity", "LoginTokens", "LoginsService"]
 
 #: How long an exchanged token still returns its child, as long as that child was not exchanged.
 LOST_RESPONSE_GRACE = timedelta(seconds=60)
+#: Equal to `maxItems` of the contract.
+MAX_LISTED_DEVICES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +231,7 @@ class LoginsService:
         return list({str(row.family_id) for row in ended})
 
     async def list_devices(self, identity: Identity) -> list[Device]:
-        """List the devices that have a login, the latest used first."""
+        """List the devices that have a login, the latest used first, at most `MAX_LISTED_DEVICES`."""
         current = col(RefreshToken.rotated_at).is_(None) & ~col(RefreshToken.revoked)
         devices = (
             sa.select(
@@ -243,6 +245,7 @@ class LoginsService:
             .group_by(col(RefreshToken.device_id))
             .having(sa.func.bool_or(current & (col(RefreshToken.expires_at) > sa.func.now())))
             .order_by(sa.desc("last_used_at"))
+            .limit(MAX_LISTED_DEVICES)
         )
         async with self._database.transaction() as db:
             return [Device(*row) for row in (await db.execute(devices)).all()]

@@ -23,6 +23,8 @@ from services.operations.audit import AuditService
 
 #: Limit of an attachment; equal to `x-max-bytes` of the contract.
 MAX_ATTACHMENT_BYTES = 25 * 1024 * 1024
+#: Equal to `maxItems` of the contract.
+MAX_LESSONS_PER_COURSE, MAX_ATTACHMENTS_PER_LESSON = 1000, 100
 #: How long a signed URL of an attachment is valid.
 ATTACHMENT_LINK_EXPIRY = timedelta(minutes=10)
 #: Content types that are declared to browsers, by the first bytes; all others are octet-stream.
@@ -81,11 +83,15 @@ class LessonsService:
     # --- Administration ------------------------------------------------------------
 
     async def add(self, actor_id: str, course_id: str, fields: NewLesson) -> Lesson:
-        """Add a lesson at the end of a course; raise NotFound."""
+        """Add a lesson at the end of a course; raise NotFound, or RequestInvalid where the course is full."""
         async with self._database.transaction() as db:
             course = await courses.lock_course(db, course_id)
-            last = sa.select(sa.func.max(Lesson.order_index)).where(col(Lesson.course_id) == course.id)
-            order_index = (await db.execute(last)).scalar_one()
+            there = sa.select(sa.func.count(), sa.func.max(Lesson.order_index)).where(
+                col(Lesson.course_id) == course.id
+            )
+            count, order_index = (await db.execute(there)).one()
+            if count >= MAX_LESSONS_PER_COURSE:
+                raise errors.RequestInvalid(f"a course has {MAX_LESSONS_PER_COURSE} lessons at most; delete one first")
             lesson = Lesson(course_id=course.id, order_index=0 if order_index is None else order_index + 1, **fields)
             db.add(lesson)
             await db.flush()
@@ -141,7 +147,10 @@ class LessonsService:
     # --- Attachments ----------------------------------------------------------------------------------
 
     async def attach(self, actor_id: str, lesson_id: str, name: str, data: bytes) -> AttachmentDownload:
-        """Store a file that belongs to a lesson; raise NotFound, PayloadTooLarge, Unavailable."""
+        """Store a file that belongs to a lesson.
+
+        Raises NotFound, PayloadTooLarge, Unavailable, and RequestInvalid where the lesson has no room for a file more.
+        """
         if len(data) > MAX_ATTACHMENT_BYTES:
             raise errors.PayloadTooLarge(f"the file may have {MAX_ATTACHMENT_BYTES} bytes at most")
         lesson = await self.read(actor_id, lesson_id, drafts=True)
@@ -155,7 +164,13 @@ class LessonsService:
         )
         row.key = f"attachments/courses/{lesson.course_id}/{lesson.id}/{row.id}"
         async with self._storage.put_or_undo(row.key, data, row.content_type), self._database.transaction() as db:
-            await read_visible_lesson(db, lesson_id, drafts=True, lock=True)
+            # Not deleted meanwhile, and one file at a time, so that they are counted right.
+            if await db.get(Lesson, lesson.id, with_for_update={"key_share": True}) is None:
+                raise errors.NotFound()
+            files = sa.select(sa.func.count()).where(col(LessonAttachment.lesson_id) == lesson.id)
+            if (await db.execute(files)).scalar_one() >= MAX_ATTACHMENTS_PER_LESSON:
+                limit = MAX_ATTACHMENTS_PER_LESSON
+                raise errors.RequestInvalid(f"a lesson has {limit} attachments at most; delete one first")
             db.add(row)
             await self._audit.write(db, uuid.UUID(actor_id), "lesson.attach", lesson.id, file=str(row.id))
         return self._sign_download(row)

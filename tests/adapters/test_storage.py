@@ -30,7 +30,6 @@ MIB = 1024 * 1024
             "https://cdn.test",
             "https://parlance.s3.us-east-1.amazonaws.com",
         ),
-        ("http://localhost:9000", "/pictures", "", "http://localhost:9000"),
     ],
 )
 def test_storage_is_reached_at_its_public_address(

@@ -46,6 +46,11 @@ UNIT = "should be a whole number and a unit, such as 90s, 15m, 12h or 30d"
         ("DB_HOST", "postgresql://db", HOST),
         ("REDIS_HOST", "redis:6379", HOST),
         ("STORAGE_REGION", "us east", "should match"),
+        # Clients get it in answers: an address of its own, whose form is that of a URI.
+        ("STORAGE_PUBLIC_URL", "/pictures", "should be an address such as https://files.example.com/pictures"),
+        ("STORAGE_PUBLIC_URL", "ftp://files.example.com", "should begin with https:// or http://"),
+        ("STORAGE_PUBLIC_URL", "https://files.example.com/my pictures", "without spaces, ? and #"),
+        ("STORAGE_PUBLIC_URL", "https://files.example.com/%zz", "should be an address"),
         ("PORT", "99999", "should be less than or equal to 65535"),
         ("BUS_DIRECTORY", "/tmp/" + 90 * "a", "should be a path of at most 85 bytes"),
     ],
@@ -55,6 +60,11 @@ def test_setting_out_of_range_is_named(name: str, value: str, sentence: str) -> 
         configuration.load(None, **{name.lower(): value})
     message = str(refused.value)
     assert message.startswith(f"{name} ") and sentence in message and "\n" not in message
+
+
+def test_public_url_keeps_its_path() -> None:
+    for given in ("https://CDN.example.com/p%20/a", "https://CDN.example.com/p%20/a/"):
+        assert configuration.load(None, storage_public_url=given).storage_public_url == "https://cdn.example.com/p%20/a"
 
 
 def test_cors_origins_have_the_form_browsers_send() -> None:

@@ -194,7 +194,7 @@ def seen(answer: Answer) -> tuple[int, dict[str, str], Any]:
     text = re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "<id>", text)
     text = re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+Z", "<time>", text)
     text = re.sub(r'"(accessToken|refreshToken|deviceProof)":"[^"]+"', r'"\1":"<token>"', text)
-    text = re.sub(r'"milliseconds":[\d.]+', '"milliseconds":0', text)
+    text = re.sub(r'"answerMilliseconds":[\d.]+', '"answerMilliseconds":0', text)
     if text != answer.body.decode():
         del headers["content-length"]
     return answer.status, headers, text

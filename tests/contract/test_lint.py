@@ -227,7 +227,7 @@ def test_samples_are_clean() -> None:
             "components | schemas | Address",
             "input object",
         ),
-        ("components | schemas | Spare", {"type": "string"}, SAME, "nothing uses it"),
+        ("components | schemas | Spare", {"type": "string", "description": "A spare."}, SAME, "nothing uses it"),
         (
             "components | parameters | spare",
             {"name": "spare", "in": "query", "schema": {"type": "string"}},
@@ -246,9 +246,8 @@ def test_samples_are_clean() -> None:
         ("components | parameters | limit | example", 200, SAME, "does not fit"),
         (f"{USER} | properties | email | example", "ada", SAME, "is no email"),
         ("components | schemas | Key | example", "1", SAME, "is no uuid"),
-        (f"{NAME} | description", ABSENT, NAME, "needs a description"),
-        (f"{USER} | description", ABSENT, USER, "needs a description"),
-        ("components | schemas | Email | description", "", "components | schemas | Email", "needs a description"),
+        (f"{NAME} | description", ABSENT, NAME, "is described"),
+        (f"{USER} | description", ABSENT, USER, "is described"),
         (f"{USER} | properties | keys | maxItems", ABSENT, f"{USER} | properties | keys", "needs `maxItems`"),
         (
             "components | schemas | Problem | properties | code",
@@ -287,8 +286,9 @@ def test_operation_id_names_one_operation() -> None:
 
 
 def test_schema_that_only_unused_schemas_use_is_unused() -> None:
+    leaf = {"type": "string", "description": "A leaf."}
     spare = changed(OPENAPI, "components | schemas | Spare", {"$ref": "#/components/schemas/Leaf"})
-    problems = lint.openapi_problems(changed(spare, "components | schemas | Leaf", {"type": "string"}))
+    problems = lint.openapi_problems(changed(spare, "components | schemas | Leaf", leaf))
     assert [place[-1] for place, _ in problems] == ["Spare", "Leaf"]
 
 

@@ -103,15 +103,21 @@ def example(schema: Document, document: Document) -> Any:
             return True
         case "null":
             return None
+    if schema.get("format") in _FORMATS:
+        return _FORMATS[schema["format"]]
     if schema.get("pattern"):
         return next(each for each in _STRINGS if re.search(schema["pattern"], each))
     return "a" * max(1, schema.get("minLength", 0))
 
 
+_FORMATS = {
+    "uuid": "7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0",
+    "date-time": "2026-03-14T09:26:53.589Z",
+    "date": "2026-03-14",
+    "uri": "https://media.example.com/1",
+}
 _STRINGS = (
-    "7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0",
-    "2026-03-14T09:26:53.589Z",
-    "2026-03-14",
+    *_FORMATS.values(),
     "inr",
     "pixel-9",
     "user.ban",
@@ -144,7 +150,9 @@ DOCUMENTS = [
 def test_served_openapi_is_valid() -> None:
     document = served.openapi(OPENAPI)
     assert not list(OpenAPIV30SpecValidator(document).iter_errors())
-    assert not lint.openapi_problems(document)
+    # The controllers, which lint wants in the tree, are server words.
+    problems = lint.openapi_problems(document)
+    assert {place[-1] for place, _ in problems} == {"x-openapi-router-controller"}, problems
 
 
 def test_served_specs_have_no_server_words() -> None:

@@ -91,7 +91,7 @@ async def test_review_with_a_ban_bans(
     container: Container, make_learner: MakeLearner, admin: Learner, api: httpx.AsyncClient
 ) -> None:
     _, bob, report = await reported(container, make_learner)
-    answer = await admin.http.patch(f"/admin/reports/{report}", json={"ban": True, "status": "dismissed"})
+    answer = await admin.http.patch(f"/admin/reports/{report}", json={"isBanned": True, "status": "dismissed"})
     assert answer.json()["status"] == "actioned"
     (ban,) = await rows(
         container, "SELECT is_banned, ban_reason, banned_by, banned_at FROM users WHERE id = :i", i=bob.id
@@ -137,7 +137,7 @@ async def test_administrator_cannot_be_banned(
     ada = await make_learner()
     await add_call(container, ada, colleague)
     report = (await ada.http.post("/reports", json={"reportedId": colleague.id, "reason": "spam"})).json()["id"]
-    answer = await admin.http.patch(f"/admin/reports/{report}", json={"ban": True})
+    answer = await admin.http.patch(f"/admin/reports/{report}", json={"isBanned": True})
     assert answer.status_code == 403
     # Nothing of it happened: neither the settling nor an entry of the log.
     assert (await ada.http.get("/reports/mine")).json()["items"][0]["status"] == "pending"

@@ -93,7 +93,7 @@ async def test_stats_of_an_empty_deployment(admin: Learner) -> None:
     this_hour = made_at.replace(minute=0, second=0, microsecond=0)
     assert datetime.fromisoformat(hours[-1]["since"]) == this_hour
     assert datetime.fromisoformat(hours[0]["since"]) == this_hour - timedelta(hours=23)
-    assert days[-1] == {"day": made_at.date().isoformat(), "matches": 0, "calls": 0, "minutes": 0}
+    assert days[-1] == {"day": made_at.date().isoformat(), "matches": 0, "calls": 0, "callMinutes": 0}
     assert days[0]["day"] == (made_at.date() - 29 * DAY).isoformat() and len(days) == 30
     none = {"count": 0, "isExact": True}
     assert stats == {
@@ -203,8 +203,8 @@ async def test_stats_match_the_rows(services: Container, admin: Learner) -> None
         of_day = [call for call in calls if call.started_at.date().isoformat() == each["day"]]
         assert each["matches"] == len(of_day)
         assert each["calls"] == sum(call.connected_at is not None for call in of_day)
-        assert each["minutes"] == sum(call.duration_seconds or 0 for call in of_day) // 60
-    assert stats["days"][0] == {"day": first_day.date().isoformat(), "matches": 2, "calls": 2, "minutes": 20}
+        assert each["callMinutes"] == sum(call.duration_seconds or 0 for call in of_day) // 60
+    assert stats["days"][0] == {"day": first_day.date().isoformat(), "matches": 2, "calls": 2, "callMinutes": 20}
     assert stats["revenue"] == [
         {"currency": "inr", "isLive": False, "orders": 2, "amount": 350, "refunds": 2, "amountRefunded": 940},
         {"currency": "inr", "isLive": True, "orders": 1, "amount": 7, "refunds": 0, "amountRefunded": 0},

@@ -211,7 +211,7 @@ async def test_lesson_files_need_an_enrollment(settings: Settings, admin: Learne
     assert made.status_code == 201, made.text
     await admin.http.post(address, **upload(b"<script>", "page.html", "text/html"))
     listed = (await ada.http.get(address)).json()["items"]
-    assert [(each["name"], each["contentType"], each["size"]) for each in listed] == [
+    assert [(each["name"], each["contentType"], each["sizeBytes"]) for each in listed] == [
         (name, "application/pdf", 14),
         ("page.html", "application/octet-stream", 8),
     ]

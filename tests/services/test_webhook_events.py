@@ -151,7 +151,7 @@ async def test_webhook_acknowledges_foreign_event(
     body = STRIPE_STRANGERS[name]
     counted = server.webhooks.received["stripe", "unreadable"]
     answer = await send(http, stripe_signed(body))
-    assert (answer.status_code, answer.json()) == (200, {"received": True})
+    assert (answer.status_code, answer.json()) == (200, {"isReceived": True})
     assert server.webhooks.received["stripe", "unreadable"] == counted + 1
     before = await notified(server, admin)
     assert (await send(http, stripe_signed(body + b" "))).status_code == 200

@@ -202,7 +202,7 @@ function reportTable(rows, again) {
       "primary",
     );
     if (!answer) return;
-    const verdict = { status: answer.ban ? "actioned" : answer.status, ban: answer.ban ? true : undefined };
+    const verdict = { status: answer.ban ? "actioned" : answer.status, isBanned: answer.ban ? true : undefined };
     if (answer.adminNote.trim()) verdict.adminNote = answer.adminNote.trim();
     await act(() => api.review(row.id, verdict), "The report is reviewed.", again);
   };

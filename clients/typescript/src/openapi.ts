@@ -736,7 +736,7 @@ export interface paths {
         head?: never;
         /**
          * Review a report
-         * @description With `ban` the reported learner is banned too, for the note or else the report's reason, and the report is `actioned`.
+         * @description With `isBanned` the reported learner is banned too, for the note or else the report's reason, and the report is `actioned`.
          */
         patch: operations["reviewReport"];
         trace?: never;
@@ -1372,7 +1372,7 @@ export interface components {
              * @description How long the answer took, in milliseconds.
              * @example 1.84
              */
-            milliseconds: number;
+            answerMilliseconds: number;
         };
         /** @description A JSON Web Key Set (RFC 7517). */
         JsonWebKeySet: {
@@ -1674,15 +1674,15 @@ export interface components {
         /** @description Fields of the profile to change. An absent field keeps its value; null clears it. */
         MeUpdate: {
             username?: components["schemas"]["Username"];
-            displayName?: components["schemas"]["DisplayName"];
-            bio?: components["schemas"]["Bio"];
-            nativeLanguage?: components["schemas"]["NativeLanguage"];
+            displayName?: components["schemas"]["DisplayName"] | null;
+            bio?: components["schemas"]["Bio"] | null;
+            nativeLanguage?: components["schemas"]["NativeLanguage"] | null;
             /** @description The learner's own estimate of their English; null until chosen. */
             englishLevel?: components["schemas"]["LevelInput"] | null;
             /** @description What the learner practises for; null until chosen. */
             learningGoal?: components["schemas"]["LearningGoalInput"] | null;
-            country?: components["schemas"]["Country"];
-            timezone?: components["schemas"]["Timezone"];
+            country?: components["schemas"]["Country"] | null;
+            timezone?: components["schemas"]["Timezone"] | null;
         };
         /** @description The password, which confirms the deletion. */
         DeleteMeRequest: {
@@ -1770,15 +1770,9 @@ export interface components {
             blocks: components["schemas"]["ExportedBlock"][];
             /** @description Orders of the user, also unpaid ones. */
             orders: components["schemas"]["Order"][];
-            /**
-             * @description Refunds of these orders.
-             * @example []
-             */
+            /** @description Refunds of these orders. */
             refunds: components["schemas"]["Refund"][];
-            /**
-             * @description Disputes about these orders.
-             * @example []
-             */
+            /** @description Disputes about these orders. */
             disputes: components["schemas"]["ExportedDispute"][];
             /** @description Courses in which the user is enrolled. */
             enrollments: components["schemas"]["ExportedEnrollment"][];
@@ -1808,7 +1802,10 @@ export interface components {
              */
             createdAt: components["schemas"]["Time"];
         };
-        /** @description The state of a dispute; `won` is in favour of the platform. Known values: `open`, `won`, `lost`. */
+        /**
+         * @description The state of a dispute; `won` is in favour of the platform. Known values: `open`, `won`, `lost`.
+         * @example won
+         */
         DisputeStatus: string;
         /** @description A refresh token of a login; each refresh makes one. */
         ExportedLogin: {
@@ -2002,12 +1999,12 @@ export interface components {
         /** @description The outcome of a review. An absent field keeps its value. */
         ReportReview: {
             /**
-             * @description The new status; with `ban` it is `actioned`, whatever is given.
+             * @description The new status; with `isBanned` it is `actioned` in any case.
              * @example actioned
              */
             status?: components["schemas"]["ReportStatusInput"];
             /**
-             * @description Note of the administrators, several lines (see `x-text`); with `ban` the reason of the ban too.
+             * @description Note of the administrators, several lines (see `x-text`); with `isBanned` the reason of the ban too.
              * @example Two earlier reports of the same kind.
              */
             adminNote?: components["schemas"]["Comment"];
@@ -2015,7 +2012,7 @@ export interface components {
              * @description Whether the reported learner is banned too.
              * @example true
              */
-            ban?: boolean;
+            isBanned?: boolean;
         };
         /**
          * @description Why the account is banned, several lines (see `x-text`). Administrators see it, the user does not.
@@ -2191,181 +2188,181 @@ export interface components {
              *         "day": "2026-02-13",
              *         "matches": 2041,
              *         "calls": 2002,
-             *         "minutes": 24129
+             *         "callMinutes": 24129
              *       },
              *       {
              *         "day": "2026-02-14",
              *         "matches": 2205,
              *         "calls": 2155,
-             *         "minutes": 26018
+             *         "callMinutes": 26018
              *       },
              *       {
              *         "day": "2026-02-15",
              *         "matches": 1892,
              *         "calls": 1868,
-             *         "minutes": 22436
+             *         "callMinutes": 22436
              *       },
              *       {
              *         "day": "2026-02-16",
              *         "matches": 2211,
              *         "calls": 2156,
-             *         "minutes": 26168
+             *         "callMinutes": 26168
              *       },
              *       {
              *         "day": "2026-02-17",
              *         "matches": 1860,
              *         "calls": 1826,
-             *         "minutes": 22444
+             *         "callMinutes": 22444
              *       },
              *       {
              *         "day": "2026-02-18",
              *         "matches": 2349,
              *         "calls": 2306,
-             *         "minutes": 27955
+             *         "callMinutes": 27955
              *       },
              *       {
              *         "day": "2026-02-19",
              *         "matches": 1976,
              *         "calls": 1950,
-             *         "minutes": 23668
+             *         "callMinutes": 23668
              *       },
              *       {
              *         "day": "2026-02-20",
              *         "matches": 2019,
              *         "calls": 1998,
-             *         "minutes": 24824
+             *         "callMinutes": 24824
              *       },
              *       {
              *         "day": "2026-02-21",
              *         "matches": 2066,
              *         "calls": 2029,
-             *         "minutes": 24546
+             *         "callMinutes": 24546
              *       },
              *       {
              *         "day": "2026-02-22",
              *         "matches": 1968,
              *         "calls": 1929,
-             *         "minutes": 23444
+             *         "callMinutes": 23444
              *       },
              *       {
              *         "day": "2026-02-23",
              *         "matches": 2181,
              *         "calls": 2156,
-             *         "minutes": 26737
+             *         "callMinutes": 26737
              *       },
              *       {
              *         "day": "2026-02-24",
              *         "matches": 2145,
              *         "calls": 2083,
-             *         "minutes": 25393
+             *         "callMinutes": 25393
              *       },
              *       {
              *         "day": "2026-02-25",
              *         "matches": 2318,
              *         "calls": 2283,
-             *         "minutes": 27578
+             *         "callMinutes": 27578
              *       },
              *       {
              *         "day": "2026-02-26",
              *         "matches": 2053,
              *         "calls": 2003,
-             *         "minutes": 24322
+             *         "callMinutes": 24322
              *       },
              *       {
              *         "day": "2026-02-27",
              *         "matches": 1891,
              *         "calls": 1836,
-             *         "minutes": 22892
+             *         "callMinutes": 22892
              *       },
              *       {
              *         "day": "2026-02-28",
              *         "matches": 2107,
              *         "calls": 2087,
-             *         "minutes": 25342
+             *         "callMinutes": 25342
              *       },
              *       {
              *         "day": "2026-03-01",
              *         "matches": 2386,
              *         "calls": 2321,
-             *         "minutes": 28171
+             *         "callMinutes": 28171
              *       },
              *       {
              *         "day": "2026-03-02",
              *         "matches": 2320,
              *         "calls": 2288,
-             *         "minutes": 27879
+             *         "callMinutes": 27879
              *       },
              *       {
              *         "day": "2026-03-03",
              *         "matches": 2233,
              *         "calls": 2175,
-             *         "minutes": 26395
+             *         "callMinutes": 26395
              *       },
              *       {
              *         "day": "2026-03-04",
              *         "matches": 2241,
              *         "calls": 2193,
-             *         "minutes": 26481
+             *         "callMinutes": 26481
              *       },
              *       {
              *         "day": "2026-03-05",
              *         "matches": 2038,
              *         "calls": 1999,
-             *         "minutes": 24253
+             *         "callMinutes": 24253
              *       },
              *       {
              *         "day": "2026-03-06",
              *         "matches": 1844,
              *         "calls": 1819,
-             *         "minutes": 21875
+             *         "callMinutes": 21875
              *       },
              *       {
              *         "day": "2026-03-07",
              *         "matches": 2273,
              *         "calls": 2213,
-             *         "minutes": 26843
+             *         "callMinutes": 26843
              *       },
              *       {
              *         "day": "2026-03-08",
              *         "matches": 2331,
              *         "calls": 2277,
-             *         "minutes": 27987
+             *         "callMinutes": 27987
              *       },
              *       {
              *         "day": "2026-03-09",
              *         "matches": 2282,
              *         "calls": 2218,
-             *         "minutes": 26967
+             *         "callMinutes": 26967
              *       },
              *       {
              *         "day": "2026-03-10",
              *         "matches": 1948,
              *         "calls": 1885,
-             *         "minutes": 22820
+             *         "callMinutes": 22820
              *       },
              *       {
              *         "day": "2026-03-11",
              *         "matches": 1868,
              *         "calls": 1822,
-             *         "minutes": 22071
+             *         "callMinutes": 22071
              *       },
              *       {
              *         "day": "2026-03-12",
              *         "matches": 2251,
              *         "calls": 2214,
-             *         "minutes": 26756
+             *         "callMinutes": 26756
              *       },
              *       {
              *         "day": "2026-03-13",
              *         "matches": 2164,
              *         "calls": 2117,
-             *         "minutes": 26168
+             *         "callMinutes": 26168
              *       },
              *       {
              *         "day": "2026-03-14",
              *         "matches": 1391,
              *         "calls": 1334,
-             *         "minutes": 16336
+             *         "callMinutes": 16336
              *       }
              *     ]
              */
@@ -2459,7 +2456,7 @@ export interface components {
              * @description Total length of the calls that have ended, in minutes, rounded down.
              * @example 27330
              */
-            minutes: number;
+            callMinutes: number;
         };
         /** @description Payments and refunds in one currency. */
         AdminRevenue: {
@@ -2800,7 +2797,7 @@ export interface components {
             amount: components["schemas"]["Money"];
             /**
              * @description What was returned of it so far, in the smallest unit of the currency.
-             * @example 0
+             * @example 10000
              */
             amountRefunded: components["schemas"]["Money"];
             currency: components["schemas"]["Currency"];
@@ -2937,7 +2934,7 @@ export interface components {
             amount: components["schemas"]["Money"];
             /**
              * @description What was returned of it so far, in the smallest unit of the currency.
-             * @example 0
+             * @example 10000
              */
             amountRefunded: components["schemas"]["Money"];
             currency: components["schemas"]["Currency"];
@@ -2989,7 +2986,7 @@ export interface components {
         };
         /**
          * @description Why the payment is refunded, several lines (see `x-text`).
-         * @example The learner bought the course by mistake.
+         * @example The last lesson could not be played.
          */
         RefundReason: string;
         /** @description A refund of a paid order. */
@@ -2997,7 +2994,7 @@ export interface components {
             /**
              * Format: int32
              * @description In the smallest unit of the currency; if absent, the whole remaining amount.
-             * @example 49900
+             * @example 10000
              */
             amount?: number;
             reason?: components["schemas"]["RefundReason"];
@@ -3006,7 +3003,10 @@ export interface components {
         Refund: {
             id: components["schemas"]["RefundId"];
             orderId: components["schemas"]["OrderId"];
-            /** @description The refunded amount, in the smallest unit of the currency. */
+            /**
+             * @description The refunded amount, in the smallest unit of the currency.
+             * @example 10000
+             */
             amount: components["schemas"]["Money"];
             currency: components["schemas"]["Currency"];
             status: components["schemas"]["RefundStatus"];
@@ -3029,7 +3029,7 @@ export interface components {
              * @description Always true.
              * @enum {boolean}
              */
-            received: true;
+            isReceived: true;
         };
         /**
          * @description The title, one line (see `x-text`).
@@ -3367,7 +3367,7 @@ export interface components {
              * @description Size in bytes.
              * @example 48213
              */
-            size: number;
+            sizeBytes: number;
             /**
              * Format: uri
              * @description Signed address from which the file is downloaded, without a token, until `expiresAt`.

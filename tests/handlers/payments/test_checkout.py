@@ -52,7 +52,7 @@ async def test_course_is_bought_by_the_webhook_alone(
         "createdAt": row["createdAt"],
     }
     assert (await ada.http.get(f"/courses/{course}")).json()["isEnrolled"] is False
-    assert (await post_webhook(api, completed(order))).json() == {"received": True}
+    assert (await post_webhook(api, completed(order))).json() == {"isReceived": True}
     assert (await ada.http.get(f"/payments/orders/{order.id}")).json()["status"] == "pending"
     await run_jobs(services)
     row = (await ada.http.get(f"/payments/orders/{order.id}")).json()

@@ -74,13 +74,13 @@ function closed(reason: unknown): undefined {
   throw reason;
 }
 
-function file({ name, size: bytes, url, expiresAt }: Attachment): HTMLLIElement {
+function file({ name, sizeBytes, url, expiresAt }: Attachment): HTMLLIElement {
   const fetched = (event: Event) => {
     if (Date.now() < Date.parse(expiresAt)) return;
     event.preventDefault();
     say("This link has expired. Reload the page for a new one.", "alert");
   };
-  return h("li", {}, h("a", { href: url, download: name, click: fetched }, name), h("span", { class: "soft" }, size(bytes)));
+  return h("li", {}, h("a", { href: url, download: name, click: fetched }, name), h("span", { class: "soft" }, size(sizeBytes)));
 }
 
 /** The video; its position is saved during playback, on a pause, and when the learner leaves. */
