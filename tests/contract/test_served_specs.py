@@ -103,11 +103,14 @@ def example(schema: Document, document: Document) -> Any:
             return True
         case "null":
             return None
+    if schema.get("format") in _FORMATTED:
+        return _FORMATTED[schema["format"]]
     if schema.get("pattern"):
         return next(each for each in _STRINGS if re.search(schema["pattern"], each))
     return "a" * max(1, schema.get("minLength", 0))
 
 
+_FORMATTED = {"uri": "https://files.example.com/a.webp", "date-time": "2026-03-14T09:26:53.589Z"}
 _STRINGS = (
     "7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0",
     "2026-03-14T09:26:53.589Z",

@@ -1229,7 +1229,7 @@ export interface components {
         /**
          * Format: uuid
          * @description Id of a call, `session_id` in the event `match_found`.
-         * @example e1b5c0d9-7a24-4c83-b6f2-90d3a8e45c17
+         * @example 52a0e5f6-3c5b-4c53-8f5e-6f0f4bb1f3c7
          */
         CallId: string;
         /**
@@ -1265,7 +1265,7 @@ export interface components {
         /**
          * Format: uuid
          * @description Id of a notification.
-         * @example 9c2e7d50-1f84-4ab6-8d39-b5f0e6a7c213
+         * @example c1f7a3d2-95b4-4e6e-a8b0-2f6d7c8e9a34
          */
         NotificationId: string;
         /**
@@ -1300,7 +1300,7 @@ export interface components {
         NullableTime: string | null;
         /**
          * @description The `cursor` of the next page; null on the last page.
-         * @example MjAyNi0wMy0xNFQwOToyNjo1My41ODkwMDArMDA6MDB8ZTFiNWMwZDktN2EyNC00YzgzLWI2ZjItOTBkM2E4ZTQ1YzE3
+         * @example MjAyNi0wMy0xNFQwOToyNjo1My41ODkwMDArMDA6MDB8NTJhMGU1ZjYtM2M1Yi00YzUzLThmNWUtNmYwZjRiYjFmM2M3
          */
         NextCursor: string | null;
         /** @description What went wrong, for programs. A code keeps its meaning; new ones may be added. Known values: `request_invalid`, `unauthenticated`, `forbidden`, `not_found`, `method_not_allowed`, `not_acceptable`, `request_timeout`, `payload_too_large`, `uri_too_long`, `unsupported_media_type`, `headers_too_large`, `rate_limited`, `internal`, `unavailable`, `email_taken`, `invalid_credentials`, `account_banned`, `refresh_token_invalid`, `refresh_token_reused`, `token_invalid`, `password_too_common`, `last_admin`, `username_taken`, `already_rated`, `call_not_ended`, `already_reported`, `course_is_free`, `already_enrolled`, `payment_pending`, `signature_invalid`, `payment_refused`, `order_not_refundable`, `refund_pending`, `refund_too_large`, `not_enrolled`, `course_in_use`, `slug_taken`, `lessons_differ`, `video_not_ready`, `upload_offset_differs`, `upload_version_unsupported`, `idempotency_key_reused`, `idempotency_in_flight`. */
@@ -1832,7 +1832,7 @@ export interface components {
             id: components["schemas"]["CallId"];
             /**
              * @description Id of the partner.
-             * @example 3b1f6a52-8e0d-4c57-9f1a-2d7c5e9b4a10
+             * @example 9d3f6c1a-2b7e-4a55-8c1d-5e8a7b9c0d12
              */
             partnerId: components["schemas"]["UserId"];
             /**
@@ -1865,7 +1865,7 @@ export interface components {
             sessionId: components["schemas"]["CallId"];
             /**
              * @description Id of the rated partner.
-             * @example 3b1f6a52-8e0d-4c57-9f1a-2d7c5e9b4a10
+             * @example 9d3f6c1a-2b7e-4a55-8c1d-5e8a7b9c0d12
              */
             ratedId: components["schemas"]["UserId"];
             stars: components["schemas"]["Stars"];
@@ -2671,7 +2671,7 @@ export interface components {
         Partner: {
             /**
              * @description Id of the partner.
-             * @example 3b1f6a52-8e0d-4c57-9f1a-2d7c5e9b4a10
+             * @example 9d3f6c1a-2b7e-4a55-8c1d-5e8a7b9c0d12
              */
             userId: components["schemas"]["UserId"];
             /**
@@ -2679,7 +2679,7 @@ export interface components {
              * @example Ben
              */
             displayName: string;
-            /** @example https://files.example.com/avatars/3b1f6a52-8e0d-4c57-9f1a-2d7c5e9b4a10/1772611200450-0d4e8a2b.webp */
+            /** @example https://files.example.com/avatars/9d3f6c1a-2b7e-4a55-8c1d-5e8a7b9c0d12/1772611200450-0d4e8a2b.webp */
             avatarUrl: components["schemas"]["AvatarUrl"];
             /** @description The partner's level of English; null for a deleted account. */
             level: components["schemas"]["Level"] | null;
