@@ -8,9 +8,10 @@ RUN python -m pip install --no-cache-dir --disable-pip-version-check --require-h
         /requirements/production.txt
 
 FROM python:3.11.14-slim-bookworm
-RUN useradd --uid 10001 --create-home --shell /usr/sbin/nologin parlance \
+RUN groupadd --gid 10001 parlance \
+    && useradd --uid 10001 --gid 10001 --create-home --shell /usr/sbin/nologin parlance \
     && install -d -o parlance -g parlance /app/keys \
-    && printf '#!/bin/sh\nexec python -m cli "$@"\n' > /usr/local/bin/parlance \
+    && printf '#!/bin/sh\nexec python -P -m parlance "$@"\n' > /usr/local/bin/parlance \
     && chmod 755 /usr/local/bin/parlance
 COPY --from=dependencies /opt/parlance /opt/parlance
 COPY . /app
@@ -22,7 +23,8 @@ ENV PATH=/opt/parlance/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     APP_ENV=production
 WORKDIR /app
-USER parlance
+# By number, so that Kubernetes can see that it is not root.
+USER 10001:10001
 EXPOSE 5503
 STOPSIGNAL SIGTERM
 

@@ -34,7 +34,7 @@ test-connexion: env ## Run the tests marked `rest_paths` without the fast path (
 	REST_FAST_PATH=false $(BIN)/python -m pytest -m "rest_paths and not system" tests/contract tests/handlers $(or $(ARGS),$(PARALLEL))
 
 .PHONY: test-system
-test-system: env ## Run the tests that need Debian packages: coturn, nginx, Chromium.
+test-system: env ## Run the tests that need Debian packages: coturn, nginx, Chromium, Go, a JDK.
 	$(BIN)/python -m pytest -m system $(ARGS)
 
 .PHONY: check
@@ -64,6 +64,10 @@ check-commits: env ## Check the subjects of the commits that main does not have 
 types: env ## Write the Python and TypeScript types of both specs, and bundle the practice page.
 	$(BIN)/python -m contract.python_types
 	$(BIN)/python -m contract.typescript
+
+.PHONY: clients
+clients: env ## Generate REST clients in six languages into .parlance/clients (ARGS="swift dart").
+	$(BIN)/python -m contract.generated_clients $(ARGS)
 
 .PHONY: release-specs
 release-specs: env ## Copy both specs to contract/released: part of a release.
@@ -136,9 +140,13 @@ format: env ## Format the source and apply automatic fixes.
 
 .PHONY: lock
 lock: $(UV) ## Write requirements/*.txt from pyproject.toml (ARGS=--upgrade for new versions).
-	$(UV) $(LOCK) pyproject.toml --group development -o requirements/development.txt $(ARGS)
+	$(UV) $(LOCK) pyproject.toml --extra dev --group development -o requirements/development.txt $(ARGS)
 	$(UV) $(LOCK) pyproject.toml -c requirements/development.txt -o requirements/production.txt
 	echo uv | $(UV) $(LOCK) - -o requirements/uv.txt $(ARGS)
+
+.PHONY: wheel
+wheel: env ## Build the package for pip: dist/parlance-VERSION-py3-none-any.whl.
+	@$(BIN)/python -m hatchling build --target wheel --directory dist
 
 .PHONY: sbom
 sbom: env ## Write the bill of materials (dist/parlance.cdx.json) and docs/licences.md.

@@ -10,11 +10,11 @@ import contextlib
 import signal
 import sys
 from collections.abc import Callable
-from pathlib import Path
+
+import parlance
 
 #: Exit status of a process that refuses its input, as opposed to one that failed.
 REFUSED = 3
-_ROOT = Path(__file__).resolve().parent.parent
 
 
 class Refusal(Exception):
@@ -31,11 +31,7 @@ async def run(module: str, *arguments: str, data: bytes = b"", seconds: float) -
     from adapters.child_processes import die_with_parent
 
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        module,
-        *arguments,
-        cwd=_ROOT,  # where `-m` finds the module, wherever the server was started
+        *parlance.python_command(module, *arguments),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,

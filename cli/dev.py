@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import parlance
 import settings as configuration
 from cli.listening import require_free
 from devtools import payment_stand_ins
@@ -81,7 +82,7 @@ def dev(
         settings = _prepare(environment)
         write_private(environment_file, "".join(f"{name}={value}\n" for name, value in environment.items()))
         if payments:
-            processes.run("the payment stand-ins", *payments.command, cwd=payment_stand_ins.ROOT)
+            processes.run("the payment stand-ins", *payments.command)
         serve = (f"--host={host}", f"--port={port}", f"--workers={workers}", *["--reload"] * reload)
         processes.run("`parlance serve`", "cli", "serve", *serve)
         processes.run("`parlance worker`", "cli", "worker")
@@ -98,11 +99,8 @@ def dev(
 
 
 def _plan_payments(directory: Path, url: str) -> payment_stand_ins.StandInPlan | None:
-    """Plan the payment stand-ins; return None where real keys replace them, or they are not installed."""
+    """Plan the payment stand-ins; return None where real keys replace them."""
     if payment_stand_ins.replaced_by_real_keys():
-        return None
-    if not payment_stand_ins.installed():
-        _print(payment_stand_ins.MISSING)
         return None
     return payment_stand_ins.plan(directory, url)
 
@@ -162,13 +160,12 @@ class _Processes:
         for number in stops:
             signal.signal(number, stop)
 
-    def run(self, title: str, module: str, *arguments: str, cwd: Path | None = None) -> None:
-        """Start a module of this repository as a process; messages name it by `title`."""
+    def run(self, title: str, module: str, *arguments: str) -> None:
+        """Start a module of Parlance as a process; messages name it by `title`."""
         from adapters.child_processes import die_with_parent
 
         self._processes[title] = subprocess.Popen(  # noqa: S603 - a fixed command
-            [sys.executable, "-m", module, *arguments],
-            cwd=cwd,
+            parlance.python_command(module, *arguments),
             # Not in the process group of Ctrl-C: they are stopped before the services that they use.
             start_new_session=True,
             preexec_fn=die_with_parent(),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from importlib.metadata import version
 from typing import Annotated, NoReturn
 
 import typer
@@ -12,6 +11,7 @@ import errors
 from cli import (
     admins,
     audit,
+    bucket,
     dev,
     doctor,
     keys,
@@ -25,6 +25,7 @@ from cli import (
     videos,
     worker,
 )
+from parlance import __version__
 from settings import SettingsError
 
 app = typer.Typer(
@@ -39,6 +40,7 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(admins.app, name="admins")
 app.add_typer(audit.app, name="audit")
 app.add_typer(migrations.app, name="migrations")
+app.add_typer(bucket.app, name="bucket")
 app.add_typer(refunds.app, name="refunds")
 app.add_typer(payments.app, name="payments")
 app.add_typer(notifications.app, name="notifications")
@@ -53,7 +55,7 @@ app.command("reset")(reset.reset)
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        print(f"parlance {version('parlance')}")
+        print(f"parlance {__version__}")
         raise typer.Exit
 
 

@@ -21,8 +21,10 @@ from psycopg import sql
 from sqlalchemy import create_engine, make_url
 
 import models
+import parlance
 import settings as configuration
 from cli.configured import settings_for_database
+from errors import Refused
 from settings import Settings, SettingsError
 
 app = typer.Typer(help="Change the database schema. Every change is a migration file.", no_args_is_help=True)
@@ -120,6 +122,8 @@ def create(
 
       parlance migrations create --empty "backfill streaks"
     """
+    if parlance.IS_INSTALLED:
+        raise Refused("a migration is created in the repository, and this is the installed package")
     with _refusals() as settings:
         command.revision(_config(settings), name, autogenerate=not empty)
 

@@ -26,7 +26,7 @@ def seed(
     """
     if settings_for_database().is_production:
         raise Refused("demo data is not for production, and APP_ENV is production")
-    # Imported here: other commands do not wait for it, and the container image does not have it.
+    # Imported here: other commands do not wait for it.
     from devtools.demo_data import DemoData
 
     demo = with_services(lambda services: DemoData(services).fill(learners, seed))

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+import parlance
 import settings as configuration
 from errors import Refused
 
@@ -107,7 +108,7 @@ def run_web_processes(
                 reload=reload,
                 reload_includes=["*.py", "*.yaml", "*.lua"] if reload else None,
                 reload_excludes=[".venv", ".parlance", "node_modules", "tests"] if reload else None,
-                app_dir=str(Path(__file__).resolve().parent.parent),
+                reload_dirs=[str(Path(__file__).resolve().parent.parent)] if reload else None,
                 **options,
             )
         except SystemExit as ended:
@@ -150,7 +151,7 @@ def serve(
             "rate_limits_loose factor=%d; RATE_LIMITS=strict applies those of the contract", settings.rate_limit_factor
         )
     run_web_processes(
-        "cli.serve:application",
+        parlance.qualify("cli.serve:application"),
         host=host,
         port=port,
         workers=workers,

@@ -6,13 +6,13 @@ it returns is added to the ack. A server event is written by the function of `re
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import pkgutil
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 import errors
+import parlance
 from contract import schemas, text_fields
 from contract.operations import ContractError
 from realtime import emit
@@ -63,15 +63,16 @@ class EventBindings:
             if function.__module__ == emit.__name__ and name not in self.sends:
                 raise ContractError(f"realtime.emit.{name} writes an event that asyncapi.yaml does not name")
         bound = {function for function, _ in self.receives.values()}
-        realtime = importlib.import_module("realtime")
+        realtime = parlance.import_module("realtime")
         for info in pkgutil.iter_modules(realtime.__path__):
             if info.name in _NOT_EVENTS:
                 continue
-            module = importlib.import_module(f"realtime.{info.name}")
+            path = f"realtime.{info.name}"
+            module = parlance.import_module(path)
             for name, function in inspect.getmembers(module, inspect.iscoroutinefunction):
                 is_event = function.__module__ == module.__name__ and not name.startswith("_")
                 if is_event and function not in bound:
-                    raise ContractError(f"{module.__name__}.{name} takes events, but asyncapi.yaml does not name it")
+                    raise ContractError(f"{path}.{name} takes events, but asyncapi.yaml does not name it")
 
 
 def _message(document: dict[str, Any], holder: dict[str, Any]) -> dict[str, Any]:
@@ -83,7 +84,7 @@ def function_for(module_name: str, name: str) -> Function:
     """Return the function of an event that clients send; raise ContractError where the module has none."""
     path = f"{module_name}.{name}"
     try:
-        function: Function = getattr(importlib.import_module(module_name), name)
+        function: Function = getattr(parlance.import_module(module_name), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise ContractError(f"asyncapi.yaml names {path}, but there is no such function ({error})") from None
     if not inspect.iscoroutinefunction(function) or [*inspect.signature(function).parameters] != _PARAMETERS:

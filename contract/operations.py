@@ -9,7 +9,6 @@ it is secured, and `request` for headers, cookies and, without `body`, the raw b
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import pkgutil
 from collections.abc import Awaitable, Callable, Iterable
@@ -23,6 +22,7 @@ from starlette.routing import compile_path
 from starlette.types import Receive, Scope
 
 import handlers
+import parlance
 from adapters.json_text import encode_json
 from contract import client_addresses, problems, rate_limits, schemas, text_fields
 from contract.schemas import ContractError as ContractError
@@ -120,13 +120,14 @@ def bind(document: dict[str, Any], services: Container) -> dict[str, Operation]:
     _check_order(bound.values())
     named = {function_path(definition) for definition in found.values()}
     for info in pkgutil.iter_modules(handlers.__path__):
-        module = importlib.import_module(f"handlers.{info.name}")
+        path = f"handlers.{info.name}"
+        module = parlance.import_module(path)
         for name, function in inspect.getmembers(module, inspect.iscoroutinefunction):
             taken = next(iter(inspect.signature(function).parameters), None)
             if function.__module__ != module.__name__ or taken != "services" or info.name == "security":
                 continue
-            if f"{module.__name__}.{name}" not in named:
-                raise ContractError(f"{module.__name__}.{name} takes requests, but openapi.yaml does not name it")
+            if f"{path}.{name}" not in named:
+                raise ContractError(f"{path}.{name} takes requests, but openapi.yaml does not name it")
     return bound
 
 
@@ -148,7 +149,7 @@ def function_for(definition: dict[str, Any]) -> Callable[..., Any]:
     path = function_path(definition)
     module_name, _, name = path.rpartition(".")
     try:
-        module = importlib.import_module(module_name)
+        module = parlance.import_module(module_name)
         function: Callable[..., Any] = getattr(module, name)
     except (ImportError, AttributeError, ValueError) as error:
         raise ContractError(f"openapi.yaml names {path}, but there is no such function ({error})") from None

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import functools
-import importlib
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from connexion.security import NO_VALUE, BearerSecurityHandler
 
+import parlance
 from contract.operations import METHODS, is_public
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Bearer(BearerSecurityHandler):  # type: ignore[misc]
     def token_check(self, scheme: dict[str, Any]) -> Callable[[str], Awaitable[Identity]]:
         """Return the function of a scheme that maps a token to its identity, or raises."""
         module_name, _, name = scheme["x-bearerInfoFunc"].rpartition(".")
-        return functools.partial(getattr(importlib.import_module(module_name), name), self.services)
+        return functools.partial(getattr(parlance.import_module(module_name), name), self.services)
 
     def get_fn(self, security_scheme: dict[str, Any], required_scopes: list[str]) -> Callable[..., Any]:
         check = self.token_check(security_scheme)

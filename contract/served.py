@@ -48,7 +48,22 @@ def openapi(document: Document) -> Document:
             _drop_server_words(holder)
             sent += [_Part(holder, key) for key in ("parameters", "requestBody") if key in holder]
             read += [_Part(holder, "responses", names=True)] if "responses" in holder else []
-    return _open(served, sent, read)
+    opened = _open(served, sent, read)
+    _mark_null_encodable(opened.get("components", {}).get("schemas", {}))
+    return opened
+
+
+def _mark_null_encodable(named: Document) -> None:
+    """Mark, in place, the fields of inputs that may be absent or null: Swift's generator sends null for these alone."""
+    for schema in named.values():
+        if schema.get("additionalProperties") is not False:  # an answer
+            continue
+        for name, field in schema.get("properties", {}).items():
+            target = named.get(str(field.get("$ref", "")).removeprefix(_SCHEMAS), field)
+            if target.get("nullable") is True and name not in schema.get("required", ()):
+                # Beside a reference OpenAPI 3.0 allows nothing.
+                whole = {"allOf": [field], "nullable": True} if "$ref" in field else field
+                schema["properties"][name] = {**whole, "x-null-encodable": True}
 
 
 def _drop_server_words(holder: Document) -> None:

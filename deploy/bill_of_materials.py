@@ -7,6 +7,7 @@ ends it with exit code 1.
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import sys
@@ -14,12 +15,15 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from cyclonedx.contrib.hash.factories import HashTypeFactory
 from cyclonedx.contrib.license.factories import LicenseFactory
 from cyclonedx.model.bom import Bom
 from cyclonedx.model.component import Component, ComponentType
 from cyclonedx.output.json import JsonV1Dot6
 from packageurl import PackageURL
 from packaging.requirements import Requirement
+
+from parlance import __version__
 
 ROOT = Path(__file__).resolve().parent.parent
 LICENCES = ROOT / "docs" / "licences.md"
@@ -64,6 +68,10 @@ class Part(NamedTuple):
     name: str
     version: str
     licence: str
+    #: Such as `sha256:1f…`: of each file by which the lock file accepts this version. One of them is installed.
+    hashes: tuple[str, ...] = ()
+    #: Path and hash of each file that is copied into the repository.
+    files: tuple[tuple[str, str], ...] = ()
 
     @property
     def is_taken(self) -> bool:
@@ -78,7 +86,8 @@ def from_pypi() -> list[Part]:
         if wanted.marker is None or wanted.marker.evaluate():
             about = metadata.distribution(wanted.name)
             assert wanted.specifier.contains(about.version), f"{wanted.name} is installed as {about.version}"
-            parts.append(Part("pypi", wanted.name, about.version, _licence(about.metadata)))
+            hashes = re.findall(r"--hash=(sha256:[0-9a-f]{64})", entry)
+            parts.append(Part("pypi", wanted.name, about.version, _licence(about.metadata), tuple(hashes)))
     return parts
 
 
@@ -100,18 +109,31 @@ def from_npm() -> list[Part]:
     for name, version in re.findall(r"(?:\A|-{80}\n\n)(\S+) (\S+)\n", bundled):
         held = lock[f"node_modules/{name}"]
         assert held["version"] == version, name
-        parts.append(Part("npm", name, version, held["license"]))
+        parts.append(Part("npm", name, version, held["license"], _hashes_of_npm(held["integrity"])))
     for readme in sorted((ROOT / "web" / "vendor").glob("*/README.md")):
         found = re.search(r"npm package `(\S+)`, version \*\*(\S+)\*\*, under the\s+(.+?) \(", readme.read_text(), re.S)
         assert found, f"{readme} says no package, version and licence"
-        parts.append(Part("npm", found[1], found[2], _SPDX.get(found[3], found[3])))
+        table = re.findall(r"^\| `(\S+)` \| .* \| `([0-9a-f]{64})` \|$", readme.read_text(), re.M)
+        files = tuple((str((readme.parent / name).relative_to(ROOT)), f"sha256:{digest}") for name, digest in table)
+        parts.append(Part("npm", found[1], found[2], _SPDX.get(found[3], found[3]), files=files))
     return parts
+
+
+def _hashes_of_npm(integrity: str) -> tuple[str, ...]:
+    """Return the hashes of a lock file of npm, which are in base64, in hexadecimal digits."""
+    parts = (each.partition("-") for each in integrity.split())
+    return tuple(f"{algorithm}:{base64.b64decode(digest).hex()}" for algorithm, _, digest in parts)
 
 
 def bill(parts: list[Part]) -> str:
     """Say it as CycloneDX 1.6 in JSON."""
-    bom, licence = Bom(), LicenseFactory()
-    product = Component(name="parlance", type=ComponentType.APPLICATION, licenses=[licence.make_from_string("MIT")])
+    bom, licence, make_hash = Bom(), LicenseFactory(), HashTypeFactory().from_composite_str
+    product = Component(
+        name="parlance",
+        version=__version__,
+        type=ComponentType.APPLICATION,
+        licenses=[licence.make_from_string("MIT")],
+    )
     bom.metadata.component = product
     for part in parts:
         group, _, name = part.name.rpartition("/")
@@ -122,6 +144,10 @@ def bill(parts: list[Part]) -> str:
             type=ComponentType.LIBRARY,
             purl=PackageURL(part.kind, group or None, name, part.version),
             licenses=[licence.make_from_string(part.licence)],
+            hashes=map(make_hash, part.hashes),
+            components=[
+                Component(name=path, type=ComponentType.FILE, hashes=[make_hash(digest)]) for path, digest in part.files
+            ],
         )
         bom.components.add(component)
         bom.register_dependency(product, [component])

@@ -9,12 +9,6 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
-ROOT = Path(__file__).resolve().parent.parent
-MISSING = (
-    "this installation has no devtools/stand_ins, so there are no payments; "
-    "for real ones set STRIPE_SECRET_KEY or RAZORPAY_KEY_ID"
-)
-
 
 @dataclass(frozen=True)
 class StandInPlan:
@@ -28,10 +22,6 @@ class StandInPlan:
 def replaced_by_real_keys() -> bool:
     """Return whether an account of either provider is configured."""
     return bool(_configured("STRIPE_SECRET_KEY") or _configured("RAZORPAY_KEY_ID"))
-
-
-def installed() -> bool:
-    return (ROOT / "devtools" / "stand_ins" / "__main__.py").exists()
 
 
 def plan(directory: Path, site: str) -> StandInPlan:

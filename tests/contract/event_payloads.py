@@ -52,7 +52,8 @@ def _for_python(node: Any) -> Any:
 def make_validator(schema: dict[str, Any]) -> Callable[[Any], bool]:
     """A second opinion, by another validator than the server's."""
     components = _for_python(DOCUMENT["components"]["schemas"])
-    validator = jsonschema.Draft202012Validator({**schema, "components": {"schemas": components}})
+    dialect = jsonschema.Draft202012Validator
+    validator = dialect({**schema, "components": {"schemas": components}}, format_checker=dialect.FORMAT_CHECKER)
     accepts: Callable[[Any], bool] = validator.is_valid
     return accepts
 

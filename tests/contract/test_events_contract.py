@@ -178,6 +178,16 @@ def test_client_payloads_refuse_unknown_fields(document: Document) -> None:
         assert validate({**whole, **state}) is None and validate({**whole, **state, "unknown": 1}), name
 
 
+@pytest.mark.parametrize("message", ["join_room", "end_call", "refresh_ice", "send_offer", "send_answer", "send_ice"])
+def test_room_of_an_event_is_a_uuid(document: Document, message: str) -> None:
+    found = document["components"]["messages"][message]
+    payload = found["examples"][0]["payload"]
+    validate = schemas.compiled(found["payload"], document)
+    assert validate(payload) is None
+    for wrong in ("the blue one", IDS[0].replace("-", ""), f"{IDS[0]}\n"):
+        assert validate({**payload, "roomId": wrong}) == "'roomId' is no uuid"
+
+
 def test_codes_of_the_spec_are_those_of_the_code(document: Document) -> None:
     assert set(document["components"]["schemas"]["ErrorCode"]["enum"]) == errors.SOCKET_CODES
 

@@ -69,8 +69,8 @@ ACTIONS = {
     "second_device": 1,
 }
 CODES = {
-    key.rpartition(".")[2]: COMMON_CODES.union(operation["x-codes"]) - {"internal"}
-    for key, operation in DOCUMENT["operations"].items()
+    operation["title"]: COMMON_CODES.union(operation["x-codes"]) - {"internal"}
+    for operation in DOCUMENT["operations"].values()
     if operation["action"] == "receive"
 }
 ICE_ACK = DOCUMENT["components"]["messages"]["ice_ack"]["payload"]

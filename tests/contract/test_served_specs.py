@@ -103,18 +103,21 @@ def example(schema: Document, document: Document) -> Any:
             return True
         case "null":
             return None
-    if schema.get("format") in _FORMATTED:
-        return _FORMATTED[schema["format"]]
+    if schema.get("format") in _FORMATS:
+        return _FORMATS[schema["format"]]
     if schema.get("pattern"):
         return next(each for each in _STRINGS if re.search(schema["pattern"], each))
     return "a" * max(1, schema.get("minLength", 0))
 
 
-_FORMATTED = {"uri": "https://files.example.com/a.webp", "date-time": "2026-03-14T09:26:53.589Z"}
+_FORMATS = {
+    "uuid": "7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0",
+    "date-time": "2026-03-14T09:26:53.589Z",
+    "date": "2026-03-14",
+    "uri": "https://media.example.com/1",
+}
 _STRINGS = (
-    "7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0",
-    "2026-03-14T09:26:53.589Z",
-    "2026-03-14",
+    *_FORMATS.values(),
     "inr",
     "pixel-9",
     "user.ban",

@@ -1674,15 +1674,15 @@ export interface components {
         /** @description Fields of the profile to change. An absent field keeps its value; null clears it. */
         MeUpdate: {
             username?: components["schemas"]["Username"];
-            displayName?: components["schemas"]["DisplayName"];
-            bio?: components["schemas"]["Bio"];
-            nativeLanguage?: components["schemas"]["NativeLanguage"];
+            displayName?: components["schemas"]["DisplayName"] | null;
+            bio?: components["schemas"]["Bio"] | null;
+            nativeLanguage?: components["schemas"]["NativeLanguage"] | null;
             /** @description The learner's own estimate of their English; null until chosen. */
             englishLevel?: components["schemas"]["LevelInput"] | null;
             /** @description What the learner practises for; null until chosen. */
             learningGoal?: components["schemas"]["LearningGoalInput"] | null;
-            country?: components["schemas"]["Country"];
-            timezone?: components["schemas"]["Timezone"];
+            country?: components["schemas"]["Country"] | null;
+            timezone?: components["schemas"]["Timezone"] | null;
         };
         /** @description The password, which confirms the deletion. */
         DeleteMeRequest: {
