@@ -2587,10 +2587,11 @@ export interface components {
              */
             bannedAt: components["schemas"]["NullableTime"];
             /**
+             * Format: uuid
              * @description Id of the administrator; null without a ban, or for one from the command line.
              * @example null
              */
-            bannedBy: components["schemas"]["UserId"] | null;
+            bannedBy: string | null;
             /**
              * @description When the user deleted the account; null if it is not deleted.
              * @example null
