@@ -74,18 +74,18 @@ components:
       description: A user.
       additionalProperties: false
       properties:
-        name: {type: string, nullable: true, pattern: "^[A-Z]", description: The first name., example: Grace}
+        name: {type: string, nullable: true, maxLength: 9, pattern: "^[A-Z]", description: The first name., example: Grace}
         bornAt: {type: string, format: date-time, description: The birthday., example: "1815-12-10T00:00:00Z"}
         example: {$ref: "#/components/schemas/Address"}
         email: {allOf: [{$ref: "#/components/schemas/Email"}], nullable: true, example: ada@bücher.example}
         keys: {type: array, maxItems: 9, description: Keys., items: {$ref: "#/components/schemas/Key"}}
-    Email: {type: string, format: email, description: Where mail is sent., example: ada@example.com}
+    Email: {type: string, format: email, maxLength: 99, description: Where mail is sent., example: ada@example.com}
     Key: {type: string, format: uuid, description: A key., example: 7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0}
     Address:
       type: object
       description: Where the user lives.
       additionalProperties: false
-      properties: {city: {type: string, description: The city., example: London}}
+      properties: {city: {type: string, maxLength: 9, description: The city., example: London}}
 """)
 
 ASYNCAPI = lint.load("""
