@@ -12,7 +12,9 @@ from contract import (
     deprecations,
     docs,
     events,
+    guide,
     middleware,
+    pages,
     practice_page,
     problem_pages,
     rest,
@@ -31,7 +33,8 @@ def create(container: Container | None = None, openapi: dict[str, Any] | None = 
     practice = practice_page.routes(services.storage.public_origin, services.storage.signed_origin)
     # Connexion's app for servers only awaits its middleware.
     api = tus.Protocol(rest.build(services, openapi).middleware, openapi)
-    http = middleware.Pages([*documents, *admin_page.routes(), *practice], api)
+    routes = [*documents, *guide.routes(), *admin_page.routes(), *practice]
+    http = pages.Pages(routes, api, openapi["paths"])
     return middleware.wrap(
         socket_server.App(events.build(services), http),
         services.settings,

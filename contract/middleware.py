@@ -11,13 +11,10 @@ from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.cors import CORSMiddleware
-from starlette.responses import Response
-from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import errors
 from adapters import logs
-from contract import problems
 from contract.operations import OPERATION, WHOLE
 
 if TYPE_CHECKING:
@@ -205,29 +202,6 @@ class Cors(CORSMiddleware):
         else:
             headers["Vary"] = "Origin"
         return headers.raw
-
-
-class Pages:
-    """Routes of read-only pages, before the app."""
-
-    def __init__(self, routes: Sequence[Route], app: ASGIApp) -> None:
-        self._routes = {route.path: route for route in routes}
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            route = self._routes.get(scope["path"])
-            if route is not None:
-                match, child_scope = route.matches(scope)
-                if match is Match.FULL:
-                    scope.update(child_scope)
-                    await route.handle(scope, receive, send)
-                    return
-                body, headers = problems.problem_response(errors.MethodNotAllowed())
-                headers["Allow"] = "GET, HEAD"
-                await Response(body, errors.MethodNotAllowed.status, headers)(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
 
 
 def wrap(app: ASGIApp, settings: Settings, count: Count, deprecated: OperationHeaders | None = None) -> ASGIApp:

@@ -27,17 +27,28 @@ def routes() -> list[Route]:
 
 
 def render(
-    title: str, content: str, *, current: str = "", styles: Sequence[str] = (), scripts: Sequence[str] = ()
+    title: str,
+    content: str,
+    *,
+    current: str = "",
+    tools: str = "",
+    has_own_main: bool = False,
+    styles: Sequence[str] = (),
+    scripts: Sequence[str] = (),
 ) -> str:
     """Render a page.
 
-    `content` is the HTML of its main part, `current` the address of its link in the header; `styles` and `scripts` are
-    addresses of further stylesheets and of JavaScript modules.
+    `content` is the HTML of the page, with its own `main` where `has_own_main`; `tools` is that of the header's end.
+    `current` is the address of the page's link in the header. `styles` and `scripts` are addresses of further
+    stylesheets and of JavaScript modules.
     """
-    return _TEMPLATES.get_template("shell.html").render(
+    return fill(
+        "shell.html",
         title=title,
         content=content,
         current=current,
+        tools=tools,
+        has_own_main=has_own_main,
         icon=ICON,
         links=_LINKS,
         styles=[_STYLE, *styles],
@@ -46,5 +57,5 @@ def render(
 
 
 def fill(template: str, **values: object) -> str:
-    """Render a template of the folder as the content of a page; values are escaped."""
+    """Render a template of the folder; values are escaped."""
     return _TEMPLATES.get_template(template).render(**values)

@@ -52,6 +52,11 @@ class File:
         return Response(self.gzipped, headers={**self.headers, "Content-Encoding": "gzip"}, media_type=self.media_type)
 
 
+def html_file(html: str, policy: str = POLICY) -> File:
+    """Return a page as a file, with its Content-Security-Policy."""
+    return File(html.encode(), HTML, **{"Content-Security-Policy": policy})
+
+
 class Files:
     """Routes of pages and of the files they load."""
 
@@ -65,7 +70,7 @@ class Files:
 
     def page(self, path: str, html: str, policy: str = POLICY) -> None:
         """Serve a page under its Content-Security-Policy."""
-        self.serve(path, html.encode(), HTML, **{"Content-Security-Policy": policy})
+        self.routes.append(Route(path, html_file(html, policy).respond, methods=["GET"]))
 
     def asset(self, name: str, body: bytes, media_type: str) -> str:
         """Serve a file under an address that changes with its content, so that browsers keep it; return that."""
