@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from copy import deepcopy
 from typing import Any, NamedTuple
 
-from contract import examples, schemas
+from contract import examples, schemas, served_operations
 from contract.operations import METHODS
 
 Document = dict[str, Any]
@@ -37,6 +37,7 @@ class _Part(NamedTuple):
 def openapi(document: Document) -> Document:
     """Return openapi.yaml as clients are to read it, with an example of each JSON body and answer."""
     served = deepcopy(document)
+    served_operations.prepare(served)
     examples.add_examples(served)
     components = served.get("components", {})
     sent = [_Part(components, each, names=True) for each in ("parameters", "requestBodies") if each in components]

@@ -581,6 +581,10 @@ class RefundRequest(TypedDict):
 RefundStatus: TypeAlias = Literal["pending", "succeeded", "failed"]
 
 
+class ProviderEvent(TypedDict):
+    pass
+
+
 class WebhookReceipt(TypedDict):
     isReceived: Literal[True]
 
