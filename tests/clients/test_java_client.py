@@ -1,6 +1,7 @@
 """The generated Java client: built with Debian's JDK, it does the main job and reads a later version's responses.
 
-Jackson with its module of times comes from the generator's own jar, since Debian has none of the latter.
+Jackson with its module of times comes from the generator's own jar, since Debian has none of the latter; for its
+module of nullable fields see `java/README.md`.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def program(generated: Generate, tmp_path_factory: pytest.TempPathFactory) -> Pr
         assert jars[-1].exists(), f"the Java client needs {name}; install it with: apt-get install {package}"
     classes = tmp_path_factory.mktemp("java")
     sources = [*generated("java").folder.glob("src/main/**/*.java"), HERE / "programs" / "Program.java"]
-    sources += (HERE / "java" / "jackson-databind-nullable").glob("*.java")
+    sources += (HERE / "java").glob("*.java")
     path = os.pathsep.join(map(str, jars))
     run([javac, "-d", str(classes), "-cp", path, "-proc:none", *map(str, sources)])
     return Program([java, "-cp", os.pathsep.join([str(classes), path]), "Program"])
