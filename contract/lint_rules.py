@@ -76,7 +76,7 @@ def unused_components(document: Document) -> Iterator[Problem]:
 
 
 #: What bounds a string, and formats of one length, or of a body that `x-max-bytes` bounds.
-_STRING_BOUNDS = frozenset({"maxLength", "enum", "const"})
+_STRING_BOUNDS = frozenset({"maxLength", "pattern", "enum", "const"})
 _BOUNDED_FORMATS = frozenset({"uuid", "date", "date-time", "binary"})
 
 
@@ -165,7 +165,7 @@ PLAIN_BOOLEANS = {
     "ok": "the ack's discriminator, known from other protocols",
 }
 _SECONDS = re.compile(r"\bseconds\b", re.IGNORECASE)
-_OTHER_SPELLINGS = re.compile("(?:Secs?|Mins?)$|_")
+_ABBREVIATIONS = re.compile("(?:Secs?|Mins?)$")
 
 
 def property_rules(document: Document) -> Iterator[Problem]:
@@ -185,7 +185,9 @@ def _property_problems(document: Document, name: str, schema: Document) -> Itera
     types = [target.get("type")] if isinstance(target.get("type"), str) else as_list(target.get("type"))
     is_number = not {"integer", "number"}.isdisjoint(types)
     in_seconds = is_number and _SECONDS.search(target.get("description", "")) and not name.endswith("Seconds")
-    if in_seconds or _OTHER_SPELLINGS.search(name):
-        yield "a duration in seconds is named in full: `waitSeconds`"
+    if in_seconds or _ABBREVIATIONS.search(name):
+        yield "a duration is named in full: `waitSeconds`"
+    if "_" in name:
+        yield "a property is named in camelCase"
     if "boolean" in types and not re.match("is[A-Z]", name) and name not in PLAIN_BOOLEANS:
         yield "a boolean is named `is` and an adjective"

@@ -55,7 +55,7 @@ def _operations_by_code(openapi: dict[str, Any]) -> dict[str, list[tuple[str, st
     found: dict[str, list[tuple[str, str]]] = {}
     for operation_id, each in definitions(openapi).items():
         if not each.get("x-internal"):
-            name, address = f"{each['method'].upper()} {each['path']}", f"/docs#/{each['tags'][0]}/{operation_id}"
+            name, address = f"{each['method'].upper()} {each['path']}", f"/docs#tag/{each['tags'][0]}/{operation_id}"
             for code in each.get("x-codes", []):
                 found.setdefault(code, []).append((name, address))
     return found
