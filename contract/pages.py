@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.routing import Match, Route, compile_path
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -57,8 +56,13 @@ class Pages:
 
     def _is_unknown(self, scope: Scope) -> bool:
         """Return whether a browser asks for an address that nothing has."""
-        accept = Headers(scope=scope).get("Accept", "")
-        return prefers_html(accept) and not any(pattern.match(scope["path"]) for pattern in self._operations)
+        # On every GET of the API: most are decided here, without parsing.
+        accept = next(
+            (value for name, value in scope["headers"] if name == b"accept" and b"text/html" in value.lower()), None
+        )
+        if accept is None or not prefers_html(accept.decode("latin-1")):
+            return False
+        return not any(pattern.match(scope["path"]) for pattern in self._operations)
 
 
 def _redirect(scope: Scope) -> Response:

@@ -63,7 +63,7 @@ def _mark_null_encodable(named: Document) -> None:
             target = named.get(str(field.get("$ref", "")).removeprefix(_SCHEMAS), field)
             if target.get("nullable") is True and name not in schema.get("required", ()):
                 # Beside a reference OpenAPI 3.0 allows nothing.
-                whole = {"allOf": [field], "nullable": True} if "$ref" in field else field
+                whole = {"type": target["type"], "allOf": [field], "nullable": True} if "$ref" in field else field
                 schema["properties"][name] = {**whole, "x-null-encodable": True}
 
 

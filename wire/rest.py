@@ -973,7 +973,7 @@ class AdminUserDetail(TypedDict):
     lastCallAt: NullableTime | None
     banReason: str | None
     bannedAt: NullableTime | None
-    bannedBy: UserId | None
+    bannedBy: str | None
     deletedAt: NullableTime | None
     calls: list[Call]
     reportsAbout: list[AdminReport]

@@ -19,7 +19,10 @@ PARSERS = {
     "dart": Parser(Language(tree_sitter_dart_orchard.language())),
 }
 #: The empty tuple, which the grammar of Swift cannot read, and the same in other words.
-GRAMMAR_GAPS = {"let result = () as! T": "let result = Void() as! T", "(nilLiteral: ())": "(nilLiteral: Void())"}
+GRAMMAR_GAPS = {
+    "let result = () as! T": "let result = Void() as! T",
+    ".init(nilLiteral: ())": ".init(nilLiteral: Void())",
+}
 
 
 @pytest.fixture(scope="session")
@@ -94,7 +97,7 @@ def open_fields() -> list[tuple[str, str]]:
         for name, schema in schemas.items()
         for field, each in schema.get("properties", {}).items()
         if "additionalProperties" not in schema
-        and "x-extensible-enum" in schemas.get(str(each.get("$ref", "")).rpartition("/")[2], each)
+        and "x-extensible-enum" in schemas.get(re.sub(r".*/", "", each.get("allOf", [each])[0].get("$ref", "")), each)
     ]
 
 

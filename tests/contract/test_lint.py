@@ -74,18 +74,18 @@ components:
       description: A user.
       additionalProperties: false
       properties:
-        name: {type: string, nullable: true, pattern: "^[A-Z]", description: The first name., example: Grace}
+        name: {type: string, nullable: true, maxLength: 9, pattern: "^[A-Z]", description: The first name., example: Grace}
         bornAt: {type: string, format: date-time, description: The birthday., example: "1815-12-10T00:00:00Z"}
         example: {$ref: "#/components/schemas/Address"}
         email: {allOf: [{$ref: "#/components/schemas/Email"}], nullable: true, example: ada@bücher.example}
         keys: {type: array, maxItems: 9, description: Keys., items: {$ref: "#/components/schemas/Key"}}
-    Email: {type: string, format: email, description: Where mail is sent., example: ada@example.com}
+    Email: {type: string, maxLength: 254, format: email, description: Where mail is sent., example: ada@example.com}
     Key: {type: string, format: uuid, description: A key., example: 7f8de2c4-6c0b-4b58-9a83-0a1c4c6ad1f0}
     Address:
       type: object
       description: Where the user lives.
       additionalProperties: false
-      properties: {city: {type: string, description: The city., example: London}}
+      properties: {city: {type: string, maxLength: 80, description: The city., example: London}}
 """)
 
 ASYNCAPI = lint.load("""
@@ -93,6 +93,7 @@ asyncapi: 3.0.0
 info:
   title: Sample
   version: "1"
+  tags: [{$ref: "#/components/tags/rooms"}]
   x-sequences:
     - title: A visit
       participants: [Ada, Server]
@@ -112,6 +113,7 @@ operations:
     action: receive
     x-handler: realtime.rooms
     channel: {$ref: "#/channels/root"}
+    tags: [{$ref: "#/components/tags/rooms"}]
     summary: Enter a room
     description: Others are informed.
     x-codes: [full]
@@ -122,10 +124,12 @@ operations:
   onJoined:
     action: send
     channel: {$ref: "#/channels/root"}
+    tags: [{$ref: "#/components/tags/rooms"}]
     summary: A user entered
     description: Greet them.
     messages: [{$ref: "#/channels/root/messages/joined"}]
 components:
+  tags: {rooms: {name: rooms, description: Rooms.}}
   messages:
     join:
       name: join
@@ -147,7 +151,7 @@ components:
       type: object
       additionalProperties: false
       properties:
-        room: {type: string, description: The room's name., examples: [red]}
+        room: {type: string, maxLength: 20, description: The room's name., examples: [red]}
         desk:
           description: Where.
           oneOf:
@@ -332,6 +336,8 @@ def test_reference_to_itself_is_a_problem() -> None:
         ("channels | root | address", "/calls", "channels", "one channel"),
         (f"{JOIN} | summary", ABSENT, SAME, "has a summary"),
         (f"{JOIN} | description", ABSENT, SAME, "has a description"),
+        (f"{JOIN} | tags", ABSENT, SAME, "one tag"),
+        (f"{JOIN} | tags", [{"name": "rooms"}], SAME, "one tag"),
         (f"{JOIN} | x-handler", ABSENT, SAME, "names its module"),
         (f"{JOIN} | x-handler", "realtime.rooms.join", SAME, "names its module"),
         (f"{JOIN} | x-handler", "services.rooms", SAME, "names its module"),
@@ -367,7 +373,7 @@ def test_reference_to_itself_is_a_problem() -> None:
         ("components | schemas | ErrorCode | description", ABSENT, f"{ACK} | code", "is described"),
         (f"{ACK} | open", {"type": "boolean", "description": "Whether it is open."}, SAME, "`is` and an adjective"),
         (f"{ACK} | waitSecs", {"type": "integer", "description": "How long."}, SAME, "in full"),
-        (f"{ACK} | wait_seconds", {"type": "integer", "description": "How long."}, SAME, "in full"),
+        (f"{ACK} | wait_time", {"type": "integer", "description": "How long."}, SAME, "in camelCase"),
         (f"{ACK} | wait", {"type": "integer", "description": "Seconds until then."}, SAME, "in full"),
         (f"{VISIT} | title", ABSENT, VISIT, "a sequence has a title"),
         (f"{VISIT} | participants", ["Ada"], VISIT, "with Server among them"),
@@ -377,7 +383,7 @@ def test_reference_to_itself_is_a_problem() -> None:
         (f"{STEP} | to", "Ben", STEP, "are participants"),
         (f"{STEP} | to", "Ada", STEP, "between a client and Server"),
         (f"{STEP} | by", "Ada", STEP, "from, to, event and note"),
-        ("components | schemas | Spare", {"type": "string"}, SAME, "nothing uses it"),
+        ("components | schemas | Spare", {"type": "string", "description": "No."}, SAME, "nothing uses it"),
         (
             "components | messages | join | examples | 0 | payload",
             {"room": 7},
@@ -385,6 +391,7 @@ def test_reference_to_itself_is_a_problem() -> None:
             "does not fit",
         ),
         (f"{ROOM} | examples | 0", 7, SAME, "does not fit"),
+        (f"{ROOM} | maxLength", ABSENT, ROOM, "needs `maxLength`"),
     ],
 )
 def test_asyncapi_rule(place: str, value: Any, where: str, what: str) -> None:

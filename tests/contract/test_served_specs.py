@@ -133,6 +133,8 @@ def grown(value: Any, schema: Document, document: Document) -> Any:
     for key in ("oneOf", "anyOf"):
         if key in schema:
             return grown(value, schema[key][-1], document)
+    if "allOf" in schema:
+        return grown(value, schema["allOf"][0], document)
     if isinstance(value, dict):
         fields = schema.get("properties", {})
         # A map of texts has text values under any name.

@@ -143,8 +143,8 @@ def test_image_has_every_file_of_the_wheel(contents: set[str], programs: Path, t
     for name in allowed:
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, image / name)
-    command = (programs / "python", "-P", "-c", "import app, cli.main; print(app.__file__)")
-    assert run(tmp_path, *command, PYTHONPATH=str(image)).stdout == f"{image / 'app.py'}\n"
+    command = (programs / "python", "-P", "-c", "import cli.main; print(cli.__file__)")
+    assert run(tmp_path, *command, PYTHONPATH=str(image)).stdout == f"{image / 'cli' / '__init__.py'}\n"
 
 
 def test_every_module_imports_beside_a_users_modules(contents: set[str], programs: Path, folder: Path) -> None:

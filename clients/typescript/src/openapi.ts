@@ -1378,7 +1378,7 @@ export interface components {
         /**
          * Format: uuid
          * @description Id of a call, `session_id` in the event `match_found`.
-         * @example e1b5c0d9-7a24-4c83-b6f2-90d3a8e45c17
+         * @example 52a0e5f6-3c5b-4c53-8f5e-6f0f4bb1f3c7
          */
         CallId: string;
         /**
@@ -1414,7 +1414,7 @@ export interface components {
         /**
          * Format: uuid
          * @description Id of a notification.
-         * @example 9c2e7d50-1f84-4ab6-8d39-b5f0e6a7c213
+         * @example c1f7a3d2-95b4-4e6e-a8b0-2f6d7c8e9a34
          */
         NotificationId: string;
         /**
@@ -1449,7 +1449,7 @@ export interface components {
         NullableTime: string | null;
         /**
          * @description The `cursor` of the next page; null on the last page.
-         * @example MjAyNi0wMy0xNFQwOToyNjo1My41ODkwMDArMDA6MDB8ZTFiNWMwZDktN2EyNC00YzgzLWI2ZjItOTBkM2E4ZTQ1YzE3
+         * @example MjAyNi0wMy0xNFQwOToyNjo1My41ODkwMDArMDA6MDB8NTJhMGU1ZjYtM2M1Yi00YzUzLThmNWUtNmYwZjRiYjFmM2M3
          */
         NextCursor: string | null;
         /**
@@ -1984,7 +1984,7 @@ export interface components {
             id: components["schemas"]["CallId"];
             /**
              * @description Id of the partner.
-             * @example 3b1f6a52-8e0d-4c57-9f1a-2d7c5e9b4a10
+             * @example 9d3f6c1a-2b7e-4a55-8c1d-5e8a7b9c0d12
              */
             partnerId: components["schemas"]["UserId"];
             /**
@@ -2017,7 +2017,7 @@ export interface components {
             sessionId: components["schemas"]["CallId"];
             /**
              * @description Id of the rated partner.
-             * @example 3b1f6a52-8e0d-4c57-9f1a-2d7c5e9b4a10
+             * @example 9d3f6c1a-2b7e-4a55-8c1d-5e8a7b9c0d12
              */
             ratedId: components["schemas"]["UserId"];
             stars: components["schemas"]["Stars"];
@@ -2739,10 +2739,11 @@ export interface components {
              */
             bannedAt: components["schemas"]["NullableTime"];
             /**
+             * Format: uuid
              * @description Id of the administrator; null without a ban, or for one from the command line.
              * @example null
              */
-            bannedBy: components["schemas"]["UserId"] | null;
+            bannedBy: string | null;
             /**
              * @description When the user deleted the account; null if it is not deleted.
              * @example null
@@ -2823,7 +2824,7 @@ export interface components {
         Partner: {
             /**
              * @description Id of the partner.
-             * @example 3b1f6a52-8e0d-4c57-9f1a-2d7c5e9b4a10
+             * @example 9d3f6c1a-2b7e-4a55-8c1d-5e8a7b9c0d12
              */
             userId: components["schemas"]["UserId"];
             /**
@@ -2831,7 +2832,7 @@ export interface components {
              * @example Ben
              */
             displayName: string;
-            /** @example https://files.example.com/avatars/3b1f6a52-8e0d-4c57-9f1a-2d7c5e9b4a10/1772611200450-0d4e8a2b.webp */
+            /** @example https://files.example.com/avatars/9d3f6c1a-2b7e-4a55-8c1d-5e8a7b9c0d12/1772611200450-0d4e8a2b.webp */
             avatarUrl: components["schemas"]["AvatarUrl"];
             /** @description The partner's level of English; null for a deleted account. */
             level: components["schemas"]["Level"] | null;

@@ -5,6 +5,7 @@ import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.UUID;
 import org.parlance.client.ApiClient;
 import org.parlance.client.ApiException;
 import org.parlance.client.api.AuthApi;
@@ -37,7 +38,8 @@ public class Program {
     throw new AssertionError("it was not refused");
   }
 
-  private static Map<String, Object> job(String url, String address, String course, String name) throws Exception {
+  private static Map<String, Object> job(String url, String address, String courseId, String name) throws Exception {
+    UUID course = UUID.fromString(courseId);
     ApiClient client = new ApiClient();
     client.updateBaseUri(url);
     client.setRequestInterceptor(request -> {

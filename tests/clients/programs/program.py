@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import parlance_client
 from parlance_client import ApiException, MeUpdate, PlatformInput, Problem, RefreshRequest, RegisterRequest
@@ -21,7 +22,8 @@ def refusal(call: Callable[[], Any]) -> list[Any]:
     raise AssertionError("it was not refused")
 
 
-def job(url: str, address: str, course: str, name: str) -> dict[str, Any]:
+def job(url: str, address: str, course_id: str, name: str) -> dict[str, Any]:
+    course = UUID(course_id)
     seen: dict[str, Any] = {}
     configuration = parlance_client.Configuration(host=url)
     with parlance_client.ApiClient(configuration) as client:
@@ -40,7 +42,7 @@ def job(url: str, address: str, course: str, name: str) -> dict[str, Any]:
         seen["displayName"] = [set_up.display_name, cleared.display_name]
         seen["course"] = course in [each.id for each in courses.list_courses(limit=100).items]
         seen["enrolled"] = courses.enroll(course).is_enrolled
-        seen["myCourses"] = [each.course.id for each in mine.list_my_courses().items]
+        seen["myCourses"] = [str(each.course.id) for each in mine.list_my_courses().items]
         page = parlance_client.CallsApi(client).list_calls(limit=20)
         seen["calls"] = [len(page.items), page.next_cursor]
         seen["refused"] = refusal(lambda: auth.register(account))

@@ -1,54 +1,28 @@
 /** Two learners make a call through the client; prints what they saw as JSON.
- * Usage: two_learners.ts <URL of the API> <client address for X-Forwarded-For> */
+ * Usage: two_learners.js <URL of the API> <client address for X-Forwarded-For> */
 import { randomUUID } from "node:crypto";
-import { Parlance, Refused, value } from "../src/client.ts";
-import type { Practice } from "../src/practice.ts";
+import { ParlanceClient, RealtimeClient, unwrap } from "@parlance/client";
+import { PASSWORD, api, login, next, refusal, register, seen } from "./learners.js";
 
-const [url = "", address = ""] = process.argv.slice(2);
-const api = { url, headers: { "X-Forwarded-For": address } };
-const PASSWORD = "correct horse battery";
-const refusal = (reason: unknown) => (reason instanceof Refused ? reason.code : String(reason));
-
-async function newcomer(): Promise<Parlance> {
-  const name = `u${randomUUID().replaceAll("-", "").slice(0, 20)}`;
-  const email = `${name}@example.com`;
-  const parlance = new Parlance({ ...api, platform: "android", deviceId: "phone" });
-  await parlance.register(email, PASSWORD);
-  value(await parlance.rest.PATCH("/users/me", { body: { username: name, englishLevel: "intermediate" } }));
-  return parlance;
-}
-
-async function returning(): Promise<Parlance> {
-  const before = await newcomer();
+async function returning(): Promise<ParlanceClient> {
+  const before = await register();
   const email = before.account?.email ?? "";
-  await before.signOut();
-  const parlance = new Parlance({ ...api, platform: "android", deviceId: "phone" });
-  await parlance.signIn(email, PASSWORD);
-  return parlance;
+  await before.logout();
+  return login(email);
 }
 
-/** The next event of that name; listened for from now on. */
-const next = <T>(practice: Practice, event: string) =>
-  new Promise<T>((resolve) => practice.socket.once(event as never, resolve as never));
-
-const seen: Record<string, unknown> = {};
-const stuck = () => {
-  console.error("stuck, having seen", JSON.stringify(seen));
-  process.exit(1);
-};
-setTimeout(stuck, 45_000).unref();
 const [ada, bob] = await Promise.all([returning(), returning()]);
 
 // Another run of the program has the refresh token only; what it asks at once shares one exchange.
-const resumed = new Parlance({ ...api, platform: "android", deviceId: "phone", refreshToken: ada.refreshToken ?? "" });
+const resumed = new ParlanceClient({ ...api, platform: "android", deviceId: "phone", refreshToken: ada.credentials.refreshToken });
 const answers = await Promise.all([1, 2, 3].map(() => resumed.rest.GET("/users/me")));
 seen.resumed = answers.map(({ response }) => response.status);
-seen.exchanged = resumed.refreshToken !== ada.refreshToken && resumed.account?.id === ada.account?.id;
-seen.wrongPassword = await new Parlance({ ...api, platform: "ios", deviceId: "tablet" })
-  .signIn(`${randomUUID()}@example.com`, PASSWORD)
+seen.exchanged = resumed.credentials.refreshToken !== ada.credentials.refreshToken && resumed.account?.id === ada.account?.id;
+seen.wrongPassword = await new ParlanceClient({ ...api, platform: "ios", deviceId: "tablet" })
+  .login(`${randomUUID()}@example.com`, PASSWORD)
   .catch(refusal);
 
-const phones = [resumed.practise(), bob.practise()] as const;
+const phones = [new RealtimeClient(resumed), new RealtimeClient(bob)] as const;
 const [caller, receiver] = phones;
 await Promise.all(phones.map((phone) => next(phone, "connect")));
 
@@ -58,6 +32,7 @@ await next(caller, "searching");
 seen.searchingTwice = await caller.findPartner().catch(refusal);
 patience.abort();
 seen.cancelled = await searching;
+seen.abortedBefore = await caller.findPartner({}, AbortSignal.abort()).catch((reason: Error) => reason.name);
 
 const topic = `talk ${randomUUID()}`;
 const [match, other] = await Promise.all(phones.map((phone) => phone.findPartner({ topic })));
@@ -93,7 +68,7 @@ const left = next<{ reason: string }>(receiver, "peer_left");
 await caller.end();
 seen.left = (await left).reason;
 
-const history = value(await bob.rest.GET("/sessions", { params: { query: { limit: 5 } } }));
+const history = unwrap(await bob.rest.GET("/sessions", { params: { query: { limit: 5 } } }));
 seen.history = history.items.map(({ roomId: of, endedBy }) => [of === roomId, endedBy]);
 const rated = { params: { path: { sessionId: match.sessionId } }, body: { stars: 5 } };
 seen.rating = (await bob.rest.POST("/sessions/{sessionId}/rate", rated)).response.status;
@@ -101,7 +76,7 @@ seen.rating = (await bob.rest.POST("/sessions/{sessionId}/rate", rated)).respons
 for (const phone of phones) phone.close();
 
 // A connection is lost in the middle of a call: the client comes back and asks for its room by itself.
-const others = (await Promise.all([newcomer(), newcomer()])).map((each) => each.practise());
+const others = (await Promise.all([register(), register()])).map((each) => new RealtimeClient(each));
 const [dropped, waiting] = others;
 if (dropped === undefined || waiting === undefined) throw new Error("no sockets");
 const matches = await Promise.all(others.map((phone) => phone.findPartner({ topic: randomUUID() })));
@@ -116,7 +91,7 @@ const say = (...texts: string[]) =>
   );
 await say("before", "the drop");
 const outcome = Promise.race([
-  new Promise((resolve) => (dropped.onLost = ({ code }) => resolve(code))),
+  new Promise((resolve) => (dropped.onRoomLost = ({ code }) => resolve(code))),
   next(waiting, "peer_reconnected").then(() => "back"),
 ]);
 const away = next(waiting, "peer_reconnecting");
